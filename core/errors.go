@@ -1,0 +1,113 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code is a process exit code. Scripts rely on these; they are never renumbered.
+type Code int
+
+const (
+	CodeOK        Code = 0
+	CodeFailed    Code = 1
+	CodeUsage     Code = 2
+	CodePartial   Code = 3  // ended with part undone; the message says which
+	CodeNoName    Code = 10 // no such name or version
+	CodeBusy      Code = 11 // busy or locked
+	CodeRefused   Code = 12 // licence, identity or quota
+	CodeRedundant Code = 13 // redundancy or chunks not reachable
+	CodeWrong     Code = 14 // bytes present but wrong
+	CodePlugin    Code = 20 // a plugin is missing, crashed, hung or answered nonsense
+	CodeSignal    Code = 128
+)
+
+// Error is an error with an exit code and, where there is one, the next step for a person.
+type Error struct {
+	Code Code
+	Hint string
+	Err  error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Fail makes an Error of the given code; the format may wrap with %w.
+func Fail(code Code, format string, args ...any) error {
+	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
+}
+
+// WithHint attaches the next step to err, keeping its code.
+func WithHint(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Code: CodeOf(err), Hint: fmt.Sprintf(format, args...), Err: err}
+}
+
+// CodeOf is the exit code that err carries, CodeFailed for one without, CodeOK for nil.
+func CodeOf(err error) Code {
+	if err == nil {
+		return CodeOK
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return CodeFailed
+}
+
+// HintOf is the outermost hint that err carries, or "".
+func HintOf(err error) string {
+	for err != nil {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			return ""
+		}
+		if e.Hint != "" {
+			return e.Hint
+		}
+		err = e.Err
+	}
+	return ""
+}
+
+// ErrNotFound is what stores and indexes return for a key they do not have.
+var ErrNotFound = errors.New("not found")
+
+// Reason is why a peer refused or aborted, as numbered on the wire. Numbers are never reused.
+type Reason int
+
+const (
+	ReasonNone     Reason = 0
+	ReasonInternal Reason = 1  // this node failed; its log says how
+	ReasonProtocol Reason = 2  // a message out of order or out of bounds
+	ReasonBusy     Reason = 10 // no bandwidth free now; try again after retry_s
+	ReasonHave     Reason = 11 // already kept here
+	ReasonInFlight Reason = 12 // on its way from another sender
+	ReasonSpace    Reason = 13 // no room
+	ReasonUnknown  Reason = 14 // no such task, run, name or lease
+	ReasonCorrupt  Reason = 15 // bytes do not match their hash
+	ReasonExpired  Reason = 16 // lease expired
+	ReasonStopped  Reason = 17 // the other side is stopping or gave up
+	ReasonRights   Reason = 20 // no delegation with the needed right
+	ReasonLicense  Reason = 30 // the licence was refused; reason says why
+	ReasonReplay   Reason = 31 // the licence id is bound to another root
+	ReasonVerifier Reason = 32 // a verifier plugin failed: nothing was judged
+)
+
+// ExitCode is what a command that met this reason exits with.
+func (r Reason) ExitCode() Code {
+	switch r {
+	case ReasonBusy, ReasonInFlight:
+		return CodeBusy
+	case ReasonSpace, ReasonUnknown, ReasonStopped:
+		return CodeRedundant
+	case ReasonCorrupt:
+		return CodeWrong
+	case ReasonRights, ReasonLicense, ReasonReplay:
+		return CodeRefused
+	case ReasonVerifier:
+		return CodePlugin
+	}
+	return CodeFailed
+}

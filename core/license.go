@@ -1,0 +1,71 @@
+package core
+
+import "context"
+
+// License is the payload of a signed licence: who may keep what, for how long. Times are Unix seconds.
+// core/license signs, opens and checks it.
+type License struct {
+	V           int        `json:"v"` // 1
+	ID          LicenseID  `json:"id"`
+	Task        TaskID     `json:"task"`
+	Segment     int        `json:"segment"`
+	TaskSource  TaskSource `json:"task_source"`
+	Targets     []ID       `json:"targets"`
+	Spares      []ID       `json:"spares,omitempty"`
+	Carriers    []ID       `json:"carriers,omitempty"` // empty: all targets
+	Op          string     `json:"op"`                 // "store"
+	Root        Hash       `json:"root"`               // RunRoot over the segment's runs, new then reused
+	MaxBytes    Size       `json:"max_bytes"`          // what one target may keep under it, new or reused
+	MaxRuns     int        `json:"max_runs"`
+	NotBefore   int64      `json:"not_before"`
+	Expires     int64      `json:"expires"`
+	RetainUntil int64      `json:"retain_until"`
+	Key         []byte     `json:"key"`                  // the signer's public key, base64
+	Delegation  []byte     `json:"delegation,omitempty"` // a delegation envelope where the signer is not the owner
+}
+
+// TaskSource is the owner whose file it is and the node that holds the staged bytes.
+type TaskSource struct {
+	Owner ID `json:"owner"`
+	Node  ID `json:"node"`
+}
+
+// Receipt is the payload of a target's signed word that it keeps runs durably. Times are Unix seconds.
+type Receipt struct {
+	V           int       `json:"v"` // 1
+	License     LicenseID `json:"license"`
+	Task        TaskID    `json:"task"`
+	Segment     int       `json:"segment"`
+	Target      ID        `json:"target"`
+	Runs        []Range   `json:"runs"`  // run numbers of the segment, all that this receipt adds
+	Bytes       Size      `json:"bytes"` // stored bytes of those runs
+	RetainUntil int64     `json:"retain_until"`
+	Previous    Hash      `json:"previous"` // BLAKE3 of the previous receipt envelope of this target and licence, zero for the first
+	Time        int64     `json:"time"`
+	Key         []byte    `json:"key"` // the target's public key
+}
+
+// Verifier judges licences. It runs in a process of its own; see plugins.
+type Verifier interface {
+	// Verify returns the verdict, or an error where nothing could be judged (then the node refuses with ReasonVerifier).
+	Verify(ctx context.Context, req VerifyRequest) (Verdict, error)
+}
+
+// VerifyRequest is everything a verifier is told.
+type VerifyRequest struct {
+	Envelope    []byte // the DSSE envelope as received
+	Payload     []byte // its payload, signature already checked by the node
+	Op          string // "store"
+	Node        ID     // this node
+	Peer        ID     // who presents it
+	TokenMember bool   // the peer proved the cluster token
+	UsedBytes   Size   // what the licence's owner keeps here now
+	Now         int64  // Unix seconds
+}
+
+// Verdict is a verifier's answer. Reason is shown to people.
+type Verdict struct {
+	OK     bool
+	Code   string
+	Reason string
+}

@@ -1,0 +1,44 @@
+package core
+
+// Snapshot is what the planner knows of the network at one moment. Rates are wire bytes per second, 0 is unlimited.
+type Snapshot struct {
+	Source int // index of the source in Nodes
+	Nodes  []NodeState
+	Links  []LinkState
+	Trunks []TrunkState
+}
+
+// NodeState is one node as it reported itself.
+type NodeState struct {
+	ID      ID                `json:"id"`
+	Address string            `json:"address"`
+	Labels  map[string]string `json:"labels,omitempty"` // zone, price_store, price_send, afr, uptime are read from here
+	Zone    string            `json:"zone,omitempty"`
+	Free    Size              `json:"free"`  // room for this file
+	Total   Size              `json:"total"` // capacity
+	Up      Rate              `json:"up"`
+	Down    Rate              `json:"down"`
+	Delay   float64           `json:"delay"` // seconds from the source
+	Load    float64           `json:"load"`
+}
+
+// LinkState is the directed link between two nodes of the snapshot.
+type LinkState struct {
+	From, To int
+	Rate     Rate // capacity as coordinated
+}
+
+// TrunkState is a cap shared by all links from one zone to another.
+type TrunkState struct {
+	From string `json:"from" toml:"from"`
+	To   string `json:"to" toml:"to"`
+	Rate Rate   `json:"rate" toml:"rate"`
+}
+
+// Account is the bandwidth of a link, or of a node's up or down side, and what is leased of it now.
+// Names: "up", "down", "out:ID" (to that peer), "in:ID" (from it), "trunk:FROM>TO".
+type Account struct {
+	Name     string `json:"name"`
+	Capacity Rate   `json:"capacity"` // 0 is unlimited
+	Leased   Rate   `json:"leased"`
+}

@@ -1,0 +1,305 @@
+package wire
+
+import "github.com/bkp-tool/bkp/core"
+
+// Message is one control message. Every message travels as a JSON object whose "type" is Type().
+type Message interface{ Type() string }
+
+// Version is the protocol version that HELLO carries.
+const Version = 1
+
+// The channels that HELLO opens between two nodes. The directions of data are told from the dialler.
+const (
+	ChannelControl     = "control"
+	ChannelDataSend    = "data-send"    // dialler → listener
+	ChannelDataReceive = "data-receive" // listener → dialler
+)
+
+// Hello opens a socket: the dialler first, then the listener.
+type Hello struct {
+	V       int               `json:"v"`
+	Node    core.ID           `json:"node"`
+	Key     []byte            `json:"key"`   // Ed25519 public key, base64
+	Nonce   core.Hash         `json:"nonce"` // 32 random bytes
+	Channel string            `json:"channel"`
+	Epoch   core.Epoch        `json:"epoch"`
+	Time    int64             `json:"time"`             // Unix seconds
+	Listen  string            `json:"listen,omitempty"` // address this node listens at, if any
+	Labels  map[string]string `json:"labels,omitempty"`
+}
+
+// Auth proves who sent the HELLO; nothing else is heard before it.
+type Auth struct {
+	Proof       []byte   `json:"proof,omitempty"` // HMAC over the cluster token; absent without one
+	Signature   []byte   `json:"signature"`       // Ed25519 over the same message
+	Delegations [][]byte `json:"delegations,omitempty"`
+}
+
+// BandwidthCoordination says what this side gives the link, in wire bytes per second; the smaller word is its capacity.
+type BandwidthCoordination struct {
+	Size core.Rate `json:"size"`
+}
+
+// StateQuery asks for a node's state; Files pages the stored-file list.
+type StateQuery struct {
+	Query uint64  `json:"query"`
+	Owner core.ID `json:"owner,omitzero"`
+	Files bool    `json:"files,omitempty"`
+	After int     `json:"after,omitempty"`
+	Limit int     `json:"limit,omitempty"`
+}
+
+// StateReport answers StateQuery. Rates of 0 are unlimited.
+type StateReport struct {
+	Query     uint64            `json:"query"`
+	Remaining core.Size         `json:"remaining"`
+	Capacity  core.Size         `json:"capacity"`
+	FileCount int               `json:"file_count"`
+	Files     []core.File       `json:"files,omitempty"`
+	More      bool              `json:"more,omitempty"`
+	Accounts  []core.Account    `json:"accounts,omitempty"`
+	Up        core.Rate         `json:"up"`
+	Down      core.Rate         `json:"down"`
+	Load      float64           `json:"load"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Links     []LinkReport      `json:"links,omitempty"`
+}
+
+// LinkReport is a link of the reporting node to a peer it is connected to.
+type LinkReport struct {
+	ID       core.ID           `json:"id"`
+	Address  string            `json:"address,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Capacity core.Rate         `json:"capacity"`
+	DelayMS  float64           `json:"delay_ms"`
+}
+
+// StorageTask gives a target one segment of a task. Run numbers count Files first, then Reused.
+type StorageTask struct {
+	Task      core.TaskID    `json:"task"`
+	Segment   int            `json:"segment"`
+	Alias     string         `json:"alias"`
+	Version   int            `json:"version"`
+	Files     []core.File    `json:"file"`
+	Reused    []Reused       `json:"reused,omitempty"`
+	Locations []core.Span    `json:"backup_location"`
+	Bandwidth []BandwidthRow `json:"bandwidth"`
+	License   []byte         `json:"license"` // DSSE envelope
+}
+
+// Reused is a run of an earlier task that this task keeps too, with the chunks of it that this version uses.
+type Reused struct {
+	core.File
+	Task   core.TaskID `json:"task"`
+	Chunks core.Bitmap `json:"chunks"`
+}
+
+// BandwidthRow is the planned rate of the flow from one node to another, and what it is to carry for the whole task.
+type BandwidthRow struct {
+	From  core.ID   `json:"from"`
+	To    core.ID   `json:"to"`
+	Rate  core.Rate `json:"rate"`
+	Bytes core.Size `json:"bytes"`
+}
+
+// TaskAgree accepts a segment; Have marks the runs whose chunks are all kept here already.
+type TaskAgree struct {
+	Task       core.TaskID `json:"task"`
+	Segment    int         `json:"segment"`
+	PredictedS float64     `json:"predicted_s"`
+	Have       core.Bitmap `json:"have"`
+}
+
+// TaskRefuse refuses a segment.
+type TaskRefuse struct {
+	Task    core.TaskID `json:"task"`
+	Segment int         `json:"segment"`
+	Code    core.Reason `json:"code"`
+	Reason  string      `json:"reason"`
+}
+
+// StorageApply asks the receiver for a lease, or renews one of the same flow, to send runs.
+type StorageApply struct {
+	Flow     uint64       `json:"flow"`
+	Task     core.TaskID  `json:"task"`
+	Segment  int          `json:"segment"`
+	Filename string       `json:"filename"` // ALIAS.V.ORDER of the first run
+	Size     core.Size    `json:"size"`     // stored bytes of the runs
+	Rate     core.Rate    `json:"rate"`
+	Runs     []core.Range `json:"runs"`
+}
+
+// StorageAgree is the only grant.
+type StorageAgree struct {
+	Flow     uint64       `json:"flow"`
+	Lease    uint64       `json:"lease"`
+	Rate     core.Rate    `json:"rate"` // at most what was asked
+	Runs     []core.Range `json:"runs"` // granted
+	Have     []core.Range `json:"have,omitempty"`
+	ExpiresS float64      `json:"expires_s"`
+}
+
+// StorageRefuse refuses an application; Have lists applied runs that are kept here already.
+type StorageRefuse struct {
+	Flow   uint64       `json:"flow"`
+	Code   core.Reason  `json:"code"`
+	Reason string       `json:"reason"`
+	RetryS float64      `json:"retry_s,omitempty"`
+	Have   []core.Range `json:"have,omitempty"`
+}
+
+// TransmissionBegin announces the data messages of one run. The sender numbers its transfers.
+type TransmissionBegin struct {
+	Transfer uint64       `json:"transfer"`
+	Flow     uint64       `json:"flow"`
+	Lease    uint64       `json:"lease"`
+	Task     core.TaskID  `json:"task,omitzero"`
+	Segment  int          `json:"segment,omitempty"`
+	Run      int          `json:"run"`
+	Hash     core.Hash    `json:"hash"` // of the whole run
+	Chunks   []core.Chunk `json:"chunks"`
+}
+
+// TransmissionComplete tells the sender that a run was received, or the coordinator that runs are durable.
+type TransmissionComplete struct {
+	Transfer uint64      `json:"transfer,omitempty"`
+	Run      int         `json:"run,omitempty"`
+	Received bool        `json:"received,omitempty"`
+	Task     core.TaskID `json:"task,omitzero"`
+	Segment  int         `json:"segment,omitempty"`
+	To       core.ID     `json:"to,omitzero"`       // the coordinator, for a relayed receipt
+	Receipt  []byte      `json:"receipt,omitempty"` // DSSE envelope
+}
+
+// TransmissionAbort ends a flow, or one transfer of it where Transfer is set; both sides give back.
+type TransmissionAbort struct {
+	Flow     uint64      `json:"flow"`
+	Transfer uint64      `json:"transfer,omitempty"`
+	Code     core.Reason `json:"code"`
+	Reason   string      `json:"reason"`
+}
+
+// GainApply asks a holder for runs.
+type GainApply struct {
+	Flow  uint64    `json:"flow"`
+	Owner core.ID   `json:"owner"`
+	Name  string    `json:"name"` // alias
+	Rate  core.Rate `json:"rate"`
+	Runs  []GainRun `json:"runs"`
+}
+
+// GainRun names a run and, where not all of it is wanted, the chunks that are.
+type GainRun struct {
+	Hash   core.Hash   `json:"hash"`
+	Chunks core.Bitmap `json:"chunks,omitempty"`
+}
+
+// GainAgree grants a lease to fetch; the holder then sends a TransmissionBegin for each run.
+type GainAgree struct {
+	Flow     uint64      `json:"flow"`
+	Lease    uint64      `json:"lease"`
+	Rate     core.Rate   `json:"rate"`
+	Runs     []core.Hash `json:"runs"`
+	Missing  []core.Hash `json:"missing,omitempty"`
+	ExpiresS float64     `json:"expires_s"`
+}
+
+// GainRefuse refuses a GainApply.
+type GainRefuse struct {
+	Flow    uint64      `json:"flow"`
+	Code    core.Reason `json:"code"`
+	Reason  string      `json:"reason"`
+	RetryS  float64     `json:"retry_s,omitempty"`
+	Missing []core.Hash `json:"missing,omitempty"`
+}
+
+// RefPut gives a peer a piece of a segment record (Record set), or a ref whose records it was given before.
+type RefPut struct {
+	Query   uint64       `json:"query"`
+	Owner   core.ID      `json:"owner"`
+	Alias   string       `json:"alias"`
+	Version int          `json:"version"`
+	Task    core.TaskID  `json:"task"`
+	Ref     []byte       `json:"ref,omitempty"`     // DSSE envelope
+	Records []core.Chunk `json:"records,omitempty"` // with Ref: the records that it needs
+	Record  core.Hash    `json:"record,omitzero"`   // with Data: which record this is a piece of
+	Size    core.Size    `json:"size,omitempty"`    // of the whole record
+	Offset  core.Size    `json:"offset,omitempty"`
+	Data    []byte       `json:"data,omitempty"`
+}
+
+// RefOK answers RefPut; a Code other than 0 is a refusal.
+type RefOK struct {
+	Query  uint64      `json:"query"`
+	Code   core.Reason `json:"code"`
+	Reason string      `json:"reason,omitempty"`
+}
+
+// RefList asks for the refs of an owner, in order of (alias, version), after the given position.
+type RefList struct {
+	Query uint64  `json:"query"`
+	Owner core.ID `json:"owner"`
+	After int     `json:"after,omitempty"`
+	Limit int     `json:"limit,omitempty"`
+}
+
+// RefGet asks for a ref, or for the piece at Offset of a record.
+type RefGet struct {
+	Query   uint64    `json:"query"`
+	Owner   core.ID   `json:"owner"`
+	Alias   string    `json:"alias"`
+	Version int       `json:"version"`
+	Record  core.Hash `json:"record,omitzero"`
+	Offset  core.Size `json:"offset,omitempty"`
+}
+
+// RefReport answers RefList and RefGet; a Code other than 0 is a refusal.
+type RefReport struct {
+	Query  uint64      `json:"query"`
+	Code   core.Reason `json:"code"`
+	Reason string      `json:"reason,omitempty"`
+	Refs   [][]byte    `json:"refs,omitempty"` // envelopes
+	More   bool        `json:"more,omitempty"`
+	Size   core.Size   `json:"size,omitempty"` // of the whole record
+	Data   []byte      `json:"data,omitempty"` // a piece of it
+}
+
+// Release gives up what a task holds; the envelope is signed with the release right.
+type Release struct {
+	Query    uint64 `json:"query"`
+	Envelope []byte `json:"envelope"`
+}
+
+// ReleaseDone answers Release.
+type ReleaseDone struct {
+	Query  uint64      `json:"query"`
+	Code   core.Reason `json:"code"`
+	Reason string      `json:"reason,omitempty"`
+	Runs   int         `json:"runs"`
+	Bytes  core.Size   `json:"bytes"`
+}
+
+func (Hello) Type() string                 { return "HELLO" }
+func (Auth) Type() string                  { return "AUTH" }
+func (BandwidthCoordination) Type() string { return "BANDWIDTH_COORDINATION" }
+func (StateQuery) Type() string            { return "STATE_QUERY" }
+func (StateReport) Type() string           { return "STATE_REPORT" }
+func (StorageTask) Type() string           { return "STORAGE_TASK" }
+func (TaskAgree) Type() string             { return "TASK_AGREE" }
+func (TaskRefuse) Type() string            { return "TASK_REFUSE" }
+func (StorageApply) Type() string          { return "STORAGE_APPLY" }
+func (StorageAgree) Type() string          { return "STORAGE_AGREE" }
+func (StorageRefuse) Type() string         { return "STORAGE_REFUSE" }
+func (TransmissionBegin) Type() string     { return "TRANSMISSION_BEGIN" }
+func (TransmissionComplete) Type() string  { return "TRANSMISSION_COMPLETE" }
+func (TransmissionAbort) Type() string     { return "TRANSMISSION_ABORT" }
+func (GainApply) Type() string             { return "GAIN_APPLY" }
+func (GainAgree) Type() string             { return "GAIN_AGREE" }
+func (GainRefuse) Type() string            { return "GAIN_REFUSE" }
+func (RefPut) Type() string                { return "REF_PUT" }
+func (RefOK) Type() string                 { return "REF_OK" }
+func (RefList) Type() string               { return "REF_LIST" }
+func (RefGet) Type() string                { return "REF_GET" }
+func (RefReport) Type() string             { return "REF_REPORT" }
+func (Release) Type() string               { return "RELEASE" }
+func (ReleaseDone) Type() string           { return "RELEASE_DONE" }
