@@ -81,17 +81,10 @@ type StorageTask struct {
 	Alias     string         `json:"alias"`
 	Version   int            `json:"version"`
 	Files     []core.File    `json:"file"`
-	Reused    []Reused       `json:"reused,omitempty"`
+	Reused    []core.Reused  `json:"reused,omitempty"`
 	Locations []core.Span    `json:"backup_location"`
 	Bandwidth []BandwidthRow `json:"bandwidth"`
 	License   []byte         `json:"license"` // DSSE envelope
-}
-
-// Reused is a run of an earlier task that this task keeps too, with the chunks of it that this version uses.
-type Reused struct {
-	core.File
-	Task   core.TaskID `json:"task"`
-	Chunks core.Bitmap `json:"chunks"`
 }
 
 // BandwidthRow is the planned rate of the flow from one node to another, and what it is to carry for the whole task.

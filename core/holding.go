@@ -1,0 +1,55 @@
+package core
+
+// Reused is a run of an earlier task that a later task keeps too, with the chunks of it that the new version uses.
+type Reused struct {
+	File
+	Task   TaskID `json:"task"` // the task that brought it
+	Chunks Bitmap `json:"chunks"`
+}
+
+// Segment is one segment of a task as a target accepted it. Run numbers count Files first, then Reused.
+type Segment struct {
+	Task        TaskID
+	Number      int
+	Owner       ID
+	Source      ID // the node that holds the staged bytes
+	Alias       string
+	Version     int
+	License     []byte // DSSE envelope, the first that was accepted
+	LicenseID   LicenseID
+	Files       []File
+	Reused      []Reused
+	Locations   []Span
+	RetainUntil int64
+}
+
+// Runs is how many run numbers the segment has.
+func (s Segment) Runs() int { return len(s.Files) + len(s.Reused) }
+
+// File is the stored file with the given run number.
+func (s Segment) File(run int) File {
+	if run < len(s.Files) {
+		return s.Files[run]
+	}
+	return s.Reused[run-len(s.Files)].File
+}
+
+// Holding is a run that a node keeps for a task; the bytes go when the last holding of a chunk goes.
+type Holding struct {
+	Task    TaskID
+	Segment int
+	Number  int // run number in the segment
+	File    File
+	Chunks  []Chunk // of the whole run
+	Kept    Bitmap  // the chunks of it that the task needs
+}
+
+// HeldRef is a ref as a target keeps it, with the segment records that it needs.
+type HeldRef struct {
+	Owner    ID
+	Alias    string
+	Version  int
+	Task     TaskID
+	Envelope []byte
+	Records  []Chunk
+}
