@@ -1,0 +1,239 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// The commands a node carries out for its own user, in this process or through DATA/node.sock.
+// Each Result is also the command's --json summary.
+const (
+	CommandPlace  = "place"
+	CommandFetch  = "fetch"
+	CommandPeers  = "peers"
+	CommandRemove = "rm"
+	CommandGC     = "gc"
+	CommandStatus = "status"
+	CommandFiles  = "files"
+	CommandList   = "ls"
+	CommandStop   = "stop"
+)
+
+// Status is progress on long work; it is also the --json status line.
+type Status struct {
+	Phase   string    `json:"phase"`             // "plan", "place", "fetch", "refs", …
+	Done    core.Size `json:"done"`              // bytes
+	Total   core.Size `json:"total"`             // bytes, 0 while unknown
+	Seconds float64   `json:"seconds"`           // since the phase began
+	Text    string    `json:"text,omitempty"`    // something a person wants to know now
+	Warning bool      `json:"warning,omitempty"` // Text is a warning
+}
+
+// PlaceArgs asks for a version to be placed. An empty Name is the newest version not yet placed; Version 0 is the latest.
+type PlaceArgs struct {
+	Name     string `json:"name"`
+	Version  int    `json:"version"`
+	Replicas int    `json:"replicas"`
+	Strategy string `json:"strategy"`
+	DryRun   bool   `json:"dry_run"`
+	Retain   int64  `json:"retain_s"` // how long targets are to keep it, seconds
+}
+
+// PlaceResult is the plan and, unless DryRun, what became of it.
+type PlaceResult struct {
+	Name       string      `json:"name"`
+	Version    int         `json:"version"`
+	Replicas   int         `json:"replicas"`
+	Strategy   string      `json:"strategy"`
+	Task       core.TaskID `json:"task"`
+	Bytes      core.Size   `json:"bytes"`       // stored bytes of the version, each chunk once
+	NewBytes   core.Size   `json:"new_bytes"`   // of them, what no live task covered
+	SentBytes  core.Size   `json:"sent_bytes"`  // payload that reached targets, all copies
+	Runs       int         `json:"runs"`        // runs in the task
+	Segments   int         `json:"segments"`    // licences
+	Placements []Placement `json:"placements"`  // one a node that keeps something
+	Flows      []FlowRow   `json:"flows"`       // who sends to whom
+	Refused    []Refused   `json:"refused"`     // nodes that get nothing, and why
+	PredictedS float64     `json:"predicted_s"` // of the plan, pipeline fill included
+	FillS      float64     `json:"fill_s"`      // of which pipeline fill
+	BoundS     float64     `json:"bound_s"`     // the least possible time
+	Ratio      float64     `json:"ratio"`       // predicted ÷ bound
+	Binding    string      `json:"binding"`     // the resource that sets the bound
+	Seconds    float64     `json:"seconds"`     // measured: first data byte to last receipt; 0 for a dry run
+	DryRun     bool        `json:"dry_run"`     //
+	Warnings   []string    `json:"warnings,omitempty"`
+}
+
+// Placement is what one node keeps of the task, and what it costs by the strategy.
+type Placement struct {
+	Node     core.ID   `json:"node"`
+	Address  string    `json:"address"`
+	Bytes    core.Size `json:"bytes"`
+	Runs     int       `json:"runs"`
+	Cost     float64   `json:"cost"`
+	Explain  string    `json:"explain"`
+	Reused   core.Size `json:"reused_bytes"` // of Bytes, what it kept already
+	Seconds  float64   `json:"seconds"`      // measured: to its last receipt
+	Receipts int       `json:"receipts"`
+}
+
+// FlowRow is one flow of the plan and its measured outcome.
+type FlowRow struct {
+	From    core.ID   `json:"from"`
+	To      core.ID   `json:"to"`
+	Bytes   core.Size `json:"bytes"`
+	Rate    core.Rate `json:"rate"` // planned, wire
+	Seconds float64   `json:"seconds"`
+}
+
+// Refused is a node that the plan leaves out.
+type Refused struct {
+	Node    core.ID `json:"node"`
+	Address string  `json:"address"`
+	Reason  string  `json:"reason"`
+}
+
+// FetchArgs asks for a version to be brought back into Output, an absolute path ("" never; "-" is spooled by the command itself).
+type FetchArgs struct {
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	Output  string `json:"output"`
+	Force   bool   `json:"force"`
+}
+
+// FetchResult says where the bytes came from; Node is zero for this machine's own store.
+type FetchResult struct {
+	Name    string    `json:"name"`
+	Version int       `json:"version"`
+	Output  string    `json:"output"`
+	Bytes   core.Size `json:"bytes"`
+	Seconds float64   `json:"seconds"`
+	Sources []Source  `json:"sources"`
+	Lost    []Refused `json:"lost"` // holders that failed on the way, and how
+}
+
+// Source is a holder that sent stored bytes.
+type Source struct {
+	Node    core.ID   `json:"node"`
+	Address string    `json:"address"`
+	Bytes   core.Size `json:"bytes"`
+}
+
+// PeerRow is one line of `bkp peers`. Rates are wire bytes per second; 0 is unknown.
+type PeerRow struct {
+	ID        core.ID           `json:"id"`
+	Address   string            `json:"address"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Connected bool              `json:"connected"`
+	Declared  core.Rate         `json:"declared"`
+	Measured  core.Rate         `json:"measured"`
+	Leased    core.Rate         `json:"leased"`
+	Remaining core.Size         `json:"remaining"`
+	Files     int               `json:"files"`
+	DelayMS   float64           `json:"delay_ms"`
+	LastSeen  time.Time         `json:"last_seen,omitzero"`
+	Problem   string            `json:"problem,omitempty"` // why it is not connected
+}
+
+// PeersArgs asks for the peers; a node just started for the command waits a moment for them.
+type PeersArgs struct {
+	WaitS float64 `json:"wait_s"`
+}
+
+// PeersResult is the peer table.
+type PeersResult struct {
+	Peers []PeerRow `json:"peers"`
+}
+
+// RemoveArgs asks for a version (0: all of them) to be forgotten here and released on its holders.
+type RemoveArgs struct {
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+}
+
+// RemoveResult says what was let go.
+type RemoveResult struct {
+	Name     string    `json:"name"`
+	Versions []int     `json:"versions"`
+	Released []Release `json:"released"`
+	Unheard  []Refused `json:"unheard"` // holders that could not be told; `bkp rm` again when they are back
+}
+
+// Release is what one holder let go.
+type Release struct {
+	Node  core.ID   `json:"node"`
+	Runs  int       `json:"runs"`
+	Bytes core.Size `json:"bytes"`
+}
+
+// GCResult says what collection freed in staging and in what is kept for others.
+type GCResult struct {
+	StagingFreed  core.Size `json:"staging_freed"`
+	HoldingsFreed core.Size `json:"holdings_freed"`
+	StagingKept   core.Size `json:"staging_kept"`
+	HoldingsKept  core.Size `json:"holdings_kept"`
+	Seconds       float64   `json:"seconds"`
+}
+
+// StatusResult is `bkp node status`.
+type StatusResult struct {
+	ID        core.ID        `json:"id"`
+	Listen    string         `json:"listen"`
+	Ready     bool           `json:"ready"`
+	Started   time.Time      `json:"started"`
+	Capacity  core.Size      `json:"capacity"`
+	Used      core.Size      `json:"used"`
+	Reserved  core.Size      `json:"reserved"`
+	Remaining core.Size      `json:"remaining"`
+	Staged    core.Size      `json:"staged"`
+	Runs      int            `json:"runs"`
+	Peers     int            `json:"peers"` // connected
+	Verifiers []string       `json:"verifiers"`
+	Accounts  []core.Account `json:"accounts"`
+	Leases    []LeaseRow     `json:"leases"` // live ones, then the last 64 that ended
+	Tasks     []TaskRow      `json:"tasks"`
+}
+
+// LeaseRow is one lease: what it was expected to take and what it took.
+type LeaseRow struct {
+	Lease     uint64    `json:"lease"`
+	Peer      core.ID   `json:"peer"`
+	Direction string    `json:"direction"` // "send" or "receive"
+	Purpose   string    `json:"purpose"`   // "store" or "gain"
+	Rate      core.Rate `json:"rate"`
+	Bytes     core.Size `json:"bytes"` // payload moved
+	ExpectedS float64   `json:"expected_s"`
+	TookS     float64   `json:"took_s"`
+	State     string    `json:"state"` // "live", "done", "aborted", "expired"
+}
+
+// TaskRow is a task that this node coordinates or keeps parts of.
+type TaskRow struct {
+	Task     core.TaskID `json:"task"`
+	Owner    core.ID     `json:"owner"`
+	Alias    string      `json:"alias"`
+	Version  int         `json:"version"`
+	Segments int         `json:"segments"`
+	Runs     int         `json:"runs"`
+	Bytes    core.Size   `json:"bytes"`
+}
+
+// FilesArgs pages the stored-file list.
+type FilesArgs struct {
+	After int `json:"after"`
+	Limit int `json:"limit"`
+}
+
+// FilesResult is `bkp node files`.
+type FilesResult struct {
+	Files []core.File `json:"files"`
+	More  bool        `json:"more"`
+}
+
+// Caller carries out a command: a running node in this process, or the door to one in another.
+type Caller interface {
+	// Call decodes nothing: args and result are one of the types above, by pointer for result.
+	Call(ctx context.Context, command string, args any, result any, status func(Status)) error
+}
