@@ -3,7 +3,10 @@ package wire
 import "github.com/bkp-tool/bkp/core"
 
 // Message is one control message. Every message travels as a JSON object whose "type" is Type().
-type Message interface{ Type() string }
+type Message interface {
+	Type() string
+	Validate() error // what can be told from the message alone: counts, signs, lengths, sums
+}
 
 // Version is the protocol version that HELLO carries.
 const Version = 1
@@ -44,9 +47,9 @@ type BandwidthCoordination struct {
 type StateQuery struct {
 	Query uint64  `json:"query"`
 	Owner core.ID `json:"owner,omitzero"`
-	Files bool    `json:"files,omitempty"`
-	After int     `json:"after,omitempty"`
-	Limit int     `json:"limit,omitempty"`
+	Files bool    `json:"files,omitzero"`
+	After int     `json:"after,omitzero"`
+	Limit int     `json:"limit,omitzero"`
 }
 
 // StateReport answers StateQuery. Rates of 0 are unlimited.
@@ -56,7 +59,7 @@ type StateReport struct {
 	Capacity  core.Size         `json:"capacity"`
 	FileCount int               `json:"file_count"`
 	Files     []core.File       `json:"files,omitempty"`
-	More      bool              `json:"more,omitempty"`
+	More      bool              `json:"more,omitzero"`
 	Accounts  []core.Account    `json:"accounts,omitempty"`
 	Up        core.Rate         `json:"up"`
 	Down      core.Rate         `json:"down"`
@@ -137,7 +140,7 @@ type StorageRefuse struct {
 	Flow   uint64       `json:"flow"`
 	Code   core.Reason  `json:"code"`
 	Reason string       `json:"reason"`
-	RetryS float64      `json:"retry_s,omitempty"`
+	RetryS float64      `json:"retry_s,omitzero"`
 	Have   []core.Range `json:"have,omitempty"`
 }
 
@@ -147,7 +150,7 @@ type TransmissionBegin struct {
 	Flow     uint64       `json:"flow"`
 	Lease    uint64       `json:"lease"`
 	Task     core.TaskID  `json:"task,omitzero"`
-	Segment  int          `json:"segment,omitempty"`
+	Segment  int          `json:"segment,omitzero"`
 	Run      int          `json:"run"`
 	Hash     core.Hash    `json:"hash"` // of the whole run
 	Chunks   []core.Chunk `json:"chunks"`
@@ -155,11 +158,11 @@ type TransmissionBegin struct {
 
 // TransmissionComplete tells the sender that a run was received, or the coordinator that runs are durable.
 type TransmissionComplete struct {
-	Transfer uint64      `json:"transfer,omitempty"`
-	Run      int         `json:"run,omitempty"`
-	Received bool        `json:"received,omitempty"`
+	Transfer uint64      `json:"transfer,omitzero"`
+	Run      int         `json:"run,omitzero"`
+	Received bool        `json:"received,omitzero"`
 	Task     core.TaskID `json:"task,omitzero"`
-	Segment  int         `json:"segment,omitempty"`
+	Segment  int         `json:"segment,omitzero"`
 	To       core.ID     `json:"to,omitzero"`       // the coordinator, for a relayed receipt
 	Receipt  []byte      `json:"receipt,omitempty"` // DSSE envelope
 }
@@ -167,7 +170,7 @@ type TransmissionComplete struct {
 // TransmissionAbort ends a flow, or one transfer of it where Transfer is set; both sides give back.
 type TransmissionAbort struct {
 	Flow     uint64      `json:"flow"`
-	Transfer uint64      `json:"transfer,omitempty"`
+	Transfer uint64      `json:"transfer,omitzero"`
 	Code     core.Reason `json:"code"`
 	Reason   string      `json:"reason"`
 }
@@ -202,7 +205,7 @@ type GainRefuse struct {
 	Flow    uint64      `json:"flow"`
 	Code    core.Reason `json:"code"`
 	Reason  string      `json:"reason"`
-	RetryS  float64     `json:"retry_s,omitempty"`
+	RetryS  float64     `json:"retry_s,omitzero"`
 	Missing []core.Hash `json:"missing,omitempty"`
 }
 
@@ -216,8 +219,8 @@ type RefPut struct {
 	Ref     []byte       `json:"ref,omitempty"`     // DSSE envelope
 	Records []core.Chunk `json:"records,omitempty"` // with Ref: the records that it needs
 	Record  core.Hash    `json:"record,omitzero"`   // with Data: which record this is a piece of
-	Size    core.Size    `json:"size,omitempty"`    // of the whole record
-	Offset  core.Size    `json:"offset,omitempty"`
+	Size    core.Size    `json:"size,omitzero"`     // of the whole record
+	Offset  core.Size    `json:"offset,omitzero"`
 	Data    []byte       `json:"data,omitempty"`
 }
 
@@ -232,18 +235,18 @@ type RefOK struct {
 type RefList struct {
 	Query uint64  `json:"query"`
 	Owner core.ID `json:"owner"`
-	After int     `json:"after,omitempty"`
-	Limit int     `json:"limit,omitempty"`
+	After int     `json:"after,omitzero"`
+	Limit int     `json:"limit,omitzero"`
 }
 
-// RefGet asks for a ref, or for the piece at Offset of a record.
+// RefGet asks for a ref (Version 0: the highest), or for the piece at Offset of a record.
 type RefGet struct {
 	Query   uint64    `json:"query"`
 	Owner   core.ID   `json:"owner"`
 	Alias   string    `json:"alias"`
 	Version int       `json:"version"`
 	Record  core.Hash `json:"record,omitzero"`
-	Offset  core.Size `json:"offset,omitempty"`
+	Offset  core.Size `json:"offset,omitzero"`
 }
 
 // RefReport answers RefList and RefGet; a Code other than 0 is a refusal.
@@ -252,8 +255,8 @@ type RefReport struct {
 	Code   core.Reason `json:"code"`
 	Reason string      `json:"reason,omitempty"`
 	Refs   [][]byte    `json:"refs,omitempty"` // envelopes
-	More   bool        `json:"more,omitempty"`
-	Size   core.Size   `json:"size,omitempty"` // of the whole record
+	More   bool        `json:"more,omitzero"`
+	Size   core.Size   `json:"size,omitzero"`  // of the whole record
 	Data   []byte      `json:"data,omitempty"` // a piece of it
 }
 

@@ -1,0 +1,145 @@
+package wire
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// What one message may hold. Whatever a peer counts, sizes or spells is held against these before anybody computes with it, so
+// that no sum of a message's numbers overflows.
+const (
+	maxAmount  = 1 << 60   // bytes, or bytes per second
+	maxSeconds = 1e9       // 30 years
+	maxTime    = 1 << 40   // Unix seconds
+	maxNumber  = 1<<31 - 1 // versions, segments, orders, positions
+	maxText    = 4096      // words for people
+	maxName    = 255       // names, addresses
+	maxList    = 65536     // entries of a list without a bound of its own
+	maxLabels  = 64        //
+	maxProofs  = 64        // delegations
+	maxSigned  = 256 << 10 // a signed envelope
+	maxPiece   = 2 << 20   // a piece of a record
+	maxRecord  = 1 << 31   // a segment record
+	maxRuns    = core.SegmentRuns
+
+	// MaxRunChunks bounds the chunks of a run, so that its TRANSMISSION_BEGIN fits in a message however small they are.
+	MaxRunChunks = 32768
+)
+
+// bounds checks the fields of one message and keeps the first that is out of bounds.
+type bounds struct{ err error }
+
+func (b *bounds) fail(format string, args ...any) {
+	if b.err == nil {
+		b.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (b *bounds) must(ok bool, format string, args ...any) {
+	if !ok {
+		b.fail(format, args...)
+	}
+}
+
+func (b *bounds) within(field string, n, low, high int64) {
+	b.must(n >= low && n <= high, "%s %d is not within %d to %d", field, n, low, high)
+}
+
+func (b *bounds) size(field string, s core.Size) { b.within(field, int64(s), 0, maxAmount) }
+
+func (b *bounds) number(field string, n int) { b.within(field, int64(n), 0, maxNumber) }
+
+// lease is a rate that somebody asks for or grants; capacity is one that may be 0 for unlimited or unknown.
+func (b *bounds) lease(field string, r core.Rate)    { b.within(field, int64(r), 1, maxAmount) }
+func (b *bounds) capacity(field string, r core.Rate) { b.within(field, int64(r), 0, maxAmount) }
+
+func (b *bounds) seconds(field string, s float64) {
+	b.must(s >= 0 && s <= maxSeconds, "%s %v is not within 0 to %v seconds", field, s, float64(maxSeconds))
+}
+
+func (b *bounds) finite(field string, f float64) {
+	b.must(f >= 0 && !math.IsInf(f, 0), "%s %v is not a finite number from 0", field, f)
+}
+
+func (b *bounds) count(field string, n, high int) {
+	b.must(n <= high, "%s has %d entries, %d are allowed", field, n, high)
+}
+
+func (b *bounds) bytes(field string, data []byte, low, high int) {
+	b.must(len(data) >= low && len(data) <= high, "%s has %d bytes, not %d to %d", field, len(data), low, high)
+}
+
+func (b *bounds) text(field, s string, high int) {
+	b.must(len(s) <= high, "%s has %d bytes, %d are allowed", field, len(s), high)
+}
+
+func (b *bounds) id(field string, id core.ID) { b.must(!id.IsZero(), "%s is missing", field) }
+
+func (b *bounds) task(task core.TaskID) { b.must(!task.IsZero(), "task is missing") }
+
+func (b *bounds) version(v int) { b.within("version", int64(v), 1, maxNumber) }
+
+// word is a name that may become part of a path: letters, digits, dot, dash and underscore, with no dot in front.
+func (b *bounds) word(field, s string) {
+	b.must(s != "", "%s is missing", field)
+	b.text(field, s, maxName)
+	for i := range len(s) {
+		c := s[i]
+		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' && i > 0
+		b.must(ok, "%s holds character %q", field, c)
+	}
+}
+
+func (b *bounds) labels(labels map[string]string) {
+	b.count("labels", len(labels), maxLabels)
+	for k, v := range labels {
+		b.must(k != "", "a label has no name")
+		b.text("label", k, maxName)
+		b.text("label "+k, v, maxName)
+	}
+}
+
+func (b *bounds) reason(code core.Reason, reason string) {
+	b.within("code", int64(code), 0, 999)
+	b.text("reason", reason, maxText)
+}
+
+// refusal is a reason that must say something.
+func (b *bounds) refusal(code core.Reason, reason string) {
+	b.reason(code, reason)
+	b.must(code != core.ReasonNone, "code is missing")
+}
+
+// ranges are ascending run numbers that neither touch beyond a segment nor overlap.
+func (b *bounds) ranges(field string, ranges []core.Range) {
+	b.count(field, len(ranges), maxRuns)
+	next := 0
+	for _, r := range ranges {
+		if r.Length < 1 || r.Length > maxRuns || r.Start < next || r.Start > maxRuns-r.Length {
+			b.fail("%s: start %d, length %d overlaps, runs backwards or leaves the segment's %d runs", field, r.Start, r.Length, maxRuns)
+			return
+		}
+		next = r.Start + r.Length
+	}
+}
+
+func (b *bounds) file(field string, f core.File) {
+	b.word(field+": name", f.Name)
+	b.must(f.Type == core.TypeFile || f.Type == core.TypeDirectory, "%s: type %.40q is neither file nor directory", field, f.Type)
+	b.number(field+": order", f.Order)
+	b.within(field+": size", int64(f.Size), 1, maxAmount)
+}
+
+func (b *bounds) chunks(field string, chunks []core.Chunk, largest core.Size) (sum core.Size) {
+	b.count(field, len(chunks), MaxRunChunks)
+	for i, c := range chunks {
+		b.must(c.Size >= 1 && c.Size <= largest, "%s: chunk %d of %d bytes, not 1 to %d", field, i, c.Size, largest)
+		if b.err != nil {
+			return 0
+		}
+		sum += c.Size
+	}
+	return sum
+}

@@ -1,0 +1,60 @@
+// Package wire is the language of the network: the messages that nodes exchange, and their bytes.
+//
+// # Conversation
+//
+// Between two nodes stand one control socket and two data sockets. On each, both sides introduce themselves in this order and
+// nothing else is heard before it is done:
+//
+//	dialler → listener   HELLO   who I am, a nonce, the channel
+//	listener → dialler   HELLO
+//	dialler → listener   AUTH    proof and signature over what binds them to this very connection
+//	listener → dialler   AUTH
+//
+// Both sign side ‖ binding ‖ dialler ID ‖ listener ID, where side is SideDial or SideListen; the proof is HMAC-SHA256 of the same bytes
+// under the cluster token. Over wss the binding is 32 bytes of the TLS exporter ExporterLabel; over ws it is both nonces, which
+// proves who answered but does not stop a man in the middle.
+//
+// Then the messages below follow on the control socket, each a WebSocket text message; a data socket carries data messages, each
+// binary (see Data). The other kind of frame is a protocol error on either.
+//
+// # Messages
+//
+//	type                    sent by                        to                     answered by
+//	HELLO, AUTH             dialler, then listener         the other              the same
+//	BANDWIDTH_COORDINATION  dialler, then listener         the other              the same: the smaller size is the link's capacity
+//	STATE_QUERY             coordinator, any node          any node               STATE_REPORT
+//	STATE_REPORT            who was asked                  who asked
+//	STORAGE_TASK            coordinator                    each target            TASK_AGREE or TASK_REFUSE, one segment each
+//	TASK_AGREE, TASK_REFUSE target                         coordinator
+//	STORAGE_APPLY           sender (source or relay)       target                 at once: STORAGE_AGREE or STORAGE_REFUSE
+//	STORAGE_AGREE           target                         sender                 the only grant of bandwidth
+//	STORAGE_REFUSE          target                         sender
+//	TRANSMISSION_BEGIN      sender                         receiver               data messages follow on a data socket
+//	TRANSMISSION_COMPLETE   receiver (received)            sender
+//	TRANSMISSION_COMPLETE   target (receipt)               coordinator, directly or through the sender
+//	TRANSMISSION_ABORT      sender or receiver             the other
+//	GAIN_APPLY              who fetches                    holder                 GAIN_AGREE or GAIN_REFUSE
+//	GAIN_AGREE, GAIN_REFUSE holder                         who fetches            after AGREE: a TRANSMISSION_BEGIN for each run
+//	REF_PUT                 coordinator                    each target            REF_OK
+//	REF_LIST, REF_GET       who lists or fetches           any node               REF_REPORT
+//	REF_OK, REF_REPORT      who was asked                  who asked
+//	RELEASE                 owner's node                   each holder            RELEASE_DONE
+//	RELEASE_DONE            holder                         owner's node
+//	LOCAL_CALL              a bkp command                  the node of its user   LOCAL_STATUS any number of times, LOCAL_RESULT once
+//	LOCAL_STATUS, _RESULT   the node                       the command
+//
+// The LOCAL messages travel on the node's own Unix socket, one a line; a peer that sends one meets an unknown type.
+// Requests carry a number of the asker's (query, flow, transfer) that the answer repeats.
+//
+// # Encoding
+//
+// A control message is one JSON object with a member "type". It is read strictly: exact names, nothing unknown, repeated or null,
+// one value, valid UTF-8, at most MaxMessage bytes and MaxDepth levels. Hashes, nonces, epochs and IDs of tasks, licences are
+// lower-case hex, node and owner IDs base32; keys, envelopes and bitmaps base64 (standard, padded); times Unix seconds, sizes
+// bytes, rates bytes per second on the wire. testdata holds one golden vector a message; they change with Version only.
+//
+// # Limits
+//
+// Each message has a Validate for what can be told from it alone (bounds.go names every limit); Encode and Decode call it. A segment has
+// at most core.SegmentRuns runs, new and reused together, and a run at most MaxRunChunks chunks.
+package wire
