@@ -1,0 +1,129 @@
+package plan
+
+import (
+	"math"
+	"strconv"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// BatchOf is what a strategy is asked about a network and a job. index tells which node of the snapshot each candidate
+// is: all but the source, in the snapshot's order. Prices, failure rate and uptime are read from a node's labels
+// price_store, price_send, afr and uptime; a label that is absent or no number from 0 up counts as 0 (uptime: 1).
+func BatchOf(snapshot core.Snapshot, classes []Class, replicas int) (batch core.Batch, index []int) {
+	batch = core.Batch{Objective: ObjectiveTime, Replicas: replicas}
+	candidate := make([]int, len(snapshot.Nodes))
+	fromSource := map[int]core.Rate{}
+	for _, l := range snapshot.Links {
+		if l.From == snapshot.Source {
+			fromSource[l.To] = l.Rate
+		}
+	}
+	cols := &batch.Nodes
+	for i, n := range snapshot.Nodes {
+		candidate[i] = -1
+		if i == snapshot.Source {
+			continue
+		}
+		candidate[i] = len(index)
+		index = append(index, i)
+		cols.ID = append(cols.ID, n.ID.String())
+		cols.Zone = append(cols.Zone, n.Zone)
+		cols.Labels = append(cols.Labels, n.Labels)
+		cols.Free = append(cols.Free, n.Free)
+		cols.Total = append(cols.Total, n.Total)
+		cols.Uplink = append(cols.Uplink, n.Up)
+		cols.Downlink = append(cols.Downlink, n.Down)
+		cols.Link = append(cols.Link, fromSource[i])
+		cols.Delay = append(cols.Delay, n.Delay)
+		cols.PriceStore = append(cols.PriceStore, label(n, "price_store", 0))
+		cols.PriceSend = append(cols.PriceSend, label(n, "price_send", 0))
+		cols.AnnualFailure = append(cols.AnnualFailure, label(n, "afr", 0))
+		cols.Uptime = append(cols.Uptime, label(n, "uptime", 1))
+		cols.Load = append(cols.Load, n.Load)
+	}
+	for _, l := range snapshot.Links {
+		if from, to := candidate[l.From], candidate[l.To]; from >= 0 && to >= 0 {
+			batch.Links = append(batch.Links, core.BatchLink{From: from, To: to, Rate: l.Rate})
+		}
+	}
+	for _, t := range snapshot.Trunks {
+		batch.Trunks = append(batch.Trunks, core.BatchTrunk{From: t.From, To: t.To, Rate: t.Rate})
+	}
+	for _, c := range classes {
+		row := core.BatchClass{Count: len(c.Runs)}
+		for _, size := range c.Runs {
+			row.Size += size
+			batch.File.RunSize = max(batch.File.RunSize, size)
+		}
+		for _, h := range c.Holders {
+			if candidate[h] >= 0 {
+				row.Holders = append(row.Holders, candidate[h])
+			}
+		}
+		batch.File.Size += row.Size
+		batch.File.Classes = append(batch.File.Classes, row)
+	}
+	return batch, index
+}
+
+func label(n core.NodeState, name string, otherwise float64) float64 {
+	v, err := strconv.ParseFloat(n.Labels[name], 64)
+	if err != nil || !finite(v) {
+		return otherwise
+	}
+	return v
+}
+
+// finite reports a number that may be summed and compared: from 0 up, neither infinite nor NaN.
+func finite(v float64) bool { return v >= 0 && !math.IsInf(v, 1) }
+
+// CheckScores returns an error of core.CodePlugin that names the column and the row, where a strategy's answer has
+// the wrong number of entries, a NaN, an infinite or negative number, or a spread that means nothing.
+func CheckScores(batch core.Batch, scores core.Scores) error {
+	n := batch.Nodes.Len()
+	for _, column := range []struct {
+		name string
+		rows int
+	}{
+		{"allow", len(scores.Allow)},
+		{"place_cost", len(scores.PlaceCost)},
+		{"target_weight", len(scores.TargetWeight)},
+		{"quota_cap", len(scores.QuotaCap)},
+		{"first_holder_weight", len(scores.FirstHolderWeight)},
+		{"explain", len(scores.Explain)},
+	} {
+		if column.rows != 0 && column.rows != n {
+			return core.Fail(core.CodePlugin, "strategy answered %d rows of %s for %d nodes", column.rows, column.name, n)
+		}
+	}
+	for _, column := range []struct {
+		name string
+		rows []float64
+	}{
+		{"place_cost", scores.PlaceCost},
+		{"target_weight", scores.TargetWeight},
+		{"first_holder_weight", scores.FirstHolderWeight},
+	} {
+		for i, v := range column.rows {
+			if !finite(v) {
+				return core.Fail(core.CodePlugin, "strategy answered %s = %v for node %s: it must be a finite number, not below 0",
+					column.name, v, batch.Nodes.ID[i])
+			}
+		}
+	}
+	for i, v := range scores.QuotaCap {
+		if v < 0 {
+			return core.Fail(core.CodePlugin, "strategy answered quota_cap = %d for node %s: it must not be below 0", v, batch.Nodes.ID[i])
+		}
+	}
+	switch s := scores.Spread; {
+	case s.Level != "" && s.Level != "zone":
+		return core.Fail(core.CodePlugin, "strategy answered spread level %q: only zone is known", s.Level)
+	case s.Level != "" && s.Max < 1:
+		return core.Fail(core.CodePlugin, "strategy answered a spread of at most %d copies a %s: it must be at least 1", s.Max, s.Level)
+	case s.Level == "" && s.Max != 0:
+		return core.Fail(core.CodePlugin, "strategy answered a spread of %d without a level", s.Max)
+	}
+	return nil
+}

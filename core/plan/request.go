@@ -1,0 +1,80 @@
+package plan
+
+import "github.com/bkp-tool/bkp/core"
+
+// What a plan is to make small first.
+const (
+	// ObjectiveTime lets a node take no more than it can receive within Slack times the bound, then looks at costs.
+	ObjectiveTime = "time"
+	// ObjectiveCost fills nodes in the order of their cost, as far as their space goes.
+	ObjectiveCost = "cost"
+)
+
+// Slack is how much longer than the bound a plan for ObjectiveTime may take for the sake of lower costs.
+const Slack = 1.05
+
+// Request is one question to the planner. Nodes are named by their index in Snapshot.Nodes.
+type Request struct {
+	Snapshot core.Snapshot
+	Info     core.StrategyInfo
+	Scores   core.Scores // one entry a candidate, in the order of BatchOf: every node but the source
+	Replicas int         // copies of every run, the source's own not counted
+	Classes  []Class
+	Seed     uint64 // orders the nodes on the circle; derived from the file, so that files differ
+	// Objective is ObjectiveTime or ObjectiveCost. Empty means the second where the strategy named a cost, since a
+	// strategy that prices nodes wants its order kept, else the first.
+	Objective string
+}
+
+// Class is runs that the same nodes keep already, and that may go to the same others: usually the only one.
+type Class struct {
+	Runs    []core.Size // stored bytes of each run, in order
+	Holders []int       // who keeps all of these runs now
+}
+
+// Plan is who keeps what, from whom it comes, how long that takes, and why.
+type Plan struct {
+	Classes    [][]Span // per class of the request, by Start; a sender stands before those it sends to
+	Flows      []Flow   // by From, then To
+	Nodes      []NodeRow
+	Refused    []Refusal
+	PredictedS float64 // until the last byte arrived: the slowest flow and FillS
+	BoundS     float64 // the least possible time for these copies on any choice of the candidates
+	Ratio      float64 // PredictedS without FillS, over BoundS; 1 where both are 0
+	Binding    string  // what sets the bound: "source uplink", "downlinks n2, n4", …
+	FillS      float64 // until the last node of the longest chain has its first run
+}
+
+// Span gives the runs Start to Start+Length-1 of a class to Node, which gets them from From.
+type Span struct {
+	Node, From    int // equal where Node keeps the runs already
+	Start, Length int
+}
+
+// End is the first run after the span.
+func (s Span) End() int { return s.Start + s.Length }
+
+// Flow is everything that one node sends to another for this plan.
+type Flow struct {
+	From, To int
+	Bytes    core.Size // stored bytes, without what the wire adds
+	Rate     core.Rate // its share of the wire, 0 where nothing limits it
+}
+
+// NodeRow is what one node gets.
+type NodeRow struct {
+	Node    int
+	Bytes   core.Size // stored bytes that it is to keep for this task
+	Held    core.Size // how much of Bytes it keeps already
+	Runs    int
+	Cost    float64 // the strategy's price per byte, 0 without one
+	Explain string  // why it gets this much, for a person
+	First   float64 // seconds until its first run is there
+	Finish  float64 // seconds until its last run is there
+}
+
+// Refusal is a candidate that gets nothing, and why.
+type Refusal struct {
+	Node   int
+	Reason string
+}
