@@ -60,6 +60,7 @@ type VerifyRequest struct {
 	Peer        ID     // who presents it
 	TokenMember bool   // the peer proved the cluster token
 	UsedBytes   Size   // what the licence's owner keeps here now
+	AddedBytes  Size   // what accepting would add to that at most: what is asked of this node less what it keeps already
 	Now         int64  // Unix seconds
 }
 
