@@ -1,0 +1,75 @@
+package key
+
+import (
+	"encoding/base32"
+	"fmt"
+	"io"
+
+	"filippo.io/age"
+	"github.com/zeebo/blake3"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// Owner is the identity whose files they are: everything that is needed to find, read and give up backups.
+// All of it is secret but the ID and the peers.
+type Owner struct {
+	Peers       []string // addresses of peers that hold this owner's refs, as in a peer list
+	DedupSecret [32]byte // cuts, seals and names: see core/chunk
+
+	signer *Signer
+	age    *age.X25519Identity
+}
+
+// NewOwner draws an owner from rand; age draws its identity from the system by itself.
+func NewOwner(rand io.Reader) (*Owner, error) {
+	signer, err := NewSigner(rand)
+	if err != nil {
+		return nil, fmt.Errorf("new owner: %w", err)
+	}
+	o := &Owner{signer: signer}
+	if _, err := io.ReadFull(rand, o.DedupSecret[:]); err != nil {
+		return nil, fmt.Errorf("new owner: draw the dedup secret: %w", err)
+	}
+	if o.age, err = age.GenerateX25519Identity(); err != nil {
+		return nil, fmt.Errorf("new owner: %w", err)
+	}
+	return o, nil
+}
+
+// ID is the ID of the owner's key.
+func (o *Owner) ID() core.ID { return o.signer.ID() }
+
+// Signer signs as the owner.
+func (o *Owner) Signer() *Signer { return o.signer }
+
+// Recipient is the age public key that ref bodies are encrypted to.
+func (o *Owner) Recipient() string { return o.age.Recipient().String() }
+
+// String is the ID, so that an owner may stand in a log line.
+func (o *Owner) String() string { return o.ID().String() }
+
+// GoString keeps the secrets out of %#v.
+func (o *Owner) GoString() string { return "key.Owner(" + o.ID().String() + ")" }
+
+var aliasText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// Alias is the keyed name under which peers know name: 52 characters of base32 that mean nothing without the dedup secret.
+func (o *Owner) Alias(name string) string {
+	secret := DeriveSecret("bkp alias v1", o.DedupSecret)
+	h, err := blake3.NewKeyed(secret[:])
+	if err != nil {
+		panic(err) // the key has 32 bytes
+	}
+	h.WriteString(name)
+	return aliasText.EncodeToString(h.Sum(nil))
+}
+
+// checkAlias refuses what Alias cannot have made.
+func checkAlias(alias string) error {
+	raw, err := aliasText.DecodeString(alias)
+	if err != nil || len(raw) != 32 || aliasText.EncodeToString(raw) != alias {
+		return fmt.Errorf("not an alias (52 characters of base32): %q", alias)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package key
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// ReleaseType is the payload type of a release.
+const ReleaseType = "application/vnd.bkp.release.v1+json"
+
+// Release gives up what targets hold for one task.
+type Release struct {
+	V          int         `json:"v"` // 1
+	Owner      core.ID     `json:"owner"`
+	Task       core.TaskID `json:"task"`
+	Alias      string      `json:"alias"`
+	Version    int         `json:"version"`
+	Time       int64       `json:"time"` // when it was signed, Unix seconds
+	Key        []byte      `json:"key"`  // the signer's public key
+	Delegation []byte      `json:"delegation,omitempty"`
+}
+
+// SignRelease signs r as its owner, filling V, Owner and Key.
+func (o *Owner) SignRelease(r Release) ([]byte, error) {
+	r.Owner = o.ID()
+	return o.signer.SignRelease(r)
+}
+
+// SignRelease signs r as the owner that it names, or as a delegate whose delegation it carries. It fills V and Key.
+func (s *Signer) SignRelease(r Release) ([]byte, error) {
+	r.V, r.Key = 1, s.Public()
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("sign release of %s.%d: %w", r.Alias, r.Version, err)
+	}
+	payload, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("sign release of %s.%d: %w", r.Alias, r.Version, err)
+	}
+	return s.Envelope(ReleaseType, payload)
+}
+
+// OpenRelease returns a release that its owner or a delegate with the right to release really signed, and in time:
+// a delegation must have stood at the release's own Time. Who acts on it now asks Allowed too.
+func OpenRelease(envelope []byte) (Release, error) {
+	var r Release
+	_, err := OpenEnvelope(envelope, ReleaseType, func(payload []byte) (ed25519.PublicKey, error) {
+		err := json.Unmarshal(payload, &r, strict)
+		return r.Key, err
+	})
+	if err == nil {
+		err = r.check()
+	}
+	if err != nil {
+		return Release{}, fmt.Errorf("release: %w", err)
+	}
+	return r, nil
+}
+
+// Allowed returns nil where the signer may still release at now: a delegate could have signed with an older date.
+func (r Release) Allowed(now time.Time) error {
+	return acting(r.Owner, r.Key, r.Delegation, RightRelease, now.Unix())
+}
+
+func (r Release) check() error {
+	switch {
+	case r.V != 1:
+		return fmt.Errorf("version %d is not known here", r.V)
+	case r.Task.IsZero():
+		return fmt.Errorf("task is missing")
+	case r.Version < 1:
+		return fmt.Errorf("version of the name is %d, want 1 or more", r.Version)
+	case r.Time <= 0 || r.Time > lastSecond:
+		return fmt.Errorf("time %d is not a date", r.Time)
+	}
+	if err := checkAlias(r.Alias); err != nil {
+		return err
+	}
+	return acting(r.Owner, r.Key, r.Delegation, RightRelease, r.Time)
+}
