@@ -20,7 +20,7 @@ const (
 var ErrUnknownType = errors.New("unknown message type")
 
 // envelope is a message as it travels: its fields beside its type.
-type envelope[M Message] struct {
+type envelope[M bounded] struct {
 	Type string `json:"type"`
 	Body M      `json:",embed"`
 }
@@ -34,7 +34,13 @@ type codec struct {
 
 var codecs = map[string]codec{}
 
-func register[M Message](local bool) {
+// bounded is what every message that travels is: Validate says what can be told to be wrong from it alone.
+type bounded interface {
+	Message
+	Validate() error
+}
+
+func register[M bounded](local bool) {
 	var zero M
 	codecs[zero.Type()] = codec{
 		local: local,
@@ -46,6 +52,9 @@ func register[M Message](local bool) {
 			if !ok {
 				return nil, fmt.Errorf("%T is not %T", m, zero)
 			}
+			if err := body.Validate(); err != nil {
+				return nil, err
+			}
 			return json.Marshal(envelope[M]{zero.Type(), body})
 		},
 		decode: func(data []byte) (Message, error) {
@@ -53,7 +62,7 @@ func register[M Message](local bool) {
 			if err := json.Unmarshal(data, &e, json.RejectUnknownMembers(true)); err != nil {
 				return nil, err
 			}
-			return e.Body, nil
+			return e.Body, e.Body.Validate()
 		},
 	}
 }
@@ -94,9 +103,6 @@ func Encode(m Message) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("encode: %w %q", ErrUnknownType, m.Type())
 	}
-	if err := m.Validate(); err != nil {
-		return nil, fmt.Errorf("encode %s: %w", m.Type(), err)
-	}
 	data, err := c.encode(m)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", m.Type(), err)
@@ -136,9 +142,6 @@ func decode(data []byte, local bool) (Message, error) {
 	}
 	m, err := c.decode(data)
 	if err != nil {
-		return nil, fmt.Errorf("decode %s: %w", name, err)
-	}
-	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", name, err)
 	}
 	return m, nil

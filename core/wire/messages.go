@@ -3,10 +3,7 @@ package wire
 import "github.com/bkp-tool/bkp/core"
 
 // Message is one control message. Every message travels as a JSON object whose "type" is Type().
-type Message interface {
-	Type() string
-	Validate() error // what can be told from the message alone: counts, signs, lengths, sums
-}
+type Message interface{ Type() string }
 
 // Version is the protocol version that HELLO carries.
 const Version = 1
