@@ -1,0 +1,158 @@
+package plugins
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// Kind is what a plugin offers.
+type Kind string
+
+const (
+	KindStrategy Kind = "strategy"
+	KindVerifier Kind = "verifier"
+)
+
+// Name is a plugin by name: it lives in a file bkp-KIND-NAME, or inside bkp.
+type Name struct {
+	Kind Kind   `json:"kind"`
+	Name string `json:"name"`
+}
+
+func (n Name) String() string { return string(n.Kind) + " " + n.Name }
+
+// File is the name of the executable.
+func (n Name) File() string { return "bkp-" + string(n.Kind) + "-" + n.Name }
+
+var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// Found is a plugin and where it is.
+type Found struct {
+	Name
+	Path   string `json:"path"`             // the executable; bkp itself for a plugin inside it
+	Inside bool   `json:"inside"`           // inside bkp
+	SHA256 string `json:"sha256,omitempty"` // as kept in the lock file; empty before first use and for a plugin inside bkp
+}
+
+// SearchPath is where plugins are looked for, first match first: $BKP_PLUGIN_PATH, data's folder plugins, the folder of the running binary.
+func SearchPath(data string) []string {
+	dirs := filepath.SplitList(os.Getenv("BKP_PLUGIN_PATH"))
+	if data != "" {
+		dirs = append(dirs, filepath.Join(data, "plugins"))
+	}
+	if self, err := os.Executable(); err == nil {
+		dirs = append(dirs, filepath.Dir(self))
+	}
+	return slices.DeleteFunc(dirs, func(dir string) bool { return dir == "" })
+}
+
+// Find looks a plugin up, without starting it.
+func (h *Host) Find(kind Kind, name string) (Found, error) {
+	want := Name{Kind: kind, Name: name}
+	if !nameRule.MatchString(name) {
+		return Found{}, core.WithHint(core.Fail(core.CodePlugin, "%s %q: not the name of a plugin", kind, clean(name)),
+			"names have lower-case letters, digits and dashes; known: %s", h.known(kind))
+	}
+	locked, err := readLock(h.Lock)
+	if err != nil {
+		return Found{}, core.Fail(core.CodePlugin, "%s: %w", want, err)
+	}
+	for _, dir := range h.Path {
+		path, err := filepath.Abs(filepath.Join(dir, want.File()))
+		if err != nil {
+			return Found{}, core.Fail(core.CodePlugin, "%s: %w", want, err)
+		}
+		switch err := executable(path); {
+		case err == nil:
+			return Found{Name: want, Path: path, SHA256: locked.get(want).SHA256}, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return Found{}, core.WithHint(core.Fail(core.CodePlugin, "%s: %w", want, err), "make it an executable file, or take it away")
+		}
+	}
+	if !slices.Contains(h.Inside, want) {
+		return Found{}, core.WithHint(core.Fail(core.CodePlugin, "no %s %q", kind, name),
+			"known: %s; another is an executable %s in one of %s", h.known(kind), want.File(), strings.Join(h.Path, ", "))
+	}
+	if gone := locked.get(want); gone.SHA256 != "" {
+		return Found{}, core.WithHint(core.Fail(core.CodePlugin, "%s: the plugin used before, %s with checksum %s, is gone", want, gone.Path, gone.SHA256),
+			"put it back, or remove [%s.%s] from %s to use the one inside bkp", kind, name, h.Lock)
+	}
+	self, err := h.self()
+	return Found{Name: want, Path: self, Inside: true}, err
+}
+
+// List is every plugin that can be found, by kind and name; where several files have one name, the one that would be used.
+func (h *Host) List() ([]Found, error) {
+	names := slices.Clone(h.Inside)
+	for _, dir := range h.Path {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, core.Fail(core.CodePlugin, "list plugins: %w", err)
+		}
+		for _, e := range entries {
+			for _, kind := range []Kind{KindStrategy, KindVerifier} {
+				name, ok := strings.CutPrefix(e.Name(), Name{Kind: kind}.File())
+				if ok && nameRule.MatchString(name) && executable(filepath.Join(dir, e.Name())) == nil {
+					names = append(names, Name{Kind: kind, Name: name})
+				}
+			}
+		}
+	}
+	slices.SortFunc(names, func(a, b Name) int { return strings.Compare(a.String(), b.String()) })
+	var found []Found
+	for _, n := range slices.Compact(names) {
+		f, err := h.Find(n.Kind, n.Name)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+// known names the plugins of a kind, for hints.
+func (h *Host) known(kind Kind) string {
+	found, _ := h.List()
+	var names []string
+	for _, f := range found {
+		if f.Kind == kind {
+			names = append(names, f.Name.Name)
+		}
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (h *Host) self() (string, error) {
+	if h.Self != "" {
+		return h.Self, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", core.Fail(core.CodePlugin, "find bkp itself: %w", err)
+	}
+	return self, nil
+}
+
+func executable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a file", path)
+	case info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("%s is not executable", path)
+	}
+	return nil
+}

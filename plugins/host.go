@@ -1,0 +1,192 @@
+package plugins
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins/proto"
+)
+
+// ServeCommand is the hidden command of bkp that serves a plugin inside it: bkp plugin-serve KIND NAME.
+const ServeCommand = "plugin-serve"
+
+// InsideArgs are the arguments with which a binary serves the plugin inside it.
+func InsideArgs(n Name) []string { return []string{ServeCommand, string(n.Kind), n.Name} }
+
+const (
+	defaultStartTimeout = 10 * time.Second
+	defaultCallTimeout  = 10 * time.Second
+)
+
+// Host finds and starts plugins. Its fields are set before its first use; it may then be used from many goroutines.
+type Host struct {
+	Path         []string      // folders that are searched, first match first; see SearchPath
+	Lock         string        // bkp.lock.toml; "" keeps no checksums
+	Inside       []Name        // plugins inside Self, used where no file is found
+	Self         string        // the binary that serves Inside; "" is the running one
+	Sockets      string        // folder for the sockets; "" is the system's temporary folder, or Lock's where there is none
+	Log          *slog.Logger  // what plugins log and print; nil drops it
+	StartTimeout time.Duration // until a plugin has said what it is; 0 is 10 s
+	CallTimeout  time.Duration // for each call; 0 is 10 s
+}
+
+// Info is what a plugin is and says it is.
+type Info struct {
+	Found
+	Version       string   `json:"version"`
+	Summary       string   `json:"summary"`
+	Needs         []string `json:"needs,omitempty"`         // columns that a strategy reads
+	Deterministic bool     `json:"deterministic,omitempty"` // of a strategy
+}
+
+// Info starts a plugin, asks it what it is, and closes it.
+func (h *Host) Info(ctx context.Context, kind Kind, name string) (Info, error) {
+	if kind == KindVerifier {
+		v, err := h.Verifier(ctx, name)
+		if err != nil {
+			return Info{}, err
+		}
+		defer v.Close()
+		return Info{Found: v.found, Version: v.info.Version, Summary: v.info.Summary}, nil
+	}
+	s, err := h.Strategy(ctx, name)
+	if err != nil {
+		return Info{}, err
+	}
+	defer s.Close()
+	i := s.info
+	return Info{Found: s.found, Version: i.Version, Summary: i.Summary, Needs: i.Needs, Deterministic: i.Deterministic}, nil
+}
+
+// Strategy is a running strategy. Its calls may be made from many goroutines.
+type Strategy struct {
+	*process
+	info  core.StrategyInfo
+	calls proto.StrategyClient
+}
+
+var _ core.Strategy = (*Strategy)(nil)
+var _ core.Configurer = (*Strategy)(nil)
+
+// Strategy starts the strategy of that name. The caller closes it.
+func (h *Host) Strategy(ctx context.Context, name string) (*Strategy, error) {
+	p, err := h.open(ctx, KindStrategy, name)
+	if err != nil {
+		return nil, err
+	}
+	s := &Strategy{process: p, calls: p.door.(proto.StrategyClient)}
+	err = p.call(ctx, "ask what it is", func(ctx context.Context) error {
+		answer, err := s.calls.Describe(ctx, &proto.StrategyDescribeRequest{})
+		s.info = infoFromProto(answer)
+		return err
+	})
+	if err == nil {
+		err = p.introduced(s.info.Name, &s.info.Version, &s.info.Summary)
+	}
+	for i := range s.info.Needs {
+		s.info.Needs[i] = clean(s.info.Needs[i])
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Describe is what the strategy said at its start.
+func (s *Strategy) Describe(context.Context) (core.StrategyInfo, error) { return s.info, nil }
+
+// Configure hands the strategy its configuration.
+func (s *Strategy) Configure(ctx context.Context, config []byte) error {
+	return s.call(ctx, "configure it", func(ctx context.Context) error {
+		_, err := s.calls.Configure(ctx, &proto.StrategyConfigureRequest{Config: config})
+		return err
+	})
+}
+
+// Score asks for prices; an answer without the right shape is an error.
+func (s *Strategy) Score(ctx context.Context, batch core.Batch) (core.Scores, error) {
+	doing := fmt.Sprintf("price %d nodes", batch.Nodes.Len())
+	var scores core.Scores
+	err := s.call(ctx, doing, func(ctx context.Context) error {
+		answer, err := s.calls.Score(ctx, &proto.ScoreRequest{Batch: batchToProto(batch)})
+		scores = scoresFromProto(answer.GetScores())
+		return err
+	})
+	if err != nil {
+		return core.Scores{}, err
+	}
+	if err := CheckScores(batch.Nodes.Len(), scores); err != nil {
+		return core.Scores{}, s.fail(doing, fmt.Errorf("bad answer: %w", err), "this is a fault of the plugin: use another strategy, or tell its author")
+	}
+	return scores, nil
+}
+
+// Verifier is a running verifier. Its calls may be made from many goroutines.
+type Verifier struct {
+	*process
+	info  core.VerifierInfo
+	calls proto.VerifierClient
+}
+
+var (
+	_ core.Verifier          = (*Verifier)(nil)
+	_ core.VerifierDescriber = (*Verifier)(nil)
+	_ core.Configurer        = (*Verifier)(nil)
+)
+
+// Verifier starts the verifier of that name. The caller closes it.
+func (h *Host) Verifier(ctx context.Context, name string) (*Verifier, error) {
+	p, err := h.open(ctx, KindVerifier, name)
+	if err != nil {
+		return nil, err
+	}
+	v := &Verifier{process: p, calls: p.door.(proto.VerifierClient)}
+	err = p.call(ctx, "ask what it is", func(ctx context.Context) error {
+		answer, err := v.calls.Describe(ctx, &proto.VerifierDescribeRequest{})
+		v.info = core.VerifierInfo{Name: answer.GetName(), Version: answer.GetVersion(), Summary: answer.GetSummary()}
+		return err
+	})
+	if v.info.Name == "" {
+		v.info.Name = name
+	}
+	if err == nil {
+		err = p.introduced(v.info.Name, &v.info.Version, &v.info.Summary)
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return v, nil
+}
+
+// Describe is what the verifier said at its start.
+func (v *Verifier) Describe(context.Context) (core.VerifierInfo, error) { return v.info, nil }
+
+// Configure hands the verifier its configuration.
+func (v *Verifier) Configure(ctx context.Context, config []byte) error {
+	return v.call(ctx, "configure it", func(ctx context.Context) error {
+		_, err := v.calls.Configure(ctx, &proto.VerifierConfigureRequest{Config: config})
+		return err
+	})
+}
+
+// Verify asks for a verdict. An error means that nothing was judged.
+func (v *Verifier) Verify(ctx context.Context, req core.VerifyRequest) (core.Verdict, error) {
+	var verdict core.Verdict
+	err := v.call(ctx, "judge a licence", func(ctx context.Context) error {
+		answer, err := v.calls.Verify(ctx, requestToProto(req))
+		verdict = core.Verdict{OK: answer.GetOk(), Code: clean(answer.GetCode()), Reason: clean(answer.GetReason())}
+		return err
+	})
+	if err != nil {
+		return core.Verdict{}, err
+	}
+	if !verdict.OK && verdict.Reason == "" {
+		verdict.Reason = "verifier " + v.found.Name.Name + " gave no reason"
+	}
+	return verdict, nil
+}

@@ -1,0 +1,240 @@
+package plugins
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+const (
+	closeGrace = 2 * time.Second // from the request to end until the process is killed
+	exitGrace  = time.Second     // from a broken connection until the process has left word why
+)
+
+// process is a running plugin, from open to Close.
+type process struct {
+	found   Found
+	client  *plugin.Client
+	child   *child
+	door    any // the gRPC client of its kind
+	timeout time.Duration
+	closing sync.Once
+}
+
+// live are the processes not yet closed, so that Cleanup can end those that hang.
+var live sync.Map // *process -> struct{}
+
+// Cleanup ends every plugin of this program. It is called once, last thing in main; what is still asked of a plugin then fails.
+func Cleanup() {
+	var all sync.WaitGroup
+	live.Range(func(p, _ any) bool {
+		all.Go(p.(*process).Close)
+		return true
+	})
+	all.Wait()
+	plugin.CleanupClients()
+}
+
+// open finds, checks and starts a plugin. It has not yet said what it is.
+func (h *Host) open(ctx context.Context, kind Kind, name string) (*process, error) {
+	found, err := h.Find(kind, name)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := h.checksum(found)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{found: found, timeout: orDefault(h.CallTimeout, defaultCallTimeout)}
+	if err := p.start(ctx, h, sum); err != nil {
+		return nil, err
+	}
+	live.Store(p, struct{}{})
+	return p, nil
+}
+
+func (p *process) start(ctx context.Context, h *Host, sum []byte) error {
+	timeout := orDefault(h.StartTimeout, defaultStartTimeout)
+	timed, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	log := h.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	log = log.With("plugin", p.found.Name.String())
+	cmd := exec.Command(p.found.Path)
+	if p.found.Inside {
+		cmd.Args = append(cmd.Args, InsideArgs(p.found.Name)...)
+	}
+	p.child = newChild(cmd, log)
+	p.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  handshake,
+		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {string(KindStrategy): strategyDoor{}, string(KindVerifier): verifierDoor{}}},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		SkipHostEnv:      true,
+		Managed:          true,
+		StartTimeout:     timeout,
+		Logger:           quiet(log),
+		SyncStdout:       newLines(log, slog.LevelInfo),
+		SyncStderr:       newLines(log, slog.LevelInfo),
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: h.sockets()},
+		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer), grpc.MaxCallSendMsgSize(maxAsk))},
+		// A runner of our own, since go-plugin's gives the plugin bkp's standard input. It also must check the sum itself: SecureConfig
+		// of the client cannot see what a runner runs.
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
+			secure := plugin.SecureConfig{Checksum: sum, Hash: sha256.New()}
+			if ok, err := secure.Check(cmd.Path); err != nil {
+				return nil, err
+			} else if !ok {
+				return nil, plugin.ErrChecksumsDoNotMatch
+			}
+			cmd.Env = append(environment(), spec.Env...)
+			return p.child, nil
+		},
+	})
+	unhook := context.AfterFunc(timed, p.child.kill) // whatever start waits for, it then gets an error
+	rpc, err := p.client.Client()
+	if err == nil {
+		p.door, err = rpc.Dispense(string(p.found.Kind))
+	}
+	if !unhook() && err == nil {
+		err = timed.Err()
+	}
+	if err == nil {
+		return nil
+	}
+	p.Close()
+	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%s: start it: %w", p.found.Name, context.Cause(ctx))
+	}
+	return p.startError(err, timed.Err() != nil, timeout)
+}
+
+// startError words what go-plugin says over many lines for people who know go-plugin.
+func (p *process) startError(err error, late bool, timeout time.Duration) error {
+	const doing = "start it"
+	hint := fmt.Sprintf("is %s a %s made for bkp? ", p.found.Path, p.found.Kind)
+	switch text := err.Error(); {
+	case late:
+		return p.fail(doing, fmt.Errorf("not ready within %s", timeout), hint+"raise the limit if the machine is slow")
+	case strings.HasPrefix(text, "incompatible API version"), strings.HasPrefix(text, "incompatible core API version"):
+		return p.fail(doing, fmt.Errorf("speaks another protocol version than %d", ProtocolVersion), "build the plugin again with the plugins package of this bkp")
+	case p.child.started() && !errors.Is(err, plugin.ErrChecksumsDoNotMatch):
+		return p.fail(doing, fmt.Errorf("no handshake, %s", p.child.epitaph()), hint+"run by hand it should say that it is a plugin")
+	default:
+		first, _, _ := strings.Cut(text, "\n")
+		return p.fail(doing, errors.New(clean(first)), hint)
+	}
+}
+
+// introduced checks what a plugin said it is.
+func (p *process) introduced(name string, version, summary *string) error {
+	*version, *summary = clean(*version), clean(*summary)
+	if name == p.found.Name.Name {
+		return nil
+	}
+	return p.fail("ask what it is", fmt.Errorf("says that it is %q", clean(name)), "name its file "+Name{Kind: p.found.Kind, Name: clean(name)}.File())
+}
+
+// call makes one call with the plugin's deadline and words what went wrong.
+func (p *process) call(ctx context.Context, doing string, f func(context.Context) error) error {
+	if p.child.exited() {
+		return p.fail(doing, fmt.Errorf("its process is gone: %s", p.child.epitaph()), restart)
+	}
+	timed, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	err := f(timed)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %s: %w", p.found.Name, doing, context.Cause(ctx))
+	}
+	text := clean(status.Convert(err).Message())
+	switch status.Code(err) {
+	case codes.DeadlineExceeded, codes.Canceled:
+		return p.fail(doing, fmt.Errorf("no answer within %s", p.timeout), restart)
+	case codes.Unavailable:
+		if p.child.waitExit(exitGrace) {
+			return p.fail(doing, fmt.Errorf("its process ended: %s", p.child.epitaph()), restart)
+		}
+		return p.fail(doing, fmt.Errorf("connection lost: %s", text), restart)
+	case codes.ResourceExhausted:
+		return p.fail(doing, fmt.Errorf("too much for one message (%d MiB asked, %d MiB answered at most): %s", maxAsk>>20, maxAnswer>>20, text), "")
+	case codes.Unimplemented:
+		return p.fail(doing, fmt.Errorf("cannot do that: %s", text), fmt.Sprintf("is it a %s, and does it take what it is given?", p.found.Kind))
+	}
+	return p.fail(doing, errors.New(text), "")
+}
+
+const restart = "its log says more; it has to be started again"
+
+func (p *process) fail(doing string, err error, hint string) error {
+	failed := core.Fail(core.CodePlugin, "%s: %s: %w", p.found.Name, doing, err)
+	if hint == "" {
+		return failed
+	}
+	return core.WithHint(failed, "%s", hint)
+}
+
+// Found is where the plugin was found.
+func (p *process) Found() Found { return p.found }
+
+// Done is closed when the process has ended, of itself or by Close.
+func (p *process) Done() <-chan struct{} { return p.child.done }
+
+// Close ends the process: it is asked to, and killed when it has not after two seconds.
+func (p *process) Close() {
+	p.closing.Do(func() {
+		late := time.AfterFunc(closeGrace, p.child.kill)
+		defer late.Stop()
+		p.client.Kill()
+		live.Delete(p)
+	})
+}
+
+// environment is all that a plugin inherits: no token, no identity, no home.
+func environment() (env []string) {
+	for _, key := range []string{"PATH", "TMPDIR", "TZ", "LANG", "LC_ALL"} {
+		if value, ok := os.LookupEnv(key); ok {
+			env = append(env, key+"="+value)
+		}
+	}
+	return env
+}
+
+// sockets is the folder for sockets; an image made from scratch has no temporary folder.
+func (h *Host) sockets() string {
+	if h.Sockets != "" {
+		return h.Sockets
+	}
+	if info, err := os.Stat(os.TempDir()); (err != nil || !info.IsDir()) && h.Lock != "" {
+		return filepath.Dir(h.Lock)
+	}
+	return os.TempDir()
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}
