@@ -1,0 +1,9 @@
+// Command bkp-strategy-most-free is package mostfree as a process of its own.
+package main
+
+import (
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/strategies/most-free"
+)
+
+func main() { plugins.ServeStrategy(mostfree.New()) }

@@ -1,0 +1,9 @@
+// Command bkp-strategy-nearest is package nearest as a process of its own.
+package main
+
+import (
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/strategies/nearest"
+)
+
+func main() { plugins.ServeStrategy(nearest.New()) }

@@ -1,0 +1,43 @@
+// Package nearest is the strategy that stores on the nodes with the least delay.
+//
+// place_cost is the delay in whole milliseconds, given in seconds: below that, measured delays are noise. Nodes that are equally near are
+// told apart by bandwidth, the wider first: 1/bandwidth (in bytes per second) is added, which stays under a millisecond from 1,000 B/s on.
+package nearest
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// New is the strategy.
+func New() core.Strategy { return strategy{} }
+
+type strategy struct{}
+
+func (strategy) Describe(context.Context) (core.StrategyInfo, error) {
+	return core.StrategyInfo{Name: "nearest", Version: "1.0.0", Summary: "least delay first, then most bandwidth",
+		Needs: []string{"delay", "link", "downlink"}, Deterministic: true}, nil
+}
+
+func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) {
+	var s core.Scores
+	for i := range batch.Nodes.Len() {
+		delay := math.Round(batch.Nodes.Delay[i]*1e3) / 1e3
+		s.PlaceCost = append(s.PlaceCost, delay+inverse(batch.Nodes.Link[i], batch.Nodes.Downlink[i]))
+		s.Explain = append(s.Explain, fmt.Sprintf("delay %.0f ms", delay*1e3))
+	}
+	return s, nil
+}
+
+// inverse is 1/bandwidth of the narrower of link and downlink; 0, unlimited, costs nothing.
+func inverse(link, down core.Rate) (cost float64) {
+	for _, rate := range []core.Rate{link, down} {
+		if rate > 0 {
+			cost = max(cost, 1/float64(rate))
+		}
+	}
+	return cost
+}

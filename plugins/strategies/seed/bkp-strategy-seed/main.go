@@ -1,0 +1,9 @@
+// Command bkp-strategy-seed is package seed as a process of its own.
+package main
+
+import (
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/strategies/seed"
+)
+
+func main() { plugins.ServeStrategy(seed.New()) }

@@ -1,0 +1,9 @@
+// Command bkp-verifier-issuers is package issuers as a process of its own.
+package main
+
+import (
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/verifiers/issuers"
+)
+
+func main() { plugins.ServeVerifier(issuers.New()) }

@@ -1,0 +1,9 @@
+// Command bkp-verifier-office-hours is package officehours as a process of its own.
+package main
+
+import (
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/verifiers/office-hours"
+)
+
+func main() { plugins.ServeVerifier(officehours.New()) }

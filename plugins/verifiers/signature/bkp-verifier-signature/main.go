@@ -1,0 +1,9 @@
+// Command bkp-verifier-signature is package signature as a process of its own.
+package main
+
+import (
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/verifiers/signature"
+)
+
+func main() { plugins.ServeVerifier(signature.New()) }
