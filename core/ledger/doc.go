@@ -1,0 +1,31 @@
+// Package ledger is a node's verifiable log of licences and receipts.
+//
+// # The log
+//
+// Entries are signed envelopes, numbered from 0 and only ever added. Over them stands a Merkle tree as in RFC 6962 (Certificate Transparency;
+// golang.org/x/mod/sumdb/tlog): a leaf is the hash of an entry's kind and envelope. Its root, signed by the node's key
+// together with the number of entries, is a [SignedHead]. Whoever holds an older head can tell for ever whether entries
+// below it were changed, reordered or cut: [Reader.Verify] recomputes the tree and compares it with every head the log ever signed, and
+// with any that the caller brings from elsewhere. Only the latter show a log whose heads were cut along with
+// its entries, which is why peers keep each other's.
+//
+// # Files
+//
+//	entries   "bkp ledger v1\n", then a record for each entry:
+//	          length of envelope (uint32 LE) ‖ kind (1 licence, 2 receipt) ‖ envelope ‖ checksum (uint32 LE)
+//	          checksum = CRC-32C over number (uint64 LE) ‖ all of the record before it
+//	heads     a record of 145 bytes for each signed head:
+//	          version (1) ‖ entries (uint64 LE) ‖ length of the file entries (uint64 LE) ‖ root (32) ‖ public key (32) ‖ signature (64)
+//	          signed is "bkp ledger head v1\n" ‖ entries in decimal ‖ "\n" ‖ root in hex ‖ "\n"
+//	hashes    the tree's hashes, 32 bytes each, in tlog's order   (made again from entries when wrong)
+//	offsets   where each record begins, uint64 LE                 (made again from entries when wrong)
+//	lock      held by the one writer
+//
+// # Writing
+//
+// [Log.Append] only fills memory; [Log.Sync] is the barrier: entries are on disk, then a head over them. Syncs
+// that wait together share one. After a crash [Open] keeps every whole entry, cuts the torn one behind them, and signs
+// a head over what is left. It refuses to go on where entries are missing or differ that a head was signed
+// for: a crash cannot do that. Readers need no lock and see what the newest head covers. Memory does not grow with
+// the log, but in Verify, which remembers about 100 bytes for each licence and target.
+package ledger

@@ -1,0 +1,120 @@
+package ledger
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/license"
+)
+
+// Kind is what an entry's envelope is.
+type Kind string
+
+const (
+	KindLicense Kind = "license"
+	KindReceipt Kind = "receipt"
+)
+
+// kindBytes are the kinds on disk; 0 is never one, so that zeros are no entry.
+var kindBytes = map[Kind]byte{KindLicense: 1, KindReceipt: 2}
+
+func kindOf(b byte) (Kind, bool) {
+	for kind, code := range kindBytes {
+		if code == b {
+			return kind, true
+		}
+	}
+	return "", false
+}
+
+// Entry is one line of the log.
+type Entry struct {
+	Index    int64  `json:"index"` // from 0
+	Kind     Kind   `json:"kind"`
+	Envelope []byte `json:"envelope"`
+}
+
+// leaf is what the tree hashes of an entry.
+func (e Entry) leaf() []byte { return append([]byte{kindBytes[e.Kind]}, e.Envelope...) }
+
+const (
+	// magic begins the file of entries; the digit is the version of its records.
+	magic = "bkp ledger v1\n"
+	// recordOverhead is the bytes of a record besides its envelope.
+	recordOverhead = 4 + 1 + 4
+	maxEnvelope    = int(license.MaxEnvelope)
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// appendRecord appends the record of e to dst.
+func appendRecord(dst []byte, e Entry) []byte {
+	start := len(dst)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(e.Envelope)))
+	dst = append(dst, kindBytes[e.Kind])
+	dst = append(dst, e.Envelope...)
+	return binary.LittleEndian.AppendUint32(dst, checksum(e.Index, dst[start:]))
+}
+
+// checksum covers the entry's number too, so that a record in another's place is noticed.
+func checksum(index int64, record []byte) uint32 {
+	sum := crc32.Checksum(binary.LittleEndian.AppendUint64(nil, uint64(index)), castagnoli)
+	return crc32.Update(sum, castagnoli, record)
+}
+
+// errTorn means that the bytes at hand are not the whole record of the wanted entry.
+var errTorn = errors.New("not a whole entry")
+
+// scanner reads records one after the other.
+type scanner struct {
+	in   *bufio.Reader
+	next int64 // number of the entry that comes next
+	at   int64 // where its record begins
+	end  int64 // where to stop
+}
+
+func newScanner(file io.ReaderAt, next, at, end int64) *scanner {
+	return &scanner{in: bufio.NewReaderSize(io.NewSectionReader(file, at, end-at), 1<<16), next: next, at: at, end: end}
+}
+
+// scan returns the next entry, io.EOF exactly at the end, or errTorn.
+func (s *scanner) scan() (Entry, error) {
+	if s.at == s.end {
+		return Entry{}, io.EOF
+	}
+	var head [5]byte
+	if _, err := io.ReadFull(s.in, head[:]); err != nil {
+		return Entry{}, s.torn(err)
+	}
+	size := int64(binary.LittleEndian.Uint32(head[:4]))
+	kind, known := kindOf(head[4])
+	if !known || size > int64(maxEnvelope) || size+recordOverhead > s.end-s.at {
+		return Entry{}, s.torn(io.ErrUnexpectedEOF)
+	}
+	record := make([]byte, size+recordOverhead)
+	copy(record, head[:])
+	if _, err := io.ReadFull(s.in, record[len(head):]); err != nil {
+		return Entry{}, s.torn(err)
+	}
+	body := record[:len(record)-4]
+	if binary.LittleEndian.Uint32(record[len(body):]) != checksum(s.next, body) {
+		return Entry{}, s.torn(io.ErrUnexpectedEOF)
+	}
+	e := Entry{Index: s.next, Kind: kind, Envelope: body[len(head):]}
+	s.next++
+	s.at += int64(len(record))
+	return e, nil
+}
+
+// torn is errTorn for bytes that are short or wrong, and err itself where the disk failed.
+func (s *scanner) torn(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("entry %d at byte %d: %w", s.next, s.at, errTorn)
+	}
+	return core.Fail(core.CodeFailed, "read entry %d: %w", s.next, err)
+}

@@ -1,0 +1,251 @@
+package ledger
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/license"
+)
+
+// Report is what Verify found.
+type Report struct {
+	Node     core.ID   `json:"node"` // whose log it is; compare it with the node that you mean
+	Size     int64     `json:"size"` // entries under the newest head
+	Root     core.Hash `json:"root"` // of the newest head
+	Heads    int64     `json:"heads"`
+	Licenses int64     `json:"licenses"`
+	Receipts int64     `json:"receipts"`
+	Problems []string  `json:"problems,omitempty"` // at most maxProblems
+}
+
+const maxProblems = 100
+
+func (r *Report) problem(format string, args ...any) {
+	if len(r.Problems) < maxProblems {
+		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// Verify reads the whole log again and checks it with nothing but public keys: that each entry is whole and well signed,
+// that receipts follow their licences and their previous receipts, and that every head that the log ever signed, and each known
+// one that was taken from it before, is the root of the tree at its size. An error of core.CodeWrong tells of the first problem;
+// the report has them all. Other errors mean that it could not be read.
+func (r *Reader) Verify(known ...SignedHead) (Report, error) {
+	newest, err := r.newest()
+	if err != nil {
+		return Report{}, err
+	}
+	a := &audit{
+		Report: Report{Node: newest.Node(), Size: newest.Size, Root: newest.Root},
+		reader: r, newest: newest, known: slices.Clone(known), words: newWords(),
+	}
+	slices.SortStableFunc(a.known, func(x, y SignedHead) int { return cmp.Compare(x.Size, y.Size) })
+	if err := a.run(); err != nil {
+		return a.Report, fmt.Errorf("verify ledger %s: %w", r.dir, err)
+	}
+	if len(a.Problems) > 0 {
+		return a.Report, core.Fail(core.CodeWrong, "verify ledger %s: %s", r.dir, a.Problems[0])
+	}
+	return a.Report, nil
+}
+
+// audit is one Verify under way: entries and heads are read side by side.
+type audit struct {
+	Report
+	reader *Reader
+	newest mark
+	known  []SignedHead // not compared yet, smallest first
+	tree   edge
+	words  *words
+
+	hashesDiffer bool
+}
+
+func (a *audit) run() error {
+	if err := a.reader.checkMagic(); err != nil {
+		a.problem("%v", err)
+		return nil
+	}
+	heads := a.reader.marks()
+	hashes := bufio.NewReader(io.NewSectionReader(a.reader.hashes, 0, tlog.StoredHashCount(a.newest.Size)*tlog.HashSize))
+	s := newScanner(a.reader.entries, 0, int64(len(magic)), a.newest.bytes)
+	if err := a.compareHeads(heads, s.at); err != nil {
+		return err
+	}
+	for s.next < a.newest.Size {
+		e, err := s.scan()
+		if err == io.EOF || errors.Is(err, errTorn) {
+			a.problem("entry %d is cut or damaged, and a head was signed over %d entries", s.next, a.newest.Size)
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := a.entry(e, hashes); err != nil {
+			return err
+		}
+		if err := a.compareHeads(heads, s.at); err != nil {
+			return err
+		}
+	}
+	for _, h := range a.known {
+		a.problem("history was cut: %s signed a head over %d entries, here are %d", h.Node().Short(), h.Size, a.tree.leaves)
+	}
+	return nil
+}
+
+// entry checks one entry and adds it to the tree.
+func (a *audit) entry(e Entry, stored *bufio.Reader) error {
+	hashes, err := a.tree.add(e.leaf())
+	if err != nil {
+		return err
+	}
+	for level, h := range hashes {
+		var was tlog.Hash
+		if _, err := io.ReadFull(stored, was[:]); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return err
+		}
+		a.compareHash(e.Index, level, h, was)
+	}
+	if e.Kind == KindLicense {
+		a.Licenses++
+	} else {
+		a.Receipts++
+	}
+	if err := a.words.check(e); err != nil {
+		a.problem("entry %d: %s: %v", e.Index, e.Kind, err)
+	}
+	return nil
+}
+
+// compareHash holds a hash of the tree against the one that was stored, zero where there is none.
+// After the first difference only leaves tell something: all above them differs too.
+func (a *audit) compareHash(index int64, level int, h, was tlog.Hash) {
+	switch {
+	case h == was:
+		return
+	case level == 0:
+		a.problem("entry %d is not the one whose hash was stored", index)
+	case !a.hashesDiffer:
+		a.problem("hashes: level %d is wrong at entry %d", level, index)
+	}
+	a.hashesDiffer = true
+}
+
+// compareHeads holds every head of the tree's present size against it; at is where the entries read so far end.
+func (a *audit) compareHeads(heads *marks, at int64) error {
+	root, err := a.tree.root()
+	if err != nil {
+		return err
+	}
+	for ; heads.has && heads.next.Size <= a.tree.leaves; heads.advance() {
+		m := heads.next
+		a.Heads++
+		a.compare(m.SignedHead, core.Hash(root))
+		if m.Size == a.tree.leaves && m.bytes != at {
+			a.problem("head over %d entries: they end at byte %d, not %d", m.Size, at, m.bytes)
+		}
+	}
+	if heads.err != nil {
+		a.problem("%v", heads.err)
+		heads.err = nil
+	}
+	for len(a.known) > 0 && a.known[0].Size <= a.tree.leaves {
+		if err := a.known[0].Check(); err != nil {
+			a.problem("known %v", err)
+		} else {
+			a.compare(a.known[0], core.Hash(root))
+		}
+		a.known = a.known[1:]
+	}
+	return nil
+}
+
+func (a *audit) compare(h SignedHead, root core.Hash) {
+	switch {
+	case h.Node() != a.Node:
+		a.problem("head over %d entries is signed by %s, not by %s", h.Size, h.Node(), a.Node)
+	case h.Size < a.tree.leaves:
+		a.problem("head over %d entries stands behind one over more", h.Size)
+	case h.Root != root:
+		a.problem("history was rewritten: the first %d entries are not those that a head was signed over", h.Size)
+	}
+}
+
+// marks reads the file of heads in order. A bad record at the very end is passed over, as in lastMark.
+type marks struct {
+	file   io.ReaderAt
+	number int64 // of next
+	last   int64 // of the newest good one
+	next   mark
+	has    bool
+	err    error
+}
+
+func (r *Reader) marks() *marks {
+	_, last, err := lastMark(r.heads)
+	m := &marks{file: r.heads, number: -1, last: last, err: err}
+	m.advance()
+	return m
+}
+
+func (m *marks) advance() {
+	if m.number++; m.number > m.last || m.err != nil {
+		m.has = false
+		return
+	}
+	m.next, m.err = readMark(m.file, m.number)
+	m.has = m.err == nil
+}
+
+// words is what the licences and receipts read so far say.
+type words struct {
+	licenses map[core.LicenseID]core.Hash // → root
+	receipts map[chain]core.Hash          // → the newest receipt's hash
+}
+
+// chain names the receipts of one target for one licence.
+type chain struct {
+	license core.LicenseID
+	target  core.ID
+}
+
+func newWords() *words {
+	return &words{licenses: map[core.LicenseID]core.Hash{}, receipts: map[chain]core.Hash{}}
+}
+
+// check opens an entry and holds it against those before.
+func (w *words) check(e Entry) error {
+	if e.Kind == KindLicense {
+		l, _, _, err := license.Open(e.Envelope)
+		if err != nil {
+			return err
+		}
+		if err := license.CheckBound(l, w.licenses[l.ID]); err != nil {
+			return err
+		}
+		w.licenses[l.ID] = l.Root
+		return nil
+	}
+	r, err := license.OpenReceipt(e.Envelope)
+	if err != nil {
+		return err
+	}
+	of := chain{r.License, r.Target}
+	previous := w.receipts[of]
+	w.receipts[of] = license.ReceiptHash(e.Envelope)
+	switch {
+	case w.licenses[r.License].IsZero():
+		return fmt.Errorf("licence %s was not logged before it", r.License)
+	case r.Previous != previous:
+		return fmt.Errorf("it follows receipt %s of %s, but the log has %s before it", r.Previous, r.Target.Short(), previous)
+	}
+	return nil
+}
