@@ -1,0 +1,246 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/wire"
+	"github.com/cenkalti/backoff/v5"
+	"github.com/gorilla/websocket"
+)
+
+// Serve accepts sockets until the hub or the listener is closed. It takes wss and, where Config.Plaintext is set, ws on the same port.
+func (h *Hub) Serve(l net.Listener) error {
+	if h.certErr != nil {
+		return h.certErr
+	}
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		l.Close()
+		return nil
+	}
+	h.listeners = append(h.listeners, l)
+	h.mu.Unlock()
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 5*time.Millisecond, time.Second
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			wait.Reset()
+			h.accepted(conn)
+		case h.ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept: %w", err)
+		default: // out of file descriptors, or a connection that went before it was taken
+			h.config.Log.Debug("accept", "error", err)
+			if !h.sleep(wait.NextBackOff()) {
+				return nil
+			}
+		}
+	}
+}
+
+// sleep waits unless the hub closes first.
+func (h *Hub) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-h.ctx.Done():
+		return false
+	}
+}
+
+// accepted lets a connection prove itself, if not too many others are at it.
+func (h *Hub) accepted(conn net.Conn) {
+	select {
+	case h.free <- struct{}{}:
+	default:
+		h.config.Log.Warn("connection refused: too many others have not proved themselves", "address", conn.RemoteAddr().String())
+		conn.Close()
+		return
+	}
+	if !h.start(func() {
+		defer func() { <-h.free }()
+		if err := h.listenSide(conn); err != nil && !duplicate(err) && h.ctx.Err() == nil {
+			h.config.Log.Info("connection refused", "address", conn.RemoteAddr().String(), "error", err)
+		}
+	}) {
+		<-h.free
+		conn.Close()
+	}
+}
+
+// listenSide takes one connection from its first byte to its place in a session.
+func (h *Hub) listenSide(conn net.Conn) error {
+	tune(conn)
+	conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	stop := context.AfterFunc(h.ctx, func() { conn.Close() })
+	defer stop()
+	sock, err := h.upgrade(conn)
+	if err != nil {
+		conn.Close()
+		return explain(err)
+	}
+	in, hs, err := h.introduceListener(sock)
+	if err != nil {
+		sock.bow(err)
+		return err
+	}
+	if in.channel == wire.ChannelControl {
+		err = h.listenControl(sock, in, hs)
+	} else {
+		err = h.listenData(sock, in, hs)
+	}
+	if err != nil {
+		sock.bow(err)
+	}
+	return err
+}
+
+func (h *Hub) listenControl(sock *socket, in *introduction, hs *handshake) error {
+	s := newSession(h, sock, in)
+	if err := h.claim(s); err != nil {
+		return err
+	}
+	if err := hs.welcome(); err != nil {
+		s.end(err)
+	}
+	if !h.start(s.run) {
+		h.leave(s)
+		return errClosed
+	}
+	return nil
+}
+
+func (h *Hub) listenData(sock *socket, in *introduction, hs *handshake) error {
+	s, err := h.pending(in.peer.ID, in.peer.Epoch)
+	if err != nil {
+		return err
+	}
+	if err := s.reserve(in.channel); err != nil {
+		return err
+	}
+	if err := hs.welcome(); err != nil {
+		s.end(err)
+		return err
+	}
+	return s.attach(in.channel, sock)
+}
+
+// upgrade looks at the first byte for TLS, reads the HTTP request, and answers it as a WebSocket.
+func (h *Hub) upgrade(conn net.Conn) (*socket, error) {
+	first := bufio.NewReaderSize(conn, 16)
+	b, err := first.Peek(1)
+	if err != nil {
+		return nil, fmt.Errorf("first byte: %w", err)
+	}
+	sock := &socket{address: conn.RemoteAddr().String()}
+	stream := net.Conn(conn)
+	const tlsHandshake = 0x16
+	secure := b[0] == tlsHandshake
+	request := first
+	if secure {
+		server := tls.Server(&replay{Conn: conn, first: first}, tlsConfig(h.cert, core.ID{}))
+		if err := server.HandshakeContext(h.ctx); err != nil {
+			return nil, fmt.Errorf("TLS: %w", err)
+		}
+		state := server.ConnectionState()
+		sock.tls, stream = &state, server
+		request = bufio.NewReader(server)
+	}
+	limited := bufio.NewReader(io.LimitReader(request, maxHeader))
+	r, err := http.ReadRequest(limited)
+	if err != nil {
+		return nil, fmt.Errorf("HTTP request: %w", err)
+	}
+	w := &response{conn: stream, in: limited}
+	if status, words := h.refuseRequest(r, secure); status != 0 {
+		http.Error(w, words, status)
+		return nil, errors.New(words)
+	}
+	up := websocket.Upgrader{
+		Subprotocols: []string{subprotocol}, ReadBufferSize: readBufferSize, WriteBufferSize: writeBufferSize, WriteBufferPool: &writeBuffers,
+		HandshakeTimeout: handshakeTimeout, CheckOrigin: func(*http.Request) bool { return true },
+	}
+	sock.Conn, err = up.Upgrade(w, r, nil)
+	return sock, err
+}
+
+// tlsRequired is what a listener says to a ws dialler that may not come in that way; the dialler looks for it.
+const tlsRequired = "this node takes wss only"
+
+// refuseRequest says what is wrong with a request, or 0. Browsers send an Origin; no web page may speak to a node.
+func (h *Hub) refuseRequest(r *http.Request, secure bool) (int, string) {
+	switch {
+	case !secure && !h.config.Plaintext:
+		return http.StatusUpgradeRequired, tlsRequired
+	case r.URL.Path != path:
+		return http.StatusNotFound, fmt.Sprintf("nothing at %.80q", r.URL.Path)
+	case r.Header["Origin"] != nil:
+		return http.StatusForbidden, "requests with an Origin are refused"
+	case !strings.Contains(strings.Join(websocket.Subprotocols(r), " "), subprotocol):
+		return http.StatusBadRequest, "subprotocol " + subprotocol + " is not offered"
+	}
+	return 0, ""
+}
+
+// replay is a connection whose first bytes were read already.
+type replay struct {
+	net.Conn
+	first *bufio.Reader // nil once it is empty
+}
+
+func (c *replay) Read(p []byte) (int, error) {
+	if c.first == nil {
+		return c.Conn.Read(p)
+	}
+	n, err := c.first.Read(p[:min(len(p), c.first.Buffered())])
+	if c.first.Buffered() == 0 {
+		c.first = nil
+	}
+	return n, err
+}
+
+// response answers one HTTP request on conn, and hands conn over when it becomes a WebSocket.
+type response struct {
+	conn   net.Conn
+	in     *bufio.Reader
+	header http.Header
+	status int
+}
+
+func (w *response) Header() http.Header {
+	if w.header == nil {
+		w.header = http.Header{}
+	}
+	return w.header
+}
+
+func (w *response) WriteHeader(status int) { w.status = status }
+
+// Write is called once, with the whole body of a refusal.
+func (w *response) Write(body []byte) (int, error) {
+	reply := http.Response{
+		StatusCode: w.status, ProtoMajor: 1, ProtoMinor: 1, Header: w.Header(), Close: true,
+		ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(string(body))),
+	}
+	return len(body), reply.Write(w.conn)
+}
+
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.conn, bufio.NewReadWriter(w.in, bufio.NewWriterSize(w.conn, 16)), nil
+}

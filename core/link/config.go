@@ -1,0 +1,101 @@
+package link
+
+import (
+	"context"
+	"crypto/ed25519"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// Config is what a hub is made of. Signer and Epoch are needed, all else has a meaning when left out.
+type Config struct {
+	Signer    Signer
+	Epoch     core.Epoch        // 64 random bits drawn at node start
+	Token     []byte            // cluster token; without one nobody is admitted by token
+	Plaintext bool              // ws:// may be dialled and is accepted beside wss://
+	Listen    string            // where this node is reached, told in HELLO; an empty host means the one it is seen at
+	Labels    map[string]string // told in HELLO
+
+	Pins        Pins             // nil: nothing is pinned but the IDs named in dialled peers
+	Delegations func() [][]byte  // shown in AUTH; nil: none
+	Admit       func(Peer) error // decides about who shows neither token nor pinned key; nil: refuses
+
+	Dial  func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
+	Trace func(dir string, peer core.ID, m wire.Message)                       // every control message, "sent" or "received"; called by many goroutines
+	Log   *slog.Logger                                                         // nil: discards
+}
+
+// Signer is this node's key pair.
+type Signer interface {
+	ID() core.ID
+	Public() ed25519.PublicKey
+	Private() ed25519.PrivateKey
+	Sign(message []byte) []byte
+}
+
+// Pins remembers the nodes that were admitted once; they need no token again.
+type Pins interface {
+	Known(id core.ID) bool
+	Pin(id core.ID, address string) error
+}
+
+// Handler is who sessions are for. For one session the calls of Up, Message and Down follow each other in this order; Data is
+// called beside Message by another goroutine, one call after another. A session's Up follows the Down of the one it replaces.
+type Handler interface {
+	// Up: the session stands and may be sent on.
+	Up(*Session)
+	// Message: the next one is read when it returns.
+	Message(*Session, wire.Message)
+	// Data: the bytes are valid during the call only. Blocking holds the sender back; it must end when the session is Done.
+	Data(*Session, wire.Data)
+	// Down is the last call for a session, with the reason why it ended.
+	Down(*Session, error)
+}
+
+// Peer is the node at the other end of a session, as it introduced itself and as it was found to be.
+type Peer struct {
+	ID          core.ID
+	Address     string // as dialled (core.Peer.Address), or where it dialled from
+	Listen      string // where it says that it is reached, with the host it is seen at where it names none; may be empty
+	Labels      map[string]string
+	Epoch       core.Epoch
+	Token       bool // it proved the cluster token
+	Pinned      bool // its key was pinned before, or its ID is named in the peer list
+	Delegations [][]byte
+	Dialled     bool          // this side dialled
+	TLS         bool          // wss
+	ClockSkew   time.Duration // its clock minus ours
+}
+
+// The times that govern sessions.
+const (
+	pingEvery        = 5 * time.Second
+	pingsMissed      = 3
+	gone             = pingEvery * pingsMissed
+	handshakeTimeout = 10 * time.Second
+	controlWrite     = 15 * time.Second // one control message
+	dataWrite        = 60 * time.Second // one data message
+	lingerTimeout    = time.Second      // for the other side to read why a session ends
+	steady           = 10 * time.Second // a session of this age resets its dialler's backoff
+)
+
+// The bounds of what one peer, or many strangers, can make this node hold.
+const (
+	maxHandshakes   = 128       // sockets that have not proved themselves
+	maxHandshake    = 1 << 20   // bytes of HELLO or AUTH
+	maxHeader       = 8 << 10   // bytes of the HTTP request
+	maxQueued       = 4096      // control messages of a session that wait to be written
+	maxQueuedBytes  = 64 << 20  //
+	writeBufferSize = 128 << 10 // a frame up to this size goes out in one piece
+	readBufferSize  = 16 << 10  // larger payloads are read past it
+)
+
+// path and subprotocol are what a bkp listener answers to.
+const (
+	path        = "/bkp"
+	subprotocol = "bkp.v1"
+)

@@ -1,0 +1,275 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/wire"
+	"github.com/cenkalti/backoff/v5"
+	"github.com/gorilla/websocket"
+)
+
+// dialler keeps a session with one entry of the peer list, whoever of the two dials it in the end.
+type dialler struct {
+	h      *Hub
+	peer   core.Peer
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// Guarded by h.mu.
+	found core.ID // who answered there last
+	err   error   // why there is no session; nil while there is one, or before the first attempt ended
+}
+
+// Dialled is how it stands with one entry of the peer list.
+type Dialled struct {
+	Peer core.Peer
+	ID   core.ID // who answers there, zero while unknown
+	Err  error   // why there is no session, nil if there is one or none was tried yet
+}
+
+// Dial keeps a session with p until Forget or Close: it dials again, ever more seldom up to every 10 s, as long as there is none.
+// A second call for an address changes nothing.
+func (h *Hub) Dial(p core.Peer) {
+	d := &dialler{h: h, peer: p, found: p.ID}
+	d.ctx, d.cancel = context.WithCancel(h.ctx)
+	h.mu.Lock()
+	_, known := h.diallers[p.Address()]
+	if !known && !h.closed {
+		h.diallers[p.Address()] = d
+	}
+	h.mu.Unlock()
+	if known || !h.start(d.run) {
+		d.cancel()
+	}
+}
+
+// Forget ends the dialler for p's address and, if it leads to a session, that session.
+func (h *Hub) Forget(p core.Peer) {
+	h.mu.Lock()
+	d := h.diallers[p.Address()]
+	delete(h.diallers, p.Address())
+	var s *Session
+	if d != nil {
+		s = h.sessions[d.found]
+	}
+	h.mu.Unlock()
+	if d != nil {
+		d.cancel()
+	}
+	if s != nil {
+		s.Close(core.ReasonStopped, "removed from the peer list")
+	}
+}
+
+// Diallers says how it stands with each entry of the peer list, in no order.
+func (h *Hub) Diallers() []Dialled {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []Dialled
+	for _, d := range h.diallers {
+		state := Dialled{Peer: d.peer, ID: d.found, Err: d.err}
+		if s := h.sessions[d.found]; s != nil && s.stands() {
+			state.Err = nil
+		}
+		all = append(all, state)
+	}
+	return all
+}
+
+// run dials until the dialler is cancelled. A peer that stays down is logged once for each reason, not for each try.
+func (d *dialler) run() {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 200*time.Millisecond, 10*time.Second
+	for d.ctx.Err() == nil {
+		s := d.current()
+		var err error
+		if s == nil {
+			s, err = d.attempt()
+		}
+		if s != nil {
+			d.note(nil)
+			began := time.Now()
+			select {
+			case <-s.down:
+			case <-d.ctx.Done():
+				return
+			}
+			if err = s.ended(); time.Since(began) >= steady {
+				wait.Reset()
+			}
+		}
+		if d.ctx.Err() != nil {
+			return
+		}
+		d.note(err)
+		if errors.Is(err, errSelf) {
+			return
+		}
+		d.pause(wait.NextBackOff())
+	}
+}
+
+// pause sleeps, and wakes when the dialler is cancelled.
+func (d *dialler) pause(wait time.Duration) {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-d.ctx.Done():
+	}
+}
+
+// current is the session with the node that is expected there, or on its way to be one.
+func (d *dialler) current() *Session {
+	d.h.mu.Lock()
+	defer d.h.mu.Unlock()
+	if s := d.h.sessions[d.found]; s != nil && s.ended() == nil {
+		return s
+	}
+	return nil
+}
+
+// note keeps why there is no session, and logs what is new about it.
+func (d *dialler) note(err error) {
+	if duplicate(err) {
+		err = nil // the other side's stays, or is about to come
+	}
+	d.h.mu.Lock()
+	old := d.err
+	d.err = err
+	d.h.mu.Unlock()
+	switch {
+	case err != nil && (old == nil || old.Error() != err.Error()):
+		d.h.config.Log.Warn("peer down", "address", d.peer.Address(), "error", err)
+	case err == nil && old != nil:
+		d.h.config.Log.Info("peer reached", "address", d.peer.Address())
+	}
+}
+
+// attempt dials the control socket and both data sockets, and starts the session.
+func (d *dialler) attempt() (*Session, error) {
+	h := d.h
+	sock, in, err := d.socket(wire.ChannelControl, d.peer.ID)
+	if in != nil {
+		h.mu.Lock()
+		d.found = in.peer.ID
+		h.mu.Unlock()
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(h, sock, in)
+	if err := h.claim(s); err != nil {
+		sock.bow(err)
+		return nil, err
+	}
+	if !h.start(s.run) {
+		h.leave(s)
+		sock.Close()
+		return nil, errClosed
+	}
+	for _, channel := range []string{wire.ChannelDataSend, wire.ChannelDataReceive} {
+		h.start(func() { d.dataSocket(s, channel) })
+	}
+	return s, nil
+}
+
+func (d *dialler) dataSocket(s *Session, channel string) {
+	sock, in, err := d.socket(channel, s.peer.ID)
+	if err == nil && in.peer.Epoch != s.peer.Epoch {
+		err = refuse(core.ReasonStopped, "the node has started anew")
+	}
+	if err == nil {
+		if err = s.reserve(channel); err == nil {
+			err = s.attach(channel, sock)
+		}
+	}
+	if err != nil {
+		if sock != nil {
+			sock.bow(err)
+		}
+		s.end(err)
+	}
+}
+
+// socket dials one socket and introduces this node on it. want is the ID that must answer, zero for any.
+func (d *dialler) socket(channel string, want core.ID) (*socket, *introduction, error) {
+	h := d.h
+	if d.peer.Scheme == "ws" && !h.config.Plaintext {
+		return nil, nil, core.WithHint(core.Fail(core.CodeRefused, "plaintext ws:// is not allowed here"), "write wss://, or start with --insecure-plaintext")
+	}
+	if h.certErr != nil {
+		return nil, nil, h.certErr
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, handshakeTimeout)
+	defer cancel()
+	sock := &socket{dialled: true, address: d.peer.Address()}
+	var raw net.Conn
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := h.config.Dial(ctx, network, address)
+		if err == nil {
+			tune(conn)
+			raw = conn
+		}
+		return conn, err
+	}
+	ws := websocket.Dialer{
+		NetDialContext: dial, Subprotocols: []string{subprotocol},
+		ReadBufferSize: readBufferSize, WriteBufferSize: writeBufferSize, WriteBufferPool: &writeBuffers,
+		NetDialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			client := tls.Client(conn, tlsConfig(h.cert, want))
+			if err := client.HandshakeContext(ctx); err != nil {
+				conn.Close()
+				return nil, err
+			}
+			state := client.ConnectionState()
+			sock.tls = &state
+			return client, nil
+		},
+	}
+	conn, reply, err := ws.DialContext(ctx, d.peer.Scheme+"://"+d.peer.Address()+path, nil)
+	if err != nil {
+		return nil, nil, d.dialError(err, reply)
+	}
+	sock.Conn = conn
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
+	defer stop()
+	in, err := h.introduceDialler(sock, channel, want)
+	if err != nil {
+		sock.bow(err)
+		return nil, nil, err
+	}
+	return sock, in, nil
+}
+
+// dialError says what a failed dial means.
+func (d *dialler) dialError(err error, reply *http.Response) error {
+	if closed, ok := errors.AsType[*Closed](err); ok { // out of VerifyConnection
+		return &core.Error{Code: closed.Code.ExitCode(), Err: closed}
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return core.WithHint(core.Fail(core.CodeRefused, "the peer does not speak wss"), "if it was started with --insecure-plaintext, write ws:// and start this node so as well")
+	}
+	if reply != nil && errors.Is(err, websocket.ErrBadHandshake) {
+		body, _ := io.ReadAll(io.LimitReader(reply.Body, 256))
+		words := printable(strings.TrimSpace(string(body)))
+		if words == tlsRequired {
+			return core.WithHint(core.Fail(core.CodeRefused, "the peer takes wss:// only"), "write wss:// in the peer list")
+		}
+		return fmt.Errorf("the peer answered %s: %s", reply.Status, words)
+	}
+	return plain(err)
+}

@@ -1,0 +1,2 @@
+// Package link keeps authenticated WebSocket sessions with peers.
+package link

@@ -1,0 +1,264 @@
+package link
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// introduction is what the HELLO and AUTH of a socket came to.
+type introduction struct {
+	peer    Peer
+	channel string
+	rtt     time.Duration // of the exchange
+}
+
+// handshake is one socket's HELLO and AUTH under way.
+type handshake struct {
+	h            *Hub
+	sock         *socket
+	mine, theirs wire.Hello
+	deadline     time.Time
+}
+
+// introduceDialler runs the dialling side. want is the ID expected there, zero for any.
+func (h *Hub) introduceDialler(sock *socket, channel string, want core.ID) (*introduction, error) {
+	hs := h.newHandshake(sock, channel)
+	began := time.Now()
+	if err := hs.send(hs.mine); err != nil {
+		return nil, err
+	}
+	if err := hs.hear(want); err != nil {
+		return nil, err
+	}
+	rtt := time.Since(began)
+	if hs.theirs.Channel != channel {
+		return nil, refuse(core.ReasonProtocol, "HELLO for channel %s answers one for %s", hs.theirs.Channel, channel)
+	}
+	if err := hs.prove(wire.SideDial); err != nil {
+		return nil, err
+	}
+	return hs.judge(wire.SideListen, rtt)
+}
+
+// introduceListener runs the listening side up to its own AUTH, which the caller sends with welcome once the socket has its place.
+func (h *Hub) introduceListener(sock *socket) (*introduction, *handshake, error) {
+	hs := h.newHandshake(sock, "")
+	if err := hs.hear(core.ID{}); err != nil {
+		return nil, nil, err
+	}
+	hs.mine.Channel = hs.theirs.Channel
+	began := time.Now()
+	if err := hs.send(hs.mine); err != nil {
+		return nil, nil, err
+	}
+	in, err := hs.judge(wire.SideDial, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	in.rtt = time.Since(began)
+	return in, hs, nil
+}
+
+func (hs *handshake) welcome() error { return hs.prove(wire.SideListen) }
+
+func (h *Hub) newHandshake(sock *socket, channel string) *handshake {
+	now := time.Now()
+	deadline := now.Add(handshakeTimeout)
+	sock.SetReadLimit(maxHandshake)
+	sock.SetReadDeadline(deadline)
+	hello := wire.Hello{
+		V: wire.Version, Node: h.id, Key: h.config.Signer.Public(), Channel: channel,
+		Epoch: h.config.Epoch, Time: now.Unix(), Listen: h.config.Listen, Labels: h.config.Labels,
+	}
+	rand.Read(hello.Nonce[:])
+	return &handshake{h: h, sock: sock, mine: hello, deadline: deadline}
+}
+
+func (hs *handshake) send(m wire.Message) error {
+	data, err := wire.Encode(m)
+	if err != nil {
+		return err
+	}
+	if err := hs.sock.send(data, hs.deadline); err != nil {
+		return explain(err)
+	}
+	if hs.h.config.Trace != nil && hs.mine.Channel == wire.ChannelControl {
+		hs.h.config.Trace(sent, hs.theirs.Node, m)
+	}
+	return nil
+}
+
+func (hs *handshake) receive() (wire.Message, error) {
+	m, err := hs.sock.receive(maxHandshake)
+	if err != nil {
+		return nil, err
+	}
+	if hello, ok := m.(wire.Hello); ok {
+		hs.theirs = hello
+	}
+	if hs.h.config.Trace != nil && hs.theirs.Channel == wire.ChannelControl {
+		hs.h.config.Trace(received, hs.theirs.Node, m)
+	}
+	return m, nil
+}
+
+// hear reads the other side's HELLO and checks what needs no proof.
+func (hs *handshake) hear(want core.ID) error {
+	m, err := hs.receive()
+	if err != nil {
+		return err
+	}
+	hello, ok := m.(wire.Hello)
+	if !ok {
+		return refuse(core.ReasonProtocol, "%s before HELLO", m.Type())
+	}
+	if hello.V != wire.Version {
+		return refuse(core.ReasonProtocol, "protocol version %d, this node speaks %d", hello.V, wire.Version)
+	}
+	pub, err := key.ParsePublic(hello.Key)
+	if err != nil {
+		return refuse(core.ReasonRights, "HELLO: %v", err)
+	}
+	if id := key.IDOf(pub); id != hello.Node {
+		return refuse(core.ReasonRights, "HELLO names node %s with the key of %s", hello.Node.Short(), id.Short())
+	}
+	if err := sameKey(hs.sock.tls, hello.Key); err != nil {
+		return err
+	}
+	if !want.IsZero() && hello.Node != want {
+		return refuse(core.ReasonRights, "expected node %s, found %s", want, hello.Node)
+	}
+	if hello.Node == hs.h.id {
+		return errSelf
+	}
+	return checkClock(hello.Time, time.Now())
+}
+
+// checkClock refuses a clock that would make licences and delegations expire or begin at another time.
+func checkClock(theirs int64, now time.Time) error {
+	their := time.Unix(theirs, 0)
+	if skew := their.Sub(now.Truncate(time.Second)).Abs(); skew > core.ClockSkew {
+		return refuse(core.ReasonRights, "clocks differ by %v: yours %s, mine %s", skew, their.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// parties is what both sides' proofs cover beside the side itself.
+func (hs *handshake) parties() (binding []byte, dialler, listener core.ID, err error) {
+	d, l := hs.mine, hs.theirs
+	if !hs.sock.dialled {
+		d, l = l, d
+	}
+	binding, err = hs.sock.binding(d.Nonce, l.Nonce)
+	return binding, d.Node, l.Node, err
+}
+
+// prove sends this side's AUTH.
+func (hs *handshake) prove(side string) error {
+	binding, dialler, listener, err := hs.parties()
+	if err != nil {
+		return err
+	}
+	auth := wire.Auth{Signature: hs.h.config.Signer.Sign(wire.ProofMessage(side, binding, dialler, listener))}
+	if len(hs.h.config.Token) > 0 {
+		auth.Proof = wire.Proof(hs.h.config.Token, side, binding, dialler, listener)
+	}
+	if hs.h.config.Delegations != nil && hs.mine.Channel == wire.ChannelControl {
+		auth.Delegations = hs.h.config.Delegations()
+	}
+	return hs.send(auth)
+}
+
+// judge reads the other side's AUTH, checks it, and decides whether the node is admitted.
+func (hs *handshake) judge(side string, rtt time.Duration) (*introduction, error) {
+	m, err := hs.receive()
+	if err != nil {
+		return nil, err
+	}
+	auth, ok := m.(wire.Auth)
+	if !ok {
+		return nil, refuse(core.ReasonProtocol, "%s before AUTH", m.Type())
+	}
+	binding, dialler, listener, err := hs.parties()
+	if err != nil {
+		return nil, err
+	}
+	if !ed25519.Verify(hs.theirs.Key, wire.ProofMessage(side, binding, dialler, listener), auth.Signature) {
+		return nil, refuse(core.ReasonRights, "the signature in AUTH is wrong")
+	}
+	hello, sock := hs.theirs, hs.sock
+	p := Peer{
+		ID: hello.Node, Address: sock.address, Listen: seenAt(hello.Listen, sock.address), Labels: hello.Labels, Epoch: hello.Epoch,
+		Token:       wire.CheckProof(auth.Proof, hs.h.config.Token, side, binding, dialler, listener),
+		Pinned:      hs.h.pinned(hello.Node),
+		Delegations: auth.Delegations, Dialled: sock.dialled, TLS: sock.tls != nil,
+		ClockSkew: time.Until(time.Unix(hello.Time, 0)),
+	}
+	if hello.Channel == wire.ChannelControl { // a data socket is admitted by the session that it joins
+		if err := hs.h.admit(p, len(auth.Proof) > 0); err != nil {
+			return nil, err
+		}
+	}
+	return &introduction{peer: p, channel: hello.Channel, rtt: rtt}, nil
+}
+
+// admit lets in who proved the token or is pinned, and asks Config.Admit about others. Who proved the token is pinned from then on.
+func (h *Hub) admit(p Peer, proof bool) error {
+	if !p.Token && !p.Pinned {
+		words := h.stranger(p, proof)
+		if h.config.Admit == nil {
+			return refuse(core.ReasonRights, "%s", words)
+		}
+		why := h.config.Admit(p)
+		if why == nil {
+			return nil
+		}
+		closed := &Closed{Code: core.ReasonRights, Reason: words + "; " + why.Error()}
+		return &core.Error{Code: closed.Code.ExitCode(), Hint: core.HintOf(why), Err: closed}
+	}
+	if !p.Token || h.config.Pins == nil || h.config.Pins.Known(p.ID) {
+		return nil
+	}
+	address := p.Listen
+	if p.Dialled || address == "" {
+		address = p.Address
+	}
+	if err := h.config.Pins.Pin(p.ID, address); err != nil {
+		return fmt.Errorf("pin node %s: %w", p.ID.Short(), err)
+	}
+	return nil
+}
+
+// stranger says why a peer is not admitted without further questions.
+func (h *Hub) stranger(p Peer, proof bool) string {
+	switch {
+	case len(h.config.Token) > 0 && proof:
+		return fmt.Sprintf("node %s is not pinned here and has another cluster token", p.ID.Short())
+	case len(h.config.Token) > 0:
+		return fmt.Sprintf("node %s is not pinned here and showed no cluster token", p.ID.Short())
+	}
+	return fmt.Sprintf("node %s is not pinned here, and this node has no cluster token to admit it by", p.ID.Short())
+}
+
+// seenAt completes a listen address without a host by the host that the node is seen at.
+func seenAt(listen, address string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return listen
+	}
+	seen, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(seen, port)
+}

@@ -1,0 +1,193 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// The directions that Config.Trace is told.
+const (
+	sent     = "sent"
+	received = "received"
+)
+
+var (
+	errSelf   = refuse(core.ReasonProtocol, "that is this node itself")
+	errClosed = refuse(core.ReasonStopped, "the node is stopping")
+)
+
+// Hub keeps this node's sessions: one for each peer, whoever dialled.
+type Hub struct {
+	config  Config
+	id      core.ID
+	cert    tls.Certificate
+	certErr error
+	handler Handler
+
+	ctx    context.Context // ends when Close begins
+	cancel context.CancelFunc
+	work   sync.WaitGroup // everything that the hub started
+	free   chan struct{}  // one token a socket that has not proved itself
+
+	mu        sync.Mutex
+	sessions  map[core.ID]*Session // the one that counts for each peer, until it is down
+	diallers  map[string]*dialler  // by address
+	listeners []net.Listener
+	closed    bool
+}
+
+// New makes a hub; it does nothing before Serve or Dial.
+func New(c Config, handler Handler) *Hub {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	h := &Hub{
+		config: c, id: c.Signer.ID(), handler: handler,
+		free:     make(chan struct{}, maxHandshakes),
+		sessions: map[core.ID]*Session{},
+		diallers: map[string]*dialler{},
+	}
+	h.cert, h.certErr = certificate(c.Signer)
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	return h
+}
+
+// Session is the session with a peer that stands now, or nil.
+func (h *Hub) Session(id core.ID) *Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.sessions[id]; s != nil && s.stands() {
+		return s
+	}
+	return nil
+}
+
+// Sessions are all sessions that stand now, in the order of their peers' IDs.
+func (h *Hub) Sessions() []*Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []*Session
+	for _, s := range h.sessions {
+		if s.stands() {
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b *Session) int { return a.peer.ID.Compare(b.peer.ID) })
+	return all
+}
+
+// Close ends diallers, listeners and sessions, telling peers that the node stops, and waits until every goroutine of the hub has
+// ended and every Down has returned, or ctx has.
+func (h *Hub) Close(ctx context.Context) error {
+	h.mu.Lock()
+	h.closed = true
+	listeners := h.listeners
+	h.listeners = nil
+	for _, s := range h.sessions {
+		s.end(errClosed)
+	}
+	h.mu.Unlock()
+	h.cancel()
+	for _, l := range listeners {
+		l.Close()
+	}
+	done := make(chan struct{})
+	go func() {
+		h.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("close sessions: %w", ctx.Err())
+	}
+}
+
+// start runs f as the hub's own, unless the hub is closed.
+func (h *Hub) start(f func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.work.Go(f)
+	return true
+}
+
+// claim gives s the place of its peer's session. Of two that both sides dialled at once the one that the lower ID dialled stays,
+// which both ends see alike; a session of another epoch, or dialled again by the same node, replaces what it left behind.
+func (h *Hub) claim(s *Session) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return errClosed
+	}
+	old := h.sessions[s.peer.ID]
+	if old != nil && old.ended() == nil {
+		sameNode := old.peer.Epoch == s.peer.Epoch
+		if sameNode && old.dialler() != s.dialler() && old.dialler().Compare(s.dialler()) < 0 {
+			return refuse(core.ReasonHave, "another session with this node stands")
+		}
+		if sameNode {
+			old.end(refuse(core.ReasonHave, "replaced by another session with this node"))
+		} else {
+			old.end(refuse(core.ReasonStopped, "the node has started anew"))
+		}
+	}
+	s.before = old
+	h.sessions[s.peer.ID] = s
+	return nil
+}
+
+// leave gives up the place of s if it still has it.
+func (h *Hub) leave(s *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sessions[s.peer.ID] == s {
+		delete(h.sessions, s.peer.ID)
+	}
+}
+
+// pending is the session that waits for data sockets dialled by the given node in the given epoch.
+func (h *Hub) pending(id core.ID, epoch core.Epoch) (*Session, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.sessions[id]
+	if s == nil || s.ended() != nil || s.peer.Epoch != epoch || s.peer.Dialled {
+		return nil, refuse(core.ReasonUnknown, "a data socket without a control socket")
+	}
+	return s, nil
+}
+
+// pinned reports whether a node's key is known, or named in the peer list.
+func (h *Hub) pinned(id core.ID) bool {
+	if h.config.Pins != nil && h.config.Pins.Known(id) {
+		return true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range h.diallers {
+		if d.peer.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// duplicate reports whether an attempt ended only because another session with the same node stands.
+func duplicate(err error) bool {
+	c, ok := errors.AsType[*Closed](err)
+	return ok && c.Code == core.ReasonHave
+}

@@ -1,0 +1,81 @@
+package link
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+)
+
+// certificate wraps the node key for TLS. Peers look at the key only, so the dates and names in it mean nothing.
+func certificate(s Signer) (tls.Certificate, error) {
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: s.ID().String()},
+		NotBefore:    time.Unix(0, 0),
+		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(nil, template, template, s.Public(), s.Private())
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("make the node's certificate: %w", err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: s.Private()}, nil
+}
+
+// tlsConfig is TLS 1.3 between two node keys: both sides show one, no ticket ever stands in for it, and want, where it is not
+// zero, is the ID that the other side's key must have.
+func tlsConfig(cert tls.Certificate, want core.ID) *tls.Config {
+	return &tls.Config{
+		Certificates:                []tls.Certificate{cert},
+		MinVersion:                  tls.VersionTLS13,
+		ClientAuth:                  tls.RequireAnyClientCert,
+		InsecureSkipVerify:          true, // no name and no authority is trusted: VerifyConnection looks at the key
+		SessionTicketsDisabled:      true,
+		DynamicRecordSizingDisabled: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			pub, err := nodeKey(state)
+			if err != nil {
+				return err
+			}
+			if id := key.IDOf(pub); !want.IsZero() && id != want {
+				return refuse(core.ReasonRights, "expected node %s, found %s", want, id)
+			}
+			return nil
+		},
+	}
+}
+
+// nodeKey is the key that the other side of a TLS connection has proved to have.
+func nodeKey(state tls.ConnectionState) (ed25519.PublicKey, error) {
+	if len(state.PeerCertificates) == 0 {
+		return nil, refuse(core.ReasonRights, "no node key was shown")
+	}
+	pub, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
+	if !ok {
+		return nil, refuse(core.ReasonRights, "the key shown is not an Ed25519 key")
+	}
+	return key.ParsePublic(pub)
+}
+
+// sameKey reports whether a HELLO's key is the one that the TLS connection under it has proved.
+func sameKey(state *tls.ConnectionState, claimed []byte) error {
+	if state == nil {
+		return nil
+	}
+	pub, err := nodeKey(*state)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(pub, claimed) {
+		return refuse(core.ReasonRights, "the HELLO's key is not the TLS connection's key")
+	}
+	return nil
+}
