@@ -34,6 +34,9 @@ func (n Name) File() string { return "bkp-" + string(n.Kind) + "-" + n.Name }
 
 var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
+// ValidName reports whether a plugin may have that name: lower-case letters, digits and dashes, at most 63.
+func ValidName(name string) bool { return nameRule.MatchString(name) }
+
 // Found is a plugin and where it is.
 type Found struct {
 	Name
@@ -57,7 +60,7 @@ func SearchPath(data string) []string {
 // Find looks a plugin up, without starting it.
 func (h *Host) Find(kind Kind, name string) (Found, error) {
 	want := Name{Kind: kind, Name: name}
-	if !nameRule.MatchString(name) {
+	if !ValidName(name) {
 		return Found{}, core.WithHint(core.Fail(core.CodePlugin, "%s %q: not the name of a plugin", kind, clean(name)),
 			"names have lower-case letters, digits and dashes; known: %s", h.known(kind))
 	}
@@ -100,7 +103,7 @@ func (h *Host) List() ([]Found, error) {
 		for _, e := range entries {
 			for _, kind := range []Kind{KindStrategy, KindVerifier} {
 				name, ok := strings.CutPrefix(e.Name(), Name{Kind: kind}.File())
-				if ok && nameRule.MatchString(name) && executable(filepath.Join(dir, e.Name())) == nil {
+				if ok && ValidName(name) && executable(filepath.Join(dir, e.Name())) == nil {
 					names = append(names, Name{Kind: kind, Name: name})
 				}
 			}

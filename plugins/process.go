@@ -198,6 +198,9 @@ func (p *process) fail(doing string, err error, hint string) error {
 // Found is where the plugin was found.
 func (p *process) Found() Found { return p.found }
 
+// PID is the number of the process.
+func (p *process) PID() int { return int(p.child.pid.Load()) }
+
 // Done is closed when the process has ended, of itself or by Close.
 func (p *process) Done() <-chan struct{} { return p.child.done }
 

@@ -1,0 +1,14 @@
+package mostfree_test
+
+import (
+	"testing"
+
+	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/strategies/most-free"
+)
+
+func TestConformance(t *testing.T) { plugintest.Strategy(t, mostfree.New()) }
+
+func TestConformanceAsProcess(t *testing.T) {
+	plugintest.StrategyProcess(t, "./bkp-strategy-most-free")
+}

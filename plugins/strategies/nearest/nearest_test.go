@@ -1,0 +1,12 @@
+package nearest_test
+
+import (
+	"testing"
+
+	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/strategies/nearest"
+)
+
+func TestConformance(t *testing.T) { plugintest.Strategy(t, nearest.New()) }
+
+func TestConformanceAsProcess(t *testing.T) { plugintest.StrategyProcess(t, "./bkp-strategy-nearest") }

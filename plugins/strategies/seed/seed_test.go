@@ -1,0 +1,12 @@
+package seed_test
+
+import (
+	"testing"
+
+	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/strategies/seed"
+)
+
+func TestConformance(t *testing.T) { plugintest.Strategy(t, seed.New()) }
+
+func TestConformanceAsProcess(t *testing.T) { plugintest.StrategyProcess(t, "./bkp-strategy-seed") }
