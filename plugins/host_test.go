@@ -1,0 +1,421 @@
+package plugins_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/strategies/seed"
+)
+
+const orphanEnv = "BKP_TEST_ORPHAN" // makes the test binary a host that waits to be killed
+
+// The test binary serves the strategy inside it when it is run as bkp runs itself.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == plugins.ServeCommand {
+		plugins.ServeStrategy(seed.New())
+		return
+	}
+	if dir := os.Getenv(orphanEnv); dir != "" {
+		v, err := (&plugins.Host{Path: []string{dir}}).Verifier(context.Background(), "fine")
+		fmt.Println(v.PID(), err)
+		select {}
+	}
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Println("FAIL: a closed plugin left something running:", err)
+		code = 1
+	}
+	if misbehaver.dir != "" {
+		_ = os.RemoveAll(misbehaver.dir)
+	}
+	os.Exit(code)
+}
+
+var misbehaver struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// misbehaving is a host over a folder with testdata/misbehave under each of the names.
+func misbehaving(t testing.TB, files ...string) *plugins.Host {
+	t.Helper()
+	b := &misbehaver
+	b.once.Do(func() {
+		if b.dir, b.err = os.MkdirTemp("", "bkp-misbehave"); b.err == nil {
+			build := exec.Command("go", "build", "-o", b.dir, "./testdata/misbehave")
+			build.Stderr = os.Stderr
+			b.err = build.Run()
+		}
+	})
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	dir, err := os.MkdirTemp(b.dir, "dir")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if err := os.Link(filepath.Join(b.dir, "misbehave"), filepath.Join(dir, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &plugins.Host{Path: []string{dir}, Lock: filepath.Join(t.TempDir(), "bkp.lock.toml"),
+		StartTimeout: 5 * time.Second, CallTimeout: 5 * time.Second}
+}
+
+var three = core.Batch{Nodes: core.NodeColumns{ID: []string{"a", "b", "c"}}}
+
+// says checks that err has code 20, the words, and a hint where one is wanted.
+func says(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if core.CodeOf(err) != core.CodePlugin {
+		t.Errorf("code %d, want %d: %v", core.CodeOf(err), core.CodePlugin, err)
+	}
+	for _, word := range words {
+		if err == nil || !strings.Contains(err.Error()+"\nhint: "+core.HintOf(err), word) {
+			t.Errorf("want %q in: %v\nhint: %s", word, err, core.HintOf(err))
+		}
+	}
+	if err != nil && strings.ContainsAny(err.Error(), "\n\x1b") {
+		t.Errorf("not one clean line: %q", err)
+	}
+}
+
+// Bad input 56, at the start: each is refused in time, by name, with what it did.
+func TestStrategiesThatDoNotStart(t *testing.T) {
+	for name, words := range map[string][]string{
+		"mute":     {"strategy mute: start it: not ready within 1s", "made for bkp?"},
+		"stall":    {"strategy stall: start it: not ready within 1s"},
+		"slow":     {"strategy slow: ask what it is: no answer within 500ms"},
+		"quitter":  {"strategy quitter: start it: no handshake, exit status 7: no disk, no plugin"},
+		"stranger": {"strategy stranger: start it: no handshake, exit status 1", "hint: is "},
+		"future":   {"speaks another protocol version than 1", "build the plugin again"},
+		"liar":     {`says that it is "honest"`, "bkp-strategy-honest"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := misbehaving(t, "bkp-strategy-"+name)
+			h.StartTimeout, h.CallTimeout = time.Second, 500*time.Millisecond
+			begun := time.Now()
+			_, err := h.Strategy(t.Context(), name)
+			says(t, err, words...)
+			if took := time.Since(begun); took > 4*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
+
+// Bad input 56, at the question.
+func TestStrategiesThatAnswerBadly(t *testing.T) {
+	for name, words := range map[string][]string{
+		"panics":   {"strategy panics: price 3 nodes: its process ended: exit status 2: panic: out of beans"},
+		"crashes":  {"its process ended: exit status 3"},
+		"hangs":    {"no answer within 500ms"},
+		"errs":     {"no beans [31m at all"},
+		"nan":      {"bad answer: place_cost[1] is not a number", "tell its author"},
+		"infinite": {"target_weight[2] is too large"},
+		"negative": {"first_holder_weight[0] is negative"},
+		"few":      {"column place_cost has 2 entries for 3 candidates"},
+		"many":     {"column allow has 4 entries for 3 candidates"},
+		"below":    {"quota_cap[1] is -1"},
+		"spread":   {`"planet"`},
+		"escape":   {"explain[0]"},
+		"huge":     {"4 MiB answered at most", "536870"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := misbehaving(t, "bkp-strategy-"+name)
+			if name == "hangs" {
+				h.CallTimeout = 500 * time.Millisecond
+			}
+			s, err := h.Strategy(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			scores, err := s.Score(t.Context(), three)
+			says(t, err, words...)
+			if len(scores.PlaceCost)+len(scores.Explain) > 0 {
+				t.Errorf("a bad answer came through: %d costs", len(scores.PlaceCost))
+			}
+		})
+	}
+}
+
+// Bad input 56: unknown, and what looks like a plugin but is none.
+func TestStrategiesThatAreNotThere(t *testing.T) {
+	h := misbehaving(t, "bkp-strategy-nan", "bkp-verifier-fine")
+	_, err := h.Strategy(t.Context(), "foo")
+	says(t, err, `no strategy "foo"`, "known: nan", "bkp-strategy-foo", h.Path[0])
+	_, err = h.Strategy(t.Context(), "../nan")
+	says(t, err, "not the name of a plugin")
+
+	write := func(name, text string, mode os.FileMode) {
+		if err := os.WriteFile(filepath.Join(h.Path[0], name), []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("bkp-strategy-text", "hello", 0o644)
+	_, err = h.Strategy(t.Context(), "text")
+	says(t, err, "is not executable")
+	write("bkp-strategy-junk", "\x7fELF junk", 0o755)
+	_, err = h.Strategy(t.Context(), "junk")
+	says(t, err, "strategy junk: start it: ", "exec format error")
+	write("bkp-strategy-shell", "#!/bin/sh\nsleep 1000 & exec echo hello\n", 0o755)
+	h.StartTimeout = 2 * time.Second
+	_, err = h.Strategy(t.Context(), "shell")
+	says(t, err, "strategy shell: start it: ")
+}
+
+func TestPluginInheritsNothing(t *testing.T) {
+	t.Setenv("BKP_CLUSTER_TOKEN", "secret")
+	t.Setenv("TZ", "UTC")
+	h := misbehaving(t, "bkp-strategy-spy")
+	s, err := h.Strategy(t.Context(), "spy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	scores, err := s.Score(t.Context(), three)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if env := scores.Explain[0]; strings.Contains(env, "TOKEN") || strings.Contains(env, "HOME") || !strings.Contains(env, "TZ") {
+		t.Errorf("environment: %s", env)
+	}
+	if scores.Explain[1] != "stdin " {
+		t.Errorf("read from bkp's standard input: %q", scores.Explain[1])
+	}
+}
+
+func TestWhatAPluginLogs(t *testing.T) {
+	var out syncBuffer
+	h := misbehaving(t, "bkp-strategy-chatter")
+	h.Log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s, err := h.Strategy(t.Context(), "chatter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Score(t.Context(), three); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for !strings.Contains(out.String(), "to standard output") && time.Now().Before(deadline) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	s.Close()
+	for _, want := range []string{`level=WARN msg=boiling plugin="strategy chatter" cups=3`, `level=INFO msg="to standard output"`, "blah blah"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in the log", want)
+		}
+	}
+}
+
+// What is done to a verifier's process makes every later verdict an error, until it is opened again.
+func TestVerifierDiesBetweenCalls(t *testing.T) {
+	h := misbehaving(t, "bkp-verifier-fine")
+	v, err := h.Verifier(t.Context(), "fine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if verdict, err := v.Verify(t.Context(), core.VerifyRequest{}); err != nil || !verdict.OK {
+		t.Fatalf("%+v, %v", verdict, err)
+	}
+	if err := syscall.Kill(v.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // with and without having seen it die
+		verdict, err := v.Verify(t.Context(), core.VerifyRequest{})
+		says(t, err, "verifier fine: judge a licence: its process", "signal: killed", "started again")
+		if verdict.OK {
+			t.Error("a dead verifier said yes")
+		}
+	}
+	select {
+	case <-v.Done():
+	case <-time.After(5 * time.Second):
+		t.Error("Done is open")
+	}
+	again, err := h.Verifier(t.Context(), "fine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if verdict, err := again.Verify(t.Context(), core.VerifyRequest{}); err != nil || !verdict.OK {
+		t.Errorf("opened again: %+v, %v", verdict, err)
+	}
+}
+
+func TestVerifiersThatDoNotJudge(t *testing.T) {
+	h := misbehaving(t, "bkp-verifier-hangs", "bkp-verifier-errs", "bkp-verifier-silent", "bkp-verifier-no")
+	h.CallTimeout = 500 * time.Millisecond
+	verdicts := map[string]core.Verdict{}
+	errs := map[string]error{}
+	for _, name := range []string{"hangs", "errs", "silent", "no"} {
+		v, err := h.Verifier(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		verdicts[name], errs[name] = v.Verify(t.Context(), core.VerifyRequest{})
+	}
+	says(t, errs["hangs"], "verifier hangs: judge a licence: no answer within 500ms")
+	says(t, errs["errs"], "verifier errs: judge a licence: cannot reach the registry")
+	if verdicts["hangs"].OK || verdicts["errs"].OK {
+		t.Error("an error came with a yes")
+	}
+	if got, want := verdicts["silent"], (core.Verdict{Reason: "verifier silent gave no reason"}); got != want {
+		t.Errorf("silent: %+v", got)
+	}
+	if got, want := verdicts["no"], (core.Verdict{Code: "moon", Reason: "wrong phase of the  [1mmoon"}); got != want {
+		t.Errorf("no: %+v", got)
+	}
+}
+
+func TestConfigurationWhereNoneIsTaken(t *testing.T) {
+	h := misbehaving(t, "bkp-verifier-fine")
+	v, err := h.Verifier(t.Context(), "fine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	says(t, v.Configure(t.Context(), []byte("{}")), "verifier fine: configure it: cannot do that: takes no configuration")
+}
+
+// A caller who gives up gets its own reason, not code 20.
+func TestCallerGivesUp(t *testing.T) {
+	h := misbehaving(t, "bkp-verifier-hangs")
+	v, err := h.Verifier(t.Context(), "hangs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	if _, err := v.Verify(ctx, core.VerifyRequest{}); !errors.Is(err, context.Canceled) || core.CodeOf(err) == core.CodePlugin {
+		t.Errorf("%v, code %d", err, core.CodeOf(err))
+	}
+}
+
+func TestCloseEndsAStoppedProcess(t *testing.T) {
+	h := misbehaving(t, "bkp-verifier-fine")
+	v, err := h.Verifier(t.Context(), "fine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(v.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	v.Close()
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if !gone(v.PID()) {
+		t.Error("still there")
+	}
+}
+
+func TestPluginDiesWithItsHost(t *testing.T) {
+	h := misbehaving(t, "bkp-verifier-fine")
+	host := exec.Command(os.Args[0])
+	host.Env = append(os.Environ(), orphanEnv+"="+h.Path[0])
+	out, err := host.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil || pid == 0 || gone(pid) {
+		t.Fatalf("plugin %d: %v", pid, err)
+	}
+	_ = host.Process.Kill()
+	_ = host.Wait()
+	deadline := time.Now().Add(5 * time.Second)
+	for !gone(pid) {
+		if time.Now().After(deadline) {
+			t.Fatal("the plugin outlived its host")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// gone reports whether a process has ended; one that nobody waited for has.
+func gone(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err != nil || bytes.Contains(stat, []byte(") Z "))
+}
+
+func TestPluginInsideTheBinary(t *testing.T) {
+	h := misbehaving(t)
+	h.Inside = []plugins.Name{{Kind: plugins.KindStrategy, Name: "seed"}}
+	info, err := h.Info(t.Context(), plugins.KindStrategy, "seed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !info.Inside || info.SHA256 != "" || info.Version == "" {
+		t.Errorf("%+v", info)
+	}
+	if _, err := os.Stat(h.Lock); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a checksum was kept for a plugin inside: %v", err)
+	}
+	s, err := h.Strategy(t.Context(), "seed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	plugintest.Strategy(t, s)
+}
+
+func TestFilesComeBeforeInside(t *testing.T) {
+	h := misbehaving(t, "bkp-strategy-seed", "bkp-verifier-fine")
+	h.Inside = []plugins.Name{{Kind: plugins.KindStrategy, Name: "seed"}, {Kind: plugins.KindStrategy, Name: "nearest"}}
+	found, err := h.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range found {
+		got = append(got, fmt.Sprint(f.Name, " ", f.Inside))
+	}
+	if want := "strategy nearest true, strategy seed false, verifier fine false"; strings.Join(got, ", ") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
+	}
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

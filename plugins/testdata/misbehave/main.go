@@ -1,0 +1,128 @@
+// Command misbehave is a plugin that does wrong what the name it is run by says: bkp-strategy-nan answers NaN.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins"
+)
+
+func main() {
+	name := filepath.Base(os.Args[0])
+	if verifier, ok := strings.CutPrefix(name, "bkp-verifier-"); ok {
+		plugins.ServeVerifier(sour(verifier))
+		return
+	}
+	name = strings.TrimPrefix(name, "bkp-strategy-")
+	switch name {
+	case "mute": // never says a word
+		select {}
+	case "stall": // says where it listens, and does not
+		listener, err := net.Listen("unix", filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "stall"))
+		if err != nil {
+			panic(err)
+		}
+		fmt.Printf("1|1|unix|%s|grpc|\n", listener.Addr())
+		select {}
+	case "quitter":
+		fmt.Fprintln(os.Stderr, "no disk, no plugin")
+		os.Exit(7)
+	case "stranger": // wants another cookie
+		plugin.Serve(&plugin.ServeConfig{HandshakeConfig: plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: plugins.CookieKey, MagicCookieValue: "other"}})
+		return
+	case "future":
+		fmt.Printf("1|2|unix|/nowhere|grpc|\n")
+		select {}
+	case "chatter":
+		fmt.Fprintln(os.Stderr, `{"@message":1}`)
+		fmt.Fprintln(os.Stderr, `{"@message":"boiling","@level":"warn","cups":3}`)
+		fmt.Fprintln(os.Stderr, strings.Repeat("blah ", 100_000))
+	}
+	plugins.ServeStrategy(odd(name))
+}
+
+// odd is a strategy by the name of its fault.
+type odd string
+
+func (o odd) Describe(ctx context.Context) (core.StrategyInfo, error) {
+	switch o {
+	case "liar":
+		return core.StrategyInfo{Name: "honest"}, nil
+	case "slow":
+		<-ctx.Done()
+	}
+	return core.StrategyInfo{Name: string(o), Version: "0"}, nil
+}
+
+func (o odd) Score(ctx context.Context, batch core.Batch) (s core.Scores, err error) {
+	n := batch.Nodes.Len()
+	s.PlaceCost = make([]float64, n)
+	switch o {
+	case "panics":
+		panic("out of beans")
+	case "crashes":
+		os.Exit(3)
+	case "hangs":
+		time.Sleep(time.Hour)
+	case "errs":
+		return s, errors.New("no beans\x1b[31m\nat all")
+	case "nan":
+		s.PlaceCost[1] = math.NaN()
+	case "infinite":
+		s.TargetWeight = []float64{0, 0, math.Inf(1)}
+	case "negative":
+		s.FirstHolderWeight = []float64{-1, 0, 0}
+	case "few":
+		s.PlaceCost = s.PlaceCost[:n-1]
+	case "many":
+		s.Allow = make([]bool, n+1)
+	case "below":
+		s.QuotaCap = []core.Size{1, -1, 0}
+	case "spread":
+		s.Spread = core.Spread{Level: "planet", Max: 1}
+	case "escape":
+		s.Explain = []string{"\x1b[2J", "", ""}
+	case "huge":
+		s.Explain = []string{strings.Repeat("x", 512<<20), "", ""}
+	case "spy": // tells what it inherited
+		stdin, _ := io.ReadAll(os.Stdin)
+		var keys []string
+		for _, pair := range os.Environ() {
+			key, _, _ := strings.Cut(pair, "=")
+			keys = append(keys, key)
+		}
+		s.Explain = []string{strings.Join(keys, " "), "stdin " + string(stdin), ""}
+	case "chatter":
+		fmt.Println("to standard output")
+	}
+	return s, nil
+}
+
+// sour is a verifier by the name of its fault.
+type sour string
+
+func (v sour) Verify(ctx context.Context, _ core.VerifyRequest) (core.Verdict, error) {
+	switch v {
+	case "hangs":
+		<-ctx.Done()
+	case "errs":
+		return core.Verdict{OK: true}, errors.New("cannot reach the registry")
+	case "silent":
+		return core.Verdict{}, nil
+	case "no":
+		return core.Verdict{Code: "moon", Reason: "wrong\tphase of the \x1b[1mmoon"}, nil
+	}
+	return core.Verdict{OK: true}, nil
+}
