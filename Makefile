@@ -1,0 +1,57 @@
+# Needs Go >= 1.26 and make. `make` builds the static binary; `make check test` is what CI runs.
+
+export GOFLAGS := -buildvcs=false
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 10s
+IMAGE       := build/image
+PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
+
+.PHONY: all build test check fuzz bench demo image proto clean
+all: build
+
+build: ## the static binary bkp, and every plugin as a program of its own in build/plugins
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bkp ./cmd/bkp
+	mkdir -p build/plugins
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/plugins/ $(addprefix ./plugins/,$(PLUGINS))
+
+test: ## all tests, with the race detector
+	$(GO) test -race ./...
+
+check: ## formatting, vet, staticcheck and the floors
+	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt -w these:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -count=1 -run Floors ./core
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/func //'); do \
+			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; done
+
+bench: ## every benchmark
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+demo: build ## split, place over five nodes, lose one, fetch: a tour that takes a few minutes
+	scripts/demo
+
+image: build ## what the Dockerfile copies: the binary, plugins and time zones
+	rm -rf $(IMAGE)
+	mkdir -p $(IMAGE)/plugins $(IMAGE)/data $(IMAGE)/tmp
+	cp bkp $(IMAGE)/bkp
+	cp build/plugins/* $(IMAGE)/plugins/
+	cp "$$($(GO) env GOROOT)/lib/time/zoneinfo.zip" $(IMAGE)/zoneinfo.zip
+	echo "bkp $(VERSION), make image" > "$(IMAGE)/STOP - run 'make image' first - it puts the binary and plugins and time zones here"
+
+proto: ## the generated code of plugins/proto; needs protoc (Debian: protobuf-compiler)
+	@command -v protoc >/dev/null || { echo "install protoc first (Debian: apt-get install protobuf-compiler)"; exit 1; }
+	GOBIN=$(CURDIR)/build/tools $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+	GOBIN=$(CURDIR)/build/tools $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+	cd plugins/proto && PATH=$(CURDIR)/build/tools:$$PATH protoc \
+		--go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative *.proto
+
+clean:
+	rm -rf bkp build demo-data

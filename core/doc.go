@@ -1,0 +1,72 @@
+// Package core names what every room of bkp shares: IDs, sizes and rates, files, chunks and runs, licences and
+// receipts, what the planner knows of the network, what plugins are asked, and errors with their exit codes.
+// It imports the standard library only and does nothing. This file is the map of the project.
+//
+// # Words
+//
+// These and no others stand in code, help and errors:
+//
+//	chunk        a piece of a file cut by content: the unit of deduplication and of integrity
+//	run          consecutive chunks of up to 4 MiB: the unit of transfer
+//	segment      up to 4096 runs: the unit of licence and placement
+//	span         consecutive runs given to one node
+//	manifest     the tree that orders the chunks; its parts are tree nodes (a node alone is a machine)
+//	version      one split of a name
+//	ref          the sealed pointer to a version
+//	alias        the keyed, meaningless name under which peers know a version
+//	staging      sealed chunks not yet placed
+//	holding      what a node keeps for a task of an owner
+//	task         one placement
+//	owner        whose files they are; an issuer is an owner whom a node serves
+//	source       the node that holds the staged bytes; the coordinator, which runs the plan, is normally the same
+//	target       a node that is to keep runs; a spare may take over, a carrier may pass runs on
+//	link         the directed way from one node to another; a trunk is a cap shared by all links from zone to zone
+//	account      the bandwidth of a link, of a node's up or down side, or of a trunk
+//	flow         one sender, receiver and task
+//	lease        a flow's reservation on its accounts, with a time to live
+//	strategy     prices nodes; a verifier judges licences: both are plugins
+//	receipt      a target's signed word that it keeps runs
+//	ledger       the verifiable log of licences and receipts
+//	bound        the least possible time
+//
+// # Floors
+//
+// A room imports rooms below it only; floors_test.go holds them to it. Floors 0 to 2 are pure: they decide, and are given
+// time, randomness and bytes by who acts.
+//
+//	roof  cmd/bkp     one file a command; wiring.go puts a node together
+//	4     file        split and join over files         node    the daemon: one loop that owns the state, and its acts
+//	3     store       packs and holdings on disk        link    sessions with peers over WebSockets
+//	      ledger      the Merkle log                    sim     a virtual network
+//	2     task        the transitions of a flow
+//	1     key         identities, delegations, refs     chunk   cut, seal and open
+//	      manifest    build and walk the tree           plan    who keeps what, and how good that is
+//	      account     bandwidth accounts and leases     license licences and receipts
+//	      wire        messages and their codec          shard   erasure coding
+//	0     core        the nouns
+//
+// Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4 know
+// store, ledger and plugins as interfaces that they declare themselves; node/doors.go lists them.
+//
+// # A chunk's journey
+//
+// bkp split big.iso: file.Split reads the file; chunk.Cutter finds where the next chunk ends, Secrets.Identify names it.
+// A chunk that the store knows by its id is not stored again. Another is sealed under a key made from its own content,
+// so that equal chunks of one owner seal to equal bytes, and put into a pack. manifest.Builder takes the chunks in order and
+// seals the tree above them. After store.Barrier the version's ref appears in DATA/refs: key.SealRef closes the root's key
+// into it.
+//
+// bkp place big.iso: the command reaches the running node through DATA/node.sock, or becomes one. node groups new
+// chunks into runs and runs into segments and asks every peer for its state. A strategy prices the peers, plan.Place decides by
+// those prices, space and bandwidth which peer keeps which spans and who sends them to whom. license.Sign writes a licence a segment,
+// and STORAGE_TASK carries it to the targets. A target checks it, asks its verifiers, enters it into its ledger, and agrees.
+// Now the chunk travels: the sender applies for a lease (STORAGE_APPLY), the receiver's accounts grant it (STORAGE_AGREE),
+// BEGIN announces the run, and its bytes follow on the data socket, paced at the lease. The target holds them against their hash, puts
+// them into its own store, and may pass them on to the next target. After a barrier a receipt goes back,
+// and both ledgers keep it. Last, the ref goes to every target, under the alias.
+//
+// bkp fetch big.iso, on a new machine with the identity file only: peers return the refs under the alias, key.OpenRef opens
+// the newest, its segment records say who keeps which run. GAIN_APPLY asks holders for runs within leases, from all at once, and
+// another holder where one dies or lies. Each chunk is held against its hash, opened, and written to its place in a temporary file, which is
+// renamed when every byte is in place.
+package core

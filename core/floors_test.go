@@ -1,0 +1,198 @@
+package core_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/bkp-tool/bkp/"
+
+// floors says which rooms each room may import. A room that is not listed must not exist.
+var floors = func() map[string][]string {
+	one := []string{"core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license", "core/wire", "core/shard"}
+	nouns := []string{"core"}
+	two := join(nouns, one)
+	three := join(two, []string{"core/task"})
+	rooms := map[string][]string{
+		"core":      nil,
+		"core/task": two,
+		"core/sim":  three, "core/store": three, "core/link": three, "core/ledger": three,
+		"core/file": three,
+		"core/node": join(three, []string{"core/link", "core/file"}), // a fetch writes through file.Target
+
+		"plugins":            {"core", "plugins/proto"},
+		"plugins/proto":      nil,
+		"plugins/strategies": {"core", "plugins"},
+		"plugins/verifiers":  {"core", "plugins", "core/license", "core/ledger"},
+		"plugins/engines":    {"core", "plugins", "core/license", "core/ledger"},
+	}
+	for _, r := range one {
+		rooms[r] = nouns
+	}
+	return rooms
+}()
+
+// pure rooms decide; they neither act nor look at the world.
+var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license", "core/wire", "core/shard", "core/task", "core/sim"}
+
+// worldly packages read a clock, a disk, a network or the system's randomness.
+var worldly = []string{"os", "net", "net/http", "syscall", "crypto/rand", "math/rand", "os/exec", "os/signal", "io/ioutil", "log", "golang.org/x/sys/unix"}
+
+// clocks are the functions of package time that look at the clock or wait for it.
+var clocks = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+
+// seeded are the functions of math/rand/v2 that take their randomness as an argument.
+var seeded = []string{"New", "NewPCG", "NewChaCha8", "NewZipf", "Rand", "PCG", "ChaCha8", "Source", "Zipf"}
+
+// onlyIn lists libraries that one room alone imports.
+var onlyIn = map[string]string{
+	"github.com/gorilla/websocket": "core/link",
+}
+
+func TestFloorsImport(t *testing.T) {
+	eachFile(t, func(room, name string, f *ast.File) {
+		if room == "cmd/bkp" {
+			return
+		}
+		allowed, known := floors[room]
+		if !known {
+			t.Errorf("%s: the room %s stands on no floor", name, room)
+		}
+		for _, imp := range imports(f) {
+			other, inside := strings.CutPrefix(imp, module)
+			switch {
+			case inside && roomOf(other) != room && !slices.Contains(allowed, roomOf(other)):
+				t.Errorf("%s: %s must not import %s", name, room, other)
+			case !inside && room == "core" && strings.Contains(strings.Split(imp, "/")[0], "."):
+				t.Errorf("%s: core imports the standard library only, not %s", name, imp)
+			}
+			if only := onlyIn[imp]; only != "" && only != room {
+				t.Errorf("%s: only %s imports %s", name, only, imp)
+			}
+		}
+	})
+}
+
+func TestFloorsPure(t *testing.T) {
+	eachFile(t, func(room, name string, f *ast.File) {
+		if slices.Contains(pure, room) {
+			for _, what := range impure(f) {
+				t.Errorf("%s: %s is pure, but has %s", name, room, what)
+			}
+		}
+	})
+}
+
+// TestFloorsSeeImpurity makes sure that the test above can fail.
+func TestFloorsSeeImpurity(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "x.go", `package x
+import ("os"; clock "time"; "math/rand/v2")
+func f() { go f(); _ = clock.Now(); _ = os.Args; _ = rand.IntN(3); _ = rand.New(rand.NewPCG(1, 2)); _ = clock.Second }`, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := impure(f)
+	want := []string{`import of os`, `a go statement`, `time.Now`, `math/rand/v2.IntN`}
+	if !slices.Equal(got, want) {
+		t.Errorf("impure = %q, want %q", got, want)
+	}
+}
+
+// impure lists what f does that a pure room may not.
+func impure(f *ast.File) (found []string) {
+	names := map[string]string{}
+	for _, spec := range f.Imports {
+		p, _ := strconv.Unquote(spec.Path.Value)
+		if slices.Contains(worldly, p) {
+			found = append(found, "import of "+p)
+		}
+		local := path.Base(p)
+		if p == "math/rand/v2" {
+			local = "rand"
+		}
+		if spec.Name != nil {
+			local = spec.Name.Name
+		}
+		names[local] = p
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			found = append(found, "a go statement")
+		case *ast.SelectorExpr:
+			x, ok := n.X.(*ast.Ident)
+			if !ok {
+				return true
+			}
+			p := names[x.Name]
+			if p == "time" && slices.Contains(clocks, n.Sel.Name) || p == "math/rand/v2" && !slices.Contains(seeded, n.Sel.Name) {
+				found = append(found, fmt.Sprintf("%s.%s", p, n.Sel.Name))
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// eachFile visits every Go file of the project but tests and what only tests use.
+func eachFile(t *testing.T, visit func(room, name string, f *ast.File)) {
+	t.Helper()
+	root, files := "..", 0
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, p)
+		rel = filepath.ToSlash(rel)
+		if d.IsDir() {
+			if base := d.Name(); rel != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "build" || strings.HasSuffix(base, "test")) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		files++
+		visit(roomOf(path.Dir(rel)), rel, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files < 20 {
+		t.Fatalf("only %d files found: is this the project's root?", files)
+	}
+}
+
+// roomOf is the room that a package belongs to: plugins of one kind share one.
+func roomOf(pkg string) string {
+	parts := strings.Split(pkg, "/")
+	if len(parts) > 2 {
+		parts = parts[:2]
+	}
+	return strings.Join(parts, "/")
+}
+
+func imports(f *ast.File) (out []string) {
+	for _, spec := range f.Imports {
+		p, _ := strconv.Unquote(spec.Path.Value)
+		out = append(out, p)
+	}
+	return out
+}
+
+func join(lists ...[]string) []string { return slices.Concat(lists...) }
