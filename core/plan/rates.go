@@ -25,6 +25,10 @@ func MaxMin(demands []Demand, capacities []float64) []float64 {
 			users[a] = append(users[a], i)
 		}
 	}
+	least := math.Inf(1) // weight; what is left on an account is never less, whatever subtraction says
+	for _, d := range demands {
+		least = min(least, d.Weight)
+	}
 	level := 0.0 // rate per weight that growing flows have reached
 	at := make([]float64, len(capacities))
 	counts := make([]int, len(capacities))
@@ -38,7 +42,7 @@ func MaxMin(demands []Demand, capacities []float64) []float64 {
 				continue
 			}
 			// Since the level at[a] the growing flows on a took weight[a] for each further step of the level.
-			if l := at[a] + max(0, left[a])/weight[a]; l < next {
+			if l := at[a] + max(0, left[a])/max(weight[a], least); l < next {
 				full, next = a, l
 			}
 		}

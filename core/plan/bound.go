@@ -1,0 +1,119 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// demand is what has to be carried, as the bound sees it.
+type demand struct {
+	nodes  []int       // who may get copies
+	room   []core.Size // of each: the new bytes that it could keep
+	first  float64     // bytes that only the source has, and must send at least once
+	copies float64     // bytes of all new copies together
+	resend float64     // how many times a node may send on what it gets: replicas − 1
+	extra  []float64   // of each: bytes that it could send because it keeps them already
+}
+
+// The three things that take time. Each alone gives a lower bound; the largest is the bound.
+const (
+	bySource   = iota // what only the source has must leave it
+	byReceive         // the copies must arrive somewhere with room for them
+	bySendings        // every copy is sent by somebody, who has it
+	ways
+)
+
+// meets reports whether time t is enough for one of them.
+func (n *network) meets(d *demand, way int, t float64) bool {
+	const tolerance = 1 - 1e-9
+	var sum float64
+	switch way {
+	case bySource:
+		return carried(n.out[n.Source], t) >= d.first*tolerance
+	case byReceive:
+		for i, node := range d.nodes {
+			sum += min(float64(d.room[i]), carried(n.in[node], t))
+		}
+	case bySendings:
+		sum = carried(n.out[n.Source], t)
+		for i, node := range d.nodes {
+			got := min(float64(d.room[i]), carried(n.in[node], t))
+			sum += min(carried(n.out[node], t), d.resend*got+d.extra[i])
+		}
+	}
+	return sum >= d.copies*tolerance
+}
+
+// bound is the least time in which d can be carried whatever the plan, and what sets it. Space must suffice for d.
+func (n *network) bound(d *demand) (seconds float64, binding string) {
+	enough := func(t float64) bool {
+		for way := range ways {
+			if !n.meets(d, way, t) {
+				return false
+			}
+		}
+		return true
+	}
+	if enough(0) {
+		return 0, "nothing (no bandwidth limits it)"
+	}
+	low, high := 0.0, 1.0
+	for !enough(high) {
+		if low, high = high, 2*high; high > 1e18 {
+			return math.Inf(1), "space"
+		}
+	}
+	for range 100 {
+		if mid := (low + high) / 2; enough(mid) {
+			high = mid
+		} else {
+			low = mid
+		}
+	}
+	for way := range ways {
+		if !n.meets(d, way, high*(1-1e-6)) {
+			return high, n.bindingOf(d, way, high)
+		}
+	}
+	return high, "all together"
+}
+
+func (n *network) bindingOf(d *demand, way int, t float64) string {
+	switch way {
+	case bySource:
+		if n.out[n.Source] < n.up[n.Source] {
+			return "links of the source"
+		}
+		return "source uplink"
+	case byReceive:
+		var sides, links []int
+		for i, node := range d.nodes {
+			switch {
+			case carried(n.in[node], t) >= float64(d.room[i])*(1+1e-6):
+			case n.in[node] < n.down[node]:
+				links = append(links, node)
+			default:
+				sides = append(sides, node)
+			}
+		}
+		switch {
+		case len(links) == 0 && len(sides) == 1:
+			return "downlink " + n.names(sides)
+		case len(links) == 0:
+			return "downlinks " + n.names(sides)
+		}
+		both := slices.Concat(sides, links)
+		slices.Sort(both)
+		return "links to " + n.names(both)
+	}
+	var weak []int
+	for _, node := range d.nodes {
+		if !math.IsInf(n.out[node], 1) {
+			weak = append(weak, node)
+		}
+	}
+	return fmt.Sprintf("uplinks %s", n.names(append([]int{n.Source}, weak...)))
+}

@@ -1,0 +1,253 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// describe writes for each node that keeps something why it keeps this much.
+func (p *planner) describe(out *Plan) {
+	for k := range out.Nodes {
+		row := &out.Nodes[k]
+		i := row.Node
+		parts := []string{fmt.Sprintf("keeps %s in %d %s", row.Bytes, row.Runs, plural(row.Runs, "run", "runs"))}
+		if row.Held > 0 {
+			part := "all of it there already"
+			if row.Held < row.Bytes {
+				part = row.Held.String() + " of it there already"
+			}
+			parts = append(parts, part)
+		}
+		if row.Held < row.Bytes {
+			parts = append(parts, p.reason(i))
+		}
+		if p.explain[i] != "" {
+			parts = append(parts, p.explain[i])
+		}
+		row.Explain = strings.Join(parts, "; ")
+	}
+}
+
+// reason says what decided a node's share of the new copies.
+func (p *planner) reason(i int) string {
+	var took, cap core.Size
+	var held why
+	all := true
+	for c, ring := range p.walks {
+		if ring == nil {
+			continue
+		}
+		var here core.Size
+		for _, a := range p.arcs[c] {
+			if a.node == i {
+				here += ring.at(a.end) - ring.at(a.start)
+			}
+		}
+		took += here
+		if w, ok := p.shares[c][i]; ok && here < p.sizes[c] {
+			all, held = false, max(held, w)
+		}
+	}
+	cap = p.Snapshot.Nodes[i].Free
+	largest := p.largestRun()
+	rank := p.rankOf(i)
+	switch {
+	case all:
+		return fmt.Sprintf("one copy of every run%s", rank)
+	case held == bySpace && cap-took < largest:
+		return fmt.Sprintf("as much as fits into its %s of free space%s", cap, rank)
+	case held == byQuota && p.quotaLeft[i]-took < largest:
+		return fmt.Sprintf("as much as the strategy lets it keep%s", rank)
+	case held == byTime && p.time[i] < largest:
+		return fmt.Sprintf("as much as it can receive within %.3g s%s", p.tcap, rank)
+	case len(p.Scores.PlaceCost) > 0:
+		return fmt.Sprintf("what was left%s", rank)
+	case len(p.Scores.TargetWeight) > 0:
+		return fmt.Sprintf("its share by the strategy's weight of %.4g", p.weight[i])
+	}
+	return "its share by bandwidth"
+}
+
+// rankOf tells where a node stands in the order of cost: " (cost 2.5 per byte, 3rd of 5)", or nothing without costs.
+func (p *planner) rankOf(i int) string {
+	if len(p.Scores.PlaceCost) == 0 {
+		return ""
+	}
+	rank := 1
+	for _, other := range p.usable {
+		if p.cost[other]*(1+sameCost) < p.cost[i] {
+			rank++
+		}
+	}
+	return fmt.Sprintf(" (cost %.4g a byte, number %d of %d)", p.cost[i], rank, len(p.usable))
+}
+
+// refusal says why a candidate gets nothing.
+func (p *planner) refusal(i int) string {
+	free, smallest := p.Snapshot.Nodes[i].Free, p.smallestRun()
+	switch {
+	case !p.allowed[i] && p.explain[i] != "":
+		return "the strategy does not allow it: " + p.explain[i]
+	case !p.allowed[i]:
+		return "the strategy does not allow it"
+	case !p.linked[i]:
+		return "the source has no link to it"
+	case free < smallest:
+		return fmt.Sprintf("no room: %s free, the smallest run is %s", free, smallest)
+	case p.quotaLeft[i] < smallest:
+		return fmt.Sprintf("the strategy lets it keep %s, the smallest run is %s", p.quotaLeft[i], smallest)
+	case len(p.Scores.PlaceCost) > 0:
+		return fmt.Sprintf("not needed: nodes before it had room for everything%s", p.rankOf(i))
+	case len(p.Scores.TargetWeight) > 0:
+		return fmt.Sprintf("not needed: its weight of %.4g gives it no run", p.weight[i])
+	}
+	return "not needed: its share is less than a run"
+}
+
+// shortage is the error for a class whose copies find too little room. It names every node that could have more.
+func (p *planner) shortage(c int, shares []share, zoneMax map[string]int) error {
+	lacking := p.Replicas - len(p.held[c])
+	size := p.sizes[c]
+	if len(shares) < lacking {
+		return p.tooFew(lacking, shares, p.held[c])
+	}
+	var with, without []string
+	var room core.Size
+	var fits int
+	for _, s := range shares {
+		room += core.Size(s.cap)
+		if core.Size(s.cap) >= size {
+			fits++
+			with = append(with, p.net.name(s.node))
+			continue
+		}
+		without = append(without, fmt.Sprintf("%s lacks %s", p.net.name(s.node), size-core.Size(s.cap)))
+	}
+	need := size * core.Size(lacking)
+	var err error
+	switch {
+	case zoneMax != nil && room >= need:
+		err = core.Fail(core.CodeRedundant, "%s of %s with at most %d in a zone do not fit: %s", copies(lacking), size,
+			p.Scores.Spread.Max, p.zoneRooms(shares))
+	case len(shares) == lacking:
+		err = core.Fail(core.CodeRedundant, "%s of %s need %d nodes with room; %s; %s", copies(lacking), size, lacking, onlyHave(with), list(without))
+	default:
+		err = core.Fail(core.CodeRedundant, "%s of %s need %s on different nodes; %d nodes have room for %s of it, %s is missing; %s",
+			copies(lacking), size, need, len(shares), room, need-room, list(append(roomFor(with), without...)))
+	}
+	return core.WithHint(err, "free space, add a node, or ask for fewer copies with --replicas")
+}
+
+// unfit is the error where the bytes would fit but the runs do not.
+func (p *planner) unfit(c int, shares []share) error {
+	var rooms []string
+	for _, s := range shares {
+		rooms = append(rooms, fmt.Sprintf("%s has room for %s", p.net.name(s.node), core.Size(s.cap)))
+	}
+	err := core.Fail(core.CodeRedundant, "%s of %s do not fit in whole runs of up to %s; %s",
+		copies(p.Replicas-len(p.held[c])), p.sizes[c], slices.Max(p.Classes[c].Runs), list(rooms))
+	return core.WithHint(err, "free about %s more, or add a node", slices.Max(p.Classes[c].Runs))
+}
+
+// tooFew is the error for a network with fewer nodes than copies.
+func (p *planner) tooFew(lacking int, shares []share, held []int) error {
+	var may, not []string
+	for _, h := range held {
+		may = append(may, p.net.name(h))
+	}
+	for _, s := range shares {
+		may = append(may, p.net.name(s.node))
+	}
+	for i := range p.Snapshot.Nodes {
+		switch {
+		case i == p.Snapshot.Source || slices.Contains(p.usable, i) || slices.Contains(held, i):
+		case !p.allowed[i]:
+			not = append(not, p.net.name(i)+" is not allowed by the strategy")
+		default:
+			not = append(not, "the source has no link to "+p.net.name(i))
+		}
+	}
+	sentence := fmt.Sprintf("%s need %d nodes beside the source; there is none", copies(p.Replicas), p.Replicas)
+	if len(may) > 0 {
+		sentence = fmt.Sprintf("%s need %d nodes beside the source; there %s only %s", copies(p.Replicas), p.Replicas,
+			plural(len(may), "is", "are"), list(may))
+	}
+	if len(not) > 0 {
+		sentence += "; " + list(not)
+	}
+	return core.WithHint(core.Fail(core.CodeRedundant, "%s", sentence), "add a peer, or ask for fewer copies with --replicas")
+}
+
+func (p *planner) zoneRooms(shares []share) string {
+	rooms, names := map[string]core.Size{}, []string{}
+	for _, s := range shares {
+		if _, ok := rooms[s.zone]; !ok {
+			names = append(names, s.zone)
+		}
+		rooms[s.zone] += core.Size(s.cap)
+	}
+	for k, z := range names {
+		shown := "zone " + z
+		if strings.HasPrefix(z, "\x00") {
+			shown = "a node without a zone"
+		}
+		names[k] = fmt.Sprintf("%s has room for %s", shown, rooms[z])
+	}
+	return list(names)
+}
+
+func (p *planner) largestRun() (size core.Size) {
+	for _, class := range p.Classes {
+		for _, r := range class.Runs {
+			size = max(size, r)
+		}
+	}
+	return size
+}
+
+func (p *planner) smallestRun() core.Size {
+	size := core.Size(-1)
+	for _, class := range p.Classes {
+		for _, r := range class.Runs {
+			if size < 0 || r < size {
+				size = r
+			}
+		}
+	}
+	return max(0, size)
+}
+
+func copies(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "replica", "replicas")) }
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+func onlyHave(names []string) string {
+	if len(names) == 0 {
+		return "none has it"
+	}
+	return fmt.Sprintf("only %s %s it", strings.Join(names, " and "), plural(len(names), "has", "have"))
+}
+
+func roomFor(names []string) []string {
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{strings.Join(names, ", ") + plural(len(names), " has", " have") + " room for all"}
+}
+
+// list joins parts with commas; of more than eight it shows the first and says how many follow.
+func list(parts []string) string {
+	const most = 8
+	if len(parts) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(parts[:most], ", "), len(parts)-most)
+	}
+	return strings.Join(parts, ", ")
+}

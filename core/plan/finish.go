@@ -1,0 +1,165 @@
+package plan
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// finish turns arcs into a plan: the ways, the rates, the times, and the words.
+func (p *planner) finish() (*Plan, error) {
+	blocks := p.route()
+	out := &Plan{Classes: p.spans(blocks)}
+	out.Flows = p.flows(blocks)
+	seconds := p.rate(out.Flows)
+	out.Nodes, out.Refused = p.rows(out.Classes)
+	p.times(out, blocks, seconds)
+	everyone := p.everyone()
+	out.BoundS, out.Binding = p.net.bound(p.demand(everyone, nil))
+	switch fluid := out.PredictedS - out.FillS; {
+	case out.BoundS > 0:
+		out.Ratio = fluid / out.BoundS
+	case fluid == 0:
+		out.Ratio = 1
+	}
+	p.describe(out)
+	return out, nil
+}
+
+// everyone is every candidate that the source can reach, whatever the strategy says: the bound is about the network.
+func (p *planner) everyone() (nodes []int) {
+	for i := range p.Snapshot.Nodes {
+		if i != p.Snapshot.Source && p.linked[i] {
+			nodes = append(nodes, i)
+		}
+	}
+	return nodes
+}
+
+// flows adds up the blocks by sender and receiver.
+func (p *planner) flows(blocks []block) []Flow {
+	sums := map[[2]int]core.Size{}
+	for _, b := range blocks {
+		for _, h := range b.hops {
+			sums[[2]int{h.from, h.to}] += b.bytes
+		}
+	}
+	flows := make([]Flow, 0, len(sums))
+	for pair, bytes := range sums {
+		flows = append(flows, Flow{From: pair[0], To: pair[1], Bytes: bytes})
+	}
+	slices.SortFunc(flows, func(a, b Flow) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	return flows
+}
+
+// rate shares the accounts between the flows and returns how long each then takes.
+func (p *planner) rate(flows []Flow) (seconds []float64) {
+	accounts := map[string]int{}
+	var capacities []float64
+	account := func(name string, payload float64) int {
+		at, ok := accounts[name]
+		if !ok {
+			at = len(capacities)
+			accounts[name] = at
+			capacities = append(capacities, payload)
+		}
+		return at
+	}
+	up, down := make([]int, len(p.Snapshot.Nodes)), make([]int, len(p.Snapshot.Nodes))
+	for i := range p.Snapshot.Nodes {
+		up[i], down[i] = len(capacities), len(capacities)+1
+		capacities = append(capacities, p.net.up[i], p.net.down[i])
+	}
+	demands := make([]Demand, len(flows))
+	for k, f := range flows {
+		demands[k] = Demand{Weight: max(1, float64(f.Bytes)), Accounts: []int{up[f.From], down[f.To]}}
+		if link, ok := p.net.link(f.From, f.To); ok && !math.IsInf(link, 1) { // a link has one flow, so its account is new
+			demands[k].Accounts = append(demands[k].Accounts, len(capacities))
+			capacities = append(capacities, link)
+		}
+		if name, rate, ok := p.net.trunk(f.From, f.To); ok {
+			demands[k].Accounts = append(demands[k].Accounts, account(name[0]+">"+name[1], rate))
+		}
+	}
+	seconds = make([]float64, len(flows))
+	for k, r := range MaxMin(demands, capacities) {
+		if !math.IsInf(r, 1) {
+			seconds[k] = float64(flows[k].Bytes) / r
+			flows[k].Rate = max(1, core.Rate(r*core.WireOverhead))
+		}
+	}
+	return seconds
+}
+
+// rows lists the nodes that keep something and those that do not.
+func (p *planner) rows(classes [][]Span) (rows []NodeRow, refused []Refusal) {
+	sums := make([]*circle, len(classes))
+	for c := range classes {
+		if sums[c] = p.walks[c]; sums[c] == nil {
+			sums[c] = newCircle(p.Classes[c].Runs, 1)
+		}
+	}
+	kept := map[int]*NodeRow{}
+	for c, spans := range classes {
+		for _, s := range spans {
+			row := kept[s.Node]
+			if row == nil {
+				row = &NodeRow{Node: s.Node, Cost: p.cost[s.Node], First: math.Inf(1)}
+				kept[s.Node] = row
+			}
+			bytes := sums[c].sums[s.End()] - sums[c].sums[s.Start]
+			row.Bytes += bytes
+			row.Runs += s.Length
+			if s.From == s.Node {
+				row.Held += bytes
+				row.First = 0
+			}
+		}
+	}
+	for i := range p.Snapshot.Nodes {
+		switch row := kept[i]; {
+		case i == p.Snapshot.Source:
+		case row != nil:
+			rows = append(rows, *row)
+		default:
+			refused = append(refused, Refusal{Node: i, Reason: p.refusal(i)})
+		}
+	}
+	return rows, refused
+}
+
+// times follows the first run along every block's way. A node can send on only what it has: so each hop adds the time of
+// one run, and the wait of the last sender is the fill.
+func (p *planner) times(out *Plan, blocks []block, seconds []float64) {
+	row := map[int]*NodeRow{}
+	for k := range out.Nodes {
+		row[out.Nodes[k].Node] = &out.Nodes[k]
+	}
+	flow := map[[2]int]int{}
+	fluid := 0.0
+	for k, f := range out.Flows {
+		flow[[2]int{f.From, f.To}] = k
+		fluid = max(fluid, seconds[k])
+	}
+	for _, b := range blocks {
+		there := map[int]float64{}
+		for _, h := range b.hops {
+			k := flow[[2]int{h.from, h.to}]
+			wait := there[h.from]
+			if h.from == p.Snapshot.Source {
+				wait += p.Snapshot.Nodes[h.to].Delay
+			}
+			run := float64(b.bytes) / float64(b.end-b.start)
+			if total := float64(out.Flows[k].Bytes); total > 0 {
+				there[h.to] = wait + seconds[k]*run/total
+			}
+			r := row[h.to]
+			r.First = min(r.First, there[h.to])
+			r.Finish = max(r.Finish, wait+seconds[k])
+			out.FillS = max(out.FillS, wait)
+		}
+	}
+	out.PredictedS = fluid + out.FillS
+}

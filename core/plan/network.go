@@ -1,0 +1,139 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// network is a snapshot in the planner's units: payload bytes per second, +Inf where nothing limits.
+type network struct {
+	core.Snapshot
+	up, down []float64     // the sides of each node
+	out, in  []float64     // what a node can send and receive over its links, at most its sides
+	links    [][]core.Rate // [from][to], noLink where there is none; nil: every pair is linked, limited by the nodes alone
+	trunks   map[[2]string]core.Rate
+}
+
+const noLink core.Rate = -1
+
+// newNetwork checks that the snapshot's indexes and rates mean something. A snapshot without any link is a full mesh.
+func newNetwork(s core.Snapshot) (*network, error) {
+	n := len(s.Nodes)
+	if s.Source < 0 || s.Source >= n {
+		return nil, fmt.Errorf("snapshot: the source is node %d of %d", s.Source, n)
+	}
+	net := &network{Snapshot: s, up: make([]float64, n), down: make([]float64, n), out: make([]float64, n), in: make([]float64, n),
+		trunks: map[[2]string]core.Rate{}}
+	for i, node := range s.Nodes {
+		if node.Up < 0 || node.Down < 0 || node.Free < 0 {
+			return nil, fmt.Errorf("snapshot: node %s has a negative bandwidth or space", net.name(i))
+		}
+		net.up[i], net.down[i] = payload(node.Up), payload(node.Down)
+	}
+	for _, t := range s.Trunks {
+		if t.Rate > 0 {
+			net.trunks[[2]string{t.From, t.To}] = t.Rate
+		}
+	}
+	if len(s.Links) == 0 {
+		copy(net.out, net.up)
+		copy(net.in, net.down)
+		return net, nil
+	}
+	net.links = make([][]core.Rate, n)
+	for i := range net.links {
+		net.links[i] = make([]core.Rate, n)
+		for j := range net.links[i] {
+			net.links[i][j] = noLink
+		}
+	}
+	for _, l := range s.Links {
+		if l.From < 0 || l.From >= n || l.To < 0 || l.To >= n || l.From == l.To || l.Rate < 0 {
+			return nil, fmt.Errorf("snapshot: the link from node %d to node %d of %d at %d makes no sense", l.From, l.To, n, l.Rate)
+		}
+		net.links[l.From][l.To] = l.Rate
+	}
+	for i := range n {
+		for j := range n {
+			if r, ok := net.link(i, j); ok {
+				net.out[i] += r
+				net.in[j] += r
+			}
+		}
+	}
+	for i := range n {
+		net.out[i], net.in[i] = min(net.out[i], net.up[i]), min(net.in[i], net.down[i])
+	}
+	return net, nil
+}
+
+// link is the payload rate from one node to another, and whether there is a link.
+func (n *network) link(from, to int) (float64, bool) {
+	switch {
+	case from == to:
+		return 0, false
+	case n.links == nil:
+		return math.Inf(1), true
+	case n.links[from][to] == noLink:
+		return 0, false
+	}
+	return payload(n.links[from][to]), true
+}
+
+// trunk names the trunk that a link crosses, if any.
+func (n *network) trunk(from, to int) (name [2]string, rate float64, ok bool) {
+	name = [2]string{n.Nodes[from].Zone, n.Nodes[to].Zone}
+	r, ok := n.trunks[name]
+	return name, payload(r), ok
+}
+
+// zone is the domain that Spread counts copies in. A node without a zone is one of its own.
+func (n *network) zone(i int) string {
+	if z := n.Nodes[i].Zone; z != "" {
+		return z
+	}
+	return fmt.Sprintf("\x00node %d", i)
+}
+
+// name is how a sentence calls a node: by its label "name", its address, or the start of its ID.
+func (n *network) name(i int) string {
+	node := n.Nodes[i]
+	switch {
+	case node.Labels["name"] != "":
+		return node.Labels["name"]
+	case node.Address != "":
+		return node.Address
+	}
+	return node.ID.Short()
+}
+
+// names joins the names of nodes; of more than five it gives the number.
+func (n *network) names(nodes []int) string {
+	if len(nodes) > 5 {
+		return fmt.Sprintf("%d nodes", len(nodes))
+	}
+	var parts []string
+	for _, i := range nodes {
+		parts = append(parts, n.name(i))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// payload turns wire bytes per second into payload, and 0 into no limit.
+func payload(r core.Rate) float64 {
+	if r == 0 {
+		return math.Inf(1)
+	}
+	return float64(r) / core.WireOverhead
+}
+
+// carried is what a rate carries in some seconds. An unlimited rate carries everything at once, none carries nothing ever.
+func carried(rate, seconds float64) float64 {
+	if rate == 0 || math.IsInf(rate, 1) {
+		return rate
+	}
+	return rate * seconds
+}

@@ -1,0 +1,392 @@
+package plan
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math"
+	"slices"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// Place decides who keeps what. Replicas are never lowered in silence: where the nodes or their space do not suffice, the
+// error is of core.CodeRedundant and says what is missing. A bad answer of the strategy is of core.CodePlugin.
+func Place(req Request) (*Plan, error) {
+	p, err := newPlanner(req)
+	if err != nil {
+		return nil, err
+	}
+	p.t0, _ = p.net.bound(p.demand(p.usable, p.quotaLeft))
+	caps := []float64{math.Inf(1)}
+	if p.timed {
+		// Whole runs and zones may need more time than the bound knows of: then a little more is allowed, and a little more.
+		caps = []float64{Slack * p.t0, 1.25 * p.t0, 1.5 * p.t0, 2 * p.t0, 4 * p.t0, 16 * p.t0, math.Inf(1)}
+	}
+	for _, p.tcap = range caps {
+		if err = p.assign(); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.finish()
+}
+
+// planner is one question on its way to a plan. Slices indexed by node have an entry for each node of the snapshot.
+type planner struct {
+	Request
+	net    *network
+	sizes  []core.Size // bytes of each class
+	timed  bool
+	t0     float64 // the bound on the nodes that the strategy allows
+	tcap   float64 // seconds in which a node may receive, infinite where only space limits
+	usable []int   // candidates that may get new copies
+
+	allowed   []bool
+	linked    []bool      // the source can send to it
+	cost      []float64   // per byte
+	weight    []float64   // how shares are weighed where costs do not decide
+	first     []float64   // the strategy's first-holder weight
+	explain   []string    // the strategy's words
+	quotaLeft []core.Size // what the strategy lets it keep
+
+	held   [][]int       // per class: the holders that keep a copy for this task, cheapest first
+	walks  []*circle     // per class
+	arcs   [][]arc       // per class: new copies
+	space  []core.Size   // free, less what this plan puts there
+	quota  []core.Size   // quotaLeft, less the same
+	time   []core.Size   // what it can receive within tcap, less the same
+	shares []map[int]why // per class: what held a node's share down
+}
+
+func newPlanner(req Request) (*planner, error) {
+	net, err := newNetwork(req.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	n := len(req.Snapshot.Nodes)
+	if req.Replicas < 1 {
+		return nil, core.Fail(core.CodeUsage, "replicas: at least 1 is needed, not %d", req.Replicas)
+	}
+	switch req.Objective {
+	case "", ObjectiveTime, ObjectiveCost:
+	default:
+		return nil, core.Fail(core.CodeUsage, "objective %q is not known (use %s or %s)", req.Objective, ObjectiveTime, ObjectiveCost)
+	}
+	p := &planner{Request: req, net: net, allowed: make([]bool, n), linked: make([]bool, n), cost: make([]float64, n),
+		weight: make([]float64, n), first: make([]float64, n), explain: make([]string, n), quotaLeft: make([]core.Size, n)}
+	p.timed = req.Objective == ObjectiveTime || req.Objective == "" && len(req.Scores.PlaceCost) == 0
+	for c, class := range req.Classes {
+		p.sizes = append(p.sizes, 0)
+		for _, size := range class.Runs {
+			if size < 0 {
+				return nil, core.Fail(core.CodeFailed, "plan: class %d has a run of %d bytes", c, size)
+			}
+			p.sizes[c] += size
+		}
+		for _, h := range class.Holders {
+			if h < 0 || h >= n {
+				return nil, core.Fail(core.CodeFailed, "plan: class %d has holder %d of %d nodes", c, h, n)
+			}
+		}
+	}
+	batch, index := BatchOf(req.Snapshot, req.Classes, req.Replicas)
+	if err := CheckScores(batch, req.Scores); err != nil {
+		return nil, err
+	}
+	for row, i := range index {
+		p.score(row, i)
+	}
+	p.weigh()
+	p.holders()
+	return p, nil
+}
+
+// score takes over what the strategy said about one candidate.
+func (p *planner) score(row, i int) {
+	s := p.Scores
+	p.allowed[i] = len(s.Allow) == 0 || s.Allow[row]
+	_, p.linked[i] = p.net.link(p.Snapshot.Source, i)
+	p.quotaLeft[i] = math.MaxInt64
+	if len(s.PlaceCost) > 0 {
+		p.cost[i] = s.PlaceCost[row]
+	}
+	if len(s.FirstHolderWeight) > 0 {
+		p.first[i] = s.FirstHolderWeight[row]
+	}
+	if len(s.QuotaCap) > 0 {
+		p.quotaLeft[i] = s.QuotaCap[row]
+	}
+	if len(s.TargetWeight) > 0 {
+		p.weight[i] = s.TargetWeight[row]
+	}
+	if len(s.Explain) > 0 {
+		p.explain[i] = s.Explain[row]
+	}
+	if p.allowed[i] && p.linked[i] {
+		p.usable = append(p.usable, i)
+	}
+}
+
+// weigh sets the weights of a strategy that gave none: what a node can pass on as fast as it receives it. Unlimited nodes
+// count like the fastest limited one.
+func (p *planner) weigh() {
+	if len(p.Scores.TargetWeight) > 0 {
+		return
+	}
+	fastest := 0.0
+	for _, i := range p.usable {
+		p.weight[i] = p.net.in[i]
+		if p.Replicas > 1 {
+			p.weight[i] = min(p.weight[i], p.net.out[i])
+		}
+		if !math.IsInf(p.weight[i], 1) {
+			fastest = max(fastest, p.weight[i])
+		}
+	}
+	for _, i := range p.usable {
+		if p.weight[i] = min(p.weight[i], fastest); fastest == 0 {
+			p.weight[i] = 1
+		}
+	}
+}
+
+// holders chooses, for each class, who keeps a copy because it has one already: they cost nothing.
+func (p *planner) holders() {
+	for c, class := range p.Classes {
+		var keep []int
+		for _, h := range class.Holders {
+			if p.allowed[h] && h != p.Snapshot.Source && !slices.Contains(keep, h) {
+				keep = append(keep, h)
+			}
+		}
+		slices.SortStableFunc(keep, func(a, b int) int { return cmp.Or(cmp.Compare(p.cost[a], p.cost[b]), cmp.Compare(a, b)) })
+		keep = slices.DeleteFunc(keep, func(h int) bool {
+			if p.quotaLeft[h] < p.sizes[c] {
+				return true
+			}
+			p.quotaLeft[h] -= p.sizes[c]
+			return false
+		})
+		for _, h := range keep[min(p.Replicas, len(keep)):] {
+			p.quotaLeft[h] += p.sizes[c]
+		}
+		p.held = append(p.held, keep[:min(p.Replicas, len(keep))])
+	}
+}
+
+// demand is what the bound is asked about: the new copies, on some of the nodes, each with a limit beside its space.
+func (p *planner) demand(nodes []int, limit []core.Size) *demand {
+	d := &demand{nodes: nodes, resend: float64(p.Replicas - 1)}
+	d.room = make([]core.Size, len(nodes))
+	d.extra = make([]float64, len(nodes))
+	row := map[int]int{}
+	for r, i := range nodes {
+		row[i] = r
+	}
+	for c := range p.Classes {
+		lacking := p.Replicas - len(p.held[c])
+		if lacking == 0 {
+			continue
+		}
+		d.copies += float64(lacking) * float64(p.sizes[c])
+		if len(p.held[c]) == 0 {
+			d.first += float64(p.sizes[c])
+		}
+		for r, i := range nodes {
+			if !slices.Contains(p.held[c], i) {
+				d.room[r] += p.sizes[c]
+			}
+		}
+		for _, h := range p.held[c] {
+			if r, ok := row[h]; ok {
+				d.extra[r] += float64(lacking) * float64(p.sizes[c])
+			}
+		}
+	}
+	for r, i := range nodes {
+		d.room[r] = min(d.room[r], p.Snapshot.Nodes[i].Free)
+		if limit != nil {
+			d.room[r] = min(d.room[r], limit[i])
+		}
+	}
+	return d
+}
+
+// assign gives every run its nodes, class by class: first those that fewest nodes may take.
+func (p *planner) assign() error {
+	n := len(p.Snapshot.Nodes)
+	p.space, p.quota, p.time = make([]core.Size, n), slices.Clone(p.quotaLeft), make([]core.Size, n)
+	for i, node := range p.Snapshot.Nodes {
+		p.space[i], p.time[i] = node.Free, bytesIn(p.net.in[i], p.tcap)
+	}
+	p.walks, p.arcs = make([]*circle, len(p.Classes)), make([][]arc, len(p.Classes))
+	p.shares = make([]map[int]why, len(p.Classes))
+	order := make([]int, len(p.Classes))
+	for c := range order {
+		order[c] = c
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(p.held[b]), len(p.held[a])) })
+	for _, c := range order {
+		if err := p.assignClass(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *planner) assignClass(c int) error {
+	lacking := p.Replicas - len(p.held[c])
+	p.shares[c] = map[int]why{}
+	if lacking == 0 || len(p.Classes[c].Runs) == 0 {
+		return nil
+	}
+	ring := newCircle(p.Classes[c].Runs, lacking)
+	p.walks[c] = ring
+	zoneMax, zoneCap := p.zoneLimits(c)
+	var shares []share
+	for _, i := range p.usable {
+		if slices.Contains(p.held[c], i) {
+			continue
+		}
+		cap, why := p.cap(c, i)
+		p.shares[c][i] = why
+		shares = append(shares, share{node: i, zone: p.zoneOf(i), cap: float64(cap), cost: p.cost[i], weight: p.weight[i]})
+	}
+	if short := setQuotas(shares, float64(ring.bytes())*float64(lacking), zoneCap); short > 0 || len(shares) < lacking {
+		return p.shortage(c, shares, zoneMax)
+	}
+	arcs, ok := p.seatAll(ring, shares, zoneMax, zoneCap)
+	if !ok {
+		return p.unfit(c, shares)
+	}
+	p.arcs[c] = arcs
+	for _, a := range arcs {
+		took := ring.at(a.end) - ring.at(a.start)
+		p.space[a.node] -= took
+		p.quota[a.node] -= took
+		p.time[a.node] -= took
+	}
+	return nil
+}
+
+// zoneLimits says how many copies of a class's runs each zone may still take, in copies and in bytes. Both are nil where the
+// strategy does not spread.
+func (p *planner) zoneLimits(c int) (copies map[string]int, bytes map[string]float64) {
+	if p.Scores.Spread.Level == "" {
+		return nil, nil
+	}
+	copies, bytes = map[string]int{}, map[string]float64{}
+	for _, i := range p.usable {
+		copies[p.net.zone(i)] = p.Scores.Spread.Max
+	}
+	for _, h := range p.held[c] {
+		copies[p.net.zone(h)]--
+	}
+	for z := range copies {
+		copies[z] = max(0, copies[z])
+		bytes[z] = float64(copies[z]) * float64(p.sizes[c])
+	}
+	return copies, bytes
+}
+
+// seatAll walks the circle; where the runs left over find no place, it walks again with caps of whole runs, which wastes
+// more space but leaves nothing over if it can be done at all.
+func (p *planner) seatAll(ring *circle, shares []share, zoneMax map[string]int, zoneCap map[string]float64) ([]arc, bool) {
+	seats := make([]seat, len(shares))
+	for k, s := range shares {
+		seats[k] = seat{node: s.node, zone: s.zone, cap: core.Size(s.cap), quota: s.quota}
+	}
+	slices.SortFunc(seats, func(a, b seat) int {
+		return cmp.Or(cmp.Compare(a.zone, b.zone), cmp.Compare(p.place(a.node), p.place(b.node)), cmp.Compare(a.node, b.node))
+	})
+	arcs, stop := ring.walk(seats, zoneMax)
+	if arcs, ok := ring.patch(arcs, stop, seats, zoneMax); ok {
+		return arcs, true
+	}
+	largest := core.Size(1)
+	for i := range ring.n() {
+		largest = max(largest, ring.size(i))
+	}
+	quotas := map[int]float64{}
+	whole := slices.Clone(shares)
+	for k := range whole {
+		if core.Size(whole[k].cap) < ring.bytes() {
+			whole[k].cap = float64(core.Size(whole[k].cap) / largest * largest)
+		}
+	}
+	if setQuotas(whole, float64(ring.at(ring.end())), zoneCap) > 0 {
+		return nil, false
+	}
+	for _, s := range whole {
+		quotas[s.node] = s.quota
+	}
+	for k := range seats {
+		seats[k].quota = quotas[seats[k].node]
+	}
+	arcs, stop = ring.walk(seats, zoneMax)
+	return ring.patch(arcs, stop, seats, zoneMax)
+}
+
+// why is what keeps a node from taking more of a class.
+type why int
+
+const (
+	byClass why = iota // it takes all of it
+	bySpace
+	byQuota
+	byTime
+)
+
+// cap is how many bytes of a class a node may take now, in whole runs where all are alike.
+func (p *planner) cap(c, i int) (core.Size, why) {
+	limit, reason := p.sizes[c], byClass
+	for _, l := range []struct {
+		size core.Size
+		why  why
+	}{{p.space[i], bySpace}, {p.quota[i], byQuota}, {p.time[i], byTime}} {
+		if l.size < limit {
+			limit, reason = max(0, l.size), l.why
+		}
+	}
+	runs := p.Classes[c].Runs
+	if size := runs[0]; reason != byClass && size > 0 && p.sizes[c] == size*core.Size(len(runs)) && slices.Max(runs) == size {
+		limit -= limit % size
+	}
+	return limit, reason
+}
+
+// zoneOf is a node's domain where the strategy spreads copies; else zones only keep neighbours together.
+func (p *planner) zoneOf(i int) string {
+	if p.Scores.Spread.Level != "" {
+		return p.net.zone(i)
+	}
+	return p.Snapshot.Nodes[i].Zone
+}
+
+// place is where a node sits at the circle: a mix of the file's seed and the node's ID, so that files differ.
+func (p *planner) place(i int) uint64 {
+	h := p.Seed
+	id := p.Snapshot.Nodes[i].ID
+	for k := 0; k < len(id); k += 8 {
+		h = mix(h ^ binary.LittleEndian.Uint64(id[k:]))
+	}
+	return h
+}
+
+// mix is the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
+func mix(z uint64) uint64 {
+	z += 0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// bytesIn is what a payload rate carries in some seconds, as a size.
+func bytesIn(rate, seconds float64) core.Size {
+	if b := carried(rate, seconds); b < math.MaxInt64/2 && !math.IsNaN(b) {
+		return core.Size(b)
+	}
+	return math.MaxInt64
+}

@@ -1,0 +1,240 @@
+package plan
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// hop is one sending: depth 1 comes from somebody who had the runs before.
+type hop struct{ from, to, depth int }
+
+// block is consecutive runs of a class that go the same way.
+type block struct {
+	class      int
+	start, end int
+	bytes      core.Size
+	hops       []hop // each sender had the runs before, or got them in an earlier hop
+}
+
+// pieces is about how many parts of the job are routed one by one: enough to share the senders evenly.
+const pieces = 256
+
+// router spreads the sending. It keeps what it has put on every uplink, link and trunk, in seconds, and takes for each
+// piece the way that ends soonest.
+type router struct {
+	*planner
+	upLoad    []float64 // bytes
+	linkLoad  map[[2]int]float64
+	trunkLoad map[[2]string]float64
+	fw        []float64   // first-holder weights
+	given     []float64   // bytes of first copies, by node
+	rank      map[int]int // nearest first
+}
+
+// route turns the arcs of all classes into blocks.
+func (p *planner) route() (blocks []block) {
+	r := &router{planner: p, upLoad: make([]float64, len(p.Snapshot.Nodes)), given: make([]float64, len(p.Snapshot.Nodes)),
+		linkLoad: map[[2]int]float64{}, trunkLoad: map[[2]string]float64{}, rank: map[int]int{}}
+	r.weighFirst()
+	var total core.Size
+	for _, ring := range p.walks {
+		if ring != nil {
+			total += ring.bytes()
+		}
+	}
+	for c, ring := range p.walks {
+		if ring == nil {
+			continue
+		}
+		for _, s := range ring.stretches(p.arcs[c]) {
+			blocks = append(blocks, r.stretch(c, ring, s, max(1, total/pieces))...)
+		}
+	}
+	return blocks
+}
+
+// weighFirst says who should get first copies: those that can pass on most. A strategy that owns the question answers it;
+// else its weights only break near ties, as the nearest does without them.
+func (r *router) weighFirst() {
+	n := len(r.Snapshot.Nodes)
+	r.fw = make([]float64, n)
+	kept := make([]float64, n)
+	for c, arcs := range r.arcs {
+		for _, a := range arcs {
+			kept[a.node] += float64(r.walks[c].at(a.end) - r.walks[c].at(a.start))
+		}
+	}
+	for i := range n {
+		r.fw[i] = min(carried(r.net.out[i], Slack*r.t0), float64(r.Replicas-1)*kept[i])
+		if r.Info.OwnsFirstHolder {
+			r.fw[i] = r.first[i]
+		}
+	}
+	order := slices.Clone(r.usable)
+	slices.SortStableFunc(order, func(a, b int) int {
+		fromA, _ := r.net.link(r.Snapshot.Source, a)
+		fromB, _ := r.net.link(r.Snapshot.Source, b)
+		return cmp.Or(cmp.Compare(r.first[b], r.first[a]),
+			cmp.Compare(r.Snapshot.Nodes[a].Delay, r.Snapshot.Nodes[b].Delay), cmp.Compare(fromB, fromA))
+	})
+	for k, i := range order {
+		r.rank[i] = k
+	}
+}
+
+// stretch routes one stretch in pieces, and joins those that went the same way: the runs of a stretch are alike.
+func (r *router) stretch(c int, ring *circle, s stretch, piece core.Size) (blocks []block) {
+	count := int(min(core.Size(s.end-s.start), (ring.sums[s.end]-ring.sums[s.start]+piece-1)/piece))
+	count = max(1, count)
+	var ways [][]hop
+	var lengths []int
+	for k := range count {
+		from, to := s.start+(s.end-s.start)*k/count, s.start+(s.end-s.start)*(k+1)/count
+		hops := r.way(c, s.nodes, float64(ring.sums[to]-ring.sums[from]))
+		if same := slices.IndexFunc(ways, func(w []hop) bool { return slices.Equal(w, hops) }); same >= 0 {
+			lengths[same] += to - from
+			continue
+		}
+		ways, lengths = append(ways, hops), append(lengths, to-from)
+	}
+	at := s.start
+	for k, hops := range ways {
+		end := at + lengths[k]
+		blocks = append(blocks, block{class: c, start: at, end: end, bytes: ring.sums[end] - ring.sums[at], hops: hops})
+		at = end
+	}
+	return blocks
+}
+
+// way chooses how one piece travels: it tries the likeliest nodes as the first to get it and keeps the try that ends
+// soonest, then the one that loads the senders least, then the one that is due a first copy.
+func (r *router) way(c int, nodes []int, bytes float64) (best []hop) {
+	firsts := slices.Clone(nodes)
+	slices.SortStableFunc(firsts, r.dueFirst)
+	switch {
+	case r.Info.OwnsFirstHolder || len(nodes) > 64 || len(r.held[c]) > 0:
+		firsts = firsts[:1]
+	case len(nodes) > 8:
+		firsts = firsts[:4]
+	}
+	var bestLast, bestSum float64
+	for _, first := range firsts {
+		hops, last, sum := r.try(c, first, nodes, bytes)
+		if best == nil || last < bestLast*(1-1e-9) || last < bestLast*(1+1e-9) && sum < bestSum*(1-1e-9) {
+			best, bestLast, bestSum = hops, last, sum
+		}
+	}
+	for _, h := range best {
+		r.load(h.from, h.to, bytes)
+		if h.from == r.Snapshot.Source {
+			r.given[h.to] += bytes
+		}
+	}
+	return best
+}
+
+// dueFirst orders nodes by D'Hondt's rule: first copies in proportion to what a node can pass on. Near ties go to the
+// nearest.
+func (r *router) dueFirst(a, b int) int {
+	dueA, dueB := r.fw[a]/(1+r.given[a]), r.fw[b]/(1+r.given[b])
+	if math.Max(dueA, dueB) <= 1.1*math.Min(dueA, dueB) || dueA == dueB {
+		return cmp.Or(cmp.Compare(r.rank[a], r.rank[b]), cmp.Compare(a, b))
+	}
+	return cmp.Compare(dueB, dueA)
+}
+
+// try lets the source, or a holder, send to first, and then whoever has the piece to whoever lacks it, each time by the
+// sending that ends soonest.
+func (r *router) try(c, first int, nodes []int, bytes float64) (hops []hop, last, sum float64) {
+	have := append([]int{r.Snapshot.Source}, r.held[c]...)
+	depth := make([]int, len(have), len(have)+len(nodes))
+	lack := slices.Clone(nodes)
+	if len(r.held[c]) == 0 {
+		lack = []int{first}
+	}
+	for len(lack) > 0 {
+		from, to, ends := -1, 0, math.Inf(1)
+		for t, node := range lack {
+			for f, sender := range have {
+				if e, ok := r.ends(sender, node, bytes); ok && (from < 0 || e < ends*(1-1e-9)) {
+					from, to, ends = f, t, e
+				}
+			}
+		}
+		if from < 0 { // nobody has a link to it; only the source may still be able to make one
+			from, to, ends = 0, 0, 0
+		}
+		sender, node := have[from], lack[to]
+		hops = append(hops, hop{from: sender, to: node, depth: depth[from] + 1})
+		last, sum = max(last, ends), sum+ends
+		r.load(sender, node, bytes)
+		have, depth = append(have, node), append(depth, depth[from]+1)
+		if lack = slices.Delete(lack, to, to+1); len(hops) == 1 && len(r.held[c]) == 0 {
+			lack = slices.DeleteFunc(slices.Clone(nodes), func(i int) bool { return i == first })
+		}
+	}
+	for _, h := range hops {
+		r.load(h.from, h.to, -bytes)
+	}
+	return hops, last, sum
+}
+
+// ends is when a sender would be done with everything it was given and these bytes to that node; false without a link.
+func (r *router) ends(from, to int, bytes float64) (float64, bool) {
+	link, ok := r.net.link(from, to)
+	if !ok {
+		return 0, false
+	}
+	ends := max((r.upLoad[from]+bytes)/r.net.up[from], (r.linkLoad[[2]int{from, to}]+bytes)/link)
+	if name, rate, ok := r.net.trunk(from, to); ok {
+		ends = max(ends, (r.trunkLoad[name]+bytes)/rate)
+	}
+	return ends, true
+}
+
+func (r *router) load(from, to int, bytes float64) {
+	r.upLoad[from] += bytes
+	r.linkLoad[[2]int{from, to}] += bytes
+	if name, _, ok := r.net.trunk(from, to); ok {
+		r.trunkLoad[name] += bytes
+	}
+}
+
+// spans writes the blocks and what is held already down as spans, joining those that follow each other.
+func (p *planner) spans(blocks []block) [][]Span {
+	type deep struct {
+		Span
+		depth int
+	}
+	out := make([][]Span, len(p.Classes))
+	byClass := make([][]deep, len(p.Classes))
+	for c, class := range p.Classes {
+		for _, h := range p.held[c] {
+			if len(class.Runs) > 0 {
+				byClass[c] = append(byClass[c], deep{Span: Span{Node: h, From: h, Length: len(class.Runs)}})
+			}
+		}
+	}
+	for _, b := range blocks {
+		for _, h := range b.hops {
+			byClass[b.class] = append(byClass[b.class], deep{Span{Node: h.to, From: h.from, Start: b.start, Length: b.end - b.start}, h.depth})
+		}
+	}
+	for c, all := range byClass {
+		slices.SortStableFunc(all, func(a, b deep) int { return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.depth, b.depth)) })
+		open := map[[2]int]int{} // (node, from) → its last span in out[c]
+		for _, s := range all {
+			key := [2]int{s.Node, s.From}
+			if at, ok := open[key]; ok && out[c][at].End() == s.Start {
+				out[c][at].Length += s.Length
+				continue
+			}
+			open[key] = len(out[c])
+			out[c] = append(out[c], s.Span)
+		}
+	}
+	return out
+}
