@@ -14,6 +14,7 @@ var cborDecoding = must(cbor.DecOptions{
 	IndefLength:       cbor.IndefLengthForbidden,
 	TagsMd:            cbor.TagsForbidden,
 	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+	FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
 	MaxNestedLevels:   4,
 }.DecMode())
 

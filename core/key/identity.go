@@ -91,6 +91,9 @@ func withoutSecrets(err error) error {
 		return fmt.Errorf("not an identity file: wrong value or name at %q", e.JSONPointer)
 	}
 	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			return fmt.Errorf("not an identity file: %q stands there twice", e.JSONPointer)
+		}
 		return fmt.Errorf("not an identity file: malformed JSON at byte %d", e.ByteOffset)
 	}
 	return errors.New("not an identity file")
@@ -111,7 +114,8 @@ func lock(plain []byte, passphrase string, work int) ([]byte, error) {
 	if _, err := body.Write(plain); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), errors.Join(body.Close(), text.Close())
+	err = errors.Join(body.Close(), text.Close()) // in this order: the text ends last
+	return out.Bytes(), err
 }
 
 func unlock(data []byte, passphrase string) ([]byte, error) {

@@ -155,7 +155,10 @@ func (o *Owner) sealBody(body RefBody) ([]byte, error) {
 	if _, err := w.Write(plain); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // OpenRefBody decrypts the body of a ref of this owner and checks that the alias really is its name's.
