@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
+	"reflect"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -105,49 +106,37 @@ func parse(what string, data []byte, v any) error {
 	if err == nil {
 		return nil
 	}
-	rule := RuleJSON
-	var where jsontext.Pointer
-	if e, ok := errors.AsType[*json.SemanticError](err); ok {
-		where, rule = e.JSONPointer, RuleField
-	}
-	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		where = e.JSONPointer
-	}
-	switch {
-	case errors.Is(err, jsontext.ErrDuplicateName):
-		rule = RuleDuplicate
-	case errors.Is(err, json.ErrUnknownName):
-		rule = RuleName
-	case isNumber(data, where):
-		rule = RuleBounds
-	case isTarget(where):
-		rule = RuleWildcard
-	}
-	return refuse(rule, "%s: %v", what, err)
+	return refuse(ruleOf(err), "%s: %v", what, err)
 }
 
-// isTarget reports whether where is an entry of one of the lists of nodes.
-func isTarget(where jsontext.Pointer) bool {
+// ruleOf is the rule that JSON breaks which could not be read with err.
+func ruleOf(err error) string {
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return RuleDuplicate
+	case errors.Is(err, json.ErrUnknownName):
+		return RuleName
+	}
+	wrong, ok := errors.AsType[*json.SemanticError](err)
+	switch {
+	case !ok:
+		return RuleJSON
+	case isNode(wrong.JSONPointer):
+		return RuleWildcard
+	case wrong.JSONKind == '0' && wrong.GoType.Kind() >= reflect.Int && wrong.GoType.Kind() <= reflect.Int64:
+		return RuleBounds // a number, but none that the field can hold
+	}
+	return RuleField
+}
+
+// isNode reports whether where is an entry of one of a licence's lists of nodes.
+func isNode(where jsontext.Pointer) bool {
 	for _, list := range []string{"/targets/", "/spares/", "/carriers/"} {
 		if strings.HasPrefix(string(where), list) {
 			return true
 		}
 	}
 	return false
-}
-
-// isNumber reports whether a number stands at where: one that its field refused is out of its bounds.
-func isNumber(data []byte, where jsontext.Pointer) bool {
-	d := jsontext.NewDecoder(bytes.NewReader(data))
-	for {
-		token, err := d.ReadToken()
-		if err != nil {
-			return false
-		}
-		if d.StackPointer() == where {
-			return token.Kind() == '0'
-		}
-	}
 }
 
 // afterFirst is what follows the first JSON value of data but white space; nothing where that value is malformed.
