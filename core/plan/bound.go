@@ -16,13 +16,16 @@ type demand struct {
 	copies float64     // bytes of all new copies together
 	resend float64     // how many times a node may send on what it gets: replicas − 1
 	extra  []float64   // of each: bytes that it could send because it keeps them already
+	spread float64     // new copies of a run, at most
+	moved  bool        // some runs have holders beside the source
 }
 
-// The three things that take time. Each alone gives a lower bound; the largest is the bound.
+// The things that take time. Each alone gives a lower bound; the largest is the bound.
 const (
 	bySource   = iota // what only the source has must leave it
 	byReceive         // the copies must arrive somewhere with room for them
 	bySendings        // every copy is sent by somebody, who has it
+	byTrunks          // what finds no room in the source's zone must leave it
 	ways
 )
 
@@ -43,8 +46,37 @@ func (n *network) meets(d *demand, way int, t float64) bool {
 			got := min(float64(d.room[i]), carried(n.in[node], t))
 			sum += min(carried(n.out[node], t), d.resend*got+d.extra[i])
 		}
+	case byTrunks:
+		return n.leaves(d, t, tolerance)
 	}
 	return sum >= d.copies*tolerance
+}
+
+// leaves reports whether the trunks out of the source's zone can carry in time t what must leave it: copies that find no room
+// at home stand elsewhere, and each run of them crosses once, however many copies of it there are on the other side.
+func (n *network) leaves(d *demand, t, tolerance float64) bool {
+	home := n.Nodes[n.Source].Zone
+	rate, outside, away, beyond := 0.0, d.copies, 0.0, map[string]bool{}
+	for i, node := range d.nodes {
+		switch zone := n.Nodes[node].Zone; {
+		case zone == home:
+			outside -= min(float64(d.room[i]), carried(n.in[node], t))
+		default:
+			away++
+			beyond[zone] = true
+		}
+	}
+	for zone := range beyond {
+		trunk, ok := n.trunks[[2]string{home, zone}]
+		if !ok {
+			return true
+		}
+		rate += payload(trunk)
+	}
+	if away == 0 || d.moved {
+		return true
+	}
+	return carried(rate, t) >= outside/min(away, d.spread)*tolerance
 }
 
 // bound is the least time in which d can be carried whatever the plan, and what sets it. Space must suffice for d.
@@ -108,6 +140,9 @@ func (n *network) bindingOf(d *demand, way int, t float64) string {
 		both := slices.Concat(sides, links)
 		slices.Sort(both)
 		return "links to " + n.names(both)
+	}
+	if way == byTrunks {
+		return "trunk out of zone " + n.Nodes[n.Source].Zone
 	}
 	var weak []int
 	for _, node := range d.nodes {

@@ -44,15 +44,16 @@ type seat struct {
 	node  int
 	zone  string
 	cap   core.Size // bytes that it can keep of this class
+	cost  float64   // per byte
 	quota float64   // bytes that it should
 }
 
-// walk gives the seats, in their order, stretches of the walk: a node whose quota is its cap as much as fits, any other its
+// walk gives the seats that have a quota, in their order, stretches of the walk: a node whose quota is its cap as much as fits, any other its
 // quota to the nearest run, more or less by what those before it left over or took too much. The seat with most to spare
 // comes last and takes the rest. A zone of zoneMax gets at most that many rounds of the circle, so that no run has more
 // copies in it. It returns the arcs, and the position at which it had to stop: c.end() if all went well.
 func (c *circle) walk(seats []seat, zoneMax map[string]int) (arcs []arc, stop int) {
-	seats = spareLast(seats)
+	seats = spareLast(slices.DeleteFunc(slices.Clone(seats), func(s seat) bool { return s.quota <= 0 && s.cap > 0 }))
 	zoneLeft := map[string]int{}
 	for _, s := range seats {
 		zoneLeft[s.zone] = c.end()
@@ -111,8 +112,8 @@ func spareLast(seats []seat) []seat {
 	return slices.Concat(seats[last+1:], seats[:last+1])
 }
 
-// patch places the runs that a walk left over, one by one, on seats that have room and do not have the run yet. The walk
-// leaves over at most a run or so for each seat, and only where space is tight.
+// patch places the runs that a walk left over, one by one, on the cheapest seat that has room and does not have the run
+// yet. The walk leaves over at most a run or so for each seat, and only where space is tight.
 func (c *circle) patch(arcs []arc, stop int, seats []seat, zoneMax map[string]int) (patched []arc, ok bool) {
 	left := map[int]core.Size{}
 	for _, s := range seats {
@@ -134,12 +135,12 @@ func (c *circle) patch(arcs []arc, stop int, seats []seat, zoneMax map[string]in
 				copies[zone[a.node]]++
 			}
 		}
-		best := -1
+		best, bestCost := -1, 0.0
 		for _, s := range seats {
 			most, limited := zoneMax[s.zone]
 			fits := !has[s.node] && left[s.node] >= c.size(run) && (!limited || copies[s.zone] < most)
-			if fits && (best < 0 || left[s.node] > left[best]) {
-				best = s.node
+			if fits && (best < 0 || s.cost < bestCost || s.cost == bestCost && left[s.node] > left[best]) {
+				best, bestCost = s.node, s.cost
 			}
 		}
 		if best < 0 {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -128,7 +129,15 @@ func (p *planner) shortage(c int, shares []share, zoneMax map[string]int) error 
 	}
 	need := size * core.Size(lacking)
 	var err error
+	allowance, zones := 0, []string{}
+	for _, z := range slices.Sorted(maps.Keys(zoneMax)) {
+		allowance += zoneMax[z]
+		zones = append(zones, zoneName(z))
+	}
 	switch {
+	case zoneMax != nil && allowance < lacking:
+		err = core.Fail(core.CodeRedundant, "%s with at most %d in a zone need more zones than %s", copies(p.Replicas),
+			p.Scores.Spread.Max, list(zones))
 	case zoneMax != nil && room >= need:
 		err = core.Fail(core.CodeRedundant, "%s of %s with at most %d in a zone do not fit: %s", copies(lacking), size,
 			p.Scores.Spread.Max, p.zoneRooms(shares))
@@ -190,13 +199,17 @@ func (p *planner) zoneRooms(shares []share) string {
 		rooms[s.zone] += core.Size(s.cap)
 	}
 	for k, z := range names {
-		shown := "zone " + z
-		if strings.HasPrefix(z, "\x00") {
-			shown = "a node without a zone"
-		}
-		names[k] = fmt.Sprintf("%s has room for %s", shown, rooms[z])
+		names[k] = fmt.Sprintf("%s has room for %s", zoneName(z), rooms[z])
 	}
 	return list(names)
+}
+
+// zoneName is how a sentence calls a domain; see network.zone.
+func zoneName(z string) string {
+	if strings.HasPrefix(z, "\x00") {
+		return "a node without a zone"
+	}
+	return "zone " + z
 }
 
 func (p *planner) largestRun() (size core.Size) {

@@ -16,8 +16,7 @@ func (p *planner) finish() (*Plan, error) {
 	seconds := p.rate(out.Flows)
 	out.Nodes, out.Refused = p.rows(out.Classes)
 	p.times(out, blocks, seconds)
-	everyone := p.everyone()
-	out.BoundS, out.Binding = p.net.bound(p.demand(everyone, nil))
+	out.BoundS, out.Binding = p.net.bound(p.demand(p.everyone(), nil))
 	switch fluid := out.PredictedS - out.FillS; {
 	case out.BoundS > 0:
 		out.Ratio = fluid / out.BoundS
@@ -28,10 +27,11 @@ func (p *planner) finish() (*Plan, error) {
 	return out, nil
 }
 
-// everyone is every candidate that the source can reach, whatever the strategy says: the bound is about the network.
+// everyone is every candidate that could take part, whatever the strategy says: the bound is about the network.
 func (p *planner) everyone() (nodes []int) {
 	for i := range p.Snapshot.Nodes {
-		if i != p.Snapshot.Source && p.linked[i] {
+		holds := slices.ContainsFunc(p.held, func(h []int) bool { return slices.Contains(h, i) })
+		if i != p.Snapshot.Source && (p.linked[i] || holds) {
 			nodes = append(nodes, i)
 		}
 	}

@@ -76,7 +76,7 @@ func newPlanner(req Request) (*planner, error) {
 	}
 	p := &planner{Request: req, net: net, allowed: make([]bool, n), linked: make([]bool, n), cost: make([]float64, n),
 		weight: make([]float64, n), first: make([]float64, n), explain: make([]string, n), quotaLeft: make([]core.Size, n)}
-	p.timed = req.Objective == ObjectiveTime || req.Objective == "" && len(req.Scores.PlaceCost) == 0
+	p.timed = req.Objective == ObjectiveTime || req.Objective == "" && len(req.Scores.PlaceCost) == 0 && len(req.Scores.TargetWeight) == 0
 	for c, class := range req.Classes {
 		p.sizes = append(p.sizes, 0)
 		for _, size := range class.Runs {
@@ -199,6 +199,8 @@ func (p *planner) demand(nodes []int, limit []core.Size) *demand {
 				d.room[r] += p.sizes[c]
 			}
 		}
+		d.spread = max(d.spread, float64(lacking))
+		d.moved = d.moved || len(p.held[c]) > 0
 		for _, h := range p.held[c] {
 			if r, ok := row[h]; ok {
 				d.extra[r] += float64(lacking) * float64(p.sizes[c])
@@ -207,6 +209,9 @@ func (p *planner) demand(nodes []int, limit []core.Size) *demand {
 	}
 	for r, i := range nodes {
 		d.room[r] = min(d.room[r], p.Snapshot.Nodes[i].Free)
+		if !p.linked[i] {
+			d.room[r] = 0
+		}
 		if limit != nil {
 			d.room[r] = min(d.room[r], limit[i])
 		}
@@ -296,7 +301,7 @@ func (p *planner) zoneLimits(c int) (copies map[string]int, bytes map[string]flo
 func (p *planner) seatAll(ring *circle, shares []share, zoneMax map[string]int, zoneCap map[string]float64) ([]arc, bool) {
 	seats := make([]seat, len(shares))
 	for k, s := range shares {
-		seats[k] = seat{node: s.node, zone: s.zone, cap: core.Size(s.cap), quota: s.quota}
+		seats[k] = seat{node: s.node, zone: s.zone, cap: core.Size(s.cap), cost: s.cost, quota: s.quota}
 	}
 	slices.SortFunc(seats, func(a, b seat) int {
 		return cmp.Or(cmp.Compare(a.zone, b.zone), cmp.Compare(p.place(a.node), p.place(b.node)), cmp.Compare(a.node, b.node))

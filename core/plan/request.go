@@ -6,7 +6,7 @@ import "github.com/bkp-tool/bkp/core"
 const (
 	// ObjectiveTime lets a node take no more than it can receive within Slack times the bound, then looks at costs.
 	ObjectiveTime = "time"
-	// ObjectiveCost fills nodes in the order of their cost, as far as their space goes.
+	// ObjectiveCost fills nodes in the order of their cost, or by their weights, as far as their space goes.
 	ObjectiveCost = "cost"
 )
 
@@ -21,8 +21,8 @@ type Request struct {
 	Replicas int         // copies of every run, the source's own not counted
 	Classes  []Class
 	Seed     uint64 // orders the nodes on the circle; derived from the file, so that files differ
-	// Objective is ObjectiveTime or ObjectiveCost. Empty means the second where the strategy named a cost, since a
-	// strategy that prices nodes wants its order kept, else the first.
+	// Objective is ObjectiveTime or ObjectiveCost. Empty means the second where the strategy gave costs or weights, since
+	// whoever orders the nodes wants that order kept, else the first.
 	Objective string
 }
 
@@ -40,7 +40,7 @@ type Plan struct {
 	Refused    []Refusal
 	PredictedS float64 // until the last byte arrived: the slowest flow and FillS
 	BoundS     float64 // the least possible time for these copies on any choice of the candidates
-	Ratio      float64 // PredictedS without FillS, over BoundS; 1 where both are 0
+	Ratio      float64 // PredictedS without FillS, over BoundS; 1 where both are 0, 0 where only BoundS is
 	Binding    string  // what sets the bound: "source uplink", "downlinks n2, n4", …
 	FillS      float64 // until the last node of the longest chain has its first run
 }
