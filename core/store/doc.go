@@ -1,0 +1,31 @@
+// Package store keeps sealed chunks on disk, and what they are kept for.
+//
+// # Packs
+//
+// Chunks stand in append-only packs of about 64 MiB: PACKS/NAME.open while a process writes it, PACKS/NAME.pack once it
+// is finished, NAME being 32 random hex digits. All numbers are little-endian.
+//
+//	pack    header ‖ record … ‖ table
+//	header  "\x89bkppak\n" (8) ‖ version 1 (1) ‖ zeros (7)
+//	record  "\x89bkprec\n" (8) ‖ size of data (4) ‖ hash (32) ‖ id (32, zero where unknown) ‖ CRC-32C of these 76 bytes (4) ‖ data
+//	table   row … ‖ "\x89bkptab\n" (8) ‖ number of rows (4) ‖ offset of the first row (4) ‖ BLAKE3 of the table up to here (32)
+//	row     hash (32) ‖ id (32) ‖ offset of the record (4) ‖ size of its data (4), sorted by hash
+//
+// hash is the BLAKE3 digest of data, id names the plain content to its owner (see package chunk); the key that opens a
+// chunk is never here. The table says again, in one place, what the records say: it is lost without harm.
+//
+// # What survives
+//
+// A record's data is written before its header, so that a record that can be seen is whole while the machine keeps running,
+// whatever happens to the process. Barrier makes everything put before it durable; only then may it be acknowledged.
+// Who writes a pack holds a lock on its file. An .open pack without a lock belongs to a process that died: the next Open
+// reads it through, drops what is not whole, gives it a table and its final name. So does a pack whose table is damaged.
+//
+// # Several processes
+//
+// Any number may read (OpenRead). Any number may write (Open), each to packs of its own, holding a shared lock on the
+// store for as long as it has the store open. Sweep needs that lock alone; a busy store is ErrLocked. A look-up that misses
+// looks for packs that others have added meanwhile.
+//
+// In memory there is one small entry for each chunk: which pack, and where in it.
+package store

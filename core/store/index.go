@@ -1,0 +1,183 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/zeebo/blake3"
+)
+
+// prefix is the first half of a hash or id. Two with the same one are taken for equal until their record is read: making
+// a second hash for a given prefix takes 2^128 tries.
+type prefix [16]byte
+
+func prefixOf(h core.Hash) prefix { return prefix(h[:16]) }
+
+// place is where a record's header stands.
+type place struct{ pack, offset uint32 }
+
+// index finds records by hash and by id.
+type index struct {
+	hashes map[prefix]place
+	ids    map[prefix]place
+}
+
+func newIndex() index {
+	return index{hashes: map[prefix]place{}, ids: map[prefix]place{}}
+}
+
+func (x index) add(p *pack, r row) {
+	at := place{pack: p.number, offset: r.offset}
+	x.hashes[prefixOf(r.hash)] = at
+	if !r.id.IsZero() {
+		x.ids[prefixOf(r.id)] = at
+	}
+}
+
+// look finds the record of a hash, also one that another process has added since the store was last looked through.
+func (s *Store) look(hash core.Hash) (place, bool) {
+	for again := false; ; again = true {
+		s.mu.RLock()
+		at, ok := s.index.hashes[prefixOf(hash)]
+		s.mu.RUnlock()
+		if ok || again || s.refresh(false) != nil {
+			return at, ok
+		}
+	}
+}
+
+// record reads the header of the record with this hash and, where read is given, calls it with the pack open.
+func (s *Store) record(hash core.Hash, read func(*os.File, row) error) (core.Chunk, error) {
+	for again := false; ; again = true {
+		at, ok := s.look(hash)
+		if !ok {
+			return core.Chunk{}, core.ErrNotFound
+		}
+		var r row
+		err := s.use(at, func(f *os.File) (err error) {
+			if r, err = header(f, at); err == nil && r.hash != hash {
+				err = core.Fail(core.CodeWrong, "pack %s has chunk %s at %d instead", s.name(at), r.hash, at.offset)
+			}
+			if err == nil && read != nil {
+				err = read(f, r)
+			}
+			return err
+		})
+		if errors.Is(err, fs.ErrNotExist) && !again { // swept by another process
+			if err = s.refresh(true); err == nil {
+				continue
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = core.ErrNotFound
+		}
+		return core.Chunk{Hash: r.hash, Size: core.Size(r.size)}, err
+	}
+}
+
+func (s *Store) readHeader(at place) (r row, err error) {
+	err = s.use(at, func(f *os.File) error {
+		r, err = header(f, at)
+		return err
+	})
+	return r, err
+}
+
+func (s *Store) name(at place) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.packs[at.pack].name
+}
+
+func (s *Store) use(at place, f func(*os.File) error) error {
+	return s.files.use(s.dir, at.pack, s.name(at), f)
+}
+
+func header(f *os.File, at place) (row, error) {
+	var b [recordHeader]byte
+	if _, err := f.ReadAt(b[:], int64(at.offset)); err != nil {
+		return row{}, core.Fail(core.CodeWrong, "pack %s: record at %d: %w", f.Name(), at.offset, err)
+	}
+	r, ok := parseRecord(b[:], int64(at.offset))
+	if !ok {
+		return row{}, core.Fail(core.CodeWrong, "pack %s: record at %d is damaged", f.Name(), at.offset)
+	}
+	return r, nil
+}
+
+// readData appends a record's data to dst and holds it against its hash.
+func readData(f *os.File, r row, dst []byte) ([]byte, error) {
+	start := len(dst)
+	dst = slices.Grow(dst, int(r.size))[:start+int(r.size)]
+	if _, err := f.ReadAt(dst[start:], int64(r.offset)+recordHeader); err != nil {
+		return nil, core.Fail(core.CodeWrong, "pack %s: data at %d: %w", f.Name(), r.offset, err)
+	}
+	if got := core.Hash(blake3.Sum256(dst[start:])); got != r.hash {
+		return nil, core.Fail(core.CodeWrong, "pack %s: data at %d has hash %s", f.Name(), r.offset, got)
+	}
+	return dst, nil
+}
+
+// refresh looks for packs that came, grew, were finished or went since the last time. Unless forced, it first asks the
+// directory whether there is anything to look for.
+func (s *Store) refresh(force bool) error {
+	info, err := os.Stat(s.dir)
+	if err != nil {
+		return fmt.Errorf("read packs: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !force && s.changed == info.ModTime().UnixNano() {
+		return s.follow()
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("read packs: %w", err)
+	}
+	there := map[string]bool{} // name → finished
+	for _, e := range entries {
+		if name, finished, ok := packName(e.Name()); ok {
+			there[name] = there[name] || finished
+		}
+	}
+	for name, p := range s.names {
+		if _, ok := there[name]; !ok && s.mine[p.number] == nil {
+			s.forget()
+			break
+		}
+	}
+	for name, finished := range there {
+		if err := s.load(name, finished); err != nil {
+			return err
+		}
+	}
+	if time.Since(info.ModTime()) > settled {
+		s.changed = info.ModTime().UnixNano()
+	}
+	return s.follow()
+}
+
+// settled is how old a modification time must be before it proves that there was no later one: file systems count in
+// ticks, and two changes within a tick look like one.
+const settled = 100 * time.Millisecond
+
+// packName tells a pack by the name of its file.
+func packName(file string) (name string, finished, ok bool) {
+	const digits = 32
+	if len(file) != digits+len(".pack") {
+		return "", false, false
+	}
+	name = file[:digits]
+	switch file[digits:] {
+	case ".pack":
+		return name, true, true
+	case ".open":
+		return name, false, true
+	}
+	return "", false, false
+}

@@ -1,0 +1,170 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/gofrs/flock"
+)
+
+// ErrLocked is what a sweep meets while others write, and a writer while another sweeps. It is core.CodeBusy.
+var ErrLocked = errors.New("the store is in use by another process")
+
+func locked(doing string) error {
+	return core.WithHint(core.Fail(core.CodeBusy, "%s: %w", doing, ErrLocked), "try again when the other command has ended")
+}
+
+// Store is an open store. Any number of goroutines may use it.
+type Store struct {
+	dir      string // PACKS
+	readOnly bool
+	lock     *flock.Flock // shared while the store is open for writing
+
+	// gate is held shared while a record is written; who holds it alone sees none half written.
+	gate sync.RWMutex
+
+	mu         sync.RWMutex // guards what follows; held for no longer than it takes to look something up or make a pack
+	index      index
+	packs      []*pack // by number; numbers are this Store's own
+	names      map[string]*pack
+	changed    int64 // modification time of the directory when it was last read
+	used       core.Size
+	current    *pack            // where new records go; nil until the first
+	mine       map[uint32]*pack // every pack of this Store that is not finished
+	growing    map[string]*pack // packs that other processes are writing
+	flights    map[prefix]*flight
+	background int   // packs being finished in the background
+	newFile    bool  // a pack was made since the directory was last synced
+	broken     error // a sync failed: nobody knows what is durable, so nothing is any more
+
+	barrier   sync.Mutex     // one Barrier at a time; those that wait find their work done
+	finishing sync.WaitGroup // packs that are being finished in the background
+	files     files
+}
+
+// Open opens the store in dir for reading and writing, making it where there is none, and mends what a process that died
+// left behind. It holds the store against Sweep by others until Close.
+func Open(dir string) (*Store, error) {
+	packs := filepath.Join(dir, "packs")
+	if err := os.MkdirAll(packs, 0o700); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := newStore(packs)
+	s.lock = flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))
+	switch got, err := s.lock.TryRLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("open store: lock %s: %w", dir, err)
+	case !got:
+		return nil, locked("open store " + dir)
+	}
+	err := s.adopt()
+	if err == nil {
+		err = s.refresh(true)
+	}
+	if err == nil {
+		err = errors.Join(syncDir(packs), syncDir(dir), syncDir(filepath.Dir(dir)))
+	}
+	if err != nil {
+		s.lock.Close()
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return s, nil
+}
+
+// OpenRead opens the store in dir for reading only: it locks nothing, changes nothing, and sees what others write.
+func OpenRead(dir string) (*Store, error) {
+	s := newStore(filepath.Join(dir, "packs"))
+	s.readOnly = true
+	if err := s.refresh(true); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return s, nil
+}
+
+func newStore(packs string) *Store {
+	return &Store{dir: packs, names: map[string]*pack{}, mine: map[uint32]*pack{},
+		growing: map[string]*pack{}, flights: map[prefix]*flight{}, index: newIndex()}
+}
+
+// Close finishes what is being written. What was put after the last Barrier is durable when Close returns nil.
+func (s *Store) Close() error {
+	if s.readOnly {
+		s.files.forget()
+		return nil
+	}
+	err := s.Barrier()
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	err = errors.Join(err, s.rotate())
+	s.finishing.Wait()
+	for _, p := range s.mine {
+		p.abandon() // could not be finished; its records are durable, and the next Open finds them
+	}
+	s.mine = nil
+	s.broken = errors.Join(s.broken, os.ErrClosed)
+	s.files.forget()
+	return errors.Join(err, s.lock.Close())
+}
+
+// Used is the stored bytes of all chunks, those that nobody needs any more included until they are swept.
+func (s *Store) Used() core.Size {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.used
+}
+
+// Has reports whether the store has a chunk with this hash.
+func (s *Store) Has(hash core.Hash) bool {
+	_, ok := s.look(hash)
+	return ok
+}
+
+// Size is how many stored bytes the chunk has.
+func (s *Store) Size(hash core.Hash) (core.Size, bool) {
+	c, err := s.record(hash, nil)
+	return c.Size, err == nil
+}
+
+// Find is the chunk whose plain content has the given id, where the store knows and the next Barrier covers it. It does not
+// look for what other processes added since: missing an equal chunk costs space, and every new chunk of a split is a miss.
+func (s *Store) Find(id core.Hash) (core.Chunk, bool) {
+	s.mu.RLock()
+	at, ok := s.index.ids[prefixOf(id)]
+	ok = ok && s.ours(at)
+	s.mu.RUnlock()
+	if !ok || id.IsZero() {
+		return core.Chunk{}, false
+	}
+	r, err := s.readHeader(at)
+	if err != nil || r.id != id {
+		return core.Chunk{}, false
+	}
+	return core.Chunk{Hash: r.hash, Size: core.Size(r.size)}, true
+}
+
+// Get appends the stored bytes of a chunk to dst, durable or not. Bytes that do not match the hash are core.CodeWrong; a
+// chunk that is not here is core.ErrNotFound.
+func (s *Store) Get(hash core.Hash, dst []byte) ([]byte, error) {
+	var data []byte
+	_, err := s.record(hash, func(f *os.File, r row) (err error) {
+		data, err = readData(f, r, dst)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("get chunk %s: %w", hash, err)
+	}
+	return data, nil
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

@@ -1,0 +1,440 @@
+package store_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/store"
+	"github.com/zeebo/blake3"
+	"pgregory.net/rapid"
+)
+
+// piece is made-up stored bytes with their names.
+type piece struct {
+	core.Chunk
+	id   core.Hash
+	data []byte
+}
+
+// makePiece makes the n-th piece of the given size.
+func makePiece(n, size int) piece {
+	data := make([]byte, size)
+	h := blake3.New()
+	fmt.Fprintf(h, "piece %d", n)
+	h.Digest().Read(data)
+	return piece{
+		Chunk: core.Chunk{Hash: blake3.Sum256(data), Size: core.Size(size)},
+		id:    blake3.Sum256(fmt.Appendf(nil, "id of %d", n)), data: data,
+	}
+}
+
+func makePieces(n, size int) (all []piece) {
+	for i := range n {
+		all = append(all, makePiece(i, size+i))
+	}
+	return all
+}
+
+func open(t testing.TB, dir string) *store.Store {
+	t.Helper()
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func put(t testing.TB, s *store.Store, p piece) (isNew bool) {
+	t.Helper()
+	isNew, err := s.Put(p.Chunk, p.id, p.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return isNew
+}
+
+func check(t testing.TB, s *store.Store, p piece) {
+	t.Helper()
+	got, err := s.Get(p.Hash, []byte("before"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "before" + string(p.data); string(got) != want {
+		t.Fatalf("chunk %s came back as %d other bytes", p.Hash, len(got))
+	}
+	if size, ok := s.Size(p.Hash); !ok || size != p.Chunk.Size {
+		t.Fatalf("size of %s: %d, %v", p.Hash, size, ok)
+	}
+}
+
+func closeStore(t testing.TB, s *store.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// packFiles lists the store's packs with the given ending.
+func packFiles(t testing.TB, dir, ending string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "packs", "*"+ending))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// afterCrash copies the store as a crash at this moment would leave it.
+func afterCrash(t testing.TB, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func TestChunksComeBack(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	pieces := append(makePieces(20, 1000), makePiece(99, 0), makePiece(100, 16<<20+30))
+	var total core.Size
+	for _, p := range pieces {
+		if !put(t, s, p) {
+			t.Fatal("a new chunk was not new")
+		}
+		if put(t, s, p) {
+			t.Fatal("a chunk was new twice")
+		}
+		check(t, s, p)
+		total += p.Chunk.Size
+	}
+	if s.Used() != total {
+		t.Errorf("used %d, want %d", s.Used(), total)
+	}
+	closeStore(t, s)
+
+	for name, open := range map[string]func(string) (*store.Store, error){"Open": store.Open, "OpenRead": store.OpenRead} {
+		s, err := open(dir)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		for _, p := range pieces {
+			check(t, s, p)
+			if found, ok := s.Find(p.id); !ok || found != p.Chunk {
+				t.Errorf("%s: find %s: %v, %v", name, p.id, found, ok)
+			}
+		}
+		if s.Used() != total {
+			t.Errorf("%s: used %d, want %d", name, s.Used(), total)
+		}
+		closeStore(t, s)
+	}
+}
+
+func TestWhatIsNotThere(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closeStore(t, s)
+	p := makePiece(1, 100)
+	if _, err := s.Get(p.Hash, nil); !errors.Is(err, core.ErrNotFound) {
+		t.Errorf("get: %v", err)
+	}
+	if _, ok := s.Size(p.Hash); ok || s.Has(p.Hash) {
+		t.Error("an empty store has something")
+	}
+	if _, ok := s.Find(p.id); ok {
+		t.Error("an empty store finds something")
+	}
+	if _, err := s.Put(p.Chunk, p.id, p.data[1:]); err == nil {
+		t.Error("a chunk of the wrong size was taken")
+	}
+	if err := s.Barrier(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAChunkWithoutAnIDIsNotFoundByZero(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closeStore(t, s)
+	p := makePiece(1, 100)
+	p.id = core.Hash{}
+	put(t, s, p)
+	if _, ok := s.Find(core.Hash{}); ok {
+		t.Error("the zero id finds a chunk")
+	}
+}
+
+func TestAReaderOnlyReads(t *testing.T) {
+	if _, err := store.OpenRead(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a store that is not there was opened")
+	}
+	dir := t.TempDir()
+	closeStore(t, open(t, dir))
+	s, err := store.OpenRead(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	p := makePiece(1, 100)
+	if _, err := s.Put(p.Chunk, p.id, p.data); err == nil {
+		t.Error("a reader put a chunk")
+	}
+	if _, err := s.Sweep(func(core.Hash) bool { return false }); err == nil {
+		t.Error("a reader swept")
+	}
+}
+
+func TestReadersSeeWhatOthersWrite(t *testing.T) {
+	dir := t.TempDir()
+	writer := open(t, dir)
+	reader, err := store.OpenRead(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, reader)
+	second := open(t, dir)
+	defer closeStore(t, second)
+	for n := range 200 { // through several packs
+		p := makePiece(n, 1<<20)
+		put(t, writer, p)
+		check(t, reader, p)
+		if n%50 == 0 {
+			check(t, second, p)
+		}
+	}
+	closeStore(t, writer)
+	for n := range 200 {
+		check(t, second, makePiece(n, 1<<20))
+	}
+}
+
+// A chunk that another process put and has not made durable must not count as kept.
+func TestAnothersUnfinishedChunkIsPutAgain(t *testing.T) {
+	dir := t.TempDir()
+	other, s := open(t, dir), open(t, dir)
+	p := makePiece(1, 5000)
+	put(t, other, p)
+	check(t, s, p)
+	if _, ok := s.Find(p.id); ok {
+		t.Error("found a chunk that the next barrier does not cover")
+	}
+	if !put(t, s, p) {
+		t.Error("relied on a chunk that the next barrier does not cover")
+	}
+	if err := s.Barrier(); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, other)
+	closeStore(t, s)
+}
+
+func TestManyGoroutinesStoreAChunkOnce(t *testing.T) {
+	s := open(t, t.TempDir())
+	pieces := makePieces(300, 4000)
+	var fresh atomic.Int64
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := range pieces {
+				p := pieces[(i*7+worker)%len(pieces)]
+				isNew, err := s.Put(p.Chunk, p.id, p.data)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if isNew {
+					fresh.Add(1)
+				}
+				if i%40 == 0 {
+					if err := s.Barrier(); err != nil {
+						t.Error(err)
+					}
+				}
+				if got, err := s.Get(p.Hash, nil); err != nil || !bytes.Equal(got, p.data) {
+					t.Error("a chunk that was put is not there", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if int(fresh.Load()) != len(pieces) {
+		t.Errorf("%d chunks were new, want %d", fresh.Load(), len(pieces))
+	}
+	closeStore(t, s)
+}
+
+// A store follows a map through puts, look-ups, sweeps, crashes and openings.
+func TestStoreIsAMap(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		s := open(t, dir)
+		defer func() { s.Close() }()
+		model := map[core.Hash]piece{}
+		some := rapid.IntRange(0, 12)
+		rt.Repeat(map[string]func(*rapid.T){
+			"put": func(rt *rapid.T) {
+				n := some.Draw(rt, "piece")
+				p := makePiece(n, 100*n)
+				if _, known := model[p.Hash]; put(t, s, p) == known {
+					rt.Fatalf("piece %d: new is %v", n, !known)
+				}
+				model[p.Hash] = p
+			},
+			"reopen": func(*rapid.T) {
+				closeStore(t, s)
+				s = open(t, dir)
+			},
+			"barrier and crash": func(rt *rapid.T) {
+				if err := s.Barrier(); err != nil {
+					rt.Fatal(err)
+				}
+				crashed := afterCrash(t, dir)
+				closeStore(t, s)
+				dir = crashed
+				s = open(t, dir)
+			},
+			"sweep": func(rt *rapid.T) {
+				n := some.Draw(rt, "live from")
+				live := map[core.Hash]bool{}
+				for i := n; i <= 12; i++ {
+					live[makePiece(i, 100*i).Hash] = true
+				}
+				if _, err := s.Sweep(func(h core.Hash) bool { return live[h] }); err != nil {
+					rt.Fatal(err)
+				}
+				for h := range model {
+					if !live[h] && !s.Has(h) {
+						delete(model, h) // its whole pack was dead
+					}
+				}
+			},
+			"": func(rt *rapid.T) {
+				for n := range 13 {
+					p := makePiece(n, 100*n)
+					_, want := model[p.Hash]
+					if s.Has(p.Hash) != want {
+						rt.Fatalf("piece %d: has is %v", n, !want)
+					}
+					if _, found := s.Find(p.id); found != want {
+						rt.Fatalf("piece %d: found is %v", n, found)
+					}
+					if want {
+						check(t, s, p)
+					}
+				}
+			},
+		})
+	})
+}
+
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	pieces := makePieces(6, 1000)
+	for i := range 3 { // two chunks a pack
+		s := open(t, dir)
+		put(t, s, pieces[2*i])
+		put(t, s, pieces[2*i+1])
+		closeStore(t, s)
+	}
+	s := open(t, dir)
+	defer closeStore(t, s)
+	put(t, s, makePiece(99, 10)) // nobody needs it, and its pack is still being written
+	live := []core.Hash{pieces[0].Hash, pieces[1].Hash, pieces[2].Hash}
+	report, err := s.Sweep(func(h core.Hash) bool { return slices.Contains(live, h) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := store.SweepReport{Packs: 4, Removed: 2, Chunks: 3, Freed: 1004 + 1005 + 10, Dead: 1003}
+	if report != want {
+		t.Errorf("got %+v, want %+v", report, want)
+	}
+	for i, p := range pieces {
+		if s.Has(p.Hash) != (i < 4) {
+			t.Errorf("piece %d: has is %v", i, s.Has(p.Hash))
+		}
+	}
+	if s.Used() != 1000+1001+1002+1003 {
+		t.Errorf("used %d", s.Used())
+	}
+	put(t, s, pieces[5]) // and on it goes
+	check(t, s, pieces[5])
+}
+
+func TestSweepNeedsTheStoreAlone(t *testing.T) {
+	dir := t.TempDir()
+	s, other := open(t, dir), open(t, dir)
+	dead := func(core.Hash) bool { return false }
+	p := makePiece(1, 100)
+	put(t, s, p)
+	_, err := s.Sweep(dead)
+	if !errors.Is(err, store.ErrLocked) || core.CodeOf(err) != core.CodeBusy || core.HintOf(err) == "" {
+		t.Errorf("with another writer: %v", err)
+	}
+	check(t, s, p)
+	_, err = s.Sweep(func(core.Hash) bool {
+		if _, err := store.Open(dir); !errors.Is(err, store.ErrLocked) {
+			t.Errorf("opened during a sweep: %v", err)
+		}
+		return false
+	})
+	if !errors.Is(err, store.ErrLocked) {
+		t.Error(err)
+	}
+	closeStore(t, other)
+	asked := false
+	report, err := s.Sweep(func(core.Hash) bool {
+		asked = true
+		if _, err := store.Open(dir); !errors.Is(err, store.ErrLocked) || core.CodeOf(err) != core.CodeBusy {
+			t.Errorf("opened during a sweep: %v", err)
+		}
+		return false
+	})
+	if err != nil || report.Removed != 1 || !asked {
+		t.Errorf("alone: %+v, %v", report, err)
+	}
+	closeStore(t, open(t, dir)) // the lock is shared again
+	closeStore(t, s)
+}
+
+func TestUnreadableStore(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("a file as a store: %v", err)
+	}
+}
+
+func TestStoreInABubble(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir)
+		var wg sync.WaitGroup
+		for n := range 70 {
+			wg.Go(func() { put(t, s, makePiece(n, 2<<20)) })
+		}
+		wg.Wait()
+		if err := s.Barrier(); err != nil {
+			t.Fatal(err)
+		}
+		check(t, s, makePiece(3, 2<<20))
+		closeStore(t, s)
+	})
+	if len(packFiles(t, dir, ".pack")) < 3 {
+		t.Error("want several packs")
+	}
+}
