@@ -43,6 +43,8 @@ type Found struct {
 	Path   string `json:"path"`             // the executable; bkp itself for a plugin inside it
 	Inside bool   `json:"inside"`           // inside bkp
 	SHA256 string `json:"sha256,omitempty"` // as kept in the lock file; empty before first use and for a plugin inside bkp
+	// Problem is why it would not be used; set by List only.
+	Problem string `json:"problem,omitempty"`
 }
 
 // SearchPath is where plugins are looked for, first match first: $BKP_PLUGIN_PATH, data's folder plugins, the folder of the running binary.
@@ -92,7 +94,7 @@ func (h *Host) Find(kind Kind, name string) (Found, error) {
 	return Found{Name: want, Path: self, Inside: true}, err
 }
 
-// List is every plugin that can be found, by kind and name; where several files have one name, the one that would be used.
+// List is every plugin there is, by kind and name; where several files have one name, the one that would be used.
 func (h *Host) List() ([]Found, error) {
 	names := slices.Clone(h.Inside)
 	for _, dir := range h.Path {
@@ -114,7 +116,7 @@ func (h *Host) List() ([]Found, error) {
 	for _, n := range slices.Compact(names) {
 		f, err := h.Find(n.Kind, n.Name)
 		if err != nil {
-			return nil, err
+			f = Found{Name: n, Problem: err.Error()}
 		}
 		found = append(found, f)
 	}

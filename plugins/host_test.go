@@ -24,7 +24,10 @@ import (
 	"github.com/bkp-tool/bkp/plugins/strategies/seed"
 )
 
-const orphanEnv = "BKP_TEST_ORPHAN" // makes the test binary a host that waits to be killed
+const (
+	hostEnv = "BKP_TEST_HOST" // makes the test binary a host of the verifier fine in that folder, which waits to be killed
+	stopEnv = "BKP_TEST_STOP" // or which stops the plugin and cleans up
+)
 
 // The test binary serves the strategy inside it when it is run as bkp runs itself.
 func TestMain(m *testing.M) {
@@ -32,10 +35,15 @@ func TestMain(m *testing.M) {
 		plugins.ServeStrategy(seed.New())
 		return
 	}
-	if dir := os.Getenv(orphanEnv); dir != "" {
+	if dir := os.Getenv(hostEnv); dir != "" {
 		v, err := (&plugins.Host{Path: []string{dir}}).Verifier(context.Background(), "fine")
 		fmt.Println(v.PID(), err)
-		select {}
+		if os.Getenv(stopEnv) == "" {
+			select {}
+		}
+		_ = syscall.Kill(v.PID(), syscall.SIGSTOP)
+		plugins.Cleanup()
+		return
 	}
 	code := m.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
@@ -111,6 +119,7 @@ func TestStrategiesThatDoNotStart(t *testing.T) {
 		"liar":     {`says that it is "honest"`, "bkp-strategy-honest"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := misbehaving(t, "bkp-strategy-"+name)
 			h.StartTimeout, h.CallTimeout = time.Second, 500*time.Millisecond
 			begun := time.Now()
@@ -141,6 +150,7 @@ func TestStrategiesThatAnswerBadly(t *testing.T) {
 		"huge":     {"4 MiB answered at most", "536870"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := misbehaving(t, "bkp-strategy-"+name)
 			if name == "hangs" {
 				h.CallTimeout = 500 * time.Millisecond
@@ -230,6 +240,7 @@ func TestWhatAPluginLogs(t *testing.T) {
 
 // What is done to a verifier's process makes every later verdict an error, until it is opened again.
 func TestVerifierDiesBetweenCalls(t *testing.T) {
+	t.Parallel()
 	h := misbehaving(t, "bkp-verifier-fine")
 	v, err := h.Verifier(t.Context(), "fine")
 	if err != nil {
@@ -265,6 +276,7 @@ func TestVerifierDiesBetweenCalls(t *testing.T) {
 }
 
 func TestVerifiersThatDoNotJudge(t *testing.T) {
+	t.Parallel()
 	h := misbehaving(t, "bkp-verifier-hangs", "bkp-verifier-errs", "bkp-verifier-silent", "bkp-verifier-no")
 	h.CallTimeout = 500 * time.Millisecond
 	verdicts := map[string]core.Verdict{}
@@ -302,6 +314,7 @@ func TestConfigurationWhereNoneIsTaken(t *testing.T) {
 
 // A caller who gives up gets its own reason, not code 20.
 func TestCallerGivesUp(t *testing.T) {
+	t.Parallel()
 	h := misbehaving(t, "bkp-verifier-hangs")
 	v, err := h.Verifier(t.Context(), "hangs")
 	if err != nil {
@@ -316,6 +329,7 @@ func TestCallerGivesUp(t *testing.T) {
 }
 
 func TestCloseEndsAStoppedProcess(t *testing.T) {
+	t.Parallel()
 	h := misbehaving(t, "bkp-verifier-fine")
 	v, err := h.Verifier(t.Context(), "fine")
 	if err != nil {
@@ -335,9 +349,10 @@ func TestCloseEndsAStoppedProcess(t *testing.T) {
 }
 
 func TestPluginDiesWithItsHost(t *testing.T) {
+	t.Parallel()
 	h := misbehaving(t, "bkp-verifier-fine")
 	host := exec.Command(os.Args[0])
-	host.Env = append(os.Environ(), orphanEnv+"="+h.Path[0])
+	host.Env = append(os.Environ(), hostEnv+"="+h.Path[0])
 	out, err := host.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -360,6 +375,22 @@ func TestPluginDiesWithItsHost(t *testing.T) {
 	}
 }
 
+// A plugin that does not react does not keep bkp from ending, nor outlive it.
+func TestCleanup(t *testing.T) {
+	t.Parallel()
+	h := misbehaving(t, "bkp-verifier-fine")
+	host := exec.Command(os.Args[0])
+	host.Env = append(os.Environ(), hostEnv+"="+h.Path[0], stopEnv+"=1")
+	out, err := host.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(out), &pid); err != nil || pid == 0 || !gone(pid) {
+		t.Errorf("plugin %d is still there: %v", pid, err)
+	}
+}
+
 // gone reports whether a process has ended; one that nobody waited for has.
 func gone(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
@@ -367,6 +398,7 @@ func gone(pid int) bool {
 }
 
 func TestPluginInsideTheBinary(t *testing.T) {
+	t.Parallel()
 	h := misbehaving(t)
 	h.Inside = []plugins.Name{{Kind: plugins.KindStrategy, Name: "seed"}}
 	info, err := h.Info(t.Context(), plugins.KindStrategy, "seed")

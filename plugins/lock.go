@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
@@ -73,6 +74,9 @@ func (l *lockFile) get(n Name) lockEntry { return (*l.entries(n.Kind))[n.Name] }
 
 // editLock changes the lock file under its lock.
 func editLock(path string, edit func(*lockFile)) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("keep the checksum of a plugin: %w", err)
+	}
 	guard := flock.New(path + ".lock")
 	if err := guard.Lock(); err != nil {
 		return fmt.Errorf("lock %s: %w", path, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -22,7 +23,7 @@ type lines struct {
 	mu    sync.Mutex
 	part  []byte // of a line not yet ended, at most maxLine
 	fatal string // the first line of a Go panic
-	plain string // the latest line that was not JSON
+	plain string // the latest line that was not JSON, or the latest error in JSON
 }
 
 func newLines(log *slog.Logger, level slog.Level) *lines { return &lines{log: log, level: level} }
@@ -73,14 +74,18 @@ func (l *lines) entry(line []byte) bool {
 	if !ok {
 		return false
 	}
-	level, _ := fields["@level"].(string)
+	name, _ := fields["@level"].(string)
+	level := hclog.LevelFromString(name)
+	if level == hclog.Error {
+		l.plain = clean(fmt.Sprint(message, ": ", fields["error"]))
+	}
 	var attrs []slog.Attr
 	for key, value := range fields {
 		if !strings.HasPrefix(key, "@") {
 			attrs = append(attrs, slog.Any(clean(key), value))
 		}
 	}
-	l.log.LogAttrs(context.Background(), slogLevel(hclog.LevelFromString(level)), clean(message), attrs...)
+	l.log.LogAttrs(context.Background(), slogLevel(level), clean(message), attrs...)
 	return true
 }
 

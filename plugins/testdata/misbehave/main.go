@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -104,21 +105,31 @@ func (o odd) Score(ctx context.Context, batch core.Batch) (s core.Scores, err er
 			keys = append(keys, key)
 		}
 		s.Explain = []string{strings.Join(keys, " "), "stdin " + string(stdin), ""}
+	case "echo": // tells what it was asked
+		s.Explain = []string{digest(batch)}
+		for range n - 1 {
+			s.Explain = append(s.Explain, "")
+		}
 	case "chatter":
 		fmt.Println("to standard output")
 	}
 	return s, nil
 }
 
+// digest is a digest of all that v holds, the same in every process.
+func digest(v any) string { return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%+v", v))) }
+
 // sour is a verifier by the name of its fault.
 type sour string
 
-func (v sour) Verify(ctx context.Context, _ core.VerifyRequest) (core.Verdict, error) {
+func (v sour) Verify(ctx context.Context, req core.VerifyRequest) (core.Verdict, error) {
 	switch v {
 	case "hangs":
 		<-ctx.Done()
 	case "errs":
 		return core.Verdict{OK: true}, errors.New("cannot reach the registry")
+	case "echo":
+		return core.Verdict{Reason: digest(req)}, nil
 	case "silent":
 		return core.Verdict{}, nil
 	case "no":
