@@ -75,13 +75,34 @@ func (h *Hub) accepted(conn net.Conn) {
 	}
 	if !h.start(func() {
 		defer func() { <-h.free }()
-		if err := h.listenSide(conn); err != nil && !duplicate(err) && h.ctx.Err() == nil {
+		if err := h.listenSide(conn); err != nil && !duplicate(err) && h.ctx.Err() == nil && h.news(conn, err) {
 			h.config.Log.Info("connection refused", "address", conn.RemoteAddr().String(), "error", err)
 		}
 	}) {
 		<-h.free
 		conn.Close()
 	}
+}
+
+// maxCallers bounds how many refused hosts are remembered.
+const maxCallers = 1024
+
+// news reports whether it is the first time that this host is refused for this: a host that keeps trying is logged once.
+func (h *Hub) news(conn net.Conn, err error) bool {
+	host := conn.RemoteAddr().String()
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.callers[host] == err.Error() {
+		return false
+	}
+	if len(h.callers) >= maxCallers {
+		clear(h.callers)
+	}
+	h.callers[host] = err.Error()
+	return true
 }
 
 // listenSide takes one connection from its first byte to its place in a session.
@@ -148,7 +169,7 @@ func (h *Hub) upgrade(conn net.Conn) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("first byte: %w", err)
 	}
-	sock := &socket{address: conn.RemoteAddr().String()}
+	sock := &socket{raw: conn, address: conn.RemoteAddr().String()}
 	stream := net.Conn(conn)
 	const tlsHandshake = 0x16
 	secure := b[0] == tlsHandshake

@@ -19,7 +19,7 @@ type Closed struct {
 
 func (c *Closed) Error() string {
 	if c.ByPeer {
-		return "the peer refused: " + c.Reason
+		return "the peer says: " + c.Reason
 	}
 	return c.Reason
 }
@@ -65,7 +65,9 @@ func explain(err error) error {
 	case closed.Code >= closeBase && closed.Code < closeBase+1000:
 		code := core.Reason(closed.Code - closeBase)
 		return &core.Error{Code: code.ExitCode(), Err: &Closed{Code: code, Reason: printable(closed.Text), ByPeer: true}}
-	case closed.Code == websocket.CloseProtocolError || closed.Code == websocket.CloseMessageTooBig:
+	case closed.Code == websocket.CloseMessageTooBig:
+		return &core.Error{Code: core.CodeFailed, Err: &Closed{Code: core.ReasonProtocol, Reason: "a message over the size limit", ByPeer: true}}
+	case closed.Code == websocket.CloseProtocolError:
 		return &core.Error{Code: core.CodeFailed, Err: &Closed{Code: core.ReasonProtocol, Reason: "protocol error: " + printable(closed.Text), ByPeer: true}}
 	case closed.Code == websocket.CloseAbnormalClosure:
 		return errors.New("connection lost")

@@ -159,11 +159,6 @@ func (d *dialler) note(err error) {
 func (d *dialler) attempt() (*Session, error) {
 	h := d.h
 	sock, in, err := d.socket(wire.ChannelControl, d.peer.ID)
-	if in != nil {
-		h.mu.Lock()
-		d.found = in.peer.ID
-		h.mu.Unlock()
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -213,12 +208,13 @@ func (d *dialler) socket(channel string, want core.ID) (*socket, *introduction, 
 	ctx, cancel := context.WithTimeout(d.ctx, handshakeTimeout)
 	defer cancel()
 	sock := &socket{dialled: true, address: d.peer.Address()}
-	var raw net.Conn
+	stop := func() bool { return true }
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := h.config.Dial(ctx, network, address)
 		if err == nil {
 			tune(conn)
-			raw = conn
+			sock.raw = conn
+			stop = context.AfterFunc(ctx, func() { conn.Close() })
 		}
 		return conn, err
 	}
@@ -245,14 +241,25 @@ func (d *dialler) socket(channel string, want core.ID) (*socket, *introduction, 
 		return nil, nil, d.dialError(err, reply)
 	}
 	sock.Conn = conn
-	stop := context.AfterFunc(ctx, func() { raw.Close() })
-	defer stop()
-	in, err := h.introduceDialler(sock, channel, want)
+	in, err := h.introduceDialler(sock, channel, want, d.met)
 	if err != nil {
 		sock.bow(err)
 		return nil, nil, err
 	}
+	stop()
 	return sock, in, nil
+}
+
+// met learns who answers, and gives up where that node has a session with this one: it dialled while this dialler did.
+func (d *dialler) met(hello wire.Hello) error {
+	d.h.mu.Lock()
+	defer d.h.mu.Unlock()
+	d.found = hello.Node
+	s := d.h.sessions[hello.Node]
+	if hello.Channel == wire.ChannelControl && s != nil && s.ended() == nil && s.peer.Epoch == hello.Epoch {
+		return refuse(core.ReasonHave, "another session with this node stands")
+	}
+	return nil
 }
 
 // dialError says what a failed dial means.

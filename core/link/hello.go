@@ -27,8 +27,9 @@ type handshake struct {
 	deadline     time.Time
 }
 
-// introduceDialler runs the dialling side. want is the ID expected there, zero for any.
-func (h *Hub) introduceDialler(sock *socket, channel string, want core.ID) (*introduction, error) {
+// introduceDialler runs the dialling side. want is the ID expected there, zero for any; met is told who answered, before that is
+// proved, and may refuse.
+func (h *Hub) introduceDialler(sock *socket, channel string, want core.ID, met func(wire.Hello) error) (*introduction, error) {
 	hs := h.newHandshake(sock, channel)
 	began := time.Now()
 	if err := hs.send(hs.mine); err != nil {
@@ -40,6 +41,9 @@ func (h *Hub) introduceDialler(sock *socket, channel string, want core.ID) (*int
 	rtt := time.Since(began)
 	if hs.theirs.Channel != channel {
 		return nil, refuse(core.ReasonProtocol, "HELLO for channel %s answers one for %s", hs.theirs.Channel, channel)
+	}
+	if err := met(hs.theirs); err != nil {
+		return nil, err
 	}
 	if err := hs.prove(wire.SideDial); err != nil {
 		return nil, err
@@ -96,7 +100,7 @@ func (hs *handshake) send(m wire.Message) error {
 }
 
 func (hs *handshake) receive() (wire.Message, error) {
-	m, err := hs.sock.receive(maxHandshake)
+	m, err := hs.sock.receive()
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,7 @@ type Hub struct {
 	sessions  map[core.ID]*Session // the one that counts for each peer, until it is down
 	diallers  map[string]*dialler  // by address
 	listeners []net.Listener
+	callers   map[string]string // hosts that were refused, and why
 	closed    bool
 }
 
@@ -57,6 +58,7 @@ func New(c Config, handler Handler) *Hub {
 		free:     make(chan struct{}, maxHandshakes),
 		sessions: map[core.ID]*Session{},
 		diallers: map[string]*dialler{},
+		callers:  map[string]string{},
 	}
 	h.cert, h.certErr = certificate(c.Signer)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -165,8 +167,11 @@ func (h *Hub) pending(id core.ID, epoch core.Epoch) (*Session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.sessions[id]
-	if s == nil || s.ended() != nil || s.peer.Epoch != epoch || s.peer.Dialled {
+	switch {
+	case s == nil || s.ended() != nil || s.peer.Epoch != epoch:
 		return nil, refuse(core.ReasonUnknown, "a data socket without a control socket")
+	case s.peer.Dialled: // it has just replaced the one that this data socket is for
+		return nil, refuse(core.ReasonHave, "another session with this node stands")
 	}
 	return s, nil
 }

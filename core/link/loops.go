@@ -44,7 +44,7 @@ func (s *Session) readControl() {
 			s.control.drain(time.Now().Add(lingerTimeout))
 			return
 		}
-		m, err := s.control.receive(wire.MaxMessage)
+		m, err := s.control.receive()
 		if err != nil {
 			s.end(err)
 			continue

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -16,16 +17,23 @@ import (
 // writeBuffers is shared by all sockets: an idle one holds no buffer.
 var writeBuffers sync.Pool
 
+// controlBuffers hold control messages while they are read.
+var controlBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 // dataBuffers holds room for one data message each, taken while it is read and handled.
 var dataBuffers = sync.Pool{New: func() any { return new([wire.DataHeader + wire.MaxData]byte) }}
 
 // socket is a WebSocket connection before and after it has proved itself.
 type socket struct {
 	*websocket.Conn
+	raw     net.Conn
 	tls     *tls.ConnectionState // nil over ws
 	dialled bool
 	address string // as dialled, or the remote one
 }
+
+// Close closes at once: TLS would first try to say goodbye to a peer that may not be reading, and the close frame did so already.
+func (s *socket) Close() error { return s.raw.Close() }
 
 // binding is what both sides' proofs are bound to: this TLS connection, or the nonces of its HELLOs.
 func (s *socket) binding(dialler, listener core.Hash) ([]byte, error) {
@@ -43,8 +51,8 @@ func (s *socket) send(data []byte, deadline time.Time) error {
 	return s.WriteMessage(websocket.TextMessage, data)
 }
 
-// receive reads one control message.
-func (s *socket) receive(limit int) (wire.Message, error) {
+// receive reads one control message of at most the read limit.
+func (s *socket) receive() (wire.Message, error) {
 	kind, r, err := s.NextReader()
 	if err != nil {
 		return nil, explain(err)
@@ -52,14 +60,13 @@ func (s *socket) receive(limit int) (wire.Message, error) {
 	if kind != websocket.TextMessage {
 		return nil, refuse(core.ReasonProtocol, "a binary frame on a control socket")
 	}
-	data, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
-	if err != nil {
+	buf := controlBuffers.Get().(*bytes.Buffer)
+	defer controlBuffers.Put(buf)
+	buf.Reset()
+	if _, err := buf.ReadFrom(r); err != nil {
 		return nil, explain(err)
 	}
-	if len(data) > limit {
-		return nil, refuse(core.ReasonProtocol, "a message over %d bytes", limit)
-	}
-	m, err := wire.Decode(data)
+	m, err := wire.Decode(buf.Bytes())
 	if err != nil {
 		return nil, refuse(core.ReasonProtocol, "%v", err)
 	}
