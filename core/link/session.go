@@ -139,7 +139,7 @@ func (s *Session) run() {
 	}
 	s.control.SetReadLimit(wire.MaxMessage)
 	s.in.SetReadLimit(wire.DataHeader + wire.MaxData)
-	s.out.SetReadLimit(1)
+	s.out.SetReadLimit(wire.DataHeader + wire.MaxData)
 	s.up.Store(true)
 	s.h.handler.Up(s)
 
