@@ -70,6 +70,7 @@ func TestChangedPluginIsRefused(t *testing.T) {
 
 // A plugin that was used from a file is not replaced by the one inside bkp because the file is gone.
 func TestLockedPluginThatIsGone(t *testing.T) {
+	t.Parallel()
 	h := misbehaving(t, "bkp-strategy-seed")
 	h.Inside = []plugins.Name{{Kind: plugins.KindStrategy, Name: "seed"}}
 	s, err := h.Strategy(t.Context(), "seed")
@@ -93,6 +94,7 @@ func TestLockedPluginThatIsGone(t *testing.T) {
 
 // Several processes may use plugins for the first time at once: no checksum is lost.
 func TestFirstUsesAtOnce(t *testing.T) {
+	t.Parallel()
 	h := misbehaving(t, "bkp-verifier-a", "bkp-verifier-b", "bkp-verifier-c")
 	var all sync.WaitGroup
 	for _, name := range []string{"a", "b", "c", "a", "b", "c"} {

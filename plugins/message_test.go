@@ -15,6 +15,7 @@ func digest(v any) string { return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(n
 
 // A plugin is asked exactly what the host was.
 func TestNothingIsLostOnTheWay(t *testing.T) {
+	t.Parallel()
 	h := misbehaving(t, "bkp-strategy-echo", "bkp-verifier-echo")
 	s, err := h.Strategy(t.Context(), "echo")
 	if err != nil {
@@ -47,6 +48,7 @@ func TestNothingIsLostOnTheWay(t *testing.T) {
 
 // Indexes and columns that do not fit are caught before an author's code sees them.
 func TestBatchThatDoesNotFit(t *testing.T) {
+	t.Parallel()
 	h := misbehaving(t, "bkp-strategy-echo")
 	s, err := h.Strategy(t.Context(), "echo")
 	if err != nil {
