@@ -207,6 +207,8 @@ type LeaseRow struct {
 	ExpectedS float64   `json:"expected_s"`
 	TookS     float64   `json:"took_s"`
 	State     string    `json:"state"` // "live", "done", "aborted", "expired"
+
+	busy time.Duration // spent writing, at a sending end
 }
 
 // TaskRow is a task that this node coordinates or keeps parts of.

@@ -1,0 +1,187 @@
+package node
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+const (
+	barrierBytes = 64 * core.MiB
+	barrierPause = time.Second
+)
+
+// arrival is a run that is wholly here but not yet durable.
+type arrival struct {
+	key     segmentKey
+	holding core.Holding
+}
+
+// barriers collects arrivals until they are worth a barrier: so many bytes, or so long after the first.
+type barriers struct {
+	mu      sync.Mutex
+	waiting []arrival
+	bytes   core.Size
+	first   chan struct{} // holds one word while something waits
+	full    chan struct{} // holds one word once barrierBytes wait
+}
+
+func (b *barriers) init() {
+	b.first, b.full = make(chan struct{}, 1), make(chan struct{}, 1)
+}
+
+func (b *barriers) add(arrivals ...arrival) {
+	if len(arrivals) == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range arrivals {
+		b.waiting = append(b.waiting, a)
+		b.bytes += a.holding.File.Size
+	}
+	signal(b.first)
+	if b.bytes >= barrierBytes {
+		signal(b.full)
+	}
+}
+
+func (b *barriers) take() []arrival {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	taken := b.waiting
+	b.waiting, b.bytes = nil, 0
+	return taken
+}
+
+// signal leaves one word in c unless one is there already.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// keepDurable puts one barrier after another and sends the receipts that each allows.
+func (n *Node) keepDurable() {
+	for {
+		select {
+		case <-n.barriers.first:
+		case <-n.ctx.Done():
+			return
+		}
+		pause := time.NewTimer(barrierPause)
+		select {
+		case <-pause.C:
+		case <-n.barriers.full:
+		case <-n.ctx.Done():
+		}
+		pause.Stop()
+		if err := n.barrier(n.barriers.take()); err != nil {
+			n.Log.Error("barrier", "error", err)
+		}
+	}
+}
+
+// barrier makes arrivals durable, bytes before records before receipts, and posts the receipts.
+func (n *Node) barrier(arrivals []arrival) error {
+	if len(arrivals) == 0 {
+		return nil
+	}
+	if err := n.Keeping.Barrier(); err != nil {
+		return fmt.Errorf("make %d runs durable: %w", len(arrivals), err)
+	}
+	holdings := make([]core.Holding, len(arrivals))
+	numbers := map[segmentKey][]int{}
+	for i, a := range arrivals {
+		holdings[i] = a.holding
+		numbers[a.key] = append(numbers[a.key], a.holding.Number)
+	}
+	if err := n.Holdings.PutRuns(holdings); err != nil {
+		return fmt.Errorf("record %d runs: %w", len(arrivals), err)
+	}
+	for _, h := range holdings {
+		n.young.release(keptChunks(h))
+	}
+	return n.receipt(numbers)
+}
+
+// receipt signs, logs and sends one receipt for each segment. Only the barrier loop calls it, so chains of receipts stay chains.
+func (n *Node) receipt(numbers map[segmentKey][]int) error {
+	type signed struct {
+		seg      *segment
+		runs     []int
+		envelope []byte
+	}
+	var all []signed
+	n.ask(func() {
+		for key, runs := range numbers {
+			if seg := n.segments[key]; seg != nil {
+				all = append(all, signed{seg: seg, runs: runs})
+			}
+		}
+	})
+	for i, s := range all {
+		envelope, err := n.signReceipt(s.seg, s.runs)
+		if err != nil {
+			return err
+		}
+		all[i].envelope = envelope
+	}
+	if err := n.Ledger.Sync(); err != nil {
+		return fmt.Errorf("make receipts durable: %w", err)
+	}
+	n.post(func() {
+		for _, s := range all {
+			for _, run := range s.runs {
+				s.seg.durable.Set(run)
+			}
+			s.seg.receipts = append(s.seg.receipts, s.envelope)
+			n.deliverReceipts(s.seg)
+		}
+	})
+	return nil
+}
+
+// signReceipt reads only what never changes of the segment.
+func (n *Node) signReceipt(seg *segment, runs []int) ([]byte, error) {
+	previous, err := n.Ledger.LastReceipt(seg.LicenseID)
+	if err != nil {
+		return nil, fmt.Errorf("find the last receipt: %w", err)
+	}
+	r := core.Receipt{
+		V: 1, License: seg.LicenseID, Task: seg.Task, Segment: seg.Number, Target: n.ID(), Runs: core.Ranges(runs),
+		RetainUntil: seg.RetainUntil, Previous: previous, Time: time.Now().Unix(), Key: n.Signer.Public(),
+	}
+	for _, run := range runs {
+		r.Bytes += seg.File(run).Size
+	}
+	envelope, err := license.SignReceipt(r, n.Signer)
+	if err != nil {
+		return nil, fmt.Errorf("sign receipt: %w", err)
+	}
+	if err := n.Ledger.AppendReceipt(envelope); err != nil {
+		return nil, fmt.Errorf("enter receipt in the ledger: %w", err)
+	}
+	return envelope, nil
+}
+
+// deliverReceipts sends a segment's receipts to the coordinator, or to whoever sent the runs where it is not
+// connected; what can be sent to nobody waits for the next receipt or session. Loop only.
+func (n *Node) deliverReceipts(seg *segment) {
+	for len(seg.receipts) > 0 {
+		m := wire.TransmissionComplete{Task: seg.Task, Segment: seg.Number, To: seg.Source, Receipt: seg.receipts[0]}
+		sent := n.send(seg.Source, m)
+		for _, span := range seg.Locations {
+			sent = sent || span.Node == n.ID() && span.From != n.ID() && n.send(span.From, m)
+		}
+		if !sent {
+			return
+		}
+		seg.receipts = seg.receipts[1:]
+	}
+}

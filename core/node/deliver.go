@@ -1,0 +1,336 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// send queues every run that the plan has this node send. Loop only.
+func (pl *placing) send() {
+	pl.began = time.Now()
+	pl.last = pl.began
+	for _, s := range pl.segments {
+		for _, span := range s.message.Locations {
+			if span.From == pl.n.ID() {
+				pl.queue(s, span.Node, s.runsOf(span))
+			}
+		}
+	}
+}
+
+func (s *placedSegment) runsOf(span core.Span) (runs []int) {
+	for run := span.Start; run < span.Start+span.Length; run++ {
+		runs = append(runs, run)
+	}
+	return runs
+}
+
+// queue hands runs to the lane to a target; what the target said it has is left out. Loop only.
+func (pl *placing) queue(s *placedSegment, target core.ID, runs []int) {
+	agree, _ := s.answers[target].(wire.TaskAgree)
+	var list []*laneRun
+	for _, run := range runs {
+		if agree.Have.Has(run) || s.receipts[target].Has(run) {
+			continue
+		}
+		r := s.runs[run]
+		list = append(list, &laneRun{segment: s.number, run: run, name: r.Name, size: r.Size, parcel: parcel{
+			begin: wire.TransmissionBegin{Task: pl.task, Segment: s.number, Hash: r.Hash, Chunks: r.Chunks}, store: pl.n.Staging,
+		}})
+	}
+	if len(list) > 0 {
+		pl.n.lane(target, pl.task, plannedRate(s.message.Bandwidth, pl.n.ID(), target)).enqueue(list...)
+	}
+}
+
+// peerLost notes a target whose session is gone. Loop only.
+func (pl *placing) peerLost(id core.ID) {
+	if _, known := pl.index[id]; known && pl.lost != nil {
+		pl.lost[id] = time.Now()
+		signal(pl.changed)
+	}
+}
+
+// await waits for the receipts of every run from every target, sends directly what a lost relay would have sent, and
+// gives up targets that stay away. Its error says what is missing in the end.
+func (pl *placing) await(ctx context.Context) error {
+	n := pl.n
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var state Status
+		done := false
+		n.ask(func() {
+			pl.care()
+			state, done = pl.progress()
+		})
+		pl.status(state)
+		if done {
+			break
+		}
+		select {
+		case <-pl.changed:
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-n.ctx.Done():
+			return errStopped
+		}
+	}
+	var err error
+	n.ask(func() { err = pl.shortfall() })
+	return err
+}
+
+// care looks after targets that went away. Loop only.
+func (pl *placing) care() {
+	for id, since := range pl.lost {
+		p := pl.n.peers[id]
+		switch {
+		case pl.failed[id] != "":
+		case p != nil && p.session != nil && p.capacity > 0:
+			delete(pl.lost, id) // back: what it had not made durable may be gone
+			pl.resend(id, func(core.Span) bool { return true })
+		case time.Since(since) > awayPatience:
+			pl.failed[id] = "it went away"
+			pl.status(Status{Phase: "place", Warning: true, Text: fmt.Sprintf("%s (%s) went away; the others go on", pl.n.addressOf(id), id.Short())})
+			for target := range pl.index {
+				pl.resend(target, func(s core.Span) bool { return s.From == id })
+			}
+		}
+	}
+	if patience := pl.patience(); time.Since(pl.last) > patience {
+		for _, s := range pl.segments {
+			for _, target := range s.targets {
+				if pl.failed[target] == "" && !pl.complete(s, target) {
+					pl.failed[target] = fmt.Sprintf("no receipt for %s", patience)
+				}
+			}
+		}
+	}
+}
+
+// patience is how long no receipt at all may come: a minute, or four of the largest runs on the slowest flow.
+func (pl *placing) patience() time.Duration {
+	longest := minimumPatience
+	for _, f := range pl.result.Flows {
+		if f.Rate > 0 {
+			longest = max(longest, time.Duration(4*f.Rate.Payload().Seconds(core.MaxRun)*float64(time.Second)))
+		}
+	}
+	return longest.Round(time.Second)
+}
+
+// resend queues, from this node, what a target has no receipt for in the spans that match. Loop only.
+func (pl *placing) resend(target core.ID, match func(core.Span) bool) {
+	for _, s := range pl.segments {
+		for _, span := range s.message.Locations {
+			if span.Node == target && match(span) {
+				pl.queue(s, target, s.runsOf(span))
+			}
+		}
+	}
+}
+
+func (pl *placing) complete(s *placedSegment, target core.ID) bool {
+	return !slices.ContainsFunc(s.share(target), func(run int) bool { return !s.receipts[target].Has(run) })
+}
+
+// progress counts what has receipts; done is true when no target that is left lacks any. Loop only.
+func (pl *placing) progress() (state Status, done bool) {
+	state = Status{Phase: "place", Seconds: time.Since(pl.began).Seconds()}
+	done = true
+	for _, s := range pl.segments {
+		for _, target := range s.targets {
+			for _, run := range s.share(target) {
+				size := s.runs[run].Size
+				state.Total += size
+				switch {
+				case s.receipts[target].Has(run):
+					state.Done += size
+				case pl.failed[target] == "":
+					done = false
+				}
+			}
+		}
+	}
+	return state, done
+}
+
+// shortfall is the error for targets that failed. Loop only.
+func (pl *placing) shortfall() error {
+	if len(pl.failed) == 0 {
+		return nil
+	}
+	var why []string
+	for id, reason := range pl.failed {
+		var missing core.Size
+		for _, s := range pl.segments {
+			for _, run := range s.share(id) {
+				if !s.receipts[id].Has(run) {
+					missing += s.runs[run].Size
+				}
+			}
+		}
+		why = append(why, fmt.Sprintf("%s lacks %s: %s", cmp.Or(pl.n.addressOf(id), id.Short()), missing, reason))
+	}
+	slices.Sort(why)
+	return core.WithHint(core.Fail(core.CodeRedundant, "not every copy was made (%s)", strings.Join(why, "; ")),
+		"bkp place %s again: it places only what is missing, on the peers that are there then", pl.version.Body.Name)
+}
+
+// onReceipt takes a receipt that is for this coordinator, or passes it on.
+func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
+	if !m.To.IsZero() && m.To != n.ID() {
+		if !n.send(m.To, m) {
+			n.Log.Warn("no way on for a receipt", "from", p.id.Short(), "to", m.To.Short())
+		}
+		return
+	}
+	pl := n.places[m.Task]
+	if pl == nil {
+		return
+	}
+	n.act(func() {
+		r, err := license.OpenReceipt(m.Receipt)
+		if err == nil {
+			err = n.Ledger.AppendReceipt(m.Receipt)
+		}
+		if err != nil {
+			n.Log.Warn("receipt", "from", p.id.Short(), "error", err)
+			return
+		}
+		n.post(func() { pl.receipt(r) })
+	})
+}
+
+// receipt marks what a target keeps. Loop only.
+func (pl *placing) receipt(r core.Receipt) {
+	if r.Segment < 0 || r.Segment >= len(pl.segments) || r.Task != pl.task {
+		return
+	}
+	s := pl.segments[r.Segment]
+	kept, ok := s.receipts[r.Target]
+	if !ok {
+		return
+	}
+	for _, x := range r.Runs {
+		for run := max(0, x.Start); run < min(x.Start+x.Length, len(s.runs)); run++ {
+			kept.Set(run)
+		}
+	}
+	pl.last = time.Now()
+	pl.finished[r.Target] = pl.last
+	signal(pl.changed)
+}
+
+// measured fills in what really happened.
+func (pl *placing) measured() {
+	pl.n.ask(func() {
+		pl.result.Seconds = pl.last.Sub(pl.began).Seconds()
+		for i := range pl.result.Placements {
+			row := &pl.result.Placements[i]
+			if at, ok := pl.finished[row.Node]; ok {
+				row.Seconds = at.Sub(pl.began).Seconds()
+			}
+			for _, s := range pl.segments {
+				row.Receipts += s.receipts[row.Node].Count(len(s.runs))
+			}
+		}
+		for _, f := range pl.result.Flows {
+			pl.result.SentBytes += f.Bytes
+		}
+		for id, reason := range pl.failed {
+			pl.result.Warnings = append(pl.result.Warnings, fmt.Sprintf("%s (%s): %s", pl.n.addressOf(id), id.Short(), reason))
+		}
+	})
+}
+
+// publish seals the records of what was receipted and leaves them and the ref with every target and on this machine.
+func (pl *placing) publish(ctx context.Context) error {
+	n := pl.n
+	pl.status(Status{Phase: "refs"})
+	body := pl.version.Body
+	old := body
+	body.Task, body.Records = pl.task, nil
+	put := wire.RefPut{Owner: n.Owner.ID(), Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Task: pl.task}
+	var stored [][]byte
+	var targets []core.ID
+	for _, s := range pl.segments {
+		r := record{Task: pl.task, Number: s.number, Source: n.ID(), Runs: s.runs, License: s.message.License}
+		n.ask(func() { r.Spans = s.keptSpans(); targets = union(targets, s.targets, pl.failed) })
+		sealed, bytes, err := pl.vault.sealRecord(r)
+		if err != nil {
+			return err
+		}
+		body.Records = append(body.Records, sealed)
+		put.Records = append(put.Records, core.Chunk{Hash: sealed.Hash, Size: sealed.Size})
+		stored = append(stored, bytes)
+	}
+	if err := n.Staging.Barrier(); err != nil {
+		return fmt.Errorf("keep records: %w", err)
+	}
+	ref := pl.version.Ref
+	envelope, err := n.Owner.SealRef(key.Ref{V: ref.V, Version: ref.Version, Prev: ref.Prev, Created: time.Now().Unix()}, body)
+	if err != nil {
+		return fmt.Errorf("seal ref: %w", err)
+	}
+	put.Ref = envelope
+	problems := make([]error, len(targets))
+	n.each(len(targets), func(i int) { problems[i] = n.sendRef(ctx, targets[i], put, stored) })
+	kept := 0
+	for i, err := range problems {
+		if err == nil {
+			kept++
+			continue
+		}
+		pl.result.Warnings = append(pl.result.Warnings, fmt.Sprintf("%s did not take the ref: %v", targets[i].Short(), err))
+	}
+	if kept == 0 {
+		return core.Fail(core.CodeRedundant, "no target took the ref: %v", problems)
+	}
+	if err := n.Refs.Put(ref.Alias, ref.Version, envelope); err != nil {
+		return fmt.Errorf("keep ref: %w", err)
+	}
+	if err := n.Ledger.Sync(); err != nil {
+		return fmt.Errorf("enter receipts in the ledger: %w", err)
+	}
+	if len(old.Records) > 0 && old.Task != pl.task {
+		n.releaseEverywhere(ctx, old.Task, "", 0)
+	}
+	return nil
+}
+
+func union(all, more []core.ID, without map[core.ID]string) []core.ID {
+	for _, id := range more {
+		if !slices.Contains(all, id) && without[id] == "" {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
+// keptSpans is who keeps which runs, as the receipts say. Loop only.
+func (s *placedSegment) keptSpans() (spans []core.Span) {
+	for _, target := range s.targets {
+		var kept []int
+		for _, run := range s.share(target) {
+			if s.receipts[target].Has(run) {
+				kept = append(kept, run)
+			}
+		}
+		for _, r := range core.Ranges(kept) {
+			spans = append(spans, core.Span{Node: target, Start: r.Start, Length: r.Length})
+		}
+	}
+	return spans
+}

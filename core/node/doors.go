@@ -1,0 +1,79 @@
+package node
+
+import (
+	"github.com/bkp-tool/bkp/core"
+)
+
+// Store keeps sealed chunks by the hash of their stored bytes. core/store is the one on disk.
+type Store interface {
+	// Put keeps data under c.Hash; id is zero where the plain chunk's id is unknown. Safe for many goroutines.
+	Put(c core.Chunk, id core.Hash, data []byte) (isNew bool, err error)
+	// Barrier returns when everything put before it is durable.
+	Barrier() error
+	// Get appends the verified bytes to dst, also those not yet durable; core.ErrNotFound where there are none.
+	Get(hash core.Hash, dst []byte) ([]byte, error)
+	Has(hash core.Hash) bool
+	Used() core.Size
+}
+
+// Collector is a Store that can drop what nobody needs.
+type Collector interface {
+	// Collect removes packs whose every chunk is not live; a busy store is core.CodeBusy.
+	Collect(live func(core.Hash) bool) (freed core.Size, err error)
+}
+
+// Holdings is the durable record of what this node keeps for tasks.
+type Holdings interface {
+	// PutSegment makes an accepted segment durable and binds its licence id to root; bound is false where the id
+	// is bound to another root already. Putting the same segment again changes nothing.
+	PutSegment(s core.Segment, root core.Hash) (bound bool, err error)
+	Segments() ([]core.Segment, error)
+	// PutRuns makes runs durable, all or none.
+	PutRuns(runs []core.Holding) error
+	// Run finds a kept run by its hash, whatever the task.
+	Run(hash core.Hash) (core.Holding, error)
+	// RunOf finds a run that is kept for an owner.
+	RunOf(owner core.ID, hash core.Hash) (core.Holding, error)
+	// Kept is the runs kept for one segment of a task.
+	Kept(task core.TaskID, segment int) ([]core.Holding, error)
+	Files(after, limit int) ([]core.File, error)
+	Count() (int, error)
+	OwnerBytes(owner core.ID) (core.Size, error)
+	PutRef(r core.HeldRef) error
+	Refs(owner core.ID) ([]core.HeldRef, error)
+	RemoveRef(owner core.ID, alias string, version int) error
+	ReleaseTask(owner core.ID, task core.TaskID) (runs int, bytes core.Size, err error)
+	// Live calls back every chunk that must stay.
+	Live(visit func(core.Chunk)) error
+}
+
+// Ledger is this node's append-only log of licences and receipts.
+type Ledger interface {
+	AppendLicense(envelope []byte) error
+	AppendReceipt(envelope []byte) error
+	// LastReceipt is the hash of the newest receipt entered for a licence, zero where there is none.
+	LastReceipt(license core.LicenseID) (core.Hash, error)
+	// Sync returns when everything appended before it is durable.
+	Sync() error
+}
+
+// Refs keeps the owner's own refs: DATA/refs.
+type Refs interface {
+	// List is the newest envelope of every version, by alias and version.
+	List() ([]StoredRef, error)
+	Put(alias string, version int, envelope []byte) error
+	Remove(alias string, version int) error
+}
+
+// StoredRef is one ref of this data dir.
+type StoredRef struct {
+	Alias    string
+	Version  int
+	Envelope []byte
+}
+
+// NamedVerifier is one link of the chain that judges licences.
+type NamedVerifier struct {
+	Name string
+	core.Verifier
+}

@@ -1,0 +1,381 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/task"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// flow is one end of a flow: what core/task decides, and what its actions need. Owned by the loop.
+type flow struct {
+	*task.Flow
+	peer     core.ID
+	accounts []string // of this end
+	side     side
+
+	booked    uint64         // number of the lease in this node's book, 0 while it holds none
+	transfers map[uint64]int // numbers of open runs by transfer
+	byRun     map[int]uint64 // the other way
+	pump      *pump          // at the sending end
+	row       LeaseRow
+	began     time.Duration // of the lease
+}
+
+type flowKey struct {
+	peer core.ID
+	id   uint64
+}
+
+// side is what a flow is for. Its methods run on the loop.
+type side interface {
+	purpose() string
+	apply(f *flow, runs []task.Run, rate core.Rate) wire.Message
+	agree(f *flow, a task.Action) wire.Message
+	refuse(f *flow, a task.Action) wire.Message
+	// requeue takes back runs that will not come this way.
+	requeue(f *flow, runs []task.Run, reason core.Reason)
+	// outgoing is the run to pump, at the sending end.
+	outgoing(f *flow, number int) (parcel, bool)
+	// settled is called when the other end (or this one, receiving) has the run.
+	settled(f *flow, number int)
+	// more is called after every step: ask for more, begin more.
+	more(f *flow)
+}
+
+// open makes a flow known under its number.
+func (n *Node) open(peer core.ID, id uint64, end task.End, sends bool, s side) *flow {
+	f := &flow{Flow: task.NewFlow(id, end, sends), peer: peer, side: s, transfers: map[uint64]int{}, byRun: map[int]uint64{}}
+	f.accounts = []string{accountDown, accountIn(peer)}
+	if sends {
+		f.accounts = []string{accountUp, accountOut(peer)}
+	}
+	n.flows[flowKey{peer, id}] = f
+	return f
+}
+
+// step moves a flow and does what comes of it. Loop only.
+func (n *Node) step(f *flow, e task.Event) {
+	e.Now = n.now()
+	actions, err := f.Step(e)
+	if err != nil {
+		n.Log.Warn("flow", "peer", f.peer.Short(), "error", err)
+	}
+	for _, a := range actions {
+		n.do(f, e, a)
+	}
+	if f.State == task.Closed {
+		n.closeFlow(f)
+	}
+	f.side.more(f)
+}
+
+// do carries out one action of a flow.
+func (n *Node) do(f *flow, e task.Event, a task.Action) {
+	switch a.Kind {
+	case task.DoHold:
+		n.hold(f, a)
+	case task.DoAdjust:
+		n.must(n.book.Adjust(f.booked, a.Rate))
+		f.row.Rate = a.Rate
+		f.pump.setRate(a.Rate)
+	case task.DoExtend:
+		n.must(n.book.Renew(f.booked, a.At))
+	case task.DoGiveBack:
+		n.giveBack(f, e)
+	case task.DoRequeue:
+		n.forget(f, a.Runs)
+		f.side.requeue(f, a.Runs, e.Reason)
+	case task.DoRetry:
+		time.AfterFunc(a.At-n.now(), func() { n.post(func() { n.step(f, task.Event{Kind: task.Due}) }) })
+	case task.SendApply:
+		n.send(f.peer, f.side.apply(f, a.Runs, a.Rate))
+	case task.SendAgree:
+		n.send(f.peer, f.side.agree(f, a))
+	case task.SendRefuse:
+		n.send(f.peer, f.side.refuse(f, a))
+	case task.SendBegin:
+		n.beginRun(f, a)
+	case task.SendComplete:
+		n.send(f.peer, wire.TransmissionComplete{Transfer: f.byRun[a.Run], Run: f.wireRun(a.Run), Received: true})
+	case task.SendAbort:
+		m := wire.TransmissionAbort{Flow: f.ID, Code: a.Reason, Reason: fmt.Sprintf("%s flow ended here", f.side.purpose())}
+		if a.Run != task.NoRun {
+			m.Transfer, m.Reason = f.byRun[a.Run], fmt.Sprintf("run %d cannot go on", f.wireRun(a.Run))
+		}
+		n.send(f.peer, m)
+	}
+}
+
+// wireRun is a run's number as messages carry it: within its segment in a placement, as asked in a fetch.
+func (f *flow) wireRun(number int) int {
+	if f.side.purpose() == purposeStore {
+		return number % core.SegmentRuns
+	}
+	return number
+}
+
+func (n *Node) hold(f *flow, a task.Action) {
+	f.booked = n.nextID()
+	n.must(n.book.Reserve(n.now(), account.Lease{ID: f.booked, Flow: f.ID, Accounts: f.accounts, Rate: a.Rate, Expires: a.At}))
+	f.began = n.now()
+	f.row = LeaseRow{Lease: f.booked, Peer: f.peer, Direction: "receive", Purpose: f.side.purpose(), Rate: a.Rate, State: "live"}
+	if f.Sends {
+		f.row.Direction = "send"
+		n.startPump(f, a.Rate)
+	}
+}
+
+// must asserts what the loop knows to hold: I2 and I3 are worth a crash in tests and a loud log in the field.
+func (n *Node) must(err error) {
+	if err != nil {
+		n.Log.Error("invariant broken", "error", err)
+		if n.Strict {
+			panic(err)
+		}
+	}
+}
+
+func (n *Node) giveBack(f *flow, e task.Event) {
+	if !n.book.GiveBack(f.booked) {
+		n.must(fmt.Errorf("I3: lease %d of flow %d was given back twice", f.booked, f.ID))
+	}
+	f.booked = 0
+	f.pump.stop()
+	f.pump = nil
+	f.row.TookS = (n.now() - f.began).Seconds()
+	f.row.ExpectedS = finite(f.row.Rate.Payload().Seconds(f.row.Bytes))
+	switch {
+	case e.Kind == task.Expired:
+		f.row.State = "expired"
+	case e.Kind == task.Received || e.Kind == task.Agreed || e.Kind == task.Refused:
+		f.row.State = "done"
+	default:
+		f.row.State = "aborted"
+	}
+	n.measure(f)
+	n.leases.add(f.row)
+	n.wakeWaiting()
+}
+
+func finite(s float64) float64 {
+	if math.IsInf(s, 0) || math.IsNaN(s) {
+		return 0
+	}
+	return s
+}
+
+// measure keeps the rate of a lease that moved enough to tell something about its link: one that fell more than 5 %
+// short of its lease, or one that was all the link had.
+func (n *Node) measure(f *flow) {
+	p := n.peers[f.peer]
+	if p == nil || f.row.Bytes < core.MiB || f.row.TookS <= 0 {
+		return
+	}
+	took := f.row.TookS
+	if f.row.busy > 0 {
+		took = f.row.busy.Seconds()
+	}
+	rate := core.Rate(core.WireOverhead * float64(f.row.Bytes) / took)
+	if rate < f.row.Rate*95/100 || f.row.Rate >= p.capacity {
+		p.measured = min(rate, p.capacity)
+	}
+}
+
+// forget drops what arrived of runs that will not be completed, at the receiving end.
+func (n *Node) forget(f *flow, runs []task.Run) {
+	p := n.peers[f.peer]
+	for _, r := range runs {
+		transfer, begun := f.byRun[r.Number]
+		f.unbind(r.Number)
+		if !f.Sends && begun && p != nil && p.session != nil {
+			n.inflows.giveUp(p.session, transfer)
+		}
+	}
+}
+
+// bind gives a run of the flow its transfer number; unbind forgets it.
+func (f *flow) bind(transfer uint64, number int) {
+	f.transfers[transfer], f.byRun[number] = number, transfer
+}
+
+func (f *flow) unbind(number int) {
+	delete(f.transfers, f.byRun[number])
+	delete(f.byRun, number)
+}
+
+func (n *Node) closeFlow(f *flow) {
+	delete(n.flows, flowKey{f.peer, f.ID})
+}
+
+// beginRun sends TRANSMISSION_BEGIN and hands the run to the pump.
+func (n *Node) beginRun(f *flow, a task.Action) {
+	parcel, ok := f.side.outgoing(f, a.Run)
+	if !ok {
+		n.must(fmt.Errorf("flow %d: run %d is to begin and nobody has it", f.ID, a.Run))
+		return
+	}
+	transfer := n.nextID()
+	f.bind(transfer, a.Run)
+	m := parcel.begin
+	m.Transfer, m.Flow, m.Lease, m.Run = transfer, f.ID, a.Lease, f.wireRun(a.Run)
+	if !n.send(f.peer, m) {
+		return // the session's end is on its way to the loop
+	}
+	f.pump.push(job{transfer: transfer, number: a.Run, parcel: parcel})
+}
+
+// beginMore begins granted runs while few enough are under way. Sending ends call it from more.
+func (n *Node) beginMore(f *flow) {
+	if f.pump == nil || f.State != task.Leased && f.State != task.Renewing {
+		return
+	}
+	unbegun := f.Unbegun()
+	if len(unbegun) == 0 {
+		return
+	}
+	open := f.Open()
+	var under core.Size
+	for _, r := range open {
+		under += r.Size
+	}
+	for _, r := range unbegun {
+		under -= r.Size
+	}
+	next := unbegun[0]
+	if under == 0 || f.pump.queued() < 2 && under+next.Size <= n.window(f, next.Size) {
+		n.step(f, task.Event{Kind: task.Begun, Run: next.Number})
+	}
+}
+
+// window is how many bytes may be on their way: what the link holds in two round trips, and three runs.
+func (n *Node) window(f *flow, run core.Size) core.Size {
+	p := n.peers[f.peer]
+	if p == nil || p.session == nil {
+		return run
+	}
+	return core.Size(float64(f.Rate)*2*p.session.Delay().Seconds()) + 3*max(run, 256*core.KiB)
+}
+
+// onComplete frees a run at its sender, or takes a receipt to the coordinator.
+func (n *Node) onComplete(p *peer, m wire.TransmissionComplete) {
+	if len(m.Receipt) > 0 {
+		n.onReceipt(p, m)
+		return
+	}
+	for _, f := range n.flows {
+		if f.peer != p.id || !f.Sends {
+			continue
+		}
+		if number, ok := f.transfers[m.Transfer]; ok {
+			n.received(f, number)
+			p.settled.add(m.Transfer)
+			return
+		}
+	}
+	if p.settled.has(m.Transfer) {
+		return // said twice
+	}
+	n.send(p.id, wire.TransmissionAbort{Flow: 1, Transfer: m.Transfer, Code: core.ReasonProtocol,
+		Reason: fmt.Sprintf("TRANSMISSION_COMPLETE of transfer %d, which never began", m.Transfer)})
+}
+
+// received settles a run at either end.
+func (n *Node) received(f *flow, number int) {
+	f.row.Bytes += f.runSize(number)
+	n.step(f, task.Event{Kind: task.Received, Run: number})
+	f.unbind(number)
+	f.side.settled(f, number)
+}
+
+// recent remembers the last numbers it was given.
+type recent struct {
+	ring [256]uint64
+	next int
+}
+
+func (r *recent) add(n uint64)      { r.ring[r.next%len(r.ring)], r.next = n, r.next+1 }
+func (r *recent) has(n uint64) bool { return slices.Contains(r.ring[:], n) }
+
+func (f *flow) runSize(number int) core.Size {
+	for _, r := range f.Open() {
+		if r.Number == number {
+			return r.Size
+		}
+	}
+	return 0
+}
+
+// onAbort ends a flow or one of its runs as the other end asks.
+func (n *Node) onAbort(p *peer, m wire.TransmissionAbort) {
+	f := n.flows[flowKey{p.id, m.Flow}]
+	if f == nil {
+		return
+	}
+	n.Log.Info("abort", "peer", p.id.Short(), "flow", m.Flow, "transfer", m.Transfer, "reason", m.Reason)
+	if m.Transfer == 0 {
+		n.step(f, task.Event{Kind: task.Aborted, Reason: m.Code})
+		return
+	}
+	if number, ok := f.transfers[m.Transfer]; ok {
+		f.pump.cancel(m.Transfer)
+		n.step(f, task.Event{Kind: task.RunAborted, Run: number, Reason: m.Code})
+	}
+}
+
+// expireLeases ends flows whose lease has run out, and promises of room that nobody came for.
+func (n *Node) expireLeases() {
+	for n.pause(context.Background(), 250*time.Millisecond) {
+		n.ask(func() {
+			now := n.now()
+			for _, f := range n.flows {
+				if f.booked != 0 && f.Expires <= now {
+					n.step(f, task.Event{Kind: task.Expired})
+				}
+			}
+			for _, seg := range n.segments {
+				if seg.promised > 0 && time.Since(seg.touched) > promiseLife {
+					n.reserved -= seg.promised
+					seg.promised = 0
+				}
+			}
+			n.must(n.book.Check())
+			n.wakeWaiting()
+		})
+	}
+}
+
+// flowsOf lists the flows with a peer. Loop only.
+func (n *Node) flowsOf(peer core.ID) (out []*flow) {
+	for key, f := range n.flows {
+		if key.peer == peer {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// loseFlows ends every flow with a peer whose session is gone.
+func (n *Node) loseFlows(peer core.ID) {
+	for _, f := range n.flowsOf(peer) {
+		n.step(f, task.Event{Kind: task.Lost})
+	}
+}
+
+// setCapacity gives a link its capacity and scales the leases that no longer fit.
+func (n *Node) setCapacity(account string, r core.Rate) {
+	for _, l := range n.book.SetCapacity(account, r) {
+		for _, f := range n.flows {
+			if f.booked == l.ID {
+				f.pump.setRate(l.Rate)
+				n.step(f, task.Event{Kind: task.Scaled, Rate: l.Rate})
+			}
+		}
+	}
+}

@@ -1,0 +1,188 @@
+package node
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/link"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// beginPatience is how long data may wait for the TRANSMISSION_BEGIN that travels on the control socket.
+const beginPatience = 5 * time.Second
+
+// inflow is one run that arrives. Its data reader alone touches what stands below keep.
+type inflow struct {
+	transfer uint64
+	chunks   []core.Chunk // those that are sent
+	keep     func(i int, c core.Chunk, data []byte) error
+	done     func(err error) // called once, on the data reader
+	dropped  func()          // called where the run is given up instead
+
+	at   int // chunk under way
+	data []byte
+}
+
+type inflowKey struct {
+	session  *link.Session
+	transfer uint64
+}
+
+// inflows finds the run that a data message belongs to. Sessions' data readers use it beside the loop.
+type inflows struct {
+	mu    sync.Mutex
+	live  map[inflowKey]*inflow       // nil: given up, what still comes is dropped
+	wait  map[inflowKey]chan struct{} // data that came before its BEGIN
+	spare sync.Pool                   // *[]byte buffers of chunks
+}
+
+func (f *inflows) init() {
+	f.live, f.wait = map[inflowKey]*inflow{}, map[inflowKey]chan struct{}{}
+}
+
+// begin makes a run known. A transfer number that is in use is an error.
+func (f *inflows) begin(s *link.Session, in *inflow) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := inflowKey{s, in.transfer}
+	if _, used := f.live[key]; used {
+		return fmt.Errorf("transfer %d began twice", in.transfer)
+	}
+	f.live[key] = in
+	if wait := f.wait[key]; wait != nil {
+		close(wait)
+		delete(f.wait, key)
+	}
+	return nil
+}
+
+// refuse drops whatever data comes for a transfer that was not begun here.
+func (f *inflows) refuse(s *link.Session, transfer uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := inflowKey{s, transfer}
+	if _, used := f.live[key]; used {
+		return
+	}
+	f.live[key] = nil
+	if wait := f.wait[key]; wait != nil {
+		close(wait)
+		delete(f.wait, key)
+	}
+}
+
+// find waits for the run of a transfer; ok is false where none began in time.
+func (f *inflows) find(s *link.Session, transfer uint64) (in *inflow, ok bool) {
+	key := inflowKey{s, transfer}
+	f.mu.Lock()
+	in, ok = f.live[key]
+	if ok {
+		f.mu.Unlock()
+		return in, true
+	}
+	wait := make(chan struct{})
+	f.wait[key] = wait
+	f.mu.Unlock()
+	timer := time.NewTimer(beginPatience)
+	defer timer.Stop()
+	select {
+	case <-wait:
+	case <-timer.C:
+	case <-s.Done():
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.wait, key)
+	in, ok = f.live[key]
+	return in, ok
+}
+
+// end forgets a run that is complete.
+func (f *inflows) end(s *link.Session, transfer uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.live, inflowKey{s, transfer})
+}
+
+// giveUp ends a run that will not be completed: its data is dropped from now on.
+func (f *inflows) giveUp(s *link.Session, transfer uint64) {
+	f.mu.Lock()
+	in := f.live[inflowKey{s, transfer}]
+	if in != nil {
+		f.live[inflowKey{s, transfer}] = nil
+	}
+	f.mu.Unlock()
+	if in != nil && in.dropped != nil {
+		in.dropped()
+	}
+}
+
+// drop forgets everything of a session that is gone.
+func (f *inflows) drop(s *link.Session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, in := range f.live {
+		if key.session == s {
+			delete(f.live, key)
+			if in != nil && in.dropped != nil {
+				in.dropped()
+			}
+		}
+	}
+}
+
+// receive takes one data message. It runs on the data socket's reader, so blocking here holds the sender back.
+func (n *Node) receive(s *link.Session, d wire.Data) {
+	in, ok := n.inflows.find(s, d.Transfer)
+	if !ok {
+		s.Close(core.ReasonProtocol, fmt.Sprintf("data of transfer %d, which never began", d.Transfer))
+		return
+	}
+	if in == nil {
+		return // given up
+	}
+	whole, err := n.inflows.take(in, d)
+	if err == nil && !whole {
+		return
+	}
+	n.inflows.end(s, d.Transfer)
+	in.done(err)
+}
+
+// take adds a data message to its run; whole tells that the run is complete.
+func (f *inflows) take(in *inflow, d wire.Data) (whole bool, err error) {
+	if int(d.Chunk) != in.at || in.at >= len(in.chunks) || int(d.Offset) != len(in.data) {
+		return false, core.Fail(core.CodeFailed, "data of chunk %d at %d out of order", d.Chunk, d.Offset)
+	}
+	c := in.chunks[in.at]
+	if core.Size(len(in.data)+len(d.Bytes)) > c.Size {
+		return false, core.Fail(core.CodeFailed, "chunk %d is longer than announced", d.Chunk)
+	}
+	if in.data == nil {
+		in.data = f.buffer(int(c.Size))
+	}
+	in.data = append(in.data, d.Bytes...)
+	if core.Size(len(in.data)) < c.Size {
+		return false, nil
+	}
+	if chunk.Hash(in.data) != c.Hash {
+		return false, core.Fail(core.CodeWrong, "chunk %d does not match its hash %s", d.Chunk, c.Hash)
+	}
+	if err := in.keep(in.at, c, in.data); err != nil {
+		return false, err
+	}
+	f.spare.Put(&in.data)
+	in.data = nil
+	in.at++
+	return in.at == len(in.chunks), nil
+}
+
+func (f *inflows) buffer(size int) []byte {
+	if b, ok := f.spare.Get().(*[]byte); ok && cap(*b) >= size {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, size)
+}

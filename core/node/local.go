@@ -1,0 +1,229 @@
+package node
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/wire"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// maxLocalLine bounds one line on the local socket: a result may list thousands of files.
+const maxLocalLine = 64 << 20
+
+// ServeLocal answers commands of this machine's own user on l until the node closes. One call a connection.
+func (n *Node) ServeLocal(l net.Listener) {
+	n.act(func() { <-n.ctx.Done(); l.Close() })
+	n.act(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			n.act(func() { n.serveCall(conn) })
+		}
+	})
+}
+
+// serveCall carries out one call; the caller hanging up cancels it.
+func (n *Node) serveCall(conn net.Conn) {
+	defer conn.Close()
+	lines := bufio.NewReaderSize(conn, 64<<10)
+	line, err := readLine(lines)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancelCause(n.ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(n.ctx, func() { conn.Close() })
+	defer stop()
+	n.act(func() {
+		_, err := lines.ReadByte() // nothing follows a call but the end
+		cancel(fmt.Errorf("the caller went away: %w", err))
+	})
+	var writing sync.Mutex
+	write := func(m wire.Message) {
+		writing.Lock()
+		defer writing.Unlock()
+		if raw, err := wire.Encode(m); err == nil {
+			conn.Write(append(raw, '\n'))
+		}
+	}
+	result, err := n.serveLine(ctx, line, func(s Status) {
+		if raw, err := json.Marshal(s); err == nil {
+			write(wire.LocalStatus{Status: raw})
+		}
+	})
+	if err != nil {
+		code := core.CodeOf(err)
+		write(wire.LocalResult{Result: result, Code: code, Error: err.Error(), Hint: core.HintOf(err)})
+		return
+	}
+	write(wire.LocalResult{Result: result})
+}
+
+func (n *Node) serveLine(ctx context.Context, line []byte, status func(Status)) (jsontext.Value, error) {
+	m, err := wire.DecodeLocal(line)
+	if err != nil {
+		return nil, core.Fail(core.CodeUsage, "local call: %w", err)
+	}
+	call, ok := m.(wire.LocalCall)
+	if !ok {
+		return nil, core.Fail(core.CodeUsage, "local call: got %s", m.Type())
+	}
+	do, ok := commands[call.Command]
+	if !ok {
+		return nil, core.Fail(core.CodeUsage, "the running node knows no command %q", call.Command)
+	}
+	result, err := do(n, ctx, call.Args, status)
+	raw, encodeErr := json.Marshal(result)
+	return raw, errors.Join(err, encodeErr)
+}
+
+// command decodes its arguments, does its work and returns its result; a result may accompany an error.
+type command func(n *Node, ctx context.Context, args jsontext.Value, status func(Status)) (any, error)
+
+var commands = map[string]command{
+	CommandPlace:  on((*Node).Place),
+	CommandFetch:  on((*Node).Fetch),
+	CommandPeers:  on((*Node).ListPeers),
+	CommandRemove: on((*Node).Remove),
+	CommandGC:     on((*Node).Collect),
+	CommandStatus: on((*Node).Status),
+	CommandFiles:  on((*Node).Files),
+	CommandList:   on((*Node).ListVersions),
+}
+
+// None is the arguments of a command that takes none.
+type None struct{}
+
+func on[Args, Result any](do func(*Node, context.Context, Args, func(Status)) (Result, error)) command {
+	return func(n *Node, ctx context.Context, raw jsontext.Value, status func(Status)) (any, error) {
+		var args Args
+		if len(raw) > 0 {
+			if err := json.Unmarshal(raw, &args, json.RejectUnknownMembers(true)); err != nil {
+				return nil, core.Fail(core.CodeUsage, "arguments: %w", err)
+			}
+		}
+		return do(n, ctx, args, status)
+	}
+}
+
+// Call carries out a command in this process; it is the same path as through the socket.
+func (n *Node) Call(ctx context.Context, name string, args, result any, status func(Status)) error {
+	raw, err := json.Marshal(args)
+	if err != nil {
+		return fmt.Errorf("arguments: %w", err)
+	}
+	do, ok := commands[name]
+	if !ok {
+		return core.Fail(core.CodeUsage, "no command %q", name)
+	}
+	got, callErr := do(n, ctx, raw, status)
+	if raw, err = json.Marshal(got); err == nil {
+		err = json.Unmarshal(raw, result)
+	}
+	if callErr != nil {
+		return callErr
+	}
+	return err
+}
+
+// Remote is a running node reached through its local socket.
+type Remote struct{ socket string }
+
+// DialLocal finds the node that serves socket; the error wraps what the system said where none does.
+func DialLocal(socket string) (*Remote, error) {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("no running node: %w", err)
+	}
+	return &Remote{socket}, conn.Close()
+}
+
+// Call sends the command to the running node; cancelling ctx hangs up, which cancels it there.
+func (r *Remote) Call(ctx context.Context, name string, args, result any, status func(Status)) error {
+	conn, err := net.Dial("unix", r.socket)
+	if err != nil {
+		return core.WithHint(fmt.Errorf("reach the running node: %w", err), "see whether it still runs: bkp node status")
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	rawArgs, err := json.Marshal(args)
+	if err != nil {
+		return fmt.Errorf("arguments: %w", err)
+	}
+	raw, err := wire.Encode(wire.LocalCall{Command: name, Args: rawArgs})
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Write(append(raw, '\n')); err != nil {
+		return fmt.Errorf("ask the running node: %w", err)
+	}
+	for lines := bufio.NewReaderSize(conn, 64<<10); ; {
+		line, err := readLine(lines)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return core.WithHint(fmt.Errorf("the running node hung up: %w", err), "see its log; what was done so far is kept")
+		}
+		m, err := wire.DecodeLocal(line)
+		if err != nil {
+			return fmt.Errorf("the running node's answer: %w", err)
+		}
+		switch m := m.(type) {
+		case wire.LocalStatus:
+			var s Status
+			if json.Unmarshal(m.Status, &s) == nil && status != nil {
+				status(s)
+			}
+		case wire.LocalResult:
+			return take(m, result)
+		}
+	}
+}
+
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return line[:len(line)-1], nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		case len(line) > maxLocalLine:
+			return nil, fmt.Errorf("line over %d bytes", maxLocalLine)
+		}
+	}
+}
+
+// take decodes a result and turns its error back into one.
+func take(m wire.LocalResult, result any) error {
+	if len(m.Result) > 0 {
+		if err := json.Unmarshal(m.Result, result); err != nil && m.Code == core.CodeOK {
+			return fmt.Errorf("the running node's result: %w", err)
+		}
+	}
+	if m.Code == core.CodeOK {
+		return nil
+	}
+	err := core.Fail(m.Code, "%s", m.Error)
+	if m.Hint != "" {
+		err = core.WithHint(err, "%s", m.Hint)
+	}
+	return err
+}

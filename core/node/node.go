@@ -1,0 +1,250 @@
+// Package node is the daemon: one loop that owns the state of a node, and the acts that loop decides.
+//
+// Everything that changes what the node knows runs as a function on the loop (post, ask): sessions coming and going,
+// messages, accounts and leases, tasks and flows. The loop does no I/O. Whatever takes time, a plugin's verdict, a
+// barrier, the pumping of a run into a socket, is an act in a goroutine of its own that reports back by posting.
+//
+//	peer.go    sessions, bandwidth coordination, dispatch     query.go  questions and their answers
+//	target.go  accepting segments                             barrier.go  durability and receipts
+//	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     inflow.go  runs that arrive
+//	lane.go    sending runs to a target                       keeper.go   keeping them        young.go   what is not yet durable
+//	holder.go  serving a fetch                                taker.go    asking for runs
+//	place.go   coordinating a placement                       segment.go  runs, segments and their records
+//	fetch.go   bringing a version back                        refs.go   refs and records at peers
+//	remove.go  rm and gc                                      local.go  the door for this machine's own commands
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/link"
+)
+
+// Config is everything a node is made of. The roof (cmd/bkp) fills it from the data dir.
+type Config struct {
+	Signer *key.Signer
+	Owner  *key.Owner // nil: this node serves others only
+
+	Listen      string
+	Listener    net.Listener // already bound; nil for a node that only dials
+	Peers       []core.Peer
+	Capacity    core.Size
+	Uplink      core.Rate // 0 is unlimited, as below
+	Downlink    core.Rate
+	DefaultLink core.Rate // for peers this node has no figure for
+	Labels      map[string]string
+	Trunks      []core.TrunkState
+
+	Token     []byte
+	Plaintext bool
+	Issuers   map[core.ID]core.Size // who may store here, with quotas; empty: members of the token
+	Pins      link.Pins
+
+	Staging  Store
+	Keeping  Store
+	Holdings Holdings
+	Ledger   Ledger
+	Refs     Refs
+
+	// Target makes the file that a fetch writes.
+	Target func(path string, size core.Size, force bool) (Target, error)
+	// Strategy opens a strategy by name; closing it ends its process.
+	Strategy  func(ctx context.Context, name string) (core.Strategy, io.Closer, error)
+	Verifiers []NamedVerifier
+
+	Dial  func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the system's
+	Trace io.Writer                                                         // one JSON line per control message; nil: none
+	// Strict panics where an invariant of accounts or leases is broken; tests set it. Else it is logged.
+	Strict bool
+	Log    *slog.Logger
+}
+
+// fallbackLink is a link's capacity where neither side has a figure: 1 Gbit/s.
+const fallbackLink core.Rate = 125_000_000
+
+// Node is a running node. Make one with Start, end it with Close.
+type Node struct {
+	Config
+	epoch   core.Epoch
+	started time.Time
+	hub     *link.Hub
+
+	ctx    context.Context // ends when the node closes
+	cancel context.CancelCauseFunc
+	acts   sync.WaitGroup
+	events chan func()
+
+	inflows    inflows    // runs that arrive; touched by data readers
+	barriers   barriers   // runs that wait for durability
+	collecting sync.Mutex // one collection at a time
+	young      young      // chunks that no durable holding covers yet
+
+	// Below: owned by the loop.
+	book     *account.Book
+	peers    map[core.ID]*peer
+	queries  map[uint64]door
+	flows    map[flowKey]*flow
+	lanes    map[laneKey]*lane
+	takers   map[*taker]struct{}
+	waking   bool
+	segments map[segmentKey]*segment  // accepted as a target
+	places   map[core.TaskID]*placing // coordinated here
+	reserved core.Size                // promised to accepted segments, not yet kept
+	leases   leaseLog
+	lastID   uint64
+}
+
+// Start opens the node's sessions and begins to serve. The caller closes what Config brought after Close.
+func Start(ctx context.Context, c Config) (*Node, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := checkChain(c.Verifiers); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		Config: c, started: time.Now(),
+		events:   make(chan func(), 256),
+		book:     account.New(),
+		peers:    map[core.ID]*peer{},
+		queries:  map[uint64]door{},
+		flows:    map[flowKey]*flow{},
+		lanes:    map[laneKey]*lane{},
+		takers:   map[*taker]struct{}{},
+		segments: map[segmentKey]*segment{},
+		places:   map[core.TaskID]*placing{},
+	}
+	var seed [16]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return nil, fmt.Errorf("draw epoch: %w", err)
+	}
+	n.epoch = core.Epoch(binary.LittleEndian.Uint64(seed[:8]))
+	n.lastID = binary.LittleEndian.Uint64(seed[8:]) & (1<<48 - 1) // flows of two nodes must not share numbers
+	n.inflows.init()
+	n.barriers.init()
+	n.book.SetCapacity(accountUp, c.Uplink)
+	n.book.SetCapacity(accountDown, c.Downlink)
+	n.ctx, n.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	if err := n.recover(); err != nil {
+		return nil, fmt.Errorf("read holdings: %w", err)
+	}
+	n.hub = link.New(link.Config{
+		Signer: c.Signer, Token: c.Token, Plaintext: c.Plaintext, Epoch: n.epoch, Listen: c.Listen,
+		Labels: c.Labels, Pins: c.Pins, Delegations: n.delegations, Admit: n.admit, Dial: c.Dial,
+		Trace: n.trace(c.Trace), Log: c.Log,
+	}, (*handler)(n))
+	n.act(n.loop)
+	n.act(n.expireLeases)
+	n.act(n.keepDurable)
+	if c.Listener != nil {
+		n.act(func() {
+			if err := n.hub.Serve(c.Listener); err != nil && n.ctx.Err() == nil {
+				n.Log.Error("listen", "error", err)
+			}
+		})
+	}
+	for _, p := range c.Peers {
+		n.hub.Dial(p)
+	}
+	return n, nil
+}
+
+// Close ends every session and flow, waits for the acts, and leaves what is durable durable.
+func (n *Node) Close() error {
+	n.cancel(errStopped)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), 5*time.Second)
+	defer cancel()
+	err := n.hub.Close(ctx)
+	n.acts.Wait()
+	return errors.Join(err, n.Keeping.Barrier(), n.Ledger.Sync())
+}
+
+var errStopped = errors.New("the node is stopping")
+
+// ID is the node's identity.
+func (n *Node) ID() core.ID { return n.Signer.ID() }
+
+// loop runs events one after another until the node closes.
+func (n *Node) loop() {
+	for {
+		select {
+		case event := <-n.events:
+			event()
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// post hands an event to the loop; after Close it is dropped.
+func (n *Node) post(event func()) {
+	select {
+	case n.events <- event:
+	case <-n.ctx.Done():
+	}
+}
+
+// ask runs event on the loop and returns when it has run; false when the node closed first. Never call it on the loop.
+func (n *Node) ask(event func()) bool {
+	done := make(chan struct{})
+	n.post(func() { event(); close(done) })
+	select {
+	case <-done:
+		return true
+	case <-n.ctx.Done():
+		return false
+	}
+}
+
+// act runs f in a goroutine that Close waits for.
+func (n *Node) act(f func()) { n.acts.Go(f) }
+
+// pause waits for d, or until the node or ctx ends; false when it ended.
+func (n *Node) pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-n.ctx.Done():
+		return false
+	}
+}
+
+// nextID draws a number for a query, a flow or a lease. Loop only.
+func (n *Node) nextID() uint64 {
+	n.lastID = (n.lastID + 1) & (1<<53 - 1) // exact in every JSON reader
+	return n.lastID
+}
+
+// now is the moment on the node's own monotonic clock.
+func (n *Node) now() time.Duration { return time.Since(n.started) }
+
+// checkChain refuses a chain of verifiers without the two that make a licence mean anything.
+func checkChain(chain []NamedVerifier) error {
+	for _, need := range []string{"signature", "targets"} {
+		found := false
+		for _, v := range chain {
+			found = found || v.Name == need
+		}
+		if !found {
+			return core.WithHint(core.Fail(core.CodeUsage, "the chain of verifiers lacks %q", need),
+				"start with --verifiers signature,targets,issuers and add yours after them")
+		}
+	}
+	return nil
+}

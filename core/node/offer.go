@@ -1,0 +1,228 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+const (
+	licenseLife     = 7 * 24 * time.Hour
+	answerPatience  = 60 * time.Second // with a target that judges a segment
+	awayPatience    = 20 * time.Second // with a target whose session is gone
+	minimumPatience = 60 * time.Second // with targets that send no receipts
+)
+
+// placedSegment is one segment at its coordinator: what it asks of whom, and what became of it.
+type placedSegment struct {
+	number   int
+	runs     []recordedRun // new, then reused
+	fresh    int           // how many of them are new
+	message  wire.StorageTask
+	targets  []core.ID
+	answers  map[core.ID]wire.Message
+	receipts map[core.ID]core.Bitmap
+	envelope [][]byte // the receipts
+}
+
+// share is the run numbers that a target is to keep.
+func (s *placedSegment) share(target core.ID) (runs []int) {
+	for _, span := range s.message.Locations {
+		if span.Node == target {
+			for run := span.Start; run < span.Start+span.Length; run++ {
+				runs = append(runs, run)
+			}
+		}
+	}
+	return runs
+}
+
+// segment cuts the plan into segments and signs a licence for each.
+func (pl *placing) segment() error {
+	all := make([]recordedRun, 0, pl.result.Runs)
+	for _, r := range pl.fresh {
+		all = append(all, recordedRun{Run: r, Task: pl.task, Used: core.FullBitmap(len(r.Chunks))})
+	}
+	starts := make([]int, len(pl.classes))
+	for class, runs := range pl.reused {
+		if class > 0 {
+			starts[class] = len(all)
+		}
+		for _, r := range runs {
+			all = append(all, r.recordedRun)
+		}
+	}
+	var table []wire.BandwidthRow
+	for _, f := range pl.result.Flows {
+		table = append(table, wire.BandwidthRow{From: f.From, To: f.To, Rate: f.Rate, Bytes: f.Bytes})
+	}
+	for from := 0; from < len(all); from += core.SegmentRuns {
+		to := min(from+core.SegmentRuns, len(all))
+		s := &placedSegment{number: len(pl.segments), runs: all[from:to], fresh: min(max(len(pl.fresh)-from, 0), to-from),
+			answers: map[core.ID]wire.Message{}, receipts: map[core.ID]core.Bitmap{}}
+		s.message = wire.StorageTask{Task: pl.task, Segment: s.number, Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Bandwidth: table}
+		for i, r := range s.runs {
+			if i < s.fresh {
+				s.message.Files = append(s.message.Files, r.File)
+			} else {
+				s.message.Reused = append(s.message.Reused, core.Reused{File: r.File, Task: r.Task, Chunks: r.Used})
+			}
+		}
+		s.message.Locations = pl.locations(starts, from, to)
+		for _, span := range s.message.Locations {
+			if !slices.Contains(s.targets, span.Node) {
+				s.targets = append(s.targets, span.Node)
+				s.receipts[span.Node] = core.NewBitmap(len(s.runs))
+			}
+		}
+		if err := pl.license(s); err != nil {
+			return err
+		}
+		pl.segments = append(pl.segments, s)
+	}
+	pl.lost, pl.failed, pl.finished = map[core.ID]time.Time{}, map[core.ID]string{}, map[core.ID]time.Time{}
+	return nil
+}
+
+// locations is the plan's spans within runs from up to to, numbered from there.
+func (pl *placing) locations(starts []int, from, to int) (spans []core.Span) {
+	for class, list := range pl.plan.Classes {
+		for _, s := range list {
+			first, end := max(starts[class]+s.Start, from), min(starts[class]+s.End(), to)
+			if first < end {
+				spans = append(spans, core.Span{
+					Node: pl.snapshot.Nodes[s.Node].ID, From: pl.snapshot.Nodes[s.From].ID, Start: first - from, Length: end - first,
+				})
+			}
+		}
+	}
+	return spans
+}
+
+// license signs who may keep the segment.
+func (pl *placing) license(s *placedSegment) error {
+	now := time.Now()
+	retain := defaultRetain
+	if pl.args.Retain > 0 {
+		retain = time.Duration(pl.args.Retain) * time.Second
+	}
+	owner := pl.n.Owner.Signer()
+	l := core.License{
+		V: 1, Task: pl.task, Segment: s.number, TaskSource: core.TaskSource{Owner: owner.ID(), Node: pl.n.ID()},
+		Targets: s.targets, Op: "store", Root: segmentRoot(s.message.Files, s.message.Reused),
+		NotBefore: now.Unix(), Expires: now.Add(licenseLife).Unix(), RetainUntil: now.Add(retain).Unix(), Key: owner.Public(),
+	}
+	if _, err := rand.Read(l.ID[:]); err != nil {
+		return fmt.Errorf("draw licence id: %w", err)
+	}
+	for _, target := range s.targets {
+		var bytes core.Size
+		share := s.share(target)
+		for _, run := range share {
+			bytes += s.runs[run].Size
+		}
+		l.MaxBytes, l.MaxRuns = max(l.MaxBytes, bytes), max(l.MaxRuns, len(share))
+	}
+	envelope, err := license.Sign(l, owner)
+	if err != nil {
+		return fmt.Errorf("sign licence: %w", err)
+	}
+	s.message.License = envelope
+	return pl.n.Ledger.AppendLicense(envelope)
+}
+
+// offer sends every segment to its targets and waits until all agreed; the first refusal ends it.
+func (pl *placing) offer(ctx context.Context) error {
+	n := pl.n
+	if err := n.Ledger.Sync(); err != nil {
+		return fmt.Errorf("enter licences in the ledger: %w", err)
+	}
+	pl.status(Status{Phase: "license"})
+	n.ask(func() {
+		for _, s := range pl.segments {
+			for _, target := range s.targets {
+				if !n.send(target, s.message) {
+					s.answers[target] = wire.TaskRefuse{Code: core.ReasonStopped, Reason: "it is not connected"}
+				}
+			}
+		}
+	})
+	deadline := time.NewTimer(answerPatience)
+	defer deadline.Stop()
+	for {
+		missing, err := 0, error(nil)
+		n.ask(func() { missing, err = pl.answered() })
+		if err != nil || missing == 0 {
+			return err
+		}
+		select {
+		case <-pl.changed:
+		case <-deadline.C:
+			return core.WithHint(core.Fail(core.CodeRedundant, "%d answers to segments are missing after %s", missing, answerPatience), "bkp peers shows who is slow or gone")
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-n.ctx.Done():
+			return errStopped
+		}
+	}
+}
+
+// answered counts the answers that are missing and returns the first refusal. Loop only.
+func (pl *placing) answered() (missing int, err error) {
+	for _, s := range pl.segments {
+		for _, target := range s.targets {
+			switch m := s.answers[target].(type) {
+			case nil:
+				missing++
+			case wire.TaskRefuse:
+				err := core.Fail(m.Code.ExitCode(), "peer %s (%s) refused segment %d: %s", target.Short(), pl.n.addressOf(target), s.number, m.Reason)
+				return missing, core.WithHint(err, "nothing was stored; bkp place --dry-run shows what the plan needs of that peer")
+			}
+		}
+	}
+	return missing, nil
+}
+
+// onTaskAnswer takes a target's answer to a segment.
+func (n *Node) onTaskAnswer(p *peer, id core.TaskID, m wire.Message) {
+	pl := n.places[id]
+	if pl == nil {
+		return
+	}
+	number := 0
+	switch m := m.(type) {
+	case wire.TaskAgree:
+		number = m.Segment
+	case wire.TaskRefuse:
+		number = m.Segment
+	}
+	if number < len(pl.segments) && slices.Contains(pl.segments[number].targets, p.id) {
+		pl.segments[number].answers[p.id] = m
+	}
+	signal(pl.changed)
+}
+
+// withdraw releases what targets agreed to before another refused.
+func (pl *placing) withdraw(ctx context.Context) {
+	var agreed []core.ID
+	pl.n.ask(func() {
+		for _, s := range pl.segments {
+			for target, m := range s.answers {
+				if _, yes := m.(wire.TaskAgree); yes && !slices.Contains(agreed, target) {
+					agreed = append(agreed, target)
+				}
+			}
+		}
+	})
+	for _, target := range agreed {
+		if _, err := pl.n.release(ctx, target, pl.task, "", 0); err != nil {
+			pl.n.Log.Warn("withdraw", "peer", target.Short(), "error", err)
+		}
+	}
+}

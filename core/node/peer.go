@@ -1,0 +1,291 @@
+package node
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/link"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// Names of accounts; core.Account documents them.
+const (
+	accountUp   = "up"
+	accountDown = "down"
+)
+
+func accountOut(id core.ID) string { return "out:" + id.String() }
+func accountIn(id core.ID) string  { return "in:" + id.String() }
+
+// peer is a node that this one has met since it started. Owned by the loop.
+type peer struct {
+	id       core.ID
+	session  *link.Session // nil while gone
+	address  string
+	labels   map[string]string
+	declared core.Rate // what this side gives the link
+	capacity core.Rate // the smaller word of both sides; 0 until coordinated
+	measured core.Rate // of the last flow that says something about the link
+	rights   []key.Delegation
+	lastSeen time.Time
+	problem  string
+	record   incomingRecord
+	settled  recent // transfers that were completed lately
+}
+
+// handler is the node as its sessions see it.
+type handler Node
+
+// Up is called once a session is authenticated, before any message of it.
+func (h *handler) Up(s *link.Session) {
+	n := (*Node)(h)
+	n.ask(func() { n.peerUp(s) })
+}
+
+// Down is called once after the last message of a session.
+func (h *handler) Down(s *link.Session, err error) {
+	n := (*Node)(h)
+	n.ask(func() { n.peerDown(s, err) })
+}
+
+// Message is called for one message after another; the next is read when it returns.
+func (h *handler) Message(s *link.Session, m wire.Message) {
+	n := (*Node)(h)
+	n.ask(func() { n.message(s, m) })
+}
+
+// Data is called on the data socket's reader; blocking here holds the sender back.
+func (h *handler) Data(s *link.Session, d wire.Data) { (*Node)(h).receive(s, d) }
+
+func (n *Node) peerUp(s *link.Session) {
+	info := s.Peer()
+	p := n.peers[info.ID]
+	if p == nil {
+		p = &peer{id: info.ID}
+		n.peers[info.ID] = p
+	}
+	p.session, p.labels, p.problem, p.lastSeen = s, info.Labels, "", time.Now()
+	p.address = cmp.Or(info.Listen, info.Address)
+	if info.Dialled {
+		p.address = info.Address
+	}
+	p.rights = validRights(info.Delegations, info.ID)
+	p.declared, p.capacity = n.declared(info), 0
+	n.Log.Info("peer up", "peer", p.id.Short(), "address", p.address)
+	if info.Dialled {
+		p.declared = cmp.Or(p.declared, n.DefaultLink, fallbackLink)
+		n.send(p.id, wire.BandwidthCoordination{Size: p.declared})
+	}
+}
+
+// declared is this side's figure for a peer, from the peer list: by ID, by address, or by who answered there; 0 where
+// there is none.
+func (n *Node) declared(info link.Peer) core.Rate {
+	for _, p := range n.Peers {
+		if p.ID == info.ID || p.ID.IsZero() && (p.Address() == info.Listen || info.Dialled && p.Address() == info.Address) {
+			return p.Rate
+		}
+	}
+	for _, d := range n.hub.Diallers() {
+		if d.ID == info.ID {
+			return d.Peer.Rate
+		}
+	}
+	return 0
+}
+
+// coordinate settles a link's capacity: the smaller of both words, one account per direction.
+func (n *Node) coordinate(p *peer, theirs core.Rate) {
+	dialled := p.session.Peer().Dialled
+	if !dialled {
+		p.declared = cmp.Or(p.declared, n.DefaultLink, theirs)
+		n.send(p.id, wire.BandwidthCoordination{Size: p.declared})
+	}
+	p.capacity = min(p.declared, theirs)
+	n.setCapacity(accountOut(p.id), p.capacity)
+	n.setCapacity(accountIn(p.id), p.capacity)
+	for _, seg := range n.segments {
+		n.deliverReceipts(seg)
+	}
+	n.wakeWaiting()
+}
+
+func (n *Node) peerDown(s *link.Session, err error) {
+	p := n.peers[s.Peer().ID]
+	if p == nil || p.session != s {
+		return // another session took its place
+	}
+	p.session, p.lastSeen = nil, time.Now()
+	if err != nil {
+		p.problem = err.Error()
+	}
+	n.Log.Info("peer down", "peer", p.id.Short(), "error", err)
+	n.inflows.drop(s)
+	n.loseFlows(p.id)
+	for _, d := range n.queries {
+		if d.peer == p.id {
+			d.deliver(lost{})
+		}
+	}
+	for _, pl := range n.places {
+		pl.peerLost(p.id)
+	}
+}
+
+// lost tells flows and questions that their peer's session is gone. It never travels.
+type lost struct{}
+
+func (lost) Type() string { return "lost" }
+
+// door is where the answer of a peer to a question is handed in.
+type door struct {
+	peer core.ID
+	in   chan wire.Message
+}
+
+// deliver hands m to whoever waits at the door, who reads promptly or has left.
+func (d door) deliver(m wire.Message) {
+	select {
+	case d.in <- m:
+	default:
+	}
+}
+
+// send queues a message for a peer; false where it has no session. Loop only.
+func (n *Node) send(to core.ID, m wire.Message) bool {
+	p := n.peers[to]
+	if p == nil || p.session == nil {
+		return false
+	}
+	if err := p.session.Send(m); err != nil {
+		n.Log.Debug("send", "peer", to.Short(), "type", m.Type(), "error", err)
+		return false
+	}
+	return true
+}
+
+// message is where every control message enters the loop.
+func (n *Node) message(s *link.Session, m wire.Message) {
+	p := n.peers[s.Peer().ID]
+	if p == nil || p.session != s {
+		return
+	}
+	p.lastSeen = time.Now()
+	switch m := m.(type) {
+	case wire.BandwidthCoordination:
+		n.coordinate(p, m.Size)
+	case wire.StateQuery:
+		n.reportState(p, m)
+	case wire.StorageTask:
+		n.onTask(p, m)
+	case wire.TaskAgree:
+		n.onTaskAnswer(p, m.Task, m)
+	case wire.TaskRefuse:
+		n.onTaskAnswer(p, m.Task, m)
+	case wire.StorageApply:
+		n.onApply(p, m)
+	case wire.StorageAgree:
+		n.onAgree(p, m)
+	case wire.StorageRefuse:
+		n.onRefuse(p, m)
+	case wire.TransmissionBegin:
+		n.onBegin(p, s, m)
+	case wire.TransmissionComplete:
+		n.onComplete(p, m)
+	case wire.TransmissionAbort:
+		n.onAbort(p, m)
+	case wire.GainApply:
+		n.onGainApply(p, m)
+	case wire.GainAgree:
+		n.onGainAgree(p, m)
+	case wire.GainRefuse:
+		n.onGainRefuse(p, m)
+	case wire.StateReport:
+		n.answered(p, m.Query, m)
+	case wire.RefPut:
+		n.onRefPut(p, m)
+	case wire.RefList:
+		n.onRefList(p, m)
+	case wire.RefGet:
+		n.onRefGet(p, m)
+	case wire.RefOK:
+		n.answered(p, m.Query, m)
+	case wire.RefReport:
+		n.answered(p, m.Query, m)
+	case wire.Release:
+		n.onRelease(p, m)
+	case wire.ReleaseDone:
+		n.answered(p, m.Query, m)
+	default:
+		s.Close(core.ReasonProtocol, "unexpected "+m.Type())
+	}
+}
+
+// delegations are what this node shows after HELLO: its owner's word that it may act for them.
+func (n *Node) delegations() [][]byte {
+	if n.Owner == nil {
+		return nil
+	}
+	rights := []key.Right{key.RightRead, key.RightWrite, key.RightRelease}
+	envelope, err := n.Owner.Delegate(n.ID(), rights, time.Now().Add(30*24*time.Hour))
+	if err != nil {
+		n.Log.Error("delegate", "error", err)
+		return nil
+	}
+	return [][]byte{envelope}
+}
+
+// admit decides about a peer that showed neither the cluster token nor a pinned key: an owner whom this node
+// serves may vouch for it, and a plaintext node without a token takes anyone.
+func (n *Node) admit(info link.Peer) error {
+	if n.Plaintext && len(n.Token) == 0 {
+		return nil
+	}
+	for _, d := range validRights(info.Delegations, info.ID) {
+		if _, served := n.Issuers[d.Owner]; served {
+			return nil
+		}
+		if refs, err := n.Holdings.Refs(d.Owner); err == nil && len(refs) > 0 {
+			return nil
+		}
+	}
+	return core.WithHint(core.Fail(core.CodeRefused, "node %s showed neither the cluster token nor a delegation of an owner served here", info.ID.Short()),
+		"give it the token with --token-file, or place something for its owner here first")
+}
+
+// validRights are the delegations among envelopes that name the node and have not expired.
+func validRights(envelopes [][]byte, node core.ID) []key.Delegation {
+	var valid []key.Delegation
+	for _, envelope := range envelopes {
+		d, err := key.OpenDelegation(envelope)
+		if err == nil && d.Node == node && time.Now().Unix() < d.Expires {
+			valid = append(valid, d)
+		}
+	}
+	return valid
+}
+
+// may reports whether p acts for owner with the right.
+func (p *peer) may(owner core.ID, right key.Right) bool {
+	return slices.ContainsFunc(p.rights, func(d key.Delegation) bool {
+		return d.Owner == owner && d.Allows(p.id, right, time.Now()) == nil
+	})
+}
+
+// connected lists peers with a coordinated session, by address and ID. Loop only.
+func (n *Node) connected() []*peer {
+	var up []*peer
+	for _, p := range n.peers {
+		if p.session != nil && p.capacity > 0 {
+			up = append(up, p)
+		}
+	}
+	slices.SortFunc(up, func(a, b *peer) int {
+		return cmp.Or(strings.Compare(a.address, b.address), a.id.Compare(b.id))
+	})
+	return up
+}

@@ -1,0 +1,434 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// defaultRetain is how long targets are asked to keep a version.
+const defaultRetain = 5 * 365 * 24 * time.Hour
+
+// Place gives a version to peers: it asks everybody for their state, has the strategy price them, plans, licenses each
+// segment, sends what nobody keeps yet, waits for receipts, and leaves records and the ref with every target.
+func (n *Node) Place(ctx context.Context, args PlaceArgs, status func(Status)) (PlaceResult, error) {
+	if n.Owner == nil {
+		return PlaceResult{}, errNoIdentity("place")
+	}
+	if args.Replicas < 1 {
+		return PlaceResult{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
+	}
+	v, err := n.vault()
+	if err != nil {
+		return PlaceResult{}, err
+	}
+	pl := &placing{n: n, args: args, status: status, vault: v, changed: make(chan struct{}, 1)}
+	if _, err := rand.Read(pl.task[:]); err != nil {
+		return PlaceResult{}, fmt.Errorf("draw task: %w", err)
+	}
+	err = pl.run(ctx)
+	name := cmp.Or(pl.version.Body.Name, args.Name)
+	if err != nil {
+		err = fmt.Errorf("place %s: %w", name, err)
+	}
+	return pl.result, err
+}
+
+// placing is one placement under way, at its coordinator. The fields up to segments are set before the loop sees it;
+// what stands in segments and below belongs to the loop.
+type placing struct {
+	n       *Node
+	args    PlaceArgs
+	status  func(Status)
+	vault   *vault
+	version foundRef
+	task    core.TaskID
+	result  PlaceResult
+
+	snapshot core.Snapshot
+	fresh    []core.Run     // new runs
+	reused   [][]*reusedRun // by class, one class for each set of holders
+	classes  []plan.Class   // the new runs' first
+	plan     *plan.Plan
+	index    map[core.ID]int // of nodes in the snapshot
+	changed  chan struct{}   // one word after every change
+
+	segments []*placedSegment
+	lost     map[core.ID]time.Time // targets that are away, since when
+	failed   map[core.ID]string    // targets given up, and why
+	began    time.Time
+	last     time.Time // of the last receipt
+	finished map[core.ID]time.Time
+}
+
+// reusedRun is a run of an earlier task and what this version uses of it.
+type reusedRun struct {
+	recordedRun
+	holders []int // in the snapshot
+}
+
+func (pl *placing) run(ctx context.Context) error {
+	n := pl.n
+	pl.status(Status{Phase: "plan"})
+	if err := pl.choose(); err != nil {
+		return err
+	}
+	n.awaitPeers(ctx)
+	if err := pl.survey(ctx); err != nil {
+		return err
+	}
+	if err := pl.collect(ctx); err != nil {
+		return err
+	}
+	if err := pl.decide(ctx); err != nil {
+		return err
+	}
+	pl.describe()
+	if pl.args.DryRun {
+		return nil
+	}
+	if err := pl.segment(); err != nil {
+		return err
+	}
+	busy := false
+	n.ask(func() {
+		for _, other := range n.places {
+			busy = busy || other.version.Ref.Alias == pl.version.Ref.Alias
+		}
+		if !busy {
+			n.places[pl.task] = pl
+		}
+	})
+	if busy {
+		return core.WithHint(core.Fail(core.CodeBusy, "another placement of it is running"), "wait for it: bkp node status")
+	}
+	defer n.ask(func() { pl.leave() })
+	if err := pl.offer(ctx); err != nil {
+		pl.withdraw(ctx)
+		return err
+	}
+	n.ask(pl.send)
+	incomplete := pl.await(ctx)
+	if ctx.Err() != nil || n.ctx.Err() != nil {
+		return core.WithHint(fmt.Errorf("stopped: %w", context.Cause(ctx)), "bkp place again: what has a receipt is not sent twice")
+	}
+	pl.measured()
+	if err := pl.publish(ctx); err != nil {
+		return err
+	}
+	return incomplete
+}
+
+// leave takes the placement off the loop. Loop only.
+func (pl *placing) leave() {
+	delete(pl.n.places, pl.task)
+	for key, l := range pl.n.lanes {
+		if key.task == pl.task {
+			l.queue = nil
+		}
+	}
+}
+
+// choose finds the version on this machine.
+func (pl *placing) choose() error {
+	n := pl.n
+	alias := ""
+	if pl.args.Name != "" {
+		alias = n.Owner.Alias(pl.args.Name)
+	}
+	refs, err := n.localRefs(alias)
+	if err != nil {
+		return err
+	}
+	refs = slices.DeleteFunc(refs, func(r foundRef) bool {
+		return pl.args.Version != 0 && r.Ref.Version != pl.args.Version || alias == "" && len(r.Body.Records) > 0
+	})
+	switch {
+	case len(refs) > 0:
+	case pl.args.Name == "":
+		return core.WithHint(core.Fail(core.CodeNoName, "there is no version that is not placed yet"), "bkp split FILE first, or name a version to place again: bkp place NAME")
+	default:
+		return core.WithHint(core.Fail(core.CodeNoName, "there is no version%s of it on this machine", versionSuffix(pl.args.Version)), "bkp ls lists what there is")
+	}
+	if alias == "" {
+		pl.version = slices.MaxFunc(refs, func(a, b foundRef) int {
+			return cmp.Or(cmp.Compare(a.Ref.Created, b.Ref.Created), cmp.Compare(a.Ref.Version, b.Ref.Version))
+		})
+	} else {
+		pl.version = slices.MaxFunc(refs, func(a, b foundRef) int { return cmp.Compare(a.Ref.Version, b.Ref.Version) })
+	}
+	return nil
+}
+
+// survey asks every connected peer for its state and puts the snapshot together; this node is its first.
+func (pl *placing) survey(ctx context.Context) error {
+	n := pl.n
+	var peers []core.ID
+	pl.snapshot.Nodes = []core.NodeState{{ID: n.ID(), Address: n.Listen, Labels: n.Labels, Zone: n.Labels["zone"], Up: n.Uplink, Down: n.Downlink}}
+	n.ask(func() {
+		for _, p := range n.connected() {
+			peers = append(peers, p.id)
+		}
+	})
+	if len(peers) == 0 {
+		return core.WithHint(core.Fail(core.CodeRedundant, "no peer is connected"), "bkp peers shows which are known and what is wrong with them")
+	}
+	reports := make([]wire.StateReport, len(peers))
+	failed := make([]error, len(peers))
+	n.each(len(peers), func(i int) {
+		reports[i], failed[i] = query[wire.StateReport](ctx, n, peers[i], func(id uint64) wire.Message {
+			return wire.StateQuery{Query: id, Owner: n.Owner.ID()}
+		})
+	})
+	pl.index = map[core.ID]int{n.ID(): 0}
+	n.ask(func() {
+		for i, id := range peers {
+			p := n.peers[id]
+			if failed[i] != nil || p.session == nil {
+				continue
+			}
+			r := reports[i]
+			to := len(pl.snapshot.Nodes)
+			pl.index[id] = to
+			pl.snapshot.Nodes = append(pl.snapshot.Nodes, core.NodeState{
+				ID: id, Address: p.address, Labels: r.Labels, Zone: r.Labels["zone"], Free: r.Remaining, Total: r.Capacity,
+				Up: r.Up, Down: r.Down, Delay: p.session.Delay().Seconds(), Load: r.Load,
+			})
+			pl.snapshot.Links = append(pl.snapshot.Links, core.LinkState{From: 0, To: to, Rate: p.capacity}, core.LinkState{From: to, To: 0, Rate: p.capacity})
+		}
+	})
+	for i, id := range peers {
+		for _, l := range reports[i].Links {
+			from, known := pl.index[id]
+			if to, ok := pl.index[l.ID]; ok && known && to != 0 {
+				pl.snapshot.Links = append(pl.snapshot.Links, core.LinkState{From: from, To: to, Rate: l.Capacity})
+			}
+		}
+	}
+	pl.snapshot.Trunks = n.Trunks
+	return nil
+}
+
+// each runs f for 0 to count-1 at once and waits.
+func (n *Node) each(count int, f func(i int)) {
+	done := make(chan struct{})
+	for i := range count {
+		n.act(func() { f(i); done <- struct{}{} })
+	}
+	for range count {
+		<-done
+	}
+}
+
+// collect walks the manifest and sorts its chunks: those that live tasks cover, and the rest in new runs, the
+// manifest's own tree nodes last.
+func (pl *placing) collect(ctx context.Context) error {
+	covered, err := pl.coverage()
+	if err != nil {
+		return err
+	}
+	seen := map[core.Hash]bool{}
+	uses := map[core.Hash]*reusedRun{}
+	var order []*reusedRun
+	var fresh [2][]core.Chunk // content, tree nodes
+	var bytes core.Size
+	err = manifest.Nodes(pl.version.Body.Root, pl.vault, func(e manifest.Entry) error {
+		if e.Hole() || seen[e.Chunk.Hash] {
+			return context.Cause(ctx)
+		}
+		seen[e.Chunk.Hash] = true
+		pl.result.Bytes += e.Chunk.Size
+		if at, ok := covered[e.Chunk.Hash]; ok {
+			r := uses[at.run.Hash]
+			if r == nil {
+				r = &reusedRun{recordedRun: at.run.recordedRun, holders: at.run.holders}
+				r.Used = core.NewBitmap(len(r.Chunks))
+				uses[at.run.Hash] = r
+				order = append(order, r)
+			}
+			r.Used.Set(at.index)
+			return nil
+		}
+		kind := 0
+		if e.Type == core.TypeDirectory {
+			kind = 1
+		}
+		fresh[kind] = append(fresh[kind], core.Chunk{Hash: e.Chunk.Hash, Size: e.Chunk.Size})
+		bytes += e.Chunk.Size
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("walk the manifest: %w", err)
+	}
+	order = slices.DeleteFunc(order, func(r *reusedRun) bool {
+		if len(r.holders) >= pl.args.Replicas || pl.staged(r.Chunks) {
+			return false
+		}
+		// It would have to be sent again, and no longer can be as a whole.
+		kind := 0
+		if r.Type == core.TypeDirectory {
+			kind = 1
+		}
+		for i, c := range r.Chunks {
+			if r.Used.Has(i) {
+				fresh[kind] = append(fresh[kind], c)
+				bytes += c.Size
+			}
+		}
+		return true
+	})
+	g := grouper{prefix: fmt.Sprintf("%s.%d", pl.version.Ref.Alias, pl.version.Ref.Version), limit: core.RunSize(bytes)}
+	for _, c := range fresh[0] {
+		g.add(core.TypeFile, c)
+	}
+	for _, c := range fresh[1] {
+		g.add(core.TypeDirectory, c)
+	}
+	g.close()
+	pl.fresh = g.runs
+	pl.result.NewBytes = bytes
+	pl.classify(order)
+	return nil
+}
+
+func (pl *placing) staged(chunks []core.Chunk) bool {
+	return !slices.ContainsFunc(chunks, func(c core.Chunk) bool { return !pl.n.Staging.Has(c.Hash) })
+}
+
+// coveredChunk is a chunk that a live task keeps at connected peers.
+type coveredChunk struct {
+	run   *reusedRun
+	index int
+}
+
+// coverage reads the records of this owner's placed versions.
+func (pl *placing) coverage() (map[core.Hash]coveredChunk, error) {
+	refs, err := pl.n.localRefs("")
+	if err != nil {
+		return nil, err
+	}
+	covered := map[core.Hash]coveredChunk{}
+	for _, ref := range refs {
+		for _, sealed := range ref.Body.Records {
+			stored, err := pl.vault.stored(sealed.Hash)
+			if err != nil {
+				return nil, fmt.Errorf("record of %s@%d: %w", ref.Body.Name, ref.Ref.Version, err)
+			}
+			r, err := pl.vault.openRecord(sealed, stored)
+			if err != nil {
+				return nil, fmt.Errorf("record of %s@%d: %w", ref.Body.Name, ref.Ref.Version, err)
+			}
+			pl.cover(covered, r)
+		}
+	}
+	return covered, nil
+}
+
+// cover adds a record's runs; of two runs with the same chunk the one with more holders wins.
+func (pl *placing) cover(covered map[core.Hash]coveredChunk, r record) {
+	for number, run := range r.Runs {
+		reused := &reusedRun{recordedRun: run}
+		for _, id := range r.holders(number) {
+			if at, ok := pl.index[id]; ok && at != 0 { // the source's own disk never counts
+				reused.holders = append(reused.holders, at)
+			}
+		}
+		if len(reused.holders) == 0 {
+			continue
+		}
+		slices.Sort(reused.holders)
+		for index, c := range run.Chunks {
+			// A holder keeps only the chunks that its task uses.
+			if old, ok := covered[c.Hash]; run.Used.Has(index) && (!ok || len(old.run.holders) < len(reused.holders)) {
+				covered[c.Hash] = coveredChunk{reused, index}
+			}
+		}
+	}
+}
+
+// classify groups the reused runs by who keeps them.
+func (pl *placing) classify(order []*reusedRun) {
+	class := plan.Class{}
+	for _, r := range pl.fresh {
+		class.Runs = append(class.Runs, r.Size)
+	}
+	pl.classes = []plan.Class{class}
+	pl.reused = [][]*reusedRun{nil}
+	at := map[string]int{}
+	for _, r := range order {
+		key := fmt.Sprint(r.holders)
+		i, ok := at[key]
+		if !ok {
+			i = len(pl.classes)
+			at[key] = i
+			pl.classes = append(pl.classes, plan.Class{Holders: r.holders})
+			pl.reused = append(pl.reused, nil)
+		}
+		pl.classes[i].Runs = append(pl.classes[i].Runs, r.Size)
+		pl.reused[i] = append(pl.reused[i], r)
+	}
+}
+
+// decide asks the strategy for prices and plans.
+func (pl *placing) decide(ctx context.Context) error {
+	strategy, closer, err := pl.n.Strategy(ctx, pl.args.Strategy)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	info, err := strategy.Describe(ctx)
+	if err != nil {
+		return err
+	}
+	batch, _ := plan.BatchOf(pl.snapshot, pl.classes, pl.args.Replicas)
+	alias := pl.n.Owner.ID()
+	batch.Seed = binary.LittleEndian.Uint64(alias[:8]) ^ uint64(pl.version.Body.Size)
+	scores, err := strategy.Score(ctx, batch)
+	if err != nil {
+		return err
+	}
+	if err := plan.CheckScores(batch, scores); err != nil {
+		return fmt.Errorf("strategy %s: %w", pl.args.Strategy, err)
+	}
+	pl.plan, err = plan.Place(plan.Request{
+		Snapshot: pl.snapshot, Info: info, Scores: scores, Replicas: pl.args.Replicas, Classes: pl.classes, Seed: batch.Seed,
+	})
+	if err != nil {
+		return core.WithHint(err, "bkp place --explain shows each node; add peers, free some space, or ask for fewer --replicas")
+	}
+	return nil
+}
+
+// describe fills the result from the plan.
+func (pl *placing) describe() {
+	r, p := &pl.result, pl.plan
+	r.Name, r.Version, r.Replicas, r.Strategy = pl.version.Body.Name, pl.version.Ref.Version, pl.args.Replicas, pl.args.Strategy
+	r.Task, r.DryRun = pl.task, pl.args.DryRun
+	r.PredictedS, r.FillS, r.BoundS, r.Ratio, r.Binding = p.PredictedS, p.FillS, p.BoundS, p.Ratio, p.Binding
+	for _, class := range pl.classes {
+		r.Runs += len(class.Runs)
+	}
+	r.Segments = (r.Runs + core.SegmentRuns - 1) / core.SegmentRuns
+	for _, row := range p.Nodes {
+		s := pl.snapshot.Nodes[row.Node]
+		r.Placements = append(r.Placements, Placement{
+			Node: s.ID, Address: s.Address, Bytes: row.Bytes, Runs: row.Runs, Cost: row.Cost, Explain: row.Explain, Reused: row.Held,
+		})
+	}
+	for _, f := range p.Flows {
+		r.Flows = append(r.Flows, FlowRow{From: pl.snapshot.Nodes[f.From].ID, To: pl.snapshot.Nodes[f.To].ID, Bytes: f.Bytes, Rate: f.Rate})
+	}
+	for _, x := range p.Refused {
+		s := pl.snapshot.Nodes[x.Node]
+		r.Refused = append(r.Refused, Refused{Node: s.ID, Address: s.Address, Reason: x.Reason})
+	}
+}

@@ -1,0 +1,195 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/link"
+	"github.com/bkp-tool/bkp/core/task"
+	"github.com/bkp-tool/bkp/core/wire"
+	"golang.org/x/time/rate"
+)
+
+const (
+	minFrame = 64 << 10
+	maxFrame = 1 << 20
+	// frameTime is how much of its lease one data message takes, between minFrame and maxFrame.
+	frameTime = 20 * time.Millisecond
+)
+
+// parcel is a run that can be sent: its announcement and where its chunks are.
+type parcel struct {
+	begin wire.TransmissionBegin
+	store Store
+}
+
+// job is one run for the pump.
+type job struct {
+	transfer uint64
+	number   int
+	parcel   parcel
+}
+
+// pump writes runs into one session at the pace of a lease. One goroutine; it lives as long as the lease.
+type pump struct {
+	session *link.Session
+	limiter *rate.Limiter
+	frame   atomic.Int64
+	end     context.CancelFunc
+
+	mu      sync.Mutex
+	jobs    []job
+	dead    map[uint64]bool // transfers that were aborted
+	wake    chan struct{}
+	waiting int // jobs not wholly written
+}
+
+func (n *Node) startPump(f *flow, r core.Rate) {
+	p := n.peers[f.peer]
+	if p == nil || p.session == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(n.ctx)
+	pm := &pump{session: p.session, limiter: rate.NewLimiter(0, 0), end: cancel, wake: make(chan struct{}, 1), dead: map[uint64]bool{}}
+	pm.setRate(r)
+	f.pump = pm
+	n.act(func() { n.runPump(ctx, f, pm) })
+}
+
+// setRate paces what is sent from now on: payload is the lease less what the wire adds.
+func (p *pump) setRate(r core.Rate) {
+	if p == nil {
+		return
+	}
+	payload := r.Payload()
+	frame := min(max(int64(float64(payload)*frameTime.Seconds()), minFrame), maxFrame)
+	p.frame.Store(frame)
+	p.limiter.SetBurst(int(2 * frame))
+	p.limiter.SetLimit(rate.Limit(payload))
+}
+
+func (p *pump) push(j job) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.jobs = append(p.jobs, j)
+	p.waiting++
+	signal(p.wake)
+}
+
+// queued is how many runs are not wholly written.
+func (p *pump) queued() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting
+}
+
+// cancel stops a run that the other end gave up.
+func (p *pump) cancel(transfer uint64) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dead[transfer] = true
+}
+
+func (p *pump) isDead(transfer uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dead[transfer]
+}
+
+// stop ends the pump; what it was writing stays incomplete.
+func (p *pump) stop() {
+	if p != nil {
+		p.end()
+	}
+}
+
+func (p *pump) next(ctx context.Context) (job, bool) {
+	for {
+		p.mu.Lock()
+		if len(p.jobs) > 0 {
+			j := p.jobs[0]
+			p.jobs = p.jobs[1:]
+			p.mu.Unlock()
+			return j, true
+		}
+		p.mu.Unlock()
+		select {
+		case <-p.wake:
+		case <-ctx.Done():
+			return job{}, false
+		}
+	}
+}
+
+func (n *Node) runPump(ctx context.Context, f *flow, p *pump) {
+	var buffer []byte
+	for {
+		j, ok := p.next(ctx)
+		if !ok {
+			return
+		}
+		began := time.Now()
+		var err error
+		buffer, err = p.write(ctx, j, buffer)
+		p.mu.Lock()
+		p.waiting--
+		p.mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+		took := time.Since(began)
+		n.post(func() {
+			f.row.busy += took
+			if err != nil {
+				n.Log.Warn("send run", "peer", f.peer.Short(), "run", j.number, "error", err)
+				n.step(f, task.Event{Kind: task.RunFailed, Run: j.number, Reason: reasonFor(err)})
+				return
+			}
+			f.side.more(f)
+		})
+	}
+}
+
+// write sends the chunks of one run, each in messages of at most a frame.
+func (p *pump) write(ctx context.Context, j job, buffer []byte) ([]byte, error) {
+	for i, c := range j.parcel.begin.Chunks {
+		var err error
+		if buffer, err = j.parcel.store.Get(c.Hash, buffer[:0]); err != nil {
+			return buffer, err
+		}
+		for at := 0; at < len(buffer); {
+			if p.isDead(j.transfer) {
+				return buffer, nil
+			}
+			size := min(int(p.frame.Load()), len(buffer)-at)
+			if err := p.limiter.WaitN(ctx, size); err != nil {
+				return buffer, err
+			}
+			if err := p.session.SendData(ctx, j.transfer, uint32(i), uint32(at), buffer[at:at+size]); err != nil {
+				return buffer, err
+			}
+			at += size
+		}
+	}
+	return buffer, nil
+}
+
+// reasonFor is what an error of this node's own is called on the wire.
+func reasonFor(err error) core.Reason {
+	switch core.CodeOf(err) {
+	case core.CodeWrong:
+		return core.ReasonCorrupt
+	case core.CodeOK:
+		return core.ReasonNone
+	}
+	return core.ReasonInternal
+}

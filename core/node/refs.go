@@ -1,0 +1,319 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+const (
+	recordPiece   = 1 * core.MiB  // of a record that one message carries
+	maxRecord     = 32 * core.MiB // a segment's 4096 runs take about 5 MiB at the smallest chunks
+	refsPerReport = 64
+)
+
+// incomingRecord is a segment record of which pieces have arrived. Loop only.
+type incomingRecord struct {
+	size core.Size
+	data []byte
+}
+
+// onRefPut keeps a piece of a record, or a ref once its records are here. Loop only; what takes time is an act.
+func (n *Node) onRefPut(p *peer, m wire.RefPut) {
+	answer := func(code core.Reason, format string, args ...any) {
+		n.send(p.id, wire.RefOK{Query: m.Query, Code: code, Reason: fmt.Sprintf(format, args...)})
+	}
+	if !p.may(m.Owner, key.RightWrite) {
+		answer(core.ReasonRights, "no delegation to write for owner %s", m.Owner.Short())
+		return
+	}
+	if !n.keepsTask(m.Owner, m.Task) {
+		answer(core.ReasonUnknown, "task %s was not accepted here", m.Task)
+		return
+	}
+	if m.Record.IsZero() {
+		n.act(func() {
+			err := n.keepRef(m)
+			n.post(func() { answer(reasonOf(err)) })
+		})
+		return
+	}
+	record, err := p.addPiece(m)
+	switch {
+	case err != nil:
+		answer(core.ReasonProtocol, "%v", err)
+	case record == nil:
+		answer(core.ReasonNone, "")
+	default:
+		n.act(func() {
+			_, err := n.Keeping.Put(core.Chunk{Hash: m.Record, Size: m.Size}, core.Hash{}, record)
+			n.post(func() { answer(reasonOf(err)) })
+		})
+	}
+}
+
+// reasonOf is an answer's code and words for an error of this node's own.
+func reasonOf(err error) (core.Reason, string) {
+	if err == nil {
+		return core.ReasonNone, ""
+	}
+	return core.ReasonInternal, err.Error()
+}
+
+// addPiece appends a piece in order; it returns the record when it is whole and matches its hash.
+func (p *peer) addPiece(m wire.RefPut) ([]byte, error) {
+	if m.Size <= 0 || m.Size > maxRecord || core.Size(len(m.Data)) > recordPiece {
+		return nil, fmt.Errorf("record of %d bytes in pieces of %d: out of bounds", m.Size, len(m.Data))
+	}
+	if m.Offset == 0 {
+		p.record = incomingRecord{size: m.Size}
+	}
+	r := &p.record
+	if m.Size != r.size || m.Offset != core.Size(len(r.data)) || m.Offset+core.Size(len(m.Data)) > r.size {
+		return nil, fmt.Errorf("record piece at %d out of order", m.Offset)
+	}
+	r.data = append(r.data, m.Data...)
+	if core.Size(len(r.data)) < r.size {
+		return nil, nil
+	}
+	whole := r.data
+	p.record = incomingRecord{}
+	if chunk.Hash(whole) != m.Record {
+		return nil, fmt.Errorf("record does not match its hash %s", m.Record)
+	}
+	return whole, nil
+}
+
+// keepRef makes a ref durable after its records.
+func (n *Node) keepRef(m wire.RefPut) error {
+	ref, err := key.OpenRef(m.Ref)
+	if err != nil {
+		return fmt.Errorf("open ref: %w", err)
+	}
+	if ref.Owner != m.Owner || ref.Alias != m.Alias || ref.Version != m.Version {
+		return fmt.Errorf("the ref is of %s.%d, not %s.%d", ref.Alias, ref.Version, m.Alias, m.Version)
+	}
+	for _, r := range m.Records {
+		if !n.Keeping.Has(r.Hash) {
+			return fmt.Errorf("record %s is missing", r.Hash)
+		}
+	}
+	if err := n.Keeping.Barrier(); err != nil {
+		return fmt.Errorf("make records durable: %w", err)
+	}
+	return n.Holdings.PutRef(core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Envelope: m.Ref, Records: m.Records})
+}
+
+// onRefList answers with an owner's refs, a page at a time.
+func (n *Node) onRefList(p *peer, m wire.RefList) {
+	if !p.may(m.Owner, key.RightRead) {
+		n.send(p.id, wire.RefReport{Query: m.Query, Code: core.ReasonRights, Reason: "no delegation to read for that owner"})
+		return
+	}
+	n.act(func() {
+		report := wire.RefReport{Query: m.Query}
+		refs, err := n.Holdings.Refs(m.Owner)
+		report.Code, report.Reason = reasonOf(err)
+		refs = refs[min(max(m.After, 0), len(refs)):]
+		limit := refsPerReport
+		if m.Limit > 0 {
+			limit = min(limit, m.Limit)
+		}
+		report.More = len(refs) > limit
+		for _, r := range refs[:min(limit, len(refs))] {
+			report.Refs = append(report.Refs, r.Envelope)
+		}
+		n.post(func() { n.send(p.id, report) })
+	})
+}
+
+// onRefGet answers with one ref, the newest where no version is named, or with a piece of a record.
+func (n *Node) onRefGet(p *peer, m wire.RefGet) {
+	report := wire.RefReport{Query: m.Query}
+	if !p.may(m.Owner, key.RightRead) {
+		report.Code, report.Reason = core.ReasonRights, "no delegation to read for that owner"
+		n.send(p.id, report)
+		return
+	}
+	n.act(func() {
+		if err := n.fillRefReport(m, &report); err != nil {
+			report.Code, report.Reason = core.ReasonUnknown, err.Error()
+		}
+		n.post(func() { n.send(p.id, report) })
+	})
+}
+
+func (n *Node) fillRefReport(m wire.RefGet, report *wire.RefReport) error {
+	refs, err := n.Holdings.Refs(m.Owner)
+	if err != nil {
+		return err
+	}
+	refs = slices.DeleteFunc(refs, func(r core.HeldRef) bool {
+		return r.Alias != m.Alias || m.Version != 0 && r.Version != m.Version
+	})
+	if len(refs) == 0 {
+		return fmt.Errorf("no ref %s.%d here", m.Alias, m.Version)
+	}
+	newest := slices.MaxFunc(refs, func(a, b core.HeldRef) int { return a.Version - b.Version })
+	if m.Record.IsZero() {
+		report.Refs = [][]byte{newest.Envelope}
+		return nil
+	}
+	if !slices.ContainsFunc(newest.Records, func(c core.Chunk) bool { return c.Hash == m.Record }) {
+		return fmt.Errorf("ref %s.%d has no record %s", m.Alias, newest.Version, m.Record)
+	}
+	whole, err := n.Keeping.Get(m.Record, nil)
+	if err != nil {
+		return err
+	}
+	report.Size = core.Size(len(whole))
+	from := min(max(m.Offset, 0), report.Size)
+	report.Data = whole[from:min(from+recordPiece, report.Size)]
+	return nil
+}
+
+// sendRef gives a peer a version's records and then its ref.
+func (n *Node) sendRef(ctx context.Context, to core.ID, put wire.RefPut, records [][]byte) error {
+	for i, whole := range records {
+		for from := core.Size(0); from < core.Size(len(whole)); from += recordPiece {
+			piece := put
+			piece.Ref, piece.Records = nil, nil
+			piece.Record, piece.Size, piece.Offset = put.Records[i].Hash, core.Size(len(whole)), from
+			piece.Data = whole[from:min(from+recordPiece, core.Size(len(whole)))]
+			if err := n.putRef(ctx, to, piece); err != nil {
+				return fmt.Errorf("record %d: %w", i, err)
+			}
+		}
+	}
+	return n.putRef(ctx, to, put)
+}
+
+func (n *Node) putRef(ctx context.Context, to core.ID, put wire.RefPut) error {
+	ok, err := query[wire.RefOK](ctx, n, to, func(id uint64) wire.Message { put.Query = id; return put })
+	if err == nil && ok.Code != core.ReasonNone {
+		err = core.Fail(ok.Code.ExitCode(), "peer %s: %s", to.Short(), ok.Reason)
+	}
+	return err
+}
+
+// getRecord brings a segment record from a peer.
+func (n *Node) getRecord(ctx context.Context, from core.ID, ref key.Ref, record core.Sealed) ([]byte, error) {
+	var whole []byte
+	for core.Size(len(whole)) < record.Size {
+		report, err := query[wire.RefReport](ctx, n, from, func(id uint64) wire.Message {
+			return wire.RefGet{Query: id, Owner: ref.Owner, Alias: ref.Alias, Version: ref.Version, Record: record.Hash, Offset: core.Size(len(whole))}
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case report.Code != core.ReasonNone:
+			return nil, core.Fail(report.Code.ExitCode(), "peer %s: %s", from.Short(), report.Reason)
+		case len(report.Data) == 0:
+			return nil, fmt.Errorf("peer %s sent an empty piece", from.Short())
+		}
+		whole = append(whole, report.Data...)
+	}
+	if chunk.Hash(whole) != record.Hash {
+		return nil, core.Fail(core.CodeWrong, "record %s from peer %s does not match its hash", record.Hash, from.Short())
+	}
+	return whole, nil
+}
+
+// refsAt asks every connected peer for the versions of an alias that it knows, or for all of the owner's where
+// alias is empty. Each envelope is verified; peers that fail are skipped and named in problems.
+func (n *Node) refsAt(ctx context.Context, alias string, version int) (found []foundRef, problems []string) {
+	var peers []core.ID
+	n.ask(func() {
+		for _, p := range n.connected() {
+			peers = append(peers, p.id)
+		}
+	})
+	ctx, cancel := context.WithTimeout(ctx, queryPatience)
+	defer cancel()
+	type answer struct {
+		refs []foundRef
+		err  error
+	}
+	answers := make([]answer, len(peers))
+	done := make(chan int)
+	for i, id := range peers {
+		n.act(func() {
+			answers[i].refs, answers[i].err = n.refsOf(ctx, id, alias, version)
+			done <- i
+		})
+	}
+	for range peers {
+		<-done
+	}
+	for i, a := range answers {
+		if a.err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %v", peers[i].Short(), a.err))
+		}
+		found = append(found, a.refs...)
+	}
+	return found, problems
+}
+
+// foundRef is a verified ref of this owner and a peer that has it.
+type foundRef struct {
+	Ref      key.Ref
+	Body     key.RefBody
+	Envelope []byte
+	At       core.ID
+}
+
+func (n *Node) refsOf(ctx context.Context, peer core.ID, alias string, version int) ([]foundRef, error) {
+	var found []foundRef
+	for after, more := 0, true; more; {
+		report, err := query[wire.RefReport](ctx, n, peer, func(id uint64) wire.Message {
+			if alias != "" {
+				return wire.RefGet{Query: id, Owner: n.Owner.ID(), Alias: alias, Version: version}
+			}
+			return wire.RefList{Query: id, Owner: n.Owner.ID(), After: after, Limit: refsPerReport}
+		})
+		if err != nil {
+			return found, err
+		}
+		if report.Code == core.ReasonUnknown {
+			return found, nil
+		}
+		if report.Code != core.ReasonNone {
+			return found, core.Fail(report.Code.ExitCode(), "%s", report.Reason)
+		}
+		for _, envelope := range report.Refs {
+			ref, body, err := n.openRef(envelope)
+			if err != nil {
+				return found, err
+			}
+			found = append(found, foundRef{ref, body, envelope, peer})
+		}
+		after += len(report.Refs)
+		more = alias == "" && report.More && len(report.Refs) > 0
+	}
+	return found, nil
+}
+
+// openRef verifies an envelope as this owner's and opens its body.
+func (n *Node) openRef(envelope []byte) (key.Ref, key.RefBody, error) {
+	ref, err := key.OpenRef(envelope)
+	if err != nil {
+		return ref, key.RefBody{}, fmt.Errorf("ref: %w", err)
+	}
+	if ref.Owner != n.Owner.ID() {
+		return ref, key.RefBody{}, core.Fail(core.CodeWrong, "ref %s is of another owner", ref.Alias)
+	}
+	body, err := n.Owner.OpenRefBody(ref)
+	if err != nil {
+		return ref, body, fmt.Errorf("ref %s: %w", ref.Alias, err)
+	}
+	return ref, body, nil
+}
+
+// created is the time that a ref made now carries.
+func created() int64 { return time.Now().Unix() }

@@ -1,0 +1,227 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// Remove forgets versions here and releases them on their holders. Bytes go with the next gc, here and there.
+func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status)) (RemoveResult, error) {
+	result := RemoveResult{Name: args.Name}
+	if n.Owner == nil {
+		return result, errNoIdentity("rm")
+	}
+	refs, err := n.localRefs(n.Owner.Alias(args.Name))
+	if err != nil {
+		return result, err
+	}
+	refs = slices.DeleteFunc(refs, func(r foundRef) bool { return args.Version != 0 && r.Ref.Version != args.Version })
+	if len(refs) == 0 {
+		return result, core.WithHint(core.Fail(core.CodeNoName, "rm %s: there is no version%s of it on this machine", args.Name, versionSuffix(args.Version)), "bkp ls lists what there is")
+	}
+	n.awaitPeers(ctx)
+	for _, r := range refs {
+		if len(r.Body.Records) > 0 {
+			status(Status{Phase: "release", Text: fmt.Sprintf("%s@%d", args.Name, r.Ref.Version)})
+			released, unheard, err := n.releaseVersion(ctx, r)
+			if err != nil {
+				return result, err
+			}
+			result.Released = append(result.Released, released...)
+			result.Unheard = append(result.Unheard, unheard...)
+		}
+		if err := n.Refs.Remove(r.Ref.Alias, r.Ref.Version); err != nil {
+			return result, fmt.Errorf("rm %s@%d: %w", args.Name, r.Ref.Version, err)
+		}
+		result.Versions = append(result.Versions, r.Ref.Version)
+	}
+	return result, nil
+}
+
+// releaseVersion tells every holder of a version that it may let go.
+func (n *Node) releaseVersion(ctx context.Context, r foundRef) (released []Release, unheard []Refused, err error) {
+	v, err := n.vault()
+	if err != nil {
+		return nil, nil, err
+	}
+	var holders []core.ID
+	for i, sealed := range r.Body.Records {
+		stored, err := v.stored(sealed.Hash)
+		if err != nil {
+			return nil, nil, fmt.Errorf("segment record %d: %w", i, err)
+		}
+		rec, err := v.openRecord(sealed, stored)
+		if err != nil {
+			return nil, nil, fmt.Errorf("segment record %d: %w", i, err)
+		}
+		for _, span := range rec.Spans {
+			if !slices.Contains(holders, span.Node) {
+				holders = append(holders, span.Node)
+			}
+		}
+	}
+	for _, id := range holders {
+		done, err := n.release(ctx, id, r.Body.Task, r.Ref.Alias, r.Ref.Version)
+		if err != nil {
+			unheard = append(unheard, Refused{Node: id, Reason: err.Error()})
+			continue
+		}
+		released = append(released, Release{Node: id, Runs: done.Runs, Bytes: done.Bytes})
+	}
+	return released, unheard, nil
+}
+
+// release asks one holder to let a task go, and the version's ref with it where an alias is named.
+func (n *Node) release(ctx context.Context, at core.ID, task core.TaskID, alias string, version int) (wire.ReleaseDone, error) {
+	envelope, err := n.Owner.SignRelease(key.Release{Owner: n.Owner.ID(), Task: task, Alias: alias, Version: version, Time: time.Now().Unix()})
+	if err != nil {
+		return wire.ReleaseDone{}, fmt.Errorf("sign release: %w", err)
+	}
+	done, err := query[wire.ReleaseDone](ctx, n, at, func(id uint64) wire.Message { return wire.Release{Query: id, Envelope: envelope} })
+	if err == nil && done.Code != core.ReasonNone {
+		err = core.Fail(done.Code.ExitCode(), "peer %s: %s", at.Short(), done.Reason)
+	}
+	return done, err
+}
+
+// releaseEverywhere asks every connected peer; who keeps nothing of the task has nothing to do.
+func (n *Node) releaseEverywhere(ctx context.Context, task core.TaskID, alias string, version int) {
+	var peers []core.ID
+	n.ask(func() {
+		for _, p := range n.connected() {
+			peers = append(peers, p.id)
+		}
+	})
+	n.each(len(peers), func(i int) {
+		if _, err := n.release(ctx, peers[i], task, alias, version); err != nil {
+			n.Log.Debug("release", "peer", peers[i].Short(), "error", err)
+		}
+	})
+}
+
+// onRelease lets a task go for its owner.
+func (n *Node) onRelease(p *peer, m wire.Release) {
+	from := p.id
+	n.act(func() {
+		done := wire.ReleaseDone{Query: m.Query}
+		r, err := key.OpenRelease(m.Envelope)
+		if err == nil {
+			err = r.Allowed(time.Now())
+		}
+		if err != nil {
+			done.Code, done.Reason = core.ReasonRights, err.Error()
+			n.post(func() { n.send(from, done) })
+			return
+		}
+		n.ask(func() { n.forgetTask(r.Owner, r.Task) })
+		done.Runs, done.Bytes, err = n.Holdings.ReleaseTask(r.Owner, r.Task)
+		if err == nil && r.Alias != "" {
+			err = n.Holdings.RemoveRef(r.Owner, r.Alias, r.Version)
+		}
+		done.Code, done.Reason = reasonOf(err)
+		n.post(func() { n.send(from, done) })
+	})
+}
+
+// forgetTask drops what the loop knows of a task that was released. Loop only.
+func (n *Node) forgetTask(owner core.ID, task core.TaskID) {
+	for key, seg := range n.segments {
+		if key.task == task && seg.Owner == owner {
+			n.reserved -= seg.promised
+			seg.promised = 0
+			delete(n.segments, key)
+		}
+	}
+	for key, l := range n.lanes {
+		if key.task == task {
+			l.queue = nil
+		}
+	}
+}
+
+// Collect frees what nobody needs: staged chunks that no ref reaches, and kept ones that no holding needs.
+func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResult, error) {
+	began := time.Now()
+	var result GCResult
+	n.collecting.Lock()
+	defer n.collecting.Unlock()
+	status(Status{Phase: "staging"})
+	if collector, ok := n.Staging.(Collector); ok && n.Owner != nil {
+		freed, err := n.sweepStaging(ctx, collector)
+		if err != nil {
+			return result, fmt.Errorf("gc: staging: %w", err)
+		}
+		result.StagingFreed = freed
+	}
+	status(Status{Phase: "holdings"})
+	if collector, ok := n.Keeping.(Collector); ok {
+		freed, err := n.sweepKeeping(collector)
+		if err != nil {
+			return result, fmt.Errorf("gc: holdings: %w", err)
+		}
+		result.HoldingsFreed = freed
+	}
+	result.StagingKept, result.HoldingsKept, result.Seconds = n.Staging.Used(), n.Keeping.Used(), time.Since(began).Seconds()
+	return result, nil
+}
+
+// sweepStaging marks once the store is locked, so that a version which was split a moment ago is seen; where marking
+// fails nothing goes.
+func (n *Node) sweepStaging(ctx context.Context, c Collector) (core.Size, error) {
+	var live map[core.Hash]bool
+	var failed error
+	freed, err := c.Collect(func(h core.Hash) bool {
+		if live == nil && failed == nil {
+			live, failed = n.stagedLive(ctx)
+		}
+		return failed != nil || live[h]
+	})
+	return freed, errors.Join(failed, err)
+}
+
+// sweepKeeping marks and sweeps while no claim can begin.
+func (n *Node) sweepKeeping(c Collector) (core.Size, error) {
+	n.young.sweeping.Lock()
+	defer n.young.sweeping.Unlock()
+	live := map[core.Hash]bool{}
+	if err := n.Holdings.Live(func(c core.Chunk) { live[c.Hash] = true }); err != nil {
+		return 0, err
+	}
+	return c.Collect(func(h core.Hash) bool { return live[h] || n.young.has(h) })
+}
+
+// stagedLive is every chunk that a ref of this machine reaches.
+func (n *Node) stagedLive(ctx context.Context) (map[core.Hash]bool, error) {
+	refs, err := n.localRefs("")
+	if err != nil {
+		return nil, err
+	}
+	v, err := n.vault()
+	if err != nil {
+		return nil, err
+	}
+	live := map[core.Hash]bool{}
+	for _, r := range refs {
+		for _, sealed := range r.Body.Records {
+			live[sealed.Hash] = true
+		}
+		err := manifest.Nodes(r.Body.Root, v, func(e manifest.Entry) error {
+			if !e.Hole() {
+				live[e.Chunk.Hash] = true
+			}
+			return context.Cause(ctx)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s@%d: %w", r.Body.Name, r.Ref.Version, err)
+		}
+	}
+	return live, nil
+}

@@ -1,0 +1,260 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// peerPatience is how long a command waits for the peers of its list to come up or to fail once.
+const peerPatience = 5 * time.Second
+
+// awaitPeers returns when every peer of the list is connected or has failed, at the latest after peerPatience.
+func (n *Node) awaitPeers(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, peerPatience)
+	defer cancel()
+	for {
+		settled := true
+		diallers := n.hub.Diallers()
+		n.ask(func() {
+			for _, d := range diallers {
+				p := n.peers[d.ID]
+				settled = settled && (d.Err != nil || p != nil && p.session != nil)
+			}
+			for _, p := range n.peers {
+				settled = settled && (p.session == nil || p.capacity > 0)
+			}
+		})
+		if settled || !n.pause(ctx, 20*time.Millisecond) {
+			return
+		}
+	}
+}
+
+// ListPeers asks every connected peer for its state and adds those of the list that are not connected.
+func (n *Node) ListPeers(ctx context.Context, _ PeersArgs, _ func(Status)) (PeersResult, error) {
+	n.awaitPeers(ctx)
+	var rows []PeerRow
+	n.ask(func() {
+		for _, p := range n.peers {
+			rows = append(rows, n.peerRow(p))
+		}
+	})
+	n.each(len(rows), func(i int) {
+		if !rows[i].Connected {
+			return
+		}
+		report, err := query[wire.StateReport](ctx, n, rows[i].ID, func(id uint64) wire.Message { return wire.StateQuery{Query: id} })
+		if err != nil {
+			rows[i].Problem = err.Error()
+			return
+		}
+		rows[i].Remaining, rows[i].Files = report.Remaining, report.FileCount
+	})
+	for _, d := range n.hub.Diallers() {
+		known := slices.ContainsFunc(rows, func(r PeerRow) bool {
+			return r.Address == d.Peer.Address() || !d.ID.IsZero() && r.ID == d.ID
+		})
+		if !known {
+			row := PeerRow{ID: d.ID, Address: d.Peer.Address(), Declared: d.Peer.Rate, Problem: "not connected yet"}
+			if d.Err != nil {
+				row.Problem = d.Err.Error()
+			}
+			rows = append(rows, row)
+		}
+	}
+	slices.SortFunc(rows, func(a, b PeerRow) int {
+		return cmp.Or(strings.Compare(a.Address, b.Address), a.ID.Compare(b.ID))
+	})
+	return PeersResult{Peers: rows}, nil
+}
+
+// peerRow is what this node itself knows of a peer. Loop only.
+func (n *Node) peerRow(p *peer) PeerRow {
+	row := PeerRow{ID: p.id, Address: p.address, Labels: p.labels, Declared: cmp.Or(p.capacity, p.declared), Measured: p.measured,
+		LastSeen: p.lastSeen, Problem: p.problem}
+	if p.session != nil {
+		row.Connected = true
+		row.DelayMS = float64(p.session.Delay().Microseconds()) / 1000
+		row.LastSeen = p.session.LastSeen()
+	}
+	for _, a := range n.book.Accounts() {
+		if a.Name == accountOut(p.id) || a.Name == accountIn(p.id) {
+			row.Leased += a.Leased
+		}
+	}
+	return row
+}
+
+// reportState answers what a coordinator needs to know of this node.
+func (n *Node) reportState(p *peer, m wire.StateQuery) {
+	report := wire.StateReport{
+		Query: m.Query, Remaining: n.remaining(), Capacity: n.Capacity, Accounts: n.book.Accounts(), Up: n.Uplink, Down: n.Downlink, Labels: n.Labels,
+	}
+	for _, other := range n.connected() {
+		if other.id != p.id {
+			report.Links = append(report.Links, wire.LinkReport{
+				ID: other.id, Address: other.address, Labels: other.labels, Capacity: other.capacity,
+				DelayMS: float64(other.session.Delay().Microseconds()) / 1000,
+			})
+		}
+	}
+	from := p.id
+	n.act(func() {
+		var err error
+		report.FileCount, err = n.Holdings.Count()
+		if err == nil && m.Files {
+			limit := cmp.Or(min(m.Limit, 1000), 1000)
+			report.Files, err = n.Holdings.Files(m.After, limit+1)
+			if report.More = len(report.Files) > limit; report.More {
+				report.Files = report.Files[:limit]
+			}
+		}
+		if err != nil {
+			n.Log.Error("report state", "error", err)
+		}
+		n.post(func() { n.send(from, report) })
+	})
+}
+
+// Status is `bkp node status`.
+func (n *Node) Status(_ context.Context, _ None, _ func(Status)) (StatusResult, error) {
+	var r StatusResult
+	n.ask(func() {
+		r = StatusResult{
+			ID: n.ID(), Listen: n.Listen, Ready: true, Started: n.started, Capacity: n.Capacity, Used: n.Keeping.Used(), Reserved: n.reserved,
+			Remaining: n.remaining(), Staged: n.Staging.Used(), Peers: len(n.connected()), Accounts: n.book.Accounts(),
+		}
+		for _, f := range n.flows {
+			if f.booked != 0 {
+				row := f.row
+				row.TookS = (n.now() - f.began).Seconds()
+				row.ExpectedS = finite(row.Rate.Payload().Seconds(row.Bytes + f.OpenBytes()))
+				r.Leases = append(r.Leases, row)
+			}
+		}
+		r.Leases = append(r.Leases, n.leases.newest()...)
+		r.Tasks = n.taskRows()
+	})
+	for _, v := range n.Verifiers {
+		r.Verifiers = append(r.Verifiers, v.Name)
+	}
+	var err error
+	if r.Runs, err = n.Holdings.Count(); err != nil {
+		return r, fmt.Errorf("count runs: %w", err)
+	}
+	return r, nil
+}
+
+// taskRows sums up the segments kept here by task. Loop only.
+func (n *Node) taskRows() []TaskRow {
+	byTask := map[core.TaskID]*TaskRow{}
+	for _, seg := range n.segments {
+		row := byTask[seg.Task]
+		if row == nil {
+			row = &TaskRow{Task: seg.Task, Owner: seg.Owner, Alias: seg.Alias, Version: seg.Version}
+			byTask[seg.Task] = row
+		}
+		row.Segments++
+		for run := range seg.Runs() {
+			if seg.durable.Has(run) {
+				row.Runs++
+				row.Bytes += seg.File(run).Size
+			}
+		}
+	}
+	var rows []TaskRow
+	for _, row := range byTask {
+		rows = append(rows, *row)
+	}
+	slices.SortFunc(rows, func(a, b TaskRow) int {
+		return cmp.Or(strings.Compare(a.Alias, b.Alias), cmp.Compare(a.Version, b.Version), a.Task.Compare(b.Task))
+	})
+	return rows
+}
+
+// Files is `bkp node files`: the runs kept here.
+func (n *Node) Files(_ context.Context, args FilesArgs, _ func(Status)) (FilesResult, error) {
+	limit := cmp.Or(args.Limit, 1000)
+	files, err := n.Holdings.Files(args.After, limit+1)
+	if err != nil {
+		return FilesResult{}, fmt.Errorf("list files: %w", err)
+	}
+	return FilesResult{Files: files[:min(limit, len(files))], More: len(files) > limit}, nil
+}
+
+// VersionRow is a version that this machine or a peer knows.
+type VersionRow struct {
+	Name    string    `json:"name"`
+	Version int       `json:"version"`
+	Size    core.Size `json:"size"`
+	Created int64     `json:"created"`
+	Placed  bool      `json:"placed"`
+	Local   bool      `json:"local"` // its ref is on this machine
+}
+
+// ListResult is `bkp ls` over the network.
+type ListResult struct {
+	Versions []VersionRow `json:"versions"`
+	Problems []string     `json:"problems,omitempty"`
+}
+
+// ListVersions lists what this machine and every reachable peer know of this owner's versions.
+func (n *Node) ListVersions(ctx context.Context, _ None, _ func(Status)) (ListResult, error) {
+	if n.Owner == nil {
+		return ListResult{}, errNoIdentity("ls")
+	}
+	refs, err := n.localRefs("")
+	if err != nil {
+		return ListResult{}, err
+	}
+	n.awaitPeers(ctx)
+	remote, problems := n.refsAt(ctx, "", 0)
+	type version struct {
+		name   string
+		number int
+	}
+	rows := map[version]*VersionRow{}
+	for _, r := range append(refs, remote...) {
+		key := version{r.Body.Name, r.Ref.Version}
+		row := rows[key]
+		if row == nil {
+			row = &VersionRow{Name: r.Body.Name, Version: r.Ref.Version, Size: r.Body.Size, Created: r.Ref.Created}
+			rows[key] = row
+		}
+		row.Placed = row.Placed || len(r.Body.Records) > 0
+		row.Local = row.Local || r.At.IsZero()
+	}
+	result := ListResult{Problems: problems}
+	for _, row := range rows {
+		result.Versions = append(result.Versions, *row)
+	}
+	slices.SortFunc(result.Versions, func(a, b VersionRow) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
+	})
+	return result, nil
+}
+
+// leaseLog keeps the last leases that ended.
+type leaseLog struct{ rows []LeaseRow }
+
+const keptLeases = 64
+
+func (l *leaseLog) add(row LeaseRow) {
+	l.rows = append(l.rows, row)
+	if len(l.rows) > keptLeases {
+		l.rows = slices.Delete(l.rows, 0, len(l.rows)-keptLeases)
+	}
+}
+
+func (l *leaseLog) newest() []LeaseRow {
+	rows := slices.Clone(l.rows)
+	slices.Reverse(rows)
+	return rows
+}

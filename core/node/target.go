@@ -1,0 +1,318 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// verdictPatience is how long the whole chain of verifiers may take over one licence.
+const verdictPatience = 20 * time.Second
+
+// promiseLife is how long room stays promised to a segment for which nothing arrives.
+const promiseLife = 10 * time.Minute
+
+type segmentKey struct {
+	task   core.TaskID
+	number int
+}
+
+// segment is one segment of a task that this node accepted as a target. Owned by the loop.
+type segment struct {
+	core.Segment
+	mine      core.Bitmap // runs that this node is to keep
+	have      core.Bitmap // of those, received
+	durable   core.Bitmap // of those, behind a barrier and receipted
+	arriving  map[int]uint64
+	bandwidth []wire.BandwidthRow
+	promised  core.Size // room kept for runs that have not come yet
+	touched   time.Time
+	receipts  [][]byte // not yet delivered to the coordinator
+}
+
+// key of a segment.
+func (s *segment) key() segmentKey { return segmentKey{s.Task, s.Number} }
+
+// newSegment marks which runs are this node's.
+func newSegment(s core.Segment, self core.ID) *segment {
+	seg := &segment{Segment: s, arriving: map[int]uint64{}, touched: time.Now(),
+		mine: core.NewBitmap(s.Runs()), have: core.NewBitmap(s.Runs()), durable: core.NewBitmap(s.Runs())}
+	for _, span := range s.Locations {
+		if span.Node != self {
+			continue
+		}
+		for run := span.Start; run < span.Start+span.Length; run++ {
+			seg.mine.Set(run)
+		}
+	}
+	return seg
+}
+
+// share is what the node is to keep of the segment: stored bytes and runs.
+func (s *segment) share() (bytes core.Size, runs int) {
+	for run := range s.Runs() {
+		if s.mine.Has(run) {
+			bytes += s.File(run).Size
+			runs++
+		}
+	}
+	return bytes, runs
+}
+
+// recover reads back what this node had accepted and kept when it last stopped.
+func (n *Node) recover() error {
+	segments, err := n.Holdings.Segments()
+	if err != nil {
+		return err
+	}
+	for _, s := range segments {
+		seg := newSegment(s, n.ID())
+		kept, err := n.Holdings.Kept(s.Task, s.Number)
+		if err != nil {
+			return err
+		}
+		for _, h := range kept {
+			seg.have.Set(h.Number)
+			seg.durable.Set(h.Number)
+		}
+		n.segments[seg.key()] = seg
+	}
+	return nil
+}
+
+// keepsTask reports whether a segment of the owner's task was accepted here. Loop only.
+func (n *Node) keepsTask(owner core.ID, task core.TaskID) bool {
+	for _, s := range n.segments {
+		if s.Task == task && s.Owner == owner {
+			return true
+		}
+	}
+	return false
+}
+
+// remaining is the room that is neither used nor promised. Loop only.
+func (n *Node) remaining() core.Size {
+	return max(0, n.Capacity-n.Keeping.Used()-n.reserved)
+}
+
+// refusal is why this node does not accept a segment.
+type refusal struct {
+	code   core.Reason
+	reason string
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+func refuse(code core.Reason, format string, args ...any) error {
+	return &refusal{code, fmt.Sprintf(format, args...)}
+}
+
+// onTask judges a segment and answers.
+func (n *Node) onTask(p *peer, m wire.StorageTask) {
+	from, member, rights := p.id, p.session.Peer().Token, p.rights
+	n.act(func() {
+		seg, err := n.accept(m, from, member, rights)
+		var have core.Bitmap
+		if err == nil {
+			n.ask(func() {
+				if seg, err = n.register(seg, m); err == nil {
+					have = slices.Clone(seg.have)
+				}
+			})
+		}
+		var kept []arrival
+		if err == nil {
+			kept, err = n.adoptKnown(seg, have)
+		}
+		if err != nil {
+			n.refuseTask(from, m, err)
+			return
+		}
+		n.post(func() {
+			for _, a := range kept {
+				n.dropPromise(seg, a.holding.Number)
+				seg.have.Set(a.holding.Number)
+			}
+			n.send(from, wire.TaskAgree{Task: m.Task, Segment: m.Segment, PredictedS: predicted(m.Bandwidth, n.ID()), Have: seg.have})
+			for _, a := range kept {
+				n.forward(seg, a.holding.Number, a.holding.Chunks)
+			}
+		})
+		n.barriers.add(kept...)
+	})
+}
+
+func (n *Node) refuseTask(to core.ID, m wire.StorageTask, err error) {
+	answer := wire.TaskRefuse{Task: m.Task, Segment: m.Segment, Code: core.ReasonInternal, Reason: err.Error()}
+	if r, ok := errors.AsType[*refusal](err); ok {
+		answer.Code = r.code
+	}
+	n.Log.Warn("segment refused", "task", m.Task, "segment", m.Segment, "reason", answer.Reason)
+	n.post(func() { n.send(to, answer) })
+}
+
+// accept checks a segment's licence, has every verifier judge it, and makes the acceptance durable.
+func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []key.Delegation) (*segment, error) {
+	l, payload, signer, err := license.Open(m.License)
+	if err != nil {
+		return nil, refuse(core.ReasonLicense, "%v", err)
+	}
+	if l.Task != m.Task || l.Segment != m.Segment {
+		return nil, refuse(core.ReasonLicense, "the licence is for segment %d of task %s", l.Segment, l.Task)
+	}
+	root := segmentRoot(m.Files, m.Reused)
+	seg := newSegment(core.Segment{
+		Task: m.Task, Number: m.Segment, Owner: l.TaskSource.Owner, Source: l.TaskSource.Node, Alias: m.Alias, Version: m.Version,
+		License: m.License, LicenseID: l.ID, Files: m.Files, Reused: m.Reused, Locations: m.Locations, RetainUntil: l.RetainUntil,
+	}, n.ID())
+	seg.bandwidth = m.Bandwidth
+	bytes, runs := seg.share()
+	err = license.Check(l, signer, license.Claim{
+		Peer: from, Node: n.ID(), Root: root, Bytes: bytes, Runs: runs, Now: time.Now(), OpenDelegation: openDelegation,
+	})
+	if err != nil {
+		return nil, refuse(core.ReasonLicense, "%v", err)
+	}
+	if err := n.judge(core.VerifyRequest{
+		Envelope: m.License, Payload: payload, Op: l.Op, Node: n.ID(), Peer: from, TokenMember: member || n.Plaintext && len(n.Token) == 0,
+		Now: time.Now().Unix(),
+	}, l.TaskSource.Owner); err != nil {
+		return nil, err
+	}
+	bound, err := n.Holdings.PutSegment(seg.Segment, root)
+	if err != nil {
+		return nil, fmt.Errorf("keep licence: %w", err)
+	}
+	if !bound {
+		return nil, refuse(core.ReasonReplay, "licence %s is bound to another root", l.ID)
+	}
+	if err := errors.Join(n.Ledger.AppendLicense(m.License), n.Ledger.Sync()); err != nil {
+		return nil, fmt.Errorf("enter licence in the ledger: %w", err)
+	}
+	return seg, nil
+}
+
+// judge asks every verifier; the first that says no, or cannot say, decides.
+func (n *Node) judge(req core.VerifyRequest, owner core.ID) error {
+	used, err := n.Holdings.OwnerBytes(owner)
+	if err != nil {
+		return fmt.Errorf("count the owner's bytes: %w", err)
+	}
+	req.UsedBytes = used
+	ctx, cancel := context.WithTimeout(n.ctx, verdictPatience)
+	defer cancel()
+	for _, v := range n.Verifiers {
+		verdict, err := v.Verify(ctx, req)
+		if err != nil {
+			return refuse(core.ReasonVerifier, "verifier %s failed: %v", v.Name, err)
+		}
+		if !verdict.OK {
+			return refuse(core.ReasonLicense, "verifier %s: %s", v.Name, verdict.Reason)
+		}
+	}
+	return nil
+}
+
+// register promises room to an accepted segment and makes it known to the loop; one known before stays as it is. Loop only.
+func (n *Node) register(seg *segment, m wire.StorageTask) (*segment, error) {
+	if old, ok := n.segments[seg.key()]; ok {
+		old.bandwidth, old.touched = m.Bandwidth, time.Now()
+		return old, nil
+	}
+	need, _ := seg.share()
+	if free := n.remaining(); need > free {
+		return nil, refuse(core.ReasonSpace, "%s are needed here, %s are free", need, free)
+	}
+	seg.promised = need
+	n.reserved += need
+	n.segments[seg.key()] = seg
+	return seg, nil
+}
+
+// dropPromise takes a run's bytes out of what is promised. Loop only.
+func (n *Node) dropPromise(seg *segment, run int) {
+	size := min(seg.promised, seg.File(run).Size)
+	seg.promised -= size
+	n.reserved -= size
+	seg.touched = time.Now()
+}
+
+// adoptKnown keeps, for the new task too, the runs that an earlier task brought here.
+func (n *Node) adoptKnown(seg *segment, have core.Bitmap) ([]arrival, error) {
+	var kept []arrival
+	for run := range seg.Runs() {
+		if !seg.mine.Has(run) || have.Has(run) {
+			continue
+		}
+		file := seg.File(run)
+		known, err := n.Holdings.Run(file.Hash)
+		if errors.Is(err, core.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up run %d: %w", run, err)
+		}
+		h := core.Holding{Task: seg.Task, Segment: seg.Number, Number: run, File: file, Chunks: known.Chunks, Kept: used(seg, run, len(known.Chunks))}
+		if n.young.claim(keptChunks(h), n.Keeping.Has) {
+			kept = append(kept, arrival{seg.key(), h})
+		}
+	}
+	return kept, nil
+}
+
+// used is the chunks of a run that the task needs: all of a new run, the marked ones of a reused.
+func used(seg *segment, run, chunks int) core.Bitmap {
+	if run < len(seg.Files) {
+		return core.FullBitmap(chunks)
+	}
+	return seg.Reused[run-len(seg.Files)].Chunks
+}
+
+// keptChunks is the chunks of a run that its holding needs.
+func keptChunks(h core.Holding) (chunks []core.Chunk) {
+	for i, c := range h.Chunks {
+		if h.Kept.Has(i) {
+			chunks = append(chunks, c)
+		}
+	}
+	return chunks
+}
+
+// predicted is how long the flows to this node take at the rates of the bandwidth table, in seconds.
+func predicted(table []wire.BandwidthRow, self core.ID) (seconds float64) {
+	for _, row := range table {
+		if row.To == self && row.Rate > 0 {
+			seconds = max(seconds, row.Rate.Payload().Seconds(row.Bytes))
+		}
+	}
+	return seconds
+}
+
+// segmentRoot is the root that a licence names: a run hash over the segment's runs.
+func segmentRoot(files []core.File, reused []core.Reused) core.Hash {
+	runs := make([]core.Chunk, 0, len(files)+len(reused))
+	for _, f := range files {
+		runs = append(runs, core.Chunk{Hash: f.Hash, Size: f.Size})
+	}
+	for _, r := range reused {
+		runs = append(runs, core.Chunk{Hash: r.Hash, Size: r.Size})
+	}
+	return chunk.RunHash(runs)
+}
+
+// openDelegation is how core/license reads delegations without knowing core/key.
+func openDelegation(envelope []byte) (owner, node core.ID, rights []string, expires int64, err error) {
+	d, err := key.OpenDelegation(envelope)
+	for _, r := range d.Rights {
+		rights = append(rights, string(r))
+	}
+	return d.Owner, d.Node, rights, d.Expires, err
+}
