@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -18,6 +19,7 @@ type demand struct {
 	extra  []float64   // of each: bytes that it could send because it keeps them already
 	spread float64     // new copies of a run, at most
 	moved  bool        // some runs have holders beside the source
+	zone   float64     // bytes that one zone may keep, infinite where copies are not spread
 }
 
 // The things that take time. Each alone gives a lower bound; the largest is the bound.
@@ -37,8 +39,15 @@ func (n *network) meets(d *demand, way int, t float64) bool {
 	case bySource:
 		return carried(n.out[n.Source], t) >= d.first*tolerance
 	case byReceive:
+		zones := map[string]float64{}
 		for i, node := range d.nodes {
-			sum += min(float64(d.room[i]), carried(n.in[node], t))
+			got := min(float64(d.room[i]), carried(n.in[node], t))
+			if sum += got; !math.IsInf(d.zone, 1) {
+				zones[n.zone(node)] += got
+			}
+		}
+		for _, zone := range slices.Sorted(maps.Keys(zones)) { // in order: sums of floats depend on it
+			sum -= max(0, zones[zone]-d.zone)
 		}
 	case bySendings:
 		sum = carried(n.out[n.Source], t)
@@ -56,27 +65,31 @@ func (n *network) meets(d *demand, way int, t float64) bool {
 // at home stand elsewhere, and each run of them crosses once, however many copies of it there are on the other side.
 func (n *network) leaves(d *demand, t, tolerance float64) bool {
 	home := n.Nodes[n.Source].Zone
-	rate, outside, away, beyond := 0.0, d.copies, 0.0, map[string]bool{}
+	rate, inside, away, beyond := 0.0, 0.0, 0.0, map[string]bool{}
 	for i, node := range d.nodes {
 		switch zone := n.Nodes[node].Zone; {
 		case zone == home:
-			outside -= min(float64(d.room[i]), carried(n.in[node], t))
+			inside += min(float64(d.room[i]), carried(n.in[node], t))
 		default:
 			away++
 			beyond[zone] = true
 		}
 	}
-	for zone := range beyond {
+	for _, zone := range slices.Sorted(maps.Keys(beyond)) {
 		trunk, ok := n.trunks[[2]string{home, zone}]
 		if !ok {
 			return true
 		}
 		rate += payload(trunk)
 	}
-	if away == 0 || d.moved {
+	if away == 0 || d.moved || home == "" {
 		return true
 	}
-	return carried(rate, t) >= outside/min(away, d.spread)*tolerance
+	leaving := (d.copies - min(inside, d.zone)) / min(away, d.spread)
+	if d.zone < d.copies { // of every run, at least one copy stands elsewhere
+		leaving = max(leaving, d.first)
+	}
+	return carried(rate, t) >= leaving*tolerance
 }
 
 // bound is the least time in which d can be carried whatever the plan, and what sets it. Space must suffice for d.
@@ -88,6 +101,9 @@ func (n *network) bound(d *demand) (seconds float64, binding string) {
 			}
 		}
 		return true
+	}
+	if d.copies == 0 {
+		return 0, "nothing (no run has to travel)"
 	}
 	if enough(0) {
 		return 0, "nothing (no bandwidth limits it)"

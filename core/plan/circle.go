@@ -101,7 +101,8 @@ func (c *circle) nearest(pos, most int, want float64) int {
 	return pos + k
 }
 
-// spareLast turns the ring of seats so that the one with most room beyond its quota comes last. Neighbours stay neighbours.
+// spareLast turns the ring of seats so that the one with most room beyond its quota comes last, and its zone before it. Zones
+// stay together, also when the walk has to stop early.
 func spareLast(seats []seat) []seat {
 	last, most := len(seats)-1, -1.0
 	for i, s := range seats {
@@ -109,7 +110,17 @@ func spareLast(seats []seat) []seat {
 			last, most = i, spare
 		}
 	}
-	return slices.Concat(seats[last+1:], seats[:last+1])
+	if last < 0 {
+		return nil
+	}
+	first, end := last, last+1 // its zone
+	for first > 0 && seats[first-1].zone == seats[last].zone {
+		first--
+	}
+	for end < len(seats) && seats[end].zone == seats[last].zone {
+		end++
+	}
+	return slices.Concat(seats[end:], seats[:first], seats[first:last], seats[last+1:end], seats[last:last+1])
 }
 
 // patch places the runs that a walk left over, one by one, on the cheapest seat that has room and does not have the run

@@ -178,7 +178,7 @@ func (p *planner) holders() {
 
 // demand is what the bound is asked about: the new copies, on some of the nodes, each with a limit beside its space.
 func (p *planner) demand(nodes []int, limit []core.Size) *demand {
-	d := &demand{nodes: nodes, resend: float64(p.Replicas - 1)}
+	d := &demand{nodes: nodes, resend: float64(p.Replicas - 1), zone: math.Inf(1)}
 	d.room = make([]core.Size, len(nodes))
 	d.extra = make([]float64, len(nodes))
 	row := map[int]int{}
@@ -205,6 +205,12 @@ func (p *planner) demand(nodes []int, limit []core.Size) *demand {
 			if r, ok := row[h]; ok {
 				d.extra[r] += float64(lacking) * float64(p.sizes[c])
 			}
+		}
+	}
+	if p.Scores.Spread.Level != "" && d.copies > 0 {
+		d.zone = d.copies / d.spread * float64(p.Scores.Spread.Max)
+		if d.moved {
+			d.zone = d.copies // holders of some runs only: the bound does not count zones then
 		}
 	}
 	for r, i := range nodes {

@@ -258,7 +258,7 @@ func priced(strategy string, b core.Batch) (s core.Scores) {
 		case "nearest":
 			s.PlaceCost = append(s.PlaceCost, b.Nodes.Delay[i])
 		case "most-free":
-			s.PlaceCost = append(s.PlaceCost, 1/float64(b.Nodes.Free[i])*float64(core.GiB))
+			s.TargetWeight = append(s.TargetWeight, float64(b.Nodes.Free[i]))
 		}
 	}
 	return s
