@@ -53,16 +53,15 @@ func (p *planner) reason(i int) string {
 		}
 	}
 	cap = p.Snapshot.Nodes[i].Free
-	largest := p.largestRun()
 	rank := p.rankOf(i)
 	switch {
 	case all:
 		return fmt.Sprintf("one copy of every run%s", rank)
-	case held == bySpace && cap-took < largest:
+	case held == bySpace && cap-took < p.largest:
 		return fmt.Sprintf("as much as fits into its %s of free space%s", cap, rank)
-	case held == byQuota && p.quotaLeft[i]-took < largest:
+	case held == byQuota && p.quotaLeft[i]-took < p.largest:
 		return fmt.Sprintf("as much as the strategy lets it keep%s", rank)
-	case held == byTime && p.time[i] < largest:
+	case held == byTime && p.time[i] < p.largest:
 		return fmt.Sprintf("as much as it can receive within %.3g s%s", p.tcap, rank)
 	case len(p.Scores.PlaceCost) > 0:
 		return fmt.Sprintf("what was left%s", rank)
@@ -88,7 +87,7 @@ func (p *planner) rankOf(i int) string {
 
 // refusal says why a candidate gets nothing.
 func (p *planner) refusal(i int) string {
-	free, smallest := p.Snapshot.Nodes[i].Free, p.smallestRun()
+	free, smallest := p.Snapshot.Nodes[i].Free, p.smallest
 	switch {
 	case !p.allowed[i] && p.explain[i] != "":
 		return "the strategy does not allow it: " + p.explain[i]
@@ -210,27 +209,6 @@ func zoneName(z string) string {
 		return "a node without a zone"
 	}
 	return "zone " + z
-}
-
-func (p *planner) largestRun() (size core.Size) {
-	for _, class := range p.Classes {
-		for _, r := range class.Runs {
-			size = max(size, r)
-		}
-	}
-	return size
-}
-
-func (p *planner) smallestRun() core.Size {
-	size := core.Size(-1)
-	for _, class := range p.Classes {
-		for _, r := range class.Runs {
-			if size < 0 || r < size {
-				size = r
-			}
-		}
-	}
-	return max(0, size)
 }
 
 func copies(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "replica", "replicas")) }

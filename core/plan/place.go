@@ -36,12 +36,13 @@ func Place(req Request) (*Plan, error) {
 // planner is one question on its way to a plan. Slices indexed by node have an entry for each node of the snapshot.
 type planner struct {
 	Request
-	net    *network
-	sizes  []core.Size // bytes of each class
-	timed  bool
-	t0     float64 // the bound on the nodes that the strategy allows
-	tcap   float64 // seconds in which a node may receive, infinite where only space limits
-	usable []int   // candidates that may get new copies
+	net               *network
+	sizes             []core.Size // bytes of each class
+	largest, smallest core.Size   // of all runs
+	timed             bool
+	t0                float64 // the bound on the nodes that the strategy allows
+	tcap              float64 // seconds in which a node may receive, infinite where only space limits
+	usable            []int   // candidates that may get new copies
 
 	allowed   []bool
 	linked    []bool      // the source can send to it
@@ -77,9 +78,11 @@ func newPlanner(req Request) (*planner, error) {
 	p := &planner{Request: req, net: net, allowed: make([]bool, n), linked: make([]bool, n), cost: make([]float64, n),
 		weight: make([]float64, n), first: make([]float64, n), explain: make([]string, n), quotaLeft: make([]core.Size, n)}
 	p.timed = req.Objective == ObjectiveTime || req.Objective == "" && len(req.Scores.PlaceCost) == 0 && len(req.Scores.TargetWeight) == 0
+	p.smallest = math.MaxInt64
 	for c, class := range req.Classes {
 		p.sizes = append(p.sizes, 0)
 		for _, size := range class.Runs {
+			p.largest, p.smallest = max(p.largest, size), min(p.smallest, size)
 			if size < 0 {
 				return nil, core.Fail(core.CodeFailed, "plan: class %d has a run of %d bytes", c, size)
 			}
@@ -91,6 +94,7 @@ func newPlanner(req Request) (*planner, error) {
 			}
 		}
 	}
+	p.smallest = min(p.smallest, p.largest)
 	batch, index := BatchOf(req.Snapshot, req.Classes, req.Replicas)
 	if err := CheckScores(batch, req.Scores); err != nil {
 		return nil, err

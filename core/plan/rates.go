@@ -1,6 +1,9 @@
 package plan
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Demand is a flow that wants bandwidth: how much, against the others, and from which accounts (by index, none twice).
 type Demand struct {
@@ -25,10 +28,6 @@ func MaxMin(demands []Demand, capacities []float64) []float64 {
 			users[a] = append(users[a], i)
 		}
 	}
-	least := math.Inf(1) // weight; what is left on an account is never less, whatever subtraction says
-	for _, d := range demands {
-		least = min(least, d.Weight)
-	}
 	level := 0.0 // rate per weight that growing flows have reached
 	at := make([]float64, len(capacities))
 	counts := make([]int, len(capacities))
@@ -42,7 +41,7 @@ func MaxMin(demands []Demand, capacities []float64) []float64 {
 				continue
 			}
 			// Since the level at[a] the growing flows on a took weight[a] for each further step of the level.
-			if l := at[a] + max(0, left[a])/max(weight[a], least); l < next {
+			if l := at[a] + max(0, left[a])/weight[a]; l < next {
 				full, next = a, l
 			}
 		}
@@ -50,6 +49,7 @@ func MaxMin(demands []Demand, capacities []float64) []float64 {
 			break
 		}
 		level = max(level, next)
+		var touched []int
 		for _, i := range users[full] {
 			if !growing[i] {
 				continue
@@ -57,10 +57,22 @@ func MaxMin(demands []Demand, capacities []float64) []float64 {
 			growing[i] = false
 			rates[i] = level * demands[i].Weight
 			for _, a := range demands[i].Accounts {
-				left[a] -= (level - at[a]) * weight[a]
-				at[a] = level
-				weight[a] -= demands[i].Weight
+				if at[a] != level {
+					left[a] -= (level - at[a]) * weight[a]
+					at[a] = level
+				}
 				counts[a]--
+				touched = append(touched, a)
+			}
+		}
+		// Summed afresh: taking a large weight off would leave only its rounding error of a small one.
+		slices.Sort(touched)
+		for _, a := range slices.Compact(touched) {
+			weight[a] = 0
+			for _, i := range users[a] {
+				if growing[i] {
+					weight[a] += demands[i].Weight
+				}
 			}
 		}
 	}
