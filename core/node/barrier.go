@@ -21,13 +21,14 @@ type arrival struct {
 	holding core.Holding
 }
 
-// barriers collects arrivals until they are worth a barrier: so many bytes, or so long after the first.
+// barriers collects arrivals until they are worth a barrier: so many bytes, so long after the first, or nothing more
+// on its way.
 type barriers struct {
 	mu      sync.Mutex
 	waiting []arrival
 	bytes   core.Size
 	first   chan struct{} // holds one word while something waits
-	full    chan struct{} // holds one word once barrierBytes wait
+	full    chan struct{} // holds one word once barrierBytes wait, or nothing more comes
 }
 
 func (b *barriers) init() {
@@ -49,6 +50,9 @@ func (b *barriers) add(arrivals ...arrival) {
 		signal(b.full)
 	}
 }
+
+// flush asks for a barrier now: nothing more is on its way.
+func (b *barriers) flush() { signal(b.full) }
 
 func (b *barriers) take() []arrival {
 	b.mu.Lock()

@@ -41,7 +41,7 @@ type Holdings interface {
 	OwnerBytes(owner core.ID) (core.Size, error)
 	PutRef(r core.HeldRef) error
 	Refs(owner core.ID) ([]core.HeldRef, error)
-	RemoveRef(owner core.ID, alias string, version int) error
+	// ReleaseTask lets go of what a task of the owner needs, and of the refs that it brought.
 	ReleaseTask(owner core.ID, task core.TaskID) (runs int, bytes core.Size, err error)
 	// Live calls back every chunk that must stay.
 	Live(visit func(core.Chunk)) error

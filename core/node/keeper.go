@@ -117,6 +117,7 @@ func (k *keeper) settled(f *flow, number int) {}
 func (k *keeper) more(f *flow) {
 	if f.State == task.Idle {
 		k.n.closeFlow(f) // drained: a further application opens it again
+		k.n.barriers.flush()
 	}
 }
 

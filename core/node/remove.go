@@ -123,9 +123,6 @@ func (n *Node) onRelease(p *peer, m wire.Release) {
 		}
 		n.ask(func() { n.forgetTask(r.Owner, r.Task) })
 		done.Runs, done.Bytes, err = n.Holdings.ReleaseTask(r.Owner, r.Task)
-		if err == nil && r.Alias != "" {
-			err = n.Holdings.RemoveRef(r.Owner, r.Alias, r.Version)
-		}
 		done.Code, done.Reason = reasonOf(err)
 		n.post(func() { n.send(from, done) })
 	})

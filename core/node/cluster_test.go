@@ -1,0 +1,337 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/link/linktest"
+	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/store"
+	mostfree "github.com/bkp-tool/bkp/plugins/strategies/most-free"
+	"github.com/bkp-tool/bkp/plugins/strategies/nearest"
+	"github.com/bkp-tool/bkp/plugins/strategies/seed"
+	"github.com/bkp-tool/bkp/plugins/verifiers/signature"
+	"github.com/bkp-tool/bkp/plugins/verifiers/targets"
+)
+
+// cluster is a network of nodes in memory, with stores on the test's own disk. It lives inside a synctest bubble.
+type cluster struct {
+	t      *testing.T
+	net    *linktest.Net
+	random *rand.ChaCha8
+	owner  *key.Owner
+	token  []byte
+	nodes  map[string]*member
+}
+
+// member is one node and what it stands on.
+type member struct {
+	*node.Node
+	cluster  *cluster
+	name     string
+	dir      string
+	signer   *key.Signer
+	staging  *store.Store
+	keeping  *store.Store
+	holdings *store.Holdings
+	refs     *memoryRefs
+	ledger   *memoryLedger
+	trace    *bytes.Buffer
+	setup    func(*node.Config)
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{t: t, net: linktest.New(), random: rand.NewChaCha8([32]byte{1}), token: []byte("a token of the tests, long enough"), nodes: map[string]*member{}}
+	c.net.Delay = time.Millisecond
+	c.net.Buffer = 64 << 10
+	owner, err := key.NewOwner(c.random)
+	check(t, err)
+	c.owner = owner
+	t.Cleanup(func() {
+		for _, m := range c.nodes {
+			m.stop()
+		}
+	})
+	return c
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start starts a node; the peer list names others with this side's figure, as "b-10MiB,c-5MiB". The first node owns the files.
+func (c *cluster) start(name, peers string, setup ...func(*node.Config)) *member {
+	c.t.Helper()
+	signer, err := key.NewSigner(c.random)
+	check(c.t, err)
+	m := &member{cluster: c, name: name, dir: filepath.Join(c.t.TempDir(), name), signer: signer, refs: &memoryRefs{}, ledger: &memoryLedger{node: signer.ID()}}
+	m.setup = func(conf *node.Config) {
+		var list []string
+		for entry := range strings.SplitSeq(peers, ",") {
+			if host, rate, ok := strings.Cut(entry, "-"); ok {
+				list = append(list, "wss://"+host+":8001-"+rate)
+			}
+		}
+		conf.Peers, err = core.ParsePeers(strings.Join(list, ","))
+		check(c.t, err)
+		for _, f := range setup {
+			f(conf)
+		}
+	}
+	c.nodes[name] = m
+	m.run()
+	return m
+}
+
+// run opens what the node stands on and starts it.
+func (m *member) run() {
+	t := m.cluster.t
+	t.Helper()
+	var err error
+	m.staging, err = store.Open(filepath.Join(m.dir, "staging"))
+	check(t, err)
+	m.keeping, err = store.Open(filepath.Join(m.dir, "holdings"))
+	check(t, err)
+	m.holdings, err = store.OpenHoldings(filepath.Join(m.dir, "holdings.db"))
+	check(t, err)
+	l, err := m.cluster.net.Listen(m.name + ":8001")
+	check(t, err)
+	m.trace = &bytes.Buffer{}
+	conf := node.Config{
+		Signer: m.signer, Listen: m.name + ":8001", Listener: l, Capacity: 1 * core.GiB, Token: m.cluster.token,
+		Staging: m.staging, Keeping: m.keeping, Holdings: m.holdings, Ledger: m.ledger, Refs: m.refs,
+		Target: createFile, Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
+		Verifiers: []node.NamedVerifier{{Name: "signature", Verifier: signature.New()}, {Name: "targets", Verifier: targets.New()}},
+		Log:       slog.New(slog.NewTextHandler(testLog{t, m.name}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	m.setup(&conf)
+	m.Node, err = node.Start(t.Context(), conf)
+	check(t, err)
+}
+
+// settle gives the nodes time to meet.
+func (c *cluster) settle() {
+	time.Sleep(3 * time.Second)
+	synctest.Wait()
+}
+
+// stop ends the node in order.
+func (m *member) stop() {
+	if m.Node == nil {
+		return
+	}
+	if err := m.Node.Close(); err != nil {
+		m.cluster.t.Errorf("close %s: %v", m.name, err)
+	}
+	m.Node = nil
+	m.staging.Close()
+	m.keeping.Close()
+	m.holdings.Close()
+}
+
+// owned makes a node the owner's.
+func (c *cluster) owned(conf *node.Config) { conf.Owner = c.owner }
+
+type testLog struct {
+	t    *testing.T
+	name string
+}
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Logf("%s: %s", l.name, bytes.TrimSpace(p))
+	return len(p), nil
+}
+
+func shippedStrategy(_ context.Context, name string) (core.Strategy, io.Closer, error) {
+	shipped := map[string]func() core.Strategy{"seed": seed.New, "nearest": nearest.New, "most-free": mostfree.New}
+	if shipped[name] == nil {
+		return nil, nil, core.Fail(core.CodePlugin, "no strategy %q", name)
+	}
+	return shipped[name](), io.NopCloser(nil), nil
+}
+
+// memoryRefs is DATA/refs in memory.
+type memoryRefs struct {
+	mu   sync.Mutex
+	refs []node.StoredRef
+}
+
+func (r *memoryRefs) List() ([]node.StoredRef, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.refs), nil
+}
+
+func (r *memoryRefs) Put(alias string, version int, envelope []byte) error {
+	r.Remove(alias, version)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refs = append(r.refs, node.StoredRef{Alias: alias, Version: version, Envelope: envelope})
+	return nil
+}
+
+func (r *memoryRefs) Remove(alias string, version int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refs = slices.DeleteFunc(r.refs, func(s node.StoredRef) bool { return s.Alias == alias && s.Version == version })
+	return nil
+}
+
+// memoryLedger checks that this node's receipts for a licence form a chain.
+type memoryLedger struct {
+	node     core.ID
+	mu       sync.Mutex
+	licenses int
+	receipts int
+	last     map[core.LicenseID]core.Hash
+}
+
+func (l *memoryLedger) AppendLicense([]byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.licenses++
+	return nil
+}
+
+func (l *memoryLedger) AppendReceipt(envelope []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, err := license.OpenReceipt(envelope)
+	if err != nil || r.Target != l.node {
+		return err
+	}
+	if r.Previous != l.last[r.License] {
+		return fmt.Errorf("receipt does not follow the last one")
+	}
+	if l.last == nil {
+		l.last = map[core.LicenseID]core.Hash{}
+	}
+	l.last[r.License] = license.ReceiptHash(envelope)
+	l.receipts++
+	return nil
+}
+
+func (l *memoryLedger) LastReceipt(id core.LicenseID) (core.Hash, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last[id], nil
+}
+
+func (l *memoryLedger) Sync() error { return nil }
+
+// content is size bytes that do not compress, the same for the same seed.
+func content(seed byte, size int) []byte {
+	data := make([]byte, size)
+	rand.NewChaCha8([32]byte{seed}).Read(data)
+	return data
+}
+
+// split cuts data into the node's staging, and makes a version of it known, as `bkp split` does.
+func (m *member) split(name string, version int, data []byte) {
+	t := m.cluster.t
+	t.Helper()
+	owner := m.cluster.owner
+	secrets := chunk.NewSecrets(owner.DedupSecret)
+	sealer, err := chunk.NewSealer(secrets, chunk.LevelDefault)
+	check(t, err)
+	params := chunk.Params{Method: "cdc", Min: 4 << 10, Avg: 16 << 10, Max: 64 << 10}
+	cutter := chunk.NewCutter(secrets, params)
+	stager := stager{sealer, m.staging}
+	tree := manifest.NewBuilder(stager)
+	for rest := data; len(rest) > 0; {
+		size := cutter.Next(rest, true)
+		sealed, err := stager.seal(core.KindChunk, rest[:size])
+		check(t, err)
+		check(t, tree.Add(sealed))
+		rest = rest[size:]
+	}
+	root, err := tree.Finish(manifest.Info{Size: core.Size(len(data)), Method: params.Method, Min: params.Min, Avg: params.Avg, Max: params.Max})
+	check(t, err)
+	check(t, m.staging.Barrier())
+	envelope, err := owner.SealRef(key.Ref{V: 1, Version: version, Created: time.Now().Unix()}, key.RefBody{Name: name, Root: root, Size: core.Size(len(data))})
+	check(t, err)
+	check(t, m.refs.Put(owner.Alias(name), version, envelope))
+}
+
+// stager seals into a store.
+type stager struct {
+	sealer *chunk.Sealer
+	store  *store.Store
+}
+
+func (s stager) SealNode(plain []byte) (core.Sealed, error) { return s.seal(core.KindNode, plain) }
+
+func (s stager) seal(kind core.Kind, plain []byte) (core.Sealed, error) {
+	id, k := s.sealer.Identify(kind, plain)
+	stored, err := s.sealer.Seal(nil, kind, k, plain)
+	if err != nil {
+		return core.Sealed{}, err
+	}
+	sealed := core.Sealed{Hash: chunk.Hash(stored), Size: core.Size(len(stored)), Key: k, Plain: core.Size(len(plain))}
+	_, err = s.store.Put(core.Chunk{Hash: sealed.Hash, Size: sealed.Size}, id, stored)
+	return sealed, err
+}
+
+// createFile is a fetch target without the care that core/file takes.
+func createFile(path string, size core.Size, _ bool) (node.Target, error) {
+	f, err := os.Create(path)
+	if err == nil {
+		err = f.Truncate(int64(size))
+	}
+	return plainFile{f}, err
+}
+
+type plainFile struct{ *os.File }
+
+func (f plainFile) Commit() error { return f.Close() }
+func (f plainFile) Abort()        { f.Close(); os.Remove(f.Name()) }
+
+func quiet(node.Status) {}
+
+// place places a version and fails the test where that fails.
+func (m *member) place(args node.PlaceArgs) node.PlaceResult {
+	t := m.cluster.t
+	t.Helper()
+	if args.Strategy == "" {
+		args.Strategy = "seed"
+	}
+	result, err := m.Place(t.Context(), args, quiet)
+	check(t, err)
+	return result
+}
+
+// fetch brings a version back and compares it with want.
+func (m *member) fetch(name string, version int, want []byte) node.FetchResult {
+	t := m.cluster.t
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fetched")
+	result, err := m.Fetch(t.Context(), node.FetchArgs{Name: name, Version: version, Output: path}, quiet)
+	check(t, err)
+	got, err := os.ReadFile(path)
+	check(t, err)
+	if !bytes.Equal(got, want) {
+		t.Fatalf("fetched %d bytes of %s that differ from the %d placed", len(got), name, len(want))
+	}
+	return result
+}
