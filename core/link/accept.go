@@ -175,7 +175,8 @@ func (h *Hub) upgrade(conn net.Conn) (*socket, error) {
 	secure := b[0] == tlsHandshake
 	request := first
 	if secure {
-		server := tls.Server(&replay{Conn: conn, first: first}, tlsConfig(h.cert, core.ID{}))
+		sock.records = newCorked(&replay{Conn: conn, first: first})
+		server := tls.Server(sock.records, tlsConfig(h.cert, core.ID{}))
 		if err := server.HandshakeContext(h.ctx); err != nil {
 			return nil, fmt.Errorf("TLS: %w", err)
 		}

@@ -226,7 +226,8 @@ func (d *dialler) socket(channel string, want core.ID) (*socket, *introduction, 
 			if err != nil {
 				return nil, err
 			}
-			client := tls.Client(conn, tlsConfig(h.cert, want))
+			sock.records = newCorked(conn)
+			client := tls.Client(sock.records, tlsConfig(h.cert, want))
 			if err := client.HandshakeContext(ctx); err != nil {
 				conn.Close()
 				return nil, err

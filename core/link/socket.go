@@ -28,6 +28,7 @@ type socket struct {
 	*websocket.Conn
 	raw     net.Conn
 	tls     *tls.ConnectionState // nil over ws
+	records *corked              // under TLS; nil over ws
 	dialled bool
 	address string // as dialled, or the remote one
 }
@@ -94,9 +95,13 @@ func (s *socket) receiveData(r io.Reader, buf []byte) (wire.Data, error) {
 }
 
 // sendData writes one data message: where the bytes are many and this side need not mask them, they go out from where they are.
-func (s *socket) sendData(header []byte, d wire.Data, deadline time.Time) error {
+func (s *socket) sendData(header []byte, d wire.Data, deadline time.Time) (err error) {
 	if err := s.SetWriteDeadline(deadline); err != nil {
 		return err
+	}
+	if s.records != nil {
+		s.records.cork()
+		defer func() { err = errors.Join(err, s.records.uncork()) }()
 	}
 	w, err := s.NextWriter(websocket.BinaryMessage)
 	if err != nil {
