@@ -1,0 +1,127 @@
+package file_test
+
+import (
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/manifest"
+)
+
+// memoryStore is a store in memory.
+type memoryStore struct {
+	mu     sync.Mutex
+	chunks map[core.Hash][]byte
+	ids    map[core.Hash]core.Chunk
+}
+
+func memory() *memoryStore {
+	return &memoryStore{chunks: map[core.Hash][]byte{}, ids: map[core.Hash]core.Chunk{}}
+}
+
+func (m *memoryStore) Find(id core.Hash) (core.Chunk, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.ids[id]
+	return c, ok
+}
+
+func (m *memoryStore) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, known := m.chunks[c.Hash]
+	m.chunks[c.Hash] = append([]byte(nil), data...)
+	m.ids[id] = c
+	return !known, nil
+}
+
+func (m *memoryStore) Barrier() error { return nil }
+
+func (m *memoryStore) Get(hash core.Hash, dst []byte) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	data, ok := m.chunks[hash]
+	if !ok {
+		return nil, core.ErrNotFound
+	}
+	return append(dst, data...), nil
+}
+
+// hooked fails, or does something on the side, when a test says so.
+type hooked struct {
+	*memoryStore
+	onPut, onBarrier func() error
+}
+
+func (h *hooked) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
+	if h.onPut != nil {
+		if err := h.onPut(); err != nil {
+			return false, err
+		}
+	}
+	return h.memoryStore.Put(c, id, data)
+}
+
+func (h *hooked) Barrier() error {
+	if h.onBarrier != nil {
+		return h.onBarrier()
+	}
+	return nil
+}
+
+// forgetting takes everything and keeps nothing.
+type forgetting struct{}
+
+func (forgetting) Find(core.Hash) (core.Chunk, bool)               { return core.Chunk{}, false }
+func (forgetting) Put(core.Chunk, core.Hash, []byte) (bool, error) { return true, nil }
+func (forgetting) Barrier() error                                  { return nil }
+
+// flipping answers with one bit flipped.
+type flipping struct{ from file.Chunks }
+
+func (f flipping) Get(hash core.Hash, dst []byte) ([]byte, error) {
+	data, err := f.from.Get(hash, dst)
+	if err == nil {
+		data[len(data)-1] ^= 1
+	}
+	return data, err
+}
+
+// discard is a target that keeps nothing.
+type discard struct{}
+
+func (discard) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+
+// nodeOpener opens tree nodes out of a store.
+type nodeOpener struct{ from file.Chunks }
+
+func openerOf(s file.Chunks) manifest.Opener { return nodeOpener{s} }
+
+func (n nodeOpener) OpenNode(s core.Sealed) ([]byte, error) {
+	stored, err := n.from.Get(s.Hash, nil)
+	if err != nil {
+		return nil, err
+	}
+	return chunk.NewOpener().OpenSealed(nil, core.KindNode, s, stored)
+}
+
+func makeFIFO(t *testing.T, path string) {
+	t.Helper()
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Skip("no FIFO on this system:", err)
+	}
+}
+
+// goRoot is where the Go tree stands.
+func goRoot() string {
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
