@@ -130,6 +130,18 @@ func (m *member) run() {
 	check(t, err)
 }
 
+// byID finds a node by its identity.
+func (c *cluster) byID(id core.ID) *member {
+	c.t.Helper()
+	for _, m := range c.nodes {
+		if m.signer.ID() == id {
+			return m
+		}
+	}
+	c.t.Fatalf("no node %s", id)
+	return nil
+}
+
 // settle gives the nodes time to meet.
 func (c *cluster) settle() {
 	time.Sleep(3 * time.Second)

@@ -1,8 +1,14 @@
 package node_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
@@ -49,4 +55,241 @@ func (c *cluster) restoreElsewhere(data []byte) node.FetchResult {
 	z := c.start("z", "b-50MiB,c-50MiB,d-50MiB,e-50MiB", c.owned, func(conf *node.Config) { conf.Token = nil })
 	c.settle()
 	return z.fetch("disk.img", 0, data)
+}
+
+func TestOneHolderGoneBeforeTheFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := fiveNodes(c)
+		data := content(2, 4<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		placed := a.place(node.PlaceArgs{Replicas: 2})
+		c.byID(placed.Placements[0].Node).stop()
+		got := c.restoreElsewhere(data)
+		for _, s := range got.Sources {
+			if s.Node == placed.Placements[0].Node {
+				t.Errorf("bytes came from the node that was stopped")
+			}
+		}
+	})
+}
+
+func TestHolderCutOffWhileItSends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := fiveNodes(c)
+		data := content(3, 16<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		placed := a.place(node.PlaceArgs{Replicas: 2})
+		gone := c.byID(placed.Placements[0].Node)
+		time.AfterFunc(3*time.Second+100*time.Millisecond, func() { c.net.Cut(gone.name) }) // settle takes the first 3 s
+		got := c.restoreElsewhere(data)
+		if len(got.Lost) != 1 || got.Lost[0].Node != placed.Placements[0].Node {
+			t.Errorf("lost %v, want %s", got.Lost, gone.name)
+		}
+	})
+}
+
+func TestSecondVersionReusesRunsThatOutliveTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := fiveNodes(c)
+		first := content(4, 8<<20)
+		a.split("disk.img", 1, first)
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 2})
+
+		second := slices.Concat(first[:3<<20], content(5, 80<<10), first[3<<20:])
+		a.split("disk.img", 2, second)
+		placed := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
+		if placed.NewBytes > 512<<10 {
+			t.Errorf("version 2 sends %s anew, want about 80 KiB and the tree", placed.NewBytes)
+		}
+		a.fetch("disk.img", 1, first)
+
+		removed, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img", Version: 1}, quiet)
+		check(t, err)
+		if len(removed.Released) == 0 || len(removed.Unheard) > 0 {
+			t.Errorf("removed %+v: want released holders and none unheard", removed)
+		}
+		for _, m := range c.nodes {
+			_, err := m.Collect(t.Context(), node.None{}, quiet)
+			check(t, err)
+		}
+		c.restoreElsewhere(second)
+	})
+}
+
+func TestPlacingAgainReplacesALostHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := fiveNodes(c)
+		data := content(6, 4<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		first := a.place(node.PlaceArgs{Replicas: 2})
+		c.byID(first.Placements[0].Node).stop()
+		c.settle()
+		again := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
+		if sum(again.Placements) != 2*again.Bytes {
+			t.Errorf("placed %s, want two copies of %s", sum(again.Placements), again.Bytes)
+		}
+		if again.SentBytes >= 2*again.Bytes {
+			t.Errorf("sent %s again, though the node that stayed keeps its copies", again.SentBytes)
+		}
+		c.restoreElsewhere(data)
+	})
+}
+
+func TestTargetsRelayToTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := fiveNodes(c)
+		a.split("disk.img", 1, content(7, 4<<20))
+		c.settle()
+		placed := a.place(node.PlaceArgs{Replicas: 2})
+		relayed := core.Size(0)
+		for _, f := range placed.Flows {
+			if f.From != a.ID() {
+				relayed += f.Bytes
+			}
+		}
+		if relayed == 0 {
+			t.Error("the source sent every copy itself")
+		}
+		status, err := c.byID(placed.Flows[0].To).Status(t.Context(), node.None{}, quiet)
+		check(t, err)
+		if len(status.Leases) == 0 || status.Reserved != 0 {
+			t.Errorf("leases %v, reserved %s: want leases in the log and nothing reserved at rest", status.Leases, status.Reserved)
+		}
+		for _, account := range status.Accounts {
+			if account.Leased != 0 {
+				t.Errorf("account %s still has %s leased at rest", account.Name, account.Leased)
+			}
+		}
+	})
+}
+
+func TestTooFewNodesOrTooLittleRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		small := func(conf *node.Config) { conf.Capacity = 1 * core.MiB }
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB")
+		c.start("c", "a-20MiB", small)
+		a.split("disk.img", 1, content(8, 4<<20))
+		c.settle()
+		for _, test := range []struct {
+			replicas int
+			says     string
+		}{{3, "3 replicas"}, {2, "c:8001 lacks"}} {
+			_, err := a.Place(t.Context(), node.PlaceArgs{Replicas: test.replicas, Strategy: "seed"}, quiet)
+			if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%d replicas: %v (code %d), want code 13 that says %q", test.replicas, err, core.CodeOf(err), test.says)
+			}
+		}
+	})
+}
+
+// verdict is a verifier that always says the same.
+type verdict struct {
+	core.Verdict
+	err error
+}
+
+func (v verdict) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
+	return v.Verdict, v.err
+}
+
+func TestVerifiersDecideWhatIsStored(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		verdict verdict
+		code    core.Code
+		says    string
+	}{
+		{"says no", verdict{Verdict: core.Verdict{Code: "closed", Reason: "the office is closed"}}, core.CodeRefused, "the office is closed"},
+		{"cannot say", verdict{err: errors.New("the process is gone")}, core.CodePlugin, "the process is gone"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				a := c.start("a", "", c.owned)
+				b := c.start("b", "a-20MiB", func(conf *node.Config) {
+					conf.Verifiers = append(conf.Verifiers, node.NamedVerifier{Name: "office-hours", Verifier: test.verdict})
+				})
+				a.split("disk.img", 1, content(9, 1<<20))
+				c.settle()
+				_, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 1, Strategy: "seed"}, quiet)
+				if core.CodeOf(err) != test.code || !strings.Contains(err.Error(), test.says) {
+					t.Errorf("place: %v (code %d), want code %d that says %q", err, core.CodeOf(err), test.code, test.says)
+				}
+				if used := b.keeping.Used(); used != 0 || b.ledger.licenses != 0 {
+					t.Errorf("b keeps %s and %d licences, want nothing", used, b.ledger.licenses)
+				}
+			})
+		})
+	}
+}
+
+func TestTraceTellsAPlacementInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB")
+		a.split("secret-name.img", 1, content(10, 1<<20))
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 1})
+		a.stop()
+		trace := a.trace.String()
+		wantOrder(t, trace, "received BANDWIDTH_COORDINATION", "sent BANDWIDTH_COORDINATION", "sent STATE_QUERY", "received STATE_REPORT",
+			"sent STORAGE_TASK", "received TASK_AGREE", "sent STORAGE_APPLY", "received STORAGE_AGREE", "sent TRANSMISSION_BEGIN",
+			"received TRANSMISSION_COMPLETE", "sent REF_PUT", "received REF_OK")
+		if strings.Contains(trace, "secret-name") {
+			t.Error("the plain name stands in the trace")
+		}
+	})
+}
+
+func TestTraceTellsAFetchInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB")
+		data := content(11, 1<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 1})
+		z := c.start("z", "b-20MiB", c.owned, func(conf *node.Config) { conf.Token = nil })
+		c.settle()
+		z.fetch("disk.img", 0, data)
+		z.stop()
+		wantOrder(t, z.trace.String(), "sent GAIN_APPLY", "received GAIN_AGREE", "received TRANSMISSION_BEGIN", "sent TRANSMISSION_COMPLETE")
+	})
+}
+
+// wantOrder wants the first line of each kind to follow the first of the kind before.
+func wantOrder(t *testing.T, trace string, kinds ...string) {
+	t.Helper()
+	var seen []string
+	for line := range strings.Lines(trace) {
+		var entry struct {
+			Dir     string
+			Message struct{ Type string }
+		}
+		check(t, json.Unmarshal([]byte(line), &entry))
+		if kind := entry.Dir + " " + entry.Message.Type; !slices.Contains(seen, kind) {
+			seen = append(seen, kind)
+		}
+	}
+	at := -1
+	for _, kind := range kinds {
+		next := slices.Index(seen, kind)
+		if next <= at {
+			t.Errorf("%s stands at place %d, after place %d of the one before it, in %q", kind, next, at, seen)
+		}
+		at = max(at, next)
+	}
 }

@@ -196,6 +196,7 @@ type VersionRow struct {
 	Size    core.Size `json:"size"`
 	Created int64     `json:"created"`
 	Placed  bool      `json:"placed"`
+	Root    core.Hash `json:"root"`
 	Local   bool      `json:"local"` // its ref is on this machine
 }
 
@@ -205,8 +206,11 @@ type ListResult struct {
 	Problems []string     `json:"problems,omitempty"`
 }
 
+// ListArgs asks for every version that can be found.
+type ListArgs struct{}
+
 // ListVersions lists what this machine and every reachable peer know of this owner's versions.
-func (n *Node) ListVersions(ctx context.Context, _ None, _ func(Status)) (ListResult, error) {
+func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (ListResult, error) {
 	if n.Owner == nil {
 		return ListResult{}, errNoIdentity("ls")
 	}
@@ -225,7 +229,7 @@ func (n *Node) ListVersions(ctx context.Context, _ None, _ func(Status)) (ListRe
 		key := version{r.Body.Name, r.Ref.Version}
 		row := rows[key]
 		if row == nil {
-			row = &VersionRow{Name: r.Body.Name, Version: r.Ref.Version, Size: r.Body.Size, Created: r.Ref.Created}
+			row = &VersionRow{Name: r.Body.Name, Version: r.Ref.Version, Size: r.Body.Size, Created: r.Ref.Created, Root: r.Body.Root.Hash}
 			rows[key] = row
 		}
 		row.Placed = row.Placed || len(r.Body.Records) > 0
