@@ -57,17 +57,17 @@ func main() {
 // odd is a strategy by the name of its fault.
 type odd string
 
-func (o odd) Describe(ctx context.Context) (core.StrategyInfo, error) {
+func (o odd) Describe(context.Context) (core.StrategyInfo, error) {
 	switch o {
 	case "liar":
 		return core.StrategyInfo{Name: "honest"}, nil
 	case "slow":
-		<-ctx.Done()
+		time.Sleep(time.Hour)
 	}
 	return core.StrategyInfo{Name: string(o), Version: "0"}, nil
 }
 
-func (o odd) Score(ctx context.Context, batch core.Batch) (s core.Scores, err error) {
+func (o odd) Score(_ context.Context, batch core.Batch) (s core.Scores, err error) {
 	n := batch.Nodes.Len()
 	s.PlaceCost = make([]float64, n)
 	switch o {
@@ -122,10 +122,10 @@ func digest(v any) string { return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(n
 // sour is a verifier by the name of its fault.
 type sour string
 
-func (v sour) Verify(ctx context.Context, req core.VerifyRequest) (core.Verdict, error) {
+func (v sour) Verify(_ context.Context, req core.VerifyRequest) (core.Verdict, error) {
 	switch v {
 	case "hangs":
-		<-ctx.Done()
+		time.Sleep(time.Hour)
 	case "errs":
 		return core.Verdict{OK: true}, errors.New("cannot reach the registry")
 	case "echo":
