@@ -24,8 +24,8 @@
 //	Applied     grant→leased      !                      grant→leased        !                   !              refuse
 //	Agreed      ·                 adjust,extend→leased   ·                   adjust,extend→leased !             ·
 //	Refused     ·                 give-back,retry→waiting ·                  →leased             ·              ·
-//	Begun       !                 !                      extend              extend              !              abort
-//	Received    !                 !                      extend              extend              !              abort
+//	Begun       late              late                   extend              extend              late           abort
+//	Received    late              late                   extend              extend              late           abort
 //	RunFailed   ·                 ·                      requeue             requeue             ·              ·
 //	RunAborted  ·                 ·                      requeue             requeue             ·              ·
 //	Scaled      ·                 ·                      ·                   ·                   ·              ·
@@ -43,6 +43,7 @@
 //   - Begun and Received: the end where it happened tells the other, with BEGIN or COMPLETE; a repeated one changes nothing.
 //     When the last open run is received, failed or aborted, a leased flow gives back and is idle; a renewing one waits
 //     for its answer, since more is coming.
+//   - late: the message crossed one that settled its run here, and changes nothing; about any other run it is "!".
 //   - Agreed: runs that were asked for and neither granted nor had there are queued again. A renewing flow may find that
 //     its first lease drained meanwhile and was given back at the other end; the AGREE then carries a new lease.
 //   - Refused: as told for busy and in-flight. Had there already: give back, idle. Anything else: give back, closed. A

@@ -13,8 +13,8 @@ var table = [events][states]func(*step){
 	Applied:    {Idle: (*step).grant, Leased: (*step).grant, Closed: (*step).refuseClosed},
 	Agreed:     {Idle: ignore, Asking: (*step).agree, Leased: ignore, Renewing: (*step).agree, Closed: ignore},
 	Refused:    {Idle: ignore, Asking: (*step).refused, Leased: ignore, Renewing: (*step).refused, Waiting: ignore, Closed: ignore},
-	Begun:      {Leased: (*step).begun, Renewing: (*step).begun, Closed: (*step).late},
-	Received:   {Idle: (*step).receivedAgain, Leased: (*step).received, Renewing: (*step).received, Waiting: (*step).receivedAgain, Closed: (*step).late},
+	Begun:      {(*step).late, (*step).late, (*step).begun, (*step).begun, (*step).late, (*step).answerLate},
+	Received:   {(*step).late, (*step).late, (*step).received, (*step).received, (*step).late, (*step).answerLate},
 	RunFailed:  {ignore, ignore, (*step).runFailed, (*step).runFailed, ignore, ignore},
 	RunAborted: {ignore, ignore, (*step).runFailed, (*step).runFailed, ignore, ignore},
 	Scaled:     {ignore, (*step).scaled, (*step).scaled, (*step).scaled, ignore, ignore},
@@ -142,10 +142,10 @@ func (s *step) refused() {
 func (s *step) begun() {
 	i := s.find(s.Run)
 	switch {
-	case i < 0 && s.done.Has(s.Run), i >= 0 && s.open[i].begun:
-		return
 	case i < 0:
-		s.violation("run %d began without a grant", s.Run)
+		s.late()
+		return
+	case s.open[i].begun:
 		return
 	}
 	s.open[i].begun = true
@@ -159,7 +159,7 @@ func (s *step) received() {
 	i := s.find(s.Run)
 	switch {
 	case i < 0:
-		s.receivedAgain()
+		s.late()
 		return
 	case !s.open[i].begun:
 		s.violation("run %d was received before it began", s.Run)
@@ -172,10 +172,10 @@ func (s *step) received() {
 	s.drain()
 }
 
-// receivedAgain lets a repeated COMPLETE pass and no other.
-func (s *step) receivedAgain() {
+// late lets a message pass that is about a run which is settled here, and no other.
+func (s *step) late() {
 	if !s.done.Has(s.Run) {
-		s.violation("run %d was received without a grant", s.Run)
+		s.violation("%s of run %d, which was not granted", s.Kind, s.Run)
 	}
 }
 
@@ -197,8 +197,8 @@ func (s *step) scaled() {
 	s.agreed = min(s.agreed, s.Event.Rate)
 }
 
-// late answers a message for a closed flow with the reason for which it closed. What this end did itself needs no answer.
-func (s *step) late() {
+// answerLate answers a message for a closed flow with the reason for which it closed. What this end did itself needs no answer.
+func (s *step) answerLate() {
 	if s.fromPeer(s.Kind) {
 		s.do(Action{Kind: SendAbort, Run: NoRun, Reason: s.Flow.Reason})
 	}
