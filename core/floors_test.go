@@ -27,7 +27,7 @@ var floors = func() map[string][]string {
 		"core/task": two,
 		"core/sim":  three, "core/store": three, "core/link": three, "core/ledger": three,
 		"core/file": three,
-		"core/node": join(three, []string{"core/link", "core/file"}), // a fetch writes through file.Target
+		"core/node": join(three, []string{"core/link"}),
 
 		"plugins":            {"core", "plugins/proto"},
 		"plugins/proto":      nil,

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// newApp is the list of commands.
+func newApp(con *console) *cli.App {
+	app := &cli.App{
+		Name:                  "bkp",
+		Usage:                 "back up large files over a network of peers",
+		UsageText:             "bkp COMMAND [flags] [arguments]",
+		Description:           overview,
+		HideVersion:           true,
+		Writer:                con.out,
+		ErrWriter:             con.err,
+		Flags:                 globalFlags(),
+		ExitErrHandler:        func(*cli.Context, error) {},
+		OnUsageError:          onUsageError,
+		CustomAppHelpTemplate: appHelp,
+		Metadata:              map[string]any{"console": con},
+		Commands: []*cli.Command{
+			splitCommand(), placeCommand(), fetchCommand(), lsCommand(), showCommand(), rmCommand(), gcCommand(),
+			peersCommand(), nodeCommand(), healthCommand(),
+			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(),
+			configCommand(), completionCommand(), completeCommand(), versionCommand(),
+		},
+	}
+	for _, f := range app.Flags {
+		fromEnvironment(f)
+	}
+	for _, c := range app.Commands {
+		prepare(c)
+	}
+	return app
+}
+
+const overview = `bkp splits a file into sealed chunks, decides by bandwidth, space and cost which peers keep what, places the
+chunks there and brings the file back from many peers at once.
+
+   bkp node start --listen :8001 --peers wss://other.example:8001-20MiB
+   bkp split big.iso
+   bkp place big.iso --replicas 2
+   bkp fetch big.iso -o copy.iso`
+
+// action carries out a command: flags to one call, and its result to the console.
+type action func(ctx context.Context, c *call) error
+
+// call is one run of a command.
+type call struct {
+	*cli.Context
+	*console
+	house  house
+	set    settings
+	phrase string // of the identity, once it was opened
+}
+
+// spec describes a command that a person can run.
+type spec struct {
+	name     string
+	args     string // how the arguments are written: "FILE|-"
+	most     int    // how many there may be
+	least    int
+	usage    string
+	about    string // a paragraph more, may be empty
+	examples string // one a line, required of every command
+	flags    []cli.Flag
+	hidden   bool
+	do       action
+}
+
+// command makes the cli command; prepare adds what all of them share.
+func command(s spec) *cli.Command {
+	return &cli.Command{
+		Name: s.name, Usage: s.usage, ArgsUsage: s.args, Hidden: s.hidden, Flags: s.flags,
+		Description: describe(s.about, s.examples),
+		Action: func(cc *cli.Context) error {
+			if n := cc.NArg(); n < s.least || n > s.most {
+				return wrongArguments(s, cc.Args().Slice())
+			}
+			c, err := newCall(cc)
+			if err != nil {
+				return err
+			}
+			defer c.console.endProgress()
+			return s.do(cc.Context, c)
+		},
+	}
+}
+
+func describe(about, examples string) string {
+	var b strings.Builder
+	if about != "" {
+		b.WriteString(wrapped(about, 100) + "\n\n")
+	}
+	b.WriteString("Examples:\n")
+	for l := range strings.Lines(strings.TrimSpace(examples)) {
+		b.WriteString("   " + strings.TrimSpace(l) + "\n")
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// wrapped breaks text into lines of at most so many bytes, where words allow it.
+func wrapped(text string, width int) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case column == 0:
+		case column+1+len(word) > width:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}
+
+// group is a command that only holds others.
+func group(name, usage string, subcommands ...*cli.Command) *cli.Command {
+	return &cli.Command{Name: name, Usage: usage, Subcommands: subcommands, Action: func(c *cli.Context) error {
+		if c.NArg() > 0 {
+			return unknownCommand(subcommands, c.Args().First())
+		}
+		return cli.ShowSubcommandHelp(c)
+	}}
+}
+
+// prepare gives a command and its subcommands the global flags, and every flag its place in the environment.
+func prepare(c *cli.Command) {
+	c.OnUsageError = onUsageError
+	c.HideHelpCommand = true
+	c.CustomHelpTemplate = commandHelp
+	if !c.SkipFlagParsing {
+		c.Flags = append(c.Flags, globalFlags()...)
+	}
+	for _, f := range c.Flags {
+		fromEnvironment(f)
+	}
+	for _, sub := range c.Subcommands {
+		prepare(sub)
+	}
+}
+
+// newCall reads the configuration and fills in every flag that the command line and the environment left open.
+func newCall(cc *cli.Context) (*call, error) {
+	c := &call{Context: cc, console: cc.App.Metadata["console"].(*console)}
+	var err error
+	if c.set, err = readSettings(cc); err != nil {
+		return nil, err
+	}
+	if err := c.set.fill(cc); err != nil {
+		return nil, err
+	}
+	if err := c.console.configure(cc); err != nil {
+		return nil, err
+	}
+	c.house = house{dir: c.set.data}
+	return c, nil
+}
+
+func onUsageError(_ *cli.Context, err error, _ bool) error { return usageError("%w", err) }
+
+func wrongArguments(s spec, got []string) error {
+	want := s.args
+	if want == "" {
+		want = "no arguments"
+	}
+	return usageError("wants %s, got %s", want, counted(len(got), "argument"))
+}
+
+// counted writes a number and its noun: "1 chunk", "2 chunks".
+func counted[N int | int64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+const commandHelp = `{{.HelpName}} - {{.Usage}}
+
+USAGE:
+   {{.HelpName}}{{if .VisibleFlags}} [flags]{{end}}{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}
+{{if .Description}}
+   {{wrap .Description 3}}
+{{end}}{{if .VisibleCommands}}
+COMMANDS:{{range .VisibleCommands}}
+   {{join .Names ", "}}{{"\t"}}{{.Usage}}{{end}}
+{{end}}{{if .VisibleFlags}}
+FLAGS:{{range .VisibleFlags}}
+   {{.}}{{end}}
+{{end}}`
+
+const appHelp = `bkp - {{.Usage}}
+
+USAGE:
+   {{.UsageText}}
+
+   {{wrap .Description 3}}
+
+COMMANDS:{{range .VisibleCommands}}
+   {{join .Names ", "}}{{"\t"}}{{.Usage}}{{end}}
+
+FLAGS OF EVERY COMMAND:{{range .VisibleFlags}}
+   {{.}}{{end}}
+
+Every flag can also be set as BKP_FLAG in the environment, or as a key in config.toml. bkp COMMAND --help says more.
+`

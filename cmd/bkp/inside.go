@@ -1,0 +1,36 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+
+	mostfree "github.com/bkp-tool/bkp/plugins/strategies/most-free"
+	"github.com/bkp-tool/bkp/plugins/strategies/nearest"
+	"github.com/bkp-tool/bkp/plugins/strategies/seed"
+	"github.com/bkp-tool/bkp/plugins/verifiers/issuers"
+	"github.com/bkp-tool/bkp/plugins/verifiers/signature"
+	"github.com/bkp-tool/bkp/plugins/verifiers/targets"
+
+	"github.com/bkp-tool/bkp/plugins"
+)
+
+// shipped is every plugin inside the binary and what serves it. They run in processes of their own like any other.
+var shipped = map[plugins.Name]func(){
+	{Kind: plugins.KindStrategy, Name: "seed"}:      func() { plugins.ServeStrategy(seed.New()) },
+	{Kind: plugins.KindStrategy, Name: "nearest"}:   func() { plugins.ServeStrategy(nearest.New()) },
+	{Kind: plugins.KindStrategy, Name: "most-free"}: func() { plugins.ServeStrategy(mostfree.New()) },
+	{Kind: plugins.KindVerifier, Name: "signature"}: func() { plugins.ServeVerifier(signature.New()) },
+	{Kind: plugins.KindVerifier, Name: "targets"}:   func() { plugins.ServeVerifier(targets.New()) },
+	{Kind: plugins.KindVerifier, Name: "issuers"}:   func() { plugins.ServeVerifier(issuers.New()) },
+}
+
+func shippedNames() []plugins.Name {
+	var names []plugins.Name
+	for n := range shipped {
+		names = append(names, n)
+	}
+	slices.SortFunc(names, func(a, b plugins.Name) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
+	return names
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/google/renameio/v2"
+	"github.com/urfave/cli/v2"
+)
+
+func keyCommand() *cli.Command {
+	return group("key", "show, export and import the identity", keyShow(), keyExport(), keyImport())
+}
+
+type keyInfo struct {
+	Owner     core.ID  `json:"owner"`
+	Node      core.ID  `json:"node"`
+	Recipient string   `json:"recipient"` // age public key of the refs
+	Exported  bool     `json:"exported"`
+	Peers     []string `json:"peers,omitempty"` // where a new machine may ask
+}
+
+func keyShow() *cli.Command {
+	return command(spec{
+		name: "show", usage: "print the IDs of the owner and of this node; the identity is made at first use",
+		examples: "bkp key show\nbkp key show --json",
+		flags:    identityFlags(),
+		do: func(_ context.Context, c *call) error {
+			o, err := c.owner()
+			if err != nil {
+				return err
+			}
+			signer, err := c.house.nodeKey()
+			if err != nil {
+				return err
+			}
+			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.house.isExported(), o.Peers}
+			return c.result(info, func(t *table) {
+				t.line("owner  %s", info.Owner.Grouped())
+				t.line("node   %s", info.Node.Grouped())
+				if !info.Exported {
+					t.line("The identity was not exported yet. Without it nothing can be fetched: bkp key export > FILE")
+				}
+			})
+		},
+	})
+}
+
+func keyExport() *cli.Command {
+	return command(spec{
+		name: "export", usage: "print the identity; keep it in a safe place",
+		about: "The identity opens every backup. It is printed as it is kept, or under a passphrase where one is given; the peers " +
+			"of the configuration go with it, so that a new machine knows whom to ask.",
+		examples: "bkp key export > identity.bkp\nbkp key export --passphrase-file pass.txt > identity.bkp",
+		flags:    append(identityFlags(), textFlag("peers", "", "let a new machine ask the peers of `LIST`")),
+		do: func(_ context.Context, c *call) error {
+			c.dataOut = true
+			if isTerminal(c.out) {
+				return core.WithHint(usageError("the identity is secret and standard output is a terminal"), "bkp key export > identity.bkp")
+			}
+			o, err := c.owner()
+			if err != nil {
+				return err
+			}
+			peers, err := core.ParsePeers(c.String("peers"))
+			if err != nil {
+				return err
+			}
+			if len(peers) > 0 {
+				o.Peers = nil
+			}
+			for _, p := range peers {
+				o.Peers = append(o.Peers, p.String())
+			}
+			text, err := o.Marshal(c.phrase)
+			if err != nil {
+				return err
+			}
+			if _, err := c.out.Write(text); err != nil {
+				return fmt.Errorf("write the identity: %w", err)
+			}
+			if err := c.house.markExported(); err != nil {
+				return err
+			}
+			return c.result(keyMoved{o.ID()}, func(t *table) { t.line("exported the identity %s", o.ID()) })
+		},
+	})
+}
+
+type keyMoved struct {
+	Owner core.ID `json:"owner"`
+}
+
+func keyImport() *cli.Command {
+	return command(spec{
+		name: "import", args: "FILE|-", least: 1, most: 1,
+		usage:    "take over an exported identity",
+		about:    "An identity that is here already is only replaced with --force; it is kept beside the new one.",
+		examples: "bkp key import identity.bkp --data /srv/bkp",
+		flags:    append(identityFlags(), boolFlag("force", "replace another identity")),
+		do: func(_ context.Context, c *call) error {
+			text, err := c.readArgument(1 << 20)
+			if err != nil {
+				return err
+			}
+			phrase, err := c.passphrase()
+			if err != nil {
+				return err
+			}
+			o, err := c.openIdentity(text, phrase, "identity "+c.Args().First())
+			if err != nil {
+				return err
+			}
+			if err := c.makeWayFor(o.ID()); err != nil {
+				return err
+			}
+			if err := renameio.WriteFile(c.house.path("identity"), text, 0o600); err != nil {
+				return fmt.Errorf("write the identity: %w", err)
+			}
+			if err := c.house.markExported(); err != nil {
+				return err
+			}
+			return c.result(keyMoved{o.ID()}, func(t *table) { t.line("imported the identity %s", o.ID()) })
+		},
+	})
+}
+
+// makeWayFor moves another identity that is here aside, with --force only.
+func (c *call) makeWayFor(id core.ID) error {
+	if err := c.house.make(); err != nil {
+		return err
+	}
+	path := c.house.path("identity")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the identity that is here: %w", err)
+	}
+	phrase, err := c.passphrase()
+	if err != nil {
+		return err
+	}
+	old, err := c.openIdentity(text, phrase, path)
+	switch {
+	case err == nil && old.ID() == id:
+		return nil
+	case !c.Bool("force"):
+		return core.WithHint(core.Fail(core.CodeRefused, "another identity is here already: %s", path),
+			"take another --data directory, or replace it with --force")
+	case err == nil:
+		return os.Rename(path, path+"."+old.ID().Short())
+	}
+	return os.Rename(path, path+".old")
+}
+
+func (h house) markExported() error {
+	if err := os.WriteFile(h.path("exported"), nil, 0o600); err != nil {
+		return fmt.Errorf("note the export: %w", err)
+	}
+	return nil
+}
+
+// readArgument reads the file named by the first argument, or standard input for "-", up to limit bytes.
+func (c *call) readArgument(limit int64) ([]byte, error) {
+	name, in := c.Args().First(), c.in
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, usageError("%w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if int64(len(text)) > limit {
+		return nil, usageError("%s: more than %d bytes", name, limit)
+	}
+	return text, nil
+}

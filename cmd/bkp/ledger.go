@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/ledger"
+	"github.com/bkp-tool/bkp/core/license"
+	"github.com/urfave/cli/v2"
+)
+
+func ledgerCommand() *cli.Command {
+	return group("ledger", "read and verify this node's log of licences and receipts", ledgerLog(), ledgerVerify())
+}
+
+// ledgerRow is one entry of the log with what its envelope says.
+type ledgerRow struct {
+	Index    int64           `json:"index"`
+	Kind     ledger.Kind     `json:"kind"`
+	License  core.LicenseID  `json:"license"`
+	Task     core.TaskID     `json:"task"`
+	Segment  int             `json:"segment"`
+	Owner    core.ID         `json:"owner,omitzero"`  // of a licence
+	Target   core.ID         `json:"target,omitzero"` // of a receipt
+	Runs     int             `json:"runs"`            // allowed, or received
+	Bytes    core.Size       `json:"bytes"`
+	Until    int64           `json:"retain_until"`
+	Envelope json.RawMessage `json:"envelope"`
+}
+
+func ledgerLog() *cli.Command {
+	return command(spec{
+		name: "log", usage: "list the licences and receipts of this node, oldest first",
+		examples: `bkp ledger log
+			bkp ledger log --after 1000 --limit 50
+			bkp ledger log --json | jq -c 'select(.kind == "license") | .envelope' | head -n 1 | bkp license show -`,
+		flags: []cli.Flag{
+			intFlag("after", 0, "leave out the first `N` entries"),
+			intFlag("limit", 0, "list at most `N` entries; 0 is all"),
+		},
+		do: func(ctx context.Context, c *call) error {
+			log, err := c.readLedger()
+			if err != nil {
+				return err
+			}
+			defer log.Close()
+			rows, err := ledgerRows(ctx, log, int64(c.Int("after")), c.Int("limit"))
+			if err != nil {
+				return err
+			}
+			return list(c, rows, ledgerSummary{len(rows)}, func(t *table) {
+				t.header("entry", "kind", "licence", "task", "by", "runs", "bytes", "until")
+				for _, r := range rows {
+					by := r.Owner
+					if r.Kind == ledger.KindReceipt {
+						by = r.Target
+					}
+					t.row(r.Index, string(r.Kind), r.License.String()[:8], r.Task.String()[:8], by, r.Runs, r.Bytes, day(r.Until))
+				}
+			})
+		},
+	})
+}
+
+type ledgerSummary struct {
+	Entries int `json:"entries"`
+}
+
+func ledgerRows(ctx context.Context, log *ledger.Reader, after int64, limit int) ([]ledgerRow, error) {
+	var rows []ledgerRow
+	for ctx.Err() == nil {
+		page := 1000
+		if limit > 0 {
+			page = min(page, limit-len(rows))
+		}
+		entries, err := log.Entries(after, page)
+		if err != nil {
+			return nil, err
+		}
+		if len(entries) == 0 {
+			return rows, nil
+		}
+		for _, e := range entries {
+			row, err := readEntry(e)
+			if err != nil {
+				return nil, core.WithHint(core.Fail(core.CodeWrong, "entry %d: %w", e.Index, err), "bkp ledger verify tells more")
+			}
+			rows = append(rows, row)
+		}
+		after += int64(len(entries))
+	}
+	return nil, context.Cause(ctx)
+}
+
+func readEntry(e ledger.Entry) (ledgerRow, error) {
+	row := ledgerRow{Index: e.Index, Kind: e.Kind, Envelope: e.Envelope}
+	if e.Kind == ledger.KindLicense {
+		l, _, _, err := license.Open(e.Envelope)
+		row.License, row.Task, row.Segment, row.Owner = l.ID, l.Task, l.Segment, l.TaskSource.Owner
+		row.Runs, row.Bytes, row.Until = l.MaxRuns, l.MaxBytes, l.RetainUntil
+		return row, err
+	}
+	r, err := license.OpenReceipt(e.Envelope)
+	row.License, row.Task, row.Segment, row.Target = r.License, r.Task, r.Segment, r.Target
+	row.Bytes, row.Until = r.Bytes, r.RetainUntil
+	for _, runs := range r.Runs {
+		row.Runs += runs.Length
+	}
+	return row, err
+}
+
+func ledgerVerify() *cli.Command {
+	return command(spec{
+		name: "verify", usage: "check the whole log with public keys only",
+		about: "Every entry, the tree over them, every signed head, every signature, and that receipts follow each other. " +
+			"Ends with code 14 where something is wrong.",
+		examples: "bkp ledger verify\nbkp ledger verify --data /srv/bkp --json",
+		do: func(_ context.Context, c *call) error {
+			log, err := c.readLedger()
+			if err != nil {
+				return err
+			}
+			defer log.Close()
+			report, err := log.Verify()
+			if err != nil {
+				for _, p := range report.Problems {
+					c.say("%s", p)
+				}
+				return fmt.Errorf("the ledger does not hold: %w", err)
+			}
+			return c.result(report, func(t *table) {
+				t.line("the ledger of node %s holds: %d entries (%s, %s) under %s", report.Node, report.Size,
+					counted(report.Licenses, "licence"), counted(report.Receipts, "receipt"), counted(report.Heads, "signed head"))
+				t.line("root %s", report.Root)
+			})
+		},
+	})
+}
+
+func (c *call) readLedger() (*ledger.Reader, error) {
+	log, err := ledger.OpenRead(c.house.path("ledger"))
+	if errors.Is(err, core.ErrNotFound) {
+		return nil, core.WithHint(core.Fail(core.CodeNoName, "no ledger in %s yet", c.house.dir), "a node that kept or placed something has one")
+	}
+	return log, err
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/urfave/cli/v2"
+)
+
+// line is a command line taken apart: urfave/cli hands flags that follow an argument to the command as arguments,
+// so the words are put in order before it sees them.
+type line struct {
+	program string
+	command string   // "key export"
+	flags   []string // with their values
+	args    []string
+	json    bool
+	given   map[string]bool // long names of flags on the line
+	raw     []string        // given to cli as they are, where not nil
+}
+
+// words is the line with every flag in front of the first argument.
+func (l line) words() []string {
+	if l.raw != nil {
+		return l.raw
+	}
+	words := append([]string{l.program}, strings.Fields(l.command)...)
+	words = append(words, l.flags...)
+	return append(append(words, "--"), l.args...)
+}
+
+// parseLine takes argv apart by the commands and flags that app knows. Even with an error, the command and the wish
+// for JSON are filled in as far as they were read.
+func parseLine(app *cli.App, argv []string) (l line, err error) {
+	l.program, l.given = argv[0], map[string]bool{}
+	l.json, _ = strconv.ParseBool(os.Getenv("BKP_JSON"))
+	l.json = l.json || slices.Contains(argv, "--json")
+	commands, flags := app.Commands, app.Flags
+	rest := argv[1:]
+	for len(rest) > 0 {
+		word := rest[0]
+		rest = rest[1:]
+		switch {
+		case word == "--":
+			l.args, rest = append(l.args, rest...), nil
+		case len(word) > 1 && word[0] == '-':
+			used, err := l.flag(word, rest, flags)
+			if err != nil {
+				return l, err
+			}
+			rest = rest[used:]
+		case l.command == "" && (word == "help" || word == "h"): // cli's own command
+			l.raw = argv
+			return l, nil
+		case len(commands) > 0 && len(l.args) == 0:
+			c := find(commands, word)
+			if c == nil {
+				return l, unknownCommand(commands, word)
+			}
+			l.command = strings.TrimSpace(l.command + " " + c.Name)
+			commands, flags = c.Subcommands, c.Flags
+			if c.SkipFlagParsing {
+				l.raw = argv
+				return l, nil
+			}
+		default:
+			l.args = append(l.args, word)
+		}
+	}
+	return l, nil
+}
+
+// flag takes one flag and, where it needs one, its value from rest; used is how many words of rest that was.
+func (l *line) flag(word string, rest []string, flags []cli.Flag) (used int, err error) {
+	name, value, hasValue := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	f := findFlag(flags, name)
+	if f == nil {
+		if name == "help" || name == "h" {
+			l.flags = append(l.flags, "--help")
+			return 0, nil
+		}
+		err := usageError("unknown flag %s", word)
+		if near := cli.SuggestFlag(flags, name, true); near != "" {
+			err = core.WithHint(err, "did you mean %s?", near)
+		}
+		return 0, err
+	}
+	long := f.Names()[0]
+	_, isBool := f.(*cli.BoolFlag)
+	if _, repeatable := f.(*cli.StringSliceFlag); l.given[long] && !repeatable && !isBool {
+		return 0, usageError("--%s is given twice", long)
+	}
+	l.given[long] = true
+	if isBool {
+		l.flags = append(l.flags, word)
+		return 0, nil
+	}
+	if !hasValue {
+		if len(rest) == 0 {
+			return 0, usageError("--%s needs a value", long)
+		}
+		value, used = rest[0], 1
+	}
+	l.flags = append(l.flags, "--"+long+"="+value)
+	return used, nil
+}
+
+func find(commands []*cli.Command, name string) *cli.Command {
+	for _, c := range commands {
+		if c.HasName(name) {
+			return c
+		}
+	}
+	return nil
+}
+
+func findFlag(flags []cli.Flag, name string) cli.Flag {
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			return f
+		}
+	}
+	return nil
+}
+
+func unknownCommand(commands []*cli.Command, word string) error {
+	err := usageError("unknown command %q", word)
+	var names []cli.Flag // SuggestFlag finds the nearest of any names
+	for _, c := range commands {
+		if !c.Hidden {
+			names = append(names, &cli.BoolFlag{Name: c.Name})
+		}
+	}
+	near := strings.TrimLeft(cli.SuggestFlag(names, word, true), "-")
+	if near == "" {
+		return core.WithHint(err, "bkp help lists the commands")
+	}
+	return core.WithHint(err, "did you mean %s? bkp help lists the commands", near)
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"sync"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/ledger"
+	"github.com/bkp-tool/bkp/core/license"
+)
+
+// logbook is a ledger as the node writes it: it remembers the newest receipt that this node gave for each licence, since
+// the next one has to name it.
+type logbook struct {
+	*ledger.Log
+	node core.ID
+
+	mu   sync.Mutex
+	last map[core.LicenseID]core.Hash // nil until the log was read
+}
+
+func newLogbook(log *ledger.Log, node core.ID) *logbook { return &logbook{Log: log, node: node} }
+
+func (l *logbook) AppendLicense(envelope []byte) error {
+	_, err := l.Append(ledger.KindLicense, envelope)
+	return err
+}
+
+func (l *logbook) AppendReceipt(envelope []byte) error {
+	r, err := license.OpenReceipt(envelope)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.read(); err != nil {
+		return err
+	}
+	if _, err = l.Append(ledger.KindReceipt, envelope); err == nil && r.Target == l.node {
+		l.last[r.License] = license.ReceiptHash(envelope)
+	}
+	return err
+}
+
+// LastReceipt is the hash of the newest receipt that this node entered for a licence, zero where there is none.
+func (l *logbook) LastReceipt(id core.LicenseID) (core.Hash, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.read()
+	return l.last[id], err
+}
+
+// read goes through the log once, at the first receipt: a node that only carries out commands never needs to.
+func (l *logbook) read() error {
+	if l.last != nil {
+		return nil
+	}
+	last := map[core.LicenseID]core.Hash{}
+	for after := int64(0); ; {
+		entries, err := l.Entries(after, 1000)
+		if err != nil {
+			return err
+		}
+		if len(entries) == 0 {
+			l.last = last
+			return nil
+		}
+		for _, e := range entries {
+			if e.Kind != ledger.KindReceipt {
+				continue
+			}
+			r, err := license.OpenReceipt(e.Envelope)
+			if err != nil {
+				return core.Fail(core.CodeWrong, "ledger entry %d: %w", e.Index, err)
+			}
+			if r.Target == l.node {
+				last[r.License] = license.ReceiptHash(e.Envelope)
+			}
+		}
+		after += int64(len(entries))
+	}
+}

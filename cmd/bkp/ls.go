@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/urfave/cli/v2"
+)
+
+func lsCommand() *cli.Command {
+	return command(spec{
+		name: "ls", usage: "list the names and their versions",
+		about: "Lists what this data directory knows. With --peers, --remote or on a machine that knows nothing yet, the peers are asked too.",
+		examples: `bkp ls
+			bkp ls --json
+			bkp ls --peers wss://a.example:8001 --token-file token`,
+		flags: append(append([]cli.Flag{boolFlag("remote", "ask the peers too")}, networkFlags()...), identityFlags()...),
+		do: func(ctx context.Context, c *call) error {
+			r, err := c.versions(ctx)
+			if err != nil {
+				return err
+			}
+			return list(c, r.Versions, lsSummary{len(r.Versions), r.Problems}, func(t *table) {
+				if len(r.Versions) == 0 {
+					t.line("no names yet: bkp split FILE")
+				} else {
+					t.header("name", "version", "size", "created", "placed")
+				}
+				for _, v := range r.Versions {
+					t.row(v.Name, v.Version, v.Size, time.Unix(v.Created, 0), yes(v.Placed))
+				}
+				for _, p := range r.Problems {
+					t.line("%s", p)
+				}
+			})
+		},
+	})
+}
+
+type lsSummary struct {
+	Versions int      `json:"versions"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+// versions lists the refs here, and those of the peers where that is asked for or nothing is here.
+func (c *call) versions(ctx context.Context) (r node.ListResult, err error) {
+	o, err := c.ownerIfAny()
+	if err != nil {
+		return r, err
+	}
+	if o == nil {
+		return r, core.WithHint(core.Fail(core.CodeNoName, "no identity in %s yet", c.house.dir), "bkp split FILE makes one, bkp key import FILE takes one over")
+	}
+	refs, err := c.house.refs().open(o)
+	if err != nil {
+		return r, err
+	}
+	if c.given("peers") || c.Bool("remote") || len(refs) == 0 && c.peerList(o) != "" {
+		return ask[node.ListResult](ctx, c, node.CommandList, node.ListArgs{})
+	}
+	for _, v := range refs {
+		r.Versions = append(r.Versions, node.VersionRow{
+			Name: v.body.Name, Version: v.ref.Version, Size: v.body.Size, Created: v.ref.Created,
+			Placed: v.placed(), Root: v.body.Root.Hash, Local: true,
+		})
+	}
+	return r, nil
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

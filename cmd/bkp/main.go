@@ -1,0 +1,77 @@
+// Command bkp backs up large files over a network of peer nodes.
+//
+// Each command has a file of its own: flags, one call, render. app.go holds the list of commands and what all of
+// them share; house.go is the data directory and wires the rooms of core to it; session.go finds the running node
+// or becomes one.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+
+// run carries out one command line and returns its exit code.
+func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	con := &console{in: stdin, out: stdout, err: stderr}
+	app := newApp(con)
+	line, err := parseLine(app, argv)
+	con.json = line.json
+	if err == nil {
+		app.Metadata["given"] = line.given
+		err = app.RunContext(ctx, line.words())
+	}
+	if err == nil {
+		return int(core.CodeOK)
+	}
+	if stopped, ok := errors.AsType[*core.Error](context.Cause(ctx)); ok {
+		err = stopped
+	}
+	con.fail(line.command, err)
+	return int(core.CodeOf(err))
+}
+
+// interruptible returns a context that the first INT or TERM cancels; the second ends the process at once.
+// The function it returns stops listening and must be called.
+func interruptible(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		for first := true; ; first = false {
+			select {
+			case s := <-signals:
+				code := core.CodeSignal + core.Code(s.(syscall.Signal))
+				if !first {
+					os.Exit(int(code))
+				}
+				cancel(&core.Error{Code: code, Err: fmt.Errorf("stopped by a signal: %s", s)})
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); close(done); cancel(nil) }
+}
+
+// usageError is a mistake on the command line or in the configuration.
+func usageError(format string, args ...any) error { return core.Fail(core.CodeUsage, format, args...) }
+
+// coded gives err a code unless it carries one already.
+func coded(code core.Code, err error) error {
+	if _, ok := errors.AsType[*core.Error](err); ok || err == nil {
+		return err
+	}
+	return &core.Error{Code: code, Err: err}
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/urfave/cli/v2"
+)
+
+func nodeCommand() *cli.Command {
+	return group("node", "run a node and look at it", nodeStart(), nodeStatus(), nodeFiles())
+}
+
+func nodeStart() *cli.Command {
+	flags := append(networkFlags(),
+		textFlag("listen", "", "listen at `HOST:PORT` (default: :8001, with --insecure-plaintext 127.0.0.1:8001)"),
+		textFlag("capacity", "", "keep at most `SIZE` for others (default: 80 % of the free disk)"),
+		textFlag("uplink", "", "send at most `RATE`, all links together"),
+		textFlag("downlink", "", "receive at most `RATE`, all links together"),
+		textFlag("default-link", "", "give `RATE` to a peer that the peer list has no bandwidth for"),
+		listFlag("label", "tell peers `K=V`; strategies read zone, price_store, price_send, afr, uptime (repeatable)"),
+		listFlag("issuer", "let `OWNERID[=QUOTA]` store here; without any, members of the cluster token may (repeatable)"),
+		textFlag("verifiers", "signature,targets,issuers", "have every licence judged by the verifiers of `LIST`, in order"),
+	)
+	return command(spec{
+		name: "start", usage: "run a node until it is stopped",
+		about: "A node keeps what licensed owners give it, passes it on, and carries out the commands of this data directory. " +
+			"The first INT or TERM stops it cleanly.",
+		examples: `bkp node start --data /srv/bkp --peers wss://other.example:8001-20MiB --token-file token
+			bkp node start --listen :8001 --capacity 500GiB --uplink 100Mbit --label zone=berlin
+			bkp node start --listen 127.0.0.1:8001 --insecure-plaintext --trace trace.jsonl`,
+		flags: append(flags, identityFlags()...),
+		do:    doNodeStart,
+	})
+}
+
+func doNodeStart(ctx context.Context, c *call) (err error) {
+	if err := c.house.make(); err != nil {
+		return err
+	}
+	lock, err := c.house.lockNode()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	wish, err := c.listen()
+	if err != nil {
+		return err
+	}
+	n, closers, err := c.startNode(ctx, wish)
+	if err != nil {
+		return errors.Join(err, wish.listener.Close())
+	}
+	defer func() { err = errors.Join(err, n.Close(), closers.Close()) }()
+	socket := c.house.path("node.sock")
+	_ = os.Remove(socket) // of a node that was killed: the lock says that none runs
+	door, err := listenLocal(socket)
+	if err != nil {
+		return fmt.Errorf("open the door for commands: %w", err)
+	}
+	n.ServeLocal(door)
+	c.announce(n, wish)
+	<-ctx.Done()
+	c.say("stopping")
+	return context.Cause(ctx)
+}
+
+type started struct {
+	ID     core.ID `json:"id"`
+	Listen string  `json:"listen"`
+}
+
+// announce says that the node is up: what a script waits for.
+func (c *call) announce(n *node.Node, wish nodeWish) {
+	at := wish.listener.Addr().String()
+	if c.json {
+		_ = writeObject(c.out, "started", started{n.ID(), at})
+		return
+	}
+	c.say("node %s listens at %s", n.ID(), at)
+}
+
+// listen binds the address of --listen.
+func (c *call) listen() (nodeWish, error) {
+	at := c.String("listen")
+	if at == "" {
+		at = ":8001"
+		if c.Bool("insecure-plaintext") {
+			at = "127.0.0.1:8001"
+		}
+	}
+	if _, _, err := net.SplitHostPort(at); err != nil {
+		return nodeWish{}, usageError("--listen %q: want HOST:PORT: %w", at, err)
+	}
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return nodeWish{}, core.WithHint(fmt.Errorf("listen: %w", err), "another program may listen there: take another with --listen HOST:PORT")
+	}
+	return nodeWish{listen: at, listener: l}, nil
+}
+
+// listenLocal opens the socket for commands of this machine's own user.
+func listenLocal(path string) (net.Listener, error) {
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func nodeStatus() *cli.Command {
+	return command(spec{
+		name: "status", usage: "show the running node: space, accounts, leases, tasks",
+		examples: "bkp node status\nbkp node status --json | jq .leases",
+		do: func(ctx context.Context, c *call) error {
+			caller, err := c.runningNode()
+			if err != nil {
+				return err
+			}
+			var r node.StatusResult
+			if err := caller.Call(ctx, node.CommandStatus, struct{}{}, &r, c.status); err != nil {
+				return err
+			}
+			return c.result(r, func(t *table) { drawStatus(t, r) })
+		},
+	})
+}
+
+func drawStatus(t *table, r node.StatusResult) {
+	t.line("node %s at %s, up since %s, %s connected", r.ID, r.Listen, cell(r.Started), counted(r.Peers, "peer"))
+	t.line("kept for others: %s of %s in %s, %s promised, %s left; staged: %s", r.Used, r.Capacity,
+		counted(r.Runs, "run"), r.Reserved, r.Remaining, r.Staged)
+	t.header("account", "capacity", "leased")
+	for _, a := range r.Accounts {
+		t.row(a.Name, a.Capacity, a.Leased)
+	}
+	if len(r.Leases) > 0 {
+		t.line("")
+		t.header("lease", "peer", "direction", "purpose", "rate", "moved", "expected", "took", "state")
+		for _, l := range r.Leases {
+			t.row(fmt.Sprint(l.Lease), l.Peer, l.Direction, l.Purpose, l.Rate, l.Bytes, seconds(l.ExpectedS), seconds(l.TookS), l.State)
+		}
+	}
+	if len(r.Tasks) > 0 {
+		t.line("")
+		t.header("task", "owner", "version", "segments", "runs", "bytes")
+		for _, x := range r.Tasks {
+			t.row(x.Task.String()[:8], x.Owner, fmt.Sprintf("%.8s.%d", x.Alias, x.Version), x.Segments, x.Runs, x.Bytes)
+		}
+	}
+}
+
+func nodeFiles() *cli.Command {
+	return command(spec{
+		name: "files", usage: "list what the running node keeps: name, type, order, hash, size",
+		examples: "bkp node files\nbkp node files --json",
+		do: func(ctx context.Context, c *call) error {
+			caller, err := c.runningNode()
+			if err != nil {
+				return err
+			}
+			var files []core.File
+			for page := (node.FilesResult{More: true}); page.More; files = append(files, page.Files...) {
+				args := node.FilesArgs{After: len(files), Limit: 1000}
+				page = node.FilesResult{}
+				if err := caller.Call(ctx, node.CommandFiles, args, &page, c.status); err != nil {
+					return err
+				}
+			}
+			sum := filesSummary{Files: len(files)}
+			for _, f := range files {
+				sum.Bytes += f.Size
+			}
+			return list(c, files, sum, func(t *table) {
+				drawFiles(t, files)
+				t.line("%s, %s", counted(sum.Files, "file"), sum.Bytes)
+			})
+		},
+	})
+}
+
+type filesSummary struct {
+	Files int       `json:"files"`
+	Bytes core.Size `json:"bytes"`
+}
+
+// drawFiles is the table of the five fields.
+func drawFiles(t *table, files []core.File) {
+	t.header("name", "type", "order", "hash", "size")
+	for _, f := range files {
+		t.row(f.Name, string(f.Type), f.Order, f.Hash.String()[:16], f.Size)
+	}
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/google/renameio/v2"
+)
+
+// pins is pins.json: the nodes that proved the cluster token once, by ID, with the address they were met at.
+type pins struct {
+	path string
+	mu   sync.Mutex
+	met  map[core.ID]string
+}
+
+func openPins(path string) (*pins, error) {
+	p := &pins{path: path, met: map[core.ID]string{}}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &p.met)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read pinned nodes: %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// Known reports whether the node was pinned.
+func (p *pins) Known(id core.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.met[id]
+	return ok
+}
+
+// Pin remembers a node; it is durable when Pin returns.
+func (p *pins) Pin(id core.ID, address string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at, ok := p.met[id]; ok && at == address {
+		return nil
+	}
+	p.met[id] = address
+	text, err := json.MarshalIndent(p.met, "", "  ")
+	if err != nil {
+		return fmt.Errorf("pin node %s: %w", id.Short(), err)
+	}
+	if err := renameio.WriteFile(p.path, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("pin node %s: %w", id.Short(), err)
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/urfave/cli/v2"
+)
+
+func pluginCommand() *cli.Command {
+	return group("plugin", "look at strategies and verifiers", pluginList(), pluginInfo())
+}
+
+// plugins is the host of this data directory's plugins.
+func (c *call) plugins() *plugins.Host {
+	return &plugins.Host{
+		Path: plugins.SearchPath(c.house.dir), Lock: c.house.path("bkp.lock.toml"), Inside: shippedNames(), Log: c.log(),
+	}
+}
+
+func pluginList() *cli.Command {
+	return command(spec{
+		name: "list", usage: "list the plugins that can be found",
+		about: "Plugins are files named bkp-strategy-NAME or bkp-verifier-NAME in $BKP_PLUGIN_PATH, in the data directory's " +
+			"plugins, beside the binary, or inside it.",
+		examples: "bkp plugin list\nbkp plugin list --json",
+		do: func(_ context.Context, c *call) error {
+			found, err := c.plugins().List()
+			if err != nil {
+				return err
+			}
+			return list(c, found, pluginSummary{len(found)}, func(t *table) {
+				t.header("kind", "name", "where", "sha256")
+				for _, f := range found {
+					t.row(string(f.Kind), f.Name.Name, whereIs(f), shortSum(f.SHA256))
+				}
+			})
+		},
+	})
+}
+
+type pluginSummary struct {
+	Plugins int `json:"plugins"`
+}
+
+func whereIs(f plugins.Found) string {
+	if f.Inside {
+		return "inside bkp"
+	}
+	return f.Path
+}
+
+func shortSum(sum string) string {
+	if len(sum) < 12 {
+		return "-"
+	}
+	return sum[:12]
+}
+
+func pluginInfo() *cli.Command {
+	return command(spec{
+		name: "info", args: "[strategy|verifier] NAME", least: 1, most: 2,
+		usage:    "start a plugin and ask it what it is",
+		about:    "The kind is needed only where a strategy and a verifier have the same name.",
+		examples: "bkp plugin info seed\nbkp plugin info verifier issuers --json",
+		do: func(ctx context.Context, c *call) error {
+			defer plugins.Cleanup()
+			host := c.plugins()
+			kind, name, err := pluginNamed(host, c.Args().Slice())
+			if err != nil {
+				return err
+			}
+			info, err := host.Info(ctx, kind, name)
+			if err != nil {
+				return err
+			}
+			return c.result(info, func(t *table) {
+				t.line("%s %s %s", info.Kind, info.Name.Name, info.Version)
+				t.line("%s", info.Summary)
+				t.line("found   %s", whereIs(info.Found))
+				if len(info.Needs) > 0 {
+					t.line("reads   %s", strings.Join(info.Needs, ", "))
+				}
+				if info.SHA256 != "" {
+					t.line("sha256  %s", info.SHA256)
+				}
+			})
+		},
+	})
+}
+
+// pluginNamed reads [KIND] NAME; without a kind, the one that can be found is meant.
+func pluginNamed(host *plugins.Host, args []string) (plugins.Kind, string, error) {
+	if len(args) == 2 {
+		kind := plugins.Kind(args[0])
+		if kind != plugins.KindStrategy && kind != plugins.KindVerifier {
+			return "", "", usageError("%q: want strategy or verifier", args[0])
+		}
+		return kind, args[1], nil
+	}
+	_, asStrategy := host.Find(plugins.KindStrategy, args[0])
+	_, asVerifier := host.Find(plugins.KindVerifier, args[0])
+	switch {
+	case asStrategy == nil && asVerifier == nil:
+		return "", "", usageError("there is a strategy and a verifier named %q: say which", args[0])
+	case asVerifier == nil:
+		return plugins.KindVerifier, args[0], nil
+	case asStrategy == nil:
+		return plugins.KindStrategy, args[0], nil
+	}
+	return "", "", core.WithHint(errors.Join(asStrategy, asVerifier), "bkp plugin list shows what there is")
+}
+
+// pluginServeCommand is what bkp runs in a process of its own to serve a plugin that is inside it.
+func pluginServeCommand() *cli.Command {
+	return command(spec{
+		name: plugins.ServeCommand, args: "KIND NAME", least: 2, most: 2, hidden: true,
+		usage: "serve a plugin inside bkp; started by bkp itself", examples: "bkp plugin-serve strategy seed",
+		do: func(_ context.Context, c *call) error {
+			name := plugins.Name{Kind: plugins.Kind(c.Args().Get(0)), Name: c.Args().Get(1)}
+			serve, ok := shipped[name]
+			if !ok {
+				return usageError("no %s is inside bkp", name)
+			}
+			serve()
+			return nil
+		},
+	})
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/schollz/progressbar/v3"
+)
+
+// progress shows how far long work has come. Calls come one at a time.
+type progress interface {
+	show(node.Status)
+	interrupt(print func()) // prints without leaving half a bar behind
+	end()
+}
+
+// status shows how far a command has come; warnings always appear.
+func (con *console) status(s node.Status) {
+	if con.progress == nil {
+		con.progress = con.newProgress()
+	}
+	if s.Warning && !con.json {
+		con.interrupt(func() { fmt.Fprintf(con.err, "warning: %s\n", cleanLines(s.Text)) })
+		return
+	}
+	con.progress.show(s)
+}
+
+func (con *console) newProgress() progress {
+	mode := con.mode
+	if mode == "auto" {
+		switch {
+		case con.json:
+			mode = "json"
+		case con.quiet || !isTerminal(con.err):
+			mode = "none"
+		default:
+			mode = "bar"
+		}
+	}
+	switch mode {
+	case "json":
+		return &jsonProgress{w: con.objects()}
+	case "plain":
+		return &plainProgress{w: con.err}
+	case "bar":
+		return &barProgress{w: con.err}
+	}
+	return noProgress{}
+}
+
+func (con *console) interrupt(print func()) {
+	if con.progress == nil {
+		print()
+		return
+	}
+	con.progress.interrupt(print)
+}
+
+func (con *console) endProgress() {
+	if con.progress != nil {
+		con.progress.end()
+		con.progress = nil
+	}
+}
+
+type noProgress struct{}
+
+func (noProgress) show(node.Status)       {}
+func (noProgress) interrupt(print func()) { print() }
+func (noProgress) end()                   {}
+
+// jsonProgress writes status objects, at most one a second within a phase; warnings and texts all.
+type jsonProgress struct {
+	w     io.Writer
+	phase string
+	last  time.Time
+}
+
+func (p *jsonProgress) show(s node.Status) {
+	if s.Phase == p.phase && s.Text == "" && time.Since(p.last) < time.Second {
+		return
+	}
+	p.phase, p.last = s.Phase, time.Now()
+	_ = writeObject(p.w, "status", s)
+}
+func (p *jsonProgress) interrupt(print func()) { print() }
+func (p *jsonProgress) end()                   {}
+
+// plainProgress writes a line every few seconds, for logs.
+type plainProgress struct {
+	w     io.Writer
+	phase string
+	last  time.Time
+}
+
+func (p *plainProgress) show(s node.Status) {
+	if s.Phase == p.phase && s.Text == "" && time.Since(p.last) < 5*time.Second {
+		return
+	}
+	p.phase, p.last = s.Phase, time.Now()
+	fmt.Fprintln(p.w, cleanLines(statusLine(s)))
+}
+func (p *plainProgress) interrupt(print func()) { print() }
+func (p *plainProgress) end()                   {}
+
+func statusLine(s node.Status) string {
+	text := s.Phase + ": " + s.Done.String()
+	if s.Total > 0 {
+		text += " of " + s.Total.String()
+	}
+	if s.Seconds > 0 && s.Done > 0 {
+		text += ", " + core.Rate(float64(s.Done)/s.Seconds).String()
+	}
+	if s.Text != "" {
+		text += ", " + s.Text
+	}
+	return text
+}
+
+// barProgress draws a bar on a terminal.
+type barProgress struct {
+	w     io.Writer
+	phase string
+	total core.Size
+	bar   *progressbar.ProgressBar
+}
+
+func (p *barProgress) show(s node.Status) {
+	if p.bar == nil || s.Phase != p.phase || s.Total != p.total {
+		p.end()
+		total := int64(s.Total)
+		if total == 0 {
+			total = -1 // a spinner
+		}
+		p.phase, p.total = s.Phase, s.Total
+		p.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(p.w), progressbar.OptionSetDescription(s.Phase),
+			progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true), progressbar.OptionUseIECUnits(true),
+			progressbar.OptionSetWidth(24), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+	}
+	if s.Text != "" {
+		p.bar.Describe(s.Phase + " (" + clean(s.Text) + ")")
+	}
+	_ = p.bar.Set64(int64(s.Done)) // a bar that cannot be drawn is no reason to stop
+}
+
+func (p *barProgress) interrupt(print func()) {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+	print()
+}
+
+func (p *barProgress) end() {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+		p.bar = nil
+	}
+}

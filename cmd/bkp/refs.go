@@ -1,0 +1,238 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/gofrs/flock"
+	"github.com/google/renameio/v2"
+)
+
+// refStore is DATA/refs: refs/ALIAS/VERSION holds the newest envelope of a version, refs/ALIAS/last the highest version
+// ever given, so that a number is never given twice. Files appear whole, by rename; refs/lock guards changes.
+type refStore struct{ dir string }
+
+func (h house) refs() refStore { return refStore{h.path("refs")} }
+
+// versionRef is a version of a name as its owner sees it.
+type versionRef struct {
+	envelope []byte
+	ref      key.Ref
+	body     key.RefBody
+}
+
+func (v versionRef) placed() bool { return len(v.body.Records) > 0 }
+
+// List is the newest envelope of every version, by alias and version.
+func (s refStore) List() ([]node.StoredRef, error) {
+	aliases, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list refs: %w", err)
+	}
+	var out []node.StoredRef
+	for _, a := range aliases {
+		if !a.IsDir() {
+			continue
+		}
+		versions, err := s.versions(a.Name())
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range versions {
+			envelope, err := os.ReadFile(s.file(a.Name(), v))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // removed meanwhile
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read ref: %w", err)
+			}
+			out = append(out, node.StoredRef{Alias: a.Name(), Version: v, Envelope: envelope})
+		}
+	}
+	return out, nil
+}
+
+// Put writes the newest envelope of a version.
+func (s refStore) Put(alias string, version int, envelope []byte) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.put(alias, version, envelope)
+}
+
+// Remove forgets a version; its number is not given again.
+func (s refStore) Remove(alias string, version int) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.remember(alias, version); err != nil {
+		return err
+	}
+	if err := os.Remove(s.file(alias, version)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove ref: %w", err)
+	}
+	return syncDir(filepath.Join(s.dir, alias))
+}
+
+// Append makes the next version of an alias: make is told its number and the envelope before it (nil for none).
+func (s refStore) Append(alias string, make func(version int, previous []byte) ([]byte, error)) (version int, err error) {
+	unlock, err := s.lock()
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	versions, err := s.versions(alias)
+	if err != nil {
+		return 0, err
+	}
+	var previous []byte
+	if len(versions) > 0 {
+		version = slices.Max(versions)
+		if previous, err = os.ReadFile(s.file(alias, version)); err != nil {
+			return 0, fmt.Errorf("read ref: %w", err)
+		}
+	}
+	version = max(version, s.last(alias)) + 1
+	envelope, err := make(version, previous)
+	if err != nil {
+		return 0, err
+	}
+	return version, s.put(alias, version, envelope)
+}
+
+func (s refStore) file(alias string, version int) string {
+	return filepath.Join(s.dir, alias, strconv.Itoa(version))
+}
+
+func (s refStore) put(alias string, version int, envelope []byte) error {
+	dir := filepath.Join(s.dir, alias)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("write ref: %w", err)
+	}
+	if err := renameio.WriteFile(s.file(alias, version), envelope, 0o600); err != nil {
+		return fmt.Errorf("write ref: %w", err)
+	}
+	if err := errors.Join(syncDir(dir), syncDir(s.dir)); err != nil {
+		return fmt.Errorf("write ref: %w", err)
+	}
+	return nil
+}
+
+func (s refStore) remember(alias string, version int) error {
+	if version <= s.last(alias) {
+		return nil
+	}
+	err := renameio.WriteFile(filepath.Join(s.dir, alias, "last"), fmt.Appendln(nil, version), 0o600)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove ref: %w", err)
+	}
+	return nil
+}
+
+func (s refStore) last(alias string) int {
+	text, _ := os.ReadFile(filepath.Join(s.dir, alias, "last"))
+	n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return n
+}
+
+func (s refStore) versions(alias string) ([]int, error) {
+	files, err := os.ReadDir(filepath.Join(s.dir, alias))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list refs: %w", err)
+	}
+	var versions []int
+	for _, f := range files {
+		if v, err := strconv.Atoi(f.Name()); err == nil && v > 0 {
+			versions = append(versions, v)
+		}
+	}
+	slices.Sort(versions)
+	return versions, nil
+}
+
+// lock waits for other processes that change refs; they hold it for a moment only.
+func (s refStore) lock() (func(), error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("lock refs: %w", err)
+	}
+	l := flock.New(filepath.Join(s.dir, "lock"))
+	if err := l.Lock(); err != nil {
+		return nil, core.Fail(core.CodeBusy, "lock refs: %w", err)
+	}
+	return func() { _ = l.Close() }, nil
+}
+
+// open reads every ref of the owner, by name and version.
+func (s refStore) open(o *key.Owner) ([]versionRef, error) {
+	stored, err := s.List()
+	if err != nil {
+		return nil, err
+	}
+	var out []versionRef
+	for _, r := range stored {
+		v, err := openRef(o, r)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b versionRef) int {
+		if d := strings.Compare(a.body.Name, b.body.Name); d != 0 {
+			return d
+		}
+		return a.ref.Version - b.ref.Version
+	})
+	return out, nil
+}
+
+// find is one version of a name; version 0 is the latest.
+func (s refStore) find(o *key.Owner, name string, version int) (versionRef, error) {
+	alias := o.Alias(name)
+	versions, err := s.versions(alias)
+	if err != nil {
+		return versionRef{}, err
+	}
+	if version == 0 && len(versions) > 0 {
+		version = slices.Max(versions)
+	}
+	if !slices.Contains(versions, version) {
+		return versionRef{}, noSuchName(name, version)
+	}
+	envelope, err := os.ReadFile(s.file(alias, version))
+	if err != nil {
+		return versionRef{}, fmt.Errorf("read ref: %w", err)
+	}
+	return openRef(o, node.StoredRef{Alias: alias, Version: version, Envelope: envelope})
+}
+
+func noSuchName(name string, version int) error {
+	if version > 0 {
+		name = versioned(name, version)
+	}
+	return core.WithHint(core.Fail(core.CodeNoName, "no such name here: %s", clean(name)), "bkp ls lists the names")
+}
+
+func openRef(o *key.Owner, r node.StoredRef) (v versionRef, err error) {
+	v.envelope = r.Envelope
+	if v.ref, err = key.OpenRef(r.Envelope); err != nil {
+		return v, core.Fail(core.CodeWrong, "ref %s.%d: %w", r.Alias, r.Version, err)
+	}
+	if v.ref.Owner != o.ID() || v.ref.Alias != r.Alias || v.ref.Version != r.Version {
+		return v, core.Fail(core.CodeWrong, "ref %s.%d: it is of another owner, name or version", r.Alias, r.Version)
+	}
+	v.body, err = o.OpenRefBody(v.ref)
+	return v, err
+}

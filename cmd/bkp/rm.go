@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/urfave/cli/v2"
+)
+
+func rmCommand() *cli.Command {
+	return command(spec{
+		name: "rm", args: "NAME[@VERSION]", least: 1, most: 1,
+		usage: "forget a name or one version of it, here and at the peers that keep it",
+		about: "Peers let go what no other version needs. Bytes go with bkp gc. Peers that cannot be told are listed, and " +
+			"the command then ends with code 3: run it again when they are back.",
+		examples: "bkp rm big.iso@1\nbkp rm big.iso",
+		flags:    append(networkFlags(), identityFlags()...),
+		do: func(ctx context.Context, c *call) error {
+			name, version, err := nameVersion(c.Args().First())
+			if err != nil {
+				return err
+			}
+			r, err := ask[node.RemoveResult](ctx, c, node.CommandRemove, node.RemoveArgs{Name: name, Version: version})
+			if err != nil {
+				return err
+			}
+			return c.result(r, func(t *table) {
+				if len(r.Released) > 0 {
+					t.header("node", "released", "runs")
+					for _, x := range r.Released {
+						t.row(x.Node, x.Bytes, x.Runs)
+					}
+				}
+				for _, x := range r.Unheard {
+					t.line("not told: %s %s: %s", x.Node.Short(), x.Address, x.Reason)
+				}
+				for _, v := range r.Versions {
+					t.line("forgot %s", versioned(r.Name, v))
+				}
+			})
+		},
+	})
+}

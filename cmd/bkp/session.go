@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/gofrs/flock"
+)
+
+// session is the node that carries out a command: the one that runs on this data directory, or one in this process
+// for as long as the command runs.
+type session struct {
+	node.Caller
+	running bool // the node runs in another process
+	close   func() error
+}
+
+// withNode calls do with a node of this data directory.
+func (c *call) withNode(ctx context.Context, do func(s session) error) error {
+	s, err := c.openSession(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(s), s.close())
+}
+
+// ask carries out one command on a node and shows its progress.
+func ask[Result any](ctx context.Context, c *call, command string, args any) (result Result, err error) {
+	err = c.withNode(ctx, func(s session) error {
+		return s.Call(ctx, command, args, &result, c.status)
+	})
+	return result, err
+}
+
+// openSession finds the running node, or takes node.lock and becomes one.
+func (c *call) openSession(ctx context.Context) (session, error) {
+	if err := c.house.make(); err != nil {
+		return session{}, err
+	}
+	// A node that starts or stops at this moment holds the lock without a socket: look a few times.
+	for tries := 0; ; tries++ {
+		if remote, err := node.DialLocal(c.house.path("node.sock")); err == nil {
+			c.warnUnused()
+			return session{Caller: remote, running: true, close: func() error { return nil }}, nil
+		}
+		lock, err := c.house.lockNode()
+		if err == nil {
+			return c.become(ctx, lock)
+		}
+		if core.CodeOf(err) != core.CodeBusy || tries == 10 {
+			return session{}, err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return session{}, context.Cause(ctx)
+		}
+	}
+}
+
+// running finds the node that runs on this data directory, and fails without one.
+func (c *call) runningNode() (node.Caller, error) {
+	remote, err := node.DialLocal(c.house.path("node.sock"))
+	if err != nil {
+		return nil, core.WithHint(core.Fail(core.CodeFailed, "no node runs on %s", c.house.dir),
+			"bkp node start --data %s", c.house.dir)
+	}
+	return remote, nil
+}
+
+// warnUnused tells that the running node keeps to what it was started with.
+func (c *call) warnUnused() {
+	for _, flag := range []string{"peers", "token-file", "insecure-plaintext", "trace"} {
+		if c.given(flag) {
+			c.say("warning: --%s is not used: the node that runs on this data directory was started with its own", flag)
+		}
+	}
+}
+
+// given tells whether a flag stood on the command line.
+func (c *call) given(flag string) bool { return c.App.Metadata["given"].(map[string]bool)[flag] }
+
+// become starts a node in this process, and waits a moment for its peers.
+func (c *call) become(ctx context.Context, lock *flock.Flock) (session, error) {
+	n, closers, err := c.startNode(ctx, nodeWish{transient: true})
+	if err != nil {
+		return session{}, errors.Join(err, lock.Close())
+	}
+	return session{Caller: n, close: func() error {
+		return errors.Join(n.Close(), closers.Close(), lock.Close())
+	}}, nil
+}
+
+// lockNode takes node.lock: one node a data directory.
+func (h house) lockNode() (*flock.Flock, error) {
+	lock := flock.New(h.path("node.lock"))
+	got, err := lock.TryLock()
+	if err != nil {
+		return nil, core.Fail(core.CodeFailed, "lock the data directory: %w", err)
+	}
+	if !got {
+		return nil, core.WithHint(core.Fail(core.CodeBusy, "another node or command uses %s", h.dir),
+			"wait for it to end, or take another --data directory")
+	}
+	return lock, nil
+}
+
+// closing is what must be closed once the node is, last opened first.
+type closing []io.Closer
+
+func (s closing) Close() error {
+	var errs []error
+	for i := len(s) - 1; i >= 0; i-- {
+		errs = append(errs, s[i].Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/urfave/cli/v2"
+)
+
+func showCommand() *cli.Command {
+	return command(spec{
+		name: "show", args: "NAME[@VERSION]", least: 1, most: 1,
+		usage: "show how a version is put together: its tree and its chunks",
+		about: "For people: the tree of nodes, then the first chunks (all of them with --all). With --json: every entry of the manifest as " +
+			"{name, type, order, hash, size}, in order; sizes are stored bytes.",
+		examples: "bkp show big.iso\nbkp show big.iso@1 --all\nbkp show big.iso --json",
+		flags:    append(identityFlags(), boolFlag("all", "list every chunk")),
+		do:       doShow,
+	})
+}
+
+// shownVersion is the summary of a version.
+type shownVersion struct {
+	Name    string    `json:"name"`
+	Version int       `json:"version"`
+	Bytes   core.Size `json:"bytes"`
+	Chunks  int       `json:"chunks"`
+	Nodes   int       `json:"nodes"` // tree nodes
+	Stored  core.Size `json:"stored_bytes"`
+	Cut     string    `json:"cut"`
+	Root    core.Hash `json:"root"`
+	Placed  bool      `json:"placed"`
+}
+
+// fewChunks is how many chunks a person is shown without asking for all.
+const fewChunks = 16
+
+func doShow(ctx context.Context, c *call) error {
+	name, version, err := nameVersion(c.Args().First())
+	if err != nil {
+		return err
+	}
+	o, err := c.ownerIfAny()
+	if err != nil {
+		return err
+	}
+	if o == nil {
+		return noSuchName(name, version)
+	}
+	v, err := c.house.refs().find(o, name, version)
+	if err != nil {
+		return err
+	}
+	local, err := c.house.localChunks()
+	if err != nil {
+		return err
+	}
+	defer local.Close()
+	sum, tree, files, err := c.walk(ctx, v, local)
+	if errors.Is(err, core.ErrNotFound) {
+		return core.WithHint(core.Fail(core.CodeRedundant, "%s: its manifest is not on this machine: %w", versioned(v.body.Name, v.ref.Version), err),
+			"bring it back with bkp fetch")
+	}
+	if err != nil {
+		return err
+	}
+	return c.result(sum, func(t *table) {
+		t.line("%s: %s in %s, stored in %s, cut %s", versioned(sum.Name, sum.Version), sum.Bytes, counted(sum.Chunks, "chunk"), sum.Stored, sum.Cut)
+		for _, l := range tree {
+			t.line("%s", l)
+		}
+		drawFiles(t, files)
+		if more := sum.Chunks - len(files); more > 0 {
+			t.line("… and %s more: --all lists them", counted(more, "chunk"))
+		}
+	})
+}
+
+// walk visits the manifest. With --json it prints entries as it meets them; else it returns what a person is to see.
+func (c *call) walk(ctx context.Context, v versionRef, local *localChunks) (sum shownVersion, tree []string, files []core.File, err error) {
+	info, err := manifest.Stat(v.body.Root, local)
+	if err != nil {
+		return sum, nil, nil, fmt.Errorf("manifest: %w", err)
+	}
+	sum = shownVersion{
+		Name: v.body.Name, Version: v.ref.Version, Bytes: info.Size, Root: v.body.Root.Hash, Placed: v.placed(),
+		Cut: fmt.Sprintf("%s %s", info.Method, core.Size(info.Avg)),
+	}
+	err = manifest.Nodes(v.body.Root, local, func(e manifest.Entry) error {
+		f := e.File()
+		sum.Stored += f.Size
+		if e.Type == core.TypeDirectory {
+			sum.Nodes++
+			tree = append(tree, treeLine(e))
+		} else {
+			sum.Chunks++
+		}
+		if c.json {
+			return errors.Join(writeObject(c.out, "", f), context.Cause(ctx))
+		}
+		if e.Type == core.TypeFile && (c.Bool("all") || len(files) < fewChunks) {
+			files = append(files, f)
+		}
+		return context.Cause(ctx)
+	})
+	if err != nil {
+		err = fmt.Errorf("manifest: %w", err)
+	}
+	return sum, tree, files, err
+}
+
+// treeLine shows a tree node by its place in the tree.
+func treeLine(e manifest.Entry) string {
+	depth, name := 0, "/"
+	if e.Name != "" {
+		depth, name = strings.Count(e.Name, "/")+1, e.Name+"/"
+	}
+	return fmt.Sprintf("%s%s  %s at %s  %s", strings.Repeat("  ", depth), name, e.Span, e.Offset, e.Chunk.Hash.String()[:16])
+}

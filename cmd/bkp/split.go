@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+	"unicode/utf8"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/store"
+	"github.com/urfave/cli/v2"
+)
+
+func splitCommand() *cli.Command {
+	return command(spec{
+		name: "split", args: "FILE|-", least: 1, most: 1,
+		usage: "cut a file into sealed chunks, as a new version of its name",
+		about: "Only chunks that are not here yet are stored. Nothing leaves this machine before bkp place. A directory is piped: " +
+			"tar -c DIR | bkp split - --name DIR.tar",
+		examples: `bkp split big.iso
+			bkp split /dev/shm/dump.sql --name nightly.sql
+			tar -c photos | bkp split - --name photos.tar
+			bkp split disk.img --chunker fixed`,
+		flags: append([]cli.Flag{
+			textFlag("name", "", "call the file `NAME` (default: the base name of FILE)"),
+			textFlag("chunker", "", "cut by `HOW`: cdc (by content) or fixed (for images of disks); default: as the version before, else cdc"),
+			textFlag("level", string(chunk.LevelFast), "compress at `LEVEL`: off, fast, default or best"),
+			boolFlag("no-recheck", "do not open again what was just sealed"),
+		}, identityFlags()...),
+		do: doSplit,
+	})
+}
+
+// splitSummary is what a split came to.
+type splitSummary struct {
+	Name      string    `json:"name"`
+	Version   int       `json:"version"`
+	Bytes     core.Size `json:"bytes"`
+	Chunks    int       `json:"chunks"`
+	NewChunks int       `json:"new_chunks"`
+	Stored    core.Size `json:"stored_bytes"` // of the new chunks and tree nodes
+	Root      core.Hash `json:"root"`
+	Seconds   float64   `json:"seconds"`
+}
+
+func doSplit(ctx context.Context, c *call) error {
+	name, err := c.splitName()
+	if err != nil {
+		return err
+	}
+	level, err := chunk.ParseLevel(c.String("level"))
+	if err != nil {
+		return usageError("--level: %w", err)
+	}
+	in, err := c.openSplit()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	o, err := c.owner()
+	if err != nil {
+		return err
+	}
+	params, err := c.splitParams(o, name, in.Size)
+	if err != nil {
+		return err
+	}
+	staging, err := store.Open(c.house.path("staging"))
+	if err != nil {
+		return fmt.Errorf("open staging: %w", err)
+	}
+	began := time.Now()
+	r, err := file.Split(ctx, file.SplitInput{
+		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: staging,
+		Recheck: !c.Bool("no-recheck"), Progress: c.phase("split", max(in.Size, 0)),
+	})
+	if err = errors.Join(err, staging.Close()); err != nil {
+		return fmt.Errorf("%s: %w", clean(c.Args().First()), err)
+	}
+	version, err := c.house.commit(o, name, r.Root, r.Bytes)
+	if err != nil {
+		return err
+	}
+	sum := splitSummary{name, version, r.Bytes, r.Chunks, r.NewChunks, r.StoredBytes, r.Root.Hash, time.Since(began).Seconds()}
+	return c.result(sum, func(t *table) {
+		t.line("Split %s: %s in %s, %d of them new (%s stored), in %s.", versioned(sum.Name, sum.Version), sum.Bytes,
+			counted(sum.Chunks, "chunk"), sum.NewChunks, sum.Stored, seconds(sum.Seconds))
+	})
+}
+
+// splitName is --name, else the base name of FILE.
+func (c *call) splitName() (string, error) {
+	name := c.String("name")
+	if name == "" {
+		if c.Args().First() == "-" {
+			return "", core.WithHint(usageError("standard input has no name"), "give it one: bkp split - --name NAME")
+		}
+		name = filepath.Base(c.Args().First())
+	}
+	if !utf8.ValidString(name) {
+		return "", usageError("the name %q is not UTF-8", name)
+	}
+	if plain, version, err := nameVersion(name); err != nil || version > 0 {
+		return "", core.WithHint(usageError("a name cannot end in @ and a number, since %q means version %d of %q", name, version, plain),
+			"give another: bkp split FILE --name NAME")
+	}
+	return name, nil
+}
+
+// splitParams says where to cut: as --chunker asks, else as the version before was cut.
+func (c *call) splitParams(o *key.Owner, name string, size core.Size) (chunk.Params, error) {
+	switch method := c.String("chunker"); method {
+	case chunk.MethodCDC, chunk.MethodFixed:
+		return chunk.DefaultParams(method, size), nil
+	case "":
+	default:
+		return chunk.Params{}, usageError("--chunker %q: want cdc or fixed", method)
+	}
+	byContent := chunk.DefaultParams(chunk.MethodCDC, size)
+	before, err := c.house.refs().find(o, name, 0)
+	if core.CodeOf(err) == core.CodeNoName {
+		return byContent, nil
+	}
+	if err != nil {
+		return byContent, err
+	}
+	local, err := c.house.localChunks()
+	if err != nil {
+		return byContent, err
+	}
+	defer local.Close()
+	info, err := manifest.Stat(before.body.Root, local)
+	if errors.Is(err, core.ErrNotFound) {
+		return byContent, nil // placed and collected since: equal chunks are not here to be found anyway
+	}
+	p := chunk.Params{Method: info.Method, Min: info.Min, Avg: info.Avg, Max: info.Max}
+	return p, errors.Join(err, p.Check())
+}
+
+// commit makes the next version of a name visible; its chunks must be durable.
+func (h house) commit(o *key.Owner, name string, root core.Sealed, size core.Size) (version int, err error) {
+	return h.refs().Append(o.Alias(name), func(version int, previous []byte) ([]byte, error) {
+		r := key.Ref{Version: version, Created: time.Now().Unix()}
+		if previous != nil {
+			r.Prev = key.RefHash(previous)
+		}
+		return o.SealRef(r, key.RefBody{Name: name, Root: root, Size: size})
+	})
+}
+
+// openSplit opens what is to be split.
+func (c *call) openSplit() (*file.Source, error) {
+	if c.Args().First() == "-" {
+		return file.NewReader(c.in), nil
+	}
+	return file.Open(c.Args().First())
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/bkp-tool/bkp/core/wire"
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the linker: -X main.version=v0.1.0.
+var version = "devel"
+
+func versionCommand() *cli.Command {
+	return command(spec{
+		name:     "version",
+		usage:    "print the version",
+		examples: "bkp version\nbkp version --json",
+		do: func(_ context.Context, c *call) error {
+			v := versionInfo{Version: version, Protocol: wire.Version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
+			if info, ok := debug.ReadBuildInfo(); ok && version == "devel" && info.Main.Version != "" {
+				v.Version = info.Main.Version
+			}
+			return c.result(v, func(t *table) {
+				t.line("bkp %s (protocol %d, %s, %s)", v.Version, v.Protocol, v.Go, v.System)
+			})
+		},
+	})
+}
+
+type versionInfo struct {
+	Version  string `json:"version"`
+	Protocol int    `json:"protocol"`
+	Go       string `json:"go"`
+	System   string `json:"system"`
+}

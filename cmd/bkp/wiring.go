@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/ledger"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/plugins"
+)
+
+// nodeWish is what kind of node a command needs.
+type nodeWish struct {
+	transient bool   // for the time of one command: it dials, keeps nothing for others, and needs no verifiers
+	listen    string // HOST:PORT
+	listener  net.Listener
+}
+
+// startNode wires a node from the data directory and the settings. What it opened is closed after the node.
+func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, opened closing, err error) {
+	defer func() {
+		if err != nil {
+			_ = opened.Close()
+			opened = nil
+		}
+	}()
+	conf := node.Config{Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks, Log: c.log(), Refs: c.house.refs()}
+	if conf.Signer, err = c.house.nodeKey(); err != nil {
+		return nil, opened, err
+	}
+	if conf.Owner, err = c.ownerIfAny(); err != nil {
+		return nil, opened, err
+	}
+	if err := c.network(&conf, wish); err != nil {
+		return nil, opened, err
+	}
+	if err := c.limits(&conf, wish); err != nil {
+		return nil, opened, err
+	}
+	if opened, err = c.rooms(&conf); err != nil {
+		return nil, opened, err
+	}
+	if path := c.String("trace"); path != "" {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, opened, usageError("--trace: %w", err)
+		}
+		conf.Trace, opened = f, append(opened, f)
+	}
+	conf.Target = func(path string, size core.Size, force bool) (node.Target, error) {
+		t, err := file.Create(path, size, force)
+		if err != nil {
+			return nil, err
+		}
+		return t, nil
+	}
+	host := c.plugins()
+	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
+	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {
+		s, err := host.Strategy(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, closer(func() error { s.Close(); return nil }), nil
+	}
+	if conf.Verifiers, err = c.verifiers(ctx, host, &conf, wish); err != nil {
+		return nil, opened, err
+	}
+	n, err := node.Start(ctx, conf)
+	return n, opened, err
+}
+
+type closer func() error
+
+func (f closer) Close() error { return f() }
+
+// network is whom the node meets, and how it trusts them.
+func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
+	conf.Plaintext = c.Bool("insecure-plaintext")
+	if conf.Token, err = c.token(); err != nil {
+		return err
+	}
+	if conf.Peers, err = core.ParsePeers(c.peerList(conf.Owner)); err != nil {
+		return err
+	}
+	if err := core.RefuseSelf(conf.Peers, conf.Signer.ID(), wish.listen); err != nil {
+		return err
+	}
+	for _, p := range conf.Peers {
+		if p.Scheme == "ws" && !conf.Plaintext {
+			return core.WithHint(core.Fail(core.CodeUsage, "peer %s: ws:// is not encrypted", p.Address()),
+				"write wss://, or allow it with --insecure-plaintext")
+		}
+	}
+	if wish.transient && len(conf.Peers) == 0 {
+		return core.WithHint(usageError("no peers are known and no node runs on %s", c.house.dir),
+			"name some with --peers wss://HOST:8001, or peers = \"…\" in %s", c.set.path)
+	}
+	if conf.Pins, err = openPins(c.house.path("pins.json")); err != nil {
+		return err
+	}
+	if conf.Plaintext && conf.Token == nil && !wish.transient {
+		c.say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
+	}
+	return nil
+}
+
+// peerList is --peers, which the configuration may fill, else what the identity remembers.
+func (c *call) peerList(o *key.Owner) string {
+	if list := c.String("peers"); list != "" || o == nil {
+		return list
+	}
+	return strings.Join(o.Peers, ",")
+}
+
+// limits is what the node gives: space, bandwidth, labels, and to whom.
+func (c *call) limits(conf *node.Config, wish nodeWish) (err error) {
+	if wish.transient {
+		return nil
+	}
+	if conf.Uplink, err = c.rate("uplink"); err != nil {
+		return err
+	}
+	if conf.Downlink, err = c.rate("downlink"); err != nil {
+		return err
+	}
+	if conf.DefaultLink, err = c.rate("default-link"); err != nil {
+		return err
+	}
+	if conf.Labels, err = labelled("label", c.StringSlice("label")); err != nil {
+		return err
+	}
+	if conf.Issuers, err = c.issuers(); err != nil {
+		return err
+	}
+	if conf.Capacity, err = c.size("capacity"); err != nil || conf.Capacity > 0 {
+		return err
+	}
+	conf.Capacity, err = freeShare(c.house.dir)
+	return err
+}
+
+// freeShare is 80 % of the free disk under dir.
+func freeShare(dir string) (core.Size, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return core.Size(fs.Bavail) * core.Size(fs.Bsize) / 10 * 8, nil
+}
+
+// issuers is who may store here, of --issuer or [issuers].
+func (c *call) issuers() (map[core.ID]core.Size, error) {
+	given := c.StringSlice("issuer")
+	if len(given) == 0 {
+		return parseIssuers(c.set.issuers)
+	}
+	words := map[string]string{}
+	for _, g := range given {
+		id, quota, _ := strings.Cut(g, "=")
+		words[id] = quota
+	}
+	return parseIssuers(words)
+}
+
+// parseIssuers reads owner IDs and their quotas; without a quota the node's capacity is the limit.
+func parseIssuers(words map[string]string) (map[core.ID]core.Size, error) {
+	issuers := map[core.ID]core.Size{}
+	for text, quota := range words {
+		id, err := core.ParseID(text)
+		if err != nil {
+			return nil, usageError("issuer: %w", err)
+		}
+		if _, twice := issuers[id]; twice {
+			return nil, usageError("issuer %s is given twice", id.Short())
+		}
+		issuers[id] = 0
+		if quota != "" && quota != "0" {
+			if issuers[id], err = core.ParseSize(quota); err != nil {
+				return nil, usageError("issuer %s: quota: %w", id.Short(), err)
+			}
+		}
+	}
+	return issuers, nil
+}
+
+// rooms opens what stands on disk.
+func (c *call) rooms(conf *node.Config) (opened closing, err error) {
+	staging, err := store.Open(c.house.path("staging"))
+	if err != nil {
+		return opened, fmt.Errorf("open staging: %w", err)
+	}
+	opened = append(opened, staging)
+	keeping, err := store.Open(c.house.path("holdings"))
+	if err != nil {
+		return opened, fmt.Errorf("open holdings: %w", err)
+	}
+	opened = append(opened, keeping)
+	holdings, err := store.OpenHoldings(c.house.path("holdings.db"))
+	if err != nil {
+		return opened, fmt.Errorf("open holdings: %w", err)
+	}
+	opened = append(opened, holdings)
+	log, err := ledger.Open(c.house.path("ledger"), conf.Signer)
+	if err != nil {
+		return opened, fmt.Errorf("open the ledger: %w", err)
+	}
+	opened = append(opened, log)
+	conf.Staging, conf.Keeping, conf.Holdings, conf.Ledger = staging, keeping, holdings, newLogbook(log, conf.Signer.ID())
+	return opened, nil
+}
+
+// verifiers starts the chain that judges licences. A node of one command keeps nothing, but its chain has to be whole.
+func (c *call) verifiers(ctx context.Context, host *plugins.Host, conf *node.Config, wish nodeWish) ([]node.NamedVerifier, error) {
+	if wish.transient {
+		return []node.NamedVerifier{{Name: "signature", Verifier: refuseAll{}}, {Name: "targets", Verifier: refuseAll{}}}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var chain []node.NamedVerifier
+	for name := range strings.SplitSeq(c.String("verifiers"), ",") {
+		name = strings.TrimSpace(name)
+		v, err := host.Verifier(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if name == "issuers" {
+			words, err := issuerConfig(conf)
+			if err != nil {
+				return nil, err
+			}
+			if err := v.Configure(ctx, words); err != nil {
+				return nil, err
+			}
+		}
+		chain = append(chain, node.NamedVerifier{Name: name, Verifier: v})
+	}
+	return chain, nil
+}
+
+// issuerConfig tells the verifier of issuers whom this node serves.
+func issuerConfig(conf *node.Config) ([]byte, error) {
+	words, err := json.Marshal(struct {
+		Issuers map[core.ID]core.Size `json:"issuers,omitempty"`
+		Open    bool                  `json:"open,omitempty"`
+	}{conf.Issuers, conf.Plaintext && conf.Token == nil && len(conf.Issuers) == 0})
+	if err != nil {
+		return nil, fmt.Errorf("configure the verifier of issuers: %w", err)
+	}
+	return words, nil
+}
+
+// refuseAll is the chain of a node that keeps nothing for others.
+type refuseAll struct{}
+
+func (refuseAll) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
+	return core.Verdict{Code: "transient", Reason: "this node keeps nothing: it carries out one command"}, nil
+}
