@@ -37,6 +37,9 @@ func (c *corked) Write(p []byte) (int, error) {
 
 // flush is called with the turn held.
 func (c *corked) flush() error {
+	if len(*c.buf) == 0 {
+		return nil
+	}
 	_, err := c.Conn.Write(*c.buf)
 	*c.buf = (*c.buf)[:0]
 	return err

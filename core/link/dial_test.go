@@ -1,11 +1,14 @@
 package link
 
 import (
+	"context"
+	"net"
 	"testing"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/link/linktest"
+	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // What a dialler is told when it may not come in, or will not go there: the words and the exit code that its user sees.
@@ -141,4 +144,43 @@ func TestWhoIsAdmitted(t *testing.T) {
 			b.close()
 		})
 	})
+}
+
+// Nothing is said to a node whose key is not the one that the peer list names, and nothing more to oneself.
+func TestDiallerKeepsQuiet(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		host     string
+		id       core.ID
+		attempts int // at most
+	}{
+		{"another key", "b", core.ID{7}, 100},
+		{"itself", "a", core.ID{}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *linktest.Net) {
+				attempts, heard := 0, 0
+				a := newHost(t, n, "a", func(c *Config) {
+					dial := c.Dial
+					c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+						attempts++
+						return dial(ctx, network, address)
+					}
+				})
+				b := newHost(t, n, "b", func(c *Config) { c.Trace = func(string, core.ID, wire.Message) { heard++ } })
+				a.serve(n)
+				b.serve(n)
+				a.hub.Dial(core.Peer{Scheme: "wss", Host: c.host, Port: 8001, ID: c.id})
+				after(time.Minute)
+				a.close()
+				b.close()
+				if attempts == 0 || attempts > c.attempts {
+					t.Errorf("%d attempts; want 1 to %d", attempts, c.attempts)
+				}
+				if heard > 0 {
+					t.Errorf("the wrong node heard %d messages; want none", heard)
+				}
+			})
+		})
+	}
 }

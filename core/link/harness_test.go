@@ -31,6 +31,7 @@ type host struct {
 	log  *logLines
 
 	mu       sync.Mutex
+	live     map[core.ID]*Session
 	ups      []*Session
 	downs    []error
 	messages []wire.Message
@@ -38,8 +39,25 @@ type host struct {
 	block    chan struct{} // while not nil, Data waits for it
 }
 
-func (n *host) Up(s *Session)              { n.keep(func() { n.ups = append(n.ups, s) }) }
-func (n *host) Down(s *Session, err error) { n.keep(func() { n.downs = append(n.downs, err) }) }
+func (n *host) Up(s *Session) {
+	n.keep(func() {
+		n.ups = append(n.ups, s)
+		if old := n.live[s.Peer().ID]; old != nil {
+			n.t.Errorf("%s: a session came up before the Down of the one that it replaces", n.name)
+		}
+		n.live[s.Peer().ID] = s
+	})
+}
+
+func (n *host) Down(s *Session, err error) {
+	n.keep(func() {
+		n.downs = append(n.downs, err)
+		if n.live[s.Peer().ID] == s {
+			delete(n.live, s.Peer().ID)
+		}
+	})
+}
+
 func (n *host) Message(s *Session, m wire.Message) {
 	n.keep(func() { n.messages = append(n.messages, m) })
 }
@@ -113,7 +131,7 @@ func randomEpoch() core.Epoch {
 // newHost is a hub on the network at NAME:8001, not yet listening. change may alter its configuration.
 func newHost(t testing.TB, n *linktest.Net, name string, change func(*Config)) *host {
 	t.Helper()
-	h := &host{t: t, name: name, log: &logLines{}}
+	h := &host{t: t, name: name, log: &logLines{}, live: map[core.ID]*Session{}}
 	c := Config{
 		Signer: newSigner(t), Epoch: randomEpoch(), Token: clusterToken, Listen: ":8001", Labels: map[string]string{"zone": name},
 		Log: slog.New(slog.NewTextHandler(h.log, nil)),

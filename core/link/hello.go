@@ -39,6 +39,9 @@ func (h *Hub) introduceDialler(sock *socket, channel string, want core.ID, met f
 		return nil, err
 	}
 	rtt := time.Since(began)
+	if hs.theirs.Node == h.id {
+		return nil, errSelf
+	}
 	if hs.theirs.Channel != channel {
 		return nil, refuse(core.ReasonProtocol, "HELLO for channel %s answers one for %s", hs.theirs.Channel, channel)
 	}
@@ -61,6 +64,9 @@ func (h *Hub) introduceListener(sock *socket) (*introduction, *handshake, error)
 	began := time.Now()
 	if err := hs.send(hs.mine); err != nil {
 		return nil, nil, err
+	}
+	if hs.theirs.Node == h.id { // after HELLO, by which the dialler knows itself and stops dialling
+		return nil, nil, errSelf
 	}
 	in, err := hs.judge(wire.SideDial, 0)
 	if err != nil {
@@ -138,9 +144,6 @@ func (hs *handshake) hear(want core.ID) error {
 	}
 	if !want.IsZero() && hello.Node != want {
 		return refuse(core.ReasonRights, "expected node %s, found %s", want, hello.Node)
-	}
-	if hello.Node == hs.h.id {
-		return errSelf
 	}
 	return checkClock(hello.Time, time.Now())
 }

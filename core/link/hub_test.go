@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,28 +193,44 @@ func TestBackoffIsShortAtFirst(t *testing.T) {
 	})
 }
 
+// A node that was killed and started anew takes its place again, whoever dialled before and whoever does now.
 func TestNewEpochReplaces(t *testing.T) {
-	bubble(t, func(t *testing.T, net *linktest.Net) {
-		a, b := newHost(t, net, "a", nil), newHost(t, net, "b", nil)
-		defer a.close()
-		b.serve(net)
-		a.serve(net)
-		b.hub.Dial(a.peer("wss"))
-		after(time.Second)
-		old := a.to(b)
-		net.Silence("b") // as after kill -9: nobody says goodbye
-		net.Mend("b")
-		again := newHost(t, net, "b2", func(c *Config) { c.Signer = b.hub.config.Signer })
-		again.hub.Dial(a.peer("wss"))
-		defer again.close()
-		after(4 * time.Second)
-		s := a.to(again)
-		if s == old || s.Peer().Epoch != again.hub.config.Epoch {
-			t.Errorf("a still has the session of epoch %v", s.Peer().Epoch)
+	for _, c := range []struct{ name, old, fresh string }{
+		{"it dialled and dials", "b", "b"}, {"it was dialled and dials", "a", "b"},
+	} {
+		for _, lower := range []bool{false, true} {
+			t.Run(text("%s, lower %v", c.name, lower), func(t *testing.T) {
+				bubble(t, func(t *testing.T, net *linktest.Net) {
+					a, b := newHost(t, net, "a", nil), newHost(t, net, "b", nil)
+					for (b.id().Compare(a.id()) < 0) != lower {
+						b = newHost(t, net, "b", nil)
+					}
+					a.serve(net)
+					b.serve(net)
+					if c.old == "b" {
+						b.hub.Dial(a.peer("wss"))
+					} else {
+						a.hub.Dial(b.peer("wss"))
+					}
+					after(time.Second)
+					old := a.to(b)
+					net.Silence("b") // as after kill -9: nobody says goodbye
+					net.Mend("b")
+					again := newHost(t, net, "b2", func(c *Config) { c.Signer = b.hub.config.Signer })
+					again.hub.Dial(a.peer("wss"))
+					after(4 * time.Second)
+					s := a.to(again)
+					if s == old || s.Peer().Epoch != again.hub.config.Epoch {
+						t.Errorf("a still has the session of epoch %v", s.Peer().Epoch)
+					}
+					mustContain(t, "the old session", a.down(), "started anew")
+					b.close()
+					again.close()
+					a.close()
+				})
+			})
 		}
-		mustContain(t, "the old session", a.down(), "started anew")
-		b.close()
-	})
+	}
 }
 
 func TestSilentPeerIsGoneAfterThreePings(t *testing.T) {
@@ -323,5 +341,59 @@ func TestForget(t *testing.T) {
 			t.Errorf("a forgotten peer is still there: %v", a.hub.Diallers())
 		}
 		mustContain(t, "b's session", b.down(), "removed from the peer list")
+	})
+}
+
+func TestWhatWasSentBeforeCloseArrives(t *testing.T) {
+	bubble(t, func(t *testing.T, net *linktest.Net) {
+		a, b := newHost(t, net, "a", nil), newHost(t, net, "b", nil)
+		defer a.close()
+		defer b.close()
+		b.serve(net)
+		a.hub.Dial(b.peer("wss"))
+		after(time.Second)
+		s := a.to(b)
+		for q := range uint64(100) {
+			s.Send(wire.StateQuery{Query: q})
+		}
+		s.Close(core.ReasonStopped, "enough")
+		after(100 * time.Millisecond)
+		if len(b.messages) != 100 {
+			t.Errorf("%d of 100 messages arrived", len(b.messages))
+		}
+		mustContain(t, "b's session", b.down(), "the peer says: enough")
+	})
+}
+
+// The trace holds the conversation of the control socket as both sides saw it.
+func TestTrace(t *testing.T) {
+	bubble(t, func(t *testing.T, net *linktest.Net) {
+		traces := map[string]*[]string{"a": {}, "b": {}}
+		var mu sync.Mutex
+		traced := func(name string) func(*Config) {
+			return func(c *Config) {
+				c.Trace = func(dir string, peer core.ID, m wire.Message) {
+					mu.Lock()
+					defer mu.Unlock()
+					*traces[name] = append(*traces[name], dir+" "+m.Type())
+				}
+			}
+		}
+		a, b := newHost(t, net, "a", traced("a")), newHost(t, net, "b", traced("b"))
+		b.serve(net)
+		a.hub.Dial(b.peer("wss"))
+		after(time.Second)
+		a.to(b).Send(wire.BandwidthCoordination{Size: 1})
+		after(time.Second)
+		a.close()
+		b.close()
+		for name, want := range map[string]string{
+			"a": "sent HELLO, received HELLO, sent AUTH, received AUTH, sent BANDWIDTH_COORDINATION",
+			"b": "received HELLO, sent HELLO, received AUTH, sent AUTH, received BANDWIDTH_COORDINATION",
+		} {
+			if got := strings.Join(*traces[name], ", "); got != want {
+				t.Errorf("trace of %s: %s; want %s", name, got, want)
+			}
+		}
 	})
 }

@@ -389,3 +389,24 @@ func TestRequests(t *testing.T) {
 		})
 	}
 }
+
+// Who talks but answers no ping is as good as gone: nobody knows whether it hears.
+func TestUnansweredPings(t *testing.T) {
+	bubble(t, func(t *testing.T, net *linktest.Net) {
+		victim := newHost(t, net, "victim", plaintext)
+		victim.serve(net)
+		defer victim.close()
+		r := &rogue{t: t, net: net, signer: newSigner(t), token: clusterToken, epoch: 1}
+		r.join()
+		r.control.SetPingHandler(func(string) error { return nil })
+		go r.end(r.control)
+		for range 30 {
+			after(time.Second)
+			r.write(r.control, wire.StateQuery{})
+		}
+		mustContain(t, "reason", victim.down(), "3 pings were not answered")
+		for ws := range r.raw {
+			ws.Close()
+		}
+	})
+}
