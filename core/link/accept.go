@@ -18,7 +18,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Serve accepts sockets until the hub or the listener is closed. It takes wss and, where Config.Plaintext is set, ws on the same port.
+// Serve accepts sockets until the hub or the listener is closed. It takes wss and, where Config.Plaintext is set, ws on the
+// same port.
 func (h *Hub) Serve(l net.Listener) error {
 	if h.certErr != nil {
 		return h.certErr

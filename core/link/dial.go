@@ -200,7 +200,8 @@ func (d *dialler) dataSocket(s *Session, channel string) {
 func (d *dialler) socket(channel string, want core.ID) (*socket, *introduction, error) {
 	h := d.h
 	if d.peer.Scheme == "ws" && !h.config.Plaintext {
-		return nil, nil, core.WithHint(core.Fail(core.CodeRefused, "plaintext ws:// is not allowed here"), "write wss://, or start with --insecure-plaintext")
+		return nil, nil, core.WithHint(core.Fail(core.CodeRefused, "plaintext ws:// is not allowed here"),
+			"write wss://, or start with --insecure-plaintext")
 	}
 	if h.certErr != nil {
 		return nil, nil, h.certErr
@@ -269,7 +270,8 @@ func (d *dialler) dialError(err error, reply *http.Response) error {
 		return &core.Error{Code: closed.Code.ExitCode(), Err: closed}
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return core.WithHint(core.Fail(core.CodeRefused, "the peer does not speak wss"), "if it was started with --insecure-plaintext, write ws:// and start this node so as well")
+		return core.WithHint(core.Fail(core.CodeRefused, "the peer does not speak wss"),
+			"if it was started with --insecure-plaintext, write ws:// and start this node so as well")
 	}
 	if reply != nil && errors.Is(err, websocket.ErrBadHandshake) {
 		body, _ := io.ReadAll(io.LimitReader(reply.Body, 256))

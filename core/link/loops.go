@@ -17,8 +17,8 @@ import (
 //	readOut       out, where only answers and the end come from
 //	keepAlive     pings
 
-// watch sets what the sockets do with pings and pongs. Those of the control socket tell whether the peer lives, for all three: a data socket
-// that the peer does not read for a while is back pressure.
+// watch sets what the sockets do with pings and pongs. Those of the control socket tell whether the peer lives, for all
+// three: a data socket that the peer does not read for a while is back pressure.
 func (s *Session) watch() {
 	s.control.SetPongHandler(func(payload string) error {
 		s.saw()
@@ -105,7 +105,7 @@ func (s *Session) readData() {
 			return
 		}
 		buf := dataBuffers.Get().(*[wire.DataHeader + wire.MaxData]byte)
-		d, err := s.in.receiveData(r, buf[:])
+		d, err := receiveData(r, buf[:])
 		if err == nil {
 			s.saw()
 			s.h.handler.Data(s, d)

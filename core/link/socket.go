@@ -75,7 +75,7 @@ func (s *socket) receive() (wire.Message, error) {
 }
 
 // receiveData reads one data message into buf.
-func (s *socket) receiveData(r io.Reader, buf []byte) (wire.Data, error) {
+func receiveData(r io.Reader, buf []byte) (wire.Data, error) {
 	n := 0
 	for {
 		k, err := r.Read(buf[n:])

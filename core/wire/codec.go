@@ -97,7 +97,8 @@ func init() {
 	register[LocalResult](true)
 }
 
-// Encode writes m, a message by value or by pointer. It refuses what Decode would refuse, so that a mistake is found by who makes it.
+// Encode writes m, a message by value or by pointer. It refuses what Decode would refuse, so that a mistake is found by who
+// makes it.
 func Encode(m Message) ([]byte, error) {
 	c, ok := codecs[m.Type()]
 	if !ok {
@@ -113,9 +114,9 @@ func Encode(m Message) ([]byte, error) {
 	return data, nil
 }
 
-// Decode reads one message between peers, strictly: a single JSON object of at most MaxMessage bytes and MaxDepth levels, in valid
-// UTF-8, with a known type, no unknown, repeated or null member, and every value within the bounds of its Validate.
-// The message is returned by value.
+// Decode reads one message between peers, strictly: a single JSON object of at most MaxMessage bytes and MaxDepth levels, in
+// valid UTF-8, with a known type, no unknown, repeated or null member, and every value within the bounds of its Validate. The
+// message is returned by value.
 func Decode(data []byte) (Message, error) { return decode(data, false) }
 
 // DecodeLocal reads one message of the node's own socket, as strictly as Decode; what a command reports may hold null.

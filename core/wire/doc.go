@@ -10,12 +10,12 @@
 //	dialler → listener   AUTH    proof and signature over what binds them to this very connection
 //	listener → dialler   AUTH
 //
-// Both sign side ‖ binding ‖ dialler ID ‖ listener ID, where side is SideDial or SideListen; the proof is HMAC-SHA256 of the same bytes
-// under the cluster token. Over wss the binding is 32 bytes of the TLS exporter ExporterLabel; over ws it is both nonces, which
-// proves who answered but does not stop a man in the middle.
+// Both sign side ‖ binding ‖ dialler ID ‖ listener ID, where side is SideDial or SideListen; the proof is HMAC-SHA256 of the
+// same bytes under the cluster token. Over wss the binding is 32 bytes of the TLS exporter ExporterLabel; over ws it is both
+// nonces, which proves who answered but does not stop a man in the middle.
 //
-// Then the messages below follow on the control socket, each a WebSocket text message; a data socket carries data messages, each
-// binary (see Data). The other kind of frame is a protocol error on either.
+// Then the messages below follow on the control socket, each a WebSocket text message; a data socket carries data messages,
+// each binary (see Data). The other kind of frame is a protocol error on either.
 //
 // # Messages
 //
@@ -43,18 +43,19 @@
 //	LOCAL_CALL              a bkp command                  the node of its user   LOCAL_STATUS any number of times, LOCAL_RESULT once
 //	LOCAL_STATUS, _RESULT   the node                       the command
 //
-// The LOCAL messages travel on the node's own Unix socket, one a line; a peer that sends one meets an unknown type.
-// Requests carry a number of the asker's (query, flow, transfer) that the answer repeats.
+// The LOCAL messages travel on the node's own Unix socket, one a line; a peer that sends one meets an unknown type. Requests
+// carry a number of the asker's (query, flow, transfer) that the answer repeats.
 //
 // # Encoding
 //
-// A control message is one JSON object with a member "type". It is read strictly: exact names, nothing unknown, repeated or null,
-// one value, valid UTF-8, at most MaxMessage bytes and MaxDepth levels. Hashes, nonces, epochs and IDs of tasks, licences are
-// lower-case hex, node and owner IDs base32; keys, envelopes and bitmaps base64 (standard, padded); times Unix seconds, sizes
-// bytes, rates bytes per second on the wire. testdata holds one golden vector a message; they change with Version only.
+// A control message is one JSON object with a member "type". It is read strictly: exact names, nothing unknown, repeated or
+// null, one value, valid UTF-8, at most MaxMessage bytes and MaxDepth levels. Hashes, nonces, epochs and IDs of tasks,
+// licences are lower-case hex, node and owner IDs base32; keys, envelopes and bitmaps base64 (standard, padded); times Unix
+// seconds, sizes bytes, rates bytes per second on the wire. testdata holds one golden vector a message; they change with
+// Version only.
 //
 // # Limits
 //
-// Each message has a Validate for what can be told from it alone (bounds.go names every limit); Encode and Decode call it. A segment has
-// at most core.SegmentRuns runs, new and reused together, and a run at most MaxRunChunks chunks.
+// Each message has a Validate for what can be told from it alone (bounds.go names every limit); Encode and Decode call it. A
+// segment has at most core.SegmentRuns runs, new and reused together, and a run at most MaxRunChunks chunks.
 package wire
