@@ -366,7 +366,7 @@ func TestPluginDiesWithItsHost(t *testing.T) {
 	t.Parallel()
 	h := misbehaving(t, "bkp-verifier-fine")
 	host := exec.Command(os.Args[0])
-	host.Env = append(os.Environ(), hostEnv+"="+h.Path[0])
+	host.Env = append(os.Environ(), hostEnv+"="+h.Path[0], "TMPDIR="+h.Path[0]) // its socket folder stays behind
 	out, err := host.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
