@@ -39,9 +39,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 	if conf.Signer, err = c.house.nodeKey(); err != nil {
 		return nil, opened, err
 	}
-	if conf.Owner, err = c.ownerIfAny(); err != nil {
-		return nil, opened, err
-	}
+	conf.Owner = c.ownerIfAny
 	if err := c.network(&conf, wish); err != nil {
 		return nil, opened, err
 	}
@@ -91,7 +89,11 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 	if conf.Token, err = c.token(); err != nil {
 		return err
 	}
-	if conf.Peers, err = core.ParsePeers(c.peerList(conf.Owner)); err != nil {
+	o, err := c.ownerIfAny()
+	if err != nil {
+		return err
+	}
+	if conf.Peers, err = core.ParsePeers(c.peerList(o)); err != nil {
 		return err
 	}
 	if err := core.RefuseSelf(conf.Peers, conf.Signer.ID(), wish.listen); err != nil {

@@ -163,7 +163,9 @@ func (m *member) stop() {
 }
 
 // owned makes a node the owner's.
-func (c *cluster) owned(conf *node.Config) { conf.Owner = c.owner }
+func (c *cluster) owned(conf *node.Config) {
+	conf.Owner = func() (*key.Owner, error) { return c.owner, nil }
+}
 
 type testLog struct {
 	t    *testing.T

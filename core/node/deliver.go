@@ -262,7 +262,7 @@ func (pl *placing) publish(ctx context.Context) error {
 	body := pl.version.Body
 	old := body
 	body.Task, body.Records = pl.task, nil
-	put := wire.RefPut{Owner: n.Owner.ID(), Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Task: pl.task}
+	put := wire.RefPut{Owner: n.owner().ID(), Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Task: pl.task}
 	var stored [][]byte
 	var targets []core.ID
 	for _, s := range pl.segments {
@@ -280,7 +280,7 @@ func (pl *placing) publish(ctx context.Context) error {
 		return fmt.Errorf("keep records: %w", err)
 	}
 	ref := pl.version.Ref
-	envelope, err := n.Owner.SealRef(key.Ref{V: ref.V, Version: ref.Version, Prev: ref.Prev, Created: time.Now().Unix()}, body)
+	envelope, err := n.owner().SealRef(key.Ref{V: ref.V, Version: ref.Version, Prev: ref.Prev, Created: time.Now().Unix()}, body)
 	if err != nil {
 		return fmt.Errorf("seal ref: %w", err)
 	}

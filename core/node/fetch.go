@@ -61,8 +61,8 @@ type want struct {
 // the manifest; the file appears under its name only when every byte is in place.
 func (n *Node) Fetch(ctx context.Context, args FetchArgs, status func(Status)) (FetchResult, error) {
 	began := time.Now()
-	if n.Owner == nil {
-		return FetchResult{}, errNoIdentity("fetch")
+	if _, err := n.identity("fetch"); err != nil {
+		return FetchResult{}, err
 	}
 	v, err := n.vault()
 	if err != nil {
@@ -74,11 +74,6 @@ func (n *Node) Fetch(ctx context.Context, args FetchArgs, status func(Status)) (
 		return f.result(began), fmt.Errorf("fetch %s: %w", args.Name, err)
 	}
 	return f.result(began), nil
-}
-
-func errNoIdentity(doing string) error {
-	return core.WithHint(core.Fail(core.CodeRefused, "%s: there is no owner identity in this data dir", doing),
-		"bring yours with: bkp key import FILE")
 }
 
 func (f *fetching) run(ctx context.Context) error {
@@ -135,7 +130,7 @@ func (n *Node) addressOf(id core.ID) string {
 // find chooses the version: the highest that this machine or any reachable peer knows, or the one that was asked for.
 func (f *fetching) find(ctx context.Context) error {
 	n := f.n
-	alias := n.Owner.Alias(f.args.Name)
+	alias := n.owner().Alias(f.args.Name)
 	refs, err := n.localRefs(alias)
 	if err != nil {
 		return err
@@ -376,7 +371,7 @@ func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string
 	}
 	n := f.n
 	g := &gather{
-		n: n, owner: n.Owner.ID(), alias: f.version.Ref.Alias, pending: wanted, takers: map[core.ID]*taker{},
+		n: n, owner: n.owner().ID(), alias: f.version.Ref.Alias, pending: wanted, takers: map[core.ID]*taker{},
 		lost: f.lost, got: f.got, changed: make(chan struct{}, 1), keep: keep,
 	}
 	n.ask(g.start)

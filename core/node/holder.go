@@ -27,7 +27,7 @@ type heldRun struct {
 
 // onGainApply looks the runs up, off the loop, and answers.
 func (n *Node) onGainApply(p *peer, m wire.GainApply) {
-	if !p.may(m.Owner, key.RightRead) && !n.partakes(m.Owner, p.id) {
+	if !n.mayRead(p, m.Owner) {
 		n.send(p.id, wire.GainRefuse{Flow: m.Flow, Code: core.ReasonRights, Reason: fmt.Sprintf("no delegation to read for owner %s", m.Owner.Short())})
 		return
 	}
@@ -47,7 +47,11 @@ func (n *Node) onGainApply(p *peer, m wire.GainApply) {
 	})
 }
 
-// partakes reports whether a peer has a place in a task of the owner. Loop only.
+// mayRead reports whether a peer may read what is kept for an owner: by a delegation, or by a place in a task. Loop only.
+func (n *Node) mayRead(p *peer, owner core.ID) bool {
+	return p.may(owner, key.RightRead) || n.partakes(owner, p.id)
+}
+
 func (n *Node) partakes(owner, peer core.ID) bool {
 	for _, seg := range n.segments {
 		if seg.Owner != owner {

@@ -11,6 +11,7 @@
 //	holder.go  serving a fetch                                taker.go    asking for runs
 //	place.go   coordinating a placement                       segment.go  runs, segments and their records
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
+//	identity.go  the owner, and who may act for whom
 //	remove.go  rm and gc                                      local.go  the door for this machine's own commands
 package node
 
@@ -24,6 +25,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -35,7 +37,8 @@ import (
 // Config is everything a node is made of. The roof (cmd/bkp) fills it from the data dir.
 type Config struct {
 	Signer *key.Signer
-	Owner  *key.Owner // nil: this node serves others only
+	// Owner finds whose files are placed and fetched here: nil without an identity, which may come later. nil: none ever.
+	Owner func() (*key.Owner, error)
 
 	Listen      string
 	Listener    net.Listener // already bound; nil for a node that only dials
@@ -85,6 +88,8 @@ type Node struct {
 	cancel context.CancelCauseFunc
 	acts   sync.WaitGroup
 	events chan func()
+
+	found atomic.Pointer[key.Owner]
 
 	inflows    inflows    // runs that arrive; touched by data readers
 	barriers   barriers   // runs that wait for durability

@@ -112,7 +112,7 @@ func (pl *placing) license(s *placedSegment) error {
 	if pl.args.Retain > 0 {
 		retain = time.Duration(pl.args.Retain) * time.Second
 	}
-	owner := pl.n.Owner.Signer()
+	owner := pl.n.owner().Signer()
 	l := core.License{
 		V: 1, Task: pl.task, Segment: s.number, TaskSource: core.TaskSource{Owner: owner.ID(), Node: pl.n.ID()},
 		Targets: s.targets, Op: "store", Root: segmentRoot(s.message.Files, s.message.Reused),

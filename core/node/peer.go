@@ -178,6 +178,8 @@ func (n *Node) message(s *link.Session, m wire.Message) {
 	switch m := m.(type) {
 	case wire.BandwidthCoordination:
 		n.coordinate(p, m.Size)
+	case wire.Delegation:
+		p.rights = append(p.rights, validRights(m.Delegations, p.id)...)
 	case wire.StateQuery:
 		n.reportState(p, m)
 	case wire.StorageTask:
@@ -223,63 +225,6 @@ func (n *Node) message(s *link.Session, m wire.Message) {
 	default:
 		s.Close(core.ReasonProtocol, "unexpected "+m.Type())
 	}
-}
-
-// delegations are what this node shows after HELLO: its owner's word that it may act for them.
-func (n *Node) delegations() [][]byte {
-	if n.Owner == nil {
-		return nil
-	}
-	rights := []key.Right{key.RightRead, key.RightWrite, key.RightRelease}
-	envelope, err := n.Owner.Delegate(n.ID(), rights, time.Now().Add(30*24*time.Hour))
-	if err != nil {
-		n.Log.Error("delegate", "error", err)
-		return nil
-	}
-	return [][]byte{envelope}
-}
-
-// admit decides about a peer that showed neither the cluster token nor a pinned key: an owner whom this node
-// serves may vouch for it, and a plaintext node without a token takes anyone. An owner's machine without a token, one
-// that restores from the identity alone, trusts on first use whom it was told to dial: whatever it gets from there is
-// held against the owner's own seals.
-func (n *Node) admit(info link.Peer) error {
-	if n.Plaintext && len(n.Token) == 0 {
-		return nil
-	}
-	if info.Dialled && n.Owner != nil && len(n.Token) == 0 {
-		n.Log.Info("trusted on first use", "peer", info.ID, "address", info.Address)
-		return nil
-	}
-	for _, d := range validRights(info.Delegations, info.ID) {
-		if _, served := n.Issuers[d.Owner]; served {
-			return nil
-		}
-		if refs, err := n.Holdings.Refs(d.Owner); err == nil && len(refs) > 0 {
-			return nil
-		}
-	}
-	return core.WithHint(core.Fail(core.CodeRefused, "node %s showed neither the cluster token nor a delegation of an owner served here", info.ID.Short()),
-		"give it the token with --token-file, or place something for its owner here first")
-}
-
-// validRights are the delegations among envelopes that name the node and have not expired.
-func validRights(envelopes [][]byte, node core.ID) []key.Delegation {
-	var valid []key.Delegation
-	for _, envelope := range envelopes {
-		d, err := key.OpenDelegation(envelope)
-		if err == nil && d.Node == node && time.Now().Unix() < d.Expires {
-			valid = append(valid, d)
-		}
-	}
-	return valid
-}
-
-// may reports whether p acts for owner with the right.
-func (p *peer) may(owner core.ID, right key.Right) bool {
-	return slices.ContainsFunc(p.rights, func(d key.Delegation) bool {
-		return d.Owner == owner && d.Allows(p.id, right, time.Now()) == nil
-	})
 }
 
 // connected lists peers with a coordinated session, by address and ID. Loop only.

@@ -21,8 +21,8 @@ const defaultRetain = 5 * 365 * 24 * time.Hour
 // Place gives a version to peers: it asks everybody for their state, has the strategy price them, plans, licenses each
 // segment, sends what nobody keeps yet, waits for receipts, and leaves records and the ref with every target.
 func (n *Node) Place(ctx context.Context, args PlaceArgs, status func(Status)) (PlaceResult, error) {
-	if n.Owner == nil {
-		return PlaceResult{}, errNoIdentity("place")
+	if _, err := n.identity("place"); err != nil {
+		return PlaceResult{}, err
 	}
 	if args.Replicas < 1 {
 		return PlaceResult{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
@@ -143,7 +143,7 @@ func (pl *placing) choose() error {
 	n := pl.n
 	alias := ""
 	if pl.args.Name != "" {
-		alias = n.Owner.Alias(pl.args.Name)
+		alias = n.owner().Alias(pl.args.Name)
 	}
 	refs, err := n.localRefs(alias)
 	if err != nil {
@@ -186,7 +186,7 @@ func (pl *placing) survey(ctx context.Context) error {
 	failed := make([]error, len(peers))
 	n.each(len(peers), func(i int) {
 		reports[i], failed[i] = query[wire.StateReport](ctx, n, peers[i], func(id uint64) wire.Message {
-			return wire.StateQuery{Query: id, Owner: n.Owner.ID()}
+			return wire.StateQuery{Query: id, Owner: n.owner().ID()}
 		})
 	})
 	pl.index = map[core.ID]int{n.ID(): 0}
@@ -390,7 +390,7 @@ func (pl *placing) decide(ctx context.Context) error {
 		return err
 	}
 	batch, _ := plan.BatchOf(pl.snapshot, pl.classes, pl.args.Replicas)
-	alias := pl.n.Owner.ID()
+	alias := pl.n.owner().ID()
 	batch.Seed = binary.LittleEndian.Uint64(alias[:8]) ^ uint64(pl.version.Body.Size)
 	scores, err := strategy.Score(ctx, batch)
 	if err != nil {

@@ -29,12 +29,8 @@ func (n *Node) onRefPut(p *peer, m wire.RefPut) {
 	answer := func(code core.Reason, format string, args ...any) {
 		n.send(p.id, wire.RefOK{Query: m.Query, Code: code, Reason: fmt.Sprintf(format, args...)})
 	}
-	if !p.may(m.Owner, key.RightWrite) {
-		answer(core.ReasonRights, "no delegation to write for owner %s", m.Owner.Short())
-		return
-	}
-	if !n.keepsTask(m.Owner, m.Task) {
-		answer(core.ReasonUnknown, "task %s was not accepted here", m.Task)
+	if !n.keepsTask(m.Owner, p.id, m.Task) {
+		answer(core.ReasonUnknown, "task %s of that source was not accepted here", m.Task)
 		return
 	}
 	if m.Record.IsZero() {
@@ -112,7 +108,7 @@ func (n *Node) keepRef(m wire.RefPut) error {
 
 // onRefList answers with an owner's refs, a page at a time.
 func (n *Node) onRefList(p *peer, m wire.RefList) {
-	if !p.may(m.Owner, key.RightRead) {
+	if !n.mayRead(p, m.Owner) {
 		n.send(p.id, wire.RefReport{Query: m.Query, Code: core.ReasonRights, Reason: "no delegation to read for that owner"})
 		return
 	}
@@ -136,7 +132,7 @@ func (n *Node) onRefList(p *peer, m wire.RefList) {
 // onRefGet answers with one ref, the newest where no version is named, or with a piece of a record.
 func (n *Node) onRefGet(p *peer, m wire.RefGet) {
 	report := wire.RefReport{Query: m.Query}
-	if !p.may(m.Owner, key.RightRead) {
+	if !n.mayRead(p, m.Owner) {
 		report.Code, report.Reason = core.ReasonRights, "no delegation to read for that owner"
 		n.send(p.id, report)
 		return
@@ -273,9 +269,9 @@ func (n *Node) refsOf(ctx context.Context, peer core.ID, alias string, version i
 	for after, more := 0, true; more; {
 		report, err := query[wire.RefReport](ctx, n, peer, func(id uint64) wire.Message {
 			if alias != "" {
-				return wire.RefGet{Query: id, Owner: n.Owner.ID(), Alias: alias, Version: version}
+				return wire.RefGet{Query: id, Owner: n.owner().ID(), Alias: alias, Version: version}
 			}
-			return wire.RefList{Query: id, Owner: n.Owner.ID(), After: after, Limit: refsPerReport}
+			return wire.RefList{Query: id, Owner: n.owner().ID(), After: after, Limit: refsPerReport}
 		})
 		if err != nil {
 			return found, err
@@ -305,10 +301,10 @@ func (n *Node) openRef(envelope []byte) (key.Ref, key.RefBody, error) {
 	if err != nil {
 		return ref, key.RefBody{}, fmt.Errorf("ref: %w", err)
 	}
-	if ref.Owner != n.Owner.ID() {
+	if ref.Owner != n.owner().ID() {
 		return ref, key.RefBody{}, core.Fail(core.CodeWrong, "ref %s is of another owner", ref.Alias)
 	}
-	body, err := n.Owner.OpenRefBody(ref)
+	body, err := n.owner().OpenRefBody(ref)
 	if err != nil {
 		return ref, body, fmt.Errorf("ref %s: %w", ref.Alias, err)
 	}

@@ -16,10 +16,10 @@ import (
 // Remove forgets versions here and releases them on their holders. Bytes go with the next gc, here and there.
 func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status)) (RemoveResult, error) {
 	result := RemoveResult{Name: args.Name}
-	if n.Owner == nil {
-		return result, errNoIdentity("rm")
+	if _, err := n.identity("rm"); err != nil {
+		return result, err
 	}
-	refs, err := n.localRefs(n.Owner.Alias(args.Name))
+	refs, err := n.localRefs(n.owner().Alias(args.Name))
 	if err != nil {
 		return result, err
 	}
@@ -81,7 +81,7 @@ func (n *Node) releaseVersion(ctx context.Context, r foundRef) (released []Relea
 
 // release asks one holder to let a task go, and the version's ref with it where an alias is named.
 func (n *Node) release(ctx context.Context, at core.ID, task core.TaskID, alias string, version int) (wire.ReleaseDone, error) {
-	envelope, err := n.Owner.SignRelease(key.Release{Owner: n.Owner.ID(), Task: task, Alias: alias, Version: version, Time: time.Now().Unix()})
+	envelope, err := n.owner().SignRelease(key.Release{Owner: n.owner().ID(), Task: task, Alias: alias, Version: version, Time: time.Now().Unix()})
 	if err != nil {
 		return wire.ReleaseDone{}, fmt.Errorf("sign release: %w", err)
 	}
@@ -151,7 +151,7 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
 	status(Status{Phase: "staging"})
-	if collector, ok := n.Staging.(Collector); ok && n.Owner != nil {
+	if collector, ok := n.Staging.(Collector); ok && n.owner() != nil {
 		freed, err := n.sweepStaging(ctx, collector)
 		if err != nil {
 			return result, fmt.Errorf("gc: staging: %w", err)

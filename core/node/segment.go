@@ -193,7 +193,7 @@ type vault struct {
 }
 
 func (n *Node) vault() (*vault, error) {
-	sealer, err := chunk.NewSealer(chunk.NewSecrets(n.Owner.DedupSecret), chunk.LevelDefault)
+	sealer, err := chunk.NewSealer(chunk.NewSecrets(n.owner().DedupSecret), chunk.LevelDefault)
 	if err != nil {
 		return nil, err
 	}

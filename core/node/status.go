@@ -211,8 +211,8 @@ type ListArgs struct{}
 
 // ListVersions lists what this machine and every reachable peer know of this owner's versions.
 func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (ListResult, error) {
-	if n.Owner == nil {
-		return ListResult{}, errNoIdentity("ls")
+	if _, err := n.identity("ls"); err != nil {
+		return ListResult{}, err
 	}
 	refs, err := n.localRefs("")
 	if err != nil {

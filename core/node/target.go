@@ -88,10 +88,10 @@ func (n *Node) recover() error {
 	return nil
 }
 
-// keepsTask reports whether a segment of the owner's task was accepted here. Loop only.
-func (n *Node) keepsTask(owner core.ID, task core.TaskID) bool {
+// keepsTask reports whether a segment of the owner's task was accepted here from that source. Loop only.
+func (n *Node) keepsTask(owner, source core.ID, task core.TaskID) bool {
 	for _, s := range n.segments {
-		if s.Task == task && s.Owner == owner {
+		if s.Task == task && s.Owner == owner && s.Source == source {
 			return true
 		}
 	}

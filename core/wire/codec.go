@@ -70,6 +70,7 @@ func register[M bounded](local bool) {
 func init() {
 	register[Hello](false)
 	register[Auth](false)
+	register[Delegation](false)
 	register[BandwidthCoordination](false)
 	register[StateQuery](false)
 	register[StateReport](false)

@@ -35,6 +35,7 @@
 //	TRANSMISSION_ABORT      sender or receiver             the other
 //	GAIN_APPLY              who fetches                    holder                 GAIN_AGREE or GAIN_REFUSE
 //	GAIN_AGREE, GAIN_REFUSE holder                         who fetches            after AGREE: a TRANSMISSION_BEGIN for each run
+//	DELEGATION              who got an owner's identity    any node
 //	REF_PUT                 coordinator                    each target            REF_OK
 //	REF_LIST, REF_GET       who lists or fetches           any node               REF_REPORT
 //	REF_OK, REF_REPORT      who was asked                  who asked

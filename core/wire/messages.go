@@ -35,6 +35,11 @@ type Auth struct {
 	Delegations [][]byte `json:"delegations,omitempty"`
 }
 
+// Delegation shows delegations on a session that began before there were any: an owner came to this node later.
+type Delegation struct {
+	Delegations [][]byte `json:"delegations"`
+}
+
 // BandwidthCoordination says what this side gives the link, in wire bytes per second; the smaller word is its capacity.
 type BandwidthCoordination struct {
 	Size core.Rate `json:"size"`
@@ -274,6 +279,7 @@ type ReleaseDone struct {
 
 func (Hello) Type() string                 { return "HELLO" }
 func (Auth) Type() string                  { return "AUTH" }
+func (Delegation) Type() string            { return "DELEGATION" }
 func (BandwidthCoordination) Type() string { return "BANDWIDTH_COORDINATION" }
 func (StateQuery) Type() string            { return "STATE_QUERY" }
 func (StateReport) Type() string           { return "STATE_REPORT" }

@@ -21,6 +21,7 @@ func samples() []Message {
 	return []Message{
 		Hello{V: 1, Node: id("node"), Key: key, Nonce: hash("nonce"), Channel: ChannelControl, Epoch: 0x0123456789abcdef, Time: 1796000000, Listen: "n1.example:8001", Labels: labels},
 		Auth{Proof: mac, Signature: sig, Delegations: [][]byte{[]byte("envelope")}},
+		Delegation{Delegations: [][]byte{[]byte("envelope")}},
 		BandwidthCoordination{Size: 20971520},
 		StateQuery{Query: 1, Owner: id("owner"), Files: true, After: 5000, Limit: 1000},
 		StateReport{

@@ -29,11 +29,21 @@ func (m Auth) Validate() error {
 		b.bytes("proof", m.Proof, sha256.Size, sha256.Size)
 	}
 	b.bytes("signature", m.Signature, ed25519.SignatureSize, ed25519.SignatureSize)
-	b.count("delegations", len(m.Delegations), maxProofs)
-	for _, d := range m.Delegations {
+	b.delegations(m.Delegations)
+	return b.err
+}
+
+func (m Delegation) Validate() error {
+	var b bounds
+	b.delegations(m.Delegations)
+	return b.err
+}
+
+func (b *bounds) delegations(envelopes [][]byte) {
+	b.count("delegations", len(envelopes), maxProofs)
+	for _, d := range envelopes {
 		b.bytes("delegation", d, 1, maxSigned)
 	}
-	return b.err
 }
 
 func (m BandwidthCoordination) Validate() error {

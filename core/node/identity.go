@@ -1,0 +1,113 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/link"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// identity is the owner at home here, or why there is none to act for. Not on the loop.
+func (n *Node) identity(doing string) (*key.Owner, error) {
+	if o := n.found.Load(); o != nil {
+		return o, nil
+	}
+	var o *key.Owner
+	var err error
+	if n.Config.Owner != nil {
+		o, err = n.Config.Owner()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o == nil {
+		return nil, core.WithHint(core.Fail(core.CodeRefused, "%s: there is no owner identity in this data dir", doing),
+			"bring yours with: bkp key import FILE")
+	}
+	if n.found.CompareAndSwap(nil, o) {
+		n.announce()
+	}
+	return n.found.Load(), nil
+}
+
+// owner is the owner at home here, nil without one.
+func (n *Node) owner() *key.Owner {
+	o, err := n.identity("identity")
+	if err != nil && core.CodeOf(err) != core.CodeRefused {
+		n.Log.Error("identity", "error", err)
+	}
+	return o
+}
+
+// announce shows peers that are connected already that this node acts for its owner.
+func (n *Node) announce() {
+	n.act(func() {
+		delegations := n.delegations()
+		n.post(func() {
+			for _, p := range n.peers {
+				n.send(p.id, wire.Delegation{Delegations: delegations})
+			}
+		})
+	})
+}
+
+// delegations are what this node shows after HELLO: its owner's word that it may act for them.
+func (n *Node) delegations() [][]byte {
+	o := n.owner()
+	if o == nil {
+		return nil
+	}
+	rights := []key.Right{key.RightRead, key.RightWrite, key.RightRelease}
+	envelope, err := o.Delegate(n.ID(), rights, time.Now().Add(30*24*time.Hour))
+	if err != nil {
+		n.Log.Error("delegate", "error", err)
+		return nil
+	}
+	return [][]byte{envelope}
+}
+
+// admit decides about a peer that showed neither the cluster token nor a pinned key: an owner whom this node
+// serves may vouch for it, and a plaintext node without a token takes anyone. An owner's machine without a token, one
+// that restores from the identity alone, trusts on first use whom it was told to dial: whatever it gets from there is
+// held against the owner's own seals.
+func (n *Node) admit(info link.Peer) error {
+	if n.Plaintext && len(n.Token) == 0 {
+		return nil
+	}
+	if info.Dialled && n.owner() != nil && len(n.Token) == 0 {
+		n.Log.Info("trusted on first use", "peer", info.ID, "address", info.Address)
+		return nil
+	}
+	for _, d := range validRights(info.Delegations, info.ID) {
+		if _, served := n.Issuers[d.Owner]; served {
+			return nil
+		}
+		if refs, err := n.Holdings.Refs(d.Owner); err == nil && len(refs) > 0 {
+			return nil
+		}
+	}
+	return core.WithHint(core.Fail(core.CodeRefused, "node %s showed neither the cluster token nor a delegation of an owner served here", info.ID.Short()),
+		"give it the token with --token-file, or place something for its owner here first")
+}
+
+// validRights are the delegations among envelopes that name the node and have not expired.
+func validRights(envelopes [][]byte, node core.ID) []key.Delegation {
+	var valid []key.Delegation
+	for _, envelope := range envelopes {
+		d, err := key.OpenDelegation(envelope)
+		if err == nil && d.Node == node && time.Now().Unix() < d.Expires {
+			valid = append(valid, d)
+		}
+	}
+	return valid
+}
+
+// may reports whether p acts for owner with the right.
+func (p *peer) may(owner core.ID, right key.Right) bool {
+	return slices.ContainsFunc(p.rights, func(d key.Delegation) bool {
+		return d.Owner == owner && d.Allows(p.id, right, time.Now()) == nil
+	})
+}
