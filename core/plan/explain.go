@@ -82,7 +82,7 @@ func (p *planner) rankOf(i int) string {
 			rank++
 		}
 	}
-	return fmt.Sprintf(" (cost %.4g a byte, number %d of %d)", p.cost[i], rank, len(p.usable))
+	return fmt.Sprintf(" (cost %.6g a byte, number %d of %d)", p.cost[i], rank, len(p.usable))
 }
 
 // refusal says why a candidate gets nothing.

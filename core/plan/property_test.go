@@ -310,7 +310,7 @@ func TestCheaperNodesAreFullBeforeDearerOnes(t *testing.T) {
 			}
 		}
 		for i, n := range req.Snapshot.Nodes[1:] {
-			if room := min(n.Free, all) - keeps[i+1]; req.Scores.PlaceCost[i]*1.01 < dearest && room > largest {
+			if room := min(n.Free, all) - keeps[i+1]; req.Scores.PlaceCost[i] < dearest && room > largest {
 				t.Fatalf("node %d at cost %v has room for %d, yet a node at cost %v is used: %v of %d", i+1, req.Scores.PlaceCost[i], room, dearest, keeps, all)
 			}
 		}

@@ -16,8 +16,9 @@ type share struct {
 	quota  float64 // bytes: the answer
 }
 
-// sameCost is how far apart two costs may be, relative to the lower, to count as the same.
-const sameCost = 0.01
+// sameCost is how far apart two costs may be, relative to the lower, to count as the same: rounding, no more. A strategy may
+// well order nodes of one delay by a trifle that their bandwidths make.
+const sameCost = 1e-9
 
 // setQuotas gives out need bytes: to the cheapest nodes first, and among nodes of the same cost in proportion to their
 // weights. No node passes its cap and no zone the given one, where there is one. It returns what it could not give out.
