@@ -92,7 +92,7 @@ func TestWorkFactorIsBounded(t *testing.T) {
 	header, body, _ := bytes.Cut(text.Bytes(), []byte(" 10\n"))
 	var out bytes.Buffer
 	w := armor.NewWriter(&out)
-	w.Write(append(append(header, " 30\n"...), body...))
+	w.Write(append(append(header, " 21\n"...), body...))
 	w.Close()
 	if _, err := ParseOwner(out.Bytes(), "x"); err == nil || !strings.Contains(err.Error(), "work factor") {
 		t.Errorf("error %v, want one about the work factor", err)

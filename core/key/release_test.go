@@ -74,6 +74,13 @@ func TestSignReleaseRefuses(t *testing.T) {
 			wantError(t, err, tc.want)
 		})
 	}
+	t.Run("3 in another owner's name with a delegation", func(t *testing.T) {
+		r := release(t)
+		r.Owner = signer(3).ID()
+		r.Delegation = must[[]byte](t)(owner(t).Delegate(node.ID(), key.AllRights, noon))
+		_, err := node.SignRelease(r)
+		wantError(t, err, "but the owner is")
+	})
 	t.Run("3 in another owner's name", func(t *testing.T) {
 		r := release(t)
 		r.Owner = owner(t).ID()

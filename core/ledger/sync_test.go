@@ -36,14 +36,14 @@ func TestSyncsShareABarrier(t *testing.T) {
 		return nil
 	}}
 	var wait sync.WaitGroup
-	call := func(i int) {
-		add(t, l, KindLicense, []byte{byte(i)})
-		if err := l.Sync(); err != nil {
-			t.Error(err)
-		}
+	first := make(chan error)
+	add(t, l, KindLicense, []byte{0})
+	go func() { first <- l.Sync() }()
+	select {
+	case <-begun:
+	case err := <-first:
+		t.Fatalf("Sync returned %v without a barrier", err)
 	}
-	wait.Go(func() { call(0) })
-	<-begun
 	var appended sync.WaitGroup
 	for i := 1; i < callers; i++ {
 		appended.Add(1)
@@ -58,6 +58,9 @@ func TestSyncsShareABarrier(t *testing.T) {
 	appended.Wait()
 	close(goOn)
 	wait.Wait()
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
 	if barriers != 2 {
 		t.Errorf("%d barriers for %d callers, want 2: one running, one for all who waited", barriers, callers)
 	}

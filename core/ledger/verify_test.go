@@ -87,6 +87,7 @@ func TestVerifyShows(t *testing.T) {
 			extend(t, dir, "heads", mark{SignedHead: h, bytes: size(t, dir, "entries")}.encode())
 		}, "is signed by"},
 		{"a head in the middle damaged", func(t *testing.T, dir string) { flip(t, dir, "heads", markSize+20) }, "head 1"},
+		{"a head that reaches elsewhere", func(t *testing.T, dir string) { flip(t, dir, "heads", markSize+9) }, "head over 2 entries: they end at byte"},
 		{"heads exchanged", func(t *testing.T, dir string) {
 			path := filepath.Join(dir, "heads")
 			h, _ := os.ReadFile(path)

@@ -91,6 +91,7 @@ func TestCheckIssuer(t *testing.T) {
 		{"the source as a delegate", source, delegate(source, noon, key.RightWrite), nil, ""},
 		{"3 with the right to read only", source, delegate(source, noon, key.RightRead, key.RightRelease), nil, license.RuleIssuer},
 		{"3 with another node's delegation", stranger, delegate(source, noon, key.RightWrite), nil, license.RuleIssuer},
+		{"3 the source with another node's delegation", source, delegate(stranger, noon, key.RightWrite), nil, license.RuleIssuer},
 		{"3 a delegate that is not the source", stranger, delegate(stranger, noon, key.RightWrite), nil, license.RuleIssuer},
 		{"3 with a delegation of another owner", source, delegate(source, noon, key.RightWrite),
 			func(l *core.License, c *license.Claim) { l.TaskSource.Owner = other.ID() }, license.RuleIssuer},
