@@ -168,8 +168,8 @@ func TestBadParams(t *testing.T) {
 }
 
 func FuzzCutterIsItsTwin(f *testing.F) {
-	f.Add(content(1, 3000), uint16(100))
-	f.Add(make([]byte, 3000), uint16(1))
+	f.Add(content(1, 600), uint16(100))
+	f.Add(make([]byte, 600), uint16(1))
 	f.Add([]byte{}, uint16(7))
 	f.Fuzz(func(t *testing.T, data []byte, step uint16) {
 		p := chunk.Params{Method: chunk.MethodCDC, Min: 16, Avg: 64, Max: 256}
