@@ -27,5 +27,5 @@
 // that wait together share one. After a crash [Open] keeps every whole entry, cuts the torn one behind them, and signs
 // a head over what is left. It refuses to go on where entries are missing or differ that a head was signed
 // for: a crash cannot do that. Readers need no lock and see what the newest head covers. Memory does not grow with
-// the log, but in Verify, which remembers about 100 bytes for each licence and target.
+// the log, but in Verify, which remembers about 100 bytes for each licence and 40 for each receipt of another node.
 package ledger

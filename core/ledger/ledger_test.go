@@ -40,8 +40,13 @@ func licence(t testing.TB, n byte) []byte {
 	return envelope
 }
 
-// receipt for licence n and one run, after previous (nil for none).
+// receipt of target for licence n and one run, after previous (nil for none).
 func receipt(t testing.TB, n byte, run int, previous []byte) []byte {
+	t.Helper()
+	return receiptBy(t, target, n, run, previous)
+}
+
+func receiptBy(t testing.TB, who *key.Signer, n byte, run int, previous []byte) []byte {
 	t.Helper()
 	r := core.Receipt{
 		License: core.LicenseID{n}, Task: core.TaskID{1}, Runs: []core.Range{{Start: run, Length: 1}}, Bytes: 10,
@@ -50,7 +55,7 @@ func receipt(t testing.TB, n byte, run int, previous []byte) []byte {
 	if previous != nil {
 		r.Previous = license.ReceiptHash(previous)
 	}
-	envelope, err := license.SignReceipt(r, target)
+	envelope, err := license.SignReceipt(r, who)
 	if err != nil {
 		t.Fatal(err)
 	}

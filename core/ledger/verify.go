@@ -11,7 +11,6 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/license"
 )
 
 // Report is what Verify found.
@@ -34,7 +33,7 @@ func (r *Report) problem(format string, args ...any) {
 }
 
 // Verify reads the whole log again and checks it with nothing but public keys: that each entry is whole and well signed,
-// that receipts follow their licences and their previous receipts, and that every head that the log ever signed, and each known
+// that each receipt comes after its licence and receipts form chains, and that every head that the log ever signed, and each known
 // one that was taken from it before, is the root of the tree at its size. An error of core.CodeWrong tells of the first problem;
 // the report has them all. Other errors mean that it could not be read.
 func (r *Reader) Verify(known ...SignedHead) (Report, error) {
@@ -44,7 +43,7 @@ func (r *Reader) Verify(known ...SignedHead) (Report, error) {
 	}
 	a := &audit{
 		Report: Report{Node: newest.Node(), Size: newest.Size, Root: newest.Root},
-		reader: r, newest: newest, known: slices.Clone(known), words: newWords(),
+		reader: r, newest: newest, known: slices.Clone(known), words: newWords(newest.Node()),
 	}
 	slices.SortStableFunc(a.known, func(x, y SignedHead) int { return cmp.Compare(x.Size, y.Size) })
 	if err := a.run(); err != nil {
@@ -203,49 +202,4 @@ func (m *marks) advance() {
 	}
 	m.next, m.err = readMark(m.file, m.number)
 	m.has = m.err == nil
-}
-
-// words is what the licences and receipts read so far say.
-type words struct {
-	licenses map[core.LicenseID]core.Hash // → root
-	receipts map[chain]core.Hash          // → the newest receipt's hash
-}
-
-// chain names the receipts of one target for one licence.
-type chain struct {
-	license core.LicenseID
-	target  core.ID
-}
-
-func newWords() *words {
-	return &words{licenses: map[core.LicenseID]core.Hash{}, receipts: map[chain]core.Hash{}}
-}
-
-// check opens an entry and holds it against those before.
-func (w *words) check(e Entry) error {
-	if e.Kind == KindLicense {
-		l, _, _, err := license.Open(e.Envelope)
-		if err != nil {
-			return err
-		}
-		if err := license.CheckBound(l, w.licenses[l.ID]); err != nil {
-			return err
-		}
-		w.licenses[l.ID] = l.Root
-		return nil
-	}
-	r, err := license.OpenReceipt(e.Envelope)
-	if err != nil {
-		return err
-	}
-	of := chain{r.License, r.Target}
-	previous := w.receipts[of]
-	w.receipts[of] = license.ReceiptHash(e.Envelope)
-	switch {
-	case w.licenses[r.License].IsZero():
-		return fmt.Errorf("licence %s was not logged before it", r.License)
-	case r.Previous != previous:
-		return fmt.Errorf("it follows receipt %s of %s, but the log has %s before it", r.Previous, r.Target.Short(), previous)
-	}
-	return nil
 }

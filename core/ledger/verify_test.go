@@ -153,6 +153,8 @@ func TestVerifyAgainstKnownHead(t *testing.T) {
 // What the words themselves say wrong, in a log that is otherwise sound.
 func TestVerifyReadsTheWords(t *testing.T) {
 	first := receipt(t, 1, 0, nil)
+	own := receiptBy(t, node, 1, 0, nil)
+	second := receiptBy(t, node, 1, 1, own)
 	again, err := license.Sign(core.License{
 		ID: core.LicenseID{1}, Task: core.TaskID{1}, TaskSource: core.TaskSource{Owner: owner.ID(), Node: node.ID()},
 		Targets: []core.ID{target.ID()}, Op: license.OpStore, Root: core.Hash{99}, NotBefore: noon, Expires: noon, RetainUntil: noon,
@@ -170,8 +172,18 @@ func TestVerifyReadsTheWords(t *testing.T) {
 		{"10 the same id with another root", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindLicense, Envelope: again}}, "entry 1: license: licence 01"},
 		{"14 a receipt as a licence", []Entry{{Kind: KindLicense, Envelope: first}}, "payload type"},
 		{"a receipt without a licence", []Entry{{Kind: KindReceipt, Envelope: first}}, "was not logged before it"},
-		{"a receipt left out", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: receipt(t, 1, 1, first)}}, "it follows receipt"},
-		{"a receipt twice", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: first}, {Kind: KindReceipt, Envelope: first}}, "entry 2: receipt: it follows"},
+		{"its own receipts", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: own}, {Kind: KindReceipt, Envelope: second}}, ""},
+		{"an own receipt left out", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: second}}, "entry 1: receipt: it follows"},
+		{"an own receipt twice", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: own}, {Kind: KindReceipt, Envelope: own}}, "entry 2: receipt: it follows"},
+		{"others' receipts late, twice or never", []Entry{
+			{Kind: KindLicense, Envelope: licence(t, 1)},
+			{Kind: KindReceipt, Envelope: receipt(t, 1, 1, first)}, {Kind: KindReceipt, Envelope: receipt(t, 1, 1, first)},
+			{Kind: KindReceipt, Envelope: first}, {Kind: KindReceipt, Envelope: receipt(t, 1, 3, own)},
+		}, ""},
+		{"another's two receipts in one place", []Entry{
+			{Kind: KindLicense, Envelope: licence(t, 1)},
+			{Kind: KindReceipt, Envelope: receipt(t, 1, 1, first)}, {Kind: KindReceipt, Envelope: receipt(t, 1, 2, first)},
+		}, "entry 2: receipt: " + target.ID().String() + " signed two receipts"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			l := open(t, t.TempDir())
