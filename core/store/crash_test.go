@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -18,6 +19,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("BKP_TEST_WRITER"); dir != "" {
 		writeUntilKilled(dir)
 	}
+	flag.Set("rapid.checks", "20") // every check syncs a few dozen times; a flag on the command line overrules this
 	os.Exit(m.Run())
 }
 
@@ -27,6 +29,7 @@ func writeUntilKilled(dir string) {
 	if err != nil {
 		panic(err)
 	}
+	s.SetPackSize(2 << 20)
 	const batch = 40
 	for first := 0; ; first += batch {
 		errs := make(chan error, batch)
@@ -53,15 +56,11 @@ func killedPiece(n int) piece { return makePiece(n, 1000+n%7*30_000) }
 
 func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 	dir, acknowledged := t.TempDir(), 0
-	for range 6 {
-		acknowledged = max(acknowledged, runAndKill(t, dir, time.Duration(rand.IntN(250))*time.Millisecond))
+	for range 5 {
+		acknowledged = max(acknowledged, runAndKill(t, dir, time.Duration(rand.IntN(150))*time.Millisecond))
 		s := open(t, dir)
 		for n := range acknowledged {
-			p := killedPiece(n)
-			check(t, s, p)
-			if _, ok := s.Find(p.id); !ok {
-				t.Fatalf("piece %d lost its id", n)
-			}
+			check(t, s, killedPiece(n))
 		}
 		closeStore(t, s)
 		if left := packFiles(t, dir, ".open"); len(left) > 0 {
@@ -111,7 +110,7 @@ func TestTornTail(t *testing.T) {
 	closeStore(t, s)
 	const header, record = 16, 80
 	size := header + 4*record + 300 + 301 + 302 + 303
-	for length := 0; length <= size; length += 13 {
+	for length := 0; length <= size; length += 31 {
 		torn := afterCrash(t, whole)
 		pack := packFiles(t, torn, ".open")[0]
 		if err := os.Truncate(pack, int64(length)); err != nil {
@@ -231,7 +230,7 @@ func TestDamagedTableIsRebuilt(t *testing.T) {
 // Bad input 26: bytes that are not what their hash says are refused with code 14, whichever bit is wrong.
 func TestDamagedDataIsRefused(t *testing.T) {
 	pieces := makePieces(3, 300)
-	for offset := int64(16 + 380); offset < 16+380+381; offset += 5 {
+	for offset := int64(16 + 380); offset < 16+380+381; offset += 11 {
 		dir, pack := finishedStore(t, pieces)
 		flipBit(t, pack, offset)
 		s := open(t, dir)

@@ -69,7 +69,7 @@ func (s *Store) begin(hash, id core.Hash, size int) (f *flight, full *pack, err 
 		<-other.landed
 		s.mu.Lock()
 	}
-	if p := s.current; p != nil && p.end+recordHeader+int64(size) > packSize {
+	if p := s.current; p != nil && p.end+recordHeader+int64(size) > s.packSize {
 		full = s.retire()
 	}
 	if s.current == nil {

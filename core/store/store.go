@@ -21,6 +21,7 @@ func locked(doing string) error {
 // Store is an open store. Any number of goroutines may use it.
 type Store struct {
 	dir      string // PACKS
+	packSize int64  // a pack takes no record that would make it longer, but its first
 	readOnly bool
 	lock     *flock.Flock // shared while the store is open for writing
 
@@ -86,7 +87,7 @@ func OpenRead(dir string) (*Store, error) {
 }
 
 func newStore(packs string) *Store {
-	return &Store{dir: packs, names: map[string]*pack{}, mine: map[uint32]*pack{},
+	return &Store{dir: packs, packSize: packSize, names: map[string]*pack{}, mine: map[uint32]*pack{},
 		growing: map[string]*pack{}, flights: map[prefix]*flight{}, index: newIndex()}
 }
 

@@ -204,17 +204,21 @@ func TestReadersSeeWhatOthersWrite(t *testing.T) {
 	defer closeStore(t, reader)
 	second := open(t, dir)
 	defer closeStore(t, second)
-	for n := range 200 { // through several packs
-		p := makePiece(n, 1<<20)
+	writer.SetPackSize(50_000)
+	for n := range 100 { // through several packs
+		p := makePiece(n, 4000)
 		put(t, writer, p)
 		check(t, reader, p)
-		if n%50 == 0 {
+		if n%25 == 0 {
 			check(t, second, p)
 		}
 	}
 	closeStore(t, writer)
-	for n := range 200 {
-		check(t, second, makePiece(n, 1<<20))
+	if packs := len(packFiles(t, dir, ".pack")); packs < 5 {
+		t.Errorf("%d packs are too few for this test", packs)
+	}
+	for n := range 100 {
+		check(t, second, makePiece(n, 4000))
 	}
 }
 
@@ -240,6 +244,7 @@ func TestAnothersUnfinishedChunkIsPutAgain(t *testing.T) {
 
 func TestManyGoroutinesStoreAChunkOnce(t *testing.T) {
 	s := open(t, t.TempDir())
+	s.SetPackSize(100_000)
 	pieces := makePieces(300, 4000)
 	var fresh atomic.Int64
 	var wg sync.WaitGroup
@@ -423,15 +428,16 @@ func TestStoreInABubble(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir)
+		s.SetPackSize(100_000)
 		var wg sync.WaitGroup
 		for n := range 70 {
-			wg.Go(func() { put(t, s, makePiece(n, 2<<20)) })
+			wg.Go(func() { put(t, s, makePiece(n, 5000)) })
 		}
 		wg.Wait()
 		if err := s.Barrier(); err != nil {
 			t.Fatal(err)
 		}
-		check(t, s, makePiece(3, 2<<20))
+		check(t, s, makePiece(3, 5000))
 		closeStore(t, s)
 	})
 	if len(packFiles(t, dir, ".pack")) < 3 {
