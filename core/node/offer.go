@@ -43,8 +43,8 @@ func (s *placedSegment) share(target core.ID) (runs []int) {
 	return runs
 }
 
-// segment cuts the plan into segments and signs a licence for each.
-func (pl *placing) segment() error {
+// cut makes the plan's segments.
+func (pl *placing) cut() {
 	all := make([]recordedRun, 0, pl.result.Runs)
 	for _, r := range pl.fresh {
 		all = append(all, recordedRun{Run: r, Task: pl.task, Used: core.FullBitmap(len(r.Chunks))})
@@ -62,8 +62,8 @@ func (pl *placing) segment() error {
 	for _, f := range pl.result.Flows {
 		table = append(table, wire.BandwidthRow{From: f.From, To: f.To, Rate: f.Rate, Bytes: f.Bytes})
 	}
-	for from := 0; from < len(all); from += core.SegmentRuns {
-		to := min(from+core.SegmentRuns, len(all))
+	for from, to := 0, 0; from < len(all); from = to {
+		to = segmentEnd(all, from)
 		s := &placedSegment{number: len(pl.segments), runs: all[from:to], fresh: min(max(len(pl.fresh)-from, 0), to-from),
 			answers: map[core.ID]wire.Message{}, receipts: map[core.ID]core.Bitmap{}}
 		s.message = wire.StorageTask{Task: pl.task, Segment: s.number, Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Bandwidth: table}
@@ -81,13 +81,30 @@ func (pl *placing) segment() error {
 				s.receipts[span.Node] = core.NewBitmap(len(s.runs))
 			}
 		}
+		pl.segments = append(pl.segments, s)
+	}
+	pl.result.Segments = len(pl.segments)
+	pl.lost, pl.failed, pl.finished = map[core.ID]time.Time{}, map[core.ID]string{}, map[core.ID]time.Time{}
+}
+
+// licenseAll signs a licence for every segment.
+func (pl *placing) licenseAll() error {
+	for _, s := range pl.segments {
 		if err := pl.license(s); err != nil {
 			return err
 		}
-		pl.segments = append(pl.segments, s)
 	}
-	pl.lost, pl.failed, pl.finished = map[core.ID]time.Time{}, map[core.ID]string{}, map[core.ID]time.Time{}
 	return nil
+}
+
+// segmentEnd is the first run after the segment that begins at from.
+func segmentEnd(runs []recordedRun, from int) int {
+	to, chunks := from, 0
+	for to < len(runs) && to-from < core.SegmentRuns && (to == from || chunks+len(runs[to].Chunks) <= segmentChunks) {
+		chunks += len(runs[to].Chunks)
+		to++
+	}
+	return to
 }
 
 // locations is the plan's spans within runs from up to to, numbered from there.
@@ -137,32 +154,30 @@ func (pl *placing) license(s *placedSegment) error {
 	return pl.n.Ledger.AppendLicense(envelope)
 }
 
-// offer sends every segment to its targets and waits until all agreed; the first refusal ends it.
+// offer sends the segments to their targets, a few at a time, and waits until all agreed; the first refusal ends it.
 func (pl *placing) offer(ctx context.Context) error {
 	n := pl.n
 	if err := n.Ledger.Sync(); err != nil {
 		return fmt.Errorf("enter licences in the ledger: %w", err)
 	}
-	pl.status(Status{Phase: "license"})
-	n.ask(func() {
-		for _, s := range pl.segments {
-			for _, target := range s.targets {
-				if !n.send(target, s.message) {
-					s.answers[target] = wire.TaskRefuse{Code: core.ReasonStopped, Reason: "it is not connected"}
-				}
-			}
-		}
-	})
 	deadline := time.NewTimer(answerPatience)
 	defer deadline.Stop()
+	offered := 0
 	for {
 		missing, err := 0, error(nil)
-		n.ask(func() { missing, err = pl.answered() })
+		n.ask(func() {
+			missing, err = pl.answered(offered)
+			for ; offered < len(pl.segments) && missing < offersOpen; offered++ {
+				missing += pl.offerOne(pl.segments[offered])
+			}
+		})
 		if err != nil || missing == 0 {
 			return err
 		}
+		pl.status(Status{Phase: "license", Text: fmt.Sprintf("segment %d of %d", offered, len(pl.segments))})
 		select {
 		case <-pl.changed:
+			deadline.Reset(answerPatience)
 		case <-deadline.C:
 			return core.WithHint(core.Fail(core.CodeRedundant, "%d answers to segments are missing after %s", missing, answerPatience), "bkp peers shows who is slow or gone")
 		case <-ctx.Done():
@@ -173,9 +188,22 @@ func (pl *placing) offer(ctx context.Context) error {
 	}
 }
 
-// answered counts the answers that are missing and returns the first refusal. Loop only.
-func (pl *placing) answered() (missing int, err error) {
-	for _, s := range pl.segments {
+// offersOpen is how many answers may be outstanding: each question holds a segment's whole run list.
+const offersOpen = 16
+
+// offerOne sends a segment to its targets. Loop only.
+func (pl *placing) offerOne(s *placedSegment) (sent int) {
+	for _, target := range s.targets {
+		if !pl.n.send(target, s.message) {
+			s.answers[target] = wire.TaskRefuse{Code: core.ReasonStopped, Reason: "it is not connected"}
+		}
+	}
+	return len(s.targets)
+}
+
+// answered counts the answers that are missing of what was offered, and returns the first refusal. Loop only.
+func (pl *placing) answered(offered int) (missing int, err error) {
+	for _, s := range pl.segments[:offered] {
 		for _, target := range s.targets {
 			switch m := s.answers[target].(type) {
 			case nil:

@@ -93,10 +93,11 @@ func (pl *placing) run(ctx context.Context) error {
 		return err
 	}
 	pl.describe()
+	pl.cut()
 	if pl.args.DryRun {
 		return nil
 	}
-	if err := pl.segment(); err != nil {
+	if err := pl.licenseAll(); err != nil {
 		return err
 	}
 	busy := false
@@ -417,7 +418,6 @@ func (pl *placing) describe() {
 	for _, class := range pl.classes {
 		r.Runs += len(class.Runs)
 	}
-	r.Segments = (r.Runs + core.SegmentRuns - 1) / core.SegmentRuns
 	for _, row := range p.Nodes {
 		s := pl.snapshot.Nodes[row.Node]
 		r.Placements = append(r.Placements, Placement{

@@ -92,6 +92,9 @@ func (n *Node) keepRef(m wire.RefPut) error {
 	if err != nil {
 		return fmt.Errorf("open ref: %w", err)
 	}
+	if err := ref.Allowed(time.Now()); err != nil {
+		return fmt.Errorf("ref: %w", err)
+	}
 	if ref.Owner != m.Owner || ref.Alias != m.Alias || ref.Version != m.Version {
 		return fmt.Errorf("the ref is of %s.%d, not %s.%d", ref.Alias, ref.Version, m.Alias, m.Version)
 	}
@@ -310,6 +313,3 @@ func (n *Node) openRef(envelope []byte) (key.Ref, key.RefBody, error) {
 	}
 	return ref, body, nil
 }
-
-// created is the time that a ref made now carries.
-func created() int64 { return time.Now().Unix() }

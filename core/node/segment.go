@@ -8,6 +8,13 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
+// maxRunChunks bounds a run of tiny chunks, and segmentChunks a segment of such runs, so that announcements and records
+// keep to their limits.
+const (
+	maxRunChunks  = 4096
+	segmentChunks = 1 << 18
+)
+
 // grouper cuts a stream of chunks into runs, each chunk taken once.
 type grouper struct {
 	prefix string // ALIAS.V
@@ -21,7 +28,7 @@ type grouper struct {
 
 // add appends a chunk; the run before it is closed where it would grow past the limit or is of another type.
 func (g *grouper) add(kind core.FileType, c core.Chunk) {
-	if len(g.open) > 0 && (g.size+c.Size > g.limit || kind != g.kind) {
+	if len(g.open) > 0 && (g.size+c.Size > g.limit || kind != g.kind || len(g.open) == maxRunChunks) {
 		g.close()
 	}
 	g.kind = kind

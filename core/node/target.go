@@ -176,14 +176,14 @@ func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []ke
 	seg.bandwidth = m.Bandwidth
 	bytes, runs := seg.share()
 	err = license.Check(l, signer, license.Claim{
-		Peer: from, Node: n.ID(), Root: root, Bytes: bytes, Runs: runs, Now: time.Now(), OpenDelegation: openDelegation,
+		Peer: from, Node: n.ID(), Root: root, Bytes: bytes, Runs: runs, Now: time.Now(), OpenDelegation: key.DelegationFields,
 	})
 	if err != nil {
 		return nil, refuse(core.ReasonLicense, "%v", err)
 	}
 	if err := n.judge(core.VerifyRequest{
 		Envelope: m.License, Payload: payload, Op: l.Op, Node: n.ID(), Peer: from, TokenMember: member || n.Plaintext && len(n.Token) == 0,
-		Now: time.Now().Unix(),
+		AddedBytes: n.newBytes(seg), Now: time.Now().Unix(),
 	}, l.TaskSource.Owner); err != nil {
 		return nil, err
 	}
@@ -198,6 +198,19 @@ func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []ke
 		return nil, fmt.Errorf("enter licence in the ledger: %w", err)
 	}
 	return seg, nil
+}
+
+// newBytes is what the node's share of a segment adds to what it keeps.
+func (n *Node) newBytes(seg *segment) (added core.Size) {
+	for run := range seg.Runs() {
+		if !seg.mine.Has(run) {
+			continue
+		}
+		if _, err := n.Holdings.RunOf(seg.Owner, seg.File(run).Hash); err != nil {
+			added += seg.File(run).Size
+		}
+	}
+	return added
 }
 
 // judge asks every verifier; the first that says no, or cannot say, decides.
@@ -306,13 +319,4 @@ func segmentRoot(files []core.File, reused []core.Reused) core.Hash {
 		runs = append(runs, core.Chunk{Hash: r.Hash, Size: r.Size})
 	}
 	return chunk.RunHash(runs)
-}
-
-// openDelegation is how core/license reads delegations without knowing core/key.
-func openDelegation(envelope []byte) (owner, node core.ID, rights []string, expires int64, err error) {
-	d, err := key.OpenDelegation(envelope)
-	for _, r := range d.Rights {
-		rights = append(rights, string(r))
-	}
-	return d.Owner, d.Node, rights, d.Expires, err
 }

@@ -71,6 +71,15 @@ func (p *planner) reason(i int) string {
 	return "its share by bandwidth"
 }
 
+// price is what a node costs by the strategy: its cost, or the reciprocal of its weight where it gave weights alone, so
+// that in either case the cheaper node is the one that is given more.
+func (p *planner) price(i int) float64 {
+	if len(p.Scores.PlaceCost) == 0 && len(p.Scores.TargetWeight) > 0 && p.weight[i] > 0 {
+		return 1 / p.weight[i]
+	}
+	return p.cost[i]
+}
+
 // rankOf tells where a node stands in the order of cost: " (cost 2.5 per byte, 3rd of 5)", or nothing without costs.
 func (p *planner) rankOf(i int) string {
 	if len(p.Scores.PlaceCost) == 0 {

@@ -106,7 +106,7 @@ func (p *planner) rows(classes [][]Span) (rows []NodeRow, refused []Refusal) {
 		for _, s := range spans {
 			row := kept[s.Node]
 			if row == nil {
-				row = &NodeRow{Node: s.Node, Cost: p.cost[s.Node], First: math.Inf(1)}
+				row = &NodeRow{Node: s.Node, Cost: p.price(s.Node), First: math.Inf(1)}
 				kept[s.Node] = row
 			}
 			bytes := sums[c].sums[s.End()] - sums[c].sums[s.Start]

@@ -67,7 +67,7 @@ type NodeRow struct {
 	Bytes   core.Size // stored bytes that it is to keep for this task
 	Held    core.Size // how much of Bytes it keeps already
 	Runs    int
-	Cost    float64 // the strategy's price per byte, 0 without one
+	Cost    float64 // the strategy's price per byte, or 1 over its weight where it gave weights alone; 0 without either
 	Explain string  // why it gets this much, for a person
 	First   float64 // seconds until its first run is there
 	Finish  float64 // seconds until its last run is there
