@@ -78,12 +78,12 @@ func (o *Opener) open(dst []byte, kind core.Kind, k core.Key, stored []byte) ([]
 	if o.body, err = aead.Open(o.body[:0], nonce, sealed, associated(header, kind)); err != nil {
 		return nil, err
 	}
-	plain, err := o.zstd.DecodeAll(o.body, dst)
+	plain, err := o.zstd.DecodeAll(o.body, dst[len(dst):]) // its limit counts what is there already
 	if err != nil {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}
-	if len(plain)-len(dst) > MaxPlain {
-		return nil, fmt.Errorf("decompresses to more than %d bytes", MaxPlain)
+	if len(dst) == 0 {
+		return plain, nil
 	}
-	return plain, nil
+	return append(dst, plain...), nil
 }

@@ -3,6 +3,7 @@ package chunk_test
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -189,9 +190,19 @@ func TestBombsDoNotGoOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plain, err := chunk.NewOpener().Open(nil, core.KindChunk, k, stored)
+		opener := chunk.NewOpener()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		plain, err := opener.Open(nil, core.KindChunk, k, stored)
+		runtime.ReadMemStats(&after)
 		if c.ok && err != nil || !c.ok && core.CodeOf(err) != core.CodeWrong {
 			t.Errorf("%s: %d bytes, %v", c.name, len(plain), err)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 8*chunk.MaxPlain { // growing from little by little included
+			t.Errorf("%s: took %d MiB of memory to find out", c.name, took>>20)
+		}
+		if plain, err := opener.Open([]byte("prefix"), core.KindChunk, k, stored); (err == nil) != c.ok {
+			t.Errorf("%s, behind a prefix: %d bytes, %v", c.name, len(plain), err)
 		}
 	}
 }

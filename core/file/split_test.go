@@ -213,12 +213,12 @@ func TestWhatCannotBeSplit(t *testing.T) {
 // Bad input 50: the file changes, grows or shrinks while it is split.
 func TestTheFileChangesDuringSplit(t *testing.T) {
 	const size = 24 << 20 // more than the blocks hold, so that reading has not ended at the first chunk
-	for name, change := range map[string]func(f *os.File) error{
-		"grows":       func(f *os.File) error { _, err := f.WriteAt([]byte("more"), size); return err },
-		"shrinks":     func(f *os.File) error { return f.Truncate(size - 1) },
-		"is modified": func(f *os.File) error { _, err := f.WriteAt([]byte("other"), 0); return err },
+	for say, change := range map[string]func(f *os.File) error{
+		"it grew beyond its 25165824 bytes":         func(f *os.File) error { _, err := f.WriteAt([]byte("more"), size); return err },
+		"it ended after 25165823 of 25165824 bytes": func(f *os.File) error { return f.Truncate(size - 1) },
+		"it was modified at":                        func(f *os.File) error { _, err := f.WriteAt([]byte("other"), 0); return err },
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(say, func(t *testing.T) {
 			path := writeFile(t, content(1, size, false))
 			f, err := os.OpenFile(path, os.O_RDWR, 0)
 			if err != nil {
@@ -238,7 +238,7 @@ func TestTheFileChangesDuringSplit(t *testing.T) {
 					return change(f)
 				}},
 			})
-			if err == nil || !strings.Contains(err.Error(), "changed while it was split") || core.HintOf(err) == "" {
+			if err == nil || !strings.Contains(err.Error(), "changed while it was split: "+say) || core.HintOf(err) == "" {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -159,7 +159,7 @@ func (s *Store) refresh(force bool) error {
 	if time.Since(info.ModTime()) > settled {
 		s.changed = info.ModTime().UnixNano()
 	}
-	return s.follow()
+	return nil
 }
 
 // settled is how old a modification time must be before it proves that there was no later one: file systems count in
