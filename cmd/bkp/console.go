@@ -77,9 +77,8 @@ func (con *console) say(format string, args ...any) {
 	}
 }
 
-// log is for what goes on behind a command: warnings, and with --verbose everything.
-func (con *console) log() *slog.Logger {
-	level := slog.LevelWarn
+// log is for what goes on behind a command, from the given level on; --verbose shows all of it.
+func (con *console) log(level slog.Level) *slog.Logger {
 	switch {
 	case con.verbose:
 		level = slog.LevelDebug

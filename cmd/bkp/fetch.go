@@ -182,6 +182,5 @@ func drawFetch(t *table, r node.FetchResult) {
 	for _, l := range r.Lost {
 		t.line("lost %s %s on the way: %s", l.Node.Short(), l.Address, l.Reason)
 	}
-	rate := core.Rate(float64(r.Bytes) / max(r.Seconds, 1e-9))
-	t.line("Fetched %s to %s: %s in %s, %s.", versioned(r.Name, r.Version), r.Output, r.Bytes, seconds(r.Seconds), rate)
+	t.line("Fetched %s to %s: %s in %s.", versioned(r.Name, r.Version), r.Output, r.Bytes, seconds(r.Seconds))
 }

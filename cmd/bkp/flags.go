@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -55,9 +56,12 @@ func listFlag(name, usage string) cli.Flag {
 	return &cli.StringSliceFlag{Name: name, Usage: usage}
 }
 
-// fromEnvironment lets BKP_NAME set a flag.
+// fromEnvironment lets BKP_NAME set a flag; an empty one is as good as none, to cli too.
 func fromEnvironment(f cli.Flag) {
 	env := []string{environmentName(f.Names()[0])}
+	if os.Getenv(env[0]) == "" {
+		_ = os.Unsetenv(env[0])
+	}
 	switch f := f.(type) {
 	case *cli.StringFlag:
 		f.EnvVars = env

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 
 	"github.com/bkp-tool/bkp/core"
@@ -17,7 +18,7 @@ func pluginCommand() *cli.Command {
 // plugins is the host of this data directory's plugins.
 func (c *call) plugins() *plugins.Host {
 	return &plugins.Host{
-		Path: plugins.SearchPath(c.house.dir), Lock: c.house.path("bkp.lock.toml"), Inside: shippedNames(), Log: c.log(),
+		Path: plugins.SearchPath(c.house.dir), Lock: c.house.path("bkp.lock.toml"), Inside: shippedNames(), Log: c.log(slog.LevelWarn),
 	}
 }
 

@@ -210,6 +210,8 @@ func (s seconds) String() string {
 	switch {
 	case math.IsInf(n, 0) || math.IsNaN(n):
 		return "never"
+	case n > 0 && n < 0.001:
+		return fmt.Sprintf("%.2f ms", n*1000)
 	case n < 0.0995:
 		return fmt.Sprintf("%.0f ms", n*1000)
 	case n < 99.5:

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 
+	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
 )
@@ -11,8 +15,8 @@ func rmCommand() *cli.Command {
 	return command(spec{
 		name: "rm", args: "NAME[@VERSION]", least: 1, most: 1,
 		usage: "forget a name or one version of it, here and at the peers that keep it",
-		about: "Peers let go what no other version needs. Bytes go with bkp gc. Peers that cannot be told are listed, and " +
-			"the command then ends with code 3: run it again when they are back.",
+		about: "Peers let go what no other version needs. Bytes go with bkp gc. Where a peer that keeps it cannot be told, " +
+			"the command ends with code 3 and says which.",
 		examples: "bkp rm big.iso@1\nbkp rm big.iso",
 		flags:    append(networkFlags(), identityFlags()...),
 		do: func(ctx context.Context, c *call) error {
@@ -24,20 +28,27 @@ func rmCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return c.result(r, func(t *table) {
+			err = c.result(r, func(t *table) {
 				if len(r.Released) > 0 {
 					t.header("node", "released", "runs")
 					for _, x := range r.Released {
 						t.row(x.Node, x.Bytes, x.Runs)
 					}
 				}
-				for _, x := range r.Unheard {
-					t.line("not told: %s %s: %s", x.Node.Short(), x.Address, x.Reason)
-				}
 				for _, v := range r.Versions {
 					t.line("forgot %s", versioned(r.Name, v))
 				}
 			})
+			return errors.Join(err, unheard(r))
 		},
 	})
+}
+
+// unheard is the part of a removal that was left undone.
+func unheard(r node.RemoveResult) error {
+	var errs []error
+	for _, x := range r.Unheard {
+		errs = append(errs, fmt.Errorf("%s could not be told: %s", strings.TrimSpace(x.Node.Short()+" "+x.Address), x.Reason))
+	}
+	return coded(core.CodePartial, errors.Join(errs...))
 }

@@ -92,6 +92,9 @@ func (c *call) walk(ctx context.Context, v versionRef, local *localChunks) (sum 
 	}
 	err = manifest.Nodes(v.body.Root, local, func(e manifest.Entry) error {
 		f := e.File()
+		if f.Name == "" { // the root stands for the file itself
+			f.Name = v.body.Name
+		}
 		sum.Stored += f.Size
 		if e.Type == core.TypeDirectory {
 			sum.Nodes++

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -35,7 +36,10 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 			opened = nil
 		}
 	}()
-	conf := node.Config{Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks, Log: c.log(), Refs: c.house.refs()}
+	conf := node.Config{Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks, Log: c.log(slog.LevelInfo), Refs: c.house.refs()}
+	if wish.transient {
+		conf.Log = c.log(slog.LevelError) // what went wrong on the way stands in the command's result
+	}
 	if conf.Signer, err = c.house.nodeKey(); err != nil {
 		return nil, opened, err
 	}

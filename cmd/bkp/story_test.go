@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"bkp":                 main,
+		"bkp-verifier-closed": func() { plugins.ServeVerifier(closed{}) }, // a plugin beside the binary
+	})
+}
+
+// closed is a verifier that refuses everything.
+type closed struct{}
+
+func (closed) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
+	return core.Verdict{Code: "closed", Reason: "the office is closed"}, nil
+}
+
+// TestStories runs testdata/*.txtar against the real binary; see the commands below for what stories may say
+// beyond testscript's own words. PORT1 to PORT4 are free ports.
+func TestStories(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			for i := 1; i <= 4; i++ {
+				port, err := freePort()
+				if err != nil {
+					return err
+				}
+				env.Setenv(fmt.Sprintf("PORT%d", i), port)
+			}
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("XDG_DATA_HOME", env.WorkDir+"/xdg")
+			env.Setenv("BKP_DATA", env.WorkDir+"/data")
+			env.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":      exits,
+			"eventually": eventually,
+			"content":    content,
+			"mode":       mode,
+		},
+	})
+}
+
+// exits CODE COMMAND... runs a command that must end with that code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%v ended with code %d, want %d", args[1:], got, want)
+	}
+}
+
+// eventually COMMAND... runs a command again and again until it succeeds.
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(until) {
+			ts.Fatalf("%v: %v", args, err)
+		}
+	}
+}
+
+// content FILE SEED BYTES... writes incompressible bytes, SEED and BYTES in turns, the same at every run.
+func content(ts *testscript.TestScript, _ bool, args []string) {
+	var out []byte
+	for i := 1; i+1 < len(args); i += 2 {
+		seed, err := strconv.ParseUint(args[i], 10, 64)
+		ts.Check(err)
+		n, err := strconv.Atoi(args[i+1])
+		ts.Check(err)
+		source := rand.NewChaCha8([32]byte{byte(seed)})
+		part := make([]byte, n)
+		_, _ = source.Read(part)
+		out = append(out, part...)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), out, 0o600))
+}
+
+// mode OCTAL FILE checks a file's permissions.
+func mode(ts *testscript.TestScript, _ bool, args []string) {
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}
