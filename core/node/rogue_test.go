@@ -1,0 +1,297 @@
+package node_test
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/link"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// rogue is a peer that says what a test wants, over a real session.
+type rogue struct {
+	t       *testing.T
+	c       *cluster
+	signer  *key.Signer
+	hub     *link.Hub
+	session chan *link.Session
+	heard   chan wire.Message
+	to      *link.Session
+}
+
+func (r *rogue) Up(s *link.Session)                      { r.session <- s }
+func (r *rogue) Down(*link.Session, error)               {}
+func (r *rogue) Message(_ *link.Session, m wire.Message) { r.heard <- m }
+func (r *rogue) Data(*link.Session, wire.Data)           {}
+func (r *rogue) Known(core.ID) bool                      { return false }
+func (r *rogue) Pin(core.ID, string) error               { return nil }
+
+// rogue connects to a node as a member of the cluster.
+func (c *cluster) rogue(to string) *rogue {
+	c.t.Helper()
+	signer, err := key.NewSigner(c.random)
+	check(c.t, err)
+	r := &rogue{t: c.t, c: c, signer: signer, session: make(chan *link.Session, 4), heard: make(chan wire.Message, 100)}
+	r.hub = link.New(link.Config{Signer: signer, Epoch: 1, Token: c.token, Pins: r, Dial: c.net.From("rogue")}, r)
+	c.t.Cleanup(func() { r.hub.Close(c.t.Context()) })
+	peers, err := core.ParsePeers("wss://" + to + ":8001-20MiB")
+	check(c.t, err)
+	r.hub.Dial(peers[0])
+	r.to = <-r.session
+	r.say(wire.BandwidthCoordination{Size: 20 << 20})
+	hear[wire.BandwidthCoordination](r)
+	return r
+}
+
+func (r *rogue) say(m wire.Message) {
+	r.t.Helper()
+	check(r.t, r.to.Send(m))
+}
+
+// hear waits for the next message of a type and skips others.
+func hear[M wire.Message](r *rogue) M {
+	r.t.Helper()
+	for {
+		select {
+		case m := <-r.heard:
+			if m, ok := m.(M); ok {
+				return m
+			}
+		case <-time.After(30 * time.Second):
+			var want M
+			r.t.Fatalf("heard no %s", want.Type())
+		}
+	}
+}
+
+// silent wants no message of a type within a while.
+func silent[M wire.Message](r *rogue) {
+	r.t.Helper()
+	for {
+		select {
+		case m := <-r.heard:
+			if m, ok := m.(M); ok {
+				r.t.Fatalf("heard %s %+v, want none", m.Type(), m)
+			}
+		case <-time.After(5 * time.Second):
+			return
+		}
+	}
+}
+
+// offered is a segment of one run of one chunk, licensed by the cluster's owner for a target.
+type offered struct {
+	data  []byte
+	chunk core.Chunk
+	task  wire.StorageTask
+	lic   core.License
+}
+
+func (r *rogue) offer(target *member, change func(*core.License)) offered {
+	r.t.Helper()
+	o := offered{data: content(99, 100<<10)}
+	o.chunk = core.Chunk{Hash: chunk.Hash(o.data), Size: core.Size(len(o.data))}
+	file := core.File{Name: "abc.1.0", Type: core.TypeFile, Hash: chunk.RunHash([]core.Chunk{o.chunk}), Size: o.chunk.Size}
+	owner := r.c.owner.Signer()
+	now := time.Now()
+	o.lic = core.License{
+		V: 1, ID: core.LicenseID{1}, Task: core.TaskID{7}, TaskSource: core.TaskSource{Owner: owner.ID(), Node: r.signer.ID()},
+		Targets: []core.ID{target.ID()}, Op: "store", Root: chunk.RunHash([]core.Chunk{{Hash: file.Hash, Size: file.Size}}),
+		MaxBytes: file.Size, MaxRuns: 1, NotBefore: now.Unix(), Expires: now.Add(time.Hour).Unix(), RetainUntil: now.Add(time.Hour).Unix(), Key: owner.Public(),
+	}
+	change(&o.lic)
+	envelope, err := license.Sign(o.lic, owner)
+	check(r.t, err)
+	o.task = wire.StorageTask{
+		Task: o.lic.Task, Alias: "abc", Version: 1, Files: []core.File{file}, License: envelope,
+		Locations: []core.Span{{Node: target.ID(), From: r.signer.ID(), Start: 0, Length: 1}},
+	}
+	return o
+}
+
+func (o offered) apply(flow uint64) wire.StorageApply {
+	return wire.StorageApply{Flow: flow, Task: o.task.Task, Filename: "abc.1.0", Size: o.chunk.Size, Rate: 10 << 20, Runs: []core.Range{{Start: 0, Length: 1}}}
+}
+
+func (o offered) begin(flow, transfer, lease uint64) wire.TransmissionBegin {
+	return wire.TransmissionBegin{Transfer: transfer, Flow: flow, Lease: lease, Task: o.task.Task, Hash: o.task.Files[0].Hash, Chunks: []core.Chunk{o.chunk}}
+}
+
+func unchanged(*core.License) {}
+
+// withRogue runs a test of one honest node and one rogue in virtual time.
+func withRogue(t *testing.T, test func(t *testing.T, b *member, r *rogue)) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		b := c.start("b", "")
+		test(t, b, c.rogue("b"))
+	})
+}
+
+func (m *member) status() node.StatusResult {
+	m.cluster.t.Helper()
+	s, err := m.Status(m.cluster.t.Context(), node.None{}, quiet)
+	check(m.cluster.t, err)
+	return s
+}
+
+// Bad input 23.
+func TestCompleteBeforeBeginIsAborted(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		r.say(wire.TransmissionComplete{Transfer: 42, Received: true})
+		if abort := hear[wire.TransmissionAbort](r); abort.Transfer != 42 || abort.Code != core.ReasonProtocol {
+			t.Errorf("heard %+v, want transfer 42 aborted as a protocol error", abort)
+		}
+	})
+}
+
+// Bad input 24.
+func TestAppliedTwiceIsAnsweredAlikeAndGrantedOnce(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.say(o.apply(5))
+		first := hear[wire.StorageAgree](r)
+		r.say(o.apply(5))
+		again := hear[wire.StorageAgree](r)
+		if first.Lease != again.Lease || first.Rate != again.Rate || !slices.Equal(first.Runs, again.Runs) {
+			t.Errorf("answered %+v, then %+v", first, again)
+		}
+		if leases := b.status().Leases; len(leases) != 1 {
+			t.Errorf("%d leases stand, want 1", len(leases))
+		}
+	})
+}
+
+// Bad input 26.
+func TestChunkWithTheWrongHashIsNotKept(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.say(o.apply(5))
+		lease := hear[wire.StorageAgree](r).Lease
+		r.say(o.begin(5, 9, lease))
+		o.data[1000] ^= 1
+		check(t, r.to.SendData(t.Context(), 9, 0, 0, o.data))
+		if abort := hear[wire.TransmissionAbort](r); abort.Transfer != 9 || abort.Code != core.ReasonCorrupt {
+			t.Errorf("heard %+v, want transfer 9 aborted as corrupt", abort)
+		}
+		silent[wire.TransmissionComplete](r)
+		s := b.status()
+		if s.Used != 0 || s.Runs != 0 || s.Leases[0].State == "live" {
+			t.Errorf("%s used, %d runs, lease %s: want nothing kept and the lease given back", s.Used, s.Runs, s.Leases[0].State)
+		}
+	})
+}
+
+func TestWholeRunIsReceipted(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.say(o.apply(5))
+		r.say(o.begin(5, 9, hear[wire.StorageAgree](r).Lease))
+		check(t, r.to.SendData(t.Context(), 9, 0, 0, o.data))
+		if done := hear[wire.TransmissionComplete](r); done.Transfer != 9 || !done.Received {
+			t.Errorf("heard %+v, want transfer 9 received", done)
+		}
+		receipt, err := license.OpenReceipt(hear[wire.TransmissionComplete](r).Receipt)
+		check(t, err)
+		if receipt.Target != b.ID() || receipt.Bytes != o.chunk.Size || receipt.License != o.lic.ID {
+			t.Errorf("receipt %+v", receipt)
+		}
+		r.say(o.apply(6))
+		if refuse := hear[wire.StorageRefuse](r); refuse.Code != core.ReasonHave || len(refuse.Have) != 1 {
+			t.Errorf("applied for a kept run and heard %+v", refuse)
+		}
+	})
+}
+
+func TestLicencesThatDoNotFitAreRefused(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*core.License)
+		code   core.Reason
+	}{
+		{"5 expired", func(l *core.License) { l.NotBefore -= 7200; l.Expires = l.NotBefore + 60 }, core.ReasonLicense},
+		{"6 not yet valid", func(l *core.License) { l.NotBefore += 3000 }, core.ReasonLicense},
+		{"7 wrong target", func(l *core.License) { l.Targets = []core.ID{{1}} }, core.ReasonLicense},
+		{"11 presented by a stranger", func(l *core.License) { l.TaskSource.Node = core.ID{3} }, core.ReasonLicense},
+		{"19 one byte over", func(l *core.License) { l.MaxBytes-- }, core.ReasonLicense},
+		{"another root", func(l *core.License) { l.Root[0] ^= 1 }, core.ReasonLicense},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			withRogue(t, func(t *testing.T, b *member, r *rogue) {
+				r.say(r.offer(b, test.change).task)
+				if refuse := hear[wire.TaskRefuse](r); refuse.Code != test.code {
+					t.Errorf("heard %+v, want code %d", refuse, test.code)
+				}
+				if b.ledger.licenses != 0 {
+					t.Error("the ledger has the refused licence")
+				}
+			})
+		})
+	}
+}
+
+// Bad input 10.
+func TestLicenceIDIsBoundToItsFirstRoot(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		first := r.offer(b, unchanged)
+		r.say(first.task)
+		hear[wire.TaskAgree](r)
+
+		second := r.offer(b, unchanged)
+		second.lic.Task, second.task.Task = core.TaskID{8}, core.TaskID{8}
+		second.task.Files[0].Hash[0] ^= 1
+		second.lic.Root = chunk.RunHash([]core.Chunk{{Hash: second.task.Files[0].Hash, Size: second.task.Files[0].Size}})
+		envelope, err := license.Sign(second.lic, r.c.owner.Signer())
+		check(t, err)
+		second.task.License = envelope
+		r.say(second.task)
+		if refuse := hear[wire.TaskRefuse](r); refuse.Code != core.ReasonReplay {
+			t.Errorf("heard %+v, want a replay refused", refuse)
+		}
+	})
+}
+
+func TestLeaseOfASilentSenderExpires(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.say(o.apply(5))
+		hear[wire.StorageAgree](r)
+		if abort := hear[wire.TransmissionAbort](r); abort.Flow != 5 || abort.Code != core.ReasonExpired {
+			t.Errorf("heard %+v, want flow 5 expired", abort)
+		}
+		for _, a := range b.status().Accounts {
+			if a.Leased != 0 {
+				t.Errorf("account %s has %s leased after the expiry", a.Name, a.Leased)
+			}
+		}
+	})
+}
+
+func TestRateAboveCapacityIsNotGranted(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		apply := o.apply(5)
+		apply.Rate = 1 << 40
+		r.say(apply)
+		if agree := hear[wire.StorageAgree](r); agree.Rate != 20<<20 {
+			t.Errorf("granted %s on a link of 20 MiB/s", agree.Rate)
+		}
+	})
+}
