@@ -1,7 +1,7 @@
 # One static binary and its plugins. `make image` puts them into build/image first; no registry is needed.
 FROM scratch
 # Without `make image` the build stops here, at a file whose name says why.
-COPY ["build/image/STOP - run 'make image' first - it puts the binary and plugins and time zones here", "/.made-by"]
+COPY ["build/image/STOP - run make image first - it puts the binary and plugins and time zones here", "/.made-by"]
 COPY build/image/bkp /bkp
 COPY build/image/plugins/ /plugins/
 COPY build/image/zoneinfo.zip /zoneinfo.zip

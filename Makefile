@@ -44,7 +44,7 @@ image: build ## what the Dockerfile copies: the binary, plugins and time zones
 	cp bkp $(IMAGE)/bkp
 	cp build/plugins/* $(IMAGE)/plugins/
 	cp "$$($(GO) env GOROOT)/lib/time/zoneinfo.zip" $(IMAGE)/zoneinfo.zip
-	echo "bkp $(VERSION), make image" > "$(IMAGE)/STOP - run 'make image' first - it puts the binary and plugins and time zones here"
+	echo "bkp $(VERSION), make image" > "$(IMAGE)/STOP - run make image first - it puts the binary and plugins and time zones here"
 
 proto: ## the generated code of plugins/proto; needs protoc (Debian: protobuf-compiler)
 	@command -v protoc >/dev/null || { echo "install protoc first (Debian: apt-get install protobuf-compiler)"; exit 1; }
