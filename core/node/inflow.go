@@ -174,7 +174,8 @@ func (f *inflows) take(in *inflow, d wire.Data) (whole bool, err error) {
 	if err := in.keep(in.at, c, in.data); err != nil {
 		return false, err
 	}
-	f.spare.Put(&in.data)
+	spare := in.data
+	f.spare.Put(&spare)
 	in.data = nil
 	in.at++
 	return in.at == len(in.chunks), nil
