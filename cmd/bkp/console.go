@@ -88,7 +88,7 @@ func (con *console) log(level slog.Level) *slog.Logger {
 	if con.json {
 		return slog.New(slog.NewJSONHandler(con.err, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(tint.NewHandler(con.err, &tint.Options{Level: level, NoColor: !con.color}))
+	return slog.New(tint.NewTextHandler(con.err, &tint.Options{Level: level, NoColor: !con.color}))
 }
 
 func isTerminal(w any) bool {

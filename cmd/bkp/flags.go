@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -102,21 +101,29 @@ func (c *call) rate(flag string) (core.Rate, error) {
 	return n, nil
 }
 
-// span reads a flag that is a time span in Go's units or in d and y (of 365 days).
+// span reads a flag that is a time span.
 func (c *call) span(flag string) (time.Duration, error) {
-	s := c.String(flag)
+	d, err := parseSpan(c.String(flag))
+	if err != nil {
+		return 0, usageError("--%s: %w", flag, err)
+	}
+	return d, nil
+}
+
+// parseSpan reads a time span in Go's units, or in d and y (of 365 days).
+func parseSpan(s string) (time.Duration, error) {
 	for unit, length := range map[string]time.Duration{"d": 24 * time.Hour, "y": 365 * 24 * time.Hour} {
 		if number, ok := strings.CutSuffix(s, unit); ok {
 			n, err := strconv.ParseFloat(number, 64)
-			if err != nil || !(n > 0) || n > math.MaxInt64/float64(length) {
-				return 0, usageError("--%s: %q is not a time span (write 90d, 2y or 36h)", flag, s)
+			if err != nil || !(n > 0) || n > 100_000/length.Hours()*24 {
+				return 0, fmt.Errorf("%q is not a time span up to 270 years (write 90d, 2y or 36h)", s)
 			}
 			return time.Duration(n * float64(length)), nil
 		}
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d <= 0 {
-		return 0, usageError("--%s: %q is not a time span (write 90d, 2y or 36h)", flag, s)
+		return 0, fmt.Errorf("%q is not a time span (write 90d, 2y or 36h)", s)
 	}
 	return d, nil
 }
