@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 )
@@ -55,7 +57,7 @@ func keyExport() *cli.Command {
 	return command(spec{
 		name: "export", usage: "print the identity; keep it in a safe place",
 		about: "The identity opens every backup. It is printed as it is kept, or under a passphrase where one is given; the peers " +
-			"of the configuration go with it, so that a new machine knows whom to ask.",
+			"that this machine has met go with it, so that a new machine knows whom to ask.",
 		examples: "bkp key export > identity.bkp\nbkp key export --passphrase-file pass.txt > identity.bkp",
 		flags:    append(identityFlags(), textFlag("peers", "", "let a new machine ask the peers of `LIST`")),
 		do: func(_ context.Context, c *call) error {
@@ -67,15 +69,8 @@ func keyExport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			peers, err := core.ParsePeers(c.String("peers"))
-			if err != nil {
+			if err := c.rememberPeers(o); err != nil {
 				return err
-			}
-			if len(peers) > 0 {
-				o.Peers = nil
-			}
-			for _, p := range peers {
-				o.Peers = append(o.Peers, p.String())
 			}
 			text, err := o.Marshal(c.phrase)
 			if err != nil {
@@ -90,6 +85,37 @@ func keyExport() *cli.Command {
 			return c.result(keyMoved{o.ID()}, func(t *table) { t.line("exported the identity %s", o.ID()) })
 		},
 	})
+}
+
+// rememberPeers notes in the identity whom a new machine can ask: the peers of the configuration, and every node that was
+// met, by its ID, so that nobody else can answer in its place.
+func (c *call) rememberPeers(o *key.Owner) error {
+	listed, err := core.ParsePeers(c.String("peers"))
+	if err != nil {
+		return err
+	}
+	met, err := openPins(c.house.path("pins.json"))
+	if err != nil {
+		return err
+	}
+	if len(listed)+len(met.met) == 0 {
+		return nil // what it remembered before still stands
+	}
+	o.Peers = nil
+	known := met.peers()
+	for _, p := range listed {
+		if i := slices.IndexFunc(known, func(k core.Peer) bool { return k.Address() == p.Address() }); i >= 0 {
+			if p.ID.IsZero() && p.Scheme == known[i].Scheme {
+				p.ID = known[i].ID
+			}
+			known = slices.Delete(known, i, i+1)
+		}
+		o.Peers = append(o.Peers, p.String())
+	}
+	for _, p := range known {
+		o.Peers = append(o.Peers, p.String())
+	}
+	return nil
 }
 
 type keyMoved struct {

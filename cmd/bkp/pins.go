@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
@@ -58,4 +60,17 @@ func (p *pins) Pin(id core.ID, address string) error {
 		return fmt.Errorf("pin node %s: %w", id.Short(), err)
 	}
 	return nil
+}
+
+// peers lists the pinned nodes that were met at an address where they can be asked again, by address.
+func (p *pins) peers() (list []core.Peer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, address := range p.met {
+		if peer, err := core.ParsePeer("wss://" + id.String() + "@" + address); err == nil {
+			list = append(list, peer)
+		}
+	}
+	slices.SortFunc(list, func(a, b core.Peer) int { return strings.Compare(a.Address(), b.Address()) })
+	return list
 }

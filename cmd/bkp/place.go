@@ -97,9 +97,9 @@ func drawPlan(t *table, r node.PlaceResult, explain bool) {
 	}
 	if explain && len(r.Flows) > 0 {
 		t.line("")
-		t.header("from", "to", "bytes", "rate", "time")
+		t.header("from", "to", "bytes", "rate")
 		for _, f := range r.Flows {
-			t.row(f.From, f.To, f.Bytes, f.Rate, duration(f.Seconds))
+			t.row(f.From, f.To, f.Bytes, f.Rate)
 		}
 	}
 	t.line("")

@@ -104,6 +104,10 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 		return err
 	}
 	for _, p := range conf.Peers {
+		if p.Rate == 0 && !wish.transient && c.String("peers") != "" {
+			return core.WithHint(usageError("peer %s: its bandwidth is missing", p.Address()),
+				"say what this node gives the link: %s-20MiB", p)
+		}
 		if p.Scheme == "ws" && !conf.Plaintext {
 			return core.WithHint(core.Fail(core.CodeUsage, "peer %s: ws:// is not encrypted", p.Address()),
 				"write wss://, or allow it with --insecure-plaintext")
@@ -111,7 +115,7 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 	}
 	if wish.transient && len(conf.Peers) == 0 {
 		return core.WithHint(usageError("no peers are known and no node runs on %s", c.house.dir),
-			"name some with --peers wss://HOST:8001, or peers = \"…\" in %s", c.set.path)
+			"name some with --peers wss://HOST:8001-20MiB, or peers = \"…\" in %s", c.set.path)
 	}
 	if conf.Pins, err = openPins(c.house.path("pins.json")); err != nil {
 		return err

@@ -79,13 +79,12 @@ type Placement struct {
 	Receipts int       `json:"receipts"`
 }
 
-// FlowRow is one flow of the plan and its measured outcome.
+// FlowRow is one flow of the plan.
 type FlowRow struct {
-	From    core.ID   `json:"from"`
-	To      core.ID   `json:"to"`
-	Bytes   core.Size `json:"bytes"`
-	Rate    core.Rate `json:"rate"` // planned, wire
-	Seconds float64   `json:"seconds"`
+	From  core.ID   `json:"from"`
+	To    core.ID   `json:"to"`
+	Bytes core.Size `json:"bytes"`
+	Rate  core.Rate `json:"rate"` // planned, wire
 }
 
 // Refused is a node that the plan leaves out.
