@@ -1,7 +1,7 @@
 // Package nearest is the strategy that stores on the nodes with the least delay.
 //
-// place_cost is the delay in whole milliseconds, given in seconds: below that, measured delays are noise. Nodes that are equally near are
-// told apart by bandwidth, the wider first: 1/bandwidth (in bytes per second) is added, which stays under a millisecond from 1,000 B/s on.
+// place_cost is the delay in whole steps of 5 milliseconds, given in seconds: below that, measured delays are noise. Nodes that are equally
+// near are told apart by bandwidth, the wider first: 1/bandwidth (in bytes per second) is added, which stays under a step from 200 B/s on.
 package nearest
 
 import (
@@ -11,6 +11,9 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 )
+
+// step is what delays are compared in: within it, noise decides which of two is shorter. Seconds.
+const step = 5e-3
 
 // New is the strategy.
 func New() core.Strategy { return strategy{} }
@@ -25,9 +28,9 @@ func (strategy) Describe(context.Context) (core.StrategyInfo, error) {
 func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) {
 	var s core.Scores
 	for i := range batch.Nodes.Len() {
-		delay := math.Round(batch.Nodes.Delay[i]*1e3) / 1e3
+		delay := math.Floor(batch.Nodes.Delay[i]/step) * step
 		s.PlaceCost = append(s.PlaceCost, delay+inverse(batch.Nodes.Link[i], batch.Nodes.Downlink[i]))
-		s.Explain = append(s.Explain, fmt.Sprintf("delay %.0f ms", delay*1e3))
+		s.Explain = append(s.Explain, fmt.Sprintf("delay %.3g ms", batch.Nodes.Delay[i]*1e3))
 	}
 	return s, nil
 }
