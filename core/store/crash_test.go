@@ -130,7 +130,7 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// A record that was given room and never written must not hide the ones behind it.
+// A record that was given room and never written, or whose data the disk lost, must not hide the ones behind it.
 func TestHoleInAPack(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -138,18 +138,32 @@ func TestHoleInAPack(t *testing.T) {
 	for _, p := range pieces {
 		put(t, s, p)
 	}
-	crashed := afterCrash(t, dir)
+	whole := afterCrash(t, dir)
 	closeStore(t, s)
-	overwrite(t, packFiles(t, crashed, ".open")[0], 16+380, make([]byte, 381))
-	s = open(t, crashed)
-	defer closeStore(t, s)
-	check(t, s, pieces[0])
-	check(t, s, pieces[2])
-	if s.Has(pieces[1].Hash) {
-		t.Error("has the chunk that was never written")
-	}
-	if _, ok := s.Find(pieces[2].id); ok {
-		t.Error("trusts an id behind a damaged stretch")
+	const header, record = 16, 80
+	second := int64(header + record + 300)
+	for name, hole := range map[string]struct {
+		from   int64
+		length int
+	}{
+		"never written": {second, record + 301},
+		"header lost":   {second, record},
+		"data lost":     {second + record, 301},
+	} {
+		t.Run(name, func(t *testing.T) {
+			crashed := afterCrash(t, whole)
+			overwrite(t, packFiles(t, crashed, ".open")[0], hole.from, make([]byte, hole.length))
+			s := open(t, crashed)
+			defer closeStore(t, s)
+			check(t, s, pieces[0])
+			check(t, s, pieces[2])
+			if s.Has(pieces[1].Hash) {
+				t.Error("has the chunk that is not whole")
+			}
+			if _, ok := s.Find(pieces[2].id); ok {
+				t.Error("trusts an id behind a damaged stretch")
+			}
+		})
 	}
 }
 

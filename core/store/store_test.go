@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/store"
@@ -219,6 +220,56 @@ func TestReadersSeeWhatOthersWrite(t *testing.T) {
 	}
 	for n := range 100 {
 		check(t, second, makePiece(n, 4000))
+	}
+}
+
+// While the directory itself does not change, records still come to a pack that is being written.
+func TestReadersFollowAPack(t *testing.T) {
+	dir := t.TempDir()
+	writer := open(t, dir)
+	defer closeStore(t, writer)
+	put(t, writer, makePiece(0, 1000))
+	reader, err := store.OpenRead(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, reader)
+	time.Sleep(150 * time.Millisecond) // until the directory's modification time proves something
+	if reader.Has(makePiece(1, 1000).Hash) {
+		t.Fatal("has what was not written yet")
+	}
+	put(t, writer, makePiece(1, 1000))
+	check(t, reader, makePiece(1, 1000))
+}
+
+// A reader sees a chunk whole or not at all, at whatever moment it looks.
+func TestReadersSeeNothingHalfWritten(t *testing.T) {
+	dir := t.TempDir()
+	writer := open(t, dir)
+	defer closeStore(t, writer)
+	reader, err := store.OpenRead(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, reader)
+	for n := range 15 {
+		p := makePiece(n, 3<<20)
+		var wg sync.WaitGroup
+		wg.Go(func() { put(t, writer, p) })
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			if time.Now().After(deadline) {
+				t.Fatalf("piece %d is never seen", n)
+			}
+			got, err := reader.Get(p.Hash, nil)
+			if err == nil && bytes.Equal(got, p.data) {
+				break
+			}
+			if !errors.Is(err, core.ErrNotFound) {
+				t.Errorf("piece %d: %d bytes, %v", n, len(got), err)
+				break
+			}
+		}
+		wg.Wait()
 	}
 }
 
