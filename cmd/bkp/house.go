@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
@@ -103,6 +104,35 @@ func (c *call) ownerIfAny() (*key.Owner, error) {
 	return c.owner()
 }
 
+// ownerDoor opens the identity whenever a node asks for it, also one that came after the node's start. Any goroutine may ask.
+func (c *call) ownerDoor() func() (*key.Owner, error) {
+	var mu sync.Mutex
+	var read []byte // what owner was made of
+	var owner *key.Owner
+	return func() (*key.Owner, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		text, err := os.ReadFile(c.house.path("identity"))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("identity: %w", err)
+		}
+		if owner != nil && bytes.Equal(text, read) {
+			return owner, nil
+		}
+		phrase, err := c.passphrase()
+		if err != nil {
+			return nil, err
+		}
+		if owner, err = c.openIdentity(text, phrase, c.house.path("identity")); err == nil {
+			read = text
+		}
+		return owner, err
+	}
+}
+
 // openIdentity parses an identity, and asks for its passphrase where one is needed and a person is there.
 func (c *call) openIdentity(text []byte, phrase, where string) (*key.Owner, error) {
 	o, err := key.ParseOwner(text, phrase)
@@ -126,8 +156,11 @@ func (c *call) openIdentity(text []byte, phrase, where string) (*key.Owner, erro
 	return o, nil
 }
 
-// passphrase is what --passphrase-file or BKP_PASSPHRASE gives; empty without.
+// passphrase is what opened the identity before, else what --passphrase-file or BKP_PASSPHRASE gives; empty without.
 func (c *call) passphrase() (string, error) {
+	if c.phrase != "" {
+		return c.phrase, nil
+	}
 	path := c.String("passphrase-file")
 	if path == "" {
 		return os.Getenv("BKP_PASSPHRASE"), nil

@@ -43,7 +43,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 	if conf.Signer, err = c.house.nodeKey(); err != nil {
 		return nil, opened, err
 	}
-	conf.Owner = c.ownerIfAny
+	conf.Owner = c.ownerDoor()
 	if err := c.network(&conf, wish); err != nil {
 		return nil, opened, err
 	}
@@ -93,7 +93,7 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 	if conf.Token, err = c.token(); err != nil {
 		return err
 	}
-	o, err := c.ownerIfAny()
+	o, err := conf.Owner()
 	if err != nil {
 		return err
 	}
