@@ -1,6 +1,9 @@
 package store
 
-import "bytes"
+import (
+	"bytes"
+	"io"
+)
 
 // SetPackSize makes the store finish its packs sooner.
 func (s *Store) SetPackSize(n int64) { s.packSize = n }
@@ -23,6 +26,11 @@ func Salvage(pack []byte) (rows []TestRow, end int64, err error) {
 func Scan(pack []byte) (rows []TestRow, end int64, err error) {
 	end, err = scan(bytes.NewReader(pack), packHeader, int64(len(pack)), func(r row) { rows = append(rows, r) })
 	return rows, end, err
+}
+
+// WriteRecord writes a record of the data to the place that a pack's first has.
+func WriteRecord(f io.WriterAt, data []byte) error {
+	return writeRecord(f, row{offset: packHeader, size: uint32(len(data))}, data)
 }
 
 // Place is where the row's record begins and ends.

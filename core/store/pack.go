@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"slices"
 	"sync"
@@ -134,13 +135,13 @@ func (p *pack) claim(path string) (bool, error) {
 	return false, nil
 }
 
-// write puts one record at its place: the data first, so that a header stands for data that is there.
-func (p *pack) write(r row, data []byte) error {
-	if _, err := p.file.WriteAt(data, int64(r.offset)+recordHeader); err != nil {
+// writeRecord puts one record at its place: the data first, so that a header stands for data that is there.
+func writeRecord(f io.WriterAt, r row, data []byte) error {
+	if _, err := f.WriteAt(data, int64(r.offset)+recordHeader); err != nil {
 		return err
 	}
 	header := r.header()
-	_, err := p.file.WriteAt(header[:], int64(r.offset))
+	_, err := f.WriteAt(header[:], int64(r.offset))
 	return err
 }
 
@@ -186,7 +187,7 @@ func (p *pack) abandon() {
 
 // scan calls visit for each record between from and end and returns where the last one ends. It stops where there is no
 // record.
-func scan(f readerAt, from, end int64, visit func(row)) (int64, error) {
+func scan(f io.ReaderAt, from, end int64, visit func(row)) (int64, error) {
 	var b [recordHeader]byte
 	for from+recordHeader <= end {
 		if _, err := f.ReadAt(b[:], from); err != nil {
@@ -205,7 +206,7 @@ func scan(f readerAt, from, end int64, visit func(row)) (int64, error) {
 // salvage calls visit for each record up to end whose data is what its hash says, also beyond damaged stretches, and
 // returns where the last good one ends. Behind a damaged stretch ids are dropped: what looks like a record there might be
 // part of another one's data, and only a hash proves itself.
-func salvage(f readerAt, end int64, visit func(row)) (int64, error) {
+func salvage(f io.ReaderAt, end int64, visit func(row)) (int64, error) {
 	if err := checkVersion(f, end); err != nil {
 		return 0, err
 	}
@@ -243,7 +244,7 @@ func salvage(f readerAt, end int64, visit func(row)) (int64, error) {
 }
 
 // checkVersion refuses packs of versions that are not known here, so that nobody mends what is not broken.
-func checkVersion(f readerAt, size int64) error {
+func checkVersion(f io.ReaderAt, size int64) error {
 	var b [packHeader]byte
 	if size < packHeader {
 		return nil
@@ -257,12 +258,8 @@ func checkVersion(f readerAt, size int64) error {
 	return nil
 }
 
-type readerAt interface {
-	ReadAt(p []byte, off int64) (int, error)
-}
-
 // findMagic is the offset of the next record magic at or after from, or end.
-func findMagic(f readerAt, from, end int64) (int64, error) {
+func findMagic(f io.ReaderAt, from, end int64) (int64, error) {
 	window := make([]byte, 64<<10)
 	for from < end {
 		w := window[:min(int64(len(window)), end-from)]

@@ -36,7 +36,7 @@ func (s *Store) put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
 	if f == nil || err != nil {
 		return false, err
 	}
-	err = f.pack.write(f.row, data)
+	err = writeRecord(f.pack.file, f.row, data)
 	s.finishLater(s.land(f, err))
 	return err == nil, err
 }

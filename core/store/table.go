@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,7 +40,7 @@ func appendTable(dst []byte, rows []row, start uint32) []byte {
 }
 
 // readTable reads the table at the end of a pack of size bytes.
-func readTable(f readerAt, size int64) ([]row, error) {
+func readTable(f io.ReaderAt, size int64) ([]row, error) {
 	if size < packHeader+footerSize || size > packSize+2*maxData {
 		return nil, fmt.Errorf("%d bytes are no pack with a table", size)
 	}
