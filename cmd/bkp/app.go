@@ -212,5 +212,9 @@ COMMANDS:{{range .VisibleCommands}}
 FLAGS OF EVERY COMMAND:{{range .VisibleFlags}}
    {{.}}{{end}}
 
+EXIT CODES:
+   0 done · 1 failed · 2 usage · 3 ended with part undone · 10 no such name · 11 busy or locked · 12 refused (licence, identity, quota)
+   13 copies or chunks not reachable · 14 bytes present but wrong · 20 plugin failed · 128+N ended by signal N
+
 Every flag can also be set as BKP_FLAG in the environment, or as a key in config.toml. bkp COMMAND --help says more.
 `
