@@ -48,6 +48,7 @@ func TestStories(t *testing.T) {
 			env.Setenv("XDG_DATA_HOME", env.WorkDir+"/xdg")
 			env.Setenv("BKP_DATA", env.WorkDir+"/data")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // under the race detector every process would end a second later
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
