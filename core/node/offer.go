@@ -28,7 +28,6 @@ type placedSegment struct {
 	targets  []core.ID
 	answers  map[core.ID]wire.Message
 	receipts map[core.ID]core.Bitmap
-	envelope [][]byte // the receipts
 }
 
 // share is the run numbers that a target is to keep.

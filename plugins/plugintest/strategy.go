@@ -94,10 +94,10 @@ func score(t *testing.T, s core.Strategy, batch core.Batch) (core.Scores, error)
 	before := copied(batch)
 	scores, err := s.Score(t.Context(), batch)
 	if err != nil {
-		return scores, fmt.Errorf("Score: %w", err)
+		return scores, fmt.Errorf("ask for scores: %w", err)
 	}
 	if !reflect.DeepEqual(before, batch) {
-		return scores, fmt.Errorf("Score changed the batch it was given")
+		return scores, fmt.Errorf("asking for scores changed the batch it was given")
 	}
 	return scores, plugins.CheckScores(batch.Nodes.Len(), scores)
 }
