@@ -44,8 +44,8 @@ type SplitResult struct {
 	StoredBytes core.Size // of new chunks and new tree nodes
 }
 
-// Split cuts the source, seals what the store does not know, and makes a manifest of all. When ctx ends it returns at once;
-// where it was waiting for a plain reader then, one goroutine stays behind in that Read until it returns.
+// Split cuts the source, seals what the store does not know, and makes a manifest of all. When ctx ends, or something fails,
+// it returns at once; where it was waiting for a plain reader then, one goroutine stays behind in that Read until it returns.
 func Split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	if err := in.Params.Check(); err != nil {
 		return SplitResult{}, err
