@@ -113,10 +113,10 @@ func join(t testing.TB, root core.Sealed, s file.Chunks, size int) []byte {
 // Bad input 54, those that are OK: an empty file, one byte; and sizes around every edge of the pipeline.
 func TestSplitAndJoinAreInverse(t *testing.T) {
 	const block = 4 << 20
-	for _, size := range []int{0, 1, 2, 63, 64, 65, 1023, 1024, 1025, 100_000, block - 1, block, block + 1, 3*block + 7} {
+	for _, size := range []int{0, 1, 2, 63, 64, 65, 1023, 1024, 1025, 100_000, block - 1, block, block + 1, 2*block + 7} {
 		for _, params := range []chunk.Params{small, chunk.DefaultParams(chunk.MethodCDC, -1), chunk.DefaultParams(chunk.MethodFixed, -1)} {
-			if size > 200_000 && params == small {
-				continue // many thousand chunks teach nothing new
+			if (size > 200_000) == (params == small) {
+				continue // few bytes in large chunks, or many in small ones, teach nothing new
 			}
 			t.Run(fmt.Sprintf("%d %s %d", size, params.Method, params.Avg), func(t *testing.T) {
 				data := content(uint64(size), size, size%2 == 1)
@@ -308,8 +308,8 @@ func TestSplitMemoryIsBounded(t *testing.T) {
 			}})
 		return peak
 	}
-	little, much := measure(16<<20), measure(256<<20)
+	little, much := measure(16<<20), measure(128<<20)
 	if much > little+little/2 || much > 150<<20 {
-		t.Errorf("heap of %d MiB for 16 MiB, %d MiB for 256 MiB", little>>20, much>>20)
+		t.Errorf("heap of %d MiB for 16 MiB, %d MiB for 128 MiB", little>>20, much>>20)
 	}
 }

@@ -75,7 +75,7 @@ func build(t testing.TB, v manifest.Sealer, count int) core.Sealed {
 
 func TestWalkSeesWhatWasBuilt(t *testing.T) {
 	const full = manifest.Fanout
-	for _, count := range []int{0, 1, 2, full - 1, full, full + 1, 2 * full, 3*full + 5, full*full + 1} {
+	for _, count := range []int{0, 1, 2, full - 1, full, full + 1, 2 * full, 3*full + 5} {
 		v := newVault()
 		root := build(t, v, count)
 		n, offset := 0, core.Size(0)
@@ -84,7 +84,7 @@ func TestWalkSeesWhatWasBuilt(t *testing.T) {
 			if e.Chunk != want || e.Offset != offset || e.Span != want.Plain || e.Hole() != want.Hash.IsZero() || e.Type != core.TypeFile {
 				return fmt.Errorf("entry %d is %+v", n, e)
 			}
-			if e.Order != n%full || n%101 == 0 && e.Name != name(n, count) {
+			if e.Order != n%full || e.Name != name(n, count) {
 				return fmt.Errorf("entry %d of %d has order %d and name %s", n, count, e.Order, e.Name)
 			}
 			n++
@@ -102,14 +102,36 @@ func TestWalkSeesWhatWasBuilt(t *testing.T) {
 
 // name spells out the way to the n-th of count entries.
 func name(n, count int) string {
-	const full = manifest.Fanout
-	switch {
-	case count <= full:
+	if count <= manifest.Fanout {
 		return fmt.Sprint(n)
-	case count <= full*full:
-		return fmt.Sprintf("%d/%d", n/full, n%full)
 	}
-	return fmt.Sprintf("%d/%d/%d", n/full/full, n/full%full, n%full)
+	return fmt.Sprintf("%d/%d", n/manifest.Fanout, n%manifest.Fanout)
+}
+
+func TestATreeOfThreeLevels(t *testing.T) {
+	const full = manifest.Fanout
+	v := newVault()
+	root := build(t, v, full*full+1)
+	var names []string
+	err := manifest.Nodes(root, v, func(e manifest.Entry) error {
+		switch {
+		case e.Type == core.TypeDirectory && e.Level == 0 && e.Name != "0/1023" && e.Name != "1/0":
+			return manifest.SkipNode
+		case e.Type == core.TypeFile && e.Order < 1022:
+			names = append(names, e.Name)
+			n := (full - 1) * full
+			if e.Name == "1/0/0" {
+				n = full * full
+			}
+			if e.Chunk != piece(n+e.Order) {
+				return fmt.Errorf("entry %s is %+v", e.Name, e)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(names) != 1023 || names[0] != "0/1023/0" || names[1022] != "1/0/0" {
+		t.Errorf("%d entries, %v", len(names), err)
+	}
 }
 
 func TestNodesSeesEveryTreeNodeOnce(t *testing.T) {
