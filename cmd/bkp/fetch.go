@@ -7,6 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -24,10 +27,15 @@ func fetchCommand() *cli.Command {
 		examples: `bkp fetch big.iso
 			bkp fetch big.iso@1 -o old.iso
 			bkp fetch backup.tar -o - | tar -x
+			bkp fetch disk.img --seed last-week.img -o today.img
+			bkp fetch disk.img --range 1GiB-2GiB -o part
 			bkp fetch big.iso --peers wss://a.example:8001 --token-file token`,
 		flags: append(append([]cli.Flag{
 			textFlag("output", "", "write `FILE`, or standard output for - (default: NAME in this directory)", "o"),
-			boolFlag("force", "replace a file that is there"),
+			boolFlag("force", "replace a file that is there, or write onto a block device"),
+			textFlag("range", "", "bring the bytes `A-B` only: from A on, up to and without B"),
+			textFlag("seed", "", "take what an older version of the file at `PATH` already has from there"),
+			boolFlag("partial", "where bytes are lost, write the rest and name the holes (exit code 3)"),
 		}, networkFlags()...), identityFlags()...),
 		do: doFetch,
 	})
@@ -38,7 +46,15 @@ func doFetch(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	args := node.FetchArgs{Name: name, Version: version, Force: c.Bool("force")}
+	args := node.FetchArgs{Name: name, Version: version, Force: c.Bool("force"), Partial: c.Bool("partial")}
+	if args.Start, args.End, err = byteRange(c.String("range")); err != nil {
+		return err
+	}
+	if seed := c.String("seed"); seed != "" {
+		if args.Seed, err = filepath.Abs(seed); err != nil {
+			return fmt.Errorf("seed: %w", err)
+		}
+	}
 	if c.String("output") == "-" {
 		c.dataOut = true
 		return c.fetchToOut(ctx, args)
@@ -46,14 +62,37 @@ func doFetch(ctx context.Context, c *call) error {
 	if args.Output, err = outputPath(c.String("output"), name); err != nil {
 		return err
 	}
-	if _, err := os.Lstat(args.Output); err == nil && !args.Force {
+	if info, err := os.Lstat(args.Output); err == nil && !args.Force && info.Mode()&os.ModeDevice == 0 {
 		return core.WithHint(core.Fail(core.CodeFailed, "%s is there already", clean(args.Output)), "take another name with -o FILE, or replace it with --force")
 	}
 	r, err := c.fetch(ctx, args)
-	if err != nil {
+	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return err
 	}
-	return c.result(r, func(t *table) { drawFetch(t, r) })
+	return errors.Join(c.result(r, func(t *table) { drawFetch(t, r) }), err)
+}
+
+// byteRange reads A-B: sizes, the second not included and 0 where it is left out with the first.
+func byteRange(text string) (start, end core.Size, err error) {
+	if text == "" {
+		return 0, 0, nil
+	}
+	from, to, ok := strings.Cut(text, "-")
+	if !ok || to == "" {
+		return 0, 0, core.WithHint(usageError("--range %s: want A-B", text), "--range 1GiB-2GiB")
+	}
+	if from != "0" {
+		if start, err = core.ParseSize(from); err != nil {
+			return 0, 0, usageError("--range: %w", err)
+		}
+	}
+	if end, err = core.ParseSize(to); err != nil {
+		return 0, 0, usageError("--range: %w", err)
+	}
+	if start >= end {
+		return 0, 0, usageError("--range %s: it ends before it begins", text)
+	}
+	return start, end, nil
 }
 
 // outputPath is where a fetch writes: the file that -o names, else NAME in the working directory, if that is a safe name.
@@ -107,25 +146,33 @@ func (c *call) fetchHere(ctx context.Context, args node.FetchArgs) (r node.Fetch
 		return r, err
 	}
 	defer func() { err = errors.Join(err, local.Close()) }()
-	if whole, err := local.complete(ctx, v.body.Root); err != nil || !whole {
-		return r, errors.Join(err, errNotHereUnless(err))
+	alone := c.peerList(o) == "" && !c.house.hasNode()
+	if !alone || !args.Partial { // else there is nobody to ask for what is lost here
+		if whole, err := local.complete(ctx, v.body.Root); err != nil || !whole {
+			return r, errors.Join(err, errNotHereUnless(err))
+		}
 	}
-	target, err := file.Create(args.Output, v.body.Size, args.Force)
-	if err != nil {
-		return r, err
+	done, err := assemble(ctx, node.Assembly{
+		FetchArgs: args, Root: v.body.Root, Secrets: o.DedupSecret, Get: local.Get, Progress: c.phase("fetch", wanted(args, v.body.Size)),
+	})
+	if err == nil {
+		err = node.Lost(done.Holes, args.Output)
 	}
-	stored, err := file.Join(ctx, file.JoinInput{Root: v.body.Root, Source: local, Target: target, Progress: c.phase("fetch", v.body.Size)})
-	if err != nil {
-		target.Abort()
+	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return r, fmt.Errorf("%s: %w", versioned(args.Name, v.ref.Version), err)
 	}
-	if err := target.Commit(); err != nil {
-		return r, err
-	}
 	return node.FetchResult{
-		Name: args.Name, Version: v.ref.Version, Output: args.Output, Bytes: v.body.Size,
-		Seconds: time.Since(began).Seconds(), Sources: []node.Source{{Address: "this machine", Bytes: stored}},
-	}, nil
+		Name: args.Name, Version: v.ref.Version, Output: args.Output, Bytes: wanted(args, v.body.Size), Seconds: time.Since(began).Seconds(),
+		Sources: []node.Source{{Address: "this machine", Bytes: done.Stored}}, Resumed: done.Resumed, Seeded: done.Seeded, Holes: done.Holes,
+	}, err
+}
+
+// wanted is how many bytes of a file of that size are asked for.
+func wanted(args node.FetchArgs, size core.Size) core.Size {
+	if args.End > 0 {
+		return args.End - args.Start
+	}
+	return size
 }
 
 func errNotHereUnless(err error) error {
@@ -143,7 +190,8 @@ func (c *call) phase(name string, total core.Size) func(done core.Size) {
 	}
 }
 
-// fetchToOut fetches into a temporary file of the data directory and copies it out: what is printed is verified to the last byte.
+// fetchToOut fetches through a named pipe of the data directory, so that the bytes come in order, verified, and with a
+// bounded read-ahead, whichever process assembles them.
 func (c *call) fetchToOut(ctx context.Context, args node.FetchArgs) error {
 	if isTerminal(c.out) {
 		return core.WithHint(usageError("standard output is a terminal"), "bkp fetch %s -o - > FILE", clean(args.Name))
@@ -153,25 +201,52 @@ func (c *call) fetchToOut(ctx context.Context, args node.FetchArgs) error {
 	}
 	dir, err := os.MkdirTemp(c.house.dir, "fetch-")
 	if err != nil {
-		return fmt.Errorf("make room for the file: %w", err)
+		return fmt.Errorf("make a pipe: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	args.Output = filepath.Join(dir, "file")
+	args.Output, args.Stream = filepath.Join(dir, "pipe"), true
+	if err := syscall.Mkfifo(args.Output, 0o600); err != nil {
+		return fmt.Errorf("make a pipe: %w", err)
+	}
+	// Opened for both, so that neither this open nor the other end's waits, and the copy ends only when told so.
+	pipe, err := os.OpenFile(args.Output, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open the pipe: %w", err)
+	}
+	defer pipe.Close()
+	copied := make(chan error, 1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var through atomic.Int64
+	go func() {
+		_, err := io.Copy(io.MultiWriter(c.out, counter{&through}), pipe)
+		if err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			cancel(fmt.Errorf("write to standard output: %w", err))
+		}
+		copied <- err
+	}()
 	r, err := c.fetch(ctx, args)
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(args.Output)
-	if err != nil {
-		return fmt.Errorf("read back: %w", err)
+	for through.Load() < int64(r.Bytes) && ctx.Err() == nil {
+		time.Sleep(time.Millisecond) // what is in the pipe still
 	}
-	defer f.Close()
-	_ = os.RemoveAll(dir) // gone even if this process is killed while it copies
-	if _, err := io.Copy(c.out, f); err != nil {
-		return fmt.Errorf("write to standard output: %w", err)
+	pipe.Close()
+	<-copied
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	r.Output = "-"
 	return c.result(r, func(t *table) { drawFetch(t, r) })
+}
+
+// counter counts what is written.
+type counter struct{ bytes *atomic.Int64 }
+
+func (c counter) Write(p []byte) (int, error) {
+	c.bytes.Add(int64(len(p)))
+	return len(p), nil
 }
 
 func drawFetch(t *table, r node.FetchResult) {

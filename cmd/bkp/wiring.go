@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/node"
@@ -60,13 +59,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 		}
 		conf.Trace, opened = f, append(opened, f)
 	}
-	conf.Target = func(path string, size core.Size, force bool) (node.Target, error) {
-		t, err := file.Create(path, size, force)
-		if err != nil {
-			return nil, err
-		}
-		return t, nil
-	}
+	conf.Assemble = assemble
 	host := c.plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/store"
@@ -117,14 +116,9 @@ func BenchmarkJoin(b *testing.B) {
 	b.SetBytes(int64(r.Bytes))
 	out := filepath.Join(b.TempDir(), "joined")
 	for b.Loop() {
-		target, err := file.Create(out, r.Bytes, true)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := file.Join(context.Background(), file.JoinInput{Root: r.Root, Source: s, Target: target, Progress: func(core.Size) {}}); err != nil {
-			b.Fatal(err)
-		}
-		if err := target.Commit(); err != nil {
+		again := restore(r.Root, s, out)
+		again.Force = true
+		if _, err := again.Run(context.Background()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -11,6 +11,8 @@
 // Every chunk is a slice of its block, which goes back to read when its last chunk is done. When all is collected, one
 // barrier makes the chunks and the manifest's tree nodes durable; only then is there a root to speak of.
 //
-// Joining is simpler: the manifest says what stands where, and workers open chunks and write them to their places in a file
-// that gets its name when it is whole.
+// Putting together goes window by window through the manifest, so that memory does not grow with the file either. Every chunk
+// is looked for where it costs least: in what an interrupted try left in place, in a seed, in this machine's stores, and at
+// last elsewhere. A chunk's key is derived from its bytes, so bytes that are there already prove themselves. The output, a
+// file, a block device or a stream, gets its bytes verified; a file gets its name when it is whole.
 package file

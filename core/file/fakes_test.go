@@ -92,10 +92,10 @@ func (f flipping) Get(hash core.Hash, dst []byte) ([]byte, error) {
 	return data, err
 }
 
-// discard is a target that keeps nothing.
-type discard struct{}
-
-func (discard) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+// restore puts a file together from one store.
+func restore(root core.Sealed, s file.Chunks, path string) file.Restore {
+	return file.Restore{Assembly: file.Assembly{Root: root, Secrets: testSecrets, Local: s}, Path: path}
+}
 
 // nodeOpener opens tree nodes out of a store.
 type nodeOpener struct{ from file.Chunks }
@@ -124,4 +124,14 @@ func goRoot() string {
 		return ""
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// entries lists a manifest's chunks in order.
+func entries(t *testing.T, s file.Chunks, root core.Sealed) (list []manifest.Entry) {
+	t.Helper()
+	err := manifest.Walk(root, openerOf(s), func(e manifest.Entry) error { list = append(list, e); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }

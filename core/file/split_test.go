@@ -93,14 +93,7 @@ func split(t testing.TB, in file.SplitInput) file.SplitResult {
 func join(t testing.TB, root core.Sealed, s file.Chunks, size int) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "joined")
-	target, err := file.Create(path, core.Size(size), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := file.Join(t.Context(), file.JoinInput{Root: root, Source: s, Target: target}); err != nil {
-		t.Fatal(err)
-	}
-	if err := target.Commit(); err != nil {
+	if _, err := restore(root, s, path).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(path)
@@ -281,15 +274,6 @@ func TestCancelEndsASplitThatWaitsForItsInput(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-}
-
-func TestJoinRefusesWrongBytes(t *testing.T) {
-	s := openStore(t)
-	r := split(t, file.SplitInput{Source: file.NewReader(strings.NewReader("hello")), Params: small, Store: s, Recheck: true})
-	_, err := file.Join(t.Context(), file.JoinInput{Root: r.Root, Source: flipping{s}, Target: discard{}})
-	if core.CodeOf(err) != core.CodeWrong {
-		t.Errorf("got %v", err)
-	}
 }
 
 // Memory does not grow with the file: what is in use at the end of a split is what was in use at its start.

@@ -1,41 +1,68 @@
 package file
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/gofrs/flock"
 )
 
-// Target is a file being written beside the place where it will stand. Under its name there is never a part of it.
+// targetWindow is how much of a file is put together at a time: chunks of so much stand in memory as pointers, not bytes.
+const targetWindow = 4 * core.GiB
+
+// keepPart is how much of a failed target must be in place for it to be kept for the next try.
+const keepPart = 16 * core.MiB
+
+// Target is a file being written beside the place where it will stand: .bkp-NAME-TAG.part. Under its name there is never a
+// part of it. What an interrupted target left under the same tag is found again.
 type Target struct {
-	path  string
-	size  core.Size
-	force bool
-	temp  *os.File
+	path    string
+	size    core.Size
+	force   bool
+	part    *os.File
+	lock    *flock.Flock
+	resumed bool
 }
 
-// Create makes a target of the given size, all zeros. Without force, a file that is there already stays and is an error,
-// now or at Commit.
-func Create(path string, size core.Size, force bool) (*Target, error) {
+// Create makes a target of the given size, all zeros, or takes up the one that an earlier Create with this tag left. Without
+// force, a file that is there already stays and is an error, now or at Commit. A target that another process writes is
+// core.CodeBusy.
+func Create(path, tag string, size core.Size, force bool) (*Target, error) {
 	t := &Target{path: path, size: size, force: force}
 	if err := t.checkPlace(); err != nil {
 		return nil, err
 	}
-	temp, err := os.OpenFile(filepath.Join(filepath.Dir(path), ".bkp-"+rand.Text()+".part"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return nil, fmt.Errorf("create %s: %w", path, errors.Unwrap(err))
+	if err := t.open(filepath.Join(filepath.Dir(path), ".bkp-"+filepath.Base(path)+"-"+tag+".part")); err != nil {
+		return nil, err
 	}
-	t.temp = temp
-	if err := temp.Truncate(int64(size)); err != nil {
-		t.Abort()
+	if err := t.part.Truncate(int64(size)); err != nil {
+		t.Abort(false)
 		return nil, fmt.Errorf("create %s of %s: %w", path, size, errors.Unwrap(err))
 	}
 	return t, nil
+}
+
+func (t *Target) open(part string) error {
+	t.lock = flock.New(part, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o666))
+	got, err := t.lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err))
+	}
+	if !got {
+		return core.WithHint(core.Fail(core.CodeBusy, "%s is being fetched by another process", t.path), "wait for it, or write to another place with -o FILE")
+	}
+	if t.part, err = os.OpenFile(part, os.O_RDWR, 0); err == nil {
+		info, statErr := t.part.Stat()
+		t.resumed = statErr == nil && info.Size() > 0
+		return nil
+	}
+	t.lock.Close()
+	return fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err))
 }
 
 func (t *Target) checkPlace() error {
@@ -59,12 +86,24 @@ func (t *Target) exists() error {
 	return core.WithHint(core.Fail(core.CodeFailed, "%s exists", t.path), "write to another place with -o FILE, or add --force to replace it")
 }
 
+// Window and Flush make it an Output: its bytes are in place as soon as they are written.
+func (t *Target) Window() core.Size     { return targetWindow }
+func (t *Target) Flush(core.Size) error { return nil }
+
+// ReadAt reads what an earlier try left; a fresh target has nothing.
+func (t *Target) ReadAt(p []byte, at int64) (int, error) {
+	if !t.resumed {
+		return 0, io.EOF
+	}
+	return t.part.ReadAt(p, at)
+}
+
 // WriteAt writes plain bytes to their place. Safe for many goroutines.
 func (t *Target) WriteAt(plain []byte, at int64) (int, error) {
 	if at < 0 || core.Size(at) > t.size-core.Size(len(plain)) {
 		return 0, fmt.Errorf("write %d bytes at %d of %s: beyond its %d bytes", len(plain), at, t.path, t.size)
 	}
-	n, err := t.temp.WriteAt(plain, at)
+	n, err := t.part.WriteAt(plain, at)
 	if err != nil {
 		err = fmt.Errorf("write %s: %w", t.path, errors.Unwrap(err))
 	}
@@ -73,45 +112,47 @@ func (t *Target) WriteAt(plain []byte, at int64) (int, error) {
 
 // Commit makes the file durable and gives it its name. After an error there is nothing left of it.
 func (t *Target) Commit() error {
-	err := t.temp.Sync()
-	if err == nil {
-		err = t.temp.Close()
-	}
+	err := t.part.Sync()
 	if err == nil {
 		err = t.place()
 	}
 	if err == nil {
+		t.part.Close()
+		t.lock.Close()
 		return syncDir(filepath.Dir(t.path))
 	}
-	t.Abort()
+	t.Abort(false)
 	if _, ok := errors.AsType[*core.Error](err); ok {
 		return err
 	}
 	return fmt.Errorf("finish %s: %w", t.path, err)
 }
 
-// place gives the temporary file its name. Without force that is done by linking, which never replaces a file.
+// place gives the part its name. Without force that is done by linking, which never replaces a file.
 func (t *Target) place() error {
 	if t.force {
-		return os.Rename(t.temp.Name(), t.path)
+		return os.Rename(t.part.Name(), t.path)
 	}
-	err := os.Link(t.temp.Name(), t.path)
+	err := os.Link(t.part.Name(), t.path)
 	switch {
 	case err == nil:
-		return os.Remove(t.temp.Name())
+		return os.Remove(t.part.Name())
 	case errors.Is(err, fs.ErrExist):
 		return t.exists()
 	}
 	if err := t.checkPlace(); err != nil { // a file system without links: look, then rename
 		return err
 	}
-	return os.Rename(t.temp.Name(), t.path)
+	return os.Rename(t.part.Name(), t.path)
 }
 
-// Abort removes what was written.
-func (t *Target) Abort() {
-	t.temp.Close()
-	os.Remove(t.temp.Name())
+// Abort ends it; keep leaves what was written for another try.
+func (t *Target) Abort(keep bool) {
+	t.part.Close()
+	if !keep {
+		os.Remove(t.part.Name())
+	}
+	t.lock.Close()
 }
 
 func syncDir(path string) error {

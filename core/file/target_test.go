@@ -8,13 +8,12 @@ import (
 	"testing"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/file"
 )
 
 func create(t *testing.T, path string, size core.Size, force bool) *file.Target {
 	t.Helper()
-	target, err := file.Create(path, size, force)
+	target, err := file.Create(path, "tag", size, force)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,13 +70,13 @@ func TestATargetThatIsGivenUp(t *testing.T) {
 	dir := t.TempDir()
 	target := create(t, filepath.Join(dir, "out"), 10, false)
 	write(t, target, "half", 0)
-	target.Abort()
+	target.Abort(false)
 	wantAlone(t, dir)
 }
 
 func TestATargetHasItsSize(t *testing.T) {
 	target := create(t, filepath.Join(t.TempDir(), "out"), 10, false)
-	defer target.Abort()
+	defer target.Abort(false)
 	for _, at := range []int64{-1, 7, 10, 1 << 62} {
 		if _, err := target.WriteAt([]byte("four"), at); err == nil {
 			t.Errorf("wrote at %d", at)
@@ -93,7 +92,7 @@ func TestNothingIsReplacedWithoutForce(t *testing.T) {
 	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := file.Create(path, 5, false); err == nil || !strings.Contains(core.HintOf(err), "--force") {
+	if _, err := file.Create(path, "other", 5, false); err == nil || !strings.Contains(core.HintOf(err), "--force") {
 		t.Errorf("create: %v, hint %q", err, core.HintOf(err))
 	}
 	if err := early.Commit(); err == nil || !strings.Contains(core.HintOf(err), "--force") {
@@ -114,45 +113,36 @@ func TestNothingIsReplacedWithoutForce(t *testing.T) {
 
 func TestPlacesThatCannotBeWritten(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := file.Create(dir, 5, true); core.CodeOf(err) != core.CodeUsage {
+	if _, err := file.Create(dir, "tag", 5, true); core.CodeOf(err) != core.CodeUsage {
 		t.Errorf("a directory: %v", err)
 	}
-	if _, err := file.Create(filepath.Join(dir, "none", "out"), 5, false); err == nil {
+	if _, err := file.Create(filepath.Join(dir, "none", "out"), "tag", 5, false); err == nil {
 		t.Error("created in a directory that is not there")
 	}
-	if _, err := file.Create("/dev/null", 5, true); err == nil {
+	if _, err := file.Create("/dev/null", "tag", 5, true); err == nil {
 		t.Error("replaced a device")
 	}
 }
 
-func TestJoinNamesWhatIsMissing(t *testing.T) {
-	s := memory()
-	r := split(t, file.SplitInput{Source: file.NewReader(strings.NewReader(strings.Repeat("hello ", 1000))), Params: small, Store: s})
-	for hash := range s.chunks {
-		if hash != r.Root.Hash {
-			delete(s.chunks, hash)
-		}
+func TestAnInterruptedTargetIsTakenUp(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	first := create(t, path, 10, false)
+	write(t, first, "hello", 0)
+	if _, err := file.Create(path, "tag", 10, false); core.CodeOf(err) != core.CodeBusy {
+		t.Errorf("a second writer: %v, want code 11", err)
 	}
-	_, err := file.Join(t.Context(), file.JoinInput{Root: r.Root, Source: s, Target: discard{}})
-	if !errors.Is(err, core.ErrNotFound) || !strings.Contains(err.Error(), "chunk") {
-		t.Errorf("got %v", err)
+	first.Abort(true)
+
+	again := create(t, path, 10, false)
+	got := make([]byte, 5)
+	if n, err := again.ReadAt(got, 0); n != 5 || err != nil || string(got) != "hello" {
+		t.Errorf("took up %q, %v", got[:n], err)
 	}
-	_, err = file.Join(t.Context(), file.JoinInput{Root: core.Sealed{Hash: core.Hash{1}}, Source: s, Target: discard{}})
-	if !errors.Is(err, core.ErrNotFound) {
-		t.Errorf("without a root: %v", err)
+	write(t, again, "world", 5)
+	if err := again.Commit(); err != nil {
+		t.Fatal(err)
 	}
+	wantFile(t, path, "helloworld")
+	wantAlone(t, dir, "out")
 }
-
-func TestJoinReportsAFullDisk(t *testing.T) {
-	s := memory()
-	r := split(t, file.SplitInput{Source: file.NewReader(strings.NewReader("hello")), Params: small, Store: s, Level: chunk.LevelOff})
-	full := errors.New("disk is full")
-	_, err := file.Join(t.Context(), file.JoinInput{Root: r.Root, Source: s, Target: failing{full}})
-	if !errors.Is(err, full) {
-		t.Errorf("got %v", err)
-	}
-}
-
-type failing struct{ err error }
-
-func (f failing) WriteAt([]byte, int64) (int, error) { return 0, f.err }

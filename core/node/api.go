@@ -94,23 +94,32 @@ type Refused struct {
 	Reason  string  `json:"reason"`
 }
 
-// FetchArgs asks for a version to be brought back into Output, an absolute path ("" never; "-" is spooled by the command itself).
+// FetchArgs asks for a version, or the bytes from Start up to End of it (both 0: all), to be brought back into Output, an
+// absolute path.
 type FetchArgs struct {
-	Name    string `json:"name"`
-	Version int    `json:"version"`
-	Output  string `json:"output"`
-	Force   bool   `json:"force"`
+	Name    string    `json:"name"`
+	Version int       `json:"version"`
+	Output  string    `json:"output"`
+	Stream  bool      `json:"stream"` // Output is a named pipe, to be written in order
+	Force   bool      `json:"force"`
+	Start   core.Size `json:"start"`
+	End     core.Size `json:"end"`
+	Seed    string    `json:"seed"`    // absolute path of an older version of the file
+	Partial bool      `json:"partial"` // leave holes where chunks are lost
 }
 
 // FetchResult says where the bytes came from; Node is zero for this machine's own store.
 type FetchResult struct {
-	Name    string    `json:"name"`
-	Version int       `json:"version"`
-	Output  string    `json:"output"`
-	Bytes   core.Size `json:"bytes"`
-	Seconds float64   `json:"seconds"`
-	Sources []Source  `json:"sources"`
-	Lost    []Refused `json:"lost"` // holders that failed on the way, and how
+	Name    string       `json:"name"`
+	Version int          `json:"version"`
+	Output  string       `json:"output"`
+	Bytes   core.Size    `json:"bytes"`
+	Seconds float64      `json:"seconds"`
+	Sources []Source     `json:"sources"`
+	Resumed core.Size    `json:"resumed_bytes"`   // plain, left by a fetch that was interrupted
+	Seeded  core.Size    `json:"seeded_bytes"`    // plain, out of the seed
+	Holes   []core.Range `json:"holes,omitempty"` // lost, in bytes of the file
+	Lost    []Refused    `json:"lost"`            // holders that failed on the way, and how
 }
 
 // Source is a holder that sent stored bytes.

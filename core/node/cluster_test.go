@@ -18,6 +18,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link/linktest"
@@ -121,7 +122,7 @@ func (m *member) run() {
 	conf := node.Config{
 		Signer: m.signer, Listen: m.name + ":8001", Listener: l, Capacity: 1 * core.GiB, Token: m.cluster.token,
 		Staging: m.staging, Keeping: m.keeping, Holdings: m.holdings, Ledger: m.ledger, Refs: m.refs,
-		Target: createFile, Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
+		Assemble: assemble, Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
 		Verifiers: []node.NamedVerifier{{Name: "signature", Verifier: signature.New()}, {Name: "targets", Verifier: targets.New()}},
 		Log:       slog.New(slog.NewTextHandler(testLog{t, m.name}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
@@ -307,19 +308,27 @@ func (s stager) seal(kind core.Kind, plain []byte) (core.Sealed, error) {
 	return sealed, err
 }
 
-// createFile is a fetch target without the care that core/file takes.
-func createFile(path string, size core.Size, _ bool) (node.Target, error) {
-	f, err := os.Create(path)
-	if err == nil {
-		err = f.Truncate(int64(size))
-	}
-	return plainFile{f}, err
+// assemble puts files together as the command does.
+func assemble(ctx context.Context, a node.Assembly) (node.Assembled, error) {
+	done, err := file.Restore{
+		Assembly: file.Assembly{
+			Root: a.Root, Secrets: chunk.NewSecrets(a.Secrets), Local: getter(a.Get), Remote: bringer(a.Bring), Start: a.Start, End: a.End,
+			Partial: a.Partial, Progress: a.Progress,
+		},
+		Path: a.Output, Stream: a.Stream, Force: a.Force, Seed: a.Seed,
+	}.Run(ctx)
+	return node.Assembled(done), err
 }
 
-type plainFile struct{ *os.File }
+type getter func(core.Hash, []byte) ([]byte, error)
 
-func (f plainFile) Commit() error { return f.Close() }
-func (f plainFile) Abort()        { f.Close(); os.Remove(f.Name()) }
+func (g getter) Get(hash core.Hash, dst []byte) ([]byte, error) { return g(hash, dst) }
+
+type bringer func(context.Context, []core.Sealed, func(core.Hash, []byte) error) ([]core.Hash, error)
+
+func (b bringer) Bring(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) ([]core.Hash, error) {
+	return b(ctx, wanted, deliver)
+}
 
 func quiet(node.Status) {}
 

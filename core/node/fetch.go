@@ -8,19 +8,28 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/chunk"
-	"github.com/bkp-tool/bkp/core/manifest"
 )
 
-// Target is a file that is being written. core/file has the one that appears under its name only when it is whole.
-type Target interface {
-	WriteAt(plain []byte, at int64) (int, error)
-	Commit() error
-	Abort()
+// Assembly is what the node asks of who puts files together; core/file does.
+type Assembly struct {
+	FetchArgs
+	Root     core.Sealed
+	Secrets  [32]byte // the owner's dedup secret
+	Get      func(hash core.Hash, dst []byte) ([]byte, error)
+	Bring    func(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) (missing []core.Hash, why error)
+	Progress func(done core.Size)
+}
+
+// Assembled says where the bytes of a file came from.
+type Assembled struct {
+	Bytes   core.Size    // plain, in place
+	Resumed core.Size    // plain, were in place from before
+	Seeded  core.Size    // plain, from a seed
+	Stored  core.Size    // stored, from this machine
+	Holes   []core.Range // lost, in bytes of the file
 }
 
 // orphanPatience is how long a fetch waits for a lost holder to come back when nobody else has a run.
@@ -40,22 +49,12 @@ type fetching struct {
 	where   map[core.Hash]runChunk
 	lost    map[core.ID]string
 	got     map[core.ID]core.Size
-	local   core.Size // stored bytes read on this machine
 
-	target  Target
-	wants   map[core.Hash]*want
-	openers sync.Map // core.ID → *chunk.Opener; one data reader a holder
-	done    atomic.Int64
+	done Assembled
 }
 
 // runChunk is where a chunk stands: its run, and its place in that.
 type runChunk struct{ run, index int }
-
-// want is a chunk and every place of the file where it goes.
-type want struct {
-	sealed  core.Sealed
-	offsets []core.Size
-}
 
 // Fetch brings a version back: what is local first, the rest from all holders at once. Every chunk is verified against
 // the manifest; the file appears under its name only when every byte is in place.
@@ -68,7 +67,7 @@ func (n *Node) Fetch(ctx context.Context, args FetchArgs, status func(Status)) (
 	if err != nil {
 		return FetchResult{}, err
 	}
-	f := &fetching{n: n, args: args, status: status, vault: v, where: map[core.Hash]runChunk{}, wants: map[core.Hash]*want{},
+	f := &fetching{n: n, args: args, status: status, vault: v, where: map[core.Hash]runChunk{},
 		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}}
 	if err := f.run(ctx); err != nil {
 		return f.result(began), fmt.Errorf("fetch %s: %w", args.Name, err)
@@ -87,24 +86,101 @@ func (f *fetching) run(ctx context.Context) error {
 	if err := f.bringNodes(ctx); err != nil {
 		return err
 	}
-	target, err := f.n.Target(f.args.Output, f.version.Body.Size, f.args.Force)
-	if err != nil {
-		return err
+	return f.assemble(ctx)
+}
+
+// assemble has the file put together: it asks for what this machine has, and for the rest at the holders.
+func (f *fetching) assemble(ctx context.Context) (err error) {
+	began, total := time.Now(), f.version.Body.Size
+	if f.args.End > 0 {
+		total = f.args.End - f.args.Start
 	}
-	f.target = target
-	if err := f.bringChunks(ctx); err != nil {
-		target.Abort()
-		return err
+	var told time.Time
+	f.done, err = f.n.Assemble(ctx, Assembly{
+		FetchArgs: f.args, Root: f.version.Body.Root, Secrets: f.n.owner().DedupSecret, Get: f.get, Bring: f.bring,
+		Progress: func(done core.Size) {
+			if now := time.Now(); now.Sub(told) > 100*time.Millisecond || done == total {
+				told = now
+				f.status(Status{Phase: "fetch", Done: done, Total: total, Seconds: now.Sub(began).Seconds()})
+			}
+		},
+	})
+	if errors.Is(err, core.ErrNotFound) {
+		err = core.WithHint(core.Fail(core.CodeRedundant, "the manifest is not on this machine and was never placed: %w", err), "bkp place it from the machine that split it")
 	}
-	return target.Commit()
+	if err == nil {
+		err = Lost(f.done.Holes, f.args.Output)
+	}
+	return err
+}
+
+// Lost is the error, core.CodePartial, that holes in an output are; nil without any.
+func Lost(holes []core.Range, output string) error {
+	var lost core.Size
+	for _, h := range holes {
+		lost += core.Size(h.Length)
+	}
+	if lost == 0 {
+		return nil
+	}
+	return core.Fail(core.CodePartial, "%s in %d places could be had from nowhere and are zeros in %s", lost, len(holes), output)
+}
+
+// get appends the stored bytes of what is on this machine. Safe for many goroutines.
+func (f *fetching) get(hash core.Hash, dst []byte) ([]byte, error) {
+	if data, ok := f.vault.nodes[hash]; ok {
+		return append(dst, data...), nil
+	}
+	for _, s := range []Store{f.n.Staging, f.n.Keeping} {
+		if s.Has(hash) {
+			return s.Get(hash, dst)
+		}
+	}
+	return dst, core.ErrNotFound
+}
+
+// bring gets chunks from their holders, all at once.
+func (f *fetching) bring(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) (missing []core.Hash, why error) {
+	need := map[int]core.Bitmap{}
+	var order []int
+	for _, s := range wanted {
+		at, placed := f.where[s.Hash]
+		if !placed {
+			missing = append(missing, s.Hash)
+			why = core.WithHint(errors.New("it is neither on this machine nor placed"), "if the file is still there, bkp split it again")
+			continue
+		}
+		if need[at.run] == nil {
+			need[at.run] = core.NewBitmap(len(f.runs[at.run].Chunks))
+			order = append(order, at.run)
+		}
+		need[at.run].Set(at.index)
+	}
+	runs := make([]*wantedRun, len(order))
+	for i, run := range order {
+		runs[i] = newWantedRun(f.runs[run].Run, need[run], f.holders[run])
+	}
+	left, err := f.gather(ctx, runs, "fetch", func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
+		return deliver(c.Hash, data)
+	})
+	for _, r := range left {
+		for _, c := range r.sent {
+			missing = append(missing, c.Hash)
+		}
+	}
+	return missing, cmp.Or(err, why)
 }
 
 func (f *fetching) result(began time.Time) FetchResult {
 	r := FetchResult{
 		Name: f.args.Name, Version: f.version.Ref.Version, Output: f.args.Output, Bytes: f.version.Body.Size, Seconds: time.Since(began).Seconds(),
 	}
-	if f.local > 0 {
-		r.Sources = append(r.Sources, Source{Address: "this machine", Bytes: f.local})
+	r.Resumed, r.Seeded, r.Holes = f.done.Resumed, f.done.Seeded, f.done.Holes
+	if f.args.End > 0 {
+		r.Bytes = f.args.End - f.args.Start
+	}
+	if f.done.Stored > 0 {
+		r.Sources = append(r.Sources, Source{Address: "this machine", Bytes: f.done.Stored})
 	}
 	f.n.ask(func() {
 		for id, bytes := range f.got {
@@ -248,126 +324,22 @@ func (f *fetching) bringNodes(ctx context.Context) error {
 		}
 	}
 	var mu sync.Mutex
-	return f.gather(ctx, wanted, "manifest", func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
+	left, err := f.gather(ctx, wanted, "manifest", func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
 		mu.Lock()
 		defer mu.Unlock()
 		f.vault.nodes[c.Hash] = slices.Clone(data)
 		return nil
 	})
+	if err == nil && len(left) > 0 {
+		err = core.Fail(core.CodeRedundant, "the manifest is at no reachable holder")
+	}
+	return err
 }
 
-// bringChunks walks the manifest, writes what is local and gathers the rest.
-func (f *fetching) bringChunks(ctx context.Context) error {
-	need := map[int]core.Bitmap{}
-	var order []int
-	err := manifest.Walk(f.version.Body.Root, f.vault, func(e manifest.Entry) error {
-		if e.Hole() {
-			f.done.Add(int64(e.Span))
-			return nil
-		}
-		w := f.wants[e.Chunk.Hash]
-		if w == nil {
-			w = &want{sealed: e.Chunk}
-			f.wants[e.Chunk.Hash] = w
-			if at, ok := f.where[e.Chunk.Hash]; ok && !f.isLocal(e.Chunk.Hash) {
-				if need[at.run] == nil {
-					need[at.run] = core.NewBitmap(len(f.runs[at.run].Chunks))
-					order = append(order, at.run)
-				}
-				need[at.run].Set(at.index)
-			}
-		}
-		w.offsets = append(w.offsets, e.Offset)
-		return nil
-	})
-	if errors.Is(err, core.ErrNotFound) {
-		return core.WithHint(core.Fail(core.CodeRedundant, "the manifest is not on this machine and was never placed: %w", err), "bkp place it from the machine that split it")
-	}
-	if err != nil {
-		return err
-	}
-	stop := f.report("fetch")
-	defer stop()
-	if err := f.writeLocal(ctx); err != nil {
-		return err
-	}
-	var wanted []*wantedRun
-	for _, run := range order {
-		wanted = append(wanted, newWantedRun(f.runs[run].Run, need[run], f.holders[run]))
-	}
-	return f.gather(ctx, wanted, "fetch", f.write)
-}
-
-// writeLocal writes every wanted chunk that this machine has.
-func (f *fetching) writeLocal(ctx context.Context) error {
-	opener := chunk.NewOpener()
-	for hash, w := range f.wants {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if !f.isLocal(hash) {
-			if _, placed := f.where[hash]; !placed {
-				return core.WithHint(core.Fail(core.CodeRedundant, "chunk %s at byte %d is neither on this machine nor placed", hash, w.offsets[0]),
-					"if the file is still there, bkp split it again")
-			}
-			continue
-		}
-		stored, err := f.vault.stored(hash)
-		if err != nil {
-			return fmt.Errorf("chunk at byte %d: %w", w.offsets[0], err)
-		}
-		if err := f.put(opener, w, stored); err != nil {
-			return err
-		}
-		f.local += core.Size(len(stored))
-	}
-	return nil
-}
-
-// write opens a chunk that a holder sent and writes it wherever it goes. It runs on that holder's data reader.
-func (f *fetching) write(from core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
-	made, ok := f.openers.Load(from)
-	if !ok {
-		made, _ = f.openers.LoadOrStore(from, chunk.NewOpener())
-	}
-	return f.put(made.(*chunk.Opener), f.wants[c.Hash], data)
-}
-
-func (f *fetching) put(opener *chunk.Opener, w *want, stored []byte) error {
-	plain, err := opener.OpenSealed(nil, core.KindChunk, w.sealed, stored)
-	if err != nil {
-		return fmt.Errorf("chunk at byte %d: %w", w.offsets[0], err)
-	}
-	for _, at := range w.offsets {
-		if _, err := f.target.WriteAt(plain, int64(at)); err != nil {
-			return fmt.Errorf("write %s: %w", f.args.Output, err)
-		}
-		f.done.Add(int64(len(plain)))
-	}
-	return nil
-}
-
-// report posts progress until stop is called.
-func (f *fetching) report(phase string) (stop func()) {
-	ctx, cancel := context.WithCancel(f.n.ctx)
-	began := time.Now()
-	finished := make(chan struct{})
-	f.n.act(func() {
-		defer close(finished)
-		for {
-			f.status(Status{Phase: phase, Done: core.Size(f.done.Load()), Total: f.version.Body.Size, Seconds: time.Since(began).Seconds()})
-			if !f.n.pause(ctx, 250*time.Millisecond) {
-				return
-			}
-		}
-	})
-	return func() { cancel(); <-finished }
-}
-
-// gather brings wanted runs, or says which run nobody left can bring.
-func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string, keep func(core.ID, int, *wantedRun, core.Chunk, []byte) error) error {
+// gather brings wanted runs. Those that nobody left can bring come back, with the reason.
+func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string, keep func(core.ID, int, *wantedRun, core.Chunk, []byte) error) (left []*wantedRun, why error) {
 	if len(wanted) == 0 {
-		return nil
+		return nil, nil
 	}
 	n := f.n
 	g := &gather{
@@ -381,30 +353,33 @@ func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string
 	var orphaned time.Time
 	for {
 		var open int
-		var orphan *wantedRun
+		var failed error
 		n.ask(func() {
-			open = g.open
 			g.forgive()
-			orphan, _ = g.orphan()
+			left = g.orphans()
+			open = g.open - len(left)
+			failed = g.failed
 			g.driveAll()
 		})
 		switch {
-		case open == 0:
-			return nil
-		case orphan == nil:
+		case failed != nil:
+			return nil, failed
+		case len(left) == 0 && open == 0:
+			return nil, nil
+		case len(left) == 0:
 			orphaned = time.Time{}
 		case orphaned.IsZero():
 			orphaned = time.Now()
-		case time.Since(orphaned) > orphanPatience:
-			return f.unreachable(orphan, phase)
+		case open == 0 && time.Since(orphaned) > orphanPatience:
+			return left, f.unreachable(left[0], phase)
 		}
 		select {
 		case <-g.changed:
 		case <-tick.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case <-n.ctx.Done():
-			return errStopped
+			return nil, errStopped
 		}
 	}
 }

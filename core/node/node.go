@@ -61,8 +61,8 @@ type Config struct {
 	Ledger   Ledger
 	Refs     Refs
 
-	// Target makes the file that a fetch writes.
-	Target func(path string, size core.Size, force bool) (Target, error)
+	// Assemble puts together the file that a fetch writes.
+	Assemble func(context.Context, Assembly) (Assembled, error)
 	// Strategy opens a strategy by name; closing it ends its process.
 	Strategy  func(ctx context.Context, name string) (core.Strategy, io.Closer, error)
 	Verifiers []NamedVerifier

@@ -21,6 +21,7 @@ type gather struct {
 	lost    map[core.ID]string    // holders that failed, and how
 	got     map[core.ID]core.Size // stored bytes by holder
 	changed chan struct{}         // one word after every change
+	failed  error                 // of this machine's own: nobody else can help
 	keep    func(from core.ID, i int, r *wantedRun, c core.Chunk, data []byte) error
 }
 
@@ -89,14 +90,14 @@ func (g *gather) stop() {
 	}
 }
 
-// orphan is a wanted run that no holder left can bring; ok is false while there is none. Loop only.
-func (g *gather) orphan() (r *wantedRun, ok bool) {
+// orphans are the wanted runs that no holder left can bring. Loop only.
+func (g *gather) orphans() (left []*wantedRun) {
 	for _, r := range g.pending {
 		if !slices.ContainsFunc(r.holders, func(id core.ID) bool { return g.lost[id] == "" }) {
-			return r, true
+			left = append(left, r)
 		}
 	}
-	return nil, false
+	return left
 }
 
 // lose gives a holder up for this gather. Loop only.

@@ -1,0 +1,92 @@
+package file
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/manifest"
+)
+
+// Restore is an Assembly with its output and its seed named by paths.
+type Restore struct {
+	Assembly
+	Path   string // the file, block device or, with Stream, named pipe to write
+	Stream bool   // in order, without seeking
+	Force  bool   // replace a file; needed for a device
+	Seed   string // an older version of the file; "" for none
+}
+
+// output is an Output that ends.
+type output interface {
+	Output
+	Commit() error
+	Abort(keep bool)
+}
+
+// Run opens the output, puts the file together and gives it its name. A Start and End of 0 are all of it. Where it fails
+// nothing stands under the name, and what was in place is found by the next try.
+func (r Restore) Run(ctx context.Context) (Assembled, error) {
+	info, err := manifest.Stat(r.Root, &nodeOpener{r.Local, chunk.NewOpener()})
+	if err != nil {
+		return Assembled{}, err
+	}
+	if r.Start == 0 && r.End == 0 {
+		r.End = info.Size
+	}
+	if r.Start < 0 || r.End > info.Size || r.Start > r.End {
+		return Assembled{}, core.Fail(core.CodeUsage, "range %d-%d leaves the file's %d bytes", r.Start, r.End, info.Size)
+	}
+	if r.Seed != "" {
+		p := chunk.Params{Method: info.Method, Min: info.Min, Avg: info.Avg, Max: info.Max}
+		seed, err := OpenSeed(ctx, r.Seed, r.Secrets, p)
+		if err != nil {
+			return Assembled{}, err
+		}
+		defer seed.Close()
+		r.Seeds = append(r.Seeds, seed)
+	}
+	out, err := r.open()
+	if err != nil {
+		return Assembled{}, err
+	}
+	r.Output = out
+	done, err := Assemble(ctx, r.Assembly)
+	if err != nil {
+		out.Abort(done.Bytes >= keepPart)
+		return done, err
+	}
+	return done, out.Commit()
+}
+
+func (r Restore) open() (output, error) {
+	switch {
+	case r.Stream:
+		f, err := os.OpenFile(r.Path, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, fmt.Errorf("open the pipe: %w", err)
+		}
+		return piped{NewStream(f), f}, nil
+	case isDevice(r.Path):
+		if !r.Force {
+			return nil, core.WithHint(core.Fail(core.CodeUsage, "%s is a device", r.Path), "add --force to overwrite what is on it")
+		}
+		return OpenDevice(r.Path, r.End-r.Start)
+	}
+	tag := fmt.Sprintf("%.8s", r.Root.Hash)
+	if r.Start > 0 {
+		tag += fmt.Sprintf("-%d", r.Start)
+	}
+	return Create(r.Path, tag, r.End-r.Start, r.Force)
+}
+
+// piped is a Stream into a file that is closed at the end.
+type piped struct {
+	*Stream
+	file *os.File
+}
+
+func (p piped) Commit() error { return p.file.Close() }
+func (p piped) Abort(bool)    { p.file.Close() }
