@@ -305,7 +305,7 @@ func (pl *placing) publish(ctx context.Context) error {
 		return fmt.Errorf("enter receipts in the ledger: %w", err)
 	}
 	if len(old.Records) > 0 && old.Task != pl.task {
-		n.releaseEverywhere(ctx, old.Task, "", 0)
+		n.releaseEverywhere(ctx, old.Task, ref.Alias, ref.Version)
 	}
 	return nil
 }

@@ -248,7 +248,7 @@ func (pl *placing) withdraw(ctx context.Context) {
 		}
 	})
 	for _, target := range agreed {
-		if _, err := pl.n.release(ctx, target, pl.task, "", 0); err != nil {
+		if _, err := pl.n.release(ctx, target, pl.task, pl.version.Ref.Alias, pl.version.Ref.Version); err != nil {
 			pl.n.Log.Warn("withdraw", "peer", target.Short(), "error", err)
 		}
 	}

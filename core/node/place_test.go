@@ -293,3 +293,62 @@ func wantOrder(t *testing.T, trace string, kinds ...string) {
 		at = max(at, next)
 	}
 }
+
+// collect frees what a node need not keep, and returns what stays.
+func (m *member) collect() node.GCResult {
+	m.cluster.t.Helper()
+	r, err := m.Collect(m.cluster.t.Context(), node.None{}, quiet)
+	check(m.cluster.t, err)
+	return r
+}
+
+// empty wants a node to keep nothing, and to have promised nothing, once it has collected.
+func (m *member) empty() {
+	m.cluster.t.Helper()
+	m.collect()
+	if s := m.status(); s.Used != 0 || s.Runs != 0 || s.Reserved != 0 {
+		m.cluster.t.Errorf("%s keeps %s in %d runs and has promised %s, want nothing", m.name, s.Used, s.Runs, s.Reserved)
+	}
+}
+
+func TestPlacedTwiceAndRemovedLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		b := c.start("b", "a-20MiB")
+		a.split("disk.img", 1, content(1, 1<<20))
+		c.settle()
+		a.place(node.PlaceArgs{Name: "disk.img", Replicas: 1})
+		a.place(node.PlaceArgs{Name: "disk.img", Replicas: 1})
+		_, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img"}, quiet)
+		check(t, err)
+		b.empty()
+	})
+}
+
+func TestRefusedPlacementIsWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		b := c.start("b", "a-20MiB")
+		c.start("c", "a-20MiB", func(conf *node.Config) {
+			conf.Verifiers = append(conf.Verifiers, node.NamedVerifier{Name: "never", Verifier: never{}})
+		})
+		a.split("disk.img", 1, content(1, 1<<20))
+		c.settle()
+		_, err := a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed"}, quiet)
+		if core.CodeOf(err) != core.CodeRefused {
+			t.Fatalf("place: %v, want it refused", err)
+		}
+		if s := b.status(); s.Reserved != 0 || len(s.Tasks) != 0 {
+			t.Errorf("b has promised %s to %d tasks after another refused", s.Reserved, len(s.Tasks))
+		}
+	})
+}
+
+// never is a verifier that refuses everything.
+type never struct{}
+
+func (never) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
+	return core.Verdict{Reason: "never"}, nil
+}

@@ -79,7 +79,7 @@ func (n *Node) releaseVersion(ctx context.Context, r foundRef) (released []Relea
 	return released, unheard, nil
 }
 
-// release asks one holder to let a task go, and the version's ref with it where an alias is named.
+// release asks one holder to let a task go that was to keep a version, and the refs that it brought.
 func (n *Node) release(ctx context.Context, at core.ID, task core.TaskID, alias string, version int) (wire.ReleaseDone, error) {
 	envelope, err := n.owner().SignRelease(key.Release{Owner: n.owner().ID(), Task: task, Alias: alias, Version: version, Time: time.Now().Unix()})
 	if err != nil {
@@ -102,7 +102,7 @@ func (n *Node) releaseEverywhere(ctx context.Context, task core.TaskID, alias st
 	})
 	n.each(len(peers), func(i int) {
 		if _, err := n.release(ctx, peers[i], task, alias, version); err != nil {
-			n.Log.Debug("release", "peer", peers[i].Short(), "error", err)
+			n.Log.Debug("release", "peer", peers[i].Short(), "error", err) // most often it kept nothing of it
 		}
 	})
 }
