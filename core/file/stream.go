@@ -3,9 +3,11 @@ package file
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
 )
 
 // streamWindow bounds how far an assembly reads ahead of what was written: two windows stand in memory at most.
@@ -20,7 +22,9 @@ type Stream struct {
 }
 
 // NewStream writes to out.
-func NewStream(out io.Writer) *Stream { return &Stream{out: out} }
+func NewStream(out io.Writer) *Stream {
+	return &Stream{out: out, held: make([]byte, 0, 2*streamWindow+chunk.MaxPlain)}
+}
 
 // Window is how much is put together at a time.
 func (s *Stream) Window() core.Size { return streamWindow }
@@ -42,19 +46,20 @@ func (s *Stream) WriteAt(p []byte, at int64) (int, error) {
 
 // grow makes held at least size bytes long; what was never written is zero.
 func (s *Stream) grow(size core.Size) {
-	if missing := size - core.Size(len(s.held)); missing > 0 {
-		s.held = append(s.held, make([]byte, missing)...)
+	if old := core.Size(len(s.held)); size > old {
+		s.held = slices.Grow(s.held, int(size-old))[:size]
+		clear(s.held[old:])
 	}
 }
 
-// Flush writes everything before at.
+// Flush writes everything before at; meanwhile WriteAt waits.
 func (s *Stream) Flush(at core.Size) error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.grow(at - s.base)
-	ready := s.held[:at-s.base]
-	s.held = append([]byte(nil), s.held[at-s.base:]...)
+	ready := int(at - s.base)
+	_, err := s.out.Write(s.held[:ready])
+	s.held = s.held[:copy(s.held, s.held[ready:])]
 	s.base = at
-	s.mu.Unlock()
-	_, err := s.out.Write(ready)
 	return err
 }
