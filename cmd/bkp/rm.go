@@ -16,15 +16,16 @@ func rmCommand() *cli.Command {
 		name: "rm", args: "NAME[@VERSION]", least: 1, most: 1,
 		usage: "forget a name or one version of it, here and at the peers that keep it",
 		about: "Peers let go what no other version needs. Bytes go with bkp gc. Where a peer that keeps it cannot be told, " +
-			"the command ends with code 3 and says which.",
-		examples: "bkp rm big.iso@1\nbkp rm big.iso",
-		flags:    append(networkFlags(), identityFlags()...),
+			"the command ends with code 3, says which, and the version stays: remove it again when the peer is back.",
+		examples: "bkp rm big.iso@1\nbkp rm big.iso\nbkp rm big.iso --force",
+		flags: append(append([]cli.Flag{boolFlag("force", "forget it also where peers that keep it cannot be told")},
+			networkFlags()...), identityFlags()...),
 		do: func(ctx context.Context, c *call) error {
 			name, version, err := nameVersion(c.Args().First())
 			if err != nil {
 				return err
 			}
-			r, err := ask[node.RemoveResult](ctx, c, node.CommandRemove, node.RemoveArgs{Name: name, Version: version})
+			r, err := ask[node.RemoveResult](ctx, c, node.CommandRemove, node.RemoveArgs{Name: name, Version: version, Force: c.Bool("force")})
 			if err != nil {
 				return err
 			}
@@ -39,7 +40,10 @@ func rmCommand() *cli.Command {
 					t.line("forgot %s", versioned(r.Name, v))
 				}
 			})
-			return errors.Join(err, unheard(r))
+			if c.Bool("force") {
+				return err
+			}
+			return errors.Join(err, core.WithHint(unheard(r), "bkp rm again when they are back, or with --force if they will not be"))
 		},
 	})
 }

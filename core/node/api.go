@@ -159,6 +159,7 @@ type PeersResult struct {
 type RemoveArgs struct {
 	Name    string `json:"name"`
 	Version int    `json:"version"`
+	Force   bool   `json:"force"` // also where holders cannot be told
 }
 
 // RemoveResult says what was let go.
@@ -166,7 +167,7 @@ type RemoveResult struct {
 	Name     string    `json:"name"`
 	Versions []int     `json:"versions"`
 	Released []Release `json:"released"`
-	Unheard  []Refused `json:"unheard"` // holders that could not be told; `bkp rm` again when they are back
+	Unheard  []Refused `json:"unheard"` // holders that could not be told: unless forced, the version stays
 }
 
 // Release is what one holder let go.

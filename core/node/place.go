@@ -119,14 +119,35 @@ func (pl *placing) run(ctx context.Context) error {
 	}
 	n.ask(pl.send)
 	incomplete := pl.await(ctx)
-	if ctx.Err() != nil || n.ctx.Err() != nil {
-		return core.WithHint(fmt.Errorf("stopped: %w", context.Cause(ctx)), "bkp place again: what has a receipt is not sent twice")
+	if ctx.Err() != nil {
+		return pl.interrupted(ctx)
 	}
 	pl.measured()
 	if err := pl.publish(ctx); err != nil {
 		return err
 	}
 	return incomplete
+}
+
+// interrupted notes what has receipts, so that the next placement goes on from there, and says so.
+func (pl *placing) interrupted(ctx context.Context) error {
+	why := fmt.Errorf("stopped: %w", context.Cause(ctx))
+	any := false
+	pl.n.ask(func() {
+		for _, s := range pl.segments {
+			any = any || len(s.keptSpans()) > 0
+		}
+	})
+	if !any {
+		pl.withdraw(pl.n.ctx)
+		return why
+	}
+	short, cancel := context.WithTimeout(pl.n.ctx, 10*time.Second)
+	defer cancel()
+	if err := pl.publish(short); err != nil {
+		return fmt.Errorf("%w; what has receipts could not be noted: %w", why, err)
+	}
+	return core.WithHint(why, "bkp place %s again: what has receipts is not sent twice", pl.version.Body.Name)
 }
 
 // leave takes the placement off the loop. Loop only.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // fiveNodes is a source and four targets with unequal links, everybody linked to everybody.
@@ -351,4 +352,85 @@ type never struct{}
 
 func (never) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
 	return core.Verdict{Reason: "never"}, nil
+}
+
+func TestInterruptedPlacementGoesOnWhereItStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := fiveNodes(c)
+		data := content(12, 16<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(700*time.Millisecond, cancel)
+		if _, err := a.Place(ctx, node.PlaceArgs{Replicas: 2, Strategy: "nearest"}, quiet); err == nil {
+			t.Fatal("the placement ended before it was interrupted")
+		}
+		again := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "nearest"})
+		if again.SentBytes > 2*again.Bytes*3/4 {
+			t.Errorf("sent %s of %s again", again.SentBytes, 2*again.Bytes)
+		}
+		c.settle()
+		for _, m := range c.nodes {
+			if s := m.status(); s.Reserved != 0 || len(s.Tasks) > 1 {
+				t.Errorf("%s has %s promised and %d tasks, want nothing left of the interrupted one", m.name, s.Reserved, len(s.Tasks))
+			}
+		}
+		c.restoreElsewhere(data)
+	})
+}
+
+func TestVersionStaysWhileAHolderCannotBeTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := fiveNodes(c)
+		a.split("disk.img", 1, content(13, 1<<20))
+		c.settle()
+		placed := a.place(node.PlaceArgs{Replicas: 2})
+		gone := c.byID(placed.Placements[0].Node)
+		gone.stop()
+		c.settle()
+		first, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img"}, quiet)
+		check(t, err)
+		if len(first.Unheard) != 1 || len(first.Versions) != 0 {
+			t.Errorf("removed %+v, want one holder unheard and the version kept", first)
+		}
+		gone.run()
+		c.settle()
+		second, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img"}, quiet)
+		check(t, err)
+		if len(second.Unheard) != 0 || len(second.Versions) != 1 {
+			t.Errorf("removed %+v, want everybody told", second)
+		}
+		if s := gone.status(); s.Runs != 0 {
+			t.Errorf("%s still keeps %d runs", gone.name, s.Runs)
+		}
+	})
+}
+
+func TestTaskWhoseRefNeverCameGoesInTheEnd(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.say(o.apply(5))
+		r.say(o.begin(5, 9, hear[wire.StorageAgree](r).Lease))
+		check(t, r.to.SendData(t.Context(), 9, 0, 0, o.data))
+		hear[wire.TransmissionComplete](r)
+		hear[wire.TransmissionComplete](r)
+		collect := func() core.Size {
+			got, err := b.Collect(t.Context(), node.None{}, quiet)
+			check(t, err)
+			return got.HoldingsKept
+		}
+		if collect() == 0 {
+			t.Error("collected a run that was receipted a moment ago")
+		}
+		b.stop()
+		b.run()
+		time.Sleep(25 * time.Hour) // the licence is for an hour
+		if kept := collect(); kept != 0 {
+			t.Errorf("%s kept of a task whose ref never came", kept)
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -37,6 +38,9 @@ func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status))
 			}
 			result.Released = append(result.Released, released...)
 			result.Unheard = append(result.Unheard, unheard...)
+			if len(unheard) > 0 && !args.Force {
+				continue // its ref stays, so that it can be removed again
+			}
 		}
 		if err := n.Refs.Remove(r.Ref.Alias, r.Ref.Version); err != nil {
 			return result, fmt.Errorf("rm %s@%d: %w", args.Name, r.Ref.Version, err)
@@ -71,7 +75,9 @@ func (n *Node) releaseVersion(ctx context.Context, r foundRef) (released []Relea
 	for _, id := range holders {
 		done, err := n.release(ctx, id, r.Body.Task, r.Ref.Alias, r.Ref.Version)
 		if err != nil {
-			unheard = append(unheard, Refused{Node: id, Reason: err.Error()})
+			gone := Refused{Node: id, Reason: err.Error()}
+			n.ask(func() { gone.Address = n.addressOf(id) })
+			unheard = append(unheard, gone)
 			continue
 		}
 		released = append(released, Release{Node: id, Runs: done.Runs, Bytes: done.Bytes})
@@ -123,6 +129,9 @@ func (n *Node) onRelease(p *peer, m wire.Release) {
 		}
 		n.ask(func() { n.forgetTask(r.Owner, r.Task) })
 		done.Runs, done.Bytes, err = n.Holdings.ReleaseTask(r.Owner, r.Task)
+		if errors.Is(err, core.ErrNotFound) {
+			err = nil // let go before
+		}
 		done.Code, done.Reason = reasonOf(err)
 		n.post(func() { n.send(from, done) })
 	})
@@ -159,6 +168,9 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 		result.StagingFreed = freed
 	}
 	status(Status{Phase: "holdings"})
+	if err := n.releaseAbandoned(); err != nil {
+		return result, fmt.Errorf("gc: abandoned tasks: %w", err)
+	}
 	if collector, ok := n.Keeping.(Collector); ok {
 		freed, err := n.sweepKeeping(collector)
 		if err != nil {
@@ -182,6 +194,54 @@ func (n *Node) sweepStaging(ctx context.Context, c Collector) (core.Size, error)
 		return failed != nil || live[h]
 	})
 	return freed, errors.Join(failed, err)
+}
+
+// quietLife is how long nothing may come for a task before it can count as abandoned: a placement may outlast its licence.
+const quietLife = 24 * time.Hour
+
+// releaseAbandoned lets go of tasks whose ref never came and whose licence has expired, and of those whose owner asked to
+// be kept only until a time that has passed: their coordinator died, or has forgotten them.
+func (n *Node) releaseAbandoned() error {
+	now := time.Now()
+	var tasks []core.Segment
+	n.ask(func() {
+		for _, s := range n.segments {
+			if now.Sub(s.touched) > quietLife {
+				tasks = append(tasks, s.Segment)
+			}
+		}
+	})
+	for _, s := range tasks {
+		expires, err := n.expiry(s)
+		if err != nil {
+			return err
+		}
+		if now.Before(expires) {
+			continue
+		}
+		n.Log.Info("task abandoned", "task", s.Task, "owner", s.Owner.Short())
+		n.ask(func() { n.forgetTask(s.Owner, s.Task) })
+		if _, _, err := n.Holdings.ReleaseTask(s.Owner, s.Task); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expiry is when a segment may go by itself.
+func (n *Node) expiry(s core.Segment) (time.Time, error) {
+	refs, err := n.Holdings.Refs(s.Owner)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if slices.ContainsFunc(refs, func(r core.HeldRef) bool { return r.Task == s.Task }) {
+		return time.Unix(s.RetainUntil, 0), nil
+	}
+	l, _, _, err := license.Open(s.License)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("licence of task %s: %w", s.Task, err)
+	}
+	return time.Unix(l.Expires, 0), nil
 }
 
 // sweepKeeping marks and sweeps while no claim can begin.
