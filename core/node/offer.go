@@ -161,14 +161,14 @@ func (pl *placing) offer(ctx context.Context) error {
 	}
 	deadline := time.NewTimer(answerPatience)
 	defer deadline.Stop()
-	offered := 0
 	for {
-		missing, err := 0, error(nil)
+		missing, offered, err := 0, 0, error(nil)
 		n.ask(func() {
-			missing, err = pl.answered(offered)
-			for ; offered < len(pl.segments) && missing < offersOpen; offered++ {
-				missing += pl.offerOne(pl.segments[offered])
+			missing, err = pl.answered()
+			for ; err == nil && pl.offered < len(pl.segments) && missing < offersOpen; pl.offered++ {
+				missing += pl.offerOne(pl.segments[pl.offered])
 			}
+			offered = pl.offered
 		})
 		if err != nil || missing == 0 {
 			return err
@@ -201,19 +201,22 @@ func (pl *placing) offerOne(s *placedSegment) (sent int) {
 }
 
 // answered counts the answers that are missing of what was offered, and returns the first refusal. Loop only.
-func (pl *placing) answered(offered int) (missing int, err error) {
-	for _, s := range pl.segments[:offered] {
+func (pl *placing) answered() (missing int, refused error) {
+	for _, s := range pl.segments[:pl.offered] {
 		for _, target := range s.targets {
 			switch m := s.answers[target].(type) {
 			case nil:
 				missing++
 			case wire.TaskRefuse:
+				if refused != nil {
+					continue
+				}
 				err := core.Fail(m.Code.ExitCode(), "peer %s (%s) refused segment %d: %s", target.Short(), pl.n.addressOf(target), s.number, m.Reason)
-				return missing, core.WithHint(err, "nothing was stored; bkp place --dry-run shows what the plan needs of that peer")
+				refused = core.WithHint(err, "nothing was stored; bkp place --dry-run shows what the plan needs of that peer")
 			}
 		}
 	}
-	return missing, nil
+	return missing, refused
 }
 
 // onTaskAnswer takes a target's answer to a segment.
@@ -235,21 +238,30 @@ func (n *Node) onTaskAnswer(p *peer, id core.TaskID, m wire.Message) {
 	signal(pl.changed)
 }
 
-// withdraw releases what targets agreed to before another refused.
+// withdrawPatience is how long answers that are on their way are waited for, before what they agree to is released.
+const withdrawPatience = 2 * time.Second
+
+// withdraw releases what targets agreed to before another refused, or before the placement was stopped.
 func (pl *placing) withdraw(ctx context.Context) {
+	n := pl.n
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*withdrawPatience)
+	defer cancel()
+	for missing, until := 1, time.Now().Add(withdrawPatience); missing > 0 && time.Now().Before(until) && n.pause(ctx, 20*time.Millisecond); {
+		n.ask(func() { missing, _ = pl.answered() })
+	}
 	var agreed []core.ID
-	pl.n.ask(func() {
-		for _, s := range pl.segments {
-			for target, m := range s.answers {
-				if _, yes := m.(wire.TaskAgree); yes && !slices.Contains(agreed, target) {
+	n.ask(func() {
+		for _, s := range pl.segments[:pl.offered] {
+			for _, target := range s.targets {
+				if _, refused := s.answers[target].(wire.TaskRefuse); !refused && !slices.Contains(agreed, target) {
 					agreed = append(agreed, target)
 				}
 			}
 		}
 	})
 	for _, target := range agreed {
-		if _, err := pl.n.release(ctx, target, pl.task, pl.version.Ref.Alias, pl.version.Ref.Version); err != nil {
-			pl.n.Log.Warn("withdraw", "peer", target.Short(), "error", err)
+		if _, err := n.release(ctx, target, pl.task, pl.version.Ref.Alias, pl.version.Ref.Version); err != nil {
+			n.Log.Warn("withdraw", "peer", target.Short(), "error", err)
 		}
 	}
 }

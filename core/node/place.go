@@ -63,6 +63,7 @@ type placing struct {
 	changed  chan struct{}   // one word after every change
 
 	segments []*placedSegment
+	offered  int                   // of them, to their targets
 	lost     map[core.ID]time.Time // targets that are away, since when
 	failed   map[core.ID]string    // targets given up, and why
 	began    time.Time
