@@ -193,7 +193,7 @@ func (a *assembler) fromHere(w *window) error {
 	group, ctx := errgroup.WithContext(a.ctx)
 	next := atomic.Int64{}
 	absent := make([]bool, len(w.wants))
-	for range min(runtime.GOMAXPROCS(0), 8) {
+	for range min(2*runtime.GOMAXPROCS(0), 16) { // twice the cores: half of them wait for disks
 		group.Go(func() error {
 			j := a.joiner()
 			defer a.openers.Put(j)

@@ -79,7 +79,11 @@ func (r Restore) open() (output, error) {
 	if r.Start > 0 {
 		tag += fmt.Sprintf("-%d", r.Start)
 	}
-	return Create(r.Path, tag, r.End-r.Start, r.Force)
+	t, err := Create(r.Path, tag, r.End-r.Start, r.Force)
+	if err == nil && r.Remote == nil {
+		t.Direct()
+	}
+	return t, err
 }
 
 // piped is a Stream into a file that is closed at the end.
