@@ -15,7 +15,8 @@
 // h starts at 0 at the chunk's byte min; every byte b from there makes h = h<<1 + gear[b]. The chunk ends after b when the
 // top n bits of h are zero: n is log2(avg)+2 for bytes before avg and log2(avg)−2 from there on (the normalised cut
 // points of FastCDC), and it ends at max in any case. min is avg/4 and max is 4·avg. Only the last 64 bytes decide, so an
-// insertion moves a few cuts and then the old ones return.
+// insertion moves a few cuts and then the old ones return, and so the parts of a large content can be searched at once (Marks)
+// and walked through after (NextMarked), with the same result.
 //
 // # Sealing
 //
