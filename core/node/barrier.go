@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -19,6 +20,8 @@ const (
 type arrival struct {
 	key     segmentKey
 	holding core.Holding
+	claimed []core.Chunk // by young, until the holding covers them
+	again   bool         // durable before, only its receipt is wanted again; of the holding the number alone is set
 }
 
 // barriers collects arrivals until they are worth a barrier: so many bytes, so long after the first, or nothing more
@@ -91,27 +94,52 @@ func (n *Node) keepDurable() {
 	}
 }
 
-// barrier makes arrivals durable, bytes before records before receipts, and posts the receipts.
+// barrier makes arrivals durable, bytes before records before receipts, and posts the receipts. What cannot be made
+// durable is forgotten, so that it can be sent again; one segment's trouble is not another's.
 func (n *Node) barrier(arrivals []arrival) error {
 	if len(arrivals) == 0 {
 		return nil
 	}
 	if err := n.Keeping.Barrier(); err != nil {
+		n.unkeep(arrivals)
 		return fmt.Errorf("make %d runs durable: %w", len(arrivals), err)
 	}
-	holdings := make([]core.Holding, len(arrivals))
+	bySegment := map[segmentKey][]arrival{}
+	for _, a := range arrivals {
+		bySegment[a.key] = append(bySegment[a.key], a)
+	}
+	var errs []error
 	numbers := map[segmentKey][]int{}
-	for i, a := range arrivals {
-		holdings[i] = a.holding
-		numbers[a.key] = append(numbers[a.key], a.holding.Number)
+	for key, group := range bySegment {
+		var holdings []core.Holding
+		for _, a := range group {
+			if !a.again {
+				holdings = append(holdings, a.holding)
+			}
+		}
+		if err := n.Holdings.PutRuns(holdings); err != nil {
+			n.unkeep(group)
+			errs = append(errs, fmt.Errorf("record %d runs: %w", len(holdings), err))
+			continue
+		}
+		for _, a := range group {
+			n.young.release(a.claimed)
+			numbers[key] = append(numbers[key], a.holding.Number)
+		}
 	}
-	if err := n.Holdings.PutRuns(holdings); err != nil {
-		return fmt.Errorf("record %d runs: %w", len(arrivals), err)
-	}
-	for _, h := range holdings {
-		n.young.release(keptChunks(h))
-	}
-	return n.receipt(numbers)
+	return errors.Join(append(errs, n.receipt(numbers))...)
+}
+
+// unkeep forgets runs that could not be made durable.
+func (n *Node) unkeep(arrivals []arrival) {
+	n.post(func() {
+		for _, a := range arrivals {
+			n.young.release(a.claimed)
+			if seg := n.segments[a.key]; seg != nil && !a.again {
+				seg.have[a.holding.Number/8] &^= 1 << (a.holding.Number % 8)
+			}
+		}
+	})
 }
 
 // receipt signs, logs and sends one receipt for each segment. Only the barrier loop calls it, so chains of receipts stay chains.

@@ -210,8 +210,11 @@ func (f *flow) unbind(number int) {
 	delete(f.byRun, number)
 }
 
+// closeFlow forgets a flow; another that the peer opened meanwhile under the same number stays. Loop only.
 func (n *Node) closeFlow(f *flow) {
-	delete(n.flows, flowKey{f.peer, f.ID})
+	if key := (flowKey{f.peer, f.ID}); n.flows[key] == f {
+		delete(n.flows, key)
+	}
 }
 
 // beginRun sends TRANSMISSION_BEGIN and hands the run to the pump.
@@ -340,9 +343,8 @@ func (n *Node) expireLeases() {
 				}
 			}
 			for _, seg := range n.segments {
-				if seg.promised > 0 && time.Since(seg.touched) > promiseLife {
-					n.reserved -= seg.promised
-					seg.promised = 0
+				if time.Since(seg.touched) > promiseLife {
+					n.dropPromises(seg)
 				}
 			}
 			n.must(n.book.Check())

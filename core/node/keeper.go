@@ -1,6 +1,8 @@
 package node
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -30,6 +32,10 @@ func (n *Node) onApply(p *peer, m wire.StorageApply) {
 		n.send(p.id, wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonProtocol, Reason: "that flow is of another kind"})
 		return
 	}
+	if f.State != task.Idle && k.last.Task != m.Task {
+		n.send(p.id, wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonProtocol, Reason: "that flow is for another task"})
+		return
+	}
 	k.last, k.have, k.reason = m, nil, ""
 	seg := n.segments[segmentKey{m.Task, m.Segment}]
 	e := task.Event{Kind: task.Applied, Rate: m.Rate, Lease: n.nextID(),
@@ -38,6 +44,12 @@ func (n *Node) onApply(p *peer, m wire.StorageApply) {
 		e.Reason, k.reason = core.ReasonUnknown, fmt.Sprintf("segment %d of task %s was not accepted here", m.Segment, m.Task)
 	} else {
 		e.Runs, e.Reason = k.wanted(f, seg, m.Runs)
+		n.receiptAgain(p, seg, k.have)
+	}
+	if len(e.Runs) > 0 {
+		if err := n.promise(seg, seg.missing()); err != nil {
+			e.Reason, k.reason = core.ReasonSpace, err.Error()
+		}
 	}
 	n.step(f, e)
 	if f.State == task.Idle {
@@ -145,7 +157,11 @@ func (n *Node) onBegin(p *peer, s *link.Session, m wire.TransmissionBegin) {
 	}
 	if err == nil {
 		in.transfer = m.Transfer
-		err = n.inflows.begin(s, in)
+		if _, again := f.byRun[number]; again {
+			err = fmt.Errorf("run %d began twice", m.Run)
+		} else {
+			err = n.inflows.begin(s, in)
+		}
 	}
 	if err != nil {
 		n.inflows.refuse(s, m.Transfer)
@@ -167,6 +183,9 @@ func (k *keeper) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) 
 	if file.Hash != m.Hash {
 		return nil, 0, fmt.Errorf("run %d has another hash than in its task", m.Run)
 	}
+	if size := sizeOf(m.Chunks); size != file.Size {
+		return nil, 0, fmt.Errorf("run %d has %d bytes, its task says %d", m.Run, size, file.Size)
+	}
 	number := m.Segment*core.SegmentRuns + m.Run
 	kept := &youngRun{young: &n.young}
 	return &inflow{
@@ -176,50 +195,96 @@ func (k *keeper) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) 
 		},
 		dropped: kept.drop,
 		done: func(err error) {
-			if err != nil {
-				kept.drop()
-			}
-			n.ask(func() { n.runArrived(f, seg, m, number, err) })
+			claimed, err := kept.finish(err)
+			n.ask(func() { n.runArrived(f, seg, m, number, claimed, err) })
 		},
 	}, number, nil
 }
 
-// runArrived settles a run that is wholly here, or that cannot be.
-func (n *Node) runArrived(f *flow, seg *segment, m wire.TransmissionBegin, number int, err error) {
-	delete(seg.arriving, m.Run)
+// runArrived settles a run that is wholly here, its chunks claimed, or that cannot be.
+func (n *Node) runArrived(f *flow, seg *segment, m wire.TransmissionBegin, number int, claimed []core.Chunk, err error) {
+	if seg.arriving[m.Run] == f.ID {
+		delete(seg.arriving, m.Run)
+	}
+	if err == nil && n.segments[seg.key()] != seg {
+		n.young.release(claimed)
+		err = core.Fail(core.CodeFailed, "its task was released meanwhile")
+	}
 	if err != nil {
 		n.Log.Warn("run refused", "from", f.peer.Short(), "run", seg.File(m.Run).Name, "error", err)
 		n.step(f, task.Event{Kind: task.RunFailed, Run: number, Reason: reasonFor(err)})
 		return
 	}
-	if !seg.have.Has(m.Run) {
+	if seg.have.Has(m.Run) {
+		n.young.release(claimed)
+	} else {
 		seg.have.Set(m.Run)
 		n.dropPromise(seg, m.Run)
-		file := seg.File(m.Run)
-		n.barriers.add(arrival{seg.key(), core.Holding{
-			Task: seg.Task, Segment: seg.Number, Number: m.Run, File: file, Chunks: m.Chunks, Kept: used(seg, m.Run, len(m.Chunks)),
+		n.barriers.add(arrival{key: seg.key(), claimed: claimed, holding: core.Holding{
+			Task: seg.Task, Segment: seg.Number, Number: m.Run, File: seg.File(m.Run), Chunks: m.Chunks, Kept: used(seg, m.Run, len(m.Chunks)),
 		}})
 		n.forward(seg, m.Run, m.Chunks)
 	}
 	n.received(f, number)
 }
 
+// receiptAgain says once more that runs are durable here to a source that offers them again: the receipt was lost on
+// its way, or with this node's memory. Loop only.
+func (n *Node) receiptAgain(p *peer, seg *segment, ranges []core.Range) {
+	if p.id != seg.Source {
+		return
+	}
+	for _, r := range ranges {
+		for run := r.Start; run < r.Start+r.Length; run++ {
+			if seg.durable.Has(run) {
+				n.barriers.add(arrival{key: seg.key(), again: true, holding: core.Holding{Number: run}})
+			}
+		}
+	}
+}
+
+func sizeOf(chunks []core.Chunk) (sum core.Size) {
+	for _, c := range chunks {
+		sum += c.Size
+	}
+	return sum
+}
+
 // youngRun is the claims of one run that arrives.
 type youngRun struct {
 	young *young
-	mu    sync.Mutex
+	mu    sync.Mutex // never held while the disk works: the loop drops
 	kept  []core.Chunk
-	over  bool
+	over  bool // dropped, or handed on by finish
 }
 
 func (r *youngRun) add(c core.Chunk, put func() error) error {
+	err := r.young.while(c, put)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {
-		return fmt.Errorf("the run was given up")
+		r.young.release([]core.Chunk{c})
+		return cmp.Or(err, errGivenUp)
 	}
 	r.kept = append(r.kept, c)
-	return r.young.while(c, put)
+	return err
+}
+
+var errGivenUp = errors.New("the run was given up")
+
+// finish hands the claims of a run that is whole to the caller; where it is not, or was dropped before, there are none.
+func (r *youngRun) finish(err error) ([]core.Chunk, error) {
+	if err != nil {
+		r.drop()
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return nil, errGivenUp
+	}
+	r.over = true
+	return r.kept, nil
 }
 
 // drop ends the claims of a run that will not be completed.

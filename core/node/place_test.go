@@ -434,3 +434,19 @@ func TestTaskWhoseRefNeverCameGoesInTheEnd(t *testing.T) {
 		}
 	})
 }
+
+func TestNextVersionFitsWhereLittleOfItIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Capacity = 1500 * core.KiB })
+		data := content(1, 1<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 1})
+		copy(data[500<<10:], content(2, 10<<10))
+		a.split("disk.img", 2, data)
+		a.place(node.PlaceArgs{Replicas: 1})
+		a.fetch("disk.img", 2, data)
+	})
+}

@@ -141,8 +141,7 @@ func (n *Node) onRelease(p *peer, m wire.Release) {
 func (n *Node) forgetTask(owner core.ID, task core.TaskID) {
 	for key, seg := range n.segments {
 		if key.task == task && seg.Owner == owner {
-			n.reserved -= seg.promised
-			seg.promised = 0
+			n.dropPromises(seg)
 			delete(n.segments, key)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/store"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -292,6 +293,177 @@ func TestRateAboveCapacityIsNotGranted(t *testing.T) {
 		r.say(apply)
 		if agree := hear[wire.StorageAgree](r); agree.Rate != 20<<20 {
 			t.Errorf("granted %s on a link of 20 MiB/s", agree.Rate)
+		}
+	})
+}
+
+// resign makes the offer's licence fit its task again.
+func (r *rogue) resign(o *offered) {
+	r.t.Helper()
+	o.lic.Task, o.lic.Segment = o.task.Task, o.task.Segment
+	o.lic.Root = chunk.RunHash([]core.Chunk{{Hash: o.task.Files[0].Hash, Size: o.task.Files[0].Size}})
+	o.lic.MaxBytes = o.task.Files[0].Size
+	envelope, err := license.Sign(o.lic, r.c.owner.Signer())
+	check(r.t, err)
+	o.task.License = envelope
+}
+
+// give has a run of an accepted offer sent, up to the word that it was received.
+func (r *rogue) give(o offered, flow, transfer uint64) {
+	r.t.Helper()
+	r.say(o.apply(flow))
+	r.say(o.begin(flow, transfer, hear[wire.StorageAgree](r).Lease))
+	check(r.t, r.to.SendData(r.t.Context(), transfer, 0, 0, o.data))
+	if done := hear[wire.TransmissionComplete](r); !done.Received {
+		r.t.Errorf("heard %+v, want transfer %d received", done, transfer)
+	}
+}
+
+func (r *rogue) receipt() core.Receipt {
+	r.t.Helper()
+	receipt, err := license.OpenReceipt(hear[wire.TransmissionComplete](r).Receipt)
+	check(r.t, err)
+	return receipt
+}
+
+// A run's number in a flow is counted from the task's first segment, and settled ones are remembered in a bitmap.
+func TestSegmentNumbersAreBounded(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		o.task.Segment = 1<<31 - 1
+		r.resign(&o)
+		r.say(o.task)
+		if refuse := hear[wire.TaskRefuse](r); refuse.Code != core.ReasonProtocol {
+			t.Errorf("heard %+v, want segment 2^31-1 refused", refuse)
+		}
+	})
+}
+
+func TestRunLargerThanItsTaskSaysIsNotKept(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		o.task.Files[0].Size = 1
+		r.resign(&o)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.say(o.apply(5))
+		r.say(o.begin(5, 9, hear[wire.StorageAgree](r).Lease))
+		if abort := hear[wire.TransmissionAbort](r); abort.Transfer != 9 || abort.Code != core.ReasonProtocol {
+			t.Errorf("heard %+v, want transfer 9 aborted", abort)
+		}
+	})
+}
+
+func TestRunBeginsOnce(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.say(o.apply(5))
+		lease := hear[wire.StorageAgree](r).Lease
+		r.say(o.begin(5, 9, lease))
+		r.say(o.begin(5, 10, lease))
+		if abort := hear[wire.TransmissionAbort](r); abort.Transfer != 10 || abort.Code != core.ReasonProtocol {
+			t.Errorf("heard %+v, want transfer 10 aborted", abort)
+		}
+	})
+}
+
+// another is an offer of a task of its own.
+func (r *rogue) another(target *member, number byte) offered {
+	r.t.Helper()
+	o := r.offer(target, unchanged)
+	o.data = content(number, 100<<10)
+	o.chunk.Hash = chunk.Hash(o.data)
+	o.task.Task, o.lic.ID, o.task.Files[0].Hash = core.TaskID{number}, core.LicenseID{number}, chunk.RunHash([]core.Chunk{o.chunk})
+	r.resign(&o)
+	return o
+}
+
+// slowStore takes a second for a barrier.
+type slowStore struct{ *store.Store }
+
+func (s slowStore) Barrier() error {
+	time.Sleep(time.Second)
+	return s.Store.Barrier()
+}
+
+// The first task keeps the barrier busy, so that the other two wait for the next one together.
+func TestReleasedTaskDoesNotCostAnotherItsReceipt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		b := c.start("b", "", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping.(*store.Store)} })
+		r := c.rogue("b")
+		first, gone, stays := r.another(b, 1), r.another(b, 2), r.another(b, 3)
+		for i, o := range []offered{first, gone, stays} {
+			r.say(o.task)
+			hear[wire.TaskAgree](r)
+			r.give(o, uint64(5+i), uint64(9+i))
+		}
+		envelope, err := r.c.owner.SignRelease(key.Release{Task: gone.task.Task, Alias: r.c.owner.Alias("abc"), Version: 1, Time: time.Now().Unix()})
+		check(t, err)
+		r.say(wire.Release{Query: 1, Envelope: envelope})
+		for _, want := range []offered{first, stays} {
+			if got := r.receipt(); got.Task != want.task.Task {
+				t.Errorf("receipt %+v, want one for task %s", got, want.task.Task)
+			}
+		}
+		if s := b.status(); s.Runs != 2 {
+			t.Errorf("%d runs kept, want those of the two tasks that stay", s.Runs)
+		}
+	})
+}
+
+func TestDurableRunOfferedAgainIsReceiptedAgain(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.give(o, 5, 9)
+		first := r.receipt()
+		r.say(o.apply(6)) // as after a receipt that was lost
+		hear[wire.StorageRefuse](r)
+		if again := r.receipt(); !slices.Equal(again.Runs, first.Runs) || again.Previous.IsZero() {
+			t.Errorf("receipt %+v, want one that follows %+v", again, first)
+		}
+	})
+}
+
+func TestNoRoomIsNoAcceptance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		b := c.start("b", "", func(conf *node.Config) { conf.Capacity = 1000 })
+		r := c.rogue("b")
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		if refuse := hear[wire.TaskRefuse](r); refuse.Code != core.ReasonSpace {
+			t.Errorf("heard %+v, want it refused for want of room", refuse)
+		}
+		b.stop()
+		b.run()
+		if tasks := b.status().Tasks; len(tasks) != 0 {
+			t.Errorf("after a restart the node knows the refused tasks %+v", tasks)
+		}
+	})
+}
+
+func TestLapsedPromiseIsMadeAgainOrRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		b := c.start("b", "", func(conf *node.Config) { conf.Capacity = 150 << 10 })
+		r := c.rogue("b")
+		o, other := r.offer(b, unchanged), r.offer(b, unchanged)
+		other.task.Task, other.lic.ID = core.TaskID{8}, core.LicenseID{2}
+		other.task.Files[0].Hash[0] ^= 1
+		r.resign(&other)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		time.Sleep(11 * time.Minute)
+		r.say(other.task)
+		hear[wire.TaskAgree](r)
+		r.say(o.apply(5))
+		if refuse := hear[wire.StorageRefuse](r); refuse.Code != core.ReasonSpace {
+			t.Errorf("heard %+v, want it refused for want of room", refuse)
 		}
 	})
 }

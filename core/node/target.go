@@ -67,6 +67,16 @@ func (s *segment) share() (bytes core.Size, runs int) {
 	return bytes, runs
 }
 
+// missing is the bytes of the node's share that are not here yet. Loop only.
+func (s *segment) missing() (bytes core.Size) {
+	for run := range s.Runs() {
+		if s.mine.Has(run) && !s.have.Has(run) {
+			bytes += s.File(run).Size
+		}
+	}
+	return bytes
+}
+
 // recover reads back what this node had accepted and kept when it last stopped.
 func (n *Node) recover() error {
 	segments, err := n.Holdings.Segments()
@@ -123,9 +133,8 @@ func (n *Node) onTask(p *peer, m wire.StorageTask) {
 		var have core.Bitmap
 		if err == nil {
 			n.ask(func() {
-				if seg, err = n.register(seg, m); err == nil {
-					have = slices.Clone(seg.have)
-				}
+				seg = n.register(seg, m)
+				have = slices.Clone(seg.have)
 			})
 		}
 		var kept []arrival
@@ -138,9 +147,9 @@ func (n *Node) onTask(p *peer, m wire.StorageTask) {
 		}
 		n.post(func() {
 			for _, a := range kept {
-				n.dropPromise(seg, a.holding.Number)
 				seg.have.Set(a.holding.Number)
 			}
+			n.trimPromise(seg)
 			n.send(from, wire.TaskAgree{Task: m.Task, Segment: m.Segment, PredictedS: predicted(m.Bandwidth, n.ID()), Have: seg.have})
 			for _, a := range kept {
 				n.forward(seg, a.holding.Number, a.holding.Chunks)
@@ -159,7 +168,10 @@ func (n *Node) refuseTask(to core.ID, m wire.StorageTask, err error) {
 	n.post(func() { n.send(to, answer) })
 }
 
-// accept checks a segment's licence, has every verifier judge it, and makes the acceptance durable.
+// maxSegments bounds a task: 1 PiB in the largest runs. The numbers of a flow's runs stay as small.
+const maxSegments = 1 << 16
+
+// accept checks a segment's licence, has every verifier judge it, promises it room, and makes the acceptance durable.
 func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []key.Delegation) (*segment, error) {
 	l, payload, signer, err := license.Open(m.License)
 	if err != nil {
@@ -167,6 +179,9 @@ func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []ke
 	}
 	if l.Task != m.Task || l.Segment != m.Segment {
 		return nil, refuse(core.ReasonLicense, "the licence is for segment %d of task %s", l.Segment, l.Task)
+	}
+	if m.Segment >= maxSegments {
+		return nil, refuse(core.ReasonProtocol, "segment %d of a task, which has at most %d", m.Segment, maxSegments)
 	}
 	root := segmentRoot(m.Files, m.Reused)
 	seg := newSegment(core.Segment{
@@ -187,17 +202,47 @@ func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []ke
 	}, l.TaskSource.Owner); err != nil {
 		return nil, err
 	}
+	err = errStopped
+	need := n.roomFor(seg)
+	n.ask(func() {
+		if err = nil; n.segments[seg.key()] == nil {
+			err = n.promise(seg, need)
+		}
+	})
+	if err == nil {
+		if err = n.bind(seg, root); err != nil {
+			n.ask(func() { n.dropPromises(seg) })
+		}
+	}
+	return seg, err
+}
+
+// bind makes an acceptance durable.
+func (n *Node) bind(seg *segment, root core.Hash) error {
 	bound, err := n.Holdings.PutSegment(seg.Segment, root)
 	if err != nil {
-		return nil, fmt.Errorf("keep licence: %w", err)
+		return fmt.Errorf("keep licence: %w", err)
 	}
 	if !bound {
-		return nil, refuse(core.ReasonReplay, "licence %s is bound to another root", l.ID)
+		return refuse(core.ReasonReplay, "licence %s is bound to another root", seg.LicenseID)
 	}
-	if err := errors.Join(n.Ledger.AppendLicense(m.License), n.Ledger.Sync()); err != nil {
-		return nil, fmt.Errorf("enter licence in the ledger: %w", err)
+	if err := errors.Join(n.Ledger.AppendLicense(seg.License), n.Ledger.Sync()); err != nil {
+		return fmt.Errorf("enter licence in the ledger: %w", err)
 	}
-	return seg, nil
+	return nil
+}
+
+// roomFor is what the node's share of a segment takes beyond the runs that are kept here for any task.
+func (n *Node) roomFor(seg *segment) (room core.Size) {
+	for run := range seg.Runs() {
+		if !seg.mine.Has(run) {
+			continue
+		}
+		if _, err := n.Holdings.Run(seg.File(run).Hash); err != nil {
+			room += seg.File(run).Size
+		}
+	}
+	return room
 }
 
 // newBytes is what the node's share of a segment adds to what it keeps.
@@ -234,20 +279,33 @@ func (n *Node) judge(req core.VerifyRequest, owner core.ID) error {
 	return nil
 }
 
-// register promises room to an accepted segment and makes it known to the loop; one known before stays as it is. Loop only.
-func (n *Node) register(seg *segment, m wire.StorageTask) (*segment, error) {
-	if old, ok := n.segments[seg.key()]; ok {
-		old.bandwidth, old.touched = m.Bandwidth, time.Now()
-		return old, nil
+// register makes an accepted segment known to the loop; one known before stays as it is. Loop only.
+func (n *Node) register(seg *segment, m wire.StorageTask) *segment {
+	old, ok := n.segments[seg.key()]
+	if !ok {
+		n.segments[seg.key()] = seg
+		return seg
 	}
-	need, _ := seg.share()
-	if free := n.remaining(); need > free {
-		return nil, refuse(core.ReasonSpace, "%s are needed here, %s are free", need, free)
+	if old != seg {
+		n.dropPromises(seg)
 	}
-	seg.promised = need
-	n.reserved += need
-	n.segments[seg.key()] = seg
-	return seg, nil
+	old.bandwidth, old.touched = m.Bandwidth, time.Now()
+	return old
+}
+
+// promise keeps so much room for what is to come of a segment. Loop only.
+func (n *Node) promise(seg *segment, room core.Size) error {
+	more := room - seg.promised
+	if more <= 0 {
+		return nil
+	}
+	if free := n.remaining(); more > free {
+		return refuse(core.ReasonSpace, "%s are needed here, %s are free", more, free)
+	}
+	seg.promised += more
+	n.reserved += more
+	seg.touched = time.Now()
+	return nil
 }
 
 // dropPromise takes a run's bytes out of what is promised. Loop only.
@@ -256,6 +314,19 @@ func (n *Node) dropPromise(seg *segment, run int) {
 	seg.promised -= size
 	n.reserved -= size
 	seg.touched = time.Now()
+}
+
+// trimPromise takes back what a segment no longer needs: its runs turned out to be here. Loop only.
+func (n *Node) trimPromise(seg *segment) {
+	over := max(0, seg.promised-seg.missing())
+	seg.promised -= over
+	n.reserved -= over
+}
+
+// dropPromises takes back all that is promised to a segment. Loop only.
+func (n *Node) dropPromises(seg *segment) {
+	n.reserved -= seg.promised
+	seg.promised = 0
 }
 
 // adoptKnown keeps, for the new task too, the runs that an earlier task brought here.
@@ -270,12 +341,18 @@ func (n *Node) adoptKnown(seg *segment, have core.Bitmap) ([]arrival, error) {
 		if errors.Is(err, core.ErrNotFound) {
 			continue
 		}
+		if err == nil && known.File.Size != file.Size {
+			err = refuse(core.ReasonProtocol, "it has %d bytes, not %d", known.File.Size, file.Size)
+		}
 		if err != nil {
+			for _, a := range kept {
+				n.young.release(a.claimed)
+			}
 			return nil, fmt.Errorf("look up run %d: %w", run, err)
 		}
 		h := core.Holding{Task: seg.Task, Segment: seg.Number, Number: run, File: file, Chunks: known.Chunks, Kept: used(seg, run, len(known.Chunks))}
 		if n.young.claim(keptChunks(h), n.Keeping.Has) {
-			kept = append(kept, arrival{seg.key(), h})
+			kept = append(kept, arrival{key: seg.key(), holding: h, claimed: keptChunks(h)})
 		}
 	}
 	return kept, nil
