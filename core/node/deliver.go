@@ -43,7 +43,7 @@ func (pl *placing) queue(s *placedSegment, target core.ID, runs []int) {
 			continue
 		}
 		r := s.runs[run]
-		list = append(list, &laneRun{segment: s.number, run: run, name: r.Name, size: r.Size, parcel: parcel{
+		list = append(list, &laneRun{segment: s.number, run: run, name: r.Name, size: r.Size, inHand: true, parcel: parcel{
 			begin: wire.TransmissionBegin{Task: pl.task, Segment: s.number, Hash: r.Hash, Chunks: r.Chunks}, store: pl.n.Staging,
 		}})
 	}

@@ -239,20 +239,20 @@ func (n *Node) beginMore(f *flow) {
 	if f.pump == nil || f.State != task.Leased && f.State != task.Renewing {
 		return
 	}
-	unbegun := f.Unbegun()
-	if len(unbegun) == 0 {
-		return
-	}
-	open := f.Open()
 	var under core.Size
-	for _, r := range open {
+	var next task.Run
+	found := false
+	unbegun := f.Unbegun()
+	for _, r := range f.Open() {
 		under += r.Size
 	}
 	for _, r := range unbegun {
 		under -= r.Size
+		if _, inHand := f.side.outgoing(f, r.Number); inHand && !found {
+			next, found = r, true
+		}
 	}
-	next := unbegun[0]
-	if under == 0 || f.pump.queued() < 2 && under+next.Size <= n.window(f, next.Size) {
+	if found && (under == 0 || f.pump.queued() < 2 && under+next.Size <= n.window(f, next.Size)) {
 		n.step(f, task.Event{Kind: task.Begun, Run: next.Number})
 	}
 }

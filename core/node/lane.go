@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -26,8 +27,9 @@ type lane struct {
 	task core.TaskID
 	rate core.Rate // planned; 0 where the table says nothing
 
-	queue   []*laneRun
+	queue   []*laneRun       // not asked for, in order; what is promised waits here for what is in hand
 	sending map[int]*laneRun // asked for or granted, by number
+	known   map[int]*laneRun // both, by number
 	flow    *flow
 	asked   int           // segment of the application under way
 	after   time.Duration // not before this moment, after a flow ended early
@@ -39,12 +41,14 @@ type laneKey struct {
 	task core.TaskID
 }
 
-// laneRun is one run of a lane.
+// laneRun is one run of a lane. A relay knows its runs before they arrive and asks for them together with those in hand,
+// so that its lease does not end between one arrival and the next.
 type laneRun struct {
 	segment, run int
 	name         string
 	size         core.Size
-	parcel       parcel
+	inHand       bool
+	parcel       parcel // once in hand
 }
 
 func (r *laneRun) number() int { return r.segment*core.SegmentRuns + r.run }
@@ -54,17 +58,42 @@ func (n *Node) lane(to core.ID, id core.TaskID, rate core.Rate) *lane {
 	key := laneKey{to, id}
 	l := n.lanes[key]
 	if l == nil {
-		l = &lane{n: n, to: to, task: id, sending: map[int]*laneRun{}}
+		l = &lane{n: n, to: to, task: id, sending: map[int]*laneRun{}, known: map[int]*laneRun{}}
 		n.lanes[key] = l
 	}
 	l.rate = cmp.Or(rate, l.rate)
 	return l
 }
 
-// enqueue adds runs at the end of the lane.
+// enqueue adds runs at the end of the lane; one that it knows already is only filled in.
 func (l *lane) enqueue(runs ...*laneRun) {
-	l.queue = append(l.queue, runs...)
+	for _, r := range runs {
+		switch known := l.known[r.number()]; {
+		case known == nil:
+			l.known[r.number()] = r
+			l.queue = append(l.queue, r)
+		case r.inHand:
+			known.inHand, known.parcel = true, r.parcel
+		}
+	}
+	if l.flow != nil {
+		l.n.beginMore(l.flow)
+	}
 	l.drive()
+}
+
+// expect opens the lanes for the runs of a segment that are to be sent on from here. Loop only.
+func (n *Node) expect(seg *segment) {
+	for _, span := range seg.Locations {
+		if span.From != n.ID() || span.Node == n.ID() {
+			continue
+		}
+		l := n.lane(span.Node, seg.Task, plannedRate(seg.bandwidth, n.ID(), span.Node))
+		for run := span.Start; run < span.Start+span.Length; run++ {
+			file := seg.File(run)
+			l.enqueue(&laneRun{segment: seg.Number, run: run, name: file.Name, size: file.Size})
+		}
+	}
 }
 
 // forward sends a run that arrived on to whom the plan says. Loop only.
@@ -75,7 +104,7 @@ func (n *Node) forward(seg *segment, run int, chunks []core.Chunk) {
 		}
 		file := seg.File(run)
 		l := n.lane(span.Node, seg.Task, plannedRate(seg.bandwidth, n.ID(), span.Node))
-		l.enqueue(&laneRun{segment: seg.Number, run: run, name: file.Name, size: file.Size, parcel: parcel{
+		l.enqueue(&laneRun{segment: seg.Number, run: run, name: file.Name, size: file.Size, inHand: true, parcel: parcel{
 			begin: wire.TransmissionBegin{Task: seg.Task, Segment: seg.Number, Hash: file.Hash, Chunks: chunks}, store: n.Keeping,
 		}})
 	}
@@ -109,7 +138,7 @@ func (n *Node) wakeWaiting() {
 func (l *lane) drive() {
 	n := l.n
 	p := n.peers[l.to]
-	if len(l.queue) == 0 || p == nil || p.session == nil || p.capacity == 0 || n.now() < l.after {
+	if !l.worthAsking() || p == nil || p.session == nil || p.capacity == 0 || n.now() < l.after {
 		return
 	}
 	if l.flow == nil {
@@ -131,19 +160,38 @@ func (l *lane) drive() {
 	}
 }
 
+// worthAsking tells whether there is something to ask for: a run in hand, or more of what a live lease waits for.
+func (l *lane) worthAsking() bool {
+	if len(l.queue) == 0 {
+		return false
+	}
+	return l.flow != nil && l.flow.State == task.Leased || slices.ContainsFunc(l.queue, func(r *laneRun) bool { return r.inHand })
+}
+
 func batchBytes(r core.Rate) core.Size { return core.Size(float64(r) * batchTime.Seconds()) }
 
-// batch takes the next runs of one segment out of the queue.
+// batch takes the next runs of one segment out of the queue, those in hand before those that are promised.
 func (l *lane) batch(rate core.Rate) (runs []task.Run) {
+	slices.SortStableFunc(l.queue, func(a, b *laneRun) int {
+		switch {
+		case a.inHand == b.inHand:
+			return 0
+		case a.inHand:
+			return -1
+		}
+		return 1
+	})
 	l.asked = l.queue[0].segment
 	var bytes core.Size
-	for len(l.queue) > 0 && len(runs) < batchRuns && l.queue[0].segment == l.asked && (bytes < batchBytes(rate) || len(runs) < 2) {
-		r := l.queue[0]
-		l.queue = l.queue[1:]
+	l.queue = slices.DeleteFunc(l.queue, func(r *laneRun) bool {
+		if len(runs) >= batchRuns || r.segment != l.asked || bytes >= batchBytes(rate) && len(runs) >= 2 {
+			return false
+		}
 		l.sending[r.number()] = r
 		bytes += r.size
 		runs = append(runs, task.Run{Number: r.number(), Size: r.size})
-	}
+		return true
+	})
 	return runs
 }
 
@@ -174,7 +222,7 @@ func (l *lane) requeue(f *flow, runs []task.Run, reason core.Reason) {
 
 func (l *lane) outgoing(_ *flow, number int) (parcel, bool) {
 	r := l.sending[number]
-	if r == nil {
+	if r == nil || !r.inHand {
 		return parcel{}, false
 	}
 	return r.parcel, true
@@ -182,6 +230,7 @@ func (l *lane) outgoing(_ *flow, number int) (parcel, bool) {
 
 func (l *lane) settled(_ *flow, number int) {
 	delete(l.sending, number)
+	delete(l.known, number)
 	l.fails = 0
 }
 
@@ -190,6 +239,7 @@ func (l *lane) had(segment int, runs []core.Range) {
 	for _, r := range runs {
 		for run := r.Start; run < r.Start+r.Length; run++ {
 			delete(l.sending, segment*core.SegmentRuns+run)
+			delete(l.known, segment*core.SegmentRuns+run)
 		}
 	}
 }
@@ -207,7 +257,7 @@ func (l *lane) more(f *flow) {
 		l.after = l.n.now() + min(time.Duration(l.fails)*250*time.Millisecond, 5*time.Second)
 		if l.fails > maxFails {
 			l.n.Log.Warn("gave up sending", "to", l.to.Short(), "task", l.task, "runs", len(l.queue))
-			l.queue = nil
+			l.clear()
 		}
 		return // expireLeases wakes it when its time has come
 	}
@@ -218,6 +268,14 @@ func (l *lane) more(f *flow) {
 		l.flow = nil
 		delete(l.n.lanes, laneKey{l.to, l.task})
 	}
+}
+
+// clear gives up what is not asked for.
+func (l *lane) clear() {
+	for _, r := range l.queue {
+		delete(l.known, r.number())
+	}
+	l.queue = nil
 }
 
 func (l *lane) agree(*flow, task.Action) wire.Message  { return nil } // an asker is never asked

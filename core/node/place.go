@@ -156,7 +156,7 @@ func (pl *placing) leave() {
 	delete(pl.n.places, pl.task)
 	for key, l := range pl.n.lanes {
 		if key.task == pl.task {
-			l.queue = nil
+			l.clear()
 		}
 	}
 }

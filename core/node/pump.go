@@ -55,6 +55,7 @@ func (n *Node) startPump(f *flow, r core.Rate) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	pm := &pump{session: p.session, limiter: rate.NewLimiter(0, 0), end: cancel, wake: make(chan struct{}, 1), dead: map[uint64]bool{}}
 	pm.setRate(r)
+	pm.limiter.AllowN(time.Now(), pm.limiter.Burst()) // a new lease begins without savings
 	f.pump = pm
 	n.act(func() { n.runPump(ctx, f, pm) })
 }

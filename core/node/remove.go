@@ -147,7 +147,7 @@ func (n *Node) forgetTask(owner core.ID, task core.TaskID) {
 	}
 	for key, l := range n.lanes {
 		if key.task == task {
-			l.queue = nil
+			l.clear()
 		}
 	}
 }

@@ -151,6 +151,7 @@ func (n *Node) onTask(p *peer, m wire.StorageTask) {
 			}
 			n.trimPromise(seg)
 			n.send(from, wire.TaskAgree{Task: m.Task, Segment: m.Segment, PredictedS: predicted(m.Bandwidth, n.ID()), Have: seg.have})
+			n.expect(seg)
 			for _, a := range kept {
 				n.forward(seg, a.holding.Number, a.holding.Chunks)
 			}
