@@ -27,6 +27,7 @@ import (
 //	plugins/      plugins of this node             bkp.lock.toml their checksums
 //	token         the cluster token, where one was generated
 //	node.lock     held by the node that runs here  node.sock     its door for commands
+//	verify.json   how far a verification has come
 type house struct{ dir string }
 
 func (h house) path(name string) string { return filepath.Join(h.dir, name) }

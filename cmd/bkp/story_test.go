@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -56,6 +57,7 @@ func TestStories(t *testing.T) {
 			"eventually": eventually,
 			"content":    content,
 			"mode":       mode,
+			"flip":       flip,
 		},
 	})
 }
@@ -113,6 +115,21 @@ func mode(ts *testscript.TestScript, _ bool, args []string) {
 	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
+}
+
+// flip GLOB OFFSET flips a bit in the first file of that name; a negative offset counts from its end.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	files, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(files) == 0 {
+		ts.Fatalf("nothing matches %s", args[0])
+	}
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	data, err := os.ReadFile(files[0])
+	ts.Check(err)
+	data[(at+len(data))%len(data)] ^= 4
+	ts.Check(os.WriteFile(files[0], data, 0o600))
 }
 
 func freePort() (string, error) {

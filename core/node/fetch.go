@@ -49,6 +49,7 @@ type fetching struct {
 	where   map[core.Hash]runChunk
 	lost    map[core.ID]string
 	got     map[core.ID]core.Size
+	corrupt func([]*wantedRun) // as gather's
 
 	done Assembled
 }
@@ -344,7 +345,7 @@ func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string
 	n := f.n
 	g := &gather{
 		n: n, owner: n.owner().ID(), alias: f.version.Ref.Alias, pending: wanted, takers: map[core.ID]*taker{},
-		lost: f.lost, got: f.got, changed: make(chan struct{}, 1), keep: keep,
+		lost: f.lost, got: f.got, changed: make(chan struct{}, 1), keep: keep, corrupt: f.corrupt,
 	}
 	n.ask(g.start)
 	defer n.ask(g.stop)

@@ -99,6 +99,7 @@ var commands = map[string]command{
 	CommandStatus: on((*Node).Status),
 	CommandFiles:  on((*Node).Files),
 	CommandList:   on((*Node).ListVersions),
+	CommandVerify: on((*Node).Verify),
 }
 
 // None is the arguments of a command that takes none.

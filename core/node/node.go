@@ -11,6 +11,7 @@
 //	holder.go  serving a fetch                                taker.go    asking for runs
 //	place.go   coordinating a placement                       segment.go  runs, segments and their records
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
+//	verify.go  what the holders of a version keep
 //	identity.go  the owner, and who may act for whom
 //	remove.go  rm and gc                                      local.go  the door for this machine's own commands
 package node

@@ -23,6 +23,7 @@ type gather struct {
 	changed chan struct{}         // one word after every change
 	failed  error                 // of this machine's own: nobody else can help
 	keep    func(from core.ID, i int, r *wantedRun, c core.Chunk, data []byte) error
+	corrupt func([]*wantedRun) // takes runs whose bytes are wrong at their holder; nil: the holder is lost, and others asked
 }
 
 // wantedRun is a run to be fetched, whole or the chunks of it that are wanted.
@@ -210,6 +211,12 @@ func (t *taker) requeue(_ *flow, runs []task.Run, reason core.Reason) {
 			back = append(back, w)
 			delete(t.runs, r.Number)
 		}
+	}
+	if reason == core.ReasonCorrupt && t.job.corrupt != nil {
+		t.job.corrupt(back)
+		t.job.open -= len(back)
+		signal(t.job.changed)
+		return
 	}
 	t.job.pending = append(back, t.job.pending...)
 	if reason == core.ReasonCorrupt {

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/store"
+)
+
+func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
+	h := house{t.TempDir()}
+	root := core.Hash{1}
+	s := h.verifyState("disk", 1, false)
+	if s.resumed {
+		t.Fatal("resumed out of nothing")
+	}
+	s.saved = s.saved.Add(-verifyStatePause)
+	hurt := []core.Hurt{{Start: 5, Length: 2, Chunk: core.Hash{2}, Wrong: true, Reason: "why"}}
+	if err := s.keep(root, versionProgress{Verified: file.Verified{At: 7, Hurt: hurt}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.keepPacks("staging", packProgress{After: "p", Damage: []store.Damage{{Pack: "p", Offset: 3}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.save(); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []*verifyState{h.verifyState("other", 1, false), h.verifyState("disk", 0.5, false), h.verifyState("disk", 1, true)} {
+		if other.resumed || len(other.Versions) > 0 {
+			t.Errorf("%q of %g went on with another verification", other.What, other.Share)
+		}
+	}
+	again := h.verifyState("disk", 1, false)
+	got := again.Versions[root]
+	if !again.resumed || got.At != 7 || len(got.Hurt) != 1 || got.Hurt[0] != hurt[0] || got.Done {
+		t.Errorf("kept %+v", got)
+	}
+	if p := again.Packs["staging"]; p.After != "p" || len(p.Damage) != 1 {
+		t.Errorf("kept %+v", p)
+	}
+	old := s
+	old.Began = old.Began.Add(-2 * verifyStateLife)
+	if err := old.save(); err != nil {
+		t.Fatal(err)
+	}
+	if h.verifyState("disk", 1, false).resumed {
+		t.Error("went on with one that is too old")
+	}
+	s.remove()
+	if h.verifyState("disk", 1, false).resumed {
+		t.Error("went on with one that had ended")
+	}
+}
