@@ -191,6 +191,9 @@ func (pl *placing) shortfall() error {
 // onReceipt takes a receipt that is for this coordinator, or passes it on.
 func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
 	if !m.To.IsZero() && m.To != n.ID() {
+		if seg := n.segments[segmentKey{m.Task, m.Segment}]; seg == nil || seg.Source != m.To {
+			return // this node passes on what it passed runs for
+		}
 		if !n.send(m.To, m) {
 			n.Log.Warn("no way on for a receipt", "from", p.id.Short(), "to", m.To.Short())
 		}
@@ -203,6 +206,9 @@ func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
 	n.act(func() {
 		r, err := license.OpenReceipt(m.Receipt)
 		if err == nil {
+			err = pl.expects(r)
+		}
+		if err == nil {
 			err = n.Ledger.AppendReceipt(m.Receipt)
 		}
 		if err != nil {
@@ -213,16 +219,18 @@ func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
 	})
 }
 
-// receipt marks what a target keeps. Loop only.
+// expects returns nil where a receipt is a target's, for a segment of this placement.
+func (pl *placing) expects(r core.Receipt) error {
+	if r.Task != pl.task || r.Segment >= len(pl.segments) || !slices.Contains(pl.segments[r.Segment].targets, r.Target) {
+		return fmt.Errorf("a receipt of %s for segment %d of task %s, which it was not given", r.Target.Short(), r.Segment, r.Task)
+	}
+	return nil
+}
+
+// receipt marks what a target keeps; the receipt is one that is expected. Loop only.
 func (pl *placing) receipt(r core.Receipt) {
-	if r.Segment < 0 || r.Segment >= len(pl.segments) || r.Task != pl.task {
-		return
-	}
 	s := pl.segments[r.Segment]
-	kept, ok := s.receipts[r.Target]
-	if !ok {
-		return
-	}
+	kept := s.receipts[r.Target]
 	for _, x := range r.Runs {
 		for run := max(0, x.Start); run < min(x.Start+x.Length, len(s.runs)); run++ {
 			kept.Set(run)
@@ -258,6 +266,12 @@ func (pl *placing) measured() {
 // publish seals the records of what was receipted and leaves them and the ref with every target and on this machine.
 func (pl *placing) publish(ctx context.Context) error {
 	n := pl.n
+	worse := false
+	n.ask(func() { worse = pl.worse() })
+	if worse {
+		pl.status(Status{Phase: "refs", Warning: true, Text: "the placement before it stays in force: it reaches more copies"})
+		return nil
+	}
 	pl.status(Status{Phase: "refs"})
 	body := pl.version.Body
 	old := body
@@ -269,11 +283,13 @@ func (pl *placing) publish(ctx context.Context) error {
 		r := record{Task: pl.task, Number: s.number, Source: n.ID(), Runs: s.runs, License: s.message.License}
 		n.ask(func() { r.Spans = s.keptSpans(); targets = union(targets, s.targets, pl.failed) })
 		sealed, bytes, err := pl.vault.sealRecord(r)
+		claim := core.Chunk{Hash: sealed.Hash, Size: sealed.Size}
+		defer n.sealing.release([]core.Chunk{claim})
 		if err != nil {
 			return err
 		}
 		body.Records = append(body.Records, sealed)
-		put.Records = append(put.Records, core.Chunk{Hash: sealed.Hash, Size: sealed.Size})
+		put.Records = append(put.Records, claim)
 		stored = append(stored, bytes)
 	}
 	if err := n.Staging.Barrier(); err != nil {
@@ -308,6 +324,30 @@ func (pl *placing) publish(ctx context.Context) error {
 		n.releaseEverywhere(ctx, old.Task, ref.Alias, ref.Version)
 	}
 	return nil
+}
+
+// worse reports whether a run that was placed before would have fewer copies by this placement's receipts than it has. Loop only.
+func (pl *placing) worse() bool {
+	before := map[core.Hash]int{}
+	for _, class := range pl.reused {
+		for _, r := range class {
+			before[r.Hash] = len(r.holders)
+		}
+	}
+	for _, s := range pl.segments {
+		for run := s.fresh; run < len(s.runs); run++ {
+			copies := 0
+			for _, kept := range s.receipts {
+				if kept.Has(run) {
+					copies++
+				}
+			}
+			if copies < min(before[s.runs[run].Hash], pl.args.Replicas) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func union(all, more []core.ID, without map[core.ID]string) []core.ID {

@@ -353,6 +353,20 @@ func (n *Node) expireLeases() {
 	}
 }
 
+// maxFlows is how many flows a peer may have open here at a time.
+const maxFlows = 64
+
+// closedTo says why an application of a peer is not heard, for a flow that is open or, where f is nil, to be opened. Loop only.
+func (n *Node) closedTo(p *peer, f *flow) (core.Reason, string) {
+	switch {
+	case p.capacity == 0:
+		return core.ReasonProtocol, "BANDWIDTH_COORDINATION comes first"
+	case f == nil && len(n.flowsOf(p.id)) >= maxFlows:
+		return core.ReasonBusy, fmt.Sprintf("%d flows are open", maxFlows)
+	}
+	return core.ReasonNone, ""
+}
+
 // flowsOf lists the flows with a peer. Loop only.
 func (n *Node) flowsOf(peer core.ID) (out []*flow) {
 	for key, f := range n.flows {

@@ -94,6 +94,10 @@ func (n *Node) wantedOf(owner core.ID, r wire.GainRun) (heldRun, error) {
 
 func (n *Node) grantGain(p *peer, m wire.GainApply, found []heldRun, missing []core.Hash) {
 	f := n.flows[flowKey{p.id, m.Flow}]
+	if code, reason := n.closedTo(p, f); reason != "" {
+		n.send(p.id, wire.GainRefuse{Flow: m.Flow, Code: code, Reason: reason})
+		return
+	}
 	if f == nil {
 		if p.session == nil {
 			return

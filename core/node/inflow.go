@@ -35,12 +35,27 @@ type inflowKey struct {
 type inflows struct {
 	mu    sync.Mutex
 	live  map[inflowKey]*inflow       // nil: given up, what still comes is dropped
+	over  map[*link.Session][]uint64  // the last maxGivenUp that were given up
 	wait  map[inflowKey]chan struct{} // data that came before its BEGIN
 	spare sync.Pool                   // *[]byte buffers of chunks
 }
 
 func (f *inflows) init() {
-	f.live, f.wait = map[inflowKey]*inflow{}, map[inflowKey]chan struct{}{}
+	f.live, f.wait, f.over = map[inflowKey]*inflow{}, map[inflowKey]chan struct{}{}, map[*link.Session][]uint64{}
+}
+
+// maxGivenUp is how many transfers of a session that were given up are remembered: far more than can be on their way.
+const maxGivenUp = 4096
+
+// forgo drops what still comes of a transfer. The caller holds mu.
+func (f *inflows) forgo(key inflowKey) {
+	f.live[key] = nil
+	over := append(f.over[key.session], key.transfer)
+	if len(over) > maxGivenUp {
+		delete(f.live, inflowKey{key.session, over[0]})
+		over = over[1:]
+	}
+	f.over[key.session] = over
 }
 
 // begin makes a run known. A transfer number that is in use is an error.
@@ -67,7 +82,7 @@ func (f *inflows) refuse(s *link.Session, transfer uint64) {
 	if _, used := f.live[key]; used {
 		return
 	}
-	f.live[key] = nil
+	f.forgo(key)
 	if wait := f.wait[key]; wait != nil {
 		close(wait)
 		delete(f.wait, key)
@@ -112,7 +127,7 @@ func (f *inflows) giveUp(s *link.Session, transfer uint64) {
 	f.mu.Lock()
 	in := f.live[inflowKey{s, transfer}]
 	if in != nil {
-		f.live[inflowKey{s, transfer}] = nil
+		f.forgo(inflowKey{s, transfer})
 	}
 	f.mu.Unlock()
 	if in != nil && in.dropped != nil {
@@ -124,6 +139,7 @@ func (f *inflows) giveUp(s *link.Session, transfer uint64) {
 func (f *inflows) drop(s *link.Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	delete(f.over, s)
 	for key, in := range f.live {
 		if key.session == s {
 			delete(f.live, key)

@@ -24,6 +24,10 @@ type keeper struct {
 // onApply answers an application at once.
 func (n *Node) onApply(p *peer, m wire.StorageApply) {
 	f := n.flows[flowKey{p.id, m.Flow}]
+	if code, reason := n.closedTo(p, f); reason != "" {
+		n.send(p.id, wire.StorageRefuse{Flow: m.Flow, Code: code, Reason: reason})
+		return
+	}
 	if f == nil {
 		f = n.open(p.id, m.Flow, task.Grantor, false, &keeper{n: n})
 	}

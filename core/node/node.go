@@ -89,6 +89,7 @@ type Node struct {
 	cancel context.CancelCauseFunc
 	acts   sync.WaitGroup
 	events chan func()
+	ended  chan struct{} // closed when the loop has run its last event
 
 	found atomic.Pointer[key.Owner]
 
@@ -96,6 +97,7 @@ type Node struct {
 	barriers   barriers   // runs that wait for durability
 	collecting sync.Mutex // one collection at a time
 	young      young      // chunks that no durable holding covers yet
+	sealing    young      // records in staging that no ref names yet
 
 	// Below: owned by the loop.
 	book     *account.Book
@@ -123,6 +125,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{
 		Config: c, started: time.Now(),
 		events:   make(chan func(), 256),
+		ended:    make(chan struct{}),
 		book:     account.New(),
 		peers:    map[core.ID]*peer{},
 		queries:  map[uint64]door{},
@@ -184,6 +187,7 @@ func (n *Node) ID() core.ID { return n.Signer.ID() }
 
 // loop runs events one after another until the node closes.
 func (n *Node) loop() {
+	defer close(n.ended)
 	for {
 		select {
 		case event := <-n.events:
@@ -209,8 +213,13 @@ func (n *Node) ask(event func()) bool {
 	select {
 	case <-done:
 		return true
-	case <-n.ctx.Done():
-		return false
+	case <-n.ended: // and not the end of n.ctx: the event may be running
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
 	}
 }
 

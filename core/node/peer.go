@@ -34,8 +34,12 @@ type peer struct {
 	lastSeen time.Time
 	problem  string
 	record   incomingRecord
-	settled  recent // transfers that were completed lately
+	records  []core.Chunk // kept for it, claimed until its ref comes
+	settled  recent       // transfers that were completed lately
 }
+
+// maxRights is how many delegations of a peer are remembered, the newest.
+const maxRights = 64
 
 // handler is the node as its sessions see it.
 type handler Node
@@ -100,6 +104,10 @@ func (n *Node) declared(info link.Peer) core.Rate {
 
 // coordinate settles a link's capacity: the smaller of both words, one account per direction.
 func (n *Node) coordinate(p *peer, theirs core.Rate) {
+	if theirs == 0 {
+		p.session.Close(core.ReasonProtocol, "a link of 0 bytes per second")
+		return
+	}
 	dialled := p.session.Peer().Dialled
 	if !dialled {
 		p.declared = cmp.Or(p.declared, n.DefaultLink, theirs)
@@ -125,6 +133,7 @@ func (n *Node) peerDown(s *link.Session, err error) {
 	}
 	n.Log.Info("peer down", "peer", p.id.Short(), "error", err)
 	n.inflows.drop(s)
+	n.dropRecords(p)
 	n.loseFlows(p.id)
 	for _, d := range n.queries {
 		if d.peer == p.id {
@@ -180,6 +189,7 @@ func (n *Node) message(s *link.Session, m wire.Message) {
 		n.coordinate(p, m.Size)
 	case wire.Delegation:
 		p.rights = append(p.rights, validRights(m.Delegations, p.id)...)
+		p.rights = slices.Clone(p.rights[max(0, len(p.rights)-maxRights):])
 	case wire.StateQuery:
 		n.reportState(p, m)
 	case wire.StorageTask:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/store"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -448,5 +449,29 @@ func TestNextVersionFitsWhereLittleOfItIsNew(t *testing.T) {
 		a.split("disk.img", 2, data)
 		a.place(node.PlaceArgs{Replicas: 1})
 		a.fetch("disk.img", 2, data)
+	})
+}
+
+// b keeps a copy already, and is slow to say so for the new placement, which is stopped when c has only begun.
+func TestStoppedPlacementLeavesTheOneBeforeInForce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping.(*store.Store)} })
+		data := content(14, 8<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 1})
+		c.start("c", "a-1MiB,b-1MiB")
+		c.settle()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(1700*time.Millisecond, cancel)
+		if _, err := a.Place(ctx, node.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed"}, quiet); err == nil {
+			t.Fatal("the placement ended before it was stopped")
+		}
+		c.settle()
+		z := c.start("z", "b-50MiB,c-50MiB", c.owned, func(conf *node.Config) { conf.Token = nil })
+		c.settle()
+		z.fetch("disk.img", 0, data)
 	})
 }

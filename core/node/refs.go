@@ -36,7 +36,10 @@ func (n *Node) onRefPut(p *peer, m wire.RefPut) {
 	if m.Record.IsZero() {
 		n.act(func() {
 			err := n.keepRef(m)
-			n.post(func() { answer(reasonOf(err)) })
+			n.post(func() {
+				n.dropRecords(p)
+				answer(reasonOf(err))
+			})
 		})
 		return
 	}
@@ -48,10 +51,26 @@ func (n *Node) onRefPut(p *peer, m wire.RefPut) {
 		answer(core.ReasonNone, "")
 	default:
 		n.act(func() {
-			_, err := n.Keeping.Put(core.Chunk{Hash: m.Record, Size: m.Size}, core.Hash{}, record)
-			n.post(func() { answer(reasonOf(err)) })
+			c := core.Chunk{Hash: m.Record, Size: m.Size}
+			err := n.young.while(c, func() error { _, err := n.Keeping.Put(c, core.Hash{}, record); return err })
+			n.post(func() {
+				p.records = append(p.records, c)
+				if len(p.records) > maxRecords {
+					n.dropRecords(p)
+				}
+				answer(reasonOf(err))
+			})
 		})
 	}
+}
+
+// maxRecords is how many records of a peer may wait for their ref.
+const maxRecords = maxSegments
+
+// dropRecords ends the claims on a peer's records: a ref names them, or none will. Loop only.
+func (n *Node) dropRecords(p *peer) {
+	n.young.release(p.records)
+	p.records = nil
 }
 
 // reasonOf is an answer's code and words for an error of this node's own.
@@ -98,11 +117,10 @@ func (n *Node) keepRef(m wire.RefPut) error {
 	if ref.Owner != m.Owner || ref.Alias != m.Alias || ref.Version != m.Version {
 		return fmt.Errorf("the ref is of %s.%d, not %s.%d", ref.Alias, ref.Version, m.Alias, m.Version)
 	}
-	for _, r := range m.Records {
-		if !n.Keeping.Has(r.Hash) {
-			return fmt.Errorf("record %s is missing", r.Hash)
-		}
+	if !n.young.claim(m.Records, n.Keeping.Has) {
+		return fmt.Errorf("a record of ref %s.%d is missing", m.Alias, m.Version)
 	}
+	defer n.young.release(m.Records)
 	if err := n.Keeping.Barrier(); err != nil {
 		return fmt.Errorf("make records durable: %w", err)
 	}

@@ -184,6 +184,8 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 // sweepStaging marks once the store is locked, so that a version which was split a moment ago is seen; where marking
 // fails nothing goes.
 func (n *Node) sweepStaging(ctx context.Context, c Collector) (core.Size, error) {
+	n.sealing.sweeping.Lock()
+	defer n.sealing.sweeping.Unlock()
 	var live map[core.Hash]bool
 	var failed error
 	freed, err := c.Collect(func(h core.Hash) bool {
@@ -247,15 +249,16 @@ func (n *Node) expiry(s core.Segment) (time.Time, error) {
 func (n *Node) sweepKeeping(c Collector) (core.Size, error) {
 	n.young.sweeping.Lock()
 	defer n.young.sweeping.Unlock()
-	live := map[core.Hash]bool{}
+	live := n.young.claimed()
 	if err := n.Holdings.Live(func(c core.Chunk) { live[c.Hash] = true }); err != nil {
 		return 0, err
 	}
-	return c.Collect(func(h core.Hash) bool { return live[h] || n.young.has(h) })
+	return c.Collect(func(h core.Hash) bool { return live[h] })
 }
 
 // stagedLive is every chunk that a ref of this machine reaches.
 func (n *Node) stagedLive(ctx context.Context) (map[core.Hash]bool, error) {
+	live := n.sealing.claimed()
 	refs, err := n.localRefs("")
 	if err != nil {
 		return nil, err
@@ -264,7 +267,6 @@ func (n *Node) stagedLive(ctx context.Context) (map[core.Hash]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	live := map[core.Hash]bool{}
 	for _, r := range refs {
 		for _, sealed := range r.Body.Records {
 			live[sealed.Hash] = true

@@ -467,3 +467,91 @@ func TestLapsedPromiseIsMadeAgainOrRefused(t *testing.T) {
 		}
 	})
 }
+
+// slowHoldings answer a second late what must stay.
+type slowHoldings struct{ node.Holdings }
+
+func (h slowHoldings) Live(visit func(core.Chunk)) error {
+	err := h.Holdings.Live(visit)
+	time.Sleep(5 * time.Second)
+	return err
+}
+
+// A run becomes durable after collection has looked at the holdings and before it sweeps.
+func TestCollectionSparesWhatIsReceiptedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		b := c.start("b", "", func(conf *node.Config) {
+			conf.Keeping, conf.Holdings = slowStore{conf.Keeping.(*store.Store)}, slowHoldings{conf.Holdings}
+		})
+		r := c.rogue("b")
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.give(o, 5, 9)
+		b.collect()
+		r.receipt()
+		if !b.keeping.Has(o.chunk.Hash) {
+			t.Error("a receipted chunk was collected")
+		}
+	})
+}
+
+func TestCollectionSparesARecordThatWaitsForItsRef(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		data := content(50, 1000)
+		record := core.Chunk{Hash: chunk.Hash(data), Size: core.Size(len(data))}
+		put := wire.RefPut{Query: 1, Owner: r.c.owner.ID(), Alias: r.c.owner.Alias("x"), Version: 1, Task: o.task.Task, Record: record.Hash, Size: record.Size, Data: data}
+		r.say(put)
+		if ok := hear[wire.RefOK](r); ok.Code != core.ReasonNone {
+			t.Fatalf("heard %+v", ok)
+		}
+		b.collect()
+		envelope, err := r.c.owner.SealRef(key.Ref{V: 1, Version: 1, Created: time.Now().Unix()}, key.RefBody{Name: "x", Root: core.Sealed{Hash: core.Hash{1}, Size: 1, Key: [32]byte{1}, Plain: 1}})
+		check(t, err)
+		r.say(wire.RefPut{Query: 2, Owner: put.Owner, Alias: put.Alias, Version: 1, Task: put.Task, Ref: envelope, Records: []core.Chunk{record}})
+		if ok := hear[wire.RefOK](r); ok.Code != core.ReasonNone {
+			t.Errorf("heard %+v, want the ref kept", ok)
+		}
+	})
+}
+
+func TestNothingIsGrantedBeforeTheLinkHasACapacity(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		r.to.Close(core.ReasonStopped, "again")
+		r.to = <-r.session // dialled anew, and nothing said
+		r.say(wire.GainApply{Flow: 5, Owner: r.c.owner.ID(), Rate: 1 << 40, Runs: []wire.GainRun{{Hash: core.Hash{1}}}})
+		o := r.offer(b, unchanged)
+		r.say(o.apply(6))
+		if refuse := hear[wire.StorageRefuse](r); refuse.Code != core.ReasonProtocol {
+			t.Errorf("heard %+v, want a protocol error", refuse)
+		}
+		r.say(wire.BandwidthCoordination{})
+		select {
+		case <-r.to.Done():
+		case <-time.After(time.Minute):
+			t.Error("a link of 0 bytes per second stands: it would be unlimited")
+		}
+	})
+}
+
+func TestFlowsOfAPeerAreBounded(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		for i := range byte(70) {
+			o := r.another(b, i+1)
+			r.say(o.task)
+			hear[wire.TaskAgree](r)
+			apply := o.apply(100 + uint64(i))
+			apply.Rate = 1000
+			r.say(apply)
+		}
+		time.Sleep(time.Second)
+		live := slices.DeleteFunc(b.status().Leases, func(l node.LeaseRow) bool { return l.State != "live" })
+		if len(live) != 64 {
+			t.Errorf("%d leases stand, want 64", len(live))
+		}
+	})
+}

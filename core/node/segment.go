@@ -227,7 +227,7 @@ func (v *vault) OpenNode(s core.Sealed) ([]byte, error) {
 	return v.opener.OpenSealed(nil, core.KindNode, s, data)
 }
 
-// sealRecord seals a record and keeps it in staging.
+// sealRecord seals a record and keeps it in staging, claimed until the caller releases it from sealing.
 func (v *vault) sealRecord(r record) (core.Sealed, []byte, error) {
 	plain, err := r.encode()
 	if err != nil {
@@ -242,7 +242,8 @@ func (v *vault) sealRecord(r record) (core.Sealed, []byte, error) {
 		return core.Sealed{}, nil, fmt.Errorf("seal record: %w", err)
 	}
 	s := core.Sealed{Hash: chunk.Hash(stored), Size: core.Size(len(stored)), Key: k, Plain: core.Size(len(plain))}
-	_, err = v.n.Staging.Put(core.Chunk{Hash: s.Hash, Size: s.Size}, core.Hash{}, stored)
+	c := core.Chunk{Hash: s.Hash, Size: s.Size}
+	err = v.n.sealing.while(c, func() error { _, err := v.n.Staging.Put(c, core.Hash{}, stored); return err })
 	return s, stored, err
 }
 

@@ -57,8 +57,14 @@ func (y *young) release(chunks []core.Chunk) {
 	}
 }
 
-func (y *young) has(h core.Hash) bool {
+// claimed is every claim that stands. Whoever collects takes it before it looks for holdings: a claim that ends after
+// that has a holding which it may not have seen.
+func (y *young) claimed() map[core.Hash]bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return y.claims[h] > 0
+	all := make(map[core.Hash]bool, len(y.claims))
+	for h := range y.claims {
+		all[h] = true
+	}
+	return all
 }
