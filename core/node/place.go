@@ -84,6 +84,9 @@ func (pl *placing) run(ctx context.Context) error {
 		return err
 	}
 	n.awaitPeers(ctx)
+	if err := pl.foreign(ctx); err != nil {
+		return err
+	}
 	if err := pl.survey(ctx); err != nil {
 		return err
 	}
@@ -190,6 +193,41 @@ func (pl *placing) choose() error {
 		pl.version = slices.MaxFunc(refs, func(a, b foundRef) int { return cmp.Compare(a.Ref.Version, b.Ref.Version) })
 	}
 	return nil
+}
+
+// foreign is an error where peers keep this version, or a later one, of the name as another machine of this owner split
+// it: both cannot stand under one number, and the newest must be the one that a fetch brings.
+func (pl *placing) foreign(ctx context.Context) error {
+	ref := pl.version.Ref
+	same, _ := pl.n.refsAt(ctx, ref.Alias, ref.Version)
+	newest, _ := pl.n.refsAt(ctx, ref.Alias, 0)
+	local, err := pl.n.localRefs(ref.Alias)
+	if err != nil {
+		return err
+	}
+	for _, r := range append(same, newest...) {
+		known := slices.ContainsFunc(local, func(l foundRef) bool {
+			return l.Ref.Version == r.Ref.Version && l.Body.Root.Hash == r.Body.Root.Hash
+		})
+		if r.Ref.Version >= ref.Version && !known && pl.isForeign(ctx, r) {
+			return core.WithHint(core.Fail(core.CodeFailed, "peers keep version %d of it as another machine split it; this machine's version %d would take its place",
+				r.Ref.Version, ref.Version), "split it under another name: bkp split FILE --name NAME")
+		}
+	}
+	return nil
+}
+
+// isForeign reports whether another node placed what a ref at a peer points to, as its first record tells.
+func (pl *placing) isForeign(ctx context.Context, r foundRef) bool {
+	if len(r.Body.Records) == 0 {
+		return false
+	}
+	stored, err := pl.n.getRecord(ctx, r.At, r.Ref, r.Body.Records[0])
+	if err != nil {
+		return false // the peer itself keeps one machine's version from another's
+	}
+	first, err := pl.vault.openRecord(r.Body.Records[0], stored)
+	return err == nil && first.Source != pl.n.ID()
 }
 
 // survey asks every connected peer for its state and puts the snapshot together; this node is its first.

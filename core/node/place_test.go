@@ -475,3 +475,25 @@ func TestStoppedPlacementLeavesTheOneBeforeInForce(t *testing.T) {
 		z.fetch("disk.img", 0, data)
 	})
 }
+
+func TestAnotherMachinesVersionIsNotReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB")
+		data := content(15, 1<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 1})
+		other := c.start("other", "b-20MiB", c.owned)
+		other.split("disk.img", 1, content(16, 1<<20))
+		c.settle()
+		_, err := other.Place(t.Context(), node.PlaceArgs{Replicas: 1, Strategy: "seed"}, quiet)
+		if err == nil || !strings.Contains(err.Error(), "another machine") {
+			t.Errorf("place: %v, want it refused", err)
+		}
+		z := c.start("z", "b-50MiB", c.owned)
+		c.settle()
+		z.fetch("disk.img", 0, data)
+	})
+}

@@ -35,7 +35,7 @@ func (n *Node) onRefPut(p *peer, m wire.RefPut) {
 	}
 	if m.Record.IsZero() {
 		n.act(func() {
-			err := n.keepRef(m)
+			err := n.keepRef(m, p.id)
 			n.post(func() {
 				n.dropRecords(p)
 				answer(reasonOf(err))
@@ -105,8 +105,9 @@ func (p *peer) addPiece(m wire.RefPut) ([]byte, error) {
 	return whole, nil
 }
 
-// keepRef makes a ref durable after its records.
-func (n *Node) keepRef(m wire.RefPut) error {
+// keepRef makes a ref durable after its records. A version that another node placed stays: of two machines that split the
+// same name neither may take the other's version away.
+func (n *Node) keepRef(m wire.RefPut, from core.ID) error {
 	ref, err := key.OpenRef(m.Ref)
 	if err != nil {
 		return fmt.Errorf("open ref: %w", err)
@@ -117,6 +118,15 @@ func (n *Node) keepRef(m wire.RefPut) error {
 	if ref.Owner != m.Owner || ref.Alias != m.Alias || ref.Version != m.Version {
 		return fmt.Errorf("the ref is of %s.%d, not %s.%d", ref.Alias, ref.Version, m.Alias, m.Version)
 	}
+	refs, err := n.Holdings.Refs(m.Owner)
+	if err != nil {
+		return err
+	}
+	for _, old := range refs {
+		if old.Alias == m.Alias && old.Version == m.Version && old.Task != m.Task && n.isForeign(old.Task, from) {
+			return fmt.Errorf("version %d of that name is kept here for another node", m.Version)
+		}
+	}
 	if !n.young.claim(m.Records, n.Keeping.Has) {
 		return fmt.Errorf("a record of ref %s.%d is missing", m.Alias, m.Version)
 	}
@@ -125,6 +135,16 @@ func (n *Node) keepRef(m wire.RefPut) error {
 		return fmt.Errorf("make records durable: %w", err)
 	}
 	return n.Holdings.PutRef(core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Envelope: m.Ref, Records: m.Records})
+}
+
+// isForeign reports whether a task that is kept here has another source.
+func (n *Node) isForeign(id core.TaskID, source core.ID) (foreign bool) {
+	n.ask(func() {
+		for key, seg := range n.segments {
+			foreign = foreign || key.task == id && seg.Source != source
+		}
+	})
+	return foreign
 }
 
 // onRefList answers with an owner's refs, a page at a time.

@@ -555,3 +555,25 @@ func TestFlowsOfAPeerAreBounded(t *testing.T) {
 		}
 	})
 }
+
+func TestRefOfAnotherSourceIsNotReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		b := c.start("b", "a-20MiB")
+		a.split("disk.img", 1, content(17, 1<<20))
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 1})
+		r := c.rogue("b")
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		root := core.Sealed{Hash: core.Hash{1}, Size: 1, Key: [32]byte{1}, Plain: 1}
+		envelope, err := c.owner.SealRef(key.Ref{V: 1, Version: 1, Created: time.Now().Unix()}, key.RefBody{Name: "disk.img", Root: root})
+		check(t, err)
+		r.say(wire.RefPut{Query: 2, Owner: c.owner.ID(), Alias: c.owner.Alias("disk.img"), Version: 1, Task: o.task.Task, Ref: envelope})
+		if ok := hear[wire.RefOK](r); ok.Code == core.ReasonNone {
+			t.Error("the ref of another source took the place of the one before")
+		}
+	})
+}
