@@ -24,7 +24,7 @@ func newApp(con *console) *cli.App {
 		CustomAppHelpTemplate: appHelp,
 		Metadata:              map[string]any{"console": con},
 		Commands: []*cli.Command{
-			splitCommand(), placeCommand(), fetchCommand(), lsCommand(), showCommand(), verifyCommand(), rmCommand(), gcCommand(),
+			splitCommand(), placeCommand(), fetchCommand(), lsCommand(), showCommand(), verifyCommand(), rmCommand(), pruneCommand(), gcCommand(),
 			peersCommand(), nodeCommand(), healthCommand(),
 			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(),
 			configCommand(), completionCommand(), completeCommand(), versionCommand(),
@@ -57,6 +57,7 @@ type call struct {
 	house  house
 	set    settings
 	phrase string // of the identity, once it was opened
+	alone  bool   // the command has something to do without any peer
 }
 
 // spec describes a command that a person can run.

@@ -128,9 +128,15 @@ func parseSpan(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// nameVersion reads NAME or NAME@VERSION; version 0 is the latest.
+// latest is the version that stands for the newest one.
+const latest = "latest"
+
+// nameVersion reads NAME, NAME@VERSION or NAME@latest; version 0 is the latest.
 func nameVersion(s string) (name string, version int, err error) {
 	at := strings.LastIndexByte(s, '@')
+	if at > 0 && s[at+1:] == latest {
+		return s[:at], 0, nil
+	}
 	if at < 0 || strings.Trim(s[at+1:], "0123456789") != "" || at == len(s)-1 {
 		return s, 0, nil
 	}

@@ -14,6 +14,7 @@ func gcCommand() *cli.Command {
 		examples: "bkp gc\nbkp gc --json",
 		flags:    append(networkFlags(), identityFlags()...),
 		do: func(ctx context.Context, c *call) error {
+			c.alone = true
 			r, err := ask[node.GCResult](ctx, c, node.CommandGC, struct{}{})
 			if err != nil {
 				return err

@@ -18,6 +18,8 @@ func TestNameVersion(t *testing.T) {
 		{"a@2", "a", 2, true},
 		{"a@b@2", "a@b", 2, true},
 		{"a@b", "a@b", 0, true},
+		{"a@latest", "a", 0, true},
+		{"@latest", "@latest", 0, true},
 		{"a@", "a@", 0, true},
 		{"a@0", "", 0, false},
 		{"@3", "", 0, false},

@@ -17,14 +17,18 @@ func rmCommand() *cli.Command {
 		usage: "forget a name or one version of it, here and at the peers that keep it",
 		about: "Peers let go what no other version needs. Bytes go with bkp gc. Where a peer that keeps it cannot be told, " +
 			"the command ends with code 3, says which, and the version stays: remove it again when the peer is back.",
-		examples: "bkp rm big.iso@1\nbkp rm big.iso\nbkp rm big.iso --force",
+		examples: "bkp rm big.iso@1\nbkp rm big.iso@latest\nbkp rm big.iso\nbkp rm big.iso --force",
 		flags: append(append([]cli.Flag{boolFlag("force", "forget it also where peers that keep it cannot be told")},
 			networkFlags()...), identityFlags()...),
 		do: func(ctx context.Context, c *call) error {
 			name, version, err := nameVersion(c.Args().First())
+			if err == nil && strings.HasSuffix(c.Args().First(), "@"+latest) { // a name alone is all its versions
+				version, err = c.newest(name)
+			}
 			if err != nil {
 				return err
 			}
+			c.alone = true
 			r, err := ask[node.RemoveResult](ctx, c, node.CommandRemove, node.RemoveArgs{Name: name, Version: version, Force: c.Bool("force")})
 			if err != nil {
 				return err
@@ -43,9 +47,22 @@ func rmCommand() *cli.Command {
 			if c.Bool("force") {
 				return err
 			}
-			return errors.Join(err, core.WithHint(unheard(r), "bkp rm again when they are back, or with --force if they will not be"))
+			return errors.Join(err, unheard(r))
 		},
 	})
+}
+
+// newest is the highest version of a name on this machine.
+func (c *call) newest(name string) (int, error) {
+	o, err := c.ownerIfAny()
+	if err != nil {
+		return 0, err
+	}
+	if o == nil {
+		return 0, noSuchName(name, 0)
+	}
+	v, err := c.house.refs().find(o, name, 0)
+	return v.ref.Version, err
 }
 
 // unheard is the part of a removal that was left undone.
@@ -54,5 +71,5 @@ func unheard(r node.RemoveResult) error {
 	for _, x := range r.Unheard {
 		errs = append(errs, fmt.Errorf("%s could not be told: %s", strings.TrimSpace(x.Node.Short()+" "+x.Address), x.Reason))
 	}
-	return coded(core.CodePartial, errors.Join(errs...))
+	return core.WithHint(coded(core.CodePartial, errors.Join(errs...)), "do it again when they are back, or with --force if they will not be")
 }

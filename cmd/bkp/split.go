@@ -106,8 +106,8 @@ func (c *call) splitName() (string, error) {
 	if !utf8.ValidString(name) {
 		return "", usageError("the name %q is not UTF-8", name)
 	}
-	if plain, version, err := nameVersion(name); err != nil || version > 0 {
-		return "", core.WithHint(usageError("a name cannot end in @ and a number, since %q means version %d of %q", name, version, plain),
+	if plain, _, err := nameVersion(name); err != nil || plain != name {
+		return "", core.WithHint(usageError("a name cannot end in @ and a number or @latest, since %q means a version of %q", name, plain),
 			"give another: bkp split FILE --name NAME")
 	}
 	return name, nil

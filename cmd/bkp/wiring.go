@@ -106,7 +106,7 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 				"write wss://, or allow it with --insecure-plaintext")
 		}
 	}
-	if wish.transient && len(conf.Peers) == 0 {
+	if wish.transient && len(conf.Peers) == 0 && !c.alone {
 		return core.WithHint(usageError("no peers are known and no node runs on %s", c.house.dir),
 			"name some with --peers wss://HOST:8001-20MiB, or peers = \"…\" in %s", c.set.path)
 	}
