@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -26,11 +27,12 @@ func splitCommand() *cli.Command {
 		examples: `bkp split big.iso
 			bkp split /dev/shm/dump.sql --name nightly.sql
 			tar -c photos | bkp split - --name photos.tar
-			bkp split disk.img --chunker fixed`,
+			bkp split disk.img --compression best --digest sha256`,
 		flags: append([]cli.Flag{
 			textFlag("name", "", "call the file `NAME` (default: the base name of FILE)"),
-			textFlag("chunker", "", "cut by `HOW`: cdc (by content) or fixed (for images of disks); default: as the version before, else cdc"),
-			textFlag("level", string(chunk.LevelFast), "compress at `LEVEL`: off, fast, default or best"),
+			textFlag("chunker", chunk.MethodAuto, "cut by `HOW`: cdc (by content), fixed (for images of disks) or auto: as the version before, else as the first sectors ask for"),
+			textFlag("compression", string(chunk.LevelDefault), "compress at `LEVEL`: off, fast, default or best"),
+			textFlag("digest", "", "put a digest of the whole file into its manifest: `HASH` is sha256 or blake3"),
 			boolFlag("no-recheck", "do not open again what was just sealed"),
 		}, identityFlags()...),
 		do: doSplit,
@@ -54,9 +56,12 @@ func doSplit(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	level, err := chunk.ParseLevel(c.String("level"))
+	level, err := chunk.ParseLevel(c.String("compression"))
 	if err != nil {
-		return usageError("--level: %w", err)
+		return usageError("--compression: %w", err)
+	}
+	if d := c.String("digest"); d != "" && !slices.Contains(file.Digests, d) {
+		return usageError("--digest %q: want sha256 or blake3", d)
 	}
 	in, err := c.openSplit()
 	if err != nil {
@@ -67,7 +72,7 @@ func doSplit(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	params, err := c.splitParams(o, name, in.Size)
+	params, err := c.splitParams(ctx, o, name, in)
 	if err != nil {
 		return err
 	}
@@ -76,9 +81,11 @@ func doSplit(ctx context.Context, c *call) error {
 		return fmt.Errorf("open staging: %w", err)
 	}
 	began := time.Now()
+	saved := c.house.savedSplit(o, name)
 	r, err := file.Split(ctx, file.SplitInput{
-		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: staging,
+		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: staging, Digest: c.String("digest"),
 		Recheck: !c.Bool("no-recheck"), Progress: c.phase("split", max(in.Size, 0)),
+		Resume: saved.load(), Every: checkpointEvery, Checkpoint: saved.save,
 	})
 	if err = errors.Join(err, staging.Close()); err != nil {
 		return fmt.Errorf("%s: %w", clean(c.Args().First()), err)
@@ -87,6 +94,7 @@ func doSplit(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	saved.remove()
 	sum := splitSummary{name, version, r.Bytes, r.Chunks, r.NewChunks, r.StoredBytes, r.Root.Hash, time.Since(began).Seconds()}
 	return c.result(sum, func(t *table) {
 		t.line("Split %s: %s in %s, %d of them new (%s stored), in %s.", versioned(sum.Name, sum.Version), sum.Bytes,
@@ -113,33 +121,45 @@ func (c *call) splitName() (string, error) {
 	return name, nil
 }
 
-// splitParams says where to cut: as --chunker asks, else as the version before was cut.
-func (c *call) splitParams(o *key.Owner, name string, size core.Size) (chunk.Params, error) {
+// splitParams says where to cut: as --chunker asks, else as the version before was cut, else as what is in the file asks.
+func (c *call) splitParams(ctx context.Context, o *key.Owner, name string, in *file.Source) (chunk.Params, error) {
 	switch method := c.String("chunker"); method {
 	case chunk.MethodCDC, chunk.MethodFixed:
-		return chunk.DefaultParams(method, size), nil
-	case "":
+		return chunk.DefaultParams(method, in.Size), nil
+	case chunk.MethodAuto, "":
 	default:
-		return chunk.Params{}, usageError("--chunker %q: want cdc or fixed", method)
+		return chunk.Params{}, usageError("--chunker %q: want auto, cdc or fixed", method)
 	}
-	byContent := chunk.DefaultParams(chunk.MethodCDC, size)
+	before, err := c.cutBefore(o, name)
+	if err != nil || before.Method != "" {
+		return before, err
+	}
+	if in.IsDevice() {
+		return chunk.DefaultParams(chunk.MethodFixed, in.Size), nil
+	}
+	first, err := in.Head(ctx, chunk.GuessSize)
+	return chunk.DefaultParams(chunk.Guess(first), in.Size), err
+}
+
+// cutBefore says how the version before was cut, or nothing where that is not known here.
+func (c *call) cutBefore(o *key.Owner, name string) (p chunk.Params, err error) {
 	before, err := c.house.refs().find(o, name, 0)
 	if core.CodeOf(err) == core.CodeNoName {
-		return byContent, nil
+		return p, nil
 	}
 	if err != nil {
-		return byContent, err
+		return p, err
 	}
 	local, err := c.house.localChunks()
 	if err != nil {
-		return byContent, err
+		return p, err
 	}
 	defer local.Close()
 	info, err := manifest.Stat(before.body.Root, local)
 	if errors.Is(err, core.ErrNotFound) {
-		return byContent, nil // placed and collected since: equal chunks are not here to be found anyway
+		return p, nil // placed and collected since: equal chunks are not here to be found anyway
 	}
-	p := chunk.Params{Method: info.Method, Min: info.Min, Avg: info.Avg, Max: info.Max}
+	p = chunk.Params{Method: info.Method, Min: info.Min, Avg: info.Avg, Max: info.Max}
 	return p, errors.Join(err, p.Check())
 }
 

@@ -27,7 +27,12 @@ const (
 	MaxStored = MaxPlain + Overhead
 )
 
-// Level is how hard to compress.
+// Level is how hard to compress. Measured on one core over 256 MiB out of a tar of programs, libraries and sources:
+//
+//	fast     760 MB/s  0.665   zstd's fastest matches, without entropy coding
+//	default  656 MB/s  0.642   zstd's fastest
+//	         423 MB/s  0.630   (what zstd calls its default: half as much work again for two in a hundred)
+//	best     352 MB/s  0.621   zstd's better one; its best came to 0.610 at 30 MB/s
 type Level string
 
 const (
@@ -61,22 +66,19 @@ type Sealer struct {
 // NewSealer seals with the owner's secrets at the given level.
 func NewSealer(s Secrets, level Level) (*Sealer, error) {
 	sealer := &Sealer{chunks: s.hasher(core.KindChunk), nodes: s.hasher(core.KindNode)}
-	var speed zstd.EncoderLevel
+	speed := zstd.SpeedFastest
 	switch level {
 	case LevelOff:
 		return sealer, nil
-	case LevelFast:
-		speed = zstd.SpeedFastest
-	case LevelDefault:
-		speed = zstd.SpeedDefault
+	case LevelFast, LevelDefault:
 	case LevelBest:
-		speed = zstd.SpeedBestCompression
+		speed = zstd.SpeedBetterCompression
 	default:
 		return nil, fmt.Errorf("unknown compression %q (have %v)", level, Levels)
 	}
 	var err error
 	sealer.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true)) // GCM authenticates; a checksum would be dead weight
+		zstd.WithNoEntropyCompression(level == LevelFast), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true)) // GCM authenticates; a checksum would be dead weight
 	if err != nil {
 		return nil, fmt.Errorf("make compressor: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/bkp-tool/bkp/core"
@@ -11,36 +13,50 @@ import (
 )
 
 const (
-	blockCount = 4
-	blockRead  = 4 << 20 // bytes read into a block, but half a chunk at least
-	jobCount   = 64      // chunks between cut and collect, at most
+	blockRead = 4 << 20 // bytes read into a block, but half a chunk at least
+	jobCount  = 64      // chunks between cut and collect, at most
 )
 
 // pipeline is a split under way. All its memory is made at the start and goes around in its channels.
 type pipeline struct {
-	in   SplitInput
-	head int // bytes kept free before what is read into a block, for the tail of the one before
+	in      SplitInput
+	readers int
+	mark    bool // readers look for marks, since one goroutine cannot cut for all workers
+	head    int  // bytes kept free before what is read into a block, for the tail of the one before
+	digest  *digester
 
-	free   chan *block // read takes from here
-	filled chan *block // read → cut; closed at the end
+	free   chan *block // readers take from here
+	filled chan *block // readers → cut, in the order of the file; each to be waited for
+
+	turn sync.Mutex // held by the reader that takes the next stretch
+	at   core.Size  // where it begins; guarded by turn, like all below
+	data core.Size  // up to here there is content
+	hole core.Size  // and up to here a hole
+	done bool       // nothing is left to read
 
 	idle    chan *job // cut takes from here
 	todo    chan *job // cut → workers; closed at the end
 	ordered chan *job // cut → collect, the same jobs; closed at the end
 
-	whole bool // cut came to the end of the file; set before ordered is closed
 }
 
-// block is memory for a stretch of the file. It is free again when its last user has let go.
+// block is memory for a piece of the file. It is free again when its last user has let go.
 type block struct {
-	buf   []byte
-	read  int  // bytes read into it
-	last  bool // the file ends with it
-	err   error
-	users atomic.Int32
+	buf    []byte
+	at     core.Size // in the file
+	want   int       // bytes to read
+	read   int       // bytes read
+	marks  []chunk.Mark
+	marked bool
+	ends   bool      // the last chunk ends with it
+	hole   core.Size // bytes of a hole behind it
+	last   bool      // nothing follows
+	err    error
+	ready  chan struct{} // one token when it is read
+	users  atomic.Int32
 }
 
-// job is a chunk on its way. cut fills in plain and block, a worker the rest.
+// job is a chunk on its way. cut fills in plain and block, a worker the rest. A hole has no plain bytes and nothing is done.
 type job struct {
 	block  *block
 	plain  []byte
@@ -49,14 +65,21 @@ type job struct {
 	done   chan struct{} // one token when a worker is done with it
 }
 
-func newPipeline(in SplitInput) *pipeline {
+// newPipeline begins at byte from of the source.
+func newPipeline(in SplitInput, from core.Size, digest *digester) *pipeline {
+	cores := runtime.GOMAXPROCS(0)
 	p := &pipeline{
-		in: in, head: in.Params.Max,
-		free: make(chan *block, blockCount), filled: make(chan *block, blockCount),
+		in: in, digest: digest, head: in.Params.Max, readers: 1, at: from, data: from, hole: from,
 		idle: make(chan *job, jobCount), todo: make(chan *job, jobCount), ordered: make(chan *job, jobCount),
 	}
-	for range blockCount {
-		p.free <- &block{}
+	if in.Source.file != nil {
+		p.readers = min(max(2, cores/2), 6)
+		p.mark = in.Params.Method != chunk.MethodFixed && (cores > 4 || in.marks)
+	}
+	blocks := p.readers + 3
+	p.free, p.filled = make(chan *block, blocks), make(chan *block, blocks)
+	for range blocks {
+		p.free <- &block{ready: make(chan struct{}, 1)}
 	}
 	for range jobCount {
 		p.idle <- &job{done: make(chan struct{}, 1)}
@@ -64,46 +87,98 @@ func newPipeline(in SplitInput) *pipeline {
 	return p
 }
 
-// size is how much memory a block needs: a small file needs little.
+// size is how many bytes are read into a block: a small file needs little.
 func (p *pipeline) size() int {
 	read := max(blockRead, p.in.Params.Max/2)
 	if known := p.in.Source.Size; known >= 0 && known < core.Size(read) {
-		read = int(known) + 1 // one more byte shows that the file grew
+		read = int(known)
 	}
-	return p.head + read
+	return read
 }
 
-// read fills blocks until the file ends. Errors travel in the last block.
+// read fills blocks until the file ends; several goroutines may. Errors travel in the blocks.
 func (p *pipeline) read(ctx context.Context) {
-	defer close(p.filled)
-	for total := core.Size(0); ; {
+	for {
 		b, err := receive(ctx, p.free)
 		if err != nil {
 			return
 		}
 		if b.buf == nil {
-			b.buf = make([]byte, p.size())
+			b.buf = make([]byte, p.head+p.size())
 		}
 		b.users.Store(1)
-		b.read, err = io.ReadFull(p.in.Source.reader, b.buf[p.head:])
-		total += core.Size(b.read)
-		b.last = err == io.EOF || err == io.ErrUnexpectedEOF
-		if err != nil && !b.last {
-			b.err = fmt.Errorf("read: %w", err)
-		} else {
-			b.err = p.in.Source.check(total, b.last)
-		}
-		done := b.last || b.err != nil // the block belongs to cut from here on
-		select {
-		case p.filled <- b:
-		case <-ctx.Done():
+		if !p.next(b) {
 			return
 		}
-		if done {
-			return
+		if p.in.Source.file != nil {
+			p.load(b)
 		}
+		b.ready <- struct{}{}
 	}
 }
+
+// next gives the block the next piece of the file; false where there is none. A plain reader is read at once.
+func (p *pipeline) next(b *block) bool {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	if p.done {
+		return false
+	}
+	b.at, b.want, b.read, b.marks, b.marked, b.hole, b.err = p.at, p.size(), 0, b.marks[:0], false, 0, nil
+	source := p.in.Source
+	if source.file == nil {
+		n, err := io.ReadFull(source.reader, b.buf[p.head:p.head+b.want])
+		b.read = n
+		p.at += core.Size(n)
+		b.last = err == io.EOF || err == io.ErrUnexpectedEOF
+		b.ends = b.last
+		if err != nil && !b.last {
+			b.err = fmt.Errorf("read: %w", err)
+		}
+	} else {
+		if p.at == p.hole {
+			p.data, p.hole, b.err = source.stretch(p.at, p.grid())
+		}
+		b.want = int(min(core.Size(b.want), p.data-p.at))
+		p.at += core.Size(b.want)
+		if b.ends = p.at == p.data; b.ends {
+			b.hole, p.at = p.hole-p.data, p.hole
+		}
+		b.last = p.at >= source.Size
+	}
+	p.done = b.last || b.err != nil // the block belongs to cut from here on
+	p.filled <- b                   // there is room for all of them
+	return true
+}
+
+// grid is what holes are rounded to.
+func (p *pipeline) grid() core.Size { return core.Size(p.in.Params.Min) }
+
+// load reads the piece of the file that a block was given, and marks it where that is asked for.
+func (p *pipeline) load(b *block) {
+	before := 0 // bytes of the file before the block, for the marks
+	if p.mark {
+		before = int(min(b.at, chunk.Window))
+	}
+	if b.err != nil || b.want == 0 {
+		return
+	}
+	piece := b.buf[p.head-before : p.head+b.want]
+	n, err := p.in.Source.file.ReadAt(piece, int64(b.at)-int64(before))
+	b.read = max(n-before, 0)
+	switch {
+	case n == len(piece):
+	case err == io.EOF:
+		b.err = p.in.Source.changed("it ended after %d of %d bytes", b.at+core.Size(b.read), p.in.Source.Size)
+	default:
+		b.err = fmt.Errorf("read: %w", err)
+	}
+	if p.mark && b.err == nil {
+		b.marks, b.marked = p.cutter().Marks(b.marks, piece, before, int64(b.at))
+	}
+}
+
+func (p *pipeline) cutter() *chunk.Cutter { return chunk.NewCutter(p.in.Secrets, p.in.Params) }
 
 // release lets go of a block.
 func (p *pipeline) release(b *block) {
@@ -116,50 +191,94 @@ func (p *pipeline) release(b *block) {
 func (p *pipeline) cut(ctx context.Context) error {
 	defer close(p.ordered)
 	defer close(p.todo)
-	cutter := chunk.NewCutter(p.in.Secrets, p.in.Params)
-	var tail []byte // what of the block before belongs to no chunk yet
-	var before *block
+	defer p.digest.end()
+	c := cutting{pipeline: p, cutter: p.cutter()}
 	for {
 		b, err := receive(ctx, p.filled)
-		if err == nil && b != nil {
+		if err == nil {
+			_, err = receive(ctx, b.ready)
+		}
+		if err == nil {
 			err = b.err
 		}
 		if err != nil {
 			return err
 		}
-		if b == nil {
-			return context.Cause(ctx) // read gives up before the end only where ctx has ended
+		if p.digest != nil {
+			b.users.Add(1)
+			p.digest.blocks <- b // there is room for all of them
 		}
-		start := p.head - len(tail)
-		copy(b.buf[start:], tail)
-		p.release(before)
-		rest := b.buf[start : p.head+b.read]
-		for len(rest) > 0 {
-			n := cutter.Next(rest, b.last)
-			if n == 0 {
-				break
-			}
-			if err := p.hand(ctx, b, rest[:n]); err != nil {
+		if err := c.cut(ctx, b); err != nil {
+			return err
+		}
+		if b.hole > 0 {
+			if err := p.hand(ctx, nil, nil, b.hole); err != nil {
 				return err
 			}
-			rest = rest[n:]
 		}
-		tail, before = rest, b
 		if b.last {
-			p.whole = true
-			return nil
+			return p.in.Source.check()
 		}
 	}
 }
 
-func (p *pipeline) hand(ctx context.Context, b *block, plain []byte) error {
+// cutting is what cut keeps from block to block.
+type cutting struct {
+	*pipeline
+	cutter *chunk.Cutter
+	tail   []byte       // what of the block before belongs to no chunk yet
+	before *block       // whose memory that is
+	marks  []chunk.Mark // of tail and block
+	marked bool         // tail has its marks
+}
+
+// cut cuts one block, behind the tail of the one before.
+func (c *cutting) cut(ctx context.Context, b *block) error {
+	start := c.head - len(c.tail)
+	at := int64(b.at) - int64(len(c.tail))
+	copy(b.buf[start:], c.tail)
+	c.release(c.before)
+	c.marks = append(c.marks, b.marks...)
+	for rest := b.buf[start : c.head+b.read]; ; {
+		n := 0
+		if b.marked && (c.marked || at >= int64(b.at)) {
+			for len(c.marks) > 0 && c.marks[0].End <= at {
+				c.marks = c.marks[1:]
+			}
+			n = c.cutter.NextMarked(rest, b.ends, at, c.marks)
+		} else {
+			n = c.cutter.Next(rest, b.ends)
+		}
+		if n == 0 {
+			c.tail = rest
+			break
+		}
+		if err := c.hand(ctx, b, rest[:n], core.Size(n)); err != nil {
+			return err
+		}
+		rest, at = rest[n:], at+int64(n)
+	}
+	c.before, c.marked = b, b.marked && (c.marked || at >= int64(b.at))
+	if !c.marked {
+		c.marks = c.marks[:0]
+	}
+	return nil
+}
+
+// hand passes a chunk on, or a hole where there is no block.
+func (p *pipeline) hand(ctx context.Context, b *block, plain []byte, size core.Size) error {
 	j, err := receive(ctx, p.idle)
 	if err != nil {
 		return err
 	}
-	b.users.Add(1)
-	j.block, j.plain = b, plain
-	p.todo <- j // there is room for all of them
+	j.block, j.plain, j.isNew = b, plain, false
+	j.sealed = core.Sealed{Plain: size}
+	if b == nil {
+		j.done <- struct{}{}
+	} else {
+		b.users.Add(1)
+		p.todo <- j // there is room for all of them
+	}
 	p.ordered <- j
 	return nil
 }

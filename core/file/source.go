@@ -1,6 +1,8 @@
 package file
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +20,7 @@ type Source struct {
 	reader io.Reader
 	file   *os.File    // nil for a plain reader
 	before fs.FileInfo // nil for a plain reader and for a block device
+	dense  bool        // nothing tells where its holes are
 }
 
 // NewReader is a source that ends where r does.
@@ -95,6 +98,67 @@ func (s *Source) measure(before fs.FileInfo) error {
 	return err
 }
 
+// Head is the first bytes of the source, at most n; what is split is not less for it. Where ctx ends while a plain reader waits
+// for its first bytes, one goroutine stays behind in that Read.
+func (s *Source) Head(ctx context.Context, n int) ([]byte, error) {
+	first := make([]byte, n)
+	if s.file != nil {
+		n, err := s.file.ReadAt(first, 0)
+		if err != nil && err != io.EOF {
+			return nil, fmt.Errorf("read %s: %w", s.name, err)
+		}
+		return first[:n], nil
+	}
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n, err = io.ReadFull(s.reader, first)
+	}()
+	if _, gone := receive(ctx, done); gone != nil {
+		return nil, gone
+	}
+	s.reader = io.MultiReader(bytes.NewReader(first[:n]), s.reader)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("read %s: %w", s.name, err)
+	}
+	return first[:n], nil
+}
+
+// IsDevice reports whether the source is a block device.
+func (s *Source) IsDevice() bool { return s.file != nil && s.before == nil }
+
+// Stamp tells a state of a file from a later one: its size, when it was modified, and which file it is. It is empty where the
+// source has no such thing: then nobody can tell.
+func (s *Source) Stamp() string {
+	if s.before == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d bytes, modified %d, file %s", s.before.Size(), s.before.ModTime().UnixNano(), inode(s.before))
+}
+
+// stretch says what begins at byte at: content up to data, then a hole up to hole, either of which may be empty. Holes begin and
+// end at multiples of grid, or at the end of the file, and what is smaller is read like content: so chunks of one size stand
+// where they stood in the version before, whatever became of the holes.
+func (s *Source) stretch(at, grid core.Size) (data, hole core.Size, err error) {
+	for from := at; from < s.Size && !s.dense; {
+		start, end, err := nextHole(s.file, int64(from))
+		if err != nil {
+			s.dense = true
+			break
+		}
+		first, last := (core.Size(start)+grid-1)/grid*grid, min(core.Size(end), s.Size)
+		if last < s.Size {
+			last = last / grid * grid
+		}
+		if last-first >= grid {
+			return first, last, nil
+		}
+		from = core.Size(end)
+	}
+	return s.Size, s.Size, nil
+}
+
 // Close closes the file. A plain reader is the caller's.
 func (s *Source) Close() error {
 	if s.file == nil {
@@ -103,31 +167,27 @@ func (s *Source) Close() error {
 	return s.file.Close()
 }
 
-// check holds how much was read, to the end or so far, against what the file was and is.
-func (s *Source) check(read core.Size, end bool) error {
-	changed := func(how string, args ...any) error {
-		return core.WithHint(core.Fail(core.CodeFailed, "%s changed while it was split: %s", s.name, fmt.Sprintf(how, args...)),
-			"stop what writes to it, or split a snapshot of it")
-	}
-	switch {
-	case s.Size >= 0 && read > s.Size:
-		return changed("it grew beyond its %d bytes", s.Size)
-	case !end:
-		return nil
-	case s.Size >= 0 && read < s.Size:
-		return changed("it ended after %d of %d bytes", read, s.Size)
-	case s.before == nil:
+// changed is the error that the source is not what it was.
+func (s *Source) changed(how string, args ...any) error {
+	return core.WithHint(core.Fail(core.CodeFailed, "%s changed while it was split: %s", s.name, fmt.Sprintf(how, args...)),
+		"stop what writes to it, or split a snapshot of it")
+}
+
+// check looks, when all is read, whether the file is what it was.
+func (s *Source) check() error {
+	if s.before == nil {
 		return nil
 	}
 	now, err := s.file.Stat()
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("look at %s again: %w", s.name, err)
-	}
-	if now.Size() != s.before.Size() {
-		return changed("it had %d bytes and has %d", s.before.Size(), now.Size())
-	}
-	if !now.ModTime().Equal(s.before.ModTime()) {
-		return changed("it was modified at %s", now.ModTime().Format("15:04:05.000"))
+	case now.Size() > s.before.Size():
+		return s.changed("it grew beyond its %d bytes", s.before.Size())
+	case now.Size() < s.before.Size():
+		return s.changed("it had %d bytes and has %d", s.before.Size(), now.Size())
+	case !now.ModTime().Equal(s.before.ModTime()):
+		return s.changed("it was modified at %s", now.ModTime().Format("15:04:05.000"))
 	}
 	return nil
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
-	"github.com/bkp-tool/bkp/core/manifest"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -31,13 +31,24 @@ type SplitInput struct {
 	Store    Store
 	Workers  int                  // 0: one a core
 	Recheck  bool                 // open again what was just sealed
+	Digest   string               // of the whole file, to stand in the manifest: "", "sha256" or "blake3"
 	Progress func(done core.Size) // called from one goroutine after every chunk; nil: not
+
+	// Resume is where an interrupted split of the same source came to; nil: nowhere.
+	Resume *Checkpoint
+	// Every is how many plain bytes lie between two checkpoints, and Checkpoint takes them, one after the other from a
+	// goroutine of its own, when all that they stand for is durable. nil, or a source without a stamp: there are none.
+	Every      core.Size
+	Checkpoint func(Checkpoint) error
+
+	marks bool // cut by marks, however few cores there are
 }
 
 // SplitResult is what a split came to.
 type SplitResult struct {
 	Root        core.Sealed // of the manifest; all below it is durable
 	Bytes       core.Size   // plain
+	Resumed     core.Size   // of them: split before, by one that was interrupted
 	Chunks      int
 	NewChunks   int       // that the store did not have
 	Nodes       int       // tree nodes of the manifest
@@ -47,11 +58,22 @@ type SplitResult struct {
 // Split cuts the source, seals what the store does not know, and makes a manifest of all. When ctx ends, or something fails,
 // it returns at once; where it was waiting for a plain reader then, one goroutine stays behind in that Read until it returns.
 func Split(ctx context.Context, in SplitInput) (SplitResult, error) {
+	r, err := split(ctx, in)
+	if err != nil {
+		return SplitResult{}, fmt.Errorf("split %s: %w", in.Source.name, err)
+	}
+	return r, nil
+}
+
+func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	if err := in.Params.Check(); err != nil {
 		return SplitResult{}, err
 	}
-	p := newPipeline(in)
-	sealer, err := newNodeSealer(in)
+	digest, err := newDigester(in)
+	if err != nil {
+		return SplitResult{}, err
+	}
+	c, err := newCollector(ctx, in, digest)
 	if err != nil {
 		return SplitResult{}, err
 	}
@@ -61,38 +83,38 @@ func Split(ctx context.Context, in SplitInput) (SplitResult, error) {
 			return SplitResult{}, err
 		}
 	}
+	p := newPipeline(in, c.builder.Size(), digest)
 	group, inner := errgroup.WithContext(ctx)
 	stopReading, cancel := context.WithCancel(inner)
 	defer cancel()
-	reading := make(chan struct{})
-	go func() {
-		defer close(reading)
-		p.read(stopReading)
-	}()
+	var reading sync.WaitGroup
+	for range p.readers {
+		reading.Go(func() { p.read(stopReading) })
+	}
 	group.Go(func() error { return p.cut(inner) })
 	for _, w := range workers {
 		group.Go(func() error { return p.work(inner, w) })
 	}
-	var result SplitResult
-	group.Go(func() (err error) {
-		result, err = p.collect(inner, sealer)
-		return err
-	})
+	if digest != nil {
+		group.Go(func() error { return digest.run(inner, p, c.result.Resumed) })
+	}
+	group.Go(func() error { return c.collect(inner, p) })
 	err = group.Wait()
 	cancel()
 	if in.Source.file != nil {
-		<-reading // a file's Read always ends; a pipe's may not
+		reading.Wait() // a file's Read always ends; a pipe's may not
 	}
+	err = errors.Join(err, c.wait())
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = cause
 	}
-	if err != nil {
-		return SplitResult{}, fmt.Errorf("split %s: %w", in.Source.name, err)
+	if err == nil {
+		err = c.finish()
 	}
-	if err := in.Store.Barrier(); err != nil {
-		return SplitResult{}, fmt.Errorf("split %s: %w", in.Source.name, err)
+	if err == nil {
+		err = in.Store.Barrier()
 	}
-	return result, nil
+	return c.result, err
 }
 
 // workersFor is one a core, but fewer where their chunks are so large that memory would not stay small.
@@ -102,44 +124,6 @@ func workersFor(in SplitInput) int {
 	}
 	const budget, compressor = 160 << 20, 8 << 20
 	return min(runtime.GOMAXPROCS(0), max(4, budget/(3*in.Params.Max+compressor)))
-}
-
-// collect gives the chunks to the manifest in the order of the file.
-func (p *pipeline) collect(ctx context.Context, sealer *nodeSealer) (r SplitResult, err error) {
-	builder := manifest.NewBuilder(sealer)
-	for {
-		j, err := receive(ctx, p.ordered)
-		if j == nil {
-			if err != nil {
-				return r, err
-			}
-			break
-		}
-		if _, err := receive(ctx, j.done); err != nil {
-			return r, err
-		}
-		if err := builder.Add(j.sealed); err != nil {
-			return r, err
-		}
-		r.Chunks++
-		r.Bytes += j.sealed.Plain
-		if j.isNew {
-			r.NewChunks++
-			r.StoredBytes += j.sealed.Size
-		}
-		p.idle <- j // there is room for all of them
-		if p.in.Progress != nil {
-			p.in.Progress(r.Bytes)
-		}
-	}
-	if !p.whole {
-		return r, nil // cut failed and says why
-	}
-	cutting := p.in.Params
-	r.Root, err = builder.Finish(manifest.Info{Method: cutting.Method, Min: cutting.Min, Avg: cutting.Avg, Max: cutting.Max})
-	r.Nodes = sealer.nodes
-	r.StoredBytes += sealer.stored
-	return r, err
 }
 
 // receive takes from a channel: the zero value without an error where it is closed, with one where ctx has ended.

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bkp-tool/bkp/core"
 )
@@ -86,6 +87,18 @@ func (b *Builder) close(level int) error {
 
 // capacity is how many leaf entries a full node of the level stands for.
 func capacity(level int) uint64 { return 1 << (10 * (level + 1)) }
+
+// Snapshot is the root of a tree for what was added so far; more may be added after.
+func (b *Builder) Snapshot(info Info) (core.Sealed, error) {
+	now := *b
+	now.levels = make([]*node, len(b.levels))
+	for i, n := range b.levels {
+		copied := *n
+		copied.entries = slices.Clone(n.entries)
+		now.levels[i] = &copied
+	}
+	return now.Finish(info)
+}
 
 // Finish seals what is open and returns the root, which carries info with its Size filled in. Nothing may be added after.
 func (b *Builder) Finish(info Info) (core.Sealed, error) {

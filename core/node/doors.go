@@ -65,6 +65,12 @@ type Refs interface {
 	Remove(alias string, version int) error
 }
 
+// Unfinished is Refs that know of splits which were interrupted and may go on.
+type Unfinished interface {
+	// Unfinished is a ref for each of them, to what is durable already.
+	Unfinished() ([]StoredRef, error)
+}
+
 // StoredRef is one ref of this data dir.
 type StoredRef struct {
 	Alias    string

@@ -281,5 +281,30 @@ func (n *Node) stagedLive(ctx context.Context) (map[core.Hash]bool, error) {
 			return nil, fmt.Errorf("%s@%d: %w", r.Body.Name, r.Ref.Version, err)
 		}
 	}
-	return live, nil
+	return live, n.unfinishedLive(ctx, v, live)
+}
+
+// unfinishedLive adds what interrupted splits may go on from. What of it is lost already is no reason to keep the rest.
+func (n *Node) unfinishedLive(ctx context.Context, v *vault, live map[core.Hash]bool) error {
+	u, ok := n.Refs.(Unfinished)
+	if !ok {
+		return nil
+	}
+	stored, err := u.Unfinished()
+	if err != nil {
+		return err
+	}
+	for _, s := range stored {
+		_, body, err := n.openRef(s.Envelope)
+		if err != nil {
+			continue
+		}
+		_ = manifest.Nodes(body.Root, v, func(e manifest.Entry) error {
+			if !e.Hole() {
+				live[e.Chunk.Hash] = true
+			}
+			return context.Cause(ctx)
+		})
+	}
+	return context.Cause(ctx)
 }

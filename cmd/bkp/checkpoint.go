@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/google/renameio/v2"
+)
+
+const (
+	checkpointEvery = 4 * core.GiB // plain bytes
+	checkpointLife  = 7 * 24 * time.Hour
+)
+
+// savedSplit is where an interrupted split of a name had come to: DATA/refs/ALIAS/checkpoint. What it stands for is sealed
+// like a ref, and a root for gc while it is young.
+type savedSplit struct {
+	refs  refStore
+	owner *key.Owner
+	name  string
+}
+
+// checkpointFile is the file's JSON form.
+type checkpointFile struct {
+	V        int       `json:"v"` // 1
+	Stamp    string    `json:"stamp"`
+	Bytes    core.Size `json:"bytes"`
+	Created  time.Time `json:"created"`
+	Envelope []byte    `json:"envelope"` // a ref of version 1, whatever the version will be
+}
+
+func (h house) savedSplit(o *key.Owner, name string) savedSplit { return savedSplit{h.refs(), o, name} }
+
+func (s refStore) checkpoint(alias string) string { return filepath.Join(s.dir, alias, "checkpoint") }
+
+// readCheckpoint is the checkpoint of an alias where there is a young one.
+func (s refStore) readCheckpoint(alias string) (c checkpointFile, ok bool) {
+	text, err := os.ReadFile(s.checkpoint(alias))
+	if err != nil || json.Unmarshal(text, &c) != nil || c.V != 1 || time.Since(c.Created) > checkpointLife {
+		return checkpointFile{}, false
+	}
+	return c, true
+}
+
+// load is nil where there is nothing to resume.
+func (s savedSplit) load() *file.Checkpoint {
+	alias := s.owner.Alias(s.name)
+	c, ok := s.refs.readCheckpoint(alias)
+	if !ok {
+		return nil
+	}
+	v, err := openRef(s.owner, node.StoredRef{Alias: alias, Version: 1, Envelope: c.Envelope})
+	if err != nil {
+		return nil // damaged: the split begins at the start
+	}
+	return &file.Checkpoint{Root: v.body.Root, Bytes: c.Bytes, Stamp: c.Stamp}
+}
+
+// save takes the place of the checkpoint before.
+func (s savedSplit) save(reached file.Checkpoint) error {
+	envelope, err := s.owner.SealRef(key.Ref{Version: 1, Created: time.Now().Unix()}, key.RefBody{Name: s.name, Root: reached.Root, Size: reached.Bytes})
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(checkpointFile{V: 1, Stamp: reached.Stamp, Bytes: reached.Bytes, Created: time.Now().UTC(), Envelope: envelope})
+	if err != nil {
+		return err
+	}
+	path := s.refs.checkpoint(s.owner.Alias(s.name))
+	err = os.MkdirAll(filepath.Dir(path), 0o700)
+	if err = errors.Join(err, renameio.WriteFile(path, text, 0o600)); err != nil {
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	return nil
+}
+
+// remove forgets the checkpoint: its split has become a version.
+func (s savedSplit) remove() { _ = os.Remove(s.refs.checkpoint(s.owner.Alias(s.name))) }
+
+// Unfinished is the checkpoints of splits that may be resumed: what they stand for must stay.
+func (s refStore) Unfinished() ([]node.StoredRef, error) {
+	aliases, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list checkpoints: %w", err)
+	}
+	var out []node.StoredRef
+	for _, a := range aliases {
+		if c, ok := s.readCheckpoint(a.Name()); ok {
+			out = append(out, node.StoredRef{Alias: a.Name(), Version: 1, Envelope: c.Envelope})
+		}
+	}
+	return out, nil
+}

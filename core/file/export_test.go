@@ -1,0 +1,7 @@
+package file
+
+// WithMarks cuts by marks, as with many cores.
+func WithMarks(in SplitInput) SplitInput {
+	in.marks = true
+	return in
+}
