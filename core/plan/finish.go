@@ -11,12 +11,12 @@ import (
 // finish turns arcs into a plan: the ways, the rates, the times, and the words.
 func (p *planner) finish() (*Plan, error) {
 	blocks := p.route()
-	out := &Plan{Classes: p.spans(blocks)}
+	out := &Plan{Classes: p.spans(blocks), Relays: p.relays(blocks)}
 	out.Flows = p.flows(blocks)
 	seconds := p.rate(out.Flows)
 	out.Nodes, out.Refused = p.rows(out.Classes)
 	p.times(out, blocks, seconds)
-	out.BoundS, out.Binding = p.net.bound(p.demand(p.everyone(), nil))
+	out.BoundS, out.Binding = p.least()
 	switch fluid := out.PredictedS - out.FillS; {
 	case out.BoundS > 0:
 		out.Ratio = fluid / out.BoundS
@@ -25,6 +25,31 @@ func (p *planner) finish() (*Plan, error) {
 	}
 	p.describe(out)
 	return out, nil
+}
+
+// least is the bound on the whole network. The bound over the candidates knows holders, and no relays; with relays that of
+// LeastTime is the right one, and where something is held already the former is asked as if all could receive from the source.
+func (p *planner) least() (float64, string) {
+	held := slices.ContainsFunc(p.held, func(h []int) bool { return len(h) > 0 })
+	if held || !p.Relays && p.K == 0 {
+		return p.net.bound(p.demand(p.everyone(), nil))
+	}
+	g := Goal{Mode: Replicas, Replicas: p.Replicas, K: p.K, M: p.Replicas - p.K}
+	for _, size := range p.sizes {
+		g.Size += size
+	}
+	if p.Scores.Spread.Level != "" {
+		g.PerZone = p.Scores.Spread.Max
+	}
+	if p.K > 0 {
+		g.Mode = Shards
+		g.Size *= core.Size(p.K)
+	}
+	b, err := LeastTime(p.Snapshot, g)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return b.Seconds, b.Binding
 }
 
 // everyone is every candidate that could take part, whatever the strategy says: the bound is about the network.
@@ -124,7 +149,7 @@ func (p *planner) rows(classes [][]Span) (rows []NodeRow, refused []Refusal) {
 		case row != nil:
 			rows = append(rows, *row)
 		default:
-			refused = append(refused, Refusal{Node: i, Reason: p.refusal(i)})
+			refused = append(refused, Refusal{Node: i, Reason: p.refusal(i), Barred: !p.allowed[i]})
 		}
 	}
 	return rows, refused
@@ -155,10 +180,13 @@ func (p *planner) times(out *Plan, blocks []block, seconds []float64) {
 			if total := float64(out.Flows[k].Bytes); total > 0 {
 				there[h.to] = wait + seconds[k]*run/total
 			}
+			out.FillS = max(out.FillS, wait)
+			if h.relay {
+				continue
+			}
 			r := row[h.to]
 			r.First = min(r.First, there[h.to])
 			r.Finish = max(r.Finish, wait+seconds[k])
-			out.FillS = max(out.FillS, wait)
 		}
 	}
 	out.PredictedS = fluid + out.FillS

@@ -22,15 +22,79 @@ func Place(req Request) (*Plan, error) {
 		// Whole runs and zones may need more time than the bound knows of: then a little more is allowed, and a little more.
 		caps = []float64{Slack * p.t0, 1.25 * p.t0, 1.5 * p.t0, 2 * p.t0, 4 * p.t0, 16 * p.t0, math.Inf(1)}
 	}
+	if req.Objective == ObjectiveBlend {
+		return p.blend()
+	}
+	out, err := p.within(caps)
+	if err != nil || !p.timed || len(req.Scores.PlaceCost) == 0 || out.PredictedS-out.FillS <= Slack*p.t0 {
+		return out, err
+	}
+	// The cheapest nodes are too slow together, though none is alone: then costs do not count.
+	p.cost = make([]float64, len(p.cost))
+	if fast, err := p.within(caps); err == nil && fast.PredictedS < out.PredictedS {
+		return fast, nil
+	}
+	return out, nil
+}
+
+// within plans for the first of some times in which everything finds a place.
+func (p *planner) within(caps []float64) (out *Plan, err error) {
 	for _, p.tcap = range caps {
+		if p.Deadline > 0 {
+			p.tcap = min(p.tcap, p.Deadline)
+		}
 		if err = p.assign(); err == nil {
-			break
+			return p.finish()
 		}
 	}
-	if err != nil {
+	if p.Deadline > 0 && p.t0 > p.Deadline {
+		return nil, core.WithHint(core.Fail(core.CodeRedundant, "nothing can be placed within %.4g s: the least possible time is %.4g s", p.Deadline, p.t0),
+			"allow more time with --deadline, or ask for fewer copies")
+	}
+	return nil, err
+}
+
+// blend sweeps the time that a plan may take, and weighs the plans.
+func (p *planner) blend() (best *Plan, err error) {
+	var plans []*Plan
+	leastTime, leastCost := math.Inf(1), math.Inf(1)
+	for _, longer := range []float64{Slack, 1.25, 1.5, 2, 3, 4, 8, 16, math.Inf(1)} {
+		out, failed := p.within([]float64{longer * p.t0})
+		if failed != nil {
+			err = failed
+			continue
+		}
+		plans = append(plans, out)
+		leastTime, leastCost = min(leastTime, out.PredictedS), min(leastCost, out.cost())
+	}
+	score := func(out *Plan) float64 {
+		return p.Blend*relative(out.PredictedS, leastTime) + (1-p.Blend)*relative(out.cost(), leastCost)
+	}
+	for _, out := range plans {
+		if best == nil || score(out) < score(best) {
+			best = out
+		}
+	}
+	if best == nil {
 		return nil, err
 	}
-	return p.finish()
+	return best, nil
+}
+
+// relative is how many times the least something is.
+func relative(v, least float64) float64 {
+	if v == least {
+		return 1
+	}
+	return v / least
+}
+
+// cost is what the plan's new copies cost by the strategy.
+func (p *Plan) cost() (sum float64) {
+	for _, row := range p.Nodes {
+		sum += row.Cost * float64(row.Bytes-row.Held)
+	}
+	return sum
 }
 
 // planner is one question on its way to a plan. Slices indexed by node have an entry for each node of the snapshot.
@@ -45,7 +109,8 @@ type planner struct {
 	usable            []int   // candidates that may get new copies
 
 	allowed   []bool
-	linked    []bool      // the source can send to it
+	linked    []bool      // the source can send to it, or relays can
+	arrive    []float64   // the rate at which anything from the source can reach it
 	cost      []float64   // per byte
 	weight    []float64   // how shares are weighed where costs do not decide
 	first     []float64   // the strategy's first-holder weight
@@ -71,11 +136,11 @@ func newPlanner(req Request) (*planner, error) {
 		return nil, core.Fail(core.CodeUsage, "replicas: at least 1 is needed, not %d", req.Replicas)
 	}
 	switch req.Objective {
-	case "", ObjectiveTime, ObjectiveCost:
+	case "", ObjectiveTime, ObjectiveCost, ObjectiveBlend:
 	default:
-		return nil, core.Fail(core.CodeUsage, "objective %q is not known (use %s or %s)", req.Objective, ObjectiveTime, ObjectiveCost)
+		return nil, core.Fail(core.CodeUsage, "objective %q is not known (use %s, %s or %s)", req.Objective, ObjectiveTime, ObjectiveCost, ObjectiveBlend)
 	}
-	p := &planner{Request: req, net: net, allowed: make([]bool, n), linked: make([]bool, n), cost: make([]float64, n),
+	p := &planner{Request: req, net: net, allowed: make([]bool, n), linked: make([]bool, n), arrive: slices.Clone(net.in), cost: make([]float64, n),
 		weight: make([]float64, n), first: make([]float64, n), explain: make([]string, n), quotaLeft: make([]core.Size, n)}
 	p.timed = req.Objective == ObjectiveTime || req.Objective == "" && len(req.Scores.PlaceCost) == 0 && len(req.Scores.TargetWeight) == 0
 	p.smallest = math.MaxInt64
@@ -95,6 +160,9 @@ func newPlanner(req Request) (*planner, error) {
 		}
 	}
 	p.smallest = min(p.smallest, p.largest)
+	if req.Relays {
+		p.reach()
+	}
 	batch, index := BatchOf(req.Snapshot, req.Classes, req.Replicas)
 	if err := CheckScores(batch, req.Scores); err != nil {
 		return nil, err
@@ -111,7 +179,9 @@ func newPlanner(req Request) (*planner, error) {
 func (p *planner) score(row, i int) {
 	s := p.Scores
 	p.allowed[i] = len(s.Allow) == 0 || s.Allow[row]
-	_, p.linked[i] = p.net.link(p.Snapshot.Source, i)
+	if _, direct := p.net.link(p.Snapshot.Source, i); direct || p.Relays && p.arrive[i] > 0 {
+		p.linked[i] = true
+	}
 	p.quotaLeft[i] = math.MaxInt64
 	if len(s.PlaceCost) > 0 {
 		p.cost[i] = s.PlaceCost[row]
@@ -141,8 +211,8 @@ func (p *planner) weigh() {
 	}
 	fastest := 0.0
 	for _, i := range p.usable {
-		p.weight[i] = p.net.in[i]
-		if p.Replicas > 1 {
+		p.weight[i] = p.arrive[i]
+		if p.Replicas > 1 && p.K == 0 {
 			p.weight[i] = min(p.weight[i], p.net.out[i])
 		}
 		if !math.IsInf(p.weight[i], 1) {
@@ -183,6 +253,9 @@ func (p *planner) holders() {
 // demand is what the bound is asked about: the new copies, on some of the nodes, each with a limit beside its space.
 func (p *planner) demand(nodes []int, limit []core.Size) *demand {
 	d := &demand{nodes: nodes, resend: float64(p.Replicas - 1), zone: math.Inf(1)}
+	if p.K > 0 {
+		d.resend = 0 // nobody sends on a shard
+	}
 	d.room = make([]core.Size, len(nodes))
 	d.extra = make([]float64, len(nodes))
 	row := map[int]int{}
@@ -234,7 +307,7 @@ func (p *planner) assign() error {
 	n := len(p.Snapshot.Nodes)
 	p.space, p.quota, p.time = make([]core.Size, n), slices.Clone(p.quotaLeft), make([]core.Size, n)
 	for i, node := range p.Snapshot.Nodes {
-		p.space[i], p.time[i] = node.Free, bytesIn(p.net.in[i], p.tcap)
+		p.space[i], p.time[i] = node.Free, bytesIn(p.arrive[i], p.tcap)
 	}
 	p.walks, p.arcs = make([]*circle, len(p.Classes)), make([][]arc, len(p.Classes))
 	p.shares = make([]map[int]why, len(p.Classes))

@@ -8,6 +8,8 @@ const (
 	ObjectiveTime = "time"
 	// ObjectiveCost fills nodes in the order of their cost, or by their weights, as far as their space goes.
 	ObjectiveCost = "cost"
+	// ObjectiveBlend looks at plans of many lengths and takes the one whose time and cost, each against the least, weigh least.
+	ObjectiveBlend = "blend"
 )
 
 // Slack is how much longer than the bound a plan for ObjectiveTime may take for the sake of lower costs.
@@ -24,6 +26,14 @@ type Request struct {
 	// Objective is ObjectiveTime or ObjectiveCost. Empty means the second where the strategy gave costs or weights, since
 	// whoever orders the nodes wants that order kept, else the first.
 	Objective string
+	Blend     float64 // ObjectiveBlend: the weight of time from 0 to 1; the rest is that of cost
+	Deadline  float64 // seconds that a node may receive, whatever the objective; 0 for any time
+
+	// Relays says that nodes may pass on what they do not keep. Then a candidate needs no link from the source, only a way.
+	Relays bool
+	// K is above 0 where the copies of a run are shards, of which any K restore it: no two are alike, so none is passed on
+	// from one that keeps another. Replicas is then the number of shards, and the classes' runs have the size of one.
+	K int
 }
 
 // Class is runs that the same nodes keep already, and that may go to the same others: usually the only one.
@@ -42,6 +52,7 @@ type Plan struct {
 	BoundS     float64 // the least possible time for these copies on any choice of the candidates
 	Ratio      float64 // PredictedS without FillS, over BoundS; 1 where both are 0, 0 where only BoundS is
 	Binding    string  // what sets the bound: "source uplink", "downlinks n2, n4", …
+	Relays     []Span  // what nodes pass on and do not keep, in the order of the classes; none without Request.Relays
 	FillS      float64 // until the last node of the longest chain has its first run
 }
 
@@ -49,6 +60,8 @@ type Plan struct {
 type Span struct {
 	Node, From    int // equal where Node keeps the runs already
 	Start, Length int
+	Class         int // of the request
+	Shard         int // which shard of the runs, from 0; only where Request.K is above 0
 }
 
 // End is the first run after the span.
@@ -77,4 +90,5 @@ type NodeRow struct {
 type Refusal struct {
 	Node   int
 	Reason string
+	Barred bool // the strategy does not allow it, and would not later
 }

@@ -9,7 +9,10 @@ import (
 )
 
 // hop is one sending: depth 1 comes from somebody who had the runs before.
-type hop struct{ from, to, depth int }
+type hop struct {
+	from, to, depth int
+	relay           bool // to does not keep the runs
+}
 
 // block is consecutive runs of a class that go the same way.
 type block struct {
@@ -112,6 +115,9 @@ func (r *router) stretch(c int, ring *circle, s stretch, piece core.Size) (block
 // way chooses how one piece travels: it tries the likeliest nodes as the first to get it and keeps the try that ends
 // soonest, then the one that loads the senders least, then the one that is due a first copy.
 func (r *router) way(c int, nodes []int, bytes float64) (best []hop) {
+	if r.K > 0 {
+		return r.apart(nodes, bytes)
+	}
 	firsts := slices.Clone(nodes)
 	slices.SortStableFunc(firsts, r.dueFirst)
 	switch {
@@ -164,15 +170,29 @@ func (r *router) try(c, first int, nodes []int, bytes float64) (hops []hop, last
 				}
 			}
 		}
-		if from < 0 { // nobody has a link to it; only the source may still be able to make one
+		if from < 0 { // nobody has a link to it: relays do it, or the source may still be able to make one
 			from, to, ends = 0, 0, 0
+			if way := r.detour(have, lack[0], bytes); len(way) > 0 {
+				for _, h := range way {
+					from = max(0, slices.Index(have, way[0].from))
+					h.depth += depth[from]
+					hops = append(hops, h)
+					r.load(h.from, h.to, bytes)
+				}
+				have, depth = append(have, lack[0]), append(depth, depth[from]+len(way))
+				lack = slices.Delete(lack, 0, 1)
+				if len(have) == 2 && len(r.held[c]) == 0 {
+					lack = slices.DeleteFunc(slices.Clone(nodes), func(i int) bool { return i == first })
+				}
+				continue
+			}
 		}
 		sender, node := have[from], lack[to]
 		hops = append(hops, hop{from: sender, to: node, depth: depth[from] + 1})
 		last, sum = max(last, ends), sum+ends
 		r.load(sender, node, bytes)
 		have, depth = append(have, node), append(depth, depth[from]+1)
-		if lack = slices.Delete(lack, to, to+1); len(hops) == 1 && len(r.held[c]) == 0 {
+		if lack = slices.Delete(lack, to, to+1); len(have) == 2 && len(r.held[c]) == 0 {
 			lack = slices.DeleteFunc(slices.Clone(nodes), func(i int) bool { return i == first })
 		}
 	}
@@ -214,20 +234,25 @@ func (p *planner) spans(blocks []block) [][]Span {
 	for c, class := range p.Classes {
 		for _, h := range p.held[c] {
 			if len(class.Runs) > 0 {
-				byClass[c] = append(byClass[c], deep{Span: Span{Node: h, From: h, Length: len(class.Runs)}})
+				byClass[c] = append(byClass[c], deep{Span: Span{Node: h, From: h, Length: len(class.Runs), Class: c}})
 			}
 		}
 	}
 	for _, b := range blocks {
 		for _, h := range b.hops {
-			byClass[b.class] = append(byClass[b.class], deep{Span{Node: h.to, From: h.from, Start: b.start, Length: b.end - b.start}, h.depth})
+			if h.relay {
+				continue
+			}
+			for _, s := range p.byShard(Span{Node: h.to, From: h.from, Start: b.start, Length: b.end - b.start, Class: b.class}) {
+				byClass[b.class] = append(byClass[b.class], deep{s, h.depth})
+			}
 		}
 	}
 	for c, all := range byClass {
 		slices.SortStableFunc(all, func(a, b deep) int { return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.depth, b.depth)) })
-		open := map[[2]int]int{} // (node, from) → its last span in out[c]
+		open := map[[3]int]int{} // (node, from, shard) → its last span in out[c]
 		for _, s := range all {
-			key := [2]int{s.Node, s.From}
+			key := [3]int{s.Node, s.From, s.Shard}
 			if at, ok := open[key]; ok && out[c][at].End() == s.Start {
 				out[c][at].Length += s.Length
 				continue

@@ -1,0 +1,137 @@
+package plan
+
+import (
+	"math"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// What a sender goes by when it chooses whom to send to next.
+const (
+	// MaxFlows is how many flows a sender keeps for one task at a time.
+	MaxFlows = 4
+	// MaxReceivers is how many receivers it looks at for one choice, at random where more want something.
+	MaxReceivers = 8
+	// MaxSampled is how many runs it looks at to find a rare one.
+	MaxSampled = 32
+	// MinShare is the part of what a receiver could take at best below which it counts as busy.
+	MinShare = 0.2
+	// minFree is the part of its uplink below which a sender looks for no further receiver.
+	minFree = 0.05
+)
+
+// Receiver is a node that wants runs which the sender holds, as the sender knows it.
+type Receiver struct {
+	Nominal core.Rate // what a flow to it could have at best: the least of link, trunk and both nodes' sides; 0 is unlimited
+	Free    core.Rate // what link, trunk and its own downlink have free now, as far as the sender knows
+	Empty   bool      // it has nothing of the task yet
+	Near    float64   // its distance for the nearest-first round: delay in seconds, then the smaller the nearer
+	First   float64   // what it can do with first copies, in bytes: FirstWeights, or the plan's share of the link
+	Given   float64   // bytes of first copies that the sender gave it already
+	Crit    float64   // seconds that it still has to receive, see Crit
+}
+
+// Stage says by which rule a sender chooses.
+type Stage int
+
+const (
+	// Spreading is the stage of a source that has runs which it never sent: by First and Given.
+	Spreading Stage = iota
+	// Filling is everybody else's: by Crit.
+	Filling
+)
+
+// Crit is how urgently a node has to receive: the seconds that its need takes on its downlink, or, across a trunk, those
+// that its whole zone's need takes on the trunk. A rate of 0 is unlimited.
+func Crit(need core.Size, down core.Rate, zoneNeed core.Size, trunk core.Rate) float64 {
+	crit := 0.0
+	if down > 0 {
+		crit = down.Seconds(need)
+	}
+	if trunk > 0 {
+		crit = max(crit, trunk.Seconds(zoneNeed))
+	}
+	return crit
+}
+
+// Choose is the sender's choice of a receiver: its index, or −1 where the sender had better wait. The rules, in order:
+//
+//   - a sender that leased all but a twentieth of its uplink waits;
+//   - of the receivers that could take a fifth of their nominal rate now, a spreading source serves those without any run
+//     first, the nearest of them before the others; then by D'Hondt's rule the one that can do most with a first copy,
+//     counting those that it was given. That keeps first copies in proportion to First whatever order they are asked in;
+//   - everybody else, and a source whose First are all 0, serves the one that needs longest to receive what it lacks;
+//   - where the sender's own uplink cannot give the chosen one a fifth of its nominal rate, it waits for that, rather than let a smaller
+//     transfer overtake: overtaking starves whoever needs much.
+//
+// free and nominal are the sender's uplink: what is free, and all of it (0 is unlimited).
+func Choose(stage Stage, free, nominal core.Rate, receivers []Receiver) int {
+	if nominal > 0 && float64(free) <= minFree*float64(nominal) {
+		return -1
+	}
+	best := -1
+	for i, r := range receivers {
+		if !enough(r.Free, r.Nominal) {
+			continue
+		}
+		if best < 0 || before(stage, r, receivers[best]) {
+			best = i
+		}
+	}
+	if best >= 0 && !enough(free, receivers[best].Nominal) {
+		return -1
+	}
+	return best
+}
+
+// enough reports whether a free rate is worth leasing where nominal would be best. Nothing is enough of nothing.
+func enough(free, nominal core.Rate) bool {
+	if nominal == 0 {
+		return free > 0
+	}
+	return free > 0 && float64(free) >= MinShare*float64(nominal)
+}
+
+func before(stage Stage, a, b Receiver) bool {
+	if stage == Spreading {
+		if a.Empty != b.Empty {
+			return a.Empty
+		}
+		if a.Empty && a.Near != b.Near {
+			return a.Near < b.Near
+		}
+		if dueA, dueB := due(a), due(b); dueA != dueB {
+			return dueA > dueB
+		}
+	}
+	return a.Crit > b.Crit
+}
+
+// due is D'Hondt's quotient: the largest is served next.
+func due(r Receiver) float64 { return r.First / (1 + r.Given) }
+
+// FirstWeights says what each node can do with first copies: send on what it keeps, to those that keep it too, as fast as
+// its uplink goes within the time that the plan has. quota is what each is to keep, in bytes; the answer is in bytes.
+func FirstWeights(up []core.Rate, quota []core.Size, replicas int, seconds float64) []float64 {
+	weights := make([]float64, len(up))
+	for i := range up {
+		weights[i] = float64(replicas-1) * float64(quota[i])
+		if up[i] > 0 {
+			weights[i] = math.Min(weights[i], payload(up[i])*seconds)
+		}
+	}
+	return weights
+}
+
+// ChoosePart is which part of a file a holder should give runs of next: by D'Hondt's rule over what the flow of least time
+// has it give of each, counting what it gave. Parts of which it has nothing to give now (free false) are passed over; −1
+// where that is all of them.
+func ChoosePart(share, given []float64, free []bool) int {
+	best, due := -1, 0.0
+	for c := range share {
+		if d := (1 + share[c]) / (1 + given[c]); free[c] && (best < 0 || d > due) {
+			best, due = c, d
+		}
+	}
+	return best
+}

@@ -1,0 +1,117 @@
+package plan
+
+import (
+	"math"
+	"slices"
+)
+
+// reach finds how fast each node can be reached from the source, by min-cuts.
+func (p *planner) reach() {
+	if p.net.links == nil {
+		return
+	}
+	for i := range p.Snapshot.Nodes {
+		if i == p.Snapshot.Source {
+			continue
+		}
+		g := p.net.pipes()
+		g.arc(g.node[i], g.sink, forever, 0, pipe{})
+		if p.arrive[i] = g.flow(1); p.arrive[i] >= forever/2 {
+			p.arrive[i] = math.Inf(1)
+		}
+	}
+}
+
+// detour is the way of fewest hops to a node from any that has the piece, through nodes that do not keep it; of two such
+// ways the one that was given less. Nothing without Request.Relays, or where there is no way.
+func (r *router) detour(have []int, to int, bytes float64) (way []hop) {
+	if !r.Relays || r.net.links == nil {
+		return nil
+	}
+	from := make([]int, len(r.Snapshot.Nodes))
+	ends := make([]float64, len(r.Snapshot.Nodes))
+	for i := range from {
+		from[i] = -1
+	}
+	for _, h := range have {
+		from[h] = h
+	}
+	layer := slices.Clone(have)
+	for len(layer) > 0 && from[to] < 0 {
+		var next []int
+		for _, a := range layer {
+			for b := range r.Snapshot.Nodes {
+				e, linked := r.ends(a, b, bytes)
+				if e = max(e, ends[a]); !linked || from[b] >= 0 && (!slices.Contains(next, b) || e >= ends[b]) {
+					continue
+				}
+				if from[b] < 0 {
+					next = append(next, b)
+				}
+				from[b], ends[b] = a, e
+			}
+		}
+		layer = next
+	}
+	if from[to] < 0 {
+		return nil
+	}
+	for at := to; from[at] != at; at = from[at] {
+		way = append(way, hop{from: from[at], to: at, relay: at != to})
+	}
+	slices.Reverse(way)
+	for k := range way {
+		way[k].depth = k + 1
+	}
+	return way
+}
+
+// apart sends each of the nodes a shard of its own, directly or through relays.
+func (r *router) apart(nodes []int, bytes float64) (hops []hop) {
+	for _, node := range nodes {
+		way := []hop{{from: r.Snapshot.Source, to: node, depth: 1}}
+		if _, direct := r.net.link(r.Snapshot.Source, node); !direct {
+			if detour := r.detour([]int{r.Snapshot.Source}, node, bytes); len(detour) > 0 {
+				way = detour
+			}
+		}
+		for _, h := range way {
+			r.load(h.from, h.to, bytes)
+		}
+		hops = append(hops, way...)
+	}
+	return hops
+}
+
+// relays lists what nodes pass on and do not keep.
+func (p *planner) relays(blocks []block) (spans []Span) {
+	for _, b := range blocks {
+		for _, h := range b.hops {
+			if h.relay {
+				spans = append(spans, Span{Node: h.to, From: h.from, Start: b.start, Length: b.end - b.start, Class: b.class})
+			}
+		}
+	}
+	return spans
+}
+
+// byShard cuts a span where the number of the shard changes: the round of the circle in which the node took the run.
+func (p *planner) byShard(s Span) (spans []Span) {
+	if p.K == 0 {
+		return []Span{s}
+	}
+	ring := p.walks[s.Class]
+	for _, a := range p.arcs[s.Class] {
+		for from := a.start; a.node == s.Node && from < a.end; {
+			round := from / ring.n()
+			to := min(a.end, (round+1)*ring.n())
+			piece := s
+			piece.Start, piece.Shard = max(s.Start, from-round*ring.n()), round
+			if piece.Length = min(s.End(), to-round*ring.n()) - piece.Start; piece.Length > 0 {
+				spans = append(spans, piece)
+			}
+			from = to
+		}
+	}
+	return spans
+}

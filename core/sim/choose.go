@@ -1,0 +1,169 @@
+package sim
+
+import (
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/task"
+)
+
+// try lets a node send as long as it finds somebody to send to.
+func (w *world) try(n *node) {
+	n.hungry = false
+	for !n.lost && w.serve(n) {
+	}
+}
+
+// serve starts one flow from a node; false if there is none to start now.
+func (w *world) serve(n *node) bool {
+	if n.active >= plan.MaxFlows {
+		return false
+	}
+	free := w.book.Free(n.account.up)
+	n.hungry = true
+	if n.index == w.source && n.unsent > 0 {
+		if w.serveStage(n, plan.Spreading, free) {
+			return true
+		}
+	}
+	return w.serveStage(n, plan.Filling, free)
+}
+
+func (w *world) serveStage(n *node, stage plan.Stage, free core.Rate) bool {
+	lanes, receivers := w.receivers(n, stage)
+	pick := plan.Choose(stage, free, n.up, receivers)
+	if pick < 0 {
+		return false
+	}
+	l := lanes[pick]
+	unit := w.pick(l, w.useful(l, stage))
+	rate := min(free, receivers[pick].Free)
+	if rate == account.Unlimited { // nothing limits it: as good as at once
+		rate = 1 << 50
+	}
+	if !n.sent.has(unit) {
+		n.sent.add(unit)
+		n.unsent--
+		n.given[l.to.index] += float64(w.sizes[unit])
+	}
+	w.start(l, unit, rate)
+	return true
+}
+
+// receivers lists up to plan.MaxReceivers nodes that want something which n holds, and could take it now.
+func (w *world) receivers(n *node, stage plan.Stage) (lanes []*lane, out []plan.Receiver) {
+	if len(n.out) == 0 {
+		return nil, nil
+	}
+	w.refresh()
+	start := w.random.IntN(len(n.out))
+	for k := range n.out {
+		l := n.lanes[n.out[(start+k)%len(n.out)]]
+		if l.busy || l.to.noticed || l.asker != nil && l.asker.State == task.Waiting {
+			continue
+		}
+		r := w.receiver(l)
+		if plan.Choose(stage, account.Unlimited, 0, []plan.Receiver{r}) < 0 || w.useful(l, stage).empty() {
+			continue
+		}
+		lanes, out = append(lanes, l), append(out, r)
+		if len(out) == plan.MaxReceivers {
+			break
+		}
+	}
+	return lanes, out
+}
+
+// receiver is what a sender's hints tell it about the other end of a lane.
+func (w *world) receiver(l *lane) plan.Receiver {
+	r := plan.Receiver{Nominal: least(l.from.up, l.to.down, l.link), Free: w.book.Free(l.to.account.down), Empty: !l.to.began,
+		First: l.from.first[l.to.index], Given: l.from.given[l.to.index], Crit: w.crit(l)}
+	if len(l.accounts) > 1 {
+		r.Free = min(r.Free, w.book.Free(l.accounts[1:]...))
+	}
+	if l.trunk != nil {
+		r.Nominal = least(r.Nominal, l.trunk.rate)
+	}
+	if r.Nominal > 0 {
+		r.Near = 1 / float64(r.Nominal)
+	}
+	return r
+}
+
+func (w *world) crit(l *lane) float64 {
+	if l.to.need == 0 && len(w.relays) > 0 { // a relay is as urgent as who waits behind it
+		crit := 0.0
+		for _, to := range l.to.out {
+			if v := w.nodes[to]; v.need > 0 && v != l.from {
+				crit = max(crit, plan.Crit(v.need, v.down, 0, 0))
+			}
+		}
+		return crit
+	}
+	if l.trunk == nil {
+		return plan.Crit(l.to.need, l.to.down, 0, 0)
+	}
+	return plan.Crit(l.to.need, l.to.down, w.zones[l.trunk.to].need, l.trunk.rate)
+}
+
+// least is the smallest of some rates of which 0 is unlimited.
+func least(rates ...core.Rate) (min core.Rate) {
+	for _, r := range rates {
+		if r > 0 && (min == 0 || r < min) {
+			min = r
+		}
+	}
+	return min
+}
+
+// useful is what the receiver of a lane lacks and the sender holds. A run crosses a trunk only while no node of the zone
+// beyond has it or is getting it. The answer is valid until the next call.
+func (w *world) useful(l *lane, stage plan.Stage) set {
+	from, to := l.from, l.to
+	for k := range w.scratch {
+		v := from.has[k] & (to.want[k] | to.passes[k]) &^ to.has[k] &^ to.coming[k]
+		if stage == plan.Spreading {
+			v &^= from.sent[k]
+		}
+		w.scratch[k] = v
+	}
+	if l.trunk != nil {
+		copies := w.zones[l.trunk.to].copies
+		w.scratch.all(func(unit int) {
+			if copies[unit] > 0 {
+				w.scratch.drop(unit)
+			}
+		})
+	}
+	return w.scratch
+}
+
+// pick chooses the unit to send: of the part of a file that is due, where the plan says who gives what, else the rarest.
+func (w *world) pick(l *lane, s set) int {
+	n := l.from
+	if n.share == nil {
+		return w.rarest(s)
+	}
+	free := make([]bool, len(n.share))
+	s.all(func(unit int) { free[w.part[unit]] = true })
+	part := plan.ChoosePart(n.share, n.gave, free)
+	s.all(func(unit int) {
+		if w.part[unit] != part {
+			s.drop(unit)
+		}
+	})
+	unit := w.rarest(s)
+	n.gave[part] += float64(w.sizes[unit])
+	return unit
+}
+
+// rarest is the unit with the fewest copies among some drawn at random.
+func (w *world) rarest(s set) int {
+	best := s.from(w.random.IntN(len(w.sizes)))
+	for range plan.MaxSampled - 1 {
+		if u := s.from(w.random.IntN(len(w.sizes))); w.copies[u] < w.copies[best] {
+			best = u
+		}
+	}
+	return best
+}

@@ -1,0 +1,19 @@
+// Package sim runs placements and fetches on a virtual network: the real planner, accounts and flows, on virtual time.
+//
+// A Topology (bkp-topology/1) gives nodes, links, trunks and a job. Run cuts the file into runs, has core/plan decide who
+// keeps what, and then lets every node act as a real one does: it asks plan.Choose whom to send to, applies for a lease
+// through core/task, and its receiver grants it from core/account. Each run takes size·core.WireOverhead/rate seconds. Nothing else
+// takes time unless Config.Delay says so: no disk, no TCP. So a makespan is what the decisions cost, and no more.
+//
+// What nodes know of each other is what hints tell them in a real network, at once: who has and expects which run, what is
+// free at a receiver, how many copies there are. A trunk's account is shared by all its senders.
+//
+// Estimates and truth are two snapshots. With Config.Error the planner sees rates that are off by a random part; accounts
+// hold the true ones. After ten seconds the planner hears what was measured and may move what is not there yet.
+//
+// A node that is lost goes without a word. After fifteen seconds, three pings, the others notice; the source then finds new
+// places for what it kept. Without the source nothing is planned anew, and the others go on with what they want.
+//
+// Everything happens on one queue, in the order of time and then of cause, and all chance comes from Config.Seed: the same
+// question has the same answer, byte for byte.
+package sim

@@ -1,0 +1,178 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/task"
+)
+
+// start lets a node apply for one unit's worth of a lease.
+func (w *world) start(l *lane, unit int, rate core.Rate) {
+	if l.asker == nil || l.asker.State == task.Closed || len(l.units) >= core.SegmentRuns {
+		if l.grantor != nil && l.grantor.Holds() { // it is gone and never heard that the flow ended; its accounts went with it
+			w.step(l, l.grantor, task.Event{Kind: task.Lost})
+		}
+		w.serial++
+		l.asker = task.NewFlow(w.serial, task.Asker, true)
+		l.grantor = task.NewFlow(w.serial, task.Grantor, false)
+		l.units = nil
+		l.epoch++
+	}
+	l.busy = true
+	l.from.active++
+	w.flows++
+	l.to.coming.add(unit)
+	w.stale = true
+	if !l.to.want.has(unit) {
+		l.to.relayed++
+	}
+	w.count(l.to, unit, +1)
+	number := len(l.units)
+	l.units = append(l.units, unit)
+	w.step(l, l.asker, task.Event{Kind: task.Ask, Rate: rate, Runs: []task.Run{{Number: number, Size: w.sizes[unit]}}})
+}
+
+// step moves one end of a lane's flow and does what it says.
+func (w *world) step(l *lane, f *task.Flow, e task.Event) {
+	e.Now = w.now
+	actions, err := f.Step(e)
+	if err != nil {
+		panic(fmt.Sprintf("sim: %s to %s: %v", l.from.name, l.to.name, err)) // both ends are ours
+	}
+	for _, a := range actions {
+		w.act(l, f, a)
+	}
+}
+
+// act is the shell of one end: accounts and messages.
+func (w *world) act(l *lane, f *task.Flow, a task.Action) {
+	accounts, id := l.accounts, &l.hold
+	if f == l.grantor {
+		accounts, id = []string{l.to.account.down}, &l.lease
+	}
+	switch a.Kind {
+	case task.DoHold:
+		w.serial++
+		*id = w.serial
+		w.must(w.book.Reserve(w.now, account.Lease{ID: *id, Flow: f.ID, Accounts: accounts, Rate: a.Rate, Expires: a.At}))
+		if f == l.asker {
+			w.expireLater(l, f, a.At)
+		}
+	case task.DoAdjust:
+		w.must(w.book.Adjust(*id, a.Rate))
+	case task.DoExtend:
+		w.must(w.book.Renew(*id, a.At))
+	case task.DoGiveBack:
+		if !w.book.GiveBack(*id) {
+			panic("sim: a lease was given back twice")
+		}
+		if f == l.asker {
+			w.idle(l)
+		}
+	case task.DoRequeue:
+		if f == l.asker || l.from.lost {
+			for _, r := range a.Runs {
+				w.uncome(l.to, l.units[r.Number])
+			}
+		}
+	case task.DoRetry:
+		epoch := l.epoch
+		w.waiting++
+		w.after(a.At-w.now, func() {
+			if w.waiting--; l.epoch == epoch && f.State == task.Waiting {
+				w.step(l, f, task.Event{Kind: task.Due})
+				w.try(l.from)
+			}
+		})
+	case task.SendBegin:
+		w.send(l, f, task.Event{Kind: task.Begun, Run: a.Run})
+		w.transfer(l, a.Run)
+	case task.SendApply:
+		w.apply(l, a)
+	case task.SendAgree:
+		w.send(l, f, task.Event{Kind: task.Agreed, Runs: a.Runs, Rate: a.Rate, Lease: a.Lease, Term: a.At - w.now})
+	case task.SendRefuse:
+		w.send(l, f, task.Event{Kind: task.Refused, Reason: a.Reason, Retry: a.Retry})
+	case task.SendComplete:
+		w.send(l, f, task.Event{Kind: task.Received, Run: a.Run})
+	case task.SendAbort:
+		w.send(l, f, task.Event{Kind: task.Aborted, Reason: a.Reason})
+	}
+}
+
+func (w *world) must(err error) {
+	if err != nil {
+		panic("sim: " + err.Error()) // the shell looked at the book just before
+	}
+}
+
+// send carries a message to the other end, unless somebody there or here is gone.
+func (w *world) send(l *lane, f *task.Flow, e task.Event) {
+	other := l.grantor
+	if f == l.grantor {
+		other = l.asker
+	}
+	epoch := l.epoch
+	w.after(w.Delay, func() {
+		if l.from.lost || l.to.lost || l.epoch != epoch {
+			return
+		}
+		w.step(l, other, e)
+		if e.Kind == task.Agreed {
+			for _, r := range other.Unbegun() {
+				w.step(l, other, task.Event{Kind: task.Begun, Run: r.Number})
+			}
+		}
+	})
+}
+
+// apply is the receiver's side of an application: it looks at its accounts and answers at once.
+func (w *world) apply(l *lane, a task.Action) {
+	epoch := l.epoch
+	w.after(w.Delay, func() {
+		if l.from.lost || l.to.lost || l.epoch != epoch {
+			return
+		}
+		w.serial++
+		w.step(l, l.grantor, task.Event{Kind: task.Applied, Runs: a.Runs, Rate: a.Rate, Lease: w.serial,
+			Free: w.book.Free(l.to.account.down), Nominal: w.book.Nominal(l.to.account.down)})
+	})
+}
+
+// transfer lets the bytes of a run arrive when the lease has carried them.
+func (w *world) transfer(l *lane, number int) {
+	size := w.sizes[l.units[number]]
+	epoch := l.epoch
+	seconds := core.WireOverhead * float64(size) / float64(l.asker.Rate)
+	w.after(w.Delay+time.Duration(seconds*float64(time.Second)), func() {
+		if !l.from.lost && !l.to.lost && l.epoch == epoch && l.grantor.State != task.Closed {
+			w.step(l, l.grantor, task.Event{Kind: task.Received, Run: number})
+			w.arrived(l, l.units[number])
+		}
+	})
+}
+
+// expireLater ends a lease that nobody renewed.
+func (w *world) expireLater(l *lane, f *task.Flow, at time.Duration) {
+	epoch := l.epoch
+	w.after(at-w.now, func() {
+		switch {
+		case l.epoch != epoch || !f.Holds():
+		case f.Expires > w.now:
+			w.expireLater(l, f, f.Expires)
+		default:
+			w.step(l, f, task.Event{Kind: task.Expired})
+		}
+	})
+}
+
+// idle is called when the sender's end of a lane holds nothing any more.
+func (w *world) idle(l *lane) {
+	l.busy = false
+	l.from.active--
+	w.flows--
+	w.after(0, func() { w.try(l.from) })
+}

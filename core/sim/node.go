@@ -1,0 +1,73 @@
+package sim
+
+import (
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/task"
+)
+
+// node is one virtual node. Sets are of units: runs, or shards of runs.
+type node struct {
+	index    int
+	name     string
+	up, down core.Rate // 0 is unlimited
+	account  struct{ up, down string }
+
+	has    set
+	owns   set // had it from the start
+	coming set // on its way to it
+	want   set // what it is to keep
+	passes set // what it would take to pass on, and not keep
+	sent   set // what it sent to anybody: a source spreads what it never sent
+	unsent int // of what it held at the start
+
+	need    core.Size // of want, not here
+	got     core.Size // of want, received
+	began   bool      // it received something
+	relayed int       // units here or on their way that it does not keep
+	carry   float64   // bytes that the plan has it pass on, still
+
+	out, in []int // neighbours
+	lanes   []*lane
+	given   []float64 // by receiver: bytes of first copies
+	first   []float64 // by receiver: what it can do with them
+	active  int       // flows under way from here
+	hungry  bool      // has bandwidth that it found no use for
+
+	share, gave []float64 // in a fetch, by part: what it should give, and what it gave
+
+	lost, noticed bool
+	lastGot       float64 // seconds
+}
+
+// lane is everything from one node to another: both ends of a flow, and the account of the link.
+type lane struct {
+	from, to *node
+	link     core.Rate // 0 is unlimited
+	accounts []string  // the sender's: its uplink, the link, a trunk
+	trunk    *trunk
+
+	asker, grantor *task.Flow
+	hold, lease    uint64 // in the book
+	units          []int  // by number in the flow
+	busy           bool
+	epoch          int // counts flows: what belongs to an earlier one is void
+	carried        core.Size
+}
+
+// trunk is a cap that all lanes from one zone to another share.
+type trunk struct {
+	name     string
+	from, to int // zones
+	rate     core.Rate
+	carried  core.Size
+}
+
+// zone knows which units have come into it.
+type zone struct {
+	name    string
+	members []int
+	copies  []int32   // by unit: there or on the way
+	need    core.Size // wanted by some member, kept by none
+	wanted  set
+	there   set
+}

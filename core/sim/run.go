@@ -1,0 +1,139 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+)
+
+// Config is how a simulation is done.
+type Config struct {
+	Runs  int           // that the file is cut into
+	Seed  uint64        // of everything that is left to chance
+	Error float64       // the planner's estimates of rates are wrong by up to this part: 0.3 for ±30 %
+	Delay time.Duration // of every message, one way
+	Lose  []Loss
+
+	Info      core.StrategyInfo
+	Score     func(core.Batch) (core.Scores, error) // the strategy; nil for none
+	Objective string                                // plan.ObjectiveTime where empty
+	Blend     float64
+	Deadline  float64
+}
+
+// Loss takes a node from the network at a moment, without a word.
+type Loss struct {
+	Node int
+	At   float64 // seconds
+}
+
+const (
+	// detection is how long others take to notice that a node is gone: three pings of 5 s.
+	detection = 15 * time.Second
+	// patience is how long measurements are gathered before the planner hears of them, and again between two re-plans.
+	patience, again = 10 * time.Second, 5 * time.Second
+	// tick is how often a node looks around without any cause.
+	tick = time.Second
+)
+
+// Run simulates a job until everything is delivered that can be.
+func Run(t Topology, c Config) (Result, error) {
+	w, bound, err := prepare(t, c)
+	if err != nil {
+		return Result{}, err
+	}
+	return w.run(bound)
+}
+
+// prepare plans, and puts everything in place.
+func prepare(t Topology, c Config) (*world, plan.Bound, error) {
+	if c.Runs < 1 {
+		return nil, plan.Bound{}, core.Fail(core.CodeUsage, "a file of %d runs cannot be simulated", c.Runs)
+	}
+	for _, l := range c.Lose {
+		if l.Node < 0 || l.Node >= len(t.Network.Nodes) {
+			return nil, plan.Bound{}, core.Fail(core.CodeUsage, "there is no node %d to lose", l.Node)
+		}
+	}
+	bound, err := plan.LeastTime(t.Network, t.Goal)
+	if err != nil {
+		return nil, bound, err
+	}
+	w := newWorld(t, c)
+	return w, bound, w.begin(bound.Seconds)
+}
+
+// run lets it happen.
+func (w *world) run(bound plan.Bound) (Result, error) {
+	for _, l := range w.Lose {
+		w.after(time.Duration(l.At*float64(time.Second)), func() { w.lose(w.nodes[l.Node]) })
+	}
+	w.after(tick, w.tick)
+	for _, n := range w.nodes {
+		w.try(n)
+	}
+	for !w.over() && w.queue.step() {
+	}
+	return w.result(bound)
+}
+
+// over reports that nothing is left to do, or nothing can be done any more.
+func (w *world) over() bool { return w.missing == 0 && w.unnoticed == 0 && w.flows == 0 || w.stuck }
+
+// begin says what each node has and wants, and what the planner thinks of it.
+func (w *world) begin(seconds float64) error {
+	w.estimates()
+	var err error
+	switch w.topology.Goal.Mode {
+	case plan.Broadcast:
+		err = w.beginBroadcast()
+	case plan.Fetch:
+		err = w.beginFetch()
+	default:
+		err = w.beginPlaced()
+	}
+	w.relay()
+	w.weigh(seconds)
+	return err
+}
+
+// estimates is the network as the planner believes it to be.
+func (w *world) estimates() {
+	random := rand.New(rand.NewPCG(w.Seed, 0x65_72_72))
+	wrong := func(r core.Rate) core.Rate {
+		if factor := 1 + w.Error*(2*random.Float64()-1); r > 0 {
+			return max(1, core.Rate(float64(r)*factor))
+		}
+		return r
+	}
+	w.believed = w.topology.Network
+	w.believed.Nodes = append([]core.NodeState(nil), w.believed.Nodes...)
+	for i := range w.believed.Nodes {
+		n := &w.believed.Nodes[i]
+		n.Up, n.Down = wrong(n.Up), wrong(n.Down)
+	}
+	w.believed.Links = append([]core.LinkState(nil), w.believed.Links...)
+	for i := range w.believed.Links {
+		w.believed.Links[i].Rate = wrong(w.believed.Links[i].Rate)
+	}
+	w.believed.Trunks = append([]core.TrunkState(nil), w.believed.Trunks...)
+	for i := range w.believed.Trunks {
+		w.believed.Trunks[i].Rate = wrong(w.believed.Trunks[i].Rate)
+	}
+}
+
+// tick looks after what no event announces.
+func (w *world) tick() {
+	if w.now >= patience && w.now >= w.replanned+again && w.Error > 0 && !w.measured {
+		w.believed, w.measured = w.topology.Network, true
+		w.replan(true)
+	}
+	before := w.flows
+	for _, n := range w.nodes {
+		w.try(n)
+	}
+	w.stuck = before == 0 && w.flows == 0 && w.unnoticed == 0 && w.losses == len(w.Lose) && w.waiting == 0
+	w.after(tick, w.tick)
+}
