@@ -13,12 +13,13 @@ import (
 
 func showCommand() *cli.Command {
 	return command(spec{
-		name: "show", args: "NAME[@VERSION]", least: 1, most: 1,
+		name: "show", args: "NAME[@VERSION] [OTHER[@VERSION]]", least: 1, most: 2,
 		usage: "show how a version is put together: its tree and its chunks",
 		about: "For people: the tree of nodes, then the first chunks (all of them with --all). With --json: every entry of the manifest as " +
-			"{name, type, order, hash, size}, in order; sizes are stored bytes.",
-		examples: "bkp show big.iso\nbkp show big.iso@1 --all\nbkp show big.iso --json",
-		flags:    append(identityFlags(), boolFlag("all", "list every chunk")),
+			"{name, type, order, hash, size}, in order; sizes are stored bytes. With --diff: the stretches of the second version that are " +
+			"in chunks the first does not have.",
+		examples: "bkp show big.iso\nbkp show big.iso@1 --all\nbkp show big.iso --json\nbkp show --diff big.iso@1 big.iso@latest",
+		flags:    append(identityFlags(), boolFlag("all", "list every chunk, or every range"), boolFlag("diff", "show what the second version adds to the first")),
 		do:       doShow,
 	})
 }
@@ -40,6 +41,12 @@ type shownVersion struct {
 const fewChunks = 16
 
 func doShow(ctx context.Context, c *call) error {
+	if c.Bool("diff") {
+		return doDiff(ctx, c)
+	}
+	if c.NArg() > 1 {
+		return core.WithHint(usageError("shows one version, got %d", c.NArg()), "two are compared with --diff")
+	}
 	name, version, err := nameVersion(c.Args().First())
 	if err != nil {
 		return err

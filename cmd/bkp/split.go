@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -34,6 +35,8 @@ func splitCommand() *cli.Command {
 			textFlag("compression", string(chunk.LevelDefault), "compress at `LEVEL`: off, fast, default or best"),
 			textFlag("digest", "", "put a digest of the whole file into its manifest: `HASH` is sha256 or blake3"),
 			boolFlag("no-recheck", "do not open again what was just sealed"),
+			boolFlag("dry-run", "show what the new version would add, and store nothing"),
+			boolFlag("all", "with --dry-run: list every range that is new"),
 		}, identityFlags()...),
 		do: doSplit,
 	})
@@ -68,6 +71,9 @@ func doSplit(ctx context.Context, c *call) error {
 		return err
 	}
 	defer in.Close()
+	if c.Bool("dry-run") {
+		return c.drySplit(ctx, name, in, level)
+	}
 	o, err := c.owner()
 	if err != nil {
 		return err
@@ -99,6 +105,59 @@ func doSplit(ctx context.Context, c *call) error {
 	return c.result(sum, func(t *table) {
 		t.line("Split %s: %s in %s, %d of them new (%s stored), in %s.", versioned(sum.Name, sum.Version), sum.Bytes,
 			counted(sum.Chunks, "chunk"), sum.NewChunks, sum.Stored, seconds(sum.Seconds))
+	})
+}
+
+// drySummary is what a split would come to.
+type drySummary struct {
+	splitSummary
+	NewBytes core.Size `json:"new_bytes"` // of the file, in new chunks
+	Ranges   int       `json:"ranges"`    // that they stand in
+	DryRun   bool      `json:"dry_run"`
+}
+
+// drySplit cuts and seals as split does, and keeps nothing of it.
+func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level chunk.Level) error {
+	o, err := c.ownerIfAny()
+	if err == nil && o == nil {
+		o, err = key.NewOwner(rand.Reader) // everything is new to it
+	}
+	if err != nil {
+		return err
+	}
+	params, err := c.splitParams(ctx, o, name, in)
+	if err != nil {
+		return err
+	}
+	dry, err := c.house.dryStore()
+	if err != nil {
+		return err
+	}
+	defer dry.Close()
+	var news added
+	began := time.Now()
+	r, err := file.Split(ctx, file.SplitInput{
+		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: dry,
+		Progress: c.phase("look", max(in.Size, 0)),
+		Chunk: func(p file.Piece) error {
+			if p.IsNew {
+				news.add(p.Offset, p.Plain, p.Size)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", clean(c.Args().First()), err)
+	}
+	version := 1
+	if before, err := c.house.refs().find(o, name, 0); err == nil {
+		version = before.ref.Version + 1
+	}
+	sum := drySummary{splitSummary{name, version, r.Bytes, r.Chunks, r.NewChunks, r.StoredBytes, r.Root.Hash, time.Since(began).Seconds()}, news.Bytes, len(news.Ranges), true}
+	return list(c, news.Ranges, sum, func(t *table) {
+		c.drawRanges(t, news.Ranges)
+		t.line("Would split %s: %s in %s, %d of them new in %s of %s (%s stored).", versioned(name, version), r.Bytes,
+			counted(r.Chunks, "chunk"), r.NewChunks, counted(len(news.Ranges), "range"), news.Bytes, r.StoredBytes)
 	})
 }
 

@@ -65,7 +65,9 @@ func (c *collector) resume(ctx context.Context) error {
 		if !e.Hole() && has != nil && !has.Has(e.Chunk.Hash) {
 			return core.ErrNotFound
 		}
-		c.count(e.Chunk, false)
+		if err := c.count(e.Chunk, false); err != nil {
+			return err
+		}
 		return errors.Join(c.builder.Add(e.Chunk), context.Cause(ctx))
 	})
 	c.result.Resumed, c.saved = c.result.Bytes, c.result.Bytes
@@ -85,7 +87,9 @@ func (c *collector) collect(ctx context.Context, p *pipeline) error {
 		if err := c.builder.Add(j.sealed); err != nil {
 			return err
 		}
-		c.count(j.sealed, j.isNew)
+		if err := c.count(j.sealed, j.isNew); err != nil {
+			return err
+		}
 		p.idle <- j // there is room for all of them
 		if c.in.Progress != nil {
 			c.in.Progress(c.result.Bytes)
@@ -97,16 +101,20 @@ func (c *collector) collect(ctx context.Context, p *pipeline) error {
 }
 
 // count adds an entry to the result. A hole is no chunk.
-func (c *collector) count(s core.Sealed, isNew bool) {
+func (c *collector) count(s core.Sealed, isNew bool) error {
+	at := c.result.Bytes
 	c.result.Bytes += s.Plain
-	if s.Hash.IsZero() {
-		return
+	if !s.Hash.IsZero() {
+		c.result.Chunks++
 	}
-	c.result.Chunks++
 	if isNew {
 		c.result.NewChunks++
 		c.result.StoredBytes += s.Size
 	}
+	if c.in.Chunk == nil {
+		return nil
+	}
+	return c.in.Chunk(Piece{s, at, isNew})
 }
 
 // save makes a checkpoint where it is time for one, and the last one is done.

@@ -33,6 +33,9 @@ type SplitInput struct {
 	Recheck  bool                 // open again what was just sealed
 	Digest   string               // of the whole file, to stand in the manifest: "", "sha256" or "blake3"
 	Progress func(done core.Size) // called from one goroutine after every chunk; nil: not
+	// Chunk is told every chunk and hole in the order of the file, what Resume stands for included, from one goroutine; an
+	// error ends the split. Where it turns out that Resume is of no use it is told from the start again. nil: nobody is.
+	Chunk func(Piece) error
 
 	// Resume is where an interrupted split of the same source came to; nil: nowhere.
 	Resume *Checkpoint
@@ -42,6 +45,13 @@ type SplitInput struct {
 	Checkpoint func(Checkpoint) error
 
 	marks bool // cut by marks, however few cores there are
+}
+
+// Piece is a chunk, or a hole, where it stands in the file.
+type Piece struct {
+	core.Sealed
+	Offset core.Size
+	IsNew  bool // the store did not have it
 }
 
 // SplitResult is what a split came to.
