@@ -9,7 +9,7 @@ FUZZTIME    ?= 10s
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
 
-.PHONY: all build test check fuzz bench demo image proto clean
+.PHONY: all build test check fuzz faults bench demo image proto clean
 all: build
 
 build: ## the static binary bkp, and every plugin as a program of its own in build/plugins
@@ -31,6 +31,9 @@ fuzz: ## every fuzz target for FUZZTIME
 		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/func //'); do \
 			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
 		done; done
+
+faults: build ## kill split and fetch at random moments, go on, compare
+	scripts/faults
 
 bench: ## every benchmark
 	$(GO) test -run '^$$' -bench . -benchmem ./...
