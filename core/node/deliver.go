@@ -68,11 +68,16 @@ func (pl *placing) await(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		var state Status
+		var notes []string
 		done := false
 		n.ask(func() {
 			pl.care()
 			state, done = pl.progress()
+			notes, pl.notes = pl.notes, nil
 		})
+		for _, text := range notes {
+			pl.status(Status{Phase: "place", Warning: true, Text: text})
+		}
 		pl.status(state)
 		if done {
 			break
@@ -101,14 +106,18 @@ func (pl *placing) care() {
 			delete(pl.lost, id) // back: what it had not made durable may be gone
 			pl.resend(id, func(core.Span) bool { return true })
 		case time.Since(since) > awayPatience:
-			pl.failed[id] = "it went away"
-			pl.status(Status{Phase: "place", Warning: true, Text: fmt.Sprintf("%s (%s) went away; the others go on", pl.n.addressOf(id), id.Short())})
-			for target := range pl.index {
-				pl.resend(target, func(s core.Span) bool { return s.From == id })
-			}
+			pl.giveUp(id, "it went away")
 		}
 	}
-	if patience := pl.patience(); time.Since(pl.last) > patience {
+	patience := pl.patience()
+	switch {
+	case time.Since(pl.last) <= patience:
+	case !pl.direct: // a relay may have failed without a word
+		pl.direct, pl.last = true, time.Now()
+		for target := range pl.index {
+			pl.resend(target, func(s core.Span) bool { return s.From != pl.n.ID() })
+		}
+	default:
 		for _, s := range pl.segments {
 			for _, target := range s.targets {
 				if pl.failed[target] == "" && !pl.complete(s, target) {
@@ -117,6 +126,19 @@ func (pl *placing) care() {
 			}
 		}
 	}
+}
+
+// giveUp leaves a target out of what is awaited, and sends directly what it was to pass on. Loop only.
+func (pl *placing) giveUp(id core.ID, why string) {
+	if pl.failed[id] != "" {
+		return
+	}
+	pl.failed[id] = why
+	pl.notes = append(pl.notes, fmt.Sprintf("%s (%s) is given up: %s; the others go on", pl.n.addressOf(id), id.Short(), why))
+	for target := range pl.index {
+		pl.resend(target, func(s core.Span) bool { return s.From == id })
+	}
+	signal(pl.changed)
 }
 
 // patience is how long no receipt at all may come: a minute, or four of the largest runs on the slowest flow.
@@ -134,7 +156,7 @@ func (pl *placing) patience() time.Duration {
 func (pl *placing) resend(target core.ID, match func(core.Span) bool) {
 	for _, s := range pl.segments {
 		for _, span := range s.message.Locations {
-			if span.Node == target && match(span) {
+			if span.Node == target && pl.failed[target] == "" && match(span) {
 				pl.queue(s, target, s.runsOf(span))
 			}
 		}
@@ -281,7 +303,7 @@ func (pl *placing) publish(ctx context.Context) error {
 	var targets []core.ID
 	for _, s := range pl.segments {
 		r := record{Task: pl.task, Number: s.number, Source: n.ID(), Runs: s.runs, License: s.message.License}
-		n.ask(func() { r.Spans = s.keptSpans(); targets = union(targets, s.targets, pl.failed) })
+		n.ask(func() { r.Spans = s.keptSpans(); targets = union(targets, s.targets, n.peers) })
 		sealed, bytes, err := pl.vault.sealRecord(r)
 		claim := core.Chunk{Hash: sealed.Hash, Size: sealed.Size}
 		defer n.sealing.release([]core.Chunk{claim})
@@ -350,9 +372,10 @@ func (pl *placing) worse() bool {
 	return false
 }
 
-func union(all, more []core.ID, without map[core.ID]string) []core.ID {
+// union adds what is connected of more. Loop only.
+func union(all, more []core.ID, peers map[core.ID]*peer) []core.ID {
 	for _, id := range more {
-		if !slices.Contains(all, id) && without[id] == "" {
+		if p := peers[id]; p != nil && p.session != nil && !slices.Contains(all, id) {
 			all = append(all, id)
 		}
 	}

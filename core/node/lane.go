@@ -34,6 +34,8 @@ type lane struct {
 	asked   int           // segment of the application under way
 	after   time.Duration // not before this moment, after a flow ended early
 	fails   int           // flows in a row that ended early
+	broken  time.Duration // since when the target has kept no run that it was sent; 0 where it does
+	gaveUp  bool          // for that reason, and said so
 }
 
 type laneKey struct {
@@ -218,6 +220,32 @@ func (l *lane) requeue(f *flow, runs []task.Run, reason core.Reason) {
 		}
 	}
 	l.queue = append(back, l.queue...)
+	if reason == core.ReasonInternal || reason == core.ReasonCorrupt {
+		l.slowDown(reason)
+	}
+}
+
+// brokenPatience is how long a target may fail to keep every run that it is sent.
+const brokenPatience = 10 * time.Second
+
+// slowDown waits with the next application to a target that could not keep a run, and gives up one that keeps none.
+func (l *lane) slowDown(reason core.Reason) {
+	now := l.n.now()
+	l.after = now + time.Second
+	if l.broken == 0 {
+		l.broken = now
+	}
+	if len(l.queue) == 0 || now-l.broken < brokenPatience {
+		return
+	}
+	if !l.gaveUp {
+		l.n.Log.Warn("gave up sending", "to", l.to.Short(), "task", l.task, "runs", len(l.queue), "reason", reason)
+	}
+	l.gaveUp = true
+	l.clear()
+	if pl := l.n.places[l.task]; pl != nil {
+		pl.giveUp(l.to, "it fails to keep what it is sent, its log says why")
+	}
 }
 
 func (l *lane) outgoing(_ *flow, number int) (parcel, bool) {
@@ -231,7 +259,7 @@ func (l *lane) outgoing(_ *flow, number int) (parcel, bool) {
 func (l *lane) settled(_ *flow, number int) {
 	delete(l.sending, number)
 	delete(l.known, number)
-	l.fails = 0
+	l.fails, l.broken, l.gaveUp = 0, 0, false
 }
 
 // had drops runs that the target keeps already.
@@ -276,6 +304,9 @@ func (l *lane) clear() {
 		delete(l.known, r.number())
 	}
 	l.queue = nil
+	if l.flow == nil {
+		delete(l.n.lanes, laneKey{l.to, l.task})
+	}
 }
 
 func (l *lane) agree(*flow, task.Action) wire.Message  { return nil } // an asker is never asked

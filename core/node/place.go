@@ -69,6 +69,8 @@ type placing struct {
 	began    time.Time
 	last     time.Time // of the last receipt
 	finished map[core.ID]time.Time
+	direct   bool     // runs that were to come by relays were sent directly, since no receipt came
+	notes    []string // for the person who waits
 }
 
 // reusedRun is a run of an earlier task and what this version uses of it.
@@ -128,6 +130,9 @@ func (pl *placing) run(ctx context.Context) error {
 	}
 	pl.measured()
 	if err := pl.publish(ctx); err != nil {
+		if incomplete != nil {
+			err = fmt.Errorf("%w; %w", incomplete, err)
+		}
 		return err
 	}
 	return incomplete

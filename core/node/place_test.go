@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -495,5 +496,47 @@ func TestAnotherMachinesVersionIsNotReplaced(t *testing.T) {
 		z := c.start("z", "b-50MiB", c.owned)
 		c.settle()
 		z.fetch("disk.img", 0, data)
+	})
+}
+
+// fullStore has room for some bytes and no more, as a disk that others fill.
+type fullStore struct {
+	*store.Store
+	room *atomic.Int64
+}
+
+func (s fullStore) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
+	if s.room.Add(-int64(c.Size)) < 0 {
+		return false, errors.New("no space left on device")
+	}
+	return s.Store.Put(c, id, data)
+}
+
+func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		b := c.start("b", "a-20MiB")
+		d := c.start("c", "a-20MiB,b-20MiB")
+		var room atomic.Int64
+		room.Store(1 << 20)
+		c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping.(*store.Store), &room} })
+		data := content(18, 8<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		began := time.Now()
+		placed, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 3, Strategy: "seed"}, quiet)
+		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "fails to keep") {
+			t.Errorf("place: %v, want the copy that could not be made named", err)
+		}
+		if took := time.Since(began); took > 3*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+		for _, m := range []*member{b, d} {
+			if s := m.status(); s.Used < placed.Bytes {
+				t.Errorf("%s keeps %s of %s", m.name, s.Used, placed.Bytes)
+			}
+		}
+		c.restoreElsewhere(data)
 	})
 }
