@@ -56,59 +56,78 @@ func TestBoundsAreThoseOfTheFiles(t *testing.T) {
 func TestCloseToTheBound(t *testing.T) {
 	for _, top := range topologies(t) {
 		for _, c := range []struct{ wrong, most float64 }{{0, 1.05}, {0.3, 1.10}} {
+			if c.wrong == 0 && len(top.Network.Nodes) > 20 {
+				continue // takes long; the one with errors keeps to 1.05 too
+			}
 			t.Run(fmt.Sprintf("%s/error=%v", top.Name, c.wrong), func(t *testing.T) {
-				seeds := uint64(3)
-				if len(top.Network.Nodes) > 20 {
-					seeds = 1
+				r, err := Run(top, Config{Runs: 1000, Seed: 1, Error: c.wrong})
+				if err != nil {
+					t.Fatal(err)
 				}
-				for seed := range seeds {
-					r, err := Run(top, Config{Runs: 1000, Seed: seed, Error: c.wrong})
-					if err != nil {
-						t.Fatalf("seed %d: %v", seed, err)
-					}
-					if r.Ratio > c.most || r.Ratio < 1-1e-9 || r.UndeliveredBytes > 0 || r.LostBytes > 0 {
-						t.Errorf("seed %d: %.4f of the bound, which may be %v; %s undelivered", seed, r.Ratio, c.most, r.UndeliveredBytes)
-					}
+				if len(top.Network.Nodes) > 20 {
+					c.most = 1.05
+				}
+				if r.Ratio > c.most || r.Ratio < 1-1e-9 || r.UndeliveredBytes > 0 || r.LostBytes > 0 {
+					t.Errorf("%.4f of the bound, which may be %v; %s undelivered", r.Ratio, c.most, r.UndeliveredBytes)
 				}
 			})
 		}
 	}
 }
 
-// TestLossOfAnyNode: it ends within twice the bound, and whatever is missing was nowhere that a way leads from.
+// TestLossOfAnyNode: it ends within twice the bound, and whatever is missing was nowhere that a way leads from. FuzzLoss goes on.
 func TestLossOfAnyNode(t *testing.T) {
 	for _, top := range topologies(t) {
 		t.Run(top.Name, func(t *testing.T) {
-			runs, step := 250, 1
+			runs, step := 100, 1
 			if len(top.Network.Nodes) > 20 {
-				runs, step = 60, 9
+				runs, step = 30, 11
 			}
 			for node := 0; node < len(top.Network.Nodes); node += step {
-				for _, part := range []float64{0.1, 0.5, 0.9} {
-					c := Config{Runs: runs, Seed: 1, Lose: []Loss{{node, part * top.Bound}}}
-					w, r := simulate(t, top, c)
-					if r.Ratio > 2 {
-						t.Errorf("%s lost at %v s: %.3f of the bound %v", w.nodes[node].name, c.Lose[0].At, r.Ratio, r.BoundS)
-					}
-					named := map[string]bool{}
-					for _, m := range r.Missing {
-						named[m.Node] = true
-					}
-					for _, owed := range w.owed {
-						to := w.nodes[owed.Node]
-						if to.has.has(w.unit(owed)) {
-							continue
-						}
-						if !named[to.name] {
-							t.Errorf("%s lost: %s lacks run %d, and nobody says so", w.nodes[node].name, to.name, owed.Run)
-						}
-						if !to.lost && w.reachable(to, w.unit(owed)) {
-							t.Fatalf("%s lost at %v s: %s lacks run %d, though there is a way", w.nodes[node].name, c.Lose[0].At, to.name, owed.Run)
-						}
-					}
-				}
+				part := 0.1 + 0.6*float64(node%2)
+				loseOne(t, top, Config{Runs: runs, Seed: 1, Lose: []Loss{{node, part * top.Bound}}})
 			}
 		})
+	}
+}
+
+// FuzzLoss loses any node at any moment.
+func FuzzLoss(f *testing.F) {
+	f.Add(uint8(1), uint8(3), uint8(128), uint64(9), false)
+	f.Add(uint8(3), uint8(0), uint8(30), uint64(2), true)
+	all := topologies(f)
+	f.Fuzz(func(t *testing.T, which, node, when uint8, seed uint64, wrong bool) {
+		top := all[int(which)%len(all)]
+		c := Config{Runs: 100, Seed: seed, Lose: []Loss{{int(node) % len(top.Network.Nodes), float64(when) / 200 * top.Bound}}}
+		if wrong {
+			c.Error = 0.3
+		}
+		loseOne(t, top, c)
+	})
+}
+
+// loseOne loses a node, and looks for every copy that was wanted.
+func loseOne(t testing.TB, top Topology, c Config) {
+	w, r := simulate(t, top, c)
+	lost := w.nodes[c.Lose[0].Node].name
+	if fill := 5 / float64(c.Runs); r.Ratio > 2+fill {
+		t.Errorf("seed %d: %s lost at %v s: %.3f of the bound %v", c.Seed, lost, c.Lose[0].At, r.Ratio, r.BoundS)
+	}
+	named := map[string]bool{}
+	for _, m := range r.Missing {
+		named[m.Node] = true
+	}
+	for _, owed := range w.owed {
+		to, unit := w.nodes[owed.Node], w.unit(owed)
+		if to.has.has(unit) {
+			continue
+		}
+		if !named[to.name] {
+			t.Errorf("%s lost: %s lacks run %d, and nobody says so", lost, to.name, owed.Run)
+		}
+		if !to.lost && w.reachable(to, unit) {
+			t.Fatalf("seed %d: %s lost at %v s: %s lacks run %d, though there is a way", c.Seed, lost, c.Lose[0].At, to.name, owed.Run)
+		}
 	}
 }
 

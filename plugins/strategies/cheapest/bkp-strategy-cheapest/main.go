@@ -1,0 +1,9 @@
+// Command bkp-strategy-cheapest is package cheapest as a process of its own.
+package main
+
+import (
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/strategies/cheapest"
+)
+
+func main() { plugins.ServeStrategy(cheapest.New()) }

@@ -1,0 +1,14 @@
+package cheapest_test
+
+import (
+	"testing"
+
+	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/strategies/cheapest"
+)
+
+func TestConformance(t *testing.T) { plugintest.Strategy(t, cheapest.New()) }
+
+func TestConformanceAsProcess(t *testing.T) {
+	plugintest.StrategyProcess(t, "./bkp-strategy-cheapest")
+}

@@ -1,0 +1,14 @@
+package reliable_test
+
+import (
+	"testing"
+
+	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/strategies/reliable"
+)
+
+func TestConformance(t *testing.T) { plugintest.Strategy(t, reliable.New()) }
+
+func TestConformanceAsProcess(t *testing.T) {
+	plugintest.StrategyProcess(t, "./bkp-strategy-reliable")
+}

@@ -1,0 +1,9 @@
+// Command bkp-strategy-zone-spread is package zonespread as a process of its own.
+package main
+
+import (
+	"github.com/bkp-tool/bkp/plugins"
+	zonespread "github.com/bkp-tool/bkp/plugins/strategies/zone-spread"
+)
+
+func main() { plugins.ServeStrategy(zonespread.New()) }
