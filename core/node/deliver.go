@@ -19,12 +19,34 @@ func (pl *placing) send() {
 	pl.began = time.Now()
 	pl.last = pl.began
 	for _, s := range pl.segments {
-		for _, span := range s.message.Locations {
-			if span.From == pl.n.ID() {
-				pl.queue(s, span.Node, s.runsOf(span))
-			}
+		for _, target := range s.targets {
+			pl.queue(s, target, s.interleaved(pl.n.ID(), target))
 		}
 	}
+}
+
+// interleaved is what one node sends another, each of its spans spread evenly over the whole. The runs of a span take one way
+// through the network: were the spans sent one after another, the links of the last one would idle until the end.
+func (s *placedSegment) interleaved(from, to core.ID) []int {
+	type place struct {
+		run int
+		at  float64 // in its span, 0 to 1
+	}
+	var places []place
+	for _, span := range s.message.Locations {
+		if span.From != from || span.Node != to {
+			continue
+		}
+		for i := range span.Length {
+			places = append(places, place{span.Start + i, (float64(i) + 0.5) / float64(span.Length)})
+		}
+	}
+	slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(a.at, b.at) })
+	runs := make([]int, len(places))
+	for i, p := range places {
+		runs[i] = p.run
+	}
+	return runs
 }
 
 func (s *placedSegment) runsOf(span core.Span) (runs []int) {
