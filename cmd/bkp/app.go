@@ -25,7 +25,7 @@ func newApp(con *console) *cli.App {
 		Metadata:              map[string]any{"console": con},
 		Commands: []*cli.Command{
 			splitCommand(), placeCommand(), fetchCommand(), lsCommand(), showCommand(), verifyCommand(), rmCommand(), pruneCommand(), gcCommand(),
-			peersCommand(), nodeCommand(), healthCommand(),
+			peersCommand(), nodeCommand(), healthCommand(), simCommand(),
 			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(),
 			configCommand(), completionCommand(), completeCommand(), versionCommand(),
 		},

@@ -63,11 +63,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 	host := c.plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {
-		s, err := host.Strategy(ctx, name)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, closer(func() error { s.Close(); return nil }), nil
+		return openStrategy(ctx, host, name)
 	}
 	if conf.Verifiers, err = c.verifiers(ctx, host, &conf, wish); err != nil {
 		return nil, opened, err

@@ -13,7 +13,7 @@ import (
 type Result struct {
 	Name      string    `json:"name"`
 	MakespanS float64   `json:"makespan_s"` // until the last copy was received
-	BoundS    float64   `json:"bound_s"`    // the least time on the whole network, or on what was left of it where that is more
+	BoundS    float64   `json:"bound_s"`    // the least time; see the package comment for what that is when nodes were lost
 	Ratio     float64   `json:"ratio"`
 	Binding   string    `json:"binding"`
 	LostBytes core.Size `json:"lost_bytes"` // of the file: no node that is left can restore them
@@ -56,7 +56,11 @@ type Missing struct {
 
 func (w *world) result(bound plan.Bound) (Result, error) {
 	r := Result{Name: w.topology.Name, MakespanS: w.end.Seconds(), BoundS: bound.Seconds, Binding: bound.Binding}
-	if left, ok := w.boundOfTheRest(); ok && left.Seconds > r.BoundS && !math.IsInf(left.Seconds, 1) {
+	if left, ok := w.boundOfTheRest(); ok && !math.IsInf(left.Seconds, 1) {
+		if mode := w.topology.Goal.Mode; (mode == plan.Broadcast || mode == plan.Fetch) && bound.Seconds > 0 {
+			at := min(w.Lose[0].At, bound.Seconds)
+			left.Seconds = at + (1-at/bound.Seconds)*left.Seconds
+		}
 		r.BoundS, r.Binding = left.Seconds, left.Binding
 	}
 	switch {

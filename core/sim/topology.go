@@ -206,3 +206,8 @@ func (r *reader) goal(s *core.Snapshot) plan.Goal {
 	}
 	return g
 }
+
+// Node is the index of the node of that name, −1 where there is none.
+func (t Topology) Node(name string) int {
+	return slices.IndexFunc(t.Network.Nodes, func(n core.NodeState) bool { return nameOf(n) == name })
+}

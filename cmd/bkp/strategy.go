@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/plugins"
+)
+
+// openStrategy opens the strategies of a list such as "cheapest=2,zone-spread", each in a process of its own, as one. The number is
+// how much a strategy's costs count, 1 where there is none.
+func openStrategy(ctx context.Context, host *plugins.Host, list string) (core.Strategy, io.Closer, error) {
+	var choir choir
+	for part := range strings.SplitSeq(list, ",") {
+		name, text, weighted := strings.Cut(part, "=")
+		weight, err := strconv.ParseFloat(text, 64)
+		switch {
+		case !weighted:
+			weight = 1
+		case err != nil || !(weight >= 0 && weight <= 1e6):
+			return nil, nil, errors.Join(choir.Close(), usageError("--strategy %s: %q is no weight", list, text))
+		}
+		s, err := host.Strategy(ctx, strings.TrimSpace(name))
+		if err != nil {
+			return nil, nil, errors.Join(err, choir.Close())
+		}
+		choir = append(choir, singer{s, weight, s.Close})
+	}
+	if len(choir) == 1 {
+		return choir[0].Strategy, choir, nil
+	}
+	return choir, choir, nil
+}
+
+// choir is several strategies that are asked as one; plan.Combine says how.
+type choir []singer
+
+type singer struct {
+	core.Strategy
+	weight float64
+	close  func()
+}
+
+func (c choir) Describe(ctx context.Context) (core.StrategyInfo, error) {
+	voices, err := c.voices(ctx)
+	if err != nil {
+		return core.StrategyInfo{}, err
+	}
+	info, _ := plan.Combine(voices)
+	return info, nil
+}
+
+func (c choir) Score(ctx context.Context, batch core.Batch) (core.Scores, error) {
+	voices, err := c.voices(ctx)
+	if err != nil {
+		return core.Scores{}, err
+	}
+	for i, s := range c {
+		if voices[i].Scores, err = s.Score(ctx, batch); err == nil {
+			err = plan.CheckScores(batch, voices[i].Scores)
+		}
+		if err != nil {
+			return core.Scores{}, core.Fail(core.CodePlugin, "strategy %s: %w", voices[i].Info.Name, err)
+		}
+	}
+	_, scores := plan.Combine(voices)
+	return scores, nil
+}
+
+func (c choir) voices(ctx context.Context) (voices []plan.Voice, err error) {
+	for _, s := range c {
+		info, err := s.Describe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		voices = append(voices, plan.Voice{Info: info, Weight: s.weight})
+	}
+	return voices, nil
+}
+
+func (c choir) Close() error {
+	for _, s := range c {
+		s.close()
+	}
+	return nil
+}
