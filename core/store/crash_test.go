@@ -106,6 +106,7 @@ func TestTornTail(t *testing.T) {
 	for _, p := range pieces {
 		put(t, s, p)
 	}
+	barrier(t, s)
 	whole := afterCrash(t, dir)
 	closeStore(t, s)
 	const header, record = 16, 80
@@ -138,6 +139,7 @@ func TestHoleInAPack(t *testing.T) {
 	for _, p := range pieces {
 		put(t, s, p)
 	}
+	barrier(t, s)
 	whole := afterCrash(t, dir)
 	closeStore(t, s)
 	const header, record = 16, 80

@@ -16,10 +16,15 @@
 //
 // # What survives
 //
-// A record's data is written before its header, so that a record that can be seen is whole while the machine keeps running,
-// whatever happens to the process. Barrier makes everything put before it durable; only then may it be acknowledged.
+// Records are gathered in buffers of 4 MiB, and one goroutine writes these past the page cache, aligned and padded, where the
+// file system can do that; room in the file is reserved before, so that a full disk refuses a Put and hurts nothing else, and
+// a little of the disk is left to others. Until then this Store alone can read them. Barrier has all that was put before it
+// written and makes it durable; only then may it be acknowledged. The block in which a barrier found the records to end is
+// written again with those that follow.
+//
 // Who writes a pack holds a lock on its file. An .open pack without a lock belongs to a process that died: the next Open
 // reads it through, drops what is not whole, gives it a table and its final name. So does a pack whose table is damaged.
+// Who reads a pack that another process is writing takes what does not match its hash for not there yet.
 //
 // # Several processes
 //

@@ -2,11 +2,15 @@ package store
 
 import (
 	"bytes"
-	"io"
+
+	"github.com/bkp-tool/bkp/core"
 )
 
 // SetPackSize makes the store finish its packs sooner.
 func (s *Store) SetPackSize(n int64) { s.packSize = n }
+
+// SetSpace makes the store believe in another disk.
+func (s *Store) SetSpace(space func(dir string) (free, all core.Size, err error)) { s.space = space }
 
 // TestRow is a row of a table.
 type TestRow = row
@@ -26,11 +30,6 @@ func Salvage(pack []byte) (rows []TestRow, end int64, err error) {
 func Scan(pack []byte) (rows []TestRow, end int64, err error) {
 	end, err = scan(bytes.NewReader(pack), packHeader, int64(len(pack)), func(r row) { rows = append(rows, r) })
 	return rows, end, err
-}
-
-// WriteRecord writes a record of the data to the place that a pack's first has.
-func WriteRecord(f io.WriterAt, data []byte) error {
-	return writeRecord(f, row{offset: packHeader, size: uint32(len(data))}, data)
 }
 
 // Place is where the row's record begins and ends.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -39,25 +38,6 @@ func TestGoldenPack(t *testing.T) {
 			t.Errorf("%s is not found by its id", p.Hash)
 		}
 	}
-}
-
-// A process may die between any two writes: there must be no header yet while there is no data.
-func TestDataIsWrittenBeforeItsHeader(t *testing.T) {
-	var order writeOrder
-	if err := store.WriteRecord(&order, []byte("data")); err != nil {
-		t.Fatal(err)
-	}
-	if want := (writeOrder{96, 16}); !slices.Equal(order, want) {
-		t.Errorf("written at %v, want %v", order, want)
-	}
-}
-
-// writeOrder notes where was written.
-type writeOrder []int64
-
-func (w *writeOrder) WriteAt(p []byte, at int64) (int, error) {
-	*w = append(*w, at)
-	return len(p), nil
 }
 
 func FuzzReadTable(f *testing.F) {

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -52,16 +53,16 @@ func (s *Store) look(hash core.Hash) (place, bool) {
 }
 
 // record reads the header of the record with this hash and, where read is given, calls it with the pack open.
-func (s *Store) record(hash core.Hash, read func(*os.File, row) error) (core.Chunk, error) {
+func (s *Store) record(hash core.Hash, read func(packReader, row) error) (core.Chunk, error) {
 	for again := false; ; again = true {
 		at, ok := s.look(hash)
 		if !ok {
 			return core.Chunk{}, core.ErrNotFound
 		}
 		var r row
-		err := s.use(at, func(f *os.File) (err error) {
+		err := s.use(at, func(f packReader) (err error) {
 			if r, err = header(f, at); err == nil && r.hash != hash {
-				err = core.Fail(core.CodeWrong, "pack %s has chunk %s at %d instead", s.name(at), r.hash, at.offset)
+				err = core.Fail(core.CodeWrong, "pack %s has chunk %s at %d instead", f.pack.name, r.hash, at.offset)
 			}
 			if err == nil && read != nil {
 				err = read(f, r)
@@ -73,45 +74,56 @@ func (s *Store) record(hash core.Hash, read func(*os.File, row) error) (core.Chu
 				continue
 			}
 		}
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || core.CodeOf(err) == core.CodeWrong && s.comes(at) {
 			err = core.ErrNotFound
 		}
 		return core.Chunk{Hash: r.hash, Size: core.Size(r.size)}, err
 	}
 }
 
+// comes reports whether the pack of a record is being written by another process: what is not whole there may become so.
+func (s *Store) comes(at place) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return !s.ours(at)
+}
+
 func (s *Store) readHeader(at place) (r row, err error) {
-	err = s.use(at, func(f *os.File) error {
+	err = s.use(at, func(f packReader) error {
 		r, err = header(f, at)
 		return err
 	})
 	return r, err
 }
 
-func (s *Store) name(at place) string {
+// use calls f with the pack of a record open.
+func (s *Store) use(at place, f func(packReader) error) error {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.packs[at.pack].name
+	p := s.packs[at.pack]
+	s.mu.RUnlock()
+	return s.files.use(s.dir, at.pack, p.name, func(file *os.File) error { return f(packReader{s, p, file}) })
 }
 
-func (s *Store) use(at place, f func(*os.File) error) error {
-	return s.files.use(s.dir, at.pack, s.name(at), f)
-}
-
-func header(f *os.File, at place) (row, error) {
+func header(f packReader, at place) (row, error) {
 	var b [recordHeader]byte
 	if _, err := f.ReadAt(b[:], int64(at.offset)); err != nil {
-		return row{}, core.Fail(core.CodeWrong, "pack %s: record at %d: %w", f.Name(), at.offset, err)
+		return row{}, core.Fail(core.CodeWrong, "pack %s: record at %d: %w", f.pack.name, at.offset, err)
 	}
 	r, ok := parseRecord(b[:], int64(at.offset))
 	if !ok {
-		return row{}, core.Fail(core.CodeWrong, "pack %s: record at %d is damaged", f.Name(), at.offset)
+		return row{}, core.Fail(core.CodeWrong, "pack %s: record at %d is damaged", f.pack.name, at.offset)
 	}
 	return r, nil
 }
 
+// namedReader is a pack, whoever reads it.
+type namedReader interface {
+	io.ReaderAt
+	Name() string
+}
+
 // readData appends a record's data to dst and holds it against its hash.
-func readData(f *os.File, r row, dst []byte) ([]byte, error) {
+func readData(f namedReader, r row, dst []byte) ([]byte, error) {
 	start := len(dst)
 	dst = slices.Grow(dst, int(r.size))[:start+int(r.size)]
 	if _, err := f.ReadAt(dst[start:], int64(r.offset)+recordHeader); err != nil {

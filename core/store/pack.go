@@ -74,11 +74,13 @@ type pack struct {
 	end      int64 // not finished: up to where its records are known or given out
 
 	// own
-	file    *os.File
-	lock    *flock.Flock
-	rows    []row // of records written; guarded by Store.mu
-	dirty   bool  // written since the last sync; guarded by Store.mu
-	waiting int   // records given out and not written yet; guarded by Store.mu
+	file     *os.File
+	lock     *flock.Flock
+	rows     []row     // of records written; guarded by Store.mu
+	dirty    bool      // has got records since the last sync; guarded by Store.mu
+	buffers  []*buffer // records on their way to the file, the last of them taking more; guarded by Store.mu
+	direct   bool      // file is written past the page cache; for the one who writes
+	reserved int64     // room in the file; guarded by Store.appending
 
 	syncing sync.Mutex // held while the file is synced, finished or closed
 	closed  bool       // guarded by syncing
@@ -103,13 +105,7 @@ func createPack(dir string) (*pack, error) {
 			}
 			continue // another process took it for an orphan before it was locked
 		}
-		var header [packHeader]byte
-		copy(header[:], packMagic)
-		if _, err := file.WriteAt(header[:], 0); err != nil {
-			p.abandon()
-			os.Remove(path)
-			return nil, fmt.Errorf("create pack: %w", err)
-		}
+		p.direct = setDirect(file, true)
 		return p, nil
 	}
 	return nil, fmt.Errorf("create pack: other processes take every new pack away")
@@ -135,16 +131,6 @@ func (p *pack) claim(path string) (bool, error) {
 	return false, nil
 }
 
-// writeRecord puts one record at its place: the data first, so that a header stands for data that is there.
-func writeRecord(f io.WriterAt, r row, data []byte) error {
-	if _, err := f.WriteAt(data, int64(r.offset)+recordHeader); err != nil {
-		return err
-	}
-	header := r.header()
-	_, err := f.WriteAt(header[:], int64(r.offset))
-	return err
-}
-
 // sync makes the pack's records durable.
 func (p *pack) sync() error {
 	p.syncing.Lock()
@@ -160,9 +146,11 @@ func (p *pack) sync() error {
 func (p *pack) finish(dir string, rows []row, end int64) error {
 	p.syncing.Lock()
 	defer p.syncing.Unlock()
+	if p.direct {
+		setDirect(p.file, false) // the table stands where the records end
+	}
 	table := appendTable(nil, rows, uint32(end))
 	if _, err := p.file.WriteAt(table, end); err != nil {
-		p.file.Truncate(end)
 		return fmt.Errorf("finish pack %s: %w", p.name, err)
 	}
 	if err := p.file.Truncate(end + int64(len(table))); err != nil {

@@ -29,64 +29,60 @@ func (s *Store) put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
 	case len(data) > maxData:
 		return false, fmt.Errorf("%d bytes are more than a record holds", len(data))
 	}
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	f, full, err := s.begin(c.Hash, id, len(data))
-	s.finishLater(full)
-	if f == nil || err != nil {
+	s.appending.Lock()
+	defer s.appending.Unlock()
+	if known, err := s.known(c.Hash); known || err != nil {
 		return false, err
 	}
-	err = writeRecord(f.pack.file, f.row, data)
-	s.finishLater(s.land(f, err))
-	return err == nil, err
-}
-
-// flight is a record on its way to its pack.
-type flight struct {
-	pack   *pack
-	row    row
-	landed chan struct{} // closed when it is written, or failed to be
-}
-
-// begin finds room for a record. No flight means that the store has the chunk already. The caller finishes the pack that
-// is full.
-func (s *Store) begin(hash, id core.Hash, size int) (f *flight, full *pack, err error) {
+	p, err := s.packFor(len(data))
+	if err != nil {
+		return false, err
+	}
+	r := row{hash: c.Hash, id: id, offset: uint32(p.end), size: uint32(len(data))}
+	if err := s.reserve(p, r.end()); err != nil {
+		return false, err
+	}
+	header := r.header()
+	s.fill(p, int64(r.offset), header[:])
+	s.fill(p, int64(r.offset)+recordHeader, data)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := prefixOf(hash)
-	for {
-		if s.broken != nil {
-			return nil, nil, s.broken
-		}
-		if at, ok := s.index.hashes[key]; ok && s.ours(at) {
-			return nil, nil, nil
-		}
-		other := s.flights[key]
-		if other == nil {
-			break
-		}
-		s.mu.Unlock() // the same chunk is being written: wait how that ends
-		<-other.landed
-		s.mu.Lock()
-	}
+	p.end = r.end()
+	p.rows = append(p.rows, r)
+	p.dirty = true
+	s.note(p, r)
+	return true, nil
+}
+
+// known reports whether the store has a chunk that the next Barrier covers.
+func (s *Store) known(hash core.Hash) (bool, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	at, ok := s.index.hashes[prefixOf(hash)]
+	return ok && s.ours(at), s.broken
+}
+
+// packFor is the pack that takes a record of so many bytes, a new one where the current one is full. appending is held.
+func (s *Store) packFor(size int) (*pack, error) {
 	if p := s.current; p != nil && p.end+recordHeader+int64(size) > s.packSize {
-		full = s.retire()
+		s.finishLater(s.retire())
 	}
-	if s.current == nil {
-		p, err := createPack(s.dir)
-		if err != nil {
-			return nil, full, err
-		}
-		s.register(p)
-		s.mine[p.number] = p
-		s.current, s.newFile = p, true
+	if s.current != nil {
+		return s.current, nil
 	}
-	p := s.current
-	f = &flight{pack: p, row: row{hash: hash, id: id, offset: uint32(p.end), size: uint32(size)}, landed: make(chan struct{})}
-	p.end = f.row.end()
-	p.waiting++
-	s.flights[key] = f
-	return f, full, nil
+	p, err := createPack(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.register(p)
+	s.mine[p.number] = p
+	s.current, s.newFile = p, true
+	s.mu.Unlock()
+	var header [packHeader]byte
+	copy(header[:], packMagic)
+	s.fill(p, 0, header[:])
+	return p, nil
 }
 
 // ours reports whether our Barrier covers a record: not one that another process is still writing. mu is held.
@@ -95,32 +91,15 @@ func (s *Store) ours(at place) bool {
 	return p.finished || s.mine[p.number] != nil
 }
 
-// land notes how a flight ended. The caller finishes the pack that is full.
-func (s *Store) land(f *flight, err error) (full *pack) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.flights, prefixOf(f.row.hash))
-	close(f.landed)
-	f.pack.waiting--
-	if err == nil {
-		f.pack.rows = append(f.pack.rows, f.row)
-		f.pack.dirty = true
-		s.note(f.pack, f.row)
-	} else if s.current == f.pack {
-		return s.retire() // there is a hole in it now; what it has stays
-	}
-	if s.current != f.pack && f.pack.waiting == 0 {
-		return f.pack
-	}
-	return nil
-}
-
-// retire takes no more records into the current pack. It returns the pack where nobody writes to it any more; else the
-// last one who does will finish it. mu is held.
+// retire takes no more records into the current pack. It returns the pack where nothing of it is left to be written; else
+// who writes the last of it will finish it. appending is held.
 func (s *Store) retire() *pack {
 	p := s.current
+	s.flush(p, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.current = nil
-	if p.waiting > 0 {
+	if len(p.buffers) > 0 || s.broken != nil {
 		return nil
 	}
 	return p
@@ -149,8 +128,8 @@ func (s *Store) finishLater(p *pack) {
 	})
 }
 
-// finish gives a pack that takes no more records its table. Where that fails it goes on without: Barrier makes its records
-// durable all the same, and the next Open finds them.
+// finish gives a pack that takes no more records, and has them all, its table. Where that fails it goes on without: Barrier
+// makes its records durable all the same, and the next Open finds them.
 func (s *Store) finish(p *pack) error {
 	s.mu.RLock()
 	rows, end := p.rows, p.end
@@ -168,16 +147,20 @@ func (s *Store) finish(p *pack) error {
 	return err
 }
 
-// rotate finishes the current pack. The gate is held alone.
+// rotate finishes the current pack and waits for those before. appending is held.
 func (s *Store) rotate() error {
-	s.mu.Lock()
-	p := s.current
-	s.current = nil
-	s.mu.Unlock()
-	if p == nil {
-		return nil
+	var err error
+	if p := s.current; p != nil {
+		s.finishLater(s.retire())
+		s.drain()
 	}
-	return s.finish(p) // waiting is 0: every Put holds the gate
+	s.finishing.Wait()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.broken != nil {
+		err = s.broken
+	}
+	return err
 }
 
 // Barrier returns when everything put before it is durable. Concurrent calls share their work. After a failed one the
@@ -209,12 +192,14 @@ func (s *Store) Barrier() error {
 	return err
 }
 
-// takeDirty waits until no record is half written and takes what must be synced.
+// takeDirty has everything written and takes what must be synced. Put goes on meanwhile, but for as long as it takes to hand
+// over the buffer that is being filled.
 func (s *Store) takeDirty() (dirty []*pack, newFile bool, err error) {
-	s.gate.Lock()
-	defer s.gate.Unlock()
+	s.appending.Lock()
+	if s.current != nil {
+		s.flush(s.current, true)
+	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, p := range s.mine {
 		if p.dirty {
 			dirty = append(dirty, p)
@@ -222,5 +207,17 @@ func (s *Store) takeDirty() (dirty []*pack, newFile bool, err error) {
 		}
 	}
 	newFile, s.newFile = s.newFile, false
+	s.mu.Unlock()
+	var done chan struct{}
+	if s.jobs != nil {
+		done = make(chan struct{})
+		s.jobs <- writeJob{done: done}
+	}
+	s.appending.Unlock()
+	if done != nil {
+		<-done
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	return dirty, newFile, s.broken
 }

@@ -25,8 +25,13 @@ type Store struct {
 	readOnly bool
 	lock     *flock.Flock // shared while the store is open for writing
 
-	// gate is held shared while a record is written; who holds it alone sees none half written.
-	gate sync.RWMutex
+	// appending is held while a record is added, and guards current, jobs and the number of buffers.
+	appending sync.Mutex
+	jobs      chan writeJob // to the goroutine that writes; nil until the first record
+	free      chan *buffer  // that nobody uses
+	buffers   int           // that there are
+	space     func(dir string) (free, all core.Size, err error)
+	writing   sync.WaitGroup
 
 	mu         sync.RWMutex // guards what follows; held for no longer than it takes to look something up or make a pack
 	index      index
@@ -34,13 +39,12 @@ type Store struct {
 	names      map[string]*pack
 	changed    int64 // modification time of the directory when it was last read
 	used       core.Size
-	current    *pack            // where new records go; nil until the first
+	current    *pack            // where new records go; nil until the first; changed with appending held too
 	mine       map[uint32]*pack // every pack of this Store that is not finished
 	growing    map[string]*pack // packs that other processes are writing
-	flights    map[prefix]*flight
-	background int   // packs being finished in the background
-	newFile    bool  // a pack was made since the directory was last synced
-	broken     error // a sync failed: nobody knows what is durable, so nothing is any more
+	background int              // packs being finished in the background
+	newFile    bool             // a pack was made since the directory was last synced
+	broken     error            // a sync failed: nobody knows what is durable, so nothing is any more
 
 	barrier   sync.Mutex     // one Barrier at a time; those that wait find their work done
 	finishing sync.WaitGroup // packs that are being finished in the background
@@ -87,8 +91,8 @@ func OpenRead(dir string) (*Store, error) {
 }
 
 func newStore(packs string) *Store {
-	return &Store{dir: packs, packSize: packSize, names: map[string]*pack{}, mine: map[uint32]*pack{},
-		growing: map[string]*pack{}, flights: map[prefix]*flight{}, index: newIndex()}
+	return &Store{dir: packs, space: diskSpace, packSize: packSize, names: map[string]*pack{}, mine: map[uint32]*pack{},
+		growing: map[string]*pack{}, index: newIndex()}
 }
 
 // Close finishes what is being written. What was put after the last Barrier is durable when Close returns nil.
@@ -98,10 +102,16 @@ func (s *Store) Close() error {
 		return nil
 	}
 	err := s.Barrier()
-	s.gate.Lock()
-	defer s.gate.Unlock()
+	s.appending.Lock()
+	defer s.appending.Unlock()
 	err = errors.Join(err, s.rotate())
-	s.finishing.Wait()
+	if s.jobs != nil {
+		close(s.jobs)
+		s.writing.Wait()
+		s.jobs, s.free, s.buffers = nil, nil, 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, p := range s.mine {
 		p.abandon() // could not be finished; its records are durable, and the next Open finds them
 	}
@@ -151,7 +161,7 @@ func (s *Store) Find(id core.Hash) (core.Chunk, bool) {
 // chunk that is not here is core.ErrNotFound.
 func (s *Store) Get(hash core.Hash, dst []byte) ([]byte, error) {
 	var data []byte
-	_, err := s.record(hash, func(f *os.File, r row) (err error) {
+	_, err := s.record(hash, func(f packReader, r row) (err error) {
 		data, err = readData(f, r, dst)
 		return err
 	})

@@ -64,6 +64,13 @@ func put(t testing.TB, s *store.Store, p piece) (isNew bool) {
 	return isNew
 }
 
+func barrier(t testing.TB, s *store.Store) {
+	t.Helper()
+	if err := s.Barrier(); err != nil {
+		t.Error(err)
+	}
+}
+
 func check(t testing.TB, s *store.Store, p piece) {
 	t.Helper()
 	got, err := s.Get(p.Hash, []byte("before"))
@@ -209,6 +216,7 @@ func TestReadersSeeWhatOthersWrite(t *testing.T) {
 	for n := range 100 { // through several packs
 		p := makePiece(n, 4000)
 		put(t, writer, p)
+		barrier(t, writer)
 		check(t, reader, p)
 		if n%25 == 0 {
 			check(t, second, p)
@@ -229,6 +237,7 @@ func TestReadersFollowAPack(t *testing.T) {
 	writer := open(t, dir)
 	defer closeStore(t, writer)
 	put(t, writer, makePiece(0, 1000))
+	barrier(t, writer)
 	reader, err := store.OpenRead(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -239,6 +248,7 @@ func TestReadersFollowAPack(t *testing.T) {
 		t.Fatal("has what was not written yet")
 	}
 	put(t, writer, makePiece(1, 1000))
+	barrier(t, writer)
 	check(t, reader, makePiece(1, 1000))
 }
 
@@ -255,7 +265,7 @@ func TestReadersSeeNothingHalfWritten(t *testing.T) {
 	for n := range 15 {
 		p := makePiece(n, 3<<20)
 		var wg sync.WaitGroup
-		wg.Go(func() { put(t, writer, p) })
+		wg.Go(func() { put(t, writer, p); barrier(t, writer) })
 		for deadline := time.Now().Add(10 * time.Second); ; {
 			if time.Now().After(deadline) {
 				t.Fatalf("piece %d is never seen", n)
@@ -279,6 +289,7 @@ func TestAnothersUnfinishedChunkIsPutAgain(t *testing.T) {
 	other, s := open(t, dir), open(t, dir)
 	p := makePiece(1, 5000)
 	put(t, other, p)
+	barrier(t, other)
 	check(t, s, p)
 	if _, ok := s.Find(p.id); ok {
 		t.Error("found a chunk that the next barrier does not cover")

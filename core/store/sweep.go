@@ -27,14 +27,13 @@ func (s *Store) Sweep(live func(core.Hash) bool) (report SweepReport, err error)
 	}
 	s.barrier.Lock()
 	defer s.barrier.Unlock()
-	s.gate.Lock()
-	defer s.gate.Unlock()
+	s.appending.Lock()
+	defer s.appending.Unlock()
 	if err := s.lockAlone(); err != nil {
 		return report, err
 	}
 	defer func() { err = errors.Join(err, s.lockShared()) }()
 	err = s.rotate()
-	s.finishing.Wait()
 	if err == nil {
 		err = s.adopt()
 	}

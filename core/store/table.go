@@ -101,6 +101,9 @@ func (p *pack) rescue(dir string) ([]row, error) {
 		}
 		return nil, nil
 	}
+	if _, err := p.file.WriteAt(append([]byte(packMagic), make([]byte, packHeader-len(packMagic))...), 0); err != nil {
+		return nil, fmt.Errorf("rescue pack %s: %w", p.name, err) // it may have been lost as well
+	}
 	return rows, p.finish(dir, rows, end)
 }
 
