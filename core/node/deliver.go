@@ -65,12 +65,12 @@ func (pl *placing) queue(s *placedSegment, target core.ID, runs []int) {
 			continue
 		}
 		r := s.runs[run]
-		list = append(list, &laneRun{segment: s.number, run: run, name: r.Name, size: r.Size, inHand: true, parcel: parcel{
-			begin: wire.TransmissionBegin{Task: pl.task, Segment: s.number, Hash: r.Hash, Chunks: r.Chunks}, store: pl.n.Staging,
+		list = append(list, &laneRun{segment: s.number, run: run, name: r.Name, size: r.Size, parcel: parcel{
+			begin: wire.TransmissionBegin{Task: pl.task, Segment: s.number, Hash: r.Hash, Chunks: r.Chunks}, store: cmp.Or(pl.from, pl.n.Staging),
 		}})
 	}
 	if len(list) > 0 {
-		pl.n.lane(target, pl.task, plannedRate(s.message.Bandwidth, pl.n.ID(), target)).enqueue(list...)
+		pl.n.lane(target, pl.task, &s.message).enqueue(list...)
 	}
 }
 
@@ -364,8 +364,10 @@ func (pl *placing) publish(ctx context.Context) error {
 	if err := n.Ledger.Sync(); err != nil {
 		return fmt.Errorf("enter receipts in the ledger: %w", err)
 	}
-	if len(old.Records) > 0 && old.Task != pl.task {
-		n.releaseEverywhere(ctx, old.Task, ref.Alias, ref.Version)
+	for _, task := range pl.vault.tasksOf(old) {
+		if task != pl.task {
+			n.releaseEverywhere(ctx, task, ref.Alias, ref.Version)
+		}
 	}
 	return nil
 }

@@ -7,17 +7,23 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
 const purposeStore, purposeGain = "store", "gain"
 
-// A batch is what one application asks for: enough for a few seconds, so that bandwidth changes hands now and then.
+// A batch is what one application asks for: enough for a second and some round trips, so that bandwidth changes hands often
+// and little of it is lost when it does.
 const (
-	batchTime = 4 * time.Second
+	batchTime = time.Second
 	batchRuns = 256
 )
+
+// sideways is among how many lanes the uplink is shared while more wait: a run sent fast reaches those behind the next node
+// early, and while one lane applies the other sends.
+const sideways = 2
 
 // lane is everything that this node is to send to one target for one task, as its source or as a relay: at most one
 // flow at a time, opened anew where one ended early. Owned by the loop.
@@ -25,11 +31,13 @@ type lane struct {
 	n    *Node
 	to   core.ID
 	task core.TaskID
-	rate core.Rate // planned; 0 where the table says nothing
+	cap  core.Rate // its share of a trunk; 0 is none
+	plan core.Size // what it is to carry for the whole task; 0 where the table says nothing
 
-	queue   []*laneRun       // not asked for, in order; what is promised waits here for what is in hand
+	queue   []*laneRun       // not asked for, in order
 	sending map[int]*laneRun // asked for or granted, by number
-	known   map[int]*laneRun // both, by number
+	known   map[int]bool     // both, by number
+	sent    core.Size        // arrived there
 	flow    *flow
 	asked   int           // segment of the application under way
 	after   time.Duration // not before this moment, after a flow ended early
@@ -43,59 +51,52 @@ type laneKey struct {
 	task core.TaskID
 }
 
-// laneRun is one run of a lane. A relay knows its runs before they arrive and asks for them together with those in hand,
-// so that its lease does not end between one arrival and the next.
+// laneRun is one run of a lane.
 type laneRun struct {
 	segment, run int
 	name         string
 	size         core.Size
-	inHand       bool
-	parcel       parcel // once in hand
+	parcel       parcel
 }
 
 func (r *laneRun) number() int { return r.segment*core.SegmentRuns + r.run }
 
 // lane finds or makes the lane to a target. Loop only.
-func (n *Node) lane(to core.ID, id core.TaskID, rate core.Rate) *lane {
+func (n *Node) lane(to core.ID, id core.TaskID, m *wire.StorageTask) *lane {
 	key := laneKey{to, id}
 	l := n.lanes[key]
 	if l == nil {
-		l = &lane{n: n, to: to, task: id, sending: map[int]*laneRun{}, known: map[int]*laneRun{}}
+		l = &lane{n: n, to: to, task: id, sending: map[int]*laneRun{}, known: map[int]bool{}}
 		n.lanes[key] = l
 	}
-	l.rate = cmp.Or(rate, l.rate)
+	if row := rowOf(m.Bandwidth, n.ID(), to); row != nil {
+		l.plan = row.Bytes
+	}
+	if row := rowOf(m.TrunkShares, n.ID(), to); row != nil {
+		l.cap = row.Rate
+	}
 	return l
 }
 
-// enqueue adds runs at the end of the lane; one that it knows already is only filled in.
-func (l *lane) enqueue(runs ...*laneRun) {
-	for _, r := range runs {
-		switch known := l.known[r.number()]; {
-		case known == nil:
-			l.known[r.number()] = r
-			l.queue = append(l.queue, r)
-		case r.inHand:
-			known.inHand, known.parcel = true, r.parcel
+// rowOf is the row of a table for one direction; nil where there is none.
+func rowOf(table []wire.BandwidthRow, from, to core.ID) *wire.BandwidthRow {
+	for i, row := range table {
+		if row.From == from && row.To == to {
+			return &table[i]
 		}
 	}
-	if l.flow != nil {
-		l.n.beginMore(l.flow)
-	}
-	l.drive()
+	return nil
 }
 
-// expect opens the lanes for the runs of a segment that are to be sent on from here. Loop only.
-func (n *Node) expect(seg *segment) {
-	for _, span := range seg.Locations {
-		if span.From != n.ID() || span.Node == n.ID() {
-			continue
-		}
-		l := n.lane(span.Node, seg.Task, plannedRate(seg.bandwidth, n.ID(), span.Node))
-		for run := span.Start; run < span.Start+span.Length; run++ {
-			file := seg.File(run)
-			l.enqueue(&laneRun{segment: seg.Number, run: run, name: file.Name, size: file.Size})
+// enqueue adds runs at the end of the lane, those that it has not yet.
+func (l *lane) enqueue(runs ...*laneRun) {
+	for _, r := range runs {
+		if !l.known[r.number()] {
+			l.known[r.number()] = true
+			l.queue = append(l.queue, r)
 		}
 	}
+	l.n.wakeWaiting()
 }
 
 // forward sends a run that arrived on to whom the plan says. Loop only.
@@ -105,20 +106,10 @@ func (n *Node) forward(seg *segment, run int, chunks []core.Chunk) {
 			continue
 		}
 		file := seg.File(run)
-		l := n.lane(span.Node, seg.Task, plannedRate(seg.bandwidth, n.ID(), span.Node))
-		l.enqueue(&laneRun{segment: seg.Number, run: run, name: file.Name, size: file.Size, inHand: true, parcel: parcel{
+		n.lane(span.Node, seg.Task, &seg.tables).enqueue(&laneRun{segment: seg.Number, run: run, name: file.Name, size: file.Size, parcel: parcel{
 			begin: wire.TransmissionBegin{Task: seg.Task, Segment: seg.Number, Hash: file.Hash, Chunks: chunks}, store: n.Keeping,
 		}})
 	}
-}
-
-func plannedRate(table []wire.BandwidthRow, from, to core.ID) core.Rate {
-	for _, row := range table {
-		if row.From == from && row.To == to {
-			return row.Rate
-		}
-	}
-	return 0
 }
 
 // wakeWaiting lets every lane and taker look again: bandwidth came free, a peer came up, or time passed. Loop only.
@@ -128,72 +119,137 @@ func (n *Node) wakeWaiting() {
 	}
 	n.waking = true
 	defer func() { n.waking = false }()
-	for _, l := range n.lanes {
-		l.drive()
-	}
+	n.driveLanes()
 	for t := range n.takers {
 		t.drive()
 	}
 }
 
-// drive asks for a lease, or for more runs under the one there is.
-func (l *lane) drive() {
-	n := l.n
-	p := n.peers[l.to]
-	if !l.worthAsking() || p == nil || p.session == nil || p.capacity == 0 || n.now() < l.after {
-		return
+// driveLanes gives the uplink to the lanes that are furthest behind their plan: all progress alike, so no way through the
+// network is left for last. None overtakes one that waits for more bandwidth than is free. Loop only.
+func (n *Node) driveLanes() {
+	var waiting []*lane
+	for _, l := range n.lanes {
+		if l.waits() {
+			waiting = append(waiting, l)
+		}
 	}
+	slices.SortFunc(waiting, func(a, b *lane) int {
+		return cmp.Or(cmp.Compare(a.progress(), b.progress()), a.to.Compare(b.to), a.task.Compare(b.task))
+	})
+	busy := n.busyLanes()
+	for i, l := range waiting {
+		if !l.ask(busy + len(waiting) - i) {
+			return
+		}
+	}
+}
+
+// busyLanes counts the lanes that hold a lease or ask for one.
+func (n *Node) busyLanes() (busy int) {
+	for _, l := range n.lanes {
+		if l.flow != nil && l.flow.Holds() {
+			busy++
+		}
+	}
+	return busy
+}
+
+// waits tells whether a lane has something to send, somebody to send it to, and no lease.
+func (l *lane) waits() bool {
+	p := l.n.peers[l.to]
+	return len(l.queue) > 0 && p != nil && p.session != nil && p.capacity > 0 && l.n.now() >= l.after &&
+		(l.flow == nil || l.flow.State == task.Idle)
+}
+
+// progress is the part of its plan that a lane has behind it or under way.
+func (l *lane) progress() float64 {
+	done := l.sent
+	if l.flow != nil {
+		done += l.flow.OpenBytes()
+	}
+	return float64(done) / float64(max(l.plan, 1))
+}
+
+// ask applies for a lease; rivals is how many lanes want the uplink. It is false where this node has no bandwidth to give.
+func (l *lane) ask(rivals int) bool {
+	n := l.n
 	if l.flow == nil {
 		l.flow = n.open(l.to, n.nextID(), task.Asker, true, l)
 	}
 	f := l.flow
-	switch f.State {
-	case task.Idle:
-		nominal := n.book.Nominal(f.accounts...)
-		asked := min(cmp.Or(l.rate, nominal), nominal)
-		if rate := task.Grant(asked, n.book.Free(f.accounts...), nominal); rate > 0 {
-			n.step(f, task.Event{Kind: task.Ask, Runs: l.batch(rate), Rate: rate})
-		}
-	case task.Leased:
-		if f.OpenBytes() < batchBytes(f.Rate)/2 {
-			rate := min(cmp.Or(l.rate, f.Rate), f.Rate+n.book.Free(f.accounts...))
-			n.step(f, task.Event{Kind: task.Ask, Runs: l.batch(f.Rate), Rate: rate})
-		}
+	nominal := n.book.Nominal(f.accounts...)
+	asked := nominal
+	if up := n.book.Nominal(accountUp); rivals > 1 && up < account.Unlimited {
+		asked = min(asked, up/core.Rate(min(rivals, sideways)))
 	}
+	if l.cap > 0 {
+		asked = min(asked, l.cap)
+	}
+	rate := task.Grant(asked, n.book.Free(f.accounts...), nominal)
+	if rate == 0 {
+		return task.Grant(asked, n.book.Free(accountUp), asked) > 0 // the link is taken, the uplink is not
+	}
+	n.step(f, task.Event{Kind: task.Ask, Runs: l.batch(rate), Rate: rate})
+	return true
 }
 
-// worthAsking tells whether there is something to ask for: a run in hand, or more of what a live lease waits for.
-func (l *lane) worthAsking() bool {
-	if len(l.queue) == 0 {
-		return false
+// renew asks for more under the lease that stands, unless another lane is further behind.
+func (l *lane) renew() {
+	n, f := l.n, l.flow
+	if f.State != task.Leased || len(l.queue) == 0 || f.OpenBytes() >= l.batchBytes(f.Rate)/2 {
+		return
 	}
-	return l.flow != nil && l.flow.State == task.Leased || slices.ContainsFunc(l.queue, func(r *laneRun) bool { return r.inHand })
+	for _, other := range n.lanes {
+		if other != l && other.waits() && other.progress() < l.progress() {
+			return
+		}
+	}
+	rate := f.Rate + n.book.Free(f.accounts...)
+	if n.book.Nominal(accountUp) < account.Unlimited && n.rivals(l) > 0 {
+		rate = f.Rate
+	}
+	if l.cap > 0 {
+		rate = min(rate, l.cap)
+	}
+	n.step(f, task.Event{Kind: task.Ask, Runs: l.batch(f.Rate), Rate: min(rate, n.book.Nominal(f.accounts...))})
 }
 
-func batchBytes(r core.Rate) core.Size { return core.Size(float64(r) * batchTime.Seconds()) }
+// rivals counts the other lanes that want the uplink or have a part of it.
+func (n *Node) rivals(l *lane) (rivals int) {
+	for _, other := range n.lanes {
+		if other != l && (other.waits() || other.flow != nil && other.flow.Holds()) {
+			rivals++
+		}
+	}
+	return rivals
+}
 
-// batch takes the next runs of one segment out of the queue, those in hand before those that are promised.
+// batchBytes is how much one application asks for, at most a sixteenth of the plan, so that lanes take turns.
+func (l *lane) batchBytes(r core.Rate) core.Size {
+	seconds := batchTime.Seconds()
+	if p := l.n.peers[l.to]; p != nil && p.session != nil {
+		seconds += 20 * p.session.Delay().Seconds()
+	}
+	bytes := core.Size(float64(r) * seconds)
+	if l.plan > 0 && l.n.rivals(l) > 0 {
+		bytes = min(bytes, l.plan/16)
+	}
+	return bytes
+}
+
+// batch takes the next runs of one segment off the queue.
 func (l *lane) batch(rate core.Rate) (runs []task.Run) {
-	slices.SortStableFunc(l.queue, func(a, b *laneRun) int {
-		switch {
-		case a.inHand == b.inHand:
-			return 0
-		case a.inHand:
-			return -1
-		}
-		return 1
-	})
 	l.asked = l.queue[0].segment
+	limit := l.batchBytes(rate)
 	var bytes core.Size
-	l.queue = slices.DeleteFunc(l.queue, func(r *laneRun) bool {
-		if len(runs) >= batchRuns || r.segment != l.asked || bytes >= batchBytes(rate) && len(runs) >= 2 {
-			return false
-		}
+	for len(l.queue) > 0 && len(runs) < batchRuns && l.queue[0].segment == l.asked && (bytes < limit || len(runs) == 0) {
+		r := l.queue[0]
+		l.queue = l.queue[1:]
 		l.sending[r.number()] = r
 		bytes += r.size
 		runs = append(runs, task.Run{Number: r.number(), Size: r.size})
-		return true
-	})
+	}
 	return runs
 }
 
@@ -250,13 +306,16 @@ func (l *lane) slowDown(reason core.Reason) {
 
 func (l *lane) outgoing(_ *flow, number int) (parcel, bool) {
 	r := l.sending[number]
-	if r == nil || !r.inHand {
+	if r == nil {
 		return parcel{}, false
 	}
 	return r.parcel, true
 }
 
 func (l *lane) settled(_ *flow, number int) {
+	if r := l.sending[number]; r != nil {
+		l.sent += r.size
+	}
 	delete(l.sending, number)
 	delete(l.known, number)
 	l.fails, l.broken, l.gaveUp = 0, 0, false
@@ -266,6 +325,9 @@ func (l *lane) settled(_ *flow, number int) {
 func (l *lane) had(segment int, runs []core.Range) {
 	for _, r := range runs {
 		for run := r.Start; run < r.Start+r.Length; run++ {
+			if r := l.sending[segment*core.SegmentRuns+run]; r != nil {
+				l.sent += r.size
+			}
 			delete(l.sending, segment*core.SegmentRuns+run)
 			delete(l.known, segment*core.SegmentRuns+run)
 		}
@@ -290,11 +352,16 @@ func (l *lane) more(f *flow) {
 		return // expireLeases wakes it when its time has come
 	}
 	l.n.beginMore(f)
-	l.drive()
-	if len(l.queue) == 0 && len(l.sending) == 0 && f.State == task.Idle {
+	l.renew()
+	if f.State == task.Idle || f.State == task.Leased {
+		l.n.wakeWaiting()
+	}
+	if len(l.queue) == 0 && len(l.sending) == 0 && l.flow == f && f.State == task.Idle {
 		l.n.closeFlow(f)
 		l.flow = nil
-		delete(l.n.lanes, laneKey{l.to, l.task})
+		if l.sent >= l.plan {
+			delete(l.n.lanes, laneKey{l.to, l.task})
+		}
 	}
 }
 

@@ -100,6 +100,7 @@ var commands = map[string]command{
 	CommandFiles:  on((*Node).Files),
 	CommandList:   on((*Node).ListVersions),
 	CommandVerify: on((*Node).Verify),
+	CommandBackup: on((*Node).Backup),
 }
 
 // None is the arguments of a command that takes none.

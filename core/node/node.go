@@ -11,7 +11,7 @@
 //	holder.go  serving a fetch                                taker.go    asking for runs
 //	place.go   coordinating a placement                       segment.go  runs, segments and their records
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
-//	verify.go  what the holders of a version keep
+//	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
 //	remove.go  rm and gc                                      local.go  the door for this machine's own commands
 package node
@@ -64,6 +64,8 @@ type Config struct {
 
 	// Assemble puts together the file that a fetch writes.
 	Assemble func(context.Context, Assembly) (Assembled, error)
+	// Cut cuts and seals the file of a backup.
+	Cut func(context.Context, Cutting) (Cut, error)
 	// Strategy opens a strategy by name; closing it ends its process.
 	Strategy  func(ctx context.Context, name string) (core.Strategy, io.Closer, error)
 	Verifiers []NamedVerifier

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -65,7 +66,7 @@ func (pl *placing) cut() {
 		to = segmentEnd(all, from)
 		s := &placedSegment{number: len(pl.segments), runs: all[from:to], fresh: min(max(len(pl.fresh)-from, 0), to-from),
 			answers: map[core.ID]wire.Message{}, receipts: map[core.ID]core.Bitmap{}}
-		s.message = wire.StorageTask{Task: pl.task, Segment: s.number, Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Bandwidth: table}
+		s.message = wire.StorageTask{TrunkShares: pl.trunkShares(), Task: pl.task, Segment: s.number, Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Bandwidth: table}
 		for i, r := range s.runs {
 			if i < s.fresh {
 				s.message.Files = append(s.message.Files, r.File)
@@ -84,6 +85,18 @@ func (pl *placing) cut() {
 	}
 	pl.result.Segments = len(pl.segments)
 	pl.lost, pl.failed, pl.finished = map[core.ID]time.Time{}, map[core.ID]string{}, map[core.ID]time.Time{}
+}
+
+// trunkShares is the planned rates of the flows that cross a trunk: nobody but the planner knows that they share it.
+func (pl *placing) trunkShares() (rows []wire.BandwidthRow) {
+	for i, f := range pl.plan.Flows {
+		from, to := pl.snapshot.Nodes[f.From].Zone, pl.snapshot.Nodes[f.To].Zone
+		if slices.ContainsFunc(pl.snapshot.Trunks, func(t core.TrunkState) bool { return t.From == from && t.To == to }) {
+			row := pl.result.Flows[i]
+			rows = append(rows, wire.BandwidthRow{From: row.From, To: row.To, Rate: row.Rate, Bytes: row.Bytes})
+		}
+	}
+	return rows
 }
 
 // licenseAll signs a licence for every segment.
@@ -132,7 +145,7 @@ func (pl *placing) license(s *placedSegment) error {
 	l := core.License{
 		V: 1, Task: pl.task, Segment: s.number, TaskSource: core.TaskSource{Owner: owner.ID(), Node: pl.n.ID()},
 		Targets: s.targets, Op: "store", Root: segmentRoot(s.message.Files, s.message.Reused),
-		NotBefore: now.Unix(), Expires: now.Add(licenseLife).Unix(), RetainUntil: now.Add(retain).Unix(), Key: owner.Public(),
+		NotBefore: now.Unix(), Expires: now.Add(cmp.Or(pl.life, licenseLife)).Unix(), RetainUntil: now.Add(retain).Unix(), Key: owner.Public(),
 	}
 	if _, err := rand.Read(l.ID[:]); err != nil {
 		return fmt.Errorf("draw licence id: %w", err)

@@ -52,6 +52,8 @@ type placing struct {
 	vault   *vault
 	version foundRef
 	task    core.TaskID
+	from    Store         // has the bytes of new runs; nil: staging
+	life    time.Duration // of the licences; 0: licenseLife
 	result  PlaceResult
 
 	snapshot core.Snapshot
@@ -106,17 +108,8 @@ func (pl *placing) run(ctx context.Context) error {
 	if err := pl.licenseAll(); err != nil {
 		return err
 	}
-	busy := false
-	n.ask(func() {
-		for _, other := range n.places {
-			busy = busy || other.version.Ref.Alias == pl.version.Ref.Alias
-		}
-		if !busy {
-			n.places[pl.task] = pl
-		}
-	})
-	if busy {
-		return core.WithHint(core.Fail(core.CodeBusy, "another placement of it is running"), "wait for it: bkp node status")
+	if err := pl.enter(); err != nil {
+		return err
 	}
 	defer n.ask(func() { pl.leave() })
 	if err := pl.offer(ctx); err != nil {
@@ -157,6 +150,23 @@ func (pl *placing) interrupted(ctx context.Context) error {
 		return fmt.Errorf("%w; what has receipts could not be noted: %w", why, err)
 	}
 	return core.WithHint(why, "bkp place %s again: what has receipts is not sent twice", pl.version.Body.Name)
+}
+
+// enter puts the placement on the loop, unless one of the same name is there.
+func (pl *placing) enter() error {
+	busy := false
+	pl.n.ask(func() {
+		for _, other := range pl.n.places {
+			busy = busy || other.version.Ref.Alias == pl.version.Ref.Alias
+		}
+		if !busy {
+			pl.n.places[pl.task] = pl
+		}
+	})
+	if busy {
+		return core.WithHint(core.Fail(core.CodeBusy, "another placement of it is running"), "wait for it: bkp node status")
+	}
+	return nil
 }
 
 // leave takes the placement off the loop. Loop only.

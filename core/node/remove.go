@@ -56,7 +56,11 @@ func (n *Node) releaseVersion(ctx context.Context, r foundRef) (released []Relea
 	if err != nil {
 		return nil, nil, err
 	}
-	var holders []core.ID
+	type share struct {
+		holder core.ID
+		task   core.TaskID // a version that was backed up has many until it is placed as a whole
+	}
+	var shares []share
 	for i, sealed := range r.Body.Records {
 		stored, err := v.stored(sealed.Hash)
 		if err != nil {
@@ -67,20 +71,20 @@ func (n *Node) releaseVersion(ctx context.Context, r foundRef) (released []Relea
 			return nil, nil, fmt.Errorf("segment record %d: %w", i, err)
 		}
 		for _, span := range rec.Spans {
-			if !slices.Contains(holders, span.Node) {
-				holders = append(holders, span.Node)
+			if s := (share{span.Node, rec.Task}); !slices.Contains(shares, s) {
+				shares = append(shares, s)
 			}
 		}
 	}
-	for _, id := range holders {
-		done, err := n.release(ctx, id, r.Body.Task, r.Ref.Alias, r.Ref.Version)
+	for _, s := range shares {
+		done, err := n.release(ctx, s.holder, s.task, r.Ref.Alias, r.Ref.Version)
 		if err != nil {
-			gone := Refused{Node: id, Reason: err.Error()}
-			n.ask(func() { gone.Address = n.addressOf(id) })
+			gone := Refused{Node: s.holder, Reason: err.Error()}
+			n.ask(func() { gone.Address = n.addressOf(s.holder) })
 			unheard = append(unheard, gone)
 			continue
 		}
-		released = append(released, Release{Node: id, Runs: done.Runs, Bytes: done.Bytes})
+		released = append(released, Release{Node: s.holder, Runs: done.Runs, Bytes: done.Bytes})
 	}
 	return released, unheard, nil
 }
@@ -298,6 +302,9 @@ func (n *Node) unfinishedLive(ctx context.Context, v *vault, live map[core.Hash]
 		_, body, err := n.openRef(s.Envelope)
 		if err != nil {
 			continue
+		}
+		for _, sealed := range body.Records {
+			live[sealed.Hash] = true
 		}
 		_ = manifest.Nodes(body.Root, v, func(e manifest.Entry) error {
 			if !e.Hole() {

@@ -28,14 +28,14 @@ type segmentKey struct {
 // segment is one segment of a task that this node accepted as a target. Owned by the loop.
 type segment struct {
 	core.Segment
-	mine      core.Bitmap // runs that this node is to keep
-	have      core.Bitmap // of those, received
-	durable   core.Bitmap // of those, behind a barrier and receipted
-	arriving  map[int]uint64
-	bandwidth []wire.BandwidthRow
-	promised  core.Size // room kept for runs that have not come yet
-	touched   time.Time
-	receipts  [][]byte // not yet delivered to the coordinator
+	mine     core.Bitmap // runs that this node is to keep
+	have     core.Bitmap // of those, received
+	durable  core.Bitmap // of those, behind a barrier and receipted
+	arriving map[int]uint64
+	tables   wire.StorageTask // its Bandwidth and TrunkShares only
+	promised core.Size        // room kept for runs that have not come yet
+	touched  time.Time
+	receipts [][]byte // not yet delivered to the coordinator
 }
 
 // key of a segment.
@@ -151,7 +151,6 @@ func (n *Node) onTask(p *peer, m wire.StorageTask) {
 			}
 			n.trimPromise(seg)
 			n.send(from, wire.TaskAgree{Task: m.Task, Segment: m.Segment, PredictedS: predicted(m.Bandwidth, n.ID()), Have: seg.have})
-			n.expect(seg)
 			for _, a := range kept {
 				n.forward(seg, a.holding.Number, a.holding.Chunks)
 			}
@@ -189,7 +188,7 @@ func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []ke
 		Task: m.Task, Number: m.Segment, Owner: l.TaskSource.Owner, Source: l.TaskSource.Node, Alias: m.Alias, Version: m.Version,
 		License: m.License, LicenseID: l.ID, Files: m.Files, Reused: m.Reused, Locations: m.Locations, RetainUntil: l.RetainUntil,
 	}, n.ID())
-	seg.bandwidth = m.Bandwidth
+	seg.tables = tables(m)
 	bytes, runs := seg.share()
 	err = license.Check(l, signer, license.Claim{
 		Peer: from, Node: n.ID(), Root: root, Bytes: bytes, Runs: runs, Now: time.Now(), OpenDelegation: key.DelegationFields,
@@ -290,7 +289,7 @@ func (n *Node) register(seg *segment, m wire.StorageTask) *segment {
 	if old != seg {
 		n.dropPromises(seg)
 	}
-	old.bandwidth, old.touched = m.Bandwidth, time.Now()
+	old.tables, old.touched = tables(m), time.Now()
 	return old
 }
 
@@ -375,6 +374,11 @@ func keptChunks(h core.Holding) (chunks []core.Chunk) {
 		}
 	}
 	return chunks
+}
+
+// tables is what a relay needs of a task after it was accepted.
+func tables(m wire.StorageTask) wire.StorageTask {
+	return wire.StorageTask{Bandwidth: m.Bandwidth, TrunkShares: m.TrunkShares}
 }
 
 // predicted is how long the flows to this node take at the rates of the bandwidth table, in seconds.

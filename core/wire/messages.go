@@ -89,7 +89,9 @@ type StorageTask struct {
 	Reused    []core.Reused  `json:"reused,omitempty"`
 	Locations []core.Span    `json:"backup_location"`
 	Bandwidth []BandwidthRow `json:"bandwidth"`
-	License   []byte         `json:"license"` // DSSE envelope
+	// TrunkShares are caps on flows that cross a trunk, which no account of theirs knows.
+	TrunkShares []BandwidthRow `json:"trunk_shares,omitempty"`
+	License     []byte         `json:"license"` // DSSE envelope
 }
 
 // BandwidthRow is the planned rate of the flow from one node to another, and what it is to carry for the whole task.

@@ -113,15 +113,20 @@ func (m StorageTask) Validate() error {
 		b.must(s.Start >= 0 && s.Length >= 1 && s.Length <= runs && s.Start <= runs-s.Length,
 			"backup_location: start %d, length %d leaves the segment's %d runs", s.Start, s.Length, runs)
 	}
-	b.count("bandwidth", len(m.Bandwidth), maxList)
-	for _, r := range m.Bandwidth {
-		b.id("bandwidth: from", r.From)
-		b.id("bandwidth: to", r.To)
-		b.capacity("bandwidth: rate", r.Rate)
-		b.size("bandwidth: bytes", r.Bytes)
-	}
+	b.table("bandwidth", m.Bandwidth)
+	b.table("trunk_shares", m.TrunkShares)
 	b.bytes("license", m.License, 1, MaxMessage)
 	return b.err
+}
+
+func (b *bounds) table(field string, rows []BandwidthRow) {
+	b.count(field, len(rows), maxList)
+	for _, r := range rows {
+		b.id(field+": from", r.From)
+		b.id(field+": to", r.To)
+		b.capacity(field+": rate", r.Rate)
+		b.size(field+": bytes", r.Bytes)
+	}
 }
 
 func (m TaskAgree) Validate() error {

@@ -1,0 +1,306 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+)
+
+// CommandBackup cuts a file and places it in one stream.
+const CommandBackup = "backup"
+
+// BackupArgs asks for a file to be cut and placed, a window of its bytes at a time, so that no second copy of it stands on
+// this machine.
+type BackupArgs struct {
+	Input       string    `json:"input"`  // absolute path
+	Stream      bool      `json:"stream"` // Input is a named pipe
+	Name        string    `json:"name"`
+	Window      core.Size `json:"window"` // plain bytes placed at a time
+	Chunker     string    `json:"chunker"`
+	Compression string    `json:"compression"`
+	Recheck     bool      `json:"recheck"`
+	Replicas    int       `json:"replicas"`
+	Strategy    string    `json:"strategy"`
+	Retain      int64     `json:"retain_s"`
+}
+
+// Cut is what the cutting of a backup came to.
+type Cut struct {
+	Version   int       `json:"version"`
+	Bytes     core.Size `json:"bytes"`
+	Resumed   core.Size `json:"resumed_bytes"` // of them: placed by a backup that was interrupted
+	Chunks    int       `json:"chunks"`
+	NewChunks int       `json:"new_chunks"` // that had to be placed
+	Stored    core.Size `json:"stored_bytes"`
+	Windows   int       `json:"windows"`
+	Root      core.Hash `json:"root"`
+}
+
+// BackupResult is the cut and the placement of the whole.
+type BackupResult struct {
+	Name string `json:"name"`
+	Cut
+	Replicas   int         `json:"replicas"`
+	SentBytes  core.Size   `json:"sent_bytes"`
+	Placements []Placement `json:"placements"`
+	Seconds    float64     `json:"seconds"`
+	Warnings   []string    `json:"warnings,omitempty"`
+}
+
+// Cutting is what the node gives to who cuts the file of a backup.
+type Cutting struct {
+	BackupArgs
+	Owner   *key.Owner
+	Staging Store
+	// Covered reports whether enough connected peers keep a chunk already. Safe for many goroutines.
+	Covered func(core.Hash) bool
+	// Keep puts a chunk into staging and guards it against collection until the backup has ended.
+	Keep func(c core.Chunk, id core.Hash, data []byte) error
+	// Place gives chunks of a version to be, whose bytes from has, to peers, and returns the records of it once every copy
+	// has its receipt. One call at a time.
+	Place func(ctx context.Context, version int, from Store, chunks []core.Chunk) (Window, error)
+	// Taken takes over the records of windows that an interrupted backup placed: Covered knows what they cover from then on.
+	Taken    func(ctx context.Context, records []core.Sealed) error
+	Progress func(done, total core.Size)
+}
+
+// Window is a part of a file that was placed as a task of its own.
+type Window struct {
+	Task    core.TaskID
+	Records []core.Sealed
+}
+
+// windowLife is how long the licence of a window holds, and with it a task whose ref has not come yet: longer than any
+// backup takes.
+const windowLife = 90 * 24 * time.Hour
+
+// Backup cuts a file window by window, places each as a task of its own, and at last the whole version over them: that sends
+// the tree nodes alone, since peers keep all else, and lets the tasks of the windows go.
+func (n *Node) Backup(ctx context.Context, args BackupArgs, status func(Status)) (BackupResult, error) {
+	began := time.Now()
+	result := BackupResult{Name: args.Name}
+	owner, err := n.identity("backup")
+	if err != nil {
+		return result, err
+	}
+	b := &backup{n: n, args: args, status: status, began: began, covered: map[core.Hash]bool{}}
+	defer func() { n.sealing.release(b.claims) }()
+	if err := b.cover(ctx); err != nil {
+		return result, fmt.Errorf("backup %s: %w", args.Name, err)
+	}
+	result.Cut, err = n.Cut(ctx, Cutting{
+		BackupArgs: args, Owner: owner, Staging: n.Staging, Covered: func(h core.Hash) bool { return b.covered[h] },
+		Keep: b.keep, Place: b.place, Taken: b.taken, Progress: b.progress,
+	})
+	if err != nil {
+		return result, fmt.Errorf("backup %s: %w", args.Name, err)
+	}
+	whole, err := n.Place(ctx, PlaceArgs{
+		Name: args.Name, Version: result.Version, Replicas: args.Replicas, Strategy: args.Strategy, Retain: args.Retain,
+	}, status)
+	result.Replicas, result.Placements, result.Warnings = whole.Replicas, whole.Placements, whole.Warnings
+	result.SentBytes, result.Seconds = b.sent+whole.SentBytes, time.Since(began).Seconds()
+	return result, err
+}
+
+// backup is one under way. covered is complete before the cutting begins; the rest belongs to who calls place.
+type backup struct {
+	n       *Node
+	args    BackupArgs
+	status  func(Status)
+	began   time.Time
+	covered map[core.Hash]bool
+	claims  []core.Chunk
+	sent    core.Size
+}
+
+func (b *backup) progress(done, total core.Size) {
+	b.status(Status{Phase: "backup", Done: done, Total: total, Seconds: time.Since(b.began).Seconds()})
+}
+
+func (b *backup) placing() (*placing, error) {
+	v, err := b.n.vault()
+	if err != nil {
+		return nil, err
+	}
+	pl := &placing{n: b.n, vault: v, changed: make(chan struct{}, 1), life: windowLife, status: func(s Status) {
+		if s.Warning {
+			b.status(s)
+		}
+	}}
+	pl.args = PlaceArgs{Name: b.args.Name, Replicas: b.args.Replicas, Strategy: b.args.Strategy, Retain: b.args.Retain}
+	if _, err := rand.Read(pl.task[:]); err != nil {
+		return nil, fmt.Errorf("draw task: %w", err)
+	}
+	return pl, nil
+}
+
+// cover finds what earlier versions have at enough connected peers.
+func (b *backup) cover(ctx context.Context) error {
+	pl, err := b.placing()
+	if err != nil {
+		return err
+	}
+	b.n.awaitPeers(ctx)
+	if err := pl.survey(ctx); err != nil {
+		return err
+	}
+	chunks, err := pl.coverage()
+	b.count(chunks)
+	return err
+}
+
+func (b *backup) keep(c core.Chunk, id core.Hash, data []byte) error {
+	b.claims = append(b.claims, c)
+	return b.n.sealing.while(c, func() error { _, err := b.n.Staging.Put(c, id, data); return err })
+}
+
+// taken guards the records of an interrupted backup and counts what they cover.
+func (b *backup) taken(ctx context.Context, records []core.Sealed) error {
+	claims := make([]core.Chunk, len(records))
+	for i, r := range records {
+		claims[i] = core.Chunk{Hash: r.Hash, Size: r.Size}
+	}
+	if !b.n.sealing.claim(claims, b.n.Staging.Has) {
+		return fmt.Errorf("records of the interrupted backup are gone")
+	}
+	b.claims = append(b.claims, claims...)
+	pl, err := b.placing()
+	if err != nil {
+		return err
+	}
+	if err := pl.survey(ctx); err != nil {
+		return err
+	}
+	chunks := map[core.Hash]coveredChunk{}
+	for _, sealed := range records {
+		r, err := pl.vault.record(sealed)
+		if err != nil {
+			return err
+		}
+		pl.cover(chunks, r)
+	}
+	b.count(chunks)
+	return nil
+}
+
+func (b *backup) count(chunks map[core.Hash]coveredChunk) {
+	for hash, at := range chunks {
+		if len(at.run.holders) >= b.args.Replicas {
+			b.covered[hash] = true
+		}
+	}
+}
+
+// place carries one window to its peers.
+func (b *backup) place(ctx context.Context, version int, from Store, chunks []core.Chunk) (Window, error) {
+	pl, err := b.placing()
+	if err != nil {
+		return Window{}, err
+	}
+	alias := b.n.owner().Alias(b.args.Name)
+	pl.from = from
+	pl.version = foundRef{Ref: key.Ref{Alias: alias, Version: version}, Body: key.RefBody{Name: b.args.Name}}
+	b.n.awaitPeers(ctx)
+	if err := pl.survey(ctx); err != nil {
+		return Window{}, err
+	}
+	pl.group(chunks)
+	if err := pl.carry(ctx); err != nil {
+		return Window{}, err
+	}
+	b.sent += pl.result.SentBytes
+	return b.note(pl)
+}
+
+// group makes runs of chunks that nobody keeps yet.
+func (pl *placing) group(chunks []core.Chunk) {
+	for _, c := range chunks {
+		pl.result.NewBytes += c.Size
+	}
+	g := grouper{prefix: fmt.Sprintf("%s.%d", pl.version.Ref.Alias, pl.version.Ref.Version), limit: core.RunSize(pl.result.NewBytes)}
+	for _, c := range chunks {
+		g.add(core.TypeFile, c)
+	}
+	g.close()
+	pl.fresh, pl.result.Bytes = g.runs, pl.result.NewBytes
+	pl.classify(nil)
+}
+
+// carry plans, licenses and sends a window. One that does not reach every copy is withdrawn: its bytes are at hand still.
+func (pl *placing) carry(ctx context.Context) error {
+	n := pl.n
+	if err := pl.decide(ctx); err != nil {
+		return err
+	}
+	pl.describe()
+	pl.cut()
+	if err := pl.licenseAll(); err != nil {
+		return err
+	}
+	if err := pl.enter(); err != nil {
+		return err
+	}
+	defer n.ask(func() { pl.leave() })
+	err := pl.offer(ctx)
+	if err == nil {
+		n.ask(pl.send)
+		err = pl.await(ctx)
+	}
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		pl.withdraw(n.ctx)
+		return err
+	}
+	pl.measured()
+	return nil
+}
+
+// note seals the records of a window; they are guarded until the backup has ended.
+func (b *backup) note(pl *placing) (Window, error) {
+	n := pl.n
+	w := Window{Task: pl.task}
+	for _, s := range pl.segments {
+		r := record{Task: pl.task, Number: s.number, Source: n.ID(), Runs: s.runs, License: s.message.License}
+		n.ask(func() { r.Spans = s.keptSpans() })
+		sealed, _, err := pl.vault.sealRecord(r)
+		b.claims = append(b.claims, core.Chunk{Hash: sealed.Hash, Size: sealed.Size})
+		if err != nil {
+			return w, err
+		}
+		w.Records = append(w.Records, sealed)
+	}
+	if err := n.Staging.Barrier(); err != nil {
+		return w, fmt.Errorf("keep records: %w", err)
+	}
+	return w, n.Ledger.Sync()
+}
+
+// record reads a segment record of this machine.
+func (v *vault) record(sealed core.Sealed) (record, error) {
+	stored, err := v.stored(sealed.Hash)
+	if err != nil {
+		return record{}, fmt.Errorf("segment record %s: %w", sealed.Hash, err)
+	}
+	return v.openRecord(sealed, stored)
+}
+
+// tasksOf is the tasks that a ref stands for: its own, and those of windows as far as their records are here.
+func (v *vault) tasksOf(body key.RefBody) (tasks []core.TaskID) {
+	if len(body.Records) > 0 {
+		tasks = append(tasks, body.Task)
+	}
+	for _, sealed := range body.Records {
+		if r, err := v.record(sealed); err == nil && !slices.Contains(tasks, r.Task) {
+			tasks = append(tasks, r.Task)
+		}
+	}
+	return tasks
+}
