@@ -34,6 +34,8 @@ var floors = func() map[string][]string {
 		"plugins/strategies": {"core", "plugins"},
 		"plugins/verifiers":  {"core", "plugins", "core/license", "core/ledger"},
 		"plugins/engines":    {"core", "plugins", "core/license", "core/ledger"},
+
+		"scripts/compare": nil,
 	}
 	for _, r := range one {
 		rooms[r] = nouns

@@ -1,0 +1,310 @@
+// Command compare measures bkp beside other programs on the same real files, one after the other in every round, and prints
+// ratios with their spread. scripts/bench installs what it needs and runs it.
+package main
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// step is one run of one program.
+type step struct {
+	seconds, cpu float64 // wall; user and system of all its processes
+	memory       int64   // bytes at the peak
+	stored       int64   // bytes that its repository grew by
+}
+
+// result keeps the steps of every round by what was done: input, step, tool.
+type result map[[3]string][]step
+
+var (
+	work   = flag.String("work", "", "make inputs and repositories below `DIR`")
+	bkp    = flag.String("bkp", "./bkp", "the binary to measure")
+	rounds = flag.Int("rounds", 3, "measure everything so many times")
+	only   = flag.String("inputs", "tree,noise,image", "measure these `INPUTS`")
+	names  = flag.String("tools", "cp,restic,restic-off,borg,casync,bkp,bkp-norecheck,bkp-off", "measure these `TOOLS`")
+	out    = flag.String("out", "build/bench", "write table.md and plot.png into `DIR`")
+	making  = flag.String("make", "", "make this `INPUT` and nothing else")
+	gib    = flag.Int("noise-gib", 2, "so many GiB of incompressible data")
+)
+
+func main() {
+	log.SetFlags(0)
+	flag.Parse()
+	if err := run(); err != nil {
+		log.Fatal("compare: ", err)
+	}
+}
+
+func run() error {
+	dir, err := filepath.Abs(*work)
+	if err != nil {
+		return err
+	}
+	binary, err := filepath.Abs(*bkp)
+	if err != nil {
+		return err
+	}
+	if *making != "" {
+		_, _, err := makeInput(dir, *making)
+		return err
+	}
+	results := result{}
+	inputs := strings.Split(*only, ",")
+	for _, input := range inputs {
+		log.Printf("making %s", input)
+		// In a process of its own: what a program takes at its peak counts from the memory of the one that started it.
+		c := exec.Command(os.Args[0], "-work", dir, "-noise-gib", fmt.Sprint(*gib), "-make", input)
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("make %s: %w: %s", input, err, out)
+		}
+		first, second, err := makeInput(dir, input)
+		if err != nil {
+			return fmt.Errorf("make %s: %w", input, err)
+		}
+		for round := range *rounds {
+			for _, name := range strings.Split(*names, ",") {
+				if err := results.measure(dir, binary, input, name, first, second); err != nil {
+					return fmt.Errorf("%s on %s, round %d: %w", name, input, round+1, err)
+				}
+			}
+		}
+	}
+	if err := os.MkdirAll(*out, 0o755); err != nil {
+		return err
+	}
+	text := results.table(inputs)
+	fmt.Print(text)
+	if err := os.WriteFile(filepath.Join(*out, "table.md"), []byte(text), 0o644); err != nil {
+		return err
+	}
+	return results.plot(inputs, filepath.Join(*out, "plot.png"))
+}
+
+// measure runs one tool through first backup, second and restore, each with warm caches and an idle disk.
+func (r result) measure(dir, binary, input, name, first, second string) error {
+	repository, restored := filepath.Join(dir, "repository"), filepath.Join(dir, "restored")
+	for _, path := range []string{repository, restored} {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	defer os.RemoveAll(repository)
+	defer os.RemoveAll(restored)
+	if err := os.MkdirAll(restored, 0o700); err != nil {
+		return err
+	}
+	t, err := toolNamed(name, binary, repository, restored)
+	if err != nil {
+		return err
+	}
+	if t.prepare != "" {
+		if _, err := t.run(t.prepare, "", ""); err != nil {
+			return err
+		}
+	}
+	before := bytesBelow(repository)
+	for _, do := range []struct{ step, script, input, warm string }{
+		{"first", t.backup, first, first}, {"second", t.backup, second, second}, {"restore", t.restore, second, repository},
+	} {
+		if do.input == "" {
+			continue // there is no changed version of it
+		}
+		if do.step == "restore" && second == "" {
+			do.input = first
+		}
+		warm(do.warm)
+		version := map[string]string{"first": "1", "second": "2", "restore": "2"}[do.step]
+		if second == "" {
+			version = "1"
+		}
+		s, err := t.run(do.script, do.input, version)
+		if err != nil {
+			return fmt.Errorf("%s: %w", do.step, err)
+		}
+		now := bytesBelow(repository)
+		s.stored, before = now-before, now
+		key := [3]string{input, do.step, name}
+		r[key] = append(r[key], s)
+		log.Printf("%-6s %-8s %-14s %6.2f s %6.2f s CPU %5d MiB peak %6d MiB stored", input, do.step, name, s.seconds, s.cpu, s.memory>>20, s.stored>>20)
+		if do.step == "restore" {
+			return same(do.input, restored)
+		}
+	}
+	warm(repository)
+	s, err := t.run(t.restore, first, "1")
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	key := [3]string{input, "restore", name}
+	r[key] = append(r[key], s)
+	return same(first, restored)
+}
+
+// warm reads all below a path into the page cache and waits for the disk, so that everybody begins alike.
+func warm(path string) {
+	filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			_ = exec.Command("sh", "-c", `cat "$0" >/dev/null`, p).Run()
+		}
+		return nil
+	})
+	syscall.Sync()
+}
+
+// same holds what was restored against the input: the only file below dir.
+func same(input, dir string) error {
+	var found string
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			found = p
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if out, err := exec.Command("cmp", input, found).CombinedOutput(); err != nil {
+		return fmt.Errorf("restored something else: %s", out)
+	}
+	return nil
+}
+
+func bytesBelow(dir string) (sum int64) {
+	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if info, err := d.Info(); err == nil {
+				sum += info.Size()
+			}
+		}
+		return nil
+	})
+	return sum
+}
+
+// tool is a program as shell scripts: $1 is the file, $2 the version, $R the repository, $O a directory for what is restored.
+type tool struct {
+	prepare, backup, restore string
+	env                      []string
+}
+
+func toolNamed(name, binary, repository, restored string) (tool, error) {
+	t, ok := map[string]tool{
+		"cp": {"mkdir -p $R", `cp "$1" $R/$2 && sync $R/$2`, `cp $R/$2 $O/file && sync $O/file`, nil},
+		"restic": {"restic init -q -r $R", `restic backup -q -r $R --no-cache --tag v$2 "$1"`,
+			`restic restore -q -r $R --no-cache --tag v$2 latest --target $O`, nil},
+		"restic-off": {"restic init -q -r $R", `restic backup -q -r $R --no-cache --compression off --tag v$2 "$1"`,
+			`restic restore -q -r $R --no-cache --tag v$2 latest --target $O`, nil},
+		"borg":          {"borg init -e repokey-blake2 $R", `borg create $R::v$2 "$1"`, `cd $O && borg extract $R::v$2`, nil},
+		"casync":        {"mkdir -p $R", `casync make --store=$R/store $R/v$2.caibx "$1" >/dev/null`, `casync extract --store=$R/store $R/v$2.caibx $O/file`, nil},
+		"bkp":           {"", `$BKP split -q "$1" --name f`, `$BKP fetch -q f@$2 -o $O/file`, nil},
+		"bkp-norecheck": {"", `$BKP split -q --no-recheck "$1" --name f`, `$BKP fetch -q f@$2 -o $O/file`, nil},
+		"bkp-off":       {"", `$BKP split -q --compression off "$1" --name f`, `$BKP fetch -q f@$2 -o $O/file`, nil},
+	}[name]
+	if !ok {
+		return t, fmt.Errorf("no such tool")
+	}
+	t.env = append(os.Environ(), "R="+repository, "O="+restored, "BKP="+binary, "BKP_DATA="+repository,
+		"RESTIC_PASSWORD=benchmark", "BORG_PASSPHRASE=benchmark", "BORG_BASE_DIR="+repository+".borg",
+		"BORG_RELOCATED_REPO_ACCESS_IS_OK=yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes")
+	return t, nil
+}
+
+func (t tool) run(script, file, version string) (s step, err error) {
+	c := exec.Command("sh", "-ec", script, "sh", file, version)
+	c.Env = t.env
+	began := time.Now()
+	text, err := c.CombinedOutput()
+	s.seconds = time.Since(began).Seconds()
+	if err != nil {
+		return s, fmt.Errorf("%s: %w: %s", script, err, text)
+	}
+	used := c.ProcessState.SysUsage().(*syscall.Rusage)
+	s.cpu = time.Duration(used.Utime.Nano() + used.Stime.Nano()).Seconds()
+	s.memory = used.Maxrss << 10
+	return s, nil
+}
+
+// median of what of picks out of the steps.
+func median(steps []step, of func(step) float64) float64 {
+	var all []float64
+	for _, s := range steps {
+		all = append(all, of(s))
+	}
+	return middle(all)
+}
+
+func middle(all []float64) float64 {
+	slices.Sort(all)
+	if len(all) == 0 {
+		return 0
+	}
+	return (all[len(all)/2] + all[(len(all)-1)/2]) / 2
+}
+
+func seconds(s step) float64 { return s.seconds }
+
+// ratio is other's time over mine, round by round: how many times as fast mine is.
+func (r result) ratio(input, do, mine, other string) string {
+	a, b := r[[3]string{input, do, mine}], r[[3]string{input, do, other}]
+	var all []float64
+	for i := range min(len(a), len(b)) {
+		all = append(all, b[i].seconds/a[i].seconds)
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", middle(all), slices.Min(all), slices.Max(all))
+}
+
+func (r result) table(inputs []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %d cores, %s; medians of %d interleaved rounds. × restic and × borg: how many times as fast, with the least and\n"+
+		"the most of all rounds. Before every step its input is read into the page cache and the disk is synced.\n\n",
+		processor(), runtime.NumCPU(), time.Now().Format("2 January 2006"), *rounds)
+	b.WriteString("| input | step | tool | seconds | CPU s | peak MiB | stored MiB | × restic | × borg |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, input := range inputs {
+		for _, do := range []string{"first", "second", "restore"} {
+			for _, name := range strings.Split(*names, ",") {
+				steps := r[[3]string{input, do, name}]
+				if len(steps) == 0 {
+					continue
+				}
+				restic := "restic"
+				if name == "bkp-off" {
+					restic = "restic-off"
+				}
+				stored := fmt.Sprintf("%.0f", median(steps, func(s step) float64 { return float64(s.stored) })/(1<<20))
+				if do == "restore" {
+					stored = ""
+				}
+				fmt.Fprintf(&b, "| %s | %s | %s | %.2f | %.2f | %.0f | %s | %s | %s |\n", input, do, name, median(steps, seconds),
+					median(steps, func(s step) float64 { return s.cpu }), median(steps, func(s step) float64 { return float64(s.memory) })/(1<<20),
+					stored, r.ratio(input, do, name, restic), r.ratio(input, do, name, "borg"))
+			}
+		}
+	}
+	return b.String()
+}
+
+// processor is the machine's, as it calls itself.
+func processor() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+			return strings.TrimSpace(v)
+		}
+	}
+	return cmp.Or(os.Getenv("HOSTTYPE"), runtime.GOARCH)
+}
