@@ -257,5 +257,5 @@ func drawFetch(t *table, r node.FetchResult) {
 	for _, l := range r.Lost {
 		t.line("lost %s %s on the way: %s", l.Node.Short(), l.Address, l.Reason)
 	}
-	t.line("Fetched %s to %s: %s in %s.", versioned(r.Name, r.Version), r.Output, r.Bytes, seconds(r.Seconds))
+	t.line("Fetched %s to %s: %s in %s.", versioned(r.Name, r.Version), clean(r.Output), r.Bytes, seconds(r.Seconds))
 }

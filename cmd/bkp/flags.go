@@ -164,4 +164,4 @@ func labelled(flag string, values []string) (map[string]string, error) {
 }
 
 // versioned writes a name and version as a person gives them.
-func versioned(name string, version int) string { return fmt.Sprintf("%s@%d", name, version) }
+func versioned(name string, version int) string { return fmt.Sprintf("%s@%d", clean(name), version) }

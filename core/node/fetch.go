@@ -219,7 +219,7 @@ func (f *fetching) find(ctx context.Context) error {
 		return f.args.Version != 0 && r.Ref.Version != f.args.Version
 	})
 	if len(refs) == 0 {
-		err := core.Fail(core.CodeNoName, "no version%s is known here or at a reachable peer%s", versionSuffix(f.args.Version), because(problems))
+		err := core.Fail(core.CodeNoName, "no version%s is known here or at a reachable peer%s", versionSuffix(f.args.Version), because(append(problems, n.unreached()...)))
 		return core.WithHint(err, "bkp ls lists what there is; is the right identity in place, and are the peers up (bkp peers)?")
 	}
 	f.version = slices.MaxFunc(refs, func(a, b foundRef) int {

@@ -256,7 +256,7 @@ func (pl *placing) survey(ctx context.Context) error {
 		}
 	})
 	if len(peers) == 0 {
-		return core.WithHint(core.Fail(core.CodeRedundant, "no peer is connected"), "bkp peers shows which are known and what is wrong with them")
+		return core.WithHint(core.Fail(core.CodeRedundant, "no peer is connected%s", because(n.unreached())), "bkp peers shows which are known and what is wrong with them")
 	}
 	reports := make([]wire.StateReport, len(peers))
 	failed := make([]error, len(peers))

@@ -37,6 +37,16 @@ func (n *Node) awaitPeers(ctx context.Context) {
 	}
 }
 
+// unreached is why peers of the list are not connected.
+func (n *Node) unreached() (problems []string) {
+	for _, d := range n.hub.Diallers() {
+		if d.Err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %v", d.Peer.Address(), d.Err))
+		}
+	}
+	return problems
+}
+
 // ListPeers asks every connected peer for its state and adds those of the list that are not connected.
 func (n *Node) ListPeers(ctx context.Context, _ PeersArgs, _ func(Status)) (PeersResult, error) {
 	n.awaitPeers(ctx)
