@@ -55,6 +55,7 @@ type taker struct {
 	flow  *flow
 	runs  map[int]*wantedRun // asked for or granted, by number in the flow
 	next  int
+	rate  core.Rate // last agreed; until then nobody knows what the holder can give, so it is asked for one run
 	fails int
 	after time.Duration
 	away  bool // lost because it is not connected
@@ -148,7 +149,7 @@ func (t *taker) drive() {
 		if rate == 0 {
 			return
 		}
-		if runs := t.take(rate); len(runs) > 0 {
+		if runs := t.take(t.rate); len(runs) > 0 {
 			n.step(f, task.Event{Kind: task.Ask, Runs: runs, Rate: rate})
 		}
 	case task.Leased:
@@ -161,12 +162,12 @@ func (t *taker) drive() {
 	}
 }
 
-// window is how much may be asked for ahead: a second's worth and two round trips, so that no holder is left with much
-// when the others are done.
+// window is how much may be asked for ahead: little, so that no holder is left with much when the others are done, but
+// enough for some round trips.
 func (t *taker) window(rate core.Rate) core.Size {
-	seconds := 1.0
+	seconds := 0.4
 	if p := t.n.peers[t.from]; p != nil && p.session != nil {
-		seconds += 2 * p.session.Delay().Seconds()
+		seconds += 6 * p.session.Delay().Seconds()
 	}
 	return core.Size(float64(rate) * seconds)
 }
@@ -272,6 +273,7 @@ func (n *Node) onGainAgree(p *peer, m wire.GainAgree) {
 			e.Runs = append(e.Runs, task.Run{Number: number, Size: w.size})
 		}
 	}
+	t.rate = m.Rate
 	n.step(f, e)
 }
 
