@@ -104,11 +104,26 @@ func (g Goal) check(n *network) error {
 	return nil
 }
 
-// leastBroadcast: each target alone must be able to receive the file, by min-cuts (Edmonds 1973: on a graph where all are
+// leastBroadcast is the bound by cuts, raised by that of trees where links or trunks limit: there, nodes share their uplinks among
+// links in ways that single cuts do not see.
+func (n *network) leastBroadcast(g Goal) Bound {
+	b := n.cutBroadcast(g)
+	if len(n.Nodes) <= packable && (n.links != nil || len(n.trunks) > 0) && b.Seconds > 0 && !math.IsInf(b.Seconds, 1) {
+		if p := n.pack(g, float64(g.Size)/b.Seconds); p.binding != "" {
+			b.raise(float64(g.Size)/p.Most, p.binding)
+		}
+	}
+	return b
+}
+
+// packable is up to how many nodes trees are packed for a bound.
+const packable = 100
+
+// cutBroadcast: each target alone must be able to receive the file, by min-cuts (Edmonds 1973: on a graph where all are
 // targets, the smallest of them is also enough as long as links alone limit); and every copy must be sent by somebody
 // (Kumar, Ross 2006). A node that is no target has to receive what it passes on, which somebody else must send; so it adds
 // only what is left of its uplink after that.
-func (n *network) leastBroadcast(g Goal) (b Bound) {
+func (n *network) cutBroadcast(g Goal) (b Bound) {
 	size := float64(g.Size)
 	for _, t := range g.Targets {
 		if t == n.Source {

@@ -124,6 +124,8 @@ type planner struct {
 	quota  []core.Size   // quotaLeft, less the same
 	time   []core.Size   // what it can receive within tcap, less the same
 	shares []map[int]why // per class: what held a node's share down
+
+	most []map[int]core.Size // per class and node, where room is so tight that all classes had to be looked at together
 }
 
 func newPlanner(req Request) (*planner, error) {
@@ -302,8 +304,27 @@ func (p *planner) demand(nodes []int, limit []core.Size) *demand {
 	return d
 }
 
-// assign gives every run its nodes, class by class: first those that fewest nodes may take.
+// assign gives every run its nodes, class by class. Where a class finds too little room because those before it took what
+// only it could use, all are looked at once, and each node keeps to its part in that.
 func (p *planner) assign() error {
+	p.most = nil
+	err := p.assignEach()
+	if err == nil || len(p.Classes) < 2 {
+		return err
+	}
+	most, full := p.feasible()
+	if full != nil {
+		return full
+	}
+	p.most = most
+	if p.assignEach() == nil {
+		return nil
+	}
+	return err
+}
+
+// assignEach takes the classes in turn: first those that fewest nodes may take.
+func (p *planner) assignEach() error {
 	n := len(p.Snapshot.Nodes)
 	p.space, p.quota, p.time = make([]core.Size, n), slices.Clone(p.quotaLeft), make([]core.Size, n)
 	for i, node := range p.Snapshot.Nodes {
@@ -437,6 +458,9 @@ func (p *planner) cap(c, i int) (core.Size, why) {
 		if l.size < limit {
 			limit, reason = max(0, l.size), l.why
 		}
+	}
+	if p.most != nil && p.most[c][i] < limit {
+		limit, reason = p.most[c][i], bySpace
 	}
 	runs := p.Classes[c].Runs
 	if size := runs[0]; reason != byClass && size > 0 && p.sizes[c] == size*core.Size(len(runs)) && slices.Max(runs) == size {

@@ -81,7 +81,7 @@ func TestLossOfAnyNode(t *testing.T) {
 		t.Run(top.Name, func(t *testing.T) {
 			runs, step := 100, 1
 			if len(top.Network.Nodes) > 20 {
-				runs, step = 30, 11
+				runs, step = 30, 26
 			}
 			for node := 0; node < len(top.Network.Nodes); node += step {
 				part := 0.1 + 0.6*float64(node%2)

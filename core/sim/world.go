@@ -228,7 +228,8 @@ func (w *world) wake(n *node) {
 	}
 	start, looked := w.random.IntN(len(n.in)), 0
 	for k := range n.in {
-		if from := w.nodes[n.in[(start+k)%len(n.in)]]; from.hungry && looked < 16 {
+		from := w.nodes[n.in[(start+k)%len(n.in)]]
+		if l := from.lanes[n.index]; from.hungry && looked < plan.MaxReceivers && !l.busy && !w.useful(l, plan.Filling).empty() {
 			looked++
 			w.try(from)
 		}
