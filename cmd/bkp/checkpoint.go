@@ -23,9 +23,11 @@ const (
 // savedSplit is where an interrupted split of a name had come to: DATA/refs/ALIAS/checkpoint. What it stands for is sealed
 // like a ref, and a root for gc while it is young.
 type savedSplit struct {
-	refs  refStore
-	owner *key.Owner
-	name  string
+	refs    refStore
+	owner   *key.Owner
+	name    string
+	task    core.TaskID // of a backup: its last window's
+	records []core.Sealed
 }
 
 // checkpointFile is the file's JSON form.
@@ -37,7 +39,9 @@ type checkpointFile struct {
 	Envelope []byte    `json:"envelope"` // a ref of version 1, whatever the version will be
 }
 
-func (h house) savedSplit(o *key.Owner, name string) savedSplit { return savedSplit{h.refs(), o, name} }
+func (h house) savedSplit(o *key.Owner, name string) savedSplit {
+	return savedSplit{refs: h.refs(), owner: o, name: name}
+}
 
 func (s refStore) checkpoint(alias string) string { return filepath.Join(s.dir, alias, "checkpoint") }
 
@@ -52,21 +56,29 @@ func (s refStore) readCheckpoint(alias string) (c checkpointFile, ok bool) {
 
 // load is nil where there is nothing to resume.
 func (s savedSplit) load() *file.Checkpoint {
+	reached, _ := s.read()
+	return reached
+}
+
+// read is load, with what else the checkpoint holds.
+func (s savedSplit) read() (*file.Checkpoint, key.RefBody) {
 	alias := s.owner.Alias(s.name)
 	c, ok := s.refs.readCheckpoint(alias)
 	if !ok {
-		return nil
+		return nil, key.RefBody{}
 	}
 	v, err := openRef(s.owner, node.StoredRef{Alias: alias, Version: 1, Envelope: c.Envelope})
 	if err != nil {
-		return nil // damaged: the split begins at the start
+		return nil, key.RefBody{} // damaged: the split begins at the start
 	}
-	return &file.Checkpoint{Root: v.body.Root, Bytes: c.Bytes, Stamp: c.Stamp}
+	return &file.Checkpoint{Root: v.body.Root, Bytes: c.Bytes, Stamp: c.Stamp}, v.body
 }
 
 // save takes the place of the checkpoint before.
 func (s savedSplit) save(reached file.Checkpoint) error {
-	envelope, err := s.owner.SealRef(key.Ref{Version: 1, Created: time.Now().Unix()}, key.RefBody{Name: s.name, Root: reached.Root, Size: reached.Bytes})
+	envelope, err := s.owner.SealRef(key.Ref{Version: 1, Created: time.Now().Unix()}, key.RefBody{
+		Name: s.name, Root: reached.Root, Size: reached.Bytes, Task: s.task, Records: s.records,
+	})
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 //	node.key      this node's seed in hex (0600)   exported      there once the identity was exported
 //	refs/         the owner's refs                 pins.json     nodes met, with their addresses
 //	staging/      sealed chunks not yet placed     holdings/     sealed chunks kept for others
+//	backup/       windows of backups under way
 //	holdings.db   what they are kept for           ledger/       licences and receipts
 //	plugins/      plugins of this node             bkp.lock.toml their checksums
 //	token         the cluster token, where one was generated
@@ -30,7 +31,9 @@ import (
 //	verify.json   how far a verification has come
 type house struct{ dir string }
 
-func (h house) path(name string) string { return filepath.Join(h.dir, name) }
+func (h house) path(names ...string) string {
+	return filepath.Join(append([]string{h.dir}, names...)...)
+}
 
 // make creates the directory; only its owner may look inside.
 func (h house) make() error {

@@ -14,8 +14,15 @@ import (
 
 // localChunks is what this machine's stores hold, read without disturbing who writes them.
 type localChunks struct {
-	stores []*store.Store
+	stores []chunkStore
 	opener *chunk.Opener
+}
+
+// chunkStore is a store as its readers need it.
+type chunkStore interface {
+	Get(core.Hash, []byte) ([]byte, error)
+	Has(core.Hash) bool
+	Close() error
 }
 
 // localChunks opens staging and holdings for reading; either may not exist yet.

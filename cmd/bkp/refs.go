@@ -87,6 +87,12 @@ func (s refStore) Remove(alias string, version int) error {
 	return syncDir(filepath.Join(s.dir, alias))
 }
 
+// coming is the number that the next version of an alias will have, unless another process is faster.
+func (s refStore) coming(alias string) (int, error) {
+	versions, err := s.versions(alias)
+	return max(slices.Max(append(versions, 0)), s.last(alias)) + 1, err
+}
+
 // Append makes the next version of an alias: make is told its number and the envelope before it (nil for none).
 func (s refStore) Append(alias string, make func(version int, previous []byte) ([]byte, error)) (version int, err error) {
 	unlock, err := s.lock()

@@ -78,7 +78,7 @@ func doSplit(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	params, err := c.splitParams(ctx, o, name, in)
+	params, err := c.house.splitParams(ctx, o, name, c.String("chunker"), in)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func doSplit(ctx context.Context, c *call) error {
 	if err = errors.Join(err, staging.Close()); err != nil {
 		return fmt.Errorf("%s: %w", clean(c.Args().First()), err)
 	}
-	version, err := c.house.commit(o, name, r.Root, r.Bytes)
+	version, err := c.house.commit(o, key.RefBody{Name: name, Root: r.Root, Size: r.Bytes})
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level
 	if err != nil {
 		return err
 	}
-	params, err := c.splitParams(ctx, o, name, in)
+	params, err := c.house.splitParams(ctx, o, name, c.String("chunker"), in)
 	if err != nil {
 		return err
 	}
@@ -181,15 +181,15 @@ func (c *call) splitName() (string, error) {
 }
 
 // splitParams says where to cut: as --chunker asks, else as the version before was cut, else as what is in the file asks.
-func (c *call) splitParams(ctx context.Context, o *key.Owner, name string, in *file.Source) (chunk.Params, error) {
-	switch method := c.String("chunker"); method {
+func (h house) splitParams(ctx context.Context, o *key.Owner, name, method string, in *file.Source) (chunk.Params, error) {
+	switch method {
 	case chunk.MethodCDC, chunk.MethodFixed:
 		return chunk.DefaultParams(method, in.Size), nil
 	case chunk.MethodAuto, "":
 	default:
 		return chunk.Params{}, usageError("--chunker %q: want auto, cdc or fixed", method)
 	}
-	before, err := c.cutBefore(o, name)
+	before, err := h.cutBefore(o, name)
 	if err != nil || before.Method != "" {
 		return before, err
 	}
@@ -201,15 +201,15 @@ func (c *call) splitParams(ctx context.Context, o *key.Owner, name string, in *f
 }
 
 // cutBefore says how the version before was cut, or nothing where that is not known here.
-func (c *call) cutBefore(o *key.Owner, name string) (p chunk.Params, err error) {
-	before, err := c.house.refs().find(o, name, 0)
+func (h house) cutBefore(o *key.Owner, name string) (p chunk.Params, err error) {
+	before, err := h.refs().find(o, name, 0)
 	if core.CodeOf(err) == core.CodeNoName {
 		return p, nil
 	}
 	if err != nil {
 		return p, err
 	}
-	local, err := c.house.localChunks()
+	local, err := h.localChunks()
 	if err != nil {
 		return p, err
 	}
@@ -223,13 +223,13 @@ func (c *call) cutBefore(o *key.Owner, name string) (p chunk.Params, err error) 
 }
 
 // commit makes the next version of a name visible; its chunks must be durable.
-func (h house) commit(o *key.Owner, name string, root core.Sealed, size core.Size) (version int, err error) {
-	return h.refs().Append(o.Alias(name), func(version int, previous []byte) ([]byte, error) {
+func (h house) commit(o *key.Owner, body key.RefBody) (version int, err error) {
+	return h.refs().Append(o.Alias(body.Name), func(version int, previous []byte) ([]byte, error) {
 		r := key.Ref{Version: version, Created: time.Now().Unix()}
 		if previous != nil {
 			r.Prev = key.RefHash(previous)
 		}
-		return o.SealRef(r, key.RefBody{Name: name, Root: root, Size: size})
+		return o.SealRef(r, body)
 	})
 }
 

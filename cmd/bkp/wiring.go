@@ -59,7 +59,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 		}
 		conf.Trace, opened = f, append(opened, f)
 	}
-	conf.Assemble = assemble
+	conf.Assemble, conf.Cut = assemble, c.house.cutFile
 	host := c.plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {

@@ -145,3 +145,6 @@ func receive[T any](ctx context.Context, from <-chan T) (v T, err error) {
 		return v, context.Cause(ctx)
 	}
 }
+
+// Ahead bounds how many plain bytes a split may have sealed beyond the last chunk that it told of.
+func Ahead(p chunk.Params) core.Size { return jobCount * core.Size(p.Max) }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/urfave/cli/v2"
+)
+
+func backupCommand() *cli.Command {
+	return command(spec{
+		name: "backup", args: "FILE|-", least: 1, most: 1,
+		usage: "split a file and place it in one stream",
+		about: "The file is cut a window at a time; peers get each window while the next is cut, and this machine keeps the manifest alone, so that " +
+			"no second copy of the file is needed here. A backup that was interrupted goes on where it was.",
+		examples: `bkp backup big.iso
+			bkp backup big.iso --replicas 3 --window 4GiB
+			tar -c photos | bkp backup - --name photos.tar`,
+		flags: append(append([]cli.Flag{
+			textFlag("name", "", "call the file `NAME` (default: the base name of FILE)"),
+			textFlag("window", "1GiB", "place `SIZE` at a time; about three of them stand on this disk"),
+			textFlag("chunker", chunk.MethodAuto, "cut by `HOW`: cdc (by content), fixed (for images of disks) or auto"),
+			textFlag("compression", string(chunk.LevelDefault), "compress at `LEVEL`: off, fast, default or best"),
+			boolFlag("no-recheck", "do not open again what was just sealed"),
+			intFlag("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
+			textFlag("strategy", "seed", "have the strategy `NAME` price the nodes"),
+			textFlag("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
+		}, networkFlags()...), identityFlags()...),
+		do: doBackup,
+	})
+}
+
+// leastWindow keeps the tasks of a backup few.
+const leastWindow = core.MiB
+
+func doBackup(ctx context.Context, c *call) error {
+	name, err := c.splitName()
+	if err != nil {
+		return err
+	}
+	args := node.BackupArgs{
+		Name: name, Chunker: c.String("chunker"), Compression: c.String("compression"), Recheck: !c.Bool("no-recheck"),
+		Replicas: c.Int("replicas"), Strategy: c.String("strategy"),
+	}
+	if args.Window, err = c.size("window"); err != nil {
+		return err
+	}
+	retain, err := c.span("retain")
+	if err != nil {
+		return err
+	}
+	args.Retain = int64(retain.Seconds())
+	switch {
+	case args.Window < leastWindow:
+		return usageError("--window %s: want %s or more", args.Window, core.Size(leastWindow))
+	case args.Replicas < 1:
+		return usageError("--replicas %d: want 1 or more", args.Replicas)
+	}
+	if _, err := chunk.ParseLevel(args.Compression); err != nil {
+		return usageError("--compression: %w", err)
+	}
+	if _, err := c.owner(); err != nil { // made at first use, before the node looks for it
+		return err
+	}
+	var r node.BackupResult
+	if c.Args().First() == "-" {
+		r, err = c.backupInput(ctx, args)
+	} else if args.Input, err = filepath.Abs(c.Args().First()); err == nil {
+		r, err = ask[node.BackupResult](ctx, c, node.CommandBackup, args)
+	}
+	if err != nil {
+		return err
+	}
+	return c.result(r, func(t *table) {
+		t.header("node", "address", "keeps", "runs")
+		for _, p := range r.Placements {
+			t.row(p.Node, p.Address, p.Bytes, p.Runs)
+		}
+		if r.Resumed > 0 {
+			t.line("went on after %s", r.Resumed)
+		}
+		t.line("Backed up %s: %s in %s, %d of them new (%s), in %s with %s in %s.", versioned(r.Name, r.Version), r.Bytes, counted(r.Chunks, "chunk"),
+			r.NewChunks, r.Stored, counted(r.Windows, "window"), counted(r.Replicas, "replica"), seconds(r.Seconds))
+		if !c.house.isExported() {
+			t.line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export > FILE")
+		}
+	})
+}
+
+// backupInput backs up standard input through a named pipe, whichever process cuts it.
+func (c *call) backupInput(ctx context.Context, args node.BackupArgs) (r node.BackupResult, err error) {
+	dir, err := os.MkdirTemp(c.house.dir, "backup-")
+	if err != nil {
+		return r, fmt.Errorf("make a pipe: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	args.Input, args.Stream = filepath.Join(dir, "pipe"), true
+	if err := syscall.Mkfifo(args.Input, 0o600); err != nil {
+		return r, fmt.Errorf("make a pipe: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() { // ends with its input, or with the process
+		pipe, err := os.OpenFile(args.Input, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = io.Copy(pipe, c.in)
+			if err != nil {
+				cancel(fmt.Errorf("read standard input: %w", err))
+				return // the pipe stays open: what was read is not all there is
+			}
+			err = pipe.Close()
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			cancel(fmt.Errorf("pass on standard input: %w", err))
+		}
+	}()
+	r, err = ask[node.BackupResult](ctx, c, node.CommandBackup, args)
+	return r, err
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
+)
+
+// cutting is the cutting of a backup for the node: a split whose chunks go to peers a window at a time.
+type cutting struct {
+	node.Cutting
+	windows *windows
+	saved   savedSplit
+	version int
+	ahead   core.Size // how far sealing may be ahead of what is taken
+	cut     node.Cut
+
+	filled chan filled // split → place
+
+	// Of the goroutine of the split.
+	list   []core.Chunk // of the open window
+	listed map[core.Hash]bool
+	known  map[core.Hash]bool // of windows before it, up to maxKnown
+	began  core.Size
+
+	mu      sync.Mutex
+	reached []file.Checkpoint // not yet placed up to there
+}
+
+// filled is a window that is full: its chunks that have to be placed.
+type filled struct {
+	chunks []core.Chunk
+	end    core.Size // of the file, that is placed with it
+}
+
+// cutFile cuts a file for the node and makes the version visible once every window is placed.
+func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err error) {
+	alias := in.Owner.Alias(in.Name)
+	dir := h.path("backup", alias)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return node.Cut{}, fmt.Errorf("make room for windows: %w", err)
+	}
+	lock := flock.New(h.path("backup", alias, "lock"))
+	if got, err := lock.TryLock(); err != nil || !got {
+		return node.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", clean(in.Name))
+	}
+	defer lock.Close()
+	source, err := openInput(in)
+	if err != nil {
+		return node.Cut{}, err
+	}
+	defer source.Close()
+	params, err := h.splitParams(ctx, in.Owner, in.Name, in.Chunker, source)
+	if err != nil {
+		return node.Cut{}, err
+	}
+	level, err := chunk.ParseLevel(in.Compression)
+	if err != nil {
+		return node.Cut{}, usageError("--compression: %w", err)
+	}
+	c := &cutting{Cutting: in, saved: h.savedSplit(in.Owner, in.Name), filled: make(chan filled),
+		listed: map[core.Hash]bool{}, known: map[core.Hash]bool{}}
+	c.ahead = file.Ahead(params)
+	if c.version, err = h.refs().coming(alias); err != nil {
+		return node.Cut{}, err
+	}
+	resume, before := c.saved.read()
+	if len(before.Records) > 0 {
+		if err := in.Taken(ctx, before.Records); err != nil {
+			resume = nil
+		} else {
+			c.saved.task, c.saved.records = before.Task, before.Records
+		}
+	}
+	if c.windows, err = openWindows(h.path("backup", alias, "windows"), in); err != nil {
+		return node.Cut{}, err
+	}
+	defer func() { err = errors.Join(err, c.windows.Close()) }()
+	r, err := c.run(ctx, file.SplitInput{
+		Source: source, Params: params, Level: level, Secrets: chunk.NewSecrets(in.Owner.DedupSecret), Store: c.windows, Recheck: in.Recheck,
+		Progress: func(done core.Size) { in.Progress(done, max(source.Size, 0)) },
+		Resume:   resume, Every: in.Window, Checkpoint: c.reach,
+	})
+	if err != nil {
+		return c.cut, err
+	}
+	c.cut.Bytes, c.cut.Resumed, c.cut.Chunks, c.cut.Root = r.Bytes, r.Resumed, r.Chunks, r.Root.Hash
+	c.cut.Version, err = h.commit(in.Owner, key.RefBody{Name: in.Name, Root: r.Root, Size: r.Bytes, Task: c.saved.task, Records: c.saved.records})
+	if err == nil {
+		c.saved.remove()
+	}
+	return c.cut, err
+}
+
+func openInput(in node.Cutting) (*file.Source, error) {
+	if !in.Stream {
+		return file.Open(in.Input)
+	}
+	f, err := os.Open(in.Input)
+	if err != nil {
+		return nil, fmt.Errorf("open the pipe: %w", err)
+	}
+	return file.NewReader(f), nil
+}
+
+// run splits and places side by side, one window ahead.
+func (c *cutting) run(ctx context.Context, in file.SplitInput) (r file.SplitResult, err error) {
+	group, inner := errgroup.WithContext(ctx)
+	in.Chunk = func(p file.Piece) error { return c.take(inner, p) }
+	group.Go(func() (err error) {
+		defer close(c.filled)
+		if r, err = file.Split(inner, in); err == nil {
+			err = c.hand(inner, r.Bytes)
+		}
+		return err
+	})
+	group.Go(func() error {
+		for w := range c.filled {
+			if err := c.place(inner, w); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return r, err
+	}
+	if err := c.windows.stageAll(); err != nil { // with the last tree nodes
+		return r, err
+	}
+	return r, c.Staging.Barrier()
+}
+
+// take sorts a chunk into the open window.
+func (c *cutting) take(ctx context.Context, p file.Piece) error {
+	if !p.Hash.IsZero() && !c.Covered(p.Hash) && !c.known[p.Hash] && !c.listed[p.Hash] {
+		c.listed[p.Hash] = true
+		c.list = append(c.list, core.Chunk{Hash: p.Hash, Size: p.Size})
+		c.cut.NewChunks++
+		c.cut.Stored += p.Size
+	}
+	end := p.Offset + p.Plain
+	if p.Offset == 0 {
+		c.began = 0 // also where Resume was of no use
+	}
+	if end-c.began < c.Window {
+		return nil
+	}
+	return c.hand(ctx, end)
+}
+
+// hand gives the open window up to be placed; it waits while one is being placed already.
+func (c *cutting) hand(ctx context.Context, end core.Size) error {
+	if len(c.list) > 0 {
+		if err := c.windows.rotate(end); err != nil {
+			return err
+		}
+	}
+	select {
+	case c.filled <- filled{c.list, end}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	c.list, c.began = nil, end
+	for hash := range c.listed {
+		if len(c.known) < maxKnown {
+			c.known[hash] = true
+		}
+	}
+	clear(c.listed)
+	return nil
+}
+
+// reach takes a checkpoint; it counts once all before it is placed.
+func (c *cutting) reach(at file.Checkpoint) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reached = append(c.reached, at)
+	return nil
+}
+
+// place has a window kept by peers, and drops those that hold nothing of what comes.
+func (c *cutting) place(ctx context.Context, w filled) error {
+	if len(w.chunks) > 0 {
+		placed, err := c.Place(ctx, c.version, c.windows, w.chunks)
+		if err != nil {
+			return err
+		}
+		c.cut.Windows++
+		c.saved.task = placed.Task
+		c.saved.records = append(c.saved.records, placed.Records...)
+		c.windows.placed(w.chunks)
+	}
+	if err := c.windows.drop(w.end - c.ahead); err != nil {
+		return err
+	}
+	return c.save(ctx, w.end)
+}
+
+// save keeps the last checkpoint that lies in what is placed, with its tree nodes.
+func (c *cutting) save(ctx context.Context, end core.Size) error {
+	var last *file.Checkpoint
+	c.mu.Lock()
+	for len(c.reached) > 0 && c.reached[0].Bytes <= end {
+		last, c.reached = &c.reached[0], c.reached[1:]
+	}
+	c.mu.Unlock()
+	if last == nil {
+		return nil
+	}
+	var nodes []core.Chunk // below one that is staged all are
+	opener := &localChunks{stores: []chunkStore{c.windows}, opener: chunk.NewOpener()}
+	err := manifest.Nodes(last.Root, opener, func(e manifest.Entry) error {
+		if e.Type != core.TypeDirectory {
+			return nil
+		}
+		if c.Staging.Has(e.Chunk.Hash) {
+			return manifest.SkipNode
+		}
+		nodes = append(nodes, core.Chunk{Hash: e.Chunk.Hash, Size: e.Chunk.Size})
+		return nil
+	})
+	slices.Reverse(nodes)
+	for _, n := range nodes {
+		if err == nil {
+			err = c.windows.stage(ctx, n)
+		}
+	}
+	if err == nil {
+		err = c.Staging.Barrier()
+	}
+	if err == nil {
+		err = c.saved.save(*last)
+	}
+	return err
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/store"
+)
+
+// maxKnown bounds how many chunks of a backup are remembered, so that memory does not grow with the file. One that comes
+// again after that is sealed again, and may be placed twice.
+const maxKnown = 1 << 20
+
+// windows is where a backup's cutting puts what it seals: a store for each window of the file, which goes when the window is
+// placed. What in it is no placed chunk, as the tree nodes of the manifest, moves to staging first.
+type windows struct {
+	dir     string
+	staging node.Store
+	covered func(core.Hash) bool
+	keep    func(core.Chunk, core.Hash, []byte) error
+
+	mu    sync.Mutex
+	open  []*window // oldest first; the last takes what is new
+	next  int
+	known map[[16]byte]core.Chunk // chunks of this backup by the first half of their ids
+}
+
+// window is one store. gate is held shared while a chunk is put, so that who holds it alone may close the store.
+type window struct {
+	dir   string
+	end   core.Size // of the file, when it took its last chunk; 0 while it takes more
+	gate  sync.RWMutex
+	store *store.Store // nil once it went
+
+	mu  sync.Mutex
+	put map[core.Hash]core.Hash // what must not be lost with it: its hash and id
+}
+
+// openWindows makes the first window below dir, and removes those of a backup that was interrupted.
+func openWindows(dir string, in node.Cutting) (*windows, error) {
+	w := &windows{dir: dir, staging: in.Staging, covered: in.Covered, keep: in.Keep, known: map[[16]byte]core.Chunk{}}
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("remove old windows: %w", err)
+	}
+	return w, w.rotate(0)
+}
+
+// rotate begins a new window where the file has come to end.
+func (w *windows) rotate(end core.Size) error {
+	dir := filepath.Join(w.dir, strconv.Itoa(w.next))
+	s, err := store.Open(dir)
+	if err != nil {
+		return fmt.Errorf("open window: %w", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.open) > 0 {
+		w.open[len(w.open)-1].end = end
+	}
+	w.open = append(w.open, &window{dir: dir, store: s, put: map[core.Hash]core.Hash{}})
+	w.next++
+	return nil
+}
+
+func (w *windows) list() []*window {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]*window(nil), w.open...)
+}
+
+// Find knows what this backup sealed, and what is staged.
+func (w *windows) Find(id core.Hash) (core.Chunk, bool) {
+	w.mu.Lock()
+	c, ok := w.known[[16]byte(id[:16])]
+	w.mu.Unlock()
+	if ok {
+		return c, true
+	}
+	if s, is := w.staging.(interface {
+		Find(core.Hash) (core.Chunk, bool)
+	}); is {
+		return s.Find(id)
+	}
+	return core.Chunk{}, false
+}
+
+// Put keeps a chunk unless peers do already.
+func (w *windows) Put(c core.Chunk, id core.Hash, data []byte) (isNew bool, err error) {
+	if !w.covered(c.Hash) {
+		for stored := false; !stored; {
+			all := w.list()
+			if stored, isNew, err = all[len(all)-1].add(c, id, data); err != nil {
+				return false, err
+			}
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.known) < maxKnown {
+		w.known[[16]byte(id[:16])] = c
+	}
+	return isNew, nil
+}
+
+func (x *window) add(c core.Chunk, id core.Hash, data []byte) (stored, isNew bool, err error) {
+	x.gate.RLock()
+	defer x.gate.RUnlock()
+	if x.store == nil {
+		return false, false, nil // it went since: there is a newer one
+	}
+	x.mu.Lock()
+	x.put[c.Hash] = id
+	x.mu.Unlock()
+	isNew, err = x.store.Put(c, id, data)
+	return err == nil, isNew, err
+}
+
+// Barrier has nothing to do: a window's bytes are in the file still, and tree nodes are made durable in staging.
+func (w *windows) Barrier() error { return nil }
+
+// Get appends the bytes of a chunk of a window, or of what is staged.
+func (w *windows) Get(hash core.Hash, dst []byte) ([]byte, error) {
+	for _, x := range w.list() {
+		data, err := x.get(hash, dst)
+		if !errors.Is(err, core.ErrNotFound) {
+			return data, err
+		}
+	}
+	return w.staging.Get(hash, dst)
+}
+
+func (x *window) get(hash core.Hash, dst []byte) ([]byte, error) {
+	x.gate.RLock()
+	defer x.gate.RUnlock()
+	if x.store == nil {
+		return dst, core.ErrNotFound
+	}
+	return x.store.Get(hash, dst)
+}
+
+// Has reports whether a chunk is here or at peers.
+func (w *windows) Has(hash core.Hash) bool {
+	for _, x := range w.list() {
+		x.mu.Lock()
+		_, ok := x.put[hash]
+		x.mu.Unlock()
+		if ok {
+			return true
+		}
+	}
+	return w.covered(hash) || w.staging.Has(hash)
+}
+
+// Used is the stored bytes of all windows.
+func (w *windows) Used() (sum core.Size) {
+	for _, x := range w.list() {
+		x.gate.RLock()
+		if x.store != nil {
+			sum += x.store.Used()
+		}
+		x.gate.RUnlock()
+	}
+	return sum
+}
+
+// placed lets go of chunks that peers keep.
+func (w *windows) placed(chunks []core.Chunk) {
+	for _, x := range w.list() {
+		x.mu.Lock()
+		for _, c := range chunks {
+			delete(x.put, c.Hash)
+		}
+		x.mu.Unlock()
+	}
+}
+
+// drop closes the windows that took their last chunk before the file had come to at, once what is left in them is staged.
+func (w *windows) drop(at core.Size) error {
+	for _, x := range w.list() {
+		if x.end == 0 || x.end > at {
+			return nil
+		}
+		if err := w.remove(x); err != nil {
+			return err
+		}
+		w.mu.Lock()
+		w.open = w.open[1:]
+		w.mu.Unlock()
+	}
+	return nil
+}
+
+func (w *windows) remove(x *window) error {
+	x.gate.Lock()
+	defer x.gate.Unlock()
+	for hash, id := range x.put {
+		data, err := x.store.Get(hash, nil)
+		if err == nil {
+			err = w.keep(core.Chunk{Hash: hash, Size: core.Size(len(data))}, id, data)
+		}
+		if err != nil {
+			return fmt.Errorf("stage what is left of a window: %w", err)
+		}
+	}
+	err := x.store.Close()
+	x.store = nil
+	return errors.Join(err, os.RemoveAll(x.dir))
+}
+
+// stageAll closes every window.
+func (w *windows) stageAll() error {
+	for _, x := range w.list() {
+		if err := w.remove(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close removes everything; what was not placed or staged is lost, and stands in the file.
+func (w *windows) Close() error {
+	var errs []error
+	for _, x := range w.list() {
+		x.gate.Lock()
+		if x.store != nil {
+			errs = append(errs, x.store.Close())
+			x.store = nil
+		}
+		x.gate.Unlock()
+	}
+	return errors.Join(append(errs, os.RemoveAll(w.dir))...)
+}
+
+// stage copies a chunk to staging.
+func (w *windows) stage(ctx context.Context, c core.Chunk) error {
+	id := core.Hash{}
+	for _, x := range w.list() {
+		x.mu.Lock()
+		if known, ok := x.put[c.Hash]; ok {
+			id = known
+		}
+		x.mu.Unlock()
+	}
+	data, err := w.Get(c.Hash, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.keep(c, id, data), context.Cause(ctx))
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/store"
+)
+
+// piece is made-up stored bytes and their id.
+func piece(n int) (c core.Chunk, id core.Hash, data []byte) {
+	data = fmt.Appendf(nil, "chunk %d", n)
+	return core.Chunk{Hash: chunk.Hash(data), Size: core.Size(len(data))}, core.Hash{byte(n), 1}, data
+}
+
+func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
+	dir := t.TempDir()
+	staging, err := store.Open(filepath.Join(dir, "staging"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer staging.Close()
+	atPeers, _, _ := piece(9)
+	w, err := openWindows(filepath.Join(dir, "windows"), node.Cutting{
+		Staging: staging,
+		Covered: func(h core.Hash) bool { return h == atPeers.Hash },
+		Keep:    func(c core.Chunk, id core.Hash, data []byte) error { _, err := staging.Put(c, id, data); return err },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(n int) core.Chunk {
+		t.Helper()
+		c, id, data := piece(n)
+		if _, err := w.Put(c, id, data); err != nil {
+			t.Fatal(err)
+		}
+		if found, ok := w.Find(id); !ok || found != c || !w.Has(c.Hash) {
+			t.Fatalf("chunk %d is not known once it was put", n)
+		}
+		return c
+	}
+	rotate := func(end core.Size) {
+		t.Helper()
+		if err := w.rotate(end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	content, node := put(1), put(2)
+	put(9)
+	if _, err := w.Get(atPeers.Hash, nil); err == nil {
+		t.Error("what peers keep was kept here")
+	}
+	rotate(100)
+	later := put(3)
+	w.placed([]core.Chunk{content})
+	if err := w.drop(99); err != nil || staging.Has(node.Hash) {
+		t.Fatalf("dropped a window of which some is under way: %v", err)
+	}
+	if err := w.drop(100); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "windows", "0")); err == nil {
+		t.Error("the window still stands on disk")
+	}
+	if staging.Has(content.Hash) || !staging.Has(node.Hash) {
+		t.Error("want what was not placed in staging, and nothing else")
+	}
+	if _, _, data := piece(3); !w.Has(later.Hash) {
+		t.Error("the open window was dropped")
+	} else if got, err := w.Get(later.Hash, nil); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := w.stageAll(); err != nil || !staging.Has(later.Hash) {
+		t.Errorf("at the end: %v; what is left must be staged", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(w.dir); err == nil {
+		t.Error("windows are left behind")
+	}
+}
