@@ -56,3 +56,12 @@ func diskSpace(dir string) (free, all core.Size, err error) {
 	}
 	return core.Size(fs.Bavail) * core.Size(fs.Bsize), core.Size(fs.Blocks) * core.Size(fs.Bsize), nil
 }
+
+// fileLimit is how many files the process may have open.
+func fileLimit() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > 1<<20 {
+		return 1 << 20
+	}
+	return int(limit.Cur)
+}

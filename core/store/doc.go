@@ -32,5 +32,21 @@
 // store for as long as it has the store open. Sweep needs that lock alone; a busy store is ErrLocked. A look-up that misses
 // looks for packs that others have added meanwhile.
 //
-// In memory there is one small entry for each chunk: which pack, and where in it.
+// # The index
+//
+// What packs say is found again in memory while it is little, and in at most 16 merged tables on disk beside the packs, so
+// that memory does not grow with the number of chunks:
+//
+//	index/CURRENT  "bkp index 1", the name of every table, and the BLAKE3 of that in hex, each on a line; replaced by rename
+//	index/N.idx    hash row … ‖ id row … ‖ pack … ‖ fan of hashes ‖ fan of ids ‖ footer
+//	hash row       hash (32) ‖ number of the pack in this table (4) ‖ offset of the record (4) ‖ size of its data (4) ‖ CRC-32C (4)
+//	id row         id (32) ‖ hash (32) ‖ size (4) ‖ CRC-32C (4)
+//	pack           name (16) ‖ bytes of data in it (8)
+//	fan            4097 numbers (4): how many rows have a key whose first 12 bits are below 0, 1, … 4096
+//	footer         "\x89bkpidx\n" ‖ version 1 ‖ zeros (7) ‖ bytes of all rows, packs, hash rows, id rows (8 each) ‖ BLAKE3 from the first pack to here (32)
+//
+// Rows are sorted by their key. Keys are spread evenly, so one read of 64 rows at the place that the fan and the key's next bits
+// tell finds nearly every one. A writer merges what stands in memory when it is 65,536 rows or 64 packs, with the tables that
+// are not much larger. The index says nothing that the packs do not say: where it is lost or any of it is damaged, they are
+// read again. A row whose pack is gone stands for nothing.
 package store

@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// maxFiles is how many packs are kept open for reading.
-const maxFiles = 16
+// maxFiles is how many packs and tables are kept open for reading: 16, but fewer where the process may open few files.
+var maxFiles = min(16, max(2, (fileLimit()-20)/5))
 
-// files keeps the packs that were read last open, at most maxFiles of them beside those in use at the moment.
+// files keeps the packs and tables that were read last open, at most maxFiles of them beside those in use at the moment.
 type files struct {
 	mu   sync.Mutex
 	open map[uint32]*handle
@@ -21,9 +21,9 @@ type handle struct {
 	used  uint64 // tick of the last use
 }
 
-// use calls f with the pack open for reading.
-func (c *files) use(dir string, number uint32, name string, f func(*os.File) error) error {
-	h, err := c.acquire(dir, number, name)
+// use calls f with a file open for reading, which open opens where it is not open yet.
+func (c *files) use(number uint32, open func() (*os.File, error), f func(*os.File) error) error {
+	h, err := c.acquire(number, open)
 	if err != nil {
 		return err
 	}
@@ -31,12 +31,12 @@ func (c *files) use(dir string, number uint32, name string, f func(*os.File) err
 	return f(h.file)
 }
 
-func (c *files) acquire(dir string, number uint32, name string) (*handle, error) {
+func (c *files) acquire(number uint32, open func() (*os.File, error)) (*handle, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.open[number]
 	if h == nil {
-		file, err := openEither(dir, name)
+		file, err := open()
 		if err != nil {
 			return nil, err
 		}

@@ -40,12 +40,35 @@ func (x index) add(p *pack, r row) {
 	}
 }
 
-// look finds the record of a hash, also one that another process has added since the store was last looked through.
-func (s *Store) look(hash core.Hash) (place, bool) {
-	for again := false; ; again = true {
+// remove takes a record out that is at this place.
+func (x index) remove(at place, r row) {
+	if x.hashes[prefixOf(r.hash)] == at {
+		delete(x.hashes, prefixOf(r.hash))
+	}
+	if x.ids[prefixOf(r.id)] == at {
+		delete(x.ids, prefixOf(r.id))
+	}
+}
+
+// at finds the record of a hash, in memory or in the merged tables.
+func (s *Store) at(hash core.Hash) (place, bool) {
+	for tries := 0; ; tries++ {
 		s.mu.RLock()
 		at, ok := s.index.hashes[prefixOf(hash)]
 		s.mu.RUnlock()
+		if ok {
+			return at, true
+		}
+		if at, ok, lost := s.lookTables(hash); !lost || tries > 2 {
+			return at, ok
+		}
+	}
+}
+
+// look finds the record of a hash, also one that another process has added since the store was last looked through.
+func (s *Store) look(hash core.Hash) (place, bool) {
+	for again := false; ; again = true {
+		at, ok := s.at(hash)
 		if ok || again || s.refresh(false) != nil {
 			return at, ok
 		}
@@ -101,7 +124,7 @@ func (s *Store) use(at place, f func(packReader) error) error {
 	s.mu.RLock()
 	p := s.packs[at.pack]
 	s.mu.RUnlock()
-	return s.files.use(s.dir, at.pack, p.name, func(file *os.File) error { return f(packReader{s, p, file}) })
+	return s.files.use(at.pack, func() (*os.File, error) { return openEither(s.dir, p.name) }, func(file *os.File) error { return f(packReader{s, p, file}) })
 }
 
 func header(f packReader, at place) (row, error) {
@@ -147,15 +170,9 @@ func (s *Store) refresh(force bool) error {
 	if !force && s.changed == info.ModTime().UnixNano() {
 		return s.follow()
 	}
-	entries, err := os.ReadDir(s.dir)
+	there, err := listPacks(s.dir)
 	if err != nil {
-		return fmt.Errorf("read packs: %w", err)
-	}
-	there := map[string]bool{} // name → finished
-	for _, e := range entries {
-		if name, finished, ok := packName(e.Name()); ok {
-			there[name] = there[name] || finished
-		}
+		return err
 	}
 	for name, p := range s.names {
 		if _, ok := there[name]; !ok && s.mine[p.number] == nil {
@@ -163,15 +180,40 @@ func (s *Store) refresh(force bool) error {
 			break
 		}
 	}
+	if !s.noTables {
+		s.loadTables()
+		s.cover(there)
+	}
 	for name, finished := range there {
 		if err := s.load(name, finished); err != nil {
 			return err
 		}
 	}
+	s.settle()
 	if time.Since(info.ModTime()) > settled {
 		s.changed = info.ModTime().UnixNano()
 	}
 	return nil
+}
+
+// listPacks is the names of all packs, and whether they are finished. There may be many: nobody sorts them.
+func listPacks(dir string) (map[string]bool, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read packs: %w", err)
+	}
+	defer d.Close()
+	files, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("read packs: %w", err)
+	}
+	there := make(map[string]bool, len(files))
+	for _, file := range files {
+		if name, finished, ok := packName(file); ok {
+			there[name] = there[name] || finished
+		}
+	}
+	return there, nil
 }
 
 // settled is how old a modification time must be before it proves that there was no later one: file systems count in

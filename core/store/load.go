@@ -15,6 +15,7 @@ import (
 func (s *Store) forget() {
 	s.files.forget()
 	s.index, s.used = newIndex(), 0
+	s.tables, s.loose = nil, 0
 	s.names, s.growing = map[string]*pack{}, map[string]*pack{}
 	for _, p := range s.packs {
 		if s.mine[p.number] == nil {
@@ -79,6 +80,8 @@ func (s *Store) loadTable(p *pack, f *os.File) error {
 		}
 	}
 	p.finished = true
+	p.loose = len(rows)
+	s.loose += p.loose
 	for _, r := range rows {
 		if int64(r.offset) >= p.end { // the rest was seen while it was written
 			s.note(p, r)
@@ -125,13 +128,12 @@ func (s *Store) follow() error {
 
 // adopt rescues the packs of processes that died.
 func (s *Store) adopt() error {
-	entries, err := os.ReadDir(s.dir)
+	there, err := listPacks(s.dir)
 	if err != nil {
-		return fmt.Errorf("read packs: %w", err)
+		return err
 	}
-	for _, e := range entries {
-		name, finished, ok := packName(e.Name())
-		if !ok || finished {
+	for name, finished := range there {
+		if finished {
 			continue
 		}
 		if _, _, err := claimAndRescue(s.dir, openPath(s.dir, name)); err != nil {

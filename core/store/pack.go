@@ -73,6 +73,9 @@ type pack struct {
 	finished bool  // has its final name and its table
 	end      int64 // not finished: up to where its records are known or given out
 
+	covered bool // by a merged table: nothing of it is in memory
+	loose   int  // finished, not covered: its rows
+
 	// own
 	file     *os.File
 	lock     *flock.Flock

@@ -56,9 +56,9 @@ func (s *Store) put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
 
 // known reports whether the store has a chunk that the next Barrier covers.
 func (s *Store) known(hash core.Hash) (bool, error) {
+	at, ok := s.at(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	at, ok := s.index.hashes[prefixOf(hash)]
 	return ok && s.ours(at), s.broken
 }
 
@@ -141,10 +141,28 @@ func (s *Store) finish(p *pack) error {
 		s.broken = err
 	}
 	if err == nil {
+		p.loose = len(p.rows)
+		s.loose += p.loose
 		p.finished, p.rows, p.dirty = true, nil, false
 		delete(s.mine, p.number)
+		s.mergeLater()
 	}
 	return err
+}
+
+// mergeLater compacts in the background where too much stands in memory. What fails is tried again with the next pack; the
+// packs have all that the index has. mu is held.
+func (s *Store) mergeLater() {
+	if s.loose < s.maxLoose || s.merging {
+		return
+	}
+	s.merging = true
+	s.finishing.Go(func() {
+		_ = s.compact()
+		s.mu.Lock()
+		s.merging = false
+		s.mu.Unlock()
+	})
 }
 
 // rotate finishes the current pack and waits for those before. appending is held.

@@ -37,6 +37,12 @@ type Store struct {
 	index      index
 	packs      []*pack // by number; numbers are this Store's own
 	names      map[string]*pack
+	tables     []*merged // on disk; a slice is never changed, only replaced
+	tableCount uint32    // that were ever opened
+	noTables   bool      // the index on disk is damaged
+	loose      int       // rows of finished packs that no merged table covers
+	merging    bool      // compact is under way
+	maxLoose   int
 	changed    int64 // modification time of the directory when it was last read
 	used       core.Size
 	current    *pack            // where new records go; nil until the first; changed with appending held too
@@ -73,6 +79,9 @@ func Open(dir string) (*Store, error) {
 	if err == nil {
 		err = errors.Join(syncDir(packs), syncDir(dir), syncDir(filepath.Dir(dir)))
 	}
+	if err == nil && s.loose >= s.maxLoose {
+		err = s.compact()
+	}
 	if err != nil {
 		s.lock.Close()
 		return nil, fmt.Errorf("open store: %w", err)
@@ -91,7 +100,7 @@ func OpenRead(dir string) (*Store, error) {
 }
 
 func newStore(packs string) *Store {
-	return &Store{dir: packs, space: diskSpace, packSize: packSize, names: map[string]*pack{}, mine: map[uint32]*pack{},
+	return &Store{dir: packs, maxLoose: maxLoose, space: diskSpace, packSize: packSize, names: map[string]*pack{}, mine: map[uint32]*pack{},
 		growing: map[string]*pack{}, index: newIndex()}
 }
 
@@ -105,6 +114,9 @@ func (s *Store) Close() error {
 	s.appending.Lock()
 	defer s.appending.Unlock()
 	err = errors.Join(err, s.rotate())
+	if s.loosePacks() > looseAtClose {
+		_ = s.compact() // what is not merged now is merged by the next one
+	}
 	if s.jobs != nil {
 		close(s.jobs)
 		s.writing.Wait()
@@ -143,11 +155,26 @@ func (s *Store) Size(hash core.Hash) (core.Size, bool) {
 // Find is the chunk whose plain content has the given id, where the store knows and the next Barrier covers it. It does not
 // look for what other processes added since: missing an equal chunk costs space, and every new chunk of a split is a miss.
 func (s *Store) Find(id core.Hash) (core.Chunk, bool) {
+	if id.IsZero() {
+		return core.Chunk{}, false
+	}
+	for tries := 0; ; tries++ {
+		if c, ok := s.findLoose(id); ok {
+			return c, true
+		}
+		if c, ok, lost := s.findTables(id); !lost || tries > 2 {
+			return c, ok
+		}
+	}
+}
+
+// findLoose finds an id in memory.
+func (s *Store) findLoose(id core.Hash) (core.Chunk, bool) {
 	s.mu.RLock()
 	at, ok := s.index.ids[prefixOf(id)]
 	ok = ok && s.ours(at)
 	s.mu.RUnlock()
-	if !ok || id.IsZero() {
+	if !ok {
 		return core.Chunk{}, false
 	}
 	r, err := s.readHeader(at)
@@ -178,4 +205,16 @@ func syncDir(path string) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// loosePacks is how many packs no merged table covers.
+func (s *Store) loosePacks() (n int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, p := range s.names {
+		if p.finished && !p.covered {
+			n++
+		}
+	}
+	return n
 }

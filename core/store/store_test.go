@@ -360,9 +360,15 @@ func TestStoreIsAMap(t *testing.T) {
 				}
 				model[p.Hash] = p
 			},
-			"reopen": func(*rapid.T) {
+			"reopen": func(rt *rapid.T) {
 				closeStore(t, s)
 				s = open(t, dir)
+				s.SetMaxLoose(rapid.IntRange(1, 20).Draw(rt, "rows in memory"))
+			},
+			"compact": func(rt *rapid.T) {
+				if err := s.Compact(); err != nil {
+					rt.Fatal(err)
+				}
 			},
 			"barrier and crash": func(rt *rapid.T) {
 				if err := s.Barrier(); err != nil {

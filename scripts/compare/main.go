@@ -35,7 +35,7 @@ var (
 	only   = flag.String("inputs", "tree,noise,image", "measure these `INPUTS`")
 	names  = flag.String("tools", "cp,restic,restic-off,borg,casync,bkp,bkp-norecheck,bkp-off", "measure these `TOOLS`")
 	out    = flag.String("out", "build/bench", "write table.md and plot.png into `DIR`")
-	making  = flag.String("make", "", "make this `INPUT` and nothing else")
+	making = flag.String("make", "", "make this `INPUT` and nothing else")
 	gib    = flag.Int("noise-gib", 2, "so many GiB of incompressible data")
 )
 
