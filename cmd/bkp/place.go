@@ -13,7 +13,7 @@ func placeCommand() *cli.Command {
 		name: "place", args: "[NAME[@VERSION]]", most: 1,
 		usage: "give a version to peers to keep",
 		about: "Asks every peer for its state, has the strategy price them, and sends each what it is to keep, by way of other " +
-			"targets where that is faster. Without a name it takes the newest version not yet placed.",
+			"targets where that is faster. Without a name it takes the newest version not yet placed. Its staged bytes stay here: bkp gc --placed lets them go.",
 		examples: `bkp place
 			bkp place big.iso --replicas 3
 			bkp place big.iso@2 --strategy most-free --dry-run

@@ -95,7 +95,7 @@ var commands = map[string]command{
 	CommandFetch:  on((*Node).Fetch),
 	CommandPeers:  on((*Node).ListPeers),
 	CommandRemove: on((*Node).Remove),
-	CommandGC:     on((*Node).Collect),
+	CommandGC:     on((*Node).CollectPlaced),
 	CommandStatus: on((*Node).Status),
 	CommandFiles:  on((*Node).Files),
 	CommandList:   on((*Node).ListVersions),

@@ -13,7 +13,7 @@
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
 //	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
-//	remove.go  rm and gc                                      local.go  the door for this machine's own commands
+//	remove.go  rm and gc        away.go  gc of what others keep    local.go  the door for this machine's own commands
 package node
 
 import (

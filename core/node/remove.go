@@ -158,13 +158,18 @@ func (n *Node) forgetTask(owner core.ID, task core.TaskID) {
 
 // Collect frees what nobody needs: staged chunks that no ref reaches, and kept ones that no holding needs.
 func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResult, error) {
+	return n.collect(ctx, nil, status)
+}
+
+// collect leaves out the content of versions that are away: kept by others, and not needed here.
+func (n *Node) collect(ctx context.Context, away map[version]bool, status func(Status)) (GCResult, error) {
 	began := time.Now()
 	var result GCResult
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
 	status(Status{Phase: "staging"})
 	if collector, ok := n.Staging.(Collector); ok && n.owner() != nil {
-		freed, err := n.sweepStaging(ctx, collector)
+		freed, err := n.sweepStaging(ctx, collector, away)
 		if err != nil {
 			return result, fmt.Errorf("gc: staging: %w", err)
 		}
@@ -187,14 +192,14 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 
 // sweepStaging marks once the store is locked, so that a version which was split a moment ago is seen; where marking
 // fails nothing goes.
-func (n *Node) sweepStaging(ctx context.Context, c Collector) (core.Size, error) {
+func (n *Node) sweepStaging(ctx context.Context, c Collector, away map[version]bool) (core.Size, error) {
 	n.sealing.sweeping.Lock()
 	defer n.sealing.sweeping.Unlock()
 	var live map[core.Hash]bool
 	var failed error
 	freed, err := c.Collect(func(h core.Hash) bool {
 		if live == nil && failed == nil {
-			live, failed = n.stagedLive(ctx)
+			live, failed = n.stagedLive(ctx, away)
 		}
 		return failed != nil || live[h]
 	})
@@ -261,7 +266,7 @@ func (n *Node) sweepKeeping(c Collector) (core.Size, error) {
 }
 
 // stagedLive is every chunk that a ref of this machine reaches.
-func (n *Node) stagedLive(ctx context.Context) (map[core.Hash]bool, error) {
+func (n *Node) stagedLive(ctx context.Context, away map[version]bool) (map[core.Hash]bool, error) {
 	live := n.sealing.claimed()
 	refs, err := n.localRefs("")
 	if err != nil {
@@ -275,8 +280,9 @@ func (n *Node) stagedLive(ctx context.Context) (map[core.Hash]bool, error) {
 		for _, sealed := range r.Body.Records {
 			live[sealed.Hash] = true
 		}
+		treeOnly := away[version{r.Ref.Alias, r.Ref.Version}]
 		err := manifest.Nodes(r.Body.Root, v, func(e manifest.Entry) error {
-			if !e.Hole() {
+			if e.Type == core.TypeDirectory || !e.Hole() && !treeOnly {
 				live[e.Chunk.Hash] = true
 			}
 			return context.Cause(ctx)

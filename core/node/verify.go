@@ -32,6 +32,7 @@ type VerifyResult struct {
 	Chunks  int         `json:"chunks"`  // asked for
 	Bytes   core.Size   `json:"bytes"`   // stored, of them
 	Copies  int         `json:"copies"`  // the fewest holders that keep any of them
+	Staged  int         `json:"staged"`  // chunks, not asked for, that are on this machine and on no record
 	Read    core.Size   `json:"read"`    // stored bytes that were brought
 	Holders []HolderRow `json:"holders"` // those on record
 	Hurt    []core.Hurt `json:"hurt,omitempty"`
@@ -168,7 +169,8 @@ func (v *verifying) walk(ctx context.Context) error {
 		at, placed := v.where[hash]
 		if !placed {
 			if v.want.All && (v.n.Staging.Has(hash) || v.n.Keeping.Has(hash)) {
-				return context.Cause(ctx) // a version that was never placed, or was placed in part
+				v.result.Staged++ // a version that was never placed, or was placed in part
+				return context.Cause(ctx)
 			}
 			v.note(hash, core.Hurt{Reason: "it is neither on this machine nor placed"})
 			return context.Cause(ctx)
