@@ -49,6 +49,11 @@ func TestStories(t *testing.T) {
 			env.Setenv("XDG_DATA_HOME", env.WorkDir+"/xdg")
 			env.Setenv("BKP_DATA", env.WorkDir+"/data")
 			env.Setenv("TZ", "UTC")
+			golden, err := filepath.Abs(filepath.Join("testdata", "golden"))
+			if err != nil {
+				return err
+			}
+			env.Setenv("GOLDEN", golden)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // under the race detector every process would end a second later
 			return nil
 		},
