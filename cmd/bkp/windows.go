@@ -35,7 +35,7 @@ type windows struct {
 // window is one store. gate is held shared while a chunk is put, so that who holds it alone may close the store.
 type window struct {
 	dir   string
-	end   core.Size // of the file, when it took its last chunk; 0 while it takes more
+	end   core.Size // of the file, when it took its last chunk; 0 while it takes more; guarded by windows.mu
 	gate  sync.RWMutex
 	store *store.Store // nil once it went
 
@@ -183,16 +183,23 @@ func (w *windows) placed(chunks []core.Chunk) {
 
 // drop closes the windows that took their last chunk before the file had come to at, once what is left in them is staged.
 func (w *windows) drop(at core.Size) error {
-	for _, x := range w.list() {
-		if x.end == 0 || x.end > at {
-			return nil
-		}
+	for x := w.over(at); x != nil; x = w.over(at) {
 		if err := w.remove(x); err != nil {
 			return err
 		}
 		w.mu.Lock()
 		w.open = w.open[1:]
 		w.mu.Unlock()
+	}
+	return nil
+}
+
+// over is the oldest window where it took its last chunk before the file had come to at.
+func (w *windows) over(at core.Size) *window {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if x := w.open[0]; x.end > 0 && x.end <= at {
+		return x
 	}
 	return nil
 }
