@@ -314,13 +314,30 @@ func (p *planner) assign() error {
 	}
 	most, full := p.feasible()
 	if full != nil {
-		return full
+		return p.plainer(err, full)
 	}
 	p.most = most
 	if p.assignEach() == nil {
 		return nil
 	}
 	return err
+}
+
+// plainer is the error to show of two: where a class has fewer nodes to choose from than it lacks copies, no space is at
+// fault, and the one that counts nodes says so.
+func (p *planner) plainer(counts, full error) error {
+	for c := range p.Classes {
+		choice := 0
+		for _, i := range p.usable {
+			if !slices.Contains(p.held[c], i) {
+				choice++
+			}
+		}
+		if p.sizes[c] > 0 && choice < p.Replicas-len(p.held[c]) {
+			return counts
+		}
+	}
+	return full
 }
 
 // assignEach takes the classes in turn: first those that fewest nodes may take.
