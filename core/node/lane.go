@@ -197,7 +197,7 @@ func (l *lane) ask(rivals int) bool {
 // renew asks for more under the lease that stands, unless another lane is further behind.
 func (l *lane) renew() {
 	n, f := l.n, l.flow
-	if f.State != task.Leased || len(l.queue) == 0 || f.OpenBytes() >= l.batchBytes(f.Rate)/2 {
+	if f.State != task.Leased || len(l.queue) == 0 || n.now() < l.after || f.OpenBytes() >= l.batchBytes(f.Rate)/2 {
 		return
 	}
 	for _, other := range n.lanes {
