@@ -27,7 +27,7 @@ const (
 	closeEnough = 1.02
 	mostRounds  = 20000
 	mostWays    = 3e6 // ways looked at in all rounds: about a second
-	exactRelays = 5 // up to so many relays, every set of them is tried for the cheapest tree
+	exactRelays = 5   // up to so many relays, every set of them is tried for the cheapest tree
 )
 
 // Pack packs trees by multiplicative weights (Plotkin, Shmoys, Tardos 1991; Garg, Könemann 1998): whatever has a capacity has a
