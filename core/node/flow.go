@@ -332,10 +332,20 @@ func (n *Node) onAbort(p *peer, m wire.TransmissionAbort) {
 	}
 }
 
+// How often the node looks whether something expired or may go on: seldom while nothing moves.
+const (
+	lookOften  = 250 * time.Millisecond
+	lookSeldom = 2 * time.Second
+)
+
 // expireLeases ends flows whose lease has run out, and promises of room that nobody came for.
 func (n *Node) expireLeases() {
-	for n.pause(context.Background(), 250*time.Millisecond) {
+	for wait := lookSeldom; n.pause(context.Background(), wait); {
 		n.ask(func() {
+			wait = lookSeldom
+			if len(n.flows)+len(n.lanes)+len(n.takers) > 0 {
+				wait = lookOften
+			}
 			now := n.now()
 			for _, f := range n.flows {
 				if f.booked != 0 && f.Expires <= now {

@@ -18,6 +18,9 @@ const (
 	maxFrame = 1 << 20
 	// frameTime is how much of its lease one data message takes, between minFrame and maxFrame.
 	frameTime = 20 * time.Millisecond
+	// burstTime is how much of the lease may be made up for after a pause that a busy machine or a full socket caused: little
+	// enough that no 2 s carry more than the lease and its 5 %.
+	burstTime = 60 * time.Millisecond
 )
 
 // parcel is a run that can be sent: its announcement and where its chunks are.
@@ -68,7 +71,7 @@ func (p *pump) setRate(r core.Rate) {
 	payload := r.Payload()
 	frame := min(max(int64(float64(payload)*frameTime.Seconds()), minFrame), maxFrame)
 	p.frame.Store(frame)
-	p.limiter.SetBurst(int(2 * frame))
+	p.limiter.SetBurst(int(max(2*frame, int64(float64(payload)*burstTime.Seconds()))))
 	p.limiter.SetLimit(rate.Limit(payload))
 }
 
