@@ -9,7 +9,7 @@ import (
 // What a sender goes by when it chooses whom to send to next.
 const (
 	// MaxFlows is how many flows a sender keeps for one task at a time.
-	MaxFlows = 4
+	MaxFlows = 8
 	// MaxReceivers is how many receivers it looks at for one choice, at random where more want something.
 	MaxReceivers = 8
 	// MaxSampled is how many runs it looks at to find a rare one.
@@ -60,7 +60,8 @@ func Crit(need core.Size, down core.Rate, zoneNeed core.Size, trunk core.Rate) f
 //   - of the receivers that could take a fifth of their nominal rate now, a spreading source serves those without any run
 //     first, the nearest of them before the others; then by D'Hondt's rule the one that can do most with a first copy,
 //     counting those that it was given. That keeps first copies in proportion to First whatever order they are asked in;
-//   - everybody else, and a source whose First are all 0, serves the one that needs longest to receive what it lacks;
+//   - everybody else, and a source whose First are all 0, serves the one that needs longest to receive what it lacks; of
+//     those that need as long, as nodes beyond a narrow trunk do, the one that can do most with it;
 //   - where the sender's own uplink cannot give the chosen one a fifth of its nominal rate, it waits for that, rather than let a smaller
 //     transfer overtake: overtaking starves whoever needs much.
 //
@@ -104,7 +105,10 @@ func before(stage Stage, a, b Receiver) bool {
 			return dueA > dueB
 		}
 	}
-	return a.Crit > b.Crit
+	if math.Abs(a.Crit-b.Crit) > 1e-9*a.Crit {
+		return a.Crit > b.Crit
+	}
+	return due(a) > due(b)
 }
 
 // due is D'Hondt's quotient: the largest is served next.

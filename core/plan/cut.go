@@ -39,6 +39,8 @@ type pipe struct {
 	to   int
 	part int
 	name string
+
+	second bool // of a link through a trunk, the half beyond it
 }
 
 type pipeKind int
@@ -103,7 +105,7 @@ func (n *network) pipes() *pipes {
 					ends := trunk(name, limit)
 					middle := ends[0]
 					p.arc(from, middle, 0, rate, pipe{kind: ofLink, node: i, to: j})
-					p.arc(ends[1], to, 0, rate, pipe{kind: ofLink, node: i, to: j})
+					p.arc(ends[1], to, 0, rate, pipe{kind: ofLink, node: i, to: j, second: true})
 					continue
 				}
 				p.arc(from, to, 0, rate, pipe{kind: ofLink, node: i, to: j})

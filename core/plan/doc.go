@@ -22,7 +22,11 @@
 //     turn, they go one by one to whoever has room.
 //
 // If copies are left over, there is no plan but an error that says which node lacks how much. Copies are never fewer than
-// asked for.
+// asked for. Where several classes compete for room, a flow over all of them finds it, or the error names the cut that is full.
+// Where the cheapest nodes are too slow together, ObjectiveTime forgets their costs; ObjectiveBlend weighs plans of many lengths;
+// a deadline holds for all.
+//
+// Several strategies make one answer in Combine.
 //
 // # Who sends
 //
@@ -40,6 +44,9 @@
 // room; every copy must be sent by somebody who has it; and what has no room in the source's zone must cross its trunks.
 // It is found by bisection on time. It knows no relays outside the candidates, so a candidate that the source has no link to
 // gets nothing new.
+//
+// LeastTime is the bound for any job (a Goal: broadcast, replicas, shards, fetch) when every node may pass on anything: by
+// parametric cuts, by counting copies, and, for a broadcast over a sparse graph or trunks, by trees (Pack). It names what binds.
 //
 // All times are for payload: accounts count wire bytes, of which core.WireOverhead go for a byte of payload.
 package plan

@@ -34,6 +34,15 @@ func (p *planner) least() (float64, string) {
 	if held || !p.Relays && p.K == 0 {
 		return p.net.bound(p.demand(p.everyone(), nil))
 	}
+	b, err := LeastTime(p.Snapshot, p.goal())
+	if err != nil {
+		return 0, err.Error()
+	}
+	return b.Seconds, b.Binding
+}
+
+// goal is the request as a bound sees it.
+func (p *planner) goal() Goal {
 	g := Goal{Mode: Replicas, Replicas: p.Replicas, K: p.K, M: p.Replicas - p.K}
 	for _, size := range p.sizes {
 		g.Size += size
@@ -45,11 +54,7 @@ func (p *planner) least() (float64, string) {
 		g.Mode = Shards
 		g.Size *= core.Size(p.K)
 	}
-	b, err := LeastTime(p.Snapshot, g)
-	if err != nil {
-		return 0, err.Error()
-	}
-	return b.Seconds, b.Binding
+	return g
 }
 
 // everyone is every candidate that could take part, whatever the strategy says: the bound is about the network.

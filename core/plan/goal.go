@@ -108,7 +108,7 @@ func (g Goal) check(n *network) error {
 // links in ways that single cuts do not see.
 func (n *network) leastBroadcast(g Goal) Bound {
 	b := n.cutBroadcast(g)
-	if len(n.Nodes) <= packable && (n.links != nil || len(n.trunks) > 0) && b.Seconds > 0 && !math.IsInf(b.Seconds, 1) {
+	if len(n.Nodes) <= MaxPacked && (n.links != nil || len(n.trunks) > 0) && b.Seconds > 0 && !math.IsInf(b.Seconds, 1) {
 		if p := n.pack(g, float64(g.Size)/b.Seconds); p.binding != "" {
 			b.raise(float64(g.Size)/p.Most, p.binding)
 		}
@@ -116,8 +116,8 @@ func (n *network) leastBroadcast(g Goal) Bound {
 	return b
 }
 
-// packable is up to how many nodes trees are packed for a bound.
-const packable = 100
+// MaxPacked is up to how many nodes trees are packed for a bound.
+const MaxPacked = 100
 
 // cutBroadcast: each target alone must be able to receive the file, by min-cuts (Edmonds 1973: on a graph where all are
 // targets, the smallest of them is also enough as long as links alone limit); and every copy must be sent by somebody
@@ -210,6 +210,13 @@ type Fluid struct {
 	Kept   []float64   // Shards: by node
 	Passed []float64   // by node: what goes through it and is neither kept there nor comes from it
 	Shares [][]float64 // Fetch: by part and node, what the node gives of the part
+	Links  []Carried   // what goes over each link, where links differ
+}
+
+// Carried is what a fluid plan sends over one link.
+type Carried struct {
+	From, To int
+	Bytes    float64
 }
 
 // FlowOf is a fluid way to carry out a job of shards or a fetch within the least time, and that time.
@@ -246,6 +253,10 @@ func FlowOf(s core.Snapshot, g Goal) (f Fluid, b Bound, err error) {
 			f.Shares[a.pipe.part][a.pipe.node] += flow
 		case ofDown:
 			f.Passed[a.pipe.node] += flow
+		case ofLink:
+			if flow > 1 && p.net.links != nil && !a.pipe.second {
+				f.Links = append(f.Links, Carried{a.pipe.node, a.pipe.to, flow})
+			}
 		}
 	}
 	if g.Mode == Fetch {

@@ -13,10 +13,10 @@ import (
 // Packing is how a broadcast can go over many trees at once: each carries a part of the file, and none of the network's
 // capacities is passed. Rates are payload bytes a second.
 type Packing struct {
-	Rate   float64  // of all trees together: the file is everywhere after Size/Rate
-	Most   float64  // no packing has a higher rate, by duality; +Inf where that is not known
-	Shares [][3]int // link by link, {from, to, bytes a second}
-	Relays []int    // nodes that pass on and are no targets
+	Rate   float64   // of all trees together: the file is everywhere after Size/Rate
+	Most   float64   // no packing has a higher rate, by duality; +Inf where that is not known
+	Links  []Carried // for each byte of the file, how much goes over which link
+	Relays []int     // nodes that pass on and are no targets
 	Rounds int
 
 	binding string // what the bound's prices are paid for, dearest first
@@ -76,7 +76,7 @@ func (n *network) pack(g Goal, known float64) (out Packing) {
 			break
 		}
 	}
-	p.shares(&out)
+	p.links(&out)
 	return out
 }
 
@@ -310,11 +310,10 @@ func (p *packer) overload() (most float64) {
 	return most
 }
 
-func (p *packer) shares(out *Packing) {
-	over := p.overload()
+func (p *packer) links(out *Packing) {
 	for k, w := range p.ways {
-		if rate := int(p.carried[k] / over); rate > 0 {
-			out.Shares = append(out.Shares, [3]int{w.from, w.to, rate})
+		if part := p.carried[k] / p.sent; part > 0 {
+			out.Links = append(out.Links, Carried{w.from, w.to, part})
 			if slices.Contains(p.relays, w.from) && !slices.Contains(out.Relays, w.from) {
 				out.Relays = append(out.Relays, w.from)
 			}

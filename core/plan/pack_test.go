@@ -112,8 +112,8 @@ func TestPackingFits(t *testing.T) {
 
 func fitsNetwork(t *rapid.T, s core.Snapshot, g Goal, p Packing) {
 	up, down, links, trunks := map[int]int{}, map[int]int{}, map[[2]int]int{}, map[[2]string]int{}
-	for _, share := range p.Shares {
-		from, to, rate := share[0], share[1], share[2]
+	for _, l := range p.Links {
+		from, to, rate := l.From, l.To, int(l.Bytes*p.Rate)
 		up[from] += rate
 		down[to] += rate
 		links[[2]int{from, to}] += rate

@@ -211,6 +211,9 @@ func (p *planner) weigh() {
 	if len(p.Scores.TargetWeight) > 0 {
 		return
 	}
+	if p.weighShards() {
+		return
+	}
 	fastest := 0.0
 	for _, i := range p.usable {
 		p.weight[i] = p.arrive[i]
@@ -226,6 +229,21 @@ func (p *planner) weigh() {
 			p.weight[i] = 1
 		}
 	}
+}
+
+// weighShards weighs nodes by what a fluid flow of least time keeps on them: shards are a flow of one commodity, so where
+// links differ that says exactly who can have how much.
+func (p *planner) weighShards() bool {
+	if p.K == 0 || p.net.links == nil && len(p.net.trunks) == 0 {
+		return false
+	}
+	g := p.goal()
+	f, b, err := FlowOf(p.Snapshot, g)
+	if err != nil || math.IsInf(b.Seconds, 1) {
+		return false
+	}
+	copy(p.weight, f.Kept)
+	return true
 }
 
 // holders chooses, for each class, who keeps a copy because it has one already: they cost nothing.

@@ -177,6 +177,8 @@ func (r *router) try(c, first int, nodes []int, bytes float64) (hops []hop, last
 					from = max(0, slices.Index(have, way[0].from))
 					h.depth += depth[from]
 					hops = append(hops, h)
+					ends, _ = r.ends(h.from, h.to, bytes)
+					last, sum = max(last, ends), sum+ends
 					r.load(h.from, h.to, bytes)
 				}
 				have, depth = append(have, lack[0]), append(depth, depth[from]+len(way))

@@ -46,6 +46,9 @@ func (w *world) serveStage(n *node, stage plan.Stage, free core.Rate) bool {
 		n.unsent--
 		n.given[l.to.index] += float64(w.sizes[unit])
 	}
+	if l.trunk != nil {
+		l.to.entered += float64(w.sizes[unit])
+	}
 	w.start(l, unit, rate)
 	return true
 }
@@ -83,6 +86,9 @@ func (w *world) receiver(l *lane) plan.Receiver {
 	}
 	if l.trunk != nil {
 		r.Nominal = least(r.Nominal, l.trunk.rate)
+		if r.First == 0 { // who passes on most beyond a trunk is the best to enter there
+			r.First, r.Given = float64(l.to.up), l.to.entered
+		}
 	}
 	if r.Nominal > 0 {
 		r.Near = 1 / float64(r.Nominal)
@@ -116,8 +122,16 @@ func least(rates ...core.Rate) (min core.Rate) {
 	return min
 }
 
+// once reports whether a run should cross a trunk once: where many want it, and nobody beyond holds it from the start.
+func (w *world) once() bool {
+	mode := w.topology.Goal.Mode
+	return mode == plan.Broadcast || mode == plan.Replicas
+}
+
 // useful is what the receiver of a lane lacks and the sender holds. A run crosses a trunk only while no node of the zone
-// beyond has it or is getting it. The answer is valid until the next call.
+// beyond has it or is getting it, or when the zone has all that it wants: then it is a second way to it. In a fetch a holder
+// keeps to its shares until the fluid plan would be done: what it gives beyond them, others have nothing else to give. The
+// answer is valid until the next call.
 func (w *world) useful(l *lane, stage plan.Stage) set {
 	from, to := l.from, l.to
 	for k := range w.scratch {
@@ -127,8 +141,15 @@ func (w *world) useful(l *lane, stage plan.Stage) set {
 		}
 		w.scratch[k] = v
 	}
-	if l.trunk != nil {
-		copies := w.zones[l.trunk.to].copies
+	if from.share != nil && w.now < w.due {
+		w.scratch.all(func(unit int) {
+			if c := w.part[unit]; from.owns.has(unit) && from.gave[c]+float64(w.sizes[unit])/2 > from.share[c] {
+				w.scratch.drop(unit)
+			}
+		})
+	}
+	if z := l.trunk; z != nil && w.once() && w.zones[z.to].need > 0 {
+		copies := w.zones[z.to].copies
 		w.scratch.all(func(unit int) {
 			if copies[unit] > 0 {
 				w.scratch.drop(unit)
@@ -141,7 +162,7 @@ func (w *world) useful(l *lane, stage plan.Stage) set {
 // pick chooses the unit to send: of the part of a file that is due, where the plan says who gives what, else the rarest.
 func (w *world) pick(l *lane, s set) int {
 	n := l.from
-	if n.share == nil {
+	if n.share == nil || n.owns.empty() {
 		return w.rarest(s)
 	}
 	free := make([]bool, len(n.share))

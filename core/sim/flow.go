@@ -75,7 +75,7 @@ func (w *world) act(l *lane, f *task.Flow, a task.Action) {
 	case task.DoRequeue:
 		if f == l.asker || l.from.lost {
 			for _, r := range a.Runs {
-				w.uncome(l.to, l.units[r.Number])
+				w.unsend(l, l.units[r.Number])
 			}
 		}
 	case task.DoRetry:
@@ -100,6 +100,23 @@ func (w *world) act(l *lane, f *task.Flow, a task.Action) {
 		w.send(l, f, task.Event{Kind: task.Received, Run: a.Run})
 	case task.SendAbort:
 		w.send(l, f, task.Event{Kind: task.Aborted, Reason: a.Reason})
+	}
+}
+
+// unsend takes back what was counted when a unit was to be sent that will not come this way.
+func (w *world) unsend(l *lane, unit int) {
+	size := float64(w.sizes[unit])
+	w.uncome(l.to, unit)
+	if l.from.share != nil && w.part != nil {
+		l.from.gave[w.part[unit]] -= size
+	}
+	if l.trunk != nil {
+		l.to.entered -= size
+	}
+	if l.from.index == w.source && w.copies[unit] == 1 && l.from.sent.has(unit) { // only the source has it: it was never sent
+		l.from.sent.drop(unit)
+		l.from.unsent++
+		l.from.given[l.to.index] -= size
 	}
 }
 

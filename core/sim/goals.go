@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -216,32 +217,13 @@ func (w *world) weigh(seconds float64) {
 // share asks the planner who gives what of the parts of a fetch that are not on their way yet.
 func (w *world) share() {
 	g := w.topology.Goal
-	sink := w.nodes[g.Sink]
-	parts := make([]plan.Part, len(g.Parts))
-	for c, p := range g.Parts {
-		for _, h := range p.Holders {
-			if !w.nodes[h].noticed {
-				parts[c].Holders = append(parts[c].Holders, h)
-			}
-		}
-	}
-	left := core.Size(0)
-	for unit, c := range w.part {
-		if !sink.has.has(unit) && len(parts[c].Holders) > 0 {
-			parts[c].Size += w.sizes[unit]
-			left += w.sizes[unit]
-		}
-	}
-	for c := range parts {
-		if len(parts[c].Holders) == 0 {
-			parts[c] = plan.Part{Holders: []int{g.Sink}}
-		}
-	}
-	g.Parts = parts
-	f, _, err := plan.FlowOf(w.believed, g)
+	g.Parts = w.partsLeft()
+	parts := g.Parts
+	f, bound, err := plan.FlowOf(w.believed, g)
 	if err != nil {
 		return // the network is as it was when its bound was found; without shares, rarity decides
 	}
+	w.due = w.now + time.Duration(min(bound.Seconds, 1e9)*float64(time.Second))
 	for i, n := range w.nodes {
 		n.carry = f.Passed[i]
 		n.gave, n.share = make([]float64, len(parts)), make([]float64, len(parts))
@@ -251,24 +233,63 @@ func (w *world) share() {
 	}
 }
 
-// relay says who passes on what it does not keep. In a broadcast that is whoever is no target. Else a node does it for
-// those whom nobody with the run can reach, and beyond that as far as the fluid plan has it carry.
+// partsLeft is what of a fetch is not there yet, and who still has it.
+func (w *world) partsLeft() []plan.Part {
+	g := w.topology.Goal
+	parts := make([]plan.Part, len(g.Parts))
+	for c, p := range g.Parts {
+		for _, h := range p.Holders {
+			if !w.nodes[h].noticed {
+				parts[c].Holders = append(parts[c].Holders, h)
+			}
+		}
+	}
+	for unit, c := range w.part {
+		if !w.nodes[g.Sink].has.has(unit) && len(parts[c].Holders) > 0 {
+			parts[c].Size += w.sizes[unit]
+		}
+	}
+	for c := range parts {
+		if len(parts[c].Holders) == 0 {
+			parts[c] = plan.Part{Holders: []int{g.Sink}}
+		}
+	}
+	return parts
+}
+
+// relay says who passes on what it does not keep: in a broadcast whoever is no target; else a node as far as the fluid plan
+// has it carry, and beyond that for those whom nobody with the run can reach.
 func (w *world) relay() {
 	g := w.topology.Goal
-	if g.Mode == plan.Shards {
+	var links []plan.Carried
+	switch g.Mode {
+	case plan.Broadcast:
+		for _, n := range w.nodes {
+			if n.need == 0 && n.got == 0 {
+				n.carry = math.MaxFloat64 // whatever helps
+			}
+		}
+	case plan.Shards, plan.Fetch:
+		if g.Mode == plan.Fetch {
+			g.Parts = w.partsLeft()
+		}
 		if f, _, err := plan.FlowOf(w.believed, g); err == nil {
+			links = f.Links
 			for i, n := range w.nodes {
 				n.carry = f.Passed[i]
 			}
 		}
 	}
-	for _, n := range w.nodes {
-		if g.Mode == plan.Broadcast && n.need == 0 && n.got == 0 {
-			n.carry = 1e18
+	for _, l := range links {
+		if lane := w.nodes[l.From].lanes[l.To]; lane != nil {
+			lane.planned = true
 		}
 	}
 	mesh := len(w.topology.Network.Links) == 0
 	w.layRelays(func(n *node) bool {
-		return n.owns.empty() && (n.carry > 1 || g.Mode != plan.Broadcast && !mesh && n.index != g.Sink)
+		if g.Mode == plan.Fetch && n.index == g.Sink || n.index == w.source {
+			return false
+		}
+		return n.carry > 1 || !mesh && (g.Mode != plan.Broadcast || n.need == 0 && n.got == 0)
 	})
 }

@@ -42,11 +42,6 @@ func (w *world) notice(n *node) {
 		w.source = -1
 	}
 	w.replan(false)
-	for _, r := range w.relays {
-		for unit := range w.sizes {
-			w.shed(r, unit)
-		}
-	}
 	for _, other := range w.nodes {
 		w.try(other)
 	}
@@ -78,7 +73,14 @@ func (w *world) recount(z *zone) {
 // fast ones, by what was measured. The coordinator is the source: without it nothing is planned anew.
 func (w *world) replan(even bool) {
 	w.replanned = w.now
-	defer w.relay()
+	defer func() {
+		w.relay()
+		for _, r := range w.relays {
+			for unit := range w.sizes {
+				w.shed(r, unit)
+			}
+		}
+	}()
 	switch mode := w.topology.Goal.Mode; {
 	case mode == plan.Fetch:
 		w.standIn()

@@ -16,7 +16,9 @@ type node struct {
 	owns   set // had it from the start
 	coming set // on its way to it
 	want   set // what it is to keep
+	behind set // what is lacked behind it
 	passes set // what it would take to pass on, and not keep
+	had    set // it passed on and dropped: it takes nothing twice, or two relays could play catch
 	sent   set // what it sent to anybody: a source spreads what it never sent
 	unsent int // of what it held at the start
 
@@ -30,6 +32,7 @@ type node struct {
 	lanes   []*lane
 	given   []float64 // by receiver: bytes of first copies
 	first   []float64 // by receiver: what it can do with them
+	entered float64   // bytes that came to it across trunks
 	active  int       // flows under way from here
 	hungry  bool      // has bandwidth that it found no use for
 
@@ -50,7 +53,8 @@ type lane struct {
 	hold, lease    uint64 // in the book
 	units          []int  // by number in the flow
 	busy           bool
-	epoch          int // counts flows: what belongs to an earlier one is void
+	planned        bool // the fluid plan sends over it
+	epoch          int  // counts flows: what belongs to an earlier one is void
 	carried        core.Size
 }
 

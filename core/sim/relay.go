@@ -1,11 +1,14 @@
 package sim
 
 // A relay passes runs on that it does not keep. It takes a run only while somebody behind it lacks it: a node that is to keep
-// it, or a relay that is farther from where the runs come from. So relays wait for each other in one direction only, and two
-// full ones never wait for each other. What nobody behind it lacks any more it drops.
+// it, or a relay to which the plan has it send, or that is farther from where the runs come from. So relays wait for each
+// other in one direction only, and two full ones do not wait for each other. What nobody behind it lacks any more it drops.
 
-// relaySpace is how many units a relay holds or expects at a time.
-const relaySpace = 64
+// How many units a relay holds or expects at a time.
+const (
+	relaySpace = 12  // in a broadcast: enough to be busy, and few enough that it takes no run that others would bring sooner
+	farSpace   = 256 // else: what it carries is for one node, and nobody else brings it
+)
 
 // layRelays says who is a relay, and how far each node is from the next one that holds something from the start.
 func (w *world) layRelays(relay func(n *node) bool) {
@@ -35,14 +38,22 @@ func (w *world) layRelays(relay func(n *node) bool) {
 		}
 	}
 	w.relays = nil
-	for hop := len(w.nodes); hop > 0; hop-- { // the farthest first: the nearer ones ask what they lack
+	for hop := len(w.nodes); hop >= 0; hop-- { // the farthest first: the nearer ones ask what they lack
 		for _, n := range w.nodes {
 			if w.hops[n.index] == hop && len(n.out) > 0 && !n.noticed && relay(n) {
 				w.relays = append(w.relays, n)
 			}
 		}
 	}
+	for _, n := range w.nodes {
+		clear(n.had)
+	}
 	w.stale = true
+}
+
+// beyond reports whether a node may have a relay pass runs on to another relay.
+func (w *world) beyond(r, v *node) bool {
+	return w.hops[v.index] > w.hops[r.index] || r.lanes[v.index].planned || w.loose
 }
 
 // refresh finds anew what each relay would take. A run that somebody else can already give to whoever lacks it is worth
@@ -53,20 +64,18 @@ func (w *world) refresh() {
 	}
 	w.stale = false
 	for _, n := range w.relays {
-		full := n.relayed >= relaySpace
-		for k := range n.passes {
-			n.passes[k] = 0
-		}
+		clear(n.passes)
+		clear(n.behind)
 		for _, to := range n.out {
 			v := w.nodes[to]
-			if full || v.noticed {
+			if v.noticed {
 				continue
 			}
-			more := n.carry > 0
+			more := n.carry > 0 || w.loose
 			for k := range n.passes {
 				lacks := v.want[k]
-				if w.hops[to] > w.hops[n.index] {
-					lacks |= v.passes[k]
+				if w.beyond(n, v) {
+					lacks |= v.behind[k]
 				}
 				if lacks = lacks &^ (v.has[k] | v.coming[k]) &^ n.want[k]; lacks == 0 {
 					continue
@@ -78,10 +87,30 @@ func (w *world) refresh() {
 						}
 					}
 				}
-				n.passes[k] |= lacks
+				n.behind[k] |= lacks
+			}
+		}
+		for k := range n.passes {
+			if n.relayed < w.space {
+				n.passes[k] = n.behind[k] &^ n.had[k]
 			}
 		}
 	}
+}
+
+// loosen lets relays take more, and again what they had, when nothing moves though something is missing: relays may have filled
+// up with what they cannot pass on yet. False when they can take everything already.
+func (w *world) loosen() bool {
+	if w.missing == 0 || w.space >= 4*len(w.sizes) {
+		return false
+	}
+	w.space *= 4
+	w.loose = true
+	for _, n := range w.nodes {
+		clear(n.had)
+	}
+	w.stale = true
+	return true
 }
 
 // relieve drops a unit from the relays before a node that has received it, where nobody else behind them lacks it.
@@ -97,13 +126,16 @@ func (w *world) shed(r *node, unit int) {
 	if !r.has.has(unit) || r.want.has(unit) || r.owns.has(unit) {
 		return
 	}
+	w.refresh()
 	for _, to := range r.out {
 		v := w.nodes[to]
-		if !v.noticed && (v.coming.has(unit) || v.want.has(unit) && !v.has.has(unit)) {
+		lacks := (v.want.has(unit) || v.behind.has(unit) && w.beyond(r, v)) && !v.has.has(unit)
+		if !v.noticed && (v.coming.has(unit) || lacks) {
 			return
 		}
 	}
 	r.has.drop(unit)
+	r.had.add(unit)
 	r.relayed--
 	w.count(r, unit, -1)
 }

@@ -134,6 +134,9 @@ func (w *world) tick() {
 	for _, n := range w.nodes {
 		w.try(n)
 	}
-	w.stuck = before == 0 && w.flows == 0 && w.unnoticed == 0 && w.losses == len(w.Lose) && w.waiting == 0
+	if before == 0 && w.flows == 0 && w.unnoticed == 0 && w.losses == len(w.Lose) && w.waiting == 0 {
+		w.stuck = w.now >= w.due && !w.loosen()
+		w.due = min(w.due, w.now)
+	}
 	w.after(tick, w.tick)
 }

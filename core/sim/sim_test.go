@@ -79,9 +79,9 @@ func TestCloseToTheBound(t *testing.T) {
 func TestLossOfAnyNode(t *testing.T) {
 	for _, top := range topologies(t) {
 		t.Run(top.Name, func(t *testing.T) {
-			runs, step := 100, 1
+			runs, step := 60, 1
 			if len(top.Network.Nodes) > 20 {
-				runs, step = 30, 26
+				runs, step = 30, 40
 			}
 			for node := 0; node < len(top.Network.Nodes); node += step {
 				part := 0.1 + 0.6*float64(node%2)

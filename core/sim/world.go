@@ -31,13 +31,16 @@ type world struct {
 	flows   int // under way
 	missing int // copies that are wanted and not there
 	end     time.Duration
-	part    []int // in a fetch: which part of the file a unit belongs to
+	due     time.Duration // in a fetch: when the fluid plan is done
+	part    []int         // in a fetch: which part of the file a unit belongs to
 	plan    *plan.Plan
 	owed    []plan.Copy // every copy that some node is to get
 	perZone int
 	scratch set
 	hops    []int   // from who held something at the start
 	relays  []*node // the farthest first
+	space   int     // units that a relay holds or expects
+	loose   bool    // relays had filled up: they take whatever helps
 	stale   bool    // what relays would take has to be found anew
 
 	believed          core.Snapshot // the network as the planner sees it
@@ -52,14 +55,17 @@ type world struct {
 func newWorld(t Topology, c Config) *world {
 	sizes := units(t.Goal, c.Runs)
 	w := &world{Config: c, topology: t, book: account.New(), trunks: map[[2]int]*trunk{}, sizes: sizes, source: t.Network.Source,
-		random: rand.New(rand.NewPCG(c.Seed, 0x62_6b_70)), copies: make([]int32, len(sizes)), scratch: newSet(len(sizes))}
+		random: rand.New(rand.NewPCG(c.Seed, 0x62_6b_70)), copies: make([]int32, len(sizes)), space: relaySpace, scratch: newSet(len(sizes))}
 	if t.Goal.Mode == plan.Fetch {
 		w.source = -1
+	}
+	if t.Goal.Mode != plan.Broadcast {
+		w.space = farSpace // what a relay carries for one target, nobody else can bring
 	}
 	at := map[string]int{}
 	for i, s := range t.Network.Nodes {
 		n := &node{index: i, name: nameOf(s), up: s.Up, down: s.Down, has: newSet(len(sizes)), owns: newSet(len(sizes)), coming: newSet(len(sizes)),
-			want: newSet(len(sizes)), passes: newSet(len(sizes)), sent: newSet(len(sizes)),
+			want: newSet(len(sizes)), passes: newSet(len(sizes)), behind: newSet(len(sizes)), sent: newSet(len(sizes)), had: newSet(len(sizes)),
 			lanes: make([]*lane, len(t.Network.Nodes)), given: make([]float64, len(t.Network.Nodes)), first: make([]float64, len(t.Network.Nodes))}
 		n.account.up, n.account.down = n.name+" up", n.name+" down"
 		w.book.SetCapacity(n.account.up, n.up)
