@@ -69,18 +69,22 @@ func ParseSize(s string) (Size, error) {
 
 // ParseRate reads "20MiB", "100Mbit", "102400": a bare number is KiB per second, as in restic and rclone.
 func ParseRate(s string) (Rate, error) {
-	scale, number := float64(KiB), s
-	for _, u := range rateUnits {
-		if cut, ok := strings.CutSuffix(s, u.suffix); ok {
-			scale, number = u.scale, cut
-			break
-		}
-	}
+	scale, number := rateScale(s)
 	n, err := positive(number, scale)
 	if err != nil {
 		return 0, fmt.Errorf("bandwidth %q: %w (write 20MiB, 100Mbit, or KiB per second)", s, err)
 	}
 	return Rate(n), nil
+}
+
+// rateScale takes the unit off a rate.
+func rateScale(s string) (scale float64, number string) {
+	for _, u := range rateUnits {
+		if cut, ok := strings.CutSuffix(s, u.suffix); ok {
+			return u.scale, cut
+		}
+	}
+	return float64(KiB), s
 }
 
 // maxAmount keeps sums of thousands of sizes or rates far from overflow: 1 EiB.
