@@ -104,6 +104,8 @@ func (n *Node) do(f *flow, e task.Event, a task.Action) {
 		n.beginRun(f, a)
 	case task.SendComplete:
 		n.send(f.peer, wire.TransmissionComplete{Transfer: f.byRun[a.Run], Run: f.wireRun(a.Run), Received: true})
+	case task.SendRevise:
+		n.send(f.peer, wire.LeaseRevise{Flow: f.ID, Lease: a.Lease, Rate: a.Rate})
 	case task.SendAbort:
 		m := wire.TransmissionAbort{Flow: f.ID, Code: a.Reason, Reason: fmt.Sprintf("%s flow ended here", f.side.purpose())}
 		if a.Run != task.NoRun {
@@ -398,10 +400,18 @@ func (n *Node) loseFlows(peer core.ID) {
 func (n *Node) setCapacity(account string, r core.Rate) {
 	for _, l := range n.book.SetCapacity(account, r) {
 		for _, f := range n.flows {
-			if f.booked == l.ID {
-				f.pump.setRate(l.Rate)
-				n.step(f, task.Event{Kind: task.Scaled, Rate: l.Rate})
+			if now, stands := n.book.Lease(l.ID); stands && f.booked == l.ID { // what others did before may have changed it
+				f.pump.setRate(now.Rate)
+				f.row.Rate = now.Rate
+				n.step(f, task.Event{Kind: task.Scaled, Rate: now.Rate})
 			}
 		}
+	}
+}
+
+// onRevise lowers a lease to what the other end has left of it.
+func (n *Node) onRevise(p *peer, m wire.LeaseRevise) {
+	if f := n.flows[flowKey{p.id, m.Flow}]; f != nil {
+		n.step(f, task.Event{Kind: task.Revised, Lease: m.Lease, Rate: m.Rate})
 	}
 }

@@ -210,6 +210,8 @@ func (n *Node) message(s *link.Session, m wire.Message) {
 		n.onComplete(p, m)
 	case wire.TransmissionAbort:
 		n.onAbort(p, m)
+	case wire.LeaseRevise:
+		n.onRevise(p, m)
 	case wire.GainApply:
 		n.onGainApply(p, m)
 	case wire.GainAgree:

@@ -28,7 +28,8 @@
 //	Received    late              late                   extend              extend              late           abort
 //	RunFailed   ·                 ·                      requeue             requeue             ·              ·
 //	RunAborted  ·                 ·                      requeue             requeue             ·              ·
-//	Scaled      ·                 ·                      ·                   ·                   ·              ·
+//	Scaled      ·                 ·                      extend,revise       extend,revise       ·              ·
+//	Revised     ·                 ·                      adjust,extend       adjust,extend       ·              ·
 //	Due         ·                 ·                      ·                   ·                   →idle          ·
 //	Expired     ·                 end,abort→closed       end,abort→closed    end,abort→closed    ·              ·
 //	Aborted     →closed           end→closed             end→closed          end→closed          →closed        ·
@@ -48,6 +49,8 @@
 //     its first lease drained meanwhile and was given back at the other end; the AGREE then carries a new lease.
 //   - Refused: as told for busy and in-flight. Had there already: give back, idle. Anything else: give back, closed. A
 //     renewing flow with open runs is leased again whatever the reason.
+//   - Scaled and Revised: an account shrank under the lease at this end, or at the other, which said so with REVISE. An asker
+//     whose accounts shrank while it waits says so when it is answered. A lease that was scaled to nothing ends.
 //   - end: give back, and queue again every run that was asked for or granted and is not there yet.
 //   - "!" from a peer ends the flow with ABORT (protocol); "!" from the shell changes nothing. Both return an error.
 //

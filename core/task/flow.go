@@ -83,6 +83,7 @@ type Flow struct {
 	Reason  core.Reason   // why it closed
 
 	agreed   core.Rate   // what both ends agreed to; Rate may be above it while a renewal asks for more
+	applied  core.Rate   // what was asked for; Rate may be below it where an account shrank since
 	asked    []Run       // applied for, not answered yet
 	open     []openRun   // granted, not received yet, in the order of the grants
 	done     core.Bitmap // runs that were open once and are settled

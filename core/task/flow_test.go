@@ -53,7 +53,7 @@ func (s *shell) step(e Event) error {
 			}
 		case DoRequeue:
 			s.requeued = append(s.requeued, a.Runs...)
-		case SendApply, SendAgree, SendRefuse, SendBegin, SendComplete, SendAbort:
+		case SendApply, SendAgree, SendRefuse, SendBegin, SendComplete, SendAbort, SendRevise:
 			s.sent = append(s.sent, a)
 			s.unprocessed = append(s.unprocessed, a)
 		}
@@ -97,8 +97,6 @@ func TestEveryLeaseComesBackOnce(t *testing.T) {
 					if err := s.book.Adjust(uint64(s.holds), e.Rate); err != nil {
 						t.Fatal(err)
 					}
-				} else {
-					continue
 				}
 			}
 			s.step(e)
@@ -127,6 +125,8 @@ func deliver(a Action, now time.Duration, to *shell, lease uint64) Event {
 		e.Kind = Begun
 	case SendComplete:
 		e.Kind = Received
+	case SendRevise:
+		e.Kind = Revised
 	case SendAbort:
 		if e.Kind = Aborted; a.Run != NoRun {
 			e.Kind = RunAborted
@@ -217,6 +217,19 @@ func TestTwoEndsAgree(t *testing.T) {
 					ends[1].others = 0
 				}
 			},
+			"an account shrinks": func(t *rapid.T) {
+				s := ends[rapid.IntRange(0, 1).Draw(t, "end")]
+				if !s.Holds() {
+					return
+				}
+				rate := core.Rate(rapid.IntRange(0, int(s.Rate)).Draw(t, "rate"))
+				if rate > 0 {
+					if err := s.book.Adjust(uint64(s.holds), rate); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.step(Event{Kind: Scaled, Now: now, Rate: rate})
+			},
 			"stop": func(t *rapid.T) {
 				if rapid.IntRange(0, 9).Draw(t, "stops") == 0 {
 					ends[rapid.IntRange(0, 1).Draw(t, "end")].step(Event{Kind: Stop, Now: now, Reason: core.ReasonStopped})
@@ -294,6 +307,15 @@ func TestStories(t *testing.T) {
 			{Kind: Received, Run: 2}, {Kind: Applied, Runs: []Run{{3, 1}}, Rate: 50, Free: 100, Nominal: 100, Lease: 10}}, "hold:50 agree", false, Leased},
 		{"a renewal for more is refused", Asker, true, []Event{ask, agreed, {Kind: Ask, Runs: []Run{{3, 1}}, Rate: 80}, {Kind: Refused, Reason: core.ReasonBusy}},
 			"requeue adjust:40", false, Leased},
+		{"an account shrinks", Grantor, false, []Event{applied, {Kind: Scaled, Rate: 20}}, "extend revise:20", false, Leased},
+		{"an account shrinks while it asks", Asker, true, []Event{ask, {Kind: Scaled, Rate: 20}, agreed}, "extend revise:20", false, Leased},
+		{"an account shrinks to nothing", Grantor, false, []Event{applied, {Kind: Scaled}}, "give-back requeue abort:10", false, Closed},
+		{"an account shrinks at the other end", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: 20, Lease: 9}}, "adjust:20 extend", false, Leased},
+		{"a revision of an earlier lease", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: 20, Lease: 8}}, "", false, Leased},
+		{"a revision upwards", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: 45, Lease: 9}}, "", false, Leased},
+		{"a revision to less than nothing", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: -1, Lease: 9}}, "give-back requeue abort:2", true, Closed},
+		{"a revision that crosses a renewal", Asker, true, []Event{ask, agreed, {Kind: Ask, Runs: []Run{{3, 1}}, Rate: 80}, {Kind: Revised, Rate: 20, Lease: 9},
+			{Kind: Agreed, Runs: []Run{{3, 1}}, Rate: 60, Lease: 9}}, "extend revise:20", false, Leased},
 		{"the shell asks at the wrong end", Grantor, false, []Event{ask}, "", true, Idle},
 		{"the shell asks for nothing", Asker, true, []Event{{Kind: Ask, Rate: 5}}, "", true, Idle},
 	} {
@@ -309,7 +331,7 @@ func TestStories(t *testing.T) {
 				switch a.Kind {
 				case SendAbort, SendRefuse:
 					word = fmt.Sprintf("%s:%d", word, a.Reason)
-				case DoHold, DoAdjust:
+				case DoHold, DoAdjust, SendRevise:
 					word = fmt.Sprintf("%s:%d", word, a.Rate)
 				}
 				did = append(did, word)

@@ -20,6 +20,7 @@ const (
 	RunFailed                   // Run cannot go on here: Reason
 	RunAborted                  // Run cannot go on there: Reason
 	Scaled                      // an account shrank, and the lease here is Rate now
+	Revised                     // the other end lowered the lease Lease to Rate
 	Due                         // the time that RetryAt named has come
 	Expired                     // the time that Expires names has come
 	Aborted                     // the other end ended the flow: Reason
@@ -30,7 +31,7 @@ const (
 
 func (k EventKind) String() string {
 	return [...]string{"Ask", "Applied", "Agreed", "Refused", "Begun", "Received", "RunFailed", "RunAborted", "Scaled",
-		"Due", "Expired", "Aborted", "Stop", "Lost"}[k]
+		"Revised", "Due", "Expired", "Aborted", "Stop", "Lost"}[k]
 }
 
 // Event is something that happened to one end of a flow. Each kind says which fields it reads; all may read Now.
@@ -65,11 +66,12 @@ const (
 	SendBegin                      // Run
 	SendComplete                   // Run
 	SendAbort                      // Reason; of the run only, where Run is not NoRun
+	SendRevise                     // Lease, Rate: what is left of it
 )
 
 func (k ActionKind) String() string {
 	return [...]string{"hold", "adjust", "extend", "give-back", "requeue", "retry", "apply", "agree", "refuse", "begin",
-		"complete", "abort"}[k]
+		"complete", "abort", "revise"}[k]
 }
 
 // NoRun stands in Action.Run where an action is about the whole flow.
@@ -107,7 +109,7 @@ func (f *Flow) Step(e Event) ([]Action, error) {
 // fromPeer tells the events that a message of the other end causes.
 func (f *Flow) fromPeer(k EventKind) bool {
 	switch k {
-	case Applied, Agreed, Refused, RunAborted, Aborted:
+	case Applied, Agreed, Refused, Revised, RunAborted, Aborted:
 		return true
 	case Begun:
 		return !f.Sends

@@ -18,6 +18,7 @@ var table = [events][states]func(*step){
 	RunFailed:  {ignore, ignore, (*step).runFailed, (*step).runFailed, ignore, ignore},
 	RunAborted: {ignore, ignore, (*step).runFailed, (*step).runFailed, ignore, ignore},
 	Scaled:     {ignore, (*step).scaled, (*step).scaled, (*step).scaled, ignore, ignore},
+	Revised:    {ignore, ignore, (*step).revised, (*step).revised, ignore, ignore},
 	Due:        {ignore, ignore, ignore, ignore, func(s *step) { s.State = Idle }, ignore},
 	Expired:    {ignore, (*step).expire, (*step).expire, (*step).expire, ignore, ignore},
 	Aborted:    {(*step).end, (*step).end, (*step).end, (*step).end, (*step).end, ignore},
@@ -34,7 +35,7 @@ func (s *step) apply() {
 		return
 	}
 	s.hold(s.Event.Rate, s.Now+Hold)
-	s.asked = slices.Clone(s.Runs)
+	s.asked, s.applied = slices.Clone(s.Runs), s.Flow.Rate
 	s.do(Action{Kind: SendApply, Runs: s.Runs, Rate: s.Flow.Rate})
 	s.State = Asking
 }
@@ -48,7 +49,7 @@ func (s *step) renew() {
 	if s.Event.Rate > s.Flow.Rate {
 		s.adjust(s.Event.Rate)
 	}
-	s.asked = slices.Clone(s.Runs)
+	s.asked, s.applied = slices.Clone(s.Runs), s.Flow.Rate
 	s.do(Action{Kind: SendApply, Runs: s.Runs, Rate: s.Flow.Rate})
 	s.State = Renewing
 }
@@ -93,11 +94,11 @@ func (s *step) grant() {
 
 func (s *step) refuseClosed() { s.do(Action{Kind: SendRefuse, Reason: s.Flow.Reason}) }
 
-// agree takes the grant: what is held here shrinks to it.
+// agree takes the grant: what is held here shrinks to it. Where less is held by now, the grantor is told.
 func (s *step) agree() {
 	switch {
-	case s.Event.Rate <= 0 || s.Event.Rate > s.Flow.Rate:
-		s.violation("it asked for %d and was granted %d", s.Flow.Rate, s.Event.Rate)
+	case s.Event.Rate <= 0 || s.Event.Rate > s.applied:
+		s.violation("it asked for %d and was granted %d", s.applied, s.Event.Rate)
 		return
 	case slices.ContainsFunc(s.Runs, func(r Run) bool { return !s.wasAsked(r.Number) }):
 		s.violation("it was granted a run that it did not ask for")
@@ -108,13 +109,16 @@ func (s *step) agree() {
 	}
 	s.settleAsked()
 	s.refusals = 0
-	s.Flow.Lease, s.agreed = s.Event.Lease, s.Event.Rate
+	s.Flow.Lease, s.agreed = s.Event.Lease, min(s.Event.Rate, s.Flow.Rate)
 	if len(s.open) == 0 {
 		s.giveBack(Idle)
 		return
 	}
-	s.adjust(s.Event.Rate)
-	s.extend(s.Now + max(s.Term, MinTerm))
+	s.adjust(s.agreed)
+	s.extend(s.Now + max(s.Term, Term(s.OpenBytes(), s.agreed)))
+	if s.agreed < s.Event.Rate {
+		s.do(Action{Kind: SendRevise, Lease: s.Flow.Lease, Rate: s.agreed})
+	}
 	s.State = Leased
 }
 
@@ -192,9 +196,35 @@ func (s *step) runFailed() {
 	s.drain()
 }
 
+// scaled notes that the lease is smaller, lets it last longer, and tells the other end. One that asks will do so when it is
+// answered, and one that was scaled to nothing ends.
 func (s *step) scaled() {
+	if s.Event.Rate <= 0 {
+		s.Event.Reason = core.ReasonBusy
+		s.stop()
+		return
+	}
 	s.Flow.Rate = min(s.Flow.Rate, s.Event.Rate)
-	s.agreed = min(s.agreed, s.Event.Rate)
+	if s.State == Asking || s.Event.Rate >= s.agreed {
+		return
+	}
+	s.agreed = s.Event.Rate
+	s.extend(max(s.Expires, s.Now+Term(s.OpenBytes(), s.Flow.Rate)))
+	s.do(Action{Kind: SendRevise, Lease: s.Flow.Lease, Rate: s.agreed})
+}
+
+// revised lowers what is held to what the other end has left. Word of an earlier lease of the flow comes late.
+func (s *step) revised() {
+	if s.Event.Lease != s.Flow.Lease || s.Event.Rate >= s.agreed {
+		return
+	}
+	if s.Event.Rate <= 0 {
+		s.violation("its lease was revised to %d", s.Event.Rate)
+		return
+	}
+	s.agreed = s.Event.Rate
+	s.adjust(s.Event.Rate)
+	s.extend(max(s.Expires, s.Now+Term(s.OpenBytes(), s.Flow.Rate)))
 }
 
 // answerLate answers a message for a closed flow with the reason for which it closed. What this end did itself needs no answer.

@@ -83,6 +83,7 @@ func init() {
 	register[TransmissionBegin](false)
 	register[TransmissionComplete](false)
 	register[TransmissionAbort](false)
+	register[LeaseRevise](false)
 	register[GainApply](false)
 	register[GainAgree](false)
 	register[GainRefuse](false)

@@ -21,7 +21,7 @@
 //
 //	type                    sent by                        to                     answered by
 //	HELLO, AUTH             dialler, then listener         the other              the same
-//	BANDWIDTH_COORDINATION  dialler, then listener         the other              the same: the smaller size is the link's capacity
+//	BANDWIDTH_COORDINATION  dialler, then listener         the other              the same: the smaller size is the link's capacity; later, by either: another figure
 //	STATE_QUERY             coordinator, any node          any node               STATE_REPORT
 //	STATE_REPORT            who was asked                  who asked
 //	STORAGE_TASK            coordinator                    each target            TASK_AGREE or TASK_REFUSE, one segment each
@@ -33,6 +33,7 @@
 //	TRANSMISSION_COMPLETE   receiver (received)            sender
 //	TRANSMISSION_COMPLETE   target (receipt)               coordinator, directly or through the sender
 //	TRANSMISSION_ABORT      sender or receiver             the other
+//	LEASE_REVISE            sender or receiver             the other                      less is left of the lease
 //	GAIN_APPLY              who fetches                    holder                 GAIN_AGREE or GAIN_REFUSE
 //	GAIN_AGREE, GAIN_REFUSE holder                         who fetches            after AGREE: a TRANSMISSION_BEGIN for each run
 //	DELEGATION              who got an owner's identity    any node

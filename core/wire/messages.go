@@ -40,7 +40,8 @@ type Delegation struct {
 	Delegations [][]byte `json:"delegations"`
 }
 
-// BandwidthCoordination says what this side gives the link, in wire bytes per second; the smaller word is its capacity.
+// BandwidthCoordination says what this side gives the link, in wire bytes per second; the smaller word is its capacity. The
+// listener answers the dialler's first word. Later ones, of either side, say that its figure is another now.
 type BandwidthCoordination struct {
 	Size core.Rate `json:"size"`
 }
@@ -179,6 +180,13 @@ type TransmissionAbort struct {
 	Reason   string      `json:"reason"`
 }
 
+// LeaseRevise says that less is left of a lease: an account shrank at this end. The other lowers its own to it at once.
+type LeaseRevise struct {
+	Flow  uint64    `json:"flow"`
+	Lease uint64    `json:"lease"`
+	Rate  core.Rate `json:"rate"`
+}
+
 // GainApply asks a holder for runs.
 type GainApply struct {
 	Flow  uint64    `json:"flow"`
@@ -294,6 +302,7 @@ func (StorageRefuse) Type() string         { return "STORAGE_REFUSE" }
 func (TransmissionBegin) Type() string     { return "TRANSMISSION_BEGIN" }
 func (TransmissionComplete) Type() string  { return "TRANSMISSION_COMPLETE" }
 func (TransmissionAbort) Type() string     { return "TRANSMISSION_ABORT" }
+func (LeaseRevise) Type() string           { return "LEASE_REVISE" }
 func (GainApply) Type() string             { return "GAIN_APPLY" }
 func (GainAgree) Type() string             { return "GAIN_AGREE" }
 func (GainRefuse) Type() string            { return "GAIN_REFUSE" }

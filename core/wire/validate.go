@@ -203,6 +203,13 @@ func (m TransmissionAbort) Validate() error {
 	return b.err
 }
 
+func (m LeaseRevise) Validate() error {
+	var b bounds
+	b.must(m.Lease != 0, "lease is missing")
+	b.lease("rate", m.Rate)
+	return b.err
+}
+
 func (m GainApply) Validate() error {
 	var b bounds
 	b.id("owner", m.Owner)
