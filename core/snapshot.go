@@ -20,12 +20,16 @@ type NodeState struct {
 	Down    Rate              `json:"down"`
 	Delay   float64           `json:"delay"` // seconds from the source
 	Load    float64           `json:"load"`
+
+	UpAhead   Forecast `json:"up_ahead,omitempty"` // how Up and Down will change, where calendars say so
+	DownAhead Forecast `json:"down_ahead,omitempty"`
 }
 
 // LinkState is the directed link between two nodes of the snapshot.
 type LinkState struct {
 	From, To int
-	Rate     Rate // capacity as coordinated
+	Rate     Rate     // capacity as coordinated
+	Ahead    Forecast `json:",omitempty"` // how it will change
 }
 
 // TrunkState is a cap shared by all links from one zone to another.

@@ -12,6 +12,9 @@ import (
 // Place decides who keeps what. Replicas are never lowered in silence: where the nodes or their space do not suffice, the
 // error is of core.CodeRedundant and says what is missing. A bad answer of the strategy is of core.CodePlugin.
 func Place(req Request) (*Plan, error) {
+	if req.Snapshot.Changes() {
+		return placeAhead(req)
+	}
 	p, err := newPlanner(req)
 	if err != nil {
 		return nil, err
