@@ -11,7 +11,7 @@ import (
 // finish turns arcs into a plan: the ways, the rates, the times, and the words.
 func (p *planner) finish() (*Plan, error) {
 	blocks := p.route()
-	out := &Plan{Classes: p.spans(blocks), Relays: p.relays(blocks)}
+	out := &Plan{Classes: p.spans(blocks), Relays: p.relays(blocks), Replicas: p.Replicas}
 	out.Flows = p.flows(blocks)
 	seconds := p.rate(out.Flows)
 	out.Nodes, out.Refused = p.rows(out.Classes)

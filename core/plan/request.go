@@ -48,6 +48,7 @@ type Plan struct {
 	Flows      []Flow   // by From, then To
 	Nodes      []NodeRow
 	Refused    []Refusal
+	Replicas   int     // copies of every run
 	PredictedS float64 // until the last byte arrived: the slowest flow and FillS
 	BoundS     float64 // the least possible time for these copies on any choice of the candidates
 	Ratio      float64 // PredictedS without FillS, over BoundS; 1 where both are 0, 0 where only BoundS is
