@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
@@ -13,18 +15,24 @@ func placeCommand() *cli.Command {
 		name: "place", args: "[NAME[@VERSION]]", most: 1,
 		usage: "give a version to peers to keep",
 		about: "Asks every peer for its state, has the strategy price them, and sends each what it is to keep, by way of other " +
-			"targets where that is faster. Without a name it takes the newest version not yet placed. Its staged bytes stay here: bkp gc --placed lets them go.",
+			"targets where that is faster. Without a name it takes the newest version not yet placed. Its staged bytes stay here: bkp gc --placed lets them go. " +
+			"A plan that was saved is carried out span for span. It is refused, with what differs, where the version was split anew, a node of it is " +
+			"away or lacks room for its share, or a node or link that it uses has lost more than 10 % of its bandwidth.",
 		examples: `bkp place
 			bkp place big.iso --replicas 3
 			bkp place big.iso@2 --strategy most-free --dry-run
+			bkp place big.iso --dry-run --plan-out plan.json
+			bkp place --plan plan.json
 			bkp place big.iso --peers wss://a.example:8001-20MiB,wss://b.example:8001 --token-file token`,
-		flags: append(append([]cli.Flag{
+		flags: slices.Concat([]cli.Flag{
 			intFlag("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
 			textFlag("strategy", "seed", "have the strategy `NAME` price the nodes"),
 			boolFlag("dry-run", "plan only"),
 			boolFlag("explain", "show how the plan came about: cost terms, flows, bound"),
+			textFlag("plan-out", "", "write the plan to `FILE`, before anything is sent"),
+			textFlag("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
 			textFlag("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
-		}, networkFlags()...), identityFlags()...),
+		}, objectiveFlags(""), networkFlags(), identityFlags()),
 		do: doPlace,
 	})
 }
@@ -36,21 +44,11 @@ type placed struct {
 }
 
 func doPlace(ctx context.Context, c *call) error {
-	name, version, err := nameVersion(c.Args().First())
+	args, err := c.placeArgs()
 	if err != nil {
 		return err
 	}
-	retain, err := c.span("retain")
-	if err != nil {
-		return err
-	}
-	if c.Int("replicas") < 1 {
-		return usageError("--replicas %d: want 1 or more", c.Int("replicas"))
-	}
-	r, err := ask[node.PlaceResult](ctx, c, node.CommandPlace, node.PlaceArgs{
-		Name: name, Version: version, Replicas: c.Int("replicas"), Strategy: c.String("strategy"),
-		DryRun: c.Bool("dry-run"), Retain: int64(retain.Seconds()),
-	})
+	r, err := c.place(ctx, args)
 	if err != nil {
 		return err
 	}
@@ -67,51 +65,69 @@ func doPlace(ctx context.Context, c *call) error {
 	})
 }
 
+// placeArgs reads the flags.
+func (c *call) placeArgs() (args node.PlaceArgs, err error) {
+	retain, err := c.span("retain")
+	if err != nil {
+		return args, err
+	}
+	args = node.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"), Retain: int64(retain.Seconds()),
+		Show: c.String("plan-out") != ""}
+	if args.Name, args.Version, err = nameVersion(c.Args().First()); err != nil {
+		return args, err
+	}
+	if args.Replicas < 1 {
+		return args, usageError("--replicas %d: want 1 or more", args.Replicas)
+	}
+	if args.Objective, args.Blend, args.Deadline, err = c.objective(); err != nil {
+		return args, err
+	}
+	if c.String("plan") == "" {
+		return args, nil
+	}
+	for _, flag := range []string{"replicas", "strategy", "objective", "blend", "deadline"} {
+		if c.given(flag) {
+			return args, usageError("--%s and --plan: the plan says that already", flag)
+		}
+	}
+	saved, err := c.readPlan(c.String("plan"))
+	if err == nil && (args.Name != "" && args.Name != saved.Name || args.Version != 0 && args.Version != saved.Version) {
+		err = usageError("--plan %s is for %s", c.String("plan"), versioned(saved.Name, saved.Version))
+	}
+	args.Plan = &saved
+	return args, err
+}
+
+// place carries a placement out; the plan is on disk before anything is sent.
+func (c *call) place(ctx context.Context, args node.PlaceArgs) (r node.PlaceResult, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	path := c.String("plan-out")
+	c.dataOut = path == "-"
+	err = c.withNode(ctx, func(s session) error {
+		return s.Call(ctx, node.CommandPlace, args, &r, func(st node.Status) {
+			if st.Plan == nil {
+				c.status(st)
+				return
+			}
+			data, err := st.Plan.Encode()
+			if err == nil {
+				err = c.writeOutput(path, data)
+			}
+			if err != nil {
+				cancel(fmt.Errorf("--plan-out: %w", err))
+			}
+		})
+	})
+	if cause := context.Cause(ctx); err == nil && cause != nil { // a dry run was done before it heard
+		err = cause
+	}
+	return r, err
+}
+
 func kept(r node.PlaceResult) (sum core.Size) {
 	for _, p := range r.Placements {
 		sum += p.Bytes
 	}
 	return sum
-}
-
-// drawPlan shows who keeps what at which cost, who is left out, and how good the plan is.
-func drawPlan(t *table, r node.PlaceResult, explain bool) {
-	header := []string{"node", "address", "keeps", "runs", "had", "cost", "time"}
-	if explain {
-		header = append(header, "why")
-	}
-	t.header(header...)
-	for _, p := range r.Placements {
-		cells := []any{p.Node, p.Address, p.Bytes, p.Runs, p.Reused, p.Cost, duration(p.Seconds)}
-		if explain {
-			cells = append(cells, p.Explain)
-		}
-		t.row(cells...)
-	}
-	if len(r.Refused) > 0 {
-		t.line("")
-		t.header("left out", "address", "because")
-		for _, x := range r.Refused {
-			t.row(x.Node, x.Address, x.Reason)
-		}
-	}
-	if explain && len(r.Flows) > 0 {
-		t.line("")
-		t.header("from", "to", "bytes", "rate")
-		for _, f := range r.Flows {
-			t.row(f.From, f.To, f.Bytes, f.Rate)
-		}
-	}
-	t.line("")
-	t.line("predicted %s (%s of it to fill the pipeline), least possible %s, ratio %.2f, bound by %s",
-		seconds(r.PredictedS), seconds(r.FillS), seconds(r.BoundS), r.Ratio, r.Binding)
-	t.line("%s of stored bytes, %s of them new, in %s and %s", r.Bytes, r.NewBytes, counted(r.Runs, "run"), counted(r.Segments, "segment"))
-}
-
-// duration is a measured time; zero was not measured.
-func duration(s float64) any {
-	if s == 0 {
-		return "-"
-	}
-	return seconds(s)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
 )
 
 // The commands a node carries out for its own user, in this process or through DATA/node.sock.
@@ -29,6 +30,8 @@ type Status struct {
 	Seconds float64   `json:"seconds"`           // since the phase began
 	Text    string    `json:"text,omitempty"`    // something a person wants to know now
 	Warning bool      `json:"warning,omitempty"` // Text is a warning
+
+	Plan *plan.Saved `json:"plan,omitempty"` // what a placement is about to do, once, where PlaceArgs.Show asks for it
 }
 
 // PlaceArgs asks for a version to be placed. An empty Name is the newest version not yet placed; Version 0 is the latest.
@@ -39,6 +42,13 @@ type PlaceArgs struct {
 	Strategy string `json:"strategy"`
 	DryRun   bool   `json:"dry_run"`
 	Retain   int64  `json:"retain_s"` // how long targets are to keep it, seconds
+
+	Objective string  `json:"objective,omitempty"` // of plan.Request; empty: as the strategy goes
+	Blend     float64 `json:"blend,omitempty"`
+	Deadline  float64 `json:"deadline_s,omitempty"`
+
+	Plan *plan.Saved `json:"plan,omitempty"` // to be carried out as it is; it sets all of the above but DryRun and Retain
+	Show bool        `json:"show,omitempty"` // report the plan as a Status before anything is sent
 }
 
 // PlaceResult is the plan and, unless DryRun, what became of it.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -24,6 +23,7 @@ func (n *Node) Place(ctx context.Context, args PlaceArgs, status func(Status)) (
 	if _, err := n.identity("place"); err != nil {
 		return PlaceResult{}, err
 	}
+	args.followPlan()
 	if args.Replicas < 1 {
 		return PlaceResult{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
 	}
@@ -60,6 +60,7 @@ type placing struct {
 	fresh    []core.Run     // new runs
 	reused   [][]*reusedRun // by class, one class for each set of holders
 	classes  []plan.Class   // the new runs' first
+	request  plan.Request
 	plan     *plan.Plan
 	index    map[core.ID]int // of nodes in the snapshot
 	changed  chan struct{}   // one word after every change
@@ -101,6 +102,7 @@ func (pl *placing) run(ctx context.Context) error {
 		return err
 	}
 	pl.describe()
+	pl.show()
 	pl.cut()
 	if pl.args.DryRun {
 		return nil
@@ -454,8 +456,11 @@ func (pl *placing) classify(order []*reusedRun) {
 	}
 }
 
-// decide asks the strategy for prices and plans.
+// decide asks the strategy for prices and plans, unless the plan is given.
 func (pl *placing) decide(ctx context.Context) error {
+	if pl.args.Plan != nil {
+		return pl.follow()
+	}
 	strategy, closer, err := pl.n.Strategy(ctx, pl.args.Strategy)
 	if err != nil {
 		return err
@@ -465,9 +470,9 @@ func (pl *placing) decide(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pl.request = pl.ask()
 	batch, _ := plan.BatchOf(pl.snapshot, pl.classes, pl.args.Replicas)
-	alias := pl.n.owner().ID()
-	batch.Seed = binary.LittleEndian.Uint64(alias[:8]) ^ uint64(pl.version.Body.Size)
+	batch.Seed, batch.Objective = pl.request.Seed, cmp.Or(pl.args.Objective, plan.ObjectiveTime)
 	scores, err := strategy.Score(ctx, batch)
 	if err != nil {
 		return err
@@ -475,10 +480,8 @@ func (pl *placing) decide(ctx context.Context) error {
 	if err := plan.CheckScores(batch, scores); err != nil {
 		return fmt.Errorf("strategy %s: %w", pl.args.Strategy, err)
 	}
-	pl.plan, err = plan.Place(plan.Request{
-		Snapshot: pl.snapshot, Info: info, Scores: scores, Replicas: pl.args.Replicas, Classes: pl.classes, Seed: batch.Seed,
-	})
-	if err != nil {
+	pl.request.Info, pl.request.Scores = info, scores
+	if pl.plan, err = plan.Place(pl.request); err != nil {
 		return core.WithHint(err, "bkp place --explain shows each node; add peers, free some space, or ask for fewer --replicas")
 	}
 	return nil

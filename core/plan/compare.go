@@ -9,42 +9,49 @@ import (
 
 // Difference is what changes from one saved plan to another.
 type Difference struct {
-	A, B  Summary
+	Change
 	Nodes []NodeChange // by address, then ID; those that keep something in either
-	// Same tells that both are for the same runs; only then it is known what moves.
-	Same  bool
-	Moved int // copies of runs that stand on another node
+}
+
+// Change is what both plans promise, and how much moves between them.
+type Change struct {
+	A     Summary `json:"before"`
+	B     Summary `json:"after"`
+	Same  bool    `json:"same_runs"`  // both are for the same runs; only then it is known what moves
+	Moved int     `json:"moved_runs"` // copies of runs that stand on another node
 }
 
 // Summary is what a plan promises.
 type Summary struct {
-	Name       string
-	Version    int
-	Strategy   string
-	Replicas   int
-	PredictedS float64
-	BoundS     float64
-	Binding    string
+	Name       string  `json:"name"`
+	Version    int     `json:"version"`
+	Strategy   string  `json:"strategy"`
+	Replicas   int     `json:"replicas"`
+	PredictedS float64 `json:"predicted_s"`
+	BoundS     float64 `json:"bound_s"`
+	Binding    string  `json:"binding"`
 }
 
 // NodeChange is what one node keeps in the one plan and in the other.
 type NodeChange struct {
-	ID       core.ID
-	Address  string
-	A, B     NodeShare
-	Got, Let int // runs that it keeps in B alone, and in A alone
+	ID      core.ID   `json:"node"`
+	Address string    `json:"address"`
+	A       NodeShare `json:"before"`
+	B       NodeShare `json:"after"`
+	Got     int       `json:"got_runs"` // that it keeps in B alone
+	Let     int       `json:"let_runs"` // that it keeps in A alone
 }
 
 // NodeShare is a node's part of a plan; none where the plan does not know it.
 type NodeShare struct {
-	Bytes core.Size
-	Runs  int
-	Cost  float64
+	Bytes core.Size `json:"bytes"`
+	Runs  int       `json:"runs"`
+	Cost  float64   `json:"cost"`
 }
 
 // Compare tells what changes from a to b.
 func Compare(a, b Saved) Difference {
-	d := Difference{A: a.summary(), B: b.summary(), Same: a.Runs == b.Runs && len(a.Classes) == len(b.Classes)}
+	d := Difference{Change: Change{A: a.summary(), B: b.summary(), Same: a.Runs == b.Runs && len(a.Classes) == len(b.Classes)}}
 	for k := range a.Classes {
 		d.Same = d.Same && a.Classes[k].Runs == b.Classes[k].Runs
 	}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/urfave/cli/v2"
+)
+
+// objectiveFlags are understood by every command that plans.
+func objectiveFlags(usual string) []cli.Flag {
+	usage := "make `WHAT` small first: time, cost or blend"
+	if usual == "" {
+		usage += " (default: go by the strategy's order of nodes)"
+	}
+	return []cli.Flag{
+		textFlag("objective", usual, usage),
+		textFlag("blend", "0.5", "with --objective blend, let time weigh `W`, from 0 to 1, and cost the rest"),
+		textFlag("deadline", "", "let no node receive for longer than `SPAN`: seconds, or 90m"),
+	}
+}
+
+// objective reads objectiveFlags; a deadline of 0 is none.
+func (c *call) objective() (objective string, blend, deadline float64, err error) {
+	switch objective = c.String("objective"); objective {
+	case "", plan.ObjectiveTime, plan.ObjectiveCost:
+	case plan.ObjectiveBlend:
+		if blend, err = strconv.ParseFloat(c.String("blend"), 64); err != nil || !(blend >= 0 && blend <= 1) {
+			return "", 0, 0, usageError("--blend %s: want a number from 0 to 1", c.String("blend"))
+		}
+	default:
+		return "", 0, 0, usageError("--objective %s: want %s, %s or %s", objective, plan.ObjectiveTime, plan.ObjectiveCost, plan.ObjectiveBlend)
+	}
+	if c.given("blend") && objective != plan.ObjectiveBlend {
+		return "", 0, 0, usageError("--blend is for --objective %s", plan.ObjectiveBlend)
+	}
+	text := c.String("deadline")
+	if text == "" {
+		return objective, blend, 0, nil
+	}
+	if deadline, err = strconv.ParseFloat(text, 64); err == nil {
+		if !(deadline > 0 && deadline < 1e12) {
+			return "", 0, 0, usageError("--deadline %s: want seconds above 0", text)
+		}
+		return objective, blend, deadline, nil
+	}
+	span, err := c.span("deadline")
+	return objective, blend, span.Seconds(), err
+}

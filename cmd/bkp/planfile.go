@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/google/renameio/v2"
+	"github.com/urfave/cli/v2"
+)
+
+func planCommand() *cli.Command {
+	return group("plan", "compare plans that place wrote with --plan-out", planDiffCommand())
+}
+
+func planDiffCommand() *cli.Command {
+	return command(spec{
+		name: "diff", args: "A B", least: 2, most: 2,
+		usage: "show what changes from one plan to another",
+		about: "Reads two files that bkp place --plan-out wrote, one of which may be - for standard input, and shows what each node keeps " +
+			"in the one and in the other, and what they promise.",
+		examples: `bkp place big.iso --dry-run --plan-out now.json
+			bkp place big.iso --dry-run --strategy most-free --plan-out roomy.json
+			bkp plan diff now.json roomy.json`,
+		do: doPlanDiff,
+	})
+}
+
+func doPlanDiff(_ context.Context, c *call) error {
+	var saved [2]plan.Saved
+	for i := range saved {
+		var err error
+		if saved[i], err = c.readPlan(c.Args().Get(i)); err != nil {
+			return err
+		}
+	}
+	d := plan.Compare(saved[0], saved[1])
+	return list(c, d.Nodes, d.Change, func(t *table) { drawDifference(t, d) })
+}
+
+// readPlan reads a plan file; - is standard input.
+func (c *call) readPlan(path string) (plan.Saved, error) {
+	data, err := c.readInput(path)
+	if err != nil {
+		return plan.Saved{}, fmt.Errorf("read plan: %w", err)
+	}
+	s, err := plan.ReadSaved(data)
+	if err != nil {
+		return s, core.WithHint(fmt.Errorf("%s: %w", path, err), "bkp place NAME --dry-run --plan-out FILE writes one")
+	}
+	return s, nil
+}
+
+// readInput reads a file; - is standard input.
+func (c *call) readInput(path string) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(c.in)
+	}
+	return os.ReadFile(path)
+}
+
+// writeOutput writes a file anew, whole or not at all; - is standard output, and then all else goes to standard error.
+func (c *call) writeOutput(path string, data []byte) error {
+	if path == "-" {
+		_, err := c.out.Write(data)
+		return err
+	}
+	return renameio.WriteFile(path, data, 0o666)
+}
+
+func drawDifference(t *table, d plan.Difference) {
+	a, b := d.Change.A, d.Change.B
+	header := []string{"node", "address", "keeps", "", "runs", "", "cost", ""}
+	if d.Same {
+		header = append(header, "gets", "lets go")
+	}
+	t.header(header...)
+	for _, n := range d.Nodes {
+		cells := []any{n.ID, n.Address, n.A.Bytes, arrow(n.B.Bytes), n.A.Runs, arrow(n.B.Runs), n.A.Cost, arrow(n.B.Cost)}
+		if d.Same {
+			cells = append(cells, n.Got, n.Let)
+		}
+		t.row(cells...)
+	}
+	t.line("")
+	t.header("", "before", "after")
+	t.row("version", versioned(a.Name, a.Version), versioned(b.Name, b.Version))
+	t.row("strategy", a.Strategy, b.Strategy)
+	t.row("replicas", a.Replicas, b.Replicas)
+	t.row("predicted", seconds(a.PredictedS), seconds(b.PredictedS))
+	t.row("least possible", seconds(a.BoundS), seconds(b.BoundS))
+	t.row("bound by", a.Binding, b.Binding)
+	t.line("")
+	switch {
+	case !d.Same:
+		t.line("The plans are for different runs: what moves cannot be told.")
+	case d.Moved == 0:
+		t.line("Every run stays where it is.")
+	default:
+		t.line("%s of a run moves to another node.", copiesWord(d.Moved))
+	}
+}
+
+func copiesWord(n int) string {
+	if n == 1 {
+		return "1 copy"
+	}
+	return fmt.Sprintf("%d copies", n)
+}
+
+// arrow points to what a value becomes.
+func arrow(v any) string { return "> " + cell(v) }

@@ -1,0 +1,57 @@
+package node
+
+import (
+	"encoding/binary"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/plan"
+)
+
+// followPlan lets a given plan say what is placed, and how.
+func (a *PlaceArgs) followPlan() {
+	if p := a.Plan; p != nil {
+		a.Name, a.Version, a.Replicas, a.Strategy = p.Name, p.Version, p.Replicas, p.Strategy
+		a.Objective, a.Blend, a.Deadline = p.Objective, p.Blend, p.Deadline
+	}
+}
+
+// ask is the question to the planner, the strategy's answer left out.
+func (pl *placing) ask() plan.Request {
+	owner := pl.n.owner().ID()
+	return plan.Request{
+		Snapshot: pl.snapshot, Replicas: pl.args.Replicas, Classes: pl.classes,
+		Seed:      binary.LittleEndian.Uint64(owner[:8]) ^ uint64(pl.version.Body.Size),
+		Objective: pl.args.Objective, Blend: pl.args.Blend, Deadline: pl.args.Deadline,
+	}
+}
+
+// follow takes the given plan over, if it still fits what is there.
+func (pl *placing) follow() (err error) {
+	pl.request = pl.ask()
+	pl.plan, err = pl.args.Plan.Carry(plan.Now{About: pl.about(), Snapshot: pl.snapshot, Classes: pl.classes})
+	return err
+}
+
+// show reports the plan, where that was asked for.
+func (pl *placing) show() {
+	if pl.args.Show {
+		saved := plan.Save(pl.about(), pl.request, pl.plan)
+		pl.status(Status{Phase: "plan", Plan: &saved})
+	}
+}
+
+// about says what the plan is for.
+func (pl *placing) about() plan.About {
+	var runs []core.Chunk // hash and size are all that is needed of a run
+	for _, r := range pl.fresh {
+		runs = append(runs, core.Chunk{Hash: r.Hash, Size: r.Size})
+	}
+	for _, class := range pl.reused {
+		for _, r := range class {
+			runs = append(runs, core.Chunk{Hash: r.Hash, Size: r.Size})
+		}
+	}
+	v := pl.version
+	return plan.About{Name: v.Body.Name, Version: v.Ref.Version, Root: v.Body.Root.Hash, Runs: chunk.RunHash(runs), Strategy: pl.args.Strategy}
+}
