@@ -9,7 +9,7 @@ FUZZTIME    ?= 10s
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
 
-.PHONY: all build test check fuzz faults bench demo image proto clean
+.PHONY: all build test check fuzz faults bench lab demo image proto clean
 all: build
 
 build: ## the static binary bkp, and every plugin as a program of its own in build/plugins
@@ -37,6 +37,9 @@ faults: build ## kill split and fetch at random moments, go on, compare
 
 bench: build ## beside cp, restic, borg and casync: half an hour, 30 GB; table and plot in build/bench
 	scripts/bench
+
+lab: build ## place and fetch over shaped links between network namespaces, against the least possible time; root, 25 minutes
+	scripts/lab
 
 microbench: ## every benchmark of a package
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -1,0 +1,245 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// placed is what bkp place --json says last, as far as it is needed here.
+type placed struct {
+	Bytes      int64   `json:"bytes"`
+	Runs       int     `json:"runs"`
+	PredictedS float64 `json:"predicted_s"`
+	BoundS     float64 `json:"bound_s"`
+	Seconds    float64 `json:"seconds"`
+	Placements []struct {
+		Node    string  `json:"node"`
+		Bytes   int64   `json:"bytes"`
+		Seconds float64 `json:"seconds"`
+	} `json:"placements"`
+	Flows []struct {
+		From  string `json:"from"`
+		To    string `json:"to"`
+		Bytes int64  `json:"bytes"`
+		Rate  int64  `json:"rate"`
+	} `json:"flows"`
+	Warnings []string `json:"warnings"`
+}
+
+// fetched is what bkp fetch --json says last.
+type fetched struct {
+	Seconds float64 `json:"seconds"`
+	Sources []struct {
+		Node  string `json:"node"`
+		Bytes int64  `json:"bytes"`
+	} `json:"sources"`
+}
+
+const bkpPort = 8001
+
+func (r *rig) data(h host) string { return filepath.Join(r.dir, h.name) }
+
+func (r *rig) bkpDoes(ctx context.Context) error {
+	if err := os.WriteFile(r.token(), []byte("a token for hosts that only the lab reaches"), 0o600); err != nil {
+		return err
+	}
+	first := r.hosts[0]
+	if _, err := r.bkpSays(ctx, first, r.data(first), "split", r.file, "--name", "file"); err != nil {
+		return err
+	}
+	if r.fetch {
+		return r.bkpFetches(ctx)
+	}
+	if err := r.net.shape(); err != nil {
+		return err
+	}
+	if err := r.nodesUp(ctx, r.data(first), true); err != nil {
+		return err
+	}
+	p, err := r.place(ctx)
+	if err != nil {
+		return err
+	}
+	r.figure.Seconds, r.figure.Predicted, r.figure.PlanBound = p.Seconds, p.PredictedS, p.BoundS
+	return nil
+}
+
+func (r *rig) token() string { return filepath.Join(r.dir, "token") }
+
+// nodesUp starts a node on every host and waits until each has met all others.
+func (r *rig) nodesUp(ctx context.Context, firstData string, limited bool) error {
+	for i, h := range r.hosts {
+		dir := r.data(h)
+		if i == 0 {
+			dir = firstData
+		}
+		if _, err := r.start(h, r.bkp, r.nodeArgs(i, dir, limited)...); err != nil {
+			return err
+		}
+	}
+	for i, h := range r.hosts {
+		dir := r.data(h)
+		if i == 0 {
+			dir = firstData
+		}
+		err := eventually(ctx, h.name+" to meet the others", func() (bool, error) {
+			if err := r.ended(); err != nil {
+				return false, err
+			}
+			out, err := exec.Command(r.bkp, "health", "--json", "--data", dir).Output()
+			var up struct{ Peers int }
+			return err == nil && json.Unmarshal(out, &up) == nil && up.Peers >= r.others(), nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nodeArgs is the command line of the node on host i: each dials those before it.
+func (r *rig) nodeArgs(i int, dir string, limited bool) []string {
+	h := r.hosts[i]
+	args := []string{"node", "start", "--data", dir, "--listen", fmt.Sprintf("%s:%d", address(i), bkpPort),
+		"--token-file", r.token(), "--capacity", "4GiB", "--label", "name=" + h.name}
+	var peers []string
+	for j := range i { // nothing but the hosts' own links limits a link
+		peers = append(peers, fmt.Sprintf("wss://%s:%d-1Gbit", address(j), bkpPort))
+	}
+	if len(peers) > 0 {
+		args = append(args, "--peers", strings.Join(peers, ","))
+	}
+	if limited && h.up > 0 {
+		args = append(args, "--uplink", h.up.flag())
+	}
+	if limited && h.down > 0 {
+		args = append(args, "--downlink", h.down.flag())
+	}
+	if h.zone != "" {
+		args = append(args, "--label", "zone="+h.zone)
+	}
+	if *trace {
+		args = append(args, "--trace", dir+".trace")
+	}
+	return args
+}
+
+// place has the first host place the file, and checks that every replica is receipted.
+func (r *rig) place(ctx context.Context) (p placed, err error) {
+	before, err := r.net.counters()
+	if err != nil {
+		return p, err
+	}
+	out, err := r.bkpSays(ctx, r.hosts[0], r.data(r.hosts[0]), "place", "file", "--replicas", fmt.Sprint(r.replicas))
+	if err != nil {
+		return p, err
+	}
+	if err := json.Unmarshal(out, &p); err != nil {
+		return p, fmt.Errorf("bkp place said %q: %w", out, err)
+	}
+	if err := r.count(before); err != nil {
+		return p, err
+	}
+	names, err := r.names()
+	if err != nil {
+		return p, err
+	}
+	var sum int64
+	for _, x := range p.Placements {
+		sum += x.Bytes
+		r.figure.host(names[x.Node]).Seconds = x.Seconds
+	}
+	for _, f := range p.Flows {
+		r.figure.Flows = append(r.figure.Flows, flowFigure{names[f.From], names[f.To], f.Bytes, f.Rate})
+	}
+	if p.Bytes < fileBytes() || sum < p.Bytes*int64(r.replicas) {
+		return p, fmt.Errorf("%d bytes are kept, %d replicas of %d were asked for", sum, r.replicas, p.Bytes)
+	}
+	return p, nil
+}
+
+// bkpFetches has the first host place the file on all others, without limits, and then, as a new machine with the identity,
+// fetch it over the shaped links.
+func (r *rig) bkpFetches(ctx context.Context) error {
+	first := r.hosts[0]
+	if err := r.nodesUp(ctx, r.data(first), false); err != nil {
+		return err
+	}
+	if _, err := r.place(ctx); err != nil {
+		return err
+	}
+	r.stop()
+	r.figure.Hosts, r.figure.Flows = nil, nil
+	identity, fresh, output := filepath.Join(r.dir, "identity"), r.data(first)+"-fresh", filepath.Join(r.dir, "fetched")
+	out, err := exec.CommandContext(ctx, r.bkp, "key", "export", "--data", r.data(first)).Output()
+	if err != nil {
+		return fmt.Errorf("export the identity: %w", err)
+	}
+	if err := os.WriteFile(identity, out, 0o600); err != nil {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, r.bkp, "key", "import", identity, "--data", fresh).CombinedOutput(); err != nil {
+		return fmt.Errorf("import the identity: %w: %s", err, out)
+	}
+	if err := r.net.shape(); err != nil {
+		return err
+	}
+	if err := r.nodesUp(ctx, fresh, true); err != nil {
+		return err
+	}
+	before, err := r.net.counters()
+	if err != nil {
+		return err
+	}
+	if out, err = r.bkpSays(ctx, first, fresh, "fetch", "file", "-o", output); err != nil {
+		return err
+	}
+	if err := r.count(before); err != nil {
+		return err
+	}
+	var f fetched
+	if err := json.Unmarshal(out, &f); err != nil {
+		return fmt.Errorf("bkp fetch said %q: %w", out, err)
+	}
+	r.figure.Seconds = f.Seconds
+	return equal(r.file, output)
+}
+
+// bkpSays runs a bkp command on a host and returns the last line of what it says as JSON.
+func (r *rig) bkpSays(ctx context.Context, h host, data string, args ...string) ([]byte, error) {
+	out, err := r.run(ctx, h, r.bkp, append(args, "--data", data, "--json", "--progress", "none")...)
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	return lines[len(lines)-1], err
+}
+
+// names maps node IDs to host names, as the first host knows them.
+func (r *rig) names() (map[string]string, error) {
+	names := map[string]string{}
+	for _, h := range r.hosts {
+		out, err := exec.Command(r.bkp, "node", "status", "--json", "--data", r.data(h)).Output()
+		var status struct{ ID string }
+		if err != nil || json.Unmarshal(out, &status) != nil {
+			return nil, fmt.Errorf("ask %s for its ID: %w", h.name, err)
+		}
+		names[status.ID] = h.name
+	}
+	return names, nil
+}
+
+// equal compares two files byte for byte.
+func equal(a, b string) error {
+	began := time.Now()
+	if out, err := exec.Command("cmp", a, b).CombinedOutput(); err != nil {
+		return fmt.Errorf("what arrived is something else: %s (%s)", out, time.Since(began))
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log"
+	"os"
+	"strings"
+)
+
+// figure is one measurement.
+type figure struct {
+	Case      string       `json:"case"`
+	Who       string       `json:"who"`
+	Round     int          `json:"round"`
+	Seconds   float64      `json:"seconds"` // from the first data byte to the last receipt; of a peer from its start to the last whole file
+	Bound     float64      `json:"bound_s"` // fluid, on the wire
+	Binding   string       `json:"binding"`
+	Ratio     float64      `json:"ratio"`
+	Predicted float64      `json:"predicted_s,omitempty"`  // as bkp said before it began
+	PlanBound float64      `json:"plan_bound_s,omitempty"` // as bkp computes it: overhead taken as 5 %
+	Hosts     []hostFigure `json:"hosts,omitempty"`
+	Flows     []flowFigure `json:"flows,omitempty"` // as planned
+	Error     string       `json:"error,omitempty"`
+}
+
+// hostFigure is a host's part in it.
+type hostFigure struct {
+	Name     string  `json:"name"`
+	Sent     int64   `json:"sent"`     // bytes of whole frames that left it
+	Received int64   `json:"received"` // and that reached it
+	Seconds  float64 `json:"seconds"`  // when it had its part; 0 where unknown
+}
+
+type flowFigure struct {
+	From  string `json:"from"`
+	To    string `json:"to"`
+	Bytes int64  `json:"bytes"`
+	Rate  int64  `json:"rate"`
+}
+
+// off is how far the prediction was from what came, in parts of what came.
+func (f figure) off() string {
+	if f.Predicted == 0 || f.Seconds == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%+.0f %%", 100*(f.Predicted/f.Seconds-1))
+}
+
+// report says what was measured as soon as it is.
+func (f figure) report() {
+	if *asJSON {
+		_ = json.NewEncoder(os.Stdout).Encode(f)
+		return
+	}
+	if f.Error != "" {
+		log.Printf("%-20s %-8s failed: %s", f.Case, f.Who, f.Error)
+		return
+	}
+	line := fmt.Sprintf("%-20s %-8s %7.2f s, bound %6.2f s, ratio %.3f", f.Case, f.Who, f.Seconds, f.Bound, f.Ratio)
+	if f.Predicted > 0 {
+		line += fmt.Sprintf(", predicted %.2f s (%s)", f.Predicted, f.off())
+	}
+	log.Print(line)
+	if !*verbose {
+		return
+	}
+	for _, h := range f.Hosts {
+		log.Printf("    %-6s done at %6.2f s, sent %7.1f MB, received %7.1f MB on the wire", h.Name, h.Seconds, float64(h.Sent)/1e6, float64(h.Received)/1e6)
+	}
+	for _, w := range f.Flows {
+		log.Printf("    %-6s > %-6s planned %7.1f MB at %6.1f Mbit/s", w.From, w.To, float64(w.Bytes)/1e6, float64(w.Rate)*8/1e6)
+	}
+}
+
+// table is all that was measured, a line each.
+func table(all []figure) string {
+	var b strings.Builder
+	b.WriteString("\n| case | who | seconds | bound | ratio | predicted | off |\n|---|---|---|---|---|---|---|\n")
+	for _, f := range all {
+		if f.Error != "" {
+			fmt.Fprintf(&b, "| %s | %s | failed | %.2f | | | %s |\n", f.Case, f.Who, f.Bound, f.Error)
+			continue
+		}
+		predicted := ""
+		if f.Predicted > 0 {
+			predicted = fmt.Sprintf("%.2f", f.Predicted)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %.2f | %.2f | %.3f | %s | %s |\n", f.Case, f.Who, f.Seconds, f.Bound, f.Ratio, predicted, f.off())
+	}
+	return b.String()
+}

@@ -1,0 +1,164 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+)
+
+// mbit is bandwidth as links are sold: 10^6 bits a second, Ethernet frames counted whole. 0 is unlimited.
+type mbit float64
+
+func (m mbit) rate() core.Rate { return core.Rate(m * 1e6 / 8) }
+
+// flag is how bkp takes it.
+func (m mbit) flag() string { return fmt.Sprintf("%gMbit", float64(m)) }
+
+// host is a machine with an access link of its own. The first of a trial is the source, or of a fetch the sink.
+type host struct {
+	name     string
+	up, down mbit
+	zone     string
+}
+
+// trial is one case: hosts, links, and what is to be done there.
+type trial struct {
+	name     string
+	about    string
+	hosts    []host
+	rtt      time.Duration // between any two hosts; 0 has the kernel shape links, without added delay
+	fetch    bool          // the first gets the file from all others; else it gives it to them
+	replicas int           // how many of the others keep each chunk
+}
+
+// others is how many hosts stand around the first.
+func (t trial) others() int { return len(t.hosts) - 1 }
+
+// star is a host of its own before receivers or senders with these uplinks.
+func star(first host, down mbit, ups ...mbit) []host {
+	hosts := []host{first}
+	for i, up := range ups {
+		hosts = append(hosts, host{name: fmt.Sprintf("n%d", i+1), up: up, down: down})
+	}
+	return hosts
+}
+
+func same(n int, m mbit) (all []mbit) {
+	for range n {
+		all = append(all, m)
+	}
+	return all
+}
+
+// trials are all cases, in the order in which they run.
+func trials() []trial {
+	source := func(up mbit) host { return host{name: "src", up: up, down: 200} }
+	all := []trial{
+		{name: "rep4-unequal", about: "full replication to 4 with unequal uplinks", hosts: star(source(80), 200, 10, 20, 40, 80), replicas: 4},
+		{name: "rep4-weak", about: "full replication to 4 from a weak source", hosts: star(source(40), 200, same(4, 80)...), replicas: 4},
+		{name: "rep4-equal", about: "full replication to 4, all equal", hosts: star(source(60), 200, same(4, 60)...), replicas: 4},
+		{name: "rep8-unequal", about: "full replication to 8 with unequal uplinks", hosts: star(source(80), 200, 10, 10, 20, 20, 40, 40, 80, 80), replicas: 8},
+		{name: "rep8-weak", about: "full replication to 8 from a weak source", hosts: star(source(40), 200, same(8, 60)...), replicas: 8},
+		{name: "rep8-equal", about: "full replication to 8, all equal", hosts: star(source(50), 200, same(8, 50)...), replicas: 8},
+		{name: "fetch4", about: "fetch from 4 unequal sources", hosts: star(host{name: "sink", up: 40, down: 200}, 200, 10, 20, 40, 80), fetch: true, replicas: 4},
+	}
+	return all
+}
+
+// choose picks trials by name or by how their names begin.
+func choose(names string) (chosen []trial, err error) {
+	all := trials()
+	if names == "" {
+		return all, nil
+	}
+	for _, name := range strings.Split(names, ",") {
+		before := len(chosen)
+		for _, t := range all {
+			if t.name == name {
+				chosen = append(chosen[:before], t)
+				break
+			}
+			if strings.HasPrefix(t.name, name) {
+				chosen = append(chosen, t)
+			}
+		}
+		if len(chosen) == before {
+			return nil, fmt.Errorf("there is no case %q: -list lists them", name)
+		}
+	}
+	return chosen, nil
+}
+
+func listTrials(all []trial) error {
+	for _, t := range all {
+		b, err := t.bound()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%-20s %s: %.2f s, %s\n", t.name, t.about, b.Seconds, b.Binding)
+	}
+	return nil
+}
+
+// fits says whether a tool can do what the trial asks for.
+func (t trial) fits(tool string) bool { return tool == "bkp" }
+
+func fileBytes() int64 { return int64(*mib) << 20 }
+
+// onWire is what so many bytes of a file take on a link in the best case: TCP segments that fill an MTU of 1500, each in a
+// frame of 1514 bytes (14 Ethernet, 20 IP, 32 TCP with timestamps, 1448 of the file). That is what tbf counts, and what an
+// interface counts. Acknowledgements, TLS and a tool's own words are not in it: nobody gets them for nothing.
+func onWire(bytes int64) int64 { return bytes * 1514 / 1448 }
+
+// bound is the fluid bound of the trial, counted on the wire.
+func (t trial) bound() (plan.Bound, error) { return t.boundOf(onWire(fileBytes())) }
+
+func (t trial) boundOf(wire int64) (plan.Bound, error) {
+	var s core.Snapshot
+	var others []int
+	for i, h := range t.hosts {
+		// The bounds of package plan take a rate of the wire and a size without overhead: give back what they take off.
+		s.Nodes = append(s.Nodes, core.NodeState{Address: h.name, Zone: h.zone, Free: core.TiB,
+			Up: core.Rate(float64(h.up.rate()) * core.WireOverhead), Down: core.Rate(float64(h.down.rate()) * core.WireOverhead)})
+		if i > 0 {
+			others = append(others, i)
+		}
+	}
+	g := plan.Goal{Size: core.Size(wire)}
+	switch {
+	case t.fetch:
+		s.Source = 1
+		g.Mode, g.Sink, g.K, g.Parts = plan.Fetch, 0, 1, []plan.Part{{Size: core.Size(wire), Holders: others}}
+	case t.replicas == t.others():
+		g.Mode, g.Targets = plan.Broadcast, others
+	default:
+		g.Mode, g.Replicas = plan.Replicas, t.replicas
+	}
+	return plan.LeastTime(s, g)
+}
+
+// makeFile fills the file that travels with random bytes: nothing to compress and nothing to find twice.
+func makeFile(path string) error {
+	var seed [32]byte
+	copy(seed[:], time.Now().String())
+	random, buf := rand.NewChaCha8(seed), make([]byte, 1<<20)
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	for range *mib {
+		random.Read(buf)
+		if _, err := f.Write(buf); err != nil {
+			f.Close()
+			return err
+		}
+	}
+	return f.Close()
+}
