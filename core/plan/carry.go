@@ -23,6 +23,9 @@ type Now struct {
 // would not find their place. What the plan does not use may differ as it likes: space beyond a node's share, bandwidth of
 // links without a flow, further nodes.
 func (s Saved) Carry(now Now) (*Plan, error) {
+	if now.Snapshot.Changes() {
+		now.Snapshot = now.Snapshot.Over(s.PredictedS)
+	}
 	c := &carrying{Saved: s, now: now}
 	c.job()
 	if c.differs == nil {

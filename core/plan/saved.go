@@ -63,7 +63,7 @@ type SavedNode struct {
 	Why    string    `json:"why"` // it gets this much, or nothing
 }
 
-// SavedLink is a directed link.
+// SavedLink is a directed link. Where a calendar changes its rate, as that of a node, it is the mean over the plan's time.
 type SavedLink struct {
 	From int       `json:"from"`
 	To   int       `json:"to"`
@@ -107,6 +107,9 @@ const allLinks = 64 * 63
 
 // Save writes down the plan that Place made of a request. Relays and shards are not saved: no placement of files has them.
 func Save(about About, req Request, p *Plan) Saved {
+	if req.Snapshot.Changes() {
+		req.Snapshot = req.Snapshot.Over(p.PredictedS)
+	}
 	s := Saved{Schema: Schema, Name: about.Name, Version: about.Version, Root: about.Root, Runs: about.Runs, Strategy: about.Strategy,
 		Objective: req.Objective, Blend: req.Blend, Deadline: req.Deadline, Replicas: p.Replicas, Source: req.Snapshot.Source,
 		Trunks: slices.Clone(req.Snapshot.Trunks), PredictedS: p.PredictedS, FillS: p.FillS, BoundS: p.BoundS, Ratio: p.Ratio, Binding: p.Binding}
@@ -127,7 +130,7 @@ func Save(about About, req Request, p *Plan) Saved {
 	}
 	for _, l := range req.Snapshot.Links {
 		if len(req.Snapshot.Links) <= allLinks || used[[2]int{l.From, l.To}] {
-			s.Links = append(s.Links, SavedLink(l))
+			s.Links = append(s.Links, SavedLink{l.From, l.To, l.Rate})
 		}
 	}
 	for c, spans := range p.Classes {
