@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -129,6 +130,28 @@ func FullBitmap(n int) Bitmap {
 }
 
 func (b Bitmap) Set(i int) { b[i/8] |= 1 << (i % 8) }
+
+// Clear takes i out.
+func (b Bitmap) Clear(i int) { b[i/8] &^= 1 << (i % 8) }
+
+// Empty reports whether no number is set.
+func (b Bitmap) Empty() bool {
+	for _, x := range b {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Each calls f for every number that is set, in order.
+func (b Bitmap) Each(f func(i int)) {
+	for at, x := range b {
+		for ; x != 0; x &= x - 1 {
+			f(8*at + bits.TrailingZeros8(x))
+		}
+	}
+}
 
 // Has reports whether i is set; a number beyond the end is not.
 func (b Bitmap) Has(i int) bool { return i >= 0 && i/8 < len(b) && b[i/8]&(1<<(i%8)) != 0 }

@@ -206,14 +206,22 @@ func (n *Node) signReceipt(seg *segment, runs []int) ([]byte, error) {
 // connected; what can be sent to nobody waits for the next receipt or session. Loop only.
 func (n *Node) deliverReceipts(seg *segment) {
 	for len(seg.receipts) > 0 {
-		m := wire.TransmissionComplete{Task: seg.Task, Segment: seg.Number, To: seg.Source, Receipt: seg.receipts[0]}
-		sent := n.send(seg.Source, m)
-		for _, span := range seg.Locations {
-			sent = sent || span.Node == n.ID() && span.From != n.ID() && n.send(span.From, m)
-		}
-		if !sent {
+		if !n.towardsSource(seg, wire.TransmissionComplete{Task: seg.Task, Segment: seg.Number, To: seg.Source, Receipt: seg.receipts[0]}) {
 			return
 		}
 		seg.receipts = seg.receipts[1:]
 	}
+}
+
+// towardsSource sends a message about a segment to its source, or to one that is nearer to it. Loop only.
+func (n *Node) towardsSource(seg *segment, m wire.Message) bool {
+	if n.send(seg.Source, m) {
+		return true
+	}
+	for _, span := range seg.Locations {
+		if span.Node == n.ID() && span.From != n.ID() && n.send(span.From, m) {
+			return true
+		}
+	}
+	return false
 }

@@ -14,64 +14,47 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// send queues every run that the plan has this node send. Loop only.
+// send lets the data move: this node's part of the swarm is everything that it has. Loop only.
 func (pl *placing) send() {
 	pl.began = time.Now()
 	pl.last = pl.began
 	for _, s := range pl.segments {
-		for _, target := range s.targets {
-			pl.queue(s, target, s.interleaved(pl.n.ID(), target))
+		swarm := pl.n.swarm(pl.task, pl.n.ID(), tables(s.message))
+		swarm.join(&piece{number: s.number, runs: len(s.runs), file: func(run int) core.File { return s.runs[run].File }, store: cmp.Or(pl.from, pl.n.Staging)},
+			s.message.Locations, func(target core.ID) core.Bitmap {
+				agree, _ := s.answers[target].(wire.TaskAgree)
+				return agree.Have
+			})
+		for run, r := range s.runs {
+			if run < s.fresh || pl.here[r.Hash] {
+				swarm.give(swarm.pieces[s.number], run, r.Chunks)
+			}
+		}
+	}
+	pl.n.wakeWaiting()
+}
+
+// look finds the reused runs that have fewer holders than they are to have and can be sent from here.
+func (pl *placing) look() {
+	pl.here = map[core.Hash]bool{}
+	for _, class := range pl.reused {
+		for _, r := range class {
+			if len(r.holders) < pl.args.Replicas && pl.staged(r.Chunks) {
+				pl.here[r.Hash] = true
+			}
 		}
 	}
 }
 
-// interleaved is what one node sends another, each of its spans spread evenly over the whole. The runs of a span take one way
-// through the network: were the spans sent one after another, the links of the last one would idle until the end.
-func (s *placedSegment) interleaved(from, to core.ID) []int {
-	type place struct {
-		run int
-		at  float64 // in its span, 0 to 1
-	}
-	var places []place
-	for _, span := range s.message.Locations {
-		if span.From != from || span.Node != to {
-			continue
+// unreceipted is the runs of a segment that a target keeps, or is to keep, without a receipt. Loop only.
+func (pl *placing) unreceipted(segment int, target core.ID) (runs []int) {
+	s := pl.segments[segment]
+	for _, run := range s.share(target) {
+		if !s.receipts[target].Has(run) {
+			runs = append(runs, run)
 		}
-		for i := range span.Length {
-			places = append(places, place{span.Start + i, (float64(i) + 0.5) / float64(span.Length)})
-		}
-	}
-	slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(a.at, b.at) })
-	runs := make([]int, len(places))
-	for i, p := range places {
-		runs[i] = p.run
 	}
 	return runs
-}
-
-func (s *placedSegment) runsOf(span core.Span) (runs []int) {
-	for run := span.Start; run < span.Start+span.Length; run++ {
-		runs = append(runs, run)
-	}
-	return runs
-}
-
-// queue hands runs to the lane to a target; what the target said it has is left out. Loop only.
-func (pl *placing) queue(s *placedSegment, target core.ID, runs []int) {
-	agree, _ := s.answers[target].(wire.TaskAgree)
-	var list []*laneRun
-	for _, run := range runs {
-		if agree.Have.Has(run) || s.receipts[target].Has(run) {
-			continue
-		}
-		r := s.runs[run]
-		list = append(list, &laneRun{segment: s.number, run: run, name: r.Name, size: r.Size, parcel: parcel{
-			begin: wire.TransmissionBegin{Task: pl.task, Segment: s.number, Hash: r.Hash, Chunks: r.Chunks}, store: cmp.Or(pl.from, pl.n.Staging),
-		}})
-	}
-	if len(list) > 0 {
-		pl.n.lane(target, pl.task, &s.message).enqueue(list...)
-	}
 }
 
 // peerLost notes a target whose session is gone. Loop only.
@@ -125,8 +108,7 @@ func (pl *placing) care() {
 		switch {
 		case pl.failed[id] != "":
 		case p != nil && p.session != nil && p.capacity > 0:
-			delete(pl.lost, id) // back: what it had not made durable may be gone
-			pl.resend(id, func(core.Span) bool { return true })
+			delete(pl.lost, id) // back: it says itself what it lacks
 		case time.Since(since) > awayPatience:
 			pl.giveUp(id, "it went away")
 		}
@@ -134,10 +116,10 @@ func (pl *placing) care() {
 	patience := pl.patience()
 	switch {
 	case time.Since(pl.last) <= patience:
-	case !pl.direct: // a relay may have failed without a word
-		pl.direct, pl.last = true, time.Now()
+	case !pl.asked: // a receipt may have been lost without a word
+		pl.asked, pl.last = true, time.Now()
 		for target := range pl.index {
-			pl.resend(target, func(s core.Span) bool { return s.From != pl.n.ID() })
+			pl.n.swarms[pl.task].greet(target)
 		}
 	default:
 		for _, s := range pl.segments {
@@ -150,15 +132,15 @@ func (pl *placing) care() {
 	}
 }
 
-// giveUp leaves a target out of what is awaited, and sends directly what it was to pass on. Loop only.
+// giveUp leaves a target out of what is awaited. Loop only.
 func (pl *placing) giveUp(id core.ID, why string) {
 	if pl.failed[id] != "" {
 		return
 	}
 	pl.failed[id] = why
 	pl.notes = append(pl.notes, fmt.Sprintf("%s (%s) is given up: %s; the others go on", pl.n.addressOf(id), id.Short(), why))
-	for target := range pl.index {
-		pl.resend(target, func(s core.Span) bool { return s.From == id })
+	if s := pl.n.swarms[pl.task]; s != nil {
+		s.forget(id)
 	}
 	signal(pl.changed)
 }
@@ -172,17 +154,6 @@ func (pl *placing) patience() time.Duration {
 		}
 	}
 	return longest.Round(time.Second)
-}
-
-// resend queues, from this node, what a target has no receipt for in the spans that match. Loop only.
-func (pl *placing) resend(target core.ID, match func(core.Span) bool) {
-	for _, s := range pl.segments {
-		for _, span := range s.message.Locations {
-			if span.Node == target && pl.failed[target] == "" && match(span) {
-				pl.queue(s, target, s.runsOf(span))
-			}
-		}
-	}
 }
 
 func (pl *placing) complete(s *placedSegment, target core.ID) bool {
@@ -235,10 +206,11 @@ func (pl *placing) shortfall() error {
 // onReceipt takes a receipt that is for this coordinator, or passes it on.
 func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
 	if !m.To.IsZero() && m.To != n.ID() {
-		if seg := n.segments[segmentKey{m.Task, m.Segment}]; seg == nil || seg.Source != m.To {
+		seg := n.segments[segmentKey{m.Task, m.Segment}]
+		if seg == nil || seg.Source != m.To {
 			return // this node passes on what it passed runs for
 		}
-		if !n.send(m.To, m) {
+		if !n.towardsSource(seg, m) {
 			n.Log.Warn("no way on for a receipt", "from", p.id.Short(), "to", m.To.Short())
 		}
 		return

@@ -250,7 +250,10 @@ func (n *Node) beginMore(f *flow) {
 	}
 	for _, r := range unbegun {
 		under -= r.Size
-		if _, inHand := f.side.outgoing(f, r.Number); inHand && !found {
+		if found {
+			continue
+		}
+		if _, inHand := f.side.outgoing(f, r.Number); inHand {
 			next, found = r, true
 		}
 	}
@@ -345,7 +348,7 @@ func (n *Node) expireLeases() {
 	for wait := lookSeldom; n.pause(context.Background(), wait); {
 		n.ask(func() {
 			wait = lookSeldom
-			if len(n.flows)+len(n.lanes)+len(n.takers) > 0 {
+			if len(n.flows)+len(n.swarms)+len(n.takers) > 0 {
 				wait = lookOften
 			}
 			now := n.now()
@@ -360,6 +363,7 @@ func (n *Node) expireLeases() {
 				}
 			}
 			n.must(n.book.Check())
+			n.endSwarms()
 			n.wakeWaiting()
 		})
 	}

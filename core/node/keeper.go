@@ -98,6 +98,9 @@ func (k *keeper) agree(f *flow, a task.Action) wire.Message {
 		numbers[i] = r.Number % core.SegmentRuns
 		seg.arriving[numbers[i]] = f.ID
 	}
+	if s := k.n.swarms[seg.Task]; s != nil {
+		s.tell()
+	}
 	return wire.StorageAgree{Flow: f.ID, Lease: a.Lease, Rate: a.Rate, Runs: core.Ranges(numbers), Have: k.have, ExpiresS: (a.At - k.n.now()).Seconds()}
 }
 
@@ -133,7 +136,9 @@ func (k *keeper) settled(f *flow, number int) {}
 func (k *keeper) more(f *flow) {
 	if f.State == task.Idle {
 		k.n.closeFlow(f) // drained: a further application opens it again
-		k.n.barriers.flush()
+	}
+	if s := k.n.swarms[k.last.Task]; f.State == task.Closed || f.State == task.Idle && (s == nil || !s.lacking()) {
+		k.n.barriers.flush() // nothing more is on its way
 	}
 }
 
@@ -227,7 +232,7 @@ func (n *Node) runArrived(f *flow, seg *segment, m wire.TransmissionBegin, numbe
 		n.barriers.add(arrival{key: seg.key(), claimed: claimed, holding: core.Holding{
 			Task: seg.Task, Segment: seg.Number, Number: m.Run, File: seg.File(m.Run), Chunks: m.Chunks, Kept: used(seg, m.Run, len(m.Chunks)),
 		}})
-		n.forward(seg, m.Run, m.Chunks)
+		n.arrived(seg, m.Run, m.Chunks)
 	}
 	n.received(f, number)
 }

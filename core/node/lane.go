@@ -1,79 +1,62 @@
 package node
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
 const purposeStore, purposeGain = "store", "gain"
 
-// A batch is what one application asks for: enough for a second and some round trips, so that bandwidth changes hands often
-// and little of it is lost when it does.
+// A batch is what one application asks for: enough for some round trips, and little, so that bandwidth changes hands often.
 const (
-	batchTime = time.Second
+	batchTime = 500 * time.Millisecond
 	batchRuns = 256
 )
 
-// sideways is among how many lanes the uplink is shared while more wait: a run sent fast reaches those behind the next node
-// early, and while one lane applies the other sends.
+// sideways is among how many lanes the uplink is shared while more wait: while one lane applies the other sends.
 const sideways = 2
 
-// lane is everything that this node is to send to one target for one task, as its source or as a relay: at most one
-// flow at a time, opened anew where one ended early. Owned by the loop.
+// lane is the way from this node to one target of a swarm: at most one flow at a time, opened anew where one ended early.
+// Owned by the loop.
 type lane struct {
-	n    *Node
-	to   core.ID
-	task core.TaskID
-	cap  core.Rate // its share of a trunk; 0 is none
-	plan core.Size // what it is to carry for the whole task; 0 where the table says nothing
+	n     *Node
+	swarm *swarm
+	to    core.ID
 
-	queue   []*laneRun       // not asked for, in order
 	sending map[int]*laneRun // asked for or granted, by number
-	known   map[int]bool     // both, by number
-	sent    core.Size        // arrived there
+	first   core.Size        // what the plan has it carry; 0 where the table says nothing
+	given   core.Size        // of runs that nobody else had been given
 	flow    *flow
-	asked   int           // segment of the application under way
+	piece   *piece        // of the application under way
 	after   time.Duration // not before this moment, after a flow ended early
 	fails   int           // flows in a row that ended early
 	broken  time.Duration // since when the target has kept no run that it was sent; 0 where it does
 	gaveUp  bool          // for that reason, and said so
 }
 
-type laneKey struct {
-	to   core.ID
-	task core.TaskID
-}
-
-// laneRun is one run of a lane.
+// laneRun is one run under way.
 type laneRun struct {
-	segment, run int
-	name         string
-	size         core.Size
-	parcel       parcel
+	piece *piece
+	run   int
+	size  core.Size
+	first bool // counted in given
 }
-
-func (r *laneRun) number() int { return r.segment*core.SegmentRuns + r.run }
 
 // lane finds or makes the lane to a target. Loop only.
-func (n *Node) lane(to core.ID, id core.TaskID, m *wire.StorageTask) *lane {
-	key := laneKey{to, id}
-	l := n.lanes[key]
+func (s *swarm) lane(to core.ID) *lane {
+	l := s.lanes[to]
 	if l == nil {
-		l = &lane{n: n, to: to, task: id, sending: map[int]*laneRun{}, known: map[int]bool{}}
-		n.lanes[key] = l
-	}
-	if row := rowOf(m.Bandwidth, n.ID(), to); row != nil {
-		l.plan = row.Bytes
-	}
-	if row := rowOf(m.TrunkShares, n.ID(), to); row != nil {
-		l.cap = row.Rate
+		l = &lane{n: s.n, swarm: s, to: to, sending: map[int]*laneRun{}}
+		s.lanes[to] = l
+		if row := rowOf(s.tables.Bandwidth, s.n.ID(), to); row != nil {
+			l.first = row.Bytes
+		}
 	}
 	return l
 }
@@ -88,31 +71,7 @@ func rowOf(table []wire.BandwidthRow, from, to core.ID) *wire.BandwidthRow {
 	return nil
 }
 
-// enqueue adds runs at the end of the lane, those that it has not yet.
-func (l *lane) enqueue(runs ...*laneRun) {
-	for _, r := range runs {
-		if !l.known[r.number()] {
-			l.known[r.number()] = true
-			l.queue = append(l.queue, r)
-		}
-	}
-	l.n.wakeWaiting()
-}
-
-// forward sends a run that arrived on to whom the plan says. Loop only.
-func (n *Node) forward(seg *segment, run int, chunks []core.Chunk) {
-	for _, span := range seg.Locations {
-		if span.From != n.ID() || span.Node == n.ID() || !span.Has(run) {
-			continue
-		}
-		file := seg.File(run)
-		n.lane(span.Node, seg.Task, &seg.tables).enqueue(&laneRun{segment: seg.Number, run: run, name: file.Name, size: file.Size, parcel: parcel{
-			begin: wire.TransmissionBegin{Task: seg.Task, Segment: seg.Number, Hash: file.Hash, Chunks: chunks}, store: n.Keeping,
-		}})
-	}
-}
-
-// wakeWaiting lets every lane and taker look again: bandwidth came free, a peer came up, or time passed. Loop only.
+// wakeWaiting lets every swarm and taker look again: bandwidth came free, a peer came up, or time passed. Loop only.
 func (n *Node) wakeWaiting() {
 	if n.waking {
 		return // the one that woke us will look at everybody
@@ -125,138 +84,187 @@ func (n *Node) wakeWaiting() {
 	}
 }
 
-// driveLanes gives the uplink to the lanes that are furthest behind their plan: all progress alike, so no way through the
-// network is left for last. None overtakes one that waits for more bandwidth than is free. Loop only.
-func (n *Node) driveLanes() {
-	var waiting []*lane
-	for _, l := range n.lanes {
-		if l.waits() {
-			waiting = append(waiting, l)
-		}
-	}
-	slices.SortFunc(waiting, func(a, b *lane) int {
-		return cmp.Or(cmp.Compare(a.progress(), b.progress()), a.to.Compare(b.to), a.task.Compare(b.task))
-	})
-	busy := n.busyLanes()
-	for i, l := range waiting {
-		if !l.ask(busy + len(waiting) - i) {
-			return
-		}
-	}
-}
-
-// busyLanes counts the lanes that hold a lease or ask for one.
-func (n *Node) busyLanes() (busy int) {
-	for _, l := range n.lanes {
-		if l.flow != nil && l.flow.Holds() {
-			busy++
-		}
-	}
-	return busy
-}
-
-// waits tells whether a lane has something to send, somebody to send it to, and no lease.
+// waits tells whether a lane could apply for a lease now.
 func (l *lane) waits() bool {
-	p := l.n.peers[l.to]
-	return len(l.queue) > 0 && p != nil && p.session != nil && p.capacity > 0 && l.n.now() >= l.after &&
-		(l.flow == nil || l.flow.State == task.Idle)
+	_, may := l.cap()
+	return may && l.n.now() >= l.after && (l.flow == nil || l.flow.State == task.Idle)
 }
 
-// progress is the part of its plan that a lane has behind it or under way.
-func (l *lane) progress() float64 {
-	done := l.sent
-	if l.flow != nil {
-		done += l.flow.OpenBytes()
+// trunk is the one that lies between this node and the target; nil where there is none.
+func (l *lane) trunk() *core.TrunkState {
+	from, to := l.n.zoneOf(l.n.ID()), l.n.zoneOf(l.to)
+	for i, t := range l.swarm.tables.Trunks {
+		if t.From == from && t.To == to {
+			return &l.swarm.tables.Trunks[i]
+		}
 	}
-	return float64(done) / float64(max(l.plan, 1))
+	return nil
 }
 
-// ask applies for a lease; rivals is how many lanes want the uplink. It is false where this node has no bandwidth to give.
-func (l *lane) ask(rivals int) bool {
+// cap is the lane's share of a trunk; 0 where it crosses none. ok is false where it crosses one and has no share.
+func (l *lane) cap() (rate core.Rate, ok bool) {
+	if l.trunk() == nil {
+		return 0, true
+	}
+	row := rowOf(l.swarm.tables.TrunkShares, l.n.ID(), l.to)
+	if row == nil {
+		return 0, false
+	}
+	return row.Rate, true
+}
+
+func (l *lane) accounts() []string { return []string{accountUp, accountOut(l.to)} }
+
+// nominal is what a flow could have at best, as far as this node knows; 0 is unlimited.
+func (l *lane) nominal() core.Rate {
+	rate := l.n.book.Nominal(l.accounts()...)
+	if h := l.swarm.hints[l.to]; h.down > 0 {
+		rate = min(rate, h.down)
+	}
+	if c, _ := l.cap(); c > 0 {
+		rate = min(rate, c)
+	}
+	return rate
+}
+
+// receiver is the target as the choice sees it. held is the lane whose lease stands.
+func (l *lane) receiver(held *lane) plan.Receiver {
+	s := l.swarm
+	r := plan.Receiver{Nominal: l.nominal(), Free: l.n.book.Free(accountOut(l.to)), Empty: s.empty(l.to), First: float64(l.first), Given: float64(l.given)}
+	if l == held {
+		r.Free += l.flow.Rate
+	}
+	if p := l.n.peers[l.to]; p != nil && p.session != nil {
+		r.Near = p.session.Delay().Seconds()
+	}
+	down := s.hints[l.to].down
+	if down == 0 {
+		down = r.Nominal
+	}
+	if t := l.trunk(); t != nil {
+		r.Crit = plan.Crit(s.need(l.to), down, s.zoneNeed(t.To), t.Rate)
+	} else {
+		r.Crit = plan.Crit(s.need(l.to), down, 0, 0)
+	}
+	return r
+}
+
+// ask applies for a lease over a batch; busy is how many lanes hold one. It is false where there is no bandwidth to give.
+func (l *lane) ask(stage plan.Stage, busy int) bool {
 	n := l.n
+	share, _ := l.cap()
+	nominal := n.book.Nominal(l.accounts()...)
+	asked := nominal
+	if up := n.book.Nominal(accountUp); up < account.Unlimited && (busy > 0 || l.swarm.rivals(l, stage)) {
+		asked = min(asked, up/sideways)
+	}
+	if share > 0 {
+		asked = min(asked, share)
+	}
+	rate := task.Grant(asked, n.book.Free(l.accounts()...), nominal)
+	if rate == 0 {
+		return false
+	}
+	runs := l.batch(stage, rate)
+	if len(runs) == 0 {
+		return false
+	}
 	if l.flow == nil {
 		l.flow = n.open(l.to, n.nextID(), task.Asker, true, l)
 	}
-	f := l.flow
-	nominal := n.book.Nominal(f.accounts...)
-	asked := nominal
-	if up := n.book.Nominal(accountUp); rivals > 1 && up < account.Unlimited {
-		asked = min(asked, up/core.Rate(min(rivals, sideways)))
-	}
-	if l.cap > 0 {
-		asked = min(asked, l.cap)
-	}
-	rate := task.Grant(asked, n.book.Free(f.accounts...), nominal)
-	if rate == 0 {
-		return task.Grant(asked, n.book.Free(accountUp), asked) > 0 // the link is taken, the uplink is not
-	}
-	n.step(f, task.Event{Kind: task.Ask, Runs: l.batch(rate), Rate: rate})
+	n.step(l.flow, task.Event{Kind: task.Ask, Runs: runs, Rate: rate})
 	return true
 }
 
-// renew asks for more under the lease that stands, unless another lane is further behind.
+// rivals reports whether other lanes of the swarm could use the uplink too.
+func (s *swarm) rivals(l *lane, stage plan.Stage) bool {
+	for _, id := range s.members() {
+		if id == l.to {
+			continue
+		}
+		if p, _ := s.offers(s.lane(id), stage); p != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// renew asks for more under the lease that stands, if the lane is still the one to be served.
 func (l *lane) renew() {
 	n, f := l.n, l.flow
-	if f.State != task.Leased || len(l.queue) == 0 || n.now() < l.after || f.OpenBytes() >= l.batchBytes(f.Rate)/2 {
+	if f.State != task.Leased || n.now() < l.after || f.OpenBytes() >= l.batchBytes(f.Rate)/2 {
 		return
 	}
-	for _, other := range n.lanes {
-		if other != l && other.waits() && other.progress() < l.progress() {
-			return
+	for _, stage := range l.swarm.stages() {
+		switch l.swarm.choose(stage, l) {
+		case nil:
+			continue
+		case l:
+			rate := f.Rate
+			if n.busyLanes() == 1 && !l.swarm.rivals(l, stage) {
+				rate += n.book.Free(f.accounts...)
+			}
+			if share, _ := l.cap(); share > 0 {
+				rate = min(rate, share)
+			}
+			if runs := l.batch(stage, f.Rate); len(runs) > 0 {
+				n.step(f, task.Event{Kind: task.Ask, Runs: runs, Rate: min(rate, n.book.Nominal(f.accounts...))})
+			}
 		}
+		return
 	}
-	rate := f.Rate + n.book.Free(f.accounts...)
-	if n.book.Nominal(accountUp) < account.Unlimited && n.rivals(l) > 0 {
-		rate = f.Rate
-	}
-	if l.cap > 0 {
-		rate = min(rate, l.cap)
-	}
-	n.step(f, task.Event{Kind: task.Ask, Runs: l.batch(f.Rate), Rate: min(rate, n.book.Nominal(f.accounts...))})
 }
 
-// rivals counts the other lanes that want the uplink or have a part of it.
-func (n *Node) rivals(l *lane) (rivals int) {
-	for _, other := range n.lanes {
-		if other != l && (other.waits() || other.flow != nil && other.flow.Holds()) {
-			rivals++
-		}
-	}
-	return rivals
-}
-
-// batchBytes is how much one application asks for, at most a sixteenth of the plan, so that lanes take turns.
+// batchBytes is how much one application asks for.
 func (l *lane) batchBytes(r core.Rate) core.Size {
 	seconds := batchTime.Seconds()
 	if p := l.n.peers[l.to]; p != nil && p.session != nil {
 		seconds += 20 * p.session.Delay().Seconds()
 	}
-	bytes := core.Size(float64(r) * seconds)
-	if l.plan > 0 && l.n.rivals(l) > 0 {
-		bytes = min(bytes, l.plan/16)
-	}
-	return bytes
+	return core.Size(float64(r) * seconds)
 }
 
-// batch takes the next runs of one segment off the queue.
-func (l *lane) batch(rate core.Rate) (runs []task.Run) {
-	l.asked = l.queue[0].segment
-	limit := l.batchBytes(rate)
-	var bytes core.Size
-	for len(l.queue) > 0 && len(runs) < batchRuns && l.queue[0].segment == l.asked && (bytes < limit || len(runs) == 0) {
-		r := l.queue[0]
-		l.queue = l.queue[1:]
+// batch chooses the next runs for the lane, all of one segment.
+func (l *lane) batch(stage plan.Stage, rate core.Rate) (runs []task.Run) {
+	s := l.swarm
+	p, useful := s.offers(l, stage)
+	if p == nil {
+		return nil
+	}
+	l.piece = p
+	for _, run := range s.pick(p, useful, stage, l.batchBytes(rate)) {
+		r := &laneRun{piece: p, run: run, size: p.file(run).Size}
+		if s.source == l.n.ID() && !p.sent.Has(run) {
+			p.sent.Set(run)
+			s.unsent--
+			r.first = true
+			l.given += r.size
+		}
+		p.count(run)
 		l.sending[r.number()] = r
-		bytes += r.size
 		runs = append(runs, task.Run{Number: r.number(), Size: r.size})
 	}
 	return runs
 }
 
+func (r *laneRun) number() int { return r.piece.number*core.SegmentRuns + r.run }
+
+// sends reports whether a run is under way here.
+func (l *lane) sends(segment, run int) bool { return l.sending[segment*core.SegmentRuns+run] != nil }
+
+// sendingOf calls f for every run of a piece that is under way here.
+func (l *lane) sendingOf(p *piece, f func(run int)) {
+	for _, r := range l.sending {
+		if r.piece == p {
+			f(r.run)
+		}
+	}
+}
+
 func (l *lane) purpose() string { return purposeStore }
 
 func (l *lane) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
-	m := wire.StorageApply{Flow: f.ID, Task: l.task, Segment: l.asked, Filename: l.sending[runs[0].Number].name, Rate: rate}
+	m := wire.StorageApply{Flow: f.ID, Task: l.swarm.task, Segment: l.piece.number, Filename: l.piece.file(runs[0].Number % core.SegmentRuns).Name, Rate: rate}
 	numbers := make([]int, len(runs))
 	for i, r := range runs {
 		numbers[i] = r.Number % core.SegmentRuns
@@ -266,16 +274,27 @@ func (l *lane) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
 	return m
 }
 
-// requeue puts runs back at the head of the lane, to be asked for again a little later if the flow ended for a reason.
-func (l *lane) requeue(f *flow, runs []task.Run, reason core.Reason) {
-	var back []*laneRun
-	for _, r := range runs {
-		if run := l.sending[r.Number]; run != nil {
-			back = append(back, run)
-			delete(l.sending, r.Number)
-		}
+// drop takes a run off the lane that will not come this way.
+func (l *lane) drop(number int) *laneRun {
+	r := l.sending[number]
+	if r == nil {
+		return nil
 	}
-	l.queue = append(back, l.queue...)
+	delete(l.sending, number)
+	r.piece.uncount(r.run)
+	if r.first && r.piece.copies[r.run] <= 1 { // nobody but the source has it
+		r.piece.sent.Clear(r.run)
+		l.swarm.unsent++
+		l.given -= r.size
+	}
+	return r
+}
+
+// requeue leaves runs to be chosen again, a little later if the flow ended for a reason.
+func (l *lane) requeue(_ *flow, runs []task.Run, reason core.Reason) {
+	for _, r := range runs {
+		l.drop(r.Number)
+	}
 	if reason == core.ReasonInternal || reason == core.ReasonCorrupt {
 		l.slowDown(reason)
 	}
@@ -291,17 +310,20 @@ func (l *lane) slowDown(reason core.Reason) {
 	if l.broken == 0 {
 		l.broken = now
 	}
-	if len(l.queue) == 0 || now-l.broken < brokenPatience {
+	if now-l.broken < brokenPatience {
 		return
 	}
 	if !l.gaveUp {
-		l.n.Log.Warn("gave up sending", "to", l.to.Short(), "task", l.task, "runs", len(l.queue), "reason", reason)
+		l.n.Log.Warn("gave up sending", "to", l.to.Short(), "task", l.swarm.task, "reason", reason)
 	}
 	l.gaveUp = true
-	l.clear()
-	if pl := l.n.places[l.task]; pl != nil {
-		pl.giveUp(l.to, "it fails to keep what it is sent, its log says why")
-	}
+	l.n.later(func() { // the flow is in the middle of a step
+		if pl := l.n.places[l.swarm.task]; pl != nil {
+			pl.giveUp(l.to, "it fails to keep what it is sent, its log says why")
+			return
+		}
+		l.swarm.forget(l.to)
+	})
 }
 
 func (l *lane) outgoing(_ *flow, number int) (parcel, bool) {
@@ -309,33 +331,27 @@ func (l *lane) outgoing(_ *flow, number int) (parcel, bool) {
 	if r == nil {
 		return parcel{}, false
 	}
-	return r.parcel, true
+	return l.swarm.parcel(r.piece, r.run)
 }
 
 func (l *lane) settled(_ *flow, number int) {
 	if r := l.sending[number]; r != nil {
-		l.sent += r.size
+		l.swarm.had(r.piece, l.to, r.run)
+		delete(l.sending, number)
 	}
-	delete(l.sending, number)
-	delete(l.known, number)
+	l.swarm.touched = l.n.now()
 	l.fails, l.broken, l.gaveUp = 0, 0, false
 }
 
-// had drops runs that the target keeps already.
-func (l *lane) had(segment int, runs []core.Range) {
-	for _, r := range runs {
-		for run := r.Start; run < r.Start+r.Length; run++ {
-			if r := l.sending[segment*core.SegmentRuns+run]; r != nil {
-				l.sent += r.size
-			}
-			delete(l.sending, segment*core.SegmentRuns+run)
-			delete(l.known, segment*core.SegmentRuns+run)
+// has drops runs that the target keeps already.
+func (l *lane) has(ranges []core.Range) {
+	for _, r := range ranges {
+		for run := r.Start; run < min(r.Start+r.Length, l.piece.runs); run++ {
+			l.drop(l.piece.number*core.SegmentRuns + run)
+			l.swarm.had(l.piece, l.to, run)
 		}
 	}
 }
-
-// maxFails is how many flows in a row may end early before the lane gives up: the coordinator then finds another way.
-const maxFails = 40
 
 func (l *lane) more(f *flow) {
 	if f != l.flow {
@@ -345,10 +361,6 @@ func (l *lane) more(f *flow) {
 		l.flow = nil
 		l.fails++
 		l.after = l.n.now() + min(time.Duration(l.fails)*250*time.Millisecond, 5*time.Second)
-		if l.fails > maxFails {
-			l.n.Log.Warn("gave up sending", "to", l.to.Short(), "task", l.task, "runs", len(l.queue))
-			l.clear()
-		}
 		return // expireLeases wakes it when its time has come
 	}
 	l.n.beginMore(f)
@@ -356,23 +368,14 @@ func (l *lane) more(f *flow) {
 	if f.State == task.Idle || f.State == task.Leased {
 		l.n.wakeWaiting()
 	}
-	if len(l.queue) == 0 && len(l.sending) == 0 && l.flow == f && f.State == task.Idle {
-		l.n.closeFlow(f)
-		l.flow = nil
-		if l.sent >= l.plan {
-			delete(l.n.lanes, laneKey{l.to, l.task})
-		}
-	}
 }
 
-// clear gives up what is not asked for.
-func (l *lane) clear() {
-	for _, r := range l.queue {
-		delete(l.known, r.number())
-	}
-	l.queue = nil
-	if l.flow == nil {
-		delete(l.n.lanes, laneKey{l.to, l.task})
+// end closes the lane's flow and takes it out of its swarm.
+func (l *lane) end() {
+	delete(l.swarm.lanes, l.to)
+	if f := l.flow; f != nil {
+		l.flow = nil
+		l.n.step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
 	}
 }
 
@@ -383,11 +386,12 @@ func (l *lane) refuse(*flow, task.Action) wire.Message { return nil }
 func (n *Node) onAgree(p *peer, m wire.StorageAgree) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	l, ok := sideOf[*lane](f)
-	if !ok {
+	if !ok || l.piece == nil {
 		n.send(p.id, wire.TransmissionAbort{Flow: m.Flow, Code: core.ReasonStopped, Reason: "that flow has ended here"})
 		return
 	}
-	l.had(l.asked, m.Have)
+	l.has(m.Have)
+	l.elsewhere(f, m.Runs)
 	n.step(f, task.Event{Kind: task.Agreed, Runs: l.sized(m.Runs), Have: l.numbers(m.Have), Lease: m.Lease, Rate: m.Rate,
 		Term: time.Duration(m.ExpiresS * float64(time.Second))})
 }
@@ -396,15 +400,39 @@ func (n *Node) onAgree(p *peer, m wire.StorageAgree) {
 func (n *Node) onRefuse(p *peer, m wire.StorageRefuse) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	l, ok := sideOf[*lane](f)
-	if !ok {
+	if !ok || l.piece == nil {
 		return
 	}
 	if m.Code != core.ReasonBusy && m.Code != core.ReasonHave && m.Code != core.ReasonInFlight {
 		n.Log.Warn("target refused runs", "peer", p.id.Short(), "reason", m.Reason)
 	}
 	have := l.numbers(m.Have)
-	l.had(l.asked, m.Have)
+	l.has(m.Have)
+	if m.Code == core.ReasonInFlight {
+		l.elsewhere(f, nil)
+	}
 	n.step(f, task.Event{Kind: task.Refused, Have: have, Reason: m.Code, Retry: time.Duration(m.RetryS * float64(time.Second))})
+}
+
+// elsewhere notes that what was applied for and neither granted nor there is on its way from others.
+func (l *lane) elsewhere(f *flow, granted []core.Range) {
+	v := l.piece.views[l.to]
+	if v == nil {
+		return
+	}
+	open := map[int]bool{}
+	for _, r := range f.Open() {
+		open[r.Number] = true
+	}
+	for _, number := range l.numbers(granted) {
+		open[number] = true
+	}
+	for number, r := range l.sending {
+		if r.piece == l.piece && !open[number] && v.lacks.Has(r.run) {
+			v.coming.Set(r.run)
+			v.until = l.n.now() + comingLife
+		}
+	}
 }
 
 // sideOf is what a flow is for, where it is for that.
@@ -421,7 +449,7 @@ func sideOf[S side](f *flow) (S, bool) {
 func (l *lane) numbers(ranges []core.Range) (out []int) {
 	for _, r := range ranges {
 		for run := r.Start; run < r.Start+r.Length; run++ {
-			out = append(out, l.asked*core.SegmentRuns+run)
+			out = append(out, l.piece.number*core.SegmentRuns+run)
 		}
 	}
 	return out
@@ -438,4 +466,6 @@ func (l *lane) sized(ranges []core.Range) (out []task.Run) {
 	return out
 }
 
-func (l *lane) String() string { return fmt.Sprintf("lane to %s for task %s", l.to.Short(), l.task) }
+func (l *lane) String() string {
+	return fmt.Sprintf("lane to %s for task %s", l.to.Short(), l.swarm.task)
+}

@@ -7,7 +7,8 @@
 //	peer.go    sessions, bandwidth coordination, dispatch     query.go  questions and their answers
 //	target.go  accepting segments                             barrier.go  durability and receipts
 //	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     inflow.go  runs that arrive
-//	lane.go    sending runs to a target                       keeper.go   keeping them        young.go   what is not yet durable
+//	swarm.go   a task under way: who has what, who is served  want.go     hints               lane.go    the way to one target
+//	keeper.go  keeping what arrives                           young.go    what is not yet durable
 //	holder.go  serving a fetch                                taker.go    asking for runs
 //	place.go   coordinating a placement                       segment.go  runs, segments and their records
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
@@ -106,7 +107,9 @@ type Node struct {
 	peers    map[core.ID]*peer
 	queries  map[uint64]door
 	flows    map[flowKey]*flow
-	lanes    map[laneKey]*lane
+	swarms   map[core.TaskID]*swarm
+	turn     int         // of the swarms
+	scratch  core.Bitmap // of the loop
 	takers   map[*taker]struct{}
 	waking   bool
 	segments map[segmentKey]*segment  // accepted as a target
@@ -132,7 +135,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		peers:    map[core.ID]*peer{},
 		queries:  map[uint64]door{},
 		flows:    map[flowKey]*flow{},
-		lanes:    map[laneKey]*lane{},
+		swarms:   map[core.TaskID]*swarm{},
 		takers:   map[*taker]struct{}{},
 		segments: map[segmentKey]*segment{},
 		places:   map[core.TaskID]*placing{},
@@ -224,6 +227,9 @@ func (n *Node) ask(event func()) bool {
 		}
 	}
 }
+
+// later posts an event from the loop itself.
+func (n *Node) later(event func()) { n.act(func() { n.post(event) }) }
 
 // act runs f in a goroutine that Close waits for.
 func (n *Node) act(f func()) { n.acts.Go(f) }

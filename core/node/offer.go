@@ -66,7 +66,7 @@ func (pl *placing) cut() {
 		to = segmentEnd(all, from)
 		s := &placedSegment{number: len(pl.segments), runs: all[from:to], fresh: min(max(len(pl.fresh)-from, 0), to-from),
 			answers: map[core.ID]wire.Message{}, receipts: map[core.ID]core.Bitmap{}}
-		s.message = wire.StorageTask{TrunkShares: pl.trunkShares(), Task: pl.task, Segment: s.number, Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Bandwidth: table}
+		s.message = wire.StorageTask{Trunks: pl.snapshot.Trunks, TrunkShares: pl.trunkShares(), Task: pl.task, Segment: s.number, Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Bandwidth: table}
 		for i, r := range s.runs {
 			if i < s.fresh {
 				s.message.Files = append(s.message.Files, r.File)

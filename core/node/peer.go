@@ -118,6 +118,12 @@ func (n *Node) coordinate(p *peer, theirs core.Rate) {
 	n.setCapacity(accountIn(p.id), p.capacity)
 	for _, seg := range n.segments {
 		n.deliverReceipts(seg)
+		if !seg.complete() && seg.partakes(p.id) {
+			n.take(seg)
+		}
+	}
+	for _, s := range n.swarms {
+		s.greet(p.id)
 	}
 	n.wakeWaiting()
 }
@@ -198,6 +204,8 @@ func (n *Node) message(s *link.Session, m wire.Message) {
 		n.onTaskAnswer(p, m.Task, m)
 	case wire.TaskRefuse:
 		n.onTaskAnswer(p, m.Task, m)
+	case wire.Want:
+		n.onWant(p, m)
 	case wire.StorageApply:
 		n.onApply(p, m)
 	case wire.StorageAgree:

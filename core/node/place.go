@@ -62,8 +62,9 @@ type placing struct {
 	classes  []plan.Class   // the new runs' first
 	request  plan.Request
 	plan     *plan.Plan
-	index    map[core.ID]int // of nodes in the snapshot
-	changed  chan struct{}   // one word after every change
+	index    map[core.ID]int    // of nodes in the snapshot
+	here     map[core.Hash]bool // reused runs whose bytes are on this machine
+	changed  chan struct{}      // one word after every change
 
 	segments []*placedSegment
 	offered  int                   // of them, to their targets
@@ -72,7 +73,7 @@ type placing struct {
 	began    time.Time
 	last     time.Time // of the last receipt
 	finished map[core.ID]time.Time
-	direct   bool     // runs that were to come by relays were sent directly, since no receipt came
+	asked    bool     // for receipts once more, since none came
 	notes    []string // for the person who waits
 }
 
@@ -118,6 +119,7 @@ func (pl *placing) run(ctx context.Context) error {
 		pl.withdraw(ctx)
 		return err
 	}
+	pl.look()
 	n.ask(pl.send)
 	incomplete := pl.await(ctx)
 	if ctx.Err() != nil {
@@ -133,9 +135,14 @@ func (pl *placing) run(ctx context.Context) error {
 	return incomplete
 }
 
+// lastReceipts is how long the receipts for what just arrived are waited for, where a placement is stopped.
+const lastReceipts = barrierPause / 2
+
 // interrupted notes what has receipts, so that the next placement goes on from there, and says so.
 func (pl *placing) interrupted(ctx context.Context) error {
 	why := fmt.Errorf("stopped: %w", context.Cause(ctx))
+	pl.n.ask(func() { pl.leaveSwarm() })
+	pl.n.pause(pl.n.ctx, lastReceipts)
 	any := false
 	pl.n.ask(func() {
 		for _, s := range pl.segments {
@@ -174,10 +181,13 @@ func (pl *placing) enter() error {
 // leave takes the placement off the loop. Loop only.
 func (pl *placing) leave() {
 	delete(pl.n.places, pl.task)
-	for key, l := range pl.n.lanes {
-		if key.task == pl.task {
-			l.clear()
-		}
+	pl.leaveSwarm()
+}
+
+// leaveSwarm stops what this node sends. Loop only.
+func (pl *placing) leaveSwarm() {
+	if s := pl.n.swarms[pl.task]; s != nil {
+		s.end()
 	}
 }
 

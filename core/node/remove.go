@@ -149,10 +149,8 @@ func (n *Node) forgetTask(owner core.ID, task core.TaskID) {
 			delete(n.segments, key)
 		}
 	}
-	for key, l := range n.lanes {
-		if key.task == task {
-			l.clear()
-		}
+	if s := n.swarms[task]; s != nil && n.places[task] == nil {
+		s.end()
 	}
 }
 

@@ -32,7 +32,7 @@ type segment struct {
 	have     core.Bitmap // of those, received
 	durable  core.Bitmap // of those, behind a barrier and receipted
 	arriving map[int]uint64
-	tables   wire.StorageTask // its Bandwidth and TrunkShares only
+	tables   wire.StorageTask // its Bandwidth, Trunks and TrunkShares only
 	promised core.Size        // room kept for runs that have not come yet
 	touched  time.Time
 	receipts [][]byte // not yet delivered to the coordinator
@@ -65,6 +65,16 @@ func (s *segment) share() (bytes core.Size, runs int) {
 		}
 	}
 	return bytes, runs
+}
+
+// complete reports whether this node has all its runs. Loop only.
+func (s *segment) complete() bool {
+	for i := range s.mine {
+		if s.mine[i]&^s.have[i] != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // missing is the bytes of the node's share that are not here yet. Loop only.
@@ -151,8 +161,9 @@ func (n *Node) onTask(p *peer, m wire.StorageTask) {
 			}
 			n.trimPromise(seg)
 			n.send(from, wire.TaskAgree{Task: m.Task, Segment: m.Segment, PredictedS: predicted(m.Bandwidth, n.ID()), Have: seg.have})
+			n.take(seg)
 			for _, a := range kept {
-				n.forward(seg, a.holding.Number, a.holding.Chunks)
+				n.arrived(seg, a.holding.Number, a.holding.Chunks)
 			}
 		})
 		n.barriers.add(kept...)
@@ -378,7 +389,7 @@ func keptChunks(h core.Holding) (chunks []core.Chunk) {
 
 // tables is what a relay needs of a task after it was accepted.
 func tables(m wire.StorageTask) wire.StorageTask {
-	return wire.StorageTask{Bandwidth: m.Bandwidth, TrunkShares: m.TrunkShares}
+	return wire.StorageTask{Bandwidth: m.Bandwidth, Trunks: m.Trunks, TrunkShares: m.TrunkShares}
 }
 
 // predicted is how long the flows to this node take at the rates of the bandwidth table, in seconds.

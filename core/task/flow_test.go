@@ -357,7 +357,7 @@ func TestRefusalsWaitLonger(t *testing.T) {
 			t.Errorf("refusal %d: waits %v, want %v", i+1, got, want)
 		}
 	}
-	if got := wait(core.ReasonInFlight, time.Minute); got != time.Minute {
+	if got := wait(core.ReasonBusy, time.Minute); got != time.Minute {
 		t.Errorf("waits %v though told to wait a minute", got)
 	}
 	f.Step(Event{Kind: Ask, Runs: []Run{{1, 1}}, Rate: 1})

@@ -131,12 +131,12 @@ func (s *step) refused() {
 		return
 	}
 	switch s.Event.Reason {
-	case core.ReasonBusy, core.ReasonInFlight:
+	case core.ReasonBusy:
 		s.giveBack(Waiting)
 		pause := min(MaxRetry, MinRetry<<min(s.refusals, 10))
 		s.refusals++
 		s.do(Action{Kind: DoRetry, At: s.Now + max(pause, s.Retry)})
-	case core.ReasonHave:
+	case core.ReasonHave, core.ReasonInFlight:
 		s.giveBack(Idle)
 	default:
 		s.end()

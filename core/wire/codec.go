@@ -77,6 +77,7 @@ func init() {
 	register[StorageTask](false)
 	register[TaskAgree](false)
 	register[TaskRefuse](false)
+	register[Want](false)
 	register[StorageApply](false)
 	register[StorageAgree](false)
 	register[StorageRefuse](false)

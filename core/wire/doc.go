@@ -26,6 +26,7 @@
 //	STATE_REPORT            who was asked                  who asked
 //	STORAGE_TASK            coordinator                    each target            TASK_AGREE or TASK_REFUSE, one segment each
 //	TASK_AGREE, TASK_REFUSE target                         coordinator
+//	WANT                    target; source (receipts)      neighbours in the task
 //	STORAGE_APPLY           sender (source or relay)       target                 at once: STORAGE_AGREE or STORAGE_REFUSE
 //	STORAGE_AGREE           target                         sender                 the only grant of bandwidth
 //	STORAGE_REFUSE          target                         sender

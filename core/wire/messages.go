@@ -90,9 +90,10 @@ type StorageTask struct {
 	Reused    []core.Reused  `json:"reused,omitempty"`
 	Locations []core.Span    `json:"backup_location"`
 	Bandwidth []BandwidthRow `json:"bandwidth"`
-	// TrunkShares are caps on flows that cross a trunk, which no account of theirs knows.
-	TrunkShares []BandwidthRow `json:"trunk_shares,omitempty"`
-	License     []byte         `json:"license"` // DSSE envelope
+	// Trunks lie between the zones of the nodes' labels; TrunkShares are caps on flows that cross a trunk, which no account of theirs knows.
+	Trunks      []core.TrunkState `json:"trunks,omitempty"`
+	TrunkShares []BandwidthRow    `json:"trunk_shares,omitempty"`
+	License     []byte            `json:"license"` // DSSE envelope
 }
 
 // BandwidthRow is the planned rate of the flow from one node to another, and what it is to carry for the whole task.
@@ -117,6 +118,18 @@ type TaskRefuse struct {
 	Segment int         `json:"segment"`
 	Code    core.Reason `json:"code"`
 	Reason  string      `json:"reason"`
+}
+
+// Want tells neighbours in a task what changed about one segment at the sender: hints, by which they choose whom to send which
+// run next. Nothing is promised by it and nothing follows from a lost one but a choice that is refused.
+type Want struct {
+	Task    core.TaskID  `json:"task"`
+	Segment int          `json:"segment"`
+	Had     []core.Range `json:"had,omitempty"`    // runs that it has received since it last said so
+	Wanted  []core.Range `json:"wanted,omitempty"` // runs that it wants after all; from the source: whose receipts it lacks
+	Coming  []core.Range `json:"coming,omitempty"` // all runs that are on their way to it now
+	Need    core.Size    `json:"need"`             // stored bytes that it lacks of the whole task
+	Down    core.Rate    `json:"down"`             // what it can receive at best; 0 is unlimited
 }
 
 // StorageApply asks the receiver for a lease, or renews one of the same flow, to send runs.
@@ -296,6 +309,7 @@ func (StateReport) Type() string           { return "STATE_REPORT" }
 func (StorageTask) Type() string           { return "STORAGE_TASK" }
 func (TaskAgree) Type() string             { return "TASK_AGREE" }
 func (TaskRefuse) Type() string            { return "TASK_REFUSE" }
+func (Want) Type() string                  { return "WANT" }
 func (StorageApply) Type() string          { return "STORAGE_APPLY" }
 func (StorageAgree) Type() string          { return "STORAGE_AGREE" }
 func (StorageRefuse) Type() string         { return "STORAGE_REFUSE" }

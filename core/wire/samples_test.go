@@ -37,6 +37,7 @@ func samples() []Message {
 		},
 		TaskAgree{Task: task, Segment: 2, PredictedS: 12.5, Have: core.Bitmap{1}},
 		TaskRefuse{Task: task, Segment: 2, Code: core.ReasonLicense, Reason: "licence expired 2026-11-01"},
+		Want{Task: task, Segment: 2, Had: []core.Range{{Start: 0, Length: 2}}, Wanted: []core.Range{{Start: 3, Length: 1}}, Coming: []core.Range{{Start: 5, Length: 4}}, Need: 8388608, Down: 1 << 21},
 		StorageApply{Flow: 7, Task: task, Segment: 2, Filename: "mzxw6.3.0", Size: 4194604, Rate: 1 << 20, Runs: []core.Range{{Start: 0, Length: 2}, {Start: 5, Length: 1}}},
 		StorageAgree{Flow: 7, Lease: 9, Rate: 1 << 19, Runs: []core.Range{{Start: 0, Length: 1}}, Have: []core.Range{{Start: 1, Length: 1}}, ExpiresS: 30},
 		StorageRefuse{Flow: 7, Code: core.ReasonBusy, Reason: "no bandwidth free", RetryS: 2, Have: []core.Range{{Start: 1, Length: 1}}},

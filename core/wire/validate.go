@@ -114,6 +114,12 @@ func (m StorageTask) Validate() error {
 			"backup_location: start %d, length %d leaves the segment's %d runs", s.Start, s.Length, runs)
 	}
 	b.table("bandwidth", m.Bandwidth)
+	b.count("trunks", len(m.Trunks), maxList)
+	for _, t := range m.Trunks {
+		b.text("trunks: from", t.From, maxName)
+		b.text("trunks: to", t.To, maxName)
+		b.lease("trunks: rate", t.Rate)
+	}
 	b.table("trunk_shares", m.TrunkShares)
 	b.bytes("license", m.License, 1, MaxMessage)
 	return b.err
@@ -143,6 +149,18 @@ func (m TaskRefuse) Validate() error {
 	b.task(m.Task)
 	b.number("segment", m.Segment)
 	b.refusal(m.Code, m.Reason)
+	return b.err
+}
+
+func (m Want) Validate() error {
+	var b bounds
+	b.task(m.Task)
+	b.number("segment", m.Segment)
+	b.ranges("had", m.Had)
+	b.ranges("wanted", m.Wanted)
+	b.ranges("coming", m.Coming)
+	b.size("need", m.Need)
+	b.capacity("down", m.Down)
 	return b.err
 }
 

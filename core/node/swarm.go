@@ -1,0 +1,471 @@
+package node
+
+import (
+	"cmp"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// swarm is a task under way as one node sees it, its source or a target: what this node can send, who wants it, and who has
+// it already as far as agreements and hints tell. Which run goes to whom next is decided anew for every batch (plan.Choose),
+// so a link that turns out slower than planned costs no more than its share. Owned by the loop.
+type swarm struct {
+	n       *Node
+	task    core.TaskID
+	source  core.ID
+	tables  wire.StorageTask // its Bandwidth, Trunks and TrunkShares only
+	pieces  map[int]*piece   // by segment
+	order   []int            // their numbers, ascending
+	lanes   map[core.ID]*lane
+	hints   map[core.ID]hint
+	unsent  int  // runs that the source has sent to nobody yet
+	told    bool // a word to the neighbours is on its way
+	touched time.Duration
+	random  *rand.Rand
+}
+
+// hint is what a node said of itself.
+type hint struct {
+	need core.Size
+	down core.Rate
+}
+
+// piece is one segment of a swarm.
+type piece struct {
+	number int
+	runs   int
+	file   func(run int) core.File
+	store  Store                // has the bytes of what is here
+	chunks map[int][]core.Chunk // of runs that are here
+	here   core.Bitmap
+	sent   core.Bitmap // at the source: given to somebody
+	copies []uint8     // by run: who is known to have it, or is being sent it from here
+	views  map[core.ID]*view
+	mine   *segment // nil at the source
+	news   []int    // runs that came since the neighbours were told
+}
+
+// view is what one target lacks of a piece, as far as this node knows.
+type view struct {
+	share  core.Bitmap   // what it is to keep
+	lacks  core.Bitmap   // of that
+	coming core.Bitmap   // on its way to it from others
+	until  time.Duration // when coming is no longer believed
+}
+
+// comingLife is how long word is believed of runs that are on their way to somebody.
+const comingLife = 5 * time.Second
+
+// swarm finds or makes the swarm of a task. Loop only.
+func (n *Node) swarm(id core.TaskID, source core.ID, tables wire.StorageTask) *swarm {
+	s := n.swarms[id]
+	if s == nil {
+		s = &swarm{n: n, task: id, source: source, pieces: map[int]*piece{}, lanes: map[core.ID]*lane{}, hints: map[core.ID]hint{},
+			random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+		n.swarms[id] = s
+	}
+	s.tables, s.touched = tables, n.now()
+	return s
+}
+
+// join adds a segment, or what is new of one: who keeps what of it. have is what a target said it has.
+func (s *swarm) join(p *piece, locations []core.Span, have func(core.ID) core.Bitmap) {
+	if old := s.pieces[p.number]; old != nil {
+		p = old
+	} else {
+		p.here, p.sent, p.copies = core.NewBitmap(p.runs), core.NewBitmap(p.runs), make([]uint8, p.runs)
+		p.chunks, p.views = map[int][]core.Chunk{}, map[core.ID]*view{}
+		s.pieces[p.number] = p
+		s.order = slices.Sorted(maps.Keys(s.pieces))
+	}
+	for _, span := range locations {
+		if span.Node == s.n.ID() {
+			continue
+		}
+		v := p.views[span.Node]
+		if v == nil {
+			v = &view{share: core.NewBitmap(p.runs), lacks: core.NewBitmap(p.runs), coming: core.NewBitmap(p.runs)}
+			p.views[span.Node] = v
+		}
+		known := have(span.Node)
+		for run := span.Start; run < span.Start+span.Length; run++ {
+			if v.share.Has(run) {
+				continue
+			}
+			v.share.Set(run)
+			if known.Has(run) {
+				p.count(run)
+			} else {
+				v.lacks.Set(run)
+			}
+		}
+	}
+}
+
+// give notes that a run is here and can be sent on.
+func (s *swarm) give(p *piece, run int, chunks []core.Chunk) {
+	if p.here.Has(run) {
+		return
+	}
+	p.here.Set(run)
+	p.chunks[run] = chunks
+	p.count(run)
+	if s.source == s.n.ID() {
+		s.unsent++
+	}
+}
+
+func (p *piece) count(run int) { p.copies[run] = min(p.copies[run]+1, 254) }
+
+func (p *piece) uncount(run int) { p.copies[run] -= min(p.copies[run], 1) }
+
+// had notes that a target has a run.
+func (s *swarm) had(p *piece, id core.ID, run int) {
+	v := p.views[id]
+	if v == nil || !v.lacks.Has(run) {
+		return
+	}
+	v.lacks.Clear(run)
+	if l := s.lanes[id]; l == nil || !l.sends(p.number, run) { // that was counted when it was chosen
+		p.count(run)
+	}
+	for _, other := range p.views {
+		if other.lacks.Has(run) {
+			return
+		}
+	}
+	if p.mine != nil {
+		delete(p.chunks, run) // nobody wants it any more
+	}
+}
+
+// forget takes a node out: it keeps nothing of the task any more, or is given up.
+func (s *swarm) forget(id core.ID) {
+	for _, p := range s.pieces {
+		delete(p.views, id)
+	}
+	if l := s.lanes[id]; l != nil {
+		l.end()
+	}
+}
+
+// over reports whether nobody wants anything that could come from here.
+func (s *swarm) over() bool {
+	for _, p := range s.pieces {
+		for _, v := range p.views {
+			if !v.lacks.Empty() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// end closes every lane. Loop only.
+func (s *swarm) end() {
+	delete(s.n.swarms, s.task)
+	for _, l := range s.lanes {
+		l.end()
+	}
+}
+
+// useful is what a lane could carry now of one piece; nil where there is nothing.
+func (s *swarm) useful(l *lane, p *piece, stage plan.Stage) core.Bitmap {
+	v := p.views[l.to]
+	if v == nil || s.n.now() < l.after {
+		return nil
+	}
+	if v.until < s.n.now() {
+		clear(v.coming)
+	}
+	found := false
+	out := s.scratch(len(v.lacks))
+	for i := range out {
+		b := p.here[i] & v.lacks[i] &^ v.coming[i]
+		if stage == plan.Spreading {
+			b &^= p.sent[i]
+		}
+		out[i] = b
+		found = found || b != 0
+	}
+	if !found {
+		return nil
+	}
+	l.sendingOf(p, out.Clear)
+	if l.trunk() != nil {
+		s.firstAcross(l, p, out)
+	}
+	if out.Empty() {
+		return nil
+	}
+	return out
+}
+
+func (s *swarm) scratch(n int) core.Bitmap {
+	if cap(s.n.scratch) < n {
+		s.n.scratch = make(core.Bitmap, n)
+	}
+	return s.n.scratch[:n]
+}
+
+// firstAcross leaves the runs that nobody beyond a trunk has or is getting: one copy crosses it, the others are made there.
+func (s *swarm) firstAcross(l *lane, p *piece, out core.Bitmap) {
+	zone := s.n.zoneOf(l.to)
+	for id, v := range p.views {
+		if s.n.zoneOf(id) != zone {
+			continue
+		}
+		for i := range out {
+			out[i] &^= v.share[i]&^v.lacks[i] | v.coming[i]
+		}
+		if other := s.lanes[id]; other != nil {
+			other.sendingOf(p, out.Clear)
+		}
+	}
+}
+
+// offers is the first piece of which a lane could carry something now.
+func (s *swarm) offers(l *lane, stage plan.Stage) (*piece, core.Bitmap) {
+	for _, number := range s.order {
+		if out := s.useful(l, s.pieces[number], stage); out != nil {
+			return s.pieces[number], out
+		}
+	}
+	return nil, nil
+}
+
+// stage is by which rule this node chooses now.
+func (s *swarm) stages() []plan.Stage {
+	if s.source == s.n.ID() && s.unsent > 0 {
+		return []plan.Stage{plan.Spreading, plan.Filling}
+	}
+	return []plan.Stage{plan.Filling}
+}
+
+// serve lets one lane apply for a batch; false if there is nobody to send to now.
+func (s *swarm) serve(busy int) bool {
+	for _, stage := range s.stages() {
+		if l := s.choose(stage, nil); l != nil && l.ask(stage, busy) {
+			return true
+		}
+	}
+	return false
+}
+
+// choose is the lane that should be served next; nil if it is better to wait. held is a lane whose lease stands and
+// could be renewed: what it holds is free for it.
+func (s *swarm) choose(stage plan.Stage, held *lane) *lane {
+	var lanes []*lane
+	var receivers []plan.Receiver
+	free, up := s.n.book.Free(accountUp), s.n.book.Nominal(accountUp)
+	if held != nil && up < account.Unlimited {
+		free += held.flow.Rate
+	}
+	members := s.members()
+	start := s.random.IntN(max(1, len(members)))
+	for i := range members {
+		l := s.lane(members[(start+i)%len(members)])
+		if l != held && !l.waits() {
+			continue
+		}
+		if p, _ := s.offers(l, stage); p == nil {
+			continue
+		}
+		lanes, receivers = append(lanes, l), append(receivers, l.receiver(held))
+		if len(lanes) == plan.MaxReceivers {
+			break
+		}
+	}
+	if up == account.Unlimited {
+		up = 0
+	}
+	if at := plan.Choose(stage, free, up, receivers); at >= 0 {
+		return lanes[at]
+	}
+	return nil
+}
+
+// members lists the connected targets that lack something.
+func (s *swarm) members() (ids []core.ID) {
+	seen := map[core.ID]bool{}
+	for _, p := range s.pieces {
+		for id, v := range p.views {
+			if peer := s.n.peers[id]; !seen[id] && peer != nil && peer.session != nil && peer.capacity > 0 && !v.lacks.Empty() {
+				seen[id] = true
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.SortFunc(ids, core.ID.Compare)
+	return ids
+}
+
+// need is what a node lacks, as it said, or as its views say.
+func (s *swarm) need(id core.ID) (bytes core.Size) {
+	if h, ok := s.hints[id]; ok {
+		return h.need
+	}
+	for _, p := range s.pieces {
+		if v := p.views[id]; v != nil {
+			v.lacks.Each(func(run int) { bytes += p.file(run).Size })
+		}
+	}
+	return bytes
+}
+
+// zoneNeed is what a whole zone lacks.
+func (s *swarm) zoneNeed(zone string) (bytes core.Size) {
+	seen := map[core.ID]bool{}
+	for _, p := range s.pieces {
+		for id := range p.views {
+			if !seen[id] && s.n.zoneOf(id) == zone {
+				seen[id] = true
+				bytes += s.need(id)
+			}
+		}
+	}
+	return bytes
+}
+
+// empty reports whether a target is not known to have anything of the task, nor to be getting it from here.
+func (s *swarm) empty(id core.ID) bool {
+	if l := s.lanes[id]; l != nil && len(l.sending) > 0 {
+		return false
+	}
+	for _, p := range s.pieces {
+		if v := p.views[id]; v != nil && !slices.Equal(v.share, v.lacks) {
+			return false
+		}
+	}
+	return true
+}
+
+// pick chooses the runs of a batch from one piece: in order while the source spreads them, else the rarest, of equally rare
+// ones any.
+func (s *swarm) pick(p *piece, useful core.Bitmap, stage plan.Stage, bytes core.Size) (runs []int) {
+	var all []int
+	useful.Each(func(run int) { all = append(all, run) })
+	if stage == plan.Filling {
+		s.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		slices.SortStableFunc(all, func(a, b int) int { return cmp.Compare(p.copies[a], p.copies[b]) })
+	}
+	for _, run := range all {
+		if len(runs) > 0 && bytes < p.file(run).Size || len(runs) == batchRuns {
+			break
+		}
+		bytes -= p.file(run).Size
+		runs = append(runs, run)
+	}
+	return runs
+}
+
+// driveLanes gives the uplink to whoever should have it next, as long as there is some to give. Loop only.
+func (n *Node) driveLanes() {
+	for {
+		busy := n.busyLanes()
+		if busy >= plan.MaxFlows || !n.serveSwarms(busy) {
+			return
+		}
+	}
+}
+
+// serveSwarms lets the tasks take turns.
+func (n *Node) serveSwarms(busy int) bool {
+	ids := slices.SortedFunc(maps.Keys(n.swarms), core.TaskID.Compare)
+	for i := range ids {
+		s := n.swarms[ids[(i+n.turn)%len(ids)]]
+		if s.serve(busy) {
+			n.turn++
+			return true
+		}
+	}
+	return false
+}
+
+// busyLanes counts the lanes that hold a lease or ask for one.
+func (n *Node) busyLanes() (busy int) {
+	for _, f := range n.flows {
+		if _, ok := sideOf[*lane](f); ok && f.Holds() {
+			busy++
+		}
+	}
+	return busy
+}
+
+// zoneOf is a node's zone as its labels say.
+func (n *Node) zoneOf(id core.ID) string {
+	if id == n.ID() {
+		return n.Labels["zone"]
+	}
+	if p := n.peers[id]; p != nil {
+		return p.labels["zone"]
+	}
+	return ""
+}
+
+// pieceOf is a segment that this node accepted, as a piece of its swarm. Loop only.
+func (n *Node) pieceOf(seg *segment) *piece {
+	s := n.swarm(seg.Task, seg.Source, seg.tables)
+	s.join(&piece{number: seg.Number, runs: seg.Runs(), file: seg.File, store: n.Keeping, mine: seg}, seg.Locations,
+		func(core.ID) core.Bitmap { return nil })
+	return s.pieces[seg.Number]
+}
+
+// take brings a segment that was accepted into its swarm. Loop only.
+func (n *Node) take(seg *segment) *piece {
+	p := n.pieceOf(seg)
+	s := n.swarms[seg.Task]
+	seg.have.Each(func(run int) { s.give(p, run, nil) })
+	return p
+}
+
+// arrived lets a run that came be sent on, and the neighbours know. Loop only.
+func (n *Node) arrived(seg *segment, run int, chunks []core.Chunk) {
+	p := n.pieceOf(seg)
+	s := n.swarms[seg.Task]
+	s.give(p, run, chunks)
+	p.news = append(p.news, run)
+	s.tell()
+}
+
+// parcel is a run of a piece, ready to be sent; false where its chunks are not known any more.
+func (s *swarm) parcel(p *piece, run int) (parcel, bool) {
+	chunks := p.chunks[run]
+	if chunks == nil && p.mine != nil {
+		known, err := s.n.Holdings.Run(p.file(run).Hash)
+		if err != nil {
+			return parcel{}, false
+		}
+		chunks = known.Chunks
+	}
+	return parcel{begin: wire.TransmissionBegin{Task: s.task, Segment: p.number, Hash: p.file(run).Hash, Chunks: chunks}, store: p.store}, chunks != nil
+}
+
+// swarmLife is how long a swarm is kept in which nothing happens.
+const swarmLife = 10 * time.Minute
+
+// endSwarms ends those that are done, and those in which nothing happens any more. Loop only.
+func (n *Node) endSwarms() {
+	for id, s := range n.swarms {
+		if n.places[id] == nil && (n.now()-s.touched > swarmLife || s.over() && !s.lacking()) {
+			s.end()
+		}
+	}
+}
+
+// lacking reports whether this node still lacks something of the task.
+func (s *swarm) lacking() bool {
+	for _, p := range s.pieces {
+		if p.mine != nil && !p.mine.complete() {
+			return true
+		}
+	}
+	return false
+}
