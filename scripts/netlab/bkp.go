@@ -19,6 +19,7 @@ type placed struct {
 	Bytes      int64   `json:"bytes"`
 	Runs       int     `json:"runs"`
 	PredictedS float64 `json:"predicted_s"`
+	FillS      float64 `json:"fill_s"`
 	BoundS     float64 `json:"bound_s"`
 	Seconds    float64 `json:"seconds"`
 	Placements []struct {
@@ -62,6 +63,9 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 	if err := r.net.shape(); err != nil {
 		return err
 	}
+	if err := r.knowTrunk(r.data(first)); err != nil {
+		return err
+	}
 	if err := r.nodesUp(ctx, r.data(first), true); err != nil {
 		return err
 	}
@@ -69,8 +73,21 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.figure.Seconds, r.figure.Predicted, r.figure.PlanBound = p.Seconds, p.PredictedS, p.BoundS
+	f := r.figure
+	f.Seconds, f.Predicted, f.Fill, f.PlanBound, f.Runs = p.Seconds, p.PredictedS, p.FillS, p.BoundS, p.Runs
 	return nil
+}
+
+// knowTrunk tells the source what it cannot see: how much passes between the sites.
+func (r *rig) knowTrunk(data string) error {
+	if r.trunk == 0 {
+		return nil
+	}
+	text := ""
+	for _, way := range [][2]string{{"west", "east"}, {"east", "west"}} {
+		text += fmt.Sprintf("[[trunk]]\nfrom = %q\nto = %q\nrate = %q\n", way[0], way[1], r.trunk.flag())
+	}
+	return os.WriteFile(filepath.Join(data, "config.toml"), []byte(text), 0o600)
 }
 
 func (r *rig) token() string { return filepath.Join(r.dir, "token") }
@@ -139,7 +156,11 @@ func (r *rig) place(ctx context.Context) (p placed, err error) {
 	if err != nil {
 		return p, err
 	}
-	out, err := r.bkpSays(ctx, r.hosts[0], r.data(r.hosts[0]), "place", "file", "--replicas", fmt.Sprint(r.replicas))
+	args := []string{"place", "file", "--replicas", fmt.Sprint(r.replicas)}
+	if r.strategy != "" {
+		args = append(args, "--strategy", r.strategy)
+	}
+	out, err := r.bkpSays(ctx, r.hosts[0], r.data(r.hosts[0]), args...)
 	if err != nil {
 		return p, err
 	}

@@ -27,13 +27,25 @@ func (h host) namespace() string { return prefix + h.name }
 func address(i int) string { return fmt.Sprintf("10.99.0.%d", i+1) }
 
 // network is hosts that run.
-type network struct{ hosts []host }
+type network struct {
+	hosts  []host
+	trial  trial
+	joined *joined // by the switch; nil: by a bridge of the kernel
+}
 
-// hostsUp makes a trial's hosts: a veth pair each, one end in the host, the other at the bridge.
+// hostsUp makes a trial's hosts, joined by the switch where frames take time or zones share a link. Links have no limits yet.
 func hostsUp(t trial) (*network, error) {
 	if err := allow("cubic"); err != nil {
 		return nil, err
 	}
+	if t.rtt > 0 || t.trunk > 0 {
+		return join(t)
+	}
+	return bridge(t)
+}
+
+// bridge makes a veth pair a host, one end in the host, the other at a bridge.
+func bridge(t trial) (*network, error) {
 	var s steps
 	s.ip("netns add " + core0)
 	s.ip("-n " + core0 + " link set lo up")
@@ -50,13 +62,23 @@ func hostsUp(t trial) (*network, error) {
 		// The kernel would hand over several frames as one: tbf must see what a real link sees.
 		s.in(ns, "ethtool -K eth0 tso off gso off gro off")
 		s.in(core0, "ethtool -K "+port+" tso off gso off gro off")
-		s.in(ns, "sysctl -qw net.ipv4.tcp_congestion_control=cubic net.ipv4.tcp_no_metrics_save=1")
+		s.settle(ns)
 	}
-	return &network{t.hosts}, s.err
+	return &network{hosts: t.hosts, trial: t}, s.err
+}
+
+// down ends what the network has running.
+func (n *network) down() {
+	if n != nil && n.joined != nil {
+		n.joined.close()
+	}
 }
 
 // shape gives every host its uplink, as a token bucket on its own interface, and its downlink, as one on the bridge's side.
 func (n *network) shape() error {
+	if n.joined != nil {
+		return n.joined.shape(n.trial)
+	}
 	var s steps
 	for i, h := range n.hosts {
 		s.bucket(h.namespace(), "eth0", h.up)
@@ -66,10 +88,17 @@ func (n *network) shape() error {
 }
 
 // traffic is what a host has sent and received, in bytes of whole frames, behind its token buckets.
-type traffic struct{ Sent, Received int64 }
+type traffic struct {
+	Sent, Received int64
+	Payload        int64 // of what was received, what TCP carried; only the switch looks
+}
 
-// counters reads the bridge's interfaces.
+// counters reads the bridge's interfaces, or asks the switch.
 func (n *network) counters() ([]traffic, error) {
+	if n.joined != nil {
+		c, err := n.joined.tell(func(*order) {})
+		return c.Hosts, err
+	}
 	out, err := exec.Command("ip", "netns", "exec", core0, "cat", "/proc/net/dev").Output()
 	if err != nil {
 		return nil, fmt.Errorf("read interface counters: %w", err)
@@ -137,6 +166,11 @@ func (s *steps) ip(line string) { s.run("ip", strings.Fields(line)...) }
 
 func (s *steps) in(ns, line string) {
 	s.run("ip", append([]string{"netns", "exec", ns}, strings.Fields(line)...)...)
+}
+
+// settle has a host's TCP behave as Linux does by default, whatever this machine prefers, and learn nothing from case to case.
+func (s *steps) settle(ns string) {
+	s.in(ns, "sysctl -qw net.ipv4.tcp_congestion_control=cubic net.ipv4.tcp_no_metrics_save=1")
 }
 
 // bucket lets an interface send at most m: bursts of a millisecond, and at least of two frames, as a shaped line has.

@@ -35,6 +35,12 @@ var (
 
 func main() {
 	log.SetFlags(0)
+	if slices.Equal(os.Args[1:], []string{"-switch"}) {
+		if err := runSwitch(os.Stdin, os.Stdout); err != nil {
+			log.Fatal("netlab: switch: ", err)
+		}
+		return
+	}
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx)

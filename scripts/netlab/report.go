@@ -20,6 +20,8 @@ type figure struct {
 	Binding   string       `json:"binding"`
 	Ratio     float64      `json:"ratio"`
 	Predicted float64      `json:"predicted_s,omitempty"`  // as bkp said before it began
+	Fill      float64      `json:"fill_s,omitempty"`       // of which to fill the pipeline
+	Runs      int          `json:"runs,omitempty"`         // the file's
 	PlanBound float64      `json:"plan_bound_s,omitempty"` // as bkp computes it: overhead taken as 5 %
 	Hosts     []hostFigure `json:"hosts,omitempty"`
 	Flows     []flowFigure `json:"flows,omitempty"` // as planned
@@ -66,6 +68,9 @@ func (f figure) report() {
 	log.Print(line)
 	if !*verbose {
 		return
+	}
+	if f.Runs > 0 {
+		log.Printf("    %d runs, %.2f s of the prediction to fill the pipeline, bound by bkp's own book %.2f s", f.Runs, f.Fill, f.PlanBound)
 	}
 	for _, h := range f.Hosts {
 		log.Printf("    %-6s done at %6.2f s, sent %7.1f MB, received %7.1f MB on the wire", h.Name, h.Seconds, float64(h.Sent)/1e6, float64(h.Received)/1e6)

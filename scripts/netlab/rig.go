@@ -117,6 +117,7 @@ func (r *rig) stop() {
 
 func (r *rig) down() error {
 	r.stop()
+	r.net.down()
 	return removeHosts()
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,9 @@ type trial struct {
 	about    string
 	hosts    []host
 	rtt      time.Duration // between any two hosts; 0 has the kernel shape links, without added delay
+	trunk    mbit          // from zone to zone, each way; 0: there is none
+	strategy string        // of bkp; empty: its default
+	spread   int           // how many copies of a chunk one zone may keep; 0: any number
 	fetch    bool          // the first gets the file from all others; else it gives it to them
 	replicas int           // how many of the others keep each chunk
 }
@@ -69,7 +73,17 @@ func trials() []trial {
 		{name: "rep8-equal", about: "full replication to 8, all equal", hosts: star(source(50), 200, same(8, 50)...), replicas: 8},
 		{name: "fetch4", about: "fetch from 4 unequal sources", hosts: star(host{name: "sink", up: 40, down: 200}, 200, 10, 20, 40, 80), fetch: true, replicas: 4},
 	}
-	return all
+	for _, name := range []string{"rep4-unequal", "rep4-weak", "rep4-equal", "fetch4"} {
+		t := all[slices.IndexFunc(all, func(t trial) bool { return t.name == name })]
+		t.name, t.about, t.rtt = t.name+"-rtt40", t.about+", at RTT 40 ms", 40*time.Millisecond
+		all = append(all, t)
+	}
+	sites := trial{name: "sites6", about: "2 replicas over 6 nodes in two sites with a thin link", trunk: 40, replicas: 2,
+		hosts: []host{{"src", 80, 100, "west"}, {"w1", 40, 100, "west"}, {"w2", 60, 100, "west"}, {"w3", 80, 100, "west"},
+			{"e1", 40, 100, "east"}, {"e2", 60, 100, "east"}, {"e3", 80, 100, "east"}}}
+	spread := sites
+	spread.name, spread.about, spread.strategy, spread.spread = "sites6-spread", sites.about+", one in each", "zone-spread", 1
+	return append(all, sites, spread)
 }
 
 // choose picks trials by name or by how their names begin.
@@ -131,6 +145,12 @@ func (t trial) boundOf(wire int64) (plan.Bound, error) {
 			others = append(others, i)
 		}
 	}
+	if t.trunk > 0 {
+		rate := core.Rate(float64(t.trunk.rate()) * core.WireOverhead)
+		for _, way := range [][2]string{{"west", "east"}, {"east", "west"}} {
+			s.Trunks = append(s.Trunks, core.TrunkState{From: way[0], To: way[1], Rate: rate})
+		}
+	}
 	g := plan.Goal{Size: core.Size(wire)}
 	switch {
 	case t.fetch:
@@ -139,7 +159,7 @@ func (t trial) boundOf(wire int64) (plan.Bound, error) {
 	case t.replicas == t.others():
 		g.Mode, g.Targets = plan.Broadcast, others
 	default:
-		g.Mode, g.Replicas = plan.Replicas, t.replicas
+		g.Mode, g.Replicas, g.PerZone = plan.Replicas, t.replicas, t.spread
 	}
 	return plan.LeastTime(s, g)
 }
