@@ -314,6 +314,11 @@ func (c Calendar) Limited() bool {
 	return true // two different rates: one of them is a limit
 }
 
+// Lifted reports whether there is a moment at which the calendar limits nothing.
+func (c Calendar) Lifted() bool {
+	return len(c.week) == 0 && c.other == 0 || slices.ContainsFunc(c.week, func(s step) bool { return s.rate == 0 })
+}
+
 // At is the rate at a moment; 0 is unlimited.
 func (c Calendar) At(t time.Time) Rate {
 	if r, ok := c.Steady(); ok {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,13 +17,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// settings is config.toml: keys are flag names; [[trunk]] and [issuers] are tables of their own.
+// settings is config.toml: keys are flag names; [[trunk]], [links] and [issuers] are tables of their own.
 type settings struct {
 	data    string // the data directory
 	path    string // of the file, whether it exists or not
 	values  map[string]any
 	trunks  []core.TrunkState
-	issuers map[string]string // owner ID: quota
+	links   map[string]core.Calendar // node ID or HOST:PORT: what this node gives the link
+	issuers map[string]string        // owner ID: quota
 }
 
 // readSettings finds the data directory and reads the configuration. A file that --config names must exist.
@@ -75,10 +77,12 @@ func (s *settings) check(app *cli.App) error {
 		switch {
 		case key == "trunk":
 			s.trunks, err = readTrunks(value)
+		case key == "links":
+			s.links, err = readLinks(value)
 		case key == "issuers":
 			s.issuers, err = readIssuers(value)
 		case findFlag(known, key) == nil:
-			known = append(known, &cli.BoolFlag{Name: "trunk"}, &cli.BoolFlag{Name: "issuers"})
+			known = append(known, &cli.BoolFlag{Name: "trunk"}, &cli.BoolFlag{Name: "links"}, &cli.BoolFlag{Name: "issuers"})
 			err := fmt.Errorf("unknown key %q", key)
 			near := strings.TrimLeft(cli.SuggestFlag(known, key, true), "-")
 			return core.WithHint(err, "the nearest known key is %q; bkp config show lists them", near)
@@ -160,6 +164,47 @@ func readTrunks(value any) ([]core.TrunkState, error) {
 		trunks = append(trunks, core.TrunkState{From: from, To: to, Rate: rate})
 	}
 	return trunks, nil
+}
+
+// readLinks reads [links]: a bandwidth or a calendar for the peer with an ID or an address.
+func readLinks(value any) (map[string]core.Calendar, error) {
+	table, ok := value.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf(`write it as [links] with "NODEID" or "HOST:PORT" = "22:00-06:00=50MiB,else=5MiB"`)
+	}
+	links := map[string]core.Calendar{}
+	for name, bandwidth := range table {
+		id, err := core.ParseID(name)
+		if host, port, bad := net.SplitHostPort(name); err != nil && bad == nil {
+			p, bad := core.ParsePeer("wss://" + net.JoinHostPort(host, port))
+			name, err = p.Address(), bad
+		} else if err == nil {
+			name = id.String()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither a node's ID nor HOST:PORT", name)
+		}
+		words, err := setting(bandwidth)
+		var c core.Calendar
+		if err == nil {
+			c, err = core.ParseCalendar(strings.Join(words, ","))
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", name, err)
+		case c.Lifted():
+			return nil, fmt.Errorf("%s: a link needs a figure at all times, it cannot be unlimited", name)
+		}
+		links[name] = c
+	}
+	return links, nil
+}
+
+// names tells whether [links] has a bandwidth for an entry of the peer list.
+func (s settings) names(p core.Peer) bool {
+	_, byAddress := s.links[p.Address()]
+	_, byID := s.links[p.ID.String()]
+	return byAddress || byID
 }
 
 func readIssuers(value any) (map[string]string, error) {

@@ -70,6 +70,9 @@ func (s settings) origins(app *cli.App, cc *cli.Context) []settingRow {
 	for _, t := range s.trunks {
 		rows = append(rows, settingRow{"trunk", t.From + " to " + t.To + ": " + t.Rate.String(), "config.toml"})
 	}
+	for _, peer := range slices.Sorted(maps.Keys(s.links)) {
+		rows = append(rows, settingRow{"links", peer + ": " + s.links[peer].String(), "config.toml"})
+	}
 	for _, id := range slices.Sorted(maps.Keys(s.issuers)) {
 		rows = append(rows, settingRow{"issuers", id + " = " + s.issuers[id], "config.toml"})
 	}

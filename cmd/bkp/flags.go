@@ -101,6 +101,18 @@ func (c *call) rate(flag string) (core.Rate, error) {
 	return n, nil
 }
 
+// calendar reads a flag that is a bandwidth or a calendar of bandwidths; empty is no limit.
+func (c *call) calendar(flag string) (core.Calendar, error) {
+	if c.String(flag) == "" {
+		return core.Calendar{}, nil
+	}
+	k, err := core.ParseCalendar(c.String(flag))
+	if err != nil {
+		return k, usageError("--%s: %w", flag, err)
+	}
+	return k, nil
+}
+
 // span reads a flag that is a time span.
 func (c *call) span(flag string) (time.Duration, error) {
 	d, err := parseSpan(c.String(flag))

@@ -13,15 +13,15 @@ import (
 )
 
 func nodeCommand() *cli.Command {
-	return group("node", "run a node and look at it", nodeStart(), nodeStatus(), nodeFiles())
+	return group("node", "run a node and look at it", nodeStart(), nodeStatus(), nodeFiles(), nodeLimit())
 }
 
 func nodeStart() *cli.Command {
 	flags := append(networkFlags(),
 		textFlag("listen", "", "listen at `HOST:PORT` (default: :8001, with --insecure-plaintext 127.0.0.1:8001)"),
 		textFlag("capacity", "", "keep at most `SIZE` for others (default: 80 % of the free disk)"),
-		textFlag("uplink", "", "send at most `RATE`, all links together"),
-		textFlag("downlink", "", "receive at most `RATE`, all links together"),
+		textFlag("uplink", "", "send at most `RATE`, all links together: 20MiB, 100Mbit, or a calendar: 22:00-06:00=50MiB,else=5MiB"),
+		textFlag("downlink", "", "receive at most `RATE`, all links together; a rate or a calendar, too"),
 		textFlag("default-link", "", "give `RATE` to a peer that the peer list has no bandwidth for"),
 		listFlag("label", "tell peers `K=V`; strategies read zone, price_store, price_send, afr, uptime (repeatable)"),
 		listFlag("issuer", "let `OWNERID[=QUOTA]` store here; without any, members of the cluster token may (repeatable)"),
@@ -30,9 +30,11 @@ func nodeStart() *cli.Command {
 	return command(spec{
 		name: "start", usage: "run a node until it is stopped",
 		about: "A node keeps what licensed owners give it, passes it on, and carries out the commands of this data directory. " +
-			"The first INT or TERM stops it cleanly.",
+			"The first INT or TERM stops it cleanly. " + calendarHelp + " What a single link is given may follow a calendar, too: " +
+			"in config.toml under [links], as \"backup.example:8001\" = \"mon-fri 08:00-18:00=1MiB,else=20MiB\".",
 		examples: `bkp node start --data /srv/bkp --peers wss://other.example:8001-20MiB --token-file token
 			bkp node start --listen :8001 --capacity 500GiB --uplink 100Mbit --label zone=berlin
+			bkp node start --uplink tz=Europe/Berlin,22:00-06:00=50MiB,else=5MiB
 			bkp node start --listen 127.0.0.1:8001 --insecure-plaintext --trace trace.jsonl`,
 		flags: append(flags, identityFlags()...),
 		do:    doNodeStart,

@@ -35,7 +35,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 			opened = nil
 		}
 	}()
-	conf := node.Config{Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks, Log: c.log(slog.LevelInfo), Refs: c.house.refs()}
+	conf := node.Config{Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks, Links: c.set.links, Log: c.log(slog.LevelInfo), Refs: c.house.refs()}
 	if wish.transient {
 		conf.Log = c.log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
@@ -93,9 +93,9 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 		return err
 	}
 	for _, p := range conf.Peers {
-		if p.Rate == 0 && !wish.transient && c.String("peers") != "" {
+		if p.Rate == 0 && !wish.transient && c.String("peers") != "" && !c.set.names(p) {
 			return core.WithHint(usageError("peer %s: its bandwidth is missing", p.Address()),
-				"say what this node gives the link: %s-20MiB", p)
+				"say what this node gives the link: %s-20MiB, or in a calendar: [links] in %s", p, c.set.path)
 		}
 		if p.Scheme == "ws" && !conf.Plaintext {
 			return core.WithHint(core.Fail(core.CodeUsage, "peer %s: ws:// is not encrypted", p.Address()),
@@ -128,10 +128,10 @@ func (c *call) limits(conf *node.Config, wish nodeWish) (err error) {
 	if wish.transient {
 		return nil
 	}
-	if conf.Uplink, err = c.rate("uplink"); err != nil {
+	if conf.Uplink, err = c.calendar("uplink"); err != nil {
 		return err
 	}
-	if conf.Downlink, err = c.rate("downlink"); err != nil {
+	if conf.Downlink, err = c.calendar("downlink"); err != nil {
 		return err
 	}
 	if conf.DefaultLink, err = c.rate("default-link"); err != nil {

@@ -19,6 +19,7 @@ const (
 	CommandStatus = "status"
 	CommandFiles  = "files"
 	CommandList   = "ls"
+	CommandLimit  = "limit"
 	CommandStop   = "stop"
 )
 

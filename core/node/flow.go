@@ -351,6 +351,7 @@ func (n *Node) expireLeases() {
 			if len(n.flows)+len(n.swarms)+len(n.takers) > 0 {
 				wait = lookOften
 			}
+			n.follow()
 			now := n.now()
 			for _, f := range n.flows {
 				if f.booked != 0 && f.Expires <= now {

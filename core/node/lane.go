@@ -203,6 +203,8 @@ func (l *lane) renew() {
 			rate := f.Rate
 			if n.busyLanes() == 1 && !l.swarm.rivals(l, stage) {
 				rate += n.book.Free(f.accounts...)
+			} else if up := n.book.Nominal(accountUp); up < account.Unlimited { // where the uplink has grown, more than it has
+				rate = max(rate, min(rate+n.book.Free(f.accounts...), up/sideways))
 			}
 			if share, _ := l.cap(); share > 0 {
 				rate = min(rate, share)

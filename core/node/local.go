@@ -100,6 +100,7 @@ var commands = map[string]command{
 	CommandFiles:  on((*Node).Files),
 	CommandList:   on((*Node).ListVersions),
 	CommandVerify: on((*Node).Verify),
+	CommandLimit:  on((*Node).Limit),
 	CommandBackup: on((*Node).Backup),
 }
 

@@ -12,6 +12,7 @@
 //	holder.go  serving a fetch                                taker.go    asking for runs
 //	place.go   coordinating a placement                       segment.go  runs, segments and their records
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
+//	limit.go   what this node gives, by calendars
 //	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
 //	remove.go  rm and gc        away.go  gc of what others keep    local.go  the door for this machine's own commands
@@ -46,9 +47,10 @@ type Config struct {
 	Listener    net.Listener // already bound; nil for a node that only dials
 	Peers       []core.Peer
 	Capacity    core.Size
-	Uplink      core.Rate // 0 is unlimited, as below
-	Downlink    core.Rate
-	DefaultLink core.Rate // for peers this node has no figure for
+	Uplink      core.Calendar
+	Downlink    core.Calendar
+	Links       map[string]core.Calendar // by ID or HOST:PORT: links that the peer list has no figure for, or another
+	DefaultLink core.Rate                // 0: none; for peers this node has no figure for
 	Labels      map[string]string
 	Trunks      []core.TrunkState
 
@@ -104,6 +106,7 @@ type Node struct {
 
 	// Below: owned by the loop.
 	book     *account.Book
+	limits   limits
 	peers    map[core.ID]*peer
 	queries  map[uint64]door
 	flows    map[flowKey]*flow
@@ -148,8 +151,10 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.lastID = binary.LittleEndian.Uint64(seed[8:]) & (1<<48 - 1) // flows of two nodes must not share numbers
 	n.inflows.init()
 	n.barriers.init()
-	n.book.SetCapacity(accountUp, c.Uplink)
-	n.book.SetCapacity(accountDown, c.Downlink)
+	n.limits = limits{up: c.Uplink, down: c.Downlink, links: map[core.ID]core.Calendar{}, changed: map[string]bool{}}
+	n.limits.upNow, n.limits.downNow = c.Uplink.At(n.started), c.Downlink.At(n.started)
+	n.book.SetCapacity(accountUp, n.limits.upNow)
+	n.book.SetCapacity(accountDown, n.limits.downNow)
 	n.ctx, n.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	if err := n.recover(); err != nil {
 		return nil, fmt.Errorf("read holdings: %w", err)

@@ -27,8 +27,13 @@ type peer struct {
 	session  *link.Session // nil while gone
 	address  string
 	labels   map[string]string
-	declared core.Rate // what this side gives the link
-	capacity core.Rate // the smaller word of both sides; 0 until coordinated
+	link     core.Calendar // what this side gives the link, where it has a figure (named)
+	named    bool
+	declared core.Rate // this side's word: what it gives the link now
+	theirs   core.Rate // the other side's; 0 until it came
+	follows  bool      // this side has no figure and takes the other's
+	followed bool      // the other way round: theirs says what this side said when it came
+	capacity core.Rate // the smaller word of both; 0 until coordinated
 	measured core.Rate // of the last flow that says something about the link
 	rights   []key.Delegation
 	lastSeen time.Time
@@ -78,7 +83,9 @@ func (n *Node) peerUp(s *link.Session) {
 		p.address = info.Address
 	}
 	p.rights = validRights(info.Delegations, info.ID)
-	p.declared, p.capacity = n.declared(info), 0
+	p.link, p.named = n.linkOf(info)
+	p.declared, p.theirs, p.capacity, p.follows = p.link.At(time.Now()), 0, 0, false
+	p.followed = false
 	n.Log.Info("peer up", "peer", p.id.Short(), "address", p.address)
 	if info.Dialled {
 		p.declared = cmp.Or(p.declared, n.DefaultLink, fallbackLink)
@@ -102,20 +109,23 @@ func (n *Node) declared(info link.Peer) core.Rate {
 	return 0
 }
 
-// coordinate settles a link's capacity: the smaller of both words, one account per direction.
-func (n *Node) coordinate(p *peer, theirs core.Rate) {
-	if theirs == 0 {
+// coordinate settles a link's capacity: the smaller of both words, one account per direction. Only the first word is answered.
+func (n *Node) coordinate(p *peer, m wire.BandwidthCoordination) {
+	if m.Size == 0 {
 		p.session.Close(core.ReasonProtocol, "a link of 0 bytes per second")
 		return
 	}
-	dialled := p.session.Peer().Dialled
-	if !dialled {
-		p.declared = cmp.Or(p.declared, n.DefaultLink, theirs)
-		n.send(p.id, wire.BandwidthCoordination{Size: p.declared})
+	first := p.theirs == 0
+	p.theirs, p.followed = m.Size, m.Follows
+	if first && !p.session.Peer().Dialled {
+		p.follows = !p.named && n.DefaultLink == 0
+		p.declared = cmp.Or(p.declared, n.DefaultLink, p.theirs)
+		n.send(p.id, wire.BandwidthCoordination{Size: p.declared, Follows: p.follows})
 	}
-	p.capacity = min(p.declared, theirs)
-	n.setCapacity(accountOut(p.id), p.capacity)
-	n.setCapacity(accountIn(p.id), p.capacity)
+	if p.follows {
+		p.declared = p.theirs
+	}
+	n.relink(p)
 	for _, seg := range n.segments {
 		n.deliverReceipts(seg)
 		if !seg.complete() && seg.partakes(p.id) {
@@ -192,7 +202,7 @@ func (n *Node) message(s *link.Session, m wire.Message) {
 	p.lastSeen = time.Now()
 	switch m := m.(type) {
 	case wire.BandwidthCoordination:
-		n.coordinate(p, m.Size)
+		n.coordinate(p, m)
 	case wire.Delegation:
 		p.rights = append(p.rights, validRights(m.Delegations, p.id)...)
 		p.rights = slices.Clone(p.rights[max(0, len(p.rights)-maxRights):])

@@ -261,8 +261,8 @@ func (pl *placing) isForeign(ctx context.Context, r foundRef) bool {
 func (pl *placing) survey(ctx context.Context) error {
 	n := pl.n
 	var peers []core.ID
-	pl.snapshot.Nodes = []core.NodeState{{ID: n.ID(), Address: n.Listen, Labels: n.Labels, Zone: n.Labels["zone"], Up: n.Uplink, Down: n.Downlink}}
 	n.ask(func() {
+		pl.snapshot.Nodes = []core.NodeState{n.ownState()}
 		for _, p := range n.connected() {
 			peers = append(peers, p.id)
 		}
@@ -289,16 +289,19 @@ func (pl *placing) survey(ctx context.Context) error {
 			pl.index[id] = to
 			pl.snapshot.Nodes = append(pl.snapshot.Nodes, core.NodeState{
 				ID: id, Address: p.address, Labels: r.Labels, Zone: r.Labels["zone"], Free: r.Remaining, Total: r.Capacity,
-				Up: r.Up, Down: r.Down, Delay: p.session.Delay().Seconds(), Load: r.Load,
+				Up: r.Up, Down: r.Down, UpAhead: r.UpAhead, DownAhead: r.DownAhead, Delay: p.session.Delay().Seconds(), Load: r.Load,
 			})
-			pl.snapshot.Links = append(pl.snapshot.Links, core.LinkState{From: 0, To: to, Rate: p.capacity}, core.LinkState{From: to, To: 0, Rate: p.capacity})
+			will := linkAhead(p.linkReport(), linkTo(r, n.ID()))
+			pl.snapshot.Links = append(pl.snapshot.Links,
+				core.LinkState{From: 0, To: to, Rate: p.capacity, Ahead: will}, core.LinkState{From: to, To: 0, Rate: p.capacity, Ahead: will})
 		}
 	})
 	for i, id := range peers {
 		for _, l := range reports[i].Links {
 			from, known := pl.index[id]
 			if to, ok := pl.index[l.ID]; ok && known && to != 0 {
-				pl.snapshot.Links = append(pl.snapshot.Links, core.LinkState{From: from, To: to, Rate: l.Capacity})
+				back := linkTo(reports[slices.Index(peers, l.ID)], id)
+				pl.snapshot.Links = append(pl.snapshot.Links, core.LinkState{From: from, To: to, Rate: l.Capacity, Ahead: linkAhead(l, back)})
 			}
 		}
 	}

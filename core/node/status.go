@@ -105,14 +105,17 @@ func (n *Node) peerRow(p *peer) PeerRow {
 // reportState answers what a coordinator needs to know of this node.
 func (n *Node) reportState(p *peer, m wire.StateQuery) {
 	report := wire.StateReport{
-		Query: m.Query, Remaining: n.remaining(), Capacity: n.Capacity, Accounts: n.book.Accounts(), Up: n.Uplink, Down: n.Downlink, Labels: n.Labels,
+		Query: m.Query, Remaining: n.remaining(), Capacity: n.Capacity, Accounts: n.book.Accounts(),
+		Up: n.limits.upNow, Down: n.limits.downNow, Labels: n.Labels,
 	}
+	now := time.Now()
+	report.UpAhead, report.DownAhead = n.limits.up.Forecast(now), n.limits.down.Forecast(now)
 	for _, other := range n.connected() {
-		if other.id != p.id {
-			report.Links = append(report.Links, wire.LinkReport{
-				ID: other.id, Address: other.address, Labels: other.labels, Capacity: other.capacity,
-				DelayMS: float64(other.session.Delay().Microseconds()) / 1000,
-			})
+		l := other.linkReport()
+		l.ID, l.Address, l.Labels, l.Capacity = other.id, other.address, other.labels, other.capacity
+		l.DelayMS = float64(other.session.Delay().Microseconds()) / 1000
+		if other.id != p.id || l.Ahead != nil { // who asks knows the link to itself, but not what this side will give it
+			report.Links = append(report.Links, l)
 		}
 	}
 	from := p.id

@@ -101,6 +101,19 @@ func (b *bounds) labels(labels map[string]string) {
 	}
 }
 
+// forecast is rates from now on, each later than the one before it, within a week.
+func (b *bounds) forecast(field string, f core.Forecast) {
+	b.count(field, len(f), core.MaxForecast)
+	for i, c := range f {
+		b.capacity(field+": rate", c.Rate)
+		b.within(field+": after_s", c.After, 0, int64(core.ForecastSpan.Seconds())-1)
+		b.must((i == 0) == (c.After == 0) && (i == 0 || c.After > f[i-1].After), "%s: step %d does not follow the one before it", field, i)
+		if b.err != nil {
+			return
+		}
+	}
+}
+
 func (b *bounds) reason(code core.Reason, reason string) {
 	b.within("code", int64(code), 0, 999)
 	b.text("reason", reason, maxText)

@@ -43,7 +43,8 @@ type Delegation struct {
 // BandwidthCoordination says what this side gives the link, in wire bytes per second; the smaller word is its capacity. The
 // listener answers the dialler's first word. Later ones, of either side, say that its figure is another now.
 type BandwidthCoordination struct {
-	Size core.Rate `json:"size"`
+	Size    core.Rate `json:"size"`
+	Follows bool      `json:"follows,omitzero"` // this side has no figure: it takes the other's, now and later
 }
 
 // StateQuery asks for a node's state; Files pages the stored-file list.
@@ -66,6 +67,8 @@ type StateReport struct {
 	Accounts  []core.Account    `json:"accounts,omitempty"`
 	Up        core.Rate         `json:"up"`
 	Down      core.Rate         `json:"down"`
+	UpAhead   core.Forecast     `json:"up_ahead,omitempty"` // where a calendar changes it
+	DownAhead core.Forecast     `json:"down_ahead,omitempty"`
 	Load      float64           `json:"load"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Links     []LinkReport      `json:"links,omitempty"`
@@ -78,6 +81,8 @@ type LinkReport struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Capacity core.Rate         `json:"capacity"`
 	DelayMS  float64           `json:"delay_ms"`
+	Ahead    core.Forecast     `json:"ahead,omitempty"` // what this side will give it, where a calendar changes that
+	Theirs   core.Rate         `json:"theirs,omitzero"` // with Ahead: what the other side gives it now, where it has a figure
 }
 
 // StorageTask gives a target one segment of a task. Run numbers count Files first, then Reused.

@@ -22,12 +22,13 @@ func samples() []Message {
 		Hello{V: 1, Node: id("node"), Key: key, Nonce: hash("nonce"), Channel: ChannelControl, Epoch: 0x0123456789abcdef, Time: 1796000000, Listen: "n1.example:8001", Labels: labels},
 		Auth{Proof: mac, Signature: sig, Delegations: [][]byte{[]byte("envelope")}},
 		Delegation{Delegations: [][]byte{[]byte("envelope")}},
-		BandwidthCoordination{Size: 20971520},
+		BandwidthCoordination{Size: 20971520, Follows: true},
 		StateQuery{Query: 1, Owner: id("owner"), Files: true, After: 5000, Limit: 1000},
 		StateReport{
 			Query: 1, Remaining: 1 << 40, Capacity: 2 << 40, FileCount: 2, Files: []core.File{file, tree}, More: true,
 			Accounts: []core.Account{{Name: "up", Capacity: 1 << 20, Leased: 1 << 19}}, Up: 1 << 20, Down: 1 << 21, Load: 0.25, Labels: labels,
-			Links: []LinkReport{{ID: id("n2"), Address: "n2:8001", Labels: labels, Capacity: 1 << 20, DelayMS: 1.5}},
+			Links:   []LinkReport{{ID: id("n2"), Address: "n2:8001", Labels: labels, Capacity: 1 << 20, DelayMS: 1.5, Ahead: core.Forecast{{Rate: 1 << 20}, {After: 3600, Rate: 1 << 21}}, Theirs: 1 << 22}},
+			UpAhead: core.Forecast{{Rate: 1 << 20}, {After: 3600, Rate: 1 << 21}}, DownAhead: core.Forecast{{}, {After: 60, Rate: 1 << 21}},
 		},
 		StorageTask{
 			Task: task, Segment: 2, Alias: "mzxw6", Version: 3, Files: []core.File{file, tree},

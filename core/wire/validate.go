@@ -76,6 +76,8 @@ func (m StateReport) Validate() error {
 	}
 	b.capacity("up", m.Up)
 	b.capacity("down", m.Down)
+	b.forecast("up_ahead", m.UpAhead)
+	b.forecast("down_ahead", m.DownAhead)
 	b.finite("load", m.Load)
 	b.labels(m.Labels)
 	b.count("links", len(m.Links), maxList)
@@ -85,6 +87,8 @@ func (m StateReport) Validate() error {
 		b.labels(l.Labels)
 		b.capacity("links: capacity", l.Capacity)
 		b.finite("links: delay_ms", l.DelayMS)
+		b.forecast("links: ahead", l.Ahead)
+		b.capacity("links: theirs", l.Theirs)
 	}
 	return b.err
 }

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"strings"
+	_ "time/tzdata" // calendars name time zones, and a container may have none
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/urfave/cli/v2"
+)
+
+// calendarHelp tells how a calendar is written.
+const calendarHelp = "A bandwidth is a rate (20MiB, 100Mbit, or KiB per second), the word unlimited, or a calendar: windows " +
+	"[DAY[-DAY]] HH:MM-HH:MM=RATE, the first that holds the moment counts, then else=RATE. A window past midnight belongs to the day " +
+	"on which it begins. tz=ZONE in front names the time zone; without it the machine's own counts."
+
+func nodeLimit() *cli.Command {
+	return command(spec{
+		name: "limit", usage: "change what the running node gives its sides and links, at once",
+		about: "Without flags it shows what the node gives now. Leases that no longer fit are scaled down, and the peers are told. A change lasts " +
+			"until the node stops; what is to last longer stands in config.toml. " + calendarHelp,
+		examples: `bkp node limit
+			bkp node limit --uplink 5MiB
+			bkp node limit --uplink 22:00-06:00=50MiB,else=5MiB --downlink unlimited
+			bkp node limit --peer backup.example:8001 --link "tz=Europe/Berlin,mon-fri 08:00-18:00=1MiB,else=20MiB"`,
+		flags: []cli.Flag{
+			textFlag("uplink", "", "send at most `RATE`, all links together"),
+			textFlag("downlink", "", "receive at most `RATE`, all links together"),
+			textFlag("peer", "", "change the link to `PEER`: its ID, the start of it, or its address"),
+			textFlag("link", "", "give that link `RATE`"),
+		},
+		do: func(ctx context.Context, c *call) error {
+			// What config.toml or the environment set is what the node was started with, not a change.
+			said := func(flag string) (words string, err error) {
+				if c.given(flag) {
+					if words = c.String(flag); words == "" {
+						err = usageError("--%s is empty", flag)
+					}
+				}
+				return words, err
+			}
+			var args node.LimitArgs
+			for flag, into := range map[string]*string{"uplink": &args.Uplink, "downlink": &args.Downlink, "peer": &args.Peer, "link": &args.Link} {
+				words, err := said(flag)
+				if err != nil {
+					return err
+				}
+				if _, err := core.ParseCalendar(words); err != nil && words != "" && flag != "peer" {
+					return usageError("--%s: %w", flag, err)
+				}
+				*into = words
+			}
+			caller, err := c.runningNode()
+			if err != nil {
+				return err
+			}
+			var r node.LimitResult
+			if err := caller.Call(ctx, node.CommandLimit, args, &r, c.status); err != nil {
+				return err
+			}
+			rows := make([]limitRow, len(r.Limits))
+			for i, l := range r.Limits {
+				rows[i] = limitRow{l, c.set.keeps(l)}
+			}
+			return list(c, rows, limitSummary{len(rows), c.set.path}, func(t *table) { drawLimits(t, rows, c.set.path) })
+		},
+	})
+}
+
+// limitRow is a limit, and whether the next start of the node has it too.
+type limitRow struct {
+	node.LimitRow
+	Lasts bool `json:"lasts"`
+}
+
+type limitSummary struct {
+	Limits int    `json:"limits"`
+	Config string `json:"config"`
+}
+
+// keeps tells whether a limit that was changed stands in config.toml alike.
+func (s settings) keeps(l node.LimitRow) bool {
+	if !l.Changed {
+		return true
+	}
+	if l.Account == "link" {
+		for _, name := range []string{l.Peer.String(), l.Address} {
+			if c, ok := s.links[name]; ok {
+				return c.String() == l.Bandwidth
+			}
+		}
+		return false
+	}
+	words, err := setting(s.values[l.Account])
+	if err != nil {
+		return false
+	}
+	c, err := core.ParseCalendar(strings.Join(words, ","))
+	return err == nil && c.String() == l.Bandwidth
+}
+
+func drawLimits(t *table, rows []limitRow, config string) {
+	t.header("account", "peer", "bandwidth", "now", "leased", "changes", "then")
+	for _, r := range rows {
+		peer, bandwidth := any("-"), r.Bandwidth
+		if !r.Peer.IsZero() {
+			peer = r.Address
+		}
+		if r.Followed {
+			bandwidth = "what the peer gives"
+		}
+		then := any("-")
+		if !r.Changes.IsZero() {
+			then = unlimited(r.Then)
+		}
+		t.row(r.Account, peer, bandwidth, unlimited(r.Rate), r.Leased, r.Changes, then)
+	}
+	for _, r := range rows {
+		switch key := r.Account; {
+		case r.Changed && r.Lasts:
+			t.line("%s: as in %s, so it lasts", r.what(), config)
+		case r.Changed && key == "link":
+			t.line("%s: until the node stops; to keep it, write %q = %q under [links] in %s", r.what(), r.Peer, r.Bandwidth, config)
+		case r.Changed:
+			t.line("%s: until the node stops; to keep it, write %s = %q in %s", r.what(), key, r.Bandwidth, config)
+		}
+	}
+}
+
+func (r limitRow) what() string {
+	if r.Account == "link" {
+		return "link to " + r.Address
+	}
+	return r.Account
+}
+
+// unlimited writes a rate where 0 is no limit.
+func unlimited(r core.Rate) any {
+	if r == 0 {
+		return "unlimited"
+	}
+	return r
+}

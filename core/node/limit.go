@@ -1,0 +1,240 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/link"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// limits is what this node gives its sides and links, by calendars. Owned by the loop.
+type limits struct {
+	up, down       core.Calendar
+	upNow, downNow core.Rate                 // as the accounts have them
+	links          map[core.ID]core.Calendar // set while the node runs, before those of Config
+	changed        map[string]bool           // accounts that were, by name
+}
+
+// LimitArgs changes what the node gives; what is empty stays. A bandwidth is a rate or a calendar as core.ParseCalendar reads it.
+type LimitArgs struct {
+	Uplink   string `json:"uplink"`
+	Downlink string `json:"downlink"`
+	Peer     string `json:"peer"` // ID, the start of one, or HOST:PORT
+	Link     string `json:"link"` // what this side gives that peer
+}
+
+// LimitResult is what the node gives now.
+type LimitResult struct {
+	Limits []LimitRow `json:"limits"`
+}
+
+// LimitRow is one side or link. A rate of 0 is unlimited.
+type LimitRow struct {
+	Account   string    `json:"account"` // "uplink", "downlink" or "link"
+	Peer      core.ID   `json:"peer,omitzero"`
+	Address   string    `json:"address,omitempty"`
+	Bandwidth string    `json:"bandwidth"`          // as it may be given again
+	Rate      core.Rate `json:"rate"`               // now
+	Capacity  core.Rate `json:"capacity"`           // of a link: the smaller word of both sides
+	Leased    core.Rate `json:"leased"`             // of a link: in both directions
+	Changes   time.Time `json:"changes,omitzero"`   // when the calendar has another rate
+	Then      core.Rate `json:"then,omitempty"`     // which
+	Changed   bool      `json:"changed,omitempty"`  // since the node started
+	Followed  bool      `json:"followed,omitempty"` // this side has no figure, and takes the other's
+}
+
+// Limit changes what this node gives its sides and links, until it stops, and lists what it gives.
+func (n *Node) Limit(_ context.Context, args LimitArgs, _ func(Status)) (r LimitResult, err error) {
+	up, err := limitOf(args.Uplink)
+	if err != nil {
+		return r, err
+	}
+	down, err := limitOf(args.Downlink)
+	if err != nil {
+		return r, err
+	}
+	of, err := limitOf(args.Link)
+	switch {
+	case err != nil:
+		return r, err
+	case (args.Peer == "") != (of == nil):
+		return r, core.Fail(core.CodeUsage, "a peer and what its link is given go together")
+	case of != nil && of.Lifted():
+		return r, errNoFigure
+	}
+	n.ask(func() {
+		var p *peer
+		if p, err = n.peerNamed(args.Peer); err != nil {
+			return
+		}
+		if up != nil {
+			n.limits.up, n.limits.changed[accountUp] = *up, true
+		}
+		if down != nil {
+			n.limits.down, n.limits.changed[accountDown] = *down, true
+		}
+		if p != nil {
+			n.limits.links[p.id] = *of
+			p.link, p.named = *of, true
+		}
+		n.follow()
+		n.wakeWaiting()
+		r.Limits = n.limitRows()
+	})
+	return r, err
+}
+
+// errNoFigure is why a link's bandwidth cannot be unlimited: its capacity is the smaller of two words.
+var errNoFigure = core.WithHint(core.Fail(core.CodeUsage, "a link needs a figure at all times, it cannot be unlimited"),
+	"give it more than it can carry, as 10GiB; --uplink and --downlink may be unlimited")
+
+// limitOf reads a bandwidth; empty is nil.
+func limitOf(s string) (*core.Calendar, error) {
+	if s == "" {
+		return nil, nil
+	}
+	c, err := core.ParseCalendar(s)
+	return &c, err
+}
+
+// peerNamed finds the one peer that a person means; nil without a name. Loop only.
+func (n *Node) peerNamed(name string) (found *peer, err error) {
+	if name == "" {
+		return nil, nil
+	}
+	plain := strings.ReplaceAll(strings.ToLower(name), "-", "")
+	for _, p := range n.peers {
+		if p.address != name && (len(plain) < 4 || !strings.HasPrefix(p.id.String(), plain)) {
+			continue
+		}
+		if found != nil {
+			return nil, core.WithHint(core.Fail(core.CodeUsage, "peer %q: more than one is meant", name), "give more of its ID: bkp peers --json")
+		}
+		found = p
+	}
+	if found == nil {
+		return nil, core.WithHint(core.Fail(core.CodeNoName, "peer %q is not known here", name), "bkp peers lists them; give its ID, the start of it, or its address")
+	}
+	return found, nil
+}
+
+// linkOf is what this side gives a peer: by what was said while the node ran, by Config.Links, or by the peer list. Loop only.
+func (n *Node) linkOf(info link.Peer) (c core.Calendar, named bool) {
+	if c, ok := n.limits.links[info.ID]; ok {
+		return c, true
+	}
+	for _, name := range []string{info.ID.String(), info.Listen, info.Address} {
+		if c, ok := n.Links[name]; ok && (name != info.Address || info.Dialled) {
+			return c, true
+		}
+	}
+	r := n.declared(info)
+	return core.Always(r), r > 0
+}
+
+// follow gives every account the capacity that its calendar has now, and tells the peers whose links have another. Loop only.
+func (n *Node) follow() {
+	now := time.Now()
+	side := func(account string, have *core.Rate, c core.Calendar) {
+		if r := c.At(now); r != *have {
+			*have = r
+			n.setCapacity(account, r)
+		}
+	}
+	side(accountUp, &n.limits.upNow, n.limits.up)
+	side(accountDown, &n.limits.downNow, n.limits.down)
+	for _, p := range n.peers {
+		if r := p.link.At(now); p.named && p.session != nil && p.capacity > 0 && r != p.declared {
+			p.declared, p.follows = r, false
+			n.send(p.id, wire.BandwidthCoordination{Size: r})
+			n.relink(p)
+		}
+	}
+}
+
+// relink gives a link the smaller of both words. Loop only.
+func (n *Node) relink(p *peer) {
+	if p.capacity = p.declared; !p.followed {
+		p.capacity = min(p.declared, p.theirs)
+	}
+	n.setCapacity(accountOut(p.id), p.capacity)
+	n.setCapacity(accountIn(p.id), p.capacity)
+}
+
+// ownState is this node as its own plans see it. Loop only.
+func (n *Node) ownState() core.NodeState {
+	now := time.Now()
+	return core.NodeState{ID: n.ID(), Address: n.Listen, Labels: n.Labels, Zone: n.Labels["zone"], Up: n.limits.upNow, Down: n.limits.downNow,
+		UpAhead: n.limits.up.Forecast(now), DownAhead: n.limits.down.Forecast(now)}
+}
+
+// linkReport is what this side says of a link in advance. Loop only.
+func (p *peer) linkReport() (l wire.LinkReport) {
+	if l.Ahead = p.link.Forecast(time.Now()); l.Ahead != nil && !p.followed {
+		l.Theirs = p.theirs
+	}
+	return l
+}
+
+// linkTo is the link to a peer in a report; empty where it is not there.
+func linkTo(r wire.StateReport, id core.ID) wire.LinkReport {
+	if i := slices.IndexFunc(r.Links, func(l wire.LinkReport) bool { return l.ID == id }); i >= 0 {
+		return r.Links[i]
+	}
+	return wire.LinkReport{}
+}
+
+// linkAhead is what a link will carry by what its two ends reported; nil where neither has a calendar.
+func linkAhead(a, b wire.LinkReport) core.Forecast {
+	switch {
+	case a.Ahead == nil && b.Ahead == nil:
+		return nil
+	case a.Ahead == nil:
+		return b.Ahead.Narrower(core.Steady(b.Theirs))
+	case b.Ahead == nil:
+		return a.Ahead.Narrower(core.Steady(a.Theirs))
+	}
+	return a.Ahead.Narrower(b.Ahead)
+}
+
+// limitRows lists the sides and links. Loop only.
+func (n *Node) limitRows() []LimitRow {
+	now := time.Now()
+	row := func(account string, c core.Calendar) LimitRow {
+		r := LimitRow{Account: account, Bandwidth: c.String(), Rate: c.At(now)}
+		if at, ok := c.Next(now); ok {
+			r.Changes, r.Then = at, c.At(at)
+		}
+		return r
+	}
+	leased := map[string]core.Rate{}
+	for _, a := range n.book.Accounts() {
+		leased[a.Name] = a.Leased
+	}
+	up, down := row("uplink", n.limits.up), row("downlink", n.limits.down)
+	up.Leased, down.Leased = leased[accountUp], leased[accountDown]
+	up.Changed, down.Changed = n.limits.changed[accountUp], n.limits.changed[accountDown]
+	var links []LimitRow
+	for _, p := range n.peers {
+		c := p.link
+		if !p.named {
+			c = core.Always(p.declared)
+		}
+		r := row("link", c)
+		r.Peer, r.Address, r.Followed = p.id, p.address, p.follows
+		_, r.Changed = n.limits.links[p.id]
+		if r.Leased = leased[accountOut(p.id)] + leased[accountIn(p.id)]; p.session != nil {
+			r.Capacity = p.capacity
+		}
+		links = append(links, r)
+	}
+	slices.SortFunc(links, func(a, b LimitRow) int {
+		return cmp.Or(strings.Compare(a.Address, b.Address), a.Peer.Compare(b.Peer))
+	})
+	return append([]LimitRow{up, down}, links...)
+}
