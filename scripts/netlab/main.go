@@ -20,10 +20,10 @@ import (
 )
 
 var (
-	binary  = flag.String("bkp", "./bkp", "the bkp to measure")
+	program = flag.String("bkp", "./bkp", "the bkp to measure")
 	work    = flag.String("work", "", "keep files and data directories below `DIR` while it runs (default: a temporary directory)")
 	only    = flag.String("cases", "", "run the `CASES` named, or whose names begin so (default: all)")
-	who     = flag.String("tools", "bkp", "measure these `TOOLS`")
+	who     = flag.String("tools", "bkp,rsync,aria2", "measure these `TOOLS`")
 	rounds  = flag.Int("rounds", 1, "run everything so many times")
 	mib     = flag.Int("mib", 128, "the file's size")
 	asJSON  = flag.Bool("json", false, "print a JSON object a line as each figure is there, instead of a table at the end")
@@ -35,9 +35,9 @@ var (
 
 func main() {
 	log.SetFlags(0)
-	if slices.Equal(os.Args[1:], []string{"-switch"}) {
-		if err := runSwitch(os.Stdin, os.Stdout); err != nil {
-			log.Fatal("netlab: switch: ", err)
+	if done, err := runPart(os.Args[1:]); done {
+		if err != nil {
+			log.Fatal("netlab ", os.Args[1], ": ", err)
 		}
 		return
 	}
@@ -48,6 +48,19 @@ func main() {
 	if err != nil {
 		log.Fatal("netlab: ", err)
 	}
+}
+
+// runPart runs this program as one of the processes that the lab starts.
+func runPart(args []string) (done bool, err error) {
+	switch {
+	case len(args) == 1 && args[0] == "-switch":
+		return true, runSwitch(os.Stdin, os.Stdout)
+	case len(args) == 2 && args[0] == "-tracker":
+		return true, runTracker(args[1])
+	case len(args) == 3 && args[0] == "-files":
+		return true, runFiles(args[1], args[2])
+	}
+	return false, nil
 }
 
 func run(ctx context.Context) error {
@@ -115,7 +128,7 @@ func newLab() (l *lab, err error) {
 	if err := removeHosts(); err != nil { // of a lab that was killed
 		return nil, err
 	}
-	if l.bkp, err = filepath.Abs(*binary); err != nil {
+	if l.bkp, err = filepath.Abs(*program); err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(l.bkp); err != nil {

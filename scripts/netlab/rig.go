@@ -37,6 +37,10 @@ func (r *rig) do(ctx context.Context, tool string) error {
 	switch tool {
 	case "bkp":
 		return r.bkpDoes(ctx)
+	case "rsync":
+		return r.rsyncDoes(ctx)
+	case "aria2":
+		return r.aria2Does(ctx)
 	}
 	return fmt.Errorf("there is no tool %q", tool)
 }

@@ -122,7 +122,15 @@ func listTrials(all []trial) error {
 }
 
 // fits says whether a tool can do what the trial asks for.
-func (t trial) fits(tool string) bool { return tool == "bkp" }
+func (t trial) fits(tool string) bool {
+	switch tool {
+	case "rsync":
+		return !t.fetch && t.replicas == t.others()
+	case "aria2", "transmission":
+		return t.fetch && tool == "aria2" || t.replicas == t.others()
+	}
+	return true
+}
 
 func fileBytes() int64 { return int64(*mib) << 20 }
 
