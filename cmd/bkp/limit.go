@@ -101,7 +101,7 @@ func (s settings) keeps(l node.LimitRow) bool {
 }
 
 func drawLimits(t *table, rows []limitRow, config string) {
-	t.header("account", "peer", "bandwidth", "now", "leased", "changes", "then")
+	t.header("account", "peer", "bandwidth", "now", "measured", "leased", "changes", "then")
 	for _, r := range rows {
 		peer, bandwidth := any("-"), r.Bandwidth
 		if !r.Peer.IsZero() {
@@ -114,7 +114,7 @@ func drawLimits(t *table, rows []limitRow, config string) {
 		if !r.Changes.IsZero() {
 			then = unlimited(r.Then)
 		}
-		t.row(r.Account, peer, bandwidth, unlimited(r.Rate), r.Leased, r.Changes, then)
+		t.row(r.Account, peer, bandwidth, unlimited(r.Rate), r.Measured, r.Leased, r.Changes, then)
 	}
 	for _, r := range rows {
 		switch key := r.Account; {

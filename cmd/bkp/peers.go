@@ -13,7 +13,8 @@ import (
 func peersCommand() *cli.Command {
 	return command(spec{
 		name: "peers", usage: "list the peers: bandwidth, space, files, delay",
-		about: "Bandwidths are declared (the smaller of what both sides give the link), measured, and leased now.",
+		about: "Bandwidths are declared (the smaller of what both sides give the link, in each direction), measured by transfers, and leased now. Out is " +
+			"to the peer, in is from it. A plan counts on what was measured where that is less than what was declared.",
 		examples: `bkp peers
 			bkp peers --json --peers wss://a.example:8001-20MiB --token-file token`,
 		flags: append(networkFlags(), identityFlags()...),
@@ -29,13 +30,13 @@ func peersCommand() *cli.Command {
 				}
 			}
 			return list(c, r.Peers, sum, func(t *table) {
-				t.header("id", "address", "labels", "declared", "measured", "leased", "remaining", "files", "delay", "last seen")
+				t.header("id", "address", "labels", "declared", "measured out", "measured in", "leased out", "leased in", "remaining", "files", "delay", "last seen")
 				for _, p := range r.Peers {
 					if !p.Connected {
-						t.row(idOrDash(p), p.Address, p.Labels, p.Declared, "-", "-", "-", "-", "-", orNever(p))
+						t.row(idOrDash(p), p.Address, p.Labels, p.Declared, p.Measured, "-", "-", "-", "-", "-", "-", orNever(p))
 						continue
 					}
-					t.row(p.ID, p.Address, p.Labels, p.Declared, p.Measured, p.Leased, p.Remaining, p.Files,
+					t.row(p.ID, p.Address, p.Labels, p.Declared, p.Measured, p.MeasuredIn, p.LeasedOut, p.LeasedIn, p.Remaining, p.Files,
 						seconds(p.DelayMS/1000), p.LastSeen)
 				}
 				for _, p := range r.Peers {

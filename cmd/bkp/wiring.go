@@ -59,6 +59,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 		}
 		conf.Trace, opened = f, append(opened, f)
 	}
+	conf.Memory = memory(c.house.path("bandwidth.json"))
 	conf.Assemble, conf.Cut = assemble, c.house.cutFile
 	host := c.plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))

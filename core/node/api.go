@@ -146,14 +146,21 @@ type PeerRow struct {
 	Address   string            `json:"address"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Connected bool              `json:"connected"`
-	Declared  core.Rate         `json:"declared"`
-	Measured  core.Rate         `json:"measured"`
-	Leased    core.Rate         `json:"leased"`
-	Remaining core.Size         `json:"remaining"`
-	Files     int               `json:"files"`
-	DelayMS   float64           `json:"delay_ms"`
-	LastSeen  time.Time         `json:"last_seen,omitzero"`
-	Problem   string            `json:"problem,omitempty"` // why it is not connected
+	Declared  core.Rate         `json:"declared"` // the smaller word of both sides, for each direction
+	Measured  core.Rate         `json:"measured"` // to the peer: the lower quartile, or the mean while there are few samples
+	Leased    core.Rate         `json:"leased"`   // both directions together
+
+	MeasuredMean core.Rate `json:"measured_mean"` // to the peer, newer samples counting more
+	Samples      int       `json:"samples"`       // that Measured comes of; plans count on it from 8 on
+	MeasuredIn   core.Rate `json:"measured_in"`   // from the peer, as it measured
+	LeasedOut    core.Rate `json:"leased_out"`
+	LeasedIn     core.Rate `json:"leased_in"`
+
+	Remaining core.Size `json:"remaining"`
+	Files     int       `json:"files"`
+	DelayMS   float64   `json:"delay_ms"`
+	LastSeen  time.Time `json:"last_seen,omitzero"`
+	Problem   string    `json:"problem,omitempty"` // why it is not connected
 }
 
 // PeersArgs asks for the peers; a node just started for the command waits a moment for them.
@@ -227,8 +234,6 @@ type LeaseRow struct {
 	ExpectedS float64   `json:"expected_s"`
 	TookS     float64   `json:"took_s"`
 	State     string    `json:"state"` // "live", "done", "aborted", "expired"
-
-	busy time.Duration // spent writing, at a sending end
 }
 
 // TaskRow is a task that this node coordinates or keeps parts of.

@@ -20,10 +20,12 @@ type flow struct {
 	accounts []string // of this end
 	side     side
 
-	booked    uint64         // number of the lease in this node's book, 0 while it holds none
-	transfers map[uint64]int // numbers of open runs by transfer
-	byRun     map[int]uint64 // the other way
-	pump      *pump          // at the sending end
+	booked    uint64          // number of the lease in this node's book, 0 while it holds none
+	transfers map[uint64]int  // numbers of open runs by transfer
+	byRun     map[int]uint64  // the other way
+	pump      *pump           // at the sending end
+	stretch   stretch         // the same
+	inflow    map[int]*inflow // by run, at the receiving end
 	row       LeaseRow
 	began     time.Duration // of the lease
 }
@@ -51,7 +53,7 @@ type side interface {
 
 // open makes a flow known under its number.
 func (n *Node) open(peer core.ID, id uint64, end task.End, sends bool, s side) *flow {
-	f := &flow{Flow: task.NewFlow(id, end, sends), peer: peer, side: s, transfers: map[uint64]int{}, byRun: map[int]uint64{}}
+	f := &flow{Flow: task.NewFlow(id, end, sends), peer: peer, side: s, transfers: map[uint64]int{}, byRun: map[int]uint64{}, inflow: map[int]*inflow{}}
 	f.accounts = []string{accountDown, accountIn(peer)}
 	if sends {
 		f.accounts = []string{accountUp, accountOut(peer)}
@@ -70,6 +72,7 @@ func (n *Node) step(f *flow, e task.Event) {
 	for _, a := range actions {
 		n.do(f, e, a)
 	}
+	f.pump.setRate(f.Agreed())
 	if f.State == task.Closed {
 		n.closeFlow(f)
 	}
@@ -84,7 +87,6 @@ func (n *Node) do(f *flow, e task.Event, a task.Action) {
 	case task.DoAdjust:
 		n.must(n.book.Adjust(f.booked, a.Rate))
 		f.row.Rate = a.Rate
-		f.pump.setRate(a.Rate)
 	case task.DoExtend:
 		n.must(n.book.Renew(f.booked, a.At))
 	case task.DoGiveBack:
@@ -103,7 +105,7 @@ func (n *Node) do(f *flow, e task.Event, a task.Action) {
 	case task.SendBegin:
 		n.beginRun(f, a)
 	case task.SendComplete:
-		n.send(f.peer, wire.TransmissionComplete{Transfer: f.byRun[a.Run], Run: f.wireRun(a.Run), Received: true})
+		n.send(f.peer, wire.TransmissionComplete{Transfer: f.byRun[a.Run], Run: f.wireRun(a.Run), Received: true, HeldS: f.inflow[a.Run].heldTime()})
 	case task.SendRevise:
 		n.send(f.peer, wire.LeaseRevise{Flow: f.ID, Lease: a.Lease, Rate: a.Rate})
 	case task.SendAbort:
@@ -161,7 +163,7 @@ func (n *Node) giveBack(f *flow, e task.Event) {
 	default:
 		f.row.State = "aborted"
 	}
-	n.measure(f)
+	f.stretch.on = false
 	n.leases.add(f.row)
 	n.wakeWaiting()
 }
@@ -171,23 +173,6 @@ func finite(s float64) float64 {
 		return 0
 	}
 	return s
-}
-
-// measure keeps the rate of a lease that moved enough to tell something about its link: one that fell more than 5 %
-// short of its lease, or one that was all the link had.
-func (n *Node) measure(f *flow) {
-	p := n.peers[f.peer]
-	if p == nil || f.row.Bytes < core.MiB || f.row.TookS <= 0 {
-		return
-	}
-	took := f.row.TookS
-	if f.row.busy > 0 {
-		took = f.row.busy.Seconds()
-	}
-	rate := core.Rate(core.WireOverhead * float64(f.row.Bytes) / took)
-	if rate < f.row.Rate*95/100 || f.row.Rate >= p.capacity {
-		p.measured = min(rate, p.capacity)
-	}
 }
 
 // forget drops what arrived of runs that will not be completed, at the receiving end.
@@ -210,6 +195,7 @@ func (f *flow) bind(transfer uint64, number int) {
 func (f *flow) unbind(number int) {
 	delete(f.transfers, f.byRun[number])
 	delete(f.byRun, number)
+	delete(f.inflow, number)
 }
 
 // closeFlow forgets a flow; another that the peer opened meanwhile under the same number stays. Loop only.
@@ -259,6 +245,8 @@ func (n *Node) beginMore(f *flow) {
 	}
 	if found && (under == 0 || f.pump.queued() < 2 && under+next.Size <= n.window(f, next.Size)) {
 		n.step(f, task.Event{Kind: task.Begun, Run: next.Number})
+	} else if !found && f.pump.queued() == 0 {
+		n.slack(f, under)
 	}
 }
 
@@ -282,6 +270,7 @@ func (n *Node) onComplete(p *peer, m wire.TransmissionComplete) {
 			continue
 		}
 		if number, ok := f.transfers[m.Transfer]; ok {
+			n.measure(f, f.runSize(number), time.Duration(m.HeldS*float64(time.Second)))
 			n.received(f, number)
 			p.settled.add(m.Transfer)
 			return
@@ -406,7 +395,6 @@ func (n *Node) setCapacity(account string, r core.Rate) {
 	for _, l := range n.book.SetCapacity(account, r) {
 		for _, f := range n.flows {
 			if now, stands := n.book.Lease(l.ID); stands && f.booked == l.ID { // what others did before may have changed it
-				f.pump.setRate(now.Rate)
 				f.row.Rate = now.Rate
 				n.step(f, task.Event{Kind: task.Scaled, Rate: now.Rate})
 			}

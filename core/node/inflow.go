@@ -22,7 +22,8 @@ type inflow struct {
 	done     func(err error) // called once, on the data reader
 	dropped  func()          // called where the run is given up instead
 
-	at   int // chunk under way
+	at   int           // chunk under way
+	held time.Duration // its reader was at work, and not with the socket
 	data []byte
 }
 
@@ -160,12 +161,22 @@ func (n *Node) receive(s *link.Session, d wire.Data) {
 	if in == nil {
 		return // given up
 	}
+	began := time.Now()
 	whole, err := n.inflows.take(in, d)
+	in.held += time.Since(began)
 	if err == nil && !whole {
 		return
 	}
 	n.inflows.end(s, d.Transfer)
 	in.done(err)
+}
+
+// heldTime is how long the reader was at work with a run, in seconds; 0 where it did not come as data.
+func (in *inflow) heldTime() float64 {
+	if in == nil {
+		return 0
+	}
+	return finiteSeconds(in.held)
 }
 
 // take adds a data message to its run; whole tells that the run is complete.

@@ -178,6 +178,7 @@ func (n *Node) onBegin(p *peer, s *link.Session, m wire.TransmissionBegin) {
 		return
 	}
 	f.bind(m.Transfer, number)
+	f.inflow[number] = in
 	n.step(f, task.Event{Kind: task.Begun, Run: number})
 }
 

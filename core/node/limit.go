@@ -38,9 +38,10 @@ type LimitRow struct {
 	Account   string    `json:"account"` // "uplink", "downlink" or "link"
 	Peer      core.ID   `json:"peer,omitzero"`
 	Address   string    `json:"address,omitempty"`
-	Bandwidth string    `json:"bandwidth"`          // as it may be given again
-	Rate      core.Rate `json:"rate"`               // now
-	Capacity  core.Rate `json:"capacity"`           // of a link: the smaller word of both sides
+	Bandwidth string    `json:"bandwidth"` // as it may be given again
+	Rate      core.Rate `json:"rate"`      // now
+	Capacity  core.Rate `json:"capacity"`  // of a link: the smaller word of both sides
+	Measured  core.Rate `json:"measured"`
 	Leased    core.Rate `json:"leased"`             // of a link: in both directions
 	Changes   time.Time `json:"changes,omitzero"`   // when the calendar has another rate
 	Then      core.Rate `json:"then,omitempty"`     // which
@@ -169,12 +170,14 @@ func (n *Node) relink(p *peer) {
 // ownState is this node as its own plans see it. Loop only.
 func (n *Node) ownState() core.NodeState {
 	now := time.Now()
-	return core.NodeState{ID: n.ID(), Address: n.Listen, Labels: n.Labels, Zone: n.Labels["zone"], Up: n.limits.upNow, Down: n.limits.downNow,
-		UpAhead: n.limits.up.Forecast(now), DownAhead: n.limits.down.Forecast(now)}
+	s := core.NodeState{ID: n.ID(), Address: n.Listen, Labels: n.Labels, Zone: n.Labels["zone"], Down: n.limits.downNow, DownAhead: n.limits.down.Forecast(now)}
+	s.Up, s.UpAhead = clip(n.limits.upNow, n.limits.up.Forecast(now), n.measures.up.Low())
+	return s
 }
 
-// linkReport is what this side says of a link in advance. Loop only.
-func (p *peer) linkReport() (l wire.LinkReport) {
+// linkReport is what only this side knows of a link. Loop only.
+func (n *Node) linkReport(p *peer) (l wire.LinkReport) {
+	l.Measured = n.measured(p)
 	if l.Ahead = p.link.Forecast(time.Now()); l.Ahead != nil && !p.followed {
 		l.Theirs = p.theirs
 	}
@@ -187,6 +190,13 @@ func linkTo(r wire.StateReport, id core.ID) wire.LinkReport {
 		return r.Links[i]
 	}
 	return wire.LinkReport{}
+}
+
+// linkState is a link of a snapshot, whose ends reported it; measured by who sends over it.
+func linkState(from, to int, capacity core.Rate, sender, receiver wire.LinkReport) core.LinkState {
+	l := core.LinkState{From: from, To: to}
+	l.Rate, l.Ahead = clip(capacity, linkAhead(sender, receiver), sender.Measured)
+	return l
 }
 
 // linkAhead is what a link will carry by what its two ends reported; nil where neither has a calendar.
@@ -217,6 +227,7 @@ func (n *Node) limitRows() []LimitRow {
 		leased[a.Name] = a.Leased
 	}
 	up, down := row("uplink", n.limits.up), row("downlink", n.limits.down)
+	up.Measured = n.measures.up.Low()
 	up.Leased, down.Leased = leased[accountUp], leased[accountDown]
 	up.Changed, down.Changed = n.limits.changed[accountUp], n.limits.changed[accountDown]
 	var links []LimitRow
@@ -227,6 +238,7 @@ func (n *Node) limitRows() []LimitRow {
 		}
 		r := row("link", c)
 		r.Peer, r.Address, r.Followed = p.id, p.address, p.follows
+		r.Measured = n.measured(p)
 		_, r.Changed = n.limits.links[p.id]
 		if r.Leased = leased[accountOut(p.id)] + leased[accountIn(p.id)]; p.session != nil {
 			r.Capacity = p.capacity

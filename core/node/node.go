@@ -12,7 +12,7 @@
 //	holder.go  serving a fetch                                taker.go    asking for runs
 //	place.go   coordinating a placement                       segment.go  runs, segments and their records
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
-//	limit.go   what this node gives, by calendars
+//	limit.go   what this node gives, by calendars              measure.go  what its links carry
 //	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
 //	remove.go  rm and gc        away.go  gc of what others keep    local.go  the door for this machine's own commands
@@ -75,6 +75,8 @@ type Config struct {
 
 	Dial  func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the system's
 	Trace io.Writer                                                         // one JSON line per control message; nil: none
+	// Memory keeps what the node measures over restarts; nil: it measures anew each time.
+	Memory Memory
 	// Strict panics where an invariant of accounts or leases is broken; tests set it. Else it is logged.
 	Strict bool
 	Log    *slog.Logger
@@ -107,6 +109,7 @@ type Node struct {
 	// Below: owned by the loop.
 	book     *account.Book
 	limits   limits
+	measures measures
 	peers    map[core.ID]*peer
 	queries  map[uint64]door
 	flows    map[flowKey]*flow
@@ -151,6 +154,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.lastID = binary.LittleEndian.Uint64(seed[8:]) & (1<<48 - 1) // flows of two nodes must not share numbers
 	n.inflows.init()
 	n.barriers.init()
+	n.recall()
 	n.limits = limits{up: c.Uplink, down: c.Downlink, links: map[core.ID]core.Calendar{}, changed: map[string]bool{}}
 	n.limits.upNow, n.limits.downNow = c.Uplink.At(n.started), c.Downlink.At(n.started)
 	n.book.SetCapacity(accountUp, n.limits.upNow)
@@ -167,6 +171,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.act(n.loop)
 	n.act(n.expireLeases)
 	n.act(n.keepDurable)
+	if n.Memory != nil {
+		n.act(n.remember)
+	}
 	if c.Listener != nil {
 		n.act(func() {
 			if err := n.hub.Serve(c.Listener); err != nil && n.ctx.Err() == nil {

@@ -29,12 +29,13 @@ type peer struct {
 	labels   map[string]string
 	link     core.Calendar // what this side gives the link, where it has a figure (named)
 	named    bool
-	declared core.Rate // this side's word: what it gives the link now
-	theirs   core.Rate // the other side's; 0 until it came
-	follows  bool      // this side has no figure and takes the other's
-	followed bool      // the other way round: theirs says what this side said when it came
-	capacity core.Rate // the smaller word of both; 0 until coordinated
-	measured core.Rate // of the last flow that says something about the link
+	declared core.Rate     // this side's word: what it gives the link now
+	theirs   core.Rate     // the other side's; 0 until it came
+	follows  bool          // this side has no figure and takes the other's
+	followed bool          // the other way round: theirs says what this side said when it came
+	capacity core.Rate     // the smaller word of both; 0 until coordinated
+	sent     core.Size     // payload that arrived there
+	fine     time.Duration // when a flow to it got its lease last; 0: never
 	rights   []key.Delegation
 	lastSeen time.Time
 	problem  string

@@ -291,9 +291,8 @@ func (pl *placing) survey(ctx context.Context) error {
 				ID: id, Address: p.address, Labels: r.Labels, Zone: r.Labels["zone"], Free: r.Remaining, Total: r.Capacity,
 				Up: r.Up, Down: r.Down, UpAhead: r.UpAhead, DownAhead: r.DownAhead, Delay: p.session.Delay().Seconds(), Load: r.Load,
 			})
-			will := linkAhead(p.linkReport(), linkTo(r, n.ID()))
-			pl.snapshot.Links = append(pl.snapshot.Links,
-				core.LinkState{From: 0, To: to, Rate: p.capacity, Ahead: will}, core.LinkState{From: to, To: 0, Rate: p.capacity, Ahead: will})
+			here, there := n.linkReport(p), linkTo(r, n.ID())
+			pl.snapshot.Links = append(pl.snapshot.Links, linkState(0, to, p.capacity, here, there), linkState(to, 0, p.capacity, there, here))
 		}
 	})
 	for i, id := range peers {
@@ -301,7 +300,7 @@ func (pl *placing) survey(ctx context.Context) error {
 			from, known := pl.index[id]
 			if to, ok := pl.index[l.ID]; ok && known && to != 0 {
 				back := linkTo(reports[slices.Index(peers, l.ID)], id)
-				pl.snapshot.Links = append(pl.snapshot.Links, core.LinkState{From: from, To: to, Rate: l.Capacity, Ahead: linkAhead(l, back)})
+				pl.snapshot.Links = append(pl.snapshot.Links, linkState(from, to, l.Capacity, l, back))
 			}
 		}
 	}

@@ -40,7 +40,9 @@ type job struct {
 type pump struct {
 	session *link.Session
 	limiter *rate.Limiter
+	rate    core.Rate // what it is paced at; the loop's
 	frame   atomic.Int64
+	reading atomic.Int64 // nanoseconds spent reading from the store since readTime was asked last
 	end     context.CancelFunc
 
 	mu      sync.Mutex
@@ -65,9 +67,10 @@ func (n *Node) startPump(f *flow, r core.Rate) {
 
 // setRate paces what is sent from now on: payload is the lease less what the wire adds.
 func (p *pump) setRate(r core.Rate) {
-	if p == nil {
+	if p == nil || p.rate == r {
 		return
 	}
+	p.rate = r
 	payload := r.Payload()
 	frame := min(max(int64(float64(payload)*frameTime.Seconds()), minFrame), maxFrame)
 	p.frame.Store(frame)
@@ -109,6 +112,14 @@ func (p *pump) isDead(transfer uint64) bool {
 	return p.dead[transfer]
 }
 
+// readTime is how long the pump has read from the store since it was asked last.
+func (p *pump) readTime() time.Duration {
+	if p == nil {
+		return 0
+	}
+	return time.Duration(p.reading.Swap(0))
+}
+
 // stop ends the pump; what it was writing stays incomplete.
 func (p *pump) stop() {
 	if p != nil {
@@ -141,7 +152,6 @@ func (n *Node) runPump(ctx context.Context, f *flow, p *pump) {
 		if !ok {
 			return
 		}
-		began := time.Now()
 		var err error
 		buffer, err = p.write(ctx, j, buffer)
 		p.mu.Lock()
@@ -150,9 +160,7 @@ func (n *Node) runPump(ctx context.Context, f *flow, p *pump) {
 		if ctx.Err() != nil {
 			return
 		}
-		took := time.Since(began)
 		n.post(func() {
-			f.row.busy += took
 			if err != nil {
 				n.Log.Warn("send run", "peer", f.peer.Short(), "run", j.number, "error", err)
 				n.step(f, task.Event{Kind: task.RunFailed, Run: j.number, Reason: reasonFor(err)})
@@ -167,9 +175,11 @@ func (n *Node) runPump(ctx context.Context, f *flow, p *pump) {
 func (p *pump) write(ctx context.Context, j job, buffer []byte) ([]byte, error) {
 	for i, c := range j.parcel.begin.Chunks {
 		var err error
+		began := time.Now()
 		if buffer, err = j.parcel.store.Get(c.Hash, buffer[:0]); err != nil {
 			return buffer, err
 		}
+		p.reading.Add(int64(time.Since(began)))
 		for at := 0; at < len(buffer); {
 			if p.isDead(j.transfer) {
 				return buffer, nil

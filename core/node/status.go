@@ -66,6 +66,7 @@ func (n *Node) ListPeers(ctx context.Context, _ PeersArgs, _ func(Status)) (Peer
 			return
 		}
 		rows[i].Remaining, rows[i].Files = report.Remaining, report.FileCount
+		rows[i].MeasuredIn = linkTo(report, n.ID()).Measured
 	})
 	for _, d := range n.hub.Diallers() {
 		known := slices.ContainsFunc(rows, func(r PeerRow) bool {
@@ -87,17 +88,24 @@ func (n *Node) ListPeers(ctx context.Context, _ PeersArgs, _ func(Status)) (Peer
 
 // peerRow is what this node itself knows of a peer. Loop only.
 func (n *Node) peerRow(p *peer) PeerRow {
-	row := PeerRow{ID: p.id, Address: p.address, Labels: p.labels, Declared: cmp.Or(p.capacity, p.declared), Measured: p.measured,
+	row := PeerRow{ID: p.id, Address: p.address, Labels: p.labels, Declared: cmp.Or(p.capacity, p.declared),
 		LastSeen: p.lastSeen, Problem: p.problem}
+	e := n.measures.link(p.id)
+	row.MeasuredMean, row.Samples = min(e.Mean(), p.capacity), len(e.Samples())
+	row.Measured = cmp.Or(n.measured(p), row.MeasuredMean)
 	if p.session != nil {
 		row.Connected = true
 		row.DelayMS = float64(p.session.Delay().Microseconds()) / 1000
 		row.LastSeen = p.session.LastSeen()
 	}
 	for _, a := range n.book.Accounts() {
-		if a.Name == accountOut(p.id) || a.Name == accountIn(p.id) {
-			row.Leased += a.Leased
+		switch a.Name {
+		case accountOut(p.id):
+			row.LeasedOut = a.Leased
+		case accountIn(p.id):
+			row.LeasedIn = a.Leased
 		}
+		row.Leased = row.LeasedOut + row.LeasedIn
 	}
 	return row
 }
@@ -106,15 +114,15 @@ func (n *Node) peerRow(p *peer) PeerRow {
 func (n *Node) reportState(p *peer, m wire.StateQuery) {
 	report := wire.StateReport{
 		Query: m.Query, Remaining: n.remaining(), Capacity: n.Capacity, Accounts: n.book.Accounts(),
-		Up: n.limits.upNow, Down: n.limits.downNow, Labels: n.Labels,
+		Labels: n.Labels,
 	}
-	now := time.Now()
-	report.UpAhead, report.DownAhead = n.limits.up.Forecast(now), n.limits.down.Forecast(now)
+	own := n.ownState()
+	report.Up, report.Down, report.UpAhead, report.DownAhead = own.Up, own.Down, own.UpAhead, own.DownAhead
 	for _, other := range n.connected() {
-		l := other.linkReport()
+		l := n.linkReport(other)
 		l.ID, l.Address, l.Labels, l.Capacity = other.id, other.address, other.labels, other.capacity
 		l.DelayMS = float64(other.session.Delay().Microseconds()) / 1000
-		if other.id != p.id || l.Ahead != nil { // who asks knows the link to itself, but not what this side will give it
+		if other.id != p.id || l.Ahead != nil || l.Measured > 0 { // who asks knows the link to itself, but not this end of it
 			report.Links = append(report.Links, l)
 		}
 	}

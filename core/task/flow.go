@@ -103,6 +103,9 @@ func NewFlow(id uint64, end End, sends bool) *Flow {
 // Holds reports whether a lease stands on this end's accounts.
 func (f *Flow) Holds() bool { return f.State == Asking || f.State == Leased || f.State == Renewing }
 
+// Agreed is what both ends agreed to: the most that the sending end may send, also while it holds more to ask for it.
+func (f *Flow) Agreed() core.Rate { return f.agreed }
+
 // Open lists the granted runs that are not received yet, in the order of the grants.
 func (f *Flow) Open() (runs []Run) {
 	for _, r := range f.open {

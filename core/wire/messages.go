@@ -81,8 +81,9 @@ type LinkReport struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Capacity core.Rate         `json:"capacity"`
 	DelayMS  float64           `json:"delay_ms"`
-	Ahead    core.Forecast     `json:"ahead,omitempty"` // what this side will give it, where a calendar changes that
-	Theirs   core.Rate         `json:"theirs,omitzero"` // with Ahead: what the other side gives it now, where it has a figure
+	Measured core.Rate         `json:"measured,omitzero"` // of what the reporting node sends; 0 is unknown
+	Ahead    core.Forecast     `json:"ahead,omitempty"`   // what this side will give it, where a calendar changes that
+	Theirs   core.Rate         `json:"theirs,omitzero"`   // with Ahead: what the other side gives it now, where it has a figure
 }
 
 // StorageTask gives a target one segment of a task. Run numbers count Files first, then Reused.
@@ -184,6 +185,7 @@ type TransmissionComplete struct {
 	Transfer uint64      `json:"transfer,omitzero"`
 	Run      int         `json:"run,omitzero"`
 	Received bool        `json:"received,omitzero"`
+	HeldS    float64     `json:"held_s,omitzero"` // the receiver was at work with the run, and not with the socket
 	Task     core.TaskID `json:"task,omitzero"`
 	Segment  int         `json:"segment,omitzero"`
 	To       core.ID     `json:"to,omitzero"`       // the coordinator, for a relayed receipt

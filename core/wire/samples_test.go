@@ -27,7 +27,7 @@ func samples() []Message {
 		StateReport{
 			Query: 1, Remaining: 1 << 40, Capacity: 2 << 40, FileCount: 2, Files: []core.File{file, tree}, More: true,
 			Accounts: []core.Account{{Name: "up", Capacity: 1 << 20, Leased: 1 << 19}}, Up: 1 << 20, Down: 1 << 21, Load: 0.25, Labels: labels,
-			Links:   []LinkReport{{ID: id("n2"), Address: "n2:8001", Labels: labels, Capacity: 1 << 20, DelayMS: 1.5, Ahead: core.Forecast{{Rate: 1 << 20}, {After: 3600, Rate: 1 << 21}}, Theirs: 1 << 22}},
+			Links:   []LinkReport{{ID: id("n2"), Address: "n2:8001", Labels: labels, Capacity: 1 << 20, DelayMS: 1.5, Measured: 1 << 19, Ahead: core.Forecast{{Rate: 1 << 20}, {After: 3600, Rate: 1 << 21}}, Theirs: 1 << 22}},
 			UpAhead: core.Forecast{{Rate: 1 << 20}, {After: 3600, Rate: 1 << 21}}, DownAhead: core.Forecast{{}, {After: 60, Rate: 1 << 21}},
 		},
 		StorageTask{
@@ -43,7 +43,7 @@ func samples() []Message {
 		StorageAgree{Flow: 7, Lease: 9, Rate: 1 << 19, Runs: []core.Range{{Start: 0, Length: 1}}, Have: []core.Range{{Start: 1, Length: 1}}, ExpiresS: 30},
 		StorageRefuse{Flow: 7, Code: core.ReasonBusy, Reason: "no bandwidth free", RetryS: 2, Have: []core.Range{{Start: 1, Length: 1}}},
 		TransmissionBegin{Transfer: 11, Flow: 7, Lease: 9, Task: task, Segment: 2, Run: 1, Hash: hash("run 1"), Chunks: chunks},
-		TransmissionComplete{Transfer: 11, Run: 1, Received: true, Task: task, Segment: 2},
+		TransmissionComplete{Transfer: 11, Run: 1, Received: true, HeldS: 0.25, Task: task, Segment: 2},
 		TransmissionAbort{Flow: 7, Transfer: 11, Code: core.ReasonCorrupt, Reason: "chunk 1 does not match its hash"},
 		LeaseRevise{Flow: 7, Lease: 9, Rate: 1 << 18},
 		GainApply{Flow: 8, Owner: id("owner"), Name: "mzxw6", Rate: 1 << 20, Runs: []GainRun{{Hash: hash("run 0"), Chunks: core.Bitmap{1}}, {Hash: hash("run 1")}}},

@@ -87,6 +87,7 @@ func (m StateReport) Validate() error {
 		b.labels(l.Labels)
 		b.capacity("links: capacity", l.Capacity)
 		b.finite("links: delay_ms", l.DelayMS)
+		b.capacity("links: measured", l.Measured)
 		b.forecast("links: ahead", l.Ahead)
 		b.capacity("links: theirs", l.Theirs)
 	}
@@ -213,6 +214,7 @@ func (m TransmissionComplete) Validate() error {
 	b.number("segment", m.Segment)
 	b.must(m.Received != (len(m.Receipt) > 0), "neither received nor a receipt, or both")
 	b.bytes("receipt", m.Receipt, 0, maxSigned)
+	b.seconds("held_s", m.HeldS)
 	if len(m.Receipt) > 0 {
 		b.task(m.Task)
 	}

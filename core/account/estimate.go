@@ -1,0 +1,84 @@
+package account
+
+import (
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// Estimate is what a link, or a node's side, was seen to carry: its last samples. A sample tells either what the link carries,
+// since nothing else held the transfer back, or the least that it carries. The zero Estimate has seen nothing.
+type Estimate struct {
+	samples []Sample // the oldest first
+	mean    float64  // exponentially weighted, of the same samples
+}
+
+// Sample is a rate in wire bytes per second, and when it was seen.
+type Sample struct {
+	At   int64     `json:"at"` // Unix seconds
+	Rate core.Rate `json:"rate"`
+}
+
+const (
+	// Window is how many samples an estimate keeps, and Enough how many it takes to say something.
+	Window = 32
+	Enough = 8
+	// MaxAge is how long a sample counts.
+	MaxAge = 14 * 24 * time.Hour
+	// newest is the weight of the newest sample in the mean.
+	newest = 0.2
+)
+
+// Carried notes what the link carried when nothing but the link held the transfer back.
+func (e *Estimate) Carried(s Sample) {
+	e.samples = slices.DeleteFunc(e.samples, func(old Sample) bool { return old.At < s.At-int64(MaxAge/time.Second) })
+	if len(e.samples) >= Window {
+		e.samples = slices.Delete(e.samples, 0, len(e.samples)-Window+1)
+	}
+	if len(e.samples) == 0 {
+		e.mean = float64(s.Rate)
+	}
+	e.samples = append(e.samples, s)
+	e.mean += newest * (float64(s.Rate) - e.mean)
+}
+
+// AtLeast notes that the link carried so much and could have carried more. That is news only where the estimate says less.
+func (e *Estimate) AtLeast(s Sample) {
+	if len(e.samples) > 0 && (s.Rate > e.quartile() || float64(s.Rate) > e.mean) {
+		e.Carried(s)
+	}
+}
+
+// Low is the lower quartile of the samples, which a plan may count on; 0 while there are not enough.
+func (e *Estimate) Low() core.Rate {
+	if len(e.samples) < Enough {
+		return 0
+	}
+	return e.quartile()
+}
+
+func (e *Estimate) quartile() core.Rate {
+	rates := make([]core.Rate, len(e.samples))
+	for i, s := range e.samples {
+		rates[i] = s.Rate
+	}
+	slices.Sort(rates)
+	return rates[len(rates)/4]
+}
+
+// Mean is the exponentially weighted mean of the samples, in which newer ones count more; 0 without any.
+func (e *Estimate) Mean() core.Rate { return core.Rate(e.mean) }
+
+// Samples lists the samples, the oldest first.
+func (e *Estimate) Samples() []Sample { return slices.Clone(e.samples) }
+
+// Recall is the estimate that those samples make. Samples that cannot be are left out.
+func Recall(samples []Sample) (e Estimate) {
+	for _, s := range samples[max(0, len(samples)-Window):] {
+		if s.Rate > 0 {
+			e.Carried(s)
+		}
+	}
+	return e
+}
