@@ -51,6 +51,8 @@ type Run struct {
 const (
 	// MaxRun bounds the stored bytes of a run of more than one chunk.
 	MaxRun = 4 * MiB
+	// MaxProbe bounds what one measurement of a link sends.
+	MaxProbe = 64 * MiB
 	// SegmentRuns is how many runs share a licence at most.
 	SegmentRuns = 4096
 )

@@ -20,6 +20,7 @@ const (
 	CommandFiles  = "files"
 	CommandList   = "ls"
 	CommandLimit  = "limit"
+	CommandProbe  = "probe"
 	CommandStop   = "stop"
 )
 
@@ -166,11 +167,26 @@ type PeerRow struct {
 // PeersArgs asks for the peers; a node just started for the command waits a moment for them.
 type PeersArgs struct {
 	WaitS float64 `json:"wait_s"`
+	Links bool    `json:"links"` // also those from peer to peer, as the peers report them
 }
 
 // PeersResult is the peer table.
 type PeersResult struct {
-	Peers []PeerRow `json:"peers"`
+	Node   core.ID   `json:"node"` // this one
+	Listen string    `json:"listen"`
+	Peers  []PeerRow `json:"peers"`
+	Links  []LinkRow `json:"links,omitempty"`
+}
+
+// LinkRow is a link from one peer to another. Rates are wire bytes per second; 0 is unknown.
+type LinkRow struct {
+	From     core.ID   `json:"from"`
+	To       core.ID   `json:"to"`
+	Address  string    `json:"address"` // of To
+	Declared core.Rate `json:"declared"`
+	Measured core.Rate `json:"measured"`
+	Leased   core.Rate `json:"leased"`
+	DelayMS  float64   `json:"delay_ms"`
 }
 
 // RemoveArgs asks for a version (0: all of them) to be forgotten here and released on its holders.

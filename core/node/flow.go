@@ -51,6 +51,11 @@ type side interface {
 	more(f *flow)
 }
 
+// arrivals is the side of a flow to which runs come: begin makes the inflow of one that was granted.
+type arrivals interface {
+	begin(*flow, wire.TransmissionBegin) (*inflow, int, error)
+}
+
 // open makes a flow known under its number.
 func (n *Node) open(peer core.ID, id uint64, end task.End, sends bool, s side) *flow {
 	f := &flow{Flow: task.NewFlow(id, end, sends), peer: peer, side: s, transfers: map[uint64]int{}, byRun: map[int]uint64{}, inflow: map[int]*inflow{}}

@@ -157,10 +157,7 @@ func (n *Node) onBegin(p *peer, s *link.Session, m wire.TransmissionBegin) {
 	case chunk.RunHash(m.Chunks) != m.Hash && f.side.purpose() == purposeStore:
 		err = fmt.Errorf("the chunk list does not match the run's hash")
 	default:
-		switch side := f.side.(type) {
-		case *keeper:
-			in, number, err = side.begin(f, m)
-		case *taker:
+		if side, ok := f.side.(arrivals); ok {
 			in, number, err = side.begin(f, m)
 		}
 	}

@@ -101,6 +101,7 @@ var commands = map[string]command{
 	CommandList:   on((*Node).ListVersions),
 	CommandVerify: on((*Node).Verify),
 	CommandLimit:  on((*Node).Limit),
+	CommandProbe:  on((*Node).Probe),
 	CommandBackup: on((*Node).Backup),
 }
 

@@ -68,6 +68,9 @@ func (n *Node) measure(f *flow, size core.Size, held time.Duration) {
 	if p == nil {
 		return
 	}
+	if pr, ok := sideOf[*prober](f); ok {
+		pr.held += held
+	}
 	p.sent += size
 	n.measures.sent += size
 	s, now := &f.stretch, n.now()

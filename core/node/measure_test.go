@@ -206,3 +206,80 @@ func TestSlowUplinkIsNotSeveralSlowLinks(t *testing.T) {
 		}
 	})
 }
+
+// TestProbeMeasuresWithinItsLease probes a slow link, one that carries all that it was given, one that a limit holds down, and a
+// receiver that is slow itself.
+func TestProbeMeasuresWithinItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		slow := c.start("slow", "a-8MiB", behind(steady(1.5)))
+		fast := c.start("fast", "a-8MiB")
+		low := c.start("low", "a-8MiB", func(conf *node.Config) { conf.Downlink = calendar("2MiB") })
+		c.settle()
+		began := time.Now()
+		r, err := a.Probe(t.Context(), node.ProbeArgs{}, quiet)
+		check(t, err)
+		if took := time.Since(began); took > 8*time.Second {
+			t.Errorf("three probes took %s", took)
+		}
+		byID := map[core.ID]node.ProbeRow{}
+		for _, row := range r.Probes {
+			byID[row.ID] = row
+		}
+		about(t, "slow", byID[slow.ID()].Carried, 1.5)
+		about(t, "fast", byID[fast.ID()].Carried, 8)
+		about(t, "low", byID[low.ID()].Carried, 2)
+		for m, atLeast := range map[*member]bool{slow: false, fast: false, low: true} {
+			row := byID[m.ID()]
+			if row.AtLeast != atLeast || row.Problem != "" || row.Carried > row.Lease || row.Bytes > 17<<20 || row.Seconds > 2.2 {
+				t.Errorf("%s: %+v", m.name, row)
+			}
+		}
+		about(t, "slow, in the table", a.row(slow).Measured, 1.5)
+		if got := a.row(low).Measured; got != 0 && got < 7<<20 {
+			t.Errorf("the link to low seems to carry %s, its downlink was what held the probe back", got)
+		}
+		synctest.Wait()
+		for _, m := range c.nodes {
+			for _, account := range m.status().Accounts {
+				if account.Leased != 0 {
+					t.Errorf("%s: account %s still has %s leased", m.name, account.Name, account.Leased)
+				}
+			}
+			if m.status().Used != 0 {
+				t.Errorf("%s keeps what a probe sent", m.name)
+			}
+		}
+		one, err := a.Probe(t.Context(), node.ProbeArgs{Peer: "fast:8001"}, quiet)
+		if err != nil || len(one.Probes) != 1 || one.Probes[0].ID != fast.ID() {
+			t.Errorf("one peer: %+v, %v", one, err)
+		}
+		if _, err := a.Probe(t.Context(), node.ProbeArgs{Peer: "nobody:1"}, quiet); core.CodeOf(err) != core.CodeNoName {
+			t.Errorf("an unknown peer: %v", err)
+		}
+	})
+}
+
+// TestProbeLeavesTransfersWhatTheyLeased probes a link that a placement has leased wholly.
+func TestProbeLeavesTransfersWhatTheyLeased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		b := c.start("b", "a-1MiB")
+		a.split("one.img", 1, content(1, 8<<20))
+		c.settle()
+		done := make(chan node.PlaceResult, 1)
+		go func() { done <- a.place(node.PlaceArgs{Replicas: 1}) }()
+		time.Sleep(3 * time.Second)
+		r, err := a.Probe(t.Context(), node.ProbeArgs{Peer: b.ID().String()}, quiet)
+		check(t, err)
+		if row := r.Probes[0]; row.Problem == "" && row.Lease > 300<<10 {
+			t.Errorf("the probe was leased %s of a link that is in use", row.Lease)
+		}
+		placed := <-done
+		if placed.Seconds > placed.PredictedS*1.1 {
+			t.Errorf("the placement took %.1f s, predicted were %.1f s", placed.Seconds, placed.PredictedS)
+		}
+	})
+}

@@ -13,6 +13,7 @@
 //	place.go   coordinating a placement                       segment.go  runs, segments and their records
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
 //	limit.go   what this node gives, by calendars              measure.go  what its links carry
+//	probe.go   measuring them on purpose
 //	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
 //	remove.go  rm and gc        away.go  gc of what others keep    local.go  the door for this machine's own commands

@@ -220,9 +220,15 @@ func (n *Node) message(s *link.Session, m wire.Message) {
 	case wire.StorageApply:
 		n.onApply(p, m)
 	case wire.StorageAgree:
-		n.onAgree(p, m)
+		if !n.onProbeAnswer(p, m) {
+			n.onAgree(p, m)
+		}
 	case wire.StorageRefuse:
-		n.onRefuse(p, m)
+		if !n.onProbeAnswer(p, m) {
+			n.onRefuse(p, m)
+		}
+	case wire.ProbeApply:
+		n.onProbe(p, m)
 	case wire.TransmissionBegin:
 		n.onBegin(p, s, m)
 	case wire.TransmissionComplete:

@@ -48,7 +48,7 @@ func (n *Node) unreached() (problems []string) {
 }
 
 // ListPeers asks every connected peer for its state and adds those of the list that are not connected.
-func (n *Node) ListPeers(ctx context.Context, _ PeersArgs, _ func(Status)) (PeersResult, error) {
+func (n *Node) ListPeers(ctx context.Context, args PeersArgs, _ func(Status)) (PeersResult, error) {
 	n.awaitPeers(ctx)
 	var rows []PeerRow
 	n.ask(func() {
@@ -56,6 +56,7 @@ func (n *Node) ListPeers(ctx context.Context, _ PeersArgs, _ func(Status)) (Peer
 			rows = append(rows, n.peerRow(p))
 		}
 	})
+	links := make([][]LinkRow, len(rows))
 	n.each(len(rows), func(i int) {
 		if !rows[i].Connected {
 			return
@@ -67,6 +68,9 @@ func (n *Node) ListPeers(ctx context.Context, _ PeersArgs, _ func(Status)) (Peer
 		}
 		rows[i].Remaining, rows[i].Files = report.Remaining, report.FileCount
 		rows[i].MeasuredIn = linkTo(report, n.ID()).Measured
+		if args.Links {
+			links[i] = n.linkRows(rows[i].ID, report)
+		}
 	})
 	for _, d := range n.hub.Diallers() {
 		known := slices.ContainsFunc(rows, func(r PeerRow) bool {
@@ -83,7 +87,24 @@ func (n *Node) ListPeers(ctx context.Context, _ PeersArgs, _ func(Status)) (Peer
 	slices.SortFunc(rows, func(a, b PeerRow) int {
 		return cmp.Or(strings.Compare(a.Address, b.Address), a.ID.Compare(b.ID))
 	})
-	return PeersResult{Peers: rows}, nil
+	return PeersResult{Node: n.ID(), Listen: n.Listen, Peers: rows, Links: slices.Concat(links...)}, nil
+}
+
+// linkRows are the links of a peer to others than this node, as it reports them.
+func (n *Node) linkRows(from core.ID, report wire.StateReport) (rows []LinkRow) {
+	for _, l := range report.Links {
+		if l.ID == n.ID() {
+			continue
+		}
+		row := LinkRow{From: from, To: l.ID, Address: l.Address, Declared: l.Capacity, Measured: l.Measured, DelayMS: l.DelayMS}
+		for _, a := range report.Accounts {
+			if a.Name == accountOut(l.ID) {
+				row.Leased = a.Leased
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
 }
 
 // peerRow is what this node itself knows of a peer. Loop only.

@@ -84,6 +84,7 @@ func init() {
 	register[TransmissionBegin](false)
 	register[TransmissionComplete](false)
 	register[TransmissionAbort](false)
+	register[ProbeApply](false)
 	register[LeaseRevise](false)
 	register[GainApply](false)
 	register[GainAgree](false)

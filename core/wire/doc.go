@@ -34,6 +34,7 @@
 //	TRANSMISSION_COMPLETE   receiver (received)            sender
 //	TRANSMISSION_COMPLETE   target (receipt)               coordinator, directly or through the sender
 //	TRANSMISSION_ABORT      sender or receiver             the other
+//	PROBE_APPLY             any node                       any node               STORAGE_AGREE or STORAGE_REFUSE; then runs that are dropped
 //	LEASE_REVISE            sender or receiver             the other                      less is left of the lease
 //	GAIN_APPLY              who fetches                    holder                 GAIN_AGREE or GAIN_REFUSE
 //	GAIN_AGREE, GAIN_REFUSE holder                         who fetches            after AGREE: a TRANSMISSION_BEGIN for each run

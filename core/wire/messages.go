@@ -200,6 +200,15 @@ type TransmissionAbort struct {
 	Reason   string      `json:"reason"`
 }
 
+// ProbeApply asks for a lease to send so many runs of so many bytes that mean nothing, to measure the link. STORAGE_AGREE or
+// STORAGE_REFUSE answers it; each run is one chunk, and is dropped.
+type ProbeApply struct {
+	Flow uint64    `json:"flow"`
+	Rate core.Rate `json:"rate"`
+	Size core.Size `json:"size"`
+	Runs int       `json:"runs"`
+}
+
 // LeaseRevise says that less is left of a lease: an account shrank at this end. The other lowers its own to it at once.
 type LeaseRevise struct {
 	Flow  uint64    `json:"flow"`
@@ -323,6 +332,7 @@ func (StorageRefuse) Type() string         { return "STORAGE_REFUSE" }
 func (TransmissionBegin) Type() string     { return "TRANSMISSION_BEGIN" }
 func (TransmissionComplete) Type() string  { return "TRANSMISSION_COMPLETE" }
 func (TransmissionAbort) Type() string     { return "TRANSMISSION_ABORT" }
+func (ProbeApply) Type() string            { return "PROBE_APPLY" }
 func (LeaseRevise) Type() string           { return "LEASE_REVISE" }
 func (GainApply) Type() string             { return "GAIN_APPLY" }
 func (GainAgree) Type() string             { return "GAIN_AGREE" }

@@ -45,6 +45,7 @@ func samples() []Message {
 		TransmissionBegin{Transfer: 11, Flow: 7, Lease: 9, Task: task, Segment: 2, Run: 1, Hash: hash("run 1"), Chunks: chunks},
 		TransmissionComplete{Transfer: 11, Run: 1, Received: true, HeldS: 0.25, Task: task, Segment: 2},
 		TransmissionAbort{Flow: 7, Transfer: 11, Code: core.ReasonCorrupt, Reason: "chunk 1 does not match its hash"},
+		ProbeApply{Flow: 12, Rate: 1 << 20, Size: 1 << 16, Runs: 32},
 		LeaseRevise{Flow: 7, Lease: 9, Rate: 1 << 18},
 		GainApply{Flow: 8, Owner: id("owner"), Name: "mzxw6", Rate: 1 << 20, Runs: []GainRun{{Hash: hash("run 0"), Chunks: core.Bitmap{1}}, {Hash: hash("run 1")}}},
 		GainAgree{Flow: 8, Lease: 10, Rate: 1 << 20, Runs: []core.Hash{hash("run 0")}, Missing: []core.Hash{hash("run 1")}, ExpiresS: 30},

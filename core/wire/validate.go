@@ -227,6 +227,17 @@ func (m TransmissionAbort) Validate() error {
 	return b.err
 }
 
+func (m ProbeApply) Validate() error {
+	var b bounds
+	b.lease("rate", m.Rate)
+	b.within("runs", int64(m.Runs), 1, maxRuns)
+	b.within("size", int64(m.Size), 1, int64(core.MaxRun))
+	if b.err == nil {
+		b.must(core.Size(m.Runs)*m.Size <= core.MaxProbe, "a probe of %d × %d bytes, %d are allowed", m.Runs, m.Size, core.MaxProbe)
+	}
+	return b.err
+}
+
 func (m LeaseRevise) Validate() error {
 	var b bounds
 	b.must(m.Lease != 0, "lease is missing")
