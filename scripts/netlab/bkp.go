@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -69,13 +70,15 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 	if err := r.nodesUp(ctx, r.data(first), true); err != nil {
 		return err
 	}
-	p, err := r.place(ctx)
-	if err != nil {
-		return err
+	act := func(sample) error { return nil }
+	switch {
+	case r.kill:
+		act = r.killAt(0.4)
+	case r.part > 0:
+		act = r.partAt(0.3, r.part)
 	}
-	f := r.figure
-	f.Seconds, f.Predicted, f.Fill, f.PlanBound, f.Runs = p.Seconds, p.PredictedS, p.FillS, p.BoundS, p.Runs
-	return nil
+	_, err := r.place(ctx, act)
+	return err
 }
 
 // knowTrunk tells the source what it cannot see: how much passes between the sites.
@@ -113,8 +116,15 @@ func (r *rig) nodesUp(ctx context.Context, firstData string, limited bool) error
 				return false, err
 			}
 			out, err := exec.Command(r.bkp, "health", "--json", "--data", dir).Output()
-			var up struct{ Peers int }
-			return err == nil && json.Unmarshal(out, &up) == nil && up.Peers >= r.others(), nil
+			var up struct {
+				ID    string
+				Peers int
+			}
+			ok := err == nil && json.Unmarshal(out, &up) == nil && up.Peers >= r.neighbours(i)
+			if ok {
+				r.ids[up.ID] = h.name
+			}
+			return ok, nil
 		})
 		if err != nil {
 			return err
@@ -130,6 +140,9 @@ func (r *rig) nodeArgs(i int, dir string, limited bool) []string {
 		"--token-file", r.token(), "--capacity", "4GiB", "--label", "name=" + h.name}
 	var peers []string
 	for j := range i { // nothing but the hosts' own links limits a link
+		if !r.meets(i, j) {
+			continue
+		}
 		peers = append(peers, fmt.Sprintf("wss://%s:%d-1Gbit", address(j), bkpPort))
 	}
 	if len(peers) > 0 {
@@ -150,42 +163,59 @@ func (r *rig) nodeArgs(i int, dir string, limited bool) []string {
 	return args
 }
 
-// place has the first host place the file, and checks that every replica is receipted.
-func (r *rig) place(ctx context.Context) (p placed, err error) {
-	before, err := r.net.counters()
-	if err != nil {
-		return p, err
-	}
+// place has the first host place the file, looks on, and checks that every replica is receipted.
+func (r *rig) place(ctx context.Context, act func(sample) error) (p placed, err error) {
 	args := []string{"place", "file", "--replicas", fmt.Sprint(r.replicas)}
 	if r.strategy != "" {
 		args = append(args, "--strategy", r.strategy)
 	}
-	out, err := r.bkpSays(ctx, r.hosts[0], r.data(r.hosts[0]), args...)
+	before, err := r.net.counters()
 	if err != nil {
+		return p, err
+	}
+	watching, stop := context.WithCancel(ctx)
+	seen := make(chan struct{})
+	var samples []sample
+	var watched error
+	go func() { // ends with watching, before place does
+		defer close(seen)
+		samples, watched = r.watch(watching, act)
+	}()
+	out, err := r.bkpSays(ctx, r.hosts[0], r.data(r.hosts[0]), args...)
+	stop()
+	<-seen
+	if err := errors.Join(err, watched, r.count(before)); err != nil {
 		return p, err
 	}
 	if err := json.Unmarshal(out, &p); err != nil {
 		return p, fmt.Errorf("bkp place said %q: %w", out, err)
 	}
-	if err := r.count(before); err != nil {
-		return p, err
-	}
-	names, err := r.names()
-	if err != nil {
-		return p, err
-	}
-	var sum int64
+	r.figure.given(r.trial, samples)
+	return p, r.judge(p)
+}
+
+// judge takes what bkp said of a placement into the figure, and refuses one with less than was asked for.
+func (r *rig) judge(p placed) error {
+	f := r.figure
+	f.Seconds, f.Predicted, f.Fill, f.PlanBound, f.Runs = p.Seconds, p.PredictedS, p.FillS, p.BoundS, p.Runs
+	var kept, payload int64
 	for _, x := range p.Placements {
-		sum += x.Bytes
-		r.figure.host(names[x.Node]).Seconds = x.Seconds
+		f.host(r.ids[x.Node]).Seconds = x.Seconds
+		if r.killed == "" || r.ids[x.Node] != r.killed {
+			kept += x.Bytes
+		}
 	}
-	for _, f := range p.Flows {
-		r.figure.Flows = append(r.figure.Flows, flowFigure{names[f.From], names[f.To], f.Bytes, f.Rate})
+	for _, w := range p.Flows {
+		f.Flows = append(f.Flows, flowFigure{r.ids[w.From], r.ids[w.To], w.Bytes, w.Rate})
 	}
-	if p.Bytes < fileBytes() || sum < p.Bytes*int64(r.replicas) {
-		return p, fmt.Errorf("%d bytes are kept, %d replicas of %d were asked for", sum, r.replicas, p.Bytes)
+	for _, h := range f.Hosts {
+		payload += h.Payload
 	}
-	return p, nil
+	f.Moved = float64(payload) / float64(p.Bytes*int64(r.replicas))
+	if p.Bytes < fileBytes() || kept < p.Bytes*int64(r.replicas) {
+		return fmt.Errorf("%d bytes are kept, %d replicas of %d were asked for", kept, r.replicas, p.Bytes)
+	}
+	return nil
 }
 
 // bkpFetches has the first host place the file on all others, without limits, and then, as a new machine with the identity,
@@ -195,11 +225,11 @@ func (r *rig) bkpFetches(ctx context.Context) error {
 	if err := r.nodesUp(ctx, r.data(first), false); err != nil {
 		return err
 	}
-	if _, err := r.place(ctx); err != nil {
+	if _, err := r.place(ctx, func(sample) error { return nil }); err != nil {
 		return err
 	}
 	r.stop()
-	r.figure.Hosts, r.figure.Flows = nil, nil
+	*r.figure = figure{Case: r.name, Who: "bkp", Bound: r.figure.Bound, Binding: r.figure.Binding}
 	identity, fresh, output := filepath.Join(r.dir, "identity"), r.data(first)+"-fresh", filepath.Join(r.dir, "fetched")
 	out, err := exec.CommandContext(ctx, r.bkp, "key", "export", "--data", r.data(first)).Output()
 	if err != nil {
@@ -240,20 +270,6 @@ func (r *rig) bkpSays(ctx context.Context, h host, data string, args ...string) 
 	out, err := r.run(ctx, h, r.bkp, append(args, "--data", data, "--json", "--progress", "none")...)
 	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
 	return lines[len(lines)-1], err
-}
-
-// names maps node IDs to host names, as the first host knows them.
-func (r *rig) names() (map[string]string, error) {
-	names := map[string]string{}
-	for _, h := range r.hosts {
-		out, err := exec.Command(r.bkp, "node", "status", "--json", "--data", r.data(h)).Output()
-		var status struct{ ID string }
-		if err != nil || json.Unmarshal(out, &status) != nil {
-			return nil, fmt.Errorf("ask %s for its ID: %w", h.name, err)
-		}
-		names[status.ID] = h.name
-	}
-	return names, nil
 }
 
 // equal compares two files byte for byte.

@@ -63,6 +63,11 @@ func bridge(t trial) (*network, error) {
 		s.in(ns, "ethtool -K eth0 tso off gso off gro off")
 		s.in(core0, "ethtool -K "+port+" tso off gso off gro off")
 		s.settle(ns)
+		for j := range t.hosts {
+			if i != j && !t.meets(i, j) {
+				s.ip("-n " + ns + " route add unreachable " + address(j))
+			}
+		}
 	}
 	return &network{hosts: t.hosts, trial: t}, s.err
 }
@@ -76,6 +81,9 @@ func (n *network) down() {
 
 // shape gives every host its uplink, as a token bucket on its own interface, and its downlink, as one on the bridge's side.
 func (n *network) shape() error {
+	if n.trial.loose {
+		return nil
+	}
 	if n.joined != nil {
 		return n.joined.shape(n.trial)
 	}

@@ -177,7 +177,7 @@ func (l *lab) measure(ctx context.Context, t trial, tool string) (f figure, err 
 	if !*keep {
 		defer os.RemoveAll(dir)
 	}
-	r := &rig{lab: l, trial: t, dir: dir, figure: &f}
+	r := &rig{lab: l, trial: t, dir: dir, figure: &f, ids: map[string]string{}}
 	defer func() { err = errors.Join(err, r.down()) }()
 	if r.net, err = hostsUp(t); err != nil {
 		return f, err

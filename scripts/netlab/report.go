@@ -19,10 +19,15 @@ type figure struct {
 	Bound     float64      `json:"bound_s"` // fluid, on the wire
 	Binding   string       `json:"binding"`
 	Ratio     float64      `json:"ratio"`
-	Predicted float64      `json:"predicted_s,omitempty"`  // as bkp said before it began
-	Fill      float64      `json:"fill_s,omitempty"`       // of which to fill the pipeline
-	Runs      int          `json:"runs,omitempty"`         // the file's
-	PlanBound float64      `json:"plan_bound_s,omitempty"` // as bkp computes it: overhead taken as 5 %
+	Predicted float64      `json:"predicted_s,omitempty"`      // as bkp said before it began
+	Fill      float64      `json:"fill_s,omitempty"`           // of which to fill the pipeline
+	Runs      int          `json:"runs,omitempty"`             // the file's
+	PlanBound float64      `json:"plan_bound_s,omitempty"`     // as bkp computes it: overhead taken as 5 %
+	Most      float64      `json:"most_of_given,omitempty"`    // that a link carried over two seconds, in parts of what it was given
+	MostOf    string       `json:"most_of,omitempty"`          // which link
+	Least     float64      `json:"least_of_binding,omitempty"` // that the uplinks that bind carried
+	LeastAt   float64      `json:"least_at_s,omitempty"`       // after the first byte
+	Moved     float64      `json:"moved,omitempty"`            // bytes that TCP carried, in parts of what was needed; where the switch counts
 	Hosts     []hostFigure `json:"hosts,omitempty"`
 	Flows     []flowFigure `json:"flows,omitempty"` // as planned
 	Error     string       `json:"error,omitempty"`
@@ -31,9 +36,10 @@ type figure struct {
 // hostFigure is a host's part in it.
 type hostFigure struct {
 	Name     string  `json:"name"`
-	Sent     int64   `json:"sent"`     // bytes of whole frames that left it
-	Received int64   `json:"received"` // and that reached it
-	Seconds  float64 `json:"seconds"`  // when it had its part; 0 where unknown
+	Sent     int64   `json:"sent"`              // bytes of whole frames that left it
+	Received int64   `json:"received"`          // and that reached it
+	Payload  int64   `json:"payload,omitempty"` // of which TCP carried; where the switch counts
+	Seconds  float64 `json:"seconds"`           // when it had its part; 0 where unknown
 }
 
 type flowFigure struct {
@@ -65,7 +71,7 @@ func (f figure) report() {
 	if f.Predicted > 0 {
 		line += fmt.Sprintf(", predicted %.2f s (%s)", f.Predicted, f.off())
 	}
-	log.Print(line)
+	log.Print(line + f.notes())
 	if !*verbose {
 		return
 	}
@@ -80,20 +86,41 @@ func (f figure) report() {
 	}
 }
 
+// notes are what some cases are about besides time.
+func (f figure) notes() (text string) {
+	if f.Most > 0 {
+		text += fmt.Sprintf("; at most %.3f of what a link was given (%s)", f.Most, f.MostOf)
+	}
+	if f.Least > 0 {
+		text += fmt.Sprintf(", at least %.3f of what bound (at %.1f s)", f.Least, f.LeastAt)
+	}
+	if f.Moved > 0 {
+		text += fmt.Sprintf("; moved %.3f of what was needed", f.Moved)
+	}
+	return text
+}
+
 // table is all that was measured, a line each.
 func table(all []figure) string {
 	var b strings.Builder
-	b.WriteString("\n| case | who | seconds | bound | ratio | predicted | off |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n| case | who | seconds | bound | ratio | predicted | off | most of given | least while binding | moved |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, f := range all {
 		if f.Error != "" {
-			fmt.Fprintf(&b, "| %s | %s | failed | %.2f | | | %s |\n", f.Case, f.Who, f.Bound, f.Error)
+			fmt.Fprintf(&b, "| %s | %s | failed | %.2f | | | | | | %s |\n", f.Case, f.Who, f.Bound, f.Error)
 			continue
 		}
 		predicted := ""
 		if f.Predicted > 0 {
 			predicted = fmt.Sprintf("%.2f", f.Predicted)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %.2f | %.2f | %.3f | %s | %s |\n", f.Case, f.Who, f.Seconds, f.Bound, f.Ratio, predicted, f.off())
+		share := func(x float64) string {
+			if x == 0 {
+				return ""
+			}
+			return fmt.Sprintf("%.3f", x)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %.2f | %.2f | %.3f | %s | %s | %s | %s | %s |\n", f.Case, f.Who, f.Seconds, f.Bound, f.Ratio, predicted, f.off(),
+			share(f.Most), share(f.Least), share(f.Moved))
 	}
 	return b.String()
 }

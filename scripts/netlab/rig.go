@@ -24,6 +24,8 @@ type rig struct {
 	net     *network
 	running []*process
 	figure  *figure
+	ids     map[string]string // of nodes: host names
+	killed  string            // the host that was
 }
 
 // process is a daemon on a host.
@@ -154,6 +156,7 @@ func (r *rig) count(before []traffic) error {
 	for i, h := range r.hosts {
 		n := r.figure.host(h.name)
 		n.Sent, n.Received = now[i].Sent-before[i].Sent, now[i].Received-before[i].Received
+		n.Payload = now[i].Payload - before[i].Payload
 	}
 	return nil
 }

@@ -40,6 +40,10 @@ type trial struct {
 	spread   int           // how many copies of a chunk one zone may keep; 0: any number
 	fetch    bool          // the first gets the file from all others; else it gives it to them
 	replicas int           // how many of the others keep each chunk
+	loose    bool          // links have no limits but those that bkp is told
+	chain    bool          // each host reaches the one before it and the one behind it only
+	kill     bool          // a holder is killed at 40 % of the placement
+	part     time.Duration // the sites are cut off from each other for so long at 30 % of it
 }
 
 // others is how many hosts stand around the first.
@@ -83,8 +87,30 @@ func trials() []trial {
 			{"e1", 40, 100, "east"}, {"e2", 60, 100, "east"}, {"e3", 80, 100, "east"}}}
 	spread := sites
 	spread.name, spread.about, spread.strategy, spread.spread = "sites6-spread", sites.about+", one in each", "zone-spread", 1
-	return append(all, sites, spread)
+	cut := spread
+	cut.name, cut.about, cut.part, cut.hosts = "partition", "the same, the sites cut off from each other for 8 s", 8*time.Second, slices.Clone(sites.hosts)
+	loose := all[1]
+	loose.name, loose.about, loose.loose = "given", "from a weak source over links without limits, bkp told of them", true
+	return append(all, sites, spread, loose, cut,
+		trial{name: "kill", about: "2 replicas over 6 nodes, one of them killed at 40 %", hosts: star(source(60), 200, 20, 30, 40, 40, 50, 60), replicas: 2, kill: true},
+		trial{name: "chain", about: "to 5 nodes in a row, each next to two others only", hosts: star(host{name: "src", up: 80, down: 80}, 80, same(5, 80)...), replicas: 5, chain: true})
 }
+
+// meets says whether two hosts reach each other.
+func (t trial) meets(i, j int) bool { return i != j && (!t.chain || i-j == 1 || j-i == 1) }
+
+// neighbours is how many hosts a host reaches.
+func (t trial) neighbours(i int) (n int) {
+	for j := range t.hosts {
+		if t.meets(i, j) {
+			n++
+		}
+	}
+	return n
+}
+
+// plain says that nothing happens on the way but data.
+func (t trial) plain() bool { return !t.loose && !t.chain && !t.kill && t.part == 0 }
 
 // choose picks trials by name or by how their names begin.
 func choose(names string) (chosen []trial, err error) {
@@ -121,13 +147,19 @@ func listTrials(all []trial) error {
 	return nil
 }
 
+// full says that every other host gets the whole file.
+func (t trial) full() bool { return !t.fetch && t.replicas == t.others() }
+
 // fits says whether a tool can do what the trial asks for.
 func (t trial) fits(tool string) bool {
+	if tool != "bkp" && !t.plain() {
+		return false
+	}
 	switch tool {
-	case "rsync":
-		return !t.fetch && t.replicas == t.others()
-	case "aria2", "transmission":
-		return t.fetch && tool == "aria2" || t.replicas == t.others()
+	case "rsync": // every copy through the source's uplink: known before, so not where it takes long
+		return t.rtt == 0 && t.full() && float64(t.others())*float64(onWire(fileBytes()))/float64(t.hosts[0].up.rate()) < 120
+	case "aria2":
+		return t.fetch || t.full()
 	}
 	return true
 }
@@ -153,6 +185,13 @@ func (t trial) boundOf(wire int64) (plan.Bound, error) {
 			others = append(others, i)
 		}
 	}
+	for i := range t.hosts {
+		for j := range t.hosts {
+			if t.chain && t.meets(i, j) {
+				s.Links = append(s.Links, core.LinkState{From: i, To: j})
+			}
+		}
+	}
 	if t.trunk > 0 {
 		rate := core.Rate(float64(t.trunk.rate()) * core.WireOverhead)
 		for _, way := range [][2]string{{"west", "east"}, {"east", "west"}} {
@@ -164,7 +203,7 @@ func (t trial) boundOf(wire int64) (plan.Bound, error) {
 	case t.fetch:
 		s.Source = 1
 		g.Mode, g.Sink, g.K, g.Parts = plan.Fetch, 0, 1, []plan.Part{{Size: core.Size(wire), Holders: others}}
-	case t.replicas == t.others():
+	case t.full():
 		g.Mode, g.Targets = plan.Broadcast, others
 	default:
 		g.Mode, g.Replicas, g.PerZone = plan.Replicas, t.replicas, t.spread
