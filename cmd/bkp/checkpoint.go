@@ -111,3 +111,18 @@ func (s refStore) Unfinished() ([]node.StoredRef, error) {
 	}
 	return out, nil
 }
+
+// clearCheckpoints removes the checkpoints that are too old to go on from. No split may be under way.
+func (s refStore) clearCheckpoints() error {
+	paths, err := filepath.Glob(s.checkpoint("*"))
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil || time.Since(info.ModTime()) < checkpointLife {
+			continue
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove an old checkpoint: %w", err)
+		}
+	}
+	return err
+}

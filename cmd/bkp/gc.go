@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"time"
 
+	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
 )
@@ -10,7 +14,8 @@ import (
 func gcCommand() *cli.Command {
 	return command(spec{
 		name: "gc", usage: "free the space of chunks that nothing needs any more",
-		about: "Sweeps what is staged here and what is kept here for others. Packs go whole, when every chunk in them is dead. " +
+		about: "Sweeps what is staged here and what is kept here for others, while other commands may write: what one of them may build on goes with a gc " +
+			"after it has ended. A pack goes when all of it is dead; of one that is dead by half, the rest is copied first. What killed backups left goes too, and so do the checkpoints of splits that were interrupted more than 7 days ago. " +
 			"place leaves the staged bytes of a version where they are; with --placed they go too, once enough holders say that they keep all of it. " +
 			"Its manifest stays, and what is split again later is not sent again.",
 		examples: "bkp gc\nbkp gc --placed 2\nbkp gc --json",
@@ -26,11 +31,52 @@ func gcCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return c.result(r, func(t *table) {
-				t.header("", "freed", "kept")
-				t.row("staged", r.StagingFreed, r.StagingKept)
-				t.row("for others", r.HoldingsFreed, r.HoldingsKept)
-			})
+			sum := gcSummary{GCResult: r}
+			if sum.LeftoversFreed, err = c.house.clearWindows(); err != nil {
+				return err
+			}
+			if len(r.Staging.Writers) == 0 {
+				if err := c.house.refs().clearCheckpoints(); err != nil {
+					return err
+				}
+			}
+			return c.result(sum, sum.draw)
 		},
 	})
+}
+
+// gcSummary is what a collection came to.
+type gcSummary struct {
+	node.GCResult
+	LeftoversFreed core.Size `json:"leftovers_freed"` // of windows of killed backups
+}
+
+func (s gcSummary) draw(t *table) {
+	t.header("", "freed", "kept")
+	t.row("staged", s.StagingFreed, s.StagingKept)
+	t.row("for others", s.HoldingsFreed, s.HoldingsKept)
+	if s.LeftoversFreed > 0 {
+		t.row("leftovers", s.LeftoversFreed, core.Size(0))
+	}
+	if copied := s.Staging.Rewritten + s.Holdings.Rewritten; copied > 0 {
+		t.line("%s were copied, out of packs of which half or more was dead", copied)
+	}
+	for _, c := range []core.Collected{s.Staging, s.Holdings} {
+		if c.Waiting == 0 {
+			continue
+		}
+		t.line("%s must wait%s", c.Waiting, waitsFor(c.Writers))
+	}
+}
+
+// waitsFor names the processes that may build on what nothing else needs.
+func waitsFor(writers []core.Writer) string {
+	if len(writers) == 0 {
+		return " for the next gc: somebody wrote meanwhile"
+	}
+	var names []string
+	for _, w := range writers {
+		names = append(names, fmt.Sprintf("process %d (epoch %d, since %s)", w.PID, w.Epoch, w.Since.Format(time.DateTime)))
+	}
+	return " until these have ended, and for a gc after that: " + strings.Join(names, ", ")
 }

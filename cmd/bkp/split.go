@@ -93,11 +93,12 @@ func doSplit(ctx context.Context, c *call) error {
 		Recheck: !c.Bool("no-recheck"), Progress: c.phase("split", max(in.Size, 0)),
 		Resume: saved.load(), Every: checkpointEvery, Checkpoint: saved.save,
 	})
-	if err = errors.Join(err, staging.Close()); err != nil {
-		return fmt.Errorf("%s: %w", clean(c.Args().First()), err)
-	}
-	version, err := c.house.commit(o, key.RefBody{Name: name, Root: r.Root, Size: r.Bytes})
 	if err != nil {
+		return fmt.Errorf("%s: %w", clean(c.Args().First()), errors.Join(err, staging.Close()))
+	}
+	// Until the version is there, gc must see that somebody leans on what it is made of.
+	version, err := c.house.commit(o, key.RefBody{Name: name, Root: r.Root, Size: r.Bytes})
+	if err = errors.Join(err, staging.Close()); err != nil {
 		return err
 	}
 	saved.remove()

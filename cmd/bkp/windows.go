@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/store"
+	"github.com/gofrs/flock"
 )
 
 // maxKnown bounds how many chunks of a backup are remembered, so that memory does not grow with the file. One that comes
@@ -260,4 +262,40 @@ func (w *windows) stage(ctx context.Context, c core.Chunk) error {
 		return err
 	}
 	return errors.Join(w.keep(c, id, data), context.Cause(ctx))
+}
+
+// clearWindows removes what backups left that were killed: no living one holds their lock.
+func (h house) clearWindows() (freed core.Size, err error) {
+	dirs, err := filepath.Glob(h.path("backup", "*"))
+	for _, dir := range dirs {
+		var n core.Size
+		if n, err = clearWindow(dir); err != nil {
+			return freed, fmt.Errorf("remove old windows: %w", err)
+		}
+		freed += n
+	}
+	return freed, err
+}
+
+func clearWindow(dir string) (freed core.Size, err error) {
+	windows := filepath.Join(dir, "windows")
+	if _, err := os.Stat(windows); err != nil {
+		return 0, nil
+	}
+	lock := flock.New(filepath.Join(dir, "lock"))
+	if got, err := lock.TryLock(); err != nil || !got {
+		return 0, err
+	}
+	defer lock.Close()
+	err = filepath.WalkDir(windows, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			freed += core.Size(info.Size())
+		}
+		return err
+	})
+	return freed, errors.Join(err, os.RemoveAll(windows))
 }

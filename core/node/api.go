@@ -213,11 +213,13 @@ type Release struct {
 
 // GCResult says what collection freed in staging and in what is kept for others.
 type GCResult struct {
-	StagingFreed  core.Size `json:"staging_freed"`
-	HoldingsFreed core.Size `json:"holdings_freed"`
-	StagingKept   core.Size `json:"staging_kept"`
-	HoldingsKept  core.Size `json:"holdings_kept"`
-	Seconds       float64   `json:"seconds"`
+	StagingFreed  core.Size      `json:"staging_freed"`
+	HoldingsFreed core.Size      `json:"holdings_freed"`
+	StagingKept   core.Size      `json:"staging_kept"` // with what waits
+	HoldingsKept  core.Size      `json:"holdings_kept"`
+	Staging       core.Collected `json:"staging"`
+	Holdings      core.Collected `json:"holdings"`
+	Seconds       float64        `json:"seconds"`
 }
 
 // StatusResult is `bkp node status`.

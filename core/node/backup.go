@@ -90,6 +90,13 @@ func (n *Node) Backup(ctx context.Context, args BackupArgs, status func(Status))
 	}
 	b := &backup{n: n, args: args, status: status, began: began, covered: map[core.Hash]bool{}}
 	defer func() { n.sealing.release(b.claims) }()
+	if holder, ok := n.Staging.(Holder); ok { // what the cutting finds there no ref may name before the end
+		release, err := holder.Hold()
+		if err != nil {
+			return result, fmt.Errorf("backup %s: %w", args.Name, err)
+		}
+		defer release()
+	}
 	if err := b.cover(ctx); err != nil {
 		return result, fmt.Errorf("backup %s: %w", args.Name, err)
 	}

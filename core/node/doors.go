@@ -18,8 +18,15 @@ type Store interface {
 
 // Collector is a Store that can drop what nobody needs.
 type Collector interface {
-	// Collect removes packs whose every chunk is not live; a busy store is core.CodeBusy.
-	Collect(live func(core.Hash) bool) (freed core.Size, err error)
+	// Collect removes what is not live, as far as no other process may lean on it. Whatever this process found in the store
+	// live has to know of, but what it found under a hold.
+	Collect(live func(core.Hash) bool) (core.Collected, error)
+}
+
+// Holder is a Store whose collection waits for who has found something in it.
+type Holder interface {
+	// Hold guards what is found in the store from now on, until release is called.
+	Hold() (release func() error, err error)
 }
 
 // Holdings is the durable record of what this node keeps for tasks.

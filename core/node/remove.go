@@ -167,41 +167,40 @@ func (n *Node) collect(ctx context.Context, away map[version]bool, status func(S
 	defer n.collecting.Unlock()
 	status(Status{Phase: "staging"})
 	if collector, ok := n.Staging.(Collector); ok && n.owner() != nil {
-		freed, err := n.sweepStaging(ctx, collector, away)
-		if err != nil {
+		var err error
+		if result.Staging, err = n.sweepStaging(ctx, collector, away); err != nil {
 			return result, fmt.Errorf("gc: staging: %w", err)
 		}
-		result.StagingFreed = freed
 	}
 	status(Status{Phase: "holdings"})
 	if err := n.releaseAbandoned(); err != nil {
 		return result, fmt.Errorf("gc: abandoned tasks: %w", err)
 	}
 	if collector, ok := n.Keeping.(Collector); ok {
-		freed, err := n.sweepKeeping(collector)
-		if err != nil {
+		var err error
+		if result.Holdings, err = n.sweepKeeping(collector); err != nil {
 			return result, fmt.Errorf("gc: holdings: %w", err)
 		}
-		result.HoldingsFreed = freed
 	}
+	result.StagingFreed, result.HoldingsFreed = result.Staging.Freed, result.Holdings.Freed
 	result.StagingKept, result.HoldingsKept, result.Seconds = n.Staging.Used(), n.Keeping.Used(), time.Since(began).Seconds()
 	return result, nil
 }
 
-// sweepStaging marks once the store is locked, so that a version which was split a moment ago is seen; where marking
-// fails nothing goes.
-func (n *Node) sweepStaging(ctx context.Context, c Collector, away map[version]bool) (core.Size, error) {
+// sweepStaging marks when it is first asked, so that a version which was split a moment ago is seen; where marking fails nothing
+// goes.
+func (n *Node) sweepStaging(ctx context.Context, c Collector, away map[version]bool) (core.Collected, error) {
 	n.sealing.sweeping.Lock()
 	defer n.sealing.sweeping.Unlock()
 	var live map[core.Hash]bool
 	var failed error
-	freed, err := c.Collect(func(h core.Hash) bool {
+	collected, err := c.Collect(func(h core.Hash) bool {
 		if live == nil && failed == nil {
 			live, failed = n.stagedLive(ctx, away)
 		}
 		return failed != nil || live[h]
 	})
-	return freed, errors.Join(failed, err)
+	return collected, errors.Join(failed, err)
 }
 
 // quietLife is how long nothing may come for a task before it can count as abandoned: a placement may outlast its licence.
@@ -253,12 +252,12 @@ func (n *Node) expiry(s core.Segment) (time.Time, error) {
 }
 
 // sweepKeeping marks and sweeps while no claim can begin.
-func (n *Node) sweepKeeping(c Collector) (core.Size, error) {
+func (n *Node) sweepKeeping(c Collector) (core.Collected, error) {
 	n.young.sweeping.Lock()
 	defer n.young.sweeping.Unlock()
 	live := n.young.claimed()
 	if err := n.Holdings.Live(func(c core.Chunk) { live[c.Hash] = true }); err != nil {
-		return 0, err
+		return core.Collected{}, err
 	}
 	return c.Collect(func(h core.Hash) bool { return live[h] })
 }

@@ -28,9 +28,19 @@
 //
 // # Several processes
 //
-// Any number may read (OpenRead). Any number may write (Open), each to packs of its own, holding a shared lock on the
-// store for as long as it has the store open. Sweep needs that lock alone; a busy store is ErrLocked. A look-up that misses
-// looks for packs that others have added meanwhile.
+// Any number may read (OpenRead). Any number may write (Open), each to packs of its own. A look-up that misses looks for packs
+// that others have added meanwhile. One at a time may Sweep, while others read and write:
+//
+//	writers/EPOCH.PID.RANDOM  locked (shared) by who writes for as long as it lives, stopped or not
+//	writers/CONDEMNED         "bkp condemned 1", the epoch, each condemned pack with the epoch of its condemnation, and the BLAKE3
+//	                          of that in hex, each on a line; replaced by rename
+//	writers/lock              held by a sweep
+//
+// A writer may find a chunk that nothing refers to any more, and refer to it only when it is done, days later. So a sweep
+// condemns a pack before it removes it. Condemning begins an epoch; a writer enters under the epoch of the moment, and reads
+// what is condemned after its file is there: either it leaves a condemned pack alone, or it is older than the condemnation and
+// waited for. What it referred to by the time it has gone is live, and brings the pack back. A pack that is being written
+// belongs to its writer, and one that was finished a moment ago is condemned at most.
 //
 // # The index
 //

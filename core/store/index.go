@@ -32,10 +32,13 @@ func newIndex() index {
 	return index{hashes: map[prefix]place{}, ids: map[prefix]place{}}
 }
 
+// add takes a record in. One that is condemned takes nobody's place.
 func (x index) add(p *pack, r row) {
 	at := place{pack: p.number, offset: r.offset}
-	x.hashes[prefixOf(r.hash)] = at
-	if !r.id.IsZero() {
+	if _, twice := x.hashes[prefixOf(r.hash)]; !twice || !p.condemned {
+		x.hashes[prefixOf(r.hash)] = at
+	}
+	if _, twice := x.ids[prefixOf(r.id)]; !r.id.IsZero() && (!twice || !p.condemned) {
 		x.ids[prefixOf(r.id)] = at
 	}
 }
@@ -50,19 +53,30 @@ func (x index) remove(at place, r row) {
 	}
 }
 
-// at finds the record of a hash, in memory or in the merged tables.
+// at finds the record of a hash, in memory or in the merged tables; a condemned one only where there is no other.
 func (s *Store) at(hash core.Hash) (place, bool) {
 	for tries := 0; ; tries++ {
 		s.mu.RLock()
 		at, ok := s.index.hashes[prefixOf(hash)]
 		s.mu.RUnlock()
-		if ok {
+		if ok && !s.isCondemned(at) {
 			return at, true
 		}
-		if at, ok, lost := s.lookTables(hash); !lost || tries > 2 {
-			return at, ok
+		there, found, lost := s.lookTables(hash)
+		if lost && tries < 3 {
+			continue
 		}
+		if found && (!ok || !s.isCondemned(there)) {
+			return there, true
+		}
+		return at, ok
 	}
+}
+
+func (s *Store) isCondemned(at place) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.packs[at.pack].condemned
 }
 
 // look finds the record of a hash, also one that another process has added since the store was last looked through.

@@ -31,6 +31,7 @@ func (s *Store) forget() {
 // register gives a pack its number. mu is held.
 func (s *Store) register(p *pack) {
 	p.number = uint32(len(s.packs))
+	_, p.condemned = s.condemned[p.name]
 	s.packs = append(s.packs, p)
 	s.names[p.name] = p
 }

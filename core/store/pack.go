@@ -71,6 +71,7 @@ type pack struct {
 
 	// Guarded by Store.mu.
 	finished bool  // has its final name and its table
+	condemned bool // nobody here may lean on it
 	end      int64 // not finished: up to where its records are known or given out
 
 	covered bool // by a merged table: nothing of it is in memory

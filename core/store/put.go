@@ -59,7 +59,7 @@ func (s *Store) known(hash core.Hash) (bool, error) {
 	at, ok := s.at(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return ok && s.ours(at), s.broken
+	return ok && s.reliable(at), s.broken
 }
 
 // packFor is the pack that takes a record of so many bytes, a new one where the current one is full. appending is held.
@@ -90,6 +90,9 @@ func (s *Store) ours(at place) bool {
 	p := s.packs[at.pack]
 	return p.finished || s.mine[p.number] != nil
 }
+
+// reliable reports whether a chunk need not be put again for there is this record of it. mu is held.
+func (s *Store) reliable(at place) bool { return s.ours(at) && !s.packs[at.pack].condemned }
 
 // retire takes no more records into the current pack. It returns the pack where nothing of it is left to be written; else
 // who writes the last of it will finish it. appending is held.

@@ -8,10 +8,9 @@ import (
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/gofrs/flock"
 )
 
-// ErrLocked is what a sweep meets while others write, and a writer while another sweeps. It is core.CodeBusy.
+// ErrLocked is what a sweep meets while another one is under way. It is core.CodeBusy.
 var ErrLocked = errors.New("the store is in use by another process")
 
 func locked(doing string) error {
@@ -23,7 +22,7 @@ type Store struct {
 	dir      string // PACKS
 	packSize int64  // a pack takes no record that would make it longer, but its first
 	readOnly bool
-	lock     *flock.Flock // shared while the store is open for writing
+	self     *writer // for as long as the store is open for writing
 
 	// appending is held while a record is added, and guards current, jobs and the number of buffers.
 	appending sync.Mutex
@@ -37,6 +36,7 @@ type Store struct {
 	index      index
 	packs      []*pack // by number; numbers are this Store's own
 	names      map[string]*pack
+	condemned  map[string]uint64 // packs that nobody here may lean on, though they can be read
 	tables     []*merged // on disk; a slice is never changed, only replaced
 	tableCount uint32    // that were ever opened
 	noTables   bool      // the index on disk is damaged
@@ -58,33 +58,31 @@ type Store struct {
 }
 
 // Open opens the store in dir for reading and writing, making it where there is none, and mends what a process that died
-// left behind. It holds the store against Sweep by others until Close.
+// left behind. Until Close, no other process sweeps away what was to be found here.
 func Open(dir string) (*Store, error) {
-	packs := filepath.Join(dir, "packs")
-	if err := os.MkdirAll(packs, 0o700); err != nil {
+	s := newStore(filepath.Join(dir, "packs"))
+	packs := s.dir
+	err := errors.Join(os.MkdirAll(packs, 0o700), os.MkdirAll(s.writersDir(), 0o700))
+	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := newStore(packs)
-	s.lock = flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))
-	switch got, err := s.lock.TryRLock(); {
-	case err != nil:
-		return nil, fmt.Errorf("open store: lock %s: %w", dir, err)
-	case !got:
-		return nil, locked("open store " + dir)
+	var list condemned
+	if s.self, list, err = s.enter(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
 	}
-	err := s.adopt()
+	s.condemned = list.packs
+	err = s.adopt()
 	if err == nil {
 		err = s.refresh(true)
 	}
 	if err == nil {
 		err = errors.Join(syncDir(packs), syncDir(dir), syncDir(filepath.Dir(dir)))
 	}
-	if err == nil && s.loose >= s.maxLoose {
-		err = s.compact()
-	}
 	if err != nil {
-		s.lock.Close()
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.leave(s.self)))
+	}
+	if s.loose >= s.maxLoose {
+		_ = s.compact() // what is not merged now is merged by the next one
 	}
 	return s, nil
 }
@@ -115,7 +113,7 @@ func (s *Store) Close() error {
 	defer s.appending.Unlock()
 	err = errors.Join(err, s.rotate())
 	if s.loosePacks() > looseAtClose {
-		_ = s.compact() // what is not merged now is merged by the next one
+		_ = s.compact()
 	}
 	if s.jobs != nil {
 		close(s.jobs)
@@ -130,7 +128,12 @@ func (s *Store) Close() error {
 	s.mine = nil
 	s.broken = errors.Join(s.broken, os.ErrClosed)
 	s.files.forget()
-	return errors.Join(err, s.lock.Close())
+	if s.self == nil {
+		return err
+	}
+	self := s.self
+	s.self = nil
+	return errors.Join(err, s.leave(self))
 }
 
 // Used is the stored bytes of all chunks, those that nobody needs any more included until they are swept.
@@ -140,7 +143,7 @@ func (s *Store) Used() core.Size {
 	return s.used
 }
 
-// Has reports whether the store has a chunk with this hash.
+// Has reports whether the store has a chunk with this hash, condemned or not.
 func (s *Store) Has(hash core.Hash) bool {
 	_, ok := s.look(hash)
 	return ok
@@ -152,8 +155,9 @@ func (s *Store) Size(hash core.Hash) (core.Size, bool) {
 	return c.Size, err == nil
 }
 
-// Find is the chunk whose plain content has the given id, where the store knows and the next Barrier covers it. It does not
-// look for what other processes added since: missing an equal chunk costs space, and every new chunk of a split is a miss.
+// Find is the chunk whose plain content has the given id, where the store knows, the next Barrier covers it, and no
+// collection had condemned it when the store was opened. It does not look for what other processes added since: missing an
+// equal chunk costs space, and every new chunk of a split is a miss.
 func (s *Store) Find(id core.Hash) (core.Chunk, bool) {
 	if id.IsZero() {
 		return core.Chunk{}, false
@@ -172,7 +176,7 @@ func (s *Store) Find(id core.Hash) (core.Chunk, bool) {
 func (s *Store) findLoose(id core.Hash) (core.Chunk, bool) {
 	s.mu.RLock()
 	at, ok := s.index.ids[prefixOf(id)]
-	ok = ok && s.ours(at)
+	ok = ok && s.reliable(at)
 	s.mu.RUnlock()
 	if !ok {
 		return core.Chunk{}, false

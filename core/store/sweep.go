@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/bkp-tool/bkp/core"
@@ -10,17 +11,23 @@ import (
 
 // SweepReport says what a sweep found and did.
 type SweepReport struct {
-	Packs      int       // that there were
-	Removed    int       // of them
-	Unreadable int       // of them: nothing in it is whole; left for a person to look at
-	Chunks     int       // removed
-	Freed      core.Size // stored bytes of the removed chunks
-	Dead       core.Size // stored bytes of chunks that nobody needs, in packs that stay for the sake of others
+	core.Collected
+	Packs      int // that there were
+	Removed    int // of them
+	Unreadable int // of them: nothing in it is whole; left for a person to look at
+	Chunks     int // removed
 }
 
-// Sweep removes the packs whose every chunk is not live. It must see every use of the store: chunks that were put but that
-// live does not know yet go too. No other process may have the store open for writing (ErrLocked); Put and Barrier of this
-// one wait. live may use Get, Has and Find, and is asked about a chunk once for each pack that has it.
+// Sweep removes the packs whose every chunk is not live, as far as no other writer may lean on them; others may write all the
+// while. It must see every use that this Store's own process makes of the store: chunks that were put but that live does not
+// know yet go too, and Put and Barrier of this Store wait. live may use Get, Has and Find, and is asked about a chunk once or
+// more for each pack that has it. Another sweep under way is ErrLocked.
+//
+// A writer may find a chunk that nothing refers to and refer to it much later. So a pack that is dead is condemned first: who
+// opens the store from then on leaves what is in it alone. It goes when every writer that came before has gone, and when live,
+// asked again after that, still says no; a chunk that somebody refers to by then brings its pack back. Where nobody writes and
+// nobody came while live was being asked, all that is one sweep. It can end anywhere: what is condemned can still be read, and
+// the next sweep asks about it again.
 func (s *Store) Sweep(live func(core.Hash) bool) (report SweepReport, err error) {
 	if s.readOnly {
 		return report, errors.New("sweep: the store is open for reading only")
@@ -29,76 +36,265 @@ func (s *Store) Sweep(live func(core.Hash) bool) (report SweepReport, err error)
 	defer s.barrier.Unlock()
 	s.appending.Lock()
 	defer s.appending.Unlock()
-	if err := s.lockAlone(); err != nil {
+	gate, err := s.closeGate()
+	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, s.lockShared()) }()
+	defer func() { err = errors.Join(err, gate.Close()) }()
 	err = s.rotate()
 	if err == nil {
 		err = s.adopt()
 	}
+	c := &sweep{Store: s, live: live, report: &report}
 	if err == nil {
-		err = s.refresh(true)
+		err = c.begin()
+	}
+	if err == nil {
+		err = c.run()
 	}
 	if err != nil {
-		return report, fmt.Errorf("sweep: %w", err)
+		err = fmt.Errorf("sweep: %w", err)
 	}
-	err = s.sweep(live, &report)
 	return report, err
 }
 
-// Collect is Sweep for who wants to know no more than the bytes freed.
-func (s *Store) Collect(live func(core.Hash) bool) (freed core.Size, err error) {
+// Collect is Sweep for who wants to know no more than what all stores can tell.
+func (s *Store) Collect(live func(core.Hash) bool) (core.Collected, error) {
 	report, err := s.Sweep(live)
-	return report.Freed, err
+	return report.Collected, err
 }
 
-func (s *Store) sweep(live func(core.Hash) bool, report *SweepReport) error {
-	s.mu.RLock()
-	var packs []*pack
-	for _, p := range s.names {
+// sweep is one under way, with the gate closed.
+type sweep struct {
+	*Store
+	live   func(core.Hash) bool
+	report *SweepReport
+	list   condemned
+	before uint64 // epoch of the last condemnation before this sweep
+	oldest uint64 // epoch of the oldest writer that lived when this sweep began
+	alone  bool   // nobody has written since then who does not know all that is condemned
+	dirty  bool   // list is not what CONDEMNED says
+	waits  uint64 // last epoch of the packs that must wait
+}
+
+// begin looks who writes; only after that is live asked for the first time.
+func (c *sweep) begin() error {
+	living, _, err := c.others()
+	if err != nil {
+		return err
+	}
+	c.list, c.oldest, c.alone, c.report.Writers = c.readCondemned(), ^uint64(0), len(living) == 0, living
+	for _, w := range living {
+		c.oldest = min(c.oldest, w.Epoch)
+		c.list.epoch = max(c.list.epoch, w.Epoch) // CONDEMNED may have been lost
+	}
+	c.before = c.list.epoch
+	return c.condemn(c.list)
+}
+
+func (c *sweep) run() error {
+	var dead []*pack
+	for _, p := range c.finishedPacks() {
+		v, err := c.judge(p)
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", p.name, err)
+		}
+		switch {
+		case v.rows == 0:
+		case v.needed == 0:
+			dead = append(dead, p)
+		default:
+			c.spare(p)
+			c.report.Dead += v.dead
+		}
+	}
+	c.forgetGone()
+	if err := c.removeAll(dead); err != nil {
+		return err
+	}
+	return c.end()
+}
+
+func (c *sweep) finishedPacks() (packs []*pack) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, p := range c.names {
 		if p.finished {
 			packs = append(packs, p)
 		}
 	}
-	s.mu.RUnlock()
-	for _, p := range packs {
-		if err := s.sweepPack(p, live, report); err != nil {
-			return fmt.Errorf("sweep pack %s: %w", p.name, err)
-		}
-	}
-	if report.Removed == 0 {
-		return nil
-	}
-	return syncDir(s.dir) // lockShared reads what is left
+	c.report.Packs = len(packs)
+	return packs
 }
 
-func (s *Store) sweepPack(p *pack, live func(core.Hash) bool, report *SweepReport) error {
-	report.Packs++
-	rows, err := s.rowsOf(p)
-	if err != nil {
-		report.Unreadable++ // opening the store did not find a whole record in it either
-		return nil
+// verdict is what a pack holds. Sizes are of data.
+type verdict struct {
+	rows, needed int
+	bytes, dead  core.Size
+}
+
+// judge asks about every chunk of a pack. One in a condemned pack is not needed where there is another whole record of it.
+func (c *sweep) judge(p *pack) (v verdict, err error) {
+	rows, err := c.rowsOf(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return v, nil
 	}
-	var dead core.Size
-	deadRows := 0
+	if err != nil {
+		c.report.Unreadable++ // opening the store did not find a whole record in it either
+		return v, nil
+	}
 	for _, r := range rows {
-		if !live(r.hash) {
-			dead += core.Size(r.size)
-			deadRows++
+		v.rows++
+		v.bytes += core.Size(r.size)
+		if c.live(r.hash) && !(c.condemns(p) && c.elsewhere(r)) {
+			v.needed++
+		} else {
+			v.dead += core.Size(r.size)
 		}
 	}
-	if deadRows < len(rows) {
-		report.Dead += dead
-		return nil
+	return v, nil
+}
+
+func (c *sweep) condemns(p *pack) bool {
+	_, is := c.list.packs[p.name]
+	return is
+}
+
+// elsewhere reports whether a record stands, whole, in a pack that is finished and not condemned.
+func (c *sweep) elsewhere(r row) bool {
+	at, ok := c.at(r.hash)
+	if !ok {
+		return false
 	}
-	if err := os.Remove(packPath(s.dir, p.name)); err != nil {
+	c.mu.RLock()
+	p := c.packs[at.pack]
+	ok = p.finished && !p.condemned
+	c.mu.RUnlock()
+	if !ok {
+		return false
+	}
+	return c.use(at, func(f packReader) error {
+		there, err := header(f, at)
+		if err == nil && there.hash != r.hash {
+			err = damaged("it names another chunk")
+		}
+		if err == nil {
+			_, err = readData(f, there, nil)
+		}
+		return err
+	}) == nil
+}
+
+// spare takes a pack off the list: something in it is needed.
+func (c *sweep) spare(p *pack) {
+	if c.condemns(p) {
+		delete(c.list.packs, p.name)
+		c.dirty = true
+	}
+}
+
+// forgetGone takes packs off the list that went before they could be taken off.
+func (c *sweep) forgetGone() {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for name := range c.list.packs {
+		if c.names[name] == nil {
+			delete(c.list.packs, name)
+			c.dirty = true
+		}
+	}
+}
+
+// removeAll condemns packs and removes those that nobody leans on.
+func (c *sweep) removeAll(packs []*pack) error {
+	if err := c.condemnAll(packs); err != nil {
 		return err
 	}
-	report.Removed++
-	report.Chunks += len(rows)
-	report.Freed += dead
+	for _, p := range packs {
+		if err := c.remove(p); err != nil {
+			return fmt.Errorf("pack %s: %w", p.name, err)
+		}
+	}
 	return nil
+}
+
+// condemnAll puts packs on the list, under an epoch of their own where they are new there, and tells the world.
+func (c *sweep) condemnAll(packs []*pack) error {
+	epoch := c.list.epoch + 1
+	for _, p := range packs {
+		if !c.condemns(p) {
+			c.list.packs[p.name], c.list.epoch, c.dirty = epoch, epoch, true
+		}
+	}
+	if err := c.publish(); err != nil {
+		return err
+	}
+	living, gone, err := c.others()
+	if err != nil {
+		return err
+	}
+	c.report.Writers = living
+	for _, w := range append(gone, living...) {
+		c.alone = c.alone && w.Epoch >= c.list.epoch
+	}
+	return nil
+}
+
+// publish writes the list down.
+func (c *sweep) publish() error {
+	if !c.dirty {
+		return nil
+	}
+	if err := c.list.write(c.condemnedPath()); err != nil {
+		return fmt.Errorf("condemn packs: %w", err)
+	}
+	c.dirty = false
+	return c.condemn(c.list)
+}
+
+// remove removes a condemned pack, unless somebody may lean on it: a writer from before its condemnation that lived when live
+// was asked, or, where it was condemned in this sweep, any that came meanwhile.
+func (c *sweep) remove(p *pack) error {
+	v, err := c.judge(p)
+	if err != nil || v.rows == 0 {
+		return err
+	}
+	if v.needed > 0 {
+		c.spare(p)
+		return nil
+	}
+	epoch := c.list.packs[p.name]
+	if epoch > c.oldest || epoch > c.before && !c.alone {
+		c.report.Waiting += v.bytes
+		c.waits = max(c.waits, epoch)
+		return nil
+	}
+	if err := os.Remove(packPath(c.dir, p.name)); err != nil {
+		return err
+	}
+	delete(c.list.packs, p.name)
+	c.dirty = true
+	c.report.Removed++
+	c.report.Chunks += v.rows
+	c.report.Freed += v.bytes
+	return nil
+}
+
+// end takes what went off the list once that is durable, and says who is waited for.
+func (c *sweep) end() error {
+	var before []core.Writer
+	for _, w := range c.report.Writers {
+		if w.Epoch < c.waits {
+			before = append(before, w)
+		}
+	}
+	c.report.Writers = before
+	if c.report.Removed > 0 {
+		if err := syncDir(c.dir); err != nil {
+			return err
+		}
+	}
+	return c.publish()
 }
 
 // rowsOf reads the table of a finished pack.
@@ -113,36 +309,4 @@ func (s *Store) rowsOf(p *pack) (rows []row, err error) {
 		return nil, err
 	}
 	return readTable(f, info.Size())
-}
-
-// lockAlone turns the shared lock into one that nobody else has, or leaves it as it was.
-func (s *Store) lockAlone() error {
-	if err := s.lock.Unlock(); err != nil {
-		return fmt.Errorf("sweep: unlock the store: %w", err)
-	}
-	got, err := s.lock.TryLock()
-	switch {
-	case err != nil:
-		err = fmt.Errorf("sweep: lock the store: %w", err)
-	case !got:
-		err = locked("sweep")
-	default:
-		return nil
-	}
-	return errors.Join(err, s.lockShared())
-}
-
-// lockShared takes the shared lock again, and looks at what others did while this store had none.
-func (s *Store) lockShared() error {
-	if err := s.lock.Unlock(); err != nil {
-		return fmt.Errorf("unlock the store: %w", err)
-	}
-	err := s.lock.RLock()
-	if err == nil {
-		err = s.refresh(true)
-	}
-	if err != nil {
-		return fmt.Errorf("lock the store again: %w", err)
-	}
-	return nil
 }

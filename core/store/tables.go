@@ -157,13 +157,16 @@ func (s *Store) settle() {
 	}
 }
 
-// lookTables finds a hash in the merged tables. They are lost where they could not be read: then all is in memory.
+// lookTables finds a hash in the merged tables, a condemned record only where there is no other. They are lost where they
+// could not be read: then all is in memory.
 func (s *Store) lookTables(hash core.Hash) (at place, ok, lost bool) {
 	lost = s.searchTables(hash, func(t *merged) *section { return &t.hashes }, func(t *merged, row []byte) bool {
-		if n := binary.LittleEndian.Uint32(row[32:]); int(n) < len(t.packs) && t.packs[n].number != noPack {
-			at, ok = place{t.packs[n].number, binary.LittleEndian.Uint32(row[36:])}, true
+		n := binary.LittleEndian.Uint32(row[32:])
+		if int(n) >= len(t.packs) || t.packs[n].number == noPack {
+			return false
 		}
-		return ok
+		at, ok = place{t.packs[n].number, binary.LittleEndian.Uint32(row[36:])}, true
+		return !s.isCondemned(at)
 	})
 	return at, ok, lost
 }
@@ -172,7 +175,11 @@ func (s *Store) lookTables(hash core.Hash) (at place, ok, lost bool) {
 func (s *Store) findTables(id core.Hash) (c core.Chunk, ok, lost bool) {
 	lost = s.searchTables(id, func(t *merged) *section { return &t.ids }, func(_ *merged, row []byte) bool {
 		hash := core.Hash(row[32:64])
-		if _, ok, _ = s.lookTables(hash); ok {
+		var at place
+		if at, ok, _ = s.lookTables(hash); ok && s.isCondemned(at) {
+			ok = false
+		}
+		if ok {
 			c = core.Chunk{Hash: hash, Size: core.Size(binary.LittleEndian.Uint32(row[64:]))}
 		}
 		return ok
@@ -353,7 +360,7 @@ func (s *Store) mergeAll(w *mergedWriter, m *merge) error {
 	m.first = len(packs)
 	for i, p := range m.loose {
 		rows, err := s.rowsOf(p)
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // swept by another process: a pack of no rows
 			return err
 		}
 		entry := mergedPack{name: packID(p.name)}

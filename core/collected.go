@@ -1,0 +1,19 @@
+package core
+
+import "time"
+
+// Collected is what a collection of garbage came to in one store. All sizes are stored bytes of chunks.
+type Collected struct {
+	Freed     Size     `json:"freed"`     // of chunks that nobody needs, or that were there twice
+	Rewritten Size     `json:"rewritten"` // of chunks that are needed, copied so that packs could go
+	Waiting   Size     `json:"waiting"`   // of packs that nobody needs: they go once Writers have ended
+	Dead      Size     `json:"dead"`      // of chunks that nobody needs, in packs that stay for the sake of others
+	Writers   []Writer `json:"writers,omitempty"`
+}
+
+// Writer is who writes to a store and may lean on what was in it when it began.
+type Writer struct {
+	PID   int       `json:"pid"`
+	Epoch uint64    `json:"epoch"` // how many times a collection had condemned packs by then
+	Since time.Time `json:"since"`
+}
