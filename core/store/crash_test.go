@@ -19,6 +19,10 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("BKP_TEST_WRITER"); dir != "" {
 		writeUntilKilled(dir)
 	}
+	if dir := os.Getenv("BKP_TEST_INDEX"); dir != "" {
+		measureIndex(dir)
+		return
+	}
 	flag.Set("rapid.checks", "20") // every check syncs a few dozen times; a flag on the command line overrules this
 	os.Exit(m.Run())
 }

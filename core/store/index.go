@@ -188,6 +188,24 @@ func (s *Store) refresh(force bool) error {
 	if err != nil {
 		return err
 	}
+	if err := s.take(there); err != nil {
+		return err
+	}
+	if time.Since(info.ModTime()) > settled {
+		s.changed = info.ModTime().UnixNano()
+	}
+	return nil
+}
+
+// refreshFrom is a forced refresh for who has just listed the packs.
+func (s *Store) refreshFrom(there map[string]bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.take(there)
+}
+
+// take brings what is known of packs up to what there is. mu is held.
+func (s *Store) take(there map[string]bool) error {
 	for name, p := range s.names {
 		if _, ok := there[name]; !ok && s.mine[p.number] == nil {
 			s.forget()
@@ -204,9 +222,6 @@ func (s *Store) refresh(force bool) error {
 		}
 	}
 	s.settle()
-	if time.Since(info.ModTime()) > settled {
-		s.changed = info.ModTime().UnixNano()
-	}
 	return nil
 }
 

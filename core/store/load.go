@@ -127,21 +127,26 @@ func (s *Store) follow() error {
 	return nil
 }
 
-// adopt rescues the packs of processes that died.
-func (s *Store) adopt() error {
-	there, err := listPacks(s.dir)
-	if err != nil {
-		return err
+// adopt rescues the packs of processes that died, and returns what packs there are then.
+func (s *Store) adopt() (there map[string]bool, err error) {
+	if there, err = listPacks(s.dir); err != nil {
+		return nil, err
 	}
+	changed := false
 	for name, finished := range there {
 		if finished {
 			continue
 		}
-		if _, _, err := claimAndRescue(s.dir, openPath(s.dir, name)); err != nil {
-			return err
+		_, claimed, err := claimAndRescue(s.dir, openPath(s.dir, name))
+		if err != nil {
+			return nil, err
 		}
+		changed = changed || claimed
 	}
-	return nil
+	if changed {
+		return listPacks(s.dir)
+	}
+	return there, nil
 }
 
 // claimAndRescue rescues the pack at path where no living process writes it.

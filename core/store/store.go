@@ -29,6 +29,8 @@ type Store struct {
 	jobs      chan writeJob // to the goroutine that writes; nil until the first record
 	free      chan *buffer  // that nobody uses
 	buffers   int           // that there are
+	sweeping  bool          // what is put now makes room: the floor is not kept
+	stepped   func(string)  // nil but in tests
 	space     func(dir string) (free, all core.Size, err error)
 	writing   sync.WaitGroup
 
@@ -37,11 +39,12 @@ type Store struct {
 	packs      []*pack // by number; numbers are this Store's own
 	names      map[string]*pack
 	condemned  map[string]uint64 // packs that nobody here may lean on, though they can be read
-	tables     []*merged // on disk; a slice is never changed, only replaced
-	tableCount uint32    // that were ever opened
-	noTables   bool      // the index on disk is damaged
-	loose      int       // rows of finished packs that no merged table covers
-	merging    bool      // compact is under way
+	tables     []*merged         // on disk; a slice is never changed, only replaced
+	tableCount uint32            // that were ever opened
+	noTables   bool              // the index on disk is damaged
+	mend       bool              // it is worth making anew
+	loose      int               // rows of finished packs that no merged table covers
+	merging    bool              // compact is under way
 	maxLoose   int
 	changed    int64 // modification time of the directory when it was last read
 	used       core.Size
@@ -61,8 +64,7 @@ type Store struct {
 // left behind. Until Close, no other process sweeps away what was to be found here.
 func Open(dir string) (*Store, error) {
 	s := newStore(filepath.Join(dir, "packs"))
-	packs := s.dir
-	err := errors.Join(os.MkdirAll(packs, 0o700), os.MkdirAll(s.writersDir(), 0o700))
+	err := s.makeDirs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -71,20 +73,30 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.condemned = list.packs
-	err = s.adopt()
+	s.newFile = true // who died may have left names that are not durable, and Barrier covers all that Find knows
+	there, err := s.adopt()
 	if err == nil {
-		err = s.refresh(true)
-	}
-	if err == nil {
-		err = errors.Join(syncDir(packs), syncDir(dir), syncDir(filepath.Dir(dir)))
+		err = s.refreshFrom(there)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.leave(s.self)))
 	}
-	if s.loose >= s.maxLoose {
+	if s.loose >= s.maxLoose || s.mend {
 		_ = s.compact() // what is not merged now is merged by the next one
 	}
 	return s, nil
+}
+
+// makeDirs makes the directories of a store, durably, where they are not there.
+func (s *Store) makeDirs(dir string) error {
+	if _, err := os.Stat(s.writersDir()); err == nil {
+		return nil // made last
+	}
+	err := errors.Join(os.MkdirAll(s.dir, 0o700), os.MkdirAll(s.writersDir(), 0o700))
+	if err != nil {
+		return err
+	}
+	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
 }
 
 // OpenRead opens the store in dir for reading only: it locks nothing, changes nothing, and sees what others write.
@@ -112,7 +124,7 @@ func (s *Store) Close() error {
 	s.appending.Lock()
 	defer s.appending.Unlock()
 	err = errors.Join(err, s.rotate())
-	if s.loosePacks() > looseAtClose {
+	if s.loosePacks() > looseAtClose || s.isHurt() {
 		_ = s.compact()
 	}
 	if s.jobs != nil {
@@ -209,6 +221,13 @@ func syncDir(path string) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// isHurt reports whether the index on disk should be made anew.
+func (s *Store) isHurt() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.mend
 }
 
 // loosePacks is how many packs no merged table covers.

@@ -43,7 +43,7 @@ func (s *Store) Sweep(live func(core.Hash) bool) (report SweepReport, err error)
 	defer func() { err = errors.Join(err, gate.Close()) }()
 	err = s.rotate()
 	if err == nil {
-		err = s.adopt()
+		_, err = s.adopt()
 	}
 	c := &sweep{Store: s, live: live, report: &report}
 	if err == nil {

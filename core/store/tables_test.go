@@ -1,12 +1,9 @@
 package store_test
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/store"
@@ -149,50 +146,6 @@ func TestALostIndexIsRebuilt(t *testing.T) {
 			}
 			closeStore(t, s)
 		})
-	}
-}
-
-// BKP_INDEX_ROWS=10000000 measures a large one.
-func TestALargeIndexOpensAtOnce(t *testing.T) {
-	rows := 100_000
-	if n := os.Getenv("BKP_INDEX_ROWS"); n != "" {
-		fmt.Sscan(n, &rows)
-	}
-	dir := t.TempDir()
-	var hashes []core.Hash
-	err := store.GenerateIndex(dir, rows, 400, func(i int, hash, _ core.Hash) {
-		if i%(rows/1000) == 0 && !hash.IsZero() {
-			hashes = append(hashes, hash)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	s := open(t, dir)
-	opened := time.Since(began)
-	defer closeStore(t, s)
-	for _, h := range hashes {
-		if !s.Has(h) {
-			t.Fatalf("%s is not found", h)
-		}
-	}
-	began = time.Now()
-	for range 10 {
-		rand.Shuffle(len(hashes), func(i, j int) { hashes[i], hashes[j] = hashes[j], hashes[i] })
-		for _, h := range hashes {
-			s.Has(h)
-		}
-	}
-	hit := time.Since(began) / time.Duration(10*len(hashes))
-	began = time.Now()
-	for i := range 10_000 {
-		s.Find(makePiece(i, 0).id)
-	}
-	miss := time.Since(began) / 10_000
-	t.Logf("%d rows: opened in %s, a hit in %s, a miss in %s", rows, opened, hit, miss)
-	if opened > 5*time.Second || hit > time.Millisecond {
-		t.Error("that is far from at once")
 	}
 }
 
