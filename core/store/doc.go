@@ -42,6 +42,9 @@
 // waited for. What it referred to by the time it has gone is live, and brings the pack back. A pack that is being written
 // belongs to its writer, and one that was finished a moment ago is condemned at most.
 //
+// A pack of which half is dead is rewritten: what is live is copied into new packs and durable there before the old one is
+// condemned. Readers that had it open find the new place when they miss the old one.
+//
 // # The index
 //
 // What packs say is found again in memory while it is little, and in at most 16 merged tables on disk beside the packs, so

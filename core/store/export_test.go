@@ -78,8 +78,11 @@ func GenerateIndex(dir string, rows, perPack int, each func(i int, hash, id core
 	return s.writeCurrent([]*merged{{name: name}})
 }
 
-// TestRow is the store believe in another disk.
+// SetSpace makes the store believe in another disk.
 func (s *Store) SetSpace(space func(dir string) (free, all core.Size, err error)) { s.space = space }
+
+// SetStepped has a sweep tell how far it has come.
+func (s *Store) SetStepped(f func(step string)) { s.stepped = f }
 
 // TestRow is a row of a table.
 type TestRow = row

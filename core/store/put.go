@@ -34,13 +34,18 @@ func (s *Store) put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
 	if known, err := s.known(c.Hash); known || err != nil {
 		return false, err
 	}
+	return true, s.append(row{hash: c.Hash, id: id}, data)
+}
+
+// append adds a record to the current pack; the row tells its names. appending is held.
+func (s *Store) append(r row, data []byte) error {
 	p, err := s.packFor(len(data))
 	if err != nil {
-		return false, err
+		return err
 	}
-	r := row{hash: c.Hash, id: id, offset: uint32(p.end), size: uint32(len(data))}
+	r.offset, r.size = uint32(p.end), uint32(len(data))
 	if err := s.reserve(p, r.end()); err != nil {
-		return false, err
+		return err
 	}
 	header := r.header()
 	s.fill(p, int64(r.offset), header[:])
@@ -51,7 +56,7 @@ func (s *Store) put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
 	p.rows = append(p.rows, r)
 	p.dirty = true
 	s.note(p, r)
-	return true, nil
+	return nil
 }
 
 // known reports whether the store has a chunk that the next Barrier covers.

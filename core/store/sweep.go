@@ -15,11 +15,11 @@ type SweepReport struct {
 	Packs      int // that there were
 	Removed    int // of them
 	Unreadable int // of them: nothing in it is whole; left for a person to look at
-	Chunks     int // removed
+	Chunks     int // removed that were not live
 }
 
-// Sweep removes the packs whose every chunk is not live, as far as no other writer may lean on them; others may write all the
-// while. It must see every use that this Store's own process makes of the store: chunks that were put but that live does not
+// Sweep removes the packs whose every chunk is not live, as far as no other writer may lean on them, and those half of which is
+// not live, once it has copied the rest; others may read and write all the while. It must see every use that this Store's own process makes of the store: chunks that were put but that live does not
 // know yet go too, and Put and Barrier of this Store wait. live may use Get, Has and Find, and is asked about a chunk once or
 // more for each pack that has it. Another sweep under way is ErrLocked.
 //
@@ -27,7 +27,7 @@ type SweepReport struct {
 // opens the store from then on leaves what is in it alone. It goes when every writer that came before has gone, and when live,
 // asked again after that, still says no; a chunk that somebody refers to by then brings its pack back. Where nobody writes and
 // nobody came while live was being asked, all that is one sweep. It can end anywhere: what is condemned can still be read, and
-// the next sweep asks about it again.
+// the next sweep asks about it again. Packs are rewritten only where nobody else writes, since they could not go.
 func (s *Store) Sweep(live func(core.Hash) bool) (report SweepReport, err error) {
 	if s.readOnly {
 		return report, errors.New("sweep: the store is open for reading only")
@@ -45,7 +45,9 @@ func (s *Store) Sweep(live func(core.Hash) bool) (report SweepReport, err error)
 	if err == nil {
 		_, err = s.adopt()
 	}
-	c := &sweep{Store: s, live: live, report: &report}
+	s.sweeping = true
+	defer func() { s.sweeping = false }()
+	c := &sweep{Store: s, live: live, report: &report, sparse: map[string]core.Size{}, copied: map[string]core.Size{}}
 	if err == nil {
 		err = c.begin()
 	}
@@ -64,17 +66,26 @@ func (s *Store) Collect(live func(core.Hash) bool) (core.Collected, error) {
 	return report.Collected, err
 }
 
+// step tells a test how far a sweep has come.
+func (s *Store) step(name string) {
+	if s.stepped != nil {
+		s.stepped(name)
+	}
+}
+
 // sweep is one under way, with the gate closed.
 type sweep struct {
 	*Store
 	live   func(core.Hash) bool
 	report *SweepReport
 	list   condemned
-	before uint64 // epoch of the last condemnation before this sweep
-	oldest uint64 // epoch of the oldest writer that lived when this sweep began
-	alone  bool   // nobody has written since then who does not know all that is condemned
-	dirty  bool   // list is not what CONDEMNED says
-	waits  uint64 // last epoch of the packs that must wait
+	before uint64               // epoch of the last condemnation before this sweep
+	oldest uint64               // epoch of the oldest writer that lived when this sweep began
+	alone  bool                 // nobody has written since then who does not know all that is condemned
+	dirty  bool                 // list is not what CONDEMNED says
+	waits  uint64               // last epoch of the packs that must wait
+	sparse map[string]core.Size // dead bytes of packs worth rewriting
+	copied map[string]core.Size // bytes out of packs that were rewritten
 }
 
 // begin looks who writes; only after that is live asked for the first time.
@@ -83,7 +94,14 @@ func (c *sweep) begin() error {
 	if err != nil {
 		return err
 	}
-	c.list, c.oldest, c.alone, c.report.Writers = c.readCondemned(), ^uint64(0), len(living) == 0, living
+	c.list, err = parseCondemned(c.condemnedPath())
+	if core.CodeOf(err) == core.CodeWrong {
+		c.list, c.dirty, err = condemned{packs: map[string]uint64{}}, true, nil
+	}
+	if err != nil {
+		return err
+	}
+	c.oldest, c.alone, c.report.Writers = ^uint64(0), len(living) == 0, living
 	for _, w := range living {
 		c.oldest = min(c.oldest, w.Epoch)
 		c.list.epoch = max(c.list.epoch, w.Epoch) // CONDEMNED may have been lost
@@ -94,6 +112,7 @@ func (c *sweep) begin() error {
 
 func (c *sweep) run() error {
 	var dead []*pack
+	var worth []sparse
 	for _, p := range c.finishedPacks() {
 		v, err := c.judge(p)
 		if err != nil {
@@ -106,13 +125,18 @@ func (c *sweep) run() error {
 		default:
 			c.spare(p)
 			c.report.Dead += v.dead
+			if v.worthRewriting() {
+				worth = append(worth, sparse{p, v})
+				c.sparse[p.name] = v.dead
+			}
 		}
 	}
 	c.forgetGone()
-	if err := c.removeAll(dead); err != nil {
-		return err
+	err := c.removeAll(dead)
+	if err == nil {
+		err = c.rewrite(worth)
 	}
-	return c.end()
+	return errors.Join(err, c.end())
 }
 
 func (c *sweep) finishedPacks() (packs []*pack) {
@@ -129,8 +153,8 @@ func (c *sweep) finishedPacks() (packs []*pack) {
 
 // verdict is what a pack holds. Sizes are of data.
 type verdict struct {
-	rows, needed int
-	bytes, dead  core.Size
+	rows, needed, deadRows int
+	bytes, dead            core.Size // what is neither dead nor needed stands elsewhere as well
 }
 
 // judge asks about every chunk of a pack. One in a condemned pack is not needed where there is another whole record of it.
@@ -146,10 +170,12 @@ func (c *sweep) judge(p *pack) (v verdict, err error) {
 	for _, r := range rows {
 		v.rows++
 		v.bytes += core.Size(r.size)
-		if c.live(r.hash) && !(c.condemns(p) && c.elsewhere(r)) {
-			v.needed++
-		} else {
+		switch {
+		case !c.live(r.hash):
 			v.dead += core.Size(r.size)
+			v.deadRows++
+		case !c.condemns(p) || !c.elsewhere(r):
+			v.needed++
 		}
 	}
 	return v, nil
@@ -229,6 +255,7 @@ func (c *sweep) condemnAll(packs []*pack) error {
 	if err := c.publish(); err != nil {
 		return err
 	}
+	c.step("condemned")
 	living, gone, err := c.others()
 	if err != nil {
 		return err
@@ -263,6 +290,7 @@ func (c *sweep) remove(p *pack) error {
 		c.spare(p)
 		return nil
 	}
+	c.report.Dead -= c.sparse[p.name]
 	epoch := c.list.packs[p.name]
 	if epoch > c.oldest || epoch > c.before && !c.alone {
 		c.report.Waiting += v.bytes
@@ -275,8 +303,9 @@ func (c *sweep) remove(p *pack) error {
 	delete(c.list.packs, p.name)
 	c.dirty = true
 	c.report.Removed++
-	c.report.Chunks += v.rows
-	c.report.Freed += v.bytes
+	c.report.Chunks += v.deadRows
+	c.report.Freed += v.bytes - c.copied[p.name]
+	c.step("removed")
 	return nil
 }
 

@@ -216,7 +216,7 @@ func (s *Store) reserve(p *pack, end int64) error {
 		return nil
 	}
 	dir := s.dir
-	if err := s.checkFloor(end - p.reserved); err != nil {
+	if err := s.checkFloor(end - p.reserved); err != nil && !s.sweeping {
 		return err
 	}
 	want := max(end, 2*p.reserved, firstRoom)
