@@ -217,9 +217,13 @@ func (v *verification) packs(ctx context.Context, share float64) error {
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", name, err), v.state.save())
 		}
+		index, read, err := store.CheckIndex(ctx, v.house.path(name), share > 0)
+		if err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", name, err), v.state.save())
+		}
 		v.summary.Packs += at.Packs
-		v.summary.Read += at.Read
-		for _, d := range at.Damage {
+		v.summary.Read += at.Read + read
+		for _, d := range append(at.Damage, index...) {
 			v.summary.Damage = append(v.summary.Damage, packDamage{name, d})
 		}
 	}
@@ -283,7 +287,7 @@ func (v *verification) sum() {
 		}
 	}
 	if n := len(s.Damage); n > 0 {
-		s.add(core.CodeWrong, "%s in the packs of this machine", counted(n, "damaged place"))
+		s.add(core.CodeWrong, "%s in the stores of this machine", counted(n, "damaged place"))
 	}
 }
 
@@ -378,7 +382,7 @@ func (v *verification) draw(t *table) {
 		}
 	}
 	for _, d := range v.summary.Damage {
-		t.line("%s/packs/%s at %d: %s", d.Store, d.Pack, d.Offset, d.Reason)
+		t.line("%s/%s at %d: %s", d.Store, d.File, d.Offset, d.Reason)
 	}
 	t.line("%s and %s verified, %s read, %s missing, %s wrong", counted(v.summary.Versions, "version"),
 		counted(v.summary.Packs, "pack"), v.summary.Read, v.summary.Missing, v.summary.Wrong)

@@ -13,9 +13,9 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Damage is something wrong in a pack.
+// Damage is something wrong in a file of a store.
 type Damage struct {
-	Pack   string    `json:"pack"`   // the name of its file
+	File   string    `json:"file"`   // below the store's directory
 	Offset int64     `json:"offset"` // of the record, the header or the table
 	Chunk  core.Hash `json:"chunk,omitzero"`
 	Reason string    `json:"reason"`
@@ -70,7 +70,7 @@ type checker struct {
 }
 
 func (c *checker) damage(offset int64, hash core.Hash, format string, args ...any) {
-	c.found.Damage = append(c.found.Damage, Damage{c.found.Pack, offset, hash, fmt.Sprintf(format, args...)})
+	c.found.Damage = append(c.found.Damage, Damage{"packs/" + c.found.Pack, offset, hash, fmt.Sprintf(format, args...)})
 }
 
 func (c *checker) pack(path string) error {

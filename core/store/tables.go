@@ -37,17 +37,23 @@ func (s *Store) useTable(t *merged, f func(*os.File) error) error {
 	return s.files.use(t.number, func() (*os.File, error) { return os.Open(s.tablePath(t.name)) }, f)
 }
 
-// readCurrent is the names in index/CURRENT: none where there is no index, or none that can be read.
-func (s *Store) readCurrent() (names []string) {
+// readCurrent is the names in index/CURRENT: none where there is no index.
+func (s *Store) readCurrent() (names []string, err error) {
 	text, err := os.ReadFile(filepath.Join(s.indexDir(), "CURRENT"))
-	if err != nil || !bytes.HasPrefix(text, []byte(currentHead)) || len(text) < len(currentHead)+65 {
-		return nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.HasPrefix(text, []byte(currentHead)) || len(text) < len(currentHead)+65 {
+		return nil, damaged("CURRENT is of another form")
 	}
 	body, sum := text[:len(text)-65], text[len(text)-65:]
 	if want := blake3.Sum256(body); string(sum) != hex.EncodeToString(want[:])+"\n" {
-		return nil
+		return nil, damaged("CURRENT does not match its hash")
 	}
-	return strings.Fields(string(body[len(currentHead):]))
+	return strings.Fields(string(body[len(currentHead):])), nil
 }
 
 // writeCurrent makes these the tables of the index.
@@ -64,7 +70,11 @@ func (s *Store) writeCurrent(tables []*merged) error {
 // loadTables opens the tables that CURRENT names, where these are not open already. There may be none: a table that cannot be
 // read is as good as lost, and its packs are read one by one. mu is held.
 func (s *Store) loadTables() {
-	names := s.readCurrent()
+	names, err := s.readCurrent()
+	if err != nil {
+		s.mend = true
+		return
+	}
 	if slices.EqualFunc(names, s.tables, func(n string, t *merged) bool { return n == t.name }) {
 		return
 	}
@@ -72,6 +82,7 @@ func (s *Store) loadTables() {
 	for _, name := range names {
 		t := s.openTable(name)
 		if t == nil {
+			s.mend = true
 			return // another process took its place a moment ago, or it is damaged
 		}
 		tables = append(tables, t)
@@ -216,7 +227,7 @@ func (s *Store) searchTables(key core.Hash, which func(*merged) *section, visit 
 func (s *Store) loseTable(err error) {
 	s.mu.Lock()
 	if !errors.Is(err, fs.ErrNotExist) {
-		s.noTables = true
+		s.noTables, s.mend = true, true
 	}
 	s.forget()
 	s.mu.Unlock()
@@ -253,7 +264,7 @@ func (s *Store) compact() error {
 	if err := s.writeCurrent(tables); err != nil {
 		return fmt.Errorf("write index: %w", err)
 	}
-	s.tables, s.noTables = tables, false
+	s.tables, s.noTables, s.mend = tables, false, false
 	for _, r := range in.rows {
 		p := in.loose[int(r.pack)-in.first]
 		s.index.remove(place{p.number, r.offset}, r.row)

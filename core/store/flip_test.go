@@ -1,0 +1,118 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/store"
+)
+
+// named is every file of a store in which Check or CheckIndex finds damage.
+func named(t testing.TB, dir string) (files []string) {
+	t.Helper()
+	err := store.Check(t.Context(), dir, "", func(core.Hash) bool { return true }, func(c store.Checked) error {
+		for _, d := range c.Damage {
+			files = append(files, d.File)
+		}
+		return nil
+	})
+	index, _, indexErr := store.CheckIndex(t.Context(), dir, true)
+	if err := errors.Join(err, indexErr); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range index {
+		files = append(files, d.File)
+	}
+	return files
+}
+
+// One bit is wrong, in any file of a store: what is looked at names that file; whoever reads gets the right bytes or none, and
+// only from a pack none; and whoever writes next makes the index whole again.
+func TestOneWrongBitAnywhere(t *testing.T) {
+	const n, each = 90, 200
+	made := t.TempDir()
+	fill(t, made, 0, n, 30)
+	s := open(t, made)
+	if err := s.Compact(); err != nil {
+		t.Fatal(err)
+	}
+	early := open(t, made)
+	sweep(t, s, nothing) // everything is condemned
+	closeStore(t, early)
+	closeStore(t, s)
+	if found := named(t, made); len(found) > 0 {
+		t.Fatalf("a whole store: %v", found)
+	}
+	var files []string
+	for _, pattern := range []string{"packs/*.pack", "index/*.idx", "index/CURRENT", "writers/CONDEMNED"} {
+		found, err := filepath.Glob(filepath.Join(made, pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %v, %v", pattern, found, err)
+		}
+		files = append(files, found[0])
+	}
+	for _, file := range files {
+		file, _ := filepath.Rel(made, file)
+		t.Run(strings.TrimLeft(filepath.Ext(file)+" "+filepath.Dir(file), ". "), func(t *testing.T) {
+			whole, err := os.ReadFile(filepath.Join(made, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := afterCrash(t, made)
+			path := filepath.Join(dir, file)
+			for i := range 60 {
+				at := i * (len(whole) - 1) / 59
+				whole[at] ^= 1 << (i % 8)
+				if err := os.WriteFile(path, whole, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				whole[at] ^= 1 << (i % 8)
+				if found := named(t, dir); len(found) == 0 || found[0] != file {
+					t.Errorf("byte %d: %v are named", at, found)
+				}
+				reader, err := store.OpenRead(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := lost(reader, n, each); err != nil && filepath.Dir(file) != "packs" {
+					t.Errorf("byte %d: %v", at, err)
+				}
+				closeStore(t, reader)
+			}
+			s := open(t, dir) // the last bit is wrong still
+			if err := lost(s, n, each); err != nil && filepath.Dir(file) != "packs" {
+				t.Error(err)
+			}
+			closeStore(t, s)
+			if found := named(t, dir); len(found) > 0 && filepath.Dir(file) == "index" {
+				t.Errorf("still named: %v", found)
+			}
+		})
+	}
+}
+
+// lost says which of n pieces cannot be read: one of them, and only for a reason of its own.
+func lost(s *store.Store, n, size int) error {
+	var errs []error
+	for i := range n {
+		p := makePiece(i, size)
+		got, err := s.Get(p.Hash, nil)
+		switch {
+		case err == nil && string(got) != string(p.data):
+			panic("wrong bytes are returned")
+		case err != nil && !errors.Is(err, core.ErrNotFound) && core.CodeOf(err) != core.CodeWrong:
+			panic(fmt.Sprintf("the reason is another one: %v", err))
+		case err != nil:
+			errs = append(errs, fmt.Errorf("piece %d: %w", i, err))
+		}
+	}
+	if len(errs) > 1 {
+		panic(fmt.Sprintf("%d pieces are lost to one bit", len(errs)))
+	}
+	return errors.Join(errs...)
+}
