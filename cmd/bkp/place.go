@@ -28,7 +28,7 @@ func placeCommand() *cli.Command {
 			intFlag("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
 			textFlag("strategy", "seed", "have the strategy `NAME` price the nodes"),
 			boolFlag("dry-run", "plan only"),
-			boolFlag("explain", "show how the plan came about: cost terms, flows, bound"),
+			boolFlag("explain", "show how the plan came about: why each node gets its share, flows, times, what losses would mean"),
 			textFlag("plan-out", "", "write the plan to `FILE`, before anything is sent"),
 			textFlag("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
 			textFlag("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),

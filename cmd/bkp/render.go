@@ -219,3 +219,11 @@ func (s seconds) String() string {
 	}
 	return time.Duration(n * float64(time.Second)).Round(time.Second).String()
 }
+
+// duration is a measured time; zero was not measured.
+func duration(s float64) any {
+	if s == 0 {
+		return "-"
+	}
+	return seconds(s)
+}

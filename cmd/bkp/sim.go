@@ -128,7 +128,7 @@ func drawSim(t *table, r sim.Result) {
 		}
 	}
 	t.line("")
-	t.line("%s: done after %.4g s, least possible %.4g s, ratio %.3f, bound by %s", r.Name, r.MakespanS, r.BoundS, r.Ratio, r.Binding)
+	t.line("%s: done after %.4g s (predicted %.4g s), least possible %.4g s, ratio %.3f, bound by %s", r.Name, r.MakespanS, r.PredictedS, r.BoundS, r.Ratio, r.Binding)
 	if r.UndeliveredBytes > 0 {
 		t.line("%s of copies not delivered, %s of the file lost", r.UndeliveredBytes, r.LostBytes)
 	}

@@ -73,6 +73,7 @@ type PlaceResult struct {
 	BoundS     float64     `json:"bound_s"`     // the least possible time
 	Ratio      float64     `json:"ratio"`       // predicted ÷ bound
 	Binding    string      `json:"binding"`     // the resource that sets the bound
+	Risk       plan.Risk   `json:"risk"`        // what the loss of nodes would mean
 	Seconds    float64     `json:"seconds"`     // measured: first data byte to last receipt; 0 for a dry run
 	DryRun     bool        `json:"dry_run"`     //
 	Warnings   []string    `json:"warnings,omitempty"`
@@ -87,6 +88,7 @@ type Placement struct {
 	Cost     float64   `json:"cost"`
 	Explain  string    `json:"explain"`
 	Reused   core.Size `json:"reused_bytes"` // of Bytes, what it kept already
+	FinishS  float64   `json:"finish_s"`     // planned: until its last run is there
 	Seconds  float64   `json:"seconds"`      // measured: to its last receipt
 	Receipts int       `json:"receipts"`
 }

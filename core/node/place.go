@@ -505,13 +505,14 @@ func (pl *placing) describe() {
 	r.Name, r.Version, r.Replicas, r.Strategy = pl.version.Body.Name, pl.version.Ref.Version, pl.args.Replicas, pl.args.Strategy
 	r.Task, r.DryRun = pl.task, pl.args.DryRun
 	r.PredictedS, r.FillS, r.BoundS, r.Ratio, r.Binding = p.PredictedS, p.FillS, p.BoundS, p.Ratio, p.Binding
+	r.Risk = p.Risk
 	for _, class := range pl.classes {
 		r.Runs += len(class.Runs)
 	}
 	for _, row := range p.Nodes {
 		s := pl.snapshot.Nodes[row.Node]
 		r.Placements = append(r.Placements, Placement{
-			Node: s.ID, Address: s.Address, Bytes: row.Bytes, Runs: row.Runs, Cost: row.Cost, Explain: row.Explain, Reused: row.Held,
+			Node: s.ID, Address: s.Address, Bytes: row.Bytes, Runs: row.Runs, Cost: row.Cost, Explain: row.Explain, Reused: row.Held, FinishS: row.Finish,
 		})
 	}
 	for _, f := range p.Flows {

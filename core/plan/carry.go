@@ -230,6 +230,7 @@ func (c *carrying) plan() *Plan {
 		p.Flows = append(p.Flows, Flow{From: c.at[pair[0]], To: c.at[pair[1]], Bytes: bytes, Rate: rates[pair]})
 	}
 	slices.SortFunc(p.Flows, func(a, b Flow) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	p.Risk = riskOf(c.now.Snapshot, p.Classes, p.Replicas, 1)
 	slices.SortFunc(p.Nodes, func(a, b NodeRow) int { return cmp.Compare(a.Node, b.Node) })
 	return p
 }

@@ -14,7 +14,7 @@ func (p *planner) describe(out *Plan) {
 	for k := range out.Nodes {
 		row := &out.Nodes[k]
 		i := row.Node
-		parts := []string{fmt.Sprintf("keeps %s in %d %s", row.Bytes, row.Runs, plural(row.Runs, "run", "runs"))}
+		var parts []string
 		if row.Held > 0 {
 			part := "all of it there already"
 			if row.Held < row.Bytes {
@@ -80,10 +80,13 @@ func (p *planner) price(i int) float64 {
 	return p.cost[i]
 }
 
-// rankOf tells where a node stands in the order of cost: " (cost 2.5 per byte, 3rd of 5)", or nothing without costs.
+// rankOf tells where a node stands in the order of cost: " (number 3 of 5 by cost)", or nothing without costs.
 func (p *planner) rankOf(i int) string {
-	if len(p.Scores.PlaceCost) == 0 {
+	switch {
+	case len(p.Scores.PlaceCost) == 0:
 		return ""
+	case p.costless:
+		return " (whatever it costs: the cheapest nodes are too slow together)"
 	}
 	rank := 1
 	for _, other := range p.usable {
@@ -91,7 +94,7 @@ func (p *planner) rankOf(i int) string {
 			rank++
 		}
 	}
-	return fmt.Sprintf(" (cost %.6g a byte, number %d of %d)", p.cost[i], rank, len(p.usable))
+	return fmt.Sprintf(" (number %d of %d by cost)", rank, len(p.usable))
 }
 
 // refusal says why a candidate gets nothing.

@@ -24,6 +24,7 @@ func (p *planner) finish() (*Plan, error) {
 		out.Ratio = 1
 	}
 	p.describe(out)
+	out.Risk = riskOf(p.Snapshot, out.Classes, p.Replicas, max(1, p.K))
 	return out, nil
 }
 
@@ -158,41 +159,4 @@ func (p *planner) rows(classes [][]Span) (rows []NodeRow, refused []Refusal) {
 		}
 	}
 	return rows, refused
-}
-
-// times follows the first run along every block's way. A node can send on only what it has: so each hop adds the time of
-// one run, and the wait of the last sender is the fill.
-func (p *planner) times(out *Plan, blocks []block, seconds []float64) {
-	row := map[int]*NodeRow{}
-	for k := range out.Nodes {
-		row[out.Nodes[k].Node] = &out.Nodes[k]
-	}
-	flow := map[[2]int]int{}
-	fluid := 0.0
-	for k, f := range out.Flows {
-		flow[[2]int{f.From, f.To}] = k
-		fluid = max(fluid, seconds[k])
-	}
-	for _, b := range blocks {
-		there := map[int]float64{}
-		for _, h := range b.hops {
-			k := flow[[2]int{h.from, h.to}]
-			wait := there[h.from]
-			if h.from == p.Snapshot.Source {
-				wait += p.Snapshot.Nodes[h.to].Delay
-			}
-			run := float64(b.bytes) / float64(b.end-b.start)
-			if total := float64(out.Flows[k].Bytes); total > 0 {
-				there[h.to] = wait + seconds[k]*run/total
-			}
-			out.FillS = max(out.FillS, wait)
-			if h.relay {
-				continue
-			}
-			r := row[h.to]
-			r.First = min(r.First, there[h.to])
-			r.Finish = max(r.Finish, wait+seconds[k])
-		}
-	}
-	out.PredictedS = fluid + out.FillS
 }

@@ -91,19 +91,23 @@ func (n *network) trunk(from, to int) (name [2]string, rate float64, ok bool) {
 }
 
 // zone is the domain that Spread counts copies in. A node without a zone is one of its own.
-func (n *network) zone(i int) string {
-	if z := n.Nodes[i].Zone; z != "" {
+func (n *network) zone(i int) string { return zoneOf(n.Snapshot, i) }
+
+func zoneOf(s core.Snapshot, i int) string {
+	if z := s.Nodes[i].Zone; z != "" {
 		return z
 	}
 	return fmt.Sprintf("\x00node %d", i)
 }
 
-// name is how a sentence calls a node: by its label "name", its address, or the start of its ID.
+// name is how a sentence calls a node: by its label "name", its address, or the start of its ID; the source without a name is the source.
 func (n *network) name(i int) string {
 	node := n.Nodes[i]
 	switch {
 	case node.Labels["name"] != "":
 		return node.Labels["name"]
+	case i == n.Source:
+		return "source"
 	case node.Address != "":
 		return node.Address
 	}

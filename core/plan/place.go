@@ -33,7 +33,7 @@ func Place(req Request) (*Plan, error) {
 		return out, err
 	}
 	// The cheapest nodes are too slow together, though none is alone: then costs do not count.
-	p.cost = make([]float64, len(p.cost))
+	p.cost, p.costless = make([]float64, len(p.cost)), true
 	if fast, err := p.within(caps); err == nil && fast.PredictedS < out.PredictedS {
 		return fast, nil
 	}
@@ -115,6 +115,7 @@ type planner struct {
 	linked    []bool      // the source can send to it, or relays can
 	arrive    []float64   // the rate at which anything from the source can reach it
 	cost      []float64   // per byte
+	costless  bool        // costs were put aside, for the sake of time
 	weight    []float64   // how shares are weighed where costs do not decide
 	first     []float64   // the strategy's first-holder weight
 	explain   []string    // the strategy's words

@@ -48,13 +48,14 @@ type Plan struct {
 	Flows      []Flow   // by From, then To
 	Nodes      []NodeRow
 	Refused    []Refusal
-	Replicas   int     // copies of every run
+	Replicas   int // copies of every run
+	Risk       Risk
 	PredictedS float64 // until the last byte arrived: the slowest flow and FillS
 	BoundS     float64 // the least possible time for these copies on any choice of the candidates
 	Ratio      float64 // PredictedS without FillS, over BoundS; 1 where both are 0, 0 where only BoundS is
 	Binding    string  // what sets the bound: "source uplink", "downlinks n2, n4", …
 	Relays     []Span  // what nodes pass on and do not keep, in the order of the classes; none without Request.Relays
-	FillS      float64 // until the last node of the longest chain has its first run
+	FillS      float64 // what it takes longer because runs are passed on whole
 }
 
 // Span gives the runs Start to Start+Length-1 of a class to Node, which gets them from From.
@@ -83,7 +84,7 @@ type NodeRow struct {
 	Runs    int
 	Cost    float64 // the strategy's price per byte, or 1 over its weight where it gave weights alone; 0 without either
 	Explain string  // why it gets this much, for a person
-	First   float64 // seconds until its first run is there
+	First   float64 // seconds until its first run can be there
 	Finish  float64 // seconds until its last run is there
 }
 

@@ -277,7 +277,7 @@ func (w *world) place(brief bool) {
 	}
 	name := func(i int) string { return w.Snapshot.Nodes[i].Labels["name"] }
 	for _, row := range p.Nodes {
-		fmt.Fprintf(out, "%s %s\n", name(row.Node), row.Explain)
+		fmt.Fprintf(out, "%s keeps %s in %d runs: %s\n", name(row.Node), row.Bytes, row.Runs, row.Explain)
 		if !brief {
 			fmt.Fprintf(out, "    first run after %.3g s, last after %.3g s\n", row.First, row.Finish)
 		}

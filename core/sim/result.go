@@ -11,12 +11,13 @@ import (
 
 // Result is what a simulation came to.
 type Result struct {
-	Name      string    `json:"name"`
-	MakespanS float64   `json:"makespan_s"` // until the last copy was received
-	BoundS    float64   `json:"bound_s"`    // the least time; see the package comment for what that is when nodes were lost
-	Ratio     float64   `json:"ratio"`
-	Binding   string    `json:"binding"`
-	LostBytes core.Size `json:"lost_bytes"` // of the file: no node that is left can restore them
+	Name       string    `json:"name"`
+	MakespanS  float64   `json:"makespan_s"`  // until the last copy was received
+	PredictedS float64   `json:"predicted_s"` // what the planner expected, of a network that keeps its word
+	BoundS     float64   `json:"bound_s"`     // the least time; see the package comment for what that is when nodes were lost
+	Ratio      float64   `json:"ratio"`
+	Binding    string    `json:"binding"`
+	LostBytes  core.Size `json:"lost_bytes"` // of the file: no node that is left can restore them
 
 	UndeliveredBytes core.Size `json:"undelivered_bytes"` // copies that were wanted and are not there; see Missing
 	Nodes            []Row     `json:"nodes"`
@@ -55,7 +56,7 @@ type Missing struct {
 }
 
 func (w *world) result(bound plan.Bound) (Result, error) {
-	r := Result{Name: w.topology.Name, MakespanS: w.end.Seconds(), BoundS: bound.Seconds, Binding: bound.Binding}
+	r := Result{Name: w.topology.Name, MakespanS: w.end.Seconds(), PredictedS: w.predicted, BoundS: bound.Seconds, Binding: bound.Binding}
 	if left, ok := w.boundOfTheRest(); ok && !math.IsInf(left.Seconds, 1) {
 		if mode := w.topology.Goal.Mode; (mode == plan.Broadcast || mode == plan.Fetch) && bound.Seconds > 0 {
 			at := min(w.Lose[0].At, bound.Seconds)

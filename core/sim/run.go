@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -62,7 +63,21 @@ func prepare(t Topology, c Config) (*world, plan.Bound, error) {
 		return nil, bound, err
 	}
 	w := newWorld(t, c)
-	return w, bound, w.begin(bound.Seconds)
+	if err := w.begin(bound.Seconds); err != nil {
+		return nil, bound, err
+	}
+	return w, bound, w.predict(bound.Seconds)
+}
+
+// predict is what the planner expects: of its plan, or of the bound, where everybody's share is given.
+func (w *world) predict(bound float64) error {
+	if w.plan != nil {
+		w.predicted = w.plan.PredictedS
+		return nil
+	}
+	fill, err := plan.Fill(w.believed, w.topology.Goal, slices.Max(w.sizes))
+	w.predicted = bound + fill
+	return err
 }
 
 // run lets it happen.

@@ -34,14 +34,16 @@ type world struct {
 	due     time.Duration // in a fetch: when the fluid plan is done
 	part    []int         // in a fetch: which part of the file a unit belongs to
 	plan    *plan.Plan
-	owed    []plan.Copy // every copy that some node is to get
-	perZone int
-	scratch set
-	hops    []int   // from who held something at the start
-	relays  []*node // the farthest first
-	space   int     // units that a relay holds or expects
-	loose   bool    // relays had filled up: they take whatever helps
-	stale   bool    // what relays would take has to be found anew
+
+	predicted float64     // seconds
+	owed      []plan.Copy // every copy that some node is to get
+	perZone   int
+	scratch   set
+	hops      []int   // from who held something at the start
+	relays    []*node // the farthest first
+	space     int     // units that a relay holds or expects
+	loose     bool    // relays had filled up: they take whatever helps
+	stale     bool    // what relays would take has to be found anew
 
 	believed          core.Snapshot // the network as the planner sees it
 	measured          bool          // believed is what was measured
