@@ -146,6 +146,7 @@ func (n *Node) unkeep(arrivals []arrival) {
 func (n *Node) receipt(numbers map[segmentKey][]int) error {
 	type signed struct {
 		seg      *segment
+		license  core.LicenseID
 		runs     []int
 		envelope []byte
 	}
@@ -153,12 +154,12 @@ func (n *Node) receipt(numbers map[segmentKey][]int) error {
 	n.ask(func() {
 		for key, runs := range numbers {
 			if seg := n.segments[key]; seg != nil {
-				all = append(all, signed{seg: seg, runs: runs})
+				all = append(all, signed{seg: seg, license: seg.LicenseID, runs: runs})
 			}
 		}
 	})
 	for i, s := range all {
-		envelope, err := n.signReceipt(s.seg, s.runs)
+		envelope, err := n.signReceipt(s.seg, s.license, s.runs)
 		if err != nil {
 			return err
 		}
@@ -180,13 +181,13 @@ func (n *Node) receipt(numbers map[segmentKey][]int) error {
 }
 
 // signReceipt reads only what never changes of the segment.
-func (n *Node) signReceipt(seg *segment, runs []int) ([]byte, error) {
-	previous, err := n.Ledger.LastReceipt(seg.LicenseID)
+func (n *Node) signReceipt(seg *segment, under core.LicenseID, runs []int) ([]byte, error) {
+	previous, err := n.Ledger.LastReceipt(under)
 	if err != nil {
 		return nil, fmt.Errorf("find the last receipt: %w", err)
 	}
 	r := core.Receipt{
-		V: 1, License: seg.LicenseID, Task: seg.Task, Segment: seg.Number, Target: n.ID(), Runs: core.Ranges(runs),
+		V: 1, License: under, Task: seg.Task, Segment: seg.Number, Target: n.ID(), Runs: core.Ranges(runs),
 		RetainUntil: seg.RetainUntil, Previous: previous, Time: time.Now().Unix(), Key: n.Signer.Public(),
 	}
 	for _, run := range runs {

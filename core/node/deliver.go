@@ -75,8 +75,17 @@ func (pl *placing) await(ctx context.Context) error {
 		var state Status
 		var notes []string
 		done := false
+		homeless := false
 		n.ask(func() {
 			pl.care()
+			homeless, pl.homeless = pl.homeless, false
+		})
+		if homeless {
+			if err := pl.replan(ctx); err != nil {
+				return err
+			}
+		}
+		n.ask(func() {
 			state, done = pl.progress()
 			notes, pl.notes = pl.notes, nil
 		})
@@ -137,7 +146,7 @@ func (pl *placing) giveUp(id core.ID, why string) {
 	if pl.failed[id] != "" {
 		return
 	}
-	pl.failed[id] = why
+	pl.failed[id], pl.homeless = why, true
 	pl.notes = append(pl.notes, fmt.Sprintf("%s (%s) is given up: %s; the others go on", pl.n.addressOf(id), id.Short(), why))
 	if s := pl.n.swarms[pl.task]; s != nil {
 		s.forget(id)
@@ -183,9 +192,6 @@ func (pl *placing) progress() (state Status, done bool) {
 
 // shortfall is the error for targets that failed. Loop only.
 func (pl *placing) shortfall() error {
-	if len(pl.failed) == 0 {
-		return nil
-	}
 	var why []string
 	for id, reason := range pl.failed {
 		var missing core.Size
@@ -196,7 +202,12 @@ func (pl *placing) shortfall() error {
 				}
 			}
 		}
-		why = append(why, fmt.Sprintf("%s lacks %s: %s", cmp.Or(pl.n.addressOf(id), id.Short()), missing, reason))
+		if missing > 0 {
+			why = append(why, fmt.Sprintf("%s lacks %s: %s", cmp.Or(pl.n.addressOf(id), id.Short()), missing, reason))
+		}
+	}
+	if len(why) == 0 {
+		return nil
 	}
 	slices.Sort(why)
 	return core.WithHint(core.Fail(core.CodeRedundant, "not every copy was made (%s)", strings.Join(why, "; ")),
@@ -261,6 +272,7 @@ func (pl *placing) receipt(r core.Receipt) {
 func (pl *placing) measured() {
 	pl.n.ask(func() {
 		pl.result.Seconds = pl.last.Sub(pl.began).Seconds()
+		pl.tookOver()
 		for i := range pl.result.Placements {
 			row := &pl.result.Placements[i]
 			if at, ok := pl.finished[row.Node]; ok {
@@ -277,6 +289,30 @@ func (pl *placing) measured() {
 			pl.result.Warnings = append(pl.result.Warnings, fmt.Sprintf("%s (%s): %s", pl.n.addressOf(id), id.Short(), reason))
 		}
 	})
+}
+
+// tookOver adds who keeps copies that the plan had given to others, and sets right what those keep. Loop only.
+func (pl *placing) tookOver() {
+	if pl.room == nil {
+		return // everybody kept to the plan
+	}
+	for _, s := range pl.segments {
+		for _, id := range s.targets {
+			if !slices.ContainsFunc(pl.result.Placements, func(row Placement) bool { return row.Node == id }) {
+				pl.result.Placements = append(pl.result.Placements, Placement{Node: id, Address: pl.n.addressOf(id), Explain: "took over from a node that was lost"})
+			}
+		}
+	}
+	for i := range pl.result.Placements {
+		row := &pl.result.Placements[i]
+		row.Bytes, row.Runs = 0, 0
+		for _, s := range pl.segments {
+			for _, run := range s.share(row.Node) {
+				row.Bytes += s.runs[run].Size
+				row.Runs++
+			}
+		}
+	}
 }
 
 // publish seals the records of what was receipted and leaves them and the ref with every target and on this machine.

@@ -22,6 +22,9 @@ const (
 // sideways is among how many lanes the uplink is shared while more wait: while one lane applies the other sends.
 const sideways = 2
 
+// steady is how long a lane keeps its lease though another would be chosen now: each change costs two round trips of it.
+const steady = 2 * time.Second
+
 // lane is the way from this node to one target of a swarm: at most one flow at a time, opened anew where one ended early.
 // Owned by the loop.
 type lane struct {
@@ -196,29 +199,32 @@ func (l *lane) renew() {
 		return
 	}
 	for _, stage := range l.swarm.stages() {
-		switch l.swarm.choose(stage, l) {
-		case nil:
+		next := l.swarm.choose(stage, l)
+		if next == nil {
 			continue
-		case l:
-			rate := f.Rate
-			if n.busyLanes() == 1 && !l.swarm.rivals(l, stage) {
-				rate += n.book.Free(f.accounts...)
-			} else if up := n.book.Nominal(accountUp); up < account.Unlimited { // where the uplink has grown, more than it has
-				rate = max(rate, min(rate+n.book.Free(f.accounts...), up/sideways))
-			}
-			if share, _ := l.cap(); share > 0 {
-				rate = min(rate, share)
-			}
-			if runs := l.batch(stage, f.Rate); len(runs) > 0 {
-				n.step(f, task.Event{Kind: task.Ask, Runs: runs, Rate: min(rate, n.book.Nominal(f.accounts...))})
-			}
+		}
+		if next != l && (n.now()-f.began > steady || l.swarm.empty(next.to)) {
+			return
+		}
+		rate := f.Rate
+		if n.busyLanes() == 1 && !l.swarm.rivals(l, stage) {
+			rate += n.book.Free(f.accounts...)
+		}
+		if share, _ := l.cap(); share > 0 {
+			rate = min(rate, share)
+		}
+		if runs := l.batch(stage, f.Rate); len(runs) > 0 {
+			n.step(f, task.Event{Kind: task.Ask, Runs: runs, Rate: min(rate, n.book.Nominal(f.accounts...))})
 		}
 		return
 	}
 }
 
-// batchBytes is how much one application asks for.
+// batchBytes is how much one application asks for: to who has nothing yet one run, so that all can soon send on.
 func (l *lane) batchBytes(r core.Rate) core.Size {
+	if l.swarm.empty(l.to) {
+		return 1
+	}
 	seconds := batchTime.Seconds()
 	if p := l.n.peers[l.to]; p != nil && p.session != nil {
 		seconds += 20 * p.session.Delay().Seconds()

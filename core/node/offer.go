@@ -16,7 +16,7 @@ import (
 const (
 	licenseLife     = 7 * 24 * time.Hour
 	answerPatience  = 60 * time.Second // with a target that judges a segment
-	awayPatience    = 20 * time.Second // with a target whose session is gone
+	awayPatience    = 15 * time.Second // with a target whose session is gone: three pings
 	minimumPatience = 60 * time.Second // with targets that send no receipts
 )
 
@@ -102,9 +102,11 @@ func (pl *placing) trunkShares() (rows []wire.BandwidthRow) {
 // licenseAll signs a licence for every segment.
 func (pl *placing) licenseAll() error {
 	for _, s := range pl.segments {
-		if err := pl.license(s); err != nil {
+		envelope, err := pl.license(s)
+		if err != nil {
 			return err
 		}
+		s.message.License = envelope
 	}
 	return nil
 }
@@ -135,7 +137,7 @@ func (pl *placing) locations(starts []int, from, to int) (spans []core.Span) {
 }
 
 // license signs who may keep the segment.
-func (pl *placing) license(s *placedSegment) error {
+func (pl *placing) license(s *placedSegment) ([]byte, error) {
 	now := time.Now()
 	retain := defaultRetain
 	if pl.args.Retain > 0 {
@@ -148,7 +150,7 @@ func (pl *placing) license(s *placedSegment) error {
 		NotBefore: now.Unix(), Expires: now.Add(cmp.Or(pl.life, licenseLife)).Unix(), RetainUntil: now.Add(retain).Unix(), Key: owner.Public(),
 	}
 	if _, err := rand.Read(l.ID[:]); err != nil {
-		return fmt.Errorf("draw licence id: %w", err)
+		return nil, fmt.Errorf("draw licence id: %w", err)
 	}
 	for _, target := range s.targets {
 		var bytes core.Size
@@ -160,10 +162,9 @@ func (pl *placing) license(s *placedSegment) error {
 	}
 	envelope, err := license.Sign(l, owner)
 	if err != nil {
-		return fmt.Errorf("sign licence: %w", err)
+		return nil, fmt.Errorf("sign licence: %w", err)
 	}
-	s.message.License = envelope
-	return pl.n.Ledger.AppendLicense(envelope)
+	return envelope, pl.n.Ledger.AppendLicense(envelope)
 }
 
 // offer sends the segments to their targets, a few at a time, and waits until all agreed; the first refusal ends it.
@@ -246,7 +247,11 @@ func (n *Node) onTaskAnswer(p *peer, id core.TaskID, m wire.Message) {
 		number = m.Segment
 	}
 	if number < len(pl.segments) && slices.Contains(pl.segments[number].targets, p.id) {
-		pl.segments[number].answers[p.id] = m
+		s := pl.segments[number]
+		s.answers[p.id] = m
+		if !pl.began.IsZero() {
+			pl.late(s, p.id, m)
+		}
 	}
 	signal(pl.changed)
 }

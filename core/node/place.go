@@ -73,8 +73,10 @@ type placing struct {
 	began    time.Time
 	last     time.Time // of the last receipt
 	finished map[core.ID]time.Time
-	asked    bool     // for receipts once more, since none came
-	notes    []string // for the person who waits
+	asked    bool        // for receipts once more, since none came
+	homeless bool        // copies of targets that were given up want another place
+	room     []core.Size // what is left on each node of the snapshot, once somebody asked
+	notes    []string    // for the person who waits
 }
 
 // reusedRun is a run of an earlier task and what this version uses of it.

@@ -454,6 +454,31 @@ func TestNextVersionFitsWhereLittleOfItIsNew(t *testing.T) {
 }
 
 // b keeps a copy already, and is slow to say so for the new placement, which is stopped when c has only begun.
+// TestOthersTakeOverFromALostTarget: a holder that dies while the data moves costs time, and no copy.
+func TestOthersTakeOverFromALostTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := fiveNodes(c)
+		data := content(19, 32<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		plan, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 2, Strategy: "seed", DryRun: true}, quiet)
+		check(t, err)
+		victim := c.byID(plan.Placements[0].Node)
+		time.AfterFunc(time.Duration(0.4*plan.PredictedS*float64(time.Second)), victim.stop)
+		placed := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
+		if got := sum(placed.Placements); got != 2*placed.Bytes {
+			t.Errorf("%d bytes on all nodes, want 2 × %d", got, placed.Bytes)
+		}
+		for _, row := range placed.Placements {
+			if row.Node == victim.signer.ID() && row.Bytes > 0 {
+				t.Errorf("%s was lost, and is to keep %s", victim.name, row.Bytes)
+			}
+		}
+		c.restoreElsewhere(data)
+	})
+}
+
 func TestStoppedPlacementLeavesTheOneBeforeInForce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)

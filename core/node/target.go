@@ -290,7 +290,7 @@ func (n *Node) judge(req core.VerifyRequest, owner core.ID) error {
 	return nil
 }
 
-// register makes an accepted segment known to the loop; one known before stays as it is. Loop only.
+// register makes an accepted segment known to the loop; one known before takes on what a further licence adds. Loop only.
 func (n *Node) register(seg *segment, m wire.StorageTask) *segment {
 	old, ok := n.segments[seg.key()]
 	if !ok {
@@ -299,6 +299,8 @@ func (n *Node) register(seg *segment, m wire.StorageTask) *segment {
 	}
 	if old != seg {
 		n.dropPromises(seg)
+		old.mine.Or(seg.mine)
+		old.Locations, old.License, old.LicenseID = seg.Locations, seg.License, seg.LicenseID
 	}
 	old.tables, old.touched = tables(m), time.Now()
 	return old

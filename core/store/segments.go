@@ -14,7 +14,7 @@ type acceptedSegment struct {
 }
 
 // PutSegment makes an accepted segment durable and binds its licence id to root. bound is false, and nothing changes, where
-// the id is bound to another root already. Putting a segment again changes nothing but that a further licence's id is bound;
+// the id is bound to another root already. Under a further licence its locations may be others;
 // another owner's segment, or one with another root, under the same task and number is an error.
 func (h *Holdings) PutSegment(s core.Segment, root core.Hash) (bound bool, err error) {
 	err = h.update(func(t *tx) error {
@@ -33,7 +33,7 @@ func (h *Holdings) PutSegment(s core.Segment, root core.Hash) (bound bool, err e
 			return nil
 		}
 		bound = true
-		if err := licenses.Put(s.LicenseID[:], root[:]); err != nil || !fresh {
+		if err := licenses.Put(s.LicenseID[:], root[:]); err != nil || !fresh && before.Segment.LicenseID == s.LicenseID {
 			return err
 		}
 		return t.put(bucketSegments, key, acceptedSegment{Segment: s, Root: root})

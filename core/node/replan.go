@@ -1,0 +1,171 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// replan gives the copies of targets that were given up to others: under a further licence of the same task and root, which
+// every target of the segment is shown, so that all know whom to send to. What a target has receipts for never moves.
+func (pl *placing) replan(ctx context.Context) error {
+	n := pl.n
+	for number := range pl.segments {
+		s, changed := pl.segments[number], false
+		n.ask(func() { changed = pl.reassign(s) })
+		if !changed {
+			continue
+		}
+		envelope, err := pl.license(s)
+		if err != nil {
+			return err
+		}
+		if err := n.Ledger.Sync(); err != nil {
+			return fmt.Errorf("enter licences in the ledger: %w", err)
+		}
+		n.ask(func() {
+			s.message.License = envelope
+			for _, target := range s.targets {
+				n.send(target, s.message)
+			}
+		})
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// reassign finds new nodes for a segment's copies on targets that were given up; false where none moved. Loop only.
+func (pl *placing) reassign(s *placedSegment) bool {
+	var gone []core.ID
+	for _, target := range s.targets {
+		if pl.failed[target] != "" && len(s.share(target)) > 0 {
+			gone = append(gone, target)
+		}
+	}
+	if len(gone) == 0 {
+		return false
+	}
+	r := pl.repair(s)
+	moved, homeless := r.Replan()
+	if moved == 0 {
+		return false
+	}
+	s.move(pl, r.Copies)
+	pl.last = time.Now()
+	for _, c := range r.Copies {
+		if !c.Fixed && c.Node >= 0 {
+			pl.room[c.Node] -= s.runs[c.Run].Size
+		}
+	}
+	pl.notes = append(pl.notes, fmt.Sprintf("segment %d: %d runs of %s go to others", s.number, moved, pl.n.addressOf(gone[0])))
+	if homeless > 0 {
+		pl.notes = append(pl.notes, fmt.Sprintf("segment %d: no node is left for %d runs", s.number, homeless))
+	}
+	return true
+}
+
+// repair is the question of who takes over. Loop only.
+func (pl *placing) repair(s *placedSegment) plan.Repair {
+	nodes := len(pl.snapshot.Nodes)
+	if pl.room == nil {
+		pl.room = make([]core.Size, nodes)
+		for i, state := range pl.snapshot.Nodes {
+			pl.room[i] = state.Free
+		}
+		for _, row := range pl.plan.Nodes {
+			pl.room[row.Node] -= row.Bytes - row.Held
+		}
+	}
+	r := plan.Repair{Room: slices.Clone(pl.room), Arrive: make([]core.Rate, nodes), May: make([]bool, nodes), Zone: make([]string, nodes)}
+	if spread := pl.request.Scores.Spread; spread.Level != "" {
+		r.PerZone = spread.Max
+	}
+	for i, state := range pl.snapshot.Nodes {
+		p := pl.n.peers[state.ID]
+		r.May[i] = i > 0 && pl.failed[state.ID] == "" && p != nil && p.session != nil && p.capacity > 0 &&
+			!slices.ContainsFunc(pl.plan.Refused, func(x plan.Refusal) bool { return x.Node == i && x.Barred })
+		r.Zone[i], r.Arrive[i] = state.Zone, state.Down
+		if p != nil && (state.Down == 0 || p.capacity < state.Down) {
+			r.Arrive[i] = p.capacity
+		}
+	}
+	for _, run := range s.runs {
+		r.Sizes = append(r.Sizes, run.Size)
+	}
+	for _, target := range s.targets {
+		node, fixed := pl.index[target], true
+		if pl.failed[target] != "" {
+			node, fixed = -1, false
+		}
+		for _, run := range s.share(target) {
+			r.Copies = append(r.Copies, plan.Copy{Run: run, Node: node, Fixed: fixed})
+		}
+	}
+	return r
+}
+
+// move writes down who keeps what now: copies that found no node stay with those that were given up. Loop only.
+func (s *placedSegment) move(pl *placing, copies []plan.Copy) {
+	taken, left := map[core.ID][]int{}, []int{}
+	for _, c := range copies {
+		switch {
+		case c.Fixed:
+		case c.Node < 0:
+			left = append(left, c.Run)
+		default:
+			id := pl.snapshot.Nodes[c.Node].ID
+			taken[id] = append(taken[id], c.Run)
+		}
+	}
+	var locations []core.Span
+	for _, span := range s.message.Locations {
+		if pl.failed[span.Node] == "" {
+			locations = append(locations, span)
+			continue
+		}
+		for run := span.Start; run < span.Start+span.Length; run++ {
+			if at := slices.Index(left, run); at >= 0 {
+				left = slices.Delete(left, at, at+1)
+				locations = append(locations, core.Span{Node: span.Node, From: span.From, Start: run, Length: 1})
+			}
+		}
+	}
+	for id, runs := range taken {
+		for _, r := range core.Ranges(runs) {
+			locations = append(locations, core.Span{Node: id, From: pl.n.ID(), Start: r.Start, Length: r.Length})
+		}
+		if !slices.Contains(s.targets, id) {
+			s.targets = append(s.targets, id)
+			s.receipts[id] = core.NewBitmap(len(s.runs))
+		}
+	}
+	s.message.Locations = locations
+	s.targets = slices.DeleteFunc(s.targets, func(id core.ID) bool { return pl.failed[id] != "" && len(s.share(id)) == 0 })
+}
+
+// late takes the answer of a target that was shown a segment while the data moves. Loop only.
+func (pl *placing) late(s *placedSegment, from core.ID, answer wire.Message) {
+	switch m := answer.(type) {
+	case wire.TaskAgree:
+		swarm := pl.n.swarms[pl.task]
+		if swarm == nil {
+			return
+		}
+		swarm.join(&piece{number: s.number}, s.message.Locations, func(target core.ID) core.Bitmap {
+			if target == from {
+				return m.Have
+			}
+			return nil
+		})
+		pl.n.wakeWaiting()
+	case wire.TaskRefuse:
+		pl.giveUp(from, m.Reason)
+	}
+}
