@@ -407,7 +407,7 @@ func (pl *placing) worse() bool {
 // union adds what is connected of more. Loop only.
 func union(all, more []core.ID, peers map[core.ID]*peer) []core.ID {
 	for _, id := range more {
-		if p := peers[id]; p != nil && p.session != nil && !slices.Contains(all, id) {
+		if p := peers[id]; p.reachable() && !slices.Contains(all, id) {
 			all = append(all, id)
 		}
 	}

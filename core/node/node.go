@@ -6,11 +6,14 @@
 //
 //	peer.go    sessions, bandwidth coordination, dispatch     query.go  questions and their answers
 //	target.go  accepting segments                             barrier.go  durability and receipts
+//	survey.go  the network as a placement sees it             relay.go  messages through others
 //	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     inflow.go  runs that arrive
 //	swarm.go   a task under way: who has what, who is served  want.go     hints               lane.go    the way to one target
 //	keeper.go  keeping what arrives                           young.go    what is not yet durable
 //	holder.go  serving a fetch                                taker.go    asking for runs
-//	place.go   coordinating a placement                       segment.go  runs, segments and their records
+//	place.go   coordinating a placement                       replan.go  when a target is lost
+//	offer.go   licences, and who accepts                      deliver.go until all receipts are there
+//	segment.go  runs, segments and their records
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
 //	limit.go   what this node gives, by calendars              measure.go  what its links carry
 //	probe.go   measuring them on purpose

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -123,15 +124,21 @@ func segmentEnd(runs []recordedRun, from int) int {
 
 // locations is the plan's spans within runs from up to to, numbered from there.
 func (pl *placing) locations(starts []int, from, to int) (spans []core.Span) {
+	add := func(class int, s plan.Span) {
+		first, end := max(starts[class]+s.Start, from), min(starts[class]+s.End(), to)
+		if first < end {
+			spans = append(spans, core.Span{
+				Node: pl.snapshot.Nodes[s.Node].ID, From: pl.snapshot.Nodes[s.From].ID, Start: first - from, Length: end - first,
+			})
+		}
+	}
 	for class, list := range pl.plan.Classes {
 		for _, s := range list {
-			first, end := max(starts[class]+s.Start, from), min(starts[class]+s.End(), to)
-			if first < end {
-				spans = append(spans, core.Span{
-					Node: pl.snapshot.Nodes[s.Node].ID, From: pl.snapshot.Nodes[s.From].ID, Start: first - from, Length: end - first,
-				})
-			}
+			add(class, s)
 		}
+	}
+	for _, s := range pl.plan.Relays { // who passes runs on keeps them too
+		add(s.Class, s)
 	}
 	return spans
 }

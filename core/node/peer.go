@@ -36,6 +36,8 @@ type peer struct {
 	capacity core.Rate     // the smaller word of both; 0 until coordinated
 	sent     core.Size     // payload that arrived there
 	fine     time.Duration // when a flow to it got its lease last; 0: never
+	via      []core.ID     // the way to it through others, where no session leads there
+	vouched  bool          // whoever brought word from it last is a member of this node's token
 	rights   []key.Delegation
 	lastSeen time.Time
 	problem  string
@@ -185,7 +187,7 @@ func (d door) deliver(m wire.Message) {
 func (n *Node) send(to core.ID, m wire.Message) bool {
 	p := n.peers[to]
 	if p == nil || p.session == nil {
-		return false
+		return p.reachable() && n.sendFar(p, m)
 	}
 	if err := p.session.Send(m); err != nil {
 		n.Log.Debug("send", "peer", to.Short(), "type", m.Type(), "error", err)
@@ -201,6 +203,15 @@ func (n *Node) message(s *link.Session, m wire.Message) {
 		return
 	}
 	p.lastSeen = time.Now()
+	if r, ok := m.(wire.Relay); ok {
+		n.onRelay(p, r)
+		return
+	}
+	n.dispatch(p, s, m)
+}
+
+// dispatch hands a message of a peer to who answers it. s brought it, from the peer itself or the last one on its way.
+func (n *Node) dispatch(p *peer, s *link.Session, m wire.Message) {
 	switch m := m.(type) {
 	case wire.BandwidthCoordination:
 		n.coordinate(p, m)

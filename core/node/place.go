@@ -11,7 +11,6 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/plan"
-	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // defaultRetain is how long targets are asked to keep a version.
@@ -64,6 +63,7 @@ type placing struct {
 	plan     *plan.Plan
 	index    map[core.ID]int    // of nodes in the snapshot
 	here     map[core.Hash]bool // reused runs whose bytes are on this machine
+	far      bool               // some nodes are reached through others only
 	changed  chan struct{}      // one word after every change
 
 	segments []*placedSegment
@@ -257,57 +257,6 @@ func (pl *placing) isForeign(ctx context.Context, r foundRef) bool {
 	}
 	first, err := pl.vault.openRecord(r.Body.Records[0], stored)
 	return err == nil && first.Source != pl.n.ID()
-}
-
-// survey asks every connected peer for its state and puts the snapshot together; this node is its first.
-func (pl *placing) survey(ctx context.Context) error {
-	n := pl.n
-	var peers []core.ID
-	n.ask(func() {
-		pl.snapshot.Nodes = []core.NodeState{n.ownState()}
-		for _, p := range n.connected() {
-			peers = append(peers, p.id)
-		}
-	})
-	if len(peers) == 0 {
-		return core.WithHint(core.Fail(core.CodeRedundant, "no peer is connected%s", because(n.unreached())), "bkp peers shows which are known and what is wrong with them")
-	}
-	reports := make([]wire.StateReport, len(peers))
-	failed := make([]error, len(peers))
-	n.each(len(peers), func(i int) {
-		reports[i], failed[i] = query[wire.StateReport](ctx, n, peers[i], func(id uint64) wire.Message {
-			return wire.StateQuery{Query: id, Owner: n.owner().ID()}
-		})
-	})
-	pl.index = map[core.ID]int{n.ID(): 0}
-	n.ask(func() {
-		for i, id := range peers {
-			p := n.peers[id]
-			if failed[i] != nil || p.session == nil {
-				continue
-			}
-			r := reports[i]
-			to := len(pl.snapshot.Nodes)
-			pl.index[id] = to
-			pl.snapshot.Nodes = append(pl.snapshot.Nodes, core.NodeState{
-				ID: id, Address: p.address, Labels: r.Labels, Zone: r.Labels["zone"], Free: r.Remaining, Total: r.Capacity,
-				Up: r.Up, Down: r.Down, UpAhead: r.UpAhead, DownAhead: r.DownAhead, Delay: p.session.Delay().Seconds(), Load: r.Load,
-			})
-			here, there := n.linkReport(p), linkTo(r, n.ID())
-			pl.snapshot.Links = append(pl.snapshot.Links, linkState(0, to, p.capacity, here, there), linkState(to, 0, p.capacity, there, here))
-		}
-	})
-	for i, id := range peers {
-		for _, l := range reports[i].Links {
-			from, known := pl.index[id]
-			if to, ok := pl.index[l.ID]; ok && known && to != 0 {
-				back := linkTo(reports[slices.Index(peers, l.ID)], id)
-				pl.snapshot.Links = append(pl.snapshot.Links, linkState(from, to, l.Capacity, l, back))
-			}
-		}
-	}
-	pl.snapshot.Trunks = n.Trunks
-	return nil
 }
 
 // each runs f for 0 to count-1 at once and waits.

@@ -454,6 +454,29 @@ func TestNextVersionFitsWhereLittleOfItIsNew(t *testing.T) {
 }
 
 // b keeps a copy already, and is slow to say so for the new placement, which is stopped when c has only begun.
+// TestChainOfNodes: copies reach the last of six nodes through those between, its receipts and the ref too.
+func TestChainOfNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		for _, pair := range []string{"ba", "cb", "dc", "ed", "fe"} {
+			c.start(pair[:1], pair[1:]+"-10MiB")
+		}
+		data := content(20, 8<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		placed := a.place(node.PlaceArgs{Replicas: 5})
+		if got := sum(placed.Placements); got != 5*placed.Bytes {
+			t.Errorf("%d bytes on all nodes, want 5 × %d", got, placed.Bytes)
+		}
+		t.Logf("predicted %.2f s, took %.2f s", placed.PredictedS, placed.Seconds)
+		a.stop()
+		z := c.start("z", "f-20MiB", c.owned)
+		c.settle()
+		z.fetch("disk.img", 1, data)
+	})
+}
+
 // TestOthersTakeOverFromALostTarget: a holder that dies while the data moves costs time, and no copy.
 func TestOthersTakeOverFromALostTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -20,7 +20,7 @@ func (a *PlaceArgs) followPlan() {
 func (pl *placing) ask() plan.Request {
 	owner := pl.n.owner().ID()
 	return plan.Request{
-		Snapshot: pl.snapshot, Replicas: pl.args.Replicas, Classes: pl.classes,
+		Relays: pl.far, Snapshot: pl.snapshot, Replicas: pl.args.Replicas, Classes: pl.classes,
 		Seed:      binary.LittleEndian.Uint64(owner[:8]) ^ uint64(pl.version.Body.Size),
 		Objective: pl.args.Objective, Blend: pl.args.Blend, Deadline: pl.args.Deadline,
 	}

@@ -137,7 +137,7 @@ func refuse(code core.Reason, format string, args ...any) error {
 
 // onTask judges a segment and answers.
 func (n *Node) onTask(p *peer, m wire.StorageTask) {
-	from, member, rights := p.id, p.session.Peer().Token, p.rights
+	from, member, rights := p.id, p.member(), p.rights
 	n.act(func() {
 		seg, err := n.accept(m, from, member, rights)
 		var have core.Bitmap

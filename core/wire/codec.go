@@ -96,6 +96,7 @@ func init() {
 	register[RefReport](false)
 	register[Release](false)
 	register[ReleaseDone](false)
+	register[Relay](false)
 	register[LocalCall](true)
 	register[LocalStatus](true)
 	register[LocalResult](true)

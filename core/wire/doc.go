@@ -44,6 +44,7 @@
 //	REF_OK, REF_REPORT      who was asked                  who asked
 //	RELEASE                 owner's node                   each holder            RELEASE_DONE
 //	RELEASE_DONE            holder                         owner's node
+//	RELAY                   any node                       one it has no session with: one of the placement's messages, refs, RELEASE
 //	LOCAL_CALL              a bkp command                  the node of its user   LOCAL_STATUS any number of times, LOCAL_RESULT once
 //	LOCAL_STATUS, _RESULT   the node                       the command
 //

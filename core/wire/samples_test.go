@@ -57,6 +57,7 @@ func samples() []Message {
 		RefReport{Query: 4, Code: core.ReasonNone, Reason: "x", Refs: [][]byte{[]byte("ref")}, More: true, Size: 10, Data: []byte("record")},
 		Release{Query: 5, Envelope: []byte("envelope")},
 		ReleaseDone{Query: 5, Code: core.ReasonNone, Reason: "x", Runs: 3, Bytes: 8388608},
+		Relay{Route: []core.ID{id("n1"), id("n2"), id("n3")}, Key: key, Signature: sig, Time: 1796000000, Message: []byte("message")},
 		LocalCall{Command: "place", Args: []byte(`{"name":"disk","replicas":2}`)},
 		LocalStatus{Status: []byte(`{"message_type":"status","done":7}`)},
 		LocalResult{Result: []byte(`{"message_type":"summary","found":null}`), Code: core.CodePartial, Error: "2 runs missing", Hint: "bkp repair"},

@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/zeebo/blake3"
+)
+
+// MaxRoute is how many nodes a relayed message may see, its sender and receiver included.
+const MaxRoute = 16
+
+// relayLife is how far the clocks of two nodes may be apart, and how long a relayed message is good for.
+const relayLife = 10 * time.Minute
+
+// Relay carries a message between two nodes that no session joins, along a route that its sender found. The nodes between pass
+// it on as it is.
+type Relay struct {
+	Route     []core.ID `json:"route"`     // from its sender to whom it is for
+	Key       []byte    `json:"key"`       // the sender's public key
+	Signature []byte    `json:"signature"` // by it, over all of the rest
+	Time      int64     `json:"time"`
+	Message   []byte    `json:"message"` // as Encode gives it
+}
+
+// Signer signs for a node.
+type Signer interface {
+	Public() ed25519.PublicKey
+	Sign(message []byte) []byte
+}
+
+// NewRelay wraps a message for the last node of a route that begins with the signer's.
+func NewRelay(route []core.ID, m Message, now time.Time, by Signer) (Relay, error) {
+	encoded, err := Encode(m)
+	if err != nil {
+		return Relay{}, err
+	}
+	r := Relay{Route: route, Key: by.Public(), Time: now.Unix(), Message: encoded}
+	r.Signature = by.Sign(r.signed())
+	return r, r.Validate()
+}
+
+// Open is the message, if it is the first node's and of now. The route was Validated.
+func (r Relay) Open(now time.Time) (Message, error) {
+	switch age := now.Sub(time.Unix(r.Time, 0)); {
+	case core.ID(blake3.Sum256(r.Key)) != r.Route[0] || !ed25519.Verify(r.Key, r.signed(), r.Signature):
+		return nil, fmt.Errorf("a relayed message that is not signed by %s", r.Route[0].Short())
+	case age > relayLife || age < -relayLife:
+		return nil, fmt.Errorf("a relayed message of %s: its clock or this one is wrong", time.Unix(r.Time, 0).UTC().Format(time.DateTime))
+	}
+	return Decode(r.Message)
+}
+
+func (r Relay) signed() []byte {
+	out := []byte("bkp v1 relay")
+	for _, id := range r.Route {
+		out = append(out, id[:]...)
+	}
+	out = binary.LittleEndian.AppendUint64(out, uint64(r.Time))
+	return append(out, r.Message...)
+}
+
+func (Relay) Type() string { return "RELAY" }
+
+func (r Relay) Validate() error {
+	var b bounds
+	b.must(len(r.Route) >= 3 && len(r.Route) <= MaxRoute, "a route over %d nodes, not 3 to %d", len(r.Route), MaxRoute)
+	seen := map[core.ID]bool{}
+	for _, id := range r.Route {
+		b.id("route", id)
+		b.must(!seen[id], "route names %s twice", id.Short())
+		seen[id] = true
+	}
+	b.bytes("key", r.Key, ed25519.PublicKeySize, ed25519.PublicKeySize)
+	b.bytes("signature", r.Signature, ed25519.SignatureSize, ed25519.SignatureSize)
+	b.within("time", r.Time, 0, maxTime)
+	b.bytes("message", r.Message, 1, MaxMessage)
+	return b.err
+}
