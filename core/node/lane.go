@@ -22,7 +22,7 @@ const (
 // sideways is among how many lanes the uplink is shared while more wait: while one lane applies the other sends.
 const sideways = 2
 
-// steady is how long a lane keeps its lease though another would be chosen now: each change costs two round trips of it.
+// steady is how long a lane keeps its lease though another would be chosen now, and some round trips: each change costs two.
 const steady = 2 * time.Second
 
 // lane is the way from this node to one target of a swarm: at most one flow at a time, opened anew where one ended early.
@@ -137,9 +137,7 @@ func (l *lane) receiver(held *lane) plan.Receiver {
 	if l == held {
 		r.Free += l.flow.Rate
 	}
-	if p := l.n.peers[l.to]; p != nil && p.session != nil {
-		r.Near = p.session.Delay().Seconds()
-	}
+	r.Near = l.roundTrip().Seconds()
 	down := s.hints[l.to].down
 	if down == 0 {
 		down = r.Nominal
@@ -195,7 +193,7 @@ func (s *swarm) rivals(l *lane, stage plan.Stage) bool {
 // renew asks for more under the lease that stands, if the lane is still the one to be served.
 func (l *lane) renew() {
 	n, f := l.n, l.flow
-	if f.State != task.Leased || n.now() < l.after || f.OpenBytes() >= l.batchBytes(f.Rate)/2 {
+	if f.State != task.Leased || n.now() < l.after || f.OpenBytes() >= core.Size(float64(f.Rate)*(batchTime+10*l.roundTrip()).Seconds())/2 {
 		return
 	}
 	for _, stage := range l.swarm.stages() {
@@ -203,7 +201,7 @@ func (l *lane) renew() {
 		if next == nil {
 			continue
 		}
-		if next != l && (n.now()-f.began > steady || l.swarm.empty(next.to)) {
+		if next != l && (n.now()-f.began > steady+25*l.roundTrip() || l.swarm.empty(next.to)) {
 			return
 		}
 		rate := f.Rate
@@ -220,16 +218,26 @@ func (l *lane) renew() {
 	}
 }
 
-// batchBytes is how much one application asks for: to who has nothing yet one run, so that all can soon send on.
-func (l *lane) batchBytes(r core.Rate) core.Size {
-	if l.swarm.empty(l.to) {
+// batchBytes is how much one application asks for: to who has nothing yet one run, so that all can soon send on, and the less
+// the nearer the end, so that nobody is left with much to pass on when the others are done.
+func (l *lane) batchBytes(stage plan.Stage, r core.Rate) core.Size {
+	s := l.swarm
+	if s.empty(l.to) {
 		return 1
 	}
-	seconds := batchTime.Seconds()
-	if p := l.n.peers[l.to]; p != nil && p.session != nil {
-		seconds += 20 * p.session.Delay().Seconds()
+	bytes := core.Size(float64(r) * (batchTime + 10*l.roundTrip()).Seconds())
+	if stage == plan.Spreading {
+		return min(bytes, core.Size(s.unsent)*s.meanRun()/core.Size(2*max(1, len(s.lanes))))
 	}
-	return core.Size(float64(r) * seconds)
+	return min(bytes, s.need(l.to)/4)
+}
+
+// roundTrip is how long the target's answer takes on its way.
+func (l *lane) roundTrip() time.Duration {
+	if p := l.n.peers[l.to]; p != nil && p.session != nil {
+		return 2 * p.session.Delay()
+	}
+	return 0
 }
 
 // batch chooses the next runs for the lane, all of one segment.
@@ -240,7 +248,7 @@ func (l *lane) batch(stage plan.Stage, rate core.Rate) (runs []task.Run) {
 		return nil
 	}
 	l.piece = p
-	for _, run := range s.pick(p, useful, stage, l.batchBytes(rate)) {
+	for _, run := range s.pick(p, useful, stage, l.batchBytes(stage, rate)) {
 		r := &laneRun{piece: p, run: run, size: p.file(run).Size}
 		if s.source == l.n.ID() && !p.sent.Has(run) {
 			p.sent.Set(run)

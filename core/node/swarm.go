@@ -347,6 +347,14 @@ func (s *swarm) empty(id core.ID) bool {
 	return true
 }
 
+// meanRun is the size of a run, about.
+func (s *swarm) meanRun() core.Size {
+	for _, p := range s.pieces {
+		return p.file(0).Size
+	}
+	return 0
+}
+
 // pick chooses the runs of a batch from one piece: in order while the source spreads them, else the rarest, of equally rare
 // ones any.
 func (s *swarm) pick(p *piece, useful core.Bitmap, stage plan.Stage, bytes core.Size) (runs []int) {
