@@ -29,6 +29,9 @@ func CheckIndex(ctx context.Context, dir string, rows bool) (damage []Damage, re
 	if err != nil {
 		return nil, 0, fmt.Errorf("check index: %w", err)
 	}
+	if there, err := listPacks(s.dir); len(names) == 0 && err == nil && len(there) > 4*maxLoosePacks {
+		damage = append(damage, Damage{File: "index", Reason: "it is lost; " + mends})
+	}
 	for _, name := range names {
 		if ctx.Err() != nil {
 			return nil, read, context.Cause(ctx)

@@ -116,3 +116,31 @@ func lost(s *store.Store, n, size int) error {
 	}
 	return errors.Join(errs...)
 }
+
+// An index that is lost as a whole is named where it must have been, and comes back with the next writer.
+func TestALostIndexIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	s.SetPackSize(500)
+	const n = 600
+	for i := range n {
+		put(t, s, makePiece(i, 200))
+	}
+	closeStore(t, s)
+	if found := named(t, dir); len(found) > 0 {
+		t.Fatalf("a whole store: %v", found)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "index")); err != nil {
+		t.Fatal(err)
+	}
+	if found := named(t, dir); len(found) != 1 || found[0] != "index" {
+		t.Errorf("%v are named", found)
+	}
+	closeStore(t, open(t, dir))
+	if found := named(t, dir); len(found) > 0 {
+		t.Errorf("still named: %v", found)
+	}
+	s = open(t, dir)
+	defer closeStore(t, s)
+	wantAll(t, s, n)
+}

@@ -15,7 +15,7 @@ import (
 func (s *Store) forget() {
 	s.files.forget()
 	s.index, s.used = newIndex(), 0
-	s.tables, s.loose = nil, 0
+	s.tables, s.loose, s.loosePacks = nil, 0, 0
 	s.names, s.growing = map[string]*pack{}, map[string]*pack{}
 	for _, p := range s.packs {
 		if s.mine[p.number] == nil {
@@ -83,6 +83,7 @@ func (s *Store) loadTable(p *pack, f *os.File) error {
 	p.finished = true
 	p.loose = len(rows)
 	s.loose += p.loose
+	s.loosePacks++
 	for _, r := range rows {
 		if int64(r.offset) >= p.end { // the rest was seen while it was written
 			s.note(p, r)

@@ -64,7 +64,10 @@ func (s *Store) known(hash core.Hash) (bool, error) {
 	at, ok := s.at(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return ok && s.reliable(at), s.broken
+	if ok = ok && s.reliable(at); ok {
+		s.found.Store(true)
+	}
+	return ok, s.broken
 }
 
 // packFor is the pack that takes a record of so many bytes, a new one where the current one is full. appending is held.
@@ -151,6 +154,7 @@ func (s *Store) finish(p *pack) error {
 	if err == nil {
 		p.loose = len(p.rows)
 		s.loose += p.loose
+		s.loosePacks++
 		p.finished, p.rows, p.dirty = true, nil, false
 		delete(s.mine, p.number)
 		s.mergeLater()
@@ -161,7 +165,7 @@ func (s *Store) finish(p *pack) error {
 // mergeLater compacts in the background where too much stands in memory. What fails is tried again with the next pack; the
 // packs have all that the index has. mu is held.
 func (s *Store) mergeLater() {
-	if s.loose < s.maxLoose || s.merging {
+	if s.loose < s.maxLoose && s.loosePacks < maxLoosePacks || s.merging {
 		return
 	}
 	s.merging = true
@@ -171,6 +175,13 @@ func (s *Store) mergeLater() {
 		s.merging = false
 		s.mu.Unlock()
 	})
+}
+
+// wantsMerge reports whether the index is worth merging, or making anew.
+func (s *Store) wantsMerge() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.loose >= s.maxLoose || s.loosePacks >= maxLoosePacks || s.mend
 }
 
 // rotate finishes the current pack and waits for those before. appending is held.
@@ -232,7 +243,8 @@ func (s *Store) takeDirty() (dirty []*pack, newFile bool, err error) {
 			p.dirty = false
 		}
 	}
-	newFile, s.newFile = s.newFile, false
+	newFile, s.newFile = s.newFile || s.unsynced && s.found.Load(), false
+	s.unsynced = s.unsynced && !newFile
 	s.mu.Unlock()
 	var done chan struct{}
 	if s.jobs != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bkp-tool/bkp/core"
 )
@@ -44,6 +45,7 @@ type Store struct {
 	noTables   bool              // the index on disk is damaged
 	mend       bool              // it is worth making anew
 	loose      int               // rows of finished packs that no merged table covers
+	loosePacks int               // finished ones that no merged table covers
 	merging    bool              // compact is under way
 	maxLoose   int
 	changed    int64 // modification time of the directory when it was last read
@@ -52,9 +54,11 @@ type Store struct {
 	mine       map[uint32]*pack // every pack of this Store that is not finished
 	growing    map[string]*pack // packs that other processes are writing
 	background int              // packs being finished in the background
+	unsynced   bool             // who died may have left names of packs that are not durable
 	newFile    bool             // a pack was made since the directory was last synced
 	broken     error            // a sync failed: nobody knows what is durable, so nothing is any more
 
+	found     atomic.Bool    // something that was here before: the next barrier covers it
 	barrier   sync.Mutex     // one Barrier at a time; those that wait find their work done
 	finishing sync.WaitGroup // packs that are being finished in the background
 	files     files
@@ -73,7 +77,7 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.condemned = list.packs
-	s.newFile = true // who died may have left names that are not durable, and Barrier covers all that Find knows
+	s.unsynced = true
 	there, err := s.adopt()
 	if err == nil {
 		err = s.refreshFrom(there)
@@ -81,7 +85,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.leave(s.self)))
 	}
-	if s.loose >= s.maxLoose || s.mend {
+	if s.wantsMerge() {
 		_ = s.compact() // what is not merged now is merged by the next one
 	}
 	return s, nil
@@ -124,7 +128,7 @@ func (s *Store) Close() error {
 	s.appending.Lock()
 	defer s.appending.Unlock()
 	err = errors.Join(err, s.rotate())
-	if s.loosePacks() > looseAtClose || s.isHurt() {
+	if s.wantsMerge() {
 		_ = s.compact()
 	}
 	if s.jobs != nil {
@@ -176,9 +180,13 @@ func (s *Store) Find(id core.Hash) (core.Chunk, bool) {
 	}
 	for tries := 0; ; tries++ {
 		if c, ok := s.findLoose(id); ok {
+			s.found.Store(true)
 			return c, true
 		}
 		if c, ok, lost := s.findTables(id); !lost || tries > 2 {
+			if ok {
+				s.found.Store(true)
+			}
 			return c, ok
 		}
 	}
@@ -221,23 +229,4 @@ func syncDir(path string) error {
 	}
 	defer d.Close()
 	return d.Sync()
-}
-
-// isHurt reports whether the index on disk should be made anew.
-func (s *Store) isHurt() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.mend
-}
-
-// loosePacks is how many packs no merged table covers.
-func (s *Store) loosePacks() (n int) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, p := range s.names {
-		if p.finished && !p.covered {
-			n++
-		}
-	}
-	return n
 }

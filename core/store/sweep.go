@@ -323,6 +323,8 @@ func (c *sweep) end() error {
 			return err
 		}
 	}
+	c.tidyIndex()
+	removeTemporary(c.writersDir(), "CONDEMNED")
 	return c.publish()
 }
 

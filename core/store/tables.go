@@ -22,11 +22,11 @@ import (
 )
 
 const (
-	maxTables    = 16
-	maxLoose     = 1 << 16 // rows in memory, about, before they become a table
-	looseAtClose = 64      // packs whose tables the next Open may read one by one
-	tableNumbers = 1 << 31 // numbers of table files begin here, those of packs end
-	currentHead  = "bkp index 1\n"
+	maxTables     = 16
+	maxLoose      = 1 << 16 // rows in memory, about, before they become a table
+	maxLoosePacks = 64      // packs whose tables are read one by one, about, before they do
+	tableNumbers  = 1 << 31 // numbers of table files begin here, those of packs end
+	currentHead   = "bkp index 1\n"
 )
 
 func (s *Store) indexDir() string             { return filepath.Join(filepath.Dir(s.dir), "index") }
@@ -162,6 +162,7 @@ func (s *Store) settle() {
 			}
 			if p := s.packs[m.number]; p.finished && !p.covered {
 				s.loose -= p.loose
+				s.loosePacks--
 				p.covered, p.loose = true, 0
 			}
 		}
@@ -398,12 +399,39 @@ func packID(name string) (id [16]byte) {
 	return id
 }
 
-// removeTables removes every table file but these.
+// removeTables removes every table file but these. The index is locked.
 func (s *Store) removeTables(but []*merged) {
 	files, _ := filepath.Glob(s.tablePath("*"))
 	for _, path := range files {
 		if !slices.ContainsFunc(but, func(t *merged) bool { return s.tablePath(t.name) == path }) {
 			_ = os.Remove(path)
 		}
+	}
+}
+
+// tidyIndex removes what processes that were killed left beside the tables.
+func (s *Store) tidyIndex() {
+	lock := flock.New(filepath.Join(s.indexDir(), "lock"), flock.SetFlag(os.O_RDWR))
+	if got, err := lock.TryLock(); err != nil || !got {
+		return // there is no index, or somebody merges
+	}
+	defer lock.Close()
+	names, err := s.readCurrent()
+	if err != nil {
+		return
+	}
+	var named []*merged
+	for _, n := range names {
+		named = append(named, &merged{name: n})
+	}
+	s.removeTables(named)
+	removeTemporary(s.indexDir(), "CURRENT")
+}
+
+// removeTemporary removes what is left of files that were to take the place of name.
+func removeTemporary(dir, name string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "."+name+"*"))
+	for _, path := range files {
+		_ = os.Remove(path)
 	}
 }
