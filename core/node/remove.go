@@ -192,13 +192,13 @@ func (n *Node) collect(ctx context.Context, away map[version]bool, status func(S
 func (n *Node) sweepStaging(ctx context.Context, c Collector, away map[version]bool) (core.Collected, error) {
 	n.sealing.sweeping.Lock()
 	defer n.sealing.sweeping.Unlock()
-	var live map[core.Hash]bool
+	var live *marks
 	var failed error
 	collected, err := c.Collect(func(h core.Hash) bool {
 		if live == nil && failed == nil {
 			live, failed = n.stagedLive(ctx, away)
 		}
-		return failed != nil || live[h]
+		return failed != nil || live.has(h)
 	})
 	return collected, errors.Join(failed, err)
 }
@@ -256,14 +256,14 @@ func (n *Node) sweepKeeping(c Collector) (core.Collected, error) {
 	n.young.sweeping.Lock()
 	defer n.young.sweeping.Unlock()
 	live := n.young.claimed()
-	if err := n.Holdings.Live(func(c core.Chunk) { live[c.Hash] = true }); err != nil {
+	if err := n.Holdings.Live(func(c core.Chunk) { live.add(c.Hash) }); err != nil {
 		return core.Collected{}, err
 	}
-	return c.Collect(func(h core.Hash) bool { return live[h] })
+	return c.Collect(live.has)
 }
 
 // stagedLive is every chunk that a ref of this machine reaches.
-func (n *Node) stagedLive(ctx context.Context, away map[version]bool) (map[core.Hash]bool, error) {
+func (n *Node) stagedLive(ctx context.Context, away map[version]bool) (*marks, error) {
 	live := n.sealing.claimed()
 	refs, err := n.localRefs("")
 	if err != nil {
@@ -273,18 +273,27 @@ func (n *Node) stagedLive(ctx context.Context, away map[version]bool) (map[core.
 	if err != nil {
 		return nil, err
 	}
+	whole := map[core.Hash]bool{} // tree nodes below which all is marked: versions have most of them in common
 	for _, r := range refs {
 		for _, sealed := range r.Body.Records {
-			live[sealed.Hash] = true
+			live.add(sealed.Hash)
 		}
 		treeOnly := away[version{r.Ref.Alias, r.Ref.Version}]
 		err := manifest.Nodes(r.Body.Root, v, func(e manifest.Entry) error {
-			if e.Type == core.TypeDirectory || !e.Hole() && !treeOnly {
-				live[e.Chunk.Hash] = true
+			switch {
+			case e.Type == core.TypeDirectory && whole[e.Chunk.Hash]:
+				return manifest.SkipNode
+			case e.Type == core.TypeDirectory:
+				live.add(e.Chunk.Hash)
+				if !treeOnly {
+					whole[e.Chunk.Hash] = true
+				}
+			case !e.Hole() && !treeOnly:
+				live.add(e.Chunk.Hash)
 			}
 			return context.Cause(ctx)
 		})
-		if err != nil {
+		if err != nil { // what whole says is not so: nothing may go
 			return nil, fmt.Errorf("%s@%d: %w", r.Body.Name, r.Ref.Version, err)
 		}
 	}
@@ -292,7 +301,7 @@ func (n *Node) stagedLive(ctx context.Context, away map[version]bool) (map[core.
 }
 
 // unfinishedLive adds what interrupted splits may go on from. What of it is lost already is no reason to keep the rest.
-func (n *Node) unfinishedLive(ctx context.Context, v *vault, live map[core.Hash]bool) error {
+func (n *Node) unfinishedLive(ctx context.Context, v *vault, live *marks) error {
 	u, ok := n.Refs.(Unfinished)
 	if !ok {
 		return nil
@@ -307,11 +316,11 @@ func (n *Node) unfinishedLive(ctx context.Context, v *vault, live map[core.Hash]
 			continue
 		}
 		for _, sealed := range body.Records {
-			live[sealed.Hash] = true
+			live.add(sealed.Hash)
 		}
 		_ = manifest.Nodes(body.Root, v, func(e manifest.Entry) error {
 			if !e.Hole() {
-				live[e.Chunk.Hash] = true
+				live.add(e.Chunk.Hash)
 			}
 			return context.Cause(ctx)
 		})

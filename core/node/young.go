@@ -59,12 +59,12 @@ func (y *young) release(chunks []core.Chunk) {
 
 // claimed is every claim that stands. Whoever collects takes it before it looks for holdings: a claim that ends after
 // that has a holding which it may not have seen.
-func (y *young) claimed() map[core.Hash]bool {
+func (y *young) claimed() *marks {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	all := make(map[core.Hash]bool, len(y.claims))
+	all := &marks{}
 	for h := range y.claims {
-		all[h] = true
+		all.add(h)
 	}
 	return all
 }

@@ -1,0 +1,53 @@
+package node
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/zeebo/blake3"
+)
+
+func numbered(i int) core.Hash {
+	return blake3.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(i)))
+}
+
+// A set of marks is a map, smaller.
+func TestMarksAreASet(t *testing.T) {
+	m, model := &marks{}, map[core.Hash]bool{}
+	edge := []core.Hash{{}, {15: 1}, {0: 255, 1: 255, 2: 255, 3: 255, 4: 255, 5: 255, 6: 255, 7: 255}, {0: 1}}
+	for i := range 200_000 {
+		h := numbered(i / 2 * 3) // each twice
+		if i < len(edge) {
+			h = edge[i]
+		}
+		m.add(h)
+		model[h] = true
+	}
+	for h := range model {
+		if !m.has(h) {
+			t.Fatalf("%s is not marked", h)
+		}
+	}
+	for i := range 300_000 {
+		if h := numbered(i); m.has(h) != model[h] {
+			t.Fatalf("%d: marked is %v", i, !model[h])
+		}
+	}
+	slots := 0
+	for _, p := range m.parts {
+		slots += len(p.slots)
+	}
+	if each := float64(8*slots) / float64(len(model)); each > 13 {
+		t.Errorf("%.1f bytes each", each)
+	}
+}
+
+func BenchmarkMarks(b *testing.B) {
+	m := &marks{}
+	i := 0
+	for b.Loop() {
+		m.add(numbered(i))
+		i++
+	}
+}
