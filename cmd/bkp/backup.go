@@ -12,6 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/gofrs/flock"
 	"github.com/urfave/cli/v2"
 )
 
@@ -102,6 +103,11 @@ func (c *call) backupInput(ctx context.Context, args node.BackupArgs) (r node.Ba
 		return r, fmt.Errorf("make a pipe: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	lock := flock.New(filepath.Join(dir, "lock")) // gc leaves it alone
+	if got, err := lock.TryLock(); err != nil || !got {
+		return r, fmt.Errorf("lock a pipe: %w", err)
+	}
+	defer lock.Close()
 	args.Input, args.Stream = filepath.Join(dir, "pipe"), true
 	if err := syscall.Mkfifo(args.Input, 0o600); err != nil {
 		return r, fmt.Errorf("make a pipe: %w", err)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
@@ -274,7 +275,23 @@ func (h house) clearWindows() (freed core.Size, err error) {
 		}
 		freed += n
 	}
-	return freed, err
+	return freed, errors.Join(err, h.clearPipes())
+}
+
+// clearPipes removes the pipes of backups of standard input that were killed. One that was made a moment ago may not be locked yet.
+func (h house) clearPipes() error {
+	dirs, err := filepath.Glob(h.path("backup-*"))
+	for _, dir := range dirs {
+		if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) < time.Minute {
+			continue
+		}
+		lock := flock.New(filepath.Join(dir, "lock"))
+		if got, err := lock.TryLock(); err == nil && got {
+			_ = os.RemoveAll(dir)
+		}
+		_ = lock.Close()
+	}
+	return err
 }
 
 func clearWindow(dir string) (freed core.Size, err error) {
