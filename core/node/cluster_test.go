@@ -66,6 +66,7 @@ func newCluster(t *testing.T) *cluster {
 	owner, err := key.NewOwner(c.random)
 	check(t, err)
 	c.owner = owner
+	t.TempDir() // made before the nodes' own, the first one is removed after they are stopped
 	t.Cleanup(func() {
 		for _, m := range c.nodes {
 			m.stop()

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -176,8 +177,9 @@ func (t *taker) window(rate core.Rate) core.Size {
 func (t *taker) take(rate core.Rate) (runs []task.Run) {
 	room := t.window(rate) - t.flow.OpenBytes()
 	g := t.job
+	horizon := g.horizon()
 	g.pending = slices.DeleteFunc(g.pending, func(r *wantedRun) bool {
-		if len(runs) > 0 && room < r.size || len(runs) >= batchRuns || !slices.Contains(r.holders, t.from) {
+		if len(runs) > 0 && room < r.size || len(runs) >= batchRuns || !slices.Contains(r.holders, t.from) || t.late(r, horizon) {
 			return false
 		}
 		room -= r.size
@@ -187,6 +189,43 @@ func (t *taker) take(rate core.Rate) (runs []task.Run) {
 		return true
 	})
 	return runs
+}
+
+// endGame is how few runs are left when it begins to matter who takes the last ones.
+const endGame = 64
+
+// horizon is how many seconds all holders together need for what is left; +Inf while that is much.
+func (g *gather) horizon() float64 {
+	if len(g.pending) > endGame {
+		return math.Inf(1)
+	}
+	var left core.Size
+	for _, r := range g.pending {
+		left += r.size
+	}
+	var all core.Rate
+	for id, t := range g.takers {
+		if g.lost[id] != "" {
+			continue
+		}
+		all += t.rate
+		if t.flow != nil {
+			left += t.flow.OpenBytes()
+		}
+	}
+	return all.Seconds(left)
+}
+
+// late reports whether this holder would bring a run only when the others have long brought all that is left. The fastest
+// holder of it never is, so that somebody is asked.
+func (t *taker) late(r *wantedRun, horizon float64) bool {
+	if t.rate == 0 || t.rate.Seconds(r.size+t.flow.OpenBytes()) <= horizon {
+		return false
+	}
+	return slices.ContainsFunc(r.holders, func(id core.ID) bool {
+		other := t.job.takers[id]
+		return other != nil && t.job.lost[id] == "" && other.rate > t.rate
+	})
 }
 
 func (t *taker) purpose() string { return purposeGain }

@@ -13,12 +13,7 @@ import (
 func BatchOf(snapshot core.Snapshot, classes []Class, replicas int) (batch core.Batch, index []int) {
 	batch = core.Batch{Objective: ObjectiveTime, Replicas: replicas}
 	candidate := make([]int, len(snapshot.Nodes))
-	fromSource := map[int]core.Rate{}
-	for _, l := range snapshot.Links {
-		if l.From == snapshot.Source {
-			fromSource[l.To] = l.Rate
-		}
-	}
+	fromSource := reachRates(snapshot)
 	cols := &batch.Nodes
 	for i, n := range snapshot.Nodes {
 		candidate[i] = -1
@@ -65,6 +60,29 @@ func BatchOf(snapshot core.Snapshot, classes []Class, replicas int) (batch core.
 		batch.File.Classes = append(batch.File.Classes, row)
 	}
 	return batch, index
+}
+
+// reachRates is the rate at which data can come to each node from the source, 0 where nothing limits it: that of its link, or of
+// the widest link to it where none comes from the source, and no more than the trunk that lies between.
+func reachRates(snapshot core.Snapshot) map[int]core.Rate {
+	direct, widest := map[int]core.Rate{}, map[int]core.Rate{}
+	for _, l := range snapshot.Links {
+		if l.From == snapshot.Source {
+			direct[l.To] = l.Rate
+		}
+		widest[l.To] = max(widest[l.To], l.Rate)
+	}
+	for i, n := range snapshot.Nodes {
+		if _, linked := direct[i]; !linked {
+			direct[i] = widest[i]
+		}
+		for _, t := range snapshot.Trunks {
+			if t.From == snapshot.Nodes[snapshot.Source].Zone && t.To == n.Zone && (direct[i] == 0 || t.Rate < direct[i]) {
+				direct[i] = t.Rate
+			}
+		}
+	}
+	return direct
 }
 
 func label(n core.NodeState, name string, otherwise float64) float64 {

@@ -35,6 +35,16 @@ func TestBatchLeavesTheSourceOut(t *testing.T) {
 	}
 }
 
+// TestBatchKnowsTrunks: beyond a thin trunk a node can be reached no faster than it allows, whatever its link.
+func TestBatchKnowsTrunks(t *testing.T) {
+	s := threeNodes()
+	s.Nodes[s.Source].Zone, s.Nodes[2].Zone = "west", "east"
+	s.Trunks = []core.TrunkState{{From: "west", To: "east", Rate: 3}, {From: "east", To: "west", Rate: 1}}
+	if b, _ := BatchOf(s, nil, 1); b.Nodes.Link[1] != 3 {
+		t.Errorf("a node behind a trunk of 3 B/s is reached at %d", b.Nodes.Link[1])
+	}
+}
+
 func TestBadAnswersOfAStrategy(t *testing.T) {
 	batch, _ := BatchOf(threeNodes(), nil, 1)
 	for name, bad := range map[string]struct {
