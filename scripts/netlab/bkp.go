@@ -165,7 +165,7 @@ func (r *rig) nodeArgs(i int, dir string, limited bool) []string {
 
 // place has the first host place the file, looks on, and checks that every replica is receipted.
 func (r *rig) place(ctx context.Context, act func(sample) error) (p placed, err error) {
-	args := []string{"place", "file", "--replicas", fmt.Sprint(r.replicas)}
+	args := []string{"place", "file", "--replicas", fmt.Sprint(r.replicas), "--objective", "time"}
 	if r.strategy != "" {
 		args = append(args, "--strategy", r.strategy)
 	}
