@@ -22,6 +22,7 @@
 //	target       a node that is to keep runs; a spare may take over, a carrier may pass runs on
 //	link         the directed way from one node to another; a trunk is a cap shared by all links from zone to zone
 //	account      the bandwidth of a link, of a node's up or down side, or of a trunk
+//	calendar     a rate that follows the clock on the wall; a forecast is its week to come, as nodes tell it each other
 //	flow         one sender, receiver and task
 //	lease        a flow's reservation on its accounts, with a time to live
 //	strategy     prices nodes; a verifier judges licences: both are plugins

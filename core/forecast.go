@@ -113,6 +113,25 @@ func (s Snapshot) Changes() bool {
 		slices.ContainsFunc(s.Links, func(l LinkState) bool { return len(l.Ahead) > 0 })
 }
 
+// Slowest is the lowest rate that any forecast of the snapshot comes to; 0 without one.
+func (s Snapshot) Slowest() (slowest Rate) {
+	least := func(f Forecast) {
+		for _, c := range f {
+			if c.Rate > 0 && (slowest == 0 || c.Rate < slowest) {
+				slowest = c.Rate
+			}
+		}
+	}
+	for _, n := range s.Nodes {
+		least(n.UpAhead)
+		least(n.DownAhead)
+	}
+	for _, l := range s.Links {
+		least(l.Ahead)
+	}
+	return slowest
+}
+
 // Over is the snapshot with the mean rates of some seconds from now, as if they did not change.
 func (s Snapshot) Over(seconds float64) Snapshot {
 	mean := func(rate *Rate, ahead *Forecast) {

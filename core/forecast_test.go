@@ -59,7 +59,7 @@ func TestForecastCorners(t *testing.T) {
 	}
 	s := Snapshot{Nodes: []NodeState{{Up: 7, UpAhead: f}, {Down: 9}}, Links: []LinkState{{Rate: 1, Ahead: f}}}
 	over := s.Over(10)
-	if !s.Changes() || over.Changes() || over.Nodes[0].Up != 100 || over.Nodes[1].Down != 9 || over.Links[0].Rate != 100 || s.Nodes[0].Up != 7 {
+	if !s.Changes() || over.Changes() || over.Nodes[0].Up != 100 || over.Nodes[1].Down != 9 || over.Links[0].Rate != 100 || s.Nodes[0].Up != 7 || s.Slowest() != 50 || over.Slowest() != 0 {
 		t.Errorf("over 10 s: %+v, and the snapshot itself %+v", over, s)
 	}
 }

@@ -154,12 +154,17 @@ func (pl *placing) giveUp(id core.ID, why string) {
 	signal(pl.changed)
 }
 
-// patience is how long no receipt at all may come: a minute, or four of the largest runs on the slowest flow.
+// patience is how long no receipt at all may come: a minute, or four of the largest runs on the slowest flow, or at the lowest rate
+// that a calendar comes to.
 func (pl *placing) patience() time.Duration {
 	longest := minimumPatience
+	rates := []core.Rate{pl.snapshot.Slowest()}
 	for _, f := range pl.result.Flows {
-		if f.Rate > 0 {
-			longest = max(longest, time.Duration(4*f.Rate.Payload().Seconds(core.MaxRun)*float64(time.Second)))
+		rates = append(rates, f.Rate)
+	}
+	for _, r := range rates {
+		if r > 0 {
+			longest = max(longest, time.Duration(4*r.Payload().Seconds(core.MaxRun)*float64(time.Second)))
 		}
 	}
 	return longest.Round(time.Second)

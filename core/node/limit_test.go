@@ -127,6 +127,21 @@ func TestPlacementFollowsACalendar(t *testing.T) {
 	})
 }
 
+// TestSlowHourIsNotASilentTarget places through minutes in which one run takes longer than a receipt may otherwise.
+func TestSlowHourIsNotASilentTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned, func(conf *node.Config) { conf.Uplink = calendar("tz=UTC,00:00-00:10=1,else=8MiB") })
+		c.start("b", "a-50MiB")
+		a.split("disk.img", 1, content(2, 32<<20))
+		c.settle()
+		result := a.place(node.PlaceArgs{Replicas: 1})
+		if result.Seconds < 590 || result.Seconds > 620 {
+			t.Errorf("took %.1f s, the uplink opens after 10 minutes", result.Seconds)
+		}
+	})
+}
+
 // TestCalendarsOfOthersReachThePlan plans over a relay's downlink and a link that the far side alone knows the calendars of.
 func TestCalendarsOfOthersReachThePlan(t *testing.T) {
 	for name, setup := range map[string]func(*node.Config){
