@@ -232,6 +232,9 @@ func (n *Node) limitRows() []LimitRow {
 	up.Changed, down.Changed = n.limits.changed[accountUp], n.limits.changed[accountDown]
 	var links []LimitRow
 	for _, p := range n.peers {
+		if p.session == nil && p.declared == 0 {
+			continue // no link ever led there
+		}
 		c := p.link
 		if !p.named {
 			c = core.Always(p.declared)

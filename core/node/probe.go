@@ -58,7 +58,7 @@ func (n *Node) Probe(ctx context.Context, args ProbeArgs, status func(Status)) (
 			return
 		}
 		for _, p := range n.peers {
-			if one == nil || p == one {
+			if p == one || one == nil && (p.session != nil || p.declared > 0) {
 				r.Probes = append(r.Probes, ProbeRow{ID: p.id, Address: p.address, Declared: cmp.Or(p.capacity, p.declared)})
 			}
 		}
