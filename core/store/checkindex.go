@@ -13,7 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-const mends = "what it says is read from the packs, and the next command that writes makes it anew"
+const mends = "what it says is read from the packs, and the next gc makes it anew"
 
 // CheckIndex looks through the merged tables of the store in dir and the list of its condemned packs, and changes nothing; rows
 // says whether every row is read as well. All that is damaged there is made anew from the packs, and loses nothing.
@@ -83,4 +83,20 @@ func checkTable(path string, rows bool) (read, at int64, err error) {
 		}
 	}
 	return info.Size(), 0, nil
+}
+
+// mendIndex makes the merged tables anew where any of their rows is damaged: others notice that only when they look for it.
+func (s *Store) mendIndex() error {
+	damage, _, err := CheckIndex(context.Background(), filepath.Dir(s.dir), true)
+	if err != nil || len(damage) == 0 {
+		return err
+	}
+	s.mu.Lock()
+	s.noTables, s.mend = true, true
+	s.forget()
+	s.mu.Unlock()
+	if err := s.refresh(true); err != nil {
+		return err
+	}
+	return s.compact()
 }

@@ -325,7 +325,7 @@ func (c *sweep) end() error {
 	}
 	c.tidyIndex()
 	removeTemporary(c.writersDir(), "CONDEMNED")
-	return c.publish()
+	return errors.Join(c.publish(), c.mendIndex())
 }
 
 // rowsOf reads the table of a finished pack.

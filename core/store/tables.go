@@ -250,8 +250,11 @@ func (s *Store) compact() error {
 		return err
 	}
 	s.mu.Lock()
-	in := s.chooseMerge()
+	in, mend := s.chooseMerge(), s.mend
 	s.mu.Unlock()
+	if len(in.loose) == 0 && mend {
+		return s.writeCurrent(in.keep) // there is nothing to say any more
+	}
 	if len(in.loose) == 0 {
 		return nil
 	}
