@@ -48,6 +48,7 @@ type piece struct {
 	sent   core.Bitmap // at the source: given to somebody
 	copies []uint8     // by run: who is known to have it, or is being sent it from here
 	views  map[core.ID]*view
+	open   int              // of the views, those that lack something
 	mine   *segment // nil at the source
 	news   []int    // runs that came since the neighbours were told
 }
@@ -56,6 +57,7 @@ type piece struct {
 type view struct {
 	share  core.Bitmap   // what it is to keep
 	lacks  core.Bitmap   // of that
+	left   core.Size     // stored bytes of what it lacks
 	coming core.Bitmap   // on its way to it from others
 	until  time.Duration // when coming is no longer believed
 }
@@ -103,7 +105,7 @@ func (s *swarm) join(p *piece, locations []core.Span, have func(core.ID) core.Bi
 			if known.Has(run) {
 				p.count(run)
 			} else {
-				v.lacks.Set(run)
+				p.wants(v, run)
 			}
 		}
 	}
@@ -122,6 +124,22 @@ func (s *swarm) give(p *piece, run int, chunks []core.Chunk) {
 	}
 }
 
+// wants notes that a target lacks a run; gets that it has it.
+func (p *piece) wants(v *view, run int) {
+	if v.left == 0 {
+		p.open++
+	}
+	v.lacks.Set(run)
+	v.left += p.file(run).Size
+}
+
+func (p *piece) gets(v *view, run int) {
+	v.lacks.Clear(run)
+	if v.left -= p.file(run).Size; v.left == 0 {
+		p.open--
+	}
+}
+
 func (p *piece) count(run int) { p.copies[run] = min(p.copies[run]+1, 254) }
 
 func (p *piece) uncount(run int) { p.copies[run] -= min(p.copies[run], 1) }
@@ -132,7 +150,7 @@ func (s *swarm) had(p *piece, id core.ID, run int) {
 	if v == nil || !v.lacks.Has(run) {
 		return
 	}
-	v.lacks.Clear(run)
+	p.gets(v, run)
 	if l := s.lanes[id]; l == nil || !l.sends(p.number, run) { // that was counted when it was chosen
 		p.count(run)
 	}
@@ -149,6 +167,9 @@ func (s *swarm) had(p *piece, id core.ID, run int) {
 // forget takes a node out: it keeps nothing of the task any more, or is given up.
 func (s *swarm) forget(id core.ID) {
 	for _, p := range s.pieces {
+		if v := p.views[id]; v != nil && v.left > 0 {
+			p.open--
+		}
 		delete(p.views, id)
 	}
 	if l := s.lanes[id]; l != nil {
@@ -159,10 +180,8 @@ func (s *swarm) forget(id core.ID) {
 // over reports whether nobody wants anything that could come from here.
 func (s *swarm) over() bool {
 	for _, p := range s.pieces {
-		for _, v := range p.views {
-			if !v.lacks.Empty() {
-				return false
-			}
+		if p.open > 0 {
+			return false
 		}
 	}
 	return true
@@ -179,7 +198,7 @@ func (s *swarm) end() {
 // useful is what a lane could carry now of one piece; nil where there is nothing.
 func (s *swarm) useful(l *lane, p *piece, stage plan.Stage) core.Bitmap {
 	v := p.views[l.to]
-	if v == nil || s.n.now() < l.after {
+	if v == nil || v.left == 0 || s.n.now() < l.after {
 		return nil
 	}
 	if v.until < s.n.now() {
@@ -234,8 +253,12 @@ func (s *swarm) firstAcross(l *lane, p *piece, out core.Bitmap) {
 // offers is the first piece of which a lane could carry something now.
 func (s *swarm) offers(l *lane, stage plan.Stage) (*piece, core.Bitmap) {
 	for _, number := range s.order {
-		if out := s.useful(l, s.pieces[number], stage); out != nil {
-			return s.pieces[number], out
+		p := s.pieces[number]
+		if p.open == 0 {
+			continue
+		}
+		if out := s.useful(l, p, stage); out != nil {
+			return p, out
 		}
 	}
 	return nil, nil
@@ -296,8 +319,11 @@ func (s *swarm) choose(stage plan.Stage, held *lane) *lane {
 func (s *swarm) members() (ids []core.ID) {
 	seen := map[core.ID]bool{}
 	for _, p := range s.pieces {
+		if p.open == 0 {
+			continue
+		}
 		for id, v := range p.views {
-			if peer := s.n.peers[id]; !seen[id] && peer != nil && peer.session != nil && peer.capacity > 0 && !v.lacks.Empty() {
+			if peer := s.n.peers[id]; !seen[id] && peer != nil && peer.session != nil && peer.capacity > 0 && v.left > 0 {
 				seen[id] = true
 				ids = append(ids, id)
 			}
@@ -314,7 +340,7 @@ func (s *swarm) need(id core.ID) (bytes core.Size) {
 	}
 	for _, p := range s.pieces {
 		if v := p.views[id]; v != nil {
-			v.lacks.Each(func(run int) { bytes += p.file(run).Size })
+			bytes += v.left
 		}
 	}
 	return bytes

@@ -73,13 +73,13 @@ func (s *swarm) speak() {
 	if s.n.swarms[s.task] != s {
 		return
 	}
-	ids := s.neighbours()
+	ids, need := s.neighbours(), s.lacked()
 	for _, number := range s.order {
 		p := s.pieces[number]
 		if p.mine == nil || len(p.news) == 0 && len(p.mine.arriving) == 0 {
 			continue
 		}
-		m := s.word(p)
+		m := s.word(p, need)
 		m.Had = core.Ranges(p.news)
 		p.news = nil
 		for _, id := range ids {
@@ -89,17 +89,22 @@ func (s *swarm) speak() {
 }
 
 // word is the part of a hint that is always there.
-func (s *swarm) word(p *piece) wire.Want {
-	m := wire.Want{Task: s.task, Segment: p.number, Coming: p.coming()}
-	for _, other := range s.pieces {
-		if other.mine != nil {
-			m.Need += other.mine.missing()
-		}
-	}
+func (s *swarm) word(p *piece, need core.Size) wire.Want {
+	m := wire.Want{Task: s.task, Segment: p.number, Coming: p.coming(), Need: need}
 	if down := s.n.book.Nominal(accountDown); down < account.Unlimited {
 		m.Down = down
 	}
 	return m
+}
+
+// lacked is what this node lacks of the task.
+func (s *swarm) lacked() (bytes core.Size) {
+	for _, p := range s.pieces {
+		if p.mine != nil && !p.mine.complete() {
+			bytes += p.mine.missing()
+		}
+	}
+	return bytes
 }
 
 func (p *piece) coming() []core.Range {
@@ -113,11 +118,12 @@ func (p *piece) coming() []core.Range {
 // greet tells a neighbour that came, or came back, all that it may have missed: a target what it has and lacks, the source
 // whose receipts it waits for. Loop only.
 func (s *swarm) greet(id core.ID) {
+	need := s.lacked()
 	for _, number := range s.order {
 		p := s.pieces[number]
 		switch {
 		case p.mine != nil:
-			m := s.word(p)
+			m := s.word(p, need)
 			var have, lacks []int
 			for run := range p.runs {
 				switch {
@@ -169,7 +175,7 @@ func (n *Node) onWant(from *peer, m wire.Want) {
 	each(m.Had, p.runs, func(run int) { s.had(p, from.id, run) })
 	each(m.Wanted, p.runs, func(run int) {
 		if v.share.Has(run) && !v.lacks.Has(run) {
-			v.lacks.Set(run)
+			p.wants(v, run)
 			p.uncount(run)
 		}
 	})
