@@ -48,7 +48,7 @@ type piece struct {
 	sent   core.Bitmap // at the source: given to somebody
 	copies []uint8     // by run: who is known to have it, or is being sent it from here
 	views  map[core.ID]*view
-	open   int              // of the views, those that lack something
+	open   int      // of the views, those that lack something
 	mine   *segment // nil at the source
 	news   []int    // runs that came since the neighbours were told
 }
