@@ -89,7 +89,7 @@ func (n *Node) wakeWaiting() {
 
 // waits tells whether a lane could apply for a lease now.
 func (l *lane) waits() bool {
-	_, may := l.cap()
+	_, may := l.trunkShare()
 	return may && l.n.now() >= l.after && (l.flow == nil || l.flow.State == task.Idle)
 }
 
@@ -104,8 +104,8 @@ func (l *lane) trunk() *core.TrunkState {
 	return nil
 }
 
-// cap is the lane's share of a trunk; 0 where it crosses none. ok is false where it crosses one and has no share.
-func (l *lane) cap() (rate core.Rate, ok bool) {
+// trunkShare is the lane's share of a trunk; 0 where it crosses none. ok is false where it crosses one and has no share.
+func (l *lane) trunkShare() (rate core.Rate, ok bool) {
 	if l.trunk() == nil {
 		return 0, true
 	}
@@ -124,7 +124,7 @@ func (l *lane) nominal() core.Rate {
 	if h := l.swarm.hints[l.to]; h.down > 0 {
 		rate = min(rate, h.down)
 	}
-	if c, _ := l.cap(); c > 0 {
+	if c, _ := l.trunkShare(); c > 0 {
 		rate = min(rate, c)
 	}
 	return rate
@@ -153,7 +153,7 @@ func (l *lane) receiver(held *lane) plan.Receiver {
 // ask applies for a lease over a batch; busy is how many lanes hold one. It is false where there is no bandwidth to give.
 func (l *lane) ask(stage plan.Stage, busy int) bool {
 	n := l.n
-	share, _ := l.cap()
+	share, _ := l.trunkShare()
 	nominal := n.book.Nominal(l.accounts()...)
 	asked := nominal
 	if up := n.book.Nominal(accountUp); up < account.Unlimited && (busy > 0 || l.swarm.rivals(l, stage)) {
@@ -208,7 +208,7 @@ func (l *lane) renew() {
 		if n.busyLanes() == 1 && !l.swarm.rivals(l, stage) {
 			rate += n.book.Free(f.accounts...)
 		}
-		if share, _ := l.cap(); share > 0 {
+		if share, _ := l.trunkShare(); share > 0 {
 			rate = min(rate, share)
 		}
 		if runs := l.batch(stage, f.Rate); len(runs) > 0 {

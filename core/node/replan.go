@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -30,6 +31,9 @@ func (pl *placing) replan(ctx context.Context) error {
 		}
 		n.ask(func() {
 			s.message.License = envelope
+			if swarm := n.swarms[pl.task]; swarm != nil {
+				swarm.tables = tables(s.message)
+			}
 			for _, target := range s.targets {
 				n.send(target, s.message)
 			}
@@ -147,7 +151,32 @@ func (s *placedSegment) move(pl *placing, copies []plan.Copy) {
 		}
 	}
 	s.message.Locations = locations
+	s.message.TrunkShares = pl.sharesFor(slices.Collect(maps.Keys(taken)), s.message.TrunkShares)
 	s.targets = slices.DeleteFunc(s.targets, func(id core.ID) bool { return pl.failed[id] != "" && len(s.share(id)) == 0 })
+}
+
+// sharesFor adds to the shares of trunks what nodes need that take over: the share that a lost node beyond the same trunk had,
+// or, where none had one, as much as every node of the plan would get. Loop only.
+func (pl *placing) sharesFor(nodes []core.ID, rows []wire.BandwidthRow) []wire.BandwidthRow {
+	from := pl.n.ID()
+	rows = slices.Clone(rows)
+	for _, id := range nodes {
+		zone := pl.snapshot.Nodes[pl.index[id]].Zone
+		at := slices.IndexFunc(pl.snapshot.Trunks, func(t core.TrunkState) bool { return t.From == pl.snapshot.Nodes[0].Zone && t.To == zone })
+		if at < 0 || rowOf(rows, from, id) != nil {
+			continue
+		}
+		row := wire.BandwidthRow{From: from, To: id, Rate: max(1, pl.snapshot.Trunks[at].Rate/core.Rate(len(pl.snapshot.Nodes)))}
+		for lost := range pl.failed {
+			if old := rowOf(rows, from, lost); old != nil && pl.snapshot.Nodes[pl.index[lost]].Zone == zone {
+				row.Rate, row.Bytes = old.Rate, old.Bytes
+				rows = slices.DeleteFunc(rows, func(r wire.BandwidthRow) bool { return r.From == from && r.To == lost })
+				break
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
 }
 
 // late takes the answer of a target that was shown a segment while the data moves. Loop only.
