@@ -28,6 +28,8 @@ const (
 	MaxAge = 14 * 24 * time.Hour
 	// newest is the weight of the newest sample in the mean.
 	newest = 0.2
+	// recovered is how many times the lower quartile each of the last samples is where a link carries more than it did before.
+	recovered = 1.25
 )
 
 // Carried notes what the link carried when nothing but the link held the transfer back.
@@ -41,6 +43,11 @@ func (e *Estimate) Carried(s Sample) {
 	}
 	e.samples = append(e.samples, s)
 	e.mean += newest * (float64(s.Rate) - e.mean)
+	if last := e.samples[max(0, len(e.samples)-Enough):]; !slices.ContainsFunc(last, func(s Sample) bool {
+		return float64(s.Rate) < recovered*float64(e.quartile())
+	}) {
+		e.samples = slices.Clone(last) // the link is another than it was
+	}
 }
 
 // AtLeast notes that the link carried so much and could have carried more. That is news only where the estimate says less.

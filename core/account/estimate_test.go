@@ -48,6 +48,10 @@ func TestEstimate(t *testing.T) {
 	want("and a little more", 20, 20, 40)
 	atLeast(90, 24)
 	want("lower bounds above it raise it, as the link recovers", 90, 80, 100)
+	carried(200, Enough-1)
+	want("a burst", 90, 120, 200)
+	carried(200, 1)
+	want("no burst, but more than there was", 200, 150, 200)
 	at += int64(MaxAge.Seconds()) + 60
 	carried(30, 1)
 	want("what is old counts no more", 0, 30, 30)
