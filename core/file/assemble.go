@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -82,6 +81,7 @@ type window struct {
 type assembler struct {
 	Assembly
 	ctx      context.Context
+	cores    int
 	done     atomic.Int64
 	resumed  atomic.Int64
 	seeded   atomic.Int64
@@ -94,7 +94,9 @@ type assembler struct {
 // Assemble puts the file together. Where it fails the output holds a part; what was there is found again by the next one.
 func Assemble(ctx context.Context, in Assembly) (Assembled, error) {
 	group, inner := errgroup.WithContext(ctx)
-	a := &assembler{Assembly: in, ctx: inner}
+	cores, done := takeCores()
+	defer done()
+	a := &assembler{Assembly: in, ctx: inner, cores: cores}
 	missing := make(chan *window, 1) // windows of which some chunks are not on this machine
 	group.Go(func() error {
 		defer close(missing)
@@ -193,7 +195,7 @@ func (a *assembler) fromHere(w *window) error {
 	group, ctx := errgroup.WithContext(a.ctx)
 	next := atomic.Int64{}
 	absent := make([]bool, len(w.wants))
-	for range min(2*runtime.GOMAXPROCS(0), 16) { // twice the cores: half of them wait for disks
+	for range min(2*a.cores, 16) { // twice the cores: half of them wait for disks
 		group.Go(func() error {
 			j := a.joiner()
 			defer a.openers.Put(j)

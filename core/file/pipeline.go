@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -66,8 +65,7 @@ type job struct {
 }
 
 // newPipeline begins at byte from of the source.
-func newPipeline(in SplitInput, from core.Size, digest *digester) *pipeline {
-	cores := runtime.GOMAXPROCS(0)
+func newPipeline(in SplitInput, cores int, from core.Size, digest *digester) *pipeline {
 	p := &pipeline{
 		in: in, digest: digest, head: in.Params.Max, readers: 1, at: from, data: from, hole: from,
 		idle: make(chan *job, jobCount), todo: make(chan *job, jobCount), ordered: make(chan *job, jobCount),

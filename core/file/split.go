@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
@@ -79,6 +78,8 @@ func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	if err := in.Params.Check(); err != nil {
 		return SplitResult{}, err
 	}
+	cores, done := takeCores()
+	defer done()
 	digest, err := newDigester(in)
 	if err != nil {
 		return SplitResult{}, err
@@ -87,13 +88,13 @@ func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	if err != nil {
 		return SplitResult{}, err
 	}
-	workers := make([]*worker, workersFor(in))
+	workers := make([]*worker, workersFor(in, cores))
 	for i := range workers {
 		if workers[i], err = newWorker(in); err != nil {
 			return SplitResult{}, err
 		}
 	}
-	p := newPipeline(in, c.builder.Size(), digest)
+	p := newPipeline(in, cores, c.builder.Size(), digest)
 	group, inner := errgroup.WithContext(ctx)
 	stopReading, cancel := context.WithCancel(inner)
 	defer cancel()
@@ -128,12 +129,12 @@ func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 }
 
 // workersFor is one a core, but fewer where their chunks are so large that memory would not stay small.
-func workersFor(in SplitInput) int {
+func workersFor(in SplitInput, cores int) int {
 	if in.Workers > 0 {
 		return in.Workers
 	}
 	const budget, compressor = 160 << 20, 8 << 20
-	return min(runtime.GOMAXPROCS(0), max(4, budget/(3*in.Params.Max+compressor)))
+	return min(cores, max(4, budget/(3*in.Params.Max+compressor)))
 }
 
 // receive takes from a channel: the zero value without an error where it is closed, with one where ctx has ended.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"sync/atomic"
 
 	"github.com/bkp-tool/bkp/core"
@@ -65,6 +64,8 @@ func (v *Verifier) Seen(hash core.Hash) bool {
 // Verify looks at a version of size plain bytes, from before.At on. progress is told what was found so far and may keep it
 // as before of another try; an error of it ends the work. A manifest that cannot be read is a hurt stretch like any other.
 func (v *Verifier) Verify(ctx context.Context, root core.Sealed, size core.Size, before Verified, progress func(Verified) error) (Verified, error) {
+	cores, done := takeCores()
+	defer done()
 	if v.seen == nil {
 		v.seen, v.bad = map[[16]byte]struct{}{}, map[core.Hash]string{}
 	}
@@ -78,7 +79,7 @@ func (v *Verifier) Verify(ctx context.Context, root core.Sealed, size core.Size,
 	var batch []manifest.Entry
 	var bytes core.Size
 	flush := func(at core.Size) error {
-		if err := v.look(ctx, batch, &found); err != nil {
+		if err := v.look(ctx, cores, batch, &found); err != nil {
 			return err
 		}
 		batch, bytes, found.At = batch[:0], 0, at
@@ -137,7 +138,7 @@ func hurtBy(err error, at, length core.Size, hash core.Hash) core.Hurt {
 }
 
 // look reads a batch with all cores, and notes what it finds in the order of the file.
-func (v *Verifier) look(ctx context.Context, batch []manifest.Entry, found *Verified) error {
+func (v *Verifier) look(ctx context.Context, cores int, batch []manifest.Entry, found *Verified) error {
 	read := make([]bool, len(batch))
 	problems := make([]error, len(batch))
 	for i, e := range batch {
@@ -152,7 +153,7 @@ func (v *Verifier) look(ctx context.Context, batch []manifest.Entry, found *Veri
 	}
 	var next, stored atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
-	for range min(runtime.GOMAXPROCS(0), 8) {
+	for range min(cores, 8) {
 		group.Go(func() error {
 			j := &joiner{opener: chunk.NewOpener()}
 			for ctx.Err() == nil {
