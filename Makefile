@@ -9,7 +9,7 @@ FUZZTIME    ?= 10s
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
 
-.PHONY: all build test check fuzz faults bench lab demo image proto clean
+.PHONY: all build test check fuzz faults soak bench lab demo image proto clean
 all: build
 
 build: ## the static binary bkp, and every plugin as a program of its own in build/plugins
@@ -34,6 +34,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 faults: build ## kill split and fetch at random moments, go on, compare
 	scripts/faults
+
+soak: build ## the peak memory of split, fetch and verify at 1, 8 and 64 GiB
+	scripts/soak
 
 bench: build ## beside cp, restic, borg and casync: half an hour, 30 GB; table and plot in build/bench
 	scripts/bench

@@ -20,9 +20,9 @@ import (
 
 // step is one run of one program.
 type step struct {
-	seconds, cpu float64 // wall; user and system of all its processes
-	memory       int64   // bytes at the peak
-	stored       int64   // bytes that its repository grew by
+	Seconds, CPU float64 // wall; user and system of all its processes
+	Memory       int64   // bytes at the peak
+	Stored       int64   // bytes that its repository grew by
 }
 
 // result keeps the steps of every round by what was done: input, step, tool.
@@ -35,6 +35,7 @@ var (
 	only   = flag.String("inputs", "tree,noise,image", "measure these `INPUTS`")
 	names  = flag.String("tools", "cp,restic,restic-off,borg,casync,bkp,bkp-norecheck,bkp-off", "measure these `TOOLS`")
 	out    = flag.String("out", "build/bench", "write table.md and plot.png into `DIR`")
+	more   = flag.Bool("add", false, "add to the rounds that the last run left in -out")
 	making = flag.String("make", "", "make this `INPUT` and nothing else")
 	gib    = flag.Int("noise-gib", 2, "so many GiB of incompressible data")
 )
@@ -61,6 +62,12 @@ func run() error {
 		return err
 	}
 	results := result{}
+	steps := filepath.Join(*out, "steps.json")
+	if *more {
+		if err := results.load(steps); err != nil {
+			return err
+		}
+	}
 	inputs := strings.Split(*only, ",")
 	for _, input := range inputs {
 		log.Printf("making %s", input)
@@ -84,7 +91,11 @@ func run() error {
 	if err := os.MkdirAll(*out, 0o755); err != nil {
 		return err
 	}
-	text := results.table(inputs)
+	if err := results.save(steps); err != nil {
+		return err
+	}
+	inputs = slices.DeleteFunc([]string{"tree", "noise", "image"}, func(input string) bool { return !results.has(input) })
+	text := results.table(inputs) + results.judge()
 	fmt.Print(text)
 	if err := os.WriteFile(filepath.Join(*out, "table.md"), []byte(text), 0o644); err != nil {
 		return err
@@ -134,10 +145,10 @@ func (r result) measure(dir, binary, input, name, first, second string) error {
 			return fmt.Errorf("%s: %w", do.step, err)
 		}
 		now := bytesBelow(repository)
-		s.stored, before = now-before, now
+		s.Stored, before = now-before, now
 		key := [3]string{input, do.step, name}
 		r[key] = append(r[key], s)
-		log.Printf("%-6s %-8s %-14s %6.2f s %6.2f s CPU %5d MiB peak %6d MiB stored", input, do.step, name, s.seconds, s.cpu, s.memory>>20, s.stored>>20)
+		log.Printf("%-6s %-8s %-14s %6.2f s %6.2f s CPU %5d MiB peak %6d MiB stored", input, do.step, name, s.Seconds, s.CPU, s.Memory>>20, s.Stored>>20)
 		if do.step == "restore" {
 			return same(do.input, restored)
 		}
@@ -226,13 +237,13 @@ func (t tool) run(script, file, version string) (s step, err error) {
 	c.Env = t.env
 	began := time.Now()
 	text, err := c.CombinedOutput()
-	s.seconds = time.Since(began).Seconds()
+	s.Seconds = time.Since(began).Seconds()
 	if err != nil {
 		return s, fmt.Errorf("%s: %w: %s", script, err, text)
 	}
 	used := c.ProcessState.SysUsage().(*syscall.Rusage)
-	s.cpu = time.Duration(used.Utime.Nano() + used.Stime.Nano()).Seconds()
-	s.memory = used.Maxrss << 10
+	s.CPU = time.Duration(used.Utime.Nano() + used.Stime.Nano()).Seconds()
+	s.Memory = used.Maxrss << 10
 	return s, nil
 }
 
@@ -253,27 +264,25 @@ func middle(all []float64) float64 {
 	return (all[len(all)/2] + all[(len(all)-1)/2]) / 2
 }
 
-func seconds(s step) float64 { return s.seconds }
+func seconds(s step) float64 { return s.Seconds }
 
-// ratio is other's time over mine, round by round: how many times as fast mine is.
-func (r result) ratio(input, do, mine, other string) string {
-	a, b := r[[3]string{input, do, mine}], r[[3]string{input, do, other}]
-	var all []float64
-	for i := range min(len(a), len(b)) {
-		all = append(all, b[i].seconds/a[i].seconds)
+// has reports whether anything was measured with this input.
+func (r result) has(input string) bool {
+	for key := range r {
+		if key[0] == input {
+			return true
+		}
 	}
-	if len(all) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%.2f (%.2f–%.2f)", middle(all), slices.Min(all), slices.Max(all))
+	return false
 }
 
 func (r result) table(inputs []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %d cores, %s; medians of %d interleaved rounds. × restic and × borg: how many times as fast, with the least and\n"+
-		"the most of all rounds. Before every step its input is read into the page cache and the disk is synced.\n\n",
-		processor(), runtime.NumCPU(), time.Now().Format("2 January 2006"), *rounds)
-	b.WriteString("| input | step | tool | seconds | CPU s | peak MiB | stored MiB | × restic | × borg |\n|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&b, "%s, %d cores, %s; medians of interleaved rounds. × restic and × borg: how many times as fast, with the least and\n"+
+		"the most of all rounds. Before every step its input (for restore: the repository) is read into the page cache with cat, and the\n"+
+		"disk is synced; every tool writes into a fresh repository and to a file that was not there.\n\n",
+		processor(), runtime.NumCPU(), time.Now().Format("2 January 2006"))
+	b.WriteString("| input | step | tool | seconds | CPU s | peak MiB | stored MiB | rounds | × restic | × borg |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, input := range inputs {
 		for _, do := range []string{"first", "second", "restore"} {
 			for _, name := range strings.Split(*names, ",") {
@@ -285,13 +294,13 @@ func (r result) table(inputs []string) string {
 				if name == "bkp-off" {
 					restic = "restic-off"
 				}
-				stored := fmt.Sprintf("%.0f", median(steps, func(s step) float64 { return float64(s.stored) })/(1<<20))
+				stored := fmt.Sprintf("%.0f", median(steps, func(s step) float64 { return float64(s.Stored) })/(1<<20))
 				if do == "restore" {
 					stored = ""
 				}
-				fmt.Fprintf(&b, "| %s | %s | %s | %.2f | %.2f | %.0f | %s | %s | %s |\n", input, do, name, median(steps, seconds),
-					median(steps, func(s step) float64 { return s.cpu }), median(steps, func(s step) float64 { return float64(s.memory) })/(1<<20),
-					stored, r.ratio(input, do, name, restic), r.ratio(input, do, name, "borg"))
+				fmt.Fprintf(&b, "| %s | %s | %s | %.2f | %.2f | %.0f | %s | %d | %s | %s |\n", input, do, name, median(steps, seconds),
+					median(steps, func(s step) float64 { return s.CPU }), median(steps, func(s step) float64 { return float64(s.Memory) })/(1<<20),
+					stored, len(steps), spread(r.ratios(input, do, name, restic, seconds)), spread(r.ratios(input, do, name, "borg", seconds)))
 			}
 		}
 	}
