@@ -97,7 +97,7 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 		return c.cut, err
 	}
 	c.cut.Bytes, c.cut.Resumed, c.cut.Chunks, c.cut.Root = r.Bytes, r.Resumed, r.Chunks, r.Root.Hash
-	c.cut.Version, err = h.commit(in.Owner, key.RefBody{Name: in.Name, Root: r.Root, Size: r.Bytes, Task: c.saved.task, Records: c.saved.records})
+	c.cut.Version, err = h.commit(in.Owner, params, key.RefBody{Name: in.Name, Root: r.Root, Size: r.Bytes, Task: c.saved.task, Records: c.saved.records})
 	if err == nil {
 		c.saved.remove()
 	}

@@ -97,7 +97,7 @@ func doSplit(ctx context.Context, c *call) error {
 		return fmt.Errorf("%s: %w", clean(c.Args().First()), errors.Join(err, staging.Close()))
 	}
 	// Until the version is there, gc must see that somebody leans on what it is made of.
-	version, err := c.house.commit(o, key.RefBody{Name: name, Root: r.Root, Size: r.Bytes})
+	version, err := c.house.commit(o, params, key.RefBody{Name: name, Root: r.Root, Size: r.Bytes})
 	if err = errors.Join(err, staging.Close()); err != nil {
 		return err
 	}
@@ -217,14 +217,17 @@ func (h house) cutBefore(o *key.Owner, name string) (p chunk.Params, err error) 
 	defer local.Close()
 	info, err := manifest.Stat(before.body.Root, local)
 	if errors.Is(err, core.ErrNotFound) {
-		return p, nil // placed and collected since: equal chunks are not here to be found anyway
+		return h.refs().keptCut(o.Alias(name)), nil // placed and collected since
 	}
 	p = chunk.Params{Method: info.Method, Min: info.Min, Avg: info.Avg, Max: info.Max}
 	return p, errors.Join(err, p.Check())
 }
 
-// commit makes the next version of a name visible; its chunks must be durable.
-func (h house) commit(o *key.Owner, body key.RefBody) (version int, err error) {
+// commit makes the next version of a name visible, and keeps how it was cut; its chunks must be durable.
+func (h house) commit(o *key.Owner, cut chunk.Params, body key.RefBody) (version int, err error) {
+	if err := h.refs().keepCut(o.Alias(body.Name), cut); err != nil {
+		return 0, err
+	}
 	return h.refs().Append(o.Alias(body.Name), func(version int, previous []byte) ([]byte, error) {
 		r := key.Ref{Version: version, Created: time.Now().Unix()}
 		if previous != nil {
