@@ -148,13 +148,20 @@ func (c *call) fetchHere(ctx context.Context, args node.FetchArgs) (r node.Fetch
 	defer func() { err = errors.Join(err, local.Close()) }()
 	alone := c.peerList(o) == "" && !c.house.hasNode()
 	if !alone || !args.Partial { // else there is nobody to ask for what is lost here
-		if whole, err := local.complete(ctx, v.body.Root); err != nil || !whole {
-			return r, errors.Join(err, errNotHereUnless(err))
+		whole, err := local.complete(ctx, v.body.Root)
+		if err == nil && !whole || core.CodeOf(err) == core.CodeWrong && !alone {
+			return r, errNotHere
+		}
+		if err != nil {
+			return r, err
 		}
 	}
 	done, err := assemble(ctx, node.Assembly{
 		FetchArgs: args, Root: v.body.Root, Secrets: o.DedupSecret, Get: local.Get, Progress: c.phase("fetch", wanted(args, v.body.Size)),
 	})
+	if core.CodeOf(err) == core.CodeWrong && !alone {
+		return r, errNotHere // not whole, and others may have what is damaged here
+	}
 	if err == nil {
 		err = node.Lost(done.Holes, args.Output)
 	}
@@ -173,13 +180,6 @@ func wanted(args node.FetchArgs, size core.Size) core.Size {
 		return args.End - args.Start
 	}
 	return size
-}
-
-func errNotHereUnless(err error) error {
-	if err != nil {
-		return nil
-	}
-	return errNotHere
 }
 
 // phase shows the progress of one phase of known size.

@@ -303,10 +303,10 @@ func (f *fetching) record(ctx context.Context, sealed core.Sealed) ([]byte, erro
 	return nil, err
 }
 
-// isLocal reports whether sealed bytes are on this machine.
+// isLocal reports whether sealed bytes are on this machine, whole.
 func (f *fetching) isLocal(hash core.Hash) bool {
-	_, brought := f.vault.nodes[hash]
-	return brought || f.n.Staging.Has(hash) || f.n.Keeping.Has(hash)
+	_, err := f.vault.stored(hash)
+	return err == nil
 }
 
 // bringNodes makes every tree node of the manifest local.

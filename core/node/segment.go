@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
@@ -212,10 +213,15 @@ func (v *vault) stored(hash core.Hash) ([]byte, error) {
 	if data, ok := v.nodes[hash]; ok {
 		return data, nil
 	}
-	if v.n.Staging.Has(hash) {
-		return v.n.Staging.Get(hash, nil)
+	staged, wrong := v.n.Staging.Get(hash, nil)
+	if wrong == nil {
+		return staged, nil
 	}
-	return v.n.Keeping.Get(hash, nil)
+	kept, err := v.n.Keeping.Get(hash, nil)
+	if errors.Is(err, core.ErrNotFound) {
+		err = wrong // or not found either
+	}
+	return kept, err
 }
 
 // OpenNode opens a tree node; it makes the vault a manifest.Opener.
