@@ -99,6 +99,8 @@ func TestALimitTakesHoldAtOnceAtBothEnds(t *testing.T) {
 				}
 			}
 		}
+		a.stop()
+		b.stop()
 		if n := strings.Count(a.trace.String()+b.trace.String(), `"LEASE_REVISE"`); n == 0 {
 			t.Error("no lease was revised")
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,10 +152,10 @@ func TestWhatIsNotTheLinkIsNotMeasured(t *testing.T) {
 		conf.Keeping = sleepy{conf.Keeping, func(s core.Size) time.Duration { return time.Duration(float64(s) / (256 << 10) * 1e9) }}
 	}
 	nap := func(conf *node.Config) {
-		naps := 0
+		var naps atomic.Int64
 		conf.Keeping = sleepy{conf.Keeping, func(core.Size) time.Duration {
-			if naps++; naps%75 == 0 {
-				return 6 * time.Second
+			if naps.Add(1)%75 == 0 {
+				return 3 * time.Second
 			}
 			return 0
 		}}
