@@ -17,7 +17,7 @@ import (
 const (
 	licenseLife     = 7 * 24 * time.Hour
 	answerPatience  = 60 * time.Second // with a target that judges a segment
-	awayPatience    = 15 * time.Second // with a target whose session is gone: three pings
+	awayPatience    = 10 * time.Second // with a target whose session is gone: silence ends a session after three pings, 15 to 20 s
 	minimumPatience = 60 * time.Second // with targets that send no receipts
 )
 

@@ -264,7 +264,7 @@ func (s *swarm) offers(l *lane, stage plan.Stage) (*piece, core.Bitmap) {
 	return nil, nil
 }
 
-// stage is by which rule this node chooses now.
+// stages are the rules by which this node chooses now, in order.
 func (s *swarm) stages() []plan.Stage {
 	if s.source == s.n.ID() && s.unsent > 0 {
 		return []plan.Stage{plan.Spreading, plan.Filling}
