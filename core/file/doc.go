@@ -5,7 +5,7 @@
 //
 //	read      several fill blocks from the file, one takes what comes out of a pipe; holes are skipped
 //	cut       finds the chunks in them, in order; what is left at the end of a block is copied before the next one's bytes
-//	workers   one a core: identify; where the store knows the chunk, that is all; else seal, open again, put
+//	workers   some more than cores: identify; where the store knows the chunk, that is all; else seal, open again, put
 //	collect   gives the chunks and holes to the manifest in the order of the file, and makes checkpoints
 //	digest    where one is asked for, of the whole file, as blocks come to be cut
 //

@@ -128,13 +128,14 @@ func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	return c.result, err
 }
 
-// workersFor is one a core, but fewer where their chunks are so large that memory would not stay small.
+// workersFor is one a core, and some more for those that wait for the store to take their chunk; but fewer where chunks are so
+// large that memory would not stay small.
 func workersFor(in SplitInput, cores int) int {
 	if in.Workers > 0 {
 		return in.Workers
 	}
 	const budget, compressor = 160 << 20, 8 << 20
-	return min(cores, max(4, budget/(3*in.Params.Max+compressor)))
+	return min(cores+waiting, max(min(cores, 4), budget/(3*in.Params.Max+compressor)))
 }
 
 // receive takes from a channel: the zero value without an error where it is closed, with one where ctx has ended.
