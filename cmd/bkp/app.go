@@ -11,18 +11,20 @@ import (
 // newApp is the list of commands.
 func newApp(con *console) *cli.App {
 	app := &cli.App{
-		Name:                  "bkp",
-		Usage:                 "back up large files over a network of peers",
-		UsageText:             "bkp COMMAND [flags] [arguments]",
-		Description:           overview,
-		HideVersion:           true,
-		Writer:                con.out,
-		ErrWriter:             con.err,
-		Flags:                 globalFlags(),
-		ExitErrHandler:        func(*cli.Context, error) {},
-		OnUsageError:          onUsageError,
-		CustomAppHelpTemplate: appHelp,
-		Metadata:              map[string]any{"console": con},
+		Name:        "bkp",
+		Usage:       "back up large files over a network of peers",
+		UsageText:   "bkp COMMAND [flags] [arguments]",
+		Description: overview,
+		HideVersion: true,
+
+		DisableSliceFlagSeparator: true, // sim --strategy a,b is one value; see call.list
+		Writer:                    con.out,
+		ErrWriter:                 con.err,
+		Flags:                     globalFlags(),
+		ExitErrHandler:            func(*cli.Context, error) {},
+		OnUsageError:              onUsageError,
+		CustomAppHelpTemplate:     appHelp,
+		Metadata:                  map[string]any{"console": con},
 		Commands: []*cli.Command{
 			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), lsCommand(), showCommand(), verifyCommand(), rmCommand(), pruneCommand(), gcCommand(),
 			peersCommand(), nodeCommand(), healthCommand(), simCommand(),

@@ -77,6 +77,14 @@ func environmentName(flag string) string {
 	return "BKP_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// list reads a flag that may be repeated, or hold several values with commas between.
+func (c *call) list(flag string) (values []string) {
+	for _, given := range c.StringSlice(flag) {
+		values = append(values, strings.Split(given, ",")...)
+	}
+	return values
+}
+
 // size reads a flag that is a number of bytes; empty is 0.
 func (c *call) size(flag string) (core.Size, error) {
 	if c.String(flag) == "" {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/urfave/cli/v2"
 )
 
@@ -23,6 +24,7 @@ func placeCommand() *cli.Command {
 			bkp place big.iso@2 --strategy most-free --dry-run
 			bkp place big.iso --dry-run --plan-out plan.json
 			bkp place --plan plan.json
+			bkp place big.iso --dry-run --plot plan.svg
 			bkp place big.iso --peers wss://a.example:8001-20MiB,wss://b.example:8001 --token-file token`,
 		flags: slices.Concat([]cli.Flag{
 			intFlag("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
@@ -30,6 +32,7 @@ func placeCommand() *cli.Command {
 			boolFlag("dry-run", "plan only"),
 			boolFlag("explain", "show how the plan came about: why each node gets its share, flows, times, what losses would mean"),
 			textFlag("plan-out", "", "write the plan to `FILE`, before anything is sent"),
+			plotFlag(),
 			textFlag("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
 			textFlag("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
 		}, objectiveFlags(""), networkFlags(), identityFlags()),
@@ -72,7 +75,7 @@ func (c *call) placeArgs() (args node.PlaceArgs, err error) {
 		return args, err
 	}
 	args = node.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"), Retain: int64(retain.Seconds()),
-		Show: c.String("plan-out") != ""}
+		Show: c.String("plan-out") != "" || c.String("plot") != ""}
 	if args.Name, args.Version, err = nameVersion(c.Args().First()); err != nil {
 		return args, err
 	}
@@ -102,20 +105,15 @@ func (c *call) placeArgs() (args node.PlaceArgs, err error) {
 func (c *call) place(ctx context.Context, args node.PlaceArgs) (r node.PlaceResult, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	path := c.String("plan-out")
-	c.dataOut = path == "-"
+	c.dataOut = c.String("plan-out") == "-" || c.String("plot") == "-"
 	err = c.withNode(ctx, func(s session) error {
 		return s.Call(ctx, node.CommandPlace, args, &r, func(st node.Status) {
 			if st.Plan == nil {
 				c.status(st)
 				return
 			}
-			data, err := st.Plan.Encode()
-			if err == nil {
-				err = c.writeOutput(path, data)
-			}
-			if err != nil {
-				cancel(fmt.Errorf("--plan-out: %w", err))
+			if err := c.keepPlan(*st.Plan); err != nil {
+				cancel(err)
 			}
 		})
 	})
@@ -123,6 +121,20 @@ func (c *call) place(ctx context.Context, args node.PlaceArgs) (r node.PlaceResu
 		err = cause
 	}
 	return r, err
+}
+
+// keepPlan writes the plan and its picture, where they are asked for.
+func (c *call) keepPlan(s plan.Saved) error {
+	if path := c.String("plan-out"); path != "" {
+		data, err := s.Encode()
+		if err == nil {
+			err = c.writeOutput(path, data)
+		}
+		if err != nil {
+			return fmt.Errorf("--plan-out: %w", err)
+		}
+	}
+	return c.plot(pictureOfPlan(s))
 }
 
 func kept(r node.PlaceResult) (sum core.Size) {

@@ -98,17 +98,10 @@ func drawDifference(t *table, d plan.Difference) {
 	case !d.Same:
 		t.line("The plans are for different runs: what moves cannot be told.")
 	case d.Moved == 0:
-		t.line("Every run stays where it is.")
+		t.line("No node gets a run that it did not have before.")
 	default:
-		t.line("%s of a run moves to another node.", copiesWord(d.Moved))
+		t.line("Nodes get %s that they did not have before.", counted(d.Moved, "run"))
 	}
-}
-
-func copiesWord(n int) string {
-	if n == 1 {
-		return "1 copy"
-	}
-	return fmt.Sprintf("%d copies", n)
 }
 
 // arrow points to what a value becomes.

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/sim"
 	"github.com/bkp-tool/bkp/plugins"
 	"github.com/urfave/cli/v2"
@@ -16,60 +18,144 @@ import (
 
 func simCommand() *cli.Command {
 	return command(spec{
-		name: "sim", args: "TOPOLOGY|-", least: 1, most: 1,
+		name: "sim", args: "TOPOLOGY|-", most: 1,
 		usage: "try a placement or a fetch on a simulated network",
-		about: "Reads nodes, links and a job from a file of " + sim.Schema + ", and lets the planner and the transfer decisions of real " +
-			"nodes work on virtual time. Only bandwidth takes time. The same seed gives the same result.",
+		about: "Reads nodes, links and a job from a file of " + sim.Schema + ", or with --live takes the network that this machine's node sees, and lets the planner and the transfer decisions of real " +
+			"nodes work on virtual time. Only bandwidth takes time. The same seed gives the same result. Several --strategy stand side by side.",
 		examples: `bkp sim network.json
-			bkp sim network.json --strategy cheapest,zone-spread --objective cost
+			bkp sim network.json --strategy seed --strategy cheapest,zone-spread
+			bkp sim network.json --objective blend --blend 0.7 --deadline 2h
 			bkp sim network.json --runs 5000 --error 0.3 --seed 7
-			bkp sim network.json --lose n3@40 --json`,
-		flags: []cli.Flag{
-			textFlag("strategy", "seed", "have the strategies of `LIST` price the nodes, such as cheapest=2,zone-spread"),
+			bkp sim network.json --lose n3@40 --cut "n1>n2@10" --json
+			bkp sim --live --size 2TiB --replicas 3 --plot try.svg`,
+		flags: slices.Concat([]cli.Flag{
+			&cli.StringSliceFlag{Name: "strategy", Value: cli.NewStringSlice("seed"), Usage: "have the strategies of `LIST` price the nodes, such as cheapest=2,zone-spread; may be repeated, to compare"},
 			intFlag("runs", 1000, "cut the file into `N` runs"),
 			intFlag("seed", 1, "draw everything that is left to chance from `K`"),
 			textFlag("error", "0", "let the planner's estimates be wrong by up to this `PART`, as 0.3 for ±30 %"),
 			listFlag("lose", "take a node away, as `NODE@SECONDS`; may be repeated"),
-			textFlag("objective", "time", "make `WHAT` small first: time or cost"),
-		},
+			listFlag("cut", "cut a link, as `A>B@SECONDS`, or all links from one zone to another; may be repeated"),
+			boolFlag("live", "take the network as the node on this data directory, or its peers, report it"),
+			textFlag("size", "100GiB", "with --live, place a file of `SIZE`"),
+			intFlag("replicas", 2, "with --live, keep `N` copies"),
+			plotFlag(),
+		}, objectiveFlags(plan.ObjectiveTime), networkFlags(), identityFlags()),
 		do: doSim,
 	})
 }
 
 func doSim(ctx context.Context, c *call) error {
-	t, err := readTopology(c.Args().First())
+	t, err := c.topology(ctx)
 	if err != nil {
 		return err
 	}
-	conf := sim.Config{Runs: c.Int("runs"), Seed: uint64(c.Int("seed")), Objective: c.String("objective")}
-	if conf.Error, err = strconv.ParseFloat(c.String("error"), 64); err != nil || !(conf.Error >= 0 && conf.Error < 1) {
-		return usageError("--error %s: want a part from 0 to below 1", c.String("error"))
-	}
-	if conf.Lose, err = losses(t, c.StringSlice("lose")); err != nil {
+	conf, err := c.simConfig(t)
+	if err != nil {
 		return err
 	}
 	defer plugins.Cleanup()
-	s, closer, err := openStrategy(ctx, c.plugins(), c.String("strategy"))
-	if err != nil {
+	var results []sim.Result
+	for _, list := range c.StringSlice("strategy") {
+		r, err := c.simulate(ctx, t, conf, list)
+		if err != nil {
+			return err
+		}
+		results = append(results, r)
+	}
+	if len(results) > 1 {
+		return c.compareSims(t, results)
+	}
+	if err := c.plot(pictureOfSim(t, results[0])); err != nil {
 		return err
+	}
+	return c.result(results[0], func(t *table) { drawSim(t, results[0]) })
+}
+
+// topology is the file of the argument, or the network as it is.
+func (c *call) topology(ctx context.Context) (sim.Topology, error) {
+	live, files := c.Bool("live"), c.NArg()
+	switch {
+	case live == (files == 1):
+		return sim.Topology{}, usageError("wants a topology file or --live, and not both")
+	case !live && (c.given("size") || c.given("replicas")):
+		return sim.Topology{}, usageError("--size and --replicas are for --live: a topology file says them itself")
+	case !live:
+		return c.readTopology(c.Args().First())
+	}
+	size, err := c.size("size")
+	if err != nil {
+		return sim.Topology{}, err
+	}
+	if c.Int("replicas") < 1 {
+		return sim.Topology{}, usageError("--replicas %d: want 1 or more", c.Int("replicas"))
+	}
+	s, err := ask[node.SurveyResult](ctx, c, node.CommandSurvey, node.None{})
+	return sim.Live(s.Snapshot, plan.Goal{Mode: plan.Replicas, Size: size, Replicas: c.Int("replicas")}), err
+}
+
+// simConfig reads the flags.
+func (c *call) simConfig(t sim.Topology) (conf sim.Config, err error) {
+	conf = sim.Config{Runs: c.Int("runs"), Seed: uint64(c.Int("seed"))}
+	if conf.Error, err = strconv.ParseFloat(c.String("error"), 64); err != nil || !(conf.Error >= 0 && conf.Error < 1) {
+		return conf, usageError("--error %s: want a part from 0 to below 1", c.String("error"))
+	}
+	if conf.Objective, conf.Blend, conf.Deadline, err = c.objective(); err != nil {
+		return conf, err
+	}
+	if conf.Lose, err = losses(t, c.list("lose")); err != nil {
+		return conf, err
+	}
+	conf.Cut, err = cuts(t, c.list("cut"))
+	return conf, err
+}
+
+// simulate lets one strategy, or several as one, have its way.
+func (c *call) simulate(ctx context.Context, t sim.Topology, conf sim.Config, list string) (r sim.Result, err error) {
+	s, closer, err := openStrategy(ctx, c.plugins(), list)
+	if err != nil {
+		return r, err
 	}
 	defer closer.Close()
 	if conf.Info, err = s.Describe(ctx); err != nil {
-		return err
+		return r, err
 	}
 	conf.Score = func(b core.Batch) (core.Scores, error) { return s.Score(ctx, b) }
-	r, err := sim.Run(t, conf)
-	if err != nil {
-		return err
+	if r, err = sim.Run(t, conf); err != nil && len(c.StringSlice("strategy")) > 1 {
+		err = fmt.Errorf("strategy %s: %w", list, err)
 	}
-	return c.result(r, func(t *table) { drawSim(t, r) })
+	r.Strategy = list
+	return r, err
 }
 
-func readTopology(path string) (sim.Topology, error) {
-	data, err := os.ReadFile(path)
-	if path == "-" {
-		data, err = io.ReadAll(os.Stdin)
+// compareSims shows what several strategies came to.
+func (c *call) compareSims(t sim.Topology, results []sim.Result) error {
+	if c.String("plot") != "" {
+		return usageError("--plot draws one strategy, not %d", len(results))
 	}
+	best := slices.MinFunc(results, func(a, b sim.Result) int { return cmp.Compare(a.MakespanS, b.MakespanS) })
+	summary := struct {
+		Name       string  `json:"name"`
+		Strategies int     `json:"strategies"`
+		Fastest    string  `json:"fastest"`
+		MakespanS  float64 `json:"makespan_s"`
+	}{t.Name, len(results), best.Strategy, best.MakespanS}
+	return list(c, results, summary, func(t *table) {
+		t.header("strategy", "done", "predicted", "least possible", "ratio", "cost", "nodes", "restore", "lost", "bound by")
+		for _, r := range results {
+			nodes := 0
+			for _, n := range r.Nodes {
+				if n.Bytes > 0 {
+					nodes++
+				}
+			}
+			t.row(r.Strategy, seconds(r.MakespanS), seconds(r.PredictedS), seconds(r.BoundS), fmt.Sprintf("%.3f", r.Ratio), r.Cost, nodes,
+				seconds(r.RestoreS), r.LostBytes, r.Binding)
+		}
+	})
+}
+
+func (c *call) readTopology(path string) (sim.Topology, error) {
+	data, err := c.readInput(path)
 	if err != nil {
 		return sim.Topology{}, fmt.Errorf("read topology: %w", err)
 	}
@@ -93,6 +179,24 @@ func losses(t sim.Topology, list []string) (out []sim.Loss, err error) {
 			return nil, usageError("--lose %s: there is no node %q in %s", text, name, t.Name)
 		}
 		out = append(out, sim.Loss{Node: node, At: at})
+	}
+	return out, nil
+}
+
+// cuts reads A>B@SECONDS; A and B are nodes or zones.
+func cuts(t sim.Topology, list []string) (out []sim.Cut, err error) {
+	for _, text := range list {
+		ways, when, _ := strings.Cut(text, "@")
+		from, to, both := strings.Cut(ways, ">")
+		at, err := strconv.ParseFloat(when, 64)
+		if err != nil || !(at >= 0 && at < 1e9) || !both {
+			return nil, usageError("--cut %s: want A>B@SECONDS", text)
+		}
+		cut := t.Cut(from, to, at)
+		if len(cut) == 0 {
+			return nil, usageError("--cut %s: there is no link from %s to %s in %s", text, from, to, t.Name)
+		}
+		out = append(out, cut...)
 	}
 	return out, nil
 }
@@ -129,6 +233,9 @@ func drawSim(t *table, r sim.Result) {
 	}
 	t.line("")
 	t.line("%s: done after %.4g s (predicted %.4g s), least possible %.4g s, ratio %.3f, bound by %s", r.Name, r.MakespanS, r.PredictedS, r.BoundS, r.Ratio, r.Binding)
+	if r.RestoreS > 0 {
+		t.line("what is kept then can be brought back in %.4g s", r.RestoreS)
+	}
 	if r.UndeliveredBytes > 0 {
 		t.line("%s of copies not delivered, %s of the file lost", r.UndeliveredBytes, r.LostBytes)
 	}

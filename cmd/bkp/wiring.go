@@ -138,7 +138,7 @@ func (c *call) limits(conf *node.Config, wish nodeWish) (err error) {
 	if conf.DefaultLink, err = c.rate("default-link"); err != nil {
 		return err
 	}
-	if conf.Labels, err = labelled("label", c.StringSlice("label")); err != nil {
+	if conf.Labels, err = labelled("label", c.list("label")); err != nil {
 		return err
 	}
 	if conf.Issuers, err = c.issuers(); err != nil {
@@ -162,7 +162,7 @@ func freeShare(dir string) (core.Size, error) {
 
 // issuers is who may store here, of --issuer or [issuers].
 func (c *call) issuers() (map[core.ID]core.Size, error) {
-	given := c.StringSlice("issuer")
+	given := c.list("issuer")
 	if len(given) == 0 {
 		return parseIssuers(c.set.issuers)
 	}

@@ -22,6 +22,7 @@ const (
 	CommandLimit  = "limit"
 	CommandProbe  = "probe"
 	CommandStop   = "stop"
+	CommandSurvey = "survey"
 )
 
 // Status is progress on long work; it is also the --json status line.
@@ -189,6 +190,11 @@ type LinkRow struct {
 	Measured core.Rate `json:"measured"`
 	Leased   core.Rate `json:"leased"`
 	DelayMS  float64   `json:"delay_ms"`
+}
+
+// SurveyResult is the network as a placement would see it now; this node is the source.
+type SurveyResult struct {
+	Snapshot core.Snapshot `json:"snapshot"`
 }
 
 // RemoveArgs asks for a version (0: all of them) to be forgotten here and released on its holders.

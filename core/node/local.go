@@ -103,6 +103,7 @@ var commands = map[string]command{
 	CommandLimit:  on((*Node).Limit),
 	CommandProbe:  on((*Node).Probe),
 	CommandBackup: on((*Node).Backup),
+	CommandSurvey: on((*Node).Survey),
 }
 
 // None is the arguments of a command that takes none.

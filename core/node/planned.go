@@ -1,12 +1,27 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/plan"
 )
+
+// Survey asks every peer for its state.
+func (n *Node) Survey(ctx context.Context, _ None, _ func(Status)) (SurveyResult, error) {
+	if _, err := n.identity("survey"); err != nil {
+		return SurveyResult{}, err
+	}
+	n.awaitPeers(ctx)
+	pl := &placing{n: n}
+	if err := pl.survey(ctx); err != nil {
+		return SurveyResult{}, fmt.Errorf("survey: %w", err)
+	}
+	return SurveyResult{pl.snapshot}, nil
+}
 
 // followPlan lets a given plan say what is placed, and how.
 func (a *PlaceArgs) followPlan() {

@@ -46,9 +46,15 @@ func (p *planner) within(caps []float64) (out *Plan, err error) {
 		if p.Deadline > 0 {
 			p.tcap = min(p.tcap, p.Deadline)
 		}
-		if err = p.assign(); err == nil {
-			return p.finish()
+		if err = p.assign(); err != nil {
+			continue
 		}
+		out, err = p.finish()
+		if err != nil || p.Deadline == 0 || out.PredictedS-out.FillS <= p.Deadline*(1+1e-6) {
+			return out, err
+		}
+		err = core.WithHint(core.Fail(core.CodeRedundant, "nothing can be placed within %.4g s: the plan takes %.4g s, the least possible time is %.4g s",
+			p.Deadline, out.PredictedS, out.BoundS), "allow more time with --deadline, or ask for fewer copies")
 	}
 	if p.Deadline > 0 && p.t0 > p.Deadline {
 		return nil, core.WithHint(core.Fail(core.CodeRedundant, "nothing can be placed within %.4g s: the least possible time is %.4g s", p.Deadline, p.t0),

@@ -143,11 +143,13 @@ func (t *repair) makeRoom(run int) int {
 			if to < 0 {
 				continue
 			}
+			here, there := len(t.byNode[node]), len(t.byNode[to])
 			t.move(k, to)
 			if t.fits(run, node, -1) {
 				return node
 			}
 			t.move(k, node)
+			t.byNode[node], t.byNode[to] = t.byNode[node][:here], t.byNode[to][:there]
 		}
 	}
 	return -1

@@ -106,3 +106,15 @@ func TestReplanMakesRoom(t *testing.T) {
 		t.Errorf("%d homeless: %+v", homeless, r.Copies)
 	}
 }
+
+// TestManyHomelessCopies: looking for room in vain once doubled what had to be looked through for the next copy.
+func TestManyHomelessCopies(t *testing.T) {
+	r := Repair{May: []bool{true, true, true}, Zone: []string{"A", "A", "A"}, PerZone: 2, Room: []core.Size{1e6, 1e6, 1e6}, Arrive: []core.Rate{1, 1, 1}}
+	for run := range 100 {
+		r.Sizes = append(r.Sizes, 10)
+		r.Copies = append(r.Copies, Copy{Run: run, Node: run % 3}, Copy{Run: run, Node: (run + 1) % 3}, Copy{Run: run, Node: -1})
+	}
+	if _, homeless := r.Replan(); homeless != 100 {
+		t.Errorf("%d of 100 copies found no place", homeless)
+	}
+}

@@ -14,7 +14,7 @@
 // A node that is lost goes without a word. After fifteen seconds, three pings, the others notice; the source then finds new
 // places for what it kept. Without the source nothing is planned anew, and the others go on with what they want. The bound
 // is then this: in a broadcast or a fetch, the moment of the loss, and what could not have been done by then at the bound of the
-// whole network, at the bound of what is left of it; where lost copies are made anew, the bound of what is left, for all.
+// whole network, at the bound of what is left of it (a link that is cut is gone like a node); where lost copies are made anew, the bound of what is left, for all.
 //
 // Everything happens on one queue, in the order of time and then of cause, and all chance comes from Config.Seed: the same
 // question has the same answer, byte for byte.

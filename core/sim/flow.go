@@ -134,7 +134,7 @@ func (w *world) send(l *lane, f *task.Flow, e task.Event) {
 	}
 	epoch := l.epoch
 	w.after(w.Delay, func() {
-		if l.from.lost || l.to.lost || l.epoch != epoch {
+		if l.dead() || l.epoch != epoch {
 			return
 		}
 		w.step(l, other, e)
@@ -150,7 +150,7 @@ func (w *world) send(l *lane, f *task.Flow, e task.Event) {
 func (w *world) apply(l *lane, a task.Action) {
 	epoch := l.epoch
 	w.after(w.Delay, func() {
-		if l.from.lost || l.to.lost || l.epoch != epoch {
+		if l.dead() || l.epoch != epoch {
 			return
 		}
 		w.serial++
@@ -165,7 +165,7 @@ func (w *world) transfer(l *lane, number int) {
 	epoch := l.epoch
 	seconds := core.WireOverhead * float64(size) / float64(l.asker.Rate)
 	w.after(w.Delay+time.Duration(seconds*float64(time.Second)), func() {
-		if !l.from.lost && !l.to.lost && l.epoch == epoch && l.grantor.State != task.Closed {
+		if !l.dead() && l.epoch == epoch && l.grantor.State != task.Closed {
 			w.step(l, l.grantor, task.Event{Kind: task.Received, Run: number})
 			w.arrived(l, l.units[number])
 		}

@@ -25,6 +25,9 @@ func (w *world) notice(n *node) {
 			if l == nil || l.asker == nil {
 				continue
 			}
+			if l.gone {
+				continue
+			}
 			for _, f := range []*task.Flow{l.asker, l.grantor} {
 				w.step(l, f, task.Event{Kind: task.Lost})
 			}
@@ -98,7 +101,7 @@ func (w *world) replan(even bool) {
 		r.Zone = append(r.Zone, s.Zone)
 	}
 	for _, c := range w.owed {
-		if unit := w.unit(c); c.Node >= 0 && w.nodes[c.Node].noticed {
+		if unit := w.unit(c); c.Node >= 0 && (w.nodes[c.Node].noticed || w.beyondReach(c.Node) && !w.nodes[c.Node].has.has(unit)) {
 			c.Node = -1
 		} else if c.Node >= 0 {
 			n := w.nodes[c.Node]

@@ -54,6 +54,7 @@ type lane struct {
 	units          []int  // by number in the flow
 	busy           bool
 	planned        bool // the fluid plan sends over it
+	cut, gone      bool // nothing passes any more; both ends know it
 	epoch          int  // counts flows: what belongs to an earlier one is void
 	carried        core.Size
 }

@@ -12,11 +12,14 @@ import (
 // Result is what a simulation came to.
 type Result struct {
 	Name       string    `json:"name"`
-	MakespanS  float64   `json:"makespan_s"`  // until the last copy was received
-	PredictedS float64   `json:"predicted_s"` // what the planner expected, of a network that keeps its word
-	BoundS     float64   `json:"bound_s"`     // the least time; see the package comment for what that is when nodes were lost
+	Strategy   string    `json:"strategy,omitempty"` // the caller's
+	MakespanS  float64   `json:"makespan_s"`         // until the last copy was received
+	PredictedS float64   `json:"predicted_s"`        // what the planner expected, of a network that keeps its word
+	BoundS     float64   `json:"bound_s"`            // the least time; see the package comment for what that is when nodes were lost
 	Ratio      float64   `json:"ratio"`
 	Binding    string    `json:"binding"`
+	Cost       float64   `json:"cost"`       // of what is kept, by the strategy; 0 where it gave no costs
+	RestoreS   float64   `json:"restore_s"`  // to bring back to the source, or to one in its place, what is kept then; 0 in a fetch
 	LostBytes  core.Size `json:"lost_bytes"` // of the file: no node that is left can restore them
 
 	UndeliveredBytes core.Size `json:"undelivered_bytes"` // copies that were wanted and are not there; see Missing
@@ -57,9 +60,11 @@ type Missing struct {
 
 func (w *world) result(bound plan.Bound) (Result, error) {
 	r := Result{Name: w.topology.Name, MakespanS: w.end.Seconds(), PredictedS: w.predicted, BoundS: bound.Seconds, Binding: bound.Binding}
+	r.Cost, r.RestoreS = w.cost(), w.restore()
 	if left, ok := w.boundOfTheRest(); ok && !math.IsInf(left.Seconds, 1) {
 		if mode := w.topology.Goal.Mode; (mode == plan.Broadcast || mode == plan.Fetch) && bound.Seconds > 0 {
-			at := min(w.Lose[0].At, bound.Seconds)
+			at, _ := w.disturbed()
+			at = min(at, bound.Seconds)
 			left.Seconds = at + (1-at/bound.Seconds)*left.Seconds
 		}
 		r.BoundS, r.Binding = left.Seconds, left.Binding
@@ -83,12 +88,16 @@ func (w *world) rows(r *Result) {
 				row.Runs++
 			}
 		})
-		for _, from := range n.in {
-			row.Passed += w.nodes[from].lanes[n.index].carried
+		for _, from := range w.nodes {
+			if l := from.lanes[n.index]; l != nil {
+				row.Passed += l.carried
+			}
 		}
 		row.Passed -= n.got
-		for _, to := range n.out {
-			l := n.lanes[to]
+		for _, l := range n.lanes {
+			if l == nil {
+				continue
+			}
 			if row.Sent += l.carried; l.carried > 0 {
 				r.Links = append(r.Links, Use{n.name, l.to.name, l.carried, w.used(l.carried, l.link)})
 			}
@@ -111,7 +120,7 @@ func (w *world) used(bytes core.Size, rate core.Rate) float64 {
 
 // boundOfTheRest is the bound of the network without the nodes that were lost, for what is still possible there.
 func (w *world) boundOfTheRest() (plan.Bound, bool) {
-	if w.losses == 0 {
+	if _, any := w.disturbed(); !any {
 		return plan.Bound{}, false
 	}
 	s, g := w.topology.Network, w.topology.Goal

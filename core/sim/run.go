@@ -16,6 +16,7 @@ type Config struct {
 	Error float64       // the planner's estimates of rates are wrong by up to this part: 0.3 for ±30 %
 	Delay time.Duration // of every message, one way
 	Lose  []Loss
+	Cut   []Cut
 
 	Info      core.StrategyInfo
 	Score     func(core.Batch) (core.Scores, error) // the strategy; nil for none
@@ -58,6 +59,11 @@ func prepare(t Topology, c Config) (*world, plan.Bound, error) {
 			return nil, plan.Bound{}, core.Fail(core.CodeUsage, "there is no node %d to lose", l.Node)
 		}
 	}
+	for _, c := range c.Cut {
+		if n := len(t.Network.Nodes); c.From < 0 || c.From >= n || c.To < 0 || c.To >= n || c.From == c.To {
+			return nil, plan.Bound{}, core.Fail(core.CodeUsage, "there is no link from node %d to node %d to cut", c.From, c.To)
+		}
+	}
 	bound, err := plan.LeastTime(t.Network, t.Goal)
 	if err != nil {
 		return nil, bound, err
@@ -84,6 +90,9 @@ func (w *world) predict(bound float64) error {
 func (w *world) run(bound plan.Bound) (Result, error) {
 	for _, l := range w.Lose {
 		w.after(time.Duration(l.At*float64(time.Second)), func() { w.lose(w.nodes[l.Node]) })
+	}
+	for _, c := range w.Config.Cut {
+		w.after(time.Duration(c.At*float64(time.Second)), func() { w.sever(w.nodes[c.From].lanes[c.To]) })
 	}
 	w.after(tick, w.tick)
 	for _, n := range w.nodes {
@@ -149,7 +158,7 @@ func (w *world) tick() {
 	for _, n := range w.nodes {
 		w.try(n)
 	}
-	if before == 0 && w.flows == 0 && w.unnoticed == 0 && w.losses == len(w.Lose) && w.waiting == 0 {
+	if before == 0 && w.flows == 0 && w.unnoticed == 0 && w.losses == len(w.Lose) && w.severed == len(w.Config.Cut) && w.waiting == 0 {
 		w.stuck = w.now >= w.due && !w.loosen()
 		w.due = min(w.due, w.now)
 	}

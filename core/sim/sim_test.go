@@ -322,3 +322,50 @@ func TestImpossible(t *testing.T) {
 		t.Errorf("10 shards on 4 nodes with space take %v s", b.Seconds)
 	}
 }
+
+// TestCutLinks: after a cut, what can be reached is reached another way, and what is beyond reach gets new homes or is named.
+func TestCutLinks(t *testing.T) {
+	top := open(t, "testdata/o4-twosite8-r3.json")
+	for name, c := range map[string]struct {
+		cuts    []Cut
+		missing bool
+	}{
+		"one link":          {top.Cut("n0", "n1", 10), false},
+		"both ways":         {append(top.Cut("n0", "n5", 10), top.Cut("n5", "n0", 20)...), false},
+		"from the source":   {append(top.Cut("n0", "A", 3), top.Cut("n0", "B", 3)...), true},
+		"between the sites": {top.Cut("A", "B", 10), true},
+	} {
+		if len(c.cuts) == 0 {
+			t.Fatalf("%s: nothing to cut", name)
+		}
+		w, r := simulate(t, top, Config{Runs: 100, Seed: 1, Cut: c.cuts})
+		if c.missing != (r.UndeliveredBytes > 0) || r.LostBytes > 0 {
+			t.Errorf("%s: %s undelivered, %s lost: %v", name, r.UndeliveredBytes, r.LostBytes, r.Missing)
+		}
+		for _, cut := range c.cuts {
+			if l := w.nodes[cut.From].lanes[cut.To]; l.busy {
+				t.Errorf("%s: %s>%s is busy", name, l.from.name, l.to.name)
+			}
+		}
+		again, err := Run(top, Config{Runs: 100, Seed: 1, Cut: c.cuts})
+		if err != nil || !reflect.DeepEqual(r, again) {
+			t.Errorf("%s: twice the same question, two answers (%v)", name, err)
+		}
+	}
+	chain := open(t, "testdata/o3-chain6.json")
+	_, r := simulate(t, chain, Config{Runs: 100, Seed: 1, Cut: chain.Cut("n2", "n3", 30)})
+	if len(r.Missing) != 3 || r.Missing[0].Node != "n3" {
+		t.Errorf("a chain that is cut: missing %v", r.Missing)
+	}
+}
+
+func TestTimeToRestore(t *testing.T) {
+	for name, want := range map[string]float64{ // by hand: F over the least of what all holders give and the source receives
+		"o1-homog8": 100, "o6-weaksrc8-r3": 10, "o4-twosite8-r3": 10, "o8-fetch5": 0,
+	} {
+		_, r := simulate(t, open(t, "testdata/"+name+".json"), Config{Runs: 500, Seed: 1})
+		if math.Abs(r.RestoreS-want) > 0.03*want {
+			t.Errorf("%s: %v s, want %v", name, r.RestoreS, want)
+		}
+	}
+}

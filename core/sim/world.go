@@ -49,6 +49,7 @@ type world struct {
 	measured          bool          // believed is what was measured
 	replanned         time.Duration
 	losses, unnoticed int // nodes that were lost, and of them those of which nobody knows
+	severed           int // links that were cut
 	waiting           int // flows that were refused for now
 	stuck             bool
 }
