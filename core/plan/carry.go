@@ -85,7 +85,7 @@ func (c *carrying) nodes() {
 	used, sends, receives := make([]bool, len(c.Nodes)), make([]bool, len(c.Nodes)), make([]bool, len(c.Nodes))
 	used[c.Source] = true
 	for _, class := range c.Classes {
-		for _, s := range class.Spans {
+		for _, s := range slices.Concat(class.Spans, class.Relays) {
 			used[s.Node], used[s.From] = true, true
 		}
 	}
@@ -209,6 +209,13 @@ func (c *carrying) plan() *Plan {
 				flows[[2]int{s.From, s.Node}] += bytes
 			}
 			p.Classes[k] = append(p.Classes[k], Span{Node: c.at[s.Node], From: c.at[s.From], Start: s.Start, Length: s.Length, Class: k})
+		}
+	}
+	for k, class := range c.Classes {
+		sums := newCircle(c.now.Classes[k].Runs, 1).sums
+		for _, s := range class.Relays {
+			flows[[2]int{s.From, s.Node}] += sums[s.Start+s.Length] - sums[s.Start]
+			p.Relays = append(p.Relays, Span{Node: c.at[s.Node], From: c.at[s.From], Start: s.Start, Length: s.Length, Class: k})
 		}
 	}
 	for i, row := range rows {

@@ -72,9 +72,10 @@ type SavedLink struct {
 
 // SavedClass is a class of runs and who is to keep which.
 type SavedClass struct {
-	Runs  int         `json:"runs"`
-	Bytes core.Size   `json:"bytes"`
-	Spans []SavedSpan `json:"spans"`
+	Runs   int         `json:"runs"`
+	Bytes  core.Size   `json:"bytes"`
+	Spans  []SavedSpan `json:"spans"`
+	Relays []SavedSpan `json:"relays,omitempty"` // what nodes pass on and do not keep
 }
 
 // SavedSpan gives consecutive runs to Node. From is the node that sends them, Node itself where it keeps them already.
@@ -105,7 +106,7 @@ type About struct {
 // allLinks is up to how many links are saved though the plan does not use them.
 const allLinks = 64 * 63
 
-// Save writes down the plan that Place made of a request. Relays and shards are not saved: no placement of files has them.
+// Save writes down the plan that Place made of a request. Shards are not saved: no placement of files has them.
 func Save(about About, req Request, p *Plan) Saved {
 	if req.Snapshot.Changes() {
 		req.Snapshot = req.Snapshot.Over(p.PredictedS)
@@ -140,6 +141,11 @@ func Save(about About, req Request, p *Plan) Saved {
 		}
 		for _, span := range spans {
 			class.Spans = append(class.Spans, SavedSpan{span.Node, span.From, span.Start, span.Length})
+		}
+		for _, span := range p.Relays {
+			if span.Class == c {
+				class.Relays = append(class.Relays, SavedSpan{span.Node, span.From, span.Start, span.Length})
+			}
 		}
 		s.Classes = append(s.Classes, class)
 	}
@@ -230,12 +236,17 @@ func (s Saved) checkClass(class SavedClass) error {
 	}
 	type change struct{ at, span int } // a span begins, or, −1−span, ends
 	var changes []change
-	for k, span := range class.Spans {
+	relays := map[int]bool{}
+	for k, span := range slices.Concat(class.Spans, class.Relays) {
 		if span.Start < 0 || span.Length < 1 || span.Start > class.Runs-span.Length {
 			return fmt.Errorf("a span of %d runs from run %d lies outside its %d runs", span.Length, span.Start, class.Runs)
 		}
 		if span.Node != span.From && !s.pair(span.Node, span.From) || span.Node < 0 || span.Node >= len(s.Nodes) || span.Node == s.Source {
 			return fmt.Errorf("node %d is to keep runs from node %d", span.Node, span.From)
+		}
+		if k >= len(class.Spans) {
+			relays[span.Node] = true
+			continue
 		}
 		changes = append(changes, change{span.Start, k}, change{span.Start + span.Length, -1 - k})
 	}
@@ -244,7 +255,7 @@ func (s Saved) checkClass(class SavedClass) error {
 	at := 0
 	for _, ch := range changes {
 		if ch.at > at {
-			if err := s.checkRun(at, from); err != nil {
+			if err := s.checkRun(at, from, relays); err != nil {
 				return err
 			}
 			at = ch.at
@@ -260,19 +271,19 @@ func (s Saved) checkClass(class SavedClass) error {
 		from[span.Node] = span.From
 	}
 	if at < class.Runs {
-		return s.checkRun(at, nil)
+		return s.checkRun(at, nil, nil)
 	}
 	return nil
 }
 
 // checkRun looks at one run: who gets it from whom.
-func (s Saved) checkRun(run int, from map[int]int) error {
+func (s Saved) checkRun(run int, from map[int]int, relays map[int]bool) error {
 	if len(from) != s.Replicas {
 		return fmt.Errorf("run %d is kept by %d nodes, not %d", run, len(from), s.Replicas)
 	}
 	comes := map[int]bool{s.Source: true}
 	for node, sender := range from {
-		comes[node] = node == sender
+		comes[node] = node == sender || relays[sender]
 	}
 	for range from { // as many hops as there are nodes, at most
 		for node, sender := range from {

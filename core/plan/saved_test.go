@@ -14,6 +14,7 @@ import (
 func TestSavedPlanIsCarriedOutAsItWas(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		req := drawRequest(t)
+		req.Relays = rapid.Bool().Draw(t, "relays")
 		p, err := Place(req)
 		if err != nil {
 			return
@@ -53,6 +54,15 @@ func TestSavedPlanIsCarriedOutAsItWas(t *testing.T) {
 		}
 		if bytes != wanted || len(back.Flows) != len(p.Flows) || back.PredictedS != p.PredictedS || back.Replicas != req.Replicas {
 			t.Fatalf("%d bytes of %d, %d flows of %d", bytes, wanted, len(back.Flows), len(p.Flows))
+		}
+		sent := func(flows []Flow) (sum core.Size) {
+			for _, f := range flows {
+				sum += f.Bytes
+			}
+			return sum
+		}
+		if sent(back.Flows) != sent(p.Flows) || len(back.Relays) != len(p.Relays) {
+			t.Fatalf("sends %s of %s, %d relays of %d", sent(back.Flows), sent(p.Flows), len(back.Relays), len(p.Relays))
 		}
 	})
 }
