@@ -330,13 +330,12 @@ func (c Calendar) At(t time.Time) Rate {
 
 // Next is the first moment after t at which the rate is another than at t, and false where it never is.
 func (c Calendar) Next(t time.Time) (time.Time, bool) {
-	rate, steady := c.Steady()
-	if steady {
+	if _, steady := c.Steady(); steady {
 		return time.Time{}, false
 	}
 	t = c.in(t)
 	i, _ := c.stepAt(t)
-	rate = c.week[i].rate
+	rate := c.week[i].rate
 	for at, end := t, t.Add(15*24*time.Hour); at.Before(end); {
 		if at = c.edge(at); c.At(at) != rate {
 			return at, true

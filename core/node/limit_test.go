@@ -27,16 +27,6 @@ func (m *member) limit(args node.LimitArgs) node.LimitResult {
 	return r
 }
 
-// account is one of a node's accounts.
-func (m *member) account(name string) core.Account {
-	for _, a := range m.status().Accounts {
-		if a.Name == name {
-			return a
-		}
-	}
-	return core.Account{}
-}
-
 // leased watches the sum of a node's leases in one direction for some seconds: the least and the most of it.
 func (m *member) leased(direction string, seconds float64) (least, most core.Rate) {
 	least = 1 << 60
