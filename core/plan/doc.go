@@ -38,8 +38,8 @@
 //
 // # How long
 //
-// All flows then share the accounts by weighted max-min fairness (MaxMin). The slowest of them, and the fill, which is the
-// time that the first run takes down the longest chain, make the predicted time. The bound is the least time in which
+// All flows then share the accounts by weighted max-min fairness (MaxMin). The slowest of them, and the fill, make the predicted
+// time. The fill is how long one run alone takes to its holders, less its slowest hop, and twice that where ways branch. The bound is the least time in which
 // anybody could do it, whatever the plan: the source must send what only it has; the copies must arrive where there is
 // room; every copy must be sent by somebody who has it; and what has no room in the source's zone must cross its trunks.
 // It is found by bisection on time. It knows no relays outside the candidates, so a candidate that the source has no link to
