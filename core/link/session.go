@@ -208,6 +208,11 @@ func (s *Session) Send(m wire.Message) error {
 	return s.sendError(m, s.ended())
 }
 
+// Behind reports whether so much waits to be written already that nothing should be added which can as well be dropped.
+func (s *Session) Behind() bool {
+	return s.queued.Load() > maxQueuedBytes/2 || len(s.queue) > maxQueued/2
+}
+
 func (s *Session) sendError(m wire.Message, err error) error {
 	return fmt.Errorf("send %s to %s: %w", m.Type(), s.peer.ID.Short(), err)
 }

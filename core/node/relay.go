@@ -1,6 +1,8 @@
 package node
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -34,7 +36,7 @@ func (p *peer) member() bool {
 // else is between neighbours. Loop only.
 func (n *Node) sendFar(p *peer, m wire.Message) bool {
 	first := n.peers[p.via[0]]
-	if !far(m) || first == nil || first.session == nil {
+	if !mayTravel(m) || first == nil || first.session == nil {
 		return false
 	}
 	r, err := wire.NewRelay(slices.Concat([]core.ID{n.ID()}, p.via), m, time.Now(), n.Signer)
@@ -45,13 +47,38 @@ func (n *Node) sendFar(p *peer, m wire.Message) bool {
 	return n.send(first.id, r)
 }
 
-// far reports whether a message may be relayed. All of these are signed within, change nothing when repeated, or only ask.
-func far(m wire.Message) bool {
+// far finds or makes a peer that came through others only; nil where too many such are known. Loop only.
+func (n *Node) far(id core.ID) *peer {
+	p := n.peers[id]
+	if p == nil && len(n.peers) < maxPeers {
+		p = &peer{id: id}
+		n.peers[id] = p
+	}
+	return p
+}
+
+// mayTravel reports whether a message may be relayed. All of these are signed within, change nothing when repeated, or only ask.
+func mayTravel(m wire.Message) bool {
 	switch m.(type) {
 	case wire.StateQuery, wire.StateReport, wire.StorageTask, wire.TaskAgree, wire.TaskRefuse, wire.RefPut, wire.RefOK, wire.Release, wire.ReleaseDone:
 		return true
 	}
 	return false
+}
+
+// passOn gives a relayed message to the next node on its way. Members of a token pass on for members only: that is what lets the
+// last one take the word of its neighbour for who sent it.
+func (n *Node) passOn(p *peer, to core.ID, r wire.Relay) error {
+	next := n.peers[to]
+	switch {
+	case len(n.Token) > 0 && !p.session.Peer().Token:
+		return errors.New("it comes from a node without the token")
+	case next == nil || next.session == nil:
+		return errors.New("it is not connected")
+	case next.session.Behind():
+		return errors.New("too much waits to be sent there")
+	}
+	return next.session.Send(r)
 }
 
 // onRelay passes a message on, or takes one that is for this node.
@@ -62,23 +89,23 @@ func (n *Node) onRelay(p *peer, r wire.Relay) {
 		return
 	}
 	if at < len(r.Route)-1 {
-		if next := n.peers[r.Route[at+1]]; next == nil || next.session == nil || !n.send(next.id, r) {
-			n.Log.Debug("relay", "to", r.Route[at+1].Short(), "error", "it is not connected")
+		if err := n.passOn(p, r.Route[at+1], r); err != nil {
+			n.Log.Debug("relay", "from", p.id.Short(), "to", r.Route[at+1].Short(), "error", err)
 		}
 		return
 	}
 	m, err := r.Open(time.Now())
-	if err != nil || !far(m) {
+	if err == nil && !mayTravel(m) {
+		err = fmt.Errorf("%s is between neighbours", m.Type())
+	}
+	if err != nil {
 		n.Log.Warn("relay", "from", r.Route[0].Short(), "through", p.id.Short(), "error", err)
 		return
 	}
-	from := n.peers[r.Route[0]]
+	from := n.far(r.Route[0])
 	if from == nil {
-		if len(n.peers) >= maxPeers {
-			return
-		}
-		from = &peer{id: r.Route[0]}
-		n.peers[from.id] = from
+		n.Log.Warn("relay", "from", r.Route[0].Short(), "through", p.id.Short(), "error", fmt.Errorf("%d nodes are known already", maxPeers))
+		return
 	}
 	if from.session == nil {
 		from.via = slices.Clone(r.Route[:at])

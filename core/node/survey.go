@@ -27,11 +27,20 @@ func (pl *placing) survey(ctx context.Context) error {
 	}
 	pl.index = map[core.ID]int{n.ID(): 0}
 	reports := map[core.ID]wire.StateReport{}
-	pl.hear(ctx, peers, reports)
-	for len(peers) > 0 && len(reports) < min(pl.args.Replicas, maxFar) {
-		n.ask(func() { peers = n.beyond(reports) })
+	asked := map[core.ID]bool{n.ID(): true}
+	for len(peers) > 0 && ctx.Err() == nil && n.ctx.Err() == nil {
+		for _, id := range peers {
+			asked[id] = true
+		}
 		pl.hear(ctx, peers, reports)
+		if len(reports) >= min(pl.args.Replicas, maxFar) {
+			break
+		}
+		n.ask(func() { peers = n.beyond(reports, asked) })
 		pl.far = pl.far || len(peers) > 0
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	for _, node := range pl.snapshot.Nodes[1:] {
 		for _, l := range reports[node.ID].Links {
@@ -77,21 +86,20 @@ func (pl *placing) hear(ctx context.Context, peers []core.ID, reports map[core.I
 	})
 }
 
-// beyond notes ways to the nodes that those who reported are connected to, and that are not known yet. Loop only.
-func (n *Node) beyond(reports map[core.ID]wire.StateReport) (ids []core.ID) {
+// beyond notes ways to the nodes that those who reported are connected to, and that were not asked yet. Loop only.
+func (n *Node) beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]bool) (ids []core.ID) {
 	for through, r := range reports {
 		way := n.peers[through].way()
 		if len(way) == 0 || len(way)+2 > wire.MaxRoute {
 			continue
 		}
 		for _, l := range r.Links {
-			p := n.peers[l.ID]
-			if _, heard := reports[l.ID]; heard || l.ID == n.ID() || slices.Contains(ids, l.ID) || p != nil && p.session != nil || len(reports)+len(ids) >= maxFar {
+			if asked[l.ID] || slices.Contains(ids, l.ID) || len(asked)+len(ids) > maxFar {
 				continue
 			}
-			if p == nil {
-				p = &peer{id: l.ID}
-				n.peers[l.ID] = p
+			p := n.far(l.ID)
+			if p == nil || p.session != nil {
+				continue
 			}
 			p.via, p.address, p.labels = append(slices.Clone(way), l.ID), l.Address, l.Labels
 			ids = append(ids, l.ID)
