@@ -237,8 +237,8 @@ func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
 	}
 	n.act(func() {
 		r, err := license.OpenReceipt(m.Receipt)
-		if err == nil {
-			err = pl.expects(r)
+		if err == nil && !n.ask(func() { err = pl.expects(r) }) {
+			return
 		}
 		if err == nil {
 			err = n.Ledger.AppendReceipt(m.Receipt)
@@ -251,10 +251,13 @@ func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
 	})
 }
 
-// expects returns nil where a receipt is a target's, for a segment of this placement.
+// expects returns nil where a receipt is a target's, for a segment of this placement and under one of its licences. Loop only.
 func (pl *placing) expects(r core.Receipt) error {
 	if r.Task != pl.task || r.Segment >= len(pl.segments) || !slices.Contains(pl.segments[r.Segment].targets, r.Target) {
 		return fmt.Errorf("a receipt of %s for segment %d of task %s, which it was not given", r.Target.Short(), r.Segment, r.Task)
+	}
+	if !slices.Contains(pl.segments[r.Segment].licenses, r.License) {
+		return fmt.Errorf("a receipt of %s under licence %s, which was not issued for segment %d", r.Target.Short(), r.License, r.Segment)
 	}
 	return nil
 }

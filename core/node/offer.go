@@ -28,6 +28,7 @@ type placedSegment struct {
 	fresh    int           // how many of them are new
 	message  wire.StorageTask
 	targets  []core.ID
+	licenses []core.LicenseID // all that were issued for it
 	answers  map[core.ID]wire.Message
 	receipts map[core.ID]core.Bitmap
 }
@@ -171,6 +172,7 @@ func (pl *placing) license(s *placedSegment) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign licence: %w", err)
 	}
+	pl.n.ask(func() { s.licenses = append(s.licenses, l.ID) })
 	return envelope, pl.n.Ledger.AppendLicense(envelope)
 }
 

@@ -129,6 +129,10 @@ func (n *Node) coordinate(p *peer, m wire.BandwidthCoordination) {
 		p.declared = p.theirs
 	}
 	n.relink(p)
+	if !first {
+		n.wakeWaiting()
+		return
+	}
 	for _, seg := range n.segments {
 		n.deliverReceipts(seg)
 		if !seg.complete() && seg.partakes(p.id) {

@@ -13,7 +13,7 @@ import (
 )
 
 // replan gives the copies of targets that were given up to others: under a further licence of the same task and root, which
-// every target of the segment is shown, so that all know whom to send to. What a target has receipts for never moves.
+// every target of the segment is shown, so that all know whom to send to. What is on targets that stay, or on its way there, never moves.
 func (pl *placing) replan(ctx context.Context) error {
 	n := pl.n
 	for number := range pl.segments {
@@ -187,7 +187,8 @@ func (pl *placing) late(s *placedSegment, from core.ID, answer wire.Message) {
 		if swarm == nil {
 			return
 		}
-		swarm.join(&piece{number: s.number}, s.message.Locations, func(target core.ID) core.Bitmap {
+		stay := slices.DeleteFunc(slices.Clone(s.message.Locations), func(span core.Span) bool { return pl.failed[span.Node] != "" })
+		swarm.join(&piece{number: s.number}, stay, func(target core.ID) core.Bitmap {
 			if target == from {
 				return m.Have
 			}

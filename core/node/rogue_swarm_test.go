@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
+// placeWith has a node place its newest version while the rogue answers what it is asked; after STORAGE_TASK, which it agrees
+// to, each message is handed to then.
 func (r *rogue) placeWith(a *member, args node.PlaceArgs, state wire.StateReport, then func(wire.Message)) error {
 	r.t.Helper()
 	args.Strategy = "seed"
@@ -68,6 +71,93 @@ func TestNodesThatPeersMadeUpHoldNoPlacementUp(t *testing.T) {
 	})
 }
 
+// A target learns the task's number, and offers the source a larger segment under it.
+func TestSourceTakesNoPartOfItsOwnTaskFromOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		r := c.rogue("a")
+		a.split("disk.img", 1, content(21, 1<<20))
+		c.settle()
+		var refused *wire.TaskRefuse
+		r.placeWith(a, node.PlaceArgs{Replicas: 1}, roomy, func(m wire.Message) {
+			switch m := m.(type) {
+			case wire.StorageApply:
+				if refused == nil {
+					o := r.offer(a, unchanged)
+					o.task.Task = m.Task
+					o.lengthen(core.SegmentRuns)
+					o.task.Locations = append(o.task.Locations, core.Span{Node: r.signer.ID(), From: a.ID(), Length: core.SegmentRuns})
+					r.resign(&o)
+					r.say(o.task)
+				}
+				r.say(wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonSpace, Reason: "full"})
+			case wire.TaskRefuse:
+				refused = &m
+			}
+		})
+		if refused == nil || refused.Code != core.ReasonLicense {
+			t.Errorf("answered %+v, want it refused", refused)
+		}
+	})
+}
+
+// lengthen makes the offer's segment that many runs long, all alike.
+func (o *offered) lengthen(runs int) {
+	for len(o.task.Files) < runs {
+		o.task.Files = append(o.task.Files, o.task.Files[0])
+	}
+	o.task.Locations[0].Length = runs
+}
+
+// The one honest node is b; the rogue is source, and another target that is not there is named.
+func TestHintsAboutNothingChangeNothing(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		all := []core.Range{{Start: 0, Length: core.SegmentRuns}}
+		hint := wire.Want{Task: o.task.Task, Had: all, Wanted: all, Coming: all, Need: 1 << 60, Down: 1}
+		r.say(hint) // of a task that nobody knows
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.say(hint) // of more runs than there are, by the source
+		hint.Segment = 1<<31 - 1
+		r.say(hint) // of a segment that there is not
+		r.give(o, 5, 9)
+		if receipt := r.receipt(); receipt.Bytes != o.chunk.Size {
+			t.Errorf("receipt %+v", receipt)
+		}
+	})
+}
+
+// A target says that it has everything, again and again that it wants everything, and never that a run arrived.
+func TestTargetThatLiesInItsHintsGetsNoCopyCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB")
+		r := c.rogue("a")
+		data := content(22, 1<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		all := []core.Range{{Start: 0, Length: core.SegmentRuns}}
+		err := r.placeWith(a, node.PlaceArgs{Replicas: 2}, roomy, func(m wire.Message) {
+			switch m := m.(type) {
+			case wire.StorageTask:
+				r.say(wire.Want{Task: m.Task, Segment: m.Segment, Had: all})
+			case wire.StorageApply:
+				r.say(wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonHave, Reason: "all here", Have: all})
+				r.say(wire.Want{Task: m.Task, Segment: m.Segment, Wanted: all, Coming: all, Need: 1 << 60, Down: 1 << 60})
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "no receipt") {
+			t.Errorf("place: %v, want the missing copy named", err)
+		}
+		c.restoreElsewhere(data)
+	})
+}
+
+// relayed is a message of a stranger with a key of its own, over a route that ends at b.
 func (r *rogue) relayed(stranger *key.Signer, m wire.Message, route ...core.ID) wire.Relay {
 	r.t.Helper()
 	relay, err := wire.NewRelay(append([]core.ID{stranger.ID()}, route...), m, time.Now(), stranger)

@@ -301,8 +301,13 @@ func TestRateAboveCapacityIsNotGranted(t *testing.T) {
 func (r *rogue) resign(o *offered) {
 	r.t.Helper()
 	o.lic.Task, o.lic.Segment = o.task.Task, o.task.Segment
-	o.lic.Root = chunk.RunHash([]core.Chunk{{Hash: o.task.Files[0].Hash, Size: o.task.Files[0].Size}})
-	o.lic.MaxBytes = o.task.Files[0].Size
+	var runs []core.Chunk
+	o.lic.MaxBytes, o.lic.MaxRuns = 0, len(o.task.Files)
+	for _, f := range o.task.Files {
+		runs = append(runs, core.Chunk{Hash: f.Hash, Size: f.Size})
+		o.lic.MaxBytes += f.Size
+	}
+	o.lic.Root = chunk.RunHash(runs)
 	envelope, err := license.Sign(o.lic, r.c.owner.Signer())
 	check(r.t, err)
 	o.task.License = envelope

@@ -140,16 +140,17 @@ func (n *Node) onTask(p *peer, m wire.StorageTask) {
 	from, member, rights := p.id, p.member(), p.rights
 	n.act(func() {
 		seg, err := n.accept(m, from, member, rights)
-		var have core.Bitmap
+		var lacks core.Bitmap
 		if err == nil {
 			n.ask(func() {
-				seg = n.register(seg, m)
-				have = slices.Clone(seg.have)
+				seg = n.register(seg, m, from)
+				lacks = slices.Clone(seg.mine)
+				seg.have.Each(lacks.Clear)
 			})
 		}
 		var kept []arrival
 		if err == nil {
-			kept, err = n.adoptKnown(seg, have)
+			kept, err = n.adoptKnown(seg, lacks)
 		}
 		if err != nil {
 			n.refuseTask(from, m, err)
@@ -216,7 +217,7 @@ func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []ke
 	err = errStopped
 	need := n.roomFor(seg)
 	n.ask(func() {
-		if err = nil; n.segments[seg.key()] == nil {
+		if err = n.ofOneSource(seg); err == nil && n.segments[seg.key()] == nil {
 			err = n.promise(seg, need)
 		}
 	})
@@ -226,6 +227,19 @@ func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []ke
 		}
 	}
 	return seg, err
+}
+
+// ofOneSource refuses a segment of a task that this node knows from another source: who learns a task's number must not
+// have a part in it. Loop only.
+func (n *Node) ofOneSource(seg *segment) error {
+	other := n.places[seg.Task] != nil
+	for key, known := range n.segments {
+		other = other || key.task == seg.Task && (known.Source != seg.Source || known.Owner != seg.Owner)
+	}
+	if other {
+		return refuse(core.ReasonLicense, "task %s is known here from another source", seg.Task)
+	}
+	return nil
 }
 
 // bind makes an acceptance durable.
@@ -290,15 +304,19 @@ func (n *Node) judge(req core.VerifyRequest, owner core.ID) error {
 	return nil
 }
 
-// register makes an accepted segment known to the loop; one known before takes on what a further licence adds. Loop only.
-func (n *Node) register(seg *segment, m wire.StorageTask) *segment {
+// register makes an accepted segment known to the loop; one known before takes on what its source adds with a further licence, and
+// nothing from a carrier that shows it again: a licence does not say who keeps what. Loop only.
+func (n *Node) register(seg *segment, m wire.StorageTask, from core.ID) *segment {
 	old, ok := n.segments[seg.key()]
 	if !ok {
 		n.segments[seg.key()] = seg
 		return seg
 	}
-	if old != seg {
-		n.dropPromises(seg)
+	n.dropPromises(seg)
+	if from != old.Source {
+		return old
+	}
+	if old.LicenseID != seg.LicenseID {
 		old.mine.Or(seg.mine)
 		old.Locations, old.License, old.LicenseID = seg.Locations, seg.License, seg.LicenseID
 	}
@@ -342,11 +360,12 @@ func (n *Node) dropPromises(seg *segment) {
 	seg.promised = 0
 }
 
-// adoptKnown keeps, for the new task too, the runs that an earlier task brought here.
-func (n *Node) adoptKnown(seg *segment, have core.Bitmap) ([]arrival, error) {
+// adoptKnown keeps, for the new task too, those of the lacking runs that an earlier task brought here. It is no event of the loop,
+// and reads only what never changes of the segment.
+func (n *Node) adoptKnown(seg *segment, lacks core.Bitmap) ([]arrival, error) {
 	var kept []arrival
 	for run := range seg.Runs() {
-		if !seg.mine.Has(run) || have.Has(run) {
+		if !lacks.Has(run) {
 			continue
 		}
 		file := seg.File(run)
