@@ -116,10 +116,14 @@ func (f *inflows) find(s *link.Session, transfer uint64) (in *inflow, ok bool) {
 	return in, ok
 }
 
-// end forgets a run that is complete.
-func (f *inflows) end(s *link.Session, transfer uint64) {
+// end forgets a run that is complete; of one that failed more may be on its way.
+func (f *inflows) end(s *link.Session, transfer uint64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err != nil {
+		f.forgo(inflowKey{s, transfer})
+		return
+	}
 	delete(f.live, inflowKey{s, transfer})
 }
 
@@ -167,7 +171,7 @@ func (n *Node) receive(s *link.Session, d wire.Data) {
 	if err == nil && !whole {
 		return
 	}
-	n.inflows.end(s, d.Transfer)
+	n.inflows.end(s, d.Transfer, err)
 	in.done(err)
 }
 

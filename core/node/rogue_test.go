@@ -194,6 +194,29 @@ func TestChunkWithTheWrongHashIsNotKept(t *testing.T) {
 	})
 }
 
+func TestSessionOutlivesARunThatFails(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		r.say(o.apply(5))
+		r.say(o.begin(5, 9, hear[wire.StorageAgree](r).Lease))
+		for at := uint32(1); at < 10; at++ { // out of order, and all of it on its way before b can say so
+			check(t, r.to.SendData(t.Context(), 9, 0, at, o.data[:100]))
+		}
+		if abort := hear[wire.TransmissionAbort](r); abort.Transfer != 9 {
+			t.Errorf("heard %+v, want transfer 9 aborted", abort)
+		}
+		r.give(o, 6, 10)
+		time.Sleep(10 * time.Second)
+		select {
+		case <-r.to.Done():
+			t.Error("the session is gone")
+		default:
+		}
+	})
+}
+
 func TestWholeRunIsReceipted(t *testing.T) {
 	withRogue(t, func(t *testing.T, b *member, r *rogue) {
 		o := r.offer(b, unchanged)
