@@ -588,3 +588,30 @@ func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
 		c.restoreElsewhere(data)
 	})
 }
+
+// stumblingStore cannot make durable what it was given when its first barrier comes.
+type stumblingStore struct {
+	*store.Store
+	barriers *atomic.Int64
+}
+
+func (s stumblingStore) Barrier() error {
+	if s.barriers.Add(1) == 1 {
+		return errors.New("input/output error")
+	}
+	return s.Store.Barrier()
+}
+
+func TestRunsOfAFailedBarrierAreSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		var barriers atomic.Int64
+		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Keeping = stumblingStore{conf.Keeping.(*store.Store), &barriers} })
+		data := content(23, 4<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 1})
+		c.restoreElsewhere(data)
+	})
+}

@@ -164,6 +164,7 @@ func (n *Node) onWant(from *peer, m wire.Want) {
 	if from.id == s.source {
 		if p.mine != nil {
 			n.receiptAgain(from, p.mine, m.Wanted)
+			s.wantAgain(p, m.Wanted)
 		}
 		return
 	}
@@ -183,6 +184,21 @@ func (n *Node) onWant(from *peer, m wire.Want) {
 	each(m.Coming, p.runs, v.coming.Set)
 	v.until = n.now() + comingLife
 	n.wakeWaiting()
+}
+
+// wantAgain tells the source which of the runs whose receipts it misses are not here, as after a barrier that failed.
+func (s *swarm) wantAgain(p *piece, asked []core.Range) {
+	var lacks []int
+	each(asked, p.runs, func(run int) {
+		if p.mine.mine.Has(run) && !p.mine.have.Has(run) {
+			lacks = append(lacks, run)
+		}
+	})
+	if len(lacks) > 0 {
+		m := s.word(p, s.lacked())
+		m.Wanted = core.Ranges(lacks)
+		s.n.send(s.source, m)
+	}
 }
 
 // each calls f for every number of the ranges that is below end.
