@@ -41,6 +41,8 @@ type lane struct {
 	fails   int           // flows in a row that ended early
 	broken  time.Duration // since when the target has kept no run that it was sent; 0 where it does
 	gaveUp  bool          // for that reason, and said so
+	fed     time.Duration // when the target got a run of the task last, from anybody
+	alone   bool          // beyond a trunk, where nobody passes anything on to it
 }
 
 // laneRun is one run under way.
@@ -55,7 +57,7 @@ type laneRun struct {
 func (s *swarm) lane(to core.ID) *lane {
 	l := s.lanes[to]
 	if l == nil {
-		l = &lane{n: s.n, swarm: s, to: to, sending: map[int]*laneRun{}}
+		l = &lane{n: s.n, swarm: s, to: to, sending: map[int]*laneRun{}, fed: s.n.now()}
 		s.lanes[to] = l
 		if row := rowOf(s.tables.Bandwidth, s.n.ID(), to); row != nil {
 			l.first = row.Bytes
@@ -114,6 +116,15 @@ func (l *lane) trunkShare() (rate core.Rate, ok bool) {
 		return 0, false
 	}
 	return row.Rate, true
+}
+
+// stranded reports whether nobody beyond the trunk passes on to the target what came across it: then all of it has to cross.
+func (l *lane) stranded() bool {
+	if share, ok := l.trunkShare(); ok && !l.alone {
+		patience := comingLife.Seconds() + 4*share.Seconds(l.swarm.meanRun())
+		l.alone = (l.n.now() - l.fed).Seconds() > patience
+	}
+	return l.alone
 }
 
 func (l *lane) accounts() []string { return []string{accountUp, accountOut(l.to)} }

@@ -615,3 +615,45 @@ func TestRunsOfAFailedBarrierAreSentAgain(t *testing.T) {
 		c.restoreElsewhere(data)
 	})
 }
+
+// zoned puts a node into a zone; two zones are joined by a trunk.
+func zoned(zone string) func(*node.Config) {
+	return func(conf *node.Config) {
+		conf.Labels = map[string]string{"zone": zone}
+		conf.Trunks = []core.TrunkState{{From: "east", To: "west", Rate: 2 << 20}}
+	}
+}
+
+func TestNodesOfAZoneThatAreNotLinkedAllGetTheirCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned, zoned("east"))
+		c.start("b", "a-10MiB", zoned("west"))
+		c.start("c", "a-10MiB", zoned("west"))
+		a.split("disk.img", 1, content(24, 4<<20))
+		c.settle()
+		placed := a.place(node.PlaceArgs{Replicas: 2})
+		if placed.Seconds > 20 {
+			t.Errorf("it took %.1f s, planned were %.1f", placed.Seconds, placed.PredictedS)
+		}
+	})
+}
+
+func TestTrunkOutlivesTheNodeThatCrossedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned, zoned("east"))
+		b := c.start("b", "a-10MiB", zoned("west"))
+		c.start("c", "a-1MiB,b-10MiB", zoned("west"))
+		c.start("d", "a-1MiB,b-10MiB,c-10MiB", zoned("west"))
+		data := content(25, 16<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		time.AfterFunc(3*time.Second, b.stop)
+		placed := a.place(node.PlaceArgs{Replicas: 2})
+		t.Logf("took %.1f s, planned were %.1f", placed.Seconds, placed.PredictedS)
+		if got := sum(placed.Placements); got != 2*placed.Bytes {
+			t.Errorf("%d bytes on all nodes, want 2 × %d", got, placed.Bytes)
+		}
+	})
+}

@@ -151,8 +151,12 @@ func (s *swarm) had(p *piece, id core.ID, run int) {
 		return
 	}
 	p.gets(v, run)
-	if l := s.lanes[id]; l == nil || !l.sends(p.number, run) { // that was counted when it was chosen
+	l := s.lanes[id]
+	if l == nil || !l.sends(p.number, run) { // that was counted when it was chosen
 		p.count(run)
+	}
+	if l != nil {
+		l.fed = s.n.now()
 	}
 	for _, other := range p.views {
 		if other.lacks.Has(run) {
@@ -164,13 +168,18 @@ func (s *swarm) had(p *piece, id core.ID, run int) {
 	}
 }
 
+// forget takes a node out: it keeps nothing of the piece any more.
+func (p *piece) forget(id core.ID) {
+	if v := p.views[id]; v != nil && v.left > 0 {
+		p.open--
+	}
+	delete(p.views, id)
+}
+
 // forget takes a node out: it keeps nothing of the task any more, or is given up.
 func (s *swarm) forget(id core.ID) {
 	for _, p := range s.pieces {
-		if v := p.views[id]; v != nil && v.left > 0 {
-			p.open--
-		}
-		delete(p.views, id)
+		p.forget(id)
 	}
 	if l := s.lanes[id]; l != nil {
 		l.end()
@@ -218,7 +227,7 @@ func (s *swarm) useful(l *lane, p *piece, stage plan.Stage) core.Bitmap {
 		return nil
 	}
 	l.sendingOf(p, out.Clear)
-	if l.trunk() != nil {
+	if l.trunk() != nil && !l.stranded() {
 		s.firstAcross(l, p, out)
 	}
 	if out.Empty() {
