@@ -267,6 +267,7 @@ func (pl *placing) carry(ctx context.Context) error {
 		return err
 	}
 	pl.measured()
+	pl.dismiss(ctx)
 	return nil
 }
 

@@ -380,6 +380,7 @@ func (pl *placing) publish(ctx context.Context) error {
 	if err := n.Ledger.Sync(); err != nil {
 		return fmt.Errorf("enter receipts in the ledger: %w", err)
 	}
+	pl.dismiss(ctx)
 	for _, task := range pl.vault.tasksOf(old) {
 		if task != pl.task {
 			n.releaseEverywhere(ctx, task, ref.Alias, ref.Version)

@@ -589,6 +589,29 @@ func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
 	})
 }
 
+func TestGivenUpTargetLetsGoOfWhatOthersTookOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB")
+		c.start("c", "a-20MiB,b-20MiB")
+		var room atomic.Int64
+		room.Store(1 << 20)
+		full := c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping.(*store.Store), &room} })
+		data := content(26, 8<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		placed := a.place(node.PlaceArgs{Replicas: 2})
+		if len(placed.Warnings) == 0 {
+			t.Fatal("nobody was given up")
+		}
+		if s := full.status(); len(s.Tasks) != 0 || s.Reserved != 0 {
+			t.Errorf("it is still bound to %d tasks, and has promised %s", len(s.Tasks), s.Reserved)
+		}
+		c.restoreElsewhere(data)
+	})
+}
+
 // stumblingStore cannot make durable what it was given when its first barrier comes.
 type stumblingStore struct {
 	*store.Store

@@ -179,6 +179,26 @@ func (pl *placing) sharesFor(nodes []core.ID, rows []wire.BandwidthRow) []wire.B
 	return rows
 }
 
+// dismiss has those that were given up, and whose copies others keep now, let go of the task; who cannot be told does so when
+// its licence has run out.
+func (pl *placing) dismiss(ctx context.Context) {
+	n := pl.n
+	var gone []core.ID
+	n.ask(func() {
+		for id := range pl.failed {
+			keeps := slices.ContainsFunc(pl.segments, func(s *placedSegment) bool { return slices.Contains(s.targets, id) })
+			if !keeps && n.peers[id].reachable() {
+				gone = append(gone, id)
+			}
+		}
+	})
+	n.each(len(gone), func(i int) {
+		if _, err := n.release(ctx, gone[i], pl.task, pl.version.Ref.Alias, pl.version.Ref.Version); err != nil {
+			n.Log.Warn("dismiss", "peer", gone[i].Short(), "error", err)
+		}
+	})
+}
+
 // late takes the answer of a target that was shown a segment while the data moves. Loop only.
 func (pl *placing) late(s *placedSegment, from core.ID, answer wire.Message) {
 	switch m := answer.(type) {

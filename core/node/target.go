@@ -319,9 +319,24 @@ func (n *Node) register(seg *segment, m wire.StorageTask, from core.ID) *segment
 	if old.LicenseID != seg.LicenseID {
 		old.mine.Or(seg.mine)
 		old.Locations, old.License, old.LicenseID = seg.Locations, seg.License, seg.LicenseID
+		n.leave(old)
 	}
 	old.tables, old.touched = tables(m), time.Now()
 	return old
+}
+
+// leave takes those out of a segment's piece that are to keep nothing of it any more. Loop only.
+func (n *Node) leave(seg *segment) {
+	s := n.swarms[seg.Task]
+	if s == nil || s.pieces[seg.Number] == nil {
+		return
+	}
+	p := s.pieces[seg.Number]
+	for id := range p.views {
+		if !seg.partakes(id) {
+			p.forget(id)
+		}
+	}
 }
 
 // promise keeps so much room for what is to come of a segment. Loop only.
