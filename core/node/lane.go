@@ -212,7 +212,7 @@ func (l *lane) renew() {
 		if next == nil {
 			continue
 		}
-		if next != l && (n.now()-f.began > steady+25*l.roundTrip() || l.swarm.empty(next.to)) {
+		if next != l && !l.stays(next) {
 			return
 		}
 		rate := f.Rate
@@ -227,6 +227,15 @@ func (l *lane) renew() {
 		}
 		return
 	}
+}
+
+// stays reports whether a lane keeps its lease though another would be chosen now. One with a share of a trunk does, since nobody
+// else may use that, and such a one is never kept waiting.
+func (l *lane) stays(next *lane) bool {
+	if l.trunk() != nil || next.trunk() != nil {
+		return l.trunk() != nil
+	}
+	return l.n.now()-l.flow.began <= steady+25*l.roundTrip() && !l.swarm.empty(next.to)
 }
 
 // batchBytes is how much one application asks for: to who has nothing yet one run, so that all can soon send on, and the less

@@ -151,18 +151,22 @@ func (t *traveller) next(lack []int) (from, to int, ends float64) {
 	return from, to, ends
 }
 
-// takes is how long the run takes from one node to another when they have nothing else to do.
+// initialWindow is how many bytes TCP sends before the first acknowledgement (RFC 6928: ten segments).
+const initialWindow = 14600
+
+// talk is how long two nodes need before bytes flow at their rate, by the delay one way: an application, its answer, the way of
+// the first byte; then TCP's window doubles with every round trip until the run fits in.
+func talk(delay, run float64) float64 { return 3*delay + 2*delay*math.Log2(1+run/initialWindow) }
+
+// takes is how long the run takes from one node to another when they have nothing else to do. Between two others they are taken
+// to be as far from each other as the farther one is from the source.
 func (t *traveller) takes(from, to int) float64 {
 	link, _ := t.link(from, to)
 	rate := min(link, t.up[from], t.down[to])
 	if _, trunk, crosses := t.trunk(from, to); crosses {
 		rate = min(rate, trunk)
 	}
-	delay := 0.0
-	if from == t.Source {
-		delay = t.Nodes[to].Delay
-	}
-	return delay + seconds(t.run, rate)
+	return talk(max(t.Nodes[from].Delay, t.Nodes[to].Delay), t.run) + seconds(t.run, rate)
 }
 
 // others is who neither has the run nor is to keep it.
