@@ -26,8 +26,9 @@ type keptFor struct {
 // An empty bitmap stands for all chunks. Putting a run again adds to its bitmap.
 func (h *Holdings) PutRuns(runs []core.Holding) error {
 	err := h.update(func(t *tx) error {
+		owners := map[string]core.ID{} // of segments: their records are long, and many runs are of one
 		for _, r := range runs {
-			if err := t.putRun(r); err != nil {
+			if err := t.putRun(r, owners); err != nil {
 				return fmt.Errorf("run %d of segment %d of task %s: %w", r.Number, r.Segment, r.Task, err)
 			}
 		}
@@ -39,15 +40,20 @@ func (h *Holdings) PutRuns(runs []core.Holding) error {
 	return nil
 }
 
-func (t *tx) putRun(r core.Holding) error {
+func (t *tx) putRun(r core.Holding, owners map[string]core.ID) error {
 	if err := checkRun(r); err != nil {
 		return err
 	}
-	var segment acceptedSegment
-	if err := t.get(bucketSegments, segmentKey(r.Task, r.Segment), &segment); err != nil {
-		return fmt.Errorf("its segment: %w", err)
+	owner, known := owners[string(segmentKey(r.Task, r.Segment))]
+	if !known {
+		var segment acceptedSegment
+		if err := t.get(bucketSegments, segmentKey(r.Task, r.Segment), &segment); err != nil {
+			return fmt.Errorf("its segment: %w", err)
+		}
+		owner = segment.Segment.Owner
+		owners[string(segmentKey(r.Task, r.Segment))] = owner
 	}
-	need := keptFor{Owner: segment.Segment.Owner, Run: r.File.Hash, Kept: core.FullBitmap(len(r.Chunks))}
+	need := keptFor{Owner: owner, Run: r.File.Hash, Kept: core.FullBitmap(len(r.Chunks))}
 	if len(r.Kept) > 0 {
 		need.Kept = core.NewBitmap(len(r.Chunks))
 		need.Kept.Or(r.Kept)
