@@ -97,7 +97,7 @@ func (s *Session) readData() {
 		s.in.SetReadDeadline(time.Now().Add(dataWrite))
 		kind, r, err := s.in.NextReader()
 		if err != nil {
-			s.end(explain(err))
+			s.lose(err)
 			return
 		}
 		if kind != websocket.BinaryMessage {
@@ -118,11 +118,23 @@ func (s *Session) readData() {
 	}
 }
 
+// lose ends the session because of a data socket that cannot be read, a moment later: where the peer ended it, the control
+// socket brings the reason.
+func (s *Session) lose(err error) {
+	wait := time.NewTimer(wordsTimeout)
+	defer wait.Stop()
+	select {
+	case <-s.over:
+	case <-wait.C:
+	}
+	s.end(explain(err))
+}
+
 // readOut reads the sending socket, on which the peer sends nothing but answers to pings.
 func (s *Session) readOut() {
 	s.out.SetReadDeadline(time.Now().Add(gone))
 	if _, _, err := s.out.NextReader(); err != nil {
-		s.end(explain(err))
+		s.lose(err)
 		return
 	}
 	s.end(refuse(core.ReasonProtocol, "data on the socket of the other direction"))
