@@ -101,10 +101,10 @@ func TestALimitTakesHoldAtOnceAtBothEnds(t *testing.T) {
 func TestPlacementFollowsACalendar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		uplink := calendar("tz=UTC,00:01-00:02=8MiB,else=1MiB") // the bubble's clock starts at midnight
+		uplink := calendar("tz=UTC,00:01-00:02=2MiB,else=256KiB") // the bubble's clock starts at midnight
 		a := c.start("a", "", c.owned, func(conf *node.Config) { conf.Uplink = uplink })
 		c.start("b", "a-50MiB")
-		a.split("disk.img", 1, content(2, 96<<20))
+		a.split("disk.img", 1, content(2, 24<<20))
 		c.settle()
 		time.Sleep(time.Until(time.Date(2000, 1, 1, 0, 0, 30, 0, time.UTC)))
 		began := time.Now()
@@ -123,9 +123,9 @@ func TestPlacementFollowsACalendar(t *testing.T) {
 func TestSlowHourIsNotASilentTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		a := c.start("a", "", c.owned, func(conf *node.Config) { conf.Uplink = calendar("tz=UTC,00:00-00:10=1,else=8MiB") })
+		a := c.start("a", "", c.owned, func(conf *node.Config) { conf.Uplink = calendar("tz=UTC,00:00-00:10=1,else=2MiB") })
 		c.start("b", "a-50MiB")
-		a.split("disk.img", 1, content(2, 32<<20))
+		a.split("disk.img", 1, content(2, 8<<20))
 		c.settle()
 		result := a.place(node.PlaceArgs{Replicas: 1})
 		if result.Seconds < 590 || result.Seconds > 620 {
@@ -137,9 +137,9 @@ func TestSlowHourIsNotASilentTarget(t *testing.T) {
 // TestCalendarsOfOthersReachThePlan plans over a relay's downlink and a link that the far side alone knows the calendars of.
 func TestCalendarsOfOthersReachThePlan(t *testing.T) {
 	for name, setup := range map[string]func(*node.Config){
-		"downlink": func(conf *node.Config) { conf.Downlink = calendar("tz=UTC,00:01-00:02=8MiB,else=1MiB") },
+		"downlink": func(conf *node.Config) { conf.Downlink = calendar("tz=UTC,00:01-00:02=2MiB,else=256KiB") },
 		"link": func(conf *node.Config) {
-			conf.Links = map[string]core.Calendar{"a:8001": calendar("tz=UTC,00:01-00:02=8MiB,else=1MiB")}
+			conf.Links = map[string]core.Calendar{"a:8001": calendar("tz=UTC,00:01-00:02=2MiB,else=256KiB")}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,12 +147,12 @@ func TestCalendarsOfOthersReachThePlan(t *testing.T) {
 				c := newCluster(t)
 				a := c.start("a", "", c.owned)
 				c.start("b", "a-50MiB", setup)
-				a.split("disk.img", 1, content(2, 64<<20))
+				a.split("disk.img", 1, content(2, 16<<20))
 				c.settle()
 				time.Sleep(time.Until(time.Date(2000, 1, 1, 0, 0, 30, 0, time.UTC)))
 				plan, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 1, Strategy: "seed", DryRun: true}, quiet)
 				check(t, err)
-				want := calendar("tz=UTC,00:01-00:02=8MiB,else=1MiB").Seconds(core.Size(float64(plan.Bytes)*core.WireOverhead), time.Now())
+				want := calendar("tz=UTC,00:01-00:02=2MiB,else=256KiB").Seconds(core.Size(float64(plan.Bytes)*core.WireOverhead), time.Now())
 				if plan.PredictedS < want*0.97 || plan.PredictedS > want*1.05 {
 					t.Errorf("predicted %.1f s, the calendar says %.1f s", plan.PredictedS, want)
 				}

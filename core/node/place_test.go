@@ -482,7 +482,7 @@ func TestOthersTakeOverFromALostTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
-		data := content(19, 32<<20)
+		data := content(19, 12<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
 		plan, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 2, Strategy: "seed", DryRun: true}, quiet)
