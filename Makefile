@@ -17,7 +17,8 @@ build: ## the static binary bkp, and every plugin as a program of its own in bui
 	mkdir -p build/plugins
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/plugins/ $(addprefix ./plugins/,$(PLUGINS))
 
-test: ## all tests, with the race detector
+test: ## all tests, with the race detector, which needs a C compiler
+	@scripts/need cc:gcc,libc6-dev
 	$(GO) test -race ./...
 
 check: ## formatting, vet, staticcheck and the floors
