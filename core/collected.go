@@ -17,3 +17,10 @@ type Writer struct {
 	Epoch uint64    `json:"epoch"` // how many times a collection had condemned packs by then
 	Since time.Time `json:"since"`
 }
+
+// Notes remembers chunks that a store lets go of: Note is told each with the id of its plain content, and Barrier returns when
+// all that it was told is durable.
+type Notes interface {
+	Note(c Chunk, id Hash) error
+	Barrier() error
+}

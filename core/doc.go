@@ -65,7 +65,8 @@
 // WANT messages told it; the plan says who keeps what, never when. The sender applies for a lease (STORAGE_APPLY), the receiver's accounts grant it (STORAGE_AGREE),
 // BEGIN announces the run, and its bytes follow on the data socket, paced at the lease. The target holds them against their hash, puts
 // them into its own store, and passes them on to others. The copies of a target that is lost go to others, under a further licence. After a barrier a receipt goes back,
-// and both ledgers keep it. Last, the ref goes to every target, under the alias.
+// and both ledgers keep it. Last, the ref goes to every target, under the alias,
+// and the staged bytes go: store.Away notes what they were, and node.CoverOf says from the records which of them a later split may lean on.
 //
 // bkp fetch big.iso, on a new machine with the identity file only: peers return the refs under the alias, key.OpenRef opens
 // the newest, its segment records say who keeps which run. GAIN_APPLY asks holders for runs within leases, from all at once, and

@@ -73,6 +73,11 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 	c := &cutting{Cutting: in, saved: h.savedSplit(in.Owner, in.Name), filled: make(chan filled),
 		listed: map[core.Hash]bool{}, known: map[core.Hash]bool{}}
 	c.ahead = file.Ahead(params)
+	away, err := h.openAway(in.Owner)
+	if err != nil {
+		return node.Cut{}, err
+	}
+	defer away.Close()
 	if c.version, err = h.refs().coming(alias); err != nil {
 		return node.Cut{}, err
 	}
@@ -84,7 +89,7 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 			c.saved.task, c.saved.records = before.Task, before.Records
 		}
 	}
-	if c.windows, err = openWindows(h.path("backup", alias, "windows"), in); err != nil {
+	if c.windows, err = openWindows(h.path("backup", alias, "windows"), in, away); err != nil {
 		return node.Cut{}, err
 	}
 	defer func() { err = errors.Join(err, c.windows.Close()) }()
@@ -204,7 +209,9 @@ func (c *cutting) place(ctx context.Context, w filled) error {
 		c.cut.Windows++
 		c.saved.task = placed.Task
 		c.saved.records = append(c.saved.records, placed.Records...)
-		c.windows.placed(w.chunks)
+		if err := c.windows.placed(w.chunks, c.Replicas); err != nil {
+			return err
+		}
 	}
 	if err := c.windows.drop(w.end - c.ahead); err != nil {
 		return err

@@ -165,9 +165,10 @@ func (s hashSet) find(hash core.Hash) (int, bool) {
 	return slices.BinarySearchFunc(s, hash, func(e [16]byte, h core.Hash) int { return bytes.Compare(e[:], h[:16]) })
 }
 
-// dryStore is a store for a split that stores nothing: it knows what staging knows.
+// dryStore is a store for a split that stores nothing: it knows what staging knows, and what peers keep.
 type dryStore struct {
 	staging *store.Store // nil where there is none
+	away    *awayChunks
 	mu      sync.Mutex
 	put     map[[16]byte]struct{}
 }
@@ -183,10 +184,12 @@ func (h house) dryStore() (*dryStore, error) {
 }
 
 func (d *dryStore) Find(id core.Hash) (core.Chunk, bool) {
-	if d.staging == nil {
-		return core.Chunk{}, false
+	if d.staging != nil {
+		if c, ok := d.staging.Find(id); ok {
+			return c, true
+		}
 	}
-	return d.staging.Find(id)
+	return d.away.find(id)
 }
 
 func (d *dryStore) Put(c core.Chunk, _ core.Hash, _ []byte) (isNew bool, err error) {
@@ -204,8 +207,9 @@ func (d *dryStore) Put(c core.Chunk, _ core.Hash, _ []byte) (isNew bool, err err
 func (d *dryStore) Barrier() error { return nil }
 
 func (d *dryStore) Close() error {
-	if d.staging == nil {
-		return nil
+	err := d.away.Close()
+	if d.staging != nil {
+		err = errors.Join(err, d.staging.Close())
 	}
-	return d.staging.Close()
+	return err
 }

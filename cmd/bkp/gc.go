@@ -16,8 +16,7 @@ func gcCommand() *cli.Command {
 		name: "gc", usage: "free the space of chunks that nothing needs any more",
 		about: "Sweeps what is staged here and what is kept here for others, while other commands may write: what one of them may build on goes with a gc " +
 			"after it has ended. A pack goes when all of it is dead; of one that is dead by half, the rest is copied first. What killed backups left goes too, and so do the checkpoints of splits that were interrupted more than 7 days ago. " +
-			"place leaves the staged bytes of a version where they are; with --placed they go too, once enough holders say that they keep all of it. " +
-			"Its manifest stays, and what is split again later is not sent again.",
+			"What place --keep-local left here goes with --placed, once enough holders say that they keep all of it; its manifest stays.",
 		examples: "bkp gc\nbkp gc --placed 2\nbkp gc --json",
 		flags: append(append([]cli.Flag{
 			intFlag("placed", 0, "let go also of what `N` holders answer for, for 30 days more at least"),

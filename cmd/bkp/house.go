@@ -23,6 +23,7 @@ import (
 //	node.key      this node's seed in hex (0600)   exported      there once the identity was exported
 //	refs/         the owner's refs                 pins.json     nodes met, with their addresses
 //	staging/      sealed chunks not yet placed     holdings/     sealed chunks kept for others
+//	away/         what staging let go of           leaning       locked by who builds on that
 //	backup/       windows of backups under way
 //	holdings.db   what they are kept for           ledger/       licences and receipts
 //	plugins/      plugins of this node             bkp.lock.toml their checksums

@@ -16,7 +16,8 @@ func placeCommand() *cli.Command {
 		name: "place", args: "[NAME[@VERSION]]", most: 1,
 		usage: "give a version to peers to keep",
 		about: "Asks every peer for its state, has the strategy price them, and sends each what it is to keep, by way of other " +
-			"targets where that is faster. Without a name it takes the newest version not yet placed. Its staged bytes stay here: bkp gc --placed lets them go. " +
+			"targets where that is faster. Without a name it takes the newest version not yet placed. Once every copy has its receipt the staged bytes go from " +
+			"this machine; a split of the next version knows them still. " +
 			"A plan that was saved is carried out span for span. It is refused, with what differs, where the version was split anew, a node of it is " +
 			"away or lacks room for its share, or a node or link that it uses has lost more than 10 % of its bandwidth.",
 		examples: `bkp place
@@ -35,6 +36,7 @@ func placeCommand() *cli.Command {
 			plotFlag(),
 			textFlag("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
 			textFlag("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
+			boolFlag("keep-local", "keep its bytes on this machine too"),
 		}, objectiveFlags(""), networkFlags(), identityFlags()),
 		do: doPlace,
 	})
@@ -62,6 +64,9 @@ func doPlace(ctx context.Context, c *call) error {
 		}
 		t.line("Placed %s with %s in %s: %s kept, %s sent.", versioned(r.Name, r.Version), counted(r.Replicas, "replica"),
 			seconds(r.Seconds), kept(r), r.SentBytes)
+		if r.LetGo > 0 {
+			t.line("%s went from this machine: peers keep them now.", r.LetGo)
+		}
 		if !c.house.isExported() {
 			t.line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export > FILE")
 		}
@@ -75,6 +80,7 @@ func (c *call) placeArgs() (args node.PlaceArgs, err error) {
 		return args, err
 	}
 	args = node.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"), Retain: int64(retain.Seconds()),
+		KeepLocal: c.Bool("keep-local"),
 		Show: c.String("plan-out") != "" || c.String("plot") != ""}
 	if args.Name, args.Version, err = nameVersion(c.Args().First()); err != nil {
 		return args, err

@@ -170,6 +170,11 @@ func (c *call) pruneRows(name string) ([]pruneRow, error) {
 
 // prune removes versions as bkp rm does.
 func (c *call) prune(ctx context.Context, gone []pruneRow, sum *pruneSummary) error {
+	l := c.house.leaning()
+	if err := l.alone(); err != nil {
+		return err
+	}
+	defer l.end()
 	c.alone = true
 	return c.withNode(ctx, func(s session) error {
 		for _, g := range gone {

@@ -18,7 +18,8 @@ import (
 )
 
 // refStore is DATA/refs: refs/ALIAS/VERSION holds the newest envelope of a version, refs/ALIAS/last the highest version
-// ever given, so that a number is never given twice. Files appear whole, by rename; refs/lock guards changes.
+// ever given, so that a number is never given twice, refs/ALIAS/VERSION.away is there where this machine does without the
+// version's content. Files appear whole, by rename; refs/lock guards changes.
 type refStore struct{ dir string }
 
 func (h house) refs() refStore { return refStore{h.path("refs")} }
@@ -55,7 +56,8 @@ func (s refStore) List() ([]node.StoredRef, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read ref: %w", err)
 			}
-			out = append(out, node.StoredRef{Alias: a.Name(), Version: v, Envelope: envelope})
+			_, err = os.Stat(s.awayFile(a.Name(), v))
+			out = append(out, node.StoredRef{Alias: a.Name(), Version: v, Envelope: envelope, Away: err == nil})
 		}
 	}
 	return out, nil
@@ -84,8 +86,26 @@ func (s refStore) Remove(alias string, version int) error {
 	if err := os.Remove(s.file(alias, version)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove ref: %w", err)
 	}
+	_ = os.Remove(s.awayFile(alias, version)) // the number is not given again
 	return syncDir(filepath.Join(s.dir, alias))
 }
+
+// SetAway says whether this machine does without the content of a version.
+func (s refStore) SetAway(alias string, version int, away bool) error {
+	path := s.awayFile(alias, version)
+	var err error
+	if away {
+		err = os.WriteFile(path, nil, 0o600)
+	} else if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("note that peers keep version %d: %w", version, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func (s refStore) awayFile(alias string, version int) string { return s.file(alias, version) + ".away" }
 
 // coming is the number that the next version of an alias will have, unless another process is faster.
 func (s refStore) coming(alias string) (int, error) {

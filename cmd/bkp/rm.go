@@ -28,6 +28,11 @@ func rmCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			l := c.house.leaning()
+			if err := l.alone(); err != nil {
+				return err
+			}
+			defer l.end()
 			c.alone = true
 			r, err := ask[node.RemoveResult](ctx, c, node.CommandRemove, node.RemoveArgs{Name: name, Version: version, Force: c.Bool("force")})
 			if err != nil {

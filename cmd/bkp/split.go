@@ -23,7 +23,8 @@ func splitCommand() *cli.Command {
 	return command(spec{
 		name: "split", args: "FILE|-", least: 1, most: 1,
 		usage: "cut a file into sealed chunks, as a new version of its name",
-		about: "Only chunks that are not here yet are stored. Nothing leaves this machine before bkp place. A directory is piped: " +
+		about: "Only chunks are stored that are not here yet, and that peers do not keep already by receipts for 30 days more. " +
+			"Nothing leaves this machine before bkp place. A directory is piped: " +
 			"tar -c DIR | bkp split - --name DIR.tar",
 		examples: `bkp split big.iso
 			bkp split /dev/shm/dump.sql --name nightly.sql
@@ -35,6 +36,7 @@ func splitCommand() *cli.Command {
 			textFlag("compression", string(chunk.LevelDefault), "compress at `LEVEL`: off, fast, default or best"),
 			textFlag("digest", "", "put a digest of the whole file into its manifest: `HASH` is sha256 or blake3"),
 			boolFlag("no-recheck", "do not open again what was just sealed"),
+			boolFlag("whole", "store also what peers keep already"),
 			boolFlag("dry-run", "show what the new version would add, and store nothing"),
 			boolFlag("all", "with --dry-run: list every range that is new"),
 		}, identityFlags()...),
@@ -86,10 +88,17 @@ func doSplit(ctx context.Context, c *call) error {
 	if err != nil {
 		return fmt.Errorf("open staging: %w", err)
 	}
+	var away *awayChunks
+	if !c.Bool("whole") {
+		if away, err = c.house.openAway(o); err != nil {
+			return errors.Join(err, staging.Close())
+		}
+	}
+	defer away.Close()
 	began := time.Now()
 	saved := c.house.savedSplit(o, name)
 	r, err := file.Split(ctx, file.SplitInput{
-		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: staging, Digest: c.String("digest"),
+		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: splitStore{staging, away}, Digest: c.String("digest"),
 		Recheck: !c.Bool("no-recheck"), Progress: c.phase("split", max(in.Size, 0)),
 		Resume: saved.load(), Every: checkpointEvery, Checkpoint: saved.save,
 	})
@@ -135,6 +144,9 @@ func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level
 		return err
 	}
 	defer dry.Close()
+	if dry.away, err = c.house.openAway(o); err != nil {
+		return err
+	}
 	var news added
 	began := time.Now()
 	r, err := file.Split(ctx, file.SplitInput{

@@ -366,7 +366,7 @@ func (v *verification) failure() error {
 // draw shows a line a version, a line a holder, and every hurt stretch.
 func (v *verification) draw(t *table) {
 	if len(v.rows) > 0 {
-		t.header("version", "chunks", "read", "missing here", "wrong here", "at holders")
+		t.header("version", "chunks", "read", "not here", "wrong here", "at holders")
 	}
 	for _, x := range v.rows {
 		t.row(versioned(x.Name, x.Version), x.Chunks, x.Read, x.Missing, x.Wrong, elsewhereText(x))

@@ -26,6 +26,8 @@ const maxKnown = 1 << 20
 type windows struct {
 	dir     string
 	staging node.Store
+	notes   node.Away // of what peers keep; nil: none
+	away    *awayChunks
 	covered func(core.Hash) bool
 	keep    func(core.Chunk, core.Hash, []byte) error
 
@@ -47,8 +49,8 @@ type window struct {
 }
 
 // openWindows makes the first window below dir, and removes those of a backup that was interrupted.
-func openWindows(dir string, in node.Cutting) (*windows, error) {
-	w := &windows{dir: dir, staging: in.Staging, covered: in.Covered, keep: in.Keep, known: map[[16]byte]core.Chunk{}}
+func openWindows(dir string, in node.Cutting, away *awayChunks) (*windows, error) {
+	w := &windows{dir: dir, staging: in.Staging, notes: in.Away, away: away, covered: in.Covered, keep: in.Keep, known: map[[16]byte]core.Chunk{}}
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("remove old windows: %w", err)
 	}
@@ -78,7 +80,7 @@ func (w *windows) list() []*window {
 	return append([]*window(nil), w.open...)
 }
 
-// Find knows what this backup sealed, and what is staged.
+// Find knows what this backup sealed, what is staged, and what connected peers keep.
 func (w *windows) Find(id core.Hash) (core.Chunk, bool) {
 	w.mu.Lock()
 	c, ok := w.known[[16]byte(id[:16])]
@@ -89,9 +91,12 @@ func (w *windows) Find(id core.Hash) (core.Chunk, bool) {
 	if s, is := w.staging.(interface {
 		Find(core.Hash) (core.Chunk, bool)
 	}); is {
-		return s.Find(id)
+		if c, ok = s.Find(id); ok {
+			return c, true
+		}
 	}
-	return core.Chunk{}, false
+	c, ok = w.away.find(id)
+	return c, ok && w.covered(c.Hash)
 }
 
 // Put keeps a chunk unless peers do already.
@@ -173,15 +178,26 @@ func (w *windows) Used() (sum core.Size) {
 	return sum
 }
 
-// placed lets go of chunks that peers keep.
-func (w *windows) placed(chunks []core.Chunk) {
+// placed lets go of chunks of which peers keep so many copies, and notes them for versions to come.
+func (w *windows) placed(chunks []core.Chunk, copies int) error {
 	for _, x := range w.list() {
+		ids := make([]core.Hash, len(chunks))
 		x.mu.Lock()
-		for _, c := range chunks {
+		for i, c := range chunks {
+			ids[i] = x.put[c.Hash]
 			delete(x.put, c.Hash)
 		}
 		x.mu.Unlock()
+		for i, c := range chunks {
+			if w.notes == nil || ids[i].IsZero() {
+				continue
+			}
+			if err := w.notes.Note(c, ids[i], copies); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
 }
 
 // drop closes the windows that took their last chunk before the file had come to at, once what is left in them is staged.

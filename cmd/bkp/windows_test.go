@@ -26,12 +26,18 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer staging.Close()
+	away, err := store.OpenAway(filepath.Join(dir, "away"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer away.Close()
 	atPeers, _, _ := piece(9)
 	w, err := openWindows(filepath.Join(dir, "windows"), node.Cutting{
 		Staging: staging,
 		Covered: func(h core.Hash) bool { return h == atPeers.Hash },
 		Keep:    func(c core.Chunk, id core.Hash, data []byte) error { _, err := staging.Put(c, id, data); return err },
-	})
+		Away:    away,
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +65,12 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	}
 	rotate(100)
 	later := put(3)
-	w.placed([]core.Chunk{content})
+	if err := w.placed([]core.Chunk{content}, 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, id, _ := piece(1); !noted(away, id, content, 2) {
+		t.Error("what was placed is not noted for versions to come")
+	}
 	if err := w.drop(99); err != nil || staging.Has(node.Hash) {
 		t.Fatalf("dropped a window of which some is under way: %v", err)
 	}
@@ -86,4 +97,9 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	if _, err := os.Stat(w.dir); err == nil {
 		t.Error("windows are left behind")
 	}
+}
+
+func noted(away *store.Away, id core.Hash, want core.Chunk, copies int) bool {
+	c, n, ok := away.Find(id)
+	return ok && c == want && n == copies
 }

@@ -202,6 +202,11 @@ func (c *call) rooms(conf *node.Config) (opened closing, err error) {
 		return opened, fmt.Errorf("open staging: %w", err)
 	}
 	opened = append(opened, staging)
+	away, err := store.OpenAway(c.house.path("away"))
+	if err != nil {
+		return opened, err
+	}
+	opened = append(opened, away)
 	keeping, err := store.Open(c.house.path("holdings"))
 	if err != nil {
 		return opened, fmt.Errorf("open holdings: %w", err)
@@ -217,7 +222,7 @@ func (c *call) rooms(conf *node.Config) (opened closing, err error) {
 		return opened, fmt.Errorf("open the ledger: %w", err)
 	}
 	opened = append(opened, log)
-	conf.Staging, conf.Keeping, conf.Holdings, conf.Ledger = staging, keeping, holdings, newLogbook(log, conf.Signer.ID())
+	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = staging, away, keeping, holdings, newLogbook(log, conf.Signer.ID())
 	return opened, nil
 }
 

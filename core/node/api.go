@@ -46,6 +46,8 @@ type PlaceArgs struct {
 	DryRun   bool   `json:"dry_run"`
 	Retain   int64  `json:"retain_s"` // how long targets are to keep it, seconds
 
+	KeepLocal bool `json:"keep_local,omitempty"` // its bytes stay on this machine too
+
 	Objective string  `json:"objective,omitempty"` // of plan.Request; empty: as the strategy goes
 	Blend     float64 `json:"blend,omitempty"`
 	Deadline  float64 `json:"deadline_s,omitempty"`
@@ -76,6 +78,7 @@ type PlaceResult struct {
 	Binding    string      `json:"binding"`     // the resource that sets the bound
 	Risk       plan.Risk   `json:"risk"`        // what the loss of nodes would mean
 	Seconds    float64     `json:"seconds"`     // measured: first data byte to last receipt; 0 for a dry run
+	LetGo      core.Size   `json:"let_go"`      // stored bytes that went from this machine, since peers keep them now
 	DryRun     bool        `json:"dry_run"`     //
 	Warnings   []string    `json:"warnings,omitempty"`
 }

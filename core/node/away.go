@@ -15,51 +15,49 @@ type GCArgs struct {
 	Copies int `json:"copies"`
 }
 
-// version names a version of an alias.
-type version struct {
-	alias  string
-	number int
-}
-
-// awayFor is how long holders must still be bound to keep a version for this machine to let go of it.
-const awayFor = 30 * 24 * time.Hour
-
-// CollectPlaced is Collect that can let go of what others keep. It asks before anything is swept; a version of which any
-// chunk is in doubt stays whole.
+// CollectPlaced is Collect that first lets go of versions that others keep. It asks before anything is swept; a version of which
+// any chunk is in doubt stays whole.
 func (n *Node) CollectPlaced(ctx context.Context, args GCArgs, status func(Status)) (GCResult, error) {
-	if args.Copies == 0 {
-		return n.collect(ctx, nil, status)
-	}
 	if args.Copies < 0 {
 		return GCResult{}, core.Fail(core.CodeUsage, "gc: %d copies: want 1 or more", args.Copies)
 	}
+	if args.Copies > 0 {
+		if err := n.letGoOfAll(ctx, args.Copies, status); err != nil {
+			return GCResult{}, err
+		}
+	}
+	return n.Collect(ctx, None{}, status)
+}
+
+// letGoOfAll sets away every version of which enough holders answer for all.
+func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(Status)) error {
 	if _, err := n.identity("gc"); err != nil {
-		return GCResult{}, err
+		return err
 	}
 	refs, err := n.localRefs("")
 	if err != nil {
-		return GCResult{}, err
+		return err
 	}
-	away := map[version]bool{}
 	for _, r := range refs {
-		if len(r.Body.Records) == 0 {
+		if len(r.Body.Records) == 0 || r.Away {
 			continue
 		}
-		name := fmt.Sprintf("%s@%d", r.Body.Name, r.Ref.Version)
 		found, err := n.Verify(ctx, VerifyArgs{Name: r.Body.Name, Version: r.Ref.Version, All: true}, status)
 		if err == nil {
-			err = n.enough(found, r, args.Copies)
+			err = n.enough(found, r, copies)
 		}
 		if ctx.Err() != nil {
-			return GCResult{}, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		if err != nil {
-			status(Status{Phase: "ask", Warning: true, Text: fmt.Sprintf("%s stays whole on this machine: %v", name, err)})
+			status(Status{Phase: "ask", Warning: true, Text: fmt.Sprintf("%s@%d stays whole on this machine: %v", r.Body.Name, r.Ref.Version, err)})
 			continue
 		}
-		away[version{r.Ref.Alias, r.Ref.Version}] = true
+		if err := n.Refs.SetAway(r.Ref.Alias, r.Ref.Version, true); err != nil {
+			return err
+		}
 	}
-	return n.collect(ctx, away, status)
+	return nil
 }
 
 // enough says why a version must stay; nil where it may go.
@@ -85,9 +83,52 @@ func (n *Node) enough(found VerifyResult, r foundRef, copies int) error {
 		if err != nil {
 			return fmt.Errorf("its licence: %w", err)
 		}
-		if until := time.Unix(l.RetainUntil, 0); time.Until(until) < awayFor {
-			return fmt.Errorf("its holders keep it until %s only", until.Format(time.DateOnly))
+		if err := boundFor(l.RetainUntil); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// boundFor says why holders are not bound long enough for this machine to do without; nil where they are.
+func boundFor(retainUntil int64) error {
+	if until := time.Unix(retainUntil, 0); time.Until(until) < awayFor {
+		return fmt.Errorf("its holders keep it until %s only", until.Format(time.DateOnly))
+	}
+	return nil
+}
+
+// letGo lets the staged content of a version go that has all its copies at peers, unless it is to stay. What goes wrong here is
+// no failure of the placement: the bytes are still there, and the next collection takes them.
+func (pl *placing) letGo(ctx context.Context) {
+	n, ref := pl.n, pl.version.Ref
+	warn := func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		pl.result.Warnings = append(pl.result.Warnings, text)
+		pl.status(Status{Phase: "let go", Warning: true, Text: text})
+	}
+	err := boundFor(time.Now().Add(pl.retain()).Unix())
+	if err != nil && !pl.args.KeepLocal {
+		warn("its bytes stay on this machine too: %v", err)
+	}
+	away := err == nil && !pl.args.KeepLocal
+	if err := n.Refs.SetAway(ref.Alias, ref.Version, away); err != nil {
+		warn("its bytes stay on this machine too: %v", err)
+		return
+	}
+	collector, ok := n.Staging.(Collector)
+	if !away || !ok {
+		return
+	}
+	pl.status(Status{Phase: "let go"})
+	n.collecting.Lock()
+	defer n.collecting.Unlock()
+	done, err := n.sweepStaging(ctx, collector)
+	pl.result.LetGo = done.Freed
+	switch {
+	case err != nil:
+		warn("its bytes stay on this machine until bkp gc: %v", err)
+	case done.Waiting > 0:
+		warn("%s stay on this machine: other commands may need them; bkp gc frees them later", done.Waiting)
+	}
 }

@@ -57,6 +57,7 @@ type Cutting struct {
 	BackupArgs
 	Owner   *key.Owner
 	Staging Store
+	Away    Away // may be nil
 	// Covered reports whether enough connected peers keep a chunk already. Safe for many goroutines.
 	Covered func(core.Hash) bool
 	// Keep puts a chunk into staging and guards it against collection until the backup has ended.
@@ -101,7 +102,7 @@ func (n *Node) Backup(ctx context.Context, args BackupArgs, status func(Status))
 		return result, fmt.Errorf("backup %s: %w", args.Name, err)
 	}
 	result.Cut, err = n.Cut(ctx, Cutting{
-		BackupArgs: args, Owner: owner, Staging: n.Staging, Covered: func(h core.Hash) bool { return b.covered[h] },
+		BackupArgs: args, Owner: owner, Staging: n.Staging, Away: n.Away, Covered: func(h core.Hash) bool { return b.covered[h] },
 		Keep: b.keep, Place: b.place, Taken: b.taken, Progress: b.progress,
 	})
 	if err != nil {

@@ -50,6 +50,7 @@ type member struct {
 	dir      string
 	signer   *key.Signer
 	staging  *store.Store
+	away     *store.Away
 	keeping  *store.Store
 	holdings *store.Holdings
 	refs     *memoryRefs
@@ -113,6 +114,8 @@ func (m *member) run() {
 	var err error
 	m.staging, err = store.Open(filepath.Join(m.dir, "staging"))
 	check(t, err)
+	m.away, err = store.OpenAway(filepath.Join(m.dir, "away"))
+	check(t, err)
 	m.keeping, err = store.Open(filepath.Join(m.dir, "holdings"))
 	check(t, err)
 	m.holdings, err = store.OpenHoldings(filepath.Join(m.dir, "holdings.db"))
@@ -122,7 +125,7 @@ func (m *member) run() {
 	m.trace = &bytes.Buffer{}
 	conf := node.Config{
 		Signer: m.signer, Listen: m.name + ":8001", Listener: l, Capacity: 1 * core.GiB, Token: m.cluster.token,
-		Staging: m.staging, Keeping: m.keeping, Holdings: m.holdings, Ledger: m.ledger, Refs: m.refs,
+		Staging: m.staging, Away: m.away, Keeping: m.keeping, Holdings: m.holdings, Ledger: m.ledger, Refs: m.refs,
 		Assemble: assemble, Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
 		Verifiers: []node.NamedVerifier{{Name: "signature", Verifier: signature.New()}, {Name: "targets", Verifier: targets.New()}},
 		Log:       slog.New(slog.NewTextHandler(testLog{t, m.name}, &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -160,6 +163,7 @@ func (m *member) stop() {
 	}
 	m.Node = nil
 	m.staging.Close()
+	m.away.Close()
 	m.keeping.Close()
 	m.holdings.Close()
 }
@@ -211,6 +215,17 @@ func (r *memoryRefs) Remove(alias string, version int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refs = slices.DeleteFunc(r.refs, func(s node.StoredRef) bool { return s.Alias == alias && s.Version == version })
+	return nil
+}
+
+func (r *memoryRefs) SetAway(alias string, version int, away bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.refs {
+		if r.refs[i].Alias == alias && r.refs[i].Version == version {
+			r.refs[i].Away = away
+		}
+	}
 	return nil
 }
 
@@ -273,7 +288,11 @@ func (m *member) split(name string, version int, data []byte) {
 	check(t, err)
 	params := chunk.Params{Method: "cdc", Min: 4 << 10, Avg: 16 << 10, Max: 64 << 10}
 	cutter := chunk.NewCutter(secrets, params)
-	stager := stager{sealer, m.staging}
+	stager := stager{sealer: sealer, member: m}
+	refs, err := m.refs.List()
+	check(t, err)
+	stager.cover, err = node.CoverOf(owner, refs, m.staging.Get)
+	check(t, err)
 	tree := manifest.NewBuilder(stager)
 	for rest := data; len(rest) > 0; {
 		size := cutter.Next(rest, true)
@@ -290,22 +309,26 @@ func (m *member) split(name string, version int, data []byte) {
 	check(t, m.refs.Put(owner.Alias(name), version, envelope))
 }
 
-// stager seals into a store.
+// stager seals into staging what neither that nor a peer has.
 type stager struct {
 	sealer *chunk.Sealer
-	store  *store.Store
+	*member
+	cover *node.Cover
 }
 
 func (s stager) SealNode(plain []byte) (core.Sealed, error) { return s.seal(core.KindNode, plain) }
 
 func (s stager) seal(kind core.Kind, plain []byte) (core.Sealed, error) {
 	id, k := s.sealer.Identify(kind, plain)
+	if c, copies, ok := s.away.Find(id); ok && s.cover.Copies(c.Hash) >= copies {
+		return core.Sealed{Hash: c.Hash, Size: c.Size, Key: k, Plain: core.Size(len(plain))}, nil
+	}
 	stored, err := s.sealer.Seal(nil, kind, k, plain)
 	if err != nil {
 		return core.Sealed{}, err
 	}
 	sealed := core.Sealed{Hash: chunk.Hash(stored), Size: core.Size(len(stored)), Key: k, Plain: core.Size(len(plain))}
-	_, err = s.store.Put(core.Chunk{Hash: sealed.Hash, Size: sealed.Size}, id, stored)
+	_, err = s.staging.Put(core.Chunk{Hash: sealed.Hash, Size: sealed.Size}, id, stored)
 	return sealed, err
 }
 

@@ -19,8 +19,8 @@ type Store interface {
 // Collector is a Store that can drop what nobody needs.
 type Collector interface {
 	// Collect removes what is not live, as far as no other process may lean on it. Whatever this process found in the store
-	// live has to know of, but what it found under a hold.
-	Collect(live func(core.Hash) bool) (core.Collected, error)
+	// live has to know of, but what it found under a hold. gone, where it is not nil, is told what goes before it does.
+	Collect(live func(core.Hash) bool, gone core.Notes) (core.Collected, error)
 }
 
 // Holder is a Store whose collection waits for who has found something in it.
@@ -70,6 +70,8 @@ type Refs interface {
 	List() ([]StoredRef, error)
 	Put(alias string, version int, envelope []byte) error
 	Remove(alias string, version int) error
+	// SetAway says whether this machine does without the content of a version, since peers keep it.
+	SetAway(alias string, version int, away bool) error
 }
 
 // Unfinished is Refs that know of splits which were interrupted and may go on.
@@ -83,6 +85,7 @@ type StoredRef struct {
 	Alias    string
 	Version  int
 	Envelope []byte
+	Away     bool // collection may take its content; tree nodes and records stay
 }
 
 // NamedVerifier is one link of the chain that judges licences.

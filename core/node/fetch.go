@@ -45,6 +45,7 @@ type fetching struct {
 	at      []core.ID // peers that have the ref
 
 	runs    []recordedRun
+	own     int         // of them: the version's own
 	holders [][]core.ID // by run
 	where   map[core.Hash]runChunk
 	lost    map[core.ID]string
@@ -148,7 +149,7 @@ func (f *fetching) bring(ctx context.Context, wanted []core.Sealed, deliver func
 		at, placed := f.where[s.Hash]
 		if !placed {
 			missing = append(missing, s.Hash)
-			why = core.WithHint(errors.New("it is neither on this machine nor placed"), "if the file is still there, bkp split it again")
+			why = core.WithHint(errNotHere, "if the file is still there, bkp split it again")
 			continue
 		}
 		if need[at.run] == nil {
@@ -262,12 +263,13 @@ func (n *Node) localRefs(alias string) ([]foundRef, error) {
 		if err != nil {
 			return nil, fmt.Errorf("DATA/refs/%s/%d: %w", s.Alias, s.Version, err)
 		}
-		found = append(found, foundRef{Ref: ref, Body: body, Envelope: s.Envelope})
+		found = append(found, foundRef{Ref: ref, Body: body, Envelope: s.Envelope, Away: s.Away})
 	}
 	return found, nil
 }
 
-// readRecords brings the segment records and indexes their runs.
+// readRecords brings the segment records and indexes their runs. A version that was not placed, or in part, may consist of chunks
+// that peers keep for others: those of this machine are asked too.
 func (f *fetching) readRecords(ctx context.Context) error {
 	for i, sealed := range f.version.Body.Records {
 		stored, err := f.record(ctx, sealed)
@@ -278,15 +280,38 @@ func (f *fetching) readRecords(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("segment record %d: %w", i, err)
 		}
-		for number, run := range r.Runs {
-			for index, c := range run.Chunks {
-				f.where[c.Hash] = runChunk{len(f.runs), index}
+		f.learn(r)
+	}
+	f.own = len(f.runs)
+	if f.own > 0 && !slices.ContainsFunc(f.holders, func(h []core.ID) bool { return len(h) == 0 }) {
+		return nil
+	}
+	refs, err := f.n.localRefs("")
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		for _, sealed := range ref.Body.Records {
+			if r, err := f.vault.record(sealed); err == nil { // what is missed shows where a chunk is found nowhere
+				f.learn(r)
 			}
-			f.runs = append(f.runs, run)
-			f.holders = append(f.holders, r.holders(number))
 		}
 	}
 	return nil
+}
+
+// learn indexes the runs of a record; of two that keep a chunk the one with more holders counts.
+func (f *fetching) learn(r record) {
+	for number, run := range r.Runs {
+		holders := r.holders(number)
+		for index, c := range run.Chunks {
+			if old, ok := f.where[c.Hash]; run.Used.Has(index) && (!ok || len(f.holders[old.run]) < len(holders)) {
+				f.where[c.Hash] = runChunk{len(f.runs), index}
+			}
+		}
+		f.runs = append(f.runs, run)
+		f.holders = append(f.holders, holders)
+	}
 }
 
 func (f *fetching) record(ctx context.Context, sealed core.Sealed) ([]byte, error) {
@@ -313,7 +338,7 @@ func (f *fetching) isLocal(hash core.Hash) bool {
 func (f *fetching) bringNodes(ctx context.Context) error {
 	f.vault.nodes = map[core.Hash][]byte{}
 	var wanted []*wantedRun
-	for i, run := range f.runs {
+	for i, run := range f.runs[:f.own] {
 		need := core.NewBitmap(len(run.Chunks))
 		for index, c := range run.Chunks {
 			if run.Type == core.TypeDirectory && run.Used.Has(index) && !f.isLocal(c.Hash) {

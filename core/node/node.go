@@ -19,7 +19,7 @@
 //	probe.go   measuring them on purpose
 //	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
-//	remove.go  rm and gc        away.go  gc of what others keep    local.go  the door for this machine's own commands
+//	remove.go  rm         collect.go  gc     away.go  doing without what others keep    local.go  the door for this machine's own commands
 package node
 
 import (
@@ -64,6 +64,7 @@ type Config struct {
 	Pins      link.Pins
 
 	Staging  Store
+	Away     Away // nil: what went out of staging is forgotten
 	Keeping  Store
 	Holdings Holdings
 	Ledger   Ledger

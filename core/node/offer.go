@@ -144,18 +144,22 @@ func (pl *placing) locations(starts []int, from, to int) (spans []core.Span) {
 	return spans
 }
 
+// retain is how long targets are to keep it.
+func (pl *placing) retain() time.Duration {
+	if pl.args.Retain > 0 {
+		return time.Duration(pl.args.Retain) * time.Second
+	}
+	return defaultRetain
+}
+
 // license signs who may keep the segment.
 func (pl *placing) license(s *placedSegment) ([]byte, error) {
 	now := time.Now()
-	retain := defaultRetain
-	if pl.args.Retain > 0 {
-		retain = time.Duration(pl.args.Retain) * time.Second
-	}
 	owner := pl.n.owner().Signer()
 	l := core.License{
 		V: 1, Task: pl.task, Segment: s.number, TaskSource: core.TaskSource{Owner: owner.ID(), Node: pl.n.ID()},
 		Targets: s.targets, Op: "store", Root: segmentRoot(s.message.Files, s.message.Reused),
-		NotBefore: now.Unix(), Expires: now.Add(cmp.Or(pl.life, licenseLife)).Unix(), RetainUntil: now.Add(retain).Unix(), Key: owner.Public(),
+		NotBefore: now.Unix(), Expires: now.Add(cmp.Or(pl.life, licenseLife)).Unix(), RetainUntil: now.Add(pl.retain()).Unix(), Key: owner.Public(),
 	}
 	if _, err := rand.Read(l.ID[:]); err != nil {
 		return nil, fmt.Errorf("draw licence id: %w", err)

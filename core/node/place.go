@@ -34,6 +34,7 @@ func (n *Node) Place(ctx context.Context, args PlaceArgs, status func(Status)) (
 	if _, err := rand.Read(pl.task[:]); err != nil {
 		return PlaceResult{}, fmt.Errorf("draw task: %w", err)
 	}
+	defer func() { n.sealing.release(pl.recalled) }()
 	err = pl.run(ctx)
 	name := cmp.Or(pl.version.Body.Name, args.Name)
 	if err != nil {
@@ -63,6 +64,7 @@ type placing struct {
 	plan     *plan.Plan
 	index    map[core.ID]int    // of nodes in the snapshot
 	here     map[core.Hash]bool // reused runs whose bytes are on this machine
+	recalled []core.Chunk       // claimed in staging
 	far      bool               // some nodes are reached through others only
 	changed  chan struct{}      // one word after every change
 
@@ -83,6 +85,7 @@ type placing struct {
 type reusedRun struct {
 	recordedRun
 	holders []int // in the snapshot
+	whole   bool  // they keep every chunk of it, and can pass it on
 }
 
 func (pl *placing) run(ctx context.Context) error {
@@ -133,6 +136,11 @@ func (pl *placing) run(ctx context.Context) error {
 			err = fmt.Errorf("%w; %w", incomplete, err)
 		}
 		return err
+	}
+	if incomplete == nil {
+		n.sealing.release(pl.recalled)
+		pl.recalled = nil
+		pl.letGo(ctx)
 	}
 	return incomplete
 }
@@ -291,7 +299,7 @@ func (pl *placing) collect(ctx context.Context) error {
 		if at, ok := covered[e.Chunk.Hash]; ok {
 			r := uses[at.run.Hash]
 			if r == nil {
-				r = &reusedRun{recordedRun: at.run.recordedRun, holders: at.run.holders}
+				r = &reusedRun{recordedRun: at.run.recordedRun, holders: at.run.holders, whole: at.run.whole}
 				r.Used = core.NewBitmap(len(r.Chunks))
 				uses[at.run.Hash] = r
 				order = append(order, r)
@@ -311,10 +319,10 @@ func (pl *placing) collect(ctx context.Context) error {
 		return fmt.Errorf("walk the manifest: %w", err)
 	}
 	order = slices.DeleteFunc(order, func(r *reusedRun) bool {
-		if len(r.holders) >= pl.args.Replicas || pl.staged(r.Chunks) {
+		if len(r.holders) >= pl.args.Replicas || r.whole || pl.staged(r.Chunks) {
 			return false
 		}
-		// It would have to be sent again, and no longer can be as a whole.
+		// It would have to be sent again, and nobody can send it as a whole.
 		kind := 0
 		if r.Type == core.TypeDirectory {
 			kind = 1
@@ -327,6 +335,9 @@ func (pl *placing) collect(ctx context.Context) error {
 		}
 		return true
 	})
+	if err := pl.recall(ctx, slices.Concat(fresh[0], fresh[1]), covered); err != nil {
+		return err
+	}
 	g := grouper{prefix: fmt.Sprintf("%s.%d", pl.version.Ref.Alias, pl.version.Ref.Version), limit: core.RunSize(bytes)}
 	for _, c := range fresh[0] {
 		g.add(core.TypeFile, c)
@@ -377,7 +388,7 @@ func (pl *placing) coverage() (map[core.Hash]coveredChunk, error) {
 // cover adds a record's runs; of two runs with the same chunk the one with more holders wins.
 func (pl *placing) cover(covered map[core.Hash]coveredChunk, r record) {
 	for number, run := range r.Runs {
-		reused := &reusedRun{recordedRun: run}
+		reused := &reusedRun{recordedRun: run, whole: run.Used.Count(len(run.Chunks)) == len(run.Chunks)}
 		for _, id := range r.holders(number) {
 			if at, ok := pl.index[id]; ok && at != 0 { // the source's own disk never counts
 				reused.holders = append(reused.holders, at)

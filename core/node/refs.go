@@ -303,6 +303,7 @@ type foundRef struct {
 	Body     key.RefBody
 	Envelope []byte
 	At       core.ID
+	Away     bool // of this machine's own: as StoredRef
 }
 
 func (n *Node) refsOf(ctx context.Context, peer core.ID, alias string, version int) ([]foundRef, error) {
@@ -328,7 +329,7 @@ func (n *Node) refsOf(ctx context.Context, peer core.ID, alias string, version i
 			if err != nil {
 				return found, err
 			}
-			found = append(found, foundRef{ref, body, envelope, peer})
+			found = append(found, foundRef{Ref: ref, Body: body, Envelope: envelope, At: peer})
 		}
 		after += len(report.Refs)
 		more = alias == "" && report.More && len(report.Refs) > 0
@@ -338,14 +339,18 @@ func (n *Node) refsOf(ctx context.Context, peer core.ID, alias string, version i
 
 // openRef verifies an envelope as this owner's and opens its body.
 func (n *Node) openRef(envelope []byte) (key.Ref, key.RefBody, error) {
+	return openRefOf(n.owner(), envelope)
+}
+
+func openRefOf(owner *key.Owner, envelope []byte) (key.Ref, key.RefBody, error) {
 	ref, err := key.OpenRef(envelope)
 	if err != nil {
 		return ref, key.RefBody{}, fmt.Errorf("ref: %w", err)
 	}
-	if ref.Owner != n.owner().ID() {
+	if ref.Owner != owner.ID() {
 		return ref, key.RefBody{}, core.Fail(core.CodeWrong, "ref %s is of another owner", ref.Alias)
 	}
-	body, err := n.owner().OpenRefBody(ref)
+	body, err := owner.OpenRefBody(ref)
 	if err != nil {
 		return ref, body, fmt.Errorf("ref %s: %w", ref.Alias, err)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -27,6 +26,9 @@ func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status))
 	refs = slices.DeleteFunc(refs, func(r foundRef) bool { return args.Version != 0 && r.Ref.Version != args.Version })
 	if len(refs) == 0 {
 		return result, core.WithHint(core.Fail(core.CodeNoName, "rm %s: there is no version%s of it on this machine", args.Name, versionSuffix(args.Version)), "bkp ls lists what there is")
+	}
+	if err := n.leansOn(ctx, refs); err != nil {
+		return result, fmt.Errorf("rm %s: %w", args.Name, err)
 	}
 	n.awaitPeers(ctx)
 	for _, r := range refs {
@@ -48,6 +50,47 @@ func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status))
 		result.Versions = append(result.Versions, r.Ref.Version)
 	}
 	return result, nil
+}
+
+// leansOn is an error where a version that was not placed yet consists of chunks that peers keep for none but those that are to go.
+func (n *Node) leansOn(ctx context.Context, gone []foundRef) error {
+	all, err := n.localRefs("")
+	if err != nil {
+		return err
+	}
+	goes := func(r foundRef) bool {
+		return slices.ContainsFunc(gone, func(g foundRef) bool { return g.Ref.Alias == r.Ref.Alias && g.Ref.Version == r.Ref.Version })
+	}
+	left := slices.DeleteFunc(slices.Clone(all), goes)
+	lean := slices.DeleteFunc(slices.Clone(left), func(r foundRef) bool { return len(r.Body.Records) > 0 })
+	if len(lean) == 0 || !slices.ContainsFunc(gone, func(r foundRef) bool { return len(r.Body.Records) > 0 }) {
+		return nil
+	}
+	before, err := n.cover(all)
+	if err != nil {
+		return err
+	}
+	after, err := n.cover(left)
+	if err != nil {
+		return err
+	}
+	v, err := n.vault()
+	if err != nil {
+		return err
+	}
+	for _, r := range lean {
+		err := manifest.Walk(r.Body.Root, v, func(e manifest.Entry) error {
+			if h := e.Chunk.Hash; !e.Hole() && before.Copies(h) > 0 && after.Copies(h) == 0 && !n.Staging.Has(h) {
+				return core.WithHint(core.Fail(core.CodeFailed, "%s@%d is not placed yet and needs chunks that only this version's holders have", r.Body.Name, r.Ref.Version),
+					"bkp place %s@%d first, or bkp rm it", r.Body.Name, r.Ref.Version)
+			}
+			return context.Cause(ctx)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // releaseVersion tells every holder of a version that it may let go.
@@ -152,178 +195,4 @@ func (n *Node) forgetTask(owner core.ID, task core.TaskID) {
 	if s := n.swarms[task]; s != nil && n.places[task] == nil {
 		s.end()
 	}
-}
-
-// Collect frees what nobody needs: staged chunks that no ref reaches, and kept ones that no holding needs.
-func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResult, error) {
-	return n.collect(ctx, nil, status)
-}
-
-// collect leaves out the content of versions that are away: kept by others, and not needed here.
-func (n *Node) collect(ctx context.Context, away map[version]bool, status func(Status)) (GCResult, error) {
-	began := time.Now()
-	var result GCResult
-	n.collecting.Lock()
-	defer n.collecting.Unlock()
-	status(Status{Phase: "staging"})
-	if collector, ok := n.Staging.(Collector); ok && n.owner() != nil {
-		var err error
-		if result.Staging, err = n.sweepStaging(ctx, collector, away); err != nil {
-			return result, fmt.Errorf("gc: staging: %w", err)
-		}
-	}
-	status(Status{Phase: "holdings"})
-	if err := n.releaseAbandoned(); err != nil {
-		return result, fmt.Errorf("gc: abandoned tasks: %w", err)
-	}
-	if collector, ok := n.Keeping.(Collector); ok {
-		var err error
-		if result.Holdings, err = n.sweepKeeping(collector); err != nil {
-			return result, fmt.Errorf("gc: holdings: %w", err)
-		}
-	}
-	result.StagingFreed, result.HoldingsFreed = result.Staging.Freed, result.Holdings.Freed
-	result.StagingKept, result.HoldingsKept, result.Seconds = n.Staging.Used(), n.Keeping.Used(), time.Since(began).Seconds()
-	return result, nil
-}
-
-// sweepStaging marks when it is first asked, so that a version which was split a moment ago is seen; where marking fails nothing
-// goes.
-func (n *Node) sweepStaging(ctx context.Context, c Collector, away map[version]bool) (core.Collected, error) {
-	n.sealing.sweeping.Lock()
-	defer n.sealing.sweeping.Unlock()
-	var live *marks
-	var failed error
-	collected, err := c.Collect(func(h core.Hash) bool {
-		if live == nil && failed == nil {
-			live, failed = n.stagedLive(ctx, away)
-		}
-		return failed != nil || live.has(h)
-	})
-	return collected, errors.Join(failed, err)
-}
-
-// quietLife is how long nothing may come for a task before it can count as abandoned: a placement may outlast its licence.
-const quietLife = 24 * time.Hour
-
-// releaseAbandoned lets go of tasks whose ref never came and whose licence has expired, and of those whose owner asked to
-// be kept only until a time that has passed: their coordinator died, or has forgotten them.
-func (n *Node) releaseAbandoned() error {
-	now := time.Now()
-	var tasks []core.Segment
-	n.ask(func() {
-		for _, s := range n.segments {
-			if now.Sub(s.touched) > quietLife {
-				tasks = append(tasks, s.Segment)
-			}
-		}
-	})
-	for _, s := range tasks {
-		expires, err := n.expiry(s)
-		if err != nil {
-			return err
-		}
-		if now.Before(expires) {
-			continue
-		}
-		n.Log.Info("task abandoned", "task", s.Task, "owner", s.Owner.Short())
-		n.ask(func() { n.forgetTask(s.Owner, s.Task) })
-		if _, _, err := n.Holdings.ReleaseTask(s.Owner, s.Task); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// expiry is when a segment may go by itself.
-func (n *Node) expiry(s core.Segment) (time.Time, error) {
-	refs, err := n.Holdings.Refs(s.Owner)
-	if err != nil {
-		return time.Time{}, err
-	}
-	if slices.ContainsFunc(refs, func(r core.HeldRef) bool { return r.Task == s.Task }) {
-		return time.Unix(s.RetainUntil, 0), nil
-	}
-	l, _, _, err := license.Open(s.License)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("licence of task %s: %w", s.Task, err)
-	}
-	return time.Unix(l.Expires, 0), nil
-}
-
-// sweepKeeping marks and sweeps while no claim can begin.
-func (n *Node) sweepKeeping(c Collector) (core.Collected, error) {
-	n.young.sweeping.Lock()
-	defer n.young.sweeping.Unlock()
-	live := n.young.claimed()
-	if err := n.Holdings.Live(func(c core.Chunk) { live.add(c.Hash) }); err != nil {
-		return core.Collected{}, err
-	}
-	return c.Collect(live.has)
-}
-
-// stagedLive is every chunk that a ref of this machine reaches.
-func (n *Node) stagedLive(ctx context.Context, away map[version]bool) (*marks, error) {
-	live := n.sealing.claimed()
-	refs, err := n.localRefs("")
-	if err != nil {
-		return nil, err
-	}
-	v, err := n.vault()
-	if err != nil {
-		return nil, err
-	}
-	whole := map[core.Hash]bool{} // tree nodes below which all is marked: versions have most of them in common
-	for _, r := range refs {
-		for _, sealed := range r.Body.Records {
-			live.add(sealed.Hash)
-		}
-		treeOnly := away[version{r.Ref.Alias, r.Ref.Version}]
-		err := manifest.Nodes(r.Body.Root, v, func(e manifest.Entry) error {
-			switch {
-			case e.Type == core.TypeDirectory && whole[e.Chunk.Hash]:
-				return manifest.SkipNode
-			case e.Type == core.TypeDirectory:
-				live.add(e.Chunk.Hash)
-				if !treeOnly {
-					whole[e.Chunk.Hash] = true
-				}
-			case !e.Hole() && !treeOnly:
-				live.add(e.Chunk.Hash)
-			}
-			return context.Cause(ctx)
-		})
-		if err != nil { // what whole says is not so: nothing may go
-			return nil, fmt.Errorf("%s@%d: %w", r.Body.Name, r.Ref.Version, err)
-		}
-	}
-	return live, n.unfinishedLive(ctx, v, live)
-}
-
-// unfinishedLive adds what interrupted splits may go on from. What of it is lost already is no reason to keep the rest.
-func (n *Node) unfinishedLive(ctx context.Context, v *vault, live *marks) error {
-	u, ok := n.Refs.(Unfinished)
-	if !ok {
-		return nil
-	}
-	stored, err := u.Unfinished()
-	if err != nil {
-		return err
-	}
-	for _, s := range stored {
-		_, body, err := n.openRef(s.Envelope)
-		if err != nil {
-			continue
-		}
-		for _, sealed := range body.Records {
-			live.add(sealed.Hash)
-		}
-		_ = manifest.Nodes(body.Root, v, func(e manifest.Entry) error {
-			if !e.Hole() {
-				live.add(e.Chunk.Hash)
-			}
-			return context.Cause(ctx)
-		})
-	}
-	return context.Cause(ctx)
 }

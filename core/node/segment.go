@@ -255,7 +255,11 @@ func (v *vault) sealRecord(r record) (core.Sealed, []byte, error) {
 
 // openRecord opens a record's stored bytes.
 func (v *vault) openRecord(s core.Sealed, stored []byte) (record, error) {
-	plain, err := v.opener.OpenSealed(nil, core.KindNode, s, stored)
+	return openRecordWith(v.opener, s, stored)
+}
+
+func openRecordWith(opener *chunk.Opener, s core.Sealed, stored []byte) (record, error) {
+	plain, err := opener.OpenSealed(nil, core.KindNode, s, stored)
 	if err != nil {
 		return record{}, err
 	}

@@ -172,7 +172,7 @@ func (v *verifying) walk(ctx context.Context) error {
 				v.result.Staged++ // a version that was never placed, or was placed in part
 				return context.Cause(ctx)
 			}
-			v.note(hash, core.Hurt{Reason: "it is neither on this machine nor placed"})
+			v.note(hash, core.Hurt{Reason: errNotHere.Error()})
 			return context.Cause(ctx)
 		}
 		if v.need[at.run] == nil {

@@ -45,6 +45,12 @@
 // A pack of which half is dead is rewritten: what is live is copied into new packs and durable there before the old one is
 // condemned. Readers that had it open find the new place when they miss the old one.
 //
+// # What went
+//
+// Away keeps notes of chunks whose bytes went since peers keep them: a store of its own, of one small record a chunk. A
+// collection notes such chunks, durably, before it condemns the pack that they stand in, so that at every moment a split finds a
+// chunk here or there.
+//
 // # The index
 //
 // What packs say is found again in memory while it is little, and in at most 16 merged tables on disk beside the packs, so

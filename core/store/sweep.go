@@ -29,6 +29,10 @@ type SweepReport struct {
 // nobody came while live was being asked, all that is one sweep. It can end anywhere: what is condemned can still be read, and
 // the next sweep asks about it again. Packs are rewritten only where nobody else writes, since they could not go.
 func (s *Store) Sweep(live func(core.Hash) bool) (report SweepReport, err error) {
+	return s.collect(live, nil)
+}
+
+func (s *Store) collect(live func(core.Hash) bool, gone core.Notes) (report SweepReport, err error) {
 	if s.readOnly {
 		return report, errors.New("sweep: the store is open for reading only")
 	}
@@ -47,7 +51,7 @@ func (s *Store) Sweep(live func(core.Hash) bool) (report SweepReport, err error)
 	}
 	s.sweeping = true
 	defer func() { s.sweeping = false }()
-	c := &sweep{Store: s, live: live, report: &report, sparse: map[string]core.Size{}, copied: map[string]core.Size{}}
+	c := &sweep{Store: s, live: live, gone: gone, report: &report, sparse: map[string]core.Size{}, copied: map[string]core.Size{}}
 	if err == nil {
 		err = c.begin()
 	}
@@ -60,9 +64,10 @@ func (s *Store) Sweep(live func(core.Hash) bool) (report SweepReport, err error)
 	return report, err
 }
 
-// Collect is Sweep for who wants to know no more than what all stores can tell.
-func (s *Store) Collect(live func(core.Hash) bool) (core.Collected, error) {
-	report, err := s.Sweep(live)
+// Collect is Sweep for who wants to know no more than what all stores can tell. Of every chunk with a known id that is not live,
+// gone is told before its bytes go, also where they must wait, and made durable; nil: nobody is told.
+func (s *Store) Collect(live func(core.Hash) bool, gone core.Notes) (core.Collected, error) {
+	report, err := s.collect(live, gone)
 	return report.Collected, err
 }
 
@@ -77,6 +82,7 @@ func (s *Store) step(name string) {
 type sweep struct {
 	*Store
 	live   func(core.Hash) bool
+	gone   core.Notes // nil: nobody
 	report *SweepReport
 	list   condemned
 	before uint64               // epoch of the last condemnation before this sweep
@@ -233,6 +239,9 @@ func (c *sweep) forgetGone() {
 
 // removeAll condemns packs and removes those that nobody leans on.
 func (c *sweep) removeAll(packs []*pack) error {
+	if err := c.noteAll(packs); err != nil {
+		return err
+	}
 	if err := c.condemnAll(packs); err != nil {
 		return err
 	}
@@ -242,6 +251,31 @@ func (c *sweep) removeAll(packs []*pack) error {
 		}
 	}
 	return nil
+}
+
+// noteAll tells what is about to go.
+func (c *sweep) noteAll(packs []*pack) error {
+	if c.gone == nil || len(packs) == 0 {
+		return nil
+	}
+	for _, p := range packs {
+		rows, err := c.rowsOf(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", p.name, err)
+		}
+		for _, r := range rows {
+			if r.id.IsZero() || c.live(r.hash) {
+				continue
+			}
+			if err := c.gone.Note(core.Chunk{Hash: r.hash, Size: core.Size(r.size)}, r.id); err != nil {
+				return err
+			}
+		}
+	}
+	return c.gone.Barrier()
 }
 
 // condemnAll puts packs on the list, under an epoch of their own where they are new there, and tells the world.

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/store"
+	"github.com/gofrs/flock"
+)
+
+// leaning is held shared by who makes a version out of chunks that only peers keep, until the version is there, and alone by who
+// has peers let versions go: DATA/leaning.
+type leaning struct{ lock *flock.Flock }
+
+func (h house) leaning() leaning { return leaning{flock.New(h.path("leaning"))} }
+
+// share waits for a removal to end.
+func (l leaning) share() error {
+	if err := os.MkdirAll(filepath.Dir(l.lock.Path()), 0o700); err != nil {
+		return err
+	}
+	return l.lock.RLock()
+}
+
+// alone is core.CodeBusy while somebody leans on what peers keep.
+func (l leaning) alone() error {
+	got, err := l.lock.TryLock()
+	if err == nil && !got {
+		err = core.WithHint(core.Fail(core.CodeBusy, "a split or backup that is running may build on what would go"), "wait until it has ended, and try again")
+	}
+	return err
+}
+
+func (l leaning) end() { _ = l.lock.Close() }
+
+// awayChunks is the chunks that this machine let go of and whose holders still answer for them. nil knows of none.
+type awayChunks struct {
+	notes *store.Away
+	cover *node.Cover
+	leaning
+}
+
+// openAway finds what peers keep of the owner's chunks. Until Close, bkp rm and prune let nothing of it go.
+func (h house) openAway(o *key.Owner) (_ *awayChunks, err error) {
+	if _, err := os.Stat(h.path("away")); err != nil {
+		return nil, nil
+	}
+	a := &awayChunks{leaning: h.leaning()}
+	if err := a.share(); err != nil {
+		return nil, fmt.Errorf("lean on what peers keep: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = a.Close()
+		}
+	}()
+	refs, err := h.refs().List()
+	if err != nil {
+		return nil, err
+	}
+	local, err := h.localChunks()
+	if err != nil {
+		return nil, err
+	}
+	a.cover, err = node.CoverOf(o, refs, local.Get)
+	if err = errors.Join(err, local.Close()); err != nil {
+		return nil, fmt.Errorf("what peers keep: %w", err)
+	}
+	a.notes, err = store.OpenAwayRead(h.path("away"))
+	return a, err
+}
+
+// find is the chunk with the given id, where as many holders answer for it as its owner wants.
+func (a *awayChunks) find(id core.Hash) (core.Chunk, bool) {
+	if a == nil {
+		return core.Chunk{}, false
+	}
+	c, copies, ok := a.notes.Find(id)
+	return c, ok && a.cover.Copies(c.Hash) >= copies
+}
+
+// has reports whether any holder answers for a chunk.
+func (a *awayChunks) has(hash core.Hash) bool { return a != nil && a.cover.Copies(hash) > 0 }
+
+// Close lets go of it; nil has nothing to close.
+func (a *awayChunks) Close() error {
+	if a == nil {
+		return nil
+	}
+	defer a.end()
+	if a.notes == nil {
+		return nil
+	}
+	return a.notes.Close()
+}
+
+// splitStore is staging, and what went out of it since peers keep it.
+type splitStore struct {
+	*store.Store
+	away *awayChunks
+}
+
+// Find is Store.Find with what is away.
+func (s splitStore) Find(id core.Hash) (core.Chunk, bool) {
+	if c, ok := s.Store.Find(id); ok {
+		return c, true
+	}
+	return s.away.find(id)
+}
+
+// Has is Store.Has with what is away.
+func (s splitStore) Has(hash core.Hash) bool { return s.Store.Has(hash) || s.away.has(hash) }

@@ -1,0 +1,221 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/manifest"
+)
+
+// Collect frees what nobody needs: staged chunks that no ref reaches but those of versions that are away, and kept ones that no
+// holding needs.
+func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResult, error) {
+	began := time.Now()
+	var result GCResult
+	n.collecting.Lock()
+	defer n.collecting.Unlock()
+	status(Status{Phase: "staging"})
+	if collector, ok := n.Staging.(Collector); ok && n.owner() != nil {
+		var err error
+		if result.Staging, err = n.sweepStaging(ctx, collector); err != nil {
+			return result, fmt.Errorf("gc: staging: %w", err)
+		}
+	}
+	if n.Away != nil && n.owner() != nil {
+		if err := n.sweepNotes(); err != nil {
+			return result, fmt.Errorf("gc: notes: %w", err)
+		}
+	}
+	status(Status{Phase: "holdings"})
+	if err := n.releaseAbandoned(); err != nil {
+		return result, fmt.Errorf("gc: abandoned tasks: %w", err)
+	}
+	if collector, ok := n.Keeping.(Collector); ok {
+		var err error
+		if result.Holdings, err = n.sweepKeeping(collector); err != nil {
+			return result, fmt.Errorf("gc: holdings: %w", err)
+		}
+	}
+	result.StagingFreed, result.HoldingsFreed = result.Staging.Freed, result.Holdings.Freed
+	result.StagingKept, result.HoldingsKept, result.Seconds = n.Staging.Used(), n.Keeping.Used(), time.Since(began).Seconds()
+	return result, nil
+}
+
+// sweepStaging marks when it is first asked, so that a version which was split a moment ago is seen; where marking fails nothing
+// goes.
+func (n *Node) sweepStaging(ctx context.Context, c Collector) (core.Collected, error) {
+	n.sealing.sweeping.Lock()
+	defer n.sealing.sweeping.Unlock()
+	var live *marks
+	var failed error
+	gone, err := n.notes()
+	if err != nil {
+		return core.Collected{}, err
+	}
+	collected, err := c.Collect(func(h core.Hash) bool {
+		if live == nil && failed == nil {
+			live, failed = n.stagedLive(ctx)
+		}
+		return failed != nil || live.has(h)
+	}, gone)
+	return collected, errors.Join(failed, err)
+}
+
+// notes is who remembers what goes out of staging; nil: nobody.
+func (n *Node) notes() (core.Notes, error) {
+	if n.Away == nil {
+		return nil, nil
+	}
+	refs, err := n.localRefs("")
+	if err != nil {
+		return nil, err
+	}
+	cover, err := n.cover(refs)
+	if err != nil || cover.Empty() {
+		return nil, err
+	}
+	return notes{n.Away, cover}, nil
+}
+
+// sweepNotes forgets chunks that no version's holders keep any more.
+func (n *Node) sweepNotes() error {
+	refs, err := n.localRefs("")
+	if err != nil {
+		return err
+	}
+	cover, err := n.cover(refs)
+	if err != nil {
+		return err
+	}
+	_, err = n.Away.Collect(func(h core.Hash) bool { return cover.Copies(h) > 0 })
+	return err
+}
+
+// quietLife is how long nothing may come for a task before it can count as abandoned: a placement may outlast its licence.
+const quietLife = 24 * time.Hour
+
+// releaseAbandoned lets go of tasks whose ref never came and whose licence has expired, and of those whose owner asked to
+// be kept only until a time that has passed: their coordinator died, or has forgotten them.
+func (n *Node) releaseAbandoned() error {
+	now := time.Now()
+	var tasks []core.Segment
+	n.ask(func() {
+		for _, s := range n.segments {
+			if now.Sub(s.touched) > quietLife {
+				tasks = append(tasks, s.Segment)
+			}
+		}
+	})
+	for _, s := range tasks {
+		expires, err := n.expiry(s)
+		if err != nil {
+			return err
+		}
+		if now.Before(expires) {
+			continue
+		}
+		n.Log.Info("task abandoned", "task", s.Task, "owner", s.Owner.Short())
+		n.ask(func() { n.forgetTask(s.Owner, s.Task) })
+		if _, _, err := n.Holdings.ReleaseTask(s.Owner, s.Task); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expiry is when a segment may go by itself.
+func (n *Node) expiry(s core.Segment) (time.Time, error) {
+	refs, err := n.Holdings.Refs(s.Owner)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if slices.ContainsFunc(refs, func(r core.HeldRef) bool { return r.Task == s.Task }) {
+		return time.Unix(s.RetainUntil, 0), nil
+	}
+	l, _, _, err := license.Open(s.License)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("licence of task %s: %w", s.Task, err)
+	}
+	return time.Unix(l.Expires, 0), nil
+}
+
+// sweepKeeping marks and sweeps while no claim can begin.
+func (n *Node) sweepKeeping(c Collector) (core.Collected, error) {
+	n.young.sweeping.Lock()
+	defer n.young.sweeping.Unlock()
+	live := n.young.claimed()
+	if err := n.Holdings.Live(func(c core.Chunk) { live.add(c.Hash) }); err != nil {
+		return core.Collected{}, err
+	}
+	return c.Collect(live.has, nil)
+}
+
+// stagedLive is every chunk that a ref of this machine reaches, but the content of versions that are away.
+func (n *Node) stagedLive(ctx context.Context) (*marks, error) {
+	live := n.sealing.claimed()
+	refs, err := n.localRefs("")
+	if err != nil {
+		return nil, err
+	}
+	v, err := n.vault()
+	if err != nil {
+		return nil, err
+	}
+	whole := map[core.Hash]bool{} // tree nodes below which all is marked: versions have most of them in common
+	for _, r := range refs {
+		for _, sealed := range r.Body.Records {
+			live.add(sealed.Hash)
+		}
+		err := manifest.Nodes(r.Body.Root, v, func(e manifest.Entry) error {
+			switch {
+			case e.Type == core.TypeDirectory && whole[e.Chunk.Hash]:
+				return manifest.SkipNode
+			case e.Type == core.TypeDirectory:
+				live.add(e.Chunk.Hash)
+				if !r.Away {
+					whole[e.Chunk.Hash] = true
+				}
+			case !e.Hole() && !r.Away:
+				live.add(e.Chunk.Hash)
+			}
+			return context.Cause(ctx)
+		})
+		if err != nil { // what whole says is not so: nothing may go
+			return nil, fmt.Errorf("%s@%d: %w", r.Body.Name, r.Ref.Version, err)
+		}
+	}
+	return live, n.unfinishedLive(ctx, v, live)
+}
+
+// unfinishedLive adds what interrupted splits may go on from. What of it is lost already is no reason to keep the rest.
+func (n *Node) unfinishedLive(ctx context.Context, v *vault, live *marks) error {
+	u, ok := n.Refs.(Unfinished)
+	if !ok {
+		return nil
+	}
+	stored, err := u.Unfinished()
+	if err != nil {
+		return err
+	}
+	for _, s := range stored {
+		_, body, err := n.openRef(s.Envelope)
+		if err != nil {
+			continue
+		}
+		for _, sealed := range body.Records {
+			live.add(sealed.Hash)
+		}
+		_ = manifest.Nodes(body.Root, v, func(e manifest.Entry) error {
+			if !e.Hole() {
+				live.add(e.Chunk.Hash)
+			}
+			return context.Cause(ctx)
+		})
+	}
+	return context.Cause(ctx)
+}

@@ -1,0 +1,129 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/license"
+)
+
+// awayFor is how long holders must still be bound to keep a chunk for this machine to do without it.
+const awayFor = 30 * 24 * time.Hour
+
+// Away remembers chunks whose bytes this machine let go of. store.Away is the one on disk.
+type Away interface {
+	Note(c core.Chunk, id core.Hash, copies int) error
+	// Find is the chunk whose plain content has the given id, and how many copies its owner wants of it.
+	Find(id core.Hash) (c core.Chunk, copies int, ok bool)
+	Barrier() error
+	// Collect removes what it remembers of chunks that are not kept.
+	Collect(kept func(chunk core.Hash) bool) (core.Collected, error)
+}
+
+// Cover is which chunks peers have given receipts for, and how many of them: by the records of an owner's versions, about 10 bytes
+// a chunk. It says what was promised, not who can be reached now.
+type Cover struct {
+	copies []*marks // [i]: chunks with i+1 holders
+	empty  bool
+}
+
+// maxCover is the most holders that a Cover tells apart.
+const maxCover = 16
+
+// CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. get finds the stored bytes
+// of a record.
+func CoverOf(owner *key.Owner, refs []StoredRef, get func(hash core.Hash, dst []byte) ([]byte, error)) (*Cover, error) {
+	c := &Cover{copies: make([]*marks, maxCover), empty: true}
+	opener := chunk.NewOpener()
+	until := time.Now().Add(awayFor).Unix()
+	for _, stored := range refs {
+		ref, body, err := openRefOf(owner, stored.Envelope)
+		if err != nil {
+			return nil, err
+		}
+		for _, sealed := range body.Records {
+			data, err := get(sealed.Hash, nil)
+			if err != nil {
+				return nil, fmt.Errorf("record of %s@%d: %w", body.Name, ref.Version, err)
+			}
+			r, err := openRecordWith(opener, sealed, data)
+			if err != nil {
+				return nil, fmt.Errorf("record of %s@%d: %w", body.Name, ref.Version, err)
+			}
+			l, _, _, err := license.Open(r.License)
+			if err != nil {
+				return nil, fmt.Errorf("licence of %s@%d: %w", body.Name, ref.Version, err)
+			}
+			if l.RetainUntil >= until {
+				c.add(r)
+			}
+		}
+	}
+	return c, nil
+}
+
+func (c *Cover) add(r record) {
+	for number, run := range r.Runs {
+		holders := min(len(r.holders(number)), maxCover)
+		if holders == 0 {
+			continue
+		}
+		if c.copies[holders-1] == nil {
+			c.copies[holders-1] = &marks{}
+		}
+		c.empty = false
+		for i, chunk := range run.Chunks {
+			if run.Used.Has(i) {
+				c.copies[holders-1].add(chunk.Hash)
+			}
+		}
+	}
+}
+
+// Copies is how many holders gave receipts for a chunk.
+func (c *Cover) Copies(hash core.Hash) int {
+	for i := len(c.copies) - 1; i >= 0; i-- {
+		if c.copies[i] != nil && c.copies[i].has(hash) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// Empty reports whether nothing is covered.
+func (c *Cover) Empty() bool { return c.empty }
+
+// cover is the Cover of the given refs of this machine.
+func (n *Node) cover(refs []foundRef) (*Cover, error) {
+	stored := make([]StoredRef, len(refs))
+	for i, r := range refs {
+		stored[i] = StoredRef{Alias: r.Ref.Alias, Version: r.Ref.Version, Envelope: r.Envelope}
+	}
+	v, err := n.vault()
+	if err != nil {
+		return nil, err
+	}
+	return CoverOf(n.owner(), stored, func(hash core.Hash, _ []byte) ([]byte, error) { return v.stored(hash) })
+}
+
+// notes writes down, of what a collection takes away, what peers keep.
+type notes struct {
+	away  Away
+	cover *Cover
+}
+
+// Note makes it core.Notes.
+func (n notes) Note(c core.Chunk, id core.Hash) error {
+	if copies := n.cover.Copies(c.Hash); copies > 0 {
+		return n.away.Note(c, id, copies)
+	}
+	return nil
+}
+
+func (n notes) Barrier() error { return n.away.Barrier() }
+
+var errNotHere = errors.New("it is neither on this machine nor placed")
