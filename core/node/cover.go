@@ -35,35 +35,37 @@ type Cover struct {
 const maxCover = 16
 
 // CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. get finds the stored bytes
-// of a record.
+// of a record. A ref or record that is lost or damaged covers nothing.
 func CoverOf(owner *key.Owner, refs []StoredRef, get func(hash core.Hash, dst []byte) ([]byte, error)) (*Cover, error) {
 	c := &Cover{copies: make([]*marks, maxCover), empty: true}
 	opener := chunk.NewOpener()
 	until := time.Now().Add(awayFor).Unix()
 	for _, stored := range refs {
 		ref, body, err := openRefOf(owner, stored.Envelope)
-		if err != nil {
-			return nil, err
+		for i := 0; i < len(body.Records) && err == nil; i++ {
+			err = c.read(opener, body.Records[i], get, until)
 		}
-		for _, sealed := range body.Records {
-			data, err := get(sealed.Hash, nil)
-			if err != nil {
-				return nil, fmt.Errorf("record of %s@%d: %w", body.Name, ref.Version, err)
-			}
-			r, err := openRecordWith(opener, sealed, data)
-			if err != nil {
-				return nil, fmt.Errorf("record of %s@%d: %w", body.Name, ref.Version, err)
-			}
-			l, _, _, err := license.Open(r.License)
-			if err != nil {
-				return nil, fmt.Errorf("licence of %s@%d: %w", body.Name, ref.Version, err)
-			}
-			if l.RetainUntil >= until {
-				c.add(r)
-			}
+		if err != nil && core.CodeOf(err) != core.CodeWrong && !errors.Is(err, core.ErrNotFound) {
+			return nil, fmt.Errorf("records of %s.%d: %w", ref.Alias, ref.Version, err)
 		}
 	}
 	return c, nil
+}
+
+func (c *Cover) read(opener *chunk.Opener, sealed core.Sealed, get func(core.Hash, []byte) ([]byte, error), until int64) error {
+	data, err := get(sealed.Hash, nil)
+	if err != nil {
+		return err
+	}
+	r, err := openRecordWith(opener, sealed, data)
+	if err != nil {
+		return err
+	}
+	l, _, _, err := license.Open(r.License)
+	if err == nil && l.RetainUntil >= until {
+		c.add(r)
+	}
+	return err
 }
 
 func (c *Cover) add(r record) {

@@ -34,10 +34,11 @@ var (
 	bkp    = flag.String("bkp", "./bkp", "the binary to measure")
 	rounds = flag.Int("rounds", 3, "measure everything so many times")
 	only   = flag.String("inputs", "tree,noise,image", "measure these `INPUTS`")
-	names  = flag.String("tools", "cp,restic,restic-off,borg,casync,bkp,bkp-norecheck,bkp-off", "measure these `TOOLS`")
+	names  = flag.String("tools", "disk,cp,restic,restic-off,borg,casync,bkp,bkp-norecheck,bkp-off", "measure these `TOOLS`")
 	out    = flag.String("out", "build/bench", "write table.md and plot.png into `DIR`")
 	more   = flag.Bool("add", false, "add to the rounds that the last run left in -out")
 	making = flag.String("make", "", "make this `INPUT` and nothing else")
+	touch  = flag.Bool("touch", false, "touch all memory that is free, and do nothing else")
 	gib    = flag.Int("noise-gib", 2, "so many GiB of incompressible data")
 )
 
@@ -57,6 +58,9 @@ func run() error {
 	binary, err := filepath.Abs(*bkp)
 	if err != nil {
 		return err
+	}
+	if *touch {
+		return touchMemory()
 	}
 	if *making != "" {
 		_, _, err := makeInput(dir, *making)
@@ -82,6 +86,9 @@ func run() error {
 			return fmt.Errorf("make %s: %w", input, err)
 		}
 		for round := range *rounds {
+			if out, err := exec.Command(os.Args[0], "-touch").CombinedOutput(); err != nil {
+				return fmt.Errorf("touch memory: %w: %s", err, out)
+			}
 			for _, name := range strings.Split(*names, ",") {
 				if err := results.quiet(dir, binary, input, name, first, second); err != nil {
 					return fmt.Errorf("%s on %s, round %d: %w", name, input, round+1, err)
@@ -238,7 +245,8 @@ type tool struct {
 
 func toolNamed(name, binary, repository, restored string) (tool, error) {
 	t, ok := map[string]tool{
-		"cp": {"mkdir -p $R", `cp "$1" $R/$2 && sync $R/$2`, `cp $R/$2 $O/file && sync $O/file`, nil},
+		"disk": {"mkdir -p $R", `dd if="$1" of=$R/$2 bs=4M oflag=direct conv=fsync status=none`, `dd if=$R/$2 of=$O/file bs=4M oflag=direct conv=fsync status=none`, nil},
+		"cp":   {"mkdir -p $R", `cp "$1" $R/$2 && sync $R/$2`, `cp $R/$2 $O/file && sync $O/file`, nil},
 		"restic": {"restic init -q -r $R", `restic backup -q -r $R --no-cache --tag v$2 "$1"`,
 			`restic restore -q -r $R --no-cache --tag v$2 latest --target $O`, nil},
 		"restic-off": {"restic init -q -r $R", `restic backup -q -r $R --no-cache --compression off --tag v$2 "$1"`,
@@ -307,7 +315,8 @@ func (r result) has(input string) bool {
 func (r result) table(inputs []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %d cores, %s; medians of interleaved rounds. × restic and × borg: how many times as fast, with the least and\n"+
-		"the most of all rounds. Before every step its input (for restore: the repository) is read into the page cache with cat, and the\n"+
+		"the most of all rounds. disk is dd past the page cache, synced: what this disk writes, whoever asks. Before every round all free memory\n"+
+		"is touched once, since a virtual machine's first touch costs up to eight times as much as later ones. Before every step its input (for restore: the repository) is read into the page cache with cat, and the\n"+
 		"disk is synced; every tool writes into a fresh repository and to a file that was not there. Rounds of a tool in which other programs\n"+
 		"took more than a tenth of the machine are measured again, twice at most.\n\n",
 		processor(), runtime.NumCPU(), time.Now().Format("2 January 2006"))
