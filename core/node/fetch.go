@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // Assembly is what the node asks of who puts files together; core/file does.
@@ -50,7 +51,8 @@ type fetching struct {
 	where   map[core.Hash]runChunk
 	lost    map[core.ID]string
 	got     map[core.ID]core.Size
-	corrupt func([]*wantedRun) // as gather's
+	rates   map[core.ID]core.Rate // what holders say they can send; the loop's
+	corrupt func([]*wantedRun)    // as gather's
 
 	done Assembled
 }
@@ -70,7 +72,9 @@ func (n *Node) Fetch(ctx context.Context, args FetchArgs, status func(Status)) (
 		return FetchResult{}, err
 	}
 	f := &fetching{n: n, args: args, status: status, vault: v, where: map[core.Hash]runChunk{},
-		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}}
+		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
+	ctx, done := context.WithCancel(ctx)
+	defer done()
 	if err := f.run(ctx); err != nil {
 		return f.result(began), fmt.Errorf("fetch %s: %w", args.Name, err)
 	}
@@ -214,6 +218,7 @@ func (f *fetching) find(ctx context.Context) error {
 		return err
 	}
 	n.awaitPeers(ctx)
+	f.hearRates(ctx)
 	remote, problems := n.refsAt(ctx, alias, f.args.Version)
 	refs = append(refs, remote...)
 	refs = slices.DeleteFunc(refs, func(r foundRef) bool {
@@ -232,6 +237,22 @@ func (f *fetching) find(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hearRates asks all peers what they can send. Nothing waits for their answers: who has said nothing when a run is wanted is
+// asked for one, to see what it agrees to.
+func (f *fetching) hearRates(ctx context.Context) {
+	n := f.n
+	n.ask(func() {
+		for _, p := range n.connected() {
+			n.act(func() {
+				r, err := query[wire.StateReport](ctx, n, p.id, func(id uint64) wire.Message { return wire.StateQuery{Query: id} })
+				if err == nil {
+					n.post(func() { f.rates[p.id], _ = clip(r.Up, nil, linkTo(r, n.ID()).Measured) })
+				}
+			})
+		}
+	})
 }
 
 func versionSuffix(version int) string {
@@ -320,6 +341,9 @@ func (f *fetching) record(ctx context.Context, sealed core.Sealed) ([]byte, erro
 		return stored, nil
 	}
 	err = core.Fail(core.CodeRedundant, "no reachable peer has it")
+	f.n.ask(func() { // the fastest first
+		slices.SortStableFunc(f.at, func(a, b core.ID) int { return cmp.Compare(f.rates[b], f.rates[a]) })
+	})
 	for _, id := range f.at {
 		if stored, err = f.n.getRecord(ctx, id, f.version.Ref, sealed); err == nil {
 			return stored, nil
@@ -370,7 +394,7 @@ func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string
 	n := f.n
 	g := &gather{
 		n: n, owner: n.owner().ID(), alias: f.version.Ref.Alias, pending: wanted, takers: map[core.ID]*taker{},
-		lost: f.lost, got: f.got, changed: make(chan struct{}, 1), keep: keep, corrupt: f.corrupt,
+		lost: f.lost, got: f.got, rates: f.rates, changed: make(chan struct{}, 1), keep: keep, corrupt: f.corrupt,
 	}
 	n.ask(g.start)
 	defer n.ask(g.stop)
@@ -379,17 +403,13 @@ func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string
 	var orphaned time.Time
 	for {
 		var open int
-		var failed error
 		n.ask(func() {
 			g.forgive()
 			left = g.orphans()
 			open = g.open - len(left)
-			failed = g.failed
 			g.driveAll()
 		})
 		switch {
-		case failed != nil:
-			return nil, failed
 		case len(left) == 0 && open == 0:
 			return nil, nil
 		case len(left) == 0:

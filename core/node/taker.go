@@ -2,51 +2,15 @@ package node
 
 import (
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
-
-// gather brings runs from their holders, each run from the first that has room for it. Owned by the loop.
-type gather struct {
-	n       *Node
-	owner   core.ID
-	alias   string
-	pending []*wantedRun // not asked for, in order
-	open    int          // runs not there yet
-	takers  map[core.ID]*taker
-	lost    map[core.ID]string    // holders that failed, and how
-	got     map[core.ID]core.Size // stored bytes by holder
-	changed chan struct{}         // one word after every change
-	failed  error                 // of this machine's own: nobody else can help
-	keep    func(from core.ID, i int, r *wantedRun, c core.Chunk, data []byte) error
-	corrupt func([]*wantedRun) // takes runs whose bytes are wrong at their holder; nil: the holder is lost, and others asked
-}
-
-// wantedRun is a run to be fetched, whole or the chunks of it that are wanted.
-type wantedRun struct {
-	core.Run
-	wanted  core.Bitmap  // of Run.Chunks
-	sent    []core.Chunk // the wanted ones, as the holder will send them
-	size    core.Size    // their stored bytes
-	holders []core.ID
-	indexes []int // of sent, in Run.Chunks
-}
-
-func newWantedRun(r core.Run, wanted core.Bitmap, holders []core.ID) *wantedRun {
-	w := &wantedRun{Run: r, wanted: wanted, holders: holders}
-	for i, c := range r.Chunks {
-		if wanted.Has(i) {
-			w.sent, w.indexes = append(w.sent, c), append(w.indexes, i)
-			w.size += c.Size
-		}
-	}
-	return w
-}
 
 // taker asks one holder for runs of a gather. Owned by the loop.
 type taker struct {
@@ -56,70 +20,27 @@ type taker struct {
 	flow  *flow
 	runs  map[int]*wantedRun // asked for or granted, by number in the flow
 	next  int
-	rate  core.Rate // last agreed; until then nobody knows what the holder can give, so it is asked for one run
+	rate  core.Rate // last agreed, or what it said; until then nobody knows what it can give, so it is asked for one run
+	pace  pace
 	fails int
 	after time.Duration
 	away  bool // lost because it is not connected
 }
 
-// start asks every connected holder. Loop only.
-func (g *gather) start() {
-	g.open = len(g.pending)
-	for _, r := range g.pending {
-		for _, id := range r.holders {
-			if g.takers[id] == nil {
-				t := &taker{n: g.n, from: id, job: g, runs: map[int]*wantedRun{}}
-				g.takers[id] = t
-				g.n.takers[t] = struct{}{}
-			}
-		}
-	}
-	g.driveAll()
+// pace is how fast a holder's runs come while it always has some to bring.
+type pace struct {
+	since time.Duration // the last one came, or the first was asked for
+	idle  bool          // nothing was asked for before that
+	bytes float64       // of the last few, each weighing a fifth less than the next
+	took  float64       // seconds, weighed alike
 }
 
-func (g *gather) driveAll() {
-	for _, t := range g.takers {
-		t.drive()
+// came notes that a run came.
+func (p *pace) came(now time.Duration, size core.Size) {
+	if !p.idle {
+		p.bytes, p.took = 0.8*p.bytes+float64(size), 0.8*p.took+(now-p.since).Seconds()
 	}
-}
-
-// stop ends every flow that is left. Loop only.
-func (g *gather) stop() {
-	for _, t := range g.takers {
-		delete(g.n.takers, t)
-		if t.flow != nil {
-			g.n.step(t.flow, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
-		}
-	}
-}
-
-// orphans are the wanted runs that no holder left can bring. Loop only.
-func (g *gather) orphans() (left []*wantedRun) {
-	for _, r := range g.pending {
-		if !slices.ContainsFunc(r.holders, func(id core.ID) bool { return g.lost[id] == "" }) {
-			left = append(left, r)
-		}
-	}
-	return left
-}
-
-// lose gives a holder up for this gather. Loop only.
-func (g *gather) lose(id core.ID, format string, args ...any) {
-	if g.lost[id] == "" {
-		g.lost[id] = fmt.Sprintf(format, args...)
-		g.n.Log.Warn("holder lost", "peer", id.Short(), "reason", g.lost[id])
-	}
-	signal(g.changed)
-}
-
-// forgive takes holders back that were away and are connected again. Loop only.
-func (g *gather) forgive() {
-	for id, t := range g.takers {
-		if p := g.n.peers[id]; t.away && p != nil && p.session != nil {
-			t.away, t.fails = false, 0
-			delete(g.lost, id)
-		}
-	}
+	p.since, p.idle = now, false
 }
 
 // takerFails is how often in a row a flow with a holder may end early.
@@ -146,16 +67,20 @@ func (t *taker) drive() {
 	switch f.State {
 	case task.Idle:
 		nominal := n.book.Nominal(f.accounts...)
-		rate := task.Grant(nominal, n.book.Free(f.accounts...), nominal)
+		asked := min(nominal, t.rate)
+		if t.rate == 0 { // others wait too, so it gets its share; more when it has agreed
+			asked = min(nominal, max(1, n.book.Free(accountDown)/core.Rate(g.strangers())))
+		}
+		rate := task.Grant(asked, n.book.Free(f.accounts...), nominal)
 		if rate == 0 {
 			return
 		}
-		if runs := t.take(t.rate); len(runs) > 0 {
+		if runs := t.take(); len(runs) > 0 {
 			n.step(f, task.Event{Kind: task.Ask, Runs: runs, Rate: rate})
 		}
 	case task.Leased:
-		if f.OpenBytes() < t.window(f.Rate)/2 || len(f.Open()) < 2 {
-			if runs := t.take(f.Rate); len(runs) > 0 {
+		if t.queued() < t.window()/2 || len(t.runs) < 2 {
+			if runs := t.take(); len(runs) > 0 {
 				rate := min(n.book.Nominal(f.accounts...), f.Rate+n.book.Free(f.accounts...))
 				n.step(f, task.Event{Kind: task.Ask, Runs: runs, Rate: rate})
 			}
@@ -164,68 +89,118 @@ func (t *taker) drive() {
 }
 
 // window is how much may be asked for ahead: little, so that no holder is left with much when the others are done, but
-// enough for some round trips.
-func (t *taker) window(rate core.Rate) core.Size {
-	seconds := 0.4
-	if p := t.n.peers[t.from]; p != nil && p.session != nil {
-		seconds += 6 * p.session.Delay().Seconds()
+// enough for some round trips; and not much before anything came.
+func (t *taker) window() core.Size {
+	bytes := core.Size(float64(t.speed()) * (0.4 + 3*t.roundTrip()))
+	if t.pace.took == 0 {
+		bytes = min(bytes, unproven)
 	}
-	return core.Size(float64(rate) * seconds)
+	return bytes
 }
 
-// take picks the next runs that this holder has.
-func (t *taker) take(rate core.Rate) (runs []task.Run) {
-	room := t.window(rate) - t.flow.OpenBytes()
+// unproven is how much is asked for of a holder that has brought nothing.
+const unproven = 8 * core.MiB
+
+// roundTrip is how many seconds an answer takes on its way.
+func (t *taker) roundTrip() float64 {
+	if p := t.n.peers[t.from]; p != nil && p.session != nil {
+		return 2 * p.session.Delay().Seconds()
+	}
+	return 0
+}
+
+// speed is how many stored bytes come in a second: what was agreed to or said, at most what does come, and less and less while
+// nothing comes that is due.
+func (t *taker) speed() core.Rate {
+	rate := t.rate.Payload()
+	if t.pace.took > 0 {
+		rate = min(rate, max(1, core.Rate(t.pace.bytes/t.pace.took)))
+	}
+	if len(t.runs) == 0 {
+		return rate
+	}
+	mean, waited := t.queued()/core.Size(len(t.runs)), (t.n.now() - t.pace.since).Seconds()
+	if waited > 0.5+2*(t.roundTrip()+rate.Seconds(mean)) {
+		rate = max(1, min(rate, core.Rate(float64(mean)/waited)))
+	}
+	return rate
+}
+
+// able reports whether the holder could be asked now or soon.
+func (t *taker) able() bool {
+	return t.job.lost[t.from] == "" && t.n.now() >= t.after && (t.flow == nil || t.flow.State != task.Waiting)
+}
+
+// queued is what was asked for and is not there yet.
+func (t *taker) queued() (bytes core.Size) {
+	for _, r := range t.runs {
+		bytes += r.size
+	}
+	return bytes
+}
+
+func (t *taker) bringer() plan.Bringer {
+	return plan.Bringer{Rate: t.speed(), Queued: t.queued(), Delay: t.roundTrip()}
+}
+
+// dues is what a holder was asked for and when that should be there, in order.
+type dues struct {
+	runs []*wantedRun
+	late []plan.Late
+}
+
+func (t *taker) dues() (d dues) {
+	speed, before := t.speed(), core.Size(0)
+	for _, number := range slices.Sorted(maps.Keys(t.runs)) {
+		r := t.runs[number]
+		before += r.size
+		d.runs, d.late = append(d.runs, r), append(d.late, plan.Late{Size: r.size, Due: t.roundTrip()/2 + speed.Seconds(before)})
+	}
+	return d
+}
+
+// take picks the next runs that this holder has: what nobody was asked for, else one that another is late with.
+func (t *taker) take() (runs []task.Run) {
+	room := t.window() - t.queued()
 	g := t.job
-	horizon := g.horizon()
-	g.pending = slices.DeleteFunc(g.pending, func(r *wantedRun) bool {
-		if len(runs) > 0 && room < r.size || len(runs) >= batchRuns || !slices.Contains(r.holders, t.from) || t.late(r, horizon) {
-			return false
-		}
+	if len(t.runs) == 0 {
+		t.pace.since, t.pace.idle = t.n.now(), true
+	}
+	take := func(r *wantedRun) {
 		room -= r.size
+		r.asked++
 		t.runs[t.next] = r
 		runs = append(runs, task.Run{Number: t.next, Size: r.size})
 		t.next++
-		return true
-	})
+	}
+	for _, r := range g.dealt(t) {
+		if len(runs) > 0 && room < r.size || len(runs) >= batchRuns {
+			break
+		}
+		if slices.Contains(r.holders, t.from) {
+			take(r)
+		}
+	}
+	if len(runs) > 0 {
+		g.pending = slices.DeleteFunc(g.pending, func(r *wantedRun) bool { return r.asked > 0 })
+	} else if r := g.again(t); r != nil {
+		take(r)
+	}
 	return runs
 }
 
-// endGame is how few runs are left when it begins to matter who takes the last ones.
-const endGame = 64
-
-// horizon is how many seconds all holders together need for what is left; +Inf while that is much.
-func (g *gather) horizon() float64 {
-	if len(g.pending) > endGame {
-		return math.Inf(1)
-	}
-	var left core.Size
-	for _, r := range g.pending {
-		left += r.size
-	}
-	var all core.Rate
-	for id, t := range g.takers {
-		if g.lost[id] != "" {
-			continue
+// shed stops runs that another holder brought. One that has not begun here is stopped when it does.
+func (t *taker) shed() {
+	for number, r := range t.runs {
+		if t.flow == nil {
+			return
 		}
-		all += t.rate
-		if t.flow != nil {
-			left += t.flow.OpenBytes()
+		if _, begun := t.flow.byRun[number]; r.done && begun {
+			delete(t.runs, number)
+			r.asked--
+			t.n.step(t.flow, task.Event{Kind: task.RunFailed, Run: number, Reason: core.ReasonHave})
 		}
 	}
-	return all.Seconds(left)
-}
-
-// late reports whether this holder would bring a run only when the others have long brought all that is left. The fastest
-// holder of it never is, so that somebody is asked.
-func (t *taker) late(r *wantedRun, horizon float64) bool {
-	if t.rate == 0 || t.rate.Seconds(r.size+t.flow.OpenBytes()) <= horizon {
-		return false
-	}
-	return slices.ContainsFunc(r.holders, func(id core.ID) bool {
-		other := t.job.takers[id]
-		return other != nil && t.job.lost[id] == "" && other.rate > t.rate
-	})
 }
 
 func (t *taker) purpose() string { return purposeGain }
@@ -247,9 +222,13 @@ func (t *taker) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
 func (t *taker) requeue(_ *flow, runs []task.Run, reason core.Reason) {
 	var back []*wantedRun
 	for _, r := range runs {
-		if w := t.runs[r.Number]; w != nil {
+		w := t.runs[r.Number]
+		if w == nil {
+			continue
+		}
+		delete(t.runs, r.Number)
+		if w.asked--; w.asked == 0 && !w.done {
 			back = append(back, w)
-			delete(t.runs, r.Number)
 		}
 	}
 	if reason == core.ReasonCorrupt && t.job.corrupt != nil {
@@ -267,9 +246,9 @@ func (t *taker) requeue(_ *flow, runs []task.Run, reason core.Reason) {
 func (t *taker) settled(_ *flow, number int) {
 	if w := t.runs[number]; w != nil {
 		delete(t.runs, number)
-		t.job.open--
-		t.job.got[t.from] += w.size
+		t.pace.came(t.n.now(), w.size)
 		t.fails = 0
+		t.job.brought(t, w)
 	}
 	signal(t.job.changed)
 }
@@ -290,6 +269,7 @@ func (t *taker) more(f *flow) {
 			t.job.lose(t.from, "it failed %d times in a row, last with reason %d", t.fails, f.Reason)
 		}
 	}
+	t.shed()
 	t.job.driveAll()
 }
 
@@ -313,6 +293,7 @@ func (n *Node) onGainAgree(p *peer, m wire.GainAgree) {
 		}
 	}
 	t.rate = m.Rate
+	t.job.rates[t.from] = m.Rate
 	n.step(f, e)
 }
 
@@ -360,7 +341,9 @@ func (t *taker) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) {
 	g := t.job
 	return &inflow{
 		chunks: m.Chunks,
-		keep:   func(i int, c core.Chunk, data []byte) error { return g.keep(t.from, w.indexes[i], w, c, data) },
+		keep: func(i int, c core.Chunk, data []byte) error {
+			return w.once(i, func() error { return g.keep(t.from, w.indexes[i], w, c, data) })
+		},
 		done: func(err error) {
 			t.n.ask(func() {
 				if err != nil {

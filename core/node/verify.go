@@ -55,7 +55,7 @@ const maxHurts = 1 << 14
 func (n *Node) Verify(ctx context.Context, args VerifyArgs, status func(Status)) (VerifyResult, error) {
 	v := &verifying{
 		fetching: fetching{n: n, args: FetchArgs{Name: args.Name, Version: args.Version}, status: status,
-			where: map[core.Hash]runChunk{}, lost: map[core.ID]string{}, got: map[core.ID]core.Size{}},
+			where: map[core.Hash]runChunk{}, lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}},
 		want: args, rows: map[core.ID]*HolderRow{}, keeps: map[core.ID]map[core.Hash]bool{}, bad: map[core.Hash][]core.Hurt{},
 	}
 	if _, err := n.identity("verify"); err != nil {
