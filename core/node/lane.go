@@ -43,6 +43,7 @@ type lane struct {
 	gaveUp  bool          // for that reason, and said so
 	fed     time.Duration // when the target got a run of the task last, from anybody
 	alone   bool          // beyond a trunk, where nobody passes anything on to it
+	taste   bool          // the lease that stands was for one run, since the target had nothing yet
 }
 
 // laneRun is one run under way.
@@ -177,10 +178,12 @@ func (l *lane) ask(stage plan.Stage, busy int) bool {
 	if rate == 0 {
 		return false
 	}
+	newcomer := l.swarm.empty(l.to)
 	runs := l.batch(stage, rate)
 	if len(runs) == 0 {
 		return false
 	}
+	l.taste = newcomer
 	if l.flow == nil {
 		l.flow = n.open(l.to, n.nextID(), task.Asker, true, l)
 	}
@@ -230,12 +233,13 @@ func (l *lane) renew() {
 }
 
 // stays reports whether a lane keeps its lease though another would be chosen now. One with a share of a trunk does, since nobody
-// else may use that, and such a one is never kept waiting.
+// else may use that, and such a one is never kept waiting. One that was served because its target had nothing does not: what a
+// source sends first should go to who can do most with it.
 func (l *lane) stays(next *lane) bool {
 	if l.trunk() != nil || next.trunk() != nil {
 		return l.trunk() != nil
 	}
-	return l.n.now()-l.flow.began <= steady+25*l.roundTrip() && !l.swarm.empty(next.to)
+	return !l.taste && l.n.now()-l.flow.began <= steady+25*l.roundTrip() && !l.swarm.empty(next.to)
 }
 
 // batchBytes is how much one application asks for: to who has nothing yet one run, so that all can soon send on, and the less
