@@ -109,6 +109,7 @@ func (t *Target) WriteAt(plain []byte, at int64) (int, error) {
 		err = t.direct.write(plain, at)
 	} else {
 		_, err = t.part.WriteAt(plain, at)
+		writeOut(t.part, at, int64(len(plain))) // so that little is left to wait for in the end
 	}
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", t.path, errors.Unwrap(err))
