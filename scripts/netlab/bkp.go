@@ -72,8 +72,8 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 	}
 	act := func(sample) error { return nil }
 	switch {
-	case r.kill:
-		act = r.killAt(0.4)
+	case r.signal != 0:
+		act = r.signalAt(0.4)
 	case r.part > 0:
 		act = r.partAt(0.3, r.part)
 	}
@@ -201,7 +201,7 @@ func (r *rig) judge(p placed) error {
 	var kept, payload int64
 	for _, x := range p.Placements {
 		f.host(r.ids[x.Node]).Seconds = x.Seconds
-		if r.killed == "" || r.ids[x.Node] != r.killed {
+		if r.victim == "" || r.ids[x.Node] != r.victim {
 			kept += x.Bytes
 		}
 	}

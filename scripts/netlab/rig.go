@@ -25,7 +25,7 @@ type rig struct {
 	running []*process
 	figure  *figure
 	ids     map[string]string // of nodes: host names
-	killed  string            // the host that was
+	victim  string            // the host that got a signal
 }
 
 // process is a daemon on a host.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -34,16 +35,16 @@ type trial struct {
 	name     string
 	about    string
 	hosts    []host
-	rtt      time.Duration // between any two hosts; 0 has the kernel shape links, without added delay
-	trunk    mbit          // from zone to zone, each way; 0: there is none
-	strategy string        // of bkp; empty: its default
-	spread   int           // how many copies of a chunk one zone may keep; 0: any number
-	fetch    bool          // the first gets the file from all others; else it gives it to them
-	replicas int           // how many of the others keep each chunk
-	loose    bool          // links have no limits but those that bkp is told
-	chain    bool          // each host reaches the one before it and the one behind it only
-	kill     bool          // a holder is killed at 40 % of the placement
-	part     time.Duration // the sites are cut off from each other for so long at 30 % of it
+	rtt      time.Duration  // between any two hosts; 0 has the kernel shape links, without added delay
+	trunk    mbit           // from zone to zone, each way; 0: there is none
+	strategy string         // of bkp; empty: its default
+	spread   int            // how many copies of a chunk one zone may keep; 0: any number
+	fetch    bool           // the first gets the file from all others; else it gives it to them
+	replicas int            // how many of the others keep each chunk
+	loose    bool           // links have no limits but those that bkp is told
+	chain    bool           // each host reaches the one before it and the one behind it only
+	signal   syscall.Signal // that a holder gets at 40 % of the placement; 0: none
+	part     time.Duration  // the sites are cut off from each other for so long at 30 % of it
 }
 
 // others is how many hosts stand around the first.
@@ -91,8 +92,10 @@ func trials() []trial {
 	cut.name, cut.about, cut.part, cut.hosts = "partition", "the same, the sites cut off from each other for 8 s", 8*time.Second, slices.Clone(sites.hosts)
 	loose := all[1]
 	loose.name, loose.about, loose.loose = "given", "from a weak source over links without limits, bkp told of them", true
-	return append(all, sites, spread, loose, cut,
-		trial{name: "kill", about: "2 replicas over 6 nodes, one of them killed at 40 %", hosts: star(source(60), 200, 20, 30, 40, 40, 50, 60), replicas: 2, kill: true},
+	kill := trial{name: "kill", about: "2 replicas over 6 nodes, one of them killed at 40 %", hosts: star(source(60), 200, 20, 30, 40, 40, 50, 60), replicas: 2, signal: syscall.SIGKILL}
+	silent := kill
+	silent.name, silent.about, silent.signal = "silent", "the same, that one fallen silent", syscall.SIGSTOP
+	return append(all, sites, spread, loose, cut, kill, silent,
 		trial{name: "chain", about: "to 5 nodes in a row, each next to two others only", hosts: star(host{name: "src", up: 80, down: 80}, 80, same(5, 80)...), replicas: 5, chain: true})
 }
 
@@ -110,7 +113,7 @@ func (t trial) neighbours(i int) (n int) {
 }
 
 // plain says that nothing happens on the way but data.
-func (t trial) plain() bool { return !t.loose && !t.chain && !t.kill && t.part == 0 }
+func (t trial) plain() bool { return !t.loose && !t.chain && t.signal == 0 && t.part == 0 }
 
 // choose picks trials by name or by how their names begin.
 func choose(names string) (chosen []trial, err error) {

@@ -120,16 +120,16 @@ func windows(all []sample, of func(sample) int64, see func(from, to sample, rate
 	}
 }
 
-// killAt has the holder that got most killed once so much of all copies has arrived, and says what then was the least time still needed: what the
+// signalAt has the holder that got most get its signal once so much of all copies has arrived, and says what then was the least time still needed: what the
 // survivors lacked, over all uplinks left, or what had not left the source yet, over its own.
-func (r *rig) killAt(share float64) func(sample) error {
+func (r *rig) signalAt(share float64) func(sample) error {
 	var first time.Time
 	return func(s sample) error {
 		if first.IsZero() {
 			first = s.at
 		}
 		needed := onWire(fileBytes()) * int64(r.replicas)
-		if r.killed != "" || float64(s.received(-1)) < share*float64(needed) {
+		if r.victim != "" || float64(s.received(-1)) < share*float64(needed) {
 			return nil
 		}
 		victim := 1
@@ -138,8 +138,8 @@ func (r *rig) killAt(share float64) func(sample) error {
 				victim = i
 			}
 		}
-		r.killed = r.hosts[victim].name
-		if err := r.running[victim].Process.Kill(); err != nil {
+		r.victim = r.hosts[victim].name
+		if err := r.running[victim].Process.Signal(r.signal); err != nil {
 			return err
 		}
 		var ups mbit
@@ -151,7 +151,7 @@ func (r *rig) killAt(share float64) func(sample) error {
 		lacking, unsent := float64(needed-s.received(victim)), float64(onWire(fileBytes())-s.all[0].Sent)
 		rest := max(lacking/float64(ups.rate()), unsent/float64(r.hosts[0].up.rate()))
 		at := s.at.Sub(first).Seconds()
-		r.figure.Bound, r.figure.Binding = at+rest, fmt.Sprintf("%s killed after %.1f s, then at least %.1f s", r.killed, at, rest)
+		r.figure.Bound, r.figure.Binding = at+rest, fmt.Sprintf("%s gone after %.1f s, then at least %.1f s", r.victim, at, rest)
 		return nil
 	}
 }
