@@ -37,7 +37,7 @@ func (pl *placing) recall(ctx context.Context, chunks []core.Chunk, covered map[
 		return nil
 	}
 	f := &fetching{n: n, args: FetchArgs{Name: pl.version.Body.Name}, status: pl.status, vault: pl.vault, version: pl.version,
-		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}}
+		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
 	wanted := make([]*wantedRun, len(order))
 	for i, r := range order {
 		var holders []core.ID
