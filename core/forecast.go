@@ -107,10 +107,44 @@ func (f Forecast) Narrower(g Forecast) (out Forecast) {
 	return out
 }
 
+// Later is the forecast in some whole seconds from now.
+func (f Forecast) Later(seconds int64) (out Forecast) {
+	if len(f) == 0 {
+		return nil
+	}
+	week := int64(ForecastSpan / time.Second)
+	seconds %= week
+	out = Forecast{{0, f.At(float64(seconds))}}
+	for _, shift := range []int64{-seconds, week - seconds} { // what is left of this week, then how the next one begins
+		for _, c := range f {
+			if after := c.After + shift; after > 0 && after < week && c.Rate != out[len(out)-1].Rate {
+				out = append(out, Change{after, c.Rate})
+			}
+		}
+	}
+	return out
+}
+
+// Next is in how many seconds, more than the given ones, the rate changes again; false for one that never does.
+func (f Forecast) Next(seconds float64) (float64, bool) {
+	week := ForecastSpan.Seconds()
+	begun := math.Floor(seconds/week) * week
+	for range 2 { // what is left of this week, then how the next one begins
+		for _, c := range f {
+			if at := begun + float64(c.After); at > seconds && f.At(at) != f.At(seconds) {
+				return at, true
+			}
+		}
+		begun += week
+	}
+	return 0, false
+}
+
 // Changes reports whether any rate of the snapshot will.
 func (s Snapshot) Changes() bool {
 	return slices.ContainsFunc(s.Nodes, func(n NodeState) bool { return len(n.UpAhead)+len(n.DownAhead) > 0 }) ||
-		slices.ContainsFunc(s.Links, func(l LinkState) bool { return len(l.Ahead) > 0 })
+		slices.ContainsFunc(s.Links, func(l LinkState) bool { return len(l.Ahead) > 0 }) ||
+		slices.ContainsFunc(s.Trunks, func(t TrunkState) bool { return len(t.Ahead) > 0 })
 }
 
 // Slowest is the lowest rate that any forecast of the snapshot comes to; 0 without one.
@@ -129,24 +163,43 @@ func (s Snapshot) Slowest() (slowest Rate) {
 	for _, l := range s.Links {
 		least(l.Ahead)
 	}
+	for _, t := range s.Trunks {
+		least(t.Ahead)
+	}
 	return slowest
 }
 
 // Over is the snapshot with the mean rates of some seconds from now, as if they did not change.
 func (s Snapshot) Over(seconds float64) Snapshot {
-	mean := func(rate *Rate, ahead *Forecast) {
+	return s.each(func(rate *Rate, ahead *Forecast) { *rate, *ahead = ahead.Mean(seconds), nil })
+}
+
+// Later is the snapshot in some whole seconds from now, by its forecasts.
+func (s Snapshot) Later(seconds int64) Snapshot {
+	return s.each(func(rate *Rate, ahead *Forecast) {
+		*ahead = ahead.Later(seconds)
+		*rate = (*ahead)[0].Rate
+	})
+}
+
+// each is a copy of the snapshot in which change had its way with every rate that has a forecast.
+func (s Snapshot) each(change func(rate *Rate, ahead *Forecast)) Snapshot {
+	with := func(rate *Rate, ahead *Forecast) {
 		if len(*ahead) > 0 {
-			*rate, *ahead = ahead.Mean(seconds), nil
+			change(rate, ahead)
 		}
 	}
-	s.Nodes, s.Links = slices.Clone(s.Nodes), slices.Clone(s.Links)
+	s.Nodes, s.Links, s.Trunks = slices.Clone(s.Nodes), slices.Clone(s.Links), slices.Clone(s.Trunks)
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
-		mean(&n.Up, &n.UpAhead)
-		mean(&n.Down, &n.DownAhead)
+		with(&n.Up, &n.UpAhead)
+		with(&n.Down, &n.DownAhead)
 	}
 	for i := range s.Links {
-		mean(&s.Links[i].Rate, &s.Links[i].Ahead)
+		with(&s.Links[i].Rate, &s.Links[i].Ahead)
+	}
+	for i := range s.Trunks {
+		with(&s.Trunks[i].Rate, &s.Trunks[i].Ahead)
 	}
 	return s
 }

@@ -37,6 +37,8 @@ type TrunkState struct {
 	From string `json:"from" toml:"from"`
 	To   string `json:"to" toml:"to"`
 	Rate Rate   `json:"rate" toml:"rate"`
+
+	Ahead Forecast `json:"-" toml:"-"` // how it will change: in a simulation; config has no calendar for a trunk
 }
 
 // Account is the bandwidth of a link, or of a node's up or down side, and what is leased of it now.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
@@ -21,11 +22,12 @@ func simCommand() *cli.Command {
 		name: "sim", args: "TOPOLOGY|-", most: 1,
 		usage: "try a placement or a fetch on a simulated network",
 		about: "Reads nodes, links and a job from a file of " + sim.Schema + ", or with --live takes the network that this machine's node sees, and lets the planner and the transfer decisions of real " +
-			"nodes work on virtual time. Only bandwidth takes time. The same seed gives the same result. Several --strategy stand side by side.",
+			"nodes work on virtual time. Only bandwidth takes time. A bandwidth of the file may be a calendar, as \"22:00-06:00=50MiB,else=5MiB\". The same seed gives the same result. Several --strategy stand side by side.",
 		examples: `bkp sim network.json
 			bkp sim network.json --strategy seed --strategy cheapest,zone-spread
 			bkp sim network.json --objective blend --blend 0.7 --deadline 2h
 			bkp sim network.json --runs 5000 --error 0.3 --seed 7
+			bkp sim network.json --at 2026-01-05T21:30:00+01:00
 			bkp sim network.json --lose n3@40 --cut "n1>n2@10" --json
 			bkp sim --live --size 2TiB --replicas 3 --plot try.svg`,
 		flags: slices.Concat([]cli.Flag{
@@ -35,6 +37,7 @@ func simCommand() *cli.Command {
 			textFlag("error", "0", "let the planner's estimates be wrong by up to this `PART`, as 0.3 for ±30 %"),
 			listFlag("lose", "take a node away, as `NODE@SECONDS`; may be repeated"),
 			listFlag("cut", "cut a link, as `A>B@SECONDS`, or all links from one zone to another; may be repeated"),
+			textFlag("at", "", "let virtual time begin at `TIME`, as 2026-01-05T22:00:00+01:00, for bandwidths that follow calendars (default: as the file says, else a Monday, 00:00 UTC)"),
 			boolFlag("live", "take the network as the node on this data directory, or its peers, report it"),
 			textFlag("size", "100GiB", "with --live, place a file of `SIZE`"),
 			intFlag("replicas", 2, "with --live, keep `N` copies"),
@@ -79,6 +82,8 @@ func (c *call) topology(ctx context.Context) (sim.Topology, error) {
 		return sim.Topology{}, usageError("wants a topology file or --live, and not both")
 	case !live && (c.given("size") || c.given("replicas")):
 		return sim.Topology{}, usageError("--size and --replicas are for --live: a topology file says them itself")
+	case live && c.given("at"):
+		return sim.Topology{}, usageError("--at is for topology files: --live begins now")
 	case !live:
 		return c.readTopology(c.Args().First())
 	}
@@ -159,11 +164,36 @@ func (c *call) readTopology(path string) (sim.Topology, error) {
 	if err != nil {
 		return sim.Topology{}, fmt.Errorf("read topology: %w", err)
 	}
-	t, err := sim.Read(data)
+	at, err := readMoment(c.String("at"))
+	if err != nil {
+		return sim.Topology{}, err
+	}
+	t, err := sim.Read(data, at)
 	if err != nil {
 		return t, core.WithHint(core.Fail(core.CodeUsage, "%s: %w", path, err), "examples are in core/sim/testdata")
 	}
 	return t, nil
+}
+
+// zoneOf is the time zone of a moment: UTC, or how far from it.
+func zoneOf(at time.Time) string {
+	if _, offset := at.Zone(); offset == 0 {
+		return "UTC"
+	}
+	return at.Format("-07:00")
+}
+
+// readMoment reads a moment in RFC 3339, or to the minute in UTC; zero where there is none.
+func readMoment(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02 15:04"} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, usageError("--at %s: want a moment, as 2026-01-05T22:00:00+01:00, or in UTC 2026-01-05T22:00", text)
 }
 
 // losses reads NODE@SECONDS.
@@ -232,9 +262,13 @@ func drawSim(t *table, r sim.Result) {
 		}
 	}
 	t.line("")
-	t.line("%s: done after %.4g s (predicted %.4g s), least possible %.4g s, ratio %.3f, bound by %s", r.Name, r.MakespanS, r.PredictedS, r.BoundS, r.Ratio, r.Binding)
+	t.line("%s: done after %s (predicted %s), least possible %s, ratio %.3f, bound by %s", r.Name, seconds(r.MakespanS), seconds(r.PredictedS), seconds(r.BoundS),
+		r.Ratio, r.Binding)
+	if at, err := time.Parse(time.RFC3339, r.Start); err == nil {
+		t.line("virtual time began on %s", at.Format("Monday, 2006-01-02 15:04 ")+zoneOf(at))
+	}
 	if r.RestoreS > 0 {
-		t.line("what is kept then can be brought back in %.4g s", r.RestoreS)
+		t.line("what is kept then can be brought back in %s", seconds(r.RestoreS))
 	}
 	if r.UndeliveredBytes > 0 {
 		t.line("%s of copies not delivered, %s of the file lost", r.UndeliveredBytes, r.LostBytes)

@@ -53,3 +53,39 @@ func TestPlanTakesAsLongAsItsCalendarsSay(t *testing.T) {
 		}
 	}
 }
+
+// TestBoundFollowsCalendars: two links in a row that are never open together pass on what was kept meanwhile, and one whose end sleeps passes nothing.
+func TestBoundFollowsCalendars(t *testing.T) {
+	day, night := core.Forecast{{After: 0, Rate: 1050}, {After: 1000, Rate: 1}}, core.Forecast{{After: 0, Rate: 1}, {After: 1000, Rate: 1050}}
+	free := core.NodeState{Free: core.TiB, Total: core.TiB}
+	for name, c := range map[string]struct {
+		middle core.NodeState
+		second core.Forecast
+		want   float64
+	}{
+		"the second link opens when the first shuts":              {free, night, 1500},
+		"the middle hears by day and speaks by night":             {core.NodeState{DownAhead: day, UpAhead: night}, nil, 1500},
+		"the first link and who hears it are never open together": {core.NodeState{DownAhead: night}, nil, 525_000},
+	} {
+		s := core.Snapshot{Nodes: []core.NodeState{free, c.middle, free},
+			Links: []core.LinkState{{From: 0, To: 1, Ahead: day}, {From: 1, To: 2, Ahead: c.second}}}
+		b, err := LeastTime(s, Goal{Mode: Broadcast, Size: 500_000, Targets: []int{2}})
+		if err != nil || b.Seconds > c.want*1.01 || b.Seconds < c.want*0.99 {
+			t.Errorf("%s: %v s by %s, want %v (%v)", name, b.Seconds, b.Binding, c.want, err)
+		}
+	}
+}
+
+// TestZoneKeepsNoMoreCopiesThanItHasNodes: with one node beside the source, one of two copies must cross the trunk.
+func TestZoneKeepsNoMoreCopiesThanItHasNodes(t *testing.T) {
+	s := core.Snapshot{Trunks: []core.TrunkState{{From: "A", To: "B", Rate: 1050}}}
+	for _, zone := range []string{"A", "A", "B", "B"} {
+		s.Nodes = append(s.Nodes, core.NodeState{Zone: zone, Free: core.TiB, Total: core.TiB, Up: 1e6, Down: 1e6})
+	}
+	for replicas, want := range map[int]float64{1: 0.105, 2: 100, 3: 100} {
+		b, err := LeastTime(s, Goal{Mode: Replicas, Size: 100_000, Replicas: replicas})
+		if err != nil || math.Abs(b.Seconds-want) > 0.01*want {
+			t.Errorf("%d replicas: %v s by %s, want %v (%v)", replicas, b.Seconds, b.Binding, want, err)
+		}
+	}
+}

@@ -43,7 +43,7 @@ func BatchOf(snapshot core.Snapshot, classes []Class, replicas int) (batch core.
 		}
 	}
 	for _, t := range snapshot.Trunks {
-		batch.Trunks = append(batch.Trunks, core.BatchTrunk(t))
+		batch.Trunks = append(batch.Trunks, core.BatchTrunk{From: t.From, To: t.To, Rate: t.Rate})
 	}
 	for _, c := range classes {
 		row := core.BatchClass{Count: len(c.Runs)}

@@ -143,6 +143,17 @@ func (c *copyBound) receiving() string {
 	return plural(len(slow), "downlink ", "downlinks ") + c.names(slow)
 }
 
+// holds is how many copies of a run a zone can keep: each on a node of its own, and the source keeps none.
+func (c *copyBound) holds(zone string) float64 {
+	nodes := 0.0
+	for i := range c.Nodes {
+		if i != c.Source && c.zone(i) == zone && c.Nodes[i].Free > 0 {
+			nodes++
+		}
+	}
+	return min(nodes, c.perZone)
+}
+
 type leavingWay struct {
 	rate float64
 	name string
@@ -160,9 +171,17 @@ func (c *copyBound) leaving() (ways []leavingWay) {
 		}
 	}
 	slices.Sort(others)
+	tries := 0
 	var add func(set []string, from int)
 	add = func(set []string, from int) {
-		if float64(len(set))*c.perZone >= c.copies || len(set) > len(others) || len(ways) > 4096 {
+		if tries++; tries > 4096 {
+			return
+		}
+		holds := 0.0
+		for _, z := range set {
+			holds += c.holds(z)
+		}
+		if holds >= c.copies || len(set) > len(others) {
 			return
 		}
 		rate, name, open := 0.0, "", false

@@ -52,8 +52,11 @@ func (b *Bound) raise(seconds float64, binding string) {
 // LeastTime is the least time in which a job can be done on a network, whatever the plan; any node may pass on what it does
 // not keep. It counts bandwidth as if data were a fluid, without the time that the first run takes down a chain. Every
 // figure that goes into it is a lower bound of its own, and the largest is the answer; see cut.go for cuts, copies.go for
-// copies and pack.go for trees.
+// copies, pack.go for trees and ahead.go for calendars.
 func LeastTime(s core.Snapshot, g Goal) (Bound, error) {
+	if s.Changes() {
+		return leastAhead(s, g)
+	}
 	net, err := newNetwork(s)
 	if err != nil {
 		return Bound{}, err
@@ -221,6 +224,17 @@ type Carried struct {
 
 // FlowOf is a fluid way to carry out a job of shards or a fetch within the least time, and that time.
 func FlowOf(s core.Snapshot, g Goal) (f Fluid, b Bound, err error) {
+	if s.Changes() {
+		if b, err = LeastTime(s, g); err != nil {
+			return f, b, err
+		}
+		over := b.Seconds
+		if math.IsInf(over, 1) {
+			over = 0
+		}
+		f, _, err = FlowOf(s.Over(over), g)
+		return f, b, err
+	}
 	net, err := newNetwork(s)
 	if err == nil {
 		err = g.check(net)

@@ -41,16 +41,25 @@ func (w *world) serveStage(n *node, stage plan.Stage, free core.Rate) bool {
 	if rate == account.Unlimited { // nothing limits it: as good as at once
 		rate = 1 << 50
 	}
+	w.launch(l, unit, rate)
+	return true
+}
+
+// launch sends a unit, and counts what a sender has given whom.
+func (w *world) launch(l *lane, unit int, rate core.Rate) {
+	n, size := l.from, float64(w.sizes[unit])
 	if !n.sent.has(unit) {
 		n.sent.add(unit)
 		n.unsent--
-		n.given[l.to.index] += float64(w.sizes[unit])
+		n.given[l.to.index] += size
 	}
 	if l.trunk != nil {
-		l.to.entered += float64(w.sizes[unit])
+		l.to.entered += size
+	}
+	if n.share != nil && !n.owns.empty() {
+		n.gave[w.part[unit]] += size
 	}
 	w.start(l, unit, rate)
-	return true
 }
 
 // receivers lists up to plan.MaxReceivers nodes that want something which n holds, and could take it now.
@@ -173,9 +182,7 @@ func (w *world) pick(l *lane, s set) int {
 			s.drop(unit)
 		}
 	})
-	unit := w.rarest(s)
-	n.gave[part] += float64(w.sizes[unit])
-	return unit
+	return w.rarest(s)
 }
 
 // rarest is the unit with the fewest copies among some drawn at random.

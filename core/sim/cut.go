@@ -122,9 +122,9 @@ func (w *world) restore() float64 {
 	if g.Size == 0 {
 		return 0
 	}
-	s := w.topology.Network
+	s := w.later(w.topology.Network, w.now.Seconds())
 	bound, err := plan.LeastTime(s, g)
-	fill, _ := plan.Fill(s, g, slices.Max(w.sizes))
+	fill, _ := plan.Fill(s.Over(bound.Seconds), g, slices.Max(w.sizes))
 	if err != nil || bound.Seconds > 1e15 {
 		return 0
 	}

@@ -16,6 +16,10 @@
 // is then this: in a broadcast or a fetch, the moment of the loss, and what could not have been done by then at the bound of the
 // whole network, at the bound of what is left of it (a link that is cut is gone like a node); where lost copies are made anew, the bound of what is left, for all.
 //
+// Rates may follow calendars. Accounts change when these say so: leases shrink with them as between real nodes, and grow with them, as
+// with a real flow's next run. The planner knows the calendars and counts with mean rates; so does the bound, over the least time
+// for which it is one. Where a window of one account opens while another's on the same way is shut, and no link joins them, it is loose.
+//
 // Everything happens on one queue, in the order of time and then of cause, and all chance comes from Config.Seed: the same
 // question has the same answer, byte for byte.
 package sim

@@ -21,7 +21,7 @@ func (w *world) start(l *lane, unit int, rate core.Rate) {
 		l.units = nil
 		l.epoch++
 	}
-	l.busy = true
+	l.busy, l.left, l.spared = true, 0, 0
 	l.from.active++
 	w.flows++
 	l.to.coming.add(unit)
@@ -38,12 +38,17 @@ func (w *world) start(l *lane, unit int, rate core.Rate) {
 // step moves one end of a lane's flow and does what it says.
 func (w *world) step(l *lane, f *task.Flow, e task.Event) {
 	e.Now = w.now
+	rate := f.Rate
 	actions, err := f.Step(e)
 	if err != nil {
 		panic(fmt.Sprintf("sim: %s to %s: %v", l.from.name, l.to.name, err)) // both ends are ours
 	}
 	for _, a := range actions {
 		w.act(l, f, a)
+	}
+	if f == l.asker && f.Holds() && f.Rate != rate && l.left > 0 {
+		w.settle(l)
+		w.pace(l)
 	}
 }
 
@@ -98,6 +103,8 @@ func (w *world) act(l *lane, f *task.Flow, a task.Action) {
 		w.send(l, f, task.Event{Kind: task.Refused, Reason: a.Reason, Retry: a.Retry})
 	case task.SendComplete:
 		w.send(l, f, task.Event{Kind: task.Received, Run: a.Run})
+	case task.SendRevise:
+		w.send(l, f, task.Event{Kind: task.Revised, Lease: a.Lease, Rate: a.Rate})
 	case task.SendAbort:
 		w.send(l, f, task.Event{Kind: task.Aborted, Reason: a.Reason})
 	}
@@ -161,15 +168,29 @@ func (w *world) apply(l *lane, a task.Action) {
 
 // transfer lets the bytes of a run arrive when the lease has carried them.
 func (w *world) transfer(l *lane, number int) {
-	size := w.sizes[l.units[number]]
-	epoch := l.epoch
-	seconds := core.WireOverhead * float64(size) / float64(l.asker.Rate)
+	l.number, l.left = number, float64(w.sizes[l.units[number]])-l.spared
+	w.pace(l)
+}
+
+// pace says when what is left of a run will be there, at the rate that the lease has now.
+func (w *world) pace(l *lane) {
+	l.since, l.pacedAt = w.now, l.asker.Rate
+	l.paced++
+	epoch, paced := l.epoch, l.paced
+	seconds := core.WireOverhead * l.left / float64(l.pacedAt)
 	w.after(w.Delay+time.Duration(seconds*float64(time.Second)), func() {
-		if !l.dead() && l.epoch == epoch && l.grantor.State != task.Closed {
-			w.step(l, l.grantor, task.Event{Kind: task.Received, Run: number})
-			w.arrived(l, l.units[number])
+		if !l.dead() && l.epoch == epoch && l.paced == paced && l.grantor.State != task.Closed {
+			l.left = 0
+			w.step(l, l.grantor, task.Event{Kind: task.Received, Run: l.number})
+			w.arrived(l, l.units[l.number])
 		}
 	})
+}
+
+// settle takes off what was sent since the run was last paced.
+func (w *world) settle(l *lane) {
+	l.left = max(1, l.left-(w.now-l.since).Seconds()*float64(l.pacedAt)/core.WireOverhead)
+	l.since = w.now
 }
 
 // expireLater ends a lease that nobody renewed.

@@ -204,9 +204,10 @@ func (w *world) weigh(seconds float64) {
 	if g.Mode == plan.Broadcast {
 		copies = len(g.Targets)
 	}
+	network := w.view().Over(seconds)
 	ups, quotas := make([]core.Rate, len(w.nodes)), make([]core.Size, len(w.nodes))
 	for i, n := range w.nodes {
-		ups[i], quotas[i] = w.believed.Nodes[i].Up, n.need+n.got
+		ups[i], quotas[i] = network.Nodes[i].Up, n.need+n.got
 		if quotas[i] == 0 && n.carry > 0 {
 			quotas[i] = g.Size
 		}
@@ -219,7 +220,7 @@ func (w *world) share() {
 	g := w.topology.Goal
 	g.Parts = w.partsLeft()
 	parts := g.Parts
-	f, bound, err := plan.FlowOf(w.believed, g)
+	f, bound, err := plan.FlowOf(w.view(), g)
 	if err != nil {
 		return // the network is as it was when its bound was found; without shares, rarity decides
 	}
@@ -273,7 +274,7 @@ func (w *world) relay() {
 		if g.Mode == plan.Fetch {
 			g.Parts = w.partsLeft()
 		}
-		if f, _, err := plan.FlowOf(w.believed, g); err == nil {
+		if f, _, err := plan.FlowOf(w.view(), g); err == nil {
 			links = f.Links
 			for i, n := range w.nodes {
 				n.carry = f.Passed[i]

@@ -93,8 +93,9 @@ func (w *world) replan(even bool) {
 		return
 	}
 	r := plan.Repair{Sizes: w.sizes[:w.Runs], PerZone: w.perZone, Even: even}
+	network := w.view().Over(max(60, w.predicted-w.now.Seconds()))
 	for i, n := range w.nodes {
-		s := w.believed.Nodes[i]
+		s := network.Nodes[i]
 		r.Room = append(r.Room, s.Free)
 		r.Arrive = append(r.Arrive, s.Down)
 		r.May = append(r.May, !n.noticed && i != w.topology.Network.Source && w.hops[i] >= 0 && w.allowed(i))

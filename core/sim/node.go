@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/task"
 )
@@ -57,6 +59,14 @@ type lane struct {
 	cut, gone      bool // nothing passes any more; both ends know it
 	epoch          int  // counts flows: what belongs to an earlier one is void
 	carried        core.Size
+
+	ahead   core.Forecast // of link
+	number  int           // of the run on its way
+	left    float64       // bytes of it that were still to be sent at since
+	since   time.Duration
+	spared  float64 // bytes of it that were there before
+	pacedAt core.Rate
+	paced   uint64 // counts the times at which it was to arrive: only the last is right
 }
 
 // trunk is a cap that all lanes from one zone to another share.
@@ -64,6 +74,7 @@ type trunk struct {
 	name     string
 	from, to int // zones
 	rate     core.Rate
+	ahead    core.Forecast
 	carried  core.Size
 }
 

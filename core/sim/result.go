@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -18,9 +19,10 @@ type Result struct {
 	BoundS     float64   `json:"bound_s"`            // the least time; see the package comment for what that is when nodes were lost
 	Ratio      float64   `json:"ratio"`
 	Binding    string    `json:"binding"`
-	Cost       float64   `json:"cost"`       // of what is kept, by the strategy; 0 where it gave no costs
-	RestoreS   float64   `json:"restore_s"`  // to bring back to the source, or to one in its place, what is kept then; 0 in a fetch
-	LostBytes  core.Size `json:"lost_bytes"` // of the file: no node that is left can restore them
+	Start      string    `json:"start,omitempty"` // when virtual time began, in RFC 3339, where rates follow calendars
+	Cost       float64   `json:"cost"`            // of what is kept, by the strategy; 0 where it gave no costs
+	RestoreS   float64   `json:"restore_s"`       // to bring back to the source, or to one in its place, what is kept then; 0 in a fetch
+	LostBytes  core.Size `json:"lost_bytes"`      // of the file: no node that is left can restore them
 
 	UndeliveredBytes core.Size `json:"undelivered_bytes"` // copies that were wanted and are not there; see Missing
 	Nodes            []Row     `json:"nodes"`
@@ -60,12 +62,15 @@ type Missing struct {
 
 func (w *world) result(bound plan.Bound) (Result, error) {
 	r := Result{Name: w.topology.Name, MakespanS: w.end.Seconds(), PredictedS: w.predicted, BoundS: bound.Seconds, Binding: bound.Binding}
+	if at := w.topology.Start; !at.IsZero() {
+		r.Start = at.Format(time.RFC3339)
+	}
 	r.Cost, r.RestoreS = w.cost(), w.restore()
 	if left, ok := w.boundOfTheRest(); ok && !math.IsInf(left.Seconds, 1) {
 		if mode := w.topology.Goal.Mode; (mode == plan.Broadcast || mode == plan.Fetch) && bound.Seconds > 0 {
 			at, _ := w.disturbed()
 			at = min(at, bound.Seconds)
-			left.Seconds = at + (1-at/bound.Seconds)*left.Seconds
+			left.Seconds = at + (1-w.doneBy(at, bound))*left.Seconds
 		}
 		r.BoundS, r.Binding = left.Seconds, left.Binding
 	}
@@ -99,19 +104,22 @@ func (w *world) rows(r *Result) {
 				continue
 			}
 			if row.Sent += l.carried; l.carried > 0 {
-				r.Links = append(r.Links, Use{n.name, l.to.name, l.carried, w.used(l.carried, l.link)})
+				r.Links = append(r.Links, Use{n.name, l.to.name, l.carried, w.used(l.carried, l.link, l.ahead)})
 			}
 		}
 		r.Nodes = append(r.Nodes, row)
 	}
 	for _, t := range w.trunks {
-		r.Trunks = append(r.Trunks, Use{w.zones[t.from].name, w.zones[t.to].name, t.carried, w.used(t.carried, t.rate)})
+		r.Trunks = append(r.Trunks, Use{w.zones[t.from].name, w.zones[t.to].name, t.carried, w.used(t.carried, t.rate, t.ahead)})
 	}
 	slices.SortFunc(r.Trunks, func(a, b Use) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
 }
 
 // used is which part of its capacity a link used.
-func (w *world) used(bytes core.Size, rate core.Rate) float64 {
+func (w *world) used(bytes core.Size, rate core.Rate, ahead core.Forecast) float64 {
+	if len(ahead) > 0 {
+		rate = ahead.Mean(w.end.Seconds())
+	}
 	if rate == 0 || w.end == 0 {
 		return 0
 	}
@@ -123,20 +131,24 @@ func (w *world) boundOfTheRest() (plan.Bound, bool) {
 	if _, any := w.disturbed(); !any {
 		return plan.Bound{}, false
 	}
-	s, g := w.topology.Network, w.topology.Goal
+	g, from := w.topology.Goal, 0.0
+	if g.Mode == plan.Broadcast || g.Mode == plan.Fetch {
+		from, _ = w.disturbed()
+	}
+	s := w.later(w.topology.Network, from)
 	s.Links, s.Nodes = nil, slices.Clone(s.Nodes)
 	gone := func(i int) bool { return w.nodes[i].noticed }
 	if g.Mode == plan.Fetch && gone(g.Sink) || g.Mode != plan.Fetch && gone(s.Source) {
 		return plan.Bound{}, false
 	}
-	for from, n := range w.nodes {
+	for i, n := range w.nodes {
 		for _, to := range n.out {
-			if !gone(from) && !gone(to) {
-				s.Links = append(s.Links, core.LinkState{From: from, To: to, Rate: n.lanes[to].link})
+			if l := n.lanes[to]; !gone(i) && !gone(to) {
+				s.Links = append(s.Links, core.LinkState{From: i, To: to, Rate: l.link, Ahead: l.ahead.Later(int64(from))})
 			}
 		}
-		if gone(from) {
-			s.Nodes[from].Free = 0
+		if gone(i) {
+			s.Nodes[i].Free = 0
 		}
 	}
 	if len(s.Links) == 0 {

@@ -81,7 +81,7 @@ func (w *world) predict(bound float64) error {
 		w.predicted = w.plan.PredictedS
 		return nil
 	}
-	fill, err := plan.Fill(w.believed, w.topology.Goal, slices.Max(w.sizes))
+	fill, err := plan.Fill(w.believed.Over(bound), w.topology.Goal, slices.Max(w.sizes))
 	w.predicted = bound + fill
 	return err
 }
@@ -126,25 +126,33 @@ func (w *world) begin(seconds float64) error {
 // estimates is the network as the planner believes it to be.
 func (w *world) estimates() {
 	random := rand.New(rand.NewPCG(w.Seed, 0x65_72_72))
-	wrong := func(r core.Rate) core.Rate {
-		if factor := 1 + w.Error*(2*random.Float64()-1); r > 0 {
-			return max(1, core.Rate(float64(r)*factor))
+	wrong := func(rate *core.Rate, ahead *core.Forecast) {
+		factor := 1 + w.Error*(2*random.Float64()-1)
+		scaled := func(r core.Rate) core.Rate {
+			if r > 0 {
+				return max(1, core.Rate(float64(r)*factor))
+			}
+			return r
 		}
-		return r
+		*rate, *ahead = scaled(*rate), slices.Clone(*ahead)
+		for i := range *ahead {
+			(*ahead)[i].Rate = scaled((*ahead)[i].Rate)
+		}
 	}
 	w.believed = w.topology.Network
-	w.believed.Nodes = append([]core.NodeState(nil), w.believed.Nodes...)
+	w.believed.Nodes = slices.Clone(w.believed.Nodes)
 	for i := range w.believed.Nodes {
 		n := &w.believed.Nodes[i]
-		n.Up, n.Down = wrong(n.Up), wrong(n.Down)
+		wrong(&n.Up, &n.UpAhead)
+		wrong(&n.Down, &n.DownAhead)
 	}
-	w.believed.Links = append([]core.LinkState(nil), w.believed.Links...)
+	w.believed.Links = slices.Clone(w.believed.Links)
 	for i := range w.believed.Links {
-		w.believed.Links[i].Rate = wrong(w.believed.Links[i].Rate)
+		wrong(&w.believed.Links[i].Rate, &w.believed.Links[i].Ahead)
 	}
-	w.believed.Trunks = append([]core.TrunkState(nil), w.believed.Trunks...)
+	w.believed.Trunks = slices.Clone(w.believed.Trunks)
 	for i := range w.believed.Trunks {
-		w.believed.Trunks[i].Rate = wrong(w.believed.Trunks[i].Rate)
+		wrong(&w.believed.Trunks[i].Rate, &w.believed.Trunks[i].Ahead)
 	}
 }
 

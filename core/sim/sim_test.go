@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -29,7 +30,7 @@ func open(t testing.TB, file string) Topology {
 	if err != nil {
 		t.Fatal(err)
 	}
-	top, err := Read(data)
+	top, err := Read(data, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +287,7 @@ func TestNothingIsFasterThanItsAccounts(t *testing.T) {
 func TestBadTopologies(t *testing.T) {
 	good := `{"schema":"bkp-topology/1","name":"x","file":{"bytes":100},"nodes":[{"id":"a"},{"id":"b","up":5,"zone":"Z"}],
 		"mesh":{"bw":null},"source":"a","redundancy":{"mode":"broadcast"}}`
-	if _, err := Read([]byte(good)); err != nil {
+	if _, err := Read([]byte(good), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	for old, bad := range map[string]string{
@@ -301,7 +302,7 @@ func TestBadTopologies(t *testing.T) {
 		`"broadcast"}`:       `"fetch","sink":"a","classes":[{"fraction":"-1/2","holders":["b"]}]}`,
 		`100},`:              `100}`,
 	} {
-		if _, err := Read([]byte(strings.Replace(good, old, bad, 1))); err == nil || !strings.Contains(err.Error(), "topology") {
+		if _, err := Read([]byte(strings.Replace(good, old, bad, 1)), time.Time{}); err == nil || !strings.Contains(err.Error(), "topology") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

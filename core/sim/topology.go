@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/big"
 	"slices"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -22,32 +23,38 @@ type Topology struct {
 	Goal    plan.Goal
 	RunSize core.Size // as the file suggests it
 	Bound   float64   // the file's own figure in seconds, 0 where it has none
+	Start   time.Time // the moment from which Network's forecasts count; zero where no rate ever changes
 }
 
-// file is a topology as it is written. Whatever is null or absent is unlimited. Rates are payload bytes a second.
+// Monday is when virtual time begins where nothing else is said: at the beginning of a week.
+var Monday = time.Date(2026, time.January, 5, 0, 0, 0, 0, time.UTC)
+
+// file is a topology as it is written. Whatever is null or absent is unlimited. Rates are payload bytes a second, or a calendar
+// of them as core.ParseCalendar reads it; a calendar without a time zone goes by that of the moment at which time begins.
 type file struct {
 	Schema, Name string
+	At           string // when virtual time begins, in RFC 3339
 	File         struct {
 		Bytes core.Size
 		Chunk core.Size `json:"chunk_bytes"`
 	}
 	Nodes []struct {
 		ID       string
-		Up, Down *float64
+		Up, Down *allowance
 		Space    *core.Size
 		Zone     string
 		Price    float64
 		AFR      float64
 	}
-	Mesh  *struct{ BW *float64 }
+	Mesh  *struct{ BW *allowance }
 	Links []struct {
 		From, To string
-		BW       *float64
+		BW       *allowance
 	}
 	Trunks []struct {
 		From string `json:"from_zone"`
 		To   string `json:"to_zone"`
-		BW   *float64
+		BW   *allowance
 	}
 	Source     string
 	Redundancy struct {
@@ -65,8 +72,22 @@ type file struct {
 	Bound struct{ Seconds float64 }
 }
 
-// Read parses a topology file of Schema.
-func Read(data []byte) (Topology, error) {
+// allowance is a bandwidth in a file: a number, or a text that core.ParseCalendar reads.
+type allowance struct {
+	rate     float64
+	calendar *core.Calendar // nil for a number
+}
+
+func (a *allowance) UnmarshalJSON(data []byte) error {
+	if data[0] == '"' {
+		return json.Unmarshal(data, &a.calendar)
+	}
+	return json.Unmarshal(data, &a.rate)
+}
+
+// Read parses a topology file of Schema. Virtual time begins at the given moment, or, where that is zero, when the file says, or
+// on Monday.
+func Read(data []byte, at time.Time) (Topology, error) {
 	var f file
 	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&f); err != nil {
 		return Topology{}, fmt.Errorf("topology: %w", err)
@@ -74,9 +95,12 @@ func Read(data []byte) (Topology, error) {
 	if f.Schema != Schema {
 		return Topology{}, fmt.Errorf("topology: schema %q is not known (want %s)", f.Schema, Schema)
 	}
-	r := &reader{file: f, index: map[string]int{}}
+	r := &reader{file: f, index: map[string]int{}, start: at}
+	r.begin()
 	t := Topology{Name: f.Name, RunSize: f.File.Chunk, Bound: f.Bound.Seconds}
-	t.Network = r.network()
+	if t.Network = r.network(); t.Network.Changes() {
+		t.Start = r.start
+	}
 	t.Goal = r.goal(&t.Network)
 	if r.err != nil {
 		return Topology{}, fmt.Errorf("topology %s: %w", f.Name, r.err)
@@ -88,7 +112,22 @@ func Read(data []byte) (Topology, error) {
 type reader struct {
 	file
 	index map[string]int
+	start time.Time
 	err   error
+}
+
+// begin says when time begins.
+func (r *reader) begin() {
+	if !r.start.IsZero() {
+		return
+	}
+	r.start = Monday
+	if r.At != "" {
+		at, err := time.Parse(time.RFC3339, r.At)
+		if r.start = at; err != nil {
+			r.fail("time begins at %q: write it as %s", r.At, time.RFC3339)
+		}
+	}
 }
 
 func (r *reader) fail(format string, args ...any) {
@@ -114,17 +153,25 @@ func (r *reader) nodes(names []string) (out []int) {
 	return out
 }
 
-// rate is wire bytes a second. A rate of 0 in the file carries next to nothing; it must not become unlimited.
-func (r *reader) rate(payload *float64) core.Rate {
+// rate is wire bytes a second, 0 for no limit, and how that will change.
+func (r *reader) rate(a *allowance) (core.Rate, core.Forecast) {
 	switch {
-	case payload == nil:
-		return 0
-	case *payload < 0 || *payload > 1e15 || math.IsNaN(*payload):
-		r.fail("a bandwidth of %v makes no sense", *payload)
-		return 1
+	case a == nil:
+		return 0, nil
+	case a.calendar != nil:
+		ahead := a.calendar.Forecast(r.start)
+		for i := range ahead {
+			ahead[i].Rate = onWire(float64(ahead[i].Rate))
+		}
+		return onWire(float64(a.calendar.At(r.start))), ahead
+	case a.rate < 0 || a.rate > 1e15 || math.IsNaN(a.rate):
+		r.fail("a bandwidth of %v makes no sense", a.rate)
 	}
-	return max(1, core.Rate(math.Round(*payload*core.WireOverhead)))
+	return max(1, onWire(a.rate)), nil // the number 0 carries next to nothing; it must not become unlimited
 }
+
+// onWire is what a payload rate comes to on the wire.
+func onWire(payload float64) core.Rate { return core.Rate(math.Round(payload * core.WireOverhead)) }
 
 func (r *reader) network() (s core.Snapshot) {
 	if r.File.Bytes <= 0 {
@@ -136,7 +183,9 @@ func (r *reader) network() (s core.Snapshot) {
 		}
 		r.index[n.ID] = i
 		state := core.NodeState{Labels: map[string]string{"name": n.ID, "price_store": fmt.Sprint(n.Price), "afr": fmt.Sprint(n.AFR)},
-			Zone: n.Zone, Up: r.rate(n.Up), Down: r.rate(n.Down), Free: core.TiB << 10}
+			Zone: n.Zone, Free: core.TiB << 10}
+		state.Up, state.UpAhead = r.rate(n.Up)
+		state.Down, state.DownAhead = r.rate(n.Down)
 		if n.Space != nil {
 			state.Free = *n.Space
 		}
@@ -148,16 +197,18 @@ func (r *reader) network() (s core.Snapshot) {
 		s.Nodes = append(s.Nodes, state)
 	}
 	if r.Mesh != nil && (r.Mesh.BW != nil || len(r.Links) > 0) {
+		rate, ahead := r.rate(r.Mesh.BW)
 		for from := range r.Nodes {
 			for to := range r.Nodes {
 				if from != to {
-					s.Links = append(s.Links, core.LinkState{From: from, To: to, Rate: r.rate(r.Mesh.BW)})
+					s.Links = append(s.Links, core.LinkState{From: from, To: to, Rate: rate, Ahead: ahead})
 				}
 			}
 		}
 	}
 	for _, l := range r.Links {
-		link := core.LinkState{From: r.node(l.From), To: r.node(l.To), Rate: r.rate(l.BW)}
+		link := core.LinkState{From: r.node(l.From), To: r.node(l.To)}
+		link.Rate, link.Ahead = r.rate(l.BW)
 		if link.From == link.To {
 			r.fail("a link leads from %s to itself", l.From)
 		}
@@ -167,7 +218,9 @@ func (r *reader) network() (s core.Snapshot) {
 		r.fail("there is neither a mesh nor a link")
 	}
 	for _, t := range r.Trunks {
-		s.Trunks = append(s.Trunks, core.TrunkState{From: t.From, To: t.To, Rate: r.rate(t.BW)})
+		trunk := core.TrunkState{From: t.From, To: t.To}
+		trunk.Rate, trunk.Ahead = r.rate(t.BW)
+		s.Trunks = append(s.Trunks, trunk)
 	}
 	return s
 }

@@ -73,6 +73,8 @@ func newWorld(t Topology, c Config) *world {
 		n.account.up, n.account.down = n.name+" up", n.name+" down"
 		w.book.SetCapacity(n.account.up, n.up)
 		w.book.SetCapacity(n.account.down, n.down)
+		w.follow(n.account.up, s.UpAhead, &n.up)
+		w.follow(n.account.down, s.DownAhead, &n.down)
 		w.nodes = append(w.nodes, n)
 		k, ok := at[s.Zone]
 		if !ok {
@@ -86,9 +88,11 @@ func newWorld(t Topology, c Config) *world {
 	for _, s := range t.Network.Trunks {
 		from, ok := at[s.From]
 		to, ok2 := at[s.To]
-		if ok && ok2 && s.Rate > 0 {
-			w.trunks[[2]int{from, to}] = &trunk{name: s.From + ">" + s.To, from: from, to: to, rate: s.Rate}
-			w.book.SetCapacity("trunk "+s.From+">"+s.To, s.Rate)
+		if ok && ok2 && (s.Rate > 0 || len(s.Ahead) > 0) {
+			t := &trunk{name: s.From + ">" + s.To, from: from, to: to, rate: s.Rate, ahead: s.Ahead}
+			w.trunks[[2]int{from, to}] = t
+			w.book.SetCapacity("trunk "+t.name, s.Rate)
+			w.follow("trunk "+t.name, s.Ahead, &t.rate)
 		}
 	}
 	w.connect()
@@ -104,9 +108,11 @@ func nameOf(s core.NodeState) string {
 
 // connect makes the lanes.
 func (w *world) connect() {
-	rates := map[[2]int]core.Rate{}
+	rates, ahead := map[[2]int]core.Rate{}, map[[2]int]core.Forecast{}
 	for _, l := range w.topology.Network.Links {
-		rates[[2]int{l.From, l.To}] = l.Rate
+		if rates[[2]int{l.From, l.To}] = l.Rate; len(l.Ahead) > 0 {
+			ahead[[2]int{l.From, l.To}] = l.Ahead
+		}
 	}
 	for _, from := range w.nodes {
 		for _, to := range w.nodes {
@@ -114,10 +120,11 @@ func (w *world) connect() {
 			if from == to || !ok && len(rates) > 0 {
 				continue
 			}
-			l := &lane{from: from, to: to, link: rate, accounts: []string{from.account.up}}
-			if rate > 0 {
+			l := &lane{from: from, to: to, link: rate, ahead: ahead[[2]int{from.index, to.index}], accounts: []string{from.account.up}}
+			if rate > 0 || len(l.ahead) > 0 {
 				name := fmt.Sprintf("%s>%s", from.name, to.name)
 				w.book.SetCapacity(name, rate)
+				w.follow(name, l.ahead, &l.link)
 				l.accounts = append(l.accounts, name)
 			}
 			if t := w.trunks[[2]int{w.zoneOf[from.index], w.zoneOf[to.index]}]; t != nil {
