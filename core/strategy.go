@@ -85,7 +85,14 @@ type Scores struct {
 	QuotaCap          []Size    // >= 0
 	FirstHolderWeight []float64 // finite, >= 0: who is given first copies first
 	Spread            Spread
+	Redundancy        Redundancy
 	Explain           []string // per candidate, shown by --explain
+}
+
+// Redundancy raises the number of copies above what was asked for; it never lowers it. Shards have a redundancy of their own.
+type Redundancy struct {
+	Replicas int    // at least so many copies; 0 for as many as were asked for
+	Why      string // for a person
 }
 
 // Spread limits how many copies one domain may hold.

@@ -142,19 +142,21 @@ func TestStrategiesThatDoNotStart(t *testing.T) {
 func TestStrategiesThatAnswerBadly(t *testing.T) {
 	t.Parallel()
 	for name, words := range map[string][]string{
-		"panics":   {"strategy panics: price 3 nodes: its process ended: exit status 2: panic: out of beans"},
-		"crashes":  {"its process ended: exit status 3"},
-		"hangs":    {"no answer within 1s"},
-		"errs":     {"no beans [31m at all"},
-		"nan":      {"bad answer: place_cost[1] is not a number", "tell its author"},
-		"infinite": {"target_weight[2] is too large"},
-		"negative": {"first_holder_weight[0] is negative"},
-		"few":      {"column place_cost has 2 entries for 3 candidates"},
-		"many":     {"column allow has 4 entries for 3 candidates"},
-		"below":    {"quota_cap[1] is -1"},
-		"spread":   {`"planet"`},
-		"escape":   {"explain[0]"},
-		"huge":     {"4 MiB answered at most", "536870"},
+		"panics":     {"strategy panics: price 3 nodes: its process ended: exit status 2: panic: out of beans"},
+		"crashes":    {"its process ended: exit status 3"},
+		"hangs":      {"no answer within 1s"},
+		"errs":       {"no beans [31m at all"},
+		"nan":        {"bad answer: place_cost[1] is not a number", "tell its author"},
+		"infinite":   {"target_weight[2] is too large"},
+		"negative":   {"first_holder_weight[0] is negative"},
+		"few":        {"column place_cost has 2 entries for 3 candidates"},
+		"many":       {"column allow has 4 entries for 3 candidates"},
+		"below":      {"quota_cap[1] is -1"},
+		"spread":     {`"planet"`},
+		"redundancy": {"redundancy of -1 replicas"},
+		"gabble":     {"why of the redundancy"},
+		"escape":     {"explain[0]"},
+		"huge":       {"4 MiB answered at most", "536870"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -43,6 +43,9 @@ func drawPlan(t *table, r node.PlaceResult, explain bool) {
 		t.line("predicted %s (%s of it to fill the pipeline), least possible %s, ratio %.2f, bound by %s",
 			seconds(r.PredictedS), seconds(r.FillS), seconds(r.BoundS), r.Ratio, r.Binding)
 	}
+	if r.Raised != "" {
+		t.line("%s: %s", counted(r.Replicas, "replica"), r.Raised)
+	}
 	t.line("%s of stored bytes, %s of them new, in %s and %s", r.Bytes, r.NewBytes, counted(r.Runs, "run"), counted(r.Segments, "segment"))
 }
 

@@ -145,7 +145,7 @@ func (c *call) compareSims(t sim.Topology, results []sim.Result) error {
 		MakespanS  float64 `json:"makespan_s"`
 	}{t.Name, len(results), best.Strategy, best.MakespanS}
 	return list(c, results, summary, func(t *table) {
-		t.header("strategy", "done", "predicted", "least possible", "ratio", "cost", "nodes", "restore", "lost", "bound by")
+		t.header("strategy", "done", "predicted", "least possible", "ratio", "cost", "nodes", "copies", "restore", "lost", "bound by")
 		for _, r := range results {
 			nodes := 0
 			for _, n := range r.Nodes {
@@ -153,7 +153,11 @@ func (c *call) compareSims(t sim.Topology, results []sim.Result) error {
 					nodes++
 				}
 			}
-			t.row(r.Strategy, seconds(r.MakespanS), seconds(r.PredictedS), seconds(r.BoundS), fmt.Sprintf("%.3f", r.Ratio), r.Cost, nodes,
+			copies := any("-")
+			if r.Replicas > 0 {
+				copies = r.Replicas
+			}
+			t.row(r.Strategy, seconds(r.MakespanS), seconds(r.PredictedS), seconds(r.BoundS), fmt.Sprintf("%.3f", r.Ratio), r.Cost, nodes, copies,
 				seconds(r.RestoreS), r.LostBytes, r.Binding)
 		}
 	})
@@ -266,6 +270,9 @@ func drawSim(t *table, r sim.Result) {
 		r.Ratio, r.Binding)
 	if at, err := time.Parse(time.RFC3339, r.Start); err == nil {
 		t.line("virtual time began on %s", at.Format("Monday, 2006-01-02 15:04 ")+zoneOf(at))
+	}
+	if r.Raised != "" {
+		t.line("%s: %s", counted(r.Replicas, "replica"), r.Raised)
 	}
 	if r.RestoreS > 0 {
 		t.line("what is kept then can be brought back in %s", seconds(r.RestoreS))

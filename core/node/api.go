@@ -61,6 +61,7 @@ type PlaceResult struct {
 	Name       string      `json:"name"`
 	Version    int         `json:"version"`
 	Replicas   int         `json:"replicas"`
+	Raised     string      `json:"raised,omitempty"` // why there are more replicas than were asked for
 	Strategy   string      `json:"strategy"`
 	Task       core.TaskID `json:"task"`
 	Bytes      core.Size   `json:"bytes"`       // stored bytes of the version, each chunk once

@@ -158,6 +158,11 @@ func (b *backup) cover(ctx context.Context) error {
 	if err := pl.survey(ctx); err != nil {
 		return err
 	}
+	_, scores, err := pl.prices(ctx)
+	if err != nil {
+		return err
+	}
+	b.args.Replicas = max(b.args.Replicas, scores.Redundancy.Replicas) // what has fewer copies has to be sent again
 	chunks, err := pl.coverage()
 	b.count(chunks)
 	return err

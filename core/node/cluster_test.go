@@ -27,6 +27,7 @@ import (
 	"github.com/bkp-tool/bkp/core/store"
 	mostfree "github.com/bkp-tool/bkp/plugins/strategies/most-free"
 	"github.com/bkp-tool/bkp/plugins/strategies/nearest"
+	"github.com/bkp-tool/bkp/plugins/strategies/reliable"
 	"github.com/bkp-tool/bkp/plugins/strategies/seed"
 	"github.com/bkp-tool/bkp/plugins/verifiers/signature"
 	"github.com/bkp-tool/bkp/plugins/verifiers/targets"
@@ -184,7 +185,7 @@ func (l testLog) Write(p []byte) (int, error) {
 }
 
 func shippedStrategy(_ context.Context, name string) (core.Strategy, io.Closer, error) {
-	shipped := map[string]func() core.Strategy{"seed": seed.New, "nearest": nearest.New, "most-free": mostfree.New}
+	shipped := map[string]func() core.Strategy{"seed": seed.New, "nearest": nearest.New, "most-free": mostfree.New, "reliable": reliable.New}
 	if shipped[name] == nil {
 		return nil, nil, core.Fail(core.CodePlugin, "no strategy %q", name)
 	}

@@ -285,6 +285,7 @@ func (pl *placing) collect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pl.result.Bytes = 0
 	seen := map[core.Hash]bool{}
 	uses := map[core.Hash]*reusedRun{}
 	var order []*reusedRun
@@ -435,29 +436,55 @@ func (pl *placing) decide(ctx context.Context) error {
 	if pl.args.Plan != nil {
 		return pl.follow()
 	}
-	strategy, closer, err := pl.n.Strategy(ctx, pl.args.Strategy)
-	if err != nil {
-		return err
-	}
-	defer closer.Close()
-	info, err := strategy.Describe(ctx)
+	info, scores, err := pl.prices(ctx)
 	if err != nil {
 		return err
 	}
 	pl.request = pl.ask()
-	batch, _ := plan.BatchOf(pl.snapshot, pl.classes, pl.args.Replicas)
-	batch.Seed, batch.Objective = pl.request.Seed, cmp.Or(pl.args.Objective, plan.ObjectiveTime)
-	scores, err := strategy.Score(ctx, batch)
+	pl.request.Info, pl.request.Scores = info, scores
+	if more := scores.Redundancy.Replicas; more > pl.args.Replicas {
+		if err := pl.raise(ctx, more); err != nil {
+			return err
+		}
+	}
+	pl.plan, err = plan.Place(pl.request)
+	if pl.args.Replicas == pl.request.Replicas { // else the planner's own hint knows better
+		err = core.WithHint(err, "bkp place --explain shows each node; add peers, free some space, or ask for fewer --replicas")
+	}
+	return err
+}
+
+// prices asks the strategy.
+func (pl *placing) prices(ctx context.Context) (info core.StrategyInfo, scores core.Scores, err error) {
+	strategy, closer, err := pl.n.Strategy(ctx, pl.args.Strategy)
 	if err != nil {
+		return info, scores, err
+	}
+	defer closer.Close()
+	if info, err = strategy.Describe(ctx); err != nil {
+		return info, scores, err
+	}
+	batch, _ := plan.BatchOf(pl.snapshot, pl.classes, pl.args.Replicas)
+	batch.Seed, batch.Objective = pl.seed(), cmp.Or(pl.args.Objective, plan.ObjectiveTime)
+	if scores, err = strategy.Score(ctx, batch); err != nil {
+		return info, scores, err
+	}
+	if err = plan.CheckScores(batch, scores); err != nil {
+		err = fmt.Errorf("strategy %s: %w", pl.args.Strategy, err)
+	}
+	return info, scores, err
+}
+
+// raise makes it as many copies as the strategy wants. What earlier versions left at fewer nodes may have to be sent again.
+func (pl *placing) raise(ctx context.Context, replicas int) error {
+	pl.args.Replicas = replicas
+	if pl.from != nil {
+		return nil // a window has new runs only
+	}
+	if err := pl.collect(ctx); err != nil {
 		return err
 	}
-	if err := plan.CheckScores(batch, scores); err != nil {
-		return fmt.Errorf("strategy %s: %w", pl.args.Strategy, err)
-	}
-	pl.request.Info, pl.request.Scores = info, scores
-	if pl.plan, err = plan.Place(pl.request); err != nil {
-		return core.WithHint(err, "bkp place --explain shows each node; add peers, free some space, or ask for fewer --replicas")
-	}
+	pl.request.Classes = pl.classes
 	return nil
 }
 
@@ -467,7 +494,7 @@ func (pl *placing) describe() {
 	r.Name, r.Version, r.Replicas, r.Strategy = pl.version.Body.Name, pl.version.Ref.Version, pl.args.Replicas, pl.args.Strategy
 	r.Task, r.DryRun = pl.task, pl.args.DryRun
 	r.PredictedS, r.FillS, r.BoundS, r.Ratio, r.Binding = p.PredictedS, p.FillS, p.BoundS, p.Ratio, p.Binding
-	r.Risk = p.Risk
+	r.Raised, r.Risk = p.Raised, p.Risk
 	for _, class := range pl.classes {
 		r.Runs += len(class.Runs)
 	}

@@ -196,6 +196,45 @@ func TestTooFewNodesOrTooLittleRoom(t *testing.T) {
 	})
 }
 
+// TestStrategyWantsMoreCopies: the strategy raises what was asked for, also of runs that an earlier version left at fewer nodes,
+// and never settles for less.
+func TestStrategyWantsMoreCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		frail := func(conf *node.Config) { conf.Labels = map[string]string{"afr": "0.05"} }
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB", frail)
+		d := c.start("d", "a-20MiB", frail)
+		data := content(8, 4<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		if first := a.place(node.PlaceArgs{Replicas: 2, KeepLocal: true}); first.Replicas != 2 || first.Raised != "" {
+			t.Errorf("seed: %d replicas, %q", first.Replicas, first.Raised)
+		}
+		a.split("disk.img", 2, data)
+		c.settle()
+		_, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 2, Strategy: "reliable"}, quiet)
+		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "the strategy wants 3 replicas instead of 2") ||
+			!strings.Contains(core.HintOf(err), "another strategy") {
+			t.Errorf("on two nodes: %v (code %d, hint %s)", err, core.CodeOf(err), core.HintOf(err))
+		}
+		c.start("e", "a-20MiB", frail)
+		c.settle()
+		second := a.place(node.PlaceArgs{Replicas: 2, Strategy: "reliable"})
+		if second.Replicas != 3 || !strings.Contains(second.Raised, "on any 3 of 0.013 %") || len(second.Placements) != 3 {
+			t.Errorf("%d replicas, %q, on %d nodes", second.Replicas, second.Raised, len(second.Placements))
+		}
+		for _, p := range second.Placements {
+			if p.Bytes != second.Bytes || p.Receipts == 0 {
+				t.Errorf("%s keeps %s of %s with %d receipts", p.Address, p.Bytes, second.Bytes, p.Receipts)
+			}
+		}
+		d.stop()
+		c.settle()
+		c.restoreElsewhere(data)
+	})
+}
+
 // verdict is a verifier that always says the same.
 type verdict struct {
 	core.Verdict

@@ -33,12 +33,17 @@ func (a *PlaceArgs) followPlan() {
 
 // ask is the question to the planner, the strategy's answer left out.
 func (pl *placing) ask() plan.Request {
-	owner := pl.n.owner().ID()
 	return plan.Request{
 		Relays: pl.far, Snapshot: pl.snapshot, Replicas: pl.args.Replicas, Classes: pl.classes,
-		Seed:      binary.LittleEndian.Uint64(owner[:8]) ^ uint64(pl.version.Body.Size),
+		Seed:      pl.seed(),
 		Objective: pl.args.Objective, Blend: pl.args.Blend, Deadline: pl.args.Deadline,
 	}
+}
+
+// seed orders the nodes, for each owner and file in another way.
+func (pl *placing) seed() uint64 {
+	owner := pl.n.owner().ID()
+	return binary.LittleEndian.Uint64(owner[:8]) ^ uint64(pl.version.Body.Size)
 }
 
 // follow takes the given plan over, if it still fits what is there.

@@ -20,7 +20,7 @@ func placeAhead(req Request) (out *Plan, err error) {
 	changing := narrowed(req.Snapshot)
 	seconds, err := settle(timeFits, func(t float64) (float64, error) {
 		req.Snapshot = changing.Over(t)
-		if out, err = Place(req); err != nil {
+		if out, err = place(req); err != nil {
 			return 0, err
 		}
 		return out.PredictedS, nil

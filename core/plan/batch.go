@@ -135,6 +135,9 @@ func CheckScores(batch core.Batch, scores core.Scores) error {
 			return core.Fail(core.CodePlugin, "strategy answered quota_cap = %d for node %s: it must not be below 0", v, batch.Nodes.ID[i])
 		}
 	}
+	if r := scores.Redundancy; r.Replicas < 0 {
+		return core.Fail(core.CodePlugin, "strategy answered a redundancy of %d replicas: it must not be below 0", r.Replicas)
+	}
 	switch s := scores.Spread; {
 	case s.Level != "" && s.Level != "zone":
 		return core.Fail(core.CodePlugin, "strategy answered spread level %q: only zone is known", s.Level)

@@ -15,7 +15,7 @@ type Voice struct {
 }
 
 // Combine makes one answer of several, each of which CheckScores found good: a node is allowed if all allow it; of caps and spreads the
-// smallest holds; costs are brought to a common unit, the mean of their column, and summed by the voices' weights; weights multiply.
+// smallest holds, and of redundancies the largest; costs are brought to a common unit, the mean of their column, and summed by the voices' weights; weights multiply.
 // Voices without an opinion on a column do not count in it.
 func Combine(voices []Voice) (info core.StrategyInfo, scores core.Scores) {
 	info.Deterministic = true
@@ -32,6 +32,9 @@ func Combine(voices []Voice) (info core.StrategyInfo, scores core.Scores) {
 		scores.PlaceCost = merge(scores.PlaceCost, common(v.Scores.PlaceCost, v.Weight), func(a, b float64) float64 { return a + b })
 		scores.TargetWeight = merge(scores.TargetWeight, common(v.Scores.TargetWeight, 1), times)
 		scores.Explain = merge(scores.Explain, v.Scores.Explain, join)
+		if r := v.Scores.Redundancy; r.Replicas > scores.Redundancy.Replicas {
+			scores.Redundancy = r
+		}
 		if s := v.Scores.Spread; s.Level != "" && (scores.Spread.Level == "" || s.Max < scores.Spread.Max) {
 			scores.Spread = s
 		}

@@ -15,9 +15,9 @@ func TestCombine(t *testing.T) {
 		Scores: core.Scores{PlaceCost: []float64{1e-9, 3e-9}, QuotaCap: []core.Size{5, 9}, Explain: []string{"1", "3"}}}
 	near := Voice{Weight: 3, Info: core.StrategyInfo{Name: "near", Version: "2", Needs: []string{"delay"}, OwnsFirstHolder: true},
 		Scores: core.Scores{PlaceCost: []float64{30, 10}, Allow: []bool{true, false}, QuotaCap: []core.Size{7, 7},
-			TargetWeight: []float64{2, 6}, FirstHolderWeight: []float64{1, 3}}}
+			TargetWeight: []float64{2, 6}, FirstHolderWeight: []float64{1, 3}, Redundancy: core.Redundancy{Replicas: 2, Why: "near"}}}
 	spread := Voice{Weight: 1, Info: core.StrategyInfo{Name: "spread", Version: "1", Deterministic: true},
-		Scores: core.Scores{Spread: core.Spread{Level: "zone", Max: 2}, TargetWeight: []float64{4, 0}, FirstHolderWeight: []float64{9, 1}}}
+		Scores: core.Scores{Spread: core.Spread{Level: "zone", Max: 2}, TargetWeight: []float64{4, 0}, FirstHolderWeight: []float64{9, 1}, Redundancy: core.Redundancy{Replicas: 3, Why: "spread"}}}
 	info, got := Combine([]Voice{cheap, near, spread})
 	want := core.Scores{
 		PlaceCost:         []float64{0.5 + 4.5, 1.5 + 1.5}, // each by its mean, the second counting three times
@@ -26,6 +26,7 @@ func TestCombine(t *testing.T) {
 		TargetWeight:      []float64{0.5 * 2, 0},
 		FirstHolderWeight: []float64{0.5, 1.5}, // only of the one that owns them
 		Spread:            core.Spread{Level: "zone", Max: 2},
+		Redundancy:        core.Redundancy{Replicas: 3, Why: "spread"},
 		Explain:           []string{"1", "3"},
 	}
 	for i := range want.PlaceCost {

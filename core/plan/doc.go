@@ -22,7 +22,7 @@
 //     turn, they go one by one to whoever has room.
 //
 // If copies are left over, there is no plan but an error that says which node lacks how much. Copies are never fewer than
-// asked for. Where several classes compete for room, a flow over all of them finds it, or the error names the cut that is full.
+// asked for; a strategy may want more, and then they are as many as it wants. Where several classes compete for room, a flow over all of them finds it, or the error names the cut that is full.
 // Where the cheapest nodes are too slow together, ObjectiveTime forgets their costs; ObjectiveBlend weighs plans of many lengths;
 // a deadline holds for all.
 //

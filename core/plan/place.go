@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/bkp-tool/bkp/core"
@@ -9,6 +10,35 @@ import (
 // Place decides who keeps what. Replicas are never lowered in silence: where the nodes or their space do not suffice, the
 // error is of core.CodeRedundant and says what is missing. A bad answer of the strategy is of core.CodePlugin.
 func Place(req Request) (*Plan, error) {
+	asked, r := req.Replicas, req.Scores.Redundancy
+	if r.Replicas <= asked || asked < 1 || req.K > 0 {
+		return place(req)
+	}
+	raised := fmt.Sprintf("the strategy wants %s instead of %d", copies(r.Replicas), asked)
+	if r.Why != "" {
+		raised += ": " + r.Why
+	}
+	if nodes := len(req.Snapshot.Nodes) - 1; r.Replicas > nodes {
+		return nil, tooMany(core.Fail(core.CodeRedundant, "%s; %s beside the source", raised, plural(nodes, "there is 1 node", fmt.Sprintf("there are %d nodes", nodes))))
+	}
+	req.Replicas = r.Replicas
+	out, err := place(req)
+	if err != nil {
+		if core.CodeOf(err) == core.CodeRedundant {
+			err = tooMany(core.Fail(core.CodeRedundant, "%s; %w", raised, err))
+		}
+		return nil, err
+	}
+	out.Raised = raised
+	return out, nil
+}
+
+func tooMany(err error) error {
+	return core.WithHint(err, "add nodes, or use another strategy: --replicas cannot ask for fewer copies than this one wants")
+}
+
+// place is Place with the number of replicas settled.
+func place(req Request) (*Plan, error) {
 	if req.Snapshot.Changes() {
 		return placeAhead(req)
 	}

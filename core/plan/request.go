@@ -20,7 +20,7 @@ type Request struct {
 	Snapshot core.Snapshot
 	Info     core.StrategyInfo
 	Scores   core.Scores // one entry a candidate, in the order of BatchOf: every node but the source
-	Replicas int         // copies of every run, the source's own not counted
+	Replicas int         // copies of every run, the source's own not counted; the scores may ask for more
 	Classes  []Class
 	Seed     uint64 // orders the nodes on the circle; derived from the file, so that files differ
 	// Objective is ObjectiveTime or ObjectiveCost. Empty means the second where the strategy gave costs or weights, since
@@ -48,7 +48,8 @@ type Plan struct {
 	Flows      []Flow   // by From, then To
 	Nodes      []NodeRow
 	Refused    []Refusal
-	Replicas   int // copies of every run
+	Replicas   int    // copies of every run
+	Raised     string // why there are more replicas than were asked for; empty where there are not
 	Risk       Risk
 	PredictedS float64 // until the last byte arrived: the slowest flow and FillS
 	BoundS     float64 // the least possible time for these copies on any choice of the candidates

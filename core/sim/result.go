@@ -19,10 +19,12 @@ type Result struct {
 	BoundS     float64   `json:"bound_s"`            // the least time; see the package comment for what that is when nodes were lost
 	Ratio      float64   `json:"ratio"`
 	Binding    string    `json:"binding"`
-	Start      string    `json:"start,omitempty"` // when virtual time began, in RFC 3339, where rates follow calendars
-	Cost       float64   `json:"cost"`            // of what is kept, by the strategy; 0 where it gave no costs
-	RestoreS   float64   `json:"restore_s"`       // to bring back to the source, or to one in its place, what is kept then; 0 in a fetch
-	LostBytes  core.Size `json:"lost_bytes"`      // of the file: no node that is left can restore them
+	Start      string    `json:"start,omitempty"`    // when virtual time began, in RFC 3339, where rates follow calendars
+	Replicas   int       `json:"replicas,omitempty"` // copies of every run, or shards; none in a broadcast or a fetch
+	Raised     string    `json:"raised,omitempty"`   // why there are more than the topology asks for
+	Cost       float64   `json:"cost"`               // of what is kept, by the strategy; 0 where it gave no costs
+	RestoreS   float64   `json:"restore_s"`          // to bring back to the source, or to one in its place, what is kept then; 0 in a fetch
+	LostBytes  core.Size `json:"lost_bytes"`         // of the file: no node that is left can restore them
 
 	UndeliveredBytes core.Size `json:"undelivered_bytes"` // copies that were wanted and are not there; see Missing
 	Nodes            []Row     `json:"nodes"`
@@ -64,6 +66,9 @@ func (w *world) result(bound plan.Bound) (Result, error) {
 	r := Result{Name: w.topology.Name, MakespanS: w.end.Seconds(), PredictedS: w.predicted, BoundS: bound.Seconds, Binding: bound.Binding}
 	if at := w.topology.Start; !at.IsZero() {
 		r.Start = at.Format(time.RFC3339)
+	}
+	if w.plan != nil {
+		r.Replicas, r.Raised = w.plan.Replicas, w.plan.Raised
 	}
 	r.Cost, r.RestoreS = w.cost(), w.restore()
 	if left, ok := w.boundOfTheRest(); ok && !math.IsInf(left.Seconds, 1) {

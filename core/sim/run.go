@@ -72,6 +72,13 @@ func prepare(t Topology, c Config) (*world, plan.Bound, error) {
 	if err := w.begin(bound.Seconds); err != nil {
 		return nil, bound, err
 	}
+	if w.plan != nil && w.plan.Raised != "" {
+		w.topology.Goal.Replicas = w.plan.Replicas
+		if bound, err = plan.LeastTime(t.Network, w.topology.Goal); err != nil {
+			return nil, bound, err
+		}
+		w.weigh(bound.Seconds)
+	}
 	return w, bound, w.predict(bound.Seconds)
 }
 

@@ -519,6 +519,8 @@ type Scores struct {
 	SpreadLevel       string                 `protobuf:"bytes,6,opt,name=spread_level,json=spreadLevel,proto3" json:"spread_level,omitempty"`                              // "" or "zone"
 	SpreadMax         int64                  `protobuf:"varint,7,opt,name=spread_max,json=spreadMax,proto3" json:"spread_max,omitempty"`                                   // copies a domain may hold, >= 1 with a level
 	Explain           []string               `protobuf:"bytes,8,rep,name=explain,proto3" json:"explain,omitempty"`                                                         // shown to people
+	Replicas          int64                  `protobuf:"varint,9,opt,name=replicas,proto3" json:"replicas,omitempty"`                                                      // at least so many copies of every run; 0: as many as were asked for. More than asked for, never fewer
+	ReplicasWhy       string                 `protobuf:"bytes,10,opt,name=replicas_why,json=replicasWhy,proto3" json:"replicas_why,omitempty"`                             // shown to people where replicas is more than was asked for
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -609,6 +611,20 @@ func (x *Scores) GetExplain() []string {
 	return nil
 }
 
+func (x *Scores) GetReplicas() int64 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *Scores) GetReplicasWhy() string {
+	if x != nil {
+		return x.ReplicasWhy
+	}
+	return ""
+}
+
 var File_columns_proto protoreflect.FileDescriptor
 
 const file_columns_proto_rawDesc = "" +
@@ -659,7 +675,7 @@ const file_columns_proto_rawDesc = "" +
 	"\x05Trunk\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x12\n" +
-	"\x04rate\x18\x03 \x01(\x03R\x04rate\"\x8b\x02\n" +
+	"\x04rate\x18\x03 \x01(\x03R\x04rate\"\xca\x02\n" +
 	"\x06Scores\x12\x14\n" +
 	"\x05allow\x18\x01 \x03(\bR\x05allow\x12\x1d\n" +
 	"\n" +
@@ -670,7 +686,10 @@ const file_columns_proto_rawDesc = "" +
 	"\fspread_level\x18\x06 \x01(\tR\vspreadLevel\x12\x1d\n" +
 	"\n" +
 	"spread_max\x18\a \x01(\x03R\tspreadMax\x12\x18\n" +
-	"\aexplain\x18\b \x03(\tR\aexplainB-Z+github.com/bkp-tool/bkp/plugins/proto;protob\x06proto3"
+	"\aexplain\x18\b \x03(\tR\aexplain\x12\x1a\n" +
+	"\breplicas\x18\t \x01(\x03R\breplicas\x12!\n" +
+	"\freplicas_why\x18\n" +
+	" \x01(\tR\vreplicasWhyB-Z+github.com/bkp-tool/bkp/plugins/proto;protob\x06proto3"
 
 var (
 	file_columns_proto_rawDescOnce sync.Once

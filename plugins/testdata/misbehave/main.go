@@ -93,6 +93,10 @@ func (o odd) Score(_ context.Context, batch core.Batch) (s core.Scores, err erro
 		s.QuotaCap = []core.Size{1, -1, 0}
 	case "spread":
 		s.Spread = core.Spread{Level: "planet", Max: 1}
+	case "redundancy":
+		s.Redundancy = core.Redundancy{Replicas: -1}
+	case "gabble":
+		s.Redundancy = core.Redundancy{Replicas: 3, Why: "since\nso"}
 	case "escape":
 		s.Explain = []string{"\x1b[2J", "", ""}
 	case "huge":
