@@ -86,6 +86,7 @@ type Scores struct {
 	FirstHolderWeight []float64 // finite, >= 0: who is given first copies first
 	Spread            Spread
 	Redundancy        Redundancy
+	Objective         string   // "cost" where its order of nodes is to hold whatever time it takes, "time" or empty where it is to give way; the user has the last word
 	Explain           []string // per candidate, shown by --explain
 }
 

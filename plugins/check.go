@@ -33,7 +33,7 @@ func CheckColumns(n core.NodeColumns) error {
 }
 
 // CheckScores reports what is wrong with the shape of an answer about n candidates: a column of another length, a number that is NaN,
-// infinite, negative or above 2^60, a spread or redundancy that means nothing, a text above 1 KiB or with control characters.
+// infinite, negative or above 2^60, a spread, objective or redundancy that means nothing, a text above 1 KiB or with control characters.
 func CheckScores(n int, s core.Scores) error {
 	if err := checkLen("allow", len(s.Allow), n); err != nil {
 		return err
@@ -61,6 +61,9 @@ func CheckScores(n int, s core.Scores) error {
 		if text != clean(text) {
 			return fmt.Errorf("explain[%d] is above %d bytes or has control characters", i, maxText)
 		}
+	}
+	if o := s.Objective; o != "" && o != "time" && o != "cost" {
+		return fmt.Errorf("objective %q is neither time nor cost", clean(o))
 	}
 	if r := s.Redundancy; r.Replicas < 0 || r.Replicas > maxScore {
 		return fmt.Errorf("redundancy of %d replicas", r.Replicas)

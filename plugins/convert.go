@@ -91,14 +91,14 @@ func nodesFromProto(n *proto.Nodes) core.NodeColumns {
 func scoresToProto(s core.Scores) *proto.Scores {
 	return &proto.Scores{Allow: s.Allow, PlaceCost: s.PlaceCost, TargetWeight: s.TargetWeight, QuotaCap: ints[int64](s.QuotaCap),
 		FirstHolderWeight: s.FirstHolderWeight, SpreadLevel: s.Spread.Level, SpreadMax: int64(s.Spread.Max), Explain: s.Explain,
-		Replicas: int64(s.Redundancy.Replicas), ReplicasWhy: s.Redundancy.Why}
+		Replicas: int64(s.Redundancy.Replicas), ReplicasWhy: s.Redundancy.Why, Objective: s.Objective}
 }
 
 func scoresFromProto(s *proto.Scores) core.Scores {
 	return core.Scores{Allow: s.GetAllow(), PlaceCost: s.GetPlaceCost(), TargetWeight: s.GetTargetWeight(),
 		QuotaCap: ints[core.Size](s.GetQuotaCap()), FirstHolderWeight: s.GetFirstHolderWeight(),
 		Spread:     core.Spread{Level: s.GetSpreadLevel(), Max: int(s.GetSpreadMax())},
-		Redundancy: core.Redundancy{Replicas: int(s.GetReplicas()), Why: s.GetReplicasWhy()}, Explain: s.GetExplain()}
+		Redundancy: core.Redundancy{Replicas: int(s.GetReplicas()), Why: s.GetReplicasWhy()}, Objective: s.GetObjective(), Explain: s.GetExplain()}
 }
 
 func requestToProto(r core.VerifyRequest) *proto.VerifyRequest {

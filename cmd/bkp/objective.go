@@ -8,13 +8,9 @@ import (
 )
 
 // objectiveFlags are understood by every command that plans.
-func objectiveFlags(usual string) []cli.Flag {
-	usage := "make `WHAT` small first: time, cost or blend"
-	if usual == "" {
-		usage += " (default: go by the strategy's order of nodes)"
-	}
+func objectiveFlags() []cli.Flag {
 	return []cli.Flag{
-		textFlag("objective", usual, usage),
+		textFlag("objective", "", "make `WHAT` small first: time, cost (the strategy's order of nodes) or blend (default: as the strategy asks, else time)"),
 		textFlag("blend", "0.5", "with --objective blend, let time weigh `W`, from 0 to 1, and cost the rest"),
 		textFlag("deadline", "", "let no node receive for longer than `SPAN`: seconds, or 90m"),
 	}

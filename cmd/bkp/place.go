@@ -37,7 +37,7 @@ func placeCommand() *cli.Command {
 			textFlag("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
 			textFlag("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
 			boolFlag("keep-local", "keep its bytes on this machine too"),
-		}, objectiveFlags(""), networkFlags(), identityFlags()),
+		}, objectiveFlags(), networkFlags(), identityFlags()),
 		do: doPlace,
 	})
 }
@@ -81,7 +81,7 @@ func (c *call) placeArgs() (args node.PlaceArgs, err error) {
 	}
 	args = node.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"), Retain: int64(retain.Seconds()),
 		KeepLocal: c.Bool("keep-local"),
-		Show: c.String("plan-out") != "" || c.String("plot") != ""}
+		Show:      c.String("plan-out") != "" || c.String("plot") != ""}
 	if args.Name, args.Version, err = nameVersion(c.Args().First()); err != nil {
 		return args, err
 	}

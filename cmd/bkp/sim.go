@@ -42,7 +42,7 @@ func simCommand() *cli.Command {
 			textFlag("size", "100GiB", "with --live, place a file of `SIZE`"),
 			intFlag("replicas", 2, "with --live, keep `N` copies"),
 			plotFlag(),
-		}, objectiveFlags(plan.ObjectiveTime), networkFlags(), identityFlags()),
+		}, objectiveFlags(), networkFlags(), identityFlags()),
 		do: doSim,
 	})
 }

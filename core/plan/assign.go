@@ -83,7 +83,7 @@ func (p *planner) assignClass(c int) error {
 		}
 		cap, why := p.cap(c, i)
 		p.shares[c][i] = why
-		shares = append(shares, share{node: i, zone: p.zoneOf(i), cap: float64(cap), cost: p.cost[i], weight: p.weight[i]})
+		shares = append(shares, share{node: i, zone: p.zoneOf(i), cap: float64(cap), cost: p.order[i], weight: p.weight[i]})
 	}
 	if short := setQuotas(shares, float64(ring.bytes())*float64(lacking), zoneCap); short > 0 || len(shares) < lacking {
 		return p.shortage(c, shares, zoneMax)

@@ -135,6 +135,9 @@ func CheckScores(batch core.Batch, scores core.Scores) error {
 			return core.Fail(core.CodePlugin, "strategy answered quota_cap = %d for node %s: it must not be below 0", v, batch.Nodes.ID[i])
 		}
 	}
+	if o := scores.Objective; o != "" && o != ObjectiveTime && o != ObjectiveCost {
+		return core.Fail(core.CodePlugin, "strategy answered the objective %q: it may be %s or %s", o, ObjectiveTime, ObjectiveCost)
+	}
 	if r := scores.Redundancy; r.Replicas < 0 {
 		return core.Fail(core.CodePlugin, "strategy answered a redundancy of %d replicas: it must not be below 0", r.Replicas)
 	}

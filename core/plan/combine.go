@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -15,7 +16,7 @@ type Voice struct {
 }
 
 // Combine makes one answer of several, each of which CheckScores found good: a node is allowed if all allow it; of caps and spreads the
-// smallest holds, and of redundancies the largest; costs are brought to a common unit, the mean of their column, and summed by the voices' weights; weights multiply.
+// smallest holds, and of redundancies the largest; the first objective that one names holds; costs are brought to a common unit, the mean of their column, and summed by the voices' weights; weights multiply.
 // Voices without an opinion on a column do not count in it.
 func Combine(voices []Voice) (info core.StrategyInfo, scores core.Scores) {
 	info.Deterministic = true
@@ -35,6 +36,7 @@ func Combine(voices []Voice) (info core.StrategyInfo, scores core.Scores) {
 		if r := v.Scores.Redundancy; r.Replicas > scores.Redundancy.Replicas {
 			scores.Redundancy = r
 		}
+		scores.Objective = cmp.Or(scores.Objective, v.Scores.Objective)
 		if s := v.Scores.Spread; s.Level != "" && (scores.Spread.Level == "" || s.Max < scores.Spread.Max) {
 			scores.Spread = s
 		}

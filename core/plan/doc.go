@@ -9,7 +9,7 @@
 //
 //  1. Who keeps all runs of a class already keeps them for this task too, the cheapest holders first. It costs nothing.
 //  2. Every other candidate has a cap: its free space, what the strategy lets it keep, and, when the objective is time, what
-//     it can receive within Slack times the bound.
+//     it can receive within Slack times the bound. Time is the objective unless the user or the strategy names another.
 //  3. Quotas: the cheapest node is filled to its cap, then the next. Nodes of the same cost share in
 //     proportion to their weights, as all do when the strategy gives no costs; without weights of its own, a node
 //     weighs what it can receive and, for more than one copy, pass on. Where the strategy spreads copies over zones, a zone

@@ -63,7 +63,7 @@ func (p *planner) reason(i int) string {
 		return fmt.Sprintf("as much as the strategy lets it keep%s", rank)
 	case held == byTime && p.time[i] < p.largest:
 		return fmt.Sprintf("as much as it can receive within %.3g s%s", p.tcap, rank)
-	case len(p.Scores.PlaceCost) > 0:
+	case len(p.Scores.PlaceCost) > 0 || len(p.Scores.TargetWeight) > 0 && p.weight[i] == 0:
 		return fmt.Sprintf("what was left%s", rank)
 	case len(p.Scores.TargetWeight) > 0:
 		return fmt.Sprintf("its share by the strategy's weight of %.4g", p.weight[i])

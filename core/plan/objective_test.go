@@ -121,3 +121,21 @@ func TestShardsStandApart(t *testing.T) {
 		t.Errorf("bound %v s by %s, want %v s by the source's uplink", p.BoundS, p.Binding, want)
 	}
 }
+
+// TestCostsAreToldWhenPutAside: where costs give way to time, a plan still says what it costs.
+func TestCostsAreToldWhenPutAside(t *testing.T) {
+	req := pricedNodes()
+	for i := range 3 {
+		req.Snapshot.Nodes[i+1].Down = 0
+		req.Snapshot.Links = append(req.Snapshot.Links, core.LinkState{From: 0, To: i + 1, Rate: 1 << 20})
+	}
+	p, err := Place(req)
+	if err != nil || len(p.Nodes) != 3 || p.Ratio > 1.05 {
+		t.Fatalf("%+v (%v)", p, err)
+	}
+	for _, row := range p.Nodes {
+		if row.Cost != req.Scores.PlaceCost[row.Node-1] {
+			t.Errorf("node %d costs %v, says the plan; %v, says the strategy", row.Node, row.Cost, req.Scores.PlaceCost[row.Node-1])
+		}
+	}
+}

@@ -60,7 +60,7 @@ func place(req Request) (*Plan, error) {
 		return out, err
 	}
 	// The cheapest nodes are too slow together, though none is alone: then costs do not count.
-	p.cost, p.costless = make([]float64, len(p.cost)), true
+	p.order, p.costless = make([]float64, len(p.cost)), true
 	if fast, err := p.within(caps); err == nil && fast.PredictedS < out.PredictedS {
 		return fast, nil
 	}

@@ -23,7 +23,8 @@ type planner struct {
 	linked    []bool      // the source can send to it, or relays can
 	arrive    []float64   // the rate at which anything from the source can reach it
 	cost      []float64   // per byte
-	costless  bool        // costs were put aside, for the sake of time
+	order     []float64   // the costs that decide: all alike where they were put aside
+	costless  bool        // they were, for the sake of time
 	weight    []float64   // how shares are weighed where costs do not decide
 	first     []float64   // the strategy's first-holder weight
 	explain   []string    // the strategy's words
@@ -56,7 +57,7 @@ func newPlanner(req Request) (*planner, error) {
 	}
 	p := &planner{Request: req, net: net, allowed: make([]bool, n), linked: make([]bool, n), arrive: slices.Clone(net.in), cost: make([]float64, n),
 		weight: make([]float64, n), first: make([]float64, n), explain: make([]string, n), quotaLeft: make([]core.Size, n)}
-	p.timed = req.Objective == ObjectiveTime || req.Objective == "" && len(req.Scores.PlaceCost) == 0 && len(req.Scores.TargetWeight) == 0
+	p.timed = cmp.Or(req.Objective, req.Scores.Objective, ObjectiveTime) == ObjectiveTime
 	p.smallest = math.MaxInt64
 	for c, class := range req.Classes {
 		p.sizes = append(p.sizes, 0)
@@ -84,6 +85,7 @@ func newPlanner(req Request) (*planner, error) {
 	for row, i := range index {
 		p.score(row, i)
 	}
+	p.order = p.cost
 	p.weigh()
 	p.holders()
 	return p, nil

@@ -23,8 +23,7 @@ type Request struct {
 	Replicas int         // copies of every run, the source's own not counted; the scores may ask for more
 	Classes  []Class
 	Seed     uint64 // orders the nodes on the circle; derived from the file, so that files differ
-	// Objective is ObjectiveTime or ObjectiveCost. Empty means the second where the strategy gave costs or weights, since
-	// whoever orders the nodes wants that order kept, else the first.
+	// Objective is one of the above. Empty means that which the scores name, else ObjectiveTime.
 	Objective string
 	Blend     float64 // ObjectiveBlend: the weight of time from 0 to 1; the rest is that of cost
 	Deadline  float64 // seconds that a node may receive, whatever the objective; 0 for any time

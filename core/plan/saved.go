@@ -112,7 +112,7 @@ func Save(about About, req Request, p *Plan) Saved {
 		req.Snapshot = req.Snapshot.Over(p.PredictedS)
 	}
 	s := Saved{Schema: Schema, Name: about.Name, Version: about.Version, Root: about.Root, Runs: about.Runs, Strategy: about.Strategy,
-		Objective: req.Objective, Blend: req.Blend, Deadline: req.Deadline, Replicas: p.Replicas, Source: req.Snapshot.Source,
+		Objective: cmp.Or(req.Objective, req.Scores.Objective), Blend: req.Blend, Deadline: req.Deadline, Replicas: p.Replicas, Source: req.Snapshot.Source,
 		Trunks: slices.Clone(req.Snapshot.Trunks), PredictedS: p.PredictedS, FillS: p.FillS, BoundS: p.BoundS, Ratio: p.Ratio, Binding: p.Binding}
 	for _, n := range req.Snapshot.Nodes {
 		s.Nodes = append(s.Nodes, SavedNode{ID: n.ID, Address: n.Address, Zone: n.Zone, Free: n.Free, Total: n.Total, Up: n.Up, Down: n.Down})

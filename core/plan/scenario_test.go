@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"math"
@@ -24,7 +25,7 @@ var update = flag.Bool("update", false, "rewrite the expected plans in testdata"
 //	node NAME [source] free= total= up= down= delay= zone=     a node; rates without a value are unlimited
 //	link A B RATE     mesh RATE     no-link A B     trunk A B RATE
 //	runs 100x4MiB,1x1MiB [held=A,B]     adds a class of runs; "no-runs" removes all
-//	replicas N     objective time|cost|-     strategy seed|nearest|most-free|-     spread N|-     owns-first|-
+//	replicas N     objective time|cost|-     strategy-objective time|cost|-     strategy seed|nearest|most-free|-     spread N|-     owns-first|-
 //	cost|weight|quota|allow|first A=… B=…     a column of scores (others: 0, or true); alone, it is empty again
 //	place     prints the plan     place brief     only who keeps what, and the times
 func TestScenarios(t *testing.T) {
@@ -75,9 +76,10 @@ func TestScenarios(t *testing.T) {
 // world is what a scenario has said so far.
 type world struct {
 	Request
-	columns  map[string]map[string]string // cost, weight, … → node → value
-	strategy string
-	printed  strings.Builder
+	columns   map[string]map[string]string // cost, weight, … → node → value
+	strategy  string
+	objective string // the strategy's
+	printed   strings.Builder
 }
 
 func (w *world) line(line string) error {
@@ -119,6 +121,8 @@ func (w *world) line(line string) error {
 		w.Replicas, err = strconv.Atoi(args[0])
 	case "objective":
 		w.Objective = strings.Trim(args[0], "-")
+	case "strategy-objective":
+		w.objective = strings.Trim(args[0], "-")
 	case "strategy":
 		w.strategy = strings.Trim(args[0], "-")
 	case "owns-first":
@@ -266,6 +270,7 @@ func priced(strategy string, b core.Batch) (s core.Scores) {
 
 func (w *world) place(brief bool) {
 	w.Scores = w.scores()
+	w.Scores.Objective = cmp.Or(w.objective, w.Scores.Objective)
 	p, err := Place(w.Request)
 	out := &w.printed
 	if err != nil {

@@ -165,15 +165,12 @@ func (w *world) place() (*plan.Plan, error) {
 	g := w.topology.Goal
 	req := plan.Request{Snapshot: w.believed, Info: w.Info, Replicas: g.Replicas, Relays: true, Seed: w.Seed,
 		Classes: []plan.Class{{Runs: w.sizes[:w.Runs]}}, Objective: w.Objective, Blend: w.Blend, Deadline: w.Deadline}
-	if req.Objective == "" {
-		req.Objective = plan.ObjectiveTime
-	}
 	if g.Mode == plan.Shards {
 		req.K, req.Replicas = g.K, g.K+g.M
 	}
 	if w.Score != nil {
 		batch, _ := plan.BatchOf(w.believed, req.Classes, req.Replicas)
-		batch.Seed, batch.Objective = w.Seed, req.Objective
+		batch.Seed, batch.Objective = w.Seed, cmp.Or(req.Objective, plan.ObjectiveTime)
 		scores, err := w.Score(batch)
 		if err != nil {
 			return nil, err

@@ -20,7 +20,7 @@ type Config struct {
 
 	Info      core.StrategyInfo
 	Score     func(core.Batch) (core.Scores, error) // the strategy; nil for none
-	Objective string                                // plan.ObjectiveTime where empty
+	Objective string                                // as the strategy asks where empty
 	Blend     float64
 	Deadline  float64
 }

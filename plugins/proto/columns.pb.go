@@ -521,6 +521,7 @@ type Scores struct {
 	Explain           []string               `protobuf:"bytes,8,rep,name=explain,proto3" json:"explain,omitempty"`                                                         // shown to people
 	Replicas          int64                  `protobuf:"varint,9,opt,name=replicas,proto3" json:"replicas,omitempty"`                                                      // at least so many copies of every run; 0: as many as were asked for. More than asked for, never fewer
 	ReplicasWhy       string                 `protobuf:"bytes,10,opt,name=replicas_why,json=replicasWhy,proto3" json:"replicas_why,omitempty"`                             // shown to people where replicas is more than was asked for
+	Objective         string                 `protobuf:"bytes,11,opt,name=objective,proto3" json:"objective,omitempty"`                                                    // "cost" where the order of nodes is to hold whatever time it takes; "time" or "" where it is to give way
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -625,6 +626,13 @@ func (x *Scores) GetReplicasWhy() string {
 	return ""
 }
 
+func (x *Scores) GetObjective() string {
+	if x != nil {
+		return x.Objective
+	}
+	return ""
+}
+
 var File_columns_proto protoreflect.FileDescriptor
 
 const file_columns_proto_rawDesc = "" +
@@ -675,7 +683,7 @@ const file_columns_proto_rawDesc = "" +
 	"\x05Trunk\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x12\n" +
-	"\x04rate\x18\x03 \x01(\x03R\x04rate\"\xca\x02\n" +
+	"\x04rate\x18\x03 \x01(\x03R\x04rate\"\xe8\x02\n" +
 	"\x06Scores\x12\x14\n" +
 	"\x05allow\x18\x01 \x03(\bR\x05allow\x12\x1d\n" +
 	"\n" +
@@ -689,7 +697,8 @@ const file_columns_proto_rawDesc = "" +
 	"\aexplain\x18\b \x03(\tR\aexplain\x12\x1a\n" +
 	"\breplicas\x18\t \x01(\x03R\breplicas\x12!\n" +
 	"\freplicas_why\x18\n" +
-	" \x01(\tR\vreplicasWhyB-Z+github.com/bkp-tool/bkp/plugins/proto;protob\x06proto3"
+	" \x01(\tR\vreplicasWhy\x12\x1c\n" +
+	"\tobjective\x18\v \x01(\tR\tobjectiveB-Z+github.com/bkp-tool/bkp/plugins/proto;protob\x06proto3"
 
 var (
 	file_columns_proto_rawDescOnce sync.Once

@@ -2,6 +2,9 @@
 //
 // place_cost is the delay in whole steps of 5 milliseconds, given in seconds: below that, measured delays are noise. Nodes that are equally
 // near are told apart by bandwidth, the wider first: 1/bandwidth (in bytes per second) is added, which stays under a step from 200 B/s on.
+//
+// It asks for this order to hold whatever time that takes (objective cost): where links are alike, a plan made for time would have every
+// node take part, and the near ones no more than the far.
 package nearest
 
 import (
@@ -26,7 +29,7 @@ func (strategy) Describe(context.Context) (core.StrategyInfo, error) {
 }
 
 func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) {
-	var s core.Scores
+	s := core.Scores{Objective: "cost"}
 	for i := range batch.Nodes.Len() {
 		delay := math.Floor(batch.Nodes.Delay[i]/step) * step
 		s.PlaceCost = append(s.PlaceCost, delay+inverse(batch.Nodes.Link[i], batch.Nodes.Downlink[i]))

@@ -37,8 +37,8 @@ func (strategy) Describe(context.Context) (core.StrategyInfo, error) {
 }
 
 func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) {
-	var s core.Scores
-	var failures []float64 // of the allowed nodes
+	s := core.Scores{Objective: "cost"} // a fast node that fails is no good
+	var failures []float64              // of the allowed nodes
 	for i := range batch.Nodes.Len() {
 		failure, uptime := min(max(0, batch.Nodes.AnnualFailure[i]), worst), batch.Nodes.Uptime[i]
 		s.Allow = append(s.Allow, uptime >= MinUptime)
