@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -57,21 +56,18 @@ func doSim(ctx context.Context, c *call) error {
 		return err
 	}
 	defer plugins.Cleanup()
-	var results []sim.Result
-	for _, list := range c.StringSlice("strategy") {
-		r, err := c.simulate(ctx, t, conf, list)
-		if err != nil {
-			return err
-		}
-		results = append(results, r)
+	lists := c.StringSlice("strategy")
+	if len(lists) > 1 {
+		return c.compareSims(ctx, t, conf, lists)
 	}
-	if len(results) > 1 {
-		return c.compareSims(t, results)
-	}
-	if err := c.plot(pictureOfSim(t, results[0])); err != nil {
+	r, err := c.simulate(ctx, t, conf, lists[0])
+	if err != nil {
 		return err
 	}
-	return c.result(results[0], func(t *table) { drawSim(t, results[0]) })
+	if err := c.plot(pictureOfSim(t, r)); err != nil {
+		return err
+	}
+	return c.result(r, func(t *table) { drawSim(t, r) })
 }
 
 // topology is the file of the argument, or the network as it is.
@@ -125,42 +121,73 @@ func (c *call) simulate(ctx context.Context, t sim.Topology, conf sim.Config, li
 		return r, err
 	}
 	conf.Score = func(b core.Batch) (core.Scores, error) { return s.Score(ctx, b) }
-	if r, err = sim.Run(t, conf); err != nil && len(c.StringSlice("strategy")) > 1 {
-		err = fmt.Errorf("strategy %s: %w", list, err)
-	}
+	r, err = sim.Run(t, conf)
 	r.Strategy = list
 	return r, err
 }
 
-// compareSims shows what several strategies came to.
-func (c *call) compareSims(t sim.Topology, results []sim.Result) error {
+// compared is what a strategy came to among others: its result, or why it has no plan.
+type compared struct {
+	sim.Result
+	Refused string `json:"refused,omitempty"`
+}
+
+// compareSims shows what several strategies came to. One that has no plan, for it wants more than there is, does not keep the others from
+// being shown.
+func (c *call) compareSims(ctx context.Context, t sim.Topology, conf sim.Config, lists []string) error {
 	if c.String("plot") != "" {
-		return usageError("--plot draws one strategy, not %d", len(results))
+		return usageError("--plot draws one strategy, not %d", len(lists))
 	}
-	best := slices.MinFunc(results, func(a, b sim.Result) int { return cmp.Compare(a.MakespanS, b.MakespanS) })
 	summary := struct {
 		Name       string  `json:"name"`
 		Strategies int     `json:"strategies"`
 		Fastest    string  `json:"fastest"`
 		MakespanS  float64 `json:"makespan_s"`
-	}{t.Name, len(results), best.Strategy, best.MakespanS}
-	return list(c, results, summary, func(t *table) {
-		t.header("strategy", "done", "predicted", "least possible", "ratio", "cost", "nodes", "copies", "restore", "lost", "bound by")
-		for _, r := range results {
-			nodes := 0
-			for _, n := range r.Nodes {
-				if n.Bytes > 0 {
-					nodes++
-				}
+	}{Name: t.Name, Strategies: len(lists)}
+	var rows []compared
+	var refused error
+	for _, list := range lists {
+		r, err := c.simulate(ctx, t, conf, list)
+		switch {
+		case core.CodeOf(err) == core.CodeRedundant:
+			r.Name, refused = t.Name, err
+			rows = append(rows, compared{r, err.Error()})
+			continue
+		case err != nil:
+			return fmt.Errorf("strategy %s: %w", list, err)
+		case summary.Fastest == "" || r.MakespanS < summary.MakespanS:
+			summary.Fastest, summary.MakespanS = list, r.MakespanS
+		}
+		rows = append(rows, compared{Result: r})
+	}
+	if summary.Fastest == "" {
+		return fmt.Errorf("no strategy has a plan: %w", refused)
+	}
+	return list(c, rows, summary, func(t *table) { drawCompared(t, rows) })
+}
+
+func drawCompared(t *table, rows []compared) {
+	t.header("strategy", "done", "predicted", "least possible", "ratio", "cost", "nodes", "copies", "restore", "lost", "bound by")
+	for _, r := range rows {
+		nodes, copies := 0, any("-")
+		for _, n := range r.Nodes {
+			if n.Bytes > 0 {
+				nodes++
 			}
-			copies := any("-")
-			if r.Replicas > 0 {
-				copies = r.Replicas
-			}
+		}
+		if r.Replicas > 0 {
+			copies = r.Replicas
+		}
+		if r.Refused == "" {
 			t.row(r.Strategy, seconds(r.MakespanS), seconds(r.PredictedS), seconds(r.BoundS), fmt.Sprintf("%.3f", r.Ratio), r.Cost, nodes, copies,
 				seconds(r.RestoreS), r.LostBytes, r.Binding)
 		}
-	})
+	}
+	for _, r := range rows {
+		if r.Refused != "" {
+			t.line("%s has no plan: %s", r.Strategy, r.Refused)
+		}
+	}
 }
 
 func (c *call) readTopology(path string) (sim.Topology, error) {
@@ -266,7 +293,11 @@ func drawSim(t *table, r sim.Result) {
 		}
 	}
 	t.line("")
-	t.line("%s: done after %s (predicted %s), least possible %s, ratio %.3f, bound by %s", r.Name, seconds(r.MakespanS), seconds(r.PredictedS), seconds(r.BoundS),
+	how := "done"
+	if r.UndeliveredBytes > 0 {
+		how = "over, with part undone,"
+	}
+	t.line("%s: %s after %s (predicted %s), least possible %s, ratio %.3f, bound by %s", r.Name, how, seconds(r.MakespanS), seconds(r.PredictedS), seconds(r.BoundS),
 		r.Ratio, r.Binding)
 	if at, err := time.Parse(time.RFC3339, r.Start); err == nil {
 		t.line("virtual time began on %s", at.Format("Monday, 2006-01-02 15:04 ")+zoneOf(at))
