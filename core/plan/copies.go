@@ -128,9 +128,9 @@ func (c *copyBound) least(done func(t float64) float64) float64 {
 	return high
 }
 
-// receiving names the nodes that still receive when the copies just fit.
+// receiving names the nodes that still receive a moment before the copies fit.
 func (c *copyBound) receiving() string {
-	t := c.least(c.received)
+	t := c.least(c.received) * (1 - 1e-4)
 	if math.IsInf(t, 1) {
 		return "space"
 	}
