@@ -109,6 +109,26 @@ func TestLostCopiesComeFromWhoHasThem(t *testing.T) {
 	})
 }
 
+// More copies are wanted, on a node that no holder reaches: what they have comes back here to be sent.
+func TestCopiesForWhoNoHolderReachesAreRecalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB")
+		c.start("c", "a-20MiB")
+		data := content(25, 4<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 2})
+		c.start("d", "a-20MiB")
+		c.settle()
+		again := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 3})
+		if len(again.Placements) != 3 || again.LetGo == 0 || a.staged() > 200<<10 {
+			t.Errorf("placed on %d nodes, %s went and %s stay in staging", len(again.Placements), again.LetGo, a.staged())
+		}
+	})
+}
+
 // A later version uses parts of runs, so that its holders keep parts: nobody can pass a whole run on. The coordinator brings the
 // parts back and sends them anew.
 func TestPartsOfRunsAreRecalled(t *testing.T) {

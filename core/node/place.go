@@ -113,6 +113,9 @@ func (pl *placing) run(ctx context.Context) error {
 	if pl.args.DryRun {
 		return nil
 	}
+	if err := pl.recallUnlinked(ctx); err != nil {
+		return err
+	}
 	if err := pl.licenseAll(); err != nil {
 		return err
 	}

@@ -208,7 +208,7 @@ func TestStrategyWantsMoreCopies(t *testing.T) {
 		data := content(8, 4<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		if first := a.place(node.PlaceArgs{Replicas: 2, KeepLocal: true}); first.Replicas != 2 || first.Raised != "" {
+		if first := a.place(node.PlaceArgs{Replicas: 2}); first.Replicas != 2 || first.Raised != "" {
 			t.Errorf("seed: %d replicas, %q", first.Replicas, first.Raised)
 		}
 		a.split("disk.img", 2, data)

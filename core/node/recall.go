@@ -36,23 +36,61 @@ func (pl *placing) recall(ctx context.Context, chunks []core.Chunk, covered map[
 	if len(order) == 0 || pl.args.DryRun {
 		return nil
 	}
+	var wanted []*wantedRun
+	for _, r := range order {
+		wanted = append(wanted, pl.fromHolders(r, need[r]))
+	}
+	return pl.bringBack(ctx, wanted)
+}
+
+// recallUnlinked brings runs back that holders have whole, but the plan gives to a node that none of them has a link to.
+func (pl *placing) recallUnlinked(ctx context.Context) error {
+	seen := map[*reusedRun]bool{}
+	var wanted []*wantedRun
+	for class, spans := range pl.plan.Classes {
+		for _, s := range spans {
+			for run := s.Start; class > 0 && run < s.End(); run++ {
+				r := pl.reused[class][run]
+				if seen[r] || slices.Contains(r.holders, s.Node) || pl.linked(r.holders, s.Node) || pl.staged(r.Chunks) {
+					continue
+				}
+				seen[r] = true
+				wanted = append(wanted, pl.fromHolders(r, core.FullBitmap(len(r.Chunks))))
+			}
+		}
+	}
+	return pl.bringBack(ctx, wanted)
+}
+
+func (pl *placing) linked(from []int, to int) bool {
+	return slices.ContainsFunc(pl.snapshot.Links, func(l core.LinkState) bool { return l.To == to && slices.Contains(from, l.From) })
+}
+
+func (pl *placing) fromHolders(r *reusedRun, wanted core.Bitmap) *wantedRun {
+	var holders []core.ID
+	for _, node := range r.holders {
+		holders = append(holders, pl.snapshot.Nodes[node].ID)
+	}
+	return newWantedRun(r.Run, wanted, holders)
+}
+
+// bringBack puts what holders have into staging, claimed.
+func (pl *placing) bringBack(ctx context.Context, wanted []*wantedRun) error {
+	if len(wanted) == 0 {
+		return nil
+	}
+	n := pl.n
 	f := &fetching{n: n, args: FetchArgs{Name: pl.version.Body.Name}, status: pl.status, vault: pl.vault, version: pl.version,
 		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
-	wanted := make([]*wantedRun, len(order))
-	for i, r := range order {
-		var holders []core.ID
-		for _, node := range r.holders {
-			holders = append(holders, pl.snapshot.Nodes[node].ID)
-		}
-		wanted[i] = newWantedRun(r.Run, need[r], holders)
-		pl.recalled = append(pl.recalled, wanted[i].sent...)
+	for _, w := range wanted {
+		pl.recalled = append(pl.recalled, w.sent...)
 	}
-	pl.status(Status{Phase: "recall", Text: fmt.Sprintf("%d runs of which copies were lost", len(wanted))})
+	pl.status(Status{Phase: "recall", Text: fmt.Sprintf("%d runs, to be copied once more", len(wanted))})
 	left, err := f.gather(ctx, slices.Clone(wanted), "recall", func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
 		return n.sealing.while(c, func() error { _, err := n.Staging.Put(c, core.Hash{}, data); return err })
 	})
 	if err == nil && len(left) > 0 {
-		err = core.Fail(core.CodeRedundant, "%d runs of which copies were lost are at no reachable holder", len(left))
+		err = core.Fail(core.CodeRedundant, "%d runs that are to be copied once more are at no reachable holder", len(left))
 	}
 	if err != nil {
 		return fmt.Errorf("recall: %w", err)
