@@ -112,17 +112,35 @@ func outputPath(output, name string) (string, error) {
 
 // fetch reads what is wholly on this machine without a node, and asks one else.
 func (c *call) fetch(ctx context.Context, args node.FetchArgs) (node.FetchResult, error) {
-	r, err := c.fetchHere(ctx, args)
+	here, err := c.fetchHere(ctx, &args)
 	if !errors.Is(err, errNotHere) {
-		return r, err
+		return here, err
 	}
-	return ask[node.FetchResult](ctx, c, node.CommandFetch, args)
+	r, err := ask[node.FetchResult](ctx, c, node.CommandFetch, args)
+	r.Bytes += here.Bytes
+	for _, s := range here.Sources {
+		r.Sources = withSource(r.Sources, s)
+	}
+	return r, err
+}
+
+// withSource adds what a source gave to what it gave already.
+func withSource(list []node.Source, more node.Source) []node.Source {
+	for i := range list {
+		if list[i].Node == more.Node {
+			list[i].Bytes += more.Bytes
+			return list
+		}
+	}
+	return append(list, more)
 }
 
 // errNotHere is what fetchHere returns where a part of the version is on other machines only.
 var errNotHere = errors.New("not wholly on this machine")
 
-func (c *call) fetchHere(ctx context.Context, args node.FetchArgs) (r node.FetchResult, err error) {
+// fetchHere fetches what is wholly on this machine. With errNotHere, args are what is left to fetch: all, or, where a stream has
+// taken bytes before the first damaged chunk, what comes behind them; the result says how many.
+func (c *call) fetchHere(ctx context.Context, args *node.FetchArgs) (r node.FetchResult, err error) {
 	began := time.Now()
 	o, err := c.ownerIfAny()
 	if err != nil {
@@ -157,10 +175,15 @@ func (c *call) fetchHere(ctx context.Context, args node.FetchArgs) (r node.Fetch
 		}
 	}
 	done, err := assemble(ctx, node.Assembly{
-		FetchArgs: args, Root: v.body.Root, Secrets: o.DedupSecret, Get: local.Get, Progress: c.phase("fetch", wanted(args, v.body.Size)),
+		FetchArgs: *args, Root: v.body.Root, Secrets: o.DedupSecret, Get: local.Get, Progress: c.phase("fetch", wanted(*args, v.body.Size)),
 	})
-	if core.CodeOf(err) == core.CodeWrong && !alone {
-		return r, errNotHere // not whole, and others may have what is damaged here
+	if core.CodeOf(err) == core.CodeWrong && !alone { // not whole, and others may have what is damaged here
+		if !args.Stream || done.Passed == 0 { // a file finds again what is in place
+			return r, errNotHere
+		}
+		args.End = args.Start + wanted(*args, v.body.Size)
+		args.Start, args.Version = args.Start+done.Passed, v.ref.Version
+		return node.FetchResult{Bytes: done.Passed, Sources: []node.Source{{Address: "this machine", Bytes: done.Stored}}}, errNotHere
 	}
 	if err == nil {
 		err = node.Lost(done.Holes, args.Output)
@@ -169,7 +192,7 @@ func (c *call) fetchHere(ctx context.Context, args node.FetchArgs) (r node.Fetch
 		return r, fmt.Errorf("%s: %w", versioned(args.Name, v.ref.Version), err)
 	}
 	return node.FetchResult{
-		Name: args.Name, Version: v.ref.Version, Output: args.Output, Bytes: wanted(args, v.body.Size), Seconds: time.Since(began).Seconds(),
+		Name: args.Name, Version: v.ref.Version, Output: args.Output, Bytes: wanted(*args, v.body.Size), Seconds: time.Since(began).Seconds(),
 		Sources: []node.Source{{Address: "this machine", Bytes: done.Stored}}, Resumed: done.Resumed, Seeded: done.Seeded, Holes: done.Holes,
 	}, err
 }

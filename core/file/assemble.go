@@ -62,6 +62,7 @@ type Assembled struct {
 	Seeded  core.Size    // were in a seed
 	Stored  core.Size    // stored bytes that were read on this machine
 	Holes   []core.Range // lost, with Partial; in bytes of the file
+	Passed  core.Size    // flushed: all from the first wanted byte on
 }
 
 // want is a chunk that one window needs, and where it goes.
@@ -89,6 +90,7 @@ type assembler struct {
 	progress sync.Mutex
 	openers  sync.Pool // *joiner
 	holes    []core.Range
+	passed   core.Size
 }
 
 // Assemble puts the file together. Where it fails the output holds a part; what was there is found again by the next one.
@@ -120,6 +122,7 @@ func Assemble(ctx context.Context, in Assembly) (Assembled, error) {
 			if err := a.Output.Flush(w.end - a.Start); err != nil {
 				return err
 			}
+			a.passed = w.end - a.Start
 		}
 		return nil
 	})
@@ -129,7 +132,7 @@ func Assemble(ctx context.Context, in Assembly) (Assembled, error) {
 	}
 	return Assembled{
 		Bytes: core.Size(a.done.Load()), Resumed: core.Size(a.resumed.Load()), Seeded: core.Size(a.seeded.Load()),
-		Stored: core.Size(a.stored.Load()), Holes: a.holes,
+		Stored: core.Size(a.stored.Load()), Holes: a.holes, Passed: a.passed,
 	}, err
 }
 

@@ -31,6 +31,7 @@ type Assembled struct {
 	Seeded  core.Size    // plain, from a seed
 	Stored  core.Size    // stored, from this machine
 	Holes   []core.Range // lost, in bytes of the file
+	Passed  core.Size    // plain, all from the first wanted byte on that an output took in order: a stream takes nothing twice
 }
 
 // orphanPatience is how long a fetch waits for a lost holder to come back when nobody else has a run.
