@@ -141,7 +141,7 @@ func namesHere(cc *cli.Context, before []string) (names []string) {
 		return nil
 	}
 	versions, err := c.house.refs().open(o)
-	if err != nil {
+	if err != nil && len(versions) == 0 {
 		return nil
 	}
 	for _, v := range versions {

@@ -167,11 +167,14 @@ func (c *call) fetchHere(ctx context.Context, args *node.FetchArgs) (r node.Fetc
 	alone := c.peerList(o) == "" && !c.house.hasNode()
 	if !alone || !args.Partial { // else there is nobody to ask for what is lost here
 		whole, err := local.complete(ctx, v.body.Root)
-		if err == nil && !whole || core.CodeOf(err) == core.CodeWrong && !alone {
-			return r, errNotHere
+		if err == nil && !whole {
+			err = errNotHere
+		}
+		if core.CodeOf(err) == core.CodeWrong && !alone {
+			err = errNotHere
 		}
 		if err != nil {
-			return r, err
+			return r, c.nowhere(err, v, alone)
 		}
 	}
 	done, err := assemble(ctx, node.Assembly{
@@ -189,12 +192,26 @@ func (c *call) fetchHere(ctx context.Context, args *node.FetchArgs) (r node.Fetc
 		err = node.Lost(done.Holes, args.Output)
 	}
 	if err != nil && core.CodeOf(err) != core.CodePartial {
-		return r, fmt.Errorf("%s: %w", versioned(args.Name, v.ref.Version), err)
+		return r, c.nowhere(err, v, alone)
 	}
 	return node.FetchResult{
 		Name: args.Name, Version: v.ref.Version, Output: args.Output, Bytes: wanted(*args, v.body.Size), Seconds: time.Since(began).Seconds(),
 		Sources: []node.Source{{Address: "this machine", Bytes: done.Stored}}, Resumed: done.Resumed, Seeded: done.Seeded, Holes: done.Holes,
 	}, err
+}
+
+// nowhere adds the next step where what is damaged or missing here can be had from nobody else.
+func (c *call) nowhere(err error, v versionRef, alone bool) error {
+	switch {
+	case errors.Is(err, errNotHere) && !alone:
+		return err
+	case errors.Is(err, errNotHere):
+		err = core.WithHint(core.Fail(core.CodeRedundant, "a part of it is not on this machine, and no peers are known"),
+			`name those that keep it with --peers wss://HOST:8001-20MiB, or peers = "…" in %s; --partial brings what is here`, c.set.path)
+	case core.CodeOf(err) == core.CodeWrong:
+		err = core.WithHint(err, "if the file is still there, bkp split it again: what is damaged is stored anew; --partial brings all but the damaged bytes")
+	}
+	return fmt.Errorf("%s: %w", versioned(v.body.Name, v.ref.Version), err)
 }
 
 // wanted is how many bytes of a file of that size are asked for.

@@ -58,7 +58,7 @@ func (s gcSummary) draw(t *table) {
 		t.row("leftovers", s.LeftoversFreed, core.Size(0))
 	}
 	if copied := s.Staging.Rewritten + s.Holdings.Rewritten; copied > 0 {
-		t.line("%s were copied, out of packs of which half or more was dead", copied)
+		t.line("%s were copied, out of packs of which half or more was dead or some was damaged", copied)
 	}
 	for _, c := range []core.Collected{s.Staging, s.Holdings} {
 		if c.Waiting == 0 {

@@ -49,15 +49,19 @@ func (l *localChunks) Close() error {
 	return errors.Join(errs...)
 }
 
-// Get appends the stored bytes of a chunk to dst; core.ErrNotFound where no store has it.
+// Get appends the stored bytes of a chunk to dst; core.ErrNotFound where no store has it, core.CodeWrong where none has it whole.
 func (l *localChunks) Get(hash core.Hash, dst []byte) ([]byte, error) {
+	none := core.ErrNotFound
 	for _, s := range l.stores {
 		stored, err := s.Get(hash, dst)
-		if !errors.Is(err, core.ErrNotFound) {
+		switch {
+		case core.CodeOf(err) == core.CodeWrong:
+			none = err
+		case !errors.Is(err, core.ErrNotFound):
 			return stored, err
 		}
 	}
-	return dst, core.ErrNotFound
+	return dst, none
 }
 
 // Has reports whether a store has the chunk.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -18,11 +19,11 @@ func lsCommand() *cli.Command {
 			bkp ls --peers wss://a.example:8001 --token-file token`,
 		flags: append(append([]cli.Flag{boolFlag("remote", "ask the peers too")}, networkFlags()...), identityFlags()...),
 		do: func(ctx context.Context, c *call) error {
-			r, err := c.versions(ctx)
-			if err != nil {
-				return err
+			r, damaged := c.versions(ctx)
+			if damaged != nil && core.CodeOf(damaged) != core.CodeWrong {
+				return damaged
 			}
-			return list(c, r.Versions, lsSummary{len(r.Versions), r.Problems}, func(t *table) {
+			return errors.Join(list(c, r.Versions, lsSummary{len(r.Versions), r.Problems}, func(t *table) {
 				if len(r.Versions) == 0 {
 					t.line("no names yet: bkp split FILE")
 				} else {
@@ -34,7 +35,7 @@ func lsCommand() *cli.Command {
 				for _, p := range r.Problems {
 					t.line("%s", p)
 				}
-			})
+			}), damaged)
 		},
 	})
 }
@@ -44,7 +45,8 @@ type lsSummary struct {
 	Problems []string `json:"problems,omitempty"`
 }
 
-// versions lists the refs here, and those of the peers where that is asked for or nothing is here.
+// versions lists the refs here, and those of the peers where that is asked for or nothing is here. Where some here are damaged it
+// lists the others, and the error is core.CodeWrong.
 func (c *call) versions(ctx context.Context) (r node.ListResult, err error) {
 	o, err := c.ownerIfAny()
 	if err != nil {
@@ -54,7 +56,7 @@ func (c *call) versions(ctx context.Context) (r node.ListResult, err error) {
 		return r, core.WithHint(core.Fail(core.CodeNoName, "no identity in %s yet", c.house.dir), "bkp split FILE makes one, bkp key import FILE takes one over")
 	}
 	refs, err := c.house.refs().open(o)
-	if err != nil {
+	if err != nil && core.CodeOf(err) != core.CodeWrong {
 		return r, err
 	}
 	if c.given("peers") || c.Bool("remote") || len(refs) == 0 && c.peerList(o) != "" {
@@ -66,7 +68,7 @@ func (c *call) versions(ctx context.Context) (r node.ListResult, err error) {
 			Placed: v.placed(), Root: v.body.Root.Hash, Local: true,
 		})
 	}
-	return r, nil
+	return r, err
 }
 
 func yes(b bool) string {

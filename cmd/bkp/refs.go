@@ -201,19 +201,23 @@ func (s refStore) lock() (func(), error) {
 	return func() { _ = l.Close() }, nil
 }
 
-// open reads every ref of the owner, by name and version.
-func (s refStore) open(o *key.Owner) ([]versionRef, error) {
+// open reads every ref of the owner, by name and version. Where some are damaged it returns the others, and core.CodeWrong.
+func (s refStore) open(o *key.Owner) (out []versionRef, err error) {
 	stored, err := s.List()
 	if err != nil {
 		return nil, err
 	}
-	var out []versionRef
+	var damaged []error
 	for _, r := range stored {
-		v, err := openRef(o, r)
-		if err != nil {
+		v, err := s.openRef(o, r)
+		switch {
+		case core.CodeOf(err) == core.CodeWrong:
+			damaged = append(damaged, err)
+		case err != nil:
 			return nil, err
+		default:
+			out = append(out, v)
 		}
-		out = append(out, v)
 	}
 	slices.SortFunc(out, func(a, b versionRef) int {
 		if d := strings.Compare(a.body.Name, b.body.Name); d != 0 {
@@ -221,7 +225,10 @@ func (s refStore) open(o *key.Owner) ([]versionRef, error) {
 		}
 		return a.ref.Version - b.ref.Version
 	})
-	return out, nil
+	if err = errors.Join(damaged...); err != nil {
+		err = core.WithHint(core.Fail(core.CodeWrong, "%w", err), "%s", core.HintOf(damaged[0]))
+	}
+	return out, err
 }
 
 // find is one version of a name; version 0 is the latest.
@@ -241,7 +248,17 @@ func (s refStore) find(o *key.Owner, name string, version int) (versionRef, erro
 	if err != nil {
 		return versionRef{}, fmt.Errorf("read ref: %w", err)
 	}
-	return openRef(o, node.StoredRef{Alias: alias, Version: version, Envelope: envelope})
+	return s.openRef(o, node.StoredRef{Alias: alias, Version: version, Envelope: envelope})
+}
+
+// openRef is openRef for a ref of this directory, with the next step where it is damaged.
+func (s refStore) openRef(o *key.Owner, r node.StoredRef) (versionRef, error) {
+	v, err := openRef(o, r)
+	if core.CodeOf(err) == core.CodeWrong {
+		err = core.WithHint(err, "what it names cannot be found here without it, nor is it swept; bring it back from a copy of %s, or remove "+
+			"the file: a placed version is at its peers still (bkp ls --remote)", s.file(r.Alias, r.Version))
+	}
+	return v, err
 }
 
 func noSuchName(name string, version int) error {

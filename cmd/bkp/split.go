@@ -216,10 +216,13 @@ func (h house) splitParams(ctx context.Context, o *key.Owner, name, method strin
 // cutBefore says how the version before was cut, or nothing where that is not known here.
 func (h house) cutBefore(o *key.Owner, name string) (p chunk.Params, err error) {
 	before, err := h.refs().find(o, name, 0)
-	if core.CodeOf(err) == core.CodeNoName {
+	switch core.CodeOf(err) {
+	case core.CodeOK:
+	case core.CodeNoName:
 		return p, nil
-	}
-	if err != nil {
+	case core.CodeWrong:
+		return h.refs().keptCut(o.Alias(name)), nil
+	default:
 		return p, err
 	}
 	local, err := h.localChunks()
@@ -228,8 +231,8 @@ func (h house) cutBefore(o *key.Owner, name string) (p chunk.Params, err error) 
 	}
 	defer local.Close()
 	info, err := manifest.Stat(before.body.Root, local)
-	if errors.Is(err, core.ErrNotFound) {
-		return h.refs().keptCut(o.Alias(name)), nil // placed and collected since
+	if errors.Is(err, core.ErrNotFound) || core.CodeOf(err) == core.CodeWrong {
+		return h.refs().keptCut(o.Alias(name)), nil // placed and collected since, or damaged
 	}
 	p = chunk.Params{Method: info.Method, Min: info.Min, Avg: info.Avg, Max: info.Max}
 	return p, errors.Join(err, p.Check())

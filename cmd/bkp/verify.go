@@ -21,8 +21,8 @@ func verifyCommand() *cli.Command {
 		name: "verify", args: "[NAME[@VERSION]]", most: 1,
 		usage: "look whether every chunk is there and right, and name the bytes of the file that are not",
 		about: "What is on this machine is read, held against its hash and opened. What is not is looked for at its holders by the records. " +
-			"Without a name all versions are verified, and every pack of this data directory with what is kept for others. Nothing is written. " +
-			"A verification that was interrupted goes on where it was. Wrong bytes end it with code 14, missing ones with 13.",
+			"Without a name all versions are verified, and every pack of this data directory with what is kept for others. Nothing is written but " +
+			"a note of what is damaged, so that the next split stores it anew. A verification that was interrupted goes on where it was. Wrong bytes end it with code 14, missing ones with 13.",
 		examples: `bkp verify
 			bkp verify big.iso
 			bkp verify big.iso@3 --sample 5%
@@ -89,9 +89,10 @@ func doVerify(ctx context.Context, c *call) error {
 		c.say("going on with the verification that was interrupted; --restart begins anew")
 	}
 	versions, err := v.choose(ctx, name, version)
-	if err != nil {
+	if err != nil && (core.CodeOf(err) != core.CodeWrong || len(versions) == 0) {
 		return err
 	}
+	v.refs = err
 	local, err := c.house.localChunks()
 	if err != nil {
 		return err
@@ -150,6 +151,7 @@ type verification struct {
 	there   float64 // the share read at holders
 	reader  *file.Verifier
 	state   *verifyState
+	refs    error // those that are damaged
 	rows    []verifiedVersion
 	summary verifySummary
 }
@@ -171,7 +173,10 @@ func (v *verification) choose(ctx context.Context, name string, version int) ([]
 		v.rows = append(v.rows, verifiedVersion{Name: name, Version: version, unknown: true})
 		return nil, nil
 	}
-	return []versionRef{found}, err
+	if err != nil {
+		return nil, err
+	}
+	return []versionRef{found}, nil
 }
 
 // reachable tells whether there is anybody to ask.
@@ -212,6 +217,9 @@ func (v *verification) packs(ctx context.Context, share float64) error {
 			progress(done)
 			at.After, at.Packs, at.Read = p.Pack, at.Packs+1, at.Read+p.Bytes
 			at.Damage = append(at.Damage, p.Damage...)
+			for _, d := range p.Damage {
+				store.Note(v.house.path(name), d)
+			}
 			return v.state.keepPacks(name, at)
 		})
 		if err != nil {
@@ -264,6 +272,9 @@ func (v *verification) askHolders(ctx context.Context) error {
 func (v *verification) sum() {
 	s := &v.summary
 	s.Versions = len(v.rows)
+	if v.refs != nil {
+		s.add(core.CodeWrong, "%v", v.refs)
+	}
 	for i := range v.rows {
 		x := &v.rows[i]
 		name := versioned(x.Name, x.Version)
@@ -360,7 +371,8 @@ func (v *verification) failure() error {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
 	return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")),
-		"what a holder still has whole comes with bkp fetch; what has it nowhere, with bkp fetch --partial up to its holes")
+		"where the file is still there, split it again: what is damaged here is stored anew, and bkp gc drops the damaged; "+
+			"else bkp fetch brings what a holder still has, and with --partial all but the holes")
 }
 
 // draw shows a line a version, a line a holder, and every hurt stretch.

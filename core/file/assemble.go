@@ -241,8 +241,8 @@ func (a *assembler) here(j *joiner, n *want) (bool, error) {
 		}
 	}
 	stored, err := a.Local.Get(n.sealed.Hash, j.stored[:0])
-	if errors.Is(err, core.ErrNotFound) || core.CodeOf(err) == core.CodeWrong && a.Remote != nil {
-		return false, nil // damaged here: others may have it whole
+	if errors.Is(err, core.ErrNotFound) || core.CodeOf(err) == core.CodeWrong && (a.Remote != nil || a.Partial) {
+		return false, nil // damaged here: others may have it whole, or it becomes a hole
 	}
 	if err != nil {
 		return false, err

@@ -138,12 +138,18 @@ func (f *fetching) get(hash core.Hash, dst []byte) ([]byte, error) {
 	if data, ok := f.vault.nodes[hash]; ok {
 		return append(dst, data...), nil
 	}
+	none := core.ErrNotFound
 	for _, s := range []Store{f.n.Staging, f.n.Keeping} {
-		if s.Has(hash) {
-			return s.Get(hash, dst)
+		if !s.Has(hash) {
+			continue
 		}
+		stored, err := s.Get(hash, dst)
+		if core.CodeOf(err) != core.CodeWrong {
+			return stored, err
+		}
+		none = err
 	}
-	return dst, core.ErrNotFound
+	return dst, none
 }
 
 // bring gets chunks from their holders, all at once.
@@ -283,7 +289,7 @@ func (n *Node) localRefs(alias string) ([]foundRef, error) {
 		}
 		ref, body, err := n.openRef(s.Envelope)
 		if err != nil {
-			return nil, fmt.Errorf("DATA/refs/%s/%d: %w", s.Alias, s.Version, err)
+			return nil, core.WithHint(fmt.Errorf("DATA/refs/%s/%d: %w", s.Alias, s.Version, err), "bkp ls says what can be done about it")
 		}
 		found = append(found, foundRef{Ref: ref, Body: body, Envelope: s.Envelope, Away: s.Away})
 	}

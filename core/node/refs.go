@@ -345,7 +345,7 @@ func (n *Node) openRef(envelope []byte) (key.Ref, key.RefBody, error) {
 func openRefOf(owner *key.Owner, envelope []byte) (key.Ref, key.RefBody, error) {
 	ref, err := key.OpenRef(envelope)
 	if err != nil {
-		return ref, key.RefBody{}, fmt.Errorf("ref: %w", err)
+		return ref, key.RefBody{}, core.Fail(core.CodeWrong, "%w", err)
 	}
 	if ref.Owner != owner.ID() {
 		return ref, key.RefBody{}, core.Fail(core.CodeWrong, "ref %s is of another owner", ref.Alias)

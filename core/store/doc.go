@@ -51,6 +51,12 @@
 // collection notes such chunks, durably, before it condemns the pack that they stand in, so that at every moment a split finds a
 // chunk here or there.
 //
+// # Damage
+//
+// Who meets a record that is not what it was leaves a note: damaged/NAME.OFFSET, an empty file. Such a record counts as little as
+// a condemned one: it is read only where there is no other, and who puts its chunk puts it anew. A pack is rewritten once all
+// of its damaged records stand elsewhere, whatever else is in it.
+//
 // # The index
 //
 // What packs say is found again in memory while it is little, and in at most 16 merged tables on disk beside the packs, so

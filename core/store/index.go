@@ -32,13 +32,13 @@ func newIndex() index {
 	return index{hashes: map[prefix]place{}, ids: map[prefix]place{}}
 }
 
-// add takes a record in. One that is condemned takes nobody's place.
+// add takes a record in. One that is condemned or damaged takes nobody's place.
 func (x index) add(p *pack, r row) {
 	at := place{pack: p.number, offset: r.offset}
-	if _, twice := x.hashes[prefixOf(r.hash)]; !twice || !p.condemned {
+	if _, twice := x.hashes[prefixOf(r.hash)]; !twice || p.trusts(r.offset) {
 		x.hashes[prefixOf(r.hash)] = at
 	}
-	if _, twice := x.ids[prefixOf(r.id)]; !r.id.IsZero() && (!twice || !p.condemned) {
+	if _, twice := x.ids[prefixOf(r.id)]; !r.id.IsZero() && (!twice || p.trusts(r.offset)) {
 		x.ids[prefixOf(r.id)] = at
 	}
 }
@@ -53,30 +53,25 @@ func (x index) remove(at place, r row) {
 	}
 }
 
-// at finds the record of a hash, in memory or in the merged tables; a condemned one only where there is no other.
+// at finds the record of a hash, in memory or in the merged tables; one that nobody may lean on only
+// where there is no other.
 func (s *Store) at(hash core.Hash) (place, bool) {
 	for tries := 0; ; tries++ {
 		s.mu.RLock()
 		at, ok := s.index.hashes[prefixOf(hash)]
 		s.mu.RUnlock()
-		if ok && !s.isCondemned(at) {
+		if ok && s.trusts(at) {
 			return at, true
 		}
 		there, found, lost := s.lookTables(hash)
 		if lost && tries < 3 {
 			continue
 		}
-		if found && (!ok || !s.isCondemned(there)) {
+		if found && (!ok || s.trusts(there)) {
 			return there, true
 		}
 		return at, ok
 	}
-}
-
-func (s *Store) isCondemned(at place) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.packs[at.pack].condemned
 }
 
 // look finds the record of a hash, also one that another process has added since the store was last looked through.
@@ -109,6 +104,11 @@ func (s *Store) record(hash core.Hash, read func(packReader, row) error) (core.C
 		if errors.Is(err, fs.ErrNotExist) && !again { // swept by another process
 			if err = s.refresh(true); err == nil {
 				continue
+			}
+		}
+		if s.wrongHere(err, at) && s.distrust(at) && s.refresh(false) == nil {
+			if other, _ := s.at(hash); other != at {
+				continue // it was put again after somebody noticed
 			}
 		}
 		if errors.Is(err, fs.ErrNotExist) || core.CodeOf(err) == core.CodeWrong && s.comes(at) {

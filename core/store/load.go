@@ -32,6 +32,7 @@ func (s *Store) forget() {
 func (s *Store) register(p *pack) {
 	p.number = uint32(len(s.packs))
 	_, p.condemned = s.condemned[p.name]
+	p.bad = s.bad[p.name]
 	s.packs = append(s.packs, p)
 	s.names[p.name] = p
 }

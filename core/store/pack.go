@@ -70,9 +70,10 @@ type pack struct {
 	number uint32 // in Store.packs
 
 	// Guarded by Store.mu.
-	finished  bool  // has its final name and its table
-	condemned bool  // nobody here may lean on it
-	end       int64 // not finished: up to where its records are known or given out
+	finished  bool            // has its final name and its table
+	condemned bool            // nobody here may lean on it
+	bad       map[uint32]bool // offsets of records that are damaged; nil for nearly every pack
+	end       int64           // not finished: up to where its records are known or given out
 
 	covered bool // by a merged table: nothing of it is in memory
 	loose   int  // finished, not covered: its rows

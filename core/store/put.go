@@ -102,7 +102,7 @@ func (s *Store) ours(at place) bool {
 // reliable reports whether a chunk need not be put again for there is this record of it; who only reads puts nothing, and takes
 // also what others are writing. mu is held.
 func (s *Store) reliable(at place) bool {
-	return (s.readOnly || s.ours(at)) && !s.packs[at.pack].condemned
+	return (s.readOnly || s.ours(at)) && s.packs[at.pack].trusts(at.offset)
 }
 
 // retire takes no more records into the current pack. It returns the pack where nothing of it is left to be written; else

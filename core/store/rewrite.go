@@ -11,10 +11,12 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// worthRewriting reports whether half of a pack is dead or more. At a half, what is copied is at most what that frees, and what
+// worthRewriting reports whether half of a pack is dead or more, or damaged records stand in it that were put again since. At a half, what is copied is at most what that frees, and what
 // stands on the disk at most twice what is needed; at a fifth, every byte freed would cost four to be written, and at four fifths,
 // the disk might hold five times what is needed.
-func (v verdict) worthRewriting() bool { return v.dead > 0 && 2*v.dead >= v.bytes }
+func (v verdict) worthRewriting() bool {
+	return v.dead > 0 && 2*v.dead >= v.bytes || v.replaced > 0 && v.lost == 0
+}
 
 // rewrite copies what is needed of packs into new ones, a new pack's worth at a time, and removes them. Nobody else writes, so
 // that they can go at once; where somebody comes meanwhile, those that are copied wait and the others stay as they are.

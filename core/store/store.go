@@ -39,14 +39,16 @@ type Store struct {
 	index      index
 	packs      []*pack // by number; numbers are this Store's own
 	names      map[string]*pack
-	condemned  map[string]uint64 // packs that nobody here may lean on, though they can be read
-	tables     []*merged         // on disk; a slice is never changed, only replaced
-	tableCount uint32            // that were ever opened
-	noTables   bool              // the index on disk is damaged
-	mend       bool              // it is worth making anew
-	loose      int               // rows of finished packs that no merged table covers
-	loosePacks int               // finished ones that no merged table covers
-	merging    bool              // compact is under way
+	condemned  map[string]uint64          // packs that nobody here may lean on, though they can be read
+	bad        map[string]map[uint32]bool // offsets of records that are damaged, by pack
+	notes      int                        // how many of them this Store has found
+	tables     []*merged                  // on disk; a slice is never changed, only replaced
+	tableCount uint32                     // that were ever opened
+	noTables   bool                       // the index on disk is damaged
+	mend       bool                       // it is worth making anew
+	loose      int                        // rows of finished packs that no merged table covers
+	loosePacks int                        // finished ones that no merged table covers
+	merging    bool                       // compact is under way
 	maxLoose   int
 	changed    int64 // modification time of the directory when it was last read
 	used       core.Size
@@ -103,7 +105,8 @@ func (s *Store) makeDirs(dir string) error {
 	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
 }
 
-// OpenRead opens the store in dir for reading only: it locks nothing, changes nothing, and sees what others write.
+// OpenRead opens the store in dir for reading only: it locks nothing, changes nothing but notes of
+// what it finds damaged, and sees what others write.
 func OpenRead(dir string) (*Store, error) {
 	s := newStore(filepath.Join(dir, "packs"))
 	s.readOnly = true
@@ -115,7 +118,7 @@ func OpenRead(dir string) (*Store, error) {
 
 func newStore(packs string) *Store {
 	return &Store{dir: packs, maxLoose: maxLoose, space: diskSpace, packSize: packSize, names: map[string]*pack{}, mine: map[uint32]*pack{},
-		growing: map[string]*pack{}, index: newIndex()}
+		growing: map[string]*pack{}, index: newIndex(), bad: noted(filepath.Dir(packs))}
 }
 
 // Close finishes what is being written. What was put after the last Barrier is durable when Close returns nil.

@@ -160,10 +160,12 @@ func (c *sweep) finishedPacks() (packs []*pack) {
 // verdict is what a pack holds. Sizes are of data.
 type verdict struct {
 	rows, needed, deadRows int
+	replaced, lost         int       // damaged records, those of which there is another and those of which there is none
 	bytes, dead            core.Size // what is neither dead nor needed stands elsewhere as well
 }
 
-// judge asks about every chunk of a pack. One in a condemned pack is not needed where there is another whole record of it.
+// judge asks about every chunk of a pack. One that is damaged, or in a condemned pack, is not needed where there is another whole
+// record of it.
 func (c *sweep) judge(p *pack) (v verdict, err error) {
 	rows, err := c.rowsOf(p)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -180,6 +182,11 @@ func (c *sweep) judge(p *pack) (v verdict, err error) {
 		case !c.live(r.hash):
 			v.dead += core.Size(r.size)
 			v.deadRows++
+		case c.isDamaged(p, r.offset) && c.elsewhere(r):
+			v.replaced++
+		case c.isDamaged(p, r.offset):
+			v.needed++
+			v.lost++
 		case !c.condemns(p) || !c.elsewhere(r):
 			v.needed++
 		}
@@ -192,7 +199,7 @@ func (c *sweep) condemns(p *pack) bool {
 	return is
 }
 
-// elsewhere reports whether a record stands, whole, in a pack that is finished and not condemned.
+// elsewhere reports whether a record stands, whole, where others may lean on it.
 func (c *sweep) elsewhere(r row) bool {
 	at, ok := c.at(r.hash)
 	if !ok {
@@ -200,7 +207,7 @@ func (c *sweep) elsewhere(r row) bool {
 	}
 	c.mu.RLock()
 	p := c.packs[at.pack]
-	ok = p.finished && !p.condemned
+	ok = p.finished && p.trusts(at.offset)
 	c.mu.RUnlock()
 	if !ok {
 		return false
@@ -359,6 +366,7 @@ func (c *sweep) end() error {
 	}
 	c.tidyIndex()
 	removeTemporary(c.writersDir(), "CONDEMNED")
+	c.tidyNotes()
 	return errors.Join(c.publish(), c.mendIndex())
 }
 

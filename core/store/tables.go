@@ -169,7 +169,7 @@ func (s *Store) settle() {
 	}
 }
 
-// lookTables finds a hash in the merged tables, a condemned record only where there is no other. They are lost where they
+// lookTables finds a hash in the merged tables, one that nobody may lean on only where there is no other. They are lost where they
 // could not be read: then all is in memory.
 func (s *Store) lookTables(hash core.Hash) (at place, ok, lost bool) {
 	lost = s.searchTables(hash, func(t *merged) *section { return &t.hashes }, func(t *merged, row []byte) bool {
@@ -178,7 +178,7 @@ func (s *Store) lookTables(hash core.Hash) (at place, ok, lost bool) {
 			return false
 		}
 		at, ok = place{t.packs[n].number, binary.LittleEndian.Uint32(row[36:])}, true
-		return !s.isCondemned(at)
+		return s.trusts(at)
 	})
 	return at, ok, lost
 }
@@ -188,7 +188,7 @@ func (s *Store) findTables(id core.Hash) (c core.Chunk, ok, lost bool) {
 	lost = s.searchTables(id, func(t *merged) *section { return &t.ids }, func(_ *merged, row []byte) bool {
 		hash := core.Hash(row[32:64])
 		var at place
-		if at, ok, _ = s.lookTables(hash); ok && s.isCondemned(at) {
+		if at, ok, _ = s.lookTables(hash); ok && !s.trusts(at) {
 			ok = false
 		}
 		if ok {
