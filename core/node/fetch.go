@@ -44,7 +44,8 @@ type fetching struct {
 	status  func(Status)
 	vault   *vault
 	version foundRef
-	at      []core.ID // peers that have the ref
+	at      []core.ID       // peers that have the ref
+	offered map[core.ID]int // the version that a peer offered as the newest
 
 	runs    []recordedRun
 	own     int         // of them: the version's own
@@ -73,7 +74,7 @@ func (n *Node) Fetch(ctx context.Context, args FetchArgs, status func(Status)) (
 		return FetchResult{}, err
 	}
 	f := &fetching{n: n, args: args, status: status, vault: v, where: map[core.Hash]runChunk{},
-		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
+		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}, offered: map[core.ID]int{}}
 	ctx, done := context.WithCancel(ctx)
 	defer done()
 	if err := f.run(ctx); err != nil {
@@ -89,6 +90,9 @@ func (f *fetching) run(ctx context.Context) error {
 	}
 	if err := f.readRecords(ctx); err != nil {
 		return err
+	}
+	if older := f.withheld(); older != "" {
+		f.status(Status{Phase: "find", Warning: true, Text: older})
 	}
 	if err := f.bringNodes(ctx); err != nil {
 		return err
@@ -235,10 +239,14 @@ func (f *fetching) find(ctx context.Context) error {
 		err := core.Fail(core.CodeNoName, "no version%s is known here or at a reachable peer%s", versionSuffix(f.args.Version), because(append(problems, n.unreached()...)))
 		return core.WithHint(err, "bkp ls lists what there is; is the right identity in place, and are the peers up (bkp peers)?")
 	}
-	f.version = slices.MaxFunc(refs, func(a, b foundRef) int {
-		return cmp.Or(cmp.Compare(a.Ref.Version, b.Ref.Version), cmp.Compare(len(a.Body.Records), len(b.Body.Records)), cmp.Compare(a.Ref.Created, b.Ref.Created))
-	})
+	f.version = newest(refs)
+	if fork := forked(f.version, refs); fork != "" {
+		f.status(Status{Phase: "find", Warning: true, Text: fork})
+	}
 	for _, r := range refs {
+		if f.args.Version == 0 && !r.At.IsZero() {
+			f.offered[r.At] = r.Ref.Version
+		}
 		if !r.At.IsZero() && r.Ref.Version == f.version.Ref.Version {
 			f.at = append(f.at, r.At)
 		}

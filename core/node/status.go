@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -267,7 +268,9 @@ func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (Li
 		number int
 	}
 	rows := map[version]*VersionRow{}
+	names := map[string][]foundRef{}
 	for _, r := range append(refs, remote...) {
+		names[r.Body.Name] = append(names[r.Body.Name], r)
 		key := version{r.Body.Name, r.Ref.Version}
 		row := rows[key]
 		if row == nil {
@@ -280,6 +283,11 @@ func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (Li
 	result := ListResult{Problems: problems}
 	for _, row := range rows {
 		result.Versions = append(result.Versions, *row)
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		for _, doubt := range doubts(names[name]) {
+			result.Problems = append(result.Problems, fmt.Sprintf("%s: %s", name, doubt))
+		}
 	}
 	slices.SortFunc(result.Versions, func(a, b VersionRow) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))

@@ -1,0 +1,124 @@
+package node_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/node"
+)
+
+// fetchWarned fetches the newest version of a name and returns it with the warnings on the way.
+func (m *member) fetchWarned(name string) (data []byte, warnings string) {
+	t := m.cluster.t
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fetched")
+	_, err := m.Fetch(t.Context(), node.FetchArgs{Name: name, Output: path}, func(s node.Status) {
+		if s.Warning {
+			warnings += s.Text + "\n"
+		}
+	})
+	check(t, err)
+	data, err = os.ReadFile(path)
+	check(t, err)
+	return data, warnings
+}
+
+// offerOld has a holder answer with the first version where it is asked for the second.
+func (m *member) offerOld() {
+	t := m.cluster.t
+	t.Helper()
+	refs, err := m.holdings.Refs(m.cluster.owner.ID())
+	check(t, err)
+	if len(refs) != 2 {
+		t.Fatalf("it keeps %d refs", len(refs))
+	}
+	refs[1].Envelope = refs[0].Envelope
+	check(t, m.holdings.PutRef(refs[1]))
+}
+
+// Bad input 45: a holder offers an older version as the newest.
+func TestAnOlderVersionOfferedAsTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "b-20MiB,c-20MiB", c.owned)
+		b := c.start("b", "a-20MiB,c-20MiB")
+		c.start("c", "a-20MiB,b-20MiB")
+		old, now := content(3, 1<<20), content(4, 1<<20)
+		a.split("disk.img", 1, old)
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 2})
+		a.split("disk.img", 2, now)
+		a.place(node.PlaceArgs{Replicas: 2})
+		a.stop()
+		d := c.start("d", "b-20MiB,c-20MiB", c.owned)
+		c.settle()
+		if got, warnings := d.fetchWarned("disk.img"); !bytes.Equal(got, now) || warnings != "" {
+			t.Errorf("where all agree: the newest %v, warned of %q", bytes.Equal(got, now), warnings)
+		}
+		b.offerOld()
+		got, warnings := d.fetchWarned("disk.img")
+		if !bytes.Equal(got, now) {
+			t.Error("another version than the newest came")
+		}
+		if !strings.Contains(warnings, "version 2 is also at "+b.signer.ID().Short()+": an older one is offered there as the newest") {
+			t.Errorf("warned of %q", warnings)
+		}
+	})
+}
+
+// Two machines of one owner split a name under one number, or a version is nowhere: whoever lists or fetches is told.
+func TestForksAndGapsAreReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "b-20MiB", c.owned)
+		b := c.start("b", "a-20MiB")
+		a.split("disk.img", 1, content(5, 1<<20))
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 1})
+		problems := func() string {
+			list, err := a.ListVersions(t.Context(), node.ListArgs{}, quiet)
+			check(t, err)
+			return strings.Join(list.Problems, "\n")
+		}
+		if got := problems(); got != "" {
+			t.Errorf("where all agree: %s", got)
+		}
+
+		seal := func(version int, prev core.Hash, root byte) []byte {
+			body := key.RefBody{Name: "disk.img", Root: core.Sealed{Hash: core.Hash{root}, Size: 1, Key: core.Key{root}, Plain: 1}, Size: 1}
+			envelope, err := c.owner.SealRef(key.Ref{Version: version, Prev: prev, Created: time.Now().Unix()}, body)
+			check(t, err)
+			return envelope
+		}
+		held, err := b.holdings.Refs(c.owner.ID())
+		check(t, err)
+		other := held[0]
+		other.Envelope = seal(1, core.Hash{}, 7)
+		check(t, b.holdings.PutRef(other))
+		if got := problems(); !strings.Contains(got, "disk.img: version 1 stands for two files") || !strings.Contains(got, "another is at "+b.signer.ID().Short()) {
+			t.Errorf("a fork: %q", got)
+		}
+		if _, warnings := a.fetchWarned("disk.img"); !strings.Contains(warnings, "version 1 stands for two files") {
+			t.Errorf("a fork at a fetch: %q", warnings)
+		}
+		check(t, b.holdings.PutRef(held[0]))
+
+		for _, r := range []core.HeldRef{
+			{Version: 2, Envelope: seal(2, core.Hash{9}, 8)}, // of a first version that was placed again since: no gap
+			{Version: 5, Envelope: seal(5, core.Hash{4}, 9)},
+		} {
+			r.Owner, r.Alias, r.Task = other.Owner, other.Alias, other.Task
+			check(t, b.holdings.PutRef(r))
+		}
+		if got := problems(); got != "disk.img: of its versions one or more of 3 to 4 are nowhere: removed, or at peers that are away or hide them" {
+			t.Errorf("a gap: %q", got)
+		}
+	})
+}
