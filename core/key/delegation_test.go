@@ -104,6 +104,7 @@ func TestOpenDelegationRefuses(t *testing.T) {
 // The fuzzer's payloads are well signed, so that it gets behind the signature.
 func FuzzOpenDelegation(f *testing.F) {
 	f.Add([]byte(`{"v":1,"owner":"","node":"","rights":["read"],"expires":1,"key":""}`))
+	f.Add(payloadOf(f, must[[]byte](f)(owner(f).Delegate(node.ID(), key.AllRights, noon))))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		envelope, err := signer(1).Envelope(key.DelegationType, payload)
 		if err != nil {

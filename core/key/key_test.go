@@ -2,6 +2,7 @@ package key_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -71,6 +72,16 @@ func must[T any](t testing.TB) func(v T, err error) T {
 		}
 		return v
 	}
+}
+
+// payloadOf is what an envelope says: a fuzzer signs what it makes of it.
+func payloadOf(t testing.TB, envelope []byte) []byte {
+	t.Helper()
+	var e struct{ Payload []byte }
+	if err := json.Unmarshal(envelope, &e); err != nil || len(e.Payload) == 0 {
+		t.Fatalf("no payload in %s: %v", envelope, err)
+	}
+	return e.Payload
 }
 
 var node, task = signer(2), core.TaskID{1, 2, 3}

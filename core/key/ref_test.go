@@ -174,6 +174,11 @@ func TestOpenRefWantsDeterministicCBOR(t *testing.T) {
 func FuzzOpenRef(f *testing.F) {
 	f.Add([]byte{0xa0})
 	f.Add([]byte("\xa9\x61v\x01"))
+	own := ref()
+	own.Owner, own.Alias, own.Body = node.ID(), owner(f).Alias("big.iso"), []byte("sealed")
+	f.Add(payloadOf(f, must[[]byte](f)(node.SignRef(own))))
+	own.Version, own.Prev = 1, core.Hash{}
+	f.Add(payloadOf(f, must[[]byte](f)(node.SignRef(own))))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		envelope, err := node.Envelope(key.RefType, payload)
 		if err != nil {

@@ -91,6 +91,9 @@ func TestSignReleaseRefuses(t *testing.T) {
 
 func FuzzOpenRelease(f *testing.F) {
 	f.Add([]byte(`{"v":1,"owner":"","task":"01020300000000000000000000000000","alias":"","version":1,"time":1,"key":""}`))
+	own := release(f)
+	own.Owner = node.ID()
+	f.Add(payloadOf(f, must[[]byte](f)(node.SignRelease(own))))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		envelope, err := node.Envelope(key.ReleaseType, payload)
 		if err != nil {

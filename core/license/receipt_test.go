@@ -2,6 +2,7 @@ package license_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -106,6 +107,11 @@ func TestOpenReceiptRefuses(t *testing.T) {
 
 func FuzzOpenReceipt(f *testing.F) {
 	f.Add([]byte(`{"v":1,"license":"01000000000000000000000000000000","runs":[{"start":0,"length":1}],"bytes":1}`))
+	var good struct{ Payload []byte }
+	if err := json.Unmarshal(read(f, "receipt.json"), &good); err != nil || len(good.Payload) == 0 {
+		f.Fatal(err)
+	}
+	f.Add(good.Payload)
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		envelope, err := target.Envelope(license.ReceiptType, payload)
 		if err != nil {

@@ -231,6 +231,12 @@ func FuzzDecode(f *testing.F) {
 	f.Add(leaf(0, 3).Encode())
 	f.Add(above(manifest.TestEntry{Sealed: piece(1), Span: 5}, manifest.TestEntry{Sealed: piece(2), Span: 5}).Encode())
 	f.Add([]byte{0x85, 1, 0, 0, 0x9b, 0, 0, 0, 1, 0, 0, 0, 0, 0xf6})
+	root := leaf(0, 3)
+	root.Info = &manifest.Info{Size: 3, Method: "cdc", Min: 65536, Avg: 262144, Max: 1048576, DigestName: "blake3", Digest: bytes.Repeat([]byte{9}, 32)}
+	f.Add(root.Encode())
+	itself := above(manifest.TestEntry{Sealed: core.Sealed{Hash: core.Hash{1}, Size: 9, Key: core.Key{1}, Plain: 9}, Span: 5}, manifest.TestEntry{Sealed: piece(2), Span: 5})
+	itself.Info = &manifest.Info{Size: 10, Method: "fixed", Min: 1, Avg: 1, Max: 1}
+	f.Add(itself.Encode())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		n, err := manifest.DecodeNode(raw)
 		if err == nil && !bytes.Equal(n.Encode(), raw) {

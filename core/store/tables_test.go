@@ -1,12 +1,15 @@
 package store_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/store"
+	"github.com/zeebo/blake3"
 )
 
 // fill puts pieces into packs of about per pieces each.
@@ -163,10 +166,17 @@ func FuzzMergedTable(f *testing.F) {
 		f.Fatal(err)
 	}
 	known := makePiece(3, 200)
-	f.Add(table, known.Hash[:])
-	f.Add(table[:len(table)-1], []byte{1})
-	f.Add(table[48*5:], []byte{255})
-	f.Fuzz(func(_ *testing.T, table, key []byte) {
+	f.Add(table, known.Hash[:], false)
+	f.Add(table, known.Hash[:], true)
+	f.Add(table[:len(table)-1], []byte{1}, false)
+	f.Add(table[48*5:], []byte{255}, true)
+	f.Fuzz(func(_ *testing.T, table, key []byte, sealed bool) {
+		if n := len(table); sealed && n > 80 { // behind the hash stands what a writer that errs might write
+			table = bytes.Clone(table)
+			start := min(binary.LittleEndian.Uint64(table[n-64:]), uint64(n-80))
+			sum := blake3.Sum256(table[start : n-32])
+			copy(table[n-32:], sum[:])
+		}
 		var k core.Hash
 		copy(k[:], key)
 		_, _ = store.SearchMerged(table, k) // must come to an end
