@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -84,6 +85,9 @@ func (a *allowance) UnmarshalJSON(data []byte) error {
 	}
 	return json.Unmarshal(data, &a.rate)
 }
+
+// maxShards is how many shards a run may become: erasure codes over bytes know no more.
+const maxShards = 256
 
 // Read parses a topology file of Schema. Virtual time begins at the given moment, or, where that is zero, when the file says, or
 // on Monday.
@@ -174,12 +178,15 @@ func (r *reader) rate(a *allowance) (core.Rate, core.Forecast) {
 func onWire(payload float64) core.Rate { return core.Rate(math.Round(payload * core.WireOverhead)) }
 
 func (r *reader) network() (s core.Snapshot) {
-	if r.File.Bytes <= 0 {
-		r.fail("the file has %d bytes", r.File.Bytes)
+	if r.File.Bytes <= 0 || r.File.Chunk < 0 {
+		r.fail("the file has %d bytes in chunks of %d", r.File.Bytes, r.File.Chunk)
 	}
 	for i, n := range r.Nodes {
 		if _, twice := r.index[n.ID]; twice || n.ID == "" {
 			r.fail("node %d has no name of its own: %q", i, n.ID)
+		}
+		if len(n.ID) > len(core.ID{}) {
+			r.fail("the name of node %d is longer than %d bytes: %q", i, len(core.ID{}), n.ID)
 		}
 		r.index[n.ID] = i
 		state := core.NodeState{Labels: map[string]string{"name": n.ID, "price_store": fmt.Sprint(n.Price), "afr": fmt.Sprint(n.AFR)},
@@ -232,10 +239,16 @@ func (r *reader) goal(s *core.Snapshot) plan.Goal {
 	case plan.Fetch:
 		g.Sink = r.node(d.Sink)
 		s.Source = g.Sink
+		if len(d.Classes) == 0 {
+			r.fail("no class says who holds the file")
+		}
 		for _, c := range d.Classes {
-			part, ok := new(big.Rat).SetString(c.Fraction)
-			if !ok || part.Sign() <= 0 {
-				r.fail("a class has the fraction %q of the file", c.Fraction)
+			part, ok := new(big.Rat), false
+			if len(c.Fraction) < 50 && !strings.ContainsAny(c.Fraction, "eEpP") { // 1e9 would be a number of a billion digits
+				part, ok = part.SetString(c.Fraction)
+			}
+			if !ok || part.Sign() <= 0 || part.Cmp(big.NewRat(1, 1)) > 0 || len(c.Holders) == 0 {
+				r.fail("a class has the fraction %q of the file at %d holders", c.Fraction, len(c.Holders))
 				continue
 			}
 			size, _ := part.Mul(part, new(big.Rat).SetInt64(int64(r.File.Bytes))).Float64()
@@ -243,7 +256,12 @@ func (r *reader) goal(s *core.Snapshot) plan.Goal {
 		}
 		g.K = max(1, g.K)
 		return g
-	case plan.Broadcast, plan.Replicas, plan.Shards:
+	case plan.Shards:
+		if g.K < 1 || g.M < 0 || g.K > maxShards-g.M {
+			r.fail("a code of %d and %d shards: want 1 at least, and %d at most in all", g.K, g.M, maxShards)
+		}
+		s.Source = r.node(r.Source)
+	case plan.Broadcast, plan.Replicas:
 		s.Source = r.node(r.Source)
 	default:
 		r.fail("redundancy mode %q is not known", d.Mode)
