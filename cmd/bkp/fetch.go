@@ -62,8 +62,8 @@ func doFetch(ctx context.Context, c *call) error {
 	if args.Output, err = outputPath(c.String("output"), name); err != nil {
 		return err
 	}
-	if info, err := os.Lstat(args.Output); err == nil && !args.Force && info.Mode()&os.ModeDevice == 0 {
-		return core.WithHint(core.Fail(core.CodeFailed, "%s is there already", clean(args.Output)), "take another name with -o FILE, or replace it with --force")
+	if err := checkOutput(args, name); err != nil {
+		return err
 	}
 	r, err := c.fetch(ctx, args)
 	if err != nil && core.CodeOf(err) != core.CodePartial {
@@ -78,7 +78,7 @@ func byteRange(text string) (start, end core.Size, err error) {
 		return 0, 0, nil
 	}
 	from, to, ok := strings.Cut(text, "-")
-	if !ok || to == "" {
+	if !ok || from == "" || to == "" {
 		return 0, 0, core.WithHint(usageError("--range %s: want A-B", text), "--range 1GiB-2GiB")
 	}
 	if from != "0" {
@@ -86,8 +86,10 @@ func byteRange(text string) (start, end core.Size, err error) {
 			return 0, 0, usageError("--range: %w", err)
 		}
 	}
-	if end, err = core.ParseSize(to); err != nil {
-		return 0, 0, usageError("--range: %w", err)
+	if to != "0" {
+		if end, err = core.ParseSize(to); err != nil {
+			return 0, 0, usageError("--range: %w", err)
+		}
 	}
 	if start >= end {
 		return 0, 0, usageError("--range %s: it ends before it begins", text)
@@ -108,6 +110,28 @@ func outputPath(output, name string) (string, error) {
 		return "", fmt.Errorf("output: %w", err)
 	}
 	return path, nil
+}
+
+// checkOutput refuses, before anything is looked for, what a fetch cannot write.
+func checkOutput(args node.FetchArgs, name string) error {
+	info, err := os.Lstat(args.Output)
+	if err != nil {
+		return nil // nothing is there, or it fails where the file is made
+	}
+	mode := info.Mode()
+	switch path := clean(args.Output); {
+	case mode.IsDir():
+		in := "FILE"
+		if file.CheckName(name) == nil {
+			in = name
+		}
+		return core.WithHint(usageError("%s is a directory", path), "name the file to write: -o %s", clean(filepath.Join(args.Output, in)))
+	case mode&(os.ModeNamedPipe|os.ModeSocket|os.ModeCharDevice) != 0:
+		return core.WithHint(usageError("%s is not a file", path), "write to it through standard output: -o - > %s", path)
+	case !args.Force && mode&os.ModeDevice == 0:
+		return core.WithHint(core.Fail(core.CodeFailed, "%s is there already", path), "take another name with -o FILE, or replace it with --force")
+	}
+	return nil
 }
 
 // fetch reads what is wholly on this machine without a node, and asks one else.

@@ -103,7 +103,7 @@ func doSplit(ctx context.Context, c *call) error {
 		Resume: saved.load(), Every: checkpointEvery, Checkpoint: saved.save,
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", clean(c.Args().First()), errors.Join(err, staging.Close()))
+		return errors.Join(err, staging.Close())
 	}
 	// Until the version is there, gc must see that somebody leans on what it is made of.
 	version, err := c.house.commit(o, params, key.RefBody{Name: name, Root: r.Root, Size: r.Bytes})
@@ -160,7 +160,7 @@ func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", clean(c.Args().First()), err)
+		return err
 	}
 	version := 1
 	if before, err := c.house.refs().find(o, name, 0); err == nil {
@@ -174,9 +174,15 @@ func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level
 	})
 }
 
+// maxName is how many bytes a name may have. A path of Linux is as long at most.
+const maxName = 4096
+
 // splitName is --name, else the base name of FILE.
 func (c *call) splitName() (string, error) {
 	name := c.String("name")
+	if name == "" && c.given("name") {
+		return "", usageError("--name is empty")
+	}
 	if name == "" {
 		if c.Args().First() == "-" {
 			return "", core.WithHint(usageError("standard input has no name"), "give it one: bkp split - --name NAME")
@@ -185,6 +191,9 @@ func (c *call) splitName() (string, error) {
 	}
 	if !utf8.ValidString(name) {
 		return "", usageError("the name %q is not UTF-8", name)
+	}
+	if len(name) > maxName {
+		return "", usageError("the name has %d bytes, it may have %d", len(name), maxName)
 	}
 	if plain, _, err := nameVersion(name); err != nil || plain != name {
 		return "", core.WithHint(usageError("a name cannot end in @ and a number or @latest, since %q means a version of %q", name, plain),

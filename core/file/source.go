@@ -169,7 +169,7 @@ func (s *Source) Close() error {
 
 // changed is the error that the source is not what it was.
 func (s *Source) changed(how string, args ...any) error {
-	return core.WithHint(core.Fail(core.CodeFailed, "%s changed while it was split: %s", s.name, fmt.Sprintf(how, args...)),
+	return core.WithHint(core.Fail(core.CodeFailed, "it changed while it was split: %s", fmt.Sprintf(how, args...)),
 		"stop what writes to it, or split a snapshot of it")
 }
 

@@ -69,7 +69,7 @@ type SplitResult struct {
 func Split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	r, err := split(ctx, in)
 	if err != nil {
-		return SplitResult{}, fmt.Errorf("split %s: %w", in.Source.name, err)
+		return SplitResult{}, fmt.Errorf("%s: %w", in.Source.name, err)
 	}
 	return r, nil
 }

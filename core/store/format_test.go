@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/store"
 	"github.com/zeebo/blake3"
 )
@@ -98,7 +99,7 @@ func FuzzSalvage(f *testing.F) {
 	})
 }
 
-func goldenPack(f *testing.F) []byte {
+func goldenPack(f testing.TB) []byte {
 	files, err := filepath.Glob(filepath.Join("testdata", "v1", "packs", "*"))
 	if err != nil || len(files) != 1 {
 		f.Fatal(files, err)
@@ -108,4 +109,34 @@ func goldenPack(f *testing.F) []byte {
 		f.Fatal(err)
 	}
 	return pack
+}
+
+// Bad input 44: tables that count 2^32 rows and more are refused, before any memory is taken for them.
+func TestACountOf2To32(t *testing.T) {
+	pack := goldenPack(t)
+	binary.LittleEndian.PutUint32(pack[len(pack)-40:], 1<<32-1)
+	if rows, err := store.ReadTable(pack); err == nil {
+		t.Errorf("a pack's table gave %d rows", len(rows))
+	}
+	dir := t.TempDir()
+	fill(t, dir, 0, 40, 20)
+	s := open(t, dir)
+	if err := s.Compact(); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	files, _ := filepath.Glob(filepath.Join(dir, "index", "*.idx"))
+	whole, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field := range 4 { // bytes of all rows, packs, hash rows, id rows
+		for _, count := range []uint64{1 << 32, 1 << 40, 1 << 63, 1<<64 - 1} {
+			table := bytes.Clone(whole)
+			binary.LittleEndian.PutUint64(table[len(table)-64+8*field:], count)
+			if _, err := store.SearchMerged(table, core.Hash{1}); core.CodeOf(err) != core.CodeWrong {
+				t.Errorf("field %d of %d: %v", field, count, err)
+			}
+		}
+	}
 }
