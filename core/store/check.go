@@ -98,7 +98,7 @@ func (c *checker) pack(path string) error {
 	}
 	rows, err := readTable(f, info.Size())
 	if err != nil {
-		c.damage(info.Size(), core.Hash{}, "its table is lost: %v", err)
+		c.damage(info.Size(), core.Hash{}, "its table is lost, which the next gc makes anew: %v", err)
 		return c.scan(f, info.Size())
 	}
 	slices.SortFunc(rows, func(a, b row) int { return int(int64(a.offset) - int64(b.offset)) })

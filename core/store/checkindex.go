@@ -13,7 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-const mends = "what it says is read from the packs, and the next gc makes it anew"
+const mends = "what it says is read from the packs, and the next split or gc makes it anew"
 
 // CheckIndex looks through the merged tables of the store in dir and the list of its condemned packs, and changes nothing; rows
 // says whether every row is read as well. All that is damaged there is made anew from the packs, and loses nothing.

@@ -144,3 +144,37 @@ func TestADamagedPieceThatIsNowhereElse(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A pack is cut off though a merged table covers it. What was put again is found, and a sweep gives the rest its table.
+func TestACutPackUnderAMergedTable(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 0, 12, 12)
+	s := open(t, dir)
+	if err := s.Compact(); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	if err := os.Truncate(packFiles(t, dir, ".pack")[0], 16+5*280+100); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	for n := range 12 {
+		_, err := s.Get(makePiece(n, 200).Hash, nil)
+		if whole := n < 5; whole != (err == nil) || !whole && core.CodeOf(err) != core.CodeWrong {
+			t.Errorf("piece %d: %v", n, err)
+		}
+		if isNew := put(t, s, makePiece(n, 200)); isNew != (n >= 5) {
+			t.Errorf("piece %d is new: %v", n, isNew)
+		}
+	}
+	closeStore(t, s)
+	s = open(t, dir)
+	defer closeStore(t, s)
+	sweep(t, s, func(core.Hash) bool { return true })
+	for n := range 12 {
+		check(t, s, makePiece(n, 200))
+	}
+	if found := named(t, dir); len(found) > 0 {
+		t.Errorf("after a sweep %v are damaged", found)
+	}
+}

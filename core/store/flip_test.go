@@ -63,9 +63,10 @@ func TestOneWrongBitAnywhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			dir := afterCrash(t, made)
-			path := filepath.Join(dir, file)
+			var dir string
 			for i := range 60 {
+				dir = afterCrash(t, made)
+				path := filepath.Join(dir, file)
 				at := i * (len(whole) - 1) / 59
 				whole[at] ^= 1 << (i % 8)
 				if err := os.WriteFile(path, whole, 0o600); err != nil {
@@ -82,7 +83,6 @@ func TestOneWrongBitAnywhere(t *testing.T) {
 				if err := lost(reader, n, each); err != nil && filepath.Dir(file) != "packs" {
 					t.Errorf("byte %d: %v", at, err)
 				}
-				closeStore(t, reader)
 				if i%20 == 7 && filepath.Dir(file) != "packs" {
 					dir := afterCrash(t, dir)
 					s := open(t, dir)
@@ -91,6 +91,14 @@ func TestOneWrongBitAnywhere(t *testing.T) {
 					if found := named(t, dir); len(found) > 0 {
 						t.Errorf("byte %d: after a sweep still named: %v", at, found)
 					}
+				}
+				if i == 59 {
+					defer closeStore(t, reader)
+					break
+				}
+				closeStore(t, reader)
+				if found := named(t, dir); len(found) > 0 && filepath.Base(file) == "CURRENT" {
+					t.Errorf("byte %d: after a reader still named: %v", at, found)
 				}
 			}
 			s := open(t, dir) // the last bit is wrong still

@@ -105,8 +105,8 @@ func (s *Store) makeDirs(dir string) error {
 	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
 }
 
-// OpenRead opens the store in dir for reading only: it locks nothing, changes nothing but notes of
-// what it finds damaged, and sees what others write.
+// OpenRead opens the store in dir for reading only: it sees what others write, locks nothing,
+// and changes nothing but notes of what it finds damaged and, at Close, an index that is lost.
 func OpenRead(dir string) (*Store, error) {
 	s := newStore(filepath.Join(dir, "packs"))
 	s.readOnly = true
@@ -124,6 +124,9 @@ func newStore(packs string) *Store {
 // Close finishes what is being written. What was put after the last Barrier is durable when Close returns nil.
 func (s *Store) Close() error {
 	if s.readOnly {
+		if s.wantsMerge() {
+			_ = s.compact() // else every reader would read all packs' tables again; it may not be allowed to
+		}
 		s.files.forget()
 		return nil
 	}

@@ -101,6 +101,38 @@ func TestManyLoosePacksAreMergedByThemselves(t *testing.T) {
 	closeStore(t, s)
 }
 
+// Where nobody writes, the first reader that finds the index lost makes it anew; another finds it there.
+func TestAReaderMakesALostIndexAnew(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 0, 70, 1)
+	current := filepath.Join(dir, "index", "CURRENT")
+	for _, lose := range []func() error{
+		func() error { return os.RemoveAll(filepath.Join(dir, "index")) },
+		func() error { return os.WriteFile(current, []byte("nonsense"), 0o600) },
+	} {
+		if err := lose(); err != nil {
+			t.Fatal(err)
+		}
+		reader, err := store.OpenRead(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAll(t, reader, 70)
+		closeStore(t, reader)
+		if found := named(t, dir); len(found) > 0 {
+			t.Errorf("still named: %v", found)
+		}
+		if reader, err = store.OpenRead(dir); err != nil {
+			t.Fatal(err)
+		}
+		if tables, loose := reader.Tables(); tables != 1 || loose > 0 {
+			t.Errorf("%d tables, and %d rows in memory", tables, loose)
+		}
+		wantAll(t, reader, 70)
+		closeStore(t, reader)
+	}
+}
+
 // Whatever happens to the index, the packs say it all again.
 func TestALostIndexIsRebuilt(t *testing.T) {
 	const n = 120
