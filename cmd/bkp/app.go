@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bkp-tool/bkp/core"
 	"github.com/urfave/cli/v2"
 )
 
@@ -83,7 +84,7 @@ func command(s spec) *cli.Command {
 		Description: describe(s.about, s.examples),
 		Action: func(cc *cli.Context) error {
 			if n := cc.NArg(); n < s.least || n > s.most {
-				return wrongArguments(s, cc.Args().Slice())
+				return core.WithHint(wrongArguments(s, cc.Args().Slice()), "%s --help shows examples", cc.Command.HelpName)
 			}
 			c, err := newCall(cc)
 			if err != nil {

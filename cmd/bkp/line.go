@@ -83,10 +83,10 @@ func (l *line) flag(word string, rest []string, flags []cli.Flag) (used int, err
 			return 0, nil
 		}
 		err := usageError("unknown flag %s", word)
-		if near := cli.SuggestFlag(flags, name, true); near != "" {
-			err = core.WithHint(err, "did you mean %s?", near)
+		if near := cli.SuggestFlag(flags, name, true); isTypo(name, strings.TrimLeft(near, "-")) {
+			return 0, core.WithHint(err, "did you mean %s?", near)
 		}
-		return 0, err
+		return 0, core.WithHint(err, "%s lists the flags", strings.TrimSpace("bkp "+l.command+" --help"))
 	}
 	long := f.Names()[0]
 	_, isBool := f.(*cli.BoolFlag)
@@ -135,8 +135,28 @@ func unknownCommand(commands []*cli.Command, word string) error {
 		}
 	}
 	near := strings.TrimLeft(cli.SuggestFlag(names, word, true), "-")
-	if near == "" {
+	if !isTypo(word, near) {
 		return core.WithHint(err, "bkp help lists the commands")
 	}
 	return core.WithHint(err, "did you mean %s? bkp help lists the commands", near)
+}
+
+// isTypo reports whether a word is likely to be meant: a third of its letters, and one, may be added, left out or changed.
+func isTypo(typed, meant string) bool {
+	row := make([]int, len(meant)+1) // changes from what was typed up to here to each beginning of what is meant
+	for i := range row {
+		row[i] = i
+	}
+	for i := range len(typed) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(meant) {
+			change := before
+			if typed[i] != meant[j] {
+				change++
+			}
+			before, row[j+1] = row[j+1], min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(meant)] <= 1+len(typed)/3
 }
