@@ -5,7 +5,6 @@ package file
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"syscall"
 
@@ -24,10 +23,12 @@ func nextHole(f *os.File, from int64) (start, end int64, err error) {
 	return start, end, err
 }
 
-// inode tells a file from others.
-func inode(info fs.FileInfo) string {
-	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return fmt.Sprintf("%d on %d", s.Ino, s.Dev)
+// inode tells a file from others, and from itself before its last change: who writes can set back when it was modified, but not
+// when it was changed.
+func inode(f *os.File) string {
+	var s unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &s) != nil {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("%d on %d, changed %d.%09d", s.Ino, s.Dev, s.Ctim.Sec, s.Ctim.Nsec)
 }

@@ -20,6 +20,7 @@ type Source struct {
 	reader io.Reader
 	file   *os.File    // nil for a plain reader
 	before fs.FileInfo // nil for a plain reader and for a block device
+	inode  string      // of a file, at that time
 	dense  bool        // nothing tells where its holes are
 }
 
@@ -87,7 +88,7 @@ func (s *Source) measure(before fs.FileInfo) error {
 		return core.Fail(core.CodeFailed, "%s: another file took its place while it was opened", s.name)
 	}
 	if now.Mode().IsRegular() {
-		s.before, s.Size = now, core.Size(now.Size())
+		s.before, s.Size, s.inode = now, core.Size(now.Size()), inode(s.file)
 		return nil
 	}
 	end, err := s.file.Seek(0, io.SeekEnd)
@@ -128,13 +129,13 @@ func (s *Source) Head(ctx context.Context, n int) ([]byte, error) {
 // IsDevice reports whether the source is a block device.
 func (s *Source) IsDevice() bool { return s.file != nil && s.before == nil }
 
-// Stamp tells a state of a file from a later one: its size, when it was modified, and which file it is. It is empty where the
+// Stamp tells a state of a file from a later one: its size, when it was modified, which file it is and when that was changed. It is empty where the
 // source has no such thing: then nobody can tell.
 func (s *Source) Stamp() string {
 	if s.before == nil {
 		return ""
 	}
-	return fmt.Sprintf("%d bytes, modified %d, file %s", s.before.Size(), s.before.ModTime().UnixNano(), inode(s.before))
+	return fmt.Sprintf("%d bytes, modified %d, file %s", s.before.Size(), s.before.ModTime().UnixNano(), s.inode)
 }
 
 // stretch says what begins at byte at: content up to data, then a hole up to hole, either of which may be empty. Holes begin and

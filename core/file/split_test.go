@@ -297,3 +297,28 @@ func TestSplitMemoryIsBounded(t *testing.T) {
 		t.Errorf("heap of %d MiB for 16 MiB, %d MiB for 128 MiB", little>>20, much>>20)
 	}
 }
+
+// Bad input 50, between two tries: a file that is written to and set back to its old time is not the one that a checkpoint knows.
+func TestAStampSeesThroughASetBackClock(t *testing.T) {
+	path := writeFile(t, noise(1, 1000))
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := openSource(t, path).Stamp()
+	if again := openSource(t, path).Stamp(); again != before {
+		t.Errorf("nothing was changed: %s, then %s", before, again)
+	}
+	time.Sleep(20 * time.Millisecond) // file systems count in ticks
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt([]byte("another"), 500)
+		err = errors.Join(err, f.Close(), os.Chtimes(path, info.ModTime(), info.ModTime()))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := openSource(t, path).Stamp(); after == before {
+		t.Errorf("still %s", after)
+	}
+}
