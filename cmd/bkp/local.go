@@ -64,10 +64,11 @@ func (l *localChunks) Get(hash core.Hash, dst []byte) ([]byte, error) {
 	return dst, none
 }
 
-// Has reports whether a store has the chunk.
+// Has reports whether a store has the chunk, whole or not.
 func (l *localChunks) Has(hash core.Hash) bool {
 	for _, s := range l.stores {
-		if s.Has(hash) {
+		knows, ok := s.(interface{ Damaged(core.Hash) bool })
+		if s.Has(hash) || ok && knows.Damaged(hash) {
 			return true
 		}
 	}

@@ -74,7 +74,7 @@ func (n *Node) Fetch(ctx context.Context, args FetchArgs, status func(Status)) (
 		return FetchResult{}, err
 	}
 	f := &fetching{n: n, args: args, status: status, vault: v, where: map[core.Hash]runChunk{},
-		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}, offered: map[core.ID]int{}}
+		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
 	ctx, done := context.WithCancel(ctx)
 	defer done()
 	if err := f.run(ctx); err != nil {
@@ -243,6 +243,7 @@ func (f *fetching) find(ctx context.Context) error {
 	if fork := forked(f.version, refs); fork != "" {
 		f.status(Status{Phase: "find", Warning: true, Text: fork})
 	}
+	f.offered = map[core.ID]int{}
 	for _, r := range refs {
 		if f.args.Version == 0 && !r.At.IsZero() {
 			f.offered[r.At] = r.Ref.Version
@@ -452,6 +453,9 @@ func (f *fetching) unreachable(r *wantedRun, phase string) error {
 			why = append(why, fmt.Sprintf("%s: %s", cmp.Or(f.n.addressOf(id), id.Short()), f.lost[id]))
 		}
 	})
+	if len(why) == 0 {
+		return core.Fail(core.CodeRedundant, "%s run %s (%s) is whole at none of its holders", phase, r.Name, r.Size)
+	}
 	return core.WithHint(core.Fail(core.CodeRedundant, "%s run %s (%s) is at no reachable holder (%s)", phase, r.Name, r.Size, strings.Join(why, "; ")),
 		"start those nodes, or name them with --peers, and fetch again")
 }

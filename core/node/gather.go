@@ -68,6 +68,11 @@ func (w *wantedRun) once(i int, keep func() error) error {
 	return err
 }
 
+// without takes a holder that does not have the run whole off its list.
+func (w *wantedRun) without(id core.ID) {
+	w.holders = slices.DeleteFunc(slices.Clone(w.holders), func(h core.ID) bool { return h == id })
+}
+
 // start asks every connected holder. Loop only.
 func (g *gather) start() {
 	g.open = len(g.pending)

@@ -23,6 +23,7 @@ type taker struct {
 	rate  core.Rate // last agreed, or what it said; until then nobody knows what it can give, so it is asked for one run
 	pace  pace
 	fails int
+	wrong int // times that bytes were wrong
 	after time.Duration
 	away  bool // lost because it is not connected
 }
@@ -45,6 +46,9 @@ func (p *pace) came(now time.Duration, size core.Size) {
 
 // takerFails is how often in a row a flow with a holder may end early.
 const takerFails = 4
+
+// takerWrong is how often a holder may have bytes wrong: a disk with some bad places is worth asking for the rest.
+const takerWrong = 64
 
 // drive asks for runs while there is room in the window.
 func (t *taker) drive() {
@@ -227,6 +231,9 @@ func (t *taker) requeue(_ *flow, runs []task.Run, reason core.Reason) {
 			continue
 		}
 		delete(t.runs, r.Number)
+		if reason == core.ReasonCorrupt && t.job.corrupt == nil {
+			w.without(t.from)
+		}
 		if w.asked--; w.asked == 0 && !w.done {
 			back = append(back, w)
 		}
@@ -239,7 +246,10 @@ func (t *taker) requeue(_ *flow, runs []task.Run, reason core.Reason) {
 	}
 	t.job.pending = append(back, t.job.pending...)
 	if reason == core.ReasonCorrupt {
-		t.job.lose(t.from, "it sent bytes that do not match their hash")
+		if t.wrong++; t.wrong > takerWrong {
+			t.job.lose(t.from, "it sent bytes that do not match their hash, %d times", t.wrong)
+		}
+		signal(t.job.changed)
 	}
 }
 
@@ -315,7 +325,7 @@ func (n *Node) onGainRefuse(p *peer, m wire.GainRefuse) {
 func (t *taker) misses(hashes []core.Hash) {
 	for _, hash := range hashes {
 		if _, w := t.byHash(hash); w != nil {
-			w.holders = slices.DeleteFunc(slices.Clone(w.holders), func(id core.ID) bool { return id == t.from })
+			w.without(t.from)
 		}
 	}
 }

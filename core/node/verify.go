@@ -309,7 +309,8 @@ func (v *verifying) read(ctx context.Context) error {
 			break
 		}
 		for _, c := range wrong {
-			v.noteChunks(c, core.Hurt{Wrong: c.corrupt, Reason: "its bytes there do not match its hash"})
+			// A holder that noticed says by now that it has the chunk no more.
+			v.noteChunks(c, core.Hurt{Wrong: c.corrupt || v.lost[c.holder] == "", Reason: "its bytes there do not match its hash"})
 		}
 		broken = rest
 	}

@@ -85,10 +85,10 @@ func (s *Store) trusts(at place) bool {
 }
 
 // isDamaged reports whether that is known of a record.
-func (s *Store) isDamaged(p *pack, offset uint32) bool {
+func (s *Store) isDamaged(at place) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return p.bad[offset]
+	return s.packs[at.pack].bad[at.offset]
 }
 
 // tidyNotes removes notes about packs that are gone.

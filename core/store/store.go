@@ -165,10 +165,16 @@ func (s *Store) Used() core.Size {
 	return s.used
 }
 
-// Has reports whether the store has a chunk with this hash, condemned or not.
+// Has reports whether the store has a chunk with this hash, condemned or not, that is not known to be damaged.
 func (s *Store) Has(hash core.Hash) bool {
-	_, ok := s.look(hash)
-	return ok
+	at, ok := s.look(hash)
+	return ok && !s.isDamaged(at)
+}
+
+// Damaged reports whether the store has a chunk, and has it damaged as far as it knows.
+func (s *Store) Damaged(hash core.Hash) bool {
+	at, ok := s.look(hash)
+	return ok && s.isDamaged(at)
 }
 
 // Size is how many stored bytes the chunk has.

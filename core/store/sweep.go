@@ -185,9 +185,9 @@ func (c *sweep) judge(p *pack) (v verdict, err error) {
 		case !c.live(r.hash):
 			v.dead += core.Size(r.size)
 			v.deadRows++
-		case c.isDamaged(p, r.offset) && c.elsewhere(r):
+		case c.isDamaged(place{p.number, r.offset}) && c.elsewhere(r):
 			v.replaced++
-		case c.isDamaged(p, r.offset):
+		case c.isDamaged(place{p.number, r.offset}):
 			v.needed++
 			v.lost++
 		case !c.condemns(p) || !c.elsewhere(r):
