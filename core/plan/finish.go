@@ -17,6 +17,7 @@ func (p *planner) finish() (*Plan, error) {
 	out.Nodes, out.Refused = p.rows(out.Classes)
 	p.times(out, blocks, seconds)
 	out.BoundS, out.Binding = p.least()
+	p.trust(out)
 	switch fluid := out.PredictedS - out.FillS; {
 	case out.BoundS > 0:
 		out.Ratio = fluid / out.BoundS
