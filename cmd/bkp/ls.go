@@ -27,10 +27,10 @@ func lsCommand() *cli.Command {
 				if len(r.Versions) == 0 {
 					t.line("no names yet: bkp split FILE")
 				} else {
-					t.header("name", "version", "size", "created", "placed")
+					t.header("name", "version", "size", "created", "placed", "content")
 				}
 				for _, v := range r.Versions {
-					t.row(v.Name, v.Version, v.Size, time.Unix(v.Created, 0), yes(v.Placed))
+					t.row(v.Name, v.Version, v.Size, time.Unix(v.Created, 0), yes(v.Placed), whereabouts(v))
 				}
 				for _, p := range r.Problems {
 					t.line("%s", p)
@@ -38,6 +38,14 @@ func lsCommand() *cli.Command {
 			}), damaged)
 		},
 	})
+}
+
+// whereabouts says where a fetch would find a version's content.
+func whereabouts(v node.VersionRow) string {
+	if v.Local && !v.Away {
+		return "here"
+	}
+	return "at peers"
 }
 
 type lsSummary struct {
@@ -65,7 +73,7 @@ func (c *call) versions(ctx context.Context) (r node.ListResult, err error) {
 	for _, v := range refs {
 		r.Versions = append(r.Versions, node.VersionRow{
 			Name: v.body.Name, Version: v.ref.Version, Size: v.body.Size, Created: v.ref.Created,
-			Placed: v.placed(), Root: v.body.Root.Hash, Local: true,
+			Placed: v.placed(), Root: v.body.Root.Hash, Local: true, Away: v.away,
 		})
 	}
 	return r, err

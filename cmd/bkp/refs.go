@@ -29,6 +29,7 @@ type versionRef struct {
 	envelope []byte
 	ref      key.Ref
 	body     key.RefBody
+	away     bool
 }
 
 func (v versionRef) placed() bool { return len(v.body.Records) > 0 }
@@ -269,7 +270,7 @@ func noSuchName(name string, version int) error {
 }
 
 func openRef(o *key.Owner, r node.StoredRef) (v versionRef, err error) {
-	v.envelope = r.Envelope
+	v.envelope, v.away = r.Envelope, r.Away
 	if v.ref, err = key.OpenRef(r.Envelope); err != nil {
 		return v, core.Fail(core.CodeWrong, "ref %s.%d: %w", r.Alias, r.Version, err)
 	}

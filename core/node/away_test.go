@@ -135,7 +135,7 @@ func TestPartsOfRunsAreRecalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
-		first := content(24, 32<<20) // runs of 64 KiB
+		first := content(24, 12<<20) // runs of a chunk or two
 		var second []byte
 		for at := 0; at < len(first); at += 512 << 10 {
 			second = append(second, first[at:at+256<<10]...)

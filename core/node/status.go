@@ -241,6 +241,7 @@ type VersionRow struct {
 	Placed  bool      `json:"placed"`
 	Root    core.Hash `json:"root"`
 	Local   bool      `json:"local"` // its ref is on this machine
+	Away    bool      `json:"away"`  // and its content went from there, since peers keep it
 }
 
 // ListResult is `bkp ls` over the network.
@@ -278,7 +279,7 @@ func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (Li
 			rows[key] = row
 		}
 		row.Placed = row.Placed || len(r.Body.Records) > 0
-		row.Local = row.Local || r.At.IsZero()
+		row.Local, row.Away = row.Local || r.At.IsZero(), row.Away || r.Away
 	}
 	result := ListResult{Problems: problems}
 	for _, row := range rows {
