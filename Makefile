@@ -19,7 +19,7 @@ build: ## the static binary bkp, and every plugin as a program of its own in bui
 
 test: ## all tests, with the race detector, which needs a C compiler
 	@scripts/need cc:gcc,libc6-dev
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 20m ./...
 
 check: ## formatting, vet, staticcheck and the floors
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt -w these:"; echo "$$bad"; exit 1; fi
