@@ -103,9 +103,7 @@ func TestLostCopiesComeFromWhoHasThem(t *testing.T) {
 		}
 		c.byID(first.Placements[1].Node).stop()
 		c.settle()
-		z := c.start("z", "b-50MiB,c-50MiB,d-50MiB,e-50MiB", c.owned, func(conf *node.Config) { conf.Token = nil })
-		c.settle()
-		z.fetch("disk.img", 1, data)
+		c.restoreElsewhere(data)
 	})
 }
 
@@ -159,9 +157,7 @@ func TestPartsOfRunsAreRecalled(t *testing.T) {
 		}
 		c.byID(placed.Placements[1].Node).stop()
 		c.settle()
-		z := c.start("z", "b-50MiB,c-50MiB,d-50MiB,e-50MiB", c.owned, func(conf *node.Config) { conf.Token = nil })
-		c.settle()
-		z.fetch("disk.img", 2, second)
+		c.restoreElsewhere(second)
 
 		for _, m := range c.nodes {
 			if m != a {
