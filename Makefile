@@ -9,16 +9,21 @@ FUZZTIME    ?= 10s
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
 
-.PHONY: all build test check fuzz faults soak bench lab demo image proto clean
+.PHONY: all build test check fuzz faults soak bench lab demo image proto clean c-compiler
 all: build
 
+# bkp compresses with the C library where a C compiler can link statically, and otherwise with one in Go, which takes longer.
+STATIC_C = $(shell echo 'int main(void) { return 0; }' | $${CC:-cc} -static -x c -o /dev/null - 2>/dev/null && echo 1 || echo 0)
+
 build: ## the static binary bkp, and every plugin as a program of its own in build/plugins
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bkp ./cmd/bkp
+	CGO_ENABLED=$(STATIC_C) $(GO) build -trimpath -tags netgo,osusergo -ldflags '$(LDFLAGS) -extldflags -static' -o bkp ./cmd/bkp
 	mkdir -p build/plugins
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/plugins/ $(addprefix ./plugins/,$(PLUGINS))
 
-test: ## all tests, with the race detector, which needs a C compiler
+c-compiler:
 	@scripts/need cc:gcc,libc6-dev
+
+test: c-compiler ## all tests, with the race detector, which needs a C compiler
 	$(GO) test -race -timeout 20m ./...
 
 check: ## formatting, vet, staticcheck and the floors
@@ -39,7 +44,7 @@ faults: build ## kill split and fetch at random moments, go on, compare
 soak: build ## the peak memory of split, fetch and verify at 1, 8 and 64 GiB
 	scripts/soak
 
-bench: build ## beside cp, restic, borg and casync: half an hour, 30 GB; table and plot in build/bench
+bench: c-compiler build ## beside cp, restic, borg and casync: half an hour, 30 GB; table and plot in build/bench
 	scripts/bench
 
 lab: build ## place and fetch over shaped links between network namespaces, against the least possible time; root, 25 minutes

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/wire"
 	"github.com/urfave/cli/v2"
 )
@@ -18,20 +19,21 @@ func versionCommand() *cli.Command {
 		usage:    "print the version",
 		examples: "bkp version\nbkp version --json",
 		do: func(_ context.Context, c *call) error {
-			v := versionInfo{Version: version, Protocol: wire.Version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
+			v := versionInfo{Version: version, Protocol: wire.Version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Compressor: chunk.Compressor}
 			if info, ok := debug.ReadBuildInfo(); ok && version == "devel" && info.Main.Version != "" {
 				v.Version = info.Main.Version
 			}
 			return c.result(v, func(t *table) {
-				t.line("bkp %s (protocol %d, %s, %s)", v.Version, v.Protocol, v.Go, v.System)
+				t.line("bkp %s (protocol %d, %s, %s, %s)", v.Version, v.Protocol, v.Go, v.System, v.Compressor)
 			})
 		},
 	})
 }
 
 type versionInfo struct {
-	Version  string `json:"version"`
-	Protocol int    `json:"protocol"`
-	Go       string `json:"go"`
-	System   string `json:"system"`
+	Version    string `json:"version"`
+	Protocol   int    `json:"protocol"`
+	Go         string `json:"go"`
+	System     string `json:"system"`
+	Compressor string `json:"compressor"` // slower in Go, where the build found no C compiler
 }

@@ -8,3 +8,9 @@ const (
 	MethodPlain = methodPlain
 	MethodZstd  = methodZstd
 )
+
+// CompressInGo makes s compress as a build without cgo does.
+func (s *Sealer) CompressInGo(level Level) (err error) {
+	s.compress, err = newGoCompressor(level)
+	return err
+}

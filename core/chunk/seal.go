@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
 )
 
@@ -27,60 +26,26 @@ const (
 	MaxStored = MaxPlain + Overhead
 )
 
-// Level is how hard to compress. Measured on one core over 256 MiB out of a tar of programs, libraries and sources:
-//
-//	fast     760 MB/s  0.665   zstd's fastest matches, without entropy coding
-//	default  656 MB/s  0.642   zstd's fastest
-//	         423 MB/s  0.630   (what zstd calls its default: half as much work again for two in a hundred)
-//	best     352 MB/s  0.621   zstd's better one; its best came to 0.610 at 30 MB/s
-type Level string
-
-const (
-	LevelOff     Level = "off"
-	LevelFast    Level = "fast"
-	LevelDefault Level = "default"
-	LevelBest    Level = "best"
-)
-
-// Levels are all levels, weakest first.
-var Levels = []Level{LevelOff, LevelFast, LevelDefault, LevelBest}
-
-// ParseLevel reads the name of a level.
-func ParseLevel(s string) (Level, error) {
-	for _, l := range Levels {
-		if s == string(l) {
-			return l, nil
-		}
-	}
-	return "", fmt.Errorf("unknown compression %q (have %v)", s, Levels)
-}
-
 // Sealer seals plain content. One goroutine may use it at a time; it owns its compressor and its memory.
 type Sealer struct {
-	chunks *blake3.Hasher // keyed for core.KindChunk
-	nodes  *blake3.Hasher // keyed for core.KindNode
-	zstd   *zstd.Encoder  // nil for LevelOff
-	body   []byte         // compressor's output, reused
+	chunks   *blake3.Hasher // keyed for core.KindChunk
+	nodes    *blake3.Hasher // keyed for core.KindNode
+	compress compressor     // nil for LevelOff
+	body     []byte         // compressor's output, reused
 }
 
 // NewSealer seals with the owner's secrets at the given level.
 func NewSealer(s Secrets, level Level) (*Sealer, error) {
+	if _, err := ParseLevel(string(level)); err != nil {
+		return nil, err
+	}
 	sealer := &Sealer{chunks: s.hasher(core.KindChunk), nodes: s.hasher(core.KindNode)}
-	speed := zstd.SpeedFastest
-	switch level {
-	case LevelOff:
+	if level == LevelOff {
 		return sealer, nil
-	case LevelFast, LevelDefault:
-	case LevelBest:
-		speed = zstd.SpeedBetterCompression
-	default:
-		return nil, fmt.Errorf("unknown compression %q (have %v)", level, Levels)
 	}
 	var err error
-	sealer.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(1),
-		zstd.WithNoEntropyCompression(level == LevelFast), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true)) // GCM authenticates; a checksum would be dead weight
-	if err != nil {
-		return nil, fmt.Errorf("make compressor: %w", err)
+	if sealer.compress, err = newCompressor(level); err != nil {
+		return nil, err
 	}
 	return sealer, nil
 }
@@ -101,8 +66,11 @@ func (s *Sealer) Seal(dst []byte, kind core.Kind, k core.Key, plain []byte) ([]b
 	if len(plain) > MaxPlain {
 		return nil, fmt.Errorf("seal %d bytes: a chunk holds at most %d", len(plain), MaxPlain)
 	}
-	if s.zstd != nil && len(plain) > 0 {
-		s.body = s.zstd.EncodeAll(plain, s.body[:0])
+	if s.compress != nil && len(plain) > 0 {
+		var err error
+		if s.body, err = s.compress(s.body[:0], plain); err != nil {
+			return nil, err
+		}
 		if len(s.body) < len(plain) {
 			return sealBody(dst, kind, k, methodZstd, s.body)
 		}

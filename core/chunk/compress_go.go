@@ -1,0 +1,8 @@
+//go:build !cgo
+
+package chunk
+
+// Compressor names the library that this build compresses with.
+const Compressor = "zstd in Go"
+
+func newCompressor(level Level) (compressor, error) { return newGoCompressor(level) }
