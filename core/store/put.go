@@ -73,6 +73,7 @@ func (s *Store) known(hash core.Hash) (bool, error) {
 // packFor is the pack that takes a record of so many bytes, a new one where the current one is full. appending is held.
 func (s *Store) packFor(size int) (*pack, error) {
 	if p := s.current; p != nil && p.end+recordHeader+int64(size) > s.packSize {
+		s.filled = true
 		s.finishLater(s.retire())
 	}
 	if s.current != nil {

@@ -25,8 +25,9 @@ type Store struct {
 	readOnly bool
 	self     *writer // for as long as the store is open for writing
 
-	// appending is held while a record is added, and guards current, jobs and the number of buffers.
+	// appending is held while a record is added, and guards current, jobs, filled and the number of buffers.
 	appending sync.Mutex
+	filled    bool          // a pack: the next will be full as well
 	jobs      chan writeJob // to the goroutine that writes; nil until the first record
 	free      chan *buffer  // that nobody uses
 	buffers   int           // that there are

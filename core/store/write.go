@@ -15,7 +15,7 @@ const (
 	bufferSize  = 4 << 20 // of one write
 	bufferCount = 4       // one being filled, one being written, two between
 	blockSize   = 4096    // what writes past the page cache are aligned to
-	firstRoom   = 1 << 20 // reserved for a new pack; each time it is full, as much again
+	firstRoom   = 1 << 20 // reserved for the first pack; each time it is full, as much again
 )
 
 // buffer holds records on their way to their pack, in memory that is aligned for writing past the page cache.
@@ -220,6 +220,9 @@ func (s *Store) reserve(p *pack, end int64) error {
 		return err
 	}
 	want := max(end, 2*p.reserved, firstRoom)
+	if s.filled {
+		want = max(end, s.packSize) // this one will be full, too; the file system is asked once, since it lets us wait
+	}
 	err := allocate(p.file, p.reserved, want-p.reserved)
 	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG)) && want > end {
 		want = (end + blockSize - 1) &^ (blockSize - 1)
