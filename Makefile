@@ -9,7 +9,7 @@ FUZZTIME    ?= 10s
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
 
-.PHONY: all build test check fuzz faults soak bench lab demo image proto clean c-compiler
+.PHONY: all build test race check fuzz faults soak bench lab demo image proto clean c-compiler
 all: build
 
 # bkp compresses with the C library where a C compiler can link statically, and otherwise with one in Go, which takes longer.
@@ -23,8 +23,12 @@ build: ## the static binary bkp, and every plugin as a program of its own in bui
 c-compiler:
 	@scripts/need cc:gcc,libc6-dev
 
-test: c-compiler ## all tests, with the race detector, which needs a C compiler
-	$(GO) test -race -timeout 20m ./...
+test: c-compiler ## all tests; under the race detector, which needs a C compiler, but for the longest and most stories
+	RAPID_CHECKS=500 $(GO) test -race -short -timeout 15m ./... # -short would leave a fifth of rapid's 100 checks
+	$(GO) test -timeout 15m ./cmd/bkp ./core/node
+
+race: c-compiler ## all tests under the race detector: a quarter of an hour
+	$(GO) test -race -timeout 30m ./...
 
 check: ## formatting, vet, staticcheck and the floors
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt -w these:"; echo "$$bad"; exit 1; fi

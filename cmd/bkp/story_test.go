@@ -33,10 +33,21 @@ func (closed) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) 
 }
 
 // TestStories runs testdata/*.txtar against the real binary; see the commands below for what stories may say
-// beyond testscript's own words. PORT1 to PORT4 are free ports.
+// beyond testscript's own words. PORT1 to PORT4 are free ports. With -short it runs those only in which many goroutines meet, which
+// are worth the race detector's time.
 func TestStories(t *testing.T) {
+	stories, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if testing.Short() {
+		stories = nil
+		for _, name := range []string{"backup", "killed", "limit", "network", "plugins", "split-and-fetch", "two-at-once", "verify"} {
+			stories = append(stories, filepath.Join("testdata", name+".txtar"))
+		}
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Files: stories,
 		Setup: func(env *testscript.Env) error {
 			for i := 1; i <= 4; i++ {
 				port, err := freePort()

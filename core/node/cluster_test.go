@@ -33,6 +33,13 @@ import (
 	"github.com/bkp-tool/bkp/plugins/verifiers/targets"
 )
 
+// long is said by tests that take more than ten seconds under the race detector. The others drive the same goroutines.
+func long(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: runs without -short")
+	}
+}
+
 // cluster is a network of nodes in memory, with stores on the test's own disk. It lives inside a synctest bubble.
 type cluster struct {
 	t      *testing.T

@@ -46,6 +46,7 @@ func (m *member) leased(direction string, seconds float64) (least, most core.Rat
 // TestALimitTakesHoldAtOnceAtBothEnds lowers the sender's uplink, the link and the receiver's downlink under a running
 // placement, and lifts them again. Strict nodes hold I2 and I3 after every look.
 func TestALimitTakesHoldAtOnceAtBothEnds(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)

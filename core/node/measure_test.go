@@ -82,6 +82,7 @@ func about(t *testing.T, what string, got core.Rate, mib float64) {
 
 // TestSlowLinkIsMeasuredAndRecovers places over a link that carries a quarter of what both sides declare, and then all of it.
 func TestSlowLinkIsMeasuredAndRecovers(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		var slow sync.Mutex
@@ -148,6 +149,7 @@ func (s sleepy) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
 // TestWhatIsNotTheLinkIsNotMeasured has a receiver whose disk is slow, an uplink that is shared by leases, and a receiver whose
 // own downlink is declared low: no link is slow in any of them.
 func TestWhatIsNotTheLinkIsNotMeasured(t *testing.T) {
+	long(t)
 	slowDisk := func(conf *node.Config) {
 		conf.Keeping = sleepy{conf.Keeping, func(s core.Size) time.Duration { return time.Duration(float64(s) / (256 << 10) * 1e9) }}
 	}

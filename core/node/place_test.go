@@ -79,6 +79,7 @@ func TestOneHolderGoneBeforeTheFetch(t *testing.T) {
 }
 
 func TestHolderCutOffWhileItSends(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
@@ -96,6 +97,7 @@ func TestHolderCutOffWhileItSends(t *testing.T) {
 }
 
 func TestSecondVersionReusesRunsThatOutliveTheFirst(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
@@ -396,6 +398,7 @@ func (never) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
 }
 
 func TestInterruptedPlacementGoesOnWhereItStopped(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
@@ -450,6 +453,7 @@ func TestVersionStaysWhileAHolderCannotBeTold(t *testing.T) {
 }
 
 func TestTaskWhoseRefNeverCameGoesInTheEnd(t *testing.T) {
+	long(t)
 	withRogue(t, func(t *testing.T, b *member, r *rogue) {
 		o := r.offer(b, unchanged)
 		r.say(o.task)
@@ -600,6 +604,7 @@ func (s fullStore) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
 }
 
 func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
@@ -629,6 +634,7 @@ func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
 }
 
 func TestGivenUpTargetLetsGoOfWhatOthersTookOver(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
@@ -702,6 +708,7 @@ func TestNodesOfAZoneThatAreNotLinkedAllGetTheirCopies(t *testing.T) {
 }
 
 func TestTrunkOutlivesTheNodeThatCrossedIt(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, zoned("east"))

@@ -202,6 +202,7 @@ func TestRelayedMessageIsItsSignersOrNobodys(t *testing.T) {
 }
 
 func TestNodesKnownByHearsayAreBounded(t *testing.T) {
+	long(t)
 	withRogue(t, func(t *testing.T, b *member, r *rogue) {
 		for range 5000 {
 			stranger, err := key.NewSigner(r.c.random)
