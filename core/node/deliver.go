@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -18,6 +19,7 @@ import (
 func (pl *placing) send() {
 	pl.began = time.Now()
 	pl.last = pl.began
+	pl.pace = plan.NewPace(pl.plan.PredictedS)
 	for _, s := range pl.segments {
 		swarm := pl.n.swarm(pl.task, pl.n.ID(), tables(s.message))
 		swarm.join(&piece{number: s.number, runs: len(s.runs), file: func(run int) core.File { return s.runs[run].File }, store: cmp.Or(pl.from, pl.n.Staging)},
@@ -66,7 +68,7 @@ func (pl *placing) peerLost(id core.ID) {
 }
 
 // await waits for the receipts of every run from every target, sends directly what a lost relay would have sent, and
-// gives up targets that stay away. Its error says what is missing in the end.
+// gives up targets that stay away, and has others take over from those and from slow ones. Its error says what is missing in the end.
 func (pl *placing) await(ctx context.Context) error {
 	n := pl.n
 	tick := time.NewTicker(250 * time.Millisecond)
@@ -75,13 +77,14 @@ func (pl *placing) await(ctx context.Context) error {
 		var state Status
 		var notes []string
 		done := false
-		homeless := false
+		homeless, late := false, false
 		n.ask(func() {
 			pl.care()
 			homeless, pl.homeless = pl.homeless, false
+			late = pl.behind()
 		})
-		if homeless {
-			if err := pl.replan(ctx); err != nil {
+		if homeless || late {
+			if err := pl.replan(ctx, late); err != nil {
 				return err
 			}
 		}
@@ -307,7 +310,7 @@ func (pl *placing) tookOver() {
 	for _, s := range pl.segments {
 		for _, id := range s.targets {
 			if !slices.ContainsFunc(pl.result.Placements, func(row Placement) bool { return row.Node == id }) {
-				pl.result.Placements = append(pl.result.Placements, Placement{Node: id, Address: pl.n.addressOf(id), Explain: "took over from a node that was lost"})
+				pl.result.Placements = append(pl.result.Placements, Placement{Node: id, Address: pl.n.addressOf(id), Explain: "took over from another node"})
 			}
 		}
 	}
@@ -427,11 +430,7 @@ func union(all, more []core.ID, peers map[core.ID]*peer) []core.ID {
 func (s *placedSegment) keptSpans() (spans []core.Span) {
 	for _, target := range s.targets {
 		var kept []int
-		for _, run := range s.share(target) {
-			if s.receipts[target].Has(run) {
-				kept = append(kept, run)
-			}
-		}
+		s.receipts[target].Each(func(run int) { kept = append(kept, run) }) // also what others were asked for meanwhile
 		for _, r := range core.Ranges(kept) {
 			spans = append(spans, core.Span{Node: target, Start: r.Start, Length: r.Length})
 		}

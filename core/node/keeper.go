@@ -69,6 +69,8 @@ func (k *keeper) wanted(f *flow, seg *segment, ranges []core.Range) (runs []task
 		for run := r.Start; run < r.Start+r.Length; run++ {
 			by, arriving := seg.arriving[run]
 			switch {
+			case run < seg.Runs() && seg.moved.Has(run) && !arriving:
+				have = append(have, run) // who offers it has not heard yet that it goes to another node
 			case run >= seg.Runs() || !seg.mine.Has(run):
 				k.reason = fmt.Sprintf("run %d is not for this node", run)
 				return nil, core.ReasonLicense

@@ -75,8 +75,9 @@ type placing struct {
 	began    time.Time
 	last     time.Time // of the last receipt
 	finished map[core.ID]time.Time
-	asked    bool        // for receipts once more, since none came
-	homeless bool        // copies of targets that were given up want another place
+	asked    bool // for receipts once more, since none came
+	homeless bool // copies of targets that were given up want another place
+	pace     *plan.Pace
 	room     []core.Size // what is left on each node of the snapshot, once somebody asked
 	notes    []string    // for the person who waits
 }

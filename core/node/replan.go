@@ -1,9 +1,9 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -12,16 +12,14 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// replan gives the copies of targets that were given up to others: under a further licence of the same task and root, which
-// every target of the segment is shown, so that all know whom to send to. What is on targets that stay, or on its way there, never moves.
-func (pl *placing) replan(ctx context.Context) error {
+// replan deals copies anew: those of targets that were given up and, where the placement runs late, those that are not on their way yet.
+// That is done under further licences of the same task and root, which every target of a segment is shown, so that all know whom to send
+// to. What is on targets that stay, or on its way there, never moves.
+func (pl *placing) replan(ctx context.Context, late bool) error {
 	n := pl.n
-	for number := range pl.segments {
-		s, changed := pl.segments[number], false
-		n.ask(func() { changed = pl.reassign(s) })
-		if !changed {
-			continue
-		}
+	var changed []*placedSegment
+	n.ask(func() { changed = pl.reassign(late) })
+	for _, s := range changed {
 		envelope, err := pl.license(s)
 		if err != nil {
 			return err
@@ -33,6 +31,7 @@ func (pl *placing) replan(ctx context.Context) error {
 			s.message.License = envelope
 			if swarm := n.swarms[pl.task]; swarm != nil {
 				swarm.tables = tables(s.message)
+				swarm.narrow(swarm.pieces[s.number], s.message.Locations)
 			}
 			for _, target := range s.targets {
 				n.send(target, s.message)
@@ -45,38 +44,80 @@ func (pl *placing) replan(ctx context.Context) error {
 	return nil
 }
 
-// reassign finds new nodes for a segment's copies on targets that were given up; false where none moved. Loop only.
-func (pl *placing) reassign(s *placedSegment) bool {
-	var gone []core.ID
-	for _, target := range s.targets {
-		if pl.failed[target] != "" && len(s.share(target)) > 0 {
-			gone = append(gone, target)
+// behind reports whether the placement has been about to end late for a while. Loop only.
+func (pl *placing) behind() bool { return pl.pace.Note(time.Since(pl.began), pl.left()) }
+
+// left is what each node of the snapshot lacks, as far as is known here. Loop only.
+func (pl *placing) left() []core.Size {
+	left := make([]core.Size, len(pl.snapshot.Nodes))
+	if swarm := pl.n.swarms[pl.task]; swarm != nil {
+		for _, p := range swarm.pieces {
+			for id, v := range p.views {
+				if at, ok := pl.index[id]; ok && pl.failed[id] == "" {
+					left[at] += v.left
+				}
+			}
 		}
 	}
-	if len(gone) == 0 {
-		return false
-	}
-	r := pl.repair(s)
-	moved, homeless := r.Replan()
-	if moved == 0 {
-		return false
-	}
-	s.move(pl, r.Copies)
-	pl.last = time.Now()
-	for _, c := range r.Copies {
-		if !c.Fixed && c.Node >= 0 {
-			pl.room[c.Node] -= s.runs[c.Run].Size
-		}
-	}
-	pl.notes = append(pl.notes, fmt.Sprintf("segment %d: %d runs of %s go to others", s.number, moved, pl.n.addressOf(gone[0])))
-	if homeless > 0 {
-		pl.notes = append(pl.notes, fmt.Sprintf("segment %d: no node is left for %d runs", s.number, homeless))
-	}
-	return true
+	return left
 }
 
-// repair is the question of who takes over. Loop only.
-func (pl *placing) repair(s *placedSegment) plan.Repair {
+// dealt is a segment whose copies were dealt anew.
+type dealt struct {
+	*placedSegment
+	before          []placedCopy
+	after           []plan.Copy // of the same copies
+	moved, homeless int
+}
+
+// reassign finds new nodes for copies. It returns the segments of which some moved: none where a late placement would gain little. Loop only.
+func (pl *placing) reassign(late bool) (changed []*placedSegment) {
+	at, left := time.Since(pl.began), pl.left()
+	q := pl.question(late, left)
+	before := plan.Last(left, q.Arrive)
+	lost := false
+	var deals []dealt
+	for _, s := range pl.segments {
+		gone := slices.ContainsFunc(s.targets, func(id core.ID) bool { return pl.failed[id] != "" && len(s.share(id)) > 0 })
+		if !gone && (!late || !slices.ContainsFunc(s.targets, func(id core.ID) bool { return !pl.complete(s, id) })) {
+			continue
+		}
+		d := dealt{placedSegment: s, before: s.copies()}
+		pl.deal(&d, &q, late)
+		if d.moved > 0 {
+			deals, lost = append(deals, d), lost || gone
+		}
+	}
+	after := plan.Last(q.Busy, q.Arrive)
+	if !lost && !plan.Worth(before, after) {
+		pl.pace.Again(at, before)
+		return nil
+	}
+	pl.pace.Again(at, after)
+	pl.room, pl.last = q.Room, time.Now()
+	for _, d := range deals {
+		d.move(pl, d.before, d.after)
+		pl.notes = append(pl.notes, pl.tellOf(d, before, after))
+		if d.homeless > 0 {
+			pl.notes = append(pl.notes, fmt.Sprintf("segment %d: no node is left for %d runs", d.number, d.homeless))
+		}
+		changed = append(changed, d.placedSegment)
+	}
+	return changed
+}
+
+// tellOf says what a deal moved, and why. Loop only.
+func (pl *placing) tellOf(d dealt, before, after float64) string {
+	for _, c := range d.before {
+		if pl.failed[c.node] != "" {
+			return fmt.Sprintf("segment %d: %d runs of %s go to others", d.number, d.moved, pl.n.addressOf(c.node))
+		}
+	}
+	return fmt.Sprintf("segment %d: %d runs go from peers that are slower than planned to others: %.0f s more instead of %.0f s", d.number, d.moved, after, before)
+}
+
+// question is what is asked for every segment: who may take over, and how fast. Loop only.
+func (pl *placing) question(late bool, left []core.Size) plan.Repair {
 	nodes := len(pl.snapshot.Nodes)
 	if pl.room == nil {
 		pl.room = make([]core.Size, nodes)
@@ -87,72 +128,115 @@ func (pl *placing) repair(s *placedSegment) plan.Repair {
 			pl.room[row.Node] -= row.Bytes - row.Held
 		}
 	}
-	r := plan.Repair{Room: slices.Clone(pl.room), Arrive: make([]core.Rate, nodes), May: make([]bool, nodes), Zone: make([]string, nodes)}
+	q := plan.Repair{Room: slices.Clone(pl.room), Busy: slices.Clone(left), Arrive: make([]core.Rate, nodes), May: make([]bool, nodes), Zone: make([]string, nodes), Even: late}
 	if spread := pl.request.Scores.Spread; spread.Level != "" {
-		r.PerZone = spread.Max
+		q.PerZone = spread.Max
+	}
+	if late {
+		q.Arrive = pl.pace.Rates(time.Since(pl.began), left)
 	}
 	for i, state := range pl.snapshot.Nodes {
 		p := pl.n.peers[state.ID]
-		r.May[i] = i > 0 && pl.failed[state.ID] == "" && p != nil && p.session != nil && p.capacity > 0 &&
+		q.May[i] = i > 0 && pl.failed[state.ID] == "" && p != nil && p.session != nil && p.capacity > 0 &&
 			!slices.ContainsFunc(pl.plan.Refused, func(x plan.Refusal) bool { return x.Node == i && x.Barred })
-		r.Zone[i], r.Arrive[i] = state.Zone, state.Down
+		q.Zone[i] = state.Zone
+		if q.Arrive[i] > 0 {
+			continue // as it was seen to
+		}
+		q.Arrive[i] = state.Down
 		if p != nil && (state.Down == 0 || p.capacity < state.Down) {
-			r.Arrive[i] = p.capacity
+			q.Arrive[i] = p.capacity
 		}
 	}
-	for _, run := range s.runs {
-		r.Sizes = append(r.Sizes, run.Size)
-	}
-	for _, target := range s.targets {
-		node, fixed := pl.index[target], true
-		if pl.failed[target] != "" {
-			node, fixed = -1, false
-		}
-		for _, run := range s.share(target) {
-			r.Copies = append(r.Copies, plan.Copy{Run: run, Node: node, Fixed: fixed})
-		}
-	}
-	return r
+	return q
 }
 
-// move writes down who keeps what now: copies that found no node stay with those that were given up. Loop only.
-func (s *placedSegment) move(pl *placing, copies []plan.Copy) {
-	taken, left := map[core.ID][]int{}, []int{}
-	for _, c := range copies {
-		switch {
-		case c.Fixed:
-		case c.Node < 0:
-			left = append(left, c.Run)
-		default:
-			id := pl.snapshot.Nodes[c.Node].ID
-			taken[id] = append(taken[id], c.Run)
-		}
+// deal finds nodes for one segment's copies, and counts them in the question's rooms and loads. Loop only.
+func (pl *placing) deal(d *dealt, q *plan.Repair, late bool) {
+	r := *q
+	r.Sizes, r.Copies = nil, nil
+	for _, run := range d.runs {
+		r.Sizes = append(r.Sizes, run.Size)
 	}
-	var locations []core.Span
-	for _, span := range s.message.Locations {
-		if pl.failed[span.Node] == "" {
-			locations = append(locations, span)
-			continue
+	for _, c := range d.before {
+		asked := plan.Copy{Run: c.run, Node: pl.index[c.node], Fixed: !late || !pl.loose(d.number, c)}
+		if pl.failed[c.node] != "" {
+			asked.Node, asked.Fixed = -1, false
 		}
-		for run := span.Start; run < span.Start+span.Length; run++ {
-			if at := slices.Index(left, run); at >= 0 {
-				left = slices.Delete(left, at, at+1)
-				locations = append(locations, core.Span{Node: span.Node, From: span.From, Start: run, Length: 1})
+		r.Copies = append(r.Copies, asked)
+	}
+	count := func(by core.Size) {
+		for _, c := range r.Copies {
+			if !c.Fixed && c.Node >= 0 {
+				q.Busy[c.Node] += by * r.Sizes[c.Run]
+				q.Room[c.Node] -= by * r.Sizes[c.Run]
 			}
 		}
 	}
-	for id, runs := range taken {
-		for _, r := range core.Ranges(runs) {
-			locations = append(locations, core.Span{Node: id, From: pl.n.ID(), Start: r.Start, Length: r.Length})
+	count(-1)
+	r.Room, r.Busy = slices.Clone(q.Room), slices.Clone(q.Busy)
+	d.moved, d.homeless = r.Replan()
+	count(+1)
+	d.after = r.Copies
+}
+
+// loose reports whether a copy may still go elsewhere: its target lacks it, and nobody is known to be sending it. Loop only.
+func (pl *placing) loose(segment int, c placedCopy) bool {
+	swarm := pl.n.swarms[pl.task]
+	v, l := swarm.pieces[segment].views[c.node], swarm.lanes[c.node]
+	return v != nil && v.lacks.Has(c.run) && !v.coming.Has(c.run) && (l == nil || !l.sends(segment, c.run))
+}
+
+// placedCopy is one copy that a segment's locations ask for.
+type placedCopy struct {
+	run        int
+	node, from core.ID
+}
+
+func (s *placedSegment) copies() (copies []placedCopy) {
+	for _, span := range s.message.Locations {
+		for run := span.Start; run < span.Start+span.Length; run++ {
+			copies = append(copies, placedCopy{run, span.Node, span.From})
 		}
+	}
+	return copies
+}
+
+// move writes down who keeps what now: copies that found no node stay with those that were given up. Loop only.
+func (s *placedSegment) move(pl *placing, before []placedCopy, after []plan.Copy) {
+	type pair struct{ node, from core.ID }
+	runs := map[pair][]int{}
+	var took []core.ID
+	for k, c := range before {
+		p := pair{c.node, c.from}
+		if at := after[k].Node; at >= 0 && pl.snapshot.Nodes[at].ID != c.node {
+			p = pair{pl.snapshot.Nodes[at].ID, pl.n.ID()}
+			if !slices.Contains(took, p.node) {
+				took = append(took, p.node)
+			}
+		}
+		runs[p] = append(runs[p], c.run)
+	}
+	var locations []core.Span
+	for p, numbers := range runs {
+		for _, r := range core.Ranges(numbers) {
+			locations = append(locations, core.Span{Node: p.node, From: p.from, Start: r.Start, Length: r.Length})
+		}
+	}
+	slices.SortFunc(locations, func(a, b core.Span) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), a.Node.Compare(b.Node), a.From.Compare(b.From))
+	})
+	s.message.Locations = locations
+	s.message.TrunkShares = pl.sharesFor(took, s.message.TrunkShares)
+	for _, id := range took {
 		if !slices.Contains(s.targets, id) {
 			s.targets = append(s.targets, id)
 			s.receipts[id] = core.NewBitmap(len(s.runs))
 		}
 	}
-	s.message.Locations = locations
-	s.message.TrunkShares = pl.sharesFor(slices.Collect(maps.Keys(taken)), s.message.TrunkShares)
-	s.targets = slices.DeleteFunc(s.targets, func(id core.ID) bool { return pl.failed[id] != "" && len(s.share(id)) == 0 })
+	s.targets = slices.DeleteFunc(s.targets, func(id core.ID) bool {
+		return len(s.share(id)) == 0 && (pl.failed[id] != "" || s.receipts[id].Empty())
+	})
 }
 
 // sharesFor adds to the shares of trunks what nodes need that take over: the share that a lost node beyond the same trunk had,
@@ -179,15 +263,15 @@ func (pl *placing) sharesFor(nodes []core.ID, rows []wire.BandwidthRow) []wire.B
 	return rows
 }
 
-// dismiss has those that were given up, and whose copies others keep now, let go of the task; who cannot be told does so when
-// its licence has run out.
+// dismiss has those whose copies others keep now let go of the task; who cannot be told does so when its licence has run out.
 func (pl *placing) dismiss(ctx context.Context) {
 	n := pl.n
 	var gone []core.ID
 	n.ask(func() {
-		for id := range pl.failed {
+		for id := range pl.index {
+			agreed := slices.ContainsFunc(pl.segments, func(s *placedSegment) bool { return s.answers[id] != nil })
 			keeps := slices.ContainsFunc(pl.segments, func(s *placedSegment) bool { return slices.Contains(s.targets, id) })
-			if !keeps && n.peers[id].reachable() {
+			if agreed && !keeps && n.peers[id].reachable() {
 				gone = append(gone, id)
 			}
 		}

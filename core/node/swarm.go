@@ -176,6 +176,32 @@ func (p *piece) forget(id core.ID) {
 	delete(p.views, id)
 }
 
+// narrow takes out of the views of a piece what its locations no longer ask for. Loop only.
+func (s *swarm) narrow(p *piece, locations []core.Span) {
+	share := core.NewBitmap(p.runs)
+	for id, v := range p.views {
+		clear(share)
+		for _, span := range locations {
+			if span.Node == id {
+				each([]core.Range{{Start: span.Start, Length: span.Length}}, p.runs, share.Set)
+			}
+		}
+		if share.Empty() {
+			p.forget(id)
+			continue
+		}
+		for run := range p.runs {
+			if !v.share.Has(run) || share.Has(run) {
+				continue
+			}
+			v.share.Clear(run)
+			if v.lacks.Has(run) {
+				p.gets(v, run)
+			}
+		}
+	}
+}
+
 // forget takes a node out: it keeps nothing of the task any more, or is given up.
 func (s *swarm) forget(id core.ID) {
 	for _, p := range s.pieces {

@@ -1,10 +1,12 @@
 package node_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
 )
 
@@ -31,5 +33,50 @@ func TestUnequalUplinksAreUsedFromTheStart(t *testing.T) {
 		} else {
 			t.Logf("%.3f times the least possible %.2f s", ratio, r.BoundS)
 		}
+	})
+}
+
+// TestOthersTakeOverFromASlowTarget places two copies on four peers, one of which receives at a quarter of what its links declare. What is
+// not on its way there goes to the others once that shows, and it keeps what it has.
+func TestOthersTakeOverFromASlowTarget(t *testing.T) {
+	long(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-256KiB")
+		c.start("c", "a-256KiB,b-256KiB")
+		c.start("d", "a-256KiB,b-256KiB,c-256KiB")
+		e := c.start("e", "a-256KiB,b-256KiB,c-256KiB,d-256KiB", behind(steady(1.0/16)))
+		data := content(1, 20<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		var told []string
+		r, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 2, Strategy: "seed"}, func(s node.Status) {
+			if s.Warning {
+				told = append(told, s.Text)
+			}
+		})
+		check(t, err)
+		slowest := 0.0
+		for _, f := range r.Flows {
+			if f.To == e.ID() {
+				slowest = max(slowest, float64(f.Bytes)*16/float64(core.MiB))
+			}
+		}
+		t.Logf("planned %.1f s, took %.1f s, would have taken %.1f s; %s", r.PredictedS, r.Seconds, slowest, told)
+		if r.Seconds > slowest/2 || !strings.Contains(strings.Join(told, " "), "slower than planned") {
+			t.Errorf("it took %.1f s, where waiting for the slow one takes %.1f s: %s", r.Seconds, slowest, told)
+		}
+		copies := 0
+		for _, row := range r.Placements {
+			copies += int(row.Bytes)
+			if row.Node == e.ID() && (row.Bytes == 0 || row.Receipts == 0) {
+				t.Errorf("the slow one keeps nothing, not even what it had: %+v", row)
+			}
+		}
+		if copies < 2*int(r.Bytes) {
+			t.Errorf("%d bytes are kept, want two copies of %d", copies, r.Bytes)
+		}
+		c.restoreElsewhere(data)
 	})
 }

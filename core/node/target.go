@@ -29,6 +29,7 @@ type segmentKey struct {
 type segment struct {
 	core.Segment
 	mine     core.Bitmap // runs that this node is to keep
+	moved    core.Bitmap // that it was to keep, and others do
 	have     core.Bitmap // of those, received
 	durable  core.Bitmap // of those, behind a barrier and receipted
 	arriving map[int]uint64
@@ -44,7 +45,7 @@ func (s *segment) key() segmentKey { return segmentKey{s.Task, s.Number} }
 // newSegment marks which runs are this node's.
 func newSegment(s core.Segment, self core.ID) *segment {
 	seg := &segment{Segment: s, arriving: map[int]uint64{}, touched: time.Now(),
-		mine: core.NewBitmap(s.Runs()), have: core.NewBitmap(s.Runs()), durable: core.NewBitmap(s.Runs())}
+		mine: core.NewBitmap(s.Runs()), moved: core.NewBitmap(s.Runs()), have: core.NewBitmap(s.Runs()), durable: core.NewBitmap(s.Runs())}
 	for _, span := range s.Locations {
 		if span.Node != self {
 			continue
@@ -317,26 +318,22 @@ func (n *Node) register(seg *segment, m wire.StorageTask, from core.ID) *segment
 		return old
 	}
 	if old.LicenseID != seg.LicenseID {
-		old.mine.Or(seg.mine)
+		for i := range old.mine { // what is here, or on its way, stays; the rest is as the source says now
+			kept := old.mine[i] & old.have[i]
+			old.moved[i] = (old.moved[i] | old.mine[i]&^kept) &^ seg.mine[i]
+			old.mine[i] = kept | seg.mine[i]
+		}
+		for run := range old.arriving {
+			old.mine.Set(run)
+		}
+		n.trimPromise(old)
 		old.Locations, old.License, old.LicenseID = seg.Locations, seg.License, seg.LicenseID
-		n.leave(old)
+		if s := n.swarms[seg.Task]; s != nil && s.pieces[seg.Number] != nil {
+			s.narrow(s.pieces[seg.Number], seg.Locations)
+		}
 	}
 	old.tables, old.touched = tables(m), time.Now()
 	return old
-}
-
-// leave takes those out of a segment's piece that are to keep nothing of it any more. Loop only.
-func (n *Node) leave(seg *segment) {
-	s := n.swarms[seg.Task]
-	if s == nil || s.pieces[seg.Number] == nil {
-		return
-	}
-	p := s.pieces[seg.Number]
-	for id := range p.views {
-		if !seg.partakes(id) {
-			p.forget(id)
-		}
-	}
 }
 
 // promise keeps so much room for what is to come of a segment. Loop only.

@@ -20,6 +20,7 @@ type Repair struct {
 	Sizes   []core.Size // by run
 	Room    []core.Size // by node: what it can keep of copies that are not fixed
 	Arrive  []core.Rate // by node: how fast it can receive, as measured; 0 is unlimited
+	Busy    []core.Size // by node: what it has to receive beside copies that are not fixed; nil: nothing
 	May     []bool      // by node: it may be given copies
 	Zone    []string    // by node; empty: the node is a zone of its own
 	PerZone int         // copies of a run that a zone may keep; 0 for any number
@@ -32,6 +33,9 @@ type Repair struct {
 // without a node found none. What is delivered never moves.
 func (r *Repair) Replan() (moved, homeless int) {
 	t := &repair{Repair: r, left: make([]float64, len(r.May)), on: map[[2]int]int{}, zones: map[zoneRun]int{}, byNode: make([][]int, len(r.May))}
+	for node, bytes := range r.Busy {
+		t.left[node] = float64(bytes)
+	}
 	for k, c := range r.Copies {
 		if c.Node >= 0 {
 			t.put(k, c.Node, +1)
