@@ -19,7 +19,10 @@ import (
 func (pl *placing) send() {
 	pl.began = time.Now()
 	pl.last = pl.began
-	pl.pace = plan.NewPace(pl.plan.PredictedS)
+	pl.pace, pl.heard, pl.barred = plan.NewPace(pl.plan.PredictedS), map[core.ID]bool{}, map[int]bool{}
+	for _, x := range pl.plan.Refused {
+		pl.barred[x.Node] = x.Barred
+	}
 	for _, s := range pl.segments {
 		swarm := pl.n.swarm(pl.task, pl.n.ID(), tables(s.message))
 		swarm.join(&piece{number: s.number, runs: len(s.runs), file: func(run int) core.File { return s.runs[run].File }, store: cmp.Or(pl.from, pl.n.Staging)},
@@ -83,8 +86,8 @@ func (pl *placing) await(ctx context.Context) error {
 			homeless, pl.homeless = pl.homeless, false
 			late = pl.behind()
 		})
-		if homeless || late {
-			if err := pl.replan(ctx, late); err != nil {
+		if joined := pl.welcome(ctx); homeless || late || joined {
+			if err := pl.replan(ctx, late || joined); err != nil {
 				return err
 			}
 		}

@@ -78,8 +78,10 @@ type placing struct {
 	asked    bool // for receipts once more, since none came
 	homeless bool // copies of targets that were given up want another place
 	pace     *plan.Pace
-	room     []core.Size // what is left on each node of the snapshot, once somebody asked
-	notes    []string    // for the person who waits
+	heard    map[core.ID]bool // peers that came after the survey
+	barred   map[int]bool     // nodes of the snapshot that the strategy does not allow
+	room     []core.Size      // what is left on each node of the snapshot, once somebody asked
+	notes    []string         // for the person who waits
 }
 
 // reusedRun is a run of an earlier task and what this version uses of it.

@@ -45,7 +45,9 @@ func (pl *placing) replan(ctx context.Context, late bool) error {
 }
 
 // behind reports whether the placement has been about to end late for a while. Loop only.
-func (pl *placing) behind() bool { return pl.pace.Note(time.Since(pl.began), pl.left()) }
+func (pl *placing) behind() bool {
+	return pl.pace.Note(time.Since(pl.began), pl.left()) && pl.args.Plan == nil // a plan that was given is carried out as it is
+}
 
 // left is what each node of the snapshot lacks, as far as is known here. Loop only.
 func (pl *placing) left() []core.Size {
@@ -113,22 +115,13 @@ func (pl *placing) tellOf(d dealt, before, after float64) string {
 			return fmt.Sprintf("segment %d: %d runs of %s go to others", d.number, d.moved, pl.n.addressOf(c.node))
 		}
 	}
-	return fmt.Sprintf("segment %d: %d runs go from peers that are slower than planned to others: %.0f s more instead of %.0f s", d.number, d.moved, after, before)
+	return fmt.Sprintf("segment %d: %d runs go from slower peers to others: %.0f s more instead of %.0f s", d.number, d.moved, after, before)
 }
 
 // question is what is asked for every segment: who may take over, and how fast. Loop only.
 func (pl *placing) question(late bool, left []core.Size) plan.Repair {
 	nodes := len(pl.snapshot.Nodes)
-	if pl.room == nil {
-		pl.room = make([]core.Size, nodes)
-		for i, state := range pl.snapshot.Nodes {
-			pl.room[i] = state.Free
-		}
-		for _, row := range pl.plan.Nodes {
-			pl.room[row.Node] -= row.Bytes - row.Held
-		}
-	}
-	q := plan.Repair{Room: slices.Clone(pl.room), Busy: slices.Clone(left), Arrive: make([]core.Rate, nodes), May: make([]bool, nodes), Zone: make([]string, nodes), Even: late}
+	q := plan.Repair{Room: slices.Clone(pl.free()), Busy: slices.Clone(left), Arrive: make([]core.Rate, nodes), May: make([]bool, nodes), Zone: make([]string, nodes), Even: late}
 	if spread := pl.request.Scores.Spread; spread.Level != "" {
 		q.PerZone = spread.Max
 	}
@@ -137,8 +130,7 @@ func (pl *placing) question(late bool, left []core.Size) plan.Repair {
 	}
 	for i, state := range pl.snapshot.Nodes {
 		p := pl.n.peers[state.ID]
-		q.May[i] = i > 0 && pl.failed[state.ID] == "" && p != nil && p.session != nil && p.capacity > 0 &&
-			!slices.ContainsFunc(pl.plan.Refused, func(x plan.Refusal) bool { return x.Node == i && x.Barred })
+		q.May[i] = i > 0 && pl.failed[state.ID] == "" && p != nil && p.session != nil && p.capacity > 0 && !pl.barred[i]
 		q.Zone[i] = state.Zone
 		if q.Arrive[i] > 0 {
 			continue // as it was seen to
@@ -149,6 +141,20 @@ func (pl *placing) question(late bool, left []core.Size) plan.Repair {
 		}
 	}
 	return q
+}
+
+// free is the room that each node has beside what it was asked to keep. Loop only.
+func (pl *placing) free() []core.Size {
+	if pl.room == nil {
+		pl.room = make([]core.Size, len(pl.snapshot.Nodes))
+		for i, state := range pl.snapshot.Nodes {
+			pl.room[i] = state.Free
+		}
+		for _, row := range pl.plan.Nodes {
+			pl.room[row.Node] -= row.Bytes - row.Held
+		}
+	}
+	return pl.room
 }
 
 // deal finds nodes for one segment's copies, and counts them in the question's rooms and loads. Loop only.

@@ -54,10 +54,14 @@ func (p *Pace) Note(at time.Duration, left []core.Size) (late bool) {
 	return at-p.since >= lateFor
 }
 
-// Rates is how fast each node received of late: 1 byte/s where nothing came, 0 where it has nothing left and is not known.
+// Rates is how fast each node received of late: 1 byte/s where nothing came, 0 where that is not known, since it has nothing left, or
+// nobody looked for long enough.
 func (p *Pace) Rates(at time.Duration, left []core.Size) []core.Rate {
 	rates := make([]core.Rate, len(left))
-	for node, bytes := range left {
+	if len(p.seen) == 0 || at-p.seen[0].at < time.Second {
+		return rates
+	}
+	for node, bytes := range left[:min(len(left), len(p.seen[0].left))] { // others joined since
 		if bytes > 0 {
 			rates[node] = max(1, core.Rate(float64(p.seen[0].left[node]-bytes)/(at-p.seen[0].at).Seconds()))
 		}
