@@ -19,7 +19,8 @@ import (
 func (pl *placing) send() {
 	pl.began = time.Now()
 	pl.last = pl.began
-	pl.pace, pl.heard, pl.barred = plan.NewPace(pl.plan.PredictedS), map[core.ID]bool{}, map[int]bool{}
+	pl.pace, pl.heard, pl.barred = pl.newPace(), map[core.ID]bool{}, map[int]bool{}
+	pl.noMore = map[core.ID]bool{}
 	for _, x := range pl.plan.Refused {
 		pl.barred[x.Node] = x.Barred
 	}
@@ -37,6 +38,22 @@ func (pl *placing) send() {
 		}
 	}
 	pl.n.wakeWaiting()
+}
+
+// newPace is what the plan says of how fast the data moves. Loop only.
+func (pl *placing) newPace() *plan.Pace {
+	run, slowest := core.Size(0), core.Rate(0)
+	for _, s := range pl.segments {
+		for _, r := range s.runs {
+			run = max(run, r.Size)
+		}
+	}
+	for _, f := range pl.result.Flows {
+		if slowest == 0 || f.Rate > 0 && f.Rate < slowest {
+			slowest = f.Rate
+		}
+	}
+	return plan.NewPace(pl.plan.PredictedS, run, slowest)
 }
 
 // look finds the reused runs that have fewer holders than they are to have and can be sent from here.
@@ -86,9 +103,12 @@ func (pl *placing) await(ctx context.Context) error {
 			homeless, pl.homeless = pl.homeless, false
 			late = pl.behind()
 		})
-		if joined := pl.welcome(ctx); homeless || late || joined {
-			if err := pl.replan(ctx, late || joined); err != nil {
-				return err
+		joined := pl.welcome(ctx)
+		for why, asked := range [...]bool{lostTarget: homeless, latePlacement: late, joinedPeer: joined} {
+			if asked {
+				if err := pl.replan(ctx, reason(why)); err != nil {
+					return err
+				}
 			}
 		}
 		n.ask(func() {
@@ -124,6 +144,7 @@ func (pl *placing) care() {
 		case pl.failed[id] != "":
 		case p != nil && p.session != nil && p.capacity > 0:
 			delete(pl.lost, id) // back: it says itself what it lacks
+			pl.showAgain(id)
 		case time.Since(since) > awayPatience:
 			pl.giveUp(id, "it went away")
 		}
@@ -143,6 +164,15 @@ func (pl *placing) care() {
 					pl.failed[target] = fmt.Sprintf("no receipt for %s", patience)
 				}
 			}
+		}
+	}
+}
+
+// showAgain shows a target that was away the licences that it may have missed. Loop only.
+func (pl *placing) showAgain(id core.ID) {
+	for _, s := range pl.segments {
+		if len(s.licenses) > 1 && slices.Contains(s.targets, id) {
+			pl.n.send(id, s.message)
 		}
 	}
 }
@@ -406,8 +436,8 @@ func (pl *placing) worse() bool {
 	for _, s := range pl.segments {
 		for run := s.fresh; run < len(s.runs); run++ {
 			copies := 0
-			for _, kept := range s.receipts {
-				if kept.Has(run) {
+			for _, target := range s.targets {
+				if s.receipts[target].Has(run) {
 					copies++
 				}
 			}

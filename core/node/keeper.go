@@ -69,13 +69,11 @@ func (k *keeper) wanted(f *flow, seg *segment, ranges []core.Range) (runs []task
 		for run := r.Start; run < r.Start+r.Length; run++ {
 			by, arriving := seg.arriving[run]
 			switch {
-			case run < seg.Runs() && seg.moved.Has(run) && !arriving:
-				have = append(have, run) // who offers it has not heard yet that it goes to another node
+			case run < seg.Runs() && (seg.have.Has(run) || seg.moved.Has(run) && !arriving):
+				have = append(have, run) // or who offers it has not heard yet that it goes to another node
 			case run >= seg.Runs() || !seg.mine.Has(run):
 				k.reason = fmt.Sprintf("run %d is not for this node", run)
 				return nil, core.ReasonLicense
-			case seg.have.Has(run):
-				have = append(have, run)
 			case arriving && by != f.ID:
 				inFlight = true
 			default:
@@ -129,6 +127,9 @@ func (k *keeper) requeue(f *flow, runs []task.Run, _ core.Reason) {
 	for _, r := range runs {
 		if seg, run := k.segmentOf(r.Number); seg != nil && seg.arriving[run] == f.ID {
 			delete(seg.arriving, run)
+			if seg.moved.Has(run) && !seg.have.Has(run) {
+				seg.mine.Clear(run) // it was awaited only because it was on its way
+			}
 		}
 	}
 }

@@ -3,10 +3,15 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/wire"
 )
+
+// hearPatience is how long who joined may take to tell its state, and the strategy to say what it may keep.
+const hearPatience = 3 * time.Second
 
 // welcome hears peers that came after the survey and reports whether one of them may take part. Each is heard once.
 func (pl *placing) welcome(ctx context.Context) bool {
@@ -20,21 +25,27 @@ func (pl *placing) welcome(ctx context.Context) bool {
 			}
 		}
 	})
-	if len(peers) == 0 || pl.args.Plan != nil { // a plan that was given is carried out as it is
+	timely := pl.request.Objective == "" || pl.request.Objective == plan.ObjectiveTime
+	if len(peers) == 0 || !timely || pl.args.Plan != nil || pl.far { // a plan that was given, or is for the costs, is carried out as it is
 		return false
 	}
+	ctx, cancel := context.WithTimeout(ctx, hearPatience)
+	defer cancel()
 	first := len(pl.snapshot.Nodes)
+	n.ask(func() { pl.free() }) // of those that were there
 	pl.hear(ctx, peers, map[core.ID]wire.StateReport{})
-	came := len(pl.snapshot.Nodes) > first
-	if !came {
+	if len(pl.snapshot.Nodes) == first {
 		return false
 	}
 	_, scores, err := pl.prices(ctx)
+	came := false
 	n.ask(func() {
-		came = false
-		for i, state := range pl.snapshot.Nodes[first:] {
-			node := first + i
-			pl.room = append(pl.free(), state.Free)
+		pl.joined = first
+		for node, state := range pl.snapshot.Nodes {
+			if node < first {
+				continue
+			}
+			pl.room = append(pl.room, pl.roomAt(node, scores))
 			if err != nil || len(scores.Allow) > 0 && !scores.Allow[node-1] { // candidates are all but the source, which is node 0
 				pl.barred[node] = true
 				continue

@@ -261,7 +261,10 @@ func (n *Node) onTaskAnswer(p *peer, id core.TaskID, m wire.Message) {
 	}
 	if number < len(pl.segments) && slices.Contains(pl.segments[number].targets, p.id) {
 		s := pl.segments[number]
-		s.answers[p.id] = m
+		_, refused := m.(wire.TaskRefuse)
+		if _, agreed := s.answers[p.id].(wire.TaskAgree); !agreed || !refused { // who refuses a further licence keeps what it agreed to before
+			s.answers[p.id] = m
+		}
 		if !pl.began.IsZero() {
 			pl.late(s, p.id, m)
 		}

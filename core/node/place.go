@@ -79,6 +79,8 @@ type placing struct {
 	homeless bool // copies of targets that were given up want another place
 	pace     *plan.Pace
 	heard    map[core.ID]bool // peers that came after the survey
+	joined   int              // the first of them in the snapshot, of those that came last
+	noMore   map[core.ID]bool // targets that refused a further licence
 	barred   map[int]bool     // nodes of the snapshot that the strategy does not allow
 	room     []core.Size      // what is left on each node of the snapshot, once somebody asked
 	notes    []string         // for the person who waits

@@ -12,13 +12,22 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
+// reason is why copies are dealt anew.
+type reason int
+
+const (
+	lostTarget reason = iota
+	latePlacement
+	joinedPeer
+)
+
 // replan deals copies anew: those of targets that were given up and, where the placement runs late, those that are not on their way yet.
 // That is done under further licences of the same task and root, which every target of a segment is shown, so that all know whom to send
 // to. What is on targets that stay, or on its way there, never moves.
-func (pl *placing) replan(ctx context.Context, late bool) error {
+func (pl *placing) replan(ctx context.Context, why reason) error {
 	n := pl.n
 	var changed []*placedSegment
-	n.ask(func() { changed = pl.reassign(late) })
+	n.ask(func() { changed = pl.reassign(why) })
 	for _, s := range changed {
 		envelope, err := pl.license(s)
 		if err != nil {
@@ -31,7 +40,6 @@ func (pl *placing) replan(ctx context.Context, late bool) error {
 			s.message.License = envelope
 			if swarm := n.swarms[pl.task]; swarm != nil {
 				swarm.tables = tables(s.message)
-				swarm.narrow(swarm.pieces[s.number], s.message.Locations)
 			}
 			for _, target := range s.targets {
 				n.send(target, s.message)
@@ -44,17 +52,18 @@ func (pl *placing) replan(ctx context.Context, late bool) error {
 	return nil
 }
 
-// behind reports whether the placement has been about to end late for a while. Loop only.
+// behind reports whether the placement has been about to end late for a while. A plan that was given is carried out as it is, and where
+// nodes pass on what they do not keep nobody else can take their part. Loop only.
 func (pl *placing) behind() bool {
-	return pl.pace.Note(time.Since(pl.began), pl.left()) && pl.args.Plan == nil // a plan that was given is carried out as it is
+	return pl.pace.Note(time.Since(pl.began), pl.left(pl.segments)) && pl.args.Plan == nil && !pl.far
 }
 
-// left is what each node of the snapshot lacks, as far as is known here. Loop only.
-func (pl *placing) left() []core.Size {
+// left is what each node of the snapshot lacks of segments, as far as is known here. Loop only.
+func (pl *placing) left(segments []*placedSegment) []core.Size {
 	left := make([]core.Size, len(pl.snapshot.Nodes))
 	if swarm := pl.n.swarms[pl.task]; swarm != nil {
-		for _, p := range swarm.pieces {
-			for id, v := range p.views {
+		for _, s := range segments {
+			for id, v := range swarm.pieces[s.number].views {
 				if at, ok := pl.index[id]; ok && pl.failed[id] == "" {
 					left[at] += v.left
 				}
@@ -67,39 +76,61 @@ func (pl *placing) left() []core.Size {
 // dealt is a segment whose copies were dealt anew.
 type dealt struct {
 	*placedSegment
-	before          []placedCopy
-	after           []plan.Copy // of the same copies
-	moved, homeless int
+	before   []placedCopy
+	after    []plan.Copy // of the same copies
+	moved    int
+	lost     bool // some of them were of targets that were given up
+	homeless int
 }
 
-// reassign finds new nodes for copies. It returns the segments of which some moved: none where a late placement would gain little. Loop only.
-func (pl *placing) reassign(late bool) (changed []*placedSegment) {
-	at, left := time.Since(pl.began), pl.left()
-	q := pl.question(late, left)
-	before := plan.Last(left, q.Arrive)
-	lost := false
-	var deals []dealt
+// mostDealt is how many segments of a late placement are dealt at a time: each is a message to every target of it.
+const mostDealt = 4
+
+// reassign finds new nodes for copies: of targets that were given up; where the placement is late, or somebody joined, also for those of the
+// first segments that are not complete. It returns the segments of which some moved: none where little would be gained. Loop only.
+func (pl *placing) reassign(why reason) (changed []*placedSegment) {
+	var asked []*placedSegment
+	open := 0
 	for _, s := range pl.segments {
-		gone := slices.ContainsFunc(s.targets, func(id core.ID) bool { return pl.failed[id] != "" && len(s.share(id)) > 0 })
-		if !gone && (!late || !slices.ContainsFunc(s.targets, func(id core.ID) bool { return !pl.complete(s, id) })) {
-			continue
+		gone := slices.ContainsFunc(s.targets, func(id core.ID) bool {
+			return pl.failed[id] != "" && len(s.share(id)) > 0 && !(pl.complete(s, id) && pl.n.peers[id].reachable())
+		})
+		incomplete := why != lostTarget && open < mostDealt && slices.ContainsFunc(s.targets, func(id core.ID) bool { return !pl.complete(s, id) })
+		if incomplete {
+			open++
 		}
+		if gone || incomplete {
+			asked = append(asked, s)
+		}
+	}
+	at, all, left := time.Since(pl.began), pl.left(pl.segments), pl.left(asked)
+	q := pl.question(why, all, left)
+	before := plan.Last(left, q.Arrive)
+	var deals []dealt
+	lost := false
+	for _, s := range asked {
 		d := dealt{placedSegment: s, before: s.copies()}
-		pl.deal(&d, &q, late)
+		pl.deal(&d, &q, why)
 		if d.moved > 0 {
-			deals, lost = append(deals, d), lost || gone
+			deals, lost = append(deals, d), lost || d.lost
 		}
 	}
 	after := plan.Last(q.Busy, q.Arrive)
-	if !lost && !plan.Worth(before, after) {
-		pl.pace.Again(at, before)
+	if len(deals) == 0 || !lost && !plan.Worth(before, after) {
+		pl.pace.Again(at, plan.Last(all, q.Arrive))
 		return nil
 	}
-	pl.pace.Again(at, after)
+	for node := range all {
+		all[node] += q.Busy[node] - left[node]
+	}
+	pl.pace.Again(at, plan.Last(all, q.Arrive))
 	pl.room, pl.last = q.Room, time.Now()
 	for _, d := range deals {
 		d.move(pl, d.before, d.after)
-		pl.notes = append(pl.notes, pl.tellOf(d, before, after))
+		if swarm := pl.n.swarms[pl.task]; swarm != nil {
+			swarm.narrow(swarm.pieces[d.number], d.message.Locations)
+		}
+		pl.notes = append(pl.notes, pl.tellOf(d, why, before, after))
 		if d.homeless > 0 {
 			pl.notes = append(pl.notes, fmt.Sprintf("segment %d: no node is left for %d runs", d.number, d.homeless))
 		}
@@ -109,28 +140,34 @@ func (pl *placing) reassign(late bool) (changed []*placedSegment) {
 }
 
 // tellOf says what a deal moved, and why. Loop only.
-func (pl *placing) tellOf(d dealt, before, after float64) string {
-	for _, c := range d.before {
-		if pl.failed[c.node] != "" {
-			return fmt.Sprintf("segment %d: %d runs of %s go to others", d.number, d.moved, pl.n.addressOf(c.node))
-		}
+func (pl *placing) tellOf(d dealt, why reason, before, after float64) string {
+	if d.lost {
+		gone := slices.IndexFunc(d.before, func(c placedCopy) bool { return pl.failed[c.node] != "" })
+		return fmt.Sprintf("segment %d: %d runs of %s go to others", d.number, d.moved, pl.n.addressOf(d.before[gone].node))
 	}
-	return fmt.Sprintf("segment %d: %d runs go from slower peers to others: %.0f s more instead of %.0f s", d.number, d.moved, after, before)
+	from := map[reason]string{latePlacement: "slower peers to others", joinedPeer: "others to who joined"}[why]
+	return fmt.Sprintf("segment %d: %d runs go from %s: %.0f s more instead of %.0f s", d.number, d.moved, from, after, before)
 }
 
-// question is what is asked for every segment: who may take over, and how fast. Loop only.
-func (pl *placing) question(late bool, left []core.Size) plan.Repair {
+// question is what is asked for every segment: who may take over, and how fast. all is what the nodes lack, left what they lack of
+// the segments that are asked about. Loop only.
+func (pl *placing) question(why reason, all, left []core.Size) plan.Repair {
 	nodes := len(pl.snapshot.Nodes)
-	q := plan.Repair{Room: slices.Clone(pl.free()), Busy: slices.Clone(left), Arrive: make([]core.Rate, nodes), May: make([]bool, nodes), Zone: make([]string, nodes), Even: late}
+	q := plan.Repair{Room: slices.Clone(pl.free()), Busy: slices.Clone(left), Arrive: make([]core.Rate, nodes), May: make([]bool, nodes), Zone: make([]string, nodes), Even: why != lostTarget}
 	if spread := pl.request.Scores.Spread; spread.Level != "" {
 		q.PerZone = spread.Max
 	}
-	if late {
-		q.Arrive = pl.pace.Rates(time.Since(pl.began), left)
+	fastest := core.Rate(0)
+	if q.Even {
+		q.Arrive = pl.pace.Rates(time.Since(pl.began), all)
+		fastest = slices.Max(q.Arrive)
 	}
 	for i, state := range pl.snapshot.Nodes {
 		p := pl.n.peers[state.ID]
 		q.May[i] = i > 0 && pl.failed[state.ID] == "" && p != nil && p.session != nil && p.capacity > 0 && !pl.barred[i]
+		if q.Even {
+			q.May[i] = q.May[i] && !pl.pastTrunk(i) && (why != joinedPeer || i >= pl.joined)
+		}
 		q.Zone[i] = state.Zone
 		if q.Arrive[i] > 0 {
 			continue // as it was seen to
@@ -139,16 +176,26 @@ func (pl *placing) question(late bool, left []core.Size) plan.Repair {
 		if p != nil && (state.Down == 0 || p.capacity < state.Down) {
 			q.Arrive[i] = p.capacity
 		}
+		if fastest > 0 && q.Arrive[i] > fastest {
+			q.Arrive[i] = fastest // nobody saw it receive: others share the same uplinks
+		}
 	}
 	return q
+}
+
+// pastTrunk reports whether a node is beyond a trunk that has no share for it: those are given out. Loop only.
+func (pl *placing) pastTrunk(node int) bool {
+	from, to := pl.snapshot.Nodes[0], pl.snapshot.Nodes[node]
+	return slices.ContainsFunc(pl.snapshot.Trunks, func(t core.TrunkState) bool { return t.From == from.Zone && t.To == to.Zone }) &&
+		!slices.ContainsFunc(pl.segments, func(s *placedSegment) bool { return rowOf(s.message.TrunkShares, from.ID, to.ID) != nil })
 }
 
 // free is the room that each node has beside what it was asked to keep. Loop only.
 func (pl *placing) free() []core.Size {
 	if pl.room == nil {
 		pl.room = make([]core.Size, len(pl.snapshot.Nodes))
-		for i, state := range pl.snapshot.Nodes {
-			pl.room[i] = state.Free
+		for i := range pl.snapshot.Nodes {
+			pl.room[i] = pl.roomAt(i, pl.request.Scores)
 		}
 		for _, row := range pl.plan.Nodes {
 			pl.room[row.Node] -= row.Bytes - row.Held
@@ -157,16 +204,25 @@ func (pl *placing) free() []core.Size {
 	return pl.room
 }
 
+// roomAt is what a node of the snapshot may be given, by its space and by the strategy.
+func (pl *placing) roomAt(node int, scores core.Scores) core.Size {
+	room := pl.snapshot.Nodes[node].Free
+	if row := node - 1; row >= 0 && row < len(scores.QuotaCap) { // candidates are all but the source, which is node 0
+		room = min(room, scores.QuotaCap[row])
+	}
+	return room
+}
+
 // deal finds nodes for one segment's copies, and counts them in the question's rooms and loads. Loop only.
-func (pl *placing) deal(d *dealt, q *plan.Repair, late bool) {
+func (pl *placing) deal(d *dealt, q *plan.Repair, why reason) {
 	r := *q
 	r.Sizes, r.Copies = nil, nil
 	for _, run := range d.runs {
 		r.Sizes = append(r.Sizes, run.Size)
 	}
 	for _, c := range d.before {
-		asked := plan.Copy{Run: c.run, Node: pl.index[c.node], Fixed: !late || !pl.loose(d.number, c)}
-		if pl.failed[c.node] != "" {
+		asked := plan.Copy{Run: c.run, Node: pl.index[c.node], Fixed: why == lostTarget || !pl.loose(d.number, c)}
+		if pl.failed[c.node] != "" && !pl.stays(d.placedSegment, c.node, c.run) {
 			asked.Node, asked.Fixed = -1, false
 		}
 		r.Copies = append(r.Copies, asked)
@@ -184,13 +240,21 @@ func (pl *placing) deal(d *dealt, q *plan.Repair, late bool) {
 	d.moved, d.homeless = r.Replan()
 	count(+1)
 	d.after = r.Copies
+	for k, c := range d.before {
+		d.lost = d.lost || pl.failed[c.node] != "" && d.after[k].Node >= 0 && d.after[k].Node != pl.index[c.node]
+	}
+}
+
+// stays reports whether a target that was given up keeps a copy: it is there, and only wants no more. Loop only.
+func (pl *placing) stays(s *placedSegment, id core.ID, run int) bool {
+	return pl.noMore[id] && s.receipts[id].Has(run) && pl.n.peers[id].reachable()
 }
 
 // loose reports whether a copy may still go elsewhere: its target lacks it, and nobody is known to be sending it. Loop only.
 func (pl *placing) loose(segment int, c placedCopy) bool {
 	swarm := pl.n.swarms[pl.task]
 	v, l := swarm.pieces[segment].views[c.node], swarm.lanes[c.node]
-	return v != nil && v.lacks.Has(c.run) && !v.coming.Has(c.run) && (l == nil || !l.sends(segment, c.run))
+	return v != nil && v.lacks.Has(c.run) && !(v.coming.Has(c.run) && swarm.n.now() <= v.until) && (l == nil || !l.sends(segment, c.run))
 }
 
 // placedCopy is one copy that a segment's locations ask for.
@@ -240,9 +304,7 @@ func (s *placedSegment) move(pl *placing, before []placedCopy, after []plan.Copy
 			s.receipts[id] = core.NewBitmap(len(s.runs))
 		}
 	}
-	s.targets = slices.DeleteFunc(s.targets, func(id core.ID) bool {
-		return len(s.share(id)) == 0 && (pl.failed[id] != "" || s.receipts[id].Empty())
-	})
+	s.targets = slices.DeleteFunc(s.targets, func(id core.ID) bool { return pl.failed[id] != "" && len(s.share(id)) == 0 })
 }
 
 // sharesFor adds to the shares of trunks what nodes need that take over: the share that a lost node beyond the same trunk had,
@@ -276,7 +338,9 @@ func (pl *placing) dismiss(ctx context.Context) {
 	n.ask(func() {
 		for id := range pl.index {
 			agreed := slices.ContainsFunc(pl.segments, func(s *placedSegment) bool { return s.answers[id] != nil })
-			keeps := slices.ContainsFunc(pl.segments, func(s *placedSegment) bool { return slices.Contains(s.targets, id) })
+			keeps := slices.ContainsFunc(pl.segments, func(s *placedSegment) bool {
+				return slices.Contains(s.targets, id) && (len(s.share(id)) > 0 || !s.receipts[id].Empty())
+			})
 			if agreed && !keeps && n.peers[id].reachable() {
 				gone = append(gone, id)
 			}
@@ -306,6 +370,7 @@ func (pl *placing) late(s *placedSegment, from core.ID, answer wire.Message) {
 		})
 		pl.n.wakeWaiting()
 	case wire.TaskRefuse:
+		pl.noMore[from] = true
 		pl.giveUp(from, m.Reason)
 	}
 }

@@ -36,6 +36,7 @@ type segment struct {
 	tables   wire.StorageTask // its Bandwidth, Trunks and TrunkShares only
 	promised core.Size        // room kept for runs that have not come yet
 	touched  time.Time
+	turn     uint64   // of its last licence, in the order in which they came; judging takes different times
 	receipts [][]byte // not yet delivered to the coordinator
 }
 
@@ -139,11 +140,13 @@ func refuse(code core.Reason, format string, args ...any) error {
 // onTask judges a segment and answers.
 func (n *Node) onTask(p *peer, m wire.StorageTask) {
 	from, member, rights := p.id, p.member(), p.rights
+	turn := n.nextID()
 	n.act(func() {
 		seg, err := n.accept(m, from, member, rights)
 		var lacks core.Bitmap
 		if err == nil {
 			n.ask(func() {
+				seg.turn = turn
 				seg = n.register(seg, m, from)
 				lacks = slices.Clone(seg.mine)
 				seg.have.Each(lacks.Clear)
@@ -314,16 +317,17 @@ func (n *Node) register(seg *segment, m wire.StorageTask, from core.ID) *segment
 		return seg
 	}
 	n.dropPromises(seg)
-	if from != old.Source {
+	if from != old.Source || seg.turn < old.turn {
 		return old
 	}
+	old.turn = seg.turn
 	if old.LicenseID != seg.LicenseID {
 		for i := range old.mine { // what is here, or on its way, stays; the rest is as the source says now
 			kept := old.mine[i] & old.have[i]
 			old.moved[i] = (old.moved[i] | old.mine[i]&^kept) &^ seg.mine[i]
 			old.mine[i] = kept | seg.mine[i]
 		}
-		for run := range old.arriving {
+		for run := range old.arriving { // a run that does not arrive after all is let go of then: see keeper.requeue
 			old.mine.Set(run)
 		}
 		n.trimPromise(old)

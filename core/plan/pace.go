@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// paceWindow is the time over which it is counted how fast a node receives, and lateFor how long a task must be about to end late.
+	// paceWindow is the least time over which it is counted how fast a node receives, and lateFor how long a task must be about to end late.
 	paceWindow = 5 * time.Second
 	lateFor    = 10 * time.Second
+	// paceRuns is how many runs the slowest flow of the plan carries in that time: a node is known by whole runs.
+	paceRuns = 4
 	// tooLate is how many times the planned end a task may be about to end without being late.
 	tooLate = 1.10
 	// worthMoving is to what part of the time that is left it must come down where copies are to move.
@@ -20,9 +22,11 @@ const (
 
 // Pace follows how fast the nodes of a task receive, and tells when it is about to end late. Times count from its beginning.
 type Pace struct {
-	end   time.Duration // when it is planned to end
-	since time.Duration // since when it is late; 0: it is not
-	seen  []seen        // the oldest first, a second apart
+	run    core.Size     // the largest
+	window time.Duration // over which rates are counted
+	end    time.Duration // when it is planned to end
+	since  time.Duration // since when it is late; 0: it is not
+	seen   []seen        // the oldest first, a second apart
 }
 
 type seen struct {
@@ -30,18 +34,24 @@ type seen struct {
 	left []core.Size
 }
 
-// NewPace is for a task that is planned to take so many seconds.
-func NewPace(seconds float64) *Pace { return &Pace{end: duration(seconds)} }
+// NewPace is for a task that is planned to take so many seconds, of runs no larger than run, over flows no slower than slowest.
+func NewPace(seconds float64, run core.Size, slowest core.Rate) *Pace {
+	p := &Pace{end: duration(seconds), run: run, window: paceWindow}
+	if slowest > 0 {
+		p.window = max(p.window, duration(paceRuns*slowest.Seconds(run)))
+	}
+	return p
+}
 
 // Note takes what each node has left to receive and reports whether the task has been about to end more than a tenth late for ten seconds.
 func (p *Pace) Note(at time.Duration, left []core.Size) (late bool) {
 	if n := len(p.seen); n == 0 || at-p.seen[n-1].at >= time.Second {
 		p.seen = append(p.seen, seen{at, slices.Clone(left)})
 	}
-	for len(p.seen) > 1 && at-p.seen[1].at >= paceWindow {
+	for len(p.seen) > 1 && at-p.seen[1].at >= p.window {
 		p.seen = p.seen[1:]
 	}
-	if at-p.seen[0].at < paceWindow {
+	if at-p.seen[0].at < p.window {
 		return false
 	}
 	if duration(at.Seconds()+Last(left, p.Rates(at, left))) <= time.Duration(tooLate*float64(p.end)) {
@@ -51,19 +61,20 @@ func (p *Pace) Note(at time.Duration, left []core.Size) (late bool) {
 	if p.since == 0 {
 		p.since = at
 	}
-	return at-p.since >= lateFor
+	return at-p.since >= max(lateFor, p.window)
 }
 
-// Rates is how fast each node received of late: 1 byte/s where nothing came, 0 where that is not known, since it has nothing left, or
-// nobody looked for long enough.
+// Rates is how fast each node received of late, the run included that may have come in part. It is 0 where that is not known: the node has
+// nothing left, was given more meanwhile, or nobody looked for long enough.
 func (p *Pace) Rates(at time.Duration, left []core.Size) []core.Rate {
 	rates := make([]core.Rate, len(left))
 	if len(p.seen) == 0 || at-p.seen[0].at < time.Second {
 		return rates
 	}
-	for node, bytes := range left[:min(len(left), len(p.seen[0].left))] { // others joined since
-		if bytes > 0 {
-			rates[node] = max(1, core.Rate(float64(p.seen[0].left[node]-bytes)/(at-p.seen[0].at).Seconds()))
+	before, took := p.seen[0].left, (at - p.seen[0].at).Seconds()
+	for node, bytes := range left[:min(len(left), len(before))] { // others joined since
+		if bytes > 0 && bytes <= before[node] {
+			rates[node] = max(1, core.Rate(float64(before[node]-bytes+p.run)/took))
 		}
 	}
 	return rates
@@ -71,7 +82,7 @@ func (p *Pace) Rates(at time.Duration, left []core.Size) []core.Rate {
 
 // Again begins anew: what is left is now expected to take so many seconds more.
 func (p *Pace) Again(at time.Duration, seconds float64) {
-	*p = Pace{end: at + duration(seconds)}
+	p.end, p.since, p.seen = at+duration(seconds), 0, nil
 }
 
 // Last is when the last node would have received what it has left, in seconds.

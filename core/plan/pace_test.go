@@ -35,19 +35,39 @@ func TestPaceTellsWhatEndsLate(t *testing.T) {
 		"slow for a while":        {func(s int) float64 { return map[bool]float64{true: 0.5, false: 1.01}[s < 8] }, 0},
 		"slow from the middle on": {func(s int) float64 { return map[bool]float64{true: 0.5, false: 1}[s >= 50] }, 62 * time.Second},
 	} {
-		if got := progress(NewPace(100), c.share); got != c.want {
+		if got := progress(NewPace(100, 0, 0), c.share); got != c.want {
 			t.Errorf("%s: called late after %s, want %s", name, got, c.want)
 		}
 	}
 }
 
+// A node that gets a run every ten seconds shows nothing for nine of them; over a window of four runs it is on time.
+func TestPaceWaitsForWholeRuns(t *testing.T) {
+	run := 10 * core.MiB
+	inRuns := func(p *Pace) time.Duration {
+		for second := range 100 {
+			left := 100*core.MiB - core.Size(second)/10*run
+			if at := time.Duration(second) * time.Second; p.Note(at, []core.Size{left}) {
+				return at
+			}
+		}
+		return 0
+	}
+	if at := inRuns(NewPace(100, run, core.Rate(core.MiB))); at != 0 {
+		t.Errorf("late after %s, though it is on time", at)
+	}
+	if at := inRuns(NewPace(50, run, core.Rate(core.MiB))); at == 0 {
+		t.Error("twice as long as planned is not late")
+	}
+}
+
 // What was dealt anew has its own end; it is not late by that of the plan.
 func TestPaceBeginsAgain(t *testing.T) {
-	p := NewPace(10)
+	p := NewPace(10, 0, 0)
 	if progress(p, func(int) float64 { return 1 }) == 0 {
 		t.Fatal("100 s are not late for 10")
 	}
-	p = NewPace(10)
+	p = NewPace(10, 0, 0)
 	p.Again(0, 100)
 	if at := progress(p, func(int) float64 { return 1 }); at != 0 {
 		t.Errorf("late after %s, though 100 s were expected", at)
@@ -55,7 +75,7 @@ func TestPaceBeginsAgain(t *testing.T) {
 }
 
 func TestRatesAreThoseOfLate(t *testing.T) {
-	p := NewPace(100)
+	p := NewPace(100, 0, 0)
 	for second := range 20 {
 		p.Note(time.Duration(second)*time.Second, []core.Size{core.Size(1000 - 10*second), 0, 50})
 	}
