@@ -36,8 +36,8 @@ func TestUnequalUplinksAreUsedFromTheStart(t *testing.T) {
 	})
 }
 
-// TestOthersTakeOverFromASlowTarget places two copies on four peers, one of which receives at a quarter of what its links declare. What is
-// not on its way there goes to the others once that shows, and it keeps what it has.
+// TestOthersTakeOverFromASlowTarget places two copies on four peers, one of which receives far less than its links declare. What is not on
+// its way there goes to the others once that shows, and it keeps what it has. (Here that brings 121 s down to about 50.)
 func TestOthersTakeOverFromASlowTarget(t *testing.T) {
 	long(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -46,8 +46,8 @@ func TestOthersTakeOverFromASlowTarget(t *testing.T) {
 		c.start("b", "a-256KiB")
 		c.start("c", "a-256KiB,b-256KiB")
 		c.start("d", "a-256KiB,b-256KiB,c-256KiB")
-		e := c.start("e", "a-256KiB,b-256KiB,c-256KiB,d-256KiB", behind(steady(1.0/16)))
-		data := content(1, 20<<20)
+		e := c.start("e", "a-256KiB,b-256KiB,c-256KiB,d-256KiB", behind(steady(1.0/8)))
+		data := content(1, 30<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
 		var told []string
@@ -57,25 +57,28 @@ func TestOthersTakeOverFromASlowTarget(t *testing.T) {
 			}
 		})
 		check(t, err)
-		slowest := 0.0
+		planned := core.Size(0)
 		for _, f := range r.Flows {
 			if f.To == e.ID() {
-				slowest = max(slowest, float64(f.Bytes)*16/float64(core.MiB))
+				planned += f.Bytes
 			}
 		}
-		t.Logf("planned %.1f s, took %.1f s, would have taken %.1f s; %s", r.PredictedS, r.Seconds, slowest, told)
-		if r.Seconds > 0.7*slowest || !strings.Contains(strings.Join(told, " "), "from slower peers to others") {
+		slowest := core.Rate(core.MiB / 8).Seconds(planned)
+		copies := core.Size(0)
+		for _, row := range r.Placements {
+			copies += row.Bytes
+			if row.Node == e.ID() {
+				t.Logf("planned %.1f s, took %.1f s, would have taken %.1f s; the slow one keeps %s of %s", r.PredictedS, r.Seconds, slowest, row.Bytes, planned)
+				if row.Bytes == 0 || row.Receipts == 0 || row.Bytes > planned*3/4 {
+					t.Errorf("the slow one was to keep %s and keeps %+v", planned, row)
+				}
+			}
+		}
+		if r.Seconds > slowest || !strings.Contains(strings.Join(told, " "), "from slower peers to others") {
 			t.Errorf("it took %.1f s, where waiting for the slow one takes %.1f s: %s", r.Seconds, slowest, told)
 		}
-		copies := 0
-		for _, row := range r.Placements {
-			copies += int(row.Bytes)
-			if row.Node == e.ID() && (row.Bytes == 0 || row.Receipts == 0) {
-				t.Errorf("the slow one keeps nothing, not even what it had: %+v", row)
-			}
-		}
-		if copies < 2*int(r.Bytes) {
-			t.Errorf("%d bytes are kept, want two copies of %d", copies, r.Bytes)
+		if copies < 2*r.Bytes {
+			t.Errorf("%s are kept, want two copies of %s", copies, r.Bytes)
 		}
 		c.restoreElsewhere(data)
 	})
