@@ -520,31 +520,6 @@ func TestChainOfNodes(t *testing.T) {
 	})
 }
 
-// TestOthersTakeOverFromALostTarget: a holder that dies while the data moves costs time, and no copy.
-func TestOthersTakeOverFromALostTarget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		a := fiveNodes(c)
-		data := content(19, 12<<20)
-		a.split("disk.img", 1, data)
-		c.settle()
-		plan, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 2, Strategy: "seed", DryRun: true}, quiet)
-		check(t, err)
-		victim := c.byID(plan.Placements[0].Node)
-		time.AfterFunc(time.Duration(0.4*plan.PredictedS*float64(time.Second)), victim.stop)
-		placed := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
-		if got := sum(placed.Placements); got != 2*placed.Bytes {
-			t.Errorf("%d bytes on all nodes, want 2 × %d", got, placed.Bytes)
-		}
-		for _, row := range placed.Placements {
-			if row.Node == victim.signer.ID() && row.Bytes > 0 {
-				t.Errorf("%s was lost, and is to keep %s", victim.name, row.Bytes)
-			}
-		}
-		c.restoreElsewhere(data)
-	})
-}
-
 func TestStoppedPlacementLeavesTheOneBeforeInForce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -587,73 +562,6 @@ func TestAnotherMachinesVersionIsNotReplaced(t *testing.T) {
 		z := c.start("z", "b-50MiB", c.owned)
 		c.settle()
 		z.fetch("disk.img", 0, data)
-	})
-}
-
-// fullStore has room for some bytes and no more, as a disk that others fill.
-type fullStore struct {
-	*store.Store
-	room *atomic.Int64
-}
-
-func (s fullStore) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
-	if s.room.Add(-int64(c.Size)) < 0 {
-		return false, errors.New("no space left on device")
-	}
-	return s.Store.Put(c, id, data)
-}
-
-func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
-	long(t)
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		a := c.start("a", "", c.owned)
-		b := c.start("b", "a-20MiB")
-		d := c.start("c", "a-20MiB,b-20MiB")
-		var room atomic.Int64
-		room.Store(1 << 20)
-		c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping.(*store.Store), &room} })
-		data := content(18, 8<<20)
-		a.split("disk.img", 1, data)
-		c.settle()
-		began := time.Now()
-		placed, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 3, Strategy: "seed"}, quiet)
-		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "fails to keep") {
-			t.Errorf("place: %v, want the copy that could not be made named", err)
-		}
-		if took := time.Since(began); took > 3*time.Minute {
-			t.Errorf("it took %s", took)
-		}
-		for _, m := range []*member{b, d} {
-			if s := m.status(); s.Used < placed.Bytes {
-				t.Errorf("%s keeps %s of %s", m.name, s.Used, placed.Bytes)
-			}
-		}
-		c.restoreElsewhere(data)
-	})
-}
-
-func TestGivenUpTargetLetsGoOfWhatOthersTookOver(t *testing.T) {
-	long(t)
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		a := c.start("a", "", c.owned)
-		c.start("b", "a-20MiB")
-		c.start("c", "a-20MiB,b-20MiB")
-		var room atomic.Int64
-		room.Store(1 << 20)
-		full := c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping.(*store.Store), &room} })
-		data := content(26, 8<<20)
-		a.split("disk.img", 1, data)
-		c.settle()
-		placed := a.place(node.PlaceArgs{Replicas: 2})
-		if len(placed.Warnings) == 0 {
-			t.Fatal("nobody was given up")
-		}
-		if s := full.status(); len(s.Tasks) != 0 || s.Reserved != 0 {
-			t.Errorf("it is still bound to %d tasks, and has promised %s", len(s.Tasks), s.Reserved)
-		}
-		c.restoreElsewhere(data)
 	})
 }
 

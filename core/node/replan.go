@@ -93,7 +93,7 @@ func (pl *placing) reassign(why reason) (changed []*placedSegment) {
 	open := 0
 	for _, s := range pl.segments {
 		gone := slices.ContainsFunc(s.targets, func(id core.ID) bool {
-			return pl.failed[id] != "" && len(s.share(id)) > 0 && !(pl.complete(s, id) && pl.n.peers[id].reachable())
+			return pl.failed[id] != "" && slices.ContainsFunc(s.share(id), func(run int) bool { return !pl.stays(s, id, run) })
 		})
 		incomplete := why != lostTarget && open < mostDealt && slices.ContainsFunc(s.targets, func(id core.ID) bool { return !pl.complete(s, id) })
 		if incomplete {
