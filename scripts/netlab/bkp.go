@@ -59,7 +59,7 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 		return err
 	}
 	if r.fetch {
-		return r.bkpFetches(ctx)
+		return errors.Join(r.bkpFetches(ctx), r.simulate(ctx))
 	}
 	if err := r.net.shape(); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 		act = r.partAt(0.3, r.part)
 	}
 	_, err := r.place(ctx, act)
-	return err
+	return errors.Join(err, r.simulate(ctx))
 }
 
 // knowTrunk tells the source what it cannot see: how much passes between the sites.

@@ -21,6 +21,7 @@ type figure struct {
 	Ratio     float64      `json:"ratio"`
 	Predicted float64      `json:"predicted_s,omitempty"`      // as bkp said before it began
 	Fill      float64      `json:"fill_s,omitempty"`           // of which to fill the pipeline
+	Simulated float64      `json:"simulated_s,omitempty"`      // by bkp sim, of the same network
 	Runs      int          `json:"runs,omitempty"`             // the file's
 	PlanBound float64      `json:"plan_bound_s,omitempty"`     // as bkp computes it: overhead taken as 5 %
 	Most      float64      `json:"most_of_given,omitempty"`    // that a link carried over two seconds, in parts of what it was given
@@ -49,12 +50,12 @@ type flowFigure struct {
 	Rate  int64  `json:"rate"`
 }
 
-// off is how far the prediction was from what came, in parts of what came.
-func (f figure) off() string {
-	if f.Predicted == 0 || f.Seconds == 0 {
+// off is how far an expected time was from what came, in parts of what came.
+func (f figure) off(expected float64) string {
+	if expected == 0 || f.Seconds == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%+.0f %%", 100*(f.Predicted/f.Seconds-1))
+	return fmt.Sprintf("%+.0f %%", 100*(expected/f.Seconds-1))
 }
 
 // report says what was measured as soon as it is.
@@ -69,7 +70,10 @@ func (f figure) report() {
 	}
 	line := fmt.Sprintf("%-20s %-8s %7.2f s, bound %6.2f s, ratio %.3f", f.Case, f.Who, f.Seconds, f.Bound, f.Ratio)
 	if f.Predicted > 0 {
-		line += fmt.Sprintf(", predicted %.2f s (%s)", f.Predicted, f.off())
+		line += fmt.Sprintf(", predicted %.2f s (%s)", f.Predicted, f.off(f.Predicted))
+	}
+	if f.Simulated > 0 {
+		line += fmt.Sprintf(", simulated %.2f s (%s)", f.Simulated, f.off(f.Simulated))
 	}
 	log.Print(line + f.notes())
 	if !*verbose {
@@ -103,15 +107,17 @@ func (f figure) notes() (text string) {
 // table is all that was measured, a line each.
 func table(all []figure) string {
 	var b strings.Builder
-	b.WriteString("\n| case | who | seconds | bound | ratio | predicted | off | most of given | least while binding | moved |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n| case | who | seconds | bound | ratio | predicted | off | simulated | off | most of given | least while binding | moved |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, f := range all {
 		if f.Error != "" {
-			fmt.Fprintf(&b, "| %s | %s | failed | %.2f | | | | | | %s |\n", f.Case, f.Who, f.Bound, f.Error)
+			fmt.Fprintf(&b, "| %s | %s | failed | %.2f | | | | | | | | %s |\n", f.Case, f.Who, f.Bound, f.Error)
 			continue
 		}
-		predicted := ""
-		if f.Predicted > 0 {
-			predicted = fmt.Sprintf("%.2f", f.Predicted)
+		seconds := func(x float64) string {
+			if x == 0 {
+				return ""
+			}
+			return fmt.Sprintf("%.2f", x)
 		}
 		share := func(x float64) string {
 			if x == 0 {
@@ -119,8 +125,8 @@ func table(all []figure) string {
 			}
 			return fmt.Sprintf("%.3f", x)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %.2f | %.2f | %.3f | %s | %s | %s | %s | %s |\n", f.Case, f.Who, f.Seconds, f.Bound, f.Ratio, predicted, f.off(),
-			share(f.Most), share(f.Least), share(f.Moved))
+		fmt.Fprintf(&b, "| %s | %s | %.2f | %.2f | %.3f | %s | %s | %s | %s | %s | %s | %s |\n", f.Case, f.Who, f.Seconds, f.Bound, f.Ratio,
+			seconds(f.Predicted), f.off(f.Predicted), seconds(f.Simulated), f.off(f.Simulated), share(f.Most), share(f.Least), share(f.Moved))
 	}
 	return b.String()
 }

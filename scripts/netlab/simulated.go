@@ -1,0 +1,91 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/sim"
+)
+
+// simulate has bkp sim do the trial on the same network with as many runs, where nothing happens to it on the way.
+func (r *rig) simulate(ctx context.Context) error {
+	if r.signal != 0 || r.part > 0 {
+		return nil
+	}
+	text, err := json.Marshal(r.topology())
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(r.dir, "topology.json")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return err
+	}
+	args := []string{"sim", path, "--objective", "time", "--json", "--data", filepath.Join(r.dir, "sim")}
+	if r.figure.Runs > 0 {
+		args = append(args, "--runs", strconv.Itoa(r.figure.Runs))
+	}
+	if r.strategy != "" {
+		args = append(args, "--strategy", r.strategy)
+	}
+	out, err := exec.CommandContext(ctx, r.bkp, args...).Output()
+	if err != nil {
+		return fmt.Errorf("bkp sim: %w: %s", err, out)
+	}
+	var simulated struct {
+		MakespanS float64 `json:"makespan_s"`
+	}
+	if err := json.Unmarshal(out, &simulated); err != nil {
+		return fmt.Errorf("bkp sim said %q: %w", out, err)
+	}
+	r.figure.Simulated = simulated.MakespanS
+	return nil
+}
+
+// topology is the trial as bkp sim reads it. Rates there are of the file's bytes: the headers of every frame are taken off.
+func (t trial) topology() map[string]any {
+	type object = map[string]any
+	payload := func(m mbit) any {
+		if m == 0 {
+			return nil
+		}
+		return float64(m.rate()) * float64(fileBytes()) / float64(onWire(fileBytes()))
+	}
+	var nodes, links []object
+	var names, others []string
+	for i, h := range t.hosts {
+		nodes = append(nodes, object{"id": h.name, "up": payload(h.up), "down": payload(h.down), "zone": h.zone})
+		names = append(names, h.name)
+		for j, to := range t.hosts {
+			if t.chain && t.meets(i, j) {
+				links = append(links, object{"from": h.name, "to": to.name})
+			}
+		}
+	}
+	others = names[1:]
+	all := object{"schema": sim.Schema, "name": t.name, "file": object{"bytes": fileBytes()}, "nodes": nodes, "source": names[0]}
+	if t.chain {
+		all["links"] = links
+	} else {
+		all["mesh"] = object{"bw": nil}
+	}
+	if t.trunk > 0 {
+		all["trunks"] = []object{{"from_zone": "west", "to_zone": "east", "bw": payload(t.trunk)}, {"from_zone": "east", "to_zone": "west", "bw": payload(t.trunk)}}
+	}
+	switch {
+	case t.fetch:
+		all["redundancy"] = object{"mode": plan.Fetch, "sink": names[0], "k": 1, "classes": []object{{"fraction": "1", "holders": others}}}
+	case t.full():
+		all["redundancy"] = object{"mode": plan.Broadcast}
+	default:
+		all["redundancy"] = object{"mode": plan.Replicas, "r": t.replicas, "max_per_zone": t.spread}
+	}
+	return all
+}
