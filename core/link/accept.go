@@ -145,11 +145,12 @@ func (h *Hub) listenControl(sock *socket, in *introduction, hs *handshake) error
 		h.leave(s)
 		return errClosed
 	}
+	h.start(func() { h.dialBack(s) })
 	return nil
 }
 
 func (h *Hub) listenData(sock *socket, in *introduction, hs *handshake) error {
-	s, err := h.pending(in.peer.ID, in.peer.Epoch)
+	s, err := h.pending(in.peer, in.channel)
 	if err != nil {
 		return err
 	}

@@ -77,11 +77,12 @@ const (
 	pingsMissed      = 3
 	gone             = pingEvery * pingsMissed
 	handshakeTimeout = 10 * time.Second
-	controlWrite     = 15 * time.Second  // one control message
-	dataWrite        = 60 * time.Second  // one data message
-	lingerTimeout    = time.Second       // for the other side to read why a session ends
-	wordsTimeout     = lingerTimeout / 2 // for that reason to arrive beside the end of a data socket
-	steady           = 10 * time.Second  // a session of this age resets its dialler's backoff
+	patience         = 300 * time.Millisecond // and ten round trips: for the peer to dial a data socket back
+	controlWrite     = 15 * time.Second       // one control message
+	dataWrite        = 60 * time.Second       // one data message
+	lingerTimeout    = time.Second            // for the other side to read why a session ends
+	wordsTimeout     = lingerTimeout / 2      // for that reason to arrive beside the end of a data socket
+	steady           = 10 * time.Second       // a session of this age resets its dialler's backoff
 )
 
 // The bounds of what one peer, or many strangers, can make this node hold.

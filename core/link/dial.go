@@ -158,7 +158,7 @@ func (d *dialler) note(err error) {
 // attempt dials the control socket and both data sockets, and starts the session.
 func (d *dialler) attempt() (*Session, error) {
 	h := d.h
-	sock, in, err := d.socket(wire.ChannelControl, d.peer.ID)
+	sock, in, err := h.dialSocket(d.ctx, d.peer, wire.ChannelControl, d.met)
 	if err != nil {
 		return nil, err
 	}
@@ -172,43 +172,89 @@ func (d *dialler) attempt() (*Session, error) {
 		sock.Close()
 		return nil, errClosed
 	}
-	for _, channel := range []string{wire.ChannelDataSend, wire.ChannelDataReceive} {
-		h.start(func() { d.dataSocket(s, channel) })
-	}
+	h.start(func() { d.dataSocket(s, wire.ChannelDataReceive) })
+	h.start(func() {
+		if h.config.Listen == "" || h.sleep(patience+10*in.rtt) { // the peer may dial it, where there is something to dial
+			d.dataSocket(s, wire.ChannelDataSend)
+		}
+	})
 	return s, nil
 }
 
+// dataSocket dials a data socket, unless the peer was first. Its place is taken before, so that who dialled the control socket
+// decides which of two stays.
 func (d *dialler) dataSocket(s *Session, channel string) {
-	sock, in, err := d.socket(channel, s.peer.ID)
-	if err == nil && in.peer.Epoch != s.peer.Epoch {
-		err = refuse(core.ReasonStopped, "the node has started anew")
+	if s.reserve(channel) != nil {
+		return
 	}
-	if err == nil {
-		if err = s.reserve(channel); err == nil {
-			err = s.attach(channel, sock)
-		}
-	}
-	if err != nil {
-		if sock != nil {
-			sock.bow(err)
-		}
+	peer := d.peer
+	peer.ID = s.peer.ID
+	if err := d.h.joinSocket(d.ctx, s, peer, channel, d.met); err != nil {
 		s.end(err)
 	}
 }
 
-// socket dials one socket and introduces this node on it. want is the ID that must answer, zero for any.
-func (d *dialler) socket(channel string, want core.ID) (*socket, *introduction, error) {
-	h := d.h
-	if d.peer.Scheme == "ws" && !h.config.Plaintext {
+// dialBack dials the socket that this side receives on in a session which the peer dialled: what goes from a listener to a dialler
+// need not be masked. Where the peer is not reached, it dials that socket itself.
+func (h *Hub) dialBack(s *Session) {
+	if s.peer.Listen == "" {
+		return
+	}
+	scheme := "ws"
+	if s.peer.TLS {
+		scheme = "wss"
+	}
+	peer, err := core.ParsePeer(scheme + "://" + s.peer.ID.String() + "@" + s.peer.Listen)
+	if err == nil {
+		ctx, cancel := context.WithCancel(h.ctx)
+		defer cancel()
+		h.start(func() {
+			select {
+			case <-s.over:
+				cancel()
+			case <-ctx.Done():
+			}
+		})
+		err = h.joinSocket(ctx, s, peer, wire.ChannelDataBack, func(wire.Hello) error { return nil })
+	}
+	if err != nil {
+		h.config.Log.Debug("the peer was not dialled back", "peer", s.peer.ID.Short(), "address", s.peer.Listen, "error", err)
+	}
+}
+
+// joinSocket dials a data socket and puts it in its place in the session.
+func (h *Hub) joinSocket(ctx context.Context, s *Session, peer core.Peer, channel string, met func(wire.Hello) error) error {
+	sock, in, err := h.dialSocket(ctx, peer, channel, met)
+	if err != nil {
+		return err
+	}
+	switch {
+	case in.peer.Epoch != s.peer.Epoch:
+		err = refuse(core.ReasonStopped, "the node has started anew")
+	case channel == wire.ChannelDataBack:
+		err = s.reserve(channel)
+	}
+	if err == nil {
+		err = s.attach(channel, sock)
+	}
+	if err != nil {
+		sock.bow(err)
+	}
+	return err
+}
+
+// dialSocket dials one socket and introduces this node on it. Where the peer names an ID, that node must answer; met is told who does.
+func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, met func(wire.Hello) error) (*socket, *introduction, error) {
+	if peer.Scheme == "ws" && !h.config.Plaintext {
 		return nil, nil, core.WithHint(core.Fail(core.CodeRefused, "plaintext ws:// is not allowed here"),
 			"write wss://, or start with --insecure-plaintext")
 	}
 	if h.certErr != nil {
 		return nil, nil, h.certErr
 	}
-	ctx, cancel := context.WithTimeout(d.ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	sock := &socket{dialled: true, address: d.peer.Address()}
+	sock := &socket{dialled: true, address: peer.Address()}
 	stop := func() bool { return true }
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := h.config.Dial(ctx, network, address)
@@ -228,7 +274,7 @@ func (d *dialler) socket(channel string, want core.ID) (*socket, *introduction, 
 				return nil, err
 			}
 			sock.records = newCorked(conn)
-			client := tls.Client(sock.records, tlsConfig(h.cert, want))
+			client := tls.Client(sock.records, tlsConfig(h.cert, peer.ID))
 			if err := client.HandshakeContext(ctx); err != nil {
 				conn.Close()
 				return nil, err
@@ -238,12 +284,12 @@ func (d *dialler) socket(channel string, want core.ID) (*socket, *introduction, 
 			return client, nil
 		},
 	}
-	conn, reply, err := ws.DialContext(ctx, d.peer.Scheme+"://"+d.peer.Address()+path, nil)
+	conn, reply, err := ws.DialContext(ctx, peer.Scheme+"://"+peer.Address()+path, nil)
 	if err != nil {
-		return nil, nil, d.dialError(err, reply)
+		return nil, nil, dialError(err, reply)
 	}
 	sock.Conn = conn
-	in, err := h.introduceDialler(sock, channel, want, d.met)
+	in, err := h.introduceDialler(sock, channel, peer.ID, met)
 	if err != nil {
 		sock.bow(err)
 		return nil, nil, err
@@ -265,7 +311,7 @@ func (d *dialler) met(hello wire.Hello) error {
 }
 
 // dialError says what a failed dial means.
-func (d *dialler) dialError(err error, reply *http.Response) error {
+func dialError(err error, reply *http.Response) error {
 	if closed, ok := errors.AsType[*Closed](err); ok { // out of VerifyConnection
 		return &core.Error{Code: closed.Code.ExitCode(), Err: closed}
 	}

@@ -2,7 +2,9 @@
 //
 // A Hub listens and dials; for each peer it keeps one Session, whoever dialled it. A session is three WebSockets on the path
 // /bkp with the subprotocol bkp.v1: a control socket, whose text messages are core/wire's, and two data sockets, whose binary
-// messages are wire.Data, one for each direction. All three are dialled by the node that dialled the first.
+// messages are wire.Data, one for each direction. A data socket is dialled by the node that receives on it, since what a WebSocket
+// client sends is masked, which costs both sides time; where the listener of the control socket does not reach the dialler in time,
+// or there is nothing to reach, the dialler dials all three.
 //
 // # Who is there
 //
@@ -28,7 +30,9 @@
 //	         AUTH ──────────────────────►  admitted; claims the peer's place
 //	         ◄───────────────────────── AUTH
 //	claims the peer's place
-//	data-send, data-receive: the same  ──►  join the session
+//	data-receive: the same ────────────►  joins the session
+//	joins the session  ◄──────────────── data-back: the same
+//	data-send, where data-back did not come: the same ──►  joins the session
 //	Handler.Up                           Handler.Up
 //
 // # While it lasts

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // The directions that Config.Trace is told.
@@ -162,15 +163,15 @@ func (h *Hub) leave(s *Session) {
 	}
 }
 
-// pending is the session that waits for data sockets dialled by the given node in the given epoch.
-func (h *Hub) pending(id core.ID, epoch core.Epoch) (*Session, error) {
+// pending is the session that waits for a data socket which a peer has dialled.
+func (h *Hub) pending(peer Peer, channel string) (*Session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.sessions[id]
+	s := h.sessions[peer.ID]
 	switch {
-	case s == nil || s.ended() != nil || s.peer.Epoch != epoch:
+	case s == nil || s.ended() != nil || s.peer.Epoch != peer.Epoch:
 		return nil, refuse(core.ReasonUnknown, "a data socket without a control socket")
-	case s.peer.Dialled: // it has just replaced the one that this data socket is for
+	case s.peer.Dialled != (channel == wire.ChannelDataBack): // it has just replaced the one that this data socket is for
 		return nil, refuse(core.ReasonHave, "another session with this node stands")
 	}
 	return s, nil

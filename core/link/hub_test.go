@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -79,6 +80,77 @@ func TestTwoHubs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What goes from a listener to a dialler is not masked: each side dials the socket that it receives on, unless it cannot.
+func TestWhoDialsTheDataSockets(t *testing.T) {
+	silent := func(c *Config) { c.Listen = "" }
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		serves bool
+		back   bool          // the listener dials the socket that it receives on
+		within time.Duration // the session stands
+	}{
+		{"both listen", nil, true, true, 500 * time.Millisecond},
+		{"the dialler is not reached where it says that it is", nil, false, false, time.Second},
+		{"the dialler listens nowhere", silent, false, false, 500 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, net *linktest.Net) {
+				net.Delay = 10 * time.Millisecond
+				dialler, listener := newHost(t, net, "a", c.change), newHost(t, net, "b", nil)
+				defer dialler.close()
+				defer listener.close()
+				if c.serves {
+					dialler.serve(net)
+				}
+				listener.serve(net)
+				dialler.hub.Dial(listener.peer("wss"))
+				after(c.within)
+				out, in := dialler.to(listener), listener.to(dialler)
+				if !out.in.dialled || in.out.dialled {
+					t.Error("the dialler did not dial the socket that it receives on")
+				}
+				if in.in.dialled != c.back || out.out.dialled == c.back {
+					t.Errorf("the listener dialled the socket that it receives on: %v; want %v", in.in.dialled, c.back)
+				}
+				after(time.Minute) // what was late is refused, and nothing comes of it
+				if dialler.to(listener) != out || net.Conns() != 6 {
+					t.Errorf("%d ends of connections are open; want both of the 3 that were", net.Conns())
+				}
+				talk(t, dialler, listener)
+				talk(t, listener, dialler)
+			})
+		})
+	}
+}
+
+// A dialler that has waited long enough dials all its sockets; what the listener dials all the same comes too late and is let go.
+func TestDialledBackTooLate(t *testing.T) {
+	bubble(t, func(t *testing.T, n *linktest.Net) {
+		n.Delay = 10 * time.Millisecond
+		a := newHost(t, n, "a", nil)
+		b := newHost(t, n, "b", func(c *Config) {
+			dial := c.Dial
+			c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				time.Sleep(2 * time.Second)
+				return dial(ctx, network, address)
+			}
+		})
+		defer a.close()
+		defer b.close()
+		a.serve(n)
+		b.serve(n)
+		a.hub.Dial(b.peer("wss"))
+		after(time.Second)
+		s := a.to(b)
+		after(time.Minute)
+		if a.to(b) != s || !s.out.dialled || n.Conns() != 6 {
+			t.Errorf("the session was replaced, or %d ends of connections are open; want both of the first 3", n.Conns())
+		}
+		talk(t, b, a)
+	})
 }
 
 func TestFiveHubs(t *testing.T) {
@@ -312,12 +384,13 @@ func TestSendToWhoDoesNotRead(t *testing.T) {
 		a.hub.Dial(b.peer("wss"))
 		after(time.Second)
 		s := a.to(b)
+		const most = 100 * maxQueued // b does read, but not as fast
 		var err error
-		for n := 0; err == nil && n < 2*maxQueued; n++ {
+		for n := 0; err == nil && n < most; n++ {
 			err = s.Send(wire.StateQuery{Query: 1})
 		}
 		if core.CodeOf(err) != core.CodeBusy {
-			t.Errorf("%d messages were queued without an error: %v", 2*maxQueued, err)
+			t.Errorf("%d messages were queued without an error: %v", most, err)
 		}
 		after(10 * time.Second)
 		if err := s.SendData(t.Context(), 1, 0, 0, []byte("x")); err == nil {

@@ -26,8 +26,8 @@ type Session struct {
 	down             chan struct{} // closed when Down has returned
 
 	mu       sync.Mutex
-	err      error           // why it ended; set before over is closed
-	reserved map[string]bool // channels whose socket is on its way
+	err      error         // why it ended; set before over is closed
+	reserved map[bool]bool // whether the socket that this side receives on, or sends on, is on its way
 	up       atomic.Bool
 
 	queue  chan outgoing
@@ -49,7 +49,7 @@ func newSession(h *Hub, control *socket, in *introduction) *Session {
 	s := &Session{
 		h: h, peer: in.peer, control: control,
 		ready: make(chan struct{}), over: make(chan struct{}), down: make(chan struct{}),
-		reserved: map[string]bool{},
+		reserved: map[bool]bool{},
 		queue:    make(chan outgoing, maxQueued),
 		writing:  make(chan struct{}, 1),
 	}
@@ -95,28 +95,39 @@ func (s *Session) ended() error {
 // stands reports whether the handler has met it and it is not ending.
 func (s *Session) stands() bool { return s.up.Load() && s.ended() == nil }
 
+// receives reports whether this side receives on a data socket of a channel.
+func (s *Session) receives(channel string) bool {
+	return s.peer.Dialled == (channel == wire.ChannelDataReceive)
+}
+
 // reserve takes the place of a data socket, which only one may have.
 func (s *Session) reserve(channel string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.reserved[channel] {
-		return refuse(core.ReasonProtocol, "a second %s socket", channel)
+	side := s.receives(channel)
+	switch {
+	case s.err != nil:
+		return s.err
+	case !s.reserved[side]:
+		s.reserved[side] = true
+		return nil
+	case channel == wire.ChannelDataBack: // who dialled the control socket has waited long enough, and dials this one
+		return refuse(core.ReasonHave, "another socket for this direction is on its way")
 	}
-	s.reserved[channel] = true
-	return nil
+	return refuse(core.ReasonProtocol, "a second %s socket", channel)
 }
 
-// attach puts a data socket in its place. The dialler's sending side is the listener's receiving one.
+// attach puts a data socket in its place.
 func (s *Session) attach(channel string, sock *socket) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
 		return s.err
 	}
-	if (channel == wire.ChannelDataSend) == s.peer.Dialled {
-		s.out = sock
-	} else {
+	if s.receives(channel) {
 		s.in = sock
+	} else {
+		s.out = sock
 	}
 	if s.in != nil && s.out != nil {
 		close(s.ready)

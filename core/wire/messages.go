@@ -8,11 +8,12 @@ type Message interface{ Type() string }
 // Version is the protocol version that HELLO carries.
 const Version = 1
 
-// The channels that HELLO opens between two nodes. The directions of data are told from the dialler.
+// The channels that HELLO opens between two nodes. The directions of data are told from the dialler of the socket.
 const (
 	ChannelControl     = "control"
 	ChannelDataSend    = "data-send"    // dialler → listener
-	ChannelDataReceive = "data-receive" // listener → dialler
+	ChannelDataReceive = "data-receive" // listener → dialler, for who dialled the control socket
+	ChannelDataBack    = "data-back"    // listener → dialler, for who took the control socket
 )
 
 // Hello opens a socket: the dialler first, then the listener.

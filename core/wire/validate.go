@@ -3,9 +3,12 @@ package wire
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"slices"
 
 	"github.com/bkp-tool/bkp/core"
 )
+
+var channels = []string{ChannelControl, ChannelDataSend, ChannelDataReceive, ChannelDataBack}
 
 // Validate checks what can be told from the message alone. What depends on leases, tasks or capacity is the node's to check.
 
@@ -15,7 +18,7 @@ func (m Hello) Validate() error {
 	b.id("node", m.Node)
 	b.bytes("key", m.Key, ed25519.PublicKeySize, ed25519.PublicKeySize)
 	b.must(!m.Nonce.IsZero(), "nonce is missing")
-	b.must(m.Channel == ChannelControl || m.Channel == ChannelDataSend || m.Channel == ChannelDataReceive, "channel %.40q is unknown", m.Channel)
+	b.must(slices.Contains(channels, m.Channel), "channel %.40q is unknown", m.Channel)
 	b.must(m.Epoch != 0, "epoch is missing")
 	b.within("time", m.Time, 0, maxTime)
 	b.text("listen", m.Listen, maxName)
