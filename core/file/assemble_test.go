@@ -130,8 +130,8 @@ func TestAnInterruptedRestoreGoesOn(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := r.Run(ctx); !errors.Is(err, context.Canceled) {
-		t.Fatalf("got %v, want an interruption", err)
+	if _, err := r.Run(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), filepath.Join(dir, ".bkp-out-")) {
+		t.Fatalf("got %v, want an interruption, and where what came is kept", err)
 	}
 	before := away.asked
 	r.Progress = nil

@@ -58,4 +58,7 @@ func (d *Device) Zero(from, to core.Size) error {
 func (d *Device) Commit() error { return errors.Join(d.Sync(), d.Close()) }
 
 // Abort leaves the device as it is; another try finds again what is in place.
-func (d *Device) Abort(bool) { d.Close() }
+func (d *Device) Abort(bool) string {
+	d.Close()
+	return ""
+}

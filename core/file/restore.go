@@ -23,7 +23,7 @@ type Restore struct {
 type output interface {
 	Output
 	Commit() error
-	Abort(keep bool)
+	Abort(keep bool) (kept string) // the path of what is left for another try, "" for none
 }
 
 // Run opens the output, puts the file together and gives it its name. A Start and End of 0 are all of it. Where it fails
@@ -55,7 +55,9 @@ func (r Restore) Run(ctx context.Context) (Assembled, error) {
 	r.Output = out
 	done, err := Assemble(ctx, r.Assembly)
 	if err != nil {
-		out.Abort(done.Bytes >= keepPart)
+		if kept := out.Abort(done.Bytes >= keepPart); kept != "" {
+			err = fmt.Errorf("%w; what came is kept in %s, and the next fetch goes on from there", err, kept)
+		}
 		return done, err
 	}
 	return done, out.Commit()
@@ -93,4 +95,8 @@ type piped struct {
 }
 
 func (p piped) Commit() error { return p.file.Close() }
-func (p piped) Abort(bool)    { p.file.Close() }
+
+func (p piped) Abort(bool) string {
+	p.file.Close()
+	return ""
+}

@@ -170,14 +170,17 @@ func (t *Target) place() error {
 	return os.Rename(t.part.Name(), t.path)
 }
 
-// Abort ends it; keep leaves what was written for another try.
-func (t *Target) Abort(keep bool) {
+// Abort ends it; keep leaves what was written for another try, at the path that it returns.
+func (t *Target) Abort(keep bool) (kept string) {
 	t.settle() // what it could not write is found missing by the next try
 	t.part.Close()
-	if !keep {
+	if keep {
+		kept = t.part.Name()
+	} else {
 		os.Remove(t.part.Name())
 	}
 	t.lock.Close()
+	return kept
 }
 
 func syncDir(path string) error {
