@@ -236,6 +236,7 @@ func (n *Node) runArrived(f *flow, seg *segment, m wire.TransmissionBegin, numbe
 		n.arrived(seg, m.Run, m.Chunks)
 	}
 	n.received(f, number)
+	n.wakeWaiting() // it may go on to others at once
 }
 
 // receiptAgain says once more that runs are durable here to a source that offers them again: the receipt was lost on

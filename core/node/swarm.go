@@ -326,6 +326,12 @@ func (s *swarm) choose(stage plan.Stage, held *lane) *lane {
 	if held != nil && up < account.Unlimited {
 		free += held.flow.Rate
 	}
+	if up == account.Unlimited {
+		up = 0
+	}
+	if plan.Spent(free, up) {
+		return nil // before much is looked at
+	}
 	members := s.members()
 	start := s.random.IntN(max(1, len(members)))
 	for i := range members {
@@ -340,9 +346,6 @@ func (s *swarm) choose(stage plan.Stage, held *lane) *lane {
 		if len(lanes) == plan.MaxReceivers {
 			break
 		}
-	}
-	if up == account.Unlimited {
-		up = 0
 	}
 	if at := plan.Choose(stage, free, up, receivers); at >= 0 {
 		return lanes[at]

@@ -67,7 +67,7 @@ func Crit(need core.Size, down core.Rate, zoneNeed core.Size, trunk core.Rate) f
 //
 // free and nominal are the sender's uplink: what is free, and all of it (0 is unlimited).
 func Choose(stage Stage, free, nominal core.Rate, receivers []Receiver) int {
-	if nominal > 0 && float64(free) <= minFree*float64(nominal) {
+	if Spent(free, nominal) {
 		return -1
 	}
 	best := -1
@@ -84,6 +84,9 @@ func Choose(stage Stage, free, nominal core.Rate, receivers []Receiver) int {
 	}
 	return best
 }
+
+// Spent reports whether a sender leased all but a twentieth of its uplink. nominal is all of it, 0 is unlimited.
+func Spent(free, nominal core.Rate) bool { return nominal > 0 && float64(free) <= minFree*float64(nominal) }
 
 // enough reports whether a free rate is worth leasing where nominal would be best. Nothing is enough of nothing.
 func enough(free, nominal core.Rate) bool {
