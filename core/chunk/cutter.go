@@ -61,8 +61,8 @@ func (c *Cutter) scan(buf []byte) int {
 // at a time: h waits for one shift and one addition then, and what the bytes add is summed beside it.
 func gearScan(gear *[256]uint64, buf []byte, h, limit uint64) (int, uint64) {
 	i := 0
-	for ; i+8 <= len(buf); i += 8 {
-		b := (*[8]byte)(buf[i:])
+	for ; i <= len(buf)-8; i += 8 {
+		b := buf[i : i+8 : i+8] // of a capacity of its own: the compiler needs less to find its bytes
 		one := gear[b[0]]
 		two := one<<1 + gear[b[1]]
 		three := two<<1 + gear[b[2]]

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/gofrs/flock"
@@ -81,11 +82,11 @@ type pack struct {
 	// own
 	file     *os.File
 	lock     *flock.Flock
-	rows     []row     // of records written; guarded by Store.mu
-	dirty    bool      // has got records since the last sync; guarded by Store.mu
-	buffers  []*buffer // records on their way to the file, the last of them taking more; guarded by Store.mu
-	direct   bool      // file is written past the page cache; for the one who writes
-	reserved int64     // room in the file; guarded by Store.appending
+	rows     []row       // of records written; guarded by Store.mu
+	dirty    bool        // has got records since the last sync; guarded by Store.mu
+	buffers  []*buffer   // records on their way to the file, the last of them taking more; guarded by Store.mu
+	direct   atomic.Bool // file is written past the page cache
+	reserved int64       // room in the file; guarded by Store.appending
 
 	syncing sync.Mutex // held while the file is synced, finished or closed
 	closed  bool       // guarded by syncing
@@ -110,7 +111,7 @@ func createPack(dir string) (*pack, error) {
 			}
 			continue // another process took it for an orphan before it was locked
 		}
-		p.direct = setDirect(file, true)
+		p.direct.Store(setDirect(file, true))
 		return p, nil
 	}
 	return nil, fmt.Errorf("create pack: other processes take every new pack away")
@@ -151,7 +152,7 @@ func (p *pack) sync() error {
 func (p *pack) finish(dir string, rows []row, end int64) error {
 	p.syncing.Lock()
 	defer p.syncing.Unlock()
-	if p.direct {
+	if p.direct.Load() {
 		setDirect(p.file, false) // the table stands where the records end
 	}
 	table := appendTable(nil, rows, uint32(end))

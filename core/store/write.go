@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -13,7 +14,8 @@ import (
 
 const (
 	bufferSize  = 4 << 20 // of one write
-	bufferCount = 4       // one being filled, one being written, two between
+	maxWriting  = 2       // so that the disk has the next one while a busy machine comes to know that the one before is done
+	bufferCount = 5       // one being filled, those being written, two between
 	blockSize   = 4096    // what writes past the page cache are aligned to
 	firstRoom   = 1 << 20 // reserved for the first pack; each time it is full, as much again
 )
@@ -23,10 +25,12 @@ type buffer struct {
 	mem   []byte // bufferSize of it
 	pack  *pack
 	start int64 // in the pack; a multiple of blockSize
+	again bool  // begins with a block that the buffer before has, too
 
 	// Guarded by Store.mu.
-	n     int  // bytes of records
-	given bool // to be written: nothing may be added
+	n       int  // bytes of records
+	given   bool // to be written: nothing may be added
+	written bool
 }
 
 func newBuffer() *buffer {
@@ -35,24 +39,32 @@ func newBuffer() *buffer {
 	return &buffer{mem: mem[skip:][:bufferSize]}
 }
 
-// writeJob is for the one goroutine that writes: a buffer, and whom to tell when all before is written.
+// writeJob is for the goroutine that has buffers written: a buffer, and whom to tell when all before is written.
 type writeJob struct {
 	buffer *buffer
 	done   chan<- struct{}
 }
 
-// write writes one buffer after the other, until the channel is closed. After a failure nobody knows what is in the packs, so
-// that the store takes nothing more.
+// write writes the buffers, maxWriting of them at a time, until the channel is closed. After a failure nobody knows what is in the
+// packs, so that the store takes nothing more.
 func (s *Store) write(jobs <-chan writeJob) {
+	var under sync.WaitGroup
+	turns := make(chan struct{}, maxWriting)
 	for j := range jobs {
-		if j.buffer != nil {
-			err := j.buffer.write()
-			s.finishLater(s.written(j.buffer, err))
+		if j.buffer == nil || j.buffer.again {
+			under.Wait()
 		}
-		if j.done != nil {
+		if j.buffer == nil {
 			close(j.done)
+			continue
 		}
+		turns <- struct{}{}
+		under.Go(func() {
+			s.finishLater(s.written(j.buffer, j.buffer.write()))
+			<-turns
+		})
 	}
+	under.Wait()
 }
 
 // write puts the buffer where it belongs, padded with zeros.
@@ -60,24 +72,28 @@ func (b *buffer) write() error {
 	whole := (b.n + blockSize - 1) &^ (blockSize - 1)
 	clear(b.mem[b.n:whole])
 	_, err := b.pack.file.WriteAt(b.mem[:whole], b.start)
-	if errors.Is(err, syscall.EINVAL) && b.pack.direct { // it seemed to be able to
-		b.pack.direct = false
+	if errors.Is(err, syscall.EINVAL) && b.pack.direct.Load() { // it seemed to be able to
 		setDirect(b.pack.file, false)
+		b.pack.direct.Store(false)
 		_, err = b.pack.file.WriteAt(b.mem[:whole], b.start)
 	}
 	return err
 }
 
-// written takes a buffer out of its pack, which has the bytes now. The caller finishes the pack that is full and written.
+// written takes a buffer out of its pack, which has the bytes now, as soon as those before it are out: what is left are the last ones.
+// The caller finishes the pack that is full and written.
 func (s *Store) written(b *buffer, err error) (full *pack) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := b.pack
-	p.buffers = p.buffers[1:]
+	b.written = true
+	for len(p.buffers) > 0 && p.buffers[0].written {
+		s.free <- p.buffers[0] // there is room for all of them
+		p.buffers = p.buffers[1:]
+	}
 	if err != nil && s.broken == nil {
 		s.broken = fmt.Errorf("write pack %s: %w", p.name, withRoom(err, s.dir))
 	}
-	s.free <- b // there is room for all of them
 	if s.current != p && len(p.buffers) == 0 && s.broken == nil {
 		return p
 	}
@@ -139,7 +155,7 @@ func (s *Store) addBuffer(p *pack, start int64) *buffer {
 		}
 	}
 	s.mu.Lock()
-	b.pack, b.start, b.n, b.given = p, start, 0, false
+	b.pack, b.start, b.n, b.again, b.given, b.written = p, start, 0, false, false, false
 	p.buffers = append(p.buffers, b)
 	s.mu.Unlock()
 	return b
@@ -155,6 +171,7 @@ func (s *Store) flush(p *pack, more bool) {
 	if begun := last.n &^ (blockSize - 1); more && begun < last.n {
 		next := s.addBuffer(p, last.start+int64(begun))
 		n := copy(next.mem, last.mem[begun:last.n])
+		next.again = true
 		s.mu.Lock()
 		next.n = n
 		s.mu.Unlock()
