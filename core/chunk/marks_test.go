@@ -58,8 +58,8 @@ func TestPartsAreCutAsTheWhole(t *testing.T) {
 			t.Fatalf("%v, want %v", got, want)
 		}
 	})
-	if cut < 10 {
-		t.Errorf("%d contents were cut by marks", cut)
+	if cut == 0 {
+		t.Error("no content was cut by marks")
 	}
 }
 

@@ -65,6 +65,48 @@ func TestRecordsAcrossBuffers(t *testing.T) {
 }
 
 // Bad input 48, the full disk: what is put is refused with the next step, and all goes on when there is room again.
+// A barrier gives the block that records end in to be written, which is written again with the next: however puts and barriers fall,
+// what is written last is what holds more.
+func TestPutsGoOnBesideBarriers(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	done, barriers := make(chan struct{}), make(chan error, 1)
+	go func() { // ends with the puts
+		for {
+			select {
+			case <-done:
+				close(barriers)
+				return
+			default:
+				if err := s.Barrier(); err != nil {
+					barriers <- err
+					return
+				}
+			}
+		}
+	}()
+	var pieces []piece
+	for i := range 150 {
+		p := makePiece(i, 700_000+1000*i)
+		put(t, s, p)
+		pieces = append(pieces, p)
+	}
+	close(done)
+	if err := <-barriers; err != nil {
+		t.Fatal(err)
+	}
+	barrier(t, s)
+	crashed := open(t, afterCrash(t, dir))
+	closeStore(t, s)
+	again := open(t, dir)
+	for _, p := range pieces {
+		check(t, crashed, p)
+		check(t, again, p)
+	}
+	closeStore(t, crashed)
+	closeStore(t, again)
+}
+
 func TestANearlyFullDiskIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
