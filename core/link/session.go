@@ -34,6 +34,7 @@ type Session struct {
 	queued atomic.Int64 // bytes in queue
 
 	writing chan struct{} // holds one token: who has it writes to out
+	paced   atomic.Int64  // bytes a second that the kernel may send on out, as its users asked for; 0 is as many as it can
 	header  [wire.DataHeader]byte
 
 	health
@@ -251,6 +252,14 @@ func (s *Session) SendData(ctx context.Context, transfer uint64, chunk, offset u
 		return fmt.Errorf("send data to %s: %w", s.peer.ID.Short(), s.ended())
 	}
 	return nil
+}
+
+// Pace lets the kernel send so many bytes a second more, or less, on the data socket of this side: evenly, where SendData hands it much
+// at a time. While all that was asked for comes to nothing it sends as fast as it can.
+func (s *Session) Pace(more core.Rate) {
+	if rate := s.paced.Add(int64(more)); s.out != nil {
+		pace(s.out.raw, rate)
+	}
 }
 
 // health is what is known of the connection's state.

@@ -128,6 +128,9 @@ func (l *lane) stranded() bool {
 	return l.alone
 }
 
+// due is by how much first copies are due to the target more than to others.
+func (l *lane) due() float64 { return plan.Receiver{First: float64(l.first), Given: float64(l.given)}.Due() }
+
 func (l *lane) accounts() []string { return []string{accountUp, accountOut(l.to)} }
 
 // nominal is what a flow could have at best, as far as this node knows; 0 is unlimited.
@@ -215,9 +218,10 @@ func (l *lane) renew() {
 		if next == nil {
 			continue
 		}
-		if next != l && !l.stays(next) {
+		if next != l && !l.stays(next, stage) {
 			return
 		}
+		l.taste = false
 		rate := f.Rate
 		if n.busyLanes() == 1 && !l.swarm.rivals(l, stage) {
 			rate += n.book.Free(f.accounts...)
@@ -235,9 +239,12 @@ func (l *lane) renew() {
 // stays reports whether a lane keeps its lease though another would be chosen now. One with a share of a trunk does, since nobody
 // else may use that, and such a one is never kept waiting. One that was served because its target had nothing does not: what a
 // source sends first should go to who can do most with it.
-func (l *lane) stays(next *lane) bool {
+func (l *lane) stays(next *lane, stage plan.Stage) bool {
 	if l.trunk() != nil || next.trunk() != nil {
 		return l.trunk() != nil
+	}
+	if stage == plan.Spreading && next.due() > 2*l.due() {
+		return false // that one's part is in arrears
 	}
 	return !l.taste && l.n.now()-l.flow.began <= steady+25*l.roundTrip() && !l.swarm.empty(next.to)
 }

@@ -21,6 +21,8 @@ const (
 	// burstTime is how much of the lease may be made up for after a pause that a busy machine or a full socket caused: little
 	// enough that no 2 s carry more than the lease and its 5 %.
 	burstTime = 60 * time.Millisecond
+	// headroom is how much faster than a lease the kernel may send, to make up for a pause without a burst that fills queues on the way.
+	headroom = 1.1
 )
 
 // parcel is a run that can be sent: its announcement and where its chunks are.
@@ -41,6 +43,7 @@ type pump struct {
 	session *link.Session
 	limiter *rate.Limiter
 	rate    core.Rate // what it is paced at; the loop's
+	paced   core.Rate // and what the kernel is told for that
 	frame   atomic.Int64
 	reading atomic.Int64 // nanoseconds spent reading from the store since readTime was asked last
 	end     context.CancelFunc
@@ -70,12 +73,20 @@ func (p *pump) setRate(r core.Rate) {
 	if p == nil || p.rate == r {
 		return
 	}
+	p.pace(r)
 	p.rate = r
 	payload := r.Payload()
 	frame := min(max(int64(float64(payload)*frameTime.Seconds()), minFrame), maxFrame)
 	p.frame.Store(frame)
 	p.limiter.SetBurst(int(max(2*frame, int64(float64(payload)*burstTime.Seconds()))))
 	p.limiter.SetLimit(rate.Limit(payload))
+}
+
+// pace has the kernel send what the limiter lets through in one piece evenly, a little faster than the lease.
+func (p *pump) pace(r core.Rate) {
+	next := core.Rate(headroom * float64(r))
+	p.session.Pace(next - p.paced)
+	p.paced = next
 }
 
 func (p *pump) push(j job) {
@@ -123,6 +134,7 @@ func (p *pump) readTime() time.Duration {
 // stop ends the pump; what it was writing stays incomplete.
 func (p *pump) stop() {
 	if p != nil {
+		p.pace(0)
 		p.end()
 	}
 }

@@ -104,18 +104,18 @@ func before(stage Stage, a, b Receiver) bool {
 		if a.Empty && a.Near != b.Near {
 			return a.Near < b.Near
 		}
-		if dueA, dueB := due(a), due(b); dueA != dueB {
+		if dueA, dueB := a.Due(), b.Due(); dueA != dueB {
 			return dueA > dueB
 		}
 	}
 	if math.Abs(a.Crit-b.Crit) > 1e-9*a.Crit {
 		return a.Crit > b.Crit
 	}
-	return due(a) > due(b)
+	return a.Due() > b.Due()
 }
 
-// due is D'Hondt's quotient: the largest is served next.
-func due(r Receiver) float64 { return r.First / (1 + r.Given) }
+// Due is D'Hondt's quotient: the largest is served next.
+func (r Receiver) Due() float64 { return r.First / (1 + r.Given) }
 
 // FirstWeights says what each node can do with first copies: send on what it keeps, to those that keep it too, as fast as
 // its uplink goes within the time that the plan has. quota is what each is to keep, in bytes; the answer is in bytes.

@@ -1,0 +1,25 @@
+package link
+
+import (
+	"math"
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// pace has the kernel send at most so many bytes a second; 0 is as fast as it can.
+func pace(conn net.Conn, rate int64) {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	limit := uint64(rate)
+	if rate <= 0 {
+		limit = math.MaxUint64
+	}
+	if raw, err := tcp.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, limit) // what cannot pace sends in bursts
+		})
+	}
+}
