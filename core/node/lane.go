@@ -129,7 +129,9 @@ func (l *lane) stranded() bool {
 }
 
 // due is by how much first copies are due to the target more than to others.
-func (l *lane) due() float64 { return plan.Receiver{First: float64(l.first), Given: float64(l.given)}.Due() }
+func (l *lane) due() float64 {
+	return plan.Receiver{First: float64(l.first), Given: float64(l.given)}.Due()
+}
 
 func (l *lane) accounts() []string { return []string{accountUp, accountOut(l.to)} }
 

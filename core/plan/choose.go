@@ -86,7 +86,9 @@ func Choose(stage Stage, free, nominal core.Rate, receivers []Receiver) int {
 }
 
 // Spent reports whether a sender leased all but a twentieth of its uplink. nominal is all of it, 0 is unlimited.
-func Spent(free, nominal core.Rate) bool { return nominal > 0 && float64(free) <= minFree*float64(nominal) }
+func Spent(free, nominal core.Rate) bool {
+	return nominal > 0 && float64(free) <= minFree*float64(nominal)
+}
 
 // enough reports whether a free rate is worth leasing where nominal would be best. Nothing is enough of nothing.
 func enough(free, nominal core.Rate) bool {
