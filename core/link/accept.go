@@ -138,14 +138,17 @@ func (h *Hub) listenControl(sock *socket, in *introduction, hs *handshake) error
 	if err := h.claim(s); err != nil {
 		return err
 	}
-	if err := hs.welcome(); err != nil {
-		s.end(err)
+	welcome := hs.welcome()
+	if welcome != nil {
+		s.end(welcome)
 	}
 	if !h.start(s.run) {
 		h.leave(s)
 		return errClosed
 	}
-	h.start(func() { h.dialBack(s) })
+	if welcome == nil {
+		h.start(func() { h.dialBack(s) })
+	}
 	return nil
 }
 

@@ -78,11 +78,12 @@ const (
 	gone             = pingEvery * pingsMissed
 	handshakeTimeout = 10 * time.Second
 	patience         = 300 * time.Millisecond // and ten round trips: for the peer to dial a data socket back
-	controlWrite     = 15 * time.Second       // one control message
-	dataWrite        = 60 * time.Second       // one data message
-	lingerTimeout    = time.Second            // for the other side to read why a session ends
-	wordsTimeout     = lingerTimeout / 2      // for that reason to arrive beside the end of a data socket
-	steady           = 10 * time.Second       // a session of this age resets its dialler's backoff
+	mostPatience     = handshakeTimeout / 4
+	controlWrite     = 15 * time.Second  // one control message
+	dataWrite        = 60 * time.Second  // one data message
+	lingerTimeout    = time.Second       // for the other side to read why a session ends
+	wordsTimeout     = lingerTimeout / 2 // for that reason to arrive beside the end of a data socket
+	steady           = 10 * time.Second  // a session of this age resets its dialler's backoff
 )
 
 // The bounds of what one peer, or many strangers, can make this node hold.
@@ -94,6 +95,10 @@ const (
 	maxQueuedBytes  = 64 << 20  //
 	writeBufferSize = 128 << 10 // a frame up to this size goes out in one piece
 	readBufferSize  = 16 << 10  // larger payloads are read past it
+
+	// slowest is what the kernel is held back to at most: a data message once begun must be through in dataWrite, whatever its lease
+	// has become.
+	slowest = core.Rate(2 * wire.MaxData / (dataWrite / time.Second))
 )
 
 // path and subprotocol are what a bkp listener answers to.

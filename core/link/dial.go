@@ -155,7 +155,7 @@ func (d *dialler) note(err error) {
 	}
 }
 
-// attempt dials the control socket and both data sockets, and starts the session.
+// attempt dials the control socket, the data sockets that are this side's to dial, and starts the session.
 func (d *dialler) attempt() (*Session, error) {
 	h := d.h
 	sock, in, err := h.dialSocket(d.ctx, d.peer, wire.ChannelControl, d.met)
@@ -174,9 +174,16 @@ func (d *dialler) attempt() (*Session, error) {
 	}
 	h.start(func() { d.dataSocket(s, wire.ChannelDataReceive) })
 	h.start(func() {
-		if h.config.Listen == "" || h.sleep(patience+10*in.rtt) { // the peer may dial it, where there is something to dial
-			d.dataSocket(s, wire.ChannelDataSend)
+		if reachable(h.config.Listen, d.peer.Address()) { // the peer may dial it
+			wait := time.NewTimer(min(patience+10*in.rtt, mostPatience))
+			defer wait.Stop()
+			select {
+			case <-wait.C:
+			case <-s.over:
+				return
+			}
 		}
+		d.dataSocket(s, wire.ChannelDataSend)
 	})
 	return s, nil
 }
@@ -197,7 +204,7 @@ func (d *dialler) dataSocket(s *Session, channel string) {
 // dialBack dials the socket that this side receives on in a session which the peer dialled: what goes from a listener to a dialler
 // need not be masked. Where the peer is not reached, it dials that socket itself.
 func (h *Hub) dialBack(s *Session) {
-	if s.peer.Listen == "" {
+	if !reachable(s.peer.Listen, s.peer.Address) {
 		return
 	}
 	scheme := "ws"
@@ -220,6 +227,18 @@ func (h *Hub) dialBack(s *Session) {
 	if err != nil {
 		h.config.Log.Debug("the peer was not dialled back", "peer", s.peer.ID.Short(), "address", s.peer.Listen, "error", err)
 	}
+}
+
+// reachable reports whether a node that listens at one address may be reached there from another: its loopback is its own.
+func reachable(listen, from string) bool {
+	return listen != "" && (!onLoopback(listen) || onLoopback(from))
+}
+
+// onLoopback reports whether HOST:PORT is an address that nobody but its own machine reaches.
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // joinSocket dials a data socket and puts it in its place in the session.

@@ -163,7 +163,8 @@ func (h *Hub) leave(s *Session) {
 	}
 }
 
-// pending is the session that waits for a data socket which a peer has dialled.
+// pending is the session that waits for a data socket which a peer has dialled. One that was dialled for a session between the same two
+// that has just ended may be taken for the next one's: that one ends then, too, and is dialled anew.
 func (h *Hub) pending(peer Peer, channel string) (*Session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

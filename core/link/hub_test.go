@@ -126,6 +126,39 @@ func TestWhoDialsTheDataSockets(t *testing.T) {
 	}
 }
 
+// The dialler waits for no round trip longer than the session may take to stand.
+func TestAFarPeerThatCannotBeDialledBack(t *testing.T) {
+	bubble(t, func(t *testing.T, n *linktest.Net) {
+		n.Delay = 350 * time.Millisecond
+		a, b := newHost(t, n, "a", nil), newHost(t, n, "b", nil)
+		defer a.close()
+		defer b.close()
+		b.serve(n)
+		a.hub.Dial(b.peer("wss"))
+		after(30 * time.Second)
+		talk(t, a, b)
+		talk(t, b, a)
+	})
+}
+
+func TestReachable(t *testing.T) {
+	for _, c := range []struct {
+		listen, from string
+		want         bool
+	}{
+		{"", "10.0.0.1:5", false},
+		{"10.0.0.2:8001", "10.0.0.1:5", true},
+		{"127.0.0.1:8001", "10.0.0.1:5", false},
+		{"127.0.0.1:8001", "127.0.0.1:5", true},
+		{"[::1]:8001", "localhost:5", true},
+		{":8001", "10.0.0.1:5", true},
+	} {
+		if got := reachable(c.listen, c.from); got != c.want {
+			t.Errorf("a node at %q is reached from %q: %v; want %v", c.listen, c.from, got, c.want)
+		}
+	}
+}
+
 // A dialler that has waited long enough dials all its sockets; what the listener dials all the same comes too late and is let go.
 func TestDialledBackTooLate(t *testing.T) {
 	bubble(t, func(t *testing.T, n *linktest.Net) {

@@ -5,16 +5,18 @@ import (
 	"net"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bkp-tool/bkp/core"
 )
 
 // pace has the kernel send at most so many bytes a second; 0 is as fast as it can.
-func pace(conn net.Conn, rate int64) {
+func pace(conn net.Conn, rate core.Rate) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return
 	}
 	limit := uint64(rate)
-	if rate <= 0 {
+	if rate == 0 {
 		limit = math.MaxUint64
 	}
 	if raw, err := tcp.SyscallConn(); err == nil {

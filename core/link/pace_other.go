@@ -2,6 +2,10 @@
 
 package link
 
-import "net"
+import (
+	"net"
 
-func pace(net.Conn, int64) {}
+	"github.com/bkp-tool/bkp/core"
+)
+
+func pace(net.Conn, core.Rate) {}

@@ -34,7 +34,8 @@ type Session struct {
 	queued atomic.Int64 // bytes in queue
 
 	writing chan struct{} // holds one token: who has it writes to out
-	paced   atomic.Int64  // bytes a second that the kernel may send on out, as its users asked for; 0 is as many as it can
+	pacing  sync.Mutex
+	paced   core.Rate // that the kernel may send at on out, as its users asked for; 0 is as fast as it can; guarded by pacing
 	header  [wire.DataHeader]byte
 
 	health
@@ -255,11 +256,16 @@ func (s *Session) SendData(ctx context.Context, transfer uint64, chunk, offset u
 }
 
 // Pace lets the kernel send so many bytes a second more, or less, on the data socket of this side: evenly, where SendData hands it much
-// at a time. While all that was asked for comes to nothing it sends as fast as it can.
+// at a time. While all that was asked for comes to nothing it sends as fast as it can. For sessions that are Up.
 func (s *Session) Pace(more core.Rate) {
-	if rate := s.paced.Add(int64(more)); s.out != nil {
-		pace(s.out.raw, rate)
+	s.pacing.Lock()
+	defer s.pacing.Unlock()
+	s.paced += more
+	if s.paced <= 0 {
+		pace(s.out.raw, 0)
+		return
 	}
+	pace(s.out.raw, max(s.paced, slowest))
 }
 
 // health is what is known of the connection's state.

@@ -234,9 +234,9 @@ func (n *Node) runArrived(f *flow, seg *segment, m wire.TransmissionBegin, numbe
 			Task: seg.Task, Segment: seg.Number, Number: m.Run, File: seg.File(m.Run), Chunks: m.Chunks, Kept: used(seg, m.Run, len(m.Chunks)),
 		}})
 		n.arrived(seg, m.Run, m.Chunks)
+		defer n.wakeWaiting() // it may go on to others at once
 	}
 	n.received(f, number)
-	n.wakeWaiting() // it may go on to others at once
 }
 
 // receiptAgain says once more that runs are durable here to a source that offers them again: the receipt was lost on

@@ -16,8 +16,8 @@
 //
 // # What survives
 //
-// Records are gathered in buffers of 4 MiB, and one goroutine writes these past the page cache, aligned and padded, where the
-// file system can do that; room in the file is reserved before, so that a full disk refuses a Put and hurts nothing else, and
+// Records are gathered in buffers of 4 MiB, which are written past the page cache, aligned and padded, where the file system can do
+// that, two at a time: behind the last barrier a crash may leave a gap before records that are whole. Room in the file is reserved before, so that a full disk refuses a Put and hurts nothing else, and
 // a little of the disk is left to others. Until then this Store alone can read them. Barrier has all that was put before it
 // written and makes it durable; only then may it be acknowledged. The block in which a barrier found the records to end is
 // written again with those that follow.

@@ -71,8 +71,9 @@ func (s *Store) write(jobs <-chan writeJob) {
 func (b *buffer) write() error {
 	whole := (b.n + blockSize - 1) &^ (blockSize - 1)
 	clear(b.mem[b.n:whole])
+	direct := b.pack.direct.Load() // before: another buffer's write may find out meanwhile
 	_, err := b.pack.file.WriteAt(b.mem[:whole], b.start)
-	if errors.Is(err, syscall.EINVAL) && b.pack.direct.Load() { // it seemed to be able to
+	if errors.Is(err, syscall.EINVAL) && direct { // it seemed to be able to
 		setDirect(b.pack.file, false)
 		b.pack.direct.Store(false)
 		_, err = b.pack.file.WriteAt(b.mem[:whole], b.start)

@@ -64,7 +64,6 @@ func TestRecordsAcrossBuffers(t *testing.T) {
 	}
 }
 
-// Bad input 48, the full disk: what is put is refused with the next step, and all goes on when there is room again.
 // A barrier gives the block that records end in to be written, which is written again with the next: however puts and barriers fall,
 // what is written last is what holds more.
 func TestPutsGoOnBesideBarriers(t *testing.T) {
@@ -107,6 +106,7 @@ func TestPutsGoOnBesideBarriers(t *testing.T) {
 	closeStore(t, again)
 }
 
+// Bad input 48, the full disk: what is put is refused with the next step, and all goes on when there is room again.
 func TestANearlyFullDiskIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)

@@ -59,7 +59,10 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 		return err
 	}
 	if r.fetch {
-		return errors.Join(r.bkpFetches(ctx), r.simulate(ctx))
+		if err := r.bkpFetches(ctx); err != nil {
+			return err
+		}
+		return r.simulate(ctx)
 	}
 	if err := r.net.shape(); err != nil {
 		return err
@@ -77,8 +80,10 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 	case r.part > 0:
 		act = r.partAt(0.3, r.part)
 	}
-	_, err := r.place(ctx, act)
-	return errors.Join(err, r.simulate(ctx))
+	if _, err := r.place(ctx, act); err != nil {
+		return err
+	}
+	return r.simulate(ctx)
 }
 
 // knowTrunk tells the source what it cannot see: how much passes between the sites.

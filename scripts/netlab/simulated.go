@@ -15,12 +15,16 @@ import (
 	"github.com/bkp-tool/bkp/core/sim"
 )
 
-// simulate has bkp sim do the trial on the same network with as many runs, where nothing happens to it on the way.
+// simulate has bkp sim do the trial on the same network, where nothing happens to it on the way; a placement with as many runs.
 func (r *rig) simulate(ctx context.Context) error {
 	if r.signal != 0 || r.part > 0 {
 		return nil
 	}
-	text, err := json.Marshal(r.topology())
+	topology, err := r.topology()
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(topology)
 	if err != nil {
 		return err
 	}
@@ -49,19 +53,32 @@ func (r *rig) simulate(ctx context.Context) error {
 	return nil
 }
 
-// topology is the trial as bkp sim reads it. Rates there are of the file's bytes: the headers of every frame are taken off.
-func (t trial) topology() map[string]any {
+// acknowledgements is what part of the bytes that a host receives it sends back, whatever else it sends.
+const acknowledgements = 0.02
+
+// topology is the trial as bkp sim reads it. Rates there are of the file's bytes: the headers of every frame are taken off, and of
+// uplinks the acknowledgements of what comes meanwhile at the pace of the bound.
+func (t trial) topology() (map[string]any, error) {
 	type object = map[string]any
+	b, err := t.bound()
+	if err != nil {
+		return nil, err
+	}
 	payload := func(m mbit) any {
 		if m == 0 {
 			return nil
 		}
 		return float64(m.rate()) * float64(fileBytes()) / float64(onWire(fileBytes()))
 	}
+	received := mbit(float64(onWire(fileBytes())) * float64(t.replicas) / float64(t.others()) / b.Seconds / float64(mbit(1).rate()))
 	var nodes, links []object
 	var names, others []string
 	for i, h := range t.hosts {
-		nodes = append(nodes, object{"id": h.name, "up": payload(h.up), "down": payload(h.down), "zone": h.zone})
+		up := h.up
+		if up > 0 && i > 0 && !t.fetch {
+			up = max(up/2, up-acknowledgements*received)
+		}
+		nodes = append(nodes, object{"id": h.name, "up": payload(up), "down": payload(h.down), "zone": h.zone})
 		names = append(names, h.name)
 		for j, to := range t.hosts {
 			if t.chain && t.meets(i, j) {
@@ -87,5 +104,5 @@ func (t trial) topology() map[string]any {
 	default:
 		all["redundancy"] = object{"mode": plan.Replicas, "r": t.replicas, "max_per_zone": t.spread}
 	}
-	return all
+	return all, nil
 }
