@@ -12,7 +12,6 @@ import (
 	"strconv"
 
 	"github.com/bkp-tool/bkp/core/plan"
-	"github.com/bkp-tool/bkp/core/sim"
 )
 
 // simulate has bkp sim do the trial on the same network, where nothing happens to it on the way; a placement with as many runs.
@@ -87,7 +86,7 @@ func (t trial) topology() (map[string]any, error) {
 		}
 	}
 	others = names[1:]
-	all := object{"schema": sim.Schema, "name": t.name, "file": object{"bytes": fileBytes()}, "nodes": nodes, "source": names[0]}
+	all := object{"schema": "bkp-topology/1", "name": t.name, "file": object{"bytes": fileBytes()}, "nodes": nodes, "source": names[0]}
 	if t.chain {
 		all["links"] = links
 	} else {
