@@ -34,8 +34,8 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return int(core.CodeOK)
 	}
-	if stopped, ok := errors.AsType[*core.Error](context.Cause(ctx)); ok {
-		err = stopped
+	if stopped, ok := errors.AsType[*core.Error](context.Cause(ctx)); ok && (!errors.Is(err, stopped) || core.CodeOf(err) != stopped.Code) {
+		err = stopped // whatever else came of it
 	}
 	con.fail(line.command, err)
 	return int(core.CodeOf(err))
