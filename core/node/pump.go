@@ -23,6 +23,8 @@ const (
 	burstTime = 60 * time.Millisecond
 	// headroom is how much faster than a lease the kernel may send, to make up for a pause without a burst that fills queues on the way.
 	headroom = 1.1
+	// unpaced is more than any link carries: what is said to the kernel for a lease without limits, of which some can be added up.
+	unpaced = 1 << 50
 )
 
 // parcel is a run that can be sent: its announcement and where its chunks are.
@@ -84,7 +86,7 @@ func (p *pump) setRate(r core.Rate) {
 
 // pace has the kernel send what the limiter lets through in one piece evenly, a little faster than the lease.
 func (p *pump) pace(r core.Rate) {
-	next := core.Rate(headroom * float64(r))
+	next := core.Rate(min(headroom*float64(r), unpaced))
 	p.session.Pace(next - p.paced)
 	p.paced = next
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/store"
 )
 
 // Records end and barriers fall at every side of the edges of blocks and buffers.
@@ -43,16 +44,7 @@ func TestRecordsAcrossBuffers(t *testing.T) {
 			add((end/buffer+1)*buffer+more, flush)
 		}
 	}
-	barrier(t, s)
-	crashed := open(t, afterCrash(t, dir))
-	closeStore(t, s)
-	again := open(t, dir)
-	for _, p := range pieces {
-		check(t, crashed, p)
-		check(t, again, p)
-	}
-	closeStore(t, crashed)
-	closeStore(t, again)
+	checkDurable(t, s, dir, pieces)
 	for _, path := range packFiles(t, dir, ".pack") {
 		pack, err := os.ReadFile(path)
 		if err != nil {
@@ -64,8 +56,22 @@ func TestRecordsAcrossBuffers(t *testing.T) {
 	}
 }
 
-// A barrier gives the block that records end in to be written, which is written again with the next: however puts and barriers fall,
-// what is written last is what holds more.
+// checkDurable puts a barrier, and holds that every piece is there after a crash behind it, and after a close.
+func checkDurable(t *testing.T, s *store.Store, dir string, pieces []piece) {
+	t.Helper()
+	barrier(t, s)
+	crashed := open(t, afterCrash(t, dir))
+	closeStore(t, s)
+	again := open(t, dir)
+	for _, p := range pieces {
+		check(t, crashed, p)
+		check(t, again, p)
+	}
+	closeStore(t, crashed)
+	closeStore(t, again)
+}
+
+// A barrier gives the block that records end in to be written, which is written again with the next, while puts go on.
 func TestPutsGoOnBesideBarriers(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -94,16 +100,7 @@ func TestPutsGoOnBesideBarriers(t *testing.T) {
 	if err := <-barriers; err != nil {
 		t.Fatal(err)
 	}
-	barrier(t, s)
-	crashed := open(t, afterCrash(t, dir))
-	closeStore(t, s)
-	again := open(t, dir)
-	for _, p := range pieces {
-		check(t, crashed, p)
-		check(t, again, p)
-	}
-	closeStore(t, crashed)
-	closeStore(t, again)
+	checkDurable(t, s, dir, pieces)
 }
 
 // Bad input 48, the full disk: what is put is refused with the next step, and all goes on when there is room again.
