@@ -33,7 +33,7 @@ func BenchmarkSeal(b *testing.B) {
 		"identify": func() { id, _ = sealer.Identify(core.KindChunk, plain) },
 		"seal":     func() { stored, _ = sealer.Seal(stored[:0], core.KindChunk, k, plain) },
 		"hash":     func() { id = chunk.Hash(stored) },
-		"open":     func() { opened, _ = opener.Open(opened[:0], core.KindChunk, k, stored) },
+		"open":     func() { opened, _ = open(opener, opened[:0], core.KindChunk, k, stored, len(plain)) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(plain)))

@@ -14,3 +14,6 @@ func (s *Sealer) CompressInGo(level Level) (err error) {
 	s.compress, err = newGoCompressor(level)
 	return err
 }
+
+// DecompressInGo makes o decompress as a build without cgo does.
+func (o *Opener) DecompressInGo() { o.decompress = newGoDecompressor() }

@@ -49,7 +49,7 @@ func TestGoldenVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plain, err := chunk.NewOpener().Open(nil, core.KindChunk, core.Key{7}, stored); err != nil || string(plain) != "ab" {
+	if plain, err := open(chunk.NewOpener(), nil, core.KindChunk, core.Key{7}, stored, 2); err != nil || string(plain) != "ab" {
 		t.Errorf("opened to %q, %v", plain, err)
 	}
 	fmt.Fprintf(&out, "chunk with key 07… and compressed body %x stored %x\n", body, stored)

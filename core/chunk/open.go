@@ -4,52 +4,35 @@ import (
 	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/klauspost/compress/zstd"
 )
 
 // Opener opens sealed chunks. One goroutine may use it at a time; it owns its decompressor and its memory.
 type Opener struct {
-	zstd *zstd.Decoder
-	body []byte // decrypted, still compressed; reused
+	decompress decompressor
+	body       []byte // decrypted, still compressed; reused
 }
 
 // NewOpener makes an Opener. It needs no secrets: each sealed chunk has its own key.
-func NewOpener() *Opener {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(MaxPlain), zstd.WithDecoderMaxWindow(MaxPlain))
-	if err != nil {
-		panic("chunk.NewOpener: " + err.Error()) // the options are constants
-	}
-	return &Opener{zstd: d}
-}
+func NewOpener() *Opener { return &Opener{decompress: newDecompressor()} }
 
-// Open appends the plain bytes of a sealed chunk to dst. Whatever is wrong with stored is core.CodeWrong; then dst's
-// spare room holds nothing of use.
-func (o *Opener) Open(dst []byte, kind core.Kind, k core.Key, stored []byte) ([]byte, error) {
-	plain, err := o.open(dst, kind, k, stored)
-	if err != nil {
-		return nil, core.Fail(core.CodeWrong, "open sealed %s: %w", kind, err)
-	}
-	return plain, nil
-}
-
-// OpenSealed opens what s points to and holds it against the sizes that s tells. It does not compute the hash of stored:
-// the seal authenticates the bytes to whoever has the key, the hash does for those who have not.
+// OpenSealed appends the plain bytes of what s points to to dst. Whatever is wrong with stored is core.CodeWrong; then dst's
+// spare room holds nothing of use. It does not compute the hash of stored: the seal authenticates the bytes to whoever has
+// the key, the hash does for those who have not.
 func (o *Opener) OpenSealed(dst []byte, kind core.Kind, s core.Sealed, stored []byte) ([]byte, error) {
-	if core.Size(len(stored)) != s.Size {
-		return nil, core.Fail(core.CodeWrong, "open sealed %s %s: %d stored bytes, want %d", kind, s.Hash, len(stored), s.Size)
-	}
-	plain, err := o.Open(dst, kind, s.Key, stored)
+	plain, err := o.open(dst, kind, s, stored)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.Hash, err)
-	}
-	if got := core.Size(len(plain) - len(dst)); got != s.Plain {
-		return nil, core.Fail(core.CodeWrong, "open sealed %s %s: %d plain bytes, want %d", kind, s.Hash, got, s.Plain)
+		return nil, core.Fail(core.CodeWrong, "open sealed %s %s: %w", kind, s.Hash, err)
 	}
 	return plain, nil
 }
 
-func (o *Opener) open(dst []byte, kind core.Kind, k core.Key, stored []byte) ([]byte, error) {
+func (o *Opener) open(dst []byte, kind core.Kind, s core.Sealed, stored []byte) ([]byte, error) {
+	if core.Size(len(stored)) != s.Size {
+		return nil, fmt.Errorf("%d stored bytes, want %d", len(stored), s.Size)
+	}
+	if s.Plain > MaxPlain {
+		return nil, fmt.Errorf("%d plain bytes: a chunk holds at most %d", s.Plain, MaxPlain)
+	}
 	if len(stored) < Overhead {
 		return nil, fmt.Errorf("%d bytes are too few for a sealed chunk", len(stored))
 	}
@@ -68,22 +51,21 @@ func (o *Opener) open(dst []byte, kind core.Kind, k core.Key, stored []byte) ([]
 	case method == methodZstd && nonce[0] != methodZstd:
 		return nil, fmt.Errorf("nonce %x does not fit method 1", nonce)
 	}
-	aead, err := newAEAD(k)
+	aead, err := newAEAD(s.Key)
 	if err != nil {
 		return nil, err
 	}
+	var plain []byte
 	if method == methodPlain {
-		return aead.Open(dst, nonce, sealed, associated(header, kind))
+		plain, err = aead.Open(dst, nonce, sealed, associated(header, kind))
+	} else if o.body, err = aead.Open(o.body[:0], nonce, sealed, associated(header, kind)); err == nil {
+		plain, err = o.decompress(dst, o.body, int(s.Plain))
 	}
-	if o.body, err = aead.Open(o.body[:0], nonce, sealed, associated(header, kind)); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	plain, err := o.zstd.DecodeAll(o.body, dst[len(dst):]) // its limit counts what is there already
-	if err != nil {
-		return nil, fmt.Errorf("decompress: %w", err)
+	if got := core.Size(len(plain) - len(dst)); got != s.Plain {
+		return nil, fmt.Errorf("%d plain bytes, want %d", got, s.Plain)
 	}
-	if len(dst) == 0 {
-		return plain, nil
-	}
-	return append(dst, plain...), nil
+	return plain, nil
 }

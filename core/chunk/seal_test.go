@@ -59,7 +59,6 @@ func TestSealAndOpenAreInverse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	opener := chunk.NewOpener()
 	rapid.Check(t, func(t *rapid.T) {
 		plain := drawPlain(t)
 		level := rapid.SampledFrom(chunk.Levels).Draw(t, "level")
@@ -80,9 +79,11 @@ func TestSealAndOpenAreInverse(t *testing.T) {
 		if len(stored) > len(plain)+chunk.Overhead {
 			t.Fatalf("%d bytes are sealed as %d", len(plain), len(stored))
 		}
-		got, err := opener.Open([]byte("before"), kind, k, stored)
-		if err != nil || string(got) != "before"+string(plain) {
-			t.Fatalf("opened to %d other bytes, %v", len(got), err)
+		for which, opener := range openers() {
+			got, err := open(opener, []byte("before"), kind, k, stored, len(plain))
+			if err != nil || string(got) != "before"+string(plain) {
+				t.Fatalf("opened to %d other bytes %s, %v", len(got), which, err)
+			}
 		}
 		key := string(k[:]) + string(stored[2:14])
 		if before, ok := sealed[key]; ok && before != string(stored) {
@@ -90,6 +91,18 @@ func TestSealAndOpenAreInverse(t *testing.T) {
 		}
 		sealed[key] = string(stored)
 	})
+}
+
+// openers are those of this build and of one without cgo.
+func openers() map[string]*chunk.Opener {
+	inGo := chunk.NewOpener()
+	inGo.DecompressInGo()
+	return map[string]*chunk.Opener{"as built": chunk.NewOpener(), "in Go": inGo}
+}
+
+// open opens what holds so many plain bytes.
+func open(o *chunk.Opener, dst []byte, kind core.Kind, k core.Key, stored []byte, plain int) ([]byte, error) {
+	return o.OpenSealed(dst, kind, core.Sealed{Key: k, Size: core.Size(len(stored)), Plain: core.Size(plain)}, stored)
 }
 
 // The test above draws equal content at different levels only by luck; this one makes sure.
@@ -121,7 +134,7 @@ func TestDamagedChunksDoNotOpen(t *testing.T) {
 		stored := seal(t, testSecrets, chunk.LevelFast, plain)
 		wantWrong := func(what string, kind core.Kind, k core.Key, stored []byte) {
 			t.Helper()
-			if got, err := opener.Open(nil, kind, k, stored); core.CodeOf(err) != core.CodeWrong || got != nil {
+			if got, err := open(opener, nil, kind, k, stored, len(plain)); core.CodeOf(err) != core.CodeWrong || got != nil {
 				t.Errorf("%s: %d bytes, %v", what, len(got), err)
 			}
 		}
@@ -189,34 +202,45 @@ func TestBombsDoNotGoOff(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		body []byte
+		size int // as the manifest tells it
 		ok   bool
 	}{
-		{"as much as fits", fits, true},
-		{"one byte more", compress(chunk.MaxPlain + 1), false},
-		{"much more", compress(64 << 20), false},
-		{"two frames that fit alone", append(bytes.Clone(fits), fits...), false},
-		{"no size told, fits", untold(0x58, 8), true},
-		{"no size told, much more", untold(0x58, 1024), false},
-		{"a window of 2 GiB", untold(0xa8, 1), false},
+		{"as much as fits", fits, chunk.MaxPlain, true},
+		{"as much as fits, and the manifest tells less", fits, chunk.MaxPlain - 1, false},
+		{"less than the manifest tells", compress(chunk.MaxPlain - 1), chunk.MaxPlain, false},
+		{"one byte more", compress(chunk.MaxPlain + 1), chunk.MaxPlain + 1, false},
+		{"one byte more than the manifest may tell", compress(chunk.MaxPlain + 1), chunk.MaxPlain, false},
+		{"much more", compress(64 << 20), chunk.MaxPlain, false},
+		{"two frames that fit alone", append(bytes.Clone(fits), fits...), chunk.MaxPlain, false},
+		{"no size told, fits", untold(0x58, 8), 8 * 128 << 10, true},
+		{"no size told, much more", untold(0x58, 1024), chunk.MaxPlain, false},
 	} {
 		stored, err := chunk.SealBody(nil, core.KindChunk, k, chunk.MethodZstd, c.body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		opener := chunk.NewOpener()
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		plain, err := opener.Open(nil, core.KindChunk, k, stored)
-		runtime.ReadMemStats(&after)
-		if c.ok && err != nil || !c.ok && core.CodeOf(err) != core.CodeWrong {
-			t.Errorf("%s: %d bytes, %v", c.name, len(plain), err)
+		for which, opener := range openers() {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			plain, err := open(opener, nil, core.KindChunk, k, stored, c.size)
+			runtime.ReadMemStats(&after)
+			if c.ok && err != nil || !c.ok && core.CodeOf(err) != core.CodeWrong {
+				t.Errorf("%s, %s: %d bytes, %v", c.name, which, len(plain), err)
+			}
+			if took := after.TotalAlloc - before.TotalAlloc; took > 8*chunk.MaxPlain { // growing from little by little included
+				t.Errorf("%s, %s: took %d MiB of memory to find out", c.name, which, took>>20)
+			}
+			if plain, err := open(opener, []byte("prefix"), core.KindChunk, k, stored, c.size); (err == nil) != c.ok {
+				t.Errorf("%s, %s, behind a prefix: %d bytes, %v", c.name, which, len(plain), err)
+			}
 		}
-		if took := after.TotalAlloc - before.TotalAlloc; took > 8*chunk.MaxPlain { // growing from little by little included
-			t.Errorf("%s: took %d MiB of memory to find out", c.name, took>>20)
-		}
-		if plain, err := opener.Open([]byte("prefix"), core.KindChunk, k, stored); (err == nil) != c.ok {
-			t.Errorf("%s, behind a prefix: %d bytes, %v", c.name, len(plain), err)
-		}
+	}
+	stored, err := chunk.SealBody(nil, core.KindChunk, k, chunk.MethodZstd, untold(0xa8, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(openers()["in Go"], nil, core.KindChunk, k, stored, 128<<10); core.CodeOf(err) != core.CodeWrong {
+		t.Errorf("a window of 2 GiB, which only the decompressor in Go would make: %v", err)
 	}
 }
 
@@ -245,7 +269,7 @@ func TestSealInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plain := text(1, 100_000)
 		_, k := testSecrets.Identify(core.KindChunk, plain)
-		if _, err := chunk.NewOpener().Open(nil, core.KindChunk, k, seal(t, testSecrets, chunk.LevelFast, plain)); err != nil {
+		if _, err := open(chunk.NewOpener(), nil, core.KindChunk, k, seal(t, testSecrets, chunk.LevelFast, plain), len(plain)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -263,17 +287,27 @@ func FuzzOpen(f *testing.F) {
 			f.Add(body, true)
 		}
 	}
-	opener := chunk.NewOpener()
+	openers := openers()
+	inGo, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(chunk.MaxPlain), zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, data []byte, authentic bool) {
+		size := len(data)
 		if authentic { // as if by somebody with the key: what is inside is all that stands between us and it
+			if plain, err := inGo.DecodeAll(data, nil); err == nil {
+				size = len(plain)
+			}
 			data, _ = chunk.SealBody(nil, core.KindNode, k, chunk.MethodZstd, data)
 		}
-		plain, err := opener.Open(nil, core.KindNode, k, data)
-		if err != nil && core.CodeOf(err) != core.CodeWrong {
-			t.Errorf("code %d: %v", core.CodeOf(err), err)
-		}
-		if len(plain) > chunk.MaxPlain {
-			t.Errorf("opened to %d bytes", len(plain))
+		for which, opener := range openers {
+			plain, err := open(opener, nil, core.KindNode, k, data, size)
+			if err != nil && core.CodeOf(err) != core.CodeWrong {
+				t.Errorf("%s: code %d: %v", which, core.CodeOf(err), err)
+			}
+			if err == nil && len(plain) != size {
+				t.Errorf("%s: opened to %d bytes, want %d", which, len(plain), size)
+			}
 		}
 	})
 }

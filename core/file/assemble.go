@@ -198,7 +198,7 @@ func (a *assembler) fromHere(w *window) error {
 	group, ctx := errgroup.WithContext(a.ctx)
 	next := atomic.Int64{}
 	absent := make([]bool, len(w.wants))
-	for range min(2*a.cores, 16) { // twice the cores: half of them wait for disks
+	for range min(4*a.cores, 16) { // more than cores: some wait for disks
 		group.Go(func() error {
 			j := a.joiner()
 			defer a.openers.Put(j)

@@ -38,7 +38,7 @@ var (
 	out    = flag.String("out", "build/bench", "write table.md and plot.png into `DIR`")
 	more   = flag.Bool("add", false, "add to the rounds that the last run left in -out")
 	making = flag.String("make", "", "make this `INPUT` and nothing else")
-	touch  = flag.Bool("touch", false, "touch all memory that is free, and do nothing else")
+	touch  = flag.Int64("touch", 0, "touch so many `bytes` of free memory, and do nothing else")
 	gib    = flag.Int("noise-gib", 2, "so many GiB of incompressible data")
 )
 
@@ -59,8 +59,8 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if *touch {
-		return touchMemory()
+	if *touch > 0 {
+		return touchMemory(*touch)
 	}
 	if *making != "" {
 		_, _, err := makeInput(dir, *making)
@@ -86,9 +86,6 @@ func run() error {
 			return fmt.Errorf("make %s: %w", input, err)
 		}
 		for round := range *rounds {
-			if out, err := exec.Command(os.Args[0], "-touch").CombinedOutput(); err != nil {
-				return fmt.Errorf("touch memory: %w: %s", err, out)
-			}
 			for _, name := range strings.Split(*names, ",") {
 				if err := results.quiet(dir, binary, input, name, first, second); err != nil {
 					return fmt.Errorf("%s on %s, round %d: %w", name, input, round+1, err)
@@ -168,7 +165,9 @@ func (r result) measure(dir, binary, input, name, first, second string) error {
 		if do.step == "restore" && second == "" {
 			do.input = first
 		}
-		warm(do.warm)
+		if err := warm(do.warm, do.input); err != nil {
+			return err
+		}
 		version := map[string]string{"first": "1", "second": "2", "restore": "2"}[do.step]
 		if second == "" {
 			version = "1"
@@ -186,7 +185,9 @@ func (r result) measure(dir, binary, input, name, first, second string) error {
 			return same(do.input, restored)
 		}
 	}
-	warm(repository)
+	if err := warm(repository, first); err != nil {
+		return err
+	}
 	s, err := t.run(t.restore, first, "1")
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
@@ -196,8 +197,13 @@ func (r result) measure(dir, binary, input, name, first, second string) error {
 	return same(first, restored)
 }
 
-// warm reads all below a path into the page cache and waits for the disk, so that everybody begins alike.
-func warm(path string) {
+// warm makes everybody begin alike: it touches as much free memory as a step with this input can want, in a process of its own, reads
+// all below path into the page cache and waits for the disk.
+func warm(path, input string) error {
+	want := 2*bytesBelow(input) + 1<<30
+	if out, err := exec.Command(os.Args[0], "-touch", fmt.Sprint(want)).CombinedOutput(); err != nil {
+		return fmt.Errorf("touch memory: %w: %s", err, out)
+	}
 	filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			_ = exec.Command("sh", "-c", `cat "$0" >/dev/null`, p).Run()
@@ -205,6 +211,7 @@ func warm(path string) {
 		return nil
 	})
 	syscall.Sync()
+	return nil
 }
 
 // same holds what was restored against the input: the only file below dir.
@@ -315,9 +322,9 @@ func (r result) has(input string) bool {
 func (r result) table(inputs []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %d cores, %s; medians of interleaved rounds. × restic and × borg: how many times as fast, with the least and\n"+
-		"the most of all rounds. disk is dd past the page cache, synced: what this disk writes, whoever asks. Before every round all free memory\n"+
-		"is touched once, since a virtual machine's first touch costs up to eight times as much as later ones. Before every step its input (for restore: the repository) is read into the page cache with cat, and the\n"+
-		"disk is synced; every tool writes into a fresh repository and to a file that was not there. Rounds of a tool in which other programs\n"+
+		"the most of all rounds. disk is dd past the page cache, synced: what this disk writes, whoever asks. Before every step twice\n"+
+		"the input's size of free memory is touched, since a virtual machine's first touch costs up to eight times as much as later ones,\n"+
+		"its input (for restore: the repository) is read into the page cache with cat, and the disk is synced; every tool writes into a fresh repository and to a file that was not there. Rounds of a tool in which other programs\n"+
 		"took more than a tenth of the machine are measured again, twice at most.\n\n",
 		processor(), runtime.NumCPU(), time.Now().Format("2 January 2006"))
 	b.WriteString("| input | step | tool | seconds | CPU s | peak MiB | stored MiB | rounds | × restic | × borg |\n|---|---|---|---|---|---|---|---|---|---|\n")
