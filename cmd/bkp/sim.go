@@ -21,7 +21,7 @@ func simCommand() *cli.Command {
 		name: "sim", args: "TOPOLOGY|-", most: 1,
 		usage: "try a placement or a fetch on a simulated network",
 		about: "Reads nodes, links and a job from a file of " + sim.Schema + ", or with --live takes the network that this machine's node sees, and lets the planner and the transfer decisions of real " +
-			"nodes work on virtual time. Only bandwidth takes time. A bandwidth of the file may be a calendar, as \"22:00-06:00=50MiB,else=5MiB\". The same seed gives the same result. Several --strategy stand side by side.",
+			"nodes work on virtual time. Only bandwidth takes time, and what a node's \"delay\" says: seconds that a message takes between it and the source. A bandwidth of the file may be a calendar, as \"22:00-06:00=50MiB,else=5MiB\". The same seed gives the same result. Several --strategy stand side by side.",
 		examples: `bkp sim network.json
 			bkp sim network.json --strategy seed --strategy cheapest,zone-spread
 			bkp sim network.json --objective blend --blend 0.7 --deadline 2h

@@ -2,6 +2,7 @@ package file
 
 import (
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -21,16 +22,18 @@ type direct struct {
 	raw    *os.File // opened with O_DIRECT
 	cached *os.File
 
-	mu     sync.Mutex
-	blocks map[int64]*page // partly filled, by number
-	order  []int64         // of blocks, oldest first
-	spare  [][]byte
+	mu    sync.Mutex
+	open  []*page // partly filled, oldest first
+	spare [][]byte
 }
 
+// page is the memory of one block. Its number, filled, writers and ranges are guarded by the mutex of direct.
 type page struct {
-	bytes  []byte
-	filled int
-	ranges []core.Range // of bytes, as they came
+	number  int64 // of the block in the file
+	bytes   []byte
+	filled  int
+	writers int          // that copy into it at this moment
+	ranges  []core.Range // of bytes, as they came
 }
 
 // openDirect opens path for direct writes beside cached; nil where the file system does not allow it.
@@ -39,7 +42,7 @@ func openDirect(path string, cached *os.File) *direct {
 	if err != nil {
 		return nil
 	}
-	return &direct{raw: raw, cached: cached, blocks: map[int64]*page{}}
+	return &direct{raw: raw, cached: cached}
 }
 
 // write takes bytes of which each comes once. Safe for many goroutines.
@@ -56,47 +59,52 @@ func (d *direct) write(p []byte, at int64) error {
 }
 
 func (d *direct) fill(number int64, offset int, p []byte) error {
-	d.mu.Lock()
-	b := d.blocks[number]
-	if b == nil {
-		b = &page{bytes: d.take()}
-		d.blocks[number] = b
-		d.order = append(d.order, number)
-	}
+	b := d.enter(number)
 	copy(b.bytes[offset:], p)
-	b.filled += len(p)
-	b.ranges = append(b.ranges, core.Range{Start: offset, Length: len(p)})
-	var ready *page
-	var which int64
-	switch {
-	case b.filled == directBlock:
-		ready, which = b, number
-		delete(d.blocks, number)
-	case len(d.blocks) > directOpen:
-		ready, which = d.oldest()
-	}
-	d.mu.Unlock()
+	ready := d.leave(b, core.Range{Start: offset, Length: len(p)})
 	if ready == nil {
 		return nil
 	}
-	err := d.flush(ready, which)
+	err := d.flush(ready)
 	d.mu.Lock()
 	d.spare = append(d.spare, ready.bytes)
 	d.mu.Unlock()
 	return err
 }
 
-// oldest takes out the block that has been open longest.
-func (d *direct) oldest() (*page, int64) {
-	for len(d.order) > 0 {
-		number := d.order[0]
-		d.order = d.order[1:]
-		if b := d.blocks[number]; b != nil {
-			delete(d.blocks, number)
-			return b, number
-		}
+// enter finds or makes the page of a block, and keeps it open until leave.
+func (d *direct) enter(number int64) *page {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := slices.IndexFunc(d.open, func(b *page) bool { return b.number == number })
+	if i < 0 {
+		i = len(d.open)
+		d.open = append(d.open, &page{number: number, bytes: d.take()})
 	}
-	return nil, 0
+	d.open[i].writers++
+	return d.open[i]
+}
+
+// leave notes what was copied, and takes out the page that is to be written now: the one that is whole, or the oldest where too many are
+// open; nil for none.
+func (d *direct) leave(b *page, r core.Range) *page {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b.writers--
+	b.filled += r.Length
+	b.ranges = append(b.ranges, r)
+	i := -1
+	if b.filled == directBlock {
+		i = slices.Index(d.open, b)
+	} else if len(d.open) > directOpen {
+		i = slices.IndexFunc(d.open, func(b *page) bool { return b.writers == 0 })
+	}
+	if i < 0 {
+		return nil
+	}
+	ready := d.open[i]
+	d.open = slices.Delete(d.open, i, i+1)
+	return ready
 }
 
 func (d *direct) take() []byte {
@@ -111,14 +119,15 @@ func (d *direct) take() []byte {
 }
 
 // flush writes a block: whole past the cache, else what there is of it through the cache.
-func (d *direct) flush(b *page, number int64) error {
+func (d *direct) flush(b *page) error {
+	at := b.number * directBlock
 	if b.filled == directBlock {
-		if _, err := d.raw.WriteAt(b.bytes, number*directBlock); err == nil {
+		if _, err := d.raw.WriteAt(b.bytes, at); err == nil {
 			return nil
 		}
 	}
 	for _, r := range b.ranges {
-		if _, err := d.cached.WriteAt(b.bytes[r.Start:r.Start+r.Length], number*directBlock+int64(r.Start)); err != nil {
+		if _, err := d.cached.WriteAt(b.bytes[r.Start:r.Start+r.Length], at+int64(r.Start)); err != nil {
 			return err
 		}
 	}
@@ -129,12 +138,12 @@ func (d *direct) flush(b *page, number int64) error {
 func (d *direct) finish() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for number, b := range d.blocks {
-		if err := d.flush(b, number); err != nil {
+	for _, b := range d.open {
+		if err := d.flush(b); err != nil {
 			return err
 		}
 	}
-	d.blocks = nil
+	d.open = nil
 	return nil
 }
 

@@ -25,6 +25,7 @@ type flow struct {
 	byRun     map[int]uint64  // the other way
 	pump      *pump           // at the sending end
 	stretch   stretch         // the same
+	use       use             // the same
 	inflow    map[int]*inflow // by run, at the receiving end
 	row       LeaseRow
 	began     time.Duration // of the lease
@@ -168,7 +169,7 @@ func (n *Node) giveBack(f *flow, e task.Event) {
 	default:
 		f.row.State = "aborted"
 	}
-	f.stretch.on = false
+	f.stretch.on, f.use = false, use{}
 	n.leases.add(f.row)
 	n.wakeWaiting()
 }

@@ -13,17 +13,8 @@ import (
 
 const purposeStore, purposeGain = "store", "gain"
 
-// A batch is what one application asks for: enough for some round trips, and little, so that bandwidth changes hands often.
-const (
-	batchTime = 500 * time.Millisecond
-	batchRuns = 256
-)
-
-// sideways is among how many lanes the uplink is shared while more wait: while one lane applies the other sends.
-const sideways = 2
-
-// steady is how long a lane keeps its lease though another would be chosen now, and some round trips: each change costs two.
-const steady = 2 * time.Second
+// batchRuns is the most runs that one application asks for.
+const batchRuns = 256
 
 // lane is the way from this node to one target of a swarm: at most one flow at a time, opened anew where one ended early.
 // Owned by the loop.
@@ -128,9 +119,9 @@ func (l *lane) stranded() bool {
 	return l.alone
 }
 
-// due is by how much first copies are due to the target more than to others.
-func (l *lane) due() float64 {
-	return plan.Receiver{First: float64(l.first), Given: float64(l.given)}.Due()
+// standing is whether the target has something, and by how much first copies are due to it.
+func (l *lane) standing() plan.Receiver {
+	return plan.Receiver{Empty: l.swarm.empty(l.to), First: float64(l.first), Given: float64(l.given)}
 }
 
 func (l *lane) accounts() []string { return []string{accountUp, accountOut(l.to)} }
@@ -150,7 +141,8 @@ func (l *lane) nominal() core.Rate {
 // receiver is the target as the choice sees it. held is the lane whose lease stands.
 func (l *lane) receiver(held *lane) plan.Receiver {
 	s := l.swarm
-	r := plan.Receiver{Nominal: l.nominal(), Free: l.n.book.Free(accountOut(l.to)), Empty: s.empty(l.to), First: float64(l.first), Given: float64(l.given)}
+	r := l.standing()
+	r.Nominal, r.Free = l.nominal(), l.n.book.Free(accountOut(l.to))
 	if l == held {
 		r.Free += l.flow.Rate
 	}
@@ -174,7 +166,7 @@ func (l *lane) ask(stage plan.Stage, busy int) bool {
 	nominal := n.book.Nominal(l.accounts()...)
 	asked := nominal
 	if up := n.book.Nominal(accountUp); up < account.Unlimited && (busy > 0 || l.swarm.rivals(l, stage)) {
-		asked = min(asked, up/sideways)
+		asked = min(asked, up/plan.Sideways)
 	}
 	if share > 0 {
 		asked = min(asked, share)
@@ -212,7 +204,7 @@ func (s *swarm) rivals(l *lane, stage plan.Stage) bool {
 // renew asks for more under the lease that stands, if the lane is still the one to be served.
 func (l *lane) renew() {
 	n, f := l.n, l.flow
-	if f.State != task.Leased || n.now() < l.after || f.OpenBytes() >= core.Size(float64(f.Rate)*(batchTime+10*l.roundTrip()).Seconds())/2 {
+	if f.State != task.Leased || n.now() < l.after || f.OpenBytes() >= plan.Batch(f.Rate, l.roundTrip())/2 {
 		return
 	}
 	for _, stage := range l.swarm.stages() {
@@ -245,10 +237,7 @@ func (l *lane) stays(next *lane, stage plan.Stage) bool {
 	if l.trunk() != nil || next.trunk() != nil {
 		return l.trunk() != nil
 	}
-	if stage == plan.Spreading && next.due() > 2*l.due() {
-		return false // that one's part is in arrears
-	}
-	return !l.taste && l.n.now()-l.flow.began <= steady+25*l.roundTrip() && !l.swarm.empty(next.to)
+	return !l.taste && plan.Keeps(stage, l.standing(), next.standing(), l.n.now()-l.flow.began, l.roundTrip())
 }
 
 // batchBytes is how much one application asks for: to who has nothing yet one run, so that all can soon send on, and the less
@@ -258,7 +247,7 @@ func (l *lane) batchBytes(stage plan.Stage, r core.Rate) core.Size {
 	if s.empty(l.to) {
 		return 1
 	}
-	bytes := core.Size(float64(r) * (batchTime + 10*l.roundTrip()).Seconds())
+	bytes := plan.Batch(r, l.roundTrip())
 	if stage == plan.Spreading {
 		return min(bytes, core.Size(s.unsent)*s.meanRun()/core.Size(2*max(1, len(s.lanes))))
 	}

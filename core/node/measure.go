@@ -84,6 +84,7 @@ func (n *Node) measure(f *flow, size core.Size, held time.Duration) {
 		s.lease += float64(f.Agreed()) * took.Seconds()
 		s.held += held
 		s.read += read
+		n.yield(f, took, size)
 	}
 	s.on, s.since, s.sent, s.all = true, now, p.sent, n.measures.sent
 	if s.took >= sampleTime {

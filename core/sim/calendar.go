@@ -76,9 +76,10 @@ func (w *world) holder(lease uint64) (*lane, *task.Flow) {
 	panic("sim: a lease that nobody holds")
 }
 
-// widen begins what is left of a run anew at a higher rate, where an account that went from one rate to another lets it.
+// widen begins what is left of a run anew at a higher rate, where an account that went from one rate to another lets it. A lane with a
+// delay asks for more soon anyway.
 func (w *world) widen(l *lane, was, to core.Rate) {
-	if !l.busy || l.asker.State != task.Leased || l.dead() || l.left <= 0 {
+	if !l.busy || l.delay > 0 || l.asker.State != task.Leased || l.dead() || l.left <= 0 {
 		return
 	}
 	rate := l.asker.Rate
@@ -94,7 +95,8 @@ func (w *world) widen(l *lane, was, to core.Rate) {
 	for _, f := range []*task.Flow{l.asker, l.grantor} {
 		w.step(l, f, task.Event{Kind: task.Lost})
 	}
-	w.launch(l, unit, higher)
+	w.open(l)
+	w.apply(l, []task.Run{w.expect(l, unit)}, higher)
 	l.spared = float64(w.sizes[unit]) - left
 }
 

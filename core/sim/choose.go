@@ -36,30 +36,71 @@ func (w *world) serveStage(n *node, stage plan.Stage, free core.Rate) bool {
 		return false
 	}
 	l := lanes[pick]
-	unit := w.pick(l, w.useful(l, stage))
 	rate := min(free, receivers[pick].Free)
 	if rate == account.Unlimited { // nothing limits it: as good as at once
 		rate = 1 << 50
 	}
-	w.launch(l, unit, rate)
+	if l.delay > 0 && n.up > 0 && (n.active > 0 || len(lanes) > 1) {
+		rate = min(rate, n.up/plan.Sideways)
+	}
+	w.open(l)
+	w.apply(l, w.batch(l, stage, rate), rate)
 	return true
 }
 
-// launch sends a unit, and counts what a sender has given whom.
-func (w *world) launch(l *lane, unit int, rate core.Rate) {
-	n, size := l.from, float64(w.sizes[unit])
-	if !n.sent.has(unit) {
-		n.sent.add(unit)
-		n.unsent--
-		n.given[l.to.index] += size
+// batch chooses runs for a lane: one where words take no time, else as many as a real node asks for. It is less the nearer the end, so
+// that nobody is left with much to pass on when the others are done.
+func (w *world) batch(l *lane, stage plan.Stage, rate core.Rate) (runs []task.Run) {
+	bytes := core.Size(1)
+	if l.taste = !l.to.began; l.delay > 0 && !l.taste {
+		if bytes = plan.Batch(rate, 2*l.delay); stage == plan.Spreading {
+			bytes = min(bytes, core.Size(l.from.unsent)*w.sizes[0]/core.Size(2*len(l.from.out)))
+		} else {
+			bytes = min(bytes, l.to.need/4)
+		}
 	}
-	if l.trunk != nil {
-		l.to.entered += size
+	for len(runs) == 0 || bytes >= w.sizes[0] && len(l.units) < core.SegmentRuns {
+		s := w.useful(l, stage)
+		if s.empty() {
+			break
+		}
+		r := w.expect(l, w.pick(l, s))
+		runs, bytes = append(runs, r), bytes-r.Size
 	}
-	if n.share != nil && !n.owns.empty() {
-		n.gave[w.part[unit]] += size
+	return runs
+}
+
+// more asks for more under a lease that stands, before it has carried what was granted, where the lane is still the one to be served.
+func (w *world) more(l *lane) {
+	f, n := l.asker, l.from
+	if l.delay == 0 || f.State != task.Leased || n.lost || l.to.noticed || len(l.units) >= core.SegmentRuns || f.OpenBytes() >= plan.Batch(f.Rate, 2*l.delay)/2 {
+		return
 	}
-	w.start(l, unit, rate)
+	stages := []plan.Stage{plan.Filling}
+	if n.index == w.source && n.unsent > 0 {
+		stages = []plan.Stage{plan.Spreading, plan.Filling}
+	}
+	for _, stage := range stages {
+		lanes, receivers := w.receivers(n, stage)
+		own := w.receiver(l)
+		own.Free += f.Rate
+		if w.useful(l, stage).empty() {
+			own.Free = 0
+		}
+		pick := plan.Choose(stage, w.book.Free(n.account.up)+f.Rate, n.up, append(receivers, own))
+		if pick < 0 {
+			continue
+		}
+		if pick < len(lanes) && (own.Free == 0 || l.taste || !plan.Keeps(stage, own, receivers[pick], w.now-l.leased, 2*l.delay)) {
+			return
+		}
+		rate := f.Rate
+		if n.active == 1 && len(lanes) == 0 {
+			rate += min(w.book.Free(l.accounts...), w.book.Free(l.to.account.down), 1<<50)
+		}
+		w.step(l, f, task.Event{Kind: task.Ask, Runs: w.batch(l, stage, f.Rate), Rate: rate})
+		return
+	}
 }
 
 // receivers lists up to plan.MaxReceivers nodes that want something which n holds, and could take it now.
@@ -99,7 +140,7 @@ func (w *world) receiver(l *lane) plan.Receiver {
 			r.First, r.Given = float64(l.to.up), l.to.entered
 		}
 	}
-	if r.Nominal > 0 {
+	if r.Near = l.delay.Seconds(); r.Near == 0 && r.Nominal > 0 {
 		r.Near = 1 / float64(r.Nominal)
 	}
 	return r

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -9,30 +10,51 @@ import (
 	"github.com/bkp-tool/bkp/core/task"
 )
 
-// start lets a node apply for one unit's worth of a lease.
-func (w *world) start(l *lane, unit int, rate core.Rate) {
-	if l.asker == nil || l.asker.State == task.Closed || len(l.units) >= core.SegmentRuns {
-		if l.grantor != nil && l.grantor.Holds() { // it is gone and never heard that the flow ended; its accounts went with it
-			w.step(l, l.grantor, task.Event{Kind: task.Lost})
-		}
-		w.serial++
-		l.asker = task.NewFlow(w.serial, task.Asker, true)
-		l.grantor = task.NewFlow(w.serial, task.Grantor, false)
-		l.units = nil
-		l.epoch++
+// open makes a lane's flow anew where there is none any more.
+func (w *world) open(l *lane) {
+	if l.asker != nil && l.asker.State != task.Closed && len(l.units) < core.SegmentRuns {
+		return
 	}
-	l.busy, l.left, l.spared = true, 0, 0
-	l.from.active++
-	w.flows++
+	if l.grantor != nil && l.grantor.Holds() { // it is gone and never heard that the flow ended; its accounts went with it
+		w.step(l, l.grantor, task.Event{Kind: task.Lost})
+	}
+	w.serial++
+	l.asker = task.NewFlow(w.serial, task.Asker, true)
+	l.grantor = task.NewFlow(w.serial, task.Grantor, false)
+	l.units = nil
+	l.epoch++
+}
+
+// expect counts a unit as on its way over a lane, as the next run of its flow.
+func (w *world) expect(l *lane, unit int) task.Run {
+	n, size := l.from, float64(w.sizes[unit])
+	if !n.sent.has(unit) {
+		n.sent.add(unit)
+		n.unsent--
+		n.given[l.to.index] += size
+	}
+	if l.trunk != nil {
+		l.to.entered += size
+	}
+	if n.share != nil && !n.owns.empty() {
+		n.gave[w.part[unit]] += size
+	}
 	l.to.coming.add(unit)
 	w.stale = true
 	if !l.to.want.has(unit) {
 		l.to.relayed++
 	}
 	w.count(l.to, unit, +1)
-	number := len(l.units)
 	l.units = append(l.units, unit)
-	w.step(l, l.asker, task.Event{Kind: task.Ask, Rate: rate, Runs: []task.Run{{Number: number, Size: w.sizes[unit]}}})
+	return task.Run{Number: len(l.units) - 1, Size: w.sizes[unit]}
+}
+
+// apply lets a node that has no lease apply for one.
+func (w *world) apply(l *lane, runs []task.Run, rate core.Rate) {
+	l.busy, l.sending, l.left, l.spared, l.leased = true, false, 0, 0, w.now
+	l.from.active++
+	w.flows++
+	w.step(l, l.asker, task.Event{Kind: task.Ask, Rate: rate, Runs: runs})
 }
 
 // step moves one end of a lane's flow and does what it says.
@@ -46,7 +68,7 @@ func (w *world) step(l *lane, f *task.Flow, e task.Event) {
 	for _, a := range actions {
 		w.act(l, f, a)
 	}
-	if f == l.asker && f.Holds() && f.Rate != rate && l.left > 0 {
+	if f == l.asker && f.Holds() && f.Rate != rate && l.sending && l.left > 0 {
 		w.settle(l)
 		w.pace(l)
 	}
@@ -96,7 +118,7 @@ func (w *world) act(l *lane, f *task.Flow, a task.Action) {
 		w.send(l, f, task.Event{Kind: task.Begun, Run: a.Run})
 		w.transfer(l, a.Run)
 	case task.SendApply:
-		w.apply(l, a)
+		w.applied(l, a)
 	case task.SendAgree:
 		w.send(l, f, task.Event{Kind: task.Agreed, Runs: a.Runs, Rate: a.Rate, Lease: a.Lease, Term: a.At - w.now})
 	case task.SendRefuse:
@@ -140,23 +162,24 @@ func (w *world) send(l *lane, f *task.Flow, e task.Event) {
 		other = l.asker
 	}
 	epoch := l.epoch
-	w.after(w.Delay, func() {
+	w.after(l.delay, func() {
 		if l.dead() || l.epoch != epoch {
 			return
 		}
 		w.step(l, other, e)
 		if e.Kind == task.Agreed {
-			for _, r := range other.Unbegun() {
-				w.step(l, other, task.Event{Kind: task.Begun, Run: r.Number})
-			}
+			w.next(l)
+		}
+		if other == l.asker {
+			w.more(l)
 		}
 	})
 }
 
-// apply is the receiver's side of an application: it looks at its accounts and answers at once.
-func (w *world) apply(l *lane, a task.Action) {
+// applied is the receiver's side of an application: it looks at its accounts and answers at once.
+func (w *world) applied(l *lane, a task.Action) {
 	epoch := l.epoch
-	w.after(w.Delay, func() {
+	w.after(l.delay, func() {
 		if l.dead() || l.epoch != epoch {
 			return
 		}
@@ -166,25 +189,65 @@ func (w *world) apply(l *lane, a task.Action) {
 	})
 }
 
+// next begins the next run that was granted, where none is being sent.
+func (w *world) next(l *lane) {
+	if runs := l.asker.Unbegun(); len(runs) > 0 && !l.sending {
+		w.step(l, l.asker, task.Event{Kind: task.Begun, Run: runs[0].Number})
+	}
+}
+
 // transfer lets the bytes of a run arrive when the lease has carried them.
 func (w *world) transfer(l *lane, number int) {
-	l.number, l.left = number, float64(w.sizes[l.units[number]])-l.spared
+	l.number, l.sending, l.left = number, true, float64(w.sizes[l.units[number]])-l.spared+l.slowStart(w.now)
 	w.pace(l)
 }
 
-// pace says when what is left of a run will be there, at the rate that the lease has now.
+// TCP's first window (RFC 6928), and for how long it keeps a larger one while nothing is sent: the least timeout of Linux, and a round trip.
+const (
+	initialWindow = 14600 // bytes
+	keepsWindow   = 200 * time.Millisecond
+)
+
+// slowStart is how many bytes more could have been sent while TCP's window doubles with every round trip until the lease's rate fits in.
+func (l *lane) slowStart(now time.Duration) float64 {
+	if l.delay == 0 || now < l.warm {
+		return 0
+	}
+	full := float64(l.asker.Rate) * 2 * l.delay.Seconds() // bytes in a round trip
+	return full * max(0, math.Log2(1+full/initialWindow)-1) / core.WireOverhead
+}
+
+// pace says when what is left of a run will have been sent, at the rate that the lease has now.
 func (w *world) pace(l *lane) {
 	l.since, l.pacedAt = w.now, l.asker.Rate
 	l.paced++
 	epoch, paced := l.epoch, l.paced
 	seconds := core.WireOverhead * l.left / float64(l.pacedAt)
-	w.after(w.Delay+time.Duration(seconds*float64(time.Second)), func() {
-		if !l.dead() && l.epoch == epoch && l.paced == paced && l.grantor.State != task.Closed {
-			l.left = 0
-			w.step(l, l.grantor, task.Event{Kind: task.Received, Run: l.number})
-			w.arrived(l, l.units[l.number])
+	w.after(time.Duration(seconds*float64(time.Second)), func() {
+		if !l.dead() && l.epoch == epoch && l.paced == paced {
+			w.sent(l)
 		}
 	})
+}
+
+// sent lets a run arrive when its last byte has come, and the next one follow it at once.
+func (w *world) sent(l *lane) {
+	l.sending, l.left, l.spared = false, 0, 0
+	l.warm = w.now + keepsWindow + 2*l.delay
+	epoch, number := l.epoch, l.number
+	arrive := func() {
+		if !l.dead() && l.epoch == epoch && l.grantor.State != task.Closed {
+			w.step(l, l.grantor, task.Event{Kind: task.Received, Run: number})
+			w.arrived(l, l.units[number])
+		}
+	}
+	if l.delay == 0 {
+		arrive()
+		return
+	}
+	w.after(l.delay, arrive)
+	w.next(l)
+	w.more(l)
 }
 
 // settle takes off what was sent since the run was last paced.

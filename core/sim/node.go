@@ -47,21 +47,26 @@ type node struct {
 // lane is everything from one node to another: both ends of a flow, and the account of the link.
 type lane struct {
 	from, to *node
-	link     core.Rate // 0 is unlimited
-	accounts []string  // the sender's: its uplink, the link, a trunk
+	link     core.Rate     // 0 is unlimited
+	delay    time.Duration // of messages and bytes on their way
+	accounts []string      // the sender's: its uplink, the link, a trunk
 	trunk    *trunk
 
 	asker, grantor *task.Flow
 	hold, lease    uint64 // in the book
 	units          []int  // by number in the flow
 	busy           bool
-	planned        bool // the fluid plan sends over it
-	cut, gone      bool // nothing passes any more; both ends know it
-	epoch          int  // counts flows: what belongs to an earlier one is void
+	taste          bool          // the lease that stands was for one run, since the receiver had nothing yet
+	leased         time.Duration // since when, without a break
+	warm           time.Duration // until then TCP keeps its window
+	planned        bool          // the fluid plan sends over it
+	cut, gone      bool          // nothing passes any more; both ends know it
+	epoch          int           // counts flows: what belongs to an earlier one is void
 	carried        core.Size
 
 	ahead   core.Forecast // of link
-	number  int           // of the run on its way
+	number  int           // of the run that is being sent
+	sending bool          // there is one
 	left    float64       // bytes of it that were still to be sent at since
 	since   time.Duration
 	spared  float64 // bytes of it that were there before

@@ -11,10 +11,9 @@ import (
 
 // Config is how a simulation is done.
 type Config struct {
-	Runs  int           // that the file is cut into
-	Seed  uint64        // of everything that is left to chance
-	Error float64       // the planner's estimates of rates are wrong by up to this part: 0.3 for ±30 %
-	Delay time.Duration // of every message, one way
+	Runs  int     // that the file is cut into
+	Seed  uint64  // of everything that is left to chance
+	Error float64 // the planner's estimates of rates are wrong by up to this part: 0.3 for ±30 %
 	Lose  []Loss
 	Cut   []Cut
 

@@ -295,6 +295,7 @@ func TestBadTopologies(t *testing.T) {
 		`"bytes":100`:        `"bytes":0`,
 		`"id":"b"`:           `"id":"a"`,
 		`"up":5`:             `"up":-5`,
+		`"up":5,`:            `"up":5,"delay":-1,`,
 		`"source":"a"`:       `"source":"c"`,
 		`"broadcast"`:        `"gossip"`,
 		`"mesh":{"bw":null}`: `"links":[]`,

@@ -42,6 +42,7 @@ type file struct {
 	Nodes []struct {
 		ID       string
 		Up, Down *allowance
+		Delay    float64 // seconds that a message takes between it and the source
 		Space    *core.Size
 		Zone     string
 		Price    float64
@@ -195,6 +196,9 @@ func (r *reader) network() (s core.Snapshot) {
 		state.Down, state.DownAhead = r.rate(n.Down)
 		if n.Space != nil {
 			state.Free = *n.Space
+		}
+		if state.Delay = n.Delay; !(n.Delay >= 0 && n.Delay <= 60) {
+			r.fail("the delay of node %s is %v: want seconds, 60 at most", n.ID, n.Delay)
 		}
 		if state.Free < 0 {
 			r.fail("node %s has %d bytes of space", n.ID, state.Free)

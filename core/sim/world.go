@@ -120,7 +120,7 @@ func (w *world) connect() {
 			if from == to || !ok && len(rates) > 0 {
 				continue
 			}
-			l := &lane{from: from, to: to, link: rate, ahead: ahead[[2]int{from.index, to.index}], accounts: []string{from.account.up}}
+			l := &lane{from: from, to: to, link: rate, delay: w.delay(from, to), ahead: ahead[[2]int{from.index, to.index}], accounts: []string{from.account.up}}
 			if rate > 0 || len(l.ahead) > 0 {
 				name := fmt.Sprintf("%s>%s", from.name, to.name)
 				w.book.SetCapacity(name, rate)
@@ -136,6 +136,13 @@ func (w *world) connect() {
 			to.in = append(to.in, from.index)
 		}
 	}
+}
+
+// delay is how long a message takes from one node to another. Between two others than the source they are taken to be as far from each
+// other as the farther one is from the source, as core/plan does.
+func (w *world) delay(a, b *node) time.Duration {
+	nodes := w.topology.Network.Nodes
+	return time.Duration(max(nodes[a.index].Delay, nodes[b.index].Delay) * float64(time.Second))
 }
 
 // keep makes a unit a node's own from the start.

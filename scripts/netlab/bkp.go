@@ -195,8 +195,26 @@ func (r *rig) place(ctx context.Context, act func(sample) error) (p placed, err 
 	if err := json.Unmarshal(out, &p); err != nil {
 		return p, fmt.Errorf("bkp place said %q: %w", out, err)
 	}
+	if *trace {
+		if err := r.dump(samples); err != nil {
+			return p, err
+		}
+	}
 	r.figure.given(r.trial, samples)
 	return p, r.judge(p)
+}
+
+// dump writes what each host had sent and received beside the traces, a line a sample: seconds, then both in bytes for every host.
+func (r *rig) dump(all []sample) error {
+	var b strings.Builder
+	for _, s := range all {
+		fmt.Fprintf(&b, "%.2f", s.at.Sub(all[0].at).Seconds())
+		for _, h := range s.all {
+			fmt.Fprintf(&b, " %d %d", h.Sent, h.Received)
+		}
+		b.WriteByte('\n')
+	}
+	return os.WriteFile(filepath.Join(r.dir, "samples"), []byte(b.String()), 0o600)
 }
 
 // judge takes what bkp said of a placement into the figure, and refuses one with less than was asked for.

@@ -30,7 +30,7 @@ var (
 	verbose = flag.Bool("v", false, "print what each host sent and received, and when it had its part")
 	keep    = flag.Bool("keep", false, "leave the data directories and logs of bkp behind")
 	list    = flag.Bool("list", false, "list the cases and their bounds, and run nothing")
-	trace   = flag.Bool("trace", false, "have every bkp node write its control messages beside its data directory (use it with -keep)")
+	trace   = flag.Bool("trace", false, "leave each node's control messages beside its data directory, and what every host had sent and received when (use it with -keep)")
 )
 
 func main() {

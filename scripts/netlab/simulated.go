@@ -77,7 +77,7 @@ func (t trial) topology() (map[string]any, error) {
 		if up > 0 && i > 0 && !t.fetch {
 			up = max(up/2, up-acknowledgements*received)
 		}
-		nodes = append(nodes, object{"id": h.name, "up": payload(up), "down": payload(h.down), "zone": h.zone})
+		nodes = append(nodes, object{"id": h.name, "up": payload(up), "down": payload(h.down), "zone": h.zone, "delay": t.rtt.Seconds() / 2})
 		names = append(names, h.name)
 		for j, to := range t.hosts {
 			if t.chain && t.meets(i, j) {

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -68,7 +69,8 @@ func (r *rig) watch(ctx context.Context, act func(sample) error) (all []sample, 
 }
 
 // given holds what every link carried against what it was given, over any two seconds: the most, and of the uplinks that set the
-// bound, taken together, the least from half a second after the first byte until all but a fiftieth had passed.
+// bound, taken together, the least while they do: from when the source has sent a fiftieth of its part, and the others have received as
+// much to pass on, until all but a fiftieth of everything has passed.
 func (f *figure) given(t trial, all []sample) {
 	var binding []int
 	for i, h := range t.hosts {
@@ -91,10 +93,15 @@ func (f *figure) given(t trial, all []sample) {
 	if cap == 0 || len(all) == 0 {
 		return
 	}
-	end := sent(all[len(all)-1]) / 50 * 49
+	last := all[len(all)-1]
+	begun := func(s sample) bool {
+		return s.all[0].Sent >= last.all[0].Sent/50 &&
+			!slices.ContainsFunc(binding, func(i int) bool { return i > 0 && s.all[i].Received < last.all[i].Received/50 })
+	}
+	end := sent(last) / 50 * 49
 	windows(all, sent, func(from, to sample, rate float64) {
 		share := rate / float64(cap.rate())
-		if from.at.Sub(all[0].at) > 500*time.Millisecond && sent(to) < end && (f.Least == 0 || share < f.Least) {
+		if begun(from) && sent(to) < end && (f.Least == 0 || share < f.Least) {
 			f.Least, f.LeastAt = share, from.at.Sub(all[0].at).Seconds()
 		}
 	})
