@@ -66,6 +66,9 @@ func run() error {
 		_, _, err := makeInput(dir, *making)
 		return err
 	}
+	if err := os.MkdirAll(*out, 0o755); err != nil {
+		return err
+	}
 	results := result{}
 	steps := filepath.Join(*out, "steps.json")
 	if *more {
@@ -91,13 +94,10 @@ func run() error {
 					return fmt.Errorf("%s on %s, round %d: %w", name, input, round+1, err)
 				}
 			}
+			if err := results.save(steps); err != nil { // a run that is stopped can be added to
+				return err
+			}
 		}
-	}
-	if err := os.MkdirAll(*out, 0o755); err != nil {
-		return err
-	}
-	if err := results.save(steps); err != nil {
-		return err
 	}
 	inputs = slices.DeleteFunc([]string{"tree", "noise", "image"}, func(input string) bool { return !results.has(input) })
 	text := results.table(inputs) + results.judge()
