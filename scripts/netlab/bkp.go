@@ -73,6 +73,9 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 	if err := r.nodesUp(ctx, r.data(first), true); err != nil {
 		return err
 	}
+	if err := r.learnDelays(ctx, r.data(first)); err != nil {
+		return err
+	}
 	act := func(sample) error { return nil }
 	switch {
 	case r.signal != 0:
@@ -268,6 +271,9 @@ func (r *rig) bkpFetches(ctx context.Context) error {
 		return err
 	}
 	if err := r.nodesUp(ctx, fresh, true); err != nil {
+		return err
+	}
+	if err := r.learnDelays(ctx, fresh); err != nil {
 		return err
 	}
 	before, err := r.net.counters()

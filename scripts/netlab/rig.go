@@ -24,8 +24,9 @@ type rig struct {
 	net     *network
 	running []*process
 	figure  *figure
-	ids     map[string]string // of nodes: host names
-	victim  string            // the host that got a signal
+	ids     map[string]string  // of nodes: host names
+	victim  string             // the host that got a signal
+	delays  map[string]float64 // by host: seconds one way from the first one, as bkp measured it before anything moved
 }
 
 // process is a daemon on a host.

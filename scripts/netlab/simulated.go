@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,7 +20,7 @@ func (r *rig) simulate(ctx context.Context) error {
 	if r.signal != 0 || r.part > 0 {
 		return nil
 	}
-	topology, err := r.topology()
+	topology, err := r.topology(r.delays)
 	if err != nil {
 		return err
 	}
@@ -52,12 +53,41 @@ func (r *rig) simulate(ctx context.Context) error {
 	return nil
 }
 
+// learnDelays asks the first host's node how far the others are, and takes hosts that it does not see to be as far as the farthest.
+func (r *rig) learnDelays(ctx context.Context, data string) error {
+	out, err := exec.CommandContext(ctx, r.bkp, "peers", "--json", "--data", data).Output()
+	if err != nil {
+		return fmt.Errorf("bkp peers: %w", err)
+	}
+	r.delays = map[string]float64{}
+	farthest := 0.0
+	for line := range bytes.Lines(out) {
+		var row struct {
+			ID      string
+			DelayMS float64 `json:"delay_ms"`
+		}
+		if err := json.Unmarshal(line, &row); err != nil {
+			return fmt.Errorf("bkp peers said %q: %w", line, err)
+		}
+		if name := r.ids[row.ID]; name != "" {
+			r.delays[name] = row.DelayMS / 1000
+			farthest = max(farthest, row.DelayMS/1000)
+		}
+	}
+	for _, h := range r.hosts[1:] {
+		if _, known := r.delays[h.name]; !known {
+			r.delays[h.name] = farthest
+		}
+	}
+	return nil
+}
+
 // acknowledgements is what part of the bytes that a host receives it sends back, whatever else it sends.
 const acknowledgements = 0.02
 
 // topology is the trial as bkp sim reads it. Rates there are of the file's bytes: the headers of every frame are taken off, and of
 // uplinks the acknowledgements of what comes meanwhile at the pace of the bound.
-func (t trial) topology() (map[string]any, error) {
+func (t trial) topology(delays map[string]float64) (map[string]any, error) {
 	type object = map[string]any
 	b, err := t.bound()
 	if err != nil {
@@ -77,7 +107,7 @@ func (t trial) topology() (map[string]any, error) {
 		if up > 0 && i > 0 && !t.fetch {
 			up = max(up/2, up-acknowledgements*received)
 		}
-		nodes = append(nodes, object{"id": h.name, "up": payload(up), "down": payload(h.down), "zone": h.zone, "delay": t.rtt.Seconds() / 2})
+		nodes = append(nodes, object{"id": h.name, "up": payload(up), "down": payload(h.down), "zone": h.zone, "delay": delays[h.name]})
 		names = append(names, h.name)
 		for j, to := range t.hosts {
 			if t.chain && t.meets(i, j) {
