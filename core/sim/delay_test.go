@@ -51,6 +51,9 @@ func TestAnyFarNetworkIsServed(t *testing.T) {
 }
 
 func TestLossFarAway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("without the race detector")
+	}
 	for _, top := range topologies(t) {
 		for node := range min(4, len(top.Network.Nodes)) {
 			loseOne(t, far(top, 0.05), Config{Runs: 60, Seed: uint64(node), Lose: []Loss{{node, 0.4 * top.Bound}}})
