@@ -30,7 +30,7 @@ func (o *Opener) open(dst []byte, kind core.Kind, s core.Sealed, stored []byte) 
 	if core.Size(len(stored)) != s.Size {
 		return nil, fmt.Errorf("%d stored bytes, want %d", len(stored), s.Size)
 	}
-	if s.Plain > MaxPlain {
+	if s.Plain < 0 || s.Plain > MaxPlain {
 		return nil, fmt.Errorf("%d plain bytes: a chunk holds at most %d", s.Plain, MaxPlain)
 	}
 	if len(stored) < Overhead {

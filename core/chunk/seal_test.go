@@ -208,6 +208,7 @@ func TestBombsDoNotGoOff(t *testing.T) {
 		{"as much as fits", fits, chunk.MaxPlain, true},
 		{"as much as fits, and the manifest tells less", fits, chunk.MaxPlain - 1, false},
 		{"less than the manifest tells", compress(chunk.MaxPlain - 1), chunk.MaxPlain, false},
+		{"less than nothing, the manifest tells", fits, -1, false},
 		{"one byte more", compress(chunk.MaxPlain + 1), chunk.MaxPlain + 1, false},
 		{"one byte more than the manifest may tell", compress(chunk.MaxPlain + 1), chunk.MaxPlain, false},
 		{"much more", compress(64 << 20), chunk.MaxPlain, false},

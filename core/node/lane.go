@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -165,7 +166,7 @@ func (l *lane) ask(stage plan.Stage, busy int) bool {
 	share, _ := l.trunkShare()
 	nominal := n.book.Nominal(l.accounts()...)
 	asked := nominal
-	if up := n.book.Nominal(accountUp); up < account.Unlimited && (busy > 0 || l.swarm.rivals(l, stage)) {
+	if up := n.book.Nominal(accountUp); up < account.Unlimited && (busy > 0 || l.swarm.rivals(l, stage, nil)) {
 		asked = min(asked, up/plan.Sideways)
 	}
 	if share > 0 {
@@ -188,17 +189,16 @@ func (l *lane) ask(stage plan.Stage, busy int) bool {
 	return true
 }
 
-// rivals reports whether other lanes of the swarm could use the uplink too.
-func (s *swarm) rivals(l *lane, stage plan.Stage) bool {
-	for _, id := range s.members() {
-		if id == l.to {
-			continue
+// rivals reports whether other lanes of the swarm could use the uplink too; may says which count, nil is all.
+func (s *swarm) rivals(l *lane, stage plan.Stage, may func(*lane) bool) bool {
+	return slices.ContainsFunc(s.members(), func(id core.ID) bool {
+		other := s.lane(id)
+		if other == l || may != nil && !may(other) {
+			return false
 		}
-		if p, _ := s.offers(s.lane(id), stage); p != nil {
-			return true
-		}
-	}
-	return false
+		p, _ := s.offers(other, stage)
+		return p != nil
+	})
 }
 
 // renew asks for more under the lease that stands, if the lane is still the one to be served.
@@ -217,7 +217,7 @@ func (l *lane) renew() {
 		}
 		l.taste = false
 		rate := f.Rate
-		if n.busyLanes() == 1 && !l.swarm.rivals(l, stage) {
+		if n.busyLanes() == 1 && !l.swarm.rivals(l, stage, nil) {
 			rate += n.book.Free(f.accounts...)
 		}
 		if share, _ := l.trunkShare(); share > 0 {

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/task"
 )
 
@@ -47,14 +49,5 @@ func (n *Node) yield(f *flow, took time.Duration, size core.Size) {
 
 // waitedFor reports whether other lanes of the swarm could use the uplink now.
 func (l *lane) waitedFor() bool {
-	for _, stage := range l.swarm.stages() {
-		for _, id := range l.swarm.members() {
-			if other := l.swarm.lane(id); other != l && other.waits() {
-				if p, _ := l.swarm.offers(other, stage); p != nil {
-					return true
-				}
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(l.swarm.stages(), func(stage plan.Stage) bool { return l.swarm.rivals(l, stage, (*lane).waits) })
 }

@@ -188,12 +188,12 @@ func (t *traveller) next(lack []int) (from, to int, ends float64) {
 	return from, to, ends
 }
 
-// initialWindow is how many bytes TCP sends before the first acknowledgement (RFC 6928: ten segments).
-const initialWindow = 14600
+// InitialWindow is how many bytes TCP sends before the first acknowledgement (RFC 6928: ten segments).
+const InitialWindow = 14600
 
 // talk is how long two nodes need before bytes flow at their rate, by the delay one way: an application, its answer, the way of
 // the first byte; then TCP's window doubles with every round trip until the run fits in.
-func talk(delay, run float64) float64 { return 3*delay + 2*delay*math.Log2(1+run/initialWindow) }
+func talk(delay, run float64) float64 { return 3*delay + 2*delay*math.Log2(1+run/InitialWindow) }
 
 // takes is how long the run takes from one node to another when they have nothing else to do. Between two others they are taken
 // to be as far from each other as the farther one is from the source.

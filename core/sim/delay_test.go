@@ -65,7 +65,7 @@ func TestLossFarAway(t *testing.T) {
 func TestSlowStart(t *testing.T) {
 	l := lane{delay: 20e6, warm: 1e9}
 	l.asker = &task.Flow{Rate: 100e6 / 8}
-	if cold, want := l.slowStart(2e9), 500e3*(math.Log2(1+500e3/initialWindow)-1)/core.WireOverhead; math.Abs(cold-want) > 1 || l.slowStart(5e8) != 0 {
+	if cold, want := l.slowStart(2e9), 500e3*(math.Log2(1+500e3/plan.InitialWindow)-1)/core.WireOverhead; math.Abs(cold-want) > 1 || l.slowStart(5e8) != 0 {
 		t.Errorf("cold %.0f, want %.0f; warm %.0f", cold, want, l.slowStart(5e8))
 	}
 	if l.delay = 0; l.slowStart(2e9) != 0 {

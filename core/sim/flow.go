@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/task"
 )
 
@@ -202,11 +203,8 @@ func (w *world) transfer(l *lane, number int) {
 	w.pace(l)
 }
 
-// TCP's first window (RFC 6928), and for how long it keeps a larger one while nothing is sent: the least timeout of Linux, and a round trip.
-const (
-	initialWindow = 14600 // bytes
-	keepsWindow   = 200 * time.Millisecond
-)
+// keepsWindow is for how long TCP keeps its window while nothing is sent: the least timeout of Linux; and a round trip.
+const keepsWindow = 200 * time.Millisecond
 
 // slowStart is how many bytes more could have been sent while TCP's window doubles with every round trip until the lease's rate fits in.
 func (l *lane) slowStart(now time.Duration) float64 {
@@ -214,7 +212,7 @@ func (l *lane) slowStart(now time.Duration) float64 {
 		return 0
 	}
 	full := float64(l.asker.Rate) * 2 * l.delay.Seconds() // bytes in a round trip
-	return full * max(0, math.Log2(1+full/initialWindow)-1) / core.WireOverhead
+	return full * max(0, math.Log2(1+full/plan.InitialWindow)-1) / core.WireOverhead
 }
 
 // pace says when what is left of a run will have been sent, at the rate that the lease has now.
