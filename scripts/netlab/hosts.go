@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -30,7 +31,8 @@ func address(i int) string { return fmt.Sprintf("10.99.0.%d", i+1) }
 type network struct {
 	hosts  []host
 	trial  trial
-	joined *joined // by the switch; nil: by a bridge of the kernel
+	joined *joined  // by the switch; nil: by a bridge of the kernel
+	ports  *os.File // what the bridge's interfaces counted
 }
 
 // hostsUp makes a trial's hosts, joined by the switch where frames take time or zones share a link. Links have no limits yet.
@@ -51,6 +53,7 @@ func bridge(t trial) (*network, error) {
 	s.ip("-n " + core0 + " link set lo up")
 	s.ip(fmt.Sprintf("-n %s link add br0 mtu %d type bridge", core0, mtu))
 	s.ip("-n " + core0 + " link set br0 up")
+	s.bare()
 	for i, h := range t.hosts {
 		ns, port := h.namespace(), fmt.Sprintf("p%d", i+1)
 		s.ip("netns add " + ns)
@@ -69,13 +72,26 @@ func bridge(t trial) (*network, error) {
 			}
 		}
 	}
-	return &network{hosts: t.hosts, trial: t}, s.err
+	n := &network{hosts: t.hosts, trial: t}
+	if s.err == nil {
+		s.err = within(core0, func() (err error) {
+			n.ports, err = os.Open("/proc/thread-self/net/dev") // stays with the namespace in which it was opened
+			return err
+		})
+	}
+	return n, s.err
 }
 
 // down ends what the network has running.
 func (n *network) down() {
-	if n != nil && n.joined != nil {
+	if n == nil {
+		return
+	}
+	if n.joined != nil {
 		n.joined.close()
+	}
+	if n.ports != nil {
+		n.ports.Close()
 	}
 }
 
@@ -107,7 +123,7 @@ func (n *network) counters() ([]traffic, error) {
 		c, err := n.joined.tell(func(*order) {})
 		return c.Hosts, err
 	}
-	out, err := exec.Command("ip", "netns", "exec", core0, "cat", "/proc/net/dev").Output()
+	out, err := io.ReadAll(io.NewSectionReader(n.ports, 0, 1<<20))
 	if err != nil {
 		return nil, fmt.Errorf("read interface counters: %w", err)
 	}
@@ -179,6 +195,20 @@ func (s *steps) in(ns, line string) {
 // settle has a host's TCP behave as Linux does by default, whatever this machine prefers, and learn nothing from case to case.
 func (s *steps) settle(ns string) {
 	s.in(ns, "sysctl -qw net.ipv4.tcp_congestion_control=cubic net.ipv4.tcp_no_metrics_save=1")
+}
+
+// bare has a bridge hand frames on as a switch does: where a machine filters what passes its bridges, each would pass its rules too.
+func (s *steps) bare() {
+	for _, table := range []string{"ip", "ip6", "arp"} {
+		if key := "bridge-nf-call-" + table + "tables"; exists("/proc/sys/net/bridge/" + key) {
+			s.in(core0, "sysctl -qw net.bridge."+key+"=0")
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // bucket lets an interface send at most m: bursts of a millisecond, and at least of two frames, as a shaped line has.

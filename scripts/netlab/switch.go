@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"container/heap"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -283,31 +284,40 @@ func payload(b []byte) int64 {
 	return int64(int(b[16])<<8 | int(b[17]) - ip - int(b[14+ip+12]>>4)*4)
 }
 
-// openTap makes eth0 in a namespace. The thread that enters it ends with the goroutine, since it stays locked.
+// openTap makes eth0 in a namespace.
 func openTap(ns string) (tap *os.File, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		var at *os.File
-		if at, err = os.Open("/run/netns/" + ns); err != nil {
-			return
-		}
-		defer at.Close()
-		if err = unix.Setns(int(at.Fd()), unix.CLONE_NEWNET); err != nil {
-			return
-		}
-		var fd int
-		if fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
-			return
+	err = within(ns, func() error {
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
 		}
 		request, _ := unix.NewIfreq("eth0")
 		request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
-		if err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
-			return
+		if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+			return errors.Join(err, unix.Close(fd))
 		}
 		tap = os.NewFile(uintptr(fd), ns)
-	}()
-	<-done
+		return nil
+	})
 	return tap, err
+}
+
+// within does something in a namespace. The thread that enters it ends with the goroutine, since it stays locked.
+func within(ns string, do func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		at, err := os.Open("/run/netns/" + ns)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer at.Close()
+		if err := unix.Setns(int(at.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		done <- do()
+	}()
+	return <-done
 }
