@@ -112,8 +112,8 @@ func (r *router) stretch(c int, ring *circle, s stretch, piece core.Size) (block
 	return blocks
 }
 
-// way chooses how one piece travels: it tries the likeliest nodes as the first to get it and keeps the try that ends
-// soonest, then the one that loads the senders least, then the one that is due a first copy.
+// way chooses how one piece travels: it tries the likeliest nodes as the first to get it, those that are due a first copy before the
+// others, and keeps the first try unless another ends clearly sooner: so that first copies are spread as weighFirst says.
 func (r *router) way(c int, nodes []int, bytes float64) (best []hop) {
 	if r.K > 0 {
 		return r.apart(nodes, bytes)
@@ -126,11 +126,11 @@ func (r *router) way(c int, nodes []int, bytes float64) (best []hop) {
 	case len(nodes) > 8:
 		firsts = firsts[:4]
 	}
-	var bestLast, bestSum float64
+	bestLast := 0.0
 	for _, first := range firsts {
-		hops, last, sum := r.try(c, first, nodes, bytes)
-		if best == nil || last < bestLast*(1-1e-9) || last < bestLast*(1+1e-9) && sum < bestSum*(1-1e-9) {
-			best, bestLast, bestSum = hops, last, sum
+		hops, last := r.try(c, first, nodes, bytes)
+		if best == nil || last < bestLast-clearly*r.t0 {
+			best, bestLast = hops, last
 		}
 	}
 	for _, h := range best {
@@ -141,6 +141,9 @@ func (r *router) way(c int, nodes []int, bytes float64) (best []hop) {
 	}
 	return best
 }
+
+// clearly is by which part of the least time one way has to end sooner to be taken before one that is due.
+const clearly = 0.003
 
 // dueFirst orders nodes by D'Hondt's rule: first copies in proportion to what a node can pass on. Near ties go to the
 // nearest.
@@ -154,7 +157,7 @@ func (r *router) dueFirst(a, b int) int {
 
 // try lets the source, or a holder, send to first, and then whoever has the piece to whoever lacks it, each time by the
 // sending that ends soonest.
-func (r *router) try(c, first int, nodes []int, bytes float64) (hops []hop, last, sum float64) {
+func (r *router) try(c, first int, nodes []int, bytes float64) (hops []hop, last float64) {
 	have := append([]int{r.Snapshot.Source}, r.held[c]...)
 	depth := make([]int, len(have), len(have)+len(nodes))
 	lack := slices.Clone(nodes)
@@ -178,7 +181,7 @@ func (r *router) try(c, first int, nodes []int, bytes float64) (hops []hop, last
 					h.depth += depth[from]
 					hops = append(hops, h)
 					ends, _ = r.ends(h.from, h.to, bytes)
-					last, sum = max(last, ends), sum+ends
+					last = max(last, ends)
 					r.load(h.from, h.to, bytes)
 				}
 				have, depth = append(have, lack[0]), append(depth, depth[from]+len(way))
@@ -191,7 +194,7 @@ func (r *router) try(c, first int, nodes []int, bytes float64) (hops []hop, last
 		}
 		sender, node := have[from], lack[to]
 		hops = append(hops, hop{from: sender, to: node, depth: depth[from] + 1})
-		last, sum = max(last, ends), sum+ends
+		last = max(last, ends)
 		r.load(sender, node, bytes)
 		have, depth = append(have, node), append(depth, depth[from]+1)
 		if lack = slices.Delete(lack, to, to+1); len(have) == 2 && len(r.held[c]) == 0 {
@@ -201,7 +204,7 @@ func (r *router) try(c, first int, nodes []int, bytes float64) (hops []hop, last
 	for _, h := range hops {
 		r.load(h.from, h.to, -bytes)
 	}
-	return hops, last, sum
+	return hops, last
 }
 
 // ends is when a sender would be done with everything it was given and these bytes to that node; false without a link.
