@@ -71,12 +71,17 @@ func (n *Node) open(peer core.ID, id uint64, end task.End, sends bool, s side) *
 // step moves a flow and does what comes of it. Loop only.
 func (n *Node) step(f *flow, e task.Event) {
 	e.Now = n.now()
+	before := f.Agreed()
+	f.stretch.lapse(e.Now, before)
 	actions, err := f.Step(e)
 	if err != nil {
 		n.Log.Warn("flow", "peer", f.peer.Short(), "error", err)
 	}
 	for _, a := range actions {
 		n.do(f, e, a)
+	}
+	if f.Agreed() > before {
+		f.stretch.on = false // what arrives next was sent before
 	}
 	f.pump.setRate(f.Agreed())
 	if f.State == task.Closed {
@@ -225,7 +230,7 @@ func (n *Node) beginRun(f *flow, a task.Action) {
 	if !n.send(f.peer, m) {
 		return // the session's end is on its way to the loop
 	}
-	f.pump.push(job{transfer: transfer, number: a.Run, parcel: parcel})
+	f.pump.push(job{transfer: transfer, number: a.Run, parcel: parcel, size: f.runSize(a.Run)})
 }
 
 // beginMore begins granted runs while few enough are under way. Sending ends call it from more.
@@ -254,6 +259,15 @@ func (n *Node) beginMore(f *flow) {
 	} else if !found && f.pump.queued() == 0 {
 		n.slack(f, under)
 	}
+}
+
+// unsent reports whether so much at least of what was granted is still to be written; where it is not so any more, more is called again.
+func (f *flow) unsent(least core.Size) bool {
+	unbegun := core.Size(0)
+	for _, r := range f.Unbegun() {
+		unbegun += r.Size
+	}
+	return unbegun+f.pump.unwritten(max(0, least-unbegun)) >= least
 }
 
 // window is how many bytes may be on their way: what the link holds in two round trips, and three runs.

@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -35,6 +34,9 @@ type lane struct {
 	gaveUp  bool          // for that reason, and said so
 	fed     time.Duration // when the target got a run of the task last, from anybody
 	alone   bool          // beyond a trunk, where nobody passes anything on to it
+	raised  time.Duration // when it asked for nothing but more of the uplink
+	most    core.Rate     // what its lease was lowered to because it carried no more; 0 where it was not
+	full    bool          // the target agreed to less than was asked for
 	taste   bool          // the lease that stands was for one run, since the target had nothing yet
 }
 
@@ -136,6 +138,9 @@ func (l *lane) nominal() core.Rate {
 	if c, _ := l.trunkShare(); c > 0 {
 		rate = min(rate, c)
 	}
+	if l.most > 0 {
+		rate = min(rate, l.most)
+	}
 	return rate
 }
 
@@ -160,17 +165,14 @@ func (l *lane) receiver(held *lane) plan.Receiver {
 	return r
 }
 
-// ask applies for a lease over a batch; busy is how many lanes hold one. It is false where there is no bandwidth to give.
-func (l *lane) ask(stage plan.Stage, busy int) bool {
+// ask applies for a lease over a batch. It is false where there is no bandwidth to give.
+func (l *lane) ask(stage plan.Stage) bool {
 	n := l.n
 	share, _ := l.trunkShare()
 	nominal := n.book.Nominal(l.accounts()...)
-	asked := nominal
-	if up := n.book.Nominal(accountUp); up < account.Unlimited && (busy > 0 || l.swarm.rivals(l, stage, nil)) {
-		asked = min(asked, up/plan.Sideways)
-	}
-	if share > 0 {
-		asked = min(asked, share)
+	asked := min(nominal, share)
+	if share == 0 {
+		asked = min(nominal, l.fair(stage))
 	}
 	rate := task.Grant(asked, n.book.Free(l.accounts()...), nominal)
 	if rate == 0 {
@@ -181,7 +183,7 @@ func (l *lane) ask(stage plan.Stage, busy int) bool {
 	if len(runs) == 0 {
 		return false
 	}
-	l.taste = newcomer
+	l.taste, l.most = newcomer, 0
 	if l.flow == nil {
 		l.flow = n.open(l.to, n.nextID(), task.Asker, true, l)
 	}
@@ -189,22 +191,35 @@ func (l *lane) ask(stage plan.Stage, busy int) bool {
 	return true
 }
 
-// rivals reports whether other lanes of the swarm could use the uplink too; may says which count, nil is all.
-func (s *swarm) rivals(l *lane, stage plan.Stage, may func(*lane) bool) bool {
-	return slices.ContainsFunc(s.members(), func(id core.ID) bool {
-		other := s.lane(id)
-		if other == l || may != nil && !may(other) {
-			return false
-		}
-		p, _ := s.offers(other, stage)
-		return p != nil
-	})
+// fair is what the lane should have of this node's uplink beside all that use it or could.
+func (l *lane) fair(stage plan.Stage) core.Rate {
+	if l.n.book.Nominal(accountUp) == account.Unlimited {
+		return account.Unlimited
+	}
+	served, waiting := l.swarm.contenders(stage, l)
+	return plan.Fair(stage, l.swarm.uplink(), l.receiver(nil), receiversOf(served, nil), receiversOf(waiting, nil))
 }
 
-// renew asks for more under the lease that stands, if the lane is still the one to be served.
+// uplink is the part of this node's uplink that is the swarm's, of which others could use it too.
+func (s *swarm) uplink() core.Rate {
+	return s.n.book.Nominal(accountUp) / core.Rate(1+s.n.rivals(s))
+}
+
+// rivals is how many other swarms could use the uplink too.
+func (n *Node) rivals(s *swarm) (rivals int) {
+	for _, other := range n.swarms {
+		if other != s && other.hungry() {
+			rivals++
+		}
+	}
+	return rivals
+}
+
+// renew asks for more under the lease that stands, if the lane is still the one to be served, and for as much of the uplink as it should
+// have now: less where others wait for it.
 func (l *lane) renew() {
 	n, f := l.n, l.flow
-	if f.State != task.Leased || n.now() < l.after || f.OpenBytes() >= plan.Batch(f.Rate, l.roundTrip())/2 {
+	if f.State != task.Leased || n.now() < l.after || f.unsent(plan.Batch(f.Rate, l.roundTrip())/2) {
 		return
 	}
 	for _, stage := range l.swarm.stages() {
@@ -216,19 +231,48 @@ func (l *lane) renew() {
 			return
 		}
 		l.taste = false
-		rate := f.Rate
-		if n.busyLanes() == 1 && !l.swarm.rivals(l, stage, nil) {
-			rate += n.book.Free(f.accounts...)
-		}
+		rate := l.fair(stage)
 		if share, _ := l.trunkShare(); share > 0 {
-			rate = min(rate, share)
+			rate = share
+		} else if float64(f.Rate) > plan.TooMuch*float64(rate) && l.waitedFor() {
+			if l.lower(rate); f.State != task.Leased {
+				return // that was enough for others to do something about it
+			}
 		}
+		rate = max(f.Rate, min(rate, f.Rate+n.book.Free(f.accounts...)))
 		if runs := l.batch(stage, f.Rate); len(runs) > 0 {
 			n.step(f, task.Event{Kind: task.Ask, Runs: runs, Rate: min(rate, n.book.Nominal(f.accounts...))})
 		}
 		return
 	}
 }
+
+// raise asks for more of the uplink for what is on its way, where others have left it.
+func (l *lane) raise() {
+	n, f := l.n, l.flow
+	if f == nil || f.State != task.Leased || l.full || n.now() < l.raised+raiseEvery+l.roundTrip() || l.trunk() != nil {
+		return
+	}
+	least := core.Rate(worthAsking * float64(f.Rate))
+	rate := f.Rate + n.book.Free(f.accounts...)
+	if rate < least {
+		return // before much is looked at
+	}
+	stages := l.swarm.stages()
+	rate = min(rate, l.fair(stages[len(stages)-1]), n.book.Nominal(f.accounts...))
+	if rate < least {
+		return
+	}
+	l.raised = n.now()
+	n.step(f, task.Event{Kind: task.Ask, Rate: rate})
+}
+
+const (
+	// worthAsking is how many times its lease a lane has to be able to get before it asks for that alone.
+	worthAsking = 1.25
+	// raiseEvery is how often it may: the target may have no more to give.
+	raiseEvery = time.Second
+)
 
 // stays reports whether a lane keeps its lease though another would be chosen now. One with a share of a trunk does, since nobody
 // else may use that, and such a one is never kept waiting. One that was served because its target had nothing does not: what a
@@ -302,7 +346,10 @@ func (l *lane) sendingOf(p *piece, f func(run int)) {
 func (l *lane) purpose() string { return purposeStore }
 
 func (l *lane) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
-	m := wire.StorageApply{Flow: f.ID, Task: l.swarm.task, Segment: l.piece.number, Filename: l.piece.file(runs[0].Number % core.SegmentRuns).Name, Rate: rate}
+	m := wire.StorageApply{Flow: f.ID, Task: l.swarm.task, Segment: l.piece.number, Filename: l.piece.file(0).Name, Rate: rate}
+	if len(runs) > 0 {
+		m.Filename = l.piece.file(runs[0].Number % core.SegmentRuns).Name
+	}
 	numbers := make([]int, len(runs))
 	for i, r := range runs {
 		numbers[i] = r.Number % core.SegmentRuns
@@ -430,6 +477,7 @@ func (n *Node) onAgree(p *peer, m wire.StorageAgree) {
 	}
 	l.has(m.Have)
 	l.elsewhere(f, m.Runs)
+	l.full = m.Rate < f.Rate
 	n.step(f, task.Event{Kind: task.Agreed, Runs: l.sized(m.Runs), Have: l.numbers(m.Have), Lease: m.Lease, Rate: m.Rate,
 		Term: time.Duration(m.ExpiresS * float64(time.Second))})
 }

@@ -58,6 +58,8 @@ type stretch struct {
 	took          time.Duration // of stretches since the last sample, and what arrived in them
 	own, peer, up core.Size     // of this flow, to this peer, to all
 	lease         float64       // bytes that the lease allowed
+	allowed       float64       // the same since the last run arrived, until
+	until         time.Duration
 	held          time.Duration // the receiver was at work
 	read          time.Duration // this node read from its store
 }
@@ -75,22 +77,29 @@ func (n *Node) measure(f *flow, size core.Size, held time.Duration) {
 	n.measures.sent += size
 	s, now := &f.stretch, n.now()
 	read := f.pump.readTime()
+	s.lapse(now, f.Agreed())
 	if s.on {
 		took := now - s.since
 		s.took += took
 		s.own += size
 		s.peer += p.sent - s.sent
 		s.up += n.measures.sent - s.all
-		s.lease += float64(f.Agreed()) * took.Seconds()
+		s.lease += s.allowed
 		s.held += held
 		s.read += read
 		n.yield(f, took, size)
 	}
-	s.on, s.since, s.sent, s.all = true, now, p.sent, n.measures.sent
+	s.on, s.since, s.sent, s.all, s.allowed = true, now, p.sent, n.measures.sent, 0
 	if s.took >= sampleTime {
 		n.sample(f, p)
-		*s = stretch{on: true, since: now, sent: p.sent, all: n.measures.sent}
+		*s = stretch{on: true, since: now, sent: p.sent, all: n.measures.sent, until: now}
 	}
+}
+
+// lapse counts what a lease of this rate allowed since it was counted last.
+func (s *stretch) lapse(now time.Duration, lease core.Rate) {
+	s.allowed += float64(lease) * (now - s.until).Seconds()
+	s.until = now
 }
 
 // slack ends a stretch: the flow has nothing more to send just now, and little on its way. Loop only.
@@ -115,7 +124,7 @@ func (n *Node) sample(f *flow, p *peer) {
 	case short && !elsewhere && s.up > s.peer+s.peer/8 && !n.othersFine(p):
 		m.up.Carried(rate(s.up))
 		e.AtLeast(rate(s.peer))
-	case short && !elsewhere, !short && n.book.Free(accountOut(p.id)) <= n.book.Nominal(accountOut(p.id))/20:
+	case short && !elsewhere, !short && n.book.Free(accountOut(p.id))+f.Rate-f.Agreed() <= n.book.Nominal(accountOut(p.id))/20:
 		e.Carried(rate(s.peer))
 		m.up.AtLeast(rate(s.up))
 	default:

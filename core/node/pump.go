@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	minFrame = 64 << 10
+	minFrame = 16 << 10
 	maxFrame = 1 << 20
 	// frameTime is how much of its lease one data message takes, between minFrame and maxFrame.
 	frameTime = 20 * time.Millisecond
@@ -38,6 +38,7 @@ type job struct {
 	transfer uint64
 	number   int
 	parcel   parcel
+	size     core.Size
 }
 
 // pump writes runs into one session at the pace of a lease. One goroutine; it lives as long as the lease.
@@ -48,6 +49,9 @@ type pump struct {
 	paced   core.Rate // and what the kernel is told for that
 	frame   atomic.Int64
 	reading atomic.Int64 // nanoseconds spent reading from the store since readTime was asked last
+	left    atomic.Int64 // bytes of its jobs that are not written yet
+	ahead   atomic.Int64 // it calls low when fewer are left
+	low     func()
 	end     context.CancelFunc
 
 	mu      sync.Mutex
@@ -63,7 +67,8 @@ func (n *Node) startPump(f *flow, r core.Rate) {
 		return
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
-	pm := &pump{session: p.session, limiter: rate.NewLimiter(0, 0), end: cancel, wake: make(chan struct{}, 1), dead: map[uint64]bool{}}
+	pm := &pump{session: p.session, limiter: rate.NewLimiter(0, 0), end: cancel, wake: make(chan struct{}, 1), dead: map[uint64]bool{},
+		low: func() { n.post(func() { f.side.more(f) }) }}
 	pm.setRate(r)
 	pm.limiter.AllowN(time.Now(), pm.limiter.Burst()) // a new lease begins without savings
 	f.pump = pm
@@ -98,6 +103,7 @@ func (p *pump) push(j job) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.jobs = append(p.jobs, j)
+	p.left.Add(int64(j.size))
 	p.waiting++
 	signal(p.wake)
 }
@@ -107,6 +113,23 @@ func (p *pump) queued() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.waiting
+}
+
+// unwritten is how much of its jobs is not written, and is to be told when that is less than ahead.
+func (p *pump) unwritten(ahead core.Size) core.Size {
+	if p == nil {
+		return 0
+	}
+	p.ahead.Store(int64(ahead))
+	return core.Size(p.left.Load())
+}
+
+// wrote notes that so much less is left.
+func (p *pump) wrote(size core.Size) {
+	ahead, now := p.ahead.Load(), p.left.Add(-int64(size))
+	if now < ahead && now+int64(size) >= ahead {
+		p.low()
+	}
 }
 
 // cancel stops a run that the other end gave up.
@@ -166,8 +189,8 @@ func (n *Node) runPump(ctx context.Context, f *flow, p *pump) {
 		if !ok {
 			return
 		}
-		var err error
-		buffer, err = p.write(ctx, j, buffer)
+		written, err := p.write(ctx, j, &buffer)
+		p.left.Add(-int64(j.size - written))
 		p.mu.Lock()
 		p.waiting--
 		p.mu.Unlock()
@@ -185,30 +208,31 @@ func (n *Node) runPump(ctx context.Context, f *flow, p *pump) {
 	}
 }
 
-// write sends the chunks of one run, each in messages of at most a frame.
-func (p *pump) write(ctx context.Context, j job, buffer []byte) ([]byte, error) {
+// write sends the chunks of one run, each in messages of at most a frame, and says how many bytes it wrote.
+func (p *pump) write(ctx context.Context, j job, buffer *[]byte) (written core.Size, err error) {
 	for i, c := range j.parcel.begin.Chunks {
-		var err error
 		began := time.Now()
-		if buffer, err = j.parcel.store.Get(c.Hash, buffer[:0]); err != nil {
-			return buffer, err
+		if *buffer, err = j.parcel.store.Get(c.Hash, (*buffer)[:0]); err != nil {
+			return written, err
 		}
 		p.reading.Add(int64(time.Since(began)))
-		for at := 0; at < len(buffer); {
+		for data := *buffer; len(data) > 0; {
 			if p.isDead(j.transfer) {
-				return buffer, nil
+				return written, nil
 			}
-			size := min(int(p.frame.Load()), len(buffer)-at)
+			size := min(int(p.frame.Load()), len(data))
 			if err := p.limiter.WaitN(ctx, size); err != nil {
-				return buffer, err
+				return written, err
 			}
-			if err := p.session.SendData(ctx, j.transfer, uint32(i), uint32(at), buffer[at:at+size]); err != nil {
-				return buffer, err
+			if err := p.session.SendData(ctx, j.transfer, uint32(i), uint32(len(*buffer)-len(data)), data[:size]); err != nil {
+				return written, err
 			}
-			at += size
+			data = data[size:]
+			written += core.Size(size)
+			p.wrote(core.Size(size))
 		}
 	}
-	return buffer, nil
+	return written, nil
 }
 
 // reasonFor is what an error of this node's own is called on the wire.

@@ -308,9 +308,9 @@ func (s *swarm) stages() []plan.Stage {
 }
 
 // serve lets one lane apply for a batch; false if there is nobody to send to now.
-func (s *swarm) serve(busy int) bool {
+func (s *swarm) serve() bool {
 	for _, stage := range s.stages() {
-		if l := s.choose(stage, nil); l != nil && l.ask(stage, busy) {
+		if l := s.choose(stage, nil); l != nil && l.ask(stage) {
 			return true
 		}
 	}
@@ -320,8 +320,6 @@ func (s *swarm) serve(busy int) bool {
 // choose is the lane that should be served next; nil if it is better to wait. held is a lane whose lease stands and
 // could be renewed: what it holds is free for it.
 func (s *swarm) choose(stage plan.Stage, held *lane) *lane {
-	var lanes []*lane
-	var receivers []plan.Receiver
 	free, up := s.n.book.Free(accountUp), s.n.book.Nominal(accountUp)
 	if held != nil && up < account.Unlimited {
 		free += held.flow.Rate
@@ -332,25 +330,50 @@ func (s *swarm) choose(stage plan.Stage, held *lane) *lane {
 	if plan.Spent(free, up) {
 		return nil // before much is looked at
 	}
+	served, able := s.contenders(stage, held)
+	if held != nil {
+		if p, _ := s.offers(held, stage); p != nil {
+			able = append(able, held)
+		}
+	}
+	beside, open := receiversOf(served, held), receiversOf(able, held)
+	if up > 0 {
+		mine := s.uplink()
+		for i, r := range open {
+			open[i].Fair = plan.Fair(stage, mine, r, beside, slices.Delete(slices.Clone(open), i, i+1))
+		}
+	}
+	if at := plan.Choose(stage, free, up, open); at >= 0 {
+		return able[at]
+	}
+	return nil
+}
+
+// contenders are the lanes that hold a lease, and up to MaxReceivers others, drawn at random, that could carry something now by the rule
+// of a stage; one lane is left out.
+func (s *swarm) contenders(stage plan.Stage, but *lane) (served, waiting []*lane) {
 	members := s.members()
 	start := s.random.IntN(max(1, len(members)))
 	for i := range members {
-		l := s.lane(members[(start+i)%len(members)])
-		if l != held && !l.waits() {
-			continue
-		}
-		if p, _ := s.offers(l, stage); p == nil {
-			continue
-		}
-		lanes, receivers = append(lanes, l), append(receivers, l.receiver(held))
-		if len(lanes) == plan.MaxReceivers {
-			break
+		switch l := s.lane(members[(start+i)%len(members)]); {
+		case l == but:
+		case l.holds():
+			served = append(served, l)
+		case len(waiting) < plan.MaxReceivers && l.waits():
+			if p, _ := s.offers(l, stage); p != nil {
+				waiting = append(waiting, l)
+			}
 		}
 	}
-	if at := plan.Choose(stage, free, up, receivers); at >= 0 {
-		return lanes[at]
+	return served, waiting
+}
+
+// receiversOf are the targets of lanes as the choice sees them. held is the lane whose lease stands.
+func receiversOf(lanes []*lane, held *lane) (out []plan.Receiver) {
+	for _, l := range lanes {
+		out = append(out, l.receiver(held))
 	}
-	return nil
+	return out
 }
 
 // members lists the connected targets that lack something.
@@ -441,19 +464,23 @@ func (s *swarm) pick(p *piece, useful core.Bitmap, stage plan.Stage, bytes core.
 // driveLanes gives the uplink to whoever should have it next, as long as there is some to give. Loop only.
 func (n *Node) driveLanes() {
 	for {
-		busy := n.busyLanes()
-		if busy >= plan.MaxFlows || !n.serveSwarms(busy) {
-			return
+		if n.busyLanes() >= plan.MaxFlows || !n.serveSwarms() {
+			break
+		}
+	}
+	for _, s := range n.swarms {
+		for _, l := range s.lanes {
+			l.raise()
 		}
 	}
 }
 
 // serveSwarms lets the tasks take turns.
-func (n *Node) serveSwarms(busy int) bool {
+func (n *Node) serveSwarms() bool {
 	ids := slices.SortedFunc(maps.Keys(n.swarms), core.TaskID.Compare)
 	for i := range ids {
 		s := n.swarms[ids[(i+n.turn)%len(ids)]]
-		if s.serve(busy) {
+		if s.serve() {
 			n.turn++
 			return true
 		}

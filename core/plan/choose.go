@@ -16,6 +16,8 @@ const (
 	MaxSampled = 32
 	// MinShare is the part of what a receiver could take at best below which it counts as busy.
 	MinShare = 0.2
+	// minFair is the part of its fair rate with which a receiver is served at least.
+	minFair = 0.7
 	// minFree is the part of its uplink below which a sender looks for no further receiver.
 	minFree = 0.05
 )
@@ -29,6 +31,7 @@ type Receiver struct {
 	First   float64   // what it can do with first copies, in bytes: FirstWeights, or the plan's share of the link
 	Given   float64   // bytes of first copies that the sender gave it already
 	Crit    float64   // seconds that it still has to receive, see Crit
+	Fair    core.Rate // what the sender would give it, see Fair; 0: as much as it could take
 }
 
 // Stage says by which rule a sender chooses.
@@ -62,8 +65,8 @@ func Crit(need core.Size, down core.Rate, zoneNeed core.Size, trunk core.Rate) f
 //     counting those that it was given. That keeps first copies in proportion to First whatever order they are asked in;
 //   - everybody else, and a source whose First are all 0, serves the one that needs longest to receive what it lacks; of
 //     those that need as long, as nodes beyond a narrow trunk do, the one that can do most with it;
-//   - where the sender's own uplink cannot give the chosen one a fifth of its nominal rate, it waits for that, rather than let a smaller
-//     transfer overtake: overtaking starves whoever needs much.
+//   - where the sender's own uplink cannot give the chosen one most of its fair part, or a fifth of its nominal rate where it has no such
+//     part, it waits for that, rather than let a smaller transfer overtake: overtaking starves whoever needs much.
 //
 // free and nominal are the sender's uplink: what is free, and all of it (0 is unlimited).
 func Choose(stage Stage, free, nominal core.Rate, receivers []Receiver) int {
@@ -79,7 +82,10 @@ func Choose(stage Stage, free, nominal core.Rate, receivers []Receiver) int {
 			best = i
 		}
 	}
-	if best >= 0 && !enough(free, receivers[best].Nominal) {
+	if best < 0 {
+		return -1
+	}
+	if r := receivers[best]; r.Fair > 0 && float64(free) < minFair*float64(r.Fair) || r.Fair == 0 && !enough(free, r.Nominal) {
 		return -1
 	}
 	return best

@@ -29,6 +29,8 @@ func TestChoose(t *testing.T) {
 		{"a busy one is passed over", Filling, 100, 100, []Receiver{{Crit: 9, Nominal: 100, Free: 19}, {Crit: 1}}, 1},
 		{"a fifth is enough", Filling, 100, 100, []Receiver{{Crit: 9, Nominal: 100, Free: 20}, {Crit: 1}}, 0},
 		{"no overtaking: it waits for the wide one", Filling, 10, 100, []Receiver{{Crit: 9, Nominal: 100, Free: 100}, {Crit: 1, Nominal: 20, Free: 20}}, -1},
+		{"it waits for most of a fair part", Filling, 10, 100, []Receiver{{Crit: 9, Fair: 25}}, -1},
+		{"most of a fair part is enough", Filling, 18, 100, []Receiver{{Crit: 9, Fair: 25}}, 0},
 		{"an uplink without a limit", Filling, 1000, 0, []Receiver{{Crit: 1}}, 0},
 		{"a source goes by first copies, not by need", Spreading, 100, 100, []Receiver{{Crit: 9, First: 1}, {Crit: 1, First: 2}}, 1},
 		{"D'Hondt counts what was given", Spreading, 100, 100, []Receiver{{First: 300, Given: 99}, {First: 200, Given: 49}}, 1},

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -31,6 +33,11 @@ func (w *world) serve(n *node) bool {
 
 func (w *world) serveStage(n *node, stage plan.Stage, free core.Rate) bool {
 	lanes, receivers := w.receivers(n, stage)
+	for i, l := range lanes {
+		if l.delay > 0 && n.up > 0 {
+			receivers[i].Fair = w.fair(l, stage, receivers)
+		}
+	}
 	pick := plan.Choose(stage, free, n.up, receivers)
 	if pick < 0 {
 		return false
@@ -40,12 +47,30 @@ func (w *world) serveStage(n *node, stage plan.Stage, free core.Rate) bool {
 	if rate == account.Unlimited { // nothing limits it: as good as at once
 		rate = 1 << 50
 	}
-	if l.delay > 0 && n.up > 0 && (n.active > 0 || len(lanes) > 1) {
-		rate = min(rate, n.up/plan.Sideways)
+	if fair := receivers[pick].Fair; fair > 0 {
+		rate = min(rate, fair)
 	}
 	w.open(l)
 	w.apply(l, w.batch(l, stage, rate), rate)
 	return true
+}
+
+// fair is what a lane should have of its sender's uplink, beside the lanes that hold some of it and those that wait.
+func (w *world) fair(l *lane, stage plan.Stage, waiting []plan.Receiver) core.Rate {
+	own := w.receiver(l)
+	if l.trunk != nil { // nobody else may use what crosses it
+		return least(l.from.up/2, own.Nominal)
+	}
+	var served []plan.Receiver
+	for _, to := range l.from.out {
+		if other := l.from.lanes[to]; other != l && other.busy {
+			served = append(served, w.receiver(other))
+		}
+	}
+	if at := slices.Index(waiting, own); at >= 0 {
+		waiting = slices.Delete(slices.Clone(waiting), at, at+1)
+	}
+	return plan.Fair(stage, l.from.up, own, served, waiting)
 }
 
 // batch chooses runs for a lane: one where words take no time, else as many as a real node asks for. It is less the nearer the end, so
@@ -73,7 +98,7 @@ func (w *world) batch(l *lane, stage plan.Stage, rate core.Rate) (runs []task.Ru
 // more asks for more under a lease that stands, before it has carried what was granted, where the lane is still the one to be served.
 func (w *world) more(l *lane) {
 	f, n := l.asker, l.from
-	if l.delay == 0 || f.State != task.Leased || n.lost || l.to.noticed || len(l.units) >= core.SegmentRuns || f.OpenBytes() >= plan.Batch(f.Rate, 2*l.delay)/2 {
+	if l.delay == 0 || f.State != task.Leased || n.lost || l.to.noticed || len(l.units) >= core.SegmentRuns || w.unsent(l) >= l.refill() {
 		return
 	}
 	stages := []plan.Stage{plan.Filling}
@@ -94,13 +119,34 @@ func (w *world) more(l *lane) {
 		if pick < len(lanes) && (own.Free == 0 || l.taste || !plan.Keeps(stage, own, receivers[pick], w.now-l.leased, 2*l.delay)) {
 			return
 		}
-		rate := f.Rate
-		if n.active == 1 && len(lanes) == 0 {
-			rate += min(w.book.Free(l.accounts...), w.book.Free(l.to.account.down), 1<<50)
+		rate := f.Rate + min(w.book.Free(l.accounts...), w.book.Free(l.to.account.down), 1<<50)
+		if n.up > 0 {
+			fair := w.fair(l, stage, receivers)
+			if len(lanes) > 0 && float64(f.Rate) > plan.TooMuch*float64(fair) {
+				w.must(w.book.Adjust(l.hold, fair))
+				w.step(l, f, task.Event{Kind: task.Scaled, Rate: fair})
+				w.after(0, func() { w.try(n) })
+			}
+			rate = max(f.Rate, min(rate, fair))
 		}
 		w.step(l, f, task.Event{Kind: task.Ask, Runs: w.batch(l, stage, f.Rate), Rate: rate})
 		return
 	}
+}
+
+// refill is how much may be left to send when a lane asks for more.
+func (l *lane) refill() float64 { return float64(plan.Batch(l.asker.Rate, 2*l.delay)) / 2 }
+
+// unsent is what was granted and is not sent yet.
+func (w *world) unsent(l *lane) float64 {
+	sum := 0.0
+	if l.sending {
+		sum = l.left - (w.now-l.since).Seconds()*float64(l.pacedAt)/core.WireOverhead
+	}
+	for _, r := range l.asker.Unbegun() {
+		sum += float64(r.Size)
+	}
+	return sum
 }
 
 // receivers lists up to plan.MaxReceivers nodes that want something which n holds, and could take it now.

@@ -226,6 +226,16 @@ func (w *world) pace(l *lane) {
 			w.sent(l)
 		}
 	})
+	if l.delay == 0 {
+		return
+	}
+	if soon := (w.unsent(l) - l.refill()) * core.WireOverhead / float64(l.pacedAt); soon > 0 && soon < seconds {
+		w.after(time.Duration(soon*float64(time.Second))+1, func() {
+			if !l.dead() && l.epoch == epoch && l.paced == paced {
+				w.more(l)
+			}
+		})
+	}
 }
 
 // sent lets a run arrive when its last byte has come, and the next one follow it at once.

@@ -39,7 +39,8 @@
 // What the short words stand for:
 //
 //   - grant: hold (or adjust what is held) and send AGREE; where too little is free, or the shell gave a reason, send REFUSE
-//     and stay. An application that repeats what was granted gets the same AGREE and changes nothing.
+//     and stay. An application that repeats what was granted gets the same AGREE and changes nothing; one for no run under a
+//     lease that stands changes its rate, and not how long it lasts.
 //   - extend: the lease lasts three times as long as what is still open should take, from now.
 //   - Begun and Received: the end where it happened tells the other, with BEGIN or COMPLETE; a repeated one changes nothing.
 //     When the last open run is received, failed or aborted, a leased flow gives back and is idle; a renewing one waits

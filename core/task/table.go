@@ -40,10 +40,10 @@ func (s *step) apply() {
 	s.State = Asking
 }
 
-// renew asks for more runs under the same lease, and for a higher rate where one is free here.
+// renew asks for more runs under the same lease, or for a higher rate where one is free here, or both.
 func (s *step) renew() {
-	if len(s.Runs) == 0 {
-		s.violation("it asks for no runs")
+	if len(s.Runs) == 0 && s.Event.Rate <= s.Flow.Rate {
+		s.violation("it asks for nothing")
 		return
 	}
 	if s.Event.Rate > s.Flow.Rate {
@@ -54,7 +54,7 @@ func (s *step) renew() {
 	s.State = Renewing
 }
 
-// grant answers an application at once.
+// grant answers an application at once. One for no run that is new here, under a lease that stands, is about its rate.
 func (s *step) grant() {
 	fresh := slices.DeleteFunc(slices.Clone(s.Runs), func(r Run) bool { return s.find(r.Number) >= 0 })
 	switch {
@@ -67,7 +67,7 @@ func (s *step) grant() {
 	case s.Event.Reason != core.ReasonNone:
 		s.do(Action{Kind: SendRefuse, Reason: s.Event.Reason, Retry: s.Retry})
 		return
-	case len(s.Runs) == 0:
+	case len(s.Runs) == 0 && s.State == Idle:
 		s.do(Action{Kind: SendRefuse, Reason: core.ReasonHave})
 		return
 	}
@@ -80,10 +80,14 @@ func (s *step) grant() {
 		s.open = append(s.open, openRun{Run: r})
 	}
 	until := s.Now + Term(s.OpenBytes(), rate)
-	if s.State == Idle {
+	switch {
+	case s.State == Idle:
 		s.Flow.Lease = s.Event.Lease
 		s.hold(rate, until)
-	} else {
+	case len(fresh) == 0: // only progress makes a lease last longer
+		until = s.Expires
+		s.adjust(rate)
+	default:
 		s.adjust(rate)
 		s.extend(until)
 	}
