@@ -70,7 +70,7 @@ func (r *rig) watch(ctx context.Context, act func(sample) error) (all []sample, 
 
 // given holds what every link carried against what it was given, over any two seconds: the most, and of the uplinks that set the
 // bound, taken together, the least while they do: from when the source has sent a fiftieth of its part, and the others have received as
-// much to pass on, until all but a fiftieth of everything has passed.
+// much to pass on, until all but a fiftieth of everything has passed. The source's alone does until it has sent as much as the file once.
 func (f *figure) given(t trial, all []sample) {
 	var binding []int
 	for i, h := range t.hosts {
@@ -99,6 +99,9 @@ func (f *figure) given(t trial, all []sample) {
 			!slices.ContainsFunc(binding, func(i int) bool { return i > 0 && s.all[i].Received < last.all[i].Received/50 })
 	}
 	end := sent(last) / 50 * 49
+	if len(binding) == 1 {
+		end = min(end, onWire(fileBytes()))
+	}
 	windows(all, sent, func(from, to sample, rate float64) {
 		share := rate / float64(cap.rate())
 		if begun(from) && sent(to) < end && (f.Least == 0 || share < f.Least) {
