@@ -412,6 +412,12 @@ func (n *Node) loseFlows(peer core.ID) {
 
 // setCapacity gives a link its capacity and scales the leases that no longer fit.
 func (n *Node) setCapacity(account string, r core.Rate) {
+	waking := n.waking
+	n.waking = true // nobody takes anything before all are scaled
+	defer func() {
+		n.waking = waking
+		n.wakeWaiting()
+	}()
 	for _, l := range n.book.SetCapacity(account, r) {
 		for _, f := range n.flows {
 			if now, stands := n.book.Lease(l.ID); stands && f.booked == l.ID { // what others did before may have changed it

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -36,6 +35,7 @@ type lane struct {
 	alone   bool          // beyond a trunk, where nobody passes anything on to it
 	raised  time.Duration // when it asked for nothing but more of the uplink
 	most    core.Rate     // what its lease was lowered to because it carried no more; 0 where it was not
+	raising bool          // what it asked for last was that
 	full    bool          // the target agreed to less than was asked for
 	taste   bool          // the lease that stands was for one run, since the target had nothing yet
 }
@@ -87,7 +87,8 @@ func (n *Node) wakeWaiting() {
 // waits tells whether a lane could apply for a lease now.
 func (l *lane) waits() bool {
 	_, may := l.trunkShare()
-	return may && l.n.now() >= l.after && (l.flow == nil || l.flow.State == task.Idle)
+	return may && l.n.now() >= l.after && (l.flow == nil || l.flow.State == task.Idle) &&
+		plan.Receiver{Free: l.n.book.Free(accountOut(l.to)), Nominal: l.nominal()}.Able()
 }
 
 // trunk is the one that lies between this node and the target; nil where there is none.
@@ -141,6 +142,9 @@ func (l *lane) nominal() core.Rate {
 	if l.most > 0 {
 		rate = min(rate, l.most)
 	}
+	if l.full && l.holds() {
+		rate = min(rate, l.flow.Agreed())
+	}
 	return rate
 }
 
@@ -168,12 +172,9 @@ func (l *lane) receiver(held *lane) plan.Receiver {
 // ask applies for a lease over a batch. It is false where there is no bandwidth to give.
 func (l *lane) ask(stage plan.Stage) bool {
 	n := l.n
-	share, _ := l.trunkShare()
+	l.most = 0
 	nominal := n.book.Nominal(l.accounts()...)
-	asked := min(nominal, share)
-	if share == 0 {
-		asked = min(nominal, l.fair(stage))
-	}
+	asked := min(nominal, l.due(stage))
 	rate := task.Grant(asked, n.book.Free(l.accounts()...), nominal)
 	if rate == 0 {
 		return false
@@ -183,36 +184,13 @@ func (l *lane) ask(stage plan.Stage) bool {
 	if len(runs) == 0 {
 		return false
 	}
-	l.taste, l.most = newcomer, 0
+	l.taste = newcomer
 	if l.flow == nil {
 		l.flow = n.open(l.to, n.nextID(), task.Asker, true, l)
 	}
+	l.raising, l.full = false, false
 	n.step(l.flow, task.Event{Kind: task.Ask, Runs: runs, Rate: rate})
 	return true
-}
-
-// fair is what the lane should have of this node's uplink beside all that use it or could.
-func (l *lane) fair(stage plan.Stage) core.Rate {
-	if l.n.book.Nominal(accountUp) == account.Unlimited {
-		return account.Unlimited
-	}
-	served, waiting := l.swarm.contenders(stage, l)
-	return plan.Fair(stage, l.swarm.uplink(), l.receiver(nil), receiversOf(served, nil), receiversOf(waiting, nil))
-}
-
-// uplink is the part of this node's uplink that is the swarm's, of which others could use it too.
-func (s *swarm) uplink() core.Rate {
-	return s.n.book.Nominal(accountUp) / core.Rate(1+s.n.rivals(s))
-}
-
-// rivals is how many other swarms could use the uplink too.
-func (n *Node) rivals(s *swarm) (rivals int) {
-	for _, other := range n.swarms {
-		if other != s && other.hungry() {
-			rivals++
-		}
-	}
-	return rivals
 }
 
 // renew asks for more under the lease that stands, if the lane is still the one to be served, and for as much of the uplink as it should
@@ -231,48 +209,20 @@ func (l *lane) renew() {
 			return
 		}
 		l.taste = false
-		rate := l.fair(stage)
-		if share, _ := l.trunkShare(); share > 0 {
-			rate = share
-		} else if float64(f.Rate) > plan.TooMuch*float64(rate) && l.waitedFor() {
+		rate := l.due(stage)
+		if float64(f.Rate) > plan.TooMuch*float64(rate) && l.waitedFor() {
 			if l.lower(rate); f.State != task.Leased {
-				return // that was enough for others to do something about it
+				return // it was looked at again meanwhile, and has asked
 			}
 		}
 		rate = max(f.Rate, min(rate, f.Rate+n.book.Free(f.accounts...)))
 		if runs := l.batch(stage, f.Rate); len(runs) > 0 {
+			l.raising = false
 			n.step(f, task.Event{Kind: task.Ask, Runs: runs, Rate: min(rate, n.book.Nominal(f.accounts...))})
 		}
 		return
 	}
 }
-
-// raise asks for more of the uplink for what is on its way, where others have left it.
-func (l *lane) raise() {
-	n, f := l.n, l.flow
-	if f == nil || f.State != task.Leased || l.full || n.now() < l.raised+raiseEvery+l.roundTrip() || l.trunk() != nil {
-		return
-	}
-	least := core.Rate(worthAsking * float64(f.Rate))
-	rate := f.Rate + n.book.Free(f.accounts...)
-	if rate < least {
-		return // before much is looked at
-	}
-	stages := l.swarm.stages()
-	rate = min(rate, l.fair(stages[len(stages)-1]), n.book.Nominal(f.accounts...))
-	if rate < least {
-		return
-	}
-	l.raised = n.now()
-	n.step(f, task.Event{Kind: task.Ask, Rate: rate})
-}
-
-const (
-	// worthAsking is how many times its lease a lane has to be able to get before it asks for that alone.
-	worthAsking = 1.25
-	// raiseEvery is how often it may: the target may have no more to give.
-	raiseEvery = time.Second
-)
 
 // stays reports whether a lane keeps its lease though another would be chosen now. One with a share of a trunk does, since nobody
 // else may use that, and such a one is never kept waiting. One that was served because its target had nothing does not: what a
@@ -494,6 +444,7 @@ func (n *Node) onRefuse(p *peer, m wire.StorageRefuse) {
 	}
 	have := l.numbers(m.Have)
 	l.has(m.Have)
+	l.full = l.full || l.raising
 	if m.Code == core.ReasonInFlight {
 		l.elsewhere(f, nil)
 	}

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	minFrame = 16 << 10
+	minFrame = 16 << 10 // as TLS takes it
 	maxFrame = 1 << 20
-	// frameTime is how much of its lease one data message takes, between minFrame and maxFrame.
+	// frameTime is how much of its lease one data message takes, between minFrame and maxFrame: a lease that begins waits for the first.
 	frameTime = 20 * time.Millisecond
 	// burstTime is how much of the lease may be made up for after a pause that a busy machine or a full socket caused: little
 	// enough that no 2 s carry more than the lease and its 5 %.
@@ -126,8 +126,8 @@ func (p *pump) unwritten(ahead core.Size) core.Size {
 
 // wrote notes that so much less is left.
 func (p *pump) wrote(size core.Size) {
-	ahead, now := p.ahead.Load(), p.left.Add(-int64(size))
-	if now < ahead && now+int64(size) >= ahead {
+	now := p.left.Add(-int64(size)) // before ahead is read: unwritten sets that first
+	if ahead := p.ahead.Load(); now < ahead && now+int64(size) >= ahead {
 		p.low()
 	}
 }
@@ -222,6 +222,9 @@ func (p *pump) write(ctx context.Context, j job, buffer *[]byte) (written core.S
 			}
 			size := min(int(p.frame.Load()), len(data))
 			if err := p.limiter.WaitN(ctx, size); err != nil {
+				if ctx.Err() == nil && size > p.limiter.Burst() {
+					continue // the lease was lowered a moment ago
+				}
 				return written, err
 			}
 			if err := p.session.SendData(ctx, j.transfer, uint32(i), uint32(len(*buffer)-len(data)), data[:size]); err != nil {

@@ -75,7 +75,7 @@ func Choose(stage Stage, free, nominal core.Rate, receivers []Receiver) int {
 	}
 	best := -1
 	for i, r := range receivers {
-		if !enough(r.Free, r.Nominal) {
+		if !r.Able() {
 			continue
 		}
 		if best < 0 || before(stage, r, receivers[best]) {
@@ -90,6 +90,9 @@ func Choose(stage Stage, free, nominal core.Rate, receivers []Receiver) int {
 	}
 	return best
 }
+
+// Able reports whether a receiver could take enough now to be served.
+func (r Receiver) Able() bool { return enough(r.Free, r.Nominal) }
 
 // Spent reports whether a sender leased all but a twentieth of its uplink. nominal is all of it, 0 is unlimited.
 func Spent(free, nominal core.Rate) bool {

@@ -17,32 +17,60 @@ const TooMuch = 1.1
 
 // Fair is how much of a sender's uplink a receiver should have beside others that it serves, and beside those of the waiting that are due
 // most, Sideways in all where so many want it: a part in proportion to what they can do with first copies while a source spreads them, and
-// to how urgently they have to receive after that. None gets less than half of an even part, so that no run is on its way for long, nor
-// more than its Nominal: what that leaves is the others'. One that has nothing yet gets half of the uplink for its first run.
+// to how urgently they have to receive after that. Whoever weighs less than half of the mean counts as that, so that no run is on its way
+// for long. None gets more than its Nominal: what that leaves is the others'. One that has nothing yet gets half of the uplink for its first run.
 func Fair(stage Stage, up core.Rate, own Receiver, served, waiting []Receiver) core.Rate {
 	if own.Empty {
-		return least(up/2, own.Nominal)
+		return Least(up/2, own.Nominal)
 	}
 	waiting = slices.SortedFunc(slices.Values(waiting), func(a, b Receiver) int { return cmp.Compare(b.weight(stage), a.weight(stage)) })
 	room := max(0, Sideways-1-len(served))
-	served = slices.Concat(served, waiting[:min(len(waiting), room)], []Receiver{own}) // own is the last
-	whole, weights := 0.0, make([]float64, len(served))
-	for i, r := range served {
-		weights[i] = r.weight(stage)
-		whole += weights[i]
-	}
-	for i := range weights {
-		even := 1 / float64(len(served))
-		if whole > 0 {
-			weights[i] = max(weights[i]/whole, even/2)
-		} else {
-			weights[i] = even
+	all := slices.Concat(served, waiting[:min(len(waiting), room)], []Receiver{own})
+	last, full, left := len(all)-1, make([]bool, len(all)), float64(up)
+	for {
+		weights, whole := weigh(stage, all, full)
+		again := false
+		for i, r := range all {
+			if !full[i] && r.Nominal > 0 && left*weights[i] > float64(r.Nominal)*whole {
+				full[i], again = true, true
+			}
+		}
+		if full[last] {
+			return own.Nominal
+		}
+		if !again {
+			return core.Rate(left * weights[last] / whole)
+		}
+		left = float64(up)
+		for i, r := range all {
+			if full[i] {
+				left -= float64(r.Nominal)
+			}
 		}
 	}
-	return fill(up, served, weights)
 }
 
-// weight is what a receiver's part of an uplink is in proportion to.
+// weigh is in proportion to what the parts of those are that take part, and the sum of that.
+func weigh(stage Stage, receivers []Receiver, but []bool) (weights []float64, whole float64) {
+	weights = make([]float64, len(receivers))
+	sum, count := 0.0, 0.0
+	for i, r := range receivers {
+		if !but[i] {
+			sum, count = sum+r.weight(stage), count+1
+		}
+	}
+	for i, r := range receivers {
+		if but[i] {
+			continue
+		}
+		if weights[i] = max(r.weight(stage), sum/count/2); sum == 0 {
+			weights[i] = 1
+		}
+		whole += weights[i]
+	}
+	return weights, whole
+}
+
 func (r Receiver) weight(stage Stage) float64 {
 	if stage == Spreading {
 		return r.First
@@ -50,38 +78,14 @@ func (r Receiver) weight(stage Stage) float64 {
 	return r.Crit
 }
 
-// fill divides a rate by weight, no more to any than its nominal rate, and returns the last one's part.
-func fill(rate core.Rate, receivers []Receiver, weights []float64) core.Rate {
-	full := make([]bool, len(receivers))
-	for {
-		left, whole := float64(rate), 0.0
-		for i, r := range receivers {
-			if full[i] {
-				left -= float64(r.Nominal)
-			} else {
-				whole += weights[i]
-			}
-		}
-		again := false
-		for i, r := range receivers {
-			if !full[i] && r.Nominal > 0 && left*weights[i] > float64(r.Nominal)*whole {
-				full[i], again = true, true
-			}
-		}
-		if last := len(receivers) - 1; !again && full[last] {
-			return receivers[last].Nominal
-		} else if !again {
-			return core.Rate(left * weights[last] / whole)
+// Least is the smallest of some rates of which 0 is unlimited.
+func Least(rates ...core.Rate) (least core.Rate) {
+	for _, r := range rates {
+		if r > 0 && (least == 0 || r < least) {
+			least = r
 		}
 	}
-}
-
-// least is the smaller of two rates of which 0 is unlimited.
-func least(a, b core.Rate) core.Rate {
-	if a == 0 || b > 0 && b < a {
-		return b
-	}
-	return a
+	return least
 }
 
 // A batch is what one application asks for: enough for some round trips, and little, so that bandwidth changes hands often. A lease is

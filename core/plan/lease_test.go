@@ -24,7 +24,8 @@ func TestFair(t *testing.T) {
 		{"alone it has all", Filling, Receiver{Crit: 1}, nil, nil, 120},
 		{"by need", Filling, Receiver{Crit: 1}, need(2), need(1), 30},
 		{"a source goes by what comes of it", Spreading, Receiver{First: 3, Crit: 1}, []Receiver{{First: 1, Crit: 9}}, nil, 90},
-		{"half of an even part at least", Filling, Receiver{}, need(1), nil, 24}, // a quarter beside 1, of 1.25
+		{"who needs little counts as half of the mean", Filling, Receiver{}, need(1), nil, 24}, // a quarter beside 1
+		{"of what the others leave that cannot take much", Filling, Receiver{Crit: 3}, []Receiver{{Crit: 1}, {Crit: 900, Nominal: 20}}, nil, 75},
 		{"who is served counts before who waits", Filling, Receiver{Crit: 1}, need(1, 1, 1), need(9, 9, 9), 30},
 		{"of those that wait, whoever needs most", Filling, Receiver{Crit: 1}, need(1), need(1, 2, 2, 1), 20},
 		{"what one cannot take the others have", Filling, Receiver{Crit: 1}, []Receiver{{Crit: 1, Nominal: 20}, {Crit: 1}}, nil, 50},
@@ -52,7 +53,7 @@ func TestFairPartsAreTheWhole(t *testing.T) {
 			if own.Nominal > 0 && part > own.Nominal || part <= 0 {
 				t.Fatalf("%d of %d for one that takes %d", part, up, own.Nominal)
 			}
-			sum, most = sum+part, most+least(up, own.Nominal)
+			sum, most = sum+part, most+Least(up, own.Nominal)
 		}
 		if want := min(up, most); sum > want || sum < want-core.Rate(len(receivers)) {
 			t.Fatalf("%d of %d, want %d", sum, up, want)

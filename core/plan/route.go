@@ -118,7 +118,13 @@ func (r *router) way(c int, nodes []int, bytes float64) (best []hop) {
 	if r.K > 0 {
 		return r.apart(nodes, bytes)
 	}
-	firsts := slices.Clone(nodes)
+	firsts := slices.DeleteFunc(slices.Clone(nodes), func(i int) bool {
+		_, ok := r.net.link(r.Snapshot.Source, i)
+		return !ok
+	})
+	if len(firsts) == 0 { // relays do it
+		firsts = slices.Clone(nodes)
+	}
 	slices.SortStableFunc(firsts, r.dueFirst)
 	switch {
 	case r.Info.OwnsFirstHolder || len(nodes) > 64 || len(r.held[c]) > 0:

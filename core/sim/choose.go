@@ -35,7 +35,7 @@ func (w *world) serveStage(n *node, stage plan.Stage, free core.Rate) bool {
 	lanes, receivers := w.receivers(n, stage)
 	for i, l := range lanes {
 		if l.delay > 0 && n.up > 0 {
-			receivers[i].Fair = w.fair(l, stage, receivers)
+			receivers[i].Fair = w.fair(l, stage, slices.Delete(slices.Clone(receivers), i, i+1))
 		}
 	}
 	pick := plan.Choose(stage, free, n.up, receivers)
@@ -59,16 +59,13 @@ func (w *world) serveStage(n *node, stage plan.Stage, free core.Rate) bool {
 func (w *world) fair(l *lane, stage plan.Stage, waiting []plan.Receiver) core.Rate {
 	own := w.receiver(l)
 	if l.trunk != nil { // nobody else may use what crosses it
-		return least(l.from.up/2, own.Nominal)
+		return plan.Least(l.from.up/2, own.Nominal)
 	}
 	var served []plan.Receiver
 	for _, to := range l.from.out {
 		if other := l.from.lanes[to]; other != l && other.busy {
 			served = append(served, w.receiver(other))
 		}
-	}
-	if at := slices.Index(waiting, own); at >= 0 {
-		waiting = slices.Delete(slices.Clone(waiting), at, at+1)
 	}
 	return plan.Fair(stage, l.from.up, own, served, waiting)
 }
@@ -112,6 +109,9 @@ func (w *world) more(l *lane) {
 		if w.useful(l, stage).empty() {
 			own.Free = 0
 		}
+		if n.up > 0 {
+			own.Fair = w.fair(l, stage, receivers)
+		}
 		pick := plan.Choose(stage, w.book.Free(n.account.up)+f.Rate, n.up, append(receivers, own))
 		if pick < 0 {
 			continue
@@ -120,8 +120,7 @@ func (w *world) more(l *lane) {
 			return
 		}
 		rate := f.Rate + min(w.book.Free(l.accounts...), w.book.Free(l.to.account.down), 1<<50)
-		if n.up > 0 {
-			fair := w.fair(l, stage, receivers)
+		if fair := own.Fair; fair > 0 {
 			if len(lanes) > 0 && float64(f.Rate) > plan.TooMuch*float64(fair) {
 				w.must(w.book.Adjust(l.hold, fair))
 				w.step(l, f, task.Event{Kind: task.Scaled, Rate: fair})
@@ -175,13 +174,13 @@ func (w *world) receivers(n *node, stage plan.Stage) (lanes []*lane, out []plan.
 
 // receiver is what a sender's hints tell it about the other end of a lane.
 func (w *world) receiver(l *lane) plan.Receiver {
-	r := plan.Receiver{Nominal: least(l.from.up, l.to.down, l.link), Free: w.book.Free(l.to.account.down), Empty: !l.to.began,
+	r := plan.Receiver{Nominal: plan.Least(l.from.up, l.to.down, l.link), Free: w.book.Free(l.to.account.down), Empty: !l.to.began,
 		First: l.from.first[l.to.index], Given: l.from.given[l.to.index], Crit: w.crit(l)}
 	if len(l.accounts) > 1 {
 		r.Free = min(r.Free, w.book.Free(l.accounts[1:]...))
 	}
 	if l.trunk != nil {
-		r.Nominal = least(r.Nominal, l.trunk.rate)
+		r.Nominal = plan.Least(r.Nominal, l.trunk.rate)
 		if r.First == 0 { // who passes on most beyond a trunk is the best to enter there
 			r.First, r.Given = float64(l.to.up), l.to.entered
 		}
@@ -206,16 +205,6 @@ func (w *world) crit(l *lane) float64 {
 		return plan.Crit(l.to.need, l.to.down, 0, 0)
 	}
 	return plan.Crit(l.to.need, l.to.down, w.zones[l.trunk.to].need, l.trunk.rate)
-}
-
-// least is the smallest of some rates of which 0 is unlimited.
-func least(rates ...core.Rate) (min core.Rate) {
-	for _, r := range rates {
-		if r > 0 && (min == 0 || r < min) {
-			min = r
-		}
-	}
-	return min
 }
 
 // once reports whether a run should cross a trunk once: where many want it, and nobody beyond holds it from the start.

@@ -61,7 +61,7 @@ func (w *world) apply(l *lane, runs []task.Run, rate core.Rate) {
 // step moves one end of a lane's flow and does what it says.
 func (w *world) step(l *lane, f *task.Flow, e task.Event) {
 	e.Now = w.now
-	rate := f.Rate
+	rate := f.Agreed()
 	actions, err := f.Step(e)
 	if err != nil {
 		panic(fmt.Sprintf("sim: %s to %s: %v", l.from.name, l.to.name, err)) // both ends are ours
@@ -69,7 +69,7 @@ func (w *world) step(l *lane, f *task.Flow, e task.Event) {
 	for _, a := range actions {
 		w.act(l, f, a)
 	}
-	if f == l.asker && f.Holds() && f.Rate != rate && l.sending && l.left > 0 {
+	if f == l.asker && f.Holds() && f.Agreed() != rate && l.sending && l.left > 0 {
 		w.settle(l)
 		w.pace(l)
 	}
@@ -217,7 +217,7 @@ func (l *lane) slowStart(now time.Duration) float64 {
 
 // pace says when what is left of a run will have been sent, at the rate that the lease has now.
 func (w *world) pace(l *lane) {
-	l.since, l.pacedAt = w.now, l.asker.Rate
+	l.since, l.pacedAt = w.now, l.asker.Agreed()
 	l.paced++
 	epoch, paced := l.epoch, l.paced
 	seconds := core.WireOverhead * l.left / float64(l.pacedAt)

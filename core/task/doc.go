@@ -50,8 +50,9 @@
 //     its first lease drained meanwhile and was given back at the other end; the AGREE then carries a new lease.
 //   - Refused: as told for busy and in-flight. Had there already: give back, idle. Anything else: give back, closed. A
 //     renewing flow with open runs is leased again whatever the reason.
-//   - Scaled and Revised: an account shrank under the lease at this end, or at the other, which said so with REVISE. An asker
-//     whose accounts shrank while it waits says so when it is answered. A lease that was scaled to nothing ends.
+//   - Scaled and Revised: the lease is smaller at this end, or at the other, which said so with REVISE, since an account shrank
+//     or others have a better use for a part of it. An asker for which that is so while it waits says so when it is answered.
+//     A lease that was scaled to nothing ends.
 //   - end: give back, and queue again every run that was asked for or granted and is not there yet.
 //   - "!" from a peer ends the flow with ABORT (protocol); "!" from the shell changes nothing. Both return an error.
 //

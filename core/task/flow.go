@@ -82,12 +82,13 @@ type Flow struct {
 	Expires time.Duration // when to step Expired, while something is held
 	Reason  core.Reason   // why it closed
 
-	agreed   core.Rate   // what both ends agreed to; Rate may be above it while a renewal asks for more
-	applied  core.Rate   // what was asked for; Rate may be below it where an account shrank since
-	asked    []Run       // applied for, not answered yet
-	open     []openRun   // granted, not received yet, in the order of the grants
-	done     core.Bitmap // runs that were open once and are settled
-	refusals int         // in a row
+	agreed   core.Rate     // what both ends agreed to; Rate may be above it while a renewal asks for more
+	moved    time.Duration // when there was progress last: a grant, or a run that began or arrived
+	applied  core.Rate     // what was asked for; Rate may be below it where an account shrank since
+	asked    []Run         // applied for, not answered yet
+	open     []openRun     // granted, not received yet, in the order of the grants
+	done     core.Bitmap   // runs that were open once and are settled
+	refusals int           // in a row
 }
 
 type openRun struct {

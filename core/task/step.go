@@ -19,7 +19,7 @@ const (
 	Received                    // Run is there, verified: COMPLETE is to be sent, or arrived
 	RunFailed                   // Run cannot go on here: Reason
 	RunAborted                  // Run cannot go on there: Reason
-	Scaled                      // an account shrank, and the lease here is Rate now
+	Scaled                      // the lease here is only Rate now
 	Revised                     // the other end lowered the lease Lease to Rate
 	Due                         // the time that RetryAt named has come
 	Expired                     // the time that Expires names has come

@@ -78,6 +78,7 @@ func (s *step) grant() {
 	}
 	for _, r := range fresh {
 		s.open = append(s.open, openRun{Run: r})
+		s.moved = s.Now
 	}
 	until := s.Now + Term(s.OpenBytes(), rate)
 	switch {
@@ -156,7 +157,7 @@ func (s *step) begun() {
 	case s.open[i].begun:
 		return
 	}
-	s.open[i].begun = true
+	s.open[i].begun, s.moved = true, s.Now
 	if s.Sends {
 		s.do(Action{Kind: SendBegin, Run: s.Run, Lease: s.Flow.Lease})
 	}
@@ -174,6 +175,7 @@ func (s *step) received() {
 		return
 	}
 	s.close(i)
+	s.moved = s.Now
 	if !s.Sends {
 		s.do(Action{Kind: SendComplete, Run: s.Run})
 	}
@@ -217,7 +219,7 @@ func (s *step) scaled() {
 	s.do(Action{Kind: SendRevise, Lease: s.Flow.Lease, Rate: s.agreed})
 }
 
-// revised lowers what is held to what the other end has left. Word of an earlier lease of the flow comes late.
+// revised lowers what is held to what the other end has left or wants. Word of an earlier lease of the flow comes late.
 func (s *step) revised() {
 	if s.Event.Lease != s.Flow.Lease || s.Event.Rate >= s.agreed {
 		return
@@ -228,7 +230,7 @@ func (s *step) revised() {
 	}
 	s.agreed = s.Event.Rate
 	s.adjust(s.Event.Rate)
-	s.extend(max(s.Expires, s.Now+Term(s.OpenBytes(), s.Flow.Rate)))
+	s.extend(max(s.Expires, s.moved+Term(s.OpenBytes(), s.Flow.Rate))) // not from now: it could be raised and lowered for ever
 }
 
 // answerLate answers a message for a closed flow with the reason for which it closed. What this end did itself needs no answer.

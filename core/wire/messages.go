@@ -139,12 +139,13 @@ type Want struct {
 	Down    core.Rate    `json:"down"`             // what it can receive at best; 0 is unlimited
 }
 
-// StorageApply asks the receiver for a lease, or renews one of the same flow, to send runs.
+// StorageApply asks the receiver for a lease, or renews one of the same flow, to send runs. Without runs it asks for another rate for
+// those that were granted.
 type StorageApply struct {
 	Flow     uint64       `json:"flow"`
 	Task     core.TaskID  `json:"task"`
 	Segment  int          `json:"segment"`
-	Filename string       `json:"filename"` // ALIAS.V.ORDER of the first run
+	Filename string       `json:"filename"` // ALIAS.V.ORDER of the first run, or of any of the segment
 	Size     core.Size    `json:"size"`     // stored bytes of the runs
 	Rate     core.Rate    `json:"rate"`
 	Runs     []core.Range `json:"runs"`

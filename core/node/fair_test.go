@@ -1,0 +1,60 @@
+package node_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bkp-tool/bkp/core/node"
+)
+
+// TestTasksShareAnUplink begins a second placement while a first one has the whole uplink: from then on each has half of it, and who is
+// left alone has all again.
+func TestTasksShareAnUplink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned, func(conf *node.Config) { conf.Uplink = calendar("4MiB") })
+		c.start("b", "a-16MiB")
+		a.split("one.img", 1, content(1, 12<<20))
+		a.split("two.img", 1, content(2, 12<<20))
+		c.settle()
+		began := time.Now()
+		first := make(chan float64, 1)
+		go func() {
+			a.place(node.PlaceArgs{Name: "one.img", Replicas: 1})
+			first <- time.Since(began).Seconds()
+		}()
+		time.Sleep(time.Second)
+		a.place(node.PlaceArgs{Name: "two.img", Replicas: 1})
+		one, both := <-first, time.Since(began).Seconds()
+		if one < 4.3 || one > 6 || both > 7.2 { // 3.2 without sharing, 5.3 with, 6.3 for all
+			t.Errorf("the first was done after %.1f s, both after %.1f s", one, both)
+		}
+	})
+}
+
+// TestWhatOthersLeaveIsTaken has two targets end before a third, which lacks more: it gets their part of the uplink for what is already on
+// its way, without more runs to ask for.
+func TestWhatOthersLeaveIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned, func(conf *node.Config) { conf.Uplink = calendar("1MiB") })
+		for _, name := range []string{"b", "d", "e"} {
+			c.start(name, "a-16MiB")
+		}
+		a.split("one.img", 1, content(1, 3<<20))
+		c.settle()
+		r := a.place(node.PlaceArgs{Replicas: 3})
+		if r.Seconds > 10 { // 9.5 at best, since nobody relays here
+			t.Errorf("it took %.1f s", r.Seconds)
+		}
+		raised := false
+		for line := range strings.Lines(a.trace.String()) {
+			raised = raised || strings.Contains(line, `"STORAGE_APPLY"`) && strings.Contains(line, `"runs":[]`)
+		}
+		if !raised {
+			t.Error("no lane asked for what the others had left")
+		}
+	})
+}
