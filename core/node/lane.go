@@ -102,16 +102,28 @@ func (l *lane) trunk() *core.TrunkState {
 	return nil
 }
 
-// trunkShare is the lane's share of a trunk; 0 where it crosses none. ok is false where it crosses one and has no share.
+// trunkShare is the lane's share of a trunk, and its part of what this node's lanes across it have that carry nothing any more; 0 where it
+// crosses none. ok is false where it crosses one and has no share.
 func (l *lane) trunkShare() (rate core.Rate, ok bool) {
-	if l.trunk() == nil {
+	trunk := l.trunk()
+	if trunk == nil {
 		return 0, true
 	}
 	row := rowOf(l.swarm.tables.TrunkShares, l.n.ID(), l.to)
 	if row == nil {
 		return 0, false
 	}
-	return row.Rate, true
+	var all, open core.Rate
+	for _, other := range l.swarm.tables.TrunkShares {
+		if other.From != l.n.ID() || l.n.zoneOf(other.To) != trunk.To {
+			continue
+		}
+		all += other.Rate
+		if other.To == l.to || l.swarm.need(other.To) > 0 {
+			open += other.Rate
+		}
+	}
+	return core.Rate(float64(row.Rate) * float64(all) / float64(open)), true
 }
 
 // stranded reports whether nobody beyond the trunk passes on to the target what came across it: then all of it has to cross.
@@ -210,7 +222,7 @@ func (l *lane) renew() {
 		}
 		l.taste = false
 		rate := l.due(stage)
-		if float64(f.Rate) > plan.TooMuch*float64(rate) && l.waitedFor() {
+		if float64(f.Rate) > plan.TooMuch*float64(rate) && (l.trunk() != nil || l.waitedFor()) {
 			if l.lower(rate); f.State != task.Leased {
 				return // it was looked at again meanwhile, and has asked
 			}
