@@ -9,6 +9,7 @@
 //	survey.go  the network as a placement sees it             relay.go  messages through others
 //	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     inflow.go  runs that arrive
 //	swarm.go   a task under way: who has what, who is served  want.go     hints               lane.go    the way to one target
+//	fair.go    how much of the uplink a lane has              yield.go    what it leases in vain
 //	keeper.go  keeping what arrives                           young.go    what is not yet durable
 //	holder.go  serving a fetch                                taker.go    asking for runs
 //	place.go   coordinating a placement                       replan.go  when a target is lost
