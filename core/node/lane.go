@@ -113,17 +113,20 @@ func (l *lane) trunkShare() (rate core.Rate, ok bool) {
 	if row == nil {
 		return 0, false
 	}
-	var all, open core.Rate
+	all, open := 0.0, 0.0
 	for _, other := range l.swarm.tables.TrunkShares {
 		if other.From != l.n.ID() || l.n.zoneOf(other.To) != trunk.To {
 			continue
 		}
-		all += other.Rate
+		all += float64(other.Rate)
 		if other.To == l.to || l.swarm.need(other.To) > 0 {
-			open += other.Rate
+			open += float64(other.Rate)
 		}
 	}
-	return core.Rate(float64(row.Rate) * float64(all) / float64(open)), true
+	if open == 0 {
+		return row.Rate, true
+	}
+	return core.Rate(float64(row.Rate) * all / open), true
 }
 
 // stranded reports whether nobody beyond the trunk passes on to the target what came across it: then all of it has to cross.

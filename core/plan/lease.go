@@ -18,9 +18,10 @@ const TooMuch = 1.1
 // Fair is how much of a sender's uplink a receiver should have beside others that it serves, and beside those of the waiting that are due
 // most, Sideways in all where so many want it: a part in proportion to what they can do with first copies while a source spreads them, and
 // to how urgently they have to receive after that. Whoever weighs less than half of the mean counts as that, so that no run is on its way
-// for long. None gets more than its Nominal: what that leaves is the others'. One that has nothing yet gets half of the uplink for its first run.
+// for long. None gets more than its Nominal: what that leaves is the others'. One that has nothing yet gets half of the uplink
+// for its first run, unless it is alone.
 func Fair(stage Stage, up core.Rate, own Receiver, served, waiting []Receiver) core.Rate {
-	if own.Empty {
+	if own.Empty && len(served)+len(waiting) > 0 {
 		return Least(up/2, own.Nominal)
 	}
 	waiting = slices.SortedFunc(slices.Values(waiting), func(a, b Receiver) int { return cmp.Compare(b.weight(stage), a.weight(stage)) })

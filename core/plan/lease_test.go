@@ -31,6 +31,7 @@ func TestFair(t *testing.T) {
 		{"what one cannot take the others have", Filling, Receiver{Crit: 1}, []Receiver{{Crit: 1, Nominal: 20}, {Crit: 1}}, nil, 50},
 		{"no more than it can take", Filling, Receiver{Crit: 9, Nominal: 20}, need(1), nil, 20},
 		{"nobody can do anything with it: alike", Spreading, Receiver{Crit: 9}, need(1, 1), nil, 40},
+		{"its first run too, when it is alone", Filling, Receiver{Empty: true, Crit: 1}, nil, nil, 120},
 		{"its first run is soon through", Filling, Receiver{Empty: true, Crit: 1}, need(1, 1, 1), nil, 60},
 	} {
 		if got := Fair(c.stage, 120, c.own, c.served, c.waiting); got < c.want-1 || got > c.want { // rounded down
