@@ -37,7 +37,7 @@
 //
 //	roof  cmd/bkp     one file a command; wiring.go puts a node together
 //	4     file        split and join over files         node    the daemon: one loop that owns the state, and its acts
-//	3     store       packs and holdings on disk        link    sessions with peers over WebSockets
+//	3     storage     packs and holdings on disk        link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
 //	2     task        the transitions of a flow
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
@@ -47,14 +47,14 @@
 //	0     core        the nouns
 //
 // Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4 know
-// store, ledger and plugins as interfaces that they declare themselves; node/doors.go lists them.
+// storage, ledger and plugins as interfaces that they declare themselves; node/doors.go lists them.
 //
 // # A chunk's journey
 //
 // bkp split big.iso: file.Split reads the file; chunk.Cutter finds where the next chunk ends, Secrets.Identify names it.
 // A chunk that the store knows by its id is not stored again. Another is sealed under a key made from its own content,
 // so that equal chunks of one owner seal to equal bytes, and put into a pack. manifest.Builder takes the chunks in order and
-// seals the tree above them. After store.Barrier the version's ref appears in DATA/refs: key.SealRef closes the root's key
+// seals the tree above them. After the barrier of the storage the version's ref appears in DATA/refs: key.SealRef closes the root's key
 // into it.
 //
 // bkp place big.iso: the command reaches the running node through DATA/node.sock, or becomes one. node groups new
@@ -66,7 +66,7 @@
 // BEGIN announces the run, and its bytes follow on the data socket, paced at the lease. The target holds them against their hash, puts
 // them into its own store, and passes them on to others. The copies of a target that is lost go to others, under a further licence. After a barrier a receipt goes back,
 // and both ledgers keep it. Last, the ref goes to every target, under the alias,
-// and the staged bytes go: store.Away notes what they were, and node.CoverOf says from the records which of them a later split may lean on.
+// and the staged bytes go: disk.Away notes what they were, and node.CoverOf says from the records which of them a later split may lean on.
 //
 // bkp fetch big.iso, on a new machine with the identity file only: peers return the refs under the alias, key.OpenRef opens
 // the newest, its segment records say who keeps which run. GAIN_APPLY asks holders for runs within leases, from all at once, and

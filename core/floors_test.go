@@ -25,7 +25,7 @@ var floors = func() map[string][]string {
 	rooms := map[string][]string{
 		"core":      nil,
 		"core/task": two,
-		"core/sim":  three, "core/store": three, "core/link": three, "core/ledger": three,
+		"core/sim":  three, "core/storage": three, "core/link": three, "core/ledger": three,
 		"core/file": three,
 		"core/node": join(three, []string{"core/link"}),
 

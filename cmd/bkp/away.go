@@ -9,7 +9,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/gofrs/flock"
 )
 
@@ -40,7 +40,7 @@ func (l leaning) end() { _ = l.lock.Close() }
 
 // awayChunks is the chunks that this machine let go of and whose holders still answer for them. nil knows of none.
 type awayChunks struct {
-	notes *store.Away
+	notes *disk.Away
 	cover *node.Cover
 	leaning
 }
@@ -71,7 +71,7 @@ func (h house) openAway(o *key.Owner) (_ *awayChunks, err error) {
 	if err = errors.Join(err, local.Close()); err != nil {
 		return nil, fmt.Errorf("what peers keep: %w", err)
 	}
-	a.notes, err = store.OpenAwayRead(h.path("away"))
+	a.notes, err = disk.OpenAwayRead(h.path("away"))
 	return a, err
 }
 
@@ -101,7 +101,7 @@ func (a *awayChunks) Close() error {
 
 // splitStore is staging, and what went out of it since peers keep it.
 type splitStore struct {
-	*store.Store
+	*disk.Store
 	away *awayChunks
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/manifest"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
 // added is what a version adds to what is there without it: new chunks, each where it stands first in the file. Tree nodes
@@ -167,7 +167,7 @@ func (s hashSet) find(hash core.Hash) (int, bool) {
 
 // dryStore is a store for a split that stores nothing: it knows what staging knows, and what peers keep.
 type dryStore struct {
-	staging *store.Store // nil where there is none
+	staging *disk.Store // nil where there is none
 	away    *awayChunks
 	mu      sync.Mutex
 	put     map[[16]byte]struct{}
@@ -177,7 +177,7 @@ type dryStore struct {
 func (h house) dryStore() (*dryStore, error) {
 	d := &dryStore{put: map[[16]byte]struct{}{}}
 	var err error
-	if d.staging, err = store.OpenRead(h.path("staging")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if d.staging, err = disk.OpenRead(h.path("staging")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open staging: %w", err)
 	}
 	return d, nil

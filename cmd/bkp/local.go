@@ -9,7 +9,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/manifest"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
 // localChunks is what this machine's stores hold, read without disturbing who writes them.
@@ -32,7 +32,7 @@ func (h house) localChunks() (*localChunks, error) {
 		if _, err := os.Stat(h.path(name)); err != nil {
 			continue
 		}
-		s, err := store.OpenRead(h.path(name))
+		s, err := disk.OpenRead(h.path(name))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open %s: %w", name, err), l.Close())
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/urfave/cli/v2"
 )
 
@@ -84,7 +84,7 @@ func doSplit(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	staging, err := store.Open(c.house.path("staging"))
+	staging, err := disk.Open(c.house.path("staging"))
 	if err != nil {
 		return fmt.Errorf("open staging: %w", err)
 	}

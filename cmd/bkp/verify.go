@@ -12,7 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/urfave/cli/v2"
 )
 
@@ -63,7 +63,7 @@ type verifySummary struct {
 
 type packDamage struct {
 	Store string `json:"store"`
-	store.Damage
+	disk.Damage
 }
 
 type verifyTrace struct {
@@ -210,22 +210,22 @@ func (v *verification) packs(ctx context.Context, share float64) error {
 		at := v.state.Packs[name]
 		progress := v.phase("verify "+name, 0)
 		var done core.Size
-		err := store.Check(ctx, v.house.path(name), at.After, func(hash core.Hash) bool {
+		err := disk.Check(ctx, v.house.path(name), at.After, func(hash core.Hash) bool {
 			return !v.reader.Seen(hash) && draw(share)
-		}, func(p store.Checked) error {
+		}, func(p disk.Checked) error {
 			done += p.Bytes
 			progress(done)
 			at.After, at.Packs, at.Read = p.Pack, at.Packs+1, at.Read+p.Bytes
 			at.Damage = append(at.Damage, p.Damage...)
 			for _, d := range p.Damage {
-				store.Note(v.house.path(name), d)
+				disk.Note(v.house.path(name), d)
 			}
 			return v.state.keepPacks(name, at)
 		})
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", name, err), v.state.save())
 		}
-		index, read, err := store.CheckIndex(ctx, v.house.path(name), share > 0)
+		index, read, err := disk.CheckIndex(ctx, v.house.path(name), share > 0)
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", name, err), v.state.save())
 		}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/file"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
 func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
@@ -20,7 +20,7 @@ func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
 	if err := s.keep(root, versionProgress{Verified: file.Verified{At: 7, Hurt: hurt}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.keepPacks("staging", packProgress{After: "p", Damage: []store.Damage{{File: "p", Offset: 3}}}); err != nil {
+	if err := s.keepPacks("staging", packProgress{After: "p", Damage: []disk.Damage{{File: "p", Offset: 3}}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.save(); err != nil {

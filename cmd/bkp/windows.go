@@ -13,7 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/gofrs/flock"
 )
 
@@ -42,7 +42,7 @@ type window struct {
 	dir   string
 	end   core.Size // of the file, when it took its last chunk; 0 while it takes more; guarded by windows.mu
 	gate  sync.RWMutex
-	store *store.Store // nil once it went
+	store *disk.Store // nil once it went
 
 	mu  sync.Mutex
 	put map[core.Hash]core.Hash // what must not be lost with it: its hash and id
@@ -60,7 +60,7 @@ func openWindows(dir string, in node.Cutting, away *awayChunks) (*windows, error
 // rotate begins a new window where the file has come to end.
 func (w *windows) rotate(end core.Size) error {
 	dir := filepath.Join(w.dir, strconv.Itoa(w.next))
-	s, err := store.Open(dir)
+	s, err := disk.Open(dir)
 	if err != nil {
 		return fmt.Errorf("open window: %w", err)
 	}

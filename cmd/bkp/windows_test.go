@@ -10,7 +10,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
 // piece is made-up stored bytes and their id.
@@ -21,12 +21,12 @@ func piece(n int) (c core.Chunk, id core.Hash, data []byte) {
 
 func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	dir := t.TempDir()
-	staging, err := store.Open(filepath.Join(dir, "staging"))
+	staging, err := disk.Open(filepath.Join(dir, "staging"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer staging.Close()
-	away, err := store.OpenAway(filepath.Join(dir, "away"))
+	away, err := disk.OpenAway(filepath.Join(dir, "away"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	}
 }
 
-func noted(away *store.Away, id core.Hash, want core.Chunk, copies int) bool {
+func noted(away *disk.Away, id core.Hash, want core.Chunk, copies int) bool {
 	c, n, ok := away.Find(id)
 	return ok && c == want && n == copies
 }

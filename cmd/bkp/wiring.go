@@ -16,7 +16,7 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/bkp-tool/bkp/plugins"
 )
 
@@ -197,22 +197,22 @@ func parseIssuers(words map[string]string) (map[core.ID]core.Size, error) {
 
 // rooms opens what stands on disk.
 func (c *call) rooms(conf *node.Config) (opened closing, err error) {
-	staging, err := store.Open(c.house.path("staging"))
+	staging, err := disk.Open(c.house.path("staging"))
 	if err != nil {
 		return opened, fmt.Errorf("open staging: %w", err)
 	}
 	opened = append(opened, staging)
-	away, err := store.OpenAway(c.house.path("away"))
+	away, err := disk.OpenAway(c.house.path("away"))
 	if err != nil {
 		return opened, err
 	}
 	opened = append(opened, away)
-	keeping, err := store.Open(c.house.path("holdings"))
+	keeping, err := disk.Open(c.house.path("holdings"))
 	if err != nil {
 		return opened, fmt.Errorf("open holdings: %w", err)
 	}
 	opened = append(opened, keeping)
-	holdings, err := store.OpenHoldings(c.house.path("holdings.db"))
+	holdings, err := disk.OpenHoldings(c.house.path("holdings.db"))
 	if err != nil {
 		return opened, fmt.Errorf("open holdings: %w", err)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/file"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
 // corpus is real content: the sources and tools of the Go tree, as one file of 256 MiB.
@@ -64,7 +64,7 @@ func BenchmarkSplit(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			dir := b.TempDir()
 			splitOnce := func(dir string) file.SplitResult {
-				s, err := store.Open(dir)
+				s, err := disk.Open(dir)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -102,7 +102,7 @@ func BenchmarkSplit(b *testing.B) {
 
 func BenchmarkJoin(b *testing.B) {
 	path := corpus(b)
-	s, err := store.Open(b.TempDir())
+	s, err := disk.Open(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}

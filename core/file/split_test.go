@@ -21,7 +21,7 @@ import (
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/manifest"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 	"pgregory.net/rapid"
 )
 
@@ -43,9 +43,9 @@ func content(seed uint64, size int, text bool) []byte {
 	return b
 }
 
-func openStore(t testing.TB) *store.Store {
+func openStore(t testing.TB) *disk.Store {
 	t.Helper()
-	s, err := store.Open(t.TempDir())
+	s, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

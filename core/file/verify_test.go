@@ -25,7 +25,7 @@ func (l *looked) Get(hash core.Hash, dst []byte) ([]byte, error) {
 	l.mu.Unlock()
 	data, err := l.memoryStore.Get(hash, dst)
 	if err == nil && chunk.Hash(data[len(dst):]) != hash {
-		err = core.Fail(core.CodeWrong, "its bytes do not match its hash") // as core/store does
+		err = core.Fail(core.CodeWrong, "its bytes do not match its hash") // as core/storage/disk does
 	}
 	return data, err
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/bkp-tool/bkp/core/link/linktest"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 	mostfree "github.com/bkp-tool/bkp/plugins/strategies/most-free"
 	"github.com/bkp-tool/bkp/plugins/strategies/nearest"
 	"github.com/bkp-tool/bkp/plugins/strategies/reliable"
@@ -57,10 +57,10 @@ type member struct {
 	name     string
 	dir      string
 	signer   *key.Signer
-	staging  *store.Store
-	away     *store.Away
-	keeping  *store.Store
-	holdings *store.Holdings
+	staging  *disk.Store
+	away     *disk.Away
+	keeping  *disk.Store
+	holdings *disk.Holdings
 	refs     *memoryRefs
 	ledger   *memoryLedger
 	trace    *bytes.Buffer
@@ -120,13 +120,13 @@ func (m *member) run() {
 	t := m.cluster.t
 	t.Helper()
 	var err error
-	m.staging, err = store.Open(filepath.Join(m.dir, "staging"))
+	m.staging, err = disk.Open(filepath.Join(m.dir, "staging"))
 	check(t, err)
-	m.away, err = store.OpenAway(filepath.Join(m.dir, "away"))
+	m.away, err = disk.OpenAway(filepath.Join(m.dir, "away"))
 	check(t, err)
-	m.keeping, err = store.Open(filepath.Join(m.dir, "holdings"))
+	m.keeping, err = disk.Open(filepath.Join(m.dir, "holdings"))
 	check(t, err)
-	m.holdings, err = store.OpenHoldings(filepath.Join(m.dir, "holdings.db"))
+	m.holdings, err = disk.OpenHoldings(filepath.Join(m.dir, "holdings.db"))
 	check(t, err)
 	l, err := m.cluster.net.Listen(m.name + ":8001")
 	check(t, err)

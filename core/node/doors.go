@@ -4,7 +4,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Store keeps sealed chunks by the hash of their stored bytes. core/store is the one on disk.
+// Store keeps sealed chunks by the hash of their stored bytes. core/storage/disk is the one on disk.
 type Store interface {
 	// Put keeps data under c.Hash; id is zero where the plain chunk's id is unknown. Safe for many goroutines.
 	Put(c core.Chunk, id core.Hash, data []byte) (isNew bool, err error)

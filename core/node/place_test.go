@@ -13,7 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -524,7 +524,7 @@ func TestStoppedPlacementLeavesTheOneBeforeInForce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
-		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping.(*store.Store)} })
+		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping.(*disk.Store)} })
 		data := content(14, 8<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
@@ -567,7 +567,7 @@ func TestAnotherMachinesVersionIsNotReplaced(t *testing.T) {
 
 // stumblingStore cannot make durable what it was given when its first barrier comes.
 type stumblingStore struct {
-	*store.Store
+	*disk.Store
 	barriers *atomic.Int64
 }
 
@@ -583,7 +583,7 @@ func TestRunsOfAFailedBarrierAreSentAgain(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		var barriers atomic.Int64
-		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Keeping = stumblingStore{conf.Keeping.(*store.Store), &barriers} })
+		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Keeping = stumblingStore{conf.Keeping.(*disk.Store), &barriers} })
 		data := content(23, 4<<20)
 		a.split("disk.img", 1, data)
 		c.settle()

@@ -10,7 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
 // TestOthersTakeOverFromALostTarget: a holder that dies while the data moves costs time, and no copy.
@@ -40,7 +40,7 @@ func TestOthersTakeOverFromALostTarget(t *testing.T) {
 
 // fullStore has room for some bytes and no more, as a disk that others fill.
 type fullStore struct {
-	*store.Store
+	*disk.Store
 	room *atomic.Int64
 }
 
@@ -60,7 +60,7 @@ func TestGivenUpTargetLetsGoOfWhatOthersTookOver(t *testing.T) {
 		c.start("c", "a-20MiB,b-20MiB")
 		var room atomic.Int64
 		room.Store(1 << 20)
-		full := c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping.(*store.Store), &room} })
+		full := c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping.(*disk.Store), &room} })
 		data := content(26, 8<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
@@ -84,7 +84,7 @@ func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
 		d := c.start("c", "a-20MiB,b-20MiB")
 		var room atomic.Int64
 		room.Store(1 << 20)
-		c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping.(*store.Store), &room} })
+		c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping.(*disk.Store), &room} })
 		data := content(18, 8<<20)
 		a.split("disk.img", 1, data)
 		c.settle()

@@ -12,7 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/store"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -409,7 +409,7 @@ func (r *rogue) another(target *member, number byte) offered {
 }
 
 // slowStore takes a second for a barrier.
-type slowStore struct{ *store.Store }
+type slowStore struct{ *disk.Store }
 
 func (s slowStore) Barrier() error {
 	time.Sleep(time.Second)
@@ -420,7 +420,7 @@ func (s slowStore) Barrier() error {
 func TestReleasedTaskDoesNotCostAnotherItsReceipt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		b := c.start("b", "", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping.(*store.Store)} })
+		b := c.start("b", "", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping.(*disk.Store)} })
 		r := c.rogue("b")
 		first, gone, stays := r.another(b, 1), r.another(b, 2), r.another(b, 3)
 		for i, o := range []offered{first, gone, stays} {
@@ -510,7 +510,7 @@ func TestCollectionSparesWhatIsReceiptedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		b := c.start("b", "", func(conf *node.Config) {
-			conf.Keeping, conf.Holdings = slowStore{conf.Keeping.(*store.Store)}, slowHoldings{conf.Holdings}
+			conf.Keeping, conf.Holdings = slowStore{conf.Keeping.(*disk.Store)}, slowHoldings{conf.Holdings}
 		})
 		r := c.rogue("b")
 		o := r.offer(b, unchanged)

@@ -1,0 +1,147 @@
+package disk
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/fxamacker/cbor/v2"
+	"go.etcd.io/bbolt"
+	dberrors "go.etcd.io/bbolt/errors"
+)
+
+// Holdings is the durable record of what a node keeps for tasks, a small database beside its packs:
+//
+//	segments  task ‖ number                    what was accepted, and its root
+//	licenses  licence id                       the root that the id is bound to, for ever
+//	runs      run hash                         name, type, order, chunks
+//	order     sequence number                  run hash: the stored-file list, oldest first
+//	kept      task ‖ segment ‖ number          run hash, bitmap of the chunks that the task needs
+//	users     run hash ‖ task ‖ segment ‖ number   nothing: who needs a run
+//	owners    owner                            bytes: chunks of each run that any of the owner's tasks needs, once
+//	refs      owner ‖ alias ‖ 0 ‖ version      the ref's envelope and its records
+//
+// Numbers in keys are big-endian, so that keys sort like numbers. A run goes with the last task that needs it. Every change
+// is one transaction and durable when the call returns. Any number of goroutines may use it, one process.
+type Holdings struct{ db *bbolt.DB }
+
+var (
+	bucketMeta     = []byte("meta")
+	bucketSegments = []byte("segments")
+	bucketLicenses = []byte("licenses")
+	bucketRuns     = []byte("runs")
+	bucketOrder    = []byte("order")
+	bucketKept     = []byte("kept")
+	bucketUsers    = []byte("users")
+	bucketOwners   = []byte("owners")
+	bucketRefs     = []byte("refs")
+
+	keyVersion = []byte("version")
+	keyCount   = []byte("runs")
+)
+
+const holdingsVersion = 1
+
+// OpenHoldings opens the database at path, making it where there is none. A second process meets ErrLocked.
+func OpenHoldings(path string) (*Holdings, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("open holdings: %w", err)
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond, FreelistType: bbolt.FreelistMapType})
+	if errors.Is(err, dberrors.ErrTimeout) {
+		return nil, locked("open holdings " + path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open holdings %s: %w", path, err)
+	}
+	h := &Holdings{db: db}
+	if err := h.update(prepare); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open holdings %s: %w", path, err)
+	}
+	return h, nil
+}
+
+func prepare(tx *tx) error {
+	for _, name := range [][]byte{bucketMeta, bucketSegments, bucketLicenses, bucketRuns, bucketOrder, bucketKept, bucketUsers,
+		bucketOwners, bucketRefs} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(bucketMeta)
+	if v := meta.Get(keyVersion); v == nil {
+		return meta.Put(keyVersion, []byte{holdingsVersion})
+	} else if v[0] != holdingsVersion {
+		return fmt.Errorf("version %d is not known here (have %d)", v[0], holdingsVersion)
+	}
+	return nil
+}
+
+// Close closes the database.
+func (h *Holdings) Close() error { return h.db.Close() }
+
+// tx is a transaction with this database's own records on it.
+type tx struct{ *bbolt.Tx }
+
+func (h *Holdings) update(f func(*tx) error) error {
+	return h.db.Update(func(t *bbolt.Tx) error { return f(&tx{t}) })
+}
+
+func (h *Holdings) view(f func(*tx) error) error {
+	return h.db.View(func(t *bbolt.Tx) error { return f(&tx{t}) })
+}
+
+// get reads a record into v; core.ErrNotFound where there is none.
+func (t *tx) get(bucket, key []byte, v any) error {
+	raw := t.Bucket(bucket).Get(key)
+	if raw == nil {
+		return core.ErrNotFound
+	}
+	return decode(bucket, raw, v)
+}
+
+func decode(bucket, raw []byte, v any) error {
+	if err := cbor.Unmarshal(raw, v); err != nil {
+		return core.Fail(core.CodeWrong, "damaged record in %s: %w", bucket, err)
+	}
+	return nil
+}
+
+func (t *tx) put(bucket, key []byte, v any) error {
+	raw, err := cbor.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return t.Bucket(bucket).Put(key, raw)
+}
+
+// number reads a counter; add changes it.
+func (t *tx) number(bucket, key []byte) int64 {
+	raw := t.Bucket(bucket).Get(key)
+	if len(raw) != 8 {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(raw))
+}
+
+func (t *tx) add(bucket, key []byte, n int64) error {
+	return t.Bucket(bucket).Put(key, binary.BigEndian.AppendUint64(nil, uint64(t.number(bucket, key)+n)))
+}
+
+func segmentKey(task core.TaskID, segment int) []byte {
+	return binary.BigEndian.AppendUint32(append([]byte(nil), task[:]...), uint32(segment))
+}
+
+func keptKey(task core.TaskID, segment, number int) []byte {
+	return binary.BigEndian.AppendUint32(segmentKey(task, segment), uint32(number))
+}
+
+func refKey(owner core.ID, alias string, version int) []byte {
+	key := append(append(append([]byte(nil), owner[:]...), alias...), 0)
+	return binary.BigEndian.AppendUint32(key, uint32(version))
+}

@@ -1,0 +1,57 @@
+package disk
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+// A block that is written again, with more in it, is written after what was there before: not beside it, where the older one could
+// stay in the end.
+func TestABlockIsWrittenAgainAfterItWasWritten(t *testing.T) {
+	p, err := createPack(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.abandon()
+	path := p.file.Name()
+	s := newStore(t.TempDir())
+	s.current, s.free = p, make(chan *buffer, bufferCount) // current: the pack is not finished
+	filled := func(with byte, again bool) *buffer {
+		b := newBuffer()
+		b.pack, b.again, b.given, b.n = p, again, true, 100
+		for i := range b.n {
+			b.mem[i] = with
+		}
+		p.buffers = append(p.buffers, b)
+		return b
+	}
+	first := func() byte {
+		data, err := os.ReadFile(path)
+		if err != nil || len(data) == 0 {
+			return 0
+		}
+		return data[0]
+	}
+	old, more := filled('o', false), filled('m', true)
+	jobs, done := make(chan writeJob), make(chan struct{})
+	s.writing.Go(func() { s.write(jobs) })
+	s.mu.Lock() // old is written, and cannot be told to be
+	jobs <- writeJob{buffer: old}
+	jobs <- writeJob{buffer: more}
+	for range 20 {
+		if first() == 'm' {
+			t.Error("the block was written again before its first write was done with")
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	s.mu.Unlock()
+	jobs <- writeJob{done: done}
+	<-done
+	close(jobs)
+	s.writing.Wait()
+	if got := first(); got != 'm' || len(p.buffers) != 0 || len(s.free) != 2 {
+		t.Errorf("the block begins with %q, %d buffers wait and %d are free; want all written, the later last", got, len(p.buffers), len(s.free))
+	}
+}
