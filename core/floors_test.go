@@ -25,11 +25,11 @@ var floors = func() map[string][]string {
 	rooms := map[string][]string{
 		"core":      nil,
 		"core/task": two,
-		"core/sim":  three, "core/storage": three, "core/link": three, "core/ledger": three,
-		"core/file": three,
+		"core/sim":  three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}), "core/link": three, "core/ledger": join(three, []string{"core/durable"}),
+		"core/file": join(three, []string{"core/durable"}),
 		"core/node": join(three, []string{"core/link"}),
 
-		"plugins":            {"core", "plugins/proto"},
+		"plugins":            {"core", "core/durable", "plugins/proto"},
 		"plugins/proto":      nil,
 		"plugins/strategies": {"core", "plugins"},
 		"plugins/verifiers":  {"core", "plugins", "core/license", "core/ledger"},

@@ -1,0 +1,12 @@
+//go:build !linux
+
+package durable
+
+import (
+	"errors"
+	"os"
+)
+
+func setDirect(*os.File, bool) bool { return false }
+
+func allocate(*os.File, int64, int64) error { return errors.ErrUnsupported }
