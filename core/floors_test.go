@@ -36,6 +36,7 @@ var floors = func() map[string][]string {
 		"plugins/engines":    {"core", "plugins", "core/license", "core/ledger"},
 
 		"scripts/compare": nil,
+		"scripts/inject":  nil,
 		"scripts/netlab":  {"core", "core/plan"},
 	}
 	for _, r := range one {
