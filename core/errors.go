@@ -89,6 +89,7 @@ const (
 	ReasonCorrupt  Reason = 15 // bytes do not match their hash
 	ReasonExpired  Reason = 16 // lease expired
 	ReasonStopped  Reason = 17 // the other side is stopping or gave up
+	ReasonDegraded Reason = 18 // something is wrong with this node, and until it is mended it keeps nothing new
 	ReasonRights   Reason = 20 // no delegation with the needed right
 	ReasonLicense  Reason = 30 // the licence was refused; reason says why
 	ReasonReplay   Reason = 31 // the licence id is bound to another root
@@ -100,7 +101,7 @@ func (r Reason) ExitCode() Code {
 	switch r {
 	case ReasonBusy, ReasonInFlight:
 		return CodeBusy
-	case ReasonSpace, ReasonUnknown, ReasonStopped:
+	case ReasonSpace, ReasonUnknown, ReasonStopped, ReasonDegraded:
 		return CodeRedundant
 	case ReasonCorrupt:
 		return CodeWrong

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -11,8 +13,10 @@ import (
 
 func healthCommand() *cli.Command {
 	return command(spec{
-		name: "health", usage: "end with 0 once the node of this data directory is ready",
-		examples: "bkp health --data /srv/bkp",
+		name: "health", usage: "end with 0 once the node of this data directory is ready, with 3 while it is degraded",
+		about: "A degraded node runs, but something is wrong with it: the command says what. " +
+			"Until that is mended it may accept nothing new from peers; what it keeps it goes on serving.",
+		examples: "bkp health --data /srv/bkp\nbkp health --json",
 		do: func(ctx context.Context, c *call) error {
 			caller, err := c.runningNode()
 			if err != nil {
@@ -24,18 +28,27 @@ func healthCommand() *cli.Command {
 			if err := caller.Call(ctx, node.CommandStatus, struct{}{}, &r, c.status); err != nil {
 				return err
 			}
-			if !r.Ready {
-				return core.Fail(core.CodeBusy, "the node is not ready yet")
-			}
-			return c.result(health{r.ID, r.Ready, r.Peers}, func(t *table) {
-				t.line("ready: node %s, %s connected", r.ID.Short(), counted(r.Peers, "peer"))
+			err = c.result(health{r.ID, r.Health, r.Ready, r.Reasons, r.Peers}, func(t *table) {
+				t.line("%s: node %s, %s connected", r.Health, r.ID.Short(), counted(r.Peers, "peer"))
 			})
+			return errors.Join(err, degraded(r.Reasons))
 		},
 	})
 }
 
 type health struct {
-	ID    core.ID `json:"id"`
-	Ready bool    `json:"ready"`
-	Peers int     `json:"peers"`
+	ID      core.ID             `json:"id"`
+	Health  string              `json:"health"`
+	Ready   bool                `json:"ready"`
+	Reasons []node.HealthReason `json:"reasons"`
+	Peers   int                 `json:"peers"`
+}
+
+// degraded is what is wrong with a node; nil where nothing is.
+func degraded(reasons []node.HealthReason) error {
+	var all []error
+	for _, r := range reasons {
+		all = append(all, fmt.Errorf("degraded since %s: %s", cell(r.Since), r.Text))
+	}
+	return coded(core.CodePartial, errors.Join(all...))
 }

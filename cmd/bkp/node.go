@@ -120,7 +120,7 @@ func listenLocal(path string) (net.Listener, error) {
 
 func nodeStatus() *cli.Command {
 	return command(spec{
-		name: "status", usage: "show the running node: space, accounts, leases, tasks",
+		name: "status", usage: "show the running node: health, space, accounts, leases, tasks",
 		examples: "bkp node status\nbkp node status --json | jq .leases",
 		do: func(ctx context.Context, c *call) error {
 			caller, err := c.runningNode()
@@ -137,7 +137,10 @@ func nodeStatus() *cli.Command {
 }
 
 func drawStatus(t *table, r node.StatusResult) {
-	t.line("node %s at %s, up since %s, %s connected", r.ID, r.Listen, cell(r.Started), counted(r.Peers, "peer"))
+	t.line("%s: node %s at %s, up since %s, %s connected", r.Health, r.ID, r.Listen, cell(r.Started), counted(r.Peers, "peer"))
+	for _, x := range r.Reasons {
+		t.line("degraded since %s: %s", cell(x.Since), x.Text)
+	}
 	t.line("kept for others: %s of %s in %s, %s promised, %s left; staged: %s", r.Used, r.Capacity,
 		counted(r.Runs, "run"), r.Reserved, r.Remaining, r.Staged)
 	t.header("account", "capacity", "leased")

@@ -238,12 +238,14 @@ type GCResult struct {
 type StatusResult struct {
 	ID        core.ID        `json:"id"`
 	Listen    string         `json:"listen"`
-	Ready     bool           `json:"ready"`
+	Health    string         `json:"health"` // "ready" or "degraded"
+	Ready     bool           `json:"ready"`  // it is not degraded
+	Reasons   []HealthReason `json:"reasons"`
 	Started   time.Time      `json:"started"`
 	Capacity  core.Size      `json:"capacity"`
 	Used      core.Size      `json:"used"`
 	Reserved  core.Size      `json:"reserved"`
-	Remaining core.Size      `json:"remaining"`
+	Remaining core.Size      `json:"remaining"` // what peers are told that it still takes
 	Staged    core.Size      `json:"staged"`
 	Runs      int            `json:"runs"`
 	Peers     int            `json:"peers"` // connected

@@ -20,6 +20,7 @@
 //	probe.go   measuring them on purpose
 //	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
+//	health.go  what is wrong with the node
 //	remove.go  rm         collect.go  gc     away.go  doing without what others keep    local.go  the door for this machine's own commands
 package node
 
@@ -86,6 +87,8 @@ type Config struct {
 	// Strict panics where an invariant of accounts or leases is broken; tests set it. Else it is logged.
 	Strict bool
 	Log    *slog.Logger
+	// Health is where the roof says what is wrong beneath the node, also before Start. nil: the node has one of its own.
+	Health *Health
 }
 
 // fallbackLink is a link's capacity where neither side has a figure: 1 Gbit/s.
@@ -135,6 +138,9 @@ type Node struct {
 func Start(ctx context.Context, c Config) (*Node, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Health == nil {
+		c.Health = &Health{}
 	}
 	if err := checkChain(c.Verifiers); err != nil {
 		return nil, err

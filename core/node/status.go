@@ -135,7 +135,7 @@ func (n *Node) peerRow(p *peer) PeerRow {
 // reportState answers what a coordinator needs to know of this node.
 func (n *Node) reportState(p *peer, m wire.StateQuery) {
 	report := wire.StateReport{
-		Query: m.Query, Remaining: n.remaining(), Capacity: n.Capacity, Accounts: n.book.Accounts(),
+		Query: m.Query, Remaining: n.offered(), Capacity: n.Capacity, Accounts: n.book.Accounts(),
 		Labels: n.Labels,
 	}
 	own := n.ownState()
@@ -171,8 +171,8 @@ func (n *Node) Status(_ context.Context, _ None, _ func(Status)) (StatusResult, 
 	var r StatusResult
 	n.ask(func() {
 		r = StatusResult{
-			ID: n.ID(), Listen: n.Listen, Ready: true, Started: n.started, Capacity: n.Capacity, Used: n.Keeping.Used(), Reserved: n.reserved,
-			Remaining: n.remaining(), Staged: n.Staging.Used(), Peers: len(n.connected()), Accounts: n.book.Accounts(),
+			ID: n.ID(), Listen: n.Listen, Health: HealthReady, Reasons: n.Health.Reasons(), Started: n.started, Capacity: n.Capacity, Used: n.Keeping.Used(), Reserved: n.reserved,
+			Remaining: n.offered(), Staged: n.Staging.Used(), Peers: len(n.connected()), Accounts: n.book.Accounts(),
 		}
 		for _, f := range n.flows {
 			if f.booked != 0 {
@@ -185,6 +185,10 @@ func (n *Node) Status(_ context.Context, _ None, _ func(Status)) (StatusResult, 
 		r.Leases = append(r.Leases, n.leases.newest()...)
 		r.Tasks = n.taskRows()
 	})
+	if len(r.Reasons) > 0 {
+		r.Health = HealthDegraded
+	}
+	r.Ready = r.Health == HealthReady
 	for _, v := range n.Verifiers {
 		r.Verifiers = append(r.Verifiers, v.Name)
 	}

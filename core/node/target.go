@@ -125,6 +125,14 @@ func (n *Node) remaining() core.Size {
 	return max(0, n.Capacity-n.Keeping.Used()-n.reserved)
 }
 
+// offered is the room that peers are told of: none while nothing new can be kept, so that plans go elsewhere. Loop only.
+func (n *Node) offered() core.Size {
+	if n.Health.refusal() != nil {
+		return 0
+	}
+	return n.remaining()
+}
+
 // refusal is why this node does not accept a segment.
 type refusal struct {
 	code   core.Reason
@@ -189,6 +197,9 @@ const maxSegments = 1 << 16
 
 // accept checks a segment's licence, has every verifier judge it, promises it room, and makes the acceptance durable.
 func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []key.Delegation) (*segment, error) {
+	if err := n.Health.refusal(); err != nil {
+		return nil, err
+	}
 	l, payload, signer, err := license.Open(m.License)
 	if err != nil {
 		return nil, refuse(core.ReasonLicense, "%v", err)

@@ -1,0 +1,96 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/node"
+)
+
+func TestHealthKeepsOneReasonForEachKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h node.Health
+		h.Recover("disk")
+		h.Degrade("disk", "it is slow", false)
+		since := time.Now()
+		time.Sleep(time.Minute)
+		h.Degrade("verifier issuers", "its process is gone", true)
+		h.Degrade("disk", "it is slower", false)
+		want := []node.HealthReason{
+			{Key: "verifier issuers", Text: "its process is gone", Refuses: true, Since: time.Now()},
+			{Key: "disk", Text: "it is slower", Since: since},
+		}
+		if got := h.Reasons(); !slices.Equal(got, want) {
+			t.Errorf("reasons: %v, want %v", got, want)
+		}
+		h.Recover("verifier issuers")
+		h.Recover("disk")
+		if got := h.Reasons(); len(got) > 0 {
+			t.Errorf("reasons: %v, want none", got)
+		}
+	})
+}
+
+func TestDegradedNodeIsPassedOver(t *testing.T) {
+	for _, refuses := range []bool{true, false} {
+		t.Run(fmt.Sprint("refuses ", refuses), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				a := c.start("a", "", c.owned)
+				b := c.start("b", "a-20MiB")
+				c.start("c", "a-1MiB") // for which nearest cares only where it must
+				a.split("disk.img", 1, content(1, 1<<20))
+				c.settle()
+				b.Health.Degrade("test", "a screw is loose", refuses)
+				if s := b.status(); s.Health != node.HealthDegraded || s.Ready || len(s.Reasons) != 1 || (s.Remaining == 0) != refuses {
+					t.Errorf("status: %s, ready %v, %v, %s remain", s.Health, s.Ready, s.Reasons, s.Remaining)
+				}
+				a.place(node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "nearest"})
+				if runs := b.status().Runs; (runs == 0) != refuses {
+					t.Errorf("it keeps %d runs", runs)
+				}
+				b.Health.Recover("test")
+				if s := b.status(); s.Health != node.HealthReady || !s.Ready || len(s.Reasons) != 0 || s.Remaining == 0 {
+					t.Errorf("status: %s, ready %v, %v, %s remain", s.Health, s.Ready, s.Reasons, s.Remaining)
+				}
+				a.split("other.img", 1, content(2, 1<<20))
+				a.place(node.PlaceArgs{Name: "other.img", Replicas: 1, Strategy: "nearest"})
+				if b.status().Runs == 0 {
+					t.Error("it keeps nothing, though it is well again")
+				}
+			})
+		})
+	}
+}
+
+func TestNodeThatDegradesAfterItWasAskedRefusesTheTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		var b *member
+		a := c.start("a", "", c.owned, func(conf *node.Config) {
+			conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {
+				b.Health.Degrade("test", "a screw is loose", true) // the survey is over by now
+				return shippedStrategy(ctx, name)
+			}
+		})
+		b = c.start("b", "a-20MiB")
+		a.split("disk.img", 1, content(1, 1<<20))
+		c.settle()
+		_, err := a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"}, quiet)
+		if core.CodeOf(err) != core.CodeRedundant {
+			t.Errorf("place: %v, want that the copy cannot be made", err)
+		}
+		synctest.Wait()
+		want := fmt.Sprintf(`"code":%d,"reason":"this node is degraded and keeps nothing new: a screw is loose"`, core.ReasonDegraded)
+		if !strings.Contains(a.trace.String(), want) {
+			t.Errorf("no refusal came that says %s", want)
+		}
+	})
+}
