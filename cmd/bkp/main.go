@@ -34,12 +34,20 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return int(core.CodeOK)
 	}
-	if stopped, ok := errors.AsType[*core.Error](context.Cause(ctx)); ok && (!errors.Is(err, stopped) || core.CodeOf(err) != stopped.Code) {
+	_, ended := errors.AsType[endError](err)
+	stopped, ok := errors.AsType[*core.Error](context.Cause(ctx))
+	if ok && !ended && (!errors.Is(err, stopped) || core.CodeOf(err) != stopped.Code) {
 		err = stopped // whatever else came of it
 	}
 	con.fail(line.command, err)
 	return int(core.CodeOf(err))
 }
+
+// endError is what went wrong when a daemon ended as a signal asked it to: no consequence of the signal, which alone is its
+// ordinary end.
+type endError struct{ error }
+
+func (e endError) Unwrap() error { return e.error }
 
 // interruptible returns a context that the first INT or TERM cancels; the second ends the process at once.
 // The function it returns stops listening and must be called.

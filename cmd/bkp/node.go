@@ -30,7 +30,7 @@ func nodeStart() *cli.Command {
 	return command(spec{
 		name: "start", usage: "run a node until it is stopped",
 		about: "A node keeps what licensed owners give it, passes it on, and carries out the commands of this data directory. " +
-			"The first INT or TERM stops it cleanly. " + calendarHelp + " What a single link is given may follow a calendar, too: " +
+			"The first INT or TERM stops it cleanly, with code 0. " + calendarHelp + " What a single link is given may follow a calendar, too: " +
 			"in config.toml under [links], as \"backup.example:8001\" = \"mon-fri 08:00-18:00=1MiB,else=20MiB\".",
 		examples: `bkp node start --data /srv/bkp --peers wss://other.example:8001-20MiB --token-file token
 			bkp node start --listen :8001 --capacity 500GiB --uplink 100Mbit --label zone=berlin
@@ -56,9 +56,17 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 	}
 	n, closers, err := c.startNode(ctx, wish)
 	if err != nil {
-		return errors.Join(err, wish.listener.Close())
+		err = errors.Join(err, wish.listener.Close())
+		if ctx.Err() != nil {
+			return nil // it was stopped before it was up
+		}
+		return err
 	}
-	defer func() { err = errors.Join(err, n.Close(), closers.Close()) }()
+	defer func() {
+		if closing := errors.Join(n.Close(), closers.Close()); closing != nil {
+			err = errors.Join(err, endError{fmt.Errorf("stop the node: %w", closing)})
+		}
+	}()
 	socket := c.house.path("node.sock")
 	_ = os.Remove(socket) // of a node that was killed: the lock says that none runs
 	door, err := listenLocal(socket)
@@ -69,7 +77,7 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 	c.announce(n, wish)
 	<-ctx.Done()
 	c.say("stopping")
-	return context.Cause(ctx)
+	return nil
 }
 
 type started struct {
