@@ -126,7 +126,7 @@ func (m *member) run() {
 	check(t, err)
 	m.keeping, err = disk.Open(filepath.Join(m.dir, "holdings"))
 	check(t, err)
-	m.holdings, err = disk.OpenHoldings(filepath.Join(m.dir, "holdings.db"))
+	m.holdings, err = disk.OpenHoldings(filepath.Join(m.dir, "holdings.db"), true)
 	check(t, err)
 	l, err := m.cluster.net.Listen(m.name + ":8001")
 	check(t, err)

@@ -4,14 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"time"
 
-	"github.com/bkp-tool/bkp/core"
 	"github.com/fxamacker/cbor/v2"
 	"go.etcd.io/bbolt"
-	dberrors "go.etcd.io/bbolt/errors"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // Holdings is the durable record of what a node keeps for tasks, a small database beside its packs:
@@ -27,7 +26,7 @@ import (
 //
 // Numbers in keys are big-endian, so that keys sort like numbers. A run goes with the last task that needs it. Every change
 // is one transaction and durable when the call returns. Any number of goroutines may use it, one process.
-type Holdings struct{ db *bbolt.DB }
+type Holdings struct{ db *durable.DB }
 
 var (
 	bucketMeta     = []byte("meta")
@@ -46,24 +45,51 @@ var (
 
 const holdingsVersion = 1
 
-// OpenHoldings opens the database at path, making it where there is none. A second process meets ErrLocked.
-func OpenHoldings(path string) (*Holdings, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("open holdings: %w", err)
-	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, dberrors.ErrTimeout) {
+// OpenHoldings opens the database at path; with create it makes one where there is none (else fs.ErrNotExist): that is right only
+// beside packs that hold nothing. One that is damaged, or empty where none may be made, is core.CodeWrong. A second process meets
+// ErrLocked.
+func OpenHoldings(path string, create bool) (*Holdings, error) {
+	h, err := openHoldings(path, create)
+	if errors.Is(err, durable.ErrLocked) {
 		return nil, locked("open holdings " + path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open holdings %s: %w", path, err)
 	}
+	return h, nil
+}
+
+func openHoldings(path string, create bool) (*Holdings, error) {
+	if create {
+		if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+			return nil, err
+		}
+	}
+	db, err := durable.OpenDB(path, create)
+	if err != nil {
+		return nil, err
+	}
 	h := &Holdings{db: db}
-	if err := h.update(prepare); err != nil {
-		db.Close()
-		return nil, fmt.Errorf("open holdings %s: %w", path, err)
+	if err = h.view(checkVersionOf); errors.Is(err, errEmpty) && create {
+		err = h.update(prepare) // who made it was killed before it came to this
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return h, nil
+}
+
+var errEmpty = core.Fail(core.CodeWrong, "it is empty: what it said is lost")
+
+func checkVersionOf(tx *tx) error {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		return errEmpty
+	}
+	if v := meta.Get(keyVersion); len(v) != 1 || v[0] != holdingsVersion {
+		return fmt.Errorf("version %v is not known here (have %d)", v, holdingsVersion)
+	}
+	return nil
 }
 
 func prepare(tx *tx) error {
@@ -73,14 +99,11 @@ func prepare(tx *tx) error {
 			return err
 		}
 	}
-	meta := tx.Bucket(bucketMeta)
-	if v := meta.Get(keyVersion); v == nil {
-		return meta.Put(keyVersion, []byte{holdingsVersion})
-	} else if v[0] != holdingsVersion {
-		return fmt.Errorf("version %d is not known here (have %d)", v[0], holdingsVersion)
-	}
-	return nil
+	return tx.Bucket(bucketMeta).Put(keyVersion, []byte{holdingsVersion})
 }
+
+// Broken is why the database answers nothing any more, a failed commit or damage; nil while it does.
+func (h *Holdings) Broken() error { return h.db.Broken() }
 
 // Close closes the database.
 func (h *Holdings) Close() error { return h.db.Close() }

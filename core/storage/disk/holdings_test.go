@@ -3,22 +3,27 @@ package disk_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
+	"pgregory.net/rapid"
+
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/storage/disk"
-	"pgregory.net/rapid"
 )
 
 func openHoldings(t testing.TB, path string) *disk.Holdings {
 	t.Helper()
-	h, err := disk.OpenHoldings(path)
+	h, err := disk.OpenHoldings(path, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +332,7 @@ func TestHoldingsHaveOneProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "holdings.db")
 	h := openHoldings(t, path)
 	defer h.Close()
-	if _, err := disk.OpenHoldings(path); !errors.Is(err, disk.ErrLocked) || core.CodeOf(err) != core.CodeBusy {
+	if _, err := disk.OpenHoldings(path, true); !errors.Is(err, disk.ErrLocked) || core.CodeOf(err) != core.CodeBusy {
 		t.Errorf("opened twice: %v", err)
 	}
 }
@@ -414,4 +419,84 @@ func TestHoldingsFollowTheirModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// TestPowerLossHoldings makes a database below directories that it makes, and changes it: it is whole, and never behind.
+func TestPowerLossHoldings(t *testing.T) {
+	dir := t.TempDir()
+	r := durabletest.Record(t, dir)
+	h := openHoldings(t, filepath.Join(dir, "data", "holdings.db"))
+	r.Promise(0)
+	for n := 1; n <= 3; n++ {
+		s := aSegment(alice, first)
+		s.Number = n
+		accept(t, h, s)
+		r.Promise(n)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.Check(t, durabletest.Budget(2), func(roots []string, promises []any) error {
+		h, err := disk.OpenHoldings(filepath.Join(roots[0], "data", "holdings.db"), len(promises) == 0)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		segments, err := h.Segments()
+		if least := len(promises) - 1; len(segments) < least || len(segments) > least+1 {
+			return fmt.Errorf("%d segments were acknowledged, and %d are there", least, len(segments))
+		}
+		return err
+	})
+}
+
+// TestHoldingsAreNoBeginning: a database that is lost or empty is made only where that was asked for.
+func TestHoldingsAreNoBeginning(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "holdings.db")
+	if _, err := disk.OpenHoldings(path, false); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is none: %v", err)
+	}
+	db, err := durable.OpenDB(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := disk.OpenHoldings(path, false); core.CodeOf(err) != core.CodeWrong {
+		t.Errorf("there is an empty one: %v", err)
+	}
+	h := openHoldings(t, path) // who made it was killed
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if h, err = disk.OpenHoldings(path, false); err != nil {
+		t.Fatal(err)
+	}
+	h.Close()
+}
+
+// TestHoldingsEndWithAFailedCommit: nothing is answered after it, since nobody knows what is on the disk.
+func TestHoldingsEndWithAFailedCommit(t *testing.T) {
+	dir := t.TempDir()
+	h := openHoldings(t, filepath.Join(dir, "holdings.db"))
+	defer h.Close()
+	r := durabletest.Record(t, dir)
+	r.Fail(func(op durabletest.Op) error {
+		if op.Kind == "commit" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	s := aSegment(alice, first)
+	if _, err := h.PutSegment(s, core.Hash{1}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a commit that fails: %v", err)
+	}
+	r.Fail(nil)
+	if _, err := h.PutSegment(s, core.Hash{1}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("after it: %v", err)
+	}
+	if _, err := h.Segments(); !errors.Is(err, syscall.EIO) || !errors.Is(h.Broken(), syscall.EIO) {
+		t.Errorf("after it: %v, broken %v", err, h.Broken())
+	}
 }
