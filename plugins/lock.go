@@ -11,11 +11,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // lockFile is bkp.lock.toml: the checksum of every plugin file as it was when first used.
@@ -74,10 +73,10 @@ func (l *lockFile) get(n Name) lockEntry { return (*l.entries(n.Kind))[n.Name] }
 
 // editLock changes the lock file under its lock.
 func editLock(path string, edit func(*lockFile)) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("keep the checksum of a plugin: %w", err)
 	}
-	guard := flock.New(path + ".lock")
+	guard := durable.NewLock(path + ".lock")
 	if err := guard.Lock(); err != nil {
 		return fmt.Errorf("lock %s: %w", path, err)
 	}
@@ -91,7 +90,7 @@ func editLock(path string, edit func(*lockFile)) error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(path, append([]byte(lockHead), text...), 0o600); err != nil {
+	if err := durable.Replace(path, append([]byte(lockHead), text...), 0o600); err != nil {
 		return fmt.Errorf("keep the checksum of a plugin: %w", err)
 	}
 	return nil
