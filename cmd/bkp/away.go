@@ -7,21 +7,21 @@ import (
 	"path/filepath"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
-	"github.com/gofrs/flock"
 )
 
 // leaning is held shared by who makes a version out of chunks that only peers keep, until the version is there, and alone by who
 // has peers let versions go: DATA/leaning.
-type leaning struct{ lock *flock.Flock }
+type leaning struct{ lock *durable.Lock }
 
-func (h house) leaning() leaning { return leaning{flock.New(h.path("leaning"))} }
+func (h house) leaning() leaning { return leaning{durable.NewLock(h.path("leaning"))} }
 
 // share waits for a removal to end.
 func (l leaning) share() error {
-	if err := os.MkdirAll(filepath.Dir(l.lock.Path()), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(l.lock.Path())); err != nil {
 		return err
 	}
 	return l.lock.RLock()

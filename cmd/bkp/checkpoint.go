@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/google/renameio/v2"
 )
 
 const (
@@ -86,16 +86,14 @@ func (s savedSplit) save(reached file.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	path := s.refs.checkpoint(s.owner.Alias(s.name))
-	err = os.MkdirAll(filepath.Dir(path), 0o700)
-	if err = errors.Join(err, renameio.WriteFile(path, text, 0o600)); err != nil {
+	if err := s.refs.write(s.refs.checkpoint(s.owner.Alias(s.name)), text); err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	return nil
 }
 
 // remove forgets the checkpoint: its split has become a version.
-func (s savedSplit) remove() { _ = os.Remove(s.refs.checkpoint(s.owner.Alias(s.name))) }
+func (s savedSplit) remove() { _ = durable.Remove(s.refs.checkpoint(s.owner.Alias(s.name))) }
 
 // Unfinished is the checkpoints of splits that may be resumed: what they stand for must stay.
 func (s refStore) Unfinished() ([]node.StoredRef, error) {
@@ -120,7 +118,7 @@ func (s refStore) clearCheckpoints() error {
 		if err != nil || time.Since(info.ModTime()) < checkpointLife {
 			continue
 		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := durable.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("remove an old checkpoint: %w", err)
 		}
 	}

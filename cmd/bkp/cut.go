@@ -10,11 +10,11 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -49,10 +49,10 @@ type filled struct {
 func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err error) {
 	alias := in.Owner.Alias(in.Name)
 	dir := h.path("backup", alias)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return node.Cut{}, fmt.Errorf("make room for windows: %w", err)
 	}
-	lock := flock.New(h.path("backup", alias, "lock"))
+	lock := durable.NewLock(h.path("backup", alias, "lock"))
 	if got, err := lock.TryLock(); err != nil || !got {
 		return node.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", clean(in.Name))
 	}

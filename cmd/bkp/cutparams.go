@@ -2,13 +2,11 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/bkp-tool/bkp/core/chunk"
-	"github.com/google/renameio/v2"
 )
 
 // DATA/refs/ALIAS/cut says how the newest version of a name was cut, for when its manifest is on this machine no more: the next
@@ -22,9 +20,7 @@ func (s refStore) keepCut(alias string, p chunk.Params) error {
 	if err != nil {
 		return err
 	}
-	path := s.cut(alias)
-	err = os.MkdirAll(filepath.Dir(path), 0o700)
-	if err = errors.Join(err, renameio.WriteFile(path, text, 0o600)); err != nil {
+	if err := s.write(s.cut(alias), text); err != nil {
 		return fmt.Errorf("keep how it was cut: %w", err)
 	}
 	return nil

@@ -34,6 +34,7 @@ func gcCommand() *cli.Command {
 			if sum.LeftoversFreed, err = c.house.clearWindows(); err != nil {
 				return err
 			}
+			c.house.sweep()
 			if len(r.Staging.Writers) == 0 {
 				if err := c.house.refs().clearCheckpoints(); err != nil {
 					return err

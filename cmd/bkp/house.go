@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
 	"golang.org/x/term"
 )
@@ -38,7 +39,7 @@ func (h house) path(names ...string) string {
 
 // make creates the directory; only its owner may look inside.
 func (h house) make() error {
-	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+	if err := durable.MkdirAll(h.dir); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
 	return nil
@@ -181,6 +182,14 @@ func (c *call) passphrase() (string, error) {
 	return string(phrase), nil
 }
 
+// sweep removes what killed commands left half written.
+func (h house) sweep() {
+	dirs, _ := filepath.Glob(h.path("refs", "*"))
+	for _, dir := range append(dirs, h.path("refs"), h.dir) {
+		durable.Sweep(dir)
+	}
+}
+
 // isExported tells whether a copy of the identity was ever taken elsewhere.
 func (h house) isExported() bool {
 	_, err := os.Stat(h.path("exported"))
@@ -199,36 +208,10 @@ func (h house) createOnce(name string, content func() ([]byte, error)) ([]byte, 
 	if text, err = content(); err != nil {
 		return nil, err
 	}
-	if err := writeNew(h.path(name), text); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := durable.New(h.path(name), text, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	return os.ReadFile(h.path(name))
-}
-
-// writeNew makes a file readable by its owner only, whole or not at all; it must not exist (fs.ErrExist).
-func writeNew(path string, content []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.Write(content)
-	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(temp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // token is the cluster token: --token-file, else BKP_CLUSTER_TOKEN, else what the data directory holds; nil without.

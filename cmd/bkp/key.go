@@ -10,8 +10,8 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 )
 
@@ -145,7 +145,7 @@ func keyImport() *cli.Command {
 			if err := c.makeWayFor(o.ID()); err != nil {
 				return err
 			}
-			if err := renameio.WriteFile(c.house.path("identity"), text, 0o600); err != nil {
+			if err := durable.Replace(c.house.path("identity"), text, 0o600); err != nil {
 				return fmt.Errorf("write the identity: %w", err)
 			}
 			if err := c.house.markExported(); err != nil {
@@ -156,7 +156,7 @@ func keyImport() *cli.Command {
 	})
 }
 
-// makeWayFor moves another identity that is here aside, with --force only.
+// makeWayFor keeps another identity that is here beside the one to come, with --force only.
 func (c *call) makeWayFor(id core.ID) error {
 	if err := c.house.make(); err != nil {
 		return err
@@ -181,13 +181,13 @@ func (c *call) makeWayFor(id core.ID) error {
 		return core.WithHint(core.Fail(core.CodeRefused, "another identity is here already: %s", path),
 			"take another --data directory, or replace it with --force")
 	case err == nil:
-		return os.Rename(path, path+"."+old.ID().Short())
+		return durable.Replace(path+"."+old.ID().Short(), text, 0o600)
 	}
-	return os.Rename(path, path+".old")
+	return durable.Replace(path+".old", text, 0o600)
 }
 
 func (h house) markExported() error {
-	if err := os.WriteFile(h.path("exported"), nil, 0o600); err != nil {
+	if err := durable.Replace(h.path("exported"), nil, 0o600); err != nil {
 		return fmt.Errorf("note the export: %w", err)
 	}
 	return nil

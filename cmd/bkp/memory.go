@@ -6,7 +6,7 @@ import (
 	"os"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/google/renameio/v2"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // memory is a small file of the data directory that may be lost without harm, as bandwidth.json.
@@ -21,5 +21,5 @@ func (m memory) Read() ([]byte, error) {
 }
 
 func (m memory) Write(text []byte) error {
-	return renameio.WriteFile(string(m), text, 0o600)
+	return durable.Replace(string(m), text, 0o600)
 }

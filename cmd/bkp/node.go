@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
 )
@@ -68,7 +69,7 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 		}
 	}()
 	socket := c.house.path("node.sock")
-	_ = os.Remove(socket) // of a node that was killed: the lock says that none runs
+	_ = durable.Remove(socket) // of a node that was killed: the lock says that none runs
 	door, err := listenLocal(socket)
 	if err != nil {
 		return fmt.Errorf("open the door for commands: %w", err)

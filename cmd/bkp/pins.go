@@ -11,7 +11,7 @@ import (
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/google/renameio/v2"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // pins is pins.json: the nodes that proved the cluster token once, by ID, with the address they were met at.
@@ -56,7 +56,7 @@ func (p *pins) Pin(id core.ID, address string) error {
 	if err != nil {
 		return fmt.Errorf("pin node %s: %w", id.Short(), err)
 	}
-	if err := renameio.WriteFile(p.path, append(text, '\n'), 0o600); err != nil {
+	if err := durable.Replace(p.path, append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("pin node %s: %w", id.Short(), err)
 	}
 	return nil

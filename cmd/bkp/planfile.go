@@ -7,8 +7,8 @@ import (
 	"os"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/plan"
-	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 )
 
@@ -68,7 +68,7 @@ func (c *call) writeOutput(path string, data []byte) error {
 		_, err := c.out.Write(data)
 		return err
 	}
-	return renameio.WriteFile(path, data, 0o666)
+	return durable.Replace(path, data, 0o666)
 }
 
 func drawDifference(t *table, d plan.Difference) {

@@ -11,10 +11,9 @@ import (
 	"strings"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
 )
 
 // refStore is DATA/refs: refs/ALIAS/VERSION holds the newest envelope of a version, refs/ALIAS/last the highest version
@@ -84,11 +83,14 @@ func (s refStore) Remove(alias string, version int) error {
 	if err := s.remember(alias, version); err != nil {
 		return err
 	}
-	if err := os.Remove(s.file(alias, version)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := durable.Remove(s.file(alias, version)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove ref: %w", err)
 	}
-	_ = os.Remove(s.awayFile(alias, version)) // the number is not given again
-	return syncDir(filepath.Join(s.dir, alias))
+	if err := durable.SyncDir(filepath.Join(s.dir, alias)); err != nil {
+		return fmt.Errorf("remove ref: %w", err)
+	}
+	_ = durable.Remove(s.awayFile(alias, version)) // after the ref, which says without it that its content is here
+	return nil
 }
 
 // SetAway says whether this machine does without the content of a version.
@@ -96,14 +98,16 @@ func (s refStore) SetAway(alias string, version int, away bool) error {
 	path := s.awayFile(alias, version)
 	var err error
 	if away {
-		err = os.WriteFile(path, nil, 0o600)
-	} else if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+		err = durable.Replace(path, nil, 0o600)
+	} else if err = durable.Remove(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
+	} else if err == nil {
+		err = durable.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("note that peers keep version %d: %w", version, err)
 	}
-	return syncDir(filepath.Dir(path))
+	return nil
 }
 
 func (s refStore) awayFile(alias string, version int) string { return s.file(alias, version) + ".away" }
@@ -145,24 +149,25 @@ func (s refStore) file(alias string, version int) string {
 }
 
 func (s refStore) put(alias string, version int, envelope []byte) error {
-	dir := filepath.Join(s.dir, alias)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("write ref: %w", err)
-	}
-	if err := renameio.WriteFile(s.file(alias, version), envelope, 0o600); err != nil {
-		return fmt.Errorf("write ref: %w", err)
-	}
-	if err := errors.Join(syncDir(dir), syncDir(s.dir)); err != nil {
+	if err := s.write(s.file(alias, version), envelope); err != nil {
 		return fmt.Errorf("write ref: %w", err)
 	}
 	return nil
+}
+
+// write puts a file into the directory of an alias, which it makes where it must.
+func (s refStore) write(path string, content []byte) error {
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return durable.Replace(path, content, 0o600)
 }
 
 func (s refStore) remember(alias string, version int) error {
 	if version <= s.last(alias) {
 		return nil
 	}
-	err := renameio.WriteFile(filepath.Join(s.dir, alias, "last"), fmt.Appendln(nil, version), 0o600)
+	err := durable.Replace(filepath.Join(s.dir, alias, "last"), fmt.Appendln(nil, version), 0o600)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove ref: %w", err)
 	}
@@ -192,10 +197,10 @@ func (s refStore) versions(alias string) ([]int, error) {
 
 // lock waits for other processes that change refs; they hold it for a moment only.
 func (s refStore) lock() (func(), error) {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := durable.MkdirAll(s.dir); err != nil {
 		return nil, fmt.Errorf("lock refs: %w", err)
 	}
-	l := flock.New(filepath.Join(s.dir, "lock"))
+	l := durable.NewLock(filepath.Join(s.dir, "lock"))
 	if err := l.Lock(); err != nil {
 		return nil, core.Fail(core.CodeBusy, "lock refs: %w", err)
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/gofrs/flock"
 )
 
 // session is the node that carries out a command: the one that runs on this data directory, or one in this process
@@ -85,7 +85,7 @@ func (c *call) warnUnused() {
 func (c *call) given(flag string) bool { return c.App.Metadata["given"].(map[string]bool)[flag] }
 
 // become starts a node in this process, and waits a moment for its peers.
-func (c *call) become(ctx context.Context, lock *flock.Flock) (session, error) {
+func (c *call) become(ctx context.Context, lock *durable.Lock) (session, error) {
 	n, closers, err := c.startNode(ctx, nodeWish{transient: true})
 	if err != nil {
 		return session{}, errors.Join(err, lock.Close())
@@ -96,8 +96,8 @@ func (c *call) become(ctx context.Context, lock *flock.Flock) (session, error) {
 }
 
 // lockNode takes node.lock: one node a data directory.
-func (h house) lockNode() (*flock.Flock, error) {
-	lock := flock.New(h.path("node.lock"))
+func (h house) lockNode() (*durable.Lock, error) {
+	lock := durable.NewLock(h.path("node.lock"))
 	got, err := lock.TryLock()
 	if err != nil {
 		return nil, core.Fail(core.CodeFailed, "lock the data directory: %w", err)

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/storage/disk"
-	"github.com/google/renameio/v2"
 )
 
 const (
@@ -82,7 +82,7 @@ func (s *verifyState) save() error {
 	s.saved = time.Now()
 	text, err := json.Marshal(s)
 	if err == nil {
-		err = renameio.WriteFile(s.path, text, 0o600)
+		err = durable.Replace(s.path, text, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("keep how far the verification has come: %w", err)
@@ -90,7 +90,7 @@ func (s *verifyState) save() error {
 	return nil
 }
 
-func (s *verifyState) remove() { _ = os.Remove(s.path) }
+func (s *verifyState) remove() { _ = durable.Remove(s.path) }
 
 // draw is true for a share of its calls.
 func draw(share float64) bool { return rand.Float64() < share }

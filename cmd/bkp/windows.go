@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
-	"github.com/gofrs/flock"
 )
 
 // maxKnown bounds how many chunks of a backup are remembered, so that memory does not grow with the file. One that comes
@@ -51,7 +51,7 @@ type window struct {
 // openWindows makes the first window below dir, and removes those of a backup that was interrupted.
 func openWindows(dir string, in node.Cutting, away *awayChunks) (*windows, error) {
 	w := &windows{dir: dir, staging: in.Staging, notes: in.Away, away: away, covered: in.Covered, keep: in.Keep, known: map[[16]byte]core.Chunk{}}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := durable.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("remove old windows: %w", err)
 	}
 	return w, w.rotate(0)
@@ -237,7 +237,7 @@ func (w *windows) remove(x *window) error {
 	}
 	err := x.store.Close()
 	x.store = nil
-	return errors.Join(err, os.RemoveAll(x.dir))
+	return errors.Join(err, durable.RemoveAll(x.dir))
 }
 
 // stageAll closes every window.
@@ -261,7 +261,7 @@ func (w *windows) Close() error {
 		}
 		x.gate.Unlock()
 	}
-	return errors.Join(append(errs, os.RemoveAll(w.dir))...)
+	return errors.Join(append(errs, durable.RemoveAll(w.dir))...)
 }
 
 // stage copies a chunk to staging.
@@ -301,9 +301,9 @@ func (h house) clearPipes() error {
 		if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) < time.Minute {
 			continue
 		}
-		lock := flock.New(filepath.Join(dir, "lock"))
+		lock := durable.NewLock(filepath.Join(dir, "lock"))
 		if got, err := lock.TryLock(); err == nil && got {
-			_ = os.RemoveAll(dir)
+			_ = durable.RemoveAll(dir)
 		}
 		_ = lock.Close()
 	}
@@ -315,7 +315,7 @@ func clearWindow(dir string) (freed core.Size, err error) {
 	if _, err := os.Stat(windows); err != nil {
 		return 0, nil
 	}
-	lock := flock.New(filepath.Join(dir, "lock"))
+	lock := durable.NewLock(filepath.Join(dir, "lock"))
 	if got, err := lock.TryLock(); err != nil || !got {
 		return 0, err
 	}
@@ -330,5 +330,5 @@ func clearWindow(dir string) (freed core.Size, err error) {
 		}
 		return err
 	})
-	return freed, errors.Join(err, os.RemoveAll(windows))
+	return freed, errors.Join(err, durable.RemoveAll(windows))
 }
