@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -200,11 +201,14 @@ func (h *Hub) upgrade(conn net.Conn) (*socket, error) {
 		return nil, errors.New(words)
 	}
 	up := websocket.Upgrader{
-		Subprotocols: []string{subprotocol}, ReadBufferSize: readBufferSize, WriteBufferSize: writeBufferSize, WriteBufferPool: &writeBuffers,
+		Subprotocols: subprotocols, ReadBufferSize: readBufferSize, WriteBufferSize: writeBufferSize, WriteBufferPool: &writeBuffers,
 		HandshakeTimeout: handshakeTimeout, CheckOrigin: func(*http.Request) bool { return true },
 	}
-	sock.Conn, err = up.Upgrade(w, r, nil)
-	return sock, err
+	if sock.Conn, err = up.Upgrade(w, r, nil); err != nil {
+		return nil, err
+	}
+	sock.dialect = wire.Dialect{Version: versionOf(sock.Subprotocol())}
+	return sock, nil
 }
 
 // tlsRequired is what a listener says to a ws dialler that may not come in that way; the dialler looks for it.
@@ -219,8 +223,8 @@ func (h *Hub) refuseRequest(r *http.Request, secure bool) (int, string) {
 		return http.StatusNotFound, fmt.Sprintf("nothing at %.80q", r.URL.Path)
 	case r.Header["Origin"] != nil:
 		return http.StatusForbidden, "requests with an Origin are refused"
-	case !strings.Contains(strings.Join(websocket.Subprotocols(r), " "), subprotocol):
-		return http.StatusBadRequest, "subprotocol " + subprotocol + " is not offered"
+	case !slices.ContainsFunc(websocket.Subprotocols(r), func(offered string) bool { return versionOf(offered) > 0 }):
+		return http.StatusBadRequest, "none of the subprotocols " + strings.Join(subprotocols, ", ") + " is offered"
 	}
 	return 0, ""
 }

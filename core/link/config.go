@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -89,7 +90,6 @@ const (
 // The bounds of what one peer, or many strangers, can make this node hold.
 const (
 	maxHandshakes   = 128       // sockets that have not proved themselves
-	maxHandshake    = 1 << 20   // bytes of HELLO or AUTH
 	maxHeader       = 8 << 10   // bytes of the HTTP request
 	maxQueued       = 4096      // control messages of a session that wait to be written
 	maxQueuedBytes  = 64 << 20  //
@@ -101,8 +101,17 @@ const (
 	slowest = core.Rate(2 * wire.MaxData / (dataWrite / time.Second))
 )
 
-// path and subprotocol are what a bkp listener answers to.
-const (
-	path        = "/bkp"
-	subprotocol = "bkp.v1"
-)
+// path is what a bkp listener answers to.
+const path = "/bkp"
+
+// subprotocols are the versions of the protocol that this build speaks, the newest first. A dialler offers all of them, and a listener
+// takes the first that it knows; release d6aae67 offers and takes bkp.v1 only.
+var subprotocols = []string{"bkp.v2", "bkp.v1"}
+
+// versionOf is the version of the protocol that a subprotocol stands for, 0 for one that this build does not speak.
+func versionOf(subprotocol string) int {
+	if i := slices.Index(subprotocols, subprotocol); i >= 0 {
+		return wire.Version - i
+	}
+	return 0
+}

@@ -285,7 +285,7 @@ func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, me
 		return conn, err
 	}
 	ws := websocket.Dialer{
-		NetDialContext: dial, Subprotocols: []string{subprotocol},
+		NetDialContext: dial, Subprotocols: subprotocols,
 		ReadBufferSize: readBufferSize, WriteBufferSize: writeBufferSize, WriteBufferPool: &writeBuffers,
 		NetDialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dial(ctx, network, address)
@@ -307,7 +307,12 @@ func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, me
 	if err != nil {
 		return nil, nil, dialError(err, reply)
 	}
-	sock.Conn = conn
+	sock.Conn, sock.dialect = conn, wire.Dialect{Version: versionOf(conn.Subprotocol())}
+	if sock.dialect.Version == 0 {
+		err := refuse(core.ReasonProtocol, "it chose the subprotocol %.40q; this node speaks %s", conn.Subprotocol(), strings.Join(subprotocols, ", "))
+		sock.bow(err)
+		return nil, nil, err
+	}
 	in, err := h.introduceDialler(sock, channel, peer.ID, met)
 	if err != nil {
 		sock.bow(err)

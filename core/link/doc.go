@@ -1,8 +1,8 @@
 // Package link keeps this node's authenticated sessions with its peers.
 //
 // A Hub listens and dials; for each peer it keeps one Session, whoever dialled it. A session is three WebSockets on the path
-// /bkp with the subprotocol bkp.v1: a control socket, whose text messages are core/wire's, and two data sockets, whose binary
-// messages are wire.Data, one for each direction. A data socket is dialled by the node that receives on it, since what a WebSocket
+// /bkp with the subprotocol bkp.v2 or bkp.v1, the newer where both know it: a control socket, whose text messages are core/wire's,
+// and two data sockets, whose binary messages are wire.Data, one for each direction. A data socket is dialled by the node that receives on it, since what a WebSocket
 // client sends is masked, which costs both sides time; where the listener of the control socket does not reach the dialler in time,
 // or there is nothing to reach, the dialler dials all three.
 //

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
@@ -81,57 +82,51 @@ func (hs *handshake) welcome() error { return hs.prove(wire.SideListen) }
 func (h *Hub) newHandshake(sock *socket, channel string) *handshake {
 	now := time.Now()
 	deadline := now.Add(handshakeTimeout)
-	sock.SetReadLimit(maxHandshake)
 	sock.SetReadDeadline(deadline)
 	hello := wire.Hello{
-		V: wire.Version, Node: h.id, Key: h.config.Signer.Public(), Channel: channel,
+		V: sock.dialect.Version, Node: h.id, Key: h.config.Signer.Public(), Channel: channel,
 		Epoch: h.config.Epoch, Time: now.Unix(), Listen: h.config.Listen, Labels: h.config.Labels,
+		Features: wire.Features,
 	}
 	rand.Read(hello.Nonce[:])
 	return &handshake{h: h, sock: sock, mine: hello, deadline: deadline}
 }
 
 func (hs *handshake) send(m wire.Message) error {
-	data, err := wire.Encode(m)
+	data, err := hs.sock.dialect.Encode(m)
 	if err != nil {
 		return err
 	}
 	if err := hs.sock.send(data, hs.deadline); err != nil {
 		return explain(err)
 	}
-	if hs.h.config.Trace != nil && hs.mine.Channel == wire.ChannelControl {
-		hs.h.config.Trace(sent, hs.theirs.Node, m)
-	}
+	hs.trace(sent, hs.sock.dialect.Trim(m))
 	return nil
 }
 
-func (hs *handshake) receive() (wire.Message, error) {
-	m, err := hs.sock.receive()
-	if err != nil {
-		return nil, err
+// trace shows what was said on a control socket.
+func (hs *handshake) trace(dir string, m wire.Message) {
+	if hs.h.config.Trace != nil && cmp.Or(hs.theirs.Channel, hs.mine.Channel) == wire.ChannelControl {
+		hs.h.config.Trace(dir, hs.theirs.Node, m)
 	}
-	if hello, ok := m.(wire.Hello); ok {
-		hs.theirs = hello
-	}
-	if hs.h.config.Trace != nil && hs.theirs.Channel == wire.ChannelControl {
-		hs.h.config.Trace(received, hs.theirs.Node, m)
-	}
-	return m, nil
 }
 
-// hear reads the other side's HELLO and checks what needs no proof.
+// hear reads the other side's HELLO, checks what needs no proof, and settles what both speak from now on.
 func (hs *handshake) hear(want core.ID) error {
-	m, err := hs.receive()
-	if err != nil {
+	sock := hs.sock
+	sock.SetReadLimit(wire.MaxHello)
+	if err := sock.receive(func(data []byte) (err error) {
+		hs.theirs, err = wire.DecodeHello(sock.dialect.Version, data)
+		return err
+	}); err != nil {
 		return err
 	}
-	hello, ok := m.(wire.Hello)
-	if !ok {
-		return refuse(core.ReasonProtocol, "%s before HELLO", m.Type())
+	hello := hs.theirs
+	hs.trace(received, hello)
+	if hello.V != sock.dialect.Version {
+		return refuse(core.ReasonProtocol, "HELLO of protocol version %d on a socket of version %d", hello.V, sock.dialect.Version)
 	}
-	if hello.V != wire.Version {
-		return refuse(core.ReasonProtocol, "protocol version %d, this node speaks %d", hello.V, wire.Version)
-	}
+	sock.dialect = wire.Agree(hello.V, hello.Features)
 	pub, err := key.ParsePublic(hello.Key)
 	if err != nil {
 		return refuse(core.ReasonRights, "HELLO: %v", err)
@@ -185,14 +180,15 @@ func (hs *handshake) prove(side string) error {
 
 // judge reads the other side's AUTH, checks it, and decides whether the node is admitted.
 func (hs *handshake) judge(side string, rtt time.Duration) (*introduction, error) {
-	m, err := hs.receive()
-	if err != nil {
+	var auth wire.Auth
+	hs.sock.SetReadLimit(wire.MaxAuth)
+	if err := hs.sock.receive(func(data []byte) (err error) {
+		auth, err = hs.sock.dialect.DecodeAuth(data)
+		return err
+	}); err != nil {
 		return nil, err
 	}
-	auth, ok := m.(wire.Auth)
-	if !ok {
-		return nil, refuse(core.ReasonProtocol, "%s before AUTH", m.Type())
-	}
+	hs.trace(received, auth)
 	binding, dialler, listener, err := hs.parties()
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -27,12 +28,15 @@ type rogue struct {
 	epoch  core.Epoch
 	tls    bool
 
+	v     int               // the version that it offers; 0 is the newest
 	hello func(*wire.Hello) // what is different about its HELLO
 	auth  func(*wire.Auth)  // and its AUTH
 
 	control, send, receive *websocket.Conn
 	raw                    map[*websocket.Conn]net.Conn
 }
+
+func (r *rogue) version() int { return cmp.Or(r.v, wire.Version) }
 
 // open upgrades a connection and says nothing.
 func (r *rogue) open() *websocket.Conn {
@@ -50,7 +54,7 @@ func (r *rogue) open() *websocket.Conn {
 		}
 		return conn, err
 	}
-	d := websocket.Dialer{NetDial: dial, Subprotocols: []string{subprotocol}}
+	d := websocket.Dialer{NetDial: dial, Subprotocols: []string{text("bkp.v%d", r.version())}}
 	ws, _, err := d.Dial("ws://victim:8001"+path, nil)
 	if err != nil {
 		r.t.Fatal(err)
@@ -79,7 +83,7 @@ func (r *rogue) bytes(ws *websocket.Conn, b []byte) { ws.WriteMessage(websocket.
 
 func (r *rogue) myHello(channel string) wire.Hello {
 	h := wire.Hello{
-		V: wire.Version, Node: r.signer.ID(), Key: r.signer.Public(), Nonce: core.Hash{1}, Channel: channel,
+		V: r.version(), Node: r.signer.ID(), Key: r.signer.Public(), Nonce: core.Hash{1}, Channel: channel,
 		Epoch: r.epoch, Time: time.Now().Unix(),
 	}
 	if r.hello != nil {
@@ -280,7 +284,7 @@ func TestStrangers(t *testing.T) {
 				a.Signature = r.signer.Sign(wire.ProofMessage(wire.SideListen, nil, r.signer.ID(), r.signer.ID()))
 			}
 		}, nil, barr + "the signature in AUTH is wrong"},
-		{"another protocol version", func(r *rogue) { r.hello = func(h *wire.Hello) { h.V = 2 } }, nil, told + "protocol version 2, this node speaks 1"},
+		{"another protocol version", func(r *rogue) { r.v, r.hello = 1, func(h *wire.Hello) { h.V = 2 } }, nil, told + "HELLO of protocol version 2 on a socket of version 1"},
 		{"AUTH first", nil, func(r *rogue) *websocket.Conn {
 			ws := r.open()
 			r.write(ws, wire.Auth{Signature: make([]byte, 64)})
@@ -294,7 +298,7 @@ func TestStrangers(t *testing.T) {
 		}, told + "STATE_QUERY before AUTH"},
 		{"20 HELLO over the limit", nil, func(r *rogue) *websocket.Conn {
 			ws := r.open()
-			r.text(ws, `{"type":"HELLO","listen":"`+strings.Repeat("x", maxHandshake)+`"}`)
+			r.text(ws, `{"type":"HELLO","listen":"`+strings.Repeat("x", wire.MaxHello)+`"}`)
 			return ws
 		}, "1009 "},
 		{"data socket without a control socket", nil, func(r *rogue) *websocket.Conn { return r.greet(wire.ChannelDataSend) }, "4014 a data socket without a control socket"},

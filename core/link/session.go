@@ -30,8 +30,9 @@ type Session struct {
 	reserved map[bool]bool // whether the socket that this side receives on, or sends on, is on its way
 	up       atomic.Bool
 
-	queue  chan outgoing
-	queued atomic.Int64 // bytes in queue
+	queue   chan outgoing
+	queued  atomic.Int64 // bytes in queue
+	skipped atomic.Int64 // types and members of the peer's that this build does not know
 
 	writing chan struct{} // holds one token: who has it writes to out
 	pacing  sync.Mutex
@@ -62,6 +63,16 @@ func newSession(h *Hub, control *socket, in *introduction) *Session {
 
 // Peer is who stands at the other end.
 func (s *Session) Peer() Peer { return s.peer }
+
+// Version is the version of the protocol that both ends speak.
+func (s *Session) Version() int { return s.control.dialect.Version }
+
+// Has reports whether both ends have a feature. What belongs to one is left out of messages to a peer without it, and messages that
+// are of its kind are not sent.
+func (s *Session) Has(f wire.Feature) bool { return s.control.dialect.Has(f) }
+
+// Skipped counts the messages and members that the peer has sent for features that this build does not have.
+func (s *Session) Skipped() int64 { return s.skipped.Load() }
 
 // Done is closed when the session begins to end.
 func (s *Session) Done() <-chan struct{} { return s.over }
@@ -206,9 +217,12 @@ func (s *Session) Send(m wire.Message) error {
 	if err := s.ended(); err != nil {
 		return s.sendError(m, err)
 	}
-	data, err := wire.Encode(m)
+	data, err := s.control.dialect.Encode(m)
 	if err != nil {
 		return s.sendError(m, err)
+	}
+	if s.h.config.Trace != nil {
+		m = s.control.dialect.Trim(m)
 	}
 	if s.queued.Add(int64(len(data))) <= maxQueuedBytes {
 		select {

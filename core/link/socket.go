@@ -31,6 +31,7 @@ type socket struct {
 	records *corked              // under TLS; nil over ws
 	dialled bool
 	address string // as dialled, or the remote one
+	dialect wire.Dialect
 }
 
 // Close closes at once: TLS would first try to say goodbye to a peer that may not be reading, and the close frame did so already.
@@ -52,26 +53,25 @@ func (s *socket) send(data []byte, deadline time.Time) error {
 	return s.WriteMessage(websocket.TextMessage, data)
 }
 
-// receive reads one control message of at most the read limit.
-func (s *socket) receive() (wire.Message, error) {
+// receive reads one control message of at most the read limit and hands it to decode, which must not keep it.
+func (s *socket) receive(decode func(data []byte) error) error {
 	kind, r, err := s.NextReader()
 	if err != nil {
-		return nil, explain(err)
+		return explain(err)
 	}
 	if kind != websocket.TextMessage {
-		return nil, refuse(core.ReasonProtocol, "a binary frame on a control socket")
+		return refuse(core.ReasonProtocol, "a binary frame on a control socket")
 	}
 	buf := controlBuffers.Get().(*bytes.Buffer)
 	defer controlBuffers.Put(buf)
 	buf.Reset()
 	if _, err := buf.ReadFrom(r); err != nil {
-		return nil, explain(err)
+		return explain(err)
 	}
-	m, err := wire.Decode(buf.Bytes())
-	if err != nil {
-		return nil, refuse(core.ReasonProtocol, "%v", err)
+	if err := decode(buf.Bytes()); err != nil {
+		return refuse(core.ReasonProtocol, "%v", err)
 	}
-	return m, nil
+	return nil
 }
 
 // receiveData reads one data message into buf.

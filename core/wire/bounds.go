@@ -19,10 +19,16 @@ const (
 	maxList    = 65536     // entries of a list without a bound of its own
 	maxLabels  = 64        //
 	maxProofs  = 64        // delegations
+	maxSteps   = core.MaxForecast
 	maxSigned  = 256 << 10 // a signed envelope
 	maxPiece   = 2 << 20   // a piece of a record
 	maxRecord  = 1 << 31   // a segment record
 	maxRuns    = core.SegmentRuns
+	maxWord    = 40  // the name of a feature
+	maxReason  = 255 // one of the reasons why a node is degraded
+
+	maxFeatures = 64
+	maxReasons  = 16
 
 	// MaxRunChunks bounds the chunks of a run, so that its TRANSMISSION_BEGIN fits in a message however small they are.
 	MaxRunChunks = 32768

@@ -1,18 +1,19 @@
 package wire
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"reflect"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxMessage is the largest control message in bytes, and MaxDepth how deep its objects and arrays may nest.
+// MaxMessage is the largest control message in bytes, and MaxDepth how deep its objects and arrays may nest. Before AUTH nobody has
+// shown who it is: MaxHello and MaxAuth bound what is read of a stranger.
 const (
 	MaxMessage = 4 << 20
+	MaxHello   = 16 << 10
+	MaxAuth    = 64 << 10
 	MaxDepth   = 16
 )
 
@@ -27,12 +28,16 @@ type envelope[M bounded] struct {
 
 // codec reads and writes one type of message.
 type codec struct {
-	encode func(Message) ([]byte, error)
+	form   *form
+	since  Feature // that brought it; "" is version 1
+	bytes  int     // the most that one may have
+	local  bool    // for the node's own socket: not a word between peers
+	trim   func(Message, Dialect) (bounded, error)
+	encode func(bounded) ([]byte, error)
 	decode func([]byte) (Message, error)
-	local  bool // for the node's own socket: not a word between peers
 }
 
-var codecs = map[string]codec{}
+var codecs = map[string]*codec{}
 
 // bounded is what every message that travels is: Validate says what can be told to be wrong from it alone.
 type bounded interface {
@@ -40,23 +45,12 @@ type bounded interface {
 	Validate() error
 }
 
-func register[M bounded](local bool) {
+// register makes M a message. What is said about it beside its type: local, atMost, since.
+func register[M bounded](more ...func(*codec)) {
 	var zero M
-	codecs[zero.Type()] = codec{
-		local: local,
-		encode: func(m Message) ([]byte, error) {
-			body, ok := any(m).(M)
-			if p, pointer := any(m).(*M); pointer {
-				body, ok = *p, true
-			}
-			if !ok {
-				return nil, fmt.Errorf("%T is not %T", m, zero)
-			}
-			if err := body.Validate(); err != nil {
-				return nil, err
-			}
-			return json.Marshal(envelope[M]{zero.Type(), body})
-		},
+	c := &codec{
+		form: formOf(reflect.TypeFor[M](), ""), bytes: MaxMessage,
+		encode: func(m bounded) ([]byte, error) { return json.Marshal(envelope[M]{zero.Type(), m.(M)}) },
 		decode: func(data []byte) (Message, error) {
 			var e envelope[M]
 			if err := json.Unmarshal(data, &e, json.RejectUnknownMembers(true)); err != nil {
@@ -65,163 +59,178 @@ func register[M bounded](local bool) {
 			return e.Body, e.Body.Validate()
 		},
 	}
+	c.trim = func(m Message, d Dialect) (bounded, error) {
+		body, ok := any(m).(M)
+		if p, pointer := any(m).(*M); pointer {
+			body, ok = *p, true
+		}
+		if !ok {
+			return nil, fmt.Errorf("%T is not %T", m, zero)
+		}
+		if c.form.grown {
+			c.form.trim(reflect.ValueOf(&body).Elem(), d)
+		}
+		return body, nil
+	}
+	c.form.members["type"] = &member{form: &form{}}
+	for _, say := range more {
+		say(c)
+	}
+	codecs[zero.Type()] = c
 }
+
+func local(c *codec) { c.local = true }
+
+func atMost(bytes int) func(*codec) { return func(c *codec) { c.bytes = bytes } }
+
+// since says which feature brought a type of message: it is sent to nobody who does not list it.
+func since(f Feature) func(*codec) { return func(c *codec) { c.since = f } }
 
 func init() {
-	register[Hello](false)
-	register[Auth](false)
-	register[Delegation](false)
-	register[BandwidthCoordination](false)
-	register[StateQuery](false)
-	register[StateReport](false)
-	register[StorageTask](false)
-	register[TaskAgree](false)
-	register[TaskRefuse](false)
-	register[Want](false)
-	register[StorageApply](false)
-	register[StorageAgree](false)
-	register[StorageRefuse](false)
-	register[TransmissionBegin](false)
-	register[TransmissionComplete](false)
-	register[TransmissionAbort](false)
-	register[ProbeApply](false)
-	register[LeaseRevise](false)
-	register[GainApply](false)
-	register[GainAgree](false)
-	register[GainRefuse](false)
-	register[RefPut](false)
-	register[RefOK](false)
-	register[RefList](false)
-	register[RefGet](false)
-	register[RefReport](false)
-	register[Release](false)
-	register[ReleaseDone](false)
-	register[Relay](false)
-	register[LocalCall](true)
-	register[LocalStatus](true)
-	register[LocalResult](true)
+	register[Hello](atMost(MaxHello))
+	register[Auth](atMost(MaxAuth))
+	register[Delegation]()
+	register[BandwidthCoordination]()
+	register[StateQuery]()
+	register[StateReport]()
+	register[StorageTask]()
+	register[TaskAgree]()
+	register[TaskRefuse]()
+	register[Want]()
+	register[StorageApply]()
+	register[StorageAgree]()
+	register[StorageRefuse]()
+	register[TransmissionBegin]()
+	register[TransmissionComplete]()
+	register[TransmissionAbort]()
+	register[ProbeApply]()
+	register[LeaseRevise]()
+	register[GainApply]()
+	register[GainAgree]()
+	register[GainRefuse]()
+	register[RefPut]()
+	register[RefOK]()
+	register[RefList]()
+	register[RefGet]()
+	register[RefReport]()
+	register[Release]()
+	register[ReleaseDone]()
+	register[Relay]()
+	register[LocalCall](local)
+	register[LocalStatus](local)
+	register[LocalResult](local)
 }
 
-// Encode writes m, a message by value or by pointer. It refuses what Decode would refuse, so that a mistake is found by who
-// makes it.
-func Encode(m Message) ([]byte, error) {
-	c, ok := codecs[m.Type()]
-	if !ok {
-		return nil, fmt.Errorf("encode: %w %q", ErrUnknownType, m.Type())
-	}
-	data, err := c.encode(m)
+// Encode writes m, a message by value or by pointer, with all that this build knows.
+func Encode(m Message) ([]byte, error) { return newest.Encode(m) }
+
+// Decode reads one message between peers with all that this build knows; Dialect.Decode says how.
+func Decode(data []byte) (Message, error) {
+	m, _, err := newest.Decode(data)
+	return m, err
+}
+
+// DecodeLocal reads one message of the node's own socket, as strictly as Decode; what a command reports may hold null.
+func DecodeLocal(data []byte) (Message, error) {
+	m, _, err := newest.decode(data, inLocal)
+	return m, err
+}
+
+// Encode writes m, a message by value or by pointer, without the members that the other side does not know. It refuses what Decode
+// would refuse, so that a mistake is found by who makes it, and a type of message that the other side does not know.
+func (d Dialect) Encode(m Message) ([]byte, error) {
+	data, err := d.encode(m)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", m.Type(), err)
-	}
-	if len(data) > MaxMessage {
-		return nil, fmt.Errorf("encode %s: %d bytes, %d are allowed", m.Type(), len(data), MaxMessage)
 	}
 	return data, nil
 }
 
-// Decode reads one message between peers, strictly: a single JSON object of at most MaxMessage bytes and MaxDepth levels, in
-// valid UTF-8, with a known type, no unknown, repeated or null member, and every value within the bounds of its Validate. The
-// message is returned by value.
-func Decode(data []byte) (Message, error) { return decode(data, false) }
-
-// DecodeLocal reads one message of the node's own socket, as strictly as Decode; what a command reports may hold null.
-func DecodeLocal(data []byte) (Message, error) { return decode(data, true) }
-
-func decode(data []byte, local bool) (Message, error) {
-	if len(data) > MaxMessage {
-		return nil, fmt.Errorf("decode: message of %d bytes, %d are allowed", len(data), MaxMessage)
+func (d Dialect) encode(m Message) ([]byte, error) {
+	c := codecs[m.Type()]
+	switch {
+	case c == nil:
+		return nil, ErrUnknownType
+	case !d.knows(c.since):
+		return nil, fmt.Errorf("the other side does not list the feature %s", c.since)
 	}
-	null, err := scan(data)
+	body, err := c.trim(m, d)
+	if err == nil {
+		err = body.Validate()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("decode: %w", err)
+		return nil, err
+	}
+	data, err := c.encode(body)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := c.scan(data, d); err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// Trim is m, a message by value or by pointer, as the other side will have it: by value, without the members that it does not know.
+func (d Dialect) Trim(m Message) Message {
+	if c := codecs[m.Type()]; c != nil {
+		if body, err := c.trim(m, d); err == nil {
+			return body
+		}
+	}
+	return m
+}
+
+// Decode reads one message between peers, strictly: a single JSON object of at most MaxMessage bytes and MaxDepth levels, in
+// valid UTF-8, with a known type, no unknown, repeated or null member, no list longer than its bound, and every value within
+// the bounds of its Validate. Reading it takes at most maxGrowth bytes for each of data. The message is returned by value.
+//
+// Unknown types and members are skipped where the other side lists a feature that this one lacks: skipped says how many. The
+// message is nil where it was one of them.
+func (d Dialect) Decode(data []byte) (m Message, skipped int, err error) { return d.decode(data, "") }
+
+// inLocal stands for the types of the node's own socket.
+const inLocal = "local"
+
+// decode reads a message: of the type want, of the node's own socket where want is inLocal, of any between peers where it is "".
+func (d Dialect) decode(data []byte, want string) (m Message, skipped int, err error) {
+	if len(data) > MaxMessage {
+		return nil, 0, fmt.Errorf("decode: message of %d bytes, %d are allowed", len(data), MaxMessage)
+	}
+	if err := plain(data); err != nil {
+		return nil, 0, fmt.Errorf("decode: %w", err)
 	}
 	name, err := typeOf(data)
 	if err != nil {
-		return nil, fmt.Errorf("decode: %w", err)
+		return nil, 0, fmt.Errorf("decode: %w", err)
 	}
-	c, ok := codecs[name]
-	if !ok || c.local != local {
-		return nil, fmt.Errorf("decode: %w %.40q", ErrUnknownType, name)
+	c, known := codecs[name]
+	switch {
+	case !known && d.skips && want == "":
+		return nil, 1, nil
+	case !known || c.local != (want == inLocal) || !d.knows(c.since):
+		return nil, 0, fmt.Errorf("decode: %w %.40q", ErrUnknownType, name)
+	case want != "" && want != inLocal && name != want:
+		return nil, 0, fmt.Errorf("%s before %s", name, want)
 	}
-	if null && !local {
-		return nil, fmt.Errorf("decode %s: null is not a value here", name)
+	data, skipped, err = c.scan(data, d)
+	if err == nil {
+		m, err = c.decode(data)
 	}
-	m, err := c.decode(data)
 	if err != nil {
-		return nil, fmt.Errorf("decode %s: %w", name, err)
+		return nil, 0, fmt.Errorf("decode %s: %w", name, err)
 	}
-	return m, nil
+	return m, skipped, nil
 }
 
-// scan bounds the nesting before anything recurses into it, and reports whether a null stands outside the strings.
-func scan(data []byte) (null bool, err error) {
-	depth := 0
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '"':
-			end := stringEnd(data[i+1:])
-			if end < 0 {
-				return null, io.ErrUnexpectedEOF
-			}
-			i += end + 1
-		case '{', '[':
-			if depth++; depth > MaxDepth {
-				return null, fmt.Errorf("nested deeper than %d levels", MaxDepth)
-			}
-		case '}', ']':
-			depth--
-		case 'n':
-			null = true
-		}
+// scan holds a message that is plain against its form, and returns what is to be unmarshalled of it.
+func (c *codec) scan(data []byte, d Dialect) (kept []byte, skipped int, err error) {
+	if len(data) > c.bytes {
+		return nil, 0, fmt.Errorf("message of %d bytes, %d are allowed", len(data), c.bytes)
 	}
-	return null, nil
-}
-
-// stringEnd is the index of the quote that ends the string which s continues, or -1.
-func stringEnd(s []byte) int {
-	for at := 0; ; {
-		quote := bytes.IndexByte(s[at:], '"')
-		if quote < 0 {
-			return -1
-		}
-		escape := bytes.IndexByte(s[at:at+quote], '\\')
-		if escape < 0 {
-			return at + quote
-		}
-		if at += escape + 2; at > len(s) {
-			return -1
-		}
+	s := scanner{data: data, dialect: d, null: c.local}
+	if err := s.value(c.form); err != nil {
+		return nil, 0, err
 	}
-}
-
-// typeOf finds the member "type", which Encode writes first but which may stand anywhere.
-func typeOf(data []byte) (string, error) {
-	d := jsontext.NewDecoder(bytes.NewReader(data))
-	if open, err := d.ReadToken(); err != nil || open.Kind() != '{' {
-		return "", errors.Join(errors.New("not a JSON object"), err)
-	}
-	for d.PeekKind() == '"' {
-		name, err := d.ReadToken()
-		if err != nil {
-			return "", err
-		}
-		if name.String() != "type" {
-			if err := d.SkipValue(); err != nil {
-				return "", err
-			}
-			continue
-		}
-		value, err := d.ReadToken()
-		if err != nil {
-			return "", err
-		}
-		if value.Kind() != '"' {
-			return "", errors.New("type is not a string")
-		}
-		return value.String(), nil
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return "", err
-	}
-	return "", errors.New("no type")
+	return s.kept(), s.skipped, nil
 }

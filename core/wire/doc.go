@@ -56,11 +56,33 @@
 // A control message is one JSON object with a member "type". It is read strictly: exact names, nothing unknown, repeated or
 // null, one value, valid UTF-8, at most MaxMessage bytes and MaxDepth levels. Hashes, nonces, epochs and IDs of tasks,
 // licences are lower-case hex, node and owner IDs base32; keys, envelopes and bitmaps base64 (standard, padded); times Unix
-// seconds, sizes bytes, rates bytes per second on the wire. testdata holds one golden vector a message; they change with
-// Version only.
+// seconds, sizes bytes, rates bytes per second on the wire. testdata/golden holds one vector a message as version 1 writes it, and
+// these never change; testdata/golden/v2 those that version 2 writes otherwise.
+//
+// # Versions and features
+//
+// A dialler offers the WebSocket subprotocols bkp.v2 and bkp.v1, and the listener takes the newest that it knows. Version 1 is what
+// release d6aae67 speaks, and is frozen. In version 2 each HELLO lists the features of its node, and a feature is used where both
+// sides list it. That is a session's Dialect: it reads and writes messages, leaves out what the other side does not know, and takes
+// an unknown type or member for an error. Only where the other side lists a feature that this one lacks are they skipped, and counted.
+//
+// How to add something:
+//
+//	a feature   a constant and its place in Features, both in growth.go. Its name is new: what it stands for never changes.
+//	a member    a field with the tag wire:"FEATURE", left out when empty. Who sends may always set it: a peer without the feature is
+//	            sent the message without it. Members that came later are never needed to understand the rest.
+//	a type      register[T](since(FeatureX)) in codec.go. Who sends asks first whether the peer has it (Session.Has).
+//	a list      has the tag most:"NAME" with a name out of the table most in form.go.
+//	a meaning   (as of refs of version 2) is a feature without members: who sends asks first.
+//
+// Then: Validate for what is in it, a sample in samples_test.go, and go test -update for its vector in golden/v2. What is sent inside
+// RELAY is of version 1, since its two ends have not met: what came later does not travel through others.
 //
 // # Limits
 //
-// Each message has a Validate for what can be told from it alone (bounds.go names every limit); Encode and Decode call it. A
-// segment has at most core.SegmentRuns runs, new and reused together, and a run at most MaxRunChunks chunks.
+// Before anything is made of a message, a scanner holds its bytes against the form of its type: names, the items of every list, and
+// what they take in memory, at most maxGrowth bytes for each that was sent. Of who has not shown who it is only HELLO and AUTH are read,
+// at most MaxHello and MaxAuth bytes. Then each message has a Validate for what can be told from it alone (bounds.go names every
+// limit); Encode and Decode call it. A segment has at most core.SegmentRuns runs, new and reused together, and a run at most
+// MaxRunChunks chunks.
 package wire

@@ -5,9 +5,6 @@ import "github.com/bkp-tool/bkp/core"
 // Message is one control message. Every message travels as a JSON object whose "type" is Type().
 type Message interface{ Type() string }
 
-// Version is the protocol version that HELLO carries.
-const Version = 1
-
 // The channels that HELLO opens between two nodes. The directions of data are told from the dialler of the socket.
 const (
 	ChannelControl     = "control"
@@ -18,7 +15,7 @@ const (
 
 // Hello opens a socket: the dialler first, then the listener.
 type Hello struct {
-	V       int               `json:"v"`
+	V       int               `json:"v"` // the version that the socket agreed on
 	Node    core.ID           `json:"node"`
 	Key     []byte            `json:"key"`   // Ed25519 public key, base64
 	Nonce   core.Hash         `json:"nonce"` // 32 random bytes
@@ -26,19 +23,21 @@ type Hello struct {
 	Epoch   core.Epoch        `json:"epoch"`
 	Time    int64             `json:"time"`             // Unix seconds
 	Listen  string            `json:"listen,omitempty"` // address this node listens at, if any
-	Labels  map[string]string `json:"labels,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty" most:"labels"`
+
+	Features []Feature `json:"features,omitempty" most:"features" wire:"v2"` // that this node has; its own members come with versions only
 }
 
 // Auth proves who sent the HELLO; nothing else is heard before it.
 type Auth struct {
 	Proof       []byte   `json:"proof,omitempty"` // HMAC over the cluster token; absent without one
 	Signature   []byte   `json:"signature"`       // Ed25519 over the same message
-	Delegations [][]byte `json:"delegations,omitempty"`
+	Delegations [][]byte `json:"delegations,omitempty" most:"proofs"`
 }
 
 // Delegation shows delegations on a session that began before there were any: an owner came to this node later.
 type Delegation struct {
-	Delegations [][]byte `json:"delegations"`
+	Delegations [][]byte `json:"delegations" most:"proofs"`
 }
 
 // BandwidthCoordination says what this side gives the link, in wire bytes per second; the smaller word is its capacity. The
@@ -63,28 +62,29 @@ type StateReport struct {
 	Remaining core.Size         `json:"remaining"`
 	Capacity  core.Size         `json:"capacity"`
 	FileCount int               `json:"file_count"`
-	Files     []core.File       `json:"files,omitempty"`
+	Files     []core.File       `json:"files,omitempty" most:"list"`
 	More      bool              `json:"more,omitzero"`
-	Accounts  []core.Account    `json:"accounts,omitempty"`
+	Accounts  []core.Account    `json:"accounts,omitempty" most:"list"`
 	Up        core.Rate         `json:"up"`
 	Down      core.Rate         `json:"down"`
-	UpAhead   core.Forecast     `json:"up_ahead,omitempty"` // where a calendar changes it
-	DownAhead core.Forecast     `json:"down_ahead,omitempty"`
+	UpAhead   core.Forecast     `json:"up_ahead,omitempty" most:"steps"` // where a calendar changes it
+	DownAhead core.Forecast     `json:"down_ahead,omitempty" most:"steps"`
 	Load      float64           `json:"load"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	Links     []LinkReport      `json:"links,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty" most:"labels"`
+	Links     []LinkReport      `json:"links,omitempty" most:"list"`
+	Degraded  []string          `json:"degraded,omitempty" most:"reasons" wire:"degraded"` // why this node is not well
 }
 
 // LinkReport is a link of the reporting node to a peer it is connected to.
 type LinkReport struct {
 	ID       core.ID           `json:"id"`
 	Address  string            `json:"address,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty" most:"labels"`
 	Capacity core.Rate         `json:"capacity"`
 	DelayMS  float64           `json:"delay_ms"`
-	Measured core.Rate         `json:"measured,omitzero"` // of what the reporting node sends; 0 is unknown
-	Ahead    core.Forecast     `json:"ahead,omitempty"`   // what this side will give it, where a calendar changes that
-	Theirs   core.Rate         `json:"theirs,omitzero"`   // with Ahead: what the other side gives it now, where it has a figure
+	Measured core.Rate         `json:"measured,omitzero"`            // of what the reporting node sends; 0 is unknown
+	Ahead    core.Forecast     `json:"ahead,omitempty" most:"steps"` // what this side will give it, where a calendar changes that
+	Theirs   core.Rate         `json:"theirs,omitzero"`              // with Ahead: what the other side gives it now, where it has a figure
 }
 
 // StorageTask gives a target one segment of a task. Run numbers count Files first, then Reused.
@@ -93,13 +93,13 @@ type StorageTask struct {
 	Segment   int            `json:"segment"`
 	Alias     string         `json:"alias"`
 	Version   int            `json:"version"`
-	Files     []core.File    `json:"file"`
-	Reused    []core.Reused  `json:"reused,omitempty"`
-	Locations []core.Span    `json:"backup_location"`
-	Bandwidth []BandwidthRow `json:"bandwidth"`
+	Files     []core.File    `json:"file" most:"runs"`
+	Reused    []core.Reused  `json:"reused,omitempty" most:"runs"`
+	Locations []core.Span    `json:"backup_location" most:"list"`
+	Bandwidth []BandwidthRow `json:"bandwidth" most:"list"`
 	// Trunks lie between the zones of the nodes' labels; TrunkShares are caps on flows that cross a trunk, which no account of theirs knows.
-	Trunks      []core.TrunkState `json:"trunks,omitempty"`
-	TrunkShares []BandwidthRow    `json:"trunk_shares,omitempty"`
+	Trunks      []core.TrunkState `json:"trunks,omitempty" most:"list"`
+	TrunkShares []BandwidthRow    `json:"trunk_shares,omitempty" most:"list"`
 	License     []byte            `json:"license"` // DSSE envelope
 }
 
@@ -132,11 +132,11 @@ type TaskRefuse struct {
 type Want struct {
 	Task    core.TaskID  `json:"task"`
 	Segment int          `json:"segment"`
-	Had     []core.Range `json:"had,omitempty"`    // runs that it has received since it last said so
-	Wanted  []core.Range `json:"wanted,omitempty"` // runs that it wants after all; from the source: whose receipts it lacks
-	Coming  []core.Range `json:"coming,omitempty"` // all runs that are on their way to it now
-	Need    core.Size    `json:"need"`             // stored bytes that it lacks of the whole task
-	Down    core.Rate    `json:"down"`             // what it can receive at best; 0 is unlimited
+	Had     []core.Range `json:"had,omitempty" most:"runs"`    // runs that it has received since it last said so
+	Wanted  []core.Range `json:"wanted,omitempty" most:"runs"` // runs that it wants after all; from the source: whose receipts it lacks
+	Coming  []core.Range `json:"coming,omitempty" most:"runs"` // all runs that are on their way to it now
+	Need    core.Size    `json:"need"`                         // stored bytes that it lacks of the whole task
+	Down    core.Rate    `json:"down"`                         // what it can receive at best; 0 is unlimited
 }
 
 // StorageApply asks the receiver for a lease, or renews one of the same flow, to send runs. Without runs it asks for another rate for
@@ -148,16 +148,16 @@ type StorageApply struct {
 	Filename string       `json:"filename"` // ALIAS.V.ORDER of the first run, or of any of the segment
 	Size     core.Size    `json:"size"`     // stored bytes of the runs
 	Rate     core.Rate    `json:"rate"`
-	Runs     []core.Range `json:"runs"`
+	Runs     []core.Range `json:"runs" most:"runs"`
 }
 
 // StorageAgree is the only grant.
 type StorageAgree struct {
 	Flow     uint64       `json:"flow"`
 	Lease    uint64       `json:"lease"`
-	Rate     core.Rate    `json:"rate"` // at most what was asked
-	Runs     []core.Range `json:"runs"` // granted
-	Have     []core.Range `json:"have,omitempty"`
+	Rate     core.Rate    `json:"rate"`             // at most what was asked
+	Runs     []core.Range `json:"runs" most:"runs"` // granted
+	Have     []core.Range `json:"have,omitempty" most:"runs"`
 	ExpiresS float64      `json:"expires_s"`
 }
 
@@ -167,7 +167,7 @@ type StorageRefuse struct {
 	Code   core.Reason  `json:"code"`
 	Reason string       `json:"reason"`
 	RetryS float64      `json:"retry_s,omitzero"`
-	Have   []core.Range `json:"have,omitempty"`
+	Have   []core.Range `json:"have,omitempty" most:"runs"`
 }
 
 // TransmissionBegin announces the data messages of one run. The sender numbers its transfers.
@@ -179,7 +179,7 @@ type TransmissionBegin struct {
 	Segment  int          `json:"segment,omitzero"`
 	Run      int          `json:"run"`
 	Hash     core.Hash    `json:"hash"` // of the whole run
-	Chunks   []core.Chunk `json:"chunks"`
+	Chunks   []core.Chunk `json:"chunks" most:"chunks"`
 }
 
 // TransmissionComplete tells the sender that a run was received, or the coordinator that runs are durable.
@@ -224,7 +224,7 @@ type GainApply struct {
 	Owner core.ID   `json:"owner"`
 	Name  string    `json:"name"` // alias
 	Rate  core.Rate `json:"rate"`
-	Runs  []GainRun `json:"runs"`
+	Runs  []GainRun `json:"runs" most:"runs"`
 }
 
 // GainRun names a run and, where not all of it is wanted, the chunks that are.
@@ -238,8 +238,8 @@ type GainAgree struct {
 	Flow     uint64      `json:"flow"`
 	Lease    uint64      `json:"lease"`
 	Rate     core.Rate   `json:"rate"`
-	Runs     []core.Hash `json:"runs"`
-	Missing  []core.Hash `json:"missing,omitempty"`
+	Runs     []core.Hash `json:"runs" most:"runs"`
+	Missing  []core.Hash `json:"missing,omitempty" most:"runs"`
 	ExpiresS float64     `json:"expires_s"`
 }
 
@@ -249,7 +249,7 @@ type GainRefuse struct {
 	Code    core.Reason `json:"code"`
 	Reason  string      `json:"reason"`
 	RetryS  float64     `json:"retry_s,omitzero"`
-	Missing []core.Hash `json:"missing,omitempty"`
+	Missing []core.Hash `json:"missing,omitempty" most:"runs"`
 }
 
 // RefPut gives a peer a piece of a segment record (Record set), or a ref whose records it was given before.
@@ -259,10 +259,10 @@ type RefPut struct {
 	Alias   string       `json:"alias"`
 	Version int          `json:"version"`
 	Task    core.TaskID  `json:"task"`
-	Ref     []byte       `json:"ref,omitempty"`     // DSSE envelope
-	Records []core.Chunk `json:"records,omitempty"` // with Ref: the records that it needs
-	Record  core.Hash    `json:"record,omitzero"`   // with Data: which record this is a piece of
-	Size    core.Size    `json:"size,omitzero"`     // of the whole record
+	Ref     []byte       `json:"ref,omitempty"`                   // DSSE envelope
+	Records []core.Chunk `json:"records,omitempty" most:"chunks"` // with Ref: the records that it needs
+	Record  core.Hash    `json:"record,omitzero"`                 // with Data: which record this is a piece of
+	Size    core.Size    `json:"size,omitzero"`                   // of the whole record
 	Offset  core.Size    `json:"offset,omitzero"`
 	Data    []byte       `json:"data,omitempty"`
 }
@@ -297,7 +297,7 @@ type RefReport struct {
 	Query  uint64      `json:"query"`
 	Code   core.Reason `json:"code"`
 	Reason string      `json:"reason,omitempty"`
-	Refs   [][]byte    `json:"refs,omitempty"` // envelopes
+	Refs   [][]byte    `json:"refs,omitempty" most:"list"` // envelopes
 	More   bool        `json:"more,omitzero"`
 	Size   core.Size   `json:"size,omitzero"`  // of the whole record
 	Data   []byte      `json:"data,omitempty"` // a piece of it

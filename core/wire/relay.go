@@ -19,11 +19,11 @@ const relayLife = 10 * time.Minute
 // Relay carries a message between two nodes that no session joins, along a route that its sender found. The nodes between pass
 // it on as it is.
 type Relay struct {
-	Route     []core.ID `json:"route"`     // from its sender to whom it is for
-	Key       []byte    `json:"key"`       // the sender's public key
-	Signature []byte    `json:"signature"` // by it, over all of the rest
+	Route     []core.ID `json:"route" most:"route"` // from its sender to whom it is for
+	Key       []byte    `json:"key"`                // the sender's public key
+	Signature []byte    `json:"signature"`          // by it, over all of the rest
 	Time      int64     `json:"time"`
-	Message   []byte    `json:"message"` // as Encode gives it
+	Message   []byte    `json:"message"` // as V1.Encode gives it: its two ends have agreed on nothing
 }
 
 // Signer signs for a node.
@@ -34,7 +34,7 @@ type Signer interface {
 
 // NewRelay wraps a message for the last node of a route that begins with the signer's.
 func NewRelay(route []core.ID, m Message, now time.Time, by Signer) (Relay, error) {
-	encoded, err := Encode(m)
+	encoded, err := V1.Encode(m)
 	if err != nil {
 		return Relay{}, err
 	}
@@ -51,7 +51,8 @@ func (r Relay) Open(now time.Time) (Message, error) {
 	case age > relayLife || age < -relayLife:
 		return nil, fmt.Errorf("a relayed message of %s: its clock or this one is wrong", time.Unix(r.Time, 0).UTC().Format(time.DateTime))
 	}
-	return Decode(r.Message)
+	inner, _, err := V1.Decode(r.Message)
+	return inner, err
 }
 
 func (r Relay) signed() []byte {

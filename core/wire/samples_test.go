@@ -64,6 +64,21 @@ func samples() []Message {
 	}
 }
 
+// grown holds the messages that have something which version 1 does not have, each with all of it set.
+func grown() (messages []Message) {
+	for _, m := range samples() {
+		switch m := m.(type) {
+		case Hello:
+			m.V, m.Features = Version2, []Feature{FeatureDegraded, FeatureRefs2}
+			messages = append(messages, m)
+		case StateReport:
+			m.Degraded = []string{"holdings.db was lost", "verifier signature does not answer"}
+			messages = append(messages, m)
+		}
+	}
+	return messages
+}
+
 // spare holds the other forms of messages that have two.
 func spare() []Message {
 	hash := func(s string) core.Hash { return sha256.Sum256([]byte(s)) }

@@ -23,6 +23,11 @@ func (m Hello) Validate() error {
 	b.within("time", m.Time, 0, maxTime)
 	b.text("listen", m.Listen, maxName)
 	b.labels(m.Labels)
+	b.count("features", len(m.Features), maxFeatures)
+	for _, f := range m.Features {
+		b.word("features", string(f))
+		b.text("features", string(f), maxWord)
+	}
 	return b.err
 }
 
@@ -93,6 +98,11 @@ func (m StateReport) Validate() error {
 		b.capacity("links: measured", l.Measured)
 		b.forecast("links: ahead", l.Ahead)
 		b.capacity("links: theirs", l.Theirs)
+	}
+	b.count("degraded", len(m.Degraded), maxReasons)
+	for _, why := range m.Degraded {
+		b.must(why != "", "degraded: a reason that says nothing")
+		b.text("degraded", why, maxReason)
 	}
 	return b.err
 }

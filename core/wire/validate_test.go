@@ -3,6 +3,7 @@ package wire
 import (
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,7 +147,7 @@ func TestNoWildNumbers(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range append(samples(), spare()...) {
+	for _, m := range slices.Concat(samples(), spare(), grown()) {
 		v := reflect.New(reflect.TypeOf(m)).Elem()
 		v.Set(reflect.ValueOf(m))
 		walk(m.Type(), v, func(path string) {

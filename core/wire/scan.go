@@ -1,0 +1,352 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// maxGrowth is how many bytes a message may become in memory for each byte that it has. Honest ones stay below 3: what costs most
+// is a list of small things, and each of those has members with names.
+const maxGrowth = 8
+
+// What unmarshalling takes besides the items of a list themselves: a list doubles as it grows, and then both halves exist; the first
+// entry of a map brings a table with room for eight.
+const (
+	growing  = 2
+	newTable = 320
+)
+
+var (
+	errSyntax = errors.New("invalid JSON")
+	errNull   = errors.New("null is not a value here")
+)
+
+// plain bounds what has to be known of a message before anything looks closer: its text, and how deep its objects and lists nest.
+func plain(data []byte) error {
+	if !utf8.Valid(data) {
+		return errors.New("invalid UTF-8")
+	}
+	depth := 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			end := stringEnd(data[i+1:])
+			if end < 0 {
+				return io.ErrUnexpectedEOF
+			}
+			i += end + 1
+		case '{', '[':
+			if depth++; depth > MaxDepth {
+				return fmt.Errorf("nested deeper than %d levels", MaxDepth)
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// stringEnd is the index of the quote that ends the string which s continues, or -1.
+func stringEnd(s []byte) int {
+	for at := 0; ; {
+		quote := bytes.IndexByte(s[at:], '"')
+		if quote < 0 {
+			return -1
+		}
+		escape := bytes.IndexByte(s[at:at+quote], '\\')
+		if escape < 0 {
+			return at + quote
+		}
+		if at += escape + 2; at > len(s) {
+			return -1
+		}
+	}
+}
+
+// scanner walks over one JSON value and makes nothing of it. It finds what is more, or other, than a form allows, while what there
+// is costs no more than the bytes that it came in. Whether numbers and strings are well formed is left to who unmarshals it.
+// The nesting of data is bounded: see plain.
+type scanner struct {
+	data    []byte
+	at      int
+	dialect Dialect
+	null    bool   // may stand for a value
+	weight  int    // bytes that unmarshalling takes
+	skipped int    // members that belong to a feature which this side does not have
+	rest    []byte // what was scanned, without those; nil where there were none
+	copied  int    // how much of data rest stands for
+}
+
+// next is the next byte that is no space, 0 at the end.
+func (s *scanner) next() byte {
+	for ; s.at < len(s.data); s.at++ {
+		switch c := s.data[s.at]; c {
+		case ' ', '\t', '\n', '\r':
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// take steps over c, which must come next.
+func (s *scanner) take(c byte) error {
+	switch s.next() {
+	case c:
+		s.at++
+		return nil
+	case 0:
+		return io.ErrUnexpectedEOF
+	}
+	return errSyntax
+}
+
+// quoted steps over a string and returns it with its quotes.
+func (s *scanner) quoted() ([]byte, error) {
+	if err := s.take('"'); err != nil {
+		return nil, err
+	}
+	end := stringEnd(s.data[s.at:])
+	if end < 0 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	s.at += end + 1
+	return s.data[s.at-end-2 : s.at], nil
+}
+
+// text steps over a string and returns what it says.
+func (s *scanner) text() ([]byte, error) {
+	quoted, err := s.quoted()
+	if err != nil || bytes.IndexByte(quoted, '\\') < 0 {
+		return bytes.Trim(quoted, `"`), err
+	}
+	return jsontext.AppendUnquote(nil, quoted)
+}
+
+// name steps over a member's name and the colon behind it.
+func (s *scanner) name() ([]byte, error) {
+	name, err := s.text()
+	if err != nil {
+		return nil, err
+	}
+	return name, s.take(':')
+}
+
+// more steps over the comma between items, or the end of a list or object. first is true before its first item.
+func (s *scanner) more(end byte, first bool) (bool, error) {
+	switch c := s.next(); {
+	case c == end:
+		s.at++
+		return false, nil
+	case c == ',' && !first:
+		s.at++
+		return true, nil
+	case c == 0:
+		return false, io.ErrUnexpectedEOF
+	case first:
+		return true, nil
+	}
+	return false, errSyntax
+}
+
+// value steps over one value that must be of a form; nil takes any.
+func (s *scanner) value(f *form) error {
+	if f != nil && f.any {
+		f = nil
+	}
+	switch s.next() {
+	case 0:
+		return io.ErrUnexpectedEOF
+	case '{':
+		return s.object(f)
+	case '[':
+		return s.list(f)
+	case '"':
+		text, err := s.quoted()
+		if err != nil || f == nil {
+			return err
+		}
+		return s.weigh(len(text) - len(`""`))
+	case 'n':
+		if f != nil && !s.null {
+			return errNull
+		}
+	case ',', ':', '}', ']':
+		return errSyntax
+	}
+	if end := bytes.IndexAny(s.data[s.at:], ",:{}[]\" \t\r\n"); end > 0 {
+		s.at += end
+		return nil
+	}
+	s.at = len(s.data)
+	return nil
+}
+
+// weigh adds what unmarshalling takes for a thing that was met.
+func (s *scanner) weigh(bytes int) error {
+	if s.weight += bytes; s.weight > maxGrowth*len(s.data) {
+		return fmt.Errorf("more items than its %d bytes can pay for", len(s.data))
+	}
+	return nil
+}
+
+func (s *scanner) list(f *form) error {
+	if f != nil && f.item == nil {
+		return errors.New("a list where none is expected")
+	}
+	s.at++
+	for n := 0; ; n++ {
+		more, err := s.more(']', n == 0)
+		if err != nil || !more {
+			return err
+		}
+		var item *form
+		if f != nil {
+			if item = f.item; n >= f.most {
+				return fmt.Errorf("more than %d items", f.most)
+			}
+			if err := s.weigh(growing * f.size); err != nil {
+				return err
+			}
+		}
+		if err := s.value(item); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *scanner) object(f *form) error {
+	if f != nil && f.members == nil && f.item == nil {
+		return errors.New("an object where none is expected")
+	}
+	s.at++
+	kept := 0
+	for n := 0; ; n++ {
+		comma := s.at
+		more, err := s.more('}', n == 0)
+		if err != nil || !more {
+			return err
+		}
+		begin := s.at
+		name, err := s.name()
+		if err != nil {
+			return err
+		}
+		if f == nil {
+			if err := s.value(nil); err != nil {
+				return err
+			}
+			continue
+		}
+		known, err := s.member(f, name, n)
+		if err != nil {
+			return err
+		}
+		if known {
+			kept++
+			continue
+		}
+		if kept > 0 {
+			begin = comma
+		}
+		if err := s.skip(begin, kept == 0); err != nil {
+			return err
+		}
+	}
+}
+
+// member steps over the nth member's value, unless the name is none that the dialect knows.
+func (s *scanner) member(f *form, name []byte, n int) (known bool, err error) {
+	value := f.item
+	if f.members != nil {
+		m := f.members[string(name)]
+		switch {
+		case m == nil && s.dialect.skips:
+			return false, nil
+		case m == nil || !s.dialect.knows(m.since):
+			return false, fmt.Errorf("unknown member %.40q", name)
+		}
+		value = m.form
+	} else {
+		if n >= f.most {
+			return false, fmt.Errorf("more than %d members", f.most)
+		}
+		entry := len(name) + growing*f.size
+		if n == 0 {
+			entry += newTable
+		}
+		if err := s.weigh(entry); err != nil {
+			return true, err
+		}
+	}
+	if err := s.value(value); err != nil {
+		return true, fmt.Errorf("%.40s: %w", name, err)
+	}
+	return true, nil
+}
+
+// skip steps over the value of an unknown member that begins at begin, and leaves the member out of the rest; so too the comma behind
+// it, where there is one and no member before it.
+func (s *scanner) skip(begin int, first bool) error {
+	s.next()
+	start := s.at
+	if err := s.value(nil); err != nil {
+		return err
+	}
+	if !jsontext.Value(s.data[start:s.at]).IsValid(jsontext.AllowDuplicateNames(true)) {
+		return errSyntax
+	}
+	s.skipped++
+	s.rest = append(s.rest, s.data[s.copied:begin]...)
+	s.copied = s.at
+	if first && s.next() == ',' {
+		s.copied = s.at + 1
+	}
+	return nil
+}
+
+// kept is what is to be unmarshalled.
+func (s *scanner) kept() []byte {
+	if s.skipped == 0 {
+		return s.data
+	}
+	return append(s.rest, s.data[s.copied:]...)
+}
+
+// typeOf finds the member "type", which Encode writes first but which may stand anywhere.
+func typeOf(data []byte) (string, error) {
+	s := scanner{data: data}
+	if s.next() != '{' {
+		return "", errors.New("not a JSON object")
+	}
+	s.at++
+	for n := 0; ; n++ {
+		more, err := s.more('}', n == 0)
+		if err != nil {
+			return "", err
+		}
+		if !more {
+			return "", errors.New("no type")
+		}
+		name, err := s.name()
+		if err != nil {
+			return "", err
+		}
+		if string(name) != "type" {
+			if err := s.value(nil); err != nil {
+				return "", err
+			}
+			continue
+		}
+		value, err := s.text()
+		if errors.Is(err, errSyntax) {
+			return "", errors.New("type is not a string")
+		}
+		return string(value), err
+	}
+}
