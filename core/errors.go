@@ -91,6 +91,7 @@ const (
 	ReasonStopped  Reason = 17 // the other side is stopping or gave up
 	ReasonDegraded Reason = 18 // something is wrong with this node, and until it is mended it keeps nothing new
 	ReasonRights   Reason = 20 // no delegation with the needed right
+	ReasonContent  Reason = 21 // that version stands for other content here
 	ReasonLicense  Reason = 30 // the licence was refused; reason says why
 	ReasonReplay   Reason = 31 // the licence id is bound to another root
 	ReasonVerifier Reason = 32 // a verifier plugin failed: nothing was judged
@@ -105,7 +106,7 @@ func (r Reason) ExitCode() Code {
 		return CodeRedundant
 	case ReasonCorrupt:
 		return CodeWrong
-	case ReasonRights, ReasonLicense, ReasonReplay:
+	case ReasonRights, ReasonContent, ReasonLicense, ReasonReplay:
 		return CodeRefused
 	case ReasonVerifier:
 		return CodePlugin

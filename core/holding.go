@@ -50,6 +50,7 @@ type HeldRef struct {
 	Alias    string
 	Version  int
 	Task     TaskID
+	Content  Hash // what the version stands for, for ever; zero where only refs of version 1 came, which do not tell
 	Envelope []byte
 	Records  []Chunk
 }

@@ -253,12 +253,18 @@ func (h house) commit(o *key.Owner, cut chunk.Params, body key.RefBody) (version
 		return 0, err
 	}
 	return h.refs().Append(o.Alias(body.Name), func(version int, previous []byte) ([]byte, error) {
-		r := key.Ref{Version: version, Created: time.Now().Unix()}
-		if previous != nil {
-			r.Prev = key.RefHash(previous)
-		}
-		return o.SealRef(r, body)
+		return o.SealRef(key.Ref{Version: version, Prev: contentOf(o, previous), Created: time.Now().Unix()}, body)
 	})
+}
+
+// contentOf is what the next version's ref says of the one before it; zero where that is damaged, or there is none.
+func contentOf(o *key.Owner, envelope []byte) core.Hash {
+	r, err := key.OpenRef(envelope)
+	if err != nil || r.V > 1 {
+		return r.Content
+	}
+	body, _ := o.OpenRefBody(r)
+	return body.Root.Hash
 }
 
 // openSplit opens what is to be split.

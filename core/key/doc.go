@@ -11,8 +11,10 @@
 //	payload type                               payload                                                 signed by
 //	application/vnd.bkp.delegation.v1+json     {v, owner, node, rights, expires, key}                  the owner
 //	application/vnd.bkp.release.v1+json        {v, owner, task, alias, version, time, key, delegation} the owner, or a delegate with "release"
-//	application/vnd.bkp.ref.v1+cbor            {v, owner, alias, version, prev, created, body, key, delegation}
+//	application/vnd.bkp.ref.v2+cbor            {v, owner, alias, version, content, prev, created, placed, body, key, delegation}
 //	                                                                                                   the owner, or a delegate with "write"
+//	application/vnd.bkp.ref.v1+cbor            {v, owner, alias, version, prev, created, body, key, delegation}
+//	                                                                                                   the same
 //
 // JSON payloads are read strictly: exact names, no duplicates, nothing unknown, one value. CBOR payloads are in
 // core deterministic form and no other. A delegate's payload carries its delegation, which is itself an envelope.
@@ -26,9 +28,14 @@
 //
 // # Refs
 //
-// A [Ref] is the sealed pointer to one version of a name. What peers need lies open: owner, alias, version and
-// prev, the BLAKE3 of the previous version's envelope, which chains versions so that forks and gaps show. What they must not
-// read is the body: CBOR {v, name, root, size, task, records}, encrypted with age to the owner. A sealed chunk inside
+// A [Ref] is the sealed pointer to one version of a name. What peers need lies open: owner, alias, version, content, the
+// stored hash of the manifest's root, by which a holder tells that a version keeps its content, and prev, the content of
+// the version before, which chains versions so that forks and gaps show. Created is when the content was split, whatever is
+// done with the version later; rules of retention go by it. Placed is when the envelope was signed, and what a
+// delegation is judged by. In refs of version 1 prev is the BLAKE3 of the previous version's envelope, and created, their
+// only date, that of the signature: of several envelopes of one version the earliest known created is nearest the truth.
+//
+// What peers must not read is the body: CBOR {v, name, root, size, task, records}, encrypted with age to the owner. A sealed chunk inside
 // it is the array [hash, size, key, plain size]. Since envelopes are pointed to by hash, a ref's envelope
 // has one spelling only: the one that [Signer.SignRef] makes.
 package key

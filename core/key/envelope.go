@@ -62,6 +62,12 @@ func OpenEnvelope(envelope []byte, payloadType string, key func(payload []byte) 
 	return payload, verify(e, payload, pub)
 }
 
+// isType reports whether an envelope says that it is of a type; nothing about it is proven.
+func isType(envelope []byte, payloadType string) bool {
+	var e dsse.Envelope
+	return core.Size(len(envelope)) <= MaxEnvelope && json.Unmarshal(envelope, &e, strict) == nil && e.PayloadType == payloadType
+}
+
 // verify checks the only signature of e over payload.
 func verify(e dsse.Envelope, payload []byte, pub ed25519.PublicKey) error {
 	if _, err := ParsePublic(pub); err != nil {

@@ -2,6 +2,7 @@ package key
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"fmt"
 	"io"
@@ -14,19 +15,38 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// RefType is the payload type of a ref.
-const RefType = "application/vnd.bkp.ref.v1+cbor"
+// Payload types of a ref, by its version.
+const (
+	RefType1 = "application/vnd.bkp.ref.v1+cbor"
+	RefType2 = "application/vnd.bkp.ref.v2+cbor"
+)
 
-// Ref is the sealed pointer to one version of a name, as peers keep it.
+// Ref is the sealed pointer to one version of a name, as peers keep it. In a Ref of version 1 Content is zero, and Created,
+// which moved whenever the version was placed again, is also Placed.
 type Ref struct {
-	V          int       `cbor:"v"` // 1
+	V          int       `cbor:"v"` // 1 or 2
 	Owner      core.ID   `cbor:"owner"`
 	Alias      string    `cbor:"alias"`
 	Version    int       `cbor:"version"` // from 1
-	Prev       core.Hash `cbor:"prev"`    // RefHash of the previous version's envelope, zero where there is none
-	Created    int64     `cbor:"created"` // Unix seconds
+	Content    core.Hash `cbor:"content"` // stored hash of the manifest's root
+	Prev       core.Hash `cbor:"prev"`    // Content of the previous version (in V 1 its RefHash), zero where there is none
+	Created    int64     `cbor:"created"` // Unix seconds: when the content was split; the same for ever
+	Placed     int64     `cbor:"placed"`  // Unix seconds: when this envelope was signed; delegations are judged by it
 	Body       []byte    `cbor:"body"`    // age file over a RefBody, readable by the owner only
 	Key        []byte    `cbor:"key"`     // the signer's public key
+	Delegation []byte    `cbor:"delegation,omitempty"`
+}
+
+// ref1 is the payload of version 1.
+type ref1 struct {
+	V          int       `cbor:"v"` // 1
+	Owner      core.ID   `cbor:"owner"`
+	Alias      string    `cbor:"alias"`
+	Version    int       `cbor:"version"`
+	Prev       core.Hash `cbor:"prev"`
+	Created    int64     `cbor:"created"` // when it was signed
+	Body       []byte    `cbor:"body"`
+	Key        []byte    `cbor:"key"`
 	Delegation []byte    `cbor:"delegation,omitempty"`
 }
 
@@ -39,9 +59,9 @@ type RefBody struct {
 	Records []core.Sealed
 }
 
-// SealRef encrypts body and signs the ref as its owner, filling V, Owner, Key, Alias and Body.
+// SealRef encrypts body and signs the ref as its owner, filling Owner, Alias, Content, Body and what SignRef fills.
 func (o *Owner) SealRef(r Ref, body RefBody) ([]byte, error) {
-	r.Owner, r.Alias = o.ID(), o.Alias(body.Name)
+	r.Owner, r.Alias, r.Content = o.ID(), o.Alias(body.Name), body.Root.Hash
 	var err error
 	if r.Body, err = o.sealBody(body); err != nil {
 		return nil, fmt.Errorf("seal ref of %q: %w", body.Name, err)
@@ -49,29 +69,63 @@ func (o *Owner) SealRef(r Ref, body RefBody) ([]byte, error) {
 	return o.signer.SignRef(r)
 }
 
-// SignRef signs r as the owner that it names, or as a delegate whose delegation it carries. It fills V and Key.
+// SignRef signs r as the owner that it names, or as a delegate whose delegation it carries. It fills Key, V where that is 0
+// and Placed where that is 0: a version is first signed when it was split.
 func (s *Signer) SignRef(r Ref) ([]byte, error) {
-	r.V, r.Key = 1, s.Public()
-	if err := r.check(); err != nil {
-		return nil, fmt.Errorf("sign ref %s.%d: %w", r.Alias, r.Version, err)
+	r.Key = s.Public()
+	r.V, r.Placed = cmp.Or(r.V, 2), cmp.Or(r.Placed, r.Created)
+	payload, err := r.payload()
+	if err == nil {
+		err = r.check()
 	}
-	payload, err := cborEncode(r)
 	if err != nil {
 		return nil, fmt.Errorf("sign ref %s.%d: %w", r.Alias, r.Version, err)
 	}
-	return s.Envelope(RefType, payload)
+	return s.Envelope(refType(r.V), payload)
 }
 
-// OpenRef returns a ref that its owner or a delegate with the right to write really signed: a delegation must have stood
-// when the ref was made. Who takes it in now asks Allowed too. Body is still sealed.
-func OpenRef(envelope []byte) (Ref, error) {
-	var r Ref
-	_, err := OpenEnvelope(envelope, RefType, func(payload []byte) (ed25519.PublicKey, error) {
-		err := cborDecode(payload, &r)
+func refType(v int) string {
+	if v == 1 {
+		return RefType1
+	}
+	return RefType2
+}
+
+func (r Ref) payload() ([]byte, error) {
+	if r.V == 1 {
+		return cborEncode(ref1{V: 1, Owner: r.Owner, Alias: r.Alias, Version: r.Version, Prev: r.Prev, Created: r.Placed,
+			Body: r.Body, Key: r.Key, Delegation: r.Delegation})
+	}
+	return cborEncode(r)
+}
+
+func (r *Ref) readPayload(payload []byte, payloadType string) error {
+	if payloadType != RefType1 {
+		return cborDecode(payload, r)
+	}
+	var old ref1
+	err := cborDecode(payload, &old)
+	*r = Ref{V: old.V, Owner: old.Owner, Alias: old.Alias, Version: old.Version, Prev: old.Prev, Created: old.Created,
+		Placed: old.Created, Body: old.Body, Key: old.Key, Delegation: old.Delegation}
+	return err
+}
+
+// OpenRef returns a ref of either version that its owner or a delegate with the right to write really signed: a delegation
+// must have stood when the ref was signed. Who takes it in now asks Allowed too. Body is still sealed.
+func OpenRef(envelope []byte) (r Ref, err error) {
+	payloadType := RefType2
+	if isType(envelope, RefType1) {
+		payloadType = RefType1
+	}
+	_, err = OpenEnvelope(envelope, payloadType, func(payload []byte) (ed25519.PublicKey, error) {
+		err := r.readPayload(payload, payloadType)
 		return r.Key, err
 	})
 	if err == nil {
 		err = sameSpelling(envelope)
+	}
+	if err == nil && refType(r.V) != payloadType {
+		err = fmt.Errorf("version %d in an envelope of type %s", r.V, payloadType)
 	}
 	if err == nil {
 		err = r.check()
@@ -87,26 +141,30 @@ func (r Ref) Allowed(now time.Time) error {
 	return acting(r.Owner, r.Key, r.Delegation, RightWrite, now.Unix())
 }
 
-// RefHash is what the next version's Prev says of this envelope.
+// RefHash is what the Prev of the next version says of this envelope where that is of version 1.
 func RefHash(envelope []byte) core.Hash { return blake3.Sum256(envelope) }
 
 func (r Ref) check() error {
 	switch {
-	case r.V != 1:
+	case r.V != 1 && r.V != 2:
 		return fmt.Errorf("version %d is not known here", r.V)
+	case r.V == 2 && r.Content.IsZero():
+		return fmt.Errorf("content is missing")
 	case r.Version < 1:
 		return fmt.Errorf("version of the name is %d, want 1 or more", r.Version)
 	case r.Version == 1 && !r.Prev.IsZero():
 		return fmt.Errorf("the first version names a previous one")
 	case r.Created <= 0 || r.Created > lastSecond:
 		return fmt.Errorf("created %d is not a date", r.Created)
+	case r.Placed <= 0 || r.Placed > lastSecond:
+		return fmt.Errorf("placed %d is not a date", r.Placed)
 	case len(r.Body) == 0:
 		return fmt.Errorf("body is missing")
 	}
 	if err := checkAlias(r.Alias); err != nil {
 		return err
 	}
-	return acting(r.Owner, r.Key, r.Delegation, RightWrite, r.Created)
+	return acting(r.Owner, r.Key, r.Delegation, RightWrite, r.Placed)
 }
 
 // refBody is the body's CBOR.
@@ -175,8 +233,12 @@ func (o *Owner) OpenRefBody(r Ref) (RefBody, error) {
 	if err = cborDecode(raw, &b); err == nil {
 		err = b.check()
 	}
-	if err == nil && o.Alias(b.Name) != r.Alias {
+	switch {
+	case err != nil:
+	case o.Alias(b.Name) != r.Alias:
 		err = fmt.Errorf("its name has another alias")
+	case r.V > 1 && b.Root.Hash != r.Content:
+		err = fmt.Errorf("it is of other content than its body")
 	}
 	if err != nil {
 		return RefBody{}, core.Fail(core.CodeWrong, "open ref %s.%d: %w", r.Alias, r.Version, err)

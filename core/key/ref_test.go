@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
@@ -22,14 +23,27 @@ var body = key.RefBody{
 	},
 }
 
-func ref() key.Ref { return key.Ref{Version: 2, Prev: core.Hash{7}, Created: noon.Unix()} }
+// later is when a version that was split at noon is placed again.
+var later = noon.AddDate(0, 0, 5)
 
-func TestSealRef(t *testing.T) {
+func ref() key.Ref {
+	return key.Ref{Version: 2, Prev: core.Hash{7}, Created: noon.Unix(), Placed: later.Unix()}
+}
+
+// opened is what ref() reads as in each version of the payload: the first had one date, that of the signature.
+var opened = map[int]key.Ref{
+	1: {V: 1, Version: 2, Prev: core.Hash{7}, Created: later.Unix(), Placed: later.Unix()},
+	2: {V: 2, Version: 2, Prev: core.Hash{7}, Created: noon.Unix(), Placed: later.Unix(), Content: body.Root.Hash},
+}
+
+// checkRef opens an envelope of big.iso and holds it against what it was sealed from.
+func checkRef(t *testing.T, envelope []byte, want key.Ref) {
+	t.Helper()
 	o := owner(t)
-	envelope := must[[]byte](t)(o.SealRef(ref(), body))
 	r := must[key.Ref](t)(key.OpenRef(envelope))
-	if r.Owner != o.ID() || r.Alias != o.Alias("big.iso") || r.Version != 2 || r.Prev != (core.Hash{7}) || r.Created != noon.Unix() {
-		t.Errorf("%+v", r)
+	want.Owner, want.Alias, want.Body, want.Key = o.ID(), o.Alias("big.iso"), r.Body, signer(1).Public()
+	if !reflect.DeepEqual(r, want) {
+		t.Errorf("got %+v\nwant %+v", r, want)
 	}
 	if got := must[key.RefBody](t)(o.OpenRefBody(r)); !reflect.DeepEqual(got, body) {
 		t.Errorf("got %+v\nwant %+v", got, body)
@@ -39,17 +53,23 @@ func TestSealRef(t *testing.T) {
 	}
 }
 
+func TestSealRef(t *testing.T) {
+	for v, want := range opened {
+		r := ref()
+		r.V = v
+		checkRef(t, must[[]byte](t)(owner(t).SealRef(r, body)), want)
+	}
+	checkRef(t, must[[]byte](t)(owner(t).SealRef(ref(), body)), opened[2])
+}
+
 // A ref differs each time it is sealed, so its golden vector is one that an earlier bkp made.
 func TestOpenRefGolden(t *testing.T) {
+	checkRef(t, read(t, "ref.json"), key.Ref{V: 1, Version: 2, Prev: core.Hash{7}, Created: noon.Unix(), Placed: noon.Unix()})
+	golden(t, "ref.hash", []byte(key.RefHash(read(t, "ref.json")).String()+"\n"))
 	if *update {
-		golden(t, "ref.json", must[[]byte](t)(owner(t).SealRef(ref(), body)))
+		golden(t, "ref2.json", must[[]byte](t)(owner(t).SealRef(ref(), body)))
 	}
-	envelope := read(t, "ref.json")
-	r := must[key.Ref](t)(key.OpenRef(envelope))
-	if got := must[key.RefBody](t)(owner(t).OpenRefBody(r)); !reflect.DeepEqual(got, body) {
-		t.Errorf("got %+v\nwant %+v", got, body)
-	}
-	golden(t, "ref.hash", []byte(key.RefHash(envelope).String()+"\n"))
+	checkRef(t, read(t, "ref2.json"), opened[2])
 }
 
 func TestRefBeforePlacement(t *testing.T) {
@@ -69,10 +89,12 @@ func TestSealRefRefuses(t *testing.T) {
 	}{
 		{"version 0", func(r *key.Ref, b *key.RefBody) { r.Version = 0 }, "version"},
 		{"a first version with one before it", func(r *key.Ref, b *key.RefBody) { r.Version = 1 }, "first version"},
-		{"no date", func(r *key.Ref, b *key.RefBody) { r.Created = 0 }, "date"},
+		{"no date", func(r *key.Ref, b *key.RefBody) { r.Created = 0 }, "created 0 is not a date"},
+		{"no date but when it was split", func(r *key.Ref, b *key.RefBody) { r.Placed = -1 }, "placed -1 is not a date"},
+		{"a version to come", func(r *key.Ref, b *key.RefBody) { r.V = 3 }, "version 3 is not known here"},
 		{"no name", func(r *key.Ref, b *key.RefBody) { b.Name = "" }, "empty"},
 		{"a name that is not UTF-8", func(r *key.Ref, b *key.RefBody) { b.Name = "a\xff" }, "UTF-8"},
-		{"no root", func(r *key.Ref, b *key.RefBody) { b.Root = core.Sealed{} }, "root"},
+		{"no root", func(r *key.Ref, b *key.RefBody) { b.Root = core.Sealed{} }, "root is missing"},
 		{"a negative size", func(r *key.Ref, b *key.RefBody) { b.Size = -1 }, "negative"},
 		{"a record of negative size", func(r *key.Ref, b *key.RefBody) { b.Records = []core.Sealed{{Hash: core.Hash{1}, Size: -1}} }, "negative"},
 	} {
@@ -88,18 +110,24 @@ func TestSealRefRefuses(t *testing.T) {
 // A write-only machine: it signs with its own key and the owner's delegation.
 func TestRefByDelegate(t *testing.T) {
 	o := owner(t)
-	r := must[key.Ref](t)(key.OpenRef(read(t, "ref.json")))
-	_, err := node.SignRef(r)
-	wantError(t, err, "not the owner")
-	r.Delegation = must[[]byte](t)(o.Delegate(node.ID(), []key.Right{key.RightRead}, noon))
-	_, err = node.SignRef(r)
-	wantError(t, err, "right to write")
-	r.Delegation = must[[]byte](t)(o.Delegate(node.ID(), []key.Right{key.RightWrite}, noon))
-	opened := must[key.Ref](t)(key.OpenRef(must[[]byte](t)(node.SignRef(r))))
-	wantError(t, opened.Allowed(noon), "")
-	wantError(t, opened.Allowed(noon.AddDate(0, 0, 1)), "expired")
-	if got := must[key.RefBody](t)(o.OpenRefBody(opened)); got.Name != body.Name {
-		t.Error(got)
+	for _, file := range []string{"ref.json", "ref2.json"} {
+		r := must[key.Ref](t)(key.OpenRef(read(t, file)))
+		signed := time.Unix(r.Placed, 0)
+		_, err := node.SignRef(r)
+		wantError(t, err, "not the owner")
+		r.Delegation = must[[]byte](t)(o.Delegate(node.ID(), []key.Right{key.RightRead}, signed))
+		_, err = node.SignRef(r)
+		wantError(t, err, "right to write")
+		r.Delegation = must[[]byte](t)(o.Delegate(node.ID(), []key.Right{key.RightWrite}, signed.AddDate(0, 0, -1)))
+		_, err = node.SignRef(r)
+		wantError(t, err, "expired")
+		r.Delegation = must[[]byte](t)(o.Delegate(node.ID(), []key.Right{key.RightWrite}, signed))
+		opened := must[key.Ref](t)(key.OpenRef(must[[]byte](t)(node.SignRef(r))))
+		wantError(t, opened.Allowed(signed), "")
+		wantError(t, opened.Allowed(signed.AddDate(0, 0, 1)), "expired")
+		if got := must[key.RefBody](t)(o.OpenRefBody(opened)); got.Name != body.Name {
+			t.Error(got)
+		}
 	}
 }
 
@@ -116,6 +144,15 @@ func TestOpenRefBodyRefuses(t *testing.T) {
 		moved.Alias = o.Alias("other.iso")
 		_, err := o.OpenRefBody(moved)
 		wantError(t, err, "another alias")
+		if core.CodeOf(err) != core.CodeWrong {
+			t.Errorf("code %d", core.CodeOf(err))
+		}
+	})
+	t.Run("70 content other than its body's", func(t *testing.T) {
+		moved := must[key.Ref](t)(key.OpenRef(read(t, "ref2.json")))
+		moved.Content[0] ^= 1
+		_, err := o.OpenRefBody(moved)
+		wantError(t, err, "other content")
 		if core.CodeOf(err) != core.CodeWrong {
 			t.Errorf("code %d", core.CodeOf(err))
 		}
@@ -161,39 +198,59 @@ func TestOpenRefWantsDeterministicCBOR(t *testing.T) {
 		{"44 a count of 2^32", "bb0000000100000000", ""},
 		{"28 deep nesting", strings.Repeat("81", 1000) + "00", "nest"},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			payload := must[[]byte](t)(hex.DecodeString(tc.payload))
-			_, err := key.OpenRef(must[[]byte](t)(signer(1).Envelope(key.RefType, payload)))
-			if err == nil || !strings.Contains(strings.ToLower(err.Error()), tc.want) {
-				t.Errorf("error %v, want %q in it", err, tc.want)
-			}
-		})
+		for _, payloadType := range []string{key.RefType1, key.RefType2} {
+			t.Run(tc.name, func(t *testing.T) {
+				payload := must[[]byte](t)(hex.DecodeString(tc.payload))
+				_, err := key.OpenRef(must[[]byte](t)(signer(1).Envelope(payloadType, payload)))
+				if err == nil || !strings.Contains(strings.ToLower(err.Error()), tc.want) {
+					t.Errorf("error %v, want %q in it", err, tc.want)
+				}
+			})
+		}
 	}
 }
 
+// Each version has a payload type of its own, so that nobody reads one as the other.
+func TestOpenRefWantsTheTypeOfItsVersion(t *testing.T) {
+	for file, other := range map[string]string{"ref.json": key.RefType2, "ref2.json": key.RefType1} {
+		_, err := key.OpenRef(must[[]byte](t)(signer(1).Envelope(other, payloadOf(t, read(t, file)))))
+		wantError(t, err, "ref:")
+	}
+	r := ref()
+	r.V, r.Owner, r.Alias, r.Content, r.Body = 2, signer(1).ID(), owner(t).Alias("big.iso"), core.Hash{1}, []byte("sealed")
+	payload := bytes.Replace(payloadOf(t, must[[]byte](t)(signer(1).SignRef(r))), []byte("av\x02"), []byte("av\x01"), 1)
+	_, err := key.OpenRef(must[[]byte](t)(signer(1).Envelope(key.RefType2, payload)))
+	wantError(t, err, "version 1 in an envelope of type "+key.RefType2)
+}
+
+// What opens, of either version, is what its signer signs again, to the byte.
 func FuzzOpenRef(f *testing.F) {
 	f.Add([]byte{0xa0})
 	f.Add([]byte("\xa9\x61v\x01"))
-	own := ref()
-	own.Owner, own.Alias, own.Body = node.ID(), owner(f).Alias("big.iso"), []byte("sealed")
-	f.Add(payloadOf(f, must[[]byte](f)(node.SignRef(own))))
-	own.Version, own.Prev = 1, core.Hash{}
-	f.Add(payloadOf(f, must[[]byte](f)(node.SignRef(own))))
+	for _, v := range []int{1, 2} {
+		own := ref()
+		own.V, own.Owner, own.Alias, own.Content, own.Body = v, node.ID(), owner(f).Alias("big.iso"), core.Hash{1}, []byte("sealed")
+		f.Add(payloadOf(f, must[[]byte](f)(node.SignRef(own))))
+		own.Version, own.Prev = 1, core.Hash{}
+		f.Add(payloadOf(f, must[[]byte](f)(node.SignRef(own))))
+	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		envelope, err := node.Envelope(key.RefType, payload)
-		if err != nil {
-			t.Skip()
-		}
-		r, err := key.OpenRef(envelope)
-		if err != nil {
-			return
-		}
-		if r.Owner != node.ID() {
-			t.Errorf("%s wrote for %s", node, r.Owner)
-		}
-		again, err := node.SignRef(r)
-		if err != nil || !bytes.Equal(again, envelope) {
-			t.Errorf("signed again: %v\n%q\n%q", err, again, envelope)
+		for _, payloadType := range []string{key.RefType1, key.RefType2} {
+			envelope, err := node.Envelope(payloadType, payload)
+			if err != nil {
+				t.Skip()
+			}
+			r, err := key.OpenRef(envelope)
+			if err != nil {
+				continue
+			}
+			if r.Owner != node.ID() {
+				t.Errorf("%s wrote for %s", node, r.Owner)
+			}
+			again, err := node.SignRef(r)
+			if err != nil || !bytes.Equal(again, envelope) {
+				t.Errorf("signed again: %v\n%q\n%q", err, again, envelope)
+			}
 		}
 	})
 }

@@ -122,3 +122,83 @@ func TestForksAndGapsAreReported(t *testing.T) {
 		}
 	})
 }
+
+// ref is what this machine's refs say of a version of disk.img.
+func (m *member) ref(version int) (r key.Ref, body key.RefBody, envelope []byte) {
+	t := m.cluster.t
+	t.Helper()
+	refs, err := m.refs.List()
+	check(t, err)
+	for _, stored := range refs {
+		if stored.Version == version {
+			r, err = key.OpenRef(stored.Envelope)
+			check(t, err)
+			body, err = m.cluster.owner.OpenRefBody(r)
+			check(t, err)
+			envelope = stored.Envelope
+		}
+	}
+	return r, body, envelope
+}
+
+// asVersion1 gives a ref the form that an earlier release would have left here, and returns its envelope.
+func (m *member) asVersion1(version int, before []byte) []byte {
+	t := m.cluster.t
+	t.Helper()
+	r, body, _ := m.ref(version)
+	r.V, r.Prev = 1, core.Hash{}
+	if before != nil {
+		r.Prev = key.RefHash(before)
+	}
+	envelope, err := m.cluster.owner.SealRef(r, body)
+	check(t, err)
+	check(t, m.refs.Put(r.Alias, version, envelope))
+	return envelope
+}
+
+// A version that is placed again, as a repair does, keeps when its content was split, and its place in the chain; also one that
+// an earlier release split, whose refs know one date.
+func TestPlacedAgainKeepsWhenItWasSplit(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			a := c.start("a", "b-20MiB", c.owned)
+			c.start("b", "a-20MiB")
+			c.settle()
+			var splitAt []int64
+			for v := 1; v <= 2; v++ {
+				splitAt = append(splitAt, time.Now().Unix())
+				a.split("disk.img", v, content(byte(v), 1<<20))
+				time.Sleep(time.Minute)
+			}
+			first, _, _ := a.ref(1)
+			if old {
+				a.asVersion1(2, a.asVersion1(1, nil))
+			}
+			for range 2 {
+				for v := 1; v <= 2; v++ {
+					placedAt := time.Now().Unix()
+					a.place(node.PlaceArgs{Name: "disk.img", Version: v, Replicas: 1})
+					r, body, _ := a.ref(v)
+					if r.V != 2 || r.Created != splitAt[v-1] || r.Placed < placedAt || r.Content != body.Root.Hash {
+						t.Errorf("version %d, placed at %d: %+v, want it created at %d", v, placedAt, r, splitAt[v-1])
+					}
+					if old && v == 2 && r.Prev != first.Content {
+						t.Errorf("version 2 follows %s, want %s", r.Prev, first.Content)
+					}
+				}
+				time.Sleep(time.Minute)
+			}
+			list, err := a.ListVersions(t.Context(), node.ListArgs{}, quiet)
+			check(t, err)
+			if len(list.Problems) > 0 {
+				t.Errorf("problems: %v", list.Problems)
+			}
+			for i, row := range list.Versions {
+				if row.Created != splitAt[i] {
+					t.Errorf("version %d is listed as of %d, want %d", row.Version, row.Created, splitAt[i])
+				}
+			}
+		})
+	}
+}

@@ -312,7 +312,7 @@ func (m *member) split(name string, version int, data []byte) {
 	root, err := tree.Finish(manifest.Info{Size: core.Size(len(data)), Method: params.Method, Min: params.Min, Avg: params.Avg, Max: params.Max})
 	check(t, err)
 	check(t, m.staging.Barrier())
-	envelope, err := owner.SealRef(key.Ref{V: 1, Version: version, Created: time.Now().Unix()}, key.RefBody{Name: name, Root: root, Size: core.Size(len(data))})
+	envelope, err := owner.SealRef(key.Ref{Version: version, Created: time.Now().Unix()}, key.RefBody{Name: name, Root: root, Size: core.Size(len(data))})
 	check(t, err)
 	check(t, m.refs.Put(owner.Alias(name), version, envelope))
 }

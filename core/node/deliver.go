@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -391,12 +390,15 @@ func (pl *placing) publish(ctx context.Context) error {
 	if err := n.Staging.Barrier(); err != nil {
 		return fmt.Errorf("keep records: %w", err)
 	}
-	ref := pl.version.Ref
-	envelope, err := n.owner().SealRef(key.Ref{V: ref.V, Version: ref.Version, Prev: ref.Prev, Created: time.Now().Unix()}, body)
+	ref, next := pl.version.Ref, pl.next
+	next.Placed = time.Now().Unix()
+	envelope, err := n.owner().SealRef(next, body)
 	if err != nil {
 		return fmt.Errorf("seal ref: %w", err)
 	}
-	put.Ref = envelope
+	if put.Ref, err = n.owner().SealRef(inVersion1(next, ref), body); err != nil {
+		return fmt.Errorf("seal ref: %w", err)
+	}
 	problems := make([]error, len(targets))
 	n.each(len(targets), func(i int) { problems[i] = n.sendRef(ctx, targets[i], put, stored) })
 	kept := 0

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/plan"
 )
@@ -51,6 +52,7 @@ type placing struct {
 	status  func(Status)
 	vault   *vault
 	version foundRef
+	next    key.Ref // what the version's next envelope says, but for Placed
 	task    core.TaskID
 	from    Store         // has the bytes of new runs; nil: staging
 	life    time.Duration // of the licences; 0: licenseLife
@@ -100,7 +102,7 @@ func (pl *placing) run(ctx context.Context) error {
 		return err
 	}
 	n.awaitPeers(ctx)
-	if err := pl.foreign(ctx); err != nil {
+	if err := pl.chain(ctx); err != nil {
 		return err
 	}
 	if err := pl.survey(ctx); err != nil {
@@ -240,25 +242,25 @@ func (pl *placing) choose() error {
 	return nil
 }
 
-// foreign is an error where peers keep this version, or a later one, of the name as another machine of this owner split
-// it: both cannot stand under one number, and the newest must be the one that a fetch brings.
-func (pl *placing) foreign(ctx context.Context) error {
+// chain finds out from this machine's refs and the peers' what the version's next envelope says. It is an error where peers
+// keep other content under this number, or a later version as another machine of this owner split it: one number stands for
+// one content, and the newest must be the one that a fetch brings.
+func (pl *placing) chain(ctx context.Context) error {
 	ref := pl.version.Ref
-	same, _ := pl.n.refsAt(ctx, ref.Alias, ref.Version)
-	newest, _ := pl.n.refsAt(ctx, ref.Alias, 0)
 	local, err := pl.n.localRefs(ref.Alias)
 	if err != nil {
 		return err
 	}
+	same, _ := pl.n.refsAt(ctx, ref.Alias, ref.Version)
+	newest, _ := pl.n.refsAt(ctx, ref.Alias, 0)
 	for _, r := range append(same, newest...) {
-		known := slices.ContainsFunc(local, func(l foundRef) bool {
-			return l.Ref.Version == r.Ref.Version && l.Body.Root.Hash == r.Body.Root.Hash
-		})
-		if r.Ref.Version >= ref.Version && !known && pl.isForeign(ctx, r) {
-			return core.WithHint(core.Fail(core.CodeFailed, "peers keep version %d of it as another machine split it; this machine's version %d would take its place",
-				r.Ref.Version, ref.Version), "split it under another name: bkp split FILE --name NAME")
+		known := slices.ContainsFunc(local, r.sameContent)
+		if !known && (r.Ref.Version == ref.Version || r.Ref.Version > ref.Version && pl.isForeign(ctx, r)) {
+			return core.WithHint(core.Fail(core.CodeFailed, "peers keep version %d of it as another machine split it, or this one before it was set back; "+
+				"this machine's version %d would take its place", r.Ref.Version, ref.Version), "split it under another name: bkp split FILE --name NAME")
 		}
 	}
+	pl.next = key.Ref{Version: ref.Version, Prev: previous(pl.version, local), Created: created(pl.version, append(local, same...))}
 	return nil
 }
 

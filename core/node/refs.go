@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -75,8 +76,11 @@ func (n *Node) dropRecords(p *peer) {
 
 // reasonOf is an answer's code and words for an error of this node's own.
 func reasonOf(err error) (core.Reason, string) {
-	if err == nil {
+	switch {
+	case err == nil:
 		return core.ReasonNone, ""
+	case errors.Is(err, errOtherContent):
+		return core.ReasonContent, err.Error()
 	}
 	return core.ReasonInternal, err.Error()
 }
@@ -122,9 +126,16 @@ func (n *Node) keepRef(m wire.RefPut, from core.ID) error {
 	if err != nil {
 		return err
 	}
+	content := ref.Content
 	for _, old := range refs {
-		if old.Alias == m.Alias && old.Version == m.Version && old.Task != m.Task && n.isForeign(old.Task, from) {
+		switch {
+		case old.Alias != m.Alias || old.Version != m.Version:
+		case old.Task != m.Task && n.isForeign(old.Task, from):
 			return fmt.Errorf("version %d of that name is kept here for another node", m.Version)
+		case content.IsZero():
+			content = old.Content
+		case !old.Content.IsZero() && old.Content != content:
+			return fmt.Errorf("ref %s.%d: %w", m.Alias, m.Version, errOtherContent)
 		}
 	}
 	if !n.young.claim(m.Records, n.Keeping.Has) {
@@ -134,8 +145,12 @@ func (n *Node) keepRef(m wire.RefPut, from core.ID) error {
 	if err := n.Keeping.Barrier(); err != nil {
 		return fmt.Errorf("make records durable: %w", err)
 	}
-	return n.Holdings.PutRef(core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Envelope: m.Ref, Records: m.Records})
+	return n.Holdings.PutRef(core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Content: content, Envelope: m.Ref,
+		Records: m.Records})
 }
+
+// errOtherContent is core.ReasonContent on the wire.
+var errOtherContent = errors.New("that version stands for other content here")
 
 // isForeign reports whether a task that is kept here has another source.
 func (n *Node) isForeign(id core.TaskID, source core.ID) (foreign bool) {

@@ -584,6 +584,34 @@ func TestFlowsOfAPeerAreBounded(t *testing.T) {
 	})
 }
 
+// Bad input 70: one version stands for one content for ever, whoever says otherwise and however often it is placed.
+func TestRefWithOtherContentIsRefused(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		for i, step := range []struct {
+			v       int
+			content byte
+			want    core.Reason
+		}{
+			{2, 1, core.ReasonNone},
+			{2, 2, core.ReasonContent},
+			{2, 1, core.ReasonNone}, // placed again
+			{1, 1, core.ReasonNone}, // by an earlier release, which does not tell the content
+			{2, 2, core.ReasonContent},
+		} {
+			body := key.RefBody{Name: "x", Root: core.Sealed{Hash: core.Hash{step.content}, Size: 1, Key: [32]byte{1}, Plain: 1}}
+			envelope, err := r.c.owner.SealRef(key.Ref{V: step.v, Version: 1, Created: time.Now().Unix()}, body)
+			check(t, err)
+			r.say(wire.RefPut{Query: uint64(i + 1), Owner: r.c.owner.ID(), Alias: r.c.owner.Alias("x"), Version: 1, Task: o.task.Task, Ref: envelope})
+			if ok := hear[wire.RefOK](r); ok.Code != step.want {
+				t.Errorf("step %d: heard %+v, want code %d", i+1, ok, step.want)
+			}
+		}
+	})
+}
+
 func TestRefOfAnotherSourceIsNotReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)

@@ -282,6 +282,9 @@ func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (Li
 			row = &VersionRow{Name: r.Body.Name, Version: r.Ref.Version, Size: r.Body.Size, Created: r.Ref.Created, Root: r.Body.Root.Hash}
 			rows[key] = row
 		}
+		if r.Body.Root.Hash == row.Root {
+			row.Created = min(row.Created, r.Ref.Created) // see created
+		}
 		row.Placed = row.Placed || len(r.Body.Records) > 0
 		row.Local, row.Away = row.Local || r.At.IsZero(), row.Away || r.Away
 	}
