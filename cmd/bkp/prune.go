@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +19,8 @@ func pruneCommand() *cli.Command {
 		name: "prune", args: "[NAME]", most: 1,
 		usage: "forget the versions that no rule keeps, here and at the peers",
 		about: "Of each name, or of the one given, a version stays that any rule keeps. Days, weeks (from Monday) and months are those of this " +
-			"machine's clock, by when a version was made or last placed; the newest version of each counts. Versions go as with bkp rm, bytes with bkp gc.",
+			"machine's clock, by when a version was split, whatever was done with it since; the newest version of each counts, which is the one " +
+			"of the highest number. With -v each version that goes says why no rule keeps it. Versions go as with bkp rm, bytes with bkp gc.",
 		examples: `bkp prune --keep-last 3 --dry-run
 			bkp prune big.iso --keep-last 1 --keep-daily 7 --keep-weekly 4 --keep-monthly 12`,
 		flags: append(append([]cli.Flag{
@@ -32,17 +35,17 @@ func pruneCommand() *cli.Command {
 	})
 }
 
-// keepRule keeps the newest version of each of the last so many periods.
+// keepRule keeps the newest version of each of the last so many periods. With no period each version is one of its own.
 type keepRule struct {
 	name   string
 	count  int
-	period func(time.Time) string // "" puts every version into a period of its own
+	period func(time.Time) string // periods sort as their texts do
 }
 
 // allRules is every rule, keeping nothing yet.
 func allRules() []keepRule {
 	return []keepRule{
-		{name: "last", period: func(time.Time) string { return "" }},
+		{name: "last"},
 		{name: "daily", period: func(t time.Time) string { return t.Format("2006-01-02") }},
 		{name: "weekly", period: func(t time.Time) string {
 			year, week := t.ISOWeek()
@@ -77,23 +80,52 @@ type pruneRow struct {
 	Placed  bool      `json:"placed"`
 	Keep    bool      `json:"keep"`
 	Reasons []string  `json:"reasons,omitempty"` // the rules that keep it
+	Against []string  `json:"against,omitempty"` // where none does: why, a rule each
 }
 
-// sift decides about the versions of one name, which come oldest first.
+// sift decides about the versions of one name. A clock may have been set back between two splits, and a zone may step back over
+// midnight, so that periods need not come in the order of the versions: each is counted once, the last ones first.
 func sift(versions []pruneRow, rules []keepRule, zone *time.Location) {
 	for _, rule := range rules {
-		left, last := rule.count, ""
-		for i := len(versions) - 1; i >= 0 && left > 0; i-- {
+		newest := map[string]*pruneRow{} // by period
+		periods := make([]string, len(versions))
+		for i := range versions {
 			v := &versions[i]
-			period := rule.period(time.Unix(v.Created, 0).In(zone))
-			if period != "" && period == last {
-				continue
+			periods[i] = fmt.Sprintf("%20d", v.Version)
+			if rule.period != nil {
+				periods[i] = rule.period(time.Unix(v.Created, 0).In(zone))
 			}
-			last = period
-			left--
-			v.Keep = true
-			v.Reasons = append(v.Reasons, strings.TrimSpace(rule.name+" "+period))
+			if n := newest[periods[i]]; n == nil || n.Version < v.Version {
+				newest[periods[i]] = v
+			}
 		}
+		last := slices.Sorted(maps.Keys(newest))
+		last = last[max(len(last)-rule.count, 0):]
+		for i := range versions {
+			versions[i].judge(rule, periods[i], newest[periods[i]].Version, last)
+		}
+	}
+	for i := range versions {
+		if versions[i].Keep {
+			versions[i].Against = nil
+		}
+	}
+}
+
+// judge notes what a rule says about a version of a period whose newest is given, and whose last periods are kept.
+func (v *pruneRow) judge(rule keepRule, period string, newest int, last []string) {
+	name := rule.name
+	if rule.period != nil {
+		name += " " + period
+	}
+	switch {
+	case newest != v.Version:
+		v.Against = append(v.Against, fmt.Sprintf("%s: version %d is newer", name, newest))
+	case !slices.Contains(last, period):
+		v.Against = append(v.Against, fmt.Sprintf("%s: not among the newest %d", name, rule.count))
+	default:
+		v.Keep = true
+		v.Reasons = append(v.Reasons, name)
 	}
 }
 
@@ -134,7 +166,7 @@ func doPrune(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	err = list(c, rows, sum, func(t *table) { drawPrune(t, rows, sum) })
+	err = list(c, rows, sum, func(t *table) { drawPrune(t, rows, sum, c.verbose) })
 	if c.Bool("force") {
 		return err
 	}
@@ -191,7 +223,7 @@ func (c *call) prune(ctx context.Context, gone []pruneRow, sum *pruneSummary) er
 	})
 }
 
-func drawPrune(t *table, rows []pruneRow, sum pruneSummary) {
+func drawPrune(t *table, rows []pruneRow, sum pruneSummary, explain bool) {
 	if len(rows) > 0 {
 		t.header("version", "created", "size", "placed", "", "because")
 	}
@@ -200,7 +232,11 @@ func drawPrune(t *table, rows []pruneRow, sum pruneSummary) {
 		if r.Keep {
 			word = "keep"
 		}
-		t.row(versioned(r.Name, r.Version), time.Unix(r.Created, 0), r.Size, yes(r.Placed), word, strings.Join(r.Reasons, ", "))
+		because := r.Reasons
+		if explain && !r.Keep {
+			because = r.Against
+		}
+		t.row(versioned(r.Name, r.Version), time.Unix(r.Created, 0), r.Size, yes(r.Placed), word, strings.Join(because, ", "))
 	}
 	if sum.DryRun {
 		t.line("%s kept, %d would go", counted(sum.Kept, "version"), len(rows)-sum.Kept)

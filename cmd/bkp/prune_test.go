@@ -51,3 +51,46 @@ func TestSift(t *testing.T) {
 		}
 	}
 }
+
+// Bad input 87: versions out of the order of time. A day counts once, the last days count, and the newest version of a day is
+// the one of the highest number, whatever the clock said.
+func TestSiftOutOfOrder(t *testing.T) {
+	const daily, last = "daily", "last"
+	for _, c := range []struct {
+		name string
+		days []int // of versions 1, 2, …
+		rule string
+		n    int
+		keep []int
+	}{
+		{"a clock that was set back for a day", []int{20, 26, 25, 26}, daily, 3, []int{1, 3, 4}},
+		{"the same, and fewer days", []int{20, 26, 25, 26}, daily, 2, []int{3, 4}},
+		{"a clock that was a year ahead once", []int{20, 400, 21, 22}, daily, 2, []int{2, 4}},
+		{"a clock that was set back for good", []int{25, 26, 27, 3, 4}, daily, 3, []int{1, 2, 3}},
+		{"of all versions the last is the newest, whatever its date", []int{25, 26, 3}, last, 1, []int{3}},
+		{"versions of one day", []int{20, 20, 20}, daily, 7, []int{3}},
+	} {
+		var rows []pruneRow
+		for i, day := range c.days {
+			at := time.Date(2026, 1, day, 12, 0, 0, 0, time.UTC).Add(-time.Duration(i) * time.Minute) // a later version has an earlier time
+			rows = append(rows, pruneRow{Version: i + 1, Created: at.Unix()})
+		}
+		for _, r := range allRules() {
+			if r.count = c.n; r.name == c.rule {
+				sift(rows, []keepRule{r}, time.UTC)
+			}
+		}
+		var kept []int
+		for _, r := range rows {
+			if r.Keep {
+				kept = append(kept, r.Version)
+			}
+			if r.Keep == (len(r.Against) > 0) || r.Keep != (len(r.Reasons) > 0) {
+				t.Errorf("%s: version %d: kept %v, for %q, against %q", c.name, r.Version, r.Keep, r.Reasons, r.Against)
+			}
+		}
+		if !slices.Equal(kept, c.keep) {
+			t.Errorf("%s: %s %d of days %v keeps %v, want %v", c.name, c.rule, c.n, c.days, kept, c.keep)
+		}
+	}
+}
