@@ -89,7 +89,7 @@ func settle(t testing.TB, l *Log) {
 // crash leaves the disk as kill -9 would: what waits in memory is gone.
 func crash(l *Log) {
 	l.Reader.Close()
-	l.lock.Unlock()
+	l.lock.Close()
 }
 
 // filled is a log of two licences and three receipts under three heads (the first over none), closed.

@@ -7,16 +7,15 @@ import (
 	"io"
 	"sync"
 
-	"github.com/gofrs/flock"
-
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // Log is the log's one writer. It may be used from many goroutines.
 type Log struct {
 	*Reader // sees what is durable
 	signer  Signer
-	lock    *flock.Flock
+	lock    *durable.Lock
 
 	mu      sync.Mutex // guards what follows; never held while the disk works
 	tree    *edge      // over all entries, durable or not
@@ -152,6 +151,13 @@ func (l *Log) fail(err error) error {
 	return err
 }
 
+// Broken is why the log takes nothing any more: the disk failed, or it is closed. nil while it does.
+func (l *Log) Broken() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.broken
+}
+
 // Size is the number of entries, durable or not.
 func (l *Log) Size() int64 {
 	l.mu.Lock()
@@ -170,13 +176,14 @@ func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.broken = errClosed
-	return errors.Join(err, l.Reader.Close(), l.lock.Unlock())
+	return errors.Join(err, l.Reader.Close(), l.lock.Close())
 }
 
-// file is what a tail needs of *os.File.
+// file is what a tail needs of *durable.File.
 type file interface {
 	io.WriterAt
 	Sync() error
+	Truncate(size int64) error
 }
 
 // tail is a file that only grows, with the bytes that wait to be added to it.

@@ -8,19 +8,19 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // Open opens the log in dir for its one writer, making it where there is none, and recovers from a crash. It fails
 // with core.CodeBusy where another process writes, and with core.CodeWrong where history that was signed for is missing or differs.
 func Open(dir string, signer Signer) (*Log, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	lock := flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))
+	lock := durable.NewLock(filepath.Join(dir, "lock"))
 	locked, err := lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", dir, err)
@@ -30,14 +30,14 @@ func Open(dir string, signer Signer) (*Log, error) {
 	}
 	l := &Log{Reader: &Reader{dir: dir}, signer: signer, lock: lock}
 	if err := l.recover(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.Reader.Close(), lock.Unlock())
+		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.Reader.Close(), lock.Close())
 	}
 	return l, nil
 }
 
 // recover brings the files and the writer's state to the last whole entry.
 func (l *Log) recover() error {
-	if err := l.Reader.open(os.O_RDWR | os.O_CREATE); err != nil {
+	if err := l.openFiles(); err != nil {
 		return err
 	}
 	signed, number, err := lastMark(l.heads)
@@ -51,17 +51,36 @@ func (l *Log) recover() error {
 	} else if signed.Node() != l.signer.ID() {
 		return core.Fail(core.CodeRefused, "it is the ledger of node %s, this is node %s", signed.Node(), l.signer.ID())
 	}
-	l.out.entries = tail{file: l.entries, written: signed.bytes}
-	l.out.heads = tail{file: l.heads, written: (number + 1) * markSize}
+	l.out.entries.written = signed.bytes
+	l.out.heads.written = (number + 1) * markSize
 	if l.tree, err = l.Reader.known(signed); err != nil {
 		if err = l.remake(signed); err != nil {
 			return err
 		}
 	}
-	l.out.hashes = tail{file: l.hashes, written: tlog.StoredHashCount(signed.Size) * tlog.HashSize}
-	l.out.offsets = tail{file: l.offsets, written: signed.Size * 8}
+	l.out.hashes.written = tlog.StoredHashCount(signed.Size) * tlog.HashSize
+	l.out.offsets.written = signed.Size * 8
 	l.durable = signed.Size
 	return l.takeUnsigned(number)
+}
+
+// openFiles opens the log's files for writing, and makes those that are not there. Their names are durable when it returns nil,
+// also where who made them was killed before it had seen to that.
+func (l *Log) openFiles() error {
+	var opened []*durable.File
+	err := l.Reader.open(func(path string) (*os.File, error) {
+		f, err := durable.OpenOrCreate(path, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		opened = append(opened, f)
+		return f.File, nil
+	})
+	if err != nil {
+		return err
+	}
+	l.out.entries.file, l.out.heads.file, l.out.hashes.file, l.out.offsets.file = opened[0], opened[1], opened[2], opened[3]
+	return durable.SyncDir(l.dir)
 }
 
 // begin starts the file of entries of a new log. Since the first head is signed before the first entry is taken,
@@ -74,18 +93,18 @@ func (l *Log) begin() (mark, error) {
 	if info.Size() > int64(len(magic)) {
 		return mark{}, core.Fail(core.CodeWrong, "it has entries but no signed head")
 	}
-	if _, err := l.entries.WriteAt([]byte(magic), 0); err != nil {
+	if _, err := l.out.entries.file.WriteAt([]byte(magic), 0); err != nil {
 		return mark{}, err
 	}
 	return mark{bytes: int64(len(magic))}, nil
 }
 
-// known returns the tree that a head was signed for where hashes and offsets lead to it and its last entry stands.
+// known returns the tree that a head was signed for where hashes are all right, offsets lead to the last entry, and that one stands.
 func (r *Reader) known(signed mark) (*edge, error) {
 	if err := r.checkMagic(); err != nil {
 		return nil, err
 	}
-	tree, err := loadEdge(r.hashes, signed.Size)
+	tree, err := wholeTree(r.hashes, signed.Size)
 	if err != nil || signed.Size == 0 {
 		return tree, err
 	}
@@ -137,7 +156,7 @@ func (l *Log) remake(signed mark) error {
 		return core.Fail(core.CodeWrong, "history was rewritten: the %d entries are not those that a head was signed over", signed.Size)
 	}
 	l.tree = &edge{}
-	l.out.hashes, l.out.offsets = tail{file: l.hashes}, tail{file: l.offsets}
+	l.out.hashes.written, l.out.offsets.written = 0, 0
 	if _, err := l.walk(signed, l.take); err != nil {
 		return err
 	}
@@ -212,31 +231,13 @@ func (l *Log) takeUnsigned(lastHead int64) error {
 		}
 	}
 	l.out.entries.written = s.at
-	for _, cut := range []struct {
-		file *os.File
-		at   int64
-	}{
-		{l.entries, s.at}, {l.heads, l.out.heads.written},
-		{l.hashes, l.out.hashes.written}, {l.offsets, l.out.offsets.written},
-	} {
-		if err := cut.file.Truncate(cut.at); err != nil {
+	for _, t := range []*tail{&l.out.entries, &l.out.heads, &l.out.hashes, &l.out.offsets} {
+		if err := t.file.Truncate(t.written); err != nil {
 			return err
 		}
 	}
-	if lastHead >= 0 && l.tree.leaves == l.durable {
+	if lastHead >= 0 && l.tree.leaves == l.durable && info.Size() == s.at {
 		return nil
 	}
-	if err := l.barrier(); err != nil {
-		return err
-	}
-	return syncDir(l.dir)
-}
-
-// syncDir makes the names of new files durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return l.barrier() // also where something was cut: after a crash, entries behind it could follow upon new ones
 }

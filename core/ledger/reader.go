@@ -20,7 +20,7 @@ type Reader struct {
 // OpenRead opens the log in dir for reading. A directory without a log gives core.ErrNotFound.
 func OpenRead(dir string) (*Reader, error) {
 	r := &Reader{dir: dir}
-	if err := r.open(os.O_RDONLY); err != nil {
+	if err := r.open(os.Open); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			err = fmt.Errorf("%w (%w)", core.ErrNotFound, err)
 		}
@@ -30,12 +30,12 @@ func OpenRead(dir string) (*Reader, error) {
 }
 
 // open opens the log's files, or none of them.
-func (r *Reader) open(flag int) error {
+func (r *Reader) open(open func(path string) (*os.File, error)) error {
 	for _, f := range []struct {
 		name string
 		file **os.File
 	}{{"entries", &r.entries}, {"heads", &r.heads}, {"hashes", &r.hashes}, {"offsets", &r.offsets}} {
-		opened, err := os.OpenFile(filepath.Join(r.dir, f.name), flag, 0o600)
+		opened, err := open(filepath.Join(r.dir, f.name))
 		if err != nil {
 			return errors.Join(err, r.Close())
 		}

@@ -1,9 +1,9 @@
 package ledger
 
 import (
+	"bufio"
 	"fmt"
 	"io"
-	"math/bits"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -29,8 +29,10 @@ func (e *edge) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 }
 
 // add adds a leaf and returns the hashes that it completes, in tlog's order.
-func (e *edge) add(leaf []byte) ([]tlog.Hash, error) {
-	hashes, err := tlog.StoredHashes(e.leaves, leaf, e)
+func (e *edge) add(leaf []byte) ([]tlog.Hash, error) { return e.addHash(tlog.RecordHash(leaf)) }
+
+func (e *edge) addHash(leaf tlog.Hash) ([]tlog.Hash, error) {
+	hashes, err := tlog.StoredHashesForRecordHash(e.leaves, leaf, e)
 	if err != nil {
 		return nil, fmt.Errorf("hash leaf %d: %w", e.leaves, err)
 	}
@@ -45,16 +47,25 @@ func (e *edge) add(leaf []byte) ([]tlog.Hash, error) {
 // root is the tree's hash.
 func (e *edge) root() (tlog.Hash, error) { return tlog.TreeHash(e.leaves, e) }
 
-// loadEdge reads the edge of a tree of so many leaves from the file of hashes.
-func loadEdge(hashes io.ReaderAt, leaves int64) (*edge, error) {
-	e := &edge{leaves: leaves}
-	for level := range bits.Len64(uint64(leaves)) {
-		index := tlog.StoredHashIndex(level, leaves>>level-1)
-		var h tlog.Hash
-		if _, err := hashes.ReadAt(h[:], index*tlog.HashSize); err != nil {
-			return nil, fmt.Errorf("read hash %d: %w", index, err)
+// wholeTree reads the tree of so many leaves from the file of hashes, and holds every hash in it against those that it is made of: a
+// power loss takes some and leaves others.
+func wholeTree(hashes io.ReaderAt, leaves int64) (*edge, error) {
+	e := &edge{}
+	in := bufio.NewReaderSize(io.NewSectionReader(hashes, 0, tlog.StoredHashCount(leaves)*tlog.HashSize), 1<<16)
+	for e.leaves < leaves {
+		var leaf, stored tlog.Hash
+		if _, err := io.ReadFull(in, leaf[:]); err != nil {
+			return nil, fmt.Errorf("read hash of entry %d: %w", e.leaves, err)
 		}
-		e.index[level], e.hash[level] = index, h
+		made, err := e.addHash(leaf)
+		if err != nil {
+			return nil, err
+		}
+		for level, h := range made[1:] {
+			if _, err := io.ReadFull(in, stored[:]); err != nil || stored != h {
+				return nil, fmt.Errorf("hash of level %d above entry %d: %w", level+1, e.leaves-1, errTorn)
+			}
+		}
 	}
 	return e, nil
 }

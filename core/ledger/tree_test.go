@@ -61,7 +61,7 @@ func TestEdgeAgainstSlowTwin(t *testing.T) {
 		if err := tlog.CheckRecord(proof, size, root, n, tlog.RecordHash(leaves[n])); err != nil {
 			t.Fatal(err)
 		}
-		loaded, err := loadEdge(hashFile(stored), size)
+		loaded, err := wholeTree(hashFile(stored), size)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -124,11 +124,11 @@ func (a *audit) entry(e Entry, stored *bufio.Reader) error {
 	return nil
 }
 
-// compareHash holds a hash of the tree against the one that was stored, zero where there is none.
+// compareHash holds a hash of the tree against the one that was stored, zero where there is none any more.
 // After the first difference only leaves tell something: all above them differs too.
 func (a *audit) compareHash(index int64, level int, h, was tlog.Hash) {
 	switch {
-	case h == was:
+	case h == was, was == tlog.Hash{}: // a power loss took it; Open makes it again
 		return
 	case level == 0:
 		a.problem("entry %d is not the one whose hash was stored", index)
