@@ -158,7 +158,6 @@ var elsewhere = map[string]string{
 	"cmd/bkp/backup.go":   "still to be converted: pipes",
 	"cmd/bkp/fetch.go":    "still to be converted: pipes",
 	"core/file/target.go": "still to be converted",
-	"core/ledger":         "still to be converted",
 	"core/storage":        "still to be converted",
 }
 
