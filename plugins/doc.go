@@ -14,5 +14,5 @@
 // A plugin is never trusted to answer, nor to answer sensibly. Start and calls have deadlines, an answer is at most 4 MiB, every column is
 // checked (CheckScores), texts are cut and cleaned. Whatever goes wrong is a core.Error with core.CodePlugin that names the plugin and what
 // was being done; nothing is ever replaced by a default. A process lives until Close: when it dies earlier every later call fails until the
-// plugin is opened again. It dies with bkp, however bkp dies.
+// plugin is opened again, which KeepVerifier does by itself, with growing pauses and under the same checksum. It dies with bkp, however bkp dies.
 package plugins

@@ -144,14 +144,19 @@ func (h *Host) Verifier(ctx context.Context, name string) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newVerifier(ctx, p)
+}
+
+// newVerifier asks a process that has just been started what it is, and ends it where that is not what it should be.
+func newVerifier(ctx context.Context, p *process) (*Verifier, error) {
 	v := &Verifier{process: p, calls: p.door.(proto.VerifierClient)}
-	err = p.call(ctx, "ask what it is", func(ctx context.Context) error {
+	err := p.call(ctx, "ask what it is", func(ctx context.Context) error {
 		answer, err := v.calls.Describe(ctx, &proto.VerifierDescribeRequest{})
 		v.info = core.VerifierInfo{Name: answer.GetName(), Version: answer.GetVersion(), Summary: answer.GetSummary()}
 		return err
 	})
 	if v.info.Name == "" {
-		v.info.Name = name
+		v.info.Name = p.found.Name.Name
 	}
 	if err == nil {
 		err = p.introduced(v.info.Name, &v.info.Version, &v.info.Summary)

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/bkp-tool/bkp/core"
@@ -30,22 +32,25 @@ const (
 
 // process is a running plugin, from open to Close.
 type process struct {
+	host    *Host
 	found   Found
+	sum     []byte // of its file
 	client  *plugin.Client
 	child   *child
-	door    any // the gRPC client of its kind
+	door    any              // the gRPC client of its kind
+	conn    *grpc.ClientConn // beneath the door
 	timeout time.Duration
 	closing sync.Once
 }
 
-// live are the processes not yet closed, so that Cleanup can end those that hang.
-var live sync.Map // *process -> struct{}
+// live are the processes not yet closed, so that Cleanup can end those that hang, and who would start them again.
+var live sync.Map // interface{ Close() } -> struct{}
 
 // Cleanup ends every plugin of this program. It is called once, last thing in main; what is still asked of a plugin then fails.
 func Cleanup() {
 	var all sync.WaitGroup
 	live.Range(func(p, _ any) bool {
-		all.Go(p.(*process).Close)
+		all.Go(p.(interface{ Close() }).Close)
 		return true
 	})
 	all.Wait()
@@ -62,15 +67,31 @@ func (h *Host) open(ctx context.Context, kind Kind, name string) (*process, erro
 	if err != nil {
 		return nil, err
 	}
-	p := &process{found: found, timeout: orDefault(h.CallTimeout, defaultCallTimeout)}
-	if err := p.start(ctx, h, sum); err != nil {
-		return nil, err
-	}
-	live.Store(p, struct{}{})
-	return p, nil
+	return (&process{host: h, found: found, sum: sum}).again(ctx)
 }
 
-func (p *process) start(ctx context.Context, h *Host, sum []byte) error {
+// again starts another process of the same file, which must have the checksum that it had.
+func (p *process) again(ctx context.Context) (*process, error) {
+	next := &process{host: p.host, found: p.found, sum: p.sum, timeout: orDefault(p.host.CallTimeout, defaultCallTimeout)}
+	if err := next.start(ctx); err != nil {
+		return nil, err
+	}
+	live.Store(next, struct{}{})
+	return next, nil
+}
+
+// executable is what is run: for a plugin inside bkp the program that runs now, also where its file was replaced meanwhile.
+func (p *process) executable() string {
+	if p.found.Inside && p.host.Self == "" {
+		if sum, err := fileSum(p.found.Path); err != nil || !bytes.Equal(sum, p.sum) {
+			return "/proc/self/exe"
+		}
+	}
+	return p.found.Path
+}
+
+func (p *process) start(ctx context.Context) error {
+	h := p.host
 	timeout := orDefault(h.StartTimeout, defaultStartTimeout)
 	timed, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -79,7 +100,7 @@ func (p *process) start(ctx context.Context, h *Host, sum []byte) error {
 		log = slog.New(slog.DiscardHandler)
 	}
 	log = log.With("plugin", p.found.Name.String())
-	cmd := exec.Command(p.found.Path)
+	cmd := exec.Command(p.executable())
 	if p.found.Inside {
 		cmd.Args = append(cmd.Args, InsideArgs(p.found.Name)...)
 	}
@@ -100,7 +121,7 @@ func (p *process) start(ctx context.Context, h *Host, sum []byte) error {
 		// A runner of our own, since go-plugin's gives the plugin bkp's standard input. It also must check the sum itself: SecureConfig
 		// of the client cannot see what a runner runs.
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
-			secure := plugin.SecureConfig{Checksum: sum, Hash: sha256.New()}
+			secure := plugin.SecureConfig{Checksum: p.sum, Hash: sha256.New()}
 			if ok, err := secure.Check(cmd.Path); err != nil {
 				return nil, err
 			} else if !ok {
@@ -113,6 +134,7 @@ func (p *process) start(ctx context.Context, h *Host, sum []byte) error {
 	unhook := context.AfterFunc(timed, p.child.kill) // whatever start waits for, it then gets an error
 	rpc, err := p.client.Client()
 	if err == nil {
+		p.conn = rpc.(*plugin.GRPCClient).Conn
 		p.door, err = rpc.Dispense(string(p.found.Kind))
 	}
 	if !unhook() && err == nil {
@@ -157,7 +179,7 @@ func (p *process) introduced(name string, version, summary *string) error {
 // call makes one call with the plugin's deadline and words what went wrong.
 func (p *process) call(ctx context.Context, doing string, f func(context.Context) error) error {
 	if p.child.exited() {
-		return p.fail(doing, fmt.Errorf("its process is gone: %s", p.child.epitaph()), restart)
+		return p.fail(doing, lost("its process is gone: %s", p.child.epitaph()), restart)
 	}
 	timed, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
@@ -171,12 +193,15 @@ func (p *process) call(ctx context.Context, doing string, f func(context.Context
 	text := clean(status.Convert(err).Message())
 	switch status.Code(err) {
 	case codes.DeadlineExceeded, codes.Canceled:
+		if ctx.Err() == nil { // it had all the time that there is
+			return p.fail(doing, lost("no answer within %s", p.timeout), restart)
+		}
 		return p.fail(doing, fmt.Errorf("no answer within %s", p.timeout), restart)
 	case codes.Unavailable:
 		if p.child.waitExit(exitGrace) {
-			return p.fail(doing, fmt.Errorf("its process ended: %s", p.child.epitaph()), restart)
+			return p.fail(doing, lost("its process ended: %s", p.child.epitaph()), restart)
 		}
-		return p.fail(doing, fmt.Errorf("connection lost: %s", text), restart)
+		return p.fail(doing, lost("connection lost: %s", text), restart)
 	case codes.ResourceExhausted:
 		return p.fail(doing, fmt.Errorf("too much for one message (%d MiB asked, %d MiB answered at most): %s", maxAsk>>20, maxAnswer>>20, text), "")
 	case codes.Unimplemented:
@@ -193,6 +218,19 @@ func (p *process) fail(doing string, err error, hint string) error {
 		return failed
 	}
 	return core.WithHint(failed, "%s", hint)
+}
+
+// lostError is why a process is of no more use: it has ended, or does not answer.
+type lostError struct{ error }
+
+func lost(format string, args ...any) error { return lostError{fmt.Errorf(format, args...)} }
+
+// hangs reports whether the process does not answer the question after its health, which all of go-plugin's answer.
+func (p *process) hangs(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, pingPatience)
+	defer cancel()
+	_, err := healthpb.NewHealthClient(p.conn).Check(ctx, &healthpb.HealthCheckRequest{Service: plugin.GRPCServiceName})
+	return status.Code(err) == codes.DeadlineExceeded
 }
 
 // Found is where the plugin was found.

@@ -22,7 +22,15 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"bkp":                 main,
 		"bkp-verifier-closed": func() { plugins.ServeVerifier(closed{}) }, // a plugin beside the binary
+		"bkp-verifier-open":   func() { plugins.ServeVerifier(open{}) },
 	})
+}
+
+// open is a verifier that refuses nothing.
+type open struct{}
+
+func (open) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
+	return core.Verdict{OK: true}, nil
 }
 
 // closed is a verifier that refuses everything.

@@ -37,7 +37,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 			opened = nil
 		}
 	}()
-	conf := node.Config{Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks, Links: c.set.links, Log: c.log(slog.LevelInfo), Refs: c.house.refs()}
+	conf := node.Config{Health: &node.Health{}, Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks, Links: c.set.links, Log: c.log(slog.LevelInfo), Refs: c.house.refs()}
 	if wish.transient {
 		conf.Log = c.log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
@@ -242,7 +242,7 @@ func (c *call) verifiers(ctx context.Context, host *plugins.Host, conf *node.Con
 	var chain []node.NamedVerifier
 	for name := range strings.SplitSeq(c.String("verifiers"), ",") {
 		name = strings.TrimSpace(name)
-		v, err := host.Verifier(ctx, name)
+		v, err := host.KeepVerifier(ctx, name, tell(conf.Health))
 		if err != nil {
 			return nil, err
 		}
@@ -258,6 +258,17 @@ func (c *call) verifiers(ctx context.Context, host *plugins.Host, conf *node.Con
 		chain = append(chain, node.NamedVerifier{Name: name, Verifier: v})
 	}
 	return chain, nil
+}
+
+// tell has a node's health say which of its plugins is missing: without a verdict of each verifier it accepts nothing.
+func tell(h *node.Health) plugins.Watch {
+	return func(name plugins.Name, gone error) {
+		if gone == nil {
+			h.Recover(name.String())
+			return
+		}
+		h.Degrade(name.String(), fmt.Sprintf("%v; it is being started again", gone), true)
+	}
 }
 
 // issuerConfig tells the verifier of issuers whom this node serves.

@@ -23,6 +23,10 @@ import (
 func main() {
 	name := filepath.Base(os.Args[0])
 	if verifier, ok := strings.CutPrefix(name, "bkp-verifier-"); ok {
+		if verifier == "pid" {
+			plugins.ServeVerifier(&pid{})
+			return
+		}
 		plugins.ServeVerifier(sour(verifier))
 		return
 	}
@@ -130,6 +134,12 @@ func (v sour) Verify(_ context.Context, req core.VerifyRequest) (core.Verdict, e
 	switch v {
 	case "hangs":
 		time.Sleep(time.Hour)
+	case "once", "mortal": // of the one the first process ends when it is asked, of the other each does
+		mark := os.Args[0] + ".died"
+		if _, err := os.Stat(mark); err != nil || v == "mortal" {
+			_ = os.WriteFile(mark, nil, 0o600)
+			os.Exit(4)
+		}
 	case "errs":
 		return core.Verdict{OK: true}, errors.New("cannot reach the registry")
 	case "echo":
@@ -140,4 +150,16 @@ func (v sour) Verify(_ context.Context, req core.VerifyRequest) (core.Verdict, e
 		return core.Verdict{Code: "moon", Reason: "wrong\tphase of the \x1b[1mmoon"}, nil
 	}
 	return core.Verdict{OK: true}, nil
+}
+
+// pid tells which process answers, and what it was configured with.
+type pid struct{ config string }
+
+func (p *pid) Configure(_ context.Context, config []byte) error {
+	p.config = string(config)
+	return nil
+}
+
+func (p *pid) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
+	return core.Verdict{Code: p.config, Reason: fmt.Sprint(os.Getpid())}, nil
 }
