@@ -131,7 +131,7 @@ func (p *pipeline) next(b *block) bool {
 		b.last = err == io.EOF || err == io.ErrUnexpectedEOF
 		b.ends = b.last
 		if err != nil && !b.last {
-			b.err = fmt.Errorf("read: %w", err)
+			b.err = err
 		}
 	} else {
 		if p.at == p.hole {
@@ -167,7 +167,7 @@ func (p *pipeline) load(b *block) {
 	switch {
 	case n == len(piece):
 	case err == io.EOF:
-		b.err = p.in.Source.changed("it ended after %d of %d bytes", b.at+core.Size(b.read), p.in.Source.Size)
+		b.err = p.in.Source.short(b.at + core.Size(b.read))
 	default:
 		b.err = fmt.Errorf("read: %w", err)
 	}

@@ -19,9 +19,9 @@ type Seed struct {
 
 // OpenSeed cuts a file as the wanted one was cut and remembers where each chunk stands: 48 bytes or so for each.
 func OpenSeed(ctx context.Context, path string, secrets chunk.Secrets, p chunk.Params) (*Seed, error) {
-	f, err := os.Open(path)
+	f, err := openSeed(path)
 	if err != nil {
-		return nil, fmt.Errorf("open seed: %w", err)
+		return nil, err
 	}
 	s := &Seed{file: f, closer: f, places: map[core.Key]core.Size{}}
 	if err := s.scan(ctx, f, secrets, p); err != nil {
@@ -29,6 +29,27 @@ func OpenSeed(ctx context.Context, path string, secrets chunk.Secrets, p chunk.P
 		return nil, fmt.Errorf("read seed %s: %w", path, err)
 	}
 	return s, nil
+}
+
+// openSeed never waits, and refuses what cannot be read again at any byte.
+func openSeed(path string) (*os.File, error) {
+	f, _, err := openStill(path)
+	if core.CodeOf(err) == core.CodeUsage {
+		err = core.WithHint(err, "a seed is an older version of the file: a file or a block device")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open seed: %w", err)
+	}
+	return f, nil
+}
+
+// CheckSeed looks whether OpenSeed will take it, before anything is looked for.
+func CheckSeed(path string) error {
+	f, err := openSeed(path)
+	if err == nil {
+		f.Close()
+	}
+	return err
 }
 
 // Close closes the file.

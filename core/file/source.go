@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/bkp-tool/bkp/core"
 )
@@ -16,36 +17,55 @@ import (
 type Source struct {
 	Size core.Size // plain bytes; -1 where nobody knows before the end
 
-	name   string
+	name   string // "" where the errors of reader say what it is
 	reader io.Reader
-	file   *os.File    // nil for a plain reader
+	file   *os.File    // nil for what is read to its end like a plain reader
+	unsure *os.File    // is read to its end: some file systems say of files with bytes that they have none
 	before fs.FileInfo // nil for a plain reader and for a block device
 	inode  string      // of a file, at that time
 	dense  bool        // nothing tells where its holes are
 }
 
-// NewReader is a source that ends where r does.
-func NewReader(r io.Reader) *Source { return &Source{Size: -1, name: "standard input", reader: r} }
+// NewReader is a source that ends where r does. The errors of r name what is read.
+func NewReader(r io.Reader) *Source { return &Source{Size: -1, reader: r} }
 
 // Open is a file, or a block device, as a source.
 func Open(path string) (*Source, error) {
-	before, err := os.Stat(path) // before opening: that would wait for a FIFO's other end
-	if err == nil {
-		err = checkMode(path, before.Mode())
-	}
-	if err != nil {
-		return nil, openError(path, err)
-	}
-	f, err := os.Open(path)
+	f, info, err := openStill(path)
 	if err != nil {
 		return nil, openError(path, err)
 	}
 	s := &Source{name: path, reader: f, file: f}
-	if err := s.measure(before); err != nil {
+	if err := s.measure(info); err != nil {
 		f.Close()
 		return nil, openError(path, err)
 	}
 	return s, nil
+}
+
+// openStill opens what has bytes that stay where they are, a file or a block device. It never waits for another end, as
+// of a FIFO.
+func openStill(path string) (*os.File, fs.FileInfo, error) {
+	before, err := os.Stat(path)
+	if err == nil {
+		err = checkMode(path, before.Mode())
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO may have come since
+	if err != nil {
+		return nil, nil, err
+	}
+	now, err := f.Stat()
+	if err == nil && !os.SameFile(before, now) {
+		err = core.Fail(core.CodeFailed, "%s: another file took its place while it was opened", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, now, nil
 }
 
 func openError(path string, err error) error {
@@ -79,15 +99,12 @@ func checkMode(path string, mode fs.FileMode) error {
 }
 
 // measure fills in the size and what a later look must find unchanged.
-func (s *Source) measure(before fs.FileInfo) error {
-	now, err := s.file.Stat()
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(before, now) {
-		return core.Fail(core.CodeFailed, "%s: another file took its place while it was opened", s.name)
-	}
-	if now.Mode().IsRegular() {
+func (s *Source) measure(now fs.FileInfo) error {
+	switch {
+	case now.Mode().IsRegular() && now.Size() == 0:
+		s.before, s.Size, s.file, s.unsure = now, -1, nil, s.file
+		return nil
+	case now.Mode().IsRegular():
 		s.before, s.Size, s.inode = now, core.Size(now.Size()), inode(s.file)
 		return nil
 	}
@@ -121,9 +138,17 @@ func (s *Source) Head(ctx context.Context, n int) ([]byte, error) {
 	}
 	s.reader = io.MultiReader(bytes.NewReader(first[:n]), s.reader)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, fmt.Errorf("read %s: %w", s.name, err)
+		return nil, s.named(err)
 	}
 	return first[:n], nil
+}
+
+// named says of an error what was being split.
+func (s *Source) named(err error) error {
+	if s.name == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", s.name, err)
 }
 
 // IsDevice reports whether the source is a block device.
@@ -132,7 +157,7 @@ func (s *Source) IsDevice() bool { return s.file != nil && s.before == nil }
 // Stamp tells a state of a file from a later one: its size, when it was modified, which file it is and when that was changed. It is empty where the
 // source has no such thing: then nobody can tell.
 func (s *Source) Stamp() string {
-	if s.before == nil {
+	if s.before == nil || s.unsure != nil {
 		return ""
 	}
 	return fmt.Sprintf("%d bytes, modified %d, file %s", s.before.Size(), s.before.ModTime().UnixNano(), s.inode)
@@ -162,10 +187,13 @@ func (s *Source) stretch(at, grid core.Size) (data, hole core.Size, err error) {
 
 // Close closes the file. A plain reader is the caller's.
 func (s *Source) Close() error {
-	if s.file == nil {
-		return nil
+	switch {
+	case s.file != nil:
+		return s.file.Close()
+	case s.unsure != nil:
+		return s.unsure.Close()
 	}
-	return s.file.Close()
+	return nil
 }
 
 // changed is the error that the source is not what it was.
@@ -174,21 +202,48 @@ func (s *Source) changed(how string, args ...any) error {
 		"stop what writes to it, or split a snapshot of it")
 }
 
-// check looks, when all is read, whether the file is what it was.
+// untrue is the error that the size of the file is not what its file system says.
+func (s *Source) untrue(how string, args ...any) error {
+	how = fmt.Sprintf(how, args...)
+	return core.WithHint(core.Fail(core.CodeFailed, "its file system says that it has %d bytes, and %s", s.before.Size(), how),
+		"pipe it, so that it is read to its end: cat %s | bkp split - --name NAME", s.name)
+}
+
+// short is the error that the file ended before its size.
+func (s *Source) short(read core.Size) error {
+	if s.before == nil {
+		return core.Fail(core.CodeFailed, "it ended after %d of %d bytes", read, s.Size)
+	}
+	if now, err := s.file.Stat(); err == nil && now.Size() == s.before.Size() && now.ModTime().Equal(s.before.ModTime()) {
+		return s.untrue("it ended after %d", read)
+	}
+	return s.changed("it ended after %d of %d bytes", read, s.Size)
+}
+
+// check looks, when all is read, whether the file is what it was, and no longer than it said.
 func (s *Source) check() error {
+	if s.unsure != nil {
+		if now, err := s.unsure.Stat(); err == nil && now.Size() > 0 {
+			return s.changed("it was empty and has %d bytes", now.Size())
+		}
+		return nil
+	}
 	if s.before == nil {
 		return nil
 	}
+	more, _ := s.file.ReadAt(make([]byte, 1), s.before.Size())
 	now, err := s.file.Stat()
 	switch {
 	case err != nil:
-		return fmt.Errorf("look at %s again: %w", s.name, err)
+		return fmt.Errorf("look at it again: %w", err)
 	case now.Size() > s.before.Size():
 		return s.changed("it grew beyond its %d bytes", s.before.Size())
 	case now.Size() < s.before.Size():
 		return s.changed("it had %d bytes and has %d", s.before.Size(), now.Size())
 	case !now.ModTime().Equal(s.before.ModTime()):
 		return s.changed("it was modified at %s", now.ModTime().Format("15:04:05.000"))
+	case more > 0:
+		return s.untrue("more follow")
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package file
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
@@ -31,6 +30,7 @@ type SplitInput struct {
 	Workers  int                  // 0: one a core
 	Recheck  bool                 // open again what was just sealed
 	Digest   string               // of the whole file, to stand in the manifest: "", "sha256" or "blake3"
+	Empty    bool                 // split a plain reader without a byte too; else that is an error, as its writer may have failed
 	Progress func(done core.Size) // called from one goroutine after every chunk; nil: not
 	// Chunk is told every chunk and hole in the order of the file, what Resume stands for included, from one goroutine; an
 	// error ends the split. Where it turns out that Resume is of no use it is told from the start again. nil: nobody is.
@@ -69,7 +69,7 @@ type SplitResult struct {
 func Split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	r, err := split(ctx, in)
 	if err != nil {
-		return SplitResult{}, fmt.Errorf("%s: %w", in.Source.name, err)
+		return SplitResult{}, in.Source.named(err)
 	}
 	return r, nil
 }
@@ -119,6 +119,9 @@ func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = cause
 	}
+	if err == nil && c.result.Bytes == 0 && in.Source.before == nil && in.Source.file == nil && !in.Empty {
+		err = errNothing
+	}
 	if err == nil {
 		err = c.finish()
 	}
@@ -127,6 +130,9 @@ func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	}
 	return c.result, err
 }
+
+var errNothing = core.WithHint(core.Fail(core.CodeFailed, "not a byte came, so there is no version of it"),
+	"see why whatever writes to it ended at once, or add --allow-empty")
 
 // workersFor is one a core, and some more for those that wait for the store to take their chunk; but fewer where chunks are so
 // large that memory would not stay small.

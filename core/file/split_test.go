@@ -115,7 +115,7 @@ func TestSplitAndJoinAreInverse(t *testing.T) {
 				data := content(uint64(size), size, size%2 == 1)
 				s := openStore(t)
 				var progress core.Size
-				in := file.SplitInput{Source: openSource(t, writeFile(t, data)), Params: params, Store: s, Recheck: true,
+				in := file.SplitInput{Source: openSource(t, writeFile(t, data)), Params: params, Store: s, Recheck: true, Empty: true,
 					Progress: func(done core.Size) { progress = done }}
 				r := split(t, in)
 				if r.Bytes != core.Size(size) || progress != r.Bytes {
@@ -145,7 +145,7 @@ func TestSplitIsDeterministic(t *testing.T) {
 		var roots []core.Sealed
 		for _, workers := range []int{1, 3} {
 			in := file.SplitInput{Source: file.NewReader(iotest.OneByteReader(bytes.NewReader(data))), Params: params, Workers: workers,
-				Store: memory(), Level: chunk.LevelFast, Secrets: testSecrets}
+				Store: memory(), Level: chunk.LevelFast, Secrets: testSecrets, Empty: true}
 			if workers == 3 {
 				in.Source = file.NewReader(bytes.NewReader(data))
 			}
