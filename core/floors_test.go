@@ -153,10 +153,8 @@ var elsewhere = map[string]string{
 	"cmd/bkp/wiring.go":         "the trace of --trace",
 	"core/file/device.go":       "a block device that is restored",
 	"core/file/direct_linux.go": "the file that is restored, past the page cache",
-	"core/file/restore.go":      "a pipe that is restored into",
+	"core/file/source.go":       "opened for reading, but without waiting",
 
-	"cmd/bkp/backup.go":   "still to be converted: pipes",
-	"cmd/bkp/fetch.go":    "still to be converted: pipes",
 	"core/file/target.go": "still to be converted",
 	"core/storage":        "still to be converted",
 }

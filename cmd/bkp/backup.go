@@ -2,29 +2,24 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/gofrs/flock"
 	"github.com/urfave/cli/v2"
 )
 
 func backupCommand() *cli.Command {
 	return command(spec{
-		name: "backup", args: "FILE|-", least: 1, most: 1,
+		name: "backup", args: "FILE|-", most: 1,
 		usage: "split a file and place it in one stream",
 		about: "The file is cut a window at a time; peers get each window while the next is cut, and this machine keeps the manifest alone, so that " +
 			"no second copy of the file is needed here. A backup that was interrupted goes on where it was.",
 		examples: `bkp backup big.iso
 			bkp backup big.iso --replicas 3 --window 4GiB
-			tar -c photos | bkp backup - --name photos.tar`,
+			tar -c photos | bkp backup - --name photos.tar
+			bkp backup --command 'pg_dump shop' --name shop.sql`,
 		flags: append(append([]cli.Flag{
 			textFlag("name", "", "call the file `NAME` (default: the base name of FILE)"),
 			textFlag("window", "1GiB", "place `SIZE` at a time; about three of them stand on this disk"),
@@ -34,7 +29,7 @@ func backupCommand() *cli.Command {
 			intFlag("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
 			textFlag("strategy", "seed", "have the strategy `NAME` price the nodes"),
 			textFlag("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
-		}, networkFlags()...), identityFlags()...),
+		}, append(inputFlags(), networkFlags()...)...), identityFlags()...),
 		do: doBackup,
 	})
 }
@@ -49,7 +44,7 @@ func doBackup(ctx context.Context, c *call) error {
 	}
 	args := node.BackupArgs{
 		Name: name, Chunker: c.String("chunker"), Compression: c.String("compression"), Recheck: !c.Bool("no-recheck"),
-		Replicas: c.Int("replicas"), Strategy: c.String("strategy"),
+		Replicas: c.Int("replicas"), Strategy: c.String("strategy"), AllowEmpty: c.Bool("allow-empty"),
 	}
 	if args.Window, err = c.size("window"); err != nil {
 		return err
@@ -72,12 +67,17 @@ func doBackup(ctx context.Context, c *call) error {
 		return err
 	}
 	var r node.BackupResult
-	if c.Args().First() == "-" {
-		r, err = c.backupInput(ctx, args)
-	} else if args.Input, err = filepath.Abs(c.Args().First()); err == nil {
-		r, err = ask[node.BackupResult](ctx, c, node.CommandBackup, args)
-	}
+	from, err := c.openInput(ctx)
 	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if args.In = from.reader; from.path != "" {
+		if args.Input, err = filepath.Abs(from.path); err != nil {
+			return err
+		}
+	}
+	if r, err = ask[node.BackupResult](ctx, c, node.CommandBackup, args); err != nil {
 		return err
 	}
 	return c.result(r, func(t *table) {
@@ -94,40 +94,4 @@ func doBackup(ctx context.Context, c *call) error {
 			t.line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export > FILE")
 		}
 	})
-}
-
-// backupInput backs up standard input through a named pipe, whichever process cuts it.
-func (c *call) backupInput(ctx context.Context, args node.BackupArgs) (r node.BackupResult, err error) {
-	dir, err := os.MkdirTemp(c.house.dir, "backup-")
-	if err != nil {
-		return r, fmt.Errorf("make a pipe: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	lock := flock.New(filepath.Join(dir, "lock")) // gc leaves it alone
-	if got, err := lock.TryLock(); err != nil || !got {
-		return r, fmt.Errorf("lock a pipe: %w", err)
-	}
-	defer lock.Close()
-	args.Input, args.Stream = filepath.Join(dir, "pipe"), true
-	if err := syscall.Mkfifo(args.Input, 0o600); err != nil {
-		return r, fmt.Errorf("make a pipe: %w", err)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() { // ends with its input, or with the process
-		pipe, err := os.OpenFile(args.Input, os.O_WRONLY, 0)
-		if err == nil {
-			_, err = io.Copy(pipe, c.in)
-			if err != nil {
-				cancel(fmt.Errorf("read standard input: %w", err))
-				return // the pipe stays open: what was read is not all there is
-			}
-			err = pipe.Close()
-		}
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			cancel(fmt.Errorf("pass on standard input: %w", err))
-		}
-	}()
-	r, err = ask[node.BackupResult](ctx, c, node.CommandBackup, args)
-	return r, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 
@@ -57,7 +56,7 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 		return node.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", clean(in.Name))
 	}
 	defer lock.Close()
-	source, err := openInput(in)
+	source, err := input{path: in.Input, reader: in.In}.source()
 	if err != nil {
 		return node.Cut{}, err
 	}
@@ -94,7 +93,8 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 	}
 	defer func() { err = errors.Join(err, c.windows.Close()) }()
 	r, err := c.run(ctx, file.SplitInput{
-		Source: source, Params: params, Level: level, Secrets: chunk.NewSecrets(in.Owner.DedupSecret), Store: c.windows, Recheck: in.Recheck,
+		Source: source, Params: params, Level: level, Secrets: chunk.NewSecrets(in.Owner.DedupSecret), Store: c.windows,
+		Recheck: in.Recheck, Empty: in.AllowEmpty,
 		Progress: func(done core.Size) { in.Progress(done, max(source.Size, 0)) },
 		Resume:   resume, Every: in.Window, Checkpoint: c.reach,
 	})
@@ -107,17 +107,6 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 		c.saved.remove()
 	}
 	return c.cut, err
-}
-
-func openInput(in node.Cutting) (*file.Source, error) {
-	if !in.Stream {
-		return file.Open(in.Input)
-	}
-	f, err := os.Open(in.Input)
-	if err != nil {
-		return nil, fmt.Errorf("open the pipe: %w", err)
-	}
-	return file.NewReader(f), nil
 }
 
 // run splits and places side by side, one window ahead.

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -51,8 +50,11 @@ func doFetch(ctx context.Context, c *call) error {
 		return err
 	}
 	if seed := c.String("seed"); seed != "" {
-		if args.Seed, err = filepath.Abs(seed); err != nil {
-			return fmt.Errorf("seed: %w", err)
+		if args.Seed, err = filepath.Abs(seed); err == nil {
+			err = file.CheckSeed(seed)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if c.String("output") == "-" {
@@ -205,7 +207,7 @@ func (c *call) fetchHere(ctx context.Context, args *node.FetchArgs) (r node.Fetc
 		FetchArgs: *args, Root: v.body.Root, Secrets: o.DedupSecret, Get: local.Get, Progress: c.phase("fetch", wanted(*args, v.body.Size)),
 	})
 	if core.CodeOf(err) == core.CodeWrong && !alone { // not whole, and others may have what is damaged here
-		if !args.Stream || done.Passed == 0 { // a file finds again what is in place
+		if args.Out == nil || done.Passed == 0 { // a file finds again what is in place
 			return r, errNotHere
 		}
 		args.End = args.Start + wanted(*args, v.body.Size)
@@ -254,63 +256,33 @@ func (c *call) phase(name string, total core.Size) func(done core.Size) {
 	}
 }
 
-// fetchToOut fetches through a named pipe of the data directory, so that the bytes come in order, verified, and with a
-// bounded read-ahead, whichever process assembles them.
+// fetchToOut fetches to standard output: the bytes come in order, verified, and with a bounded read-ahead, whichever
+// process assembles them.
 func (c *call) fetchToOut(ctx context.Context, args node.FetchArgs) error {
 	if isTerminal(c.out) {
 		return core.WithHint(usageError("standard output is a terminal"), "bkp fetch %s -o - > FILE", clean(args.Name))
 	}
-	if err := c.house.make(); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp(c.house.dir, "fetch-")
-	if err != nil {
-		return fmt.Errorf("make a pipe: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	args.Output, args.Stream = filepath.Join(dir, "pipe"), true
-	if err := syscall.Mkfifo(args.Output, 0o600); err != nil {
-		return fmt.Errorf("make a pipe: %w", err)
-	}
-	// Opened for both, so that neither this open nor the other end's waits, and the copy ends only when told so.
-	pipe, err := os.OpenFile(args.Output, os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("open the pipe: %w", err)
-	}
-	defer pipe.Close()
-	copied := make(chan error, 1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var through atomic.Int64
-	go func() {
-		_, err := io.Copy(io.MultiWriter(c.out, counter{&through}), pipe)
-		if err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
-			cancel(fmt.Errorf("write to standard output: %w", err))
-		}
-		copied <- err
-	}()
+	args.Output, args.Out = "-", dataOut{c.out}
 	r, err := c.fetch(ctx, args)
-	if err != nil {
+	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return err
 	}
-	for through.Load() < int64(r.Bytes) && ctx.Err() == nil {
-		time.Sleep(time.Millisecond) // what is in the pipe still
-	}
-	pipe.Close()
-	<-copied
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	r.Output = "-"
-	return c.result(r, func(t *table) { drawFetch(t, r) })
+	return errors.Join(c.result(r, func(t *table) { drawFetch(t, r) }), err)
 }
 
-// counter counts what is written.
-type counter struct{ bytes *atomic.Int64 }
+// dataOut is standard output where it takes the bytes of a file.
+type dataOut struct{ io.Writer }
 
-func (c counter) Write(p []byte) (int, error) {
-	c.bytes.Add(int64(len(p)))
-	return len(p), nil
+func (o dataOut) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if err != nil {
+		if path, ok := errors.AsType[*fs.PathError](err); ok {
+			err = path.Err
+		}
+		err = core.WithHint(fmt.Errorf("write to standard output: %w", err),
+			"what was written so far is no whole file; fetch it again to where it can be written")
+	}
+	return n, err
 }
 
 func drawFetch(t *table, r node.FetchResult) {

@@ -21,14 +21,16 @@ import (
 
 func splitCommand() *cli.Command {
 	return command(spec{
-		name: "split", args: "FILE|-", least: 1, most: 1,
+		name: "split", args: "FILE|-", most: 1,
 		usage: "cut a file into sealed chunks, as a new version of its name",
 		about: "Only chunks are stored that are not here yet, and that peers do not keep already by receipts for 30 days more. " +
 			"Nothing leaves this machine before bkp place. A directory is piped: " +
-			"tar -c DIR | bkp split - --name DIR.tar",
+			"tar -c DIR | bkp split - --name DIR.tar. What a program writes is best split with --command: " +
+			"where that fails no version is made.",
 		examples: `bkp split big.iso
 			bkp split /dev/shm/dump.sql --name nightly.sql
 			tar -c photos | bkp split - --name photos.tar
+			bkp split --command 'pg_dump shop' --name shop.sql
 			bkp split disk.img --compression best --digest sha256`,
 		flags: append([]cli.Flag{
 			textFlag("name", "", "call the file `NAME` (default: the base name of FILE)"),
@@ -39,7 +41,7 @@ func splitCommand() *cli.Command {
 			boolFlag("whole", "store also what peers keep already"),
 			boolFlag("dry-run", "show what the new version would add, and store nothing"),
 			boolFlag("all", "with --dry-run: list every range that is new"),
-		}, identityFlags()...),
+		}, append(inputFlags(), identityFlags()...)...),
 		do: doSplit,
 	})
 }
@@ -68,7 +70,12 @@ func doSplit(ctx context.Context, c *call) error {
 	if d := c.String("digest"); d != "" && !slices.Contains(file.Digests, d) {
 		return usageError("--digest %q: want sha256 or blake3", d)
 	}
-	in, err := c.openSplit()
+	from, err := c.openInput(ctx)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	in, err := from.source()
 	if err != nil {
 		return err
 	}
@@ -99,7 +106,7 @@ func doSplit(ctx context.Context, c *call) error {
 	saved := c.house.savedSplit(o, name)
 	r, err := file.Split(ctx, file.SplitInput{
 		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: splitStore{staging, away}, Digest: c.String("digest"),
-		Recheck: !c.Bool("no-recheck"), Progress: c.phase("split", max(in.Size, 0)),
+		Recheck: !c.Bool("no-recheck"), Empty: c.Bool("allow-empty"), Progress: c.phase("split", max(in.Size, 0)),
 		Resume: saved.load(), Every: checkpointEvery, Checkpoint: saved.save,
 	})
 	if err != nil {
@@ -151,7 +158,7 @@ func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level
 	began := time.Now()
 	r, err := file.Split(ctx, file.SplitInput{
 		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: dry,
-		Progress: c.phase("look", max(in.Size, 0)),
+		Empty: c.Bool("allow-empty"), Progress: c.phase("look", max(in.Size, 0)),
 		Chunk: func(p file.Piece) error {
 			if p.IsNew {
 				news.add(p.Offset, p.Plain, p.Size)
@@ -184,8 +191,15 @@ func (c *call) splitName() (string, error) {
 		return "", usageError("--name is empty")
 	}
 	if name == "" {
-		if c.Args().First() == "-" {
-			return "", core.WithHint(usageError("standard input has no name"), "give it one: bkp split - --name NAME")
+		switch c.Args().First() {
+		case "-":
+			return "", core.WithHint(usageError("standard input has no name"),
+				"give it one: bkp %s - --name NAME", c.Command.Name)
+		case "":
+			if c.String("command") == "" {
+				return "", errNoInput(c)
+			}
+			return "", core.WithHint(usageError("what a command writes has no name"), "give it one: --name NAME")
 		}
 		name = filepath.Base(c.Args().First())
 	}
@@ -265,12 +279,4 @@ func contentOf(o *key.Owner, envelope []byte) core.Hash {
 	}
 	body, _ := o.OpenRefBody(r)
 	return body.Root.Hash
-}
-
-// openSplit opens what is to be split.
-func (c *call) openSplit() (*file.Source, error) {
-	if c.Args().First() == "-" {
-		return file.NewReader(c.in), nil
-	}
-	return file.Open(c.Args().First())
 }

@@ -201,7 +201,7 @@ func TestLostChunksAreAnErrorOrHoles(t *testing.T) {
 func TestAStreamIsInOrder(t *testing.T) {
 	data := noise(7, 200_000)
 	var out bytes.Buffer
-	s := file.NewStream(&out)
+	s := file.NewStream(t.Context(), &out)
 	for _, piece := range rand.New(rand.NewPCG(1, 2)).Perm(10) {
 		if piece == 3 {
 			continue // a hole

@@ -3,7 +3,7 @@ package file
 import (
 	"context"
 	"fmt"
-	"os"
+	"io"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -13,10 +13,10 @@ import (
 // Restore is an Assembly with its output and its seed named by paths.
 type Restore struct {
 	Assembly
-	Path   string // the file, block device or, with Stream, named pipe to write
-	Stream bool   // in order, without seeking
-	Force  bool   // replace a file; needed for a device
-	Seed   string // an older version of the file; "" for none
+	Path  string    // the file or block device to write
+	Out   io.Writer // takes the bytes in order instead; nil: none
+	Force bool      // replace a file; needed for a device
+	Seed  string    // an older version of the file; "" for none
 }
 
 // output is an Output that ends.
@@ -48,7 +48,7 @@ func (r Restore) Run(ctx context.Context) (Assembled, error) {
 		defer seed.Close()
 		r.Seeds = append(r.Seeds, seed)
 	}
-	out, err := r.open()
+	out, err := r.open(ctx)
 	if err != nil {
 		return Assembled{}, err
 	}
@@ -63,14 +63,10 @@ func (r Restore) Run(ctx context.Context) (Assembled, error) {
 	return done, out.Commit()
 }
 
-func (r Restore) open() (output, error) {
+func (r Restore) open(ctx context.Context) (output, error) {
 	switch {
-	case r.Stream:
-		f, err := os.OpenFile(r.Path, os.O_WRONLY, 0)
-		if err != nil {
-			return nil, fmt.Errorf("open the pipe: %w", err)
-		}
-		return piped{NewStream(f), f}, nil
+	case r.Out != nil:
+		return NewStream(ctx, r.Out), nil
 	case isDevice(r.Path):
 		if !r.Force {
 			return nil, core.WithHint(core.Fail(core.CodeUsage, "%s is a device", r.Path), "add --force to overwrite what is on it")
@@ -86,17 +82,4 @@ func (r Restore) open() (output, error) {
 		t.Direct()
 	}
 	return t, err
-}
-
-// piped is a Stream into a file that is closed at the end.
-type piped struct {
-	*Stream
-	file *os.File
-}
-
-func (p piped) Commit() error { return p.file.Close() }
-
-func (p piped) Abort(bool) string {
-	p.file.Close()
-	return ""
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -114,12 +115,12 @@ type Refused struct {
 }
 
 // FetchArgs asks for a version, or the bytes from Start up to End of it (both 0: all), to be brought back into Output, an
-// absolute path.
+// absolute path, or in order and verified to Out.
 type FetchArgs struct {
 	Name    string    `json:"name"`
 	Version int       `json:"version"`
 	Output  string    `json:"output"`
-	Stream  bool      `json:"stream"` // Output is a named pipe, to be written in order
+	Out     io.Writer `json:"-"` // nil: Output is a path; else it is only named so
 	Force   bool      `json:"force"`
 	Start   core.Size `json:"start"`
 	End     core.Size `json:"end"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -17,13 +18,14 @@ const CommandBackup = "backup"
 // BackupArgs asks for a file to be cut and placed, a window of its bytes at a time, so that no second copy of it stands on
 // this machine.
 type BackupArgs struct {
-	Input       string    `json:"input"`  // absolute path
-	Stream      bool      `json:"stream"` // Input is a named pipe
+	Input       string    `json:"input"` // absolute path
+	In          io.Reader `json:"-"`     // nil: Input is a path; else it is read to its end instead
 	Name        string    `json:"name"`
 	Window      core.Size `json:"window"` // plain bytes placed at a time
 	Chunker     string    `json:"chunker"`
 	Compression string    `json:"compression"`
 	Recheck     bool      `json:"recheck"`
+	AllowEmpty  bool      `json:"allow_empty,omitempty"` // also where In gives not a byte
 	Replicas    int       `json:"replicas"`
 	Strategy    string    `json:"strategy"`
 	Retain      int64     `json:"retain_s"`

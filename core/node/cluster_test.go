@@ -347,7 +347,7 @@ func assemble(ctx context.Context, a node.Assembly) (node.Assembled, error) {
 			Root: a.Root, Secrets: chunk.NewSecrets(a.Secrets), Local: getter(a.Get), Remote: bringer(a.Bring), Start: a.Start, End: a.End,
 			Partial: a.Partial, Progress: a.Progress,
 		},
-		Path: a.Output, Stream: a.Stream, Force: a.Force, Seed: a.Seed,
+		Path: a.Output, Out: a.Out, Force: a.Force, Seed: a.Seed,
 	}.Run(ctx)
 	return node.Assembled(done), err
 }

@@ -134,6 +134,9 @@ func Lost(holes []core.Range, output string) error {
 	if lost == 0 {
 		return nil
 	}
+	if output == "-" {
+		output = "what was written"
+	}
 	return core.Fail(core.CodePartial, "%s in %d places could be had from nowhere and are zeros in %s", lost, len(holes), output)
 }
 

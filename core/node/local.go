@@ -20,6 +20,7 @@ const maxLocalLine = 64 << 20
 
 // ServeLocal answers commands of this machine's own user on l until the node closes. One call a connection.
 func (n *Node) ServeLocal(l net.Listener) {
+	calls := &localCalls{Node: n}
 	n.act(func() { <-n.ctx.Done(); l.Close() })
 	n.act(func() {
 		for {
@@ -27,19 +28,65 @@ func (n *Node) ServeLocal(l net.Listener) {
 			if err != nil {
 				return
 			}
-			n.act(func() { n.serveCall(conn) })
+			n.act(func() { calls.serve(conn) })
 		}
 	})
 }
 
-// serveCall carries out one call; the caller hanging up cancels it.
-func (n *Node) serveCall(conn net.Conn) {
-	defer conn.Close()
+// localCalls is the calls of this machine's own user.
+type localCalls struct {
+	*Node
+	streams streams
+}
+
+// serve carries out one call, or keeps a stream for one.
+func (n *localCalls) serve(conn net.Conn) {
 	lines := bufio.NewReaderSize(conn, 64<<10)
 	line, err := readLine(lines)
 	if err != nil {
+		conn.Close()
 		return
 	}
+	write := localWriter(conn)
+	m, err := wire.DecodeLocal(line)
+	switch m := m.(type) {
+	case wire.LocalStream:
+		if err = n.streams.keep(m.Stream, conn); err == nil {
+			write(wire.LocalResult{})
+			return
+		}
+	case wire.LocalCall:
+		n.carryOut(conn, lines, m, write)
+	default:
+		if err == nil {
+			err = fmt.Errorf("got %s", m.Type())
+		}
+		err = core.Fail(core.CodeUsage, "local call: %w", err)
+	}
+	if err != nil {
+		write(failed(nil, err))
+	}
+	conn.Close()
+}
+
+// localWriter writes messages to a command, from any goroutine. One that has gone is noticed by who reads.
+func localWriter(conn net.Conn) func(wire.Message) {
+	var writing sync.Mutex
+	return func(m wire.Message) {
+		writing.Lock()
+		defer writing.Unlock()
+		if raw, err := wire.Encode(m); err == nil {
+			conn.Write(append(raw, '\n'))
+		}
+	}
+}
+
+func failed(result jsontext.Value, err error) wire.LocalResult {
+	return wire.LocalResult{Result: result, Code: core.CodeOf(err), Error: err.Error(), Hint: core.HintOf(err)}
+}
+
+// carryOut does one call; the caller hanging up cancels it.
+func (n *localCalls) carryOut(conn net.Conn, lines *bufio.Reader, call wire.LocalCall, write func(wire.Message)) {
 	ctx, cancel := context.WithCancelCause(n.ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(n.ctx, func() { conn.Close() })
@@ -48,47 +95,45 @@ func (n *Node) serveCall(conn net.Conn) {
 		_, err := lines.ReadByte() // nothing follows a call but the end
 		cancel(fmt.Errorf("the caller went away: %w", err))
 	})
-	var writing sync.Mutex
-	write := func(m wire.Message) {
-		writing.Lock()
-		defer writing.Unlock()
-		if raw, err := wire.Encode(m); err == nil {
-			conn.Write(append(raw, '\n'))
+	var s stream
+	finish := func() error { return nil }
+	if call.Stream != "" {
+		carrier := n.streams.take(call.Stream)
+		if carrier == nil {
+			write(failed(nil, core.Fail(core.CodeUsage, "local call: there is no stream of that name")))
+			return
 		}
+		defer carrier.Close()
+		defer context.AfterFunc(ctx, func() { carrier.Close() })()
+		s, finish = attached(carrier)
 	}
-	result, err := n.serveLine(ctx, line, func(s Status) {
+	result, err := n.answer(ctx, call, s, func(s Status) {
 		if raw, err := json.Marshal(s); err == nil {
 			write(wire.LocalStatus{Status: raw})
 		}
 	})
+	if err == nil || core.CodeOf(err) == core.CodePartial {
+		err = errors.Join(err, finish())
+	}
 	if err != nil {
-		code := core.CodeOf(err)
-		write(wire.LocalResult{Result: result, Code: code, Error: err.Error(), Hint: core.HintOf(err)})
+		write(failed(result, err))
 		return
 	}
 	write(wire.LocalResult{Result: result})
 }
 
-func (n *Node) serveLine(ctx context.Context, line []byte, status func(Status)) (jsontext.Value, error) {
-	m, err := wire.DecodeLocal(line)
-	if err != nil {
-		return nil, core.Fail(core.CodeUsage, "local call: %w", err)
-	}
-	call, ok := m.(wire.LocalCall)
-	if !ok {
-		return nil, core.Fail(core.CodeUsage, "local call: got %s", m.Type())
-	}
+func (n *localCalls) answer(ctx context.Context, call wire.LocalCall, s stream, status func(Status)) (jsontext.Value, error) {
 	do, ok := commands[call.Command]
 	if !ok {
 		return nil, core.Fail(core.CodeUsage, "the running node knows no command %q", call.Command)
 	}
-	result, err := do(n, ctx, call.Args, status)
+	result, err := do(n.Node, ctx, call.Args, s, status)
 	raw, encodeErr := json.Marshal(result)
 	return raw, errors.Join(err, encodeErr)
 }
 
 // command decodes its arguments, does its work and returns its result; a result may accompany an error.
-type command func(n *Node, ctx context.Context, args jsontext.Value, status func(Status)) (any, error)
+type command func(n *Node, ctx context.Context, args jsontext.Value, s stream, status func(Status)) (any, error)
 
 var commands = map[string]command{
 	CommandPlace:  on((*Node).Place),
@@ -110,12 +155,15 @@ var commands = map[string]command{
 type None struct{}
 
 func on[Args, Result any](do func(*Node, context.Context, Args, func(Status)) (Result, error)) command {
-	return func(n *Node, ctx context.Context, raw jsontext.Value, status func(Status)) (any, error) {
+	return func(n *Node, ctx context.Context, raw jsontext.Value, s stream, status func(Status)) (any, error) {
 		var args Args
 		if len(raw) > 0 {
 			if err := json.Unmarshal(raw, &args, json.RejectUnknownMembers(true)); err != nil {
 				return nil, core.Fail(core.CodeUsage, "arguments: %w", err)
 			}
+		}
+		if a, ok := any(&args).(attaching); ok {
+			a.attach(s)
 		}
 		return do(n, ctx, args, status)
 	}
@@ -131,7 +179,7 @@ func (n *Node) Call(ctx context.Context, name string, args, result any, status f
 	if !ok {
 		return core.Fail(core.CodeUsage, "no command %q", name)
 	}
-	got, callErr := do(n, ctx, raw, status)
+	got, callErr := do(n, ctx, raw, streamOf(args), status)
 	if raw, err = json.Marshal(got); err == nil {
 		err = json.Unmarshal(raw, result)
 	}
@@ -155,6 +203,18 @@ func DialLocal(socket string) (*Remote, error) {
 
 // Call sends the command to the running node; cancelling ctx hangs up, which cancels it there.
 func (r *Remote) Call(ctx context.Context, name string, args, result any, status func(Status)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	call := wire.LocalCall{Command: name}
+	var carrier *remoteStream
+	if s := streamOf(args); s.in != nil || s.out != nil {
+		var err error
+		if carrier, err = r.openStream(s, cancel); err != nil {
+			return err
+		}
+		defer carrier.Close()
+		call.Stream = carrier.name
+	}
 	conn, err := net.Dial("unix", r.socket)
 	if err != nil {
 		return core.WithHint(fmt.Errorf("reach the running node: %w", err), "see whether it still runs: bkp node status")
@@ -162,11 +222,10 @@ func (r *Remote) Call(ctx context.Context, name string, args, result any, status
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	rawArgs, err := json.Marshal(args)
-	if err != nil {
+	if call.Args, err = json.Marshal(args); err != nil {
 		return fmt.Errorf("arguments: %w", err)
 	}
-	raw, err := wire.Encode(wire.LocalCall{Command: name, Args: rawArgs})
+	raw, err := wire.Encode(call)
 	if err != nil {
 		return err
 	}
@@ -192,7 +251,11 @@ func (r *Remote) Call(ctx context.Context, name string, args, result any, status
 				status(s)
 			}
 		case wire.LocalResult:
-			return take(m, result)
+			err := take(m, result)
+			if err == nil || m.Code == core.CodePartial {
+				err = errors.Join(err, carrier.finish(ctx))
+			}
+			return err
 		}
 	}
 }

@@ -117,6 +117,7 @@ func init() {
 	register[ReleaseDone]()
 	register[Relay]()
 	register[LocalCall](local)
+	register[LocalStream](local)
 	register[LocalStatus](local)
 	register[LocalResult](local)
 }

@@ -358,6 +358,16 @@ func (m LocalCall) Validate() error {
 	var b bounds
 	b.word("command", m.Command)
 	b.must(len(m.Args) == 0 || m.Args.Kind() == '{', "args is not an object")
+	b.must(len(m.Stream) <= maxStream, "stream has a name of %d bytes", len(m.Stream))
+	return b.err
+}
+
+// maxStream bounds the name of a stream between a command and its node, which draws 128 bits for it.
+const maxStream = 64
+
+func (m LocalStream) Validate() error {
+	var b bounds
+	b.must(len(m.Stream) >= 16 && len(m.Stream) <= maxStream, "stream has a name of %d bytes", len(m.Stream))
 	return b.err
 }
 
