@@ -52,5 +52,6 @@ type HeldRef struct {
 	Task     TaskID
 	Content  Hash // what the version stands for, for ever; zero where only refs of version 1 came, which do not tell
 	Envelope []byte
+	Former   []byte // the same ref in version 1, beside an Envelope of version 2: for who reads no other
 	Records  []Chunk
 }

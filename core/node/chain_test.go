@@ -189,14 +189,18 @@ func TestPlacedAgainKeepsWhenItWasSplit(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 			}
-			list, err := a.ListVersions(t.Context(), node.ListArgs{}, quiet)
-			check(t, err)
-			if len(list.Problems) > 0 {
-				t.Errorf("problems: %v", list.Problems)
-			}
-			for i, row := range list.Versions {
-				if row.Created != splitAt[i] {
-					t.Errorf("version %d is listed as of %d, want %d", row.Version, row.Created, splitAt[i])
+			z := c.start("z", "b-20MiB", c.owned) // has the identity alone
+			c.settle()
+			for _, m := range []*member{a, z} {
+				list, err := m.ListVersions(t.Context(), node.ListArgs{}, quiet)
+				check(t, err)
+				if len(list.Problems) > 0 || len(list.Versions) != 2 {
+					t.Errorf("%d versions, problems: %v", len(list.Versions), list.Problems)
+				}
+				for i, row := range list.Versions {
+					if row.Created != splitAt[i] {
+						t.Errorf("version %d is listed as of %d, want %d", row.Version, row.Created, splitAt[i])
+					}
 				}
 			}
 		})

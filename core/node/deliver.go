@@ -396,11 +396,12 @@ func (pl *placing) publish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("seal ref: %w", err)
 	}
-	if put.Ref, err = n.owner().SealRef(inVersion1(next, ref), body); err != nil {
+	former, err := n.owner().SealRef(inVersion1(next, ref), body)
+	if err != nil {
 		return fmt.Errorf("seal ref: %w", err)
 	}
 	problems := make([]error, len(targets))
-	n.each(len(targets), func(i int) { problems[i] = n.sendRef(ctx, targets[i], put, stored) })
+	n.each(len(targets), func(i int) { problems[i] = n.sendRef(ctx, targets[i], put, stored, former, envelope) })
 	kept := 0
 	for i, err := range problems {
 		if err == nil {

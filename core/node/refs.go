@@ -126,16 +126,18 @@ func (n *Node) keepRef(m wire.RefPut, from core.ID) error {
 	if err != nil {
 		return err
 	}
-	content := ref.Content
+	held := core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Content: ref.Content, Envelope: m.Ref, Records: m.Records}
 	for _, old := range refs {
 		switch {
 		case old.Alias != m.Alias || old.Version != m.Version:
 		case old.Task != m.Task && n.isForeign(old.Task, from):
 			return fmt.Errorf("version %d of that name is kept here for another node", m.Version)
-		case content.IsZero():
-			content = old.Content
-		case !old.Content.IsZero() && old.Content != content:
+		case ref.V == 1:
+			held.Content = old.Content
+		case !old.Content.IsZero() && old.Content != ref.Content:
 			return fmt.Errorf("ref %s.%d: %w", m.Alias, m.Version, errOtherContent)
+		case old.Task == m.Task:
+			held.Former = former(old)
 		}
 	}
 	if !n.young.claim(m.Records, n.Keeping.Has) {
@@ -145,8 +147,15 @@ func (n *Node) keepRef(m wire.RefPut, from core.ID) error {
 	if err := n.Keeping.Barrier(); err != nil {
 		return fmt.Errorf("make records durable: %w", err)
 	}
-	return n.Holdings.PutRef(core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Content: content, Envelope: m.Ref,
-		Records: m.Records})
+	return n.Holdings.PutRef(held)
+}
+
+// former is the ref in version 1, where it came so.
+func former(r core.HeldRef) []byte {
+	if ref, err := key.OpenRef(r.Envelope); err == nil && ref.V == 1 {
+		return r.Envelope
+	}
+	return r.Former
 }
 
 // errOtherContent is core.ReasonContent on the wire.
@@ -168,6 +177,7 @@ func (n *Node) onRefList(p *peer, m wire.RefList) {
 		n.send(p.id, wire.RefReport{Query: m.Query, Code: core.ReasonRights, Reason: "no delegation to read for that owner"})
 		return
 	}
+	refs2 := p.readsRefs2()
 	n.act(func() {
 		report := wire.RefReport{Query: m.Query}
 		refs, err := n.Holdings.Refs(m.Owner)
@@ -179,7 +189,7 @@ func (n *Node) onRefList(p *peer, m wire.RefList) {
 		}
 		report.More = len(refs) > limit
 		for _, r := range refs[:min(limit, len(refs))] {
-			report.Refs = append(report.Refs, r.Envelope)
+			report.Refs = append(report.Refs, forPeer(r, refs2))
 		}
 		n.post(func() { n.send(p.id, report) })
 	})
@@ -193,15 +203,16 @@ func (n *Node) onRefGet(p *peer, m wire.RefGet) {
 		n.send(p.id, report)
 		return
 	}
+	refs2 := p.readsRefs2()
 	n.act(func() {
-		if err := n.fillRefReport(m, &report); err != nil {
+		if err := n.fillRefReport(m, refs2, &report); err != nil {
 			report.Code, report.Reason = core.ReasonUnknown, err.Error()
 		}
 		n.post(func() { n.send(p.id, report) })
 	})
 }
 
-func (n *Node) fillRefReport(m wire.RefGet, report *wire.RefReport) error {
+func (n *Node) fillRefReport(m wire.RefGet, refs2 bool, report *wire.RefReport) error {
 	refs, err := n.Holdings.Refs(m.Owner)
 	if err != nil {
 		return err
@@ -214,7 +225,7 @@ func (n *Node) fillRefReport(m wire.RefGet, report *wire.RefReport) error {
 	}
 	newest := slices.MaxFunc(refs, func(a, b core.HeldRef) int { return a.Version - b.Version })
 	if m.Record.IsZero() {
-		report.Refs = [][]byte{newest.Envelope}
+		report.Refs = [][]byte{forPeer(newest, refs2)}
 		return nil
 	}
 	if !slices.ContainsFunc(newest.Records, func(c core.Chunk) bool { return c.Hash == m.Record }) {
@@ -230,8 +241,9 @@ func (n *Node) fillRefReport(m wire.RefGet, report *wire.RefReport) error {
 	return nil
 }
 
-// sendRef gives a peer a version's records and then its ref.
-func (n *Node) sendRef(ctx context.Context, to core.ID, put wire.RefPut, records [][]byte) error {
+// sendRef gives a peer a version's records and then its ref: former, of version 1, for whoever asks the peer and reads no other,
+// and envelope where the peer reads it itself.
+func (n *Node) sendRef(ctx context.Context, to core.ID, put wire.RefPut, records [][]byte, former, envelope []byte) error {
 	for i, whole := range records {
 		for from := core.Size(0); from < core.Size(len(whole)); from += recordPiece {
 			piece := put
@@ -243,7 +255,30 @@ func (n *Node) sendRef(ctx context.Context, to core.ID, put wire.RefPut, records
 			}
 		}
 	}
+	put.Ref = former
+	if err := n.putRef(ctx, to, put); err != nil {
+		return err
+	}
+	reads := false
+	n.ask(func() { reads = n.peers[to].readsRefs2() })
+	if !reads {
+		return nil
+	}
+	put.Ref = envelope
 	return n.putRef(ctx, to, put)
+}
+
+// readsRefs2 reports whether a peer reads refs of version 2; one that is reached through others has not said. Loop only.
+func (p *peer) readsRefs2() bool {
+	return p != nil && p.session != nil && p.session.Has(wire.FeatureRefs2)
+}
+
+// forPeer is the envelope of a ref that a peer reads.
+func forPeer(r core.HeldRef, refs2 bool) []byte {
+	if !refs2 && r.Former != nil {
+		return r.Former
+	}
+	return r.Envelope
 }
 
 func (n *Node) putRef(ctx context.Context, to core.ID, put wire.RefPut) error {

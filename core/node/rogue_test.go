@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -608,6 +609,39 @@ func TestRefWithOtherContentIsRefused(t *testing.T) {
 			if ok := hear[wire.RefOK](r); ok.Code != step.want {
 				t.Errorf("step %d: heard %+v, want code %d", i+1, ok, step.want)
 			}
+		}
+	})
+}
+
+// A holder keeps a ref in both versions, for whoever may ask, and answers with the one that the peer reads.
+func TestRefInVersion1IsKeptBesideVersion2(t *testing.T) {
+	withRogue(t, func(t *testing.T, b *member, r *rogue) {
+		o := r.offer(b, unchanged)
+		r.say(o.task)
+		hear[wire.TaskAgree](r)
+		body := key.RefBody{Name: "x", Root: core.Sealed{Hash: core.Hash{1}, Size: 1, Key: [32]byte{1}, Plain: 1}}
+		put := wire.RefPut{Owner: r.c.owner.ID(), Alias: r.c.owner.Alias("x"), Version: 1, Task: o.task.Task}
+		var sent [3][]byte // by version
+		for _, v := range []int{1, 2, 1, 2} {
+			envelope, err := r.c.owner.SealRef(key.Ref{V: v, Version: 1, Created: time.Now().Unix()}, body)
+			check(t, err)
+			sent[v], put.Ref, put.Query = envelope, envelope, put.Query+1
+			r.say(put)
+			if ok := hear[wire.RefOK](r); ok.Code != core.ReasonNone {
+				t.Fatalf("heard %+v", ok)
+			}
+		}
+		held, err := b.holdings.Ref(put.Owner, put.Alias, 1)
+		check(t, err)
+		if !bytes.Equal(held.Envelope, sent[2]) || !bytes.Equal(held.Former, sent[1]) {
+			t.Error("it does not keep the last of both versions")
+		}
+		envelope, err := r.c.owner.Delegate(r.signer.ID(), []key.Right{key.RightRead}, time.Now().Add(time.Hour))
+		check(t, err)
+		r.say(wire.Delegation{Delegations: [][]byte{envelope}})
+		r.say(wire.RefGet{Query: 9, Owner: put.Owner, Alias: put.Alias})
+		if report := hear[wire.RefReport](r); len(report.Refs) != 1 || !bytes.Equal(report.Refs[0], sent[2]) {
+			t.Errorf("asked by a peer that reads version 2: %d refs, code %d %s", len(report.Refs), report.Code, report.Reason)
 		}
 	})
 }
