@@ -66,22 +66,19 @@ func (h *Hub) sleep(d time.Duration) bool {
 	}
 }
 
-// accepted lets a connection prove itself, if not too many others are at it.
+// accepted lets a connection prove itself.
 func (h *Hub) accepted(conn net.Conn) {
-	select {
-	case h.free <- struct{}{}:
-	default:
-		h.config.Log.Warn("connection refused: too many others have not proved themselves", "address", conn.RemoteAddr().String())
-		conn.Close()
-		return
-	}
+	in := h.strangers.enter(conn)
 	if !h.start(func() {
-		defer func() { <-h.free }()
-		if err := h.listenSide(conn); err != nil && !duplicate(err) && h.ctx.Err() == nil && h.news(conn, err) {
+		err := h.listenSide(conn)
+		if h.strangers.leave(in) {
+			err = errCrowded
+		}
+		if err != nil && !duplicate(err) && h.ctx.Err() == nil && h.news(conn, err) {
 			h.config.Log.Info("connection refused", "address", conn.RemoteAddr().String(), "error", err)
 		}
 	}) {
-		<-h.free
+		h.strangers.leave(in)
 		conn.Close()
 	}
 }
@@ -110,10 +107,11 @@ func (h *Hub) news(conn net.Conn, err error) bool {
 // listenSide takes one connection from its first byte to its place in a session.
 func (h *Hub) listenSide(conn net.Conn) error {
 	tune(conn)
-	conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	deadline := time.Now().Add(handshakeTimeout)
+	conn.SetDeadline(deadline)
 	stop := context.AfterFunc(h.ctx, func() { conn.Close() })
 	defer stop()
-	sock, err := h.upgrade(conn)
+	sock, err := h.upgrade(conn, deadline)
 	if err != nil {
 		conn.Close()
 		return explain(err)
@@ -169,12 +167,14 @@ func (h *Hub) listenData(sock *socket, in *introduction, hs *handshake) error {
 }
 
 // upgrade looks at the first byte for TLS, reads the HTTP request, and answers it as a WebSocket.
-func (h *Hub) upgrade(conn net.Conn) (*socket, error) {
+func (h *Hub) upgrade(conn net.Conn, deadline time.Time) (*socket, error) {
 	first := bufio.NewReaderSize(conn, 16)
+	conn.SetReadDeadline(time.Now().Add(firstByte))
 	b, err := first.Peek(1)
 	if err != nil {
 		return nil, fmt.Errorf("first byte: %w", err)
 	}
+	conn.SetReadDeadline(deadline)
 	sock := &socket{raw: conn, address: conn.RemoteAddr().String()}
 	stream := net.Conn(conn)
 	const tlsHandshake = 0x16

@@ -29,6 +29,14 @@ func refuse(code core.Reason, format string, args ...any) error {
 	return &core.Error{Code: code.ExitCode(), Err: &Closed{Code: code, Reason: fmt.Sprintf(format, args...)}}
 }
 
+// protocol makes an error of decoding one that ends the socket.
+func protocol(err error) error {
+	if err == nil {
+		return nil
+	}
+	return refuse(core.ReasonProtocol, "%v", err)
+}
+
 // closeBase is where the close codes that carry a core.Reason begin, in the range left to applications.
 const closeBase = 4000
 

@@ -78,6 +78,7 @@ const (
 	pingsMissed      = 3
 	gone             = pingEvery * pingsMissed
 	handshakeTimeout = 10 * time.Second
+	firstByte        = 2 * time.Second
 	patience         = 300 * time.Millisecond // and ten round trips: for the peer to dial a data socket back
 	mostPatience     = handshakeTimeout / 4
 	controlWrite     = 15 * time.Second  // one control message

@@ -115,9 +115,9 @@ func (hs *handshake) trace(dir string, m wire.Message) {
 func (hs *handshake) hear(want core.ID) error {
 	sock := hs.sock
 	sock.SetReadLimit(wire.MaxHello)
-	if err := sock.receive(func(data []byte) (err error) {
+	if err := sock.receive(hs.h.memory, func(data []byte) (err error) {
 		hs.theirs, err = wire.DecodeHello(sock.dialect.Version, data)
-		return err
+		return protocol(err)
 	}); err != nil {
 		return err
 	}
@@ -182,9 +182,9 @@ func (hs *handshake) prove(side string) error {
 func (hs *handshake) judge(side string, rtt time.Duration) (*introduction, error) {
 	var auth wire.Auth
 	hs.sock.SetReadLimit(wire.MaxAuth)
-	if err := hs.sock.receive(func(data []byte) (err error) {
+	if err := hs.sock.receive(hs.h.memory, func(data []byte) (err error) {
 		auth, err = hs.sock.dialect.DecodeAuth(data)
-		return err
+		return protocol(err)
 	}); err != nil {
 		return nil, err
 	}

@@ -33,10 +33,11 @@ type Hub struct {
 	certErr error
 	handler Handler
 
-	ctx    context.Context // ends when Close begins
-	cancel context.CancelFunc
-	work   sync.WaitGroup // everything that the hub started
-	free   chan struct{}  // one token a socket that has not proved itself
+	ctx       context.Context // ends when Close begins
+	cancel    context.CancelFunc
+	work      sync.WaitGroup // everything that the hub started
+	memory    *budget
+	strangers strangers
 
 	mu        sync.Mutex
 	sessions  map[core.ID]*Session // the one that counts for each peer, until it is down
@@ -56,13 +57,13 @@ func New(c Config, handler Handler) *Hub {
 	}
 	h := &Hub{
 		config: c, id: c.Signer.ID(), handler: handler,
-		free:     make(chan struct{}, maxHandshakes),
 		sessions: map[core.ID]*Session{},
 		diallers: map[string]*dialler{},
 		callers:  map[string]string{},
 	}
 	h.cert, h.certErr = certificate(c.Signer)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.memory = newBudget(h.ctx)
 	return h
 }
 

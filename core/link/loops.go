@@ -45,38 +45,33 @@ func (s *Session) readControl() {
 			s.control.drain(time.Now().Add(lingerTimeout))
 			return
 		}
-		m, err := s.receive()
-		if err != nil {
+		if err := s.control.receive(s.h.memory, s.heard); err != nil {
 			s.end(err)
-			continue
 		}
-		s.saw()
-		if m == nil {
-			continue
-		}
-		switch m.(type) {
-		case wire.Hello, wire.Auth:
-			s.end(refuse(core.ReasonProtocol, "a second %s", m.Type()))
-			continue
-		}
-		if s.h.config.Trace != nil {
-			s.h.config.Trace(received, s.peer.ID, m)
-		}
-		s.h.handler.Message(s, m)
 	}
 }
 
-// receive reads the next message, nil for one of a kind that belongs to a feature of the peer's alone.
-func (s *Session) receive() (m wire.Message, err error) {
-	err = s.control.receive(func(data []byte) (err error) {
-		var skipped int
-		m, skipped, err = s.control.dialect.Decode(data)
-		if skipped > 0 && s.skipped.Add(int64(skipped)) == int64(skipped) {
-			s.h.config.Log.Debug("skipped what belongs to features that this node does not have", "peer", s.peer.ID.Short(), "members", skipped)
-		}
-		return err
-	})
-	return m, err
+// heard handles one message. One that belongs to a feature of the peer's alone is skipped.
+func (s *Session) heard(data []byte) error {
+	m, skipped, err := s.control.dialect.Decode(data)
+	if err != nil {
+		return protocol(err)
+	}
+	s.saw()
+	if skipped > 0 && s.skipped.Add(int64(skipped)) == int64(skipped) {
+		s.h.config.Log.Debug("skipped what belongs to features that this node does not have", "peer", s.peer.ID.Short(), "members", skipped)
+	}
+	switch m.(type) {
+	case nil:
+		return nil
+	case wire.Hello, wire.Auth:
+		return refuse(core.ReasonProtocol, "a second %s", m.Type())
+	}
+	if s.h.config.Trace != nil {
+		s.h.config.Trace(received, s.peer.ID, m)
+	}
+	s.h.handler.Message(s, m)
+	return nil
 }
 
 func (s *Session) writeControl() {

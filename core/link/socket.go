@@ -53,8 +53,9 @@ func (s *socket) send(data []byte, deadline time.Time) error {
 	return s.WriteMessage(websocket.TextMessage, data)
 }
 
-// receive reads one control message of at most the read limit and hands it to decode, which must not keep it.
-func (s *socket) receive(decode func(data []byte) error) error {
+// receive reads one control message of at most the read limit and hands it to use, which must not keep it. What use makes of it counts
+// against the budget until it returns.
+func (s *socket) receive(b *budget, use func(data []byte) error) error {
 	kind, r, err := s.NextReader()
 	if err != nil {
 		return explain(err)
@@ -65,13 +66,12 @@ func (s *socket) receive(decode func(data []byte) error) error {
 	buf := controlBuffers.Get().(*bytes.Buffer)
 	defer controlBuffers.Put(buf)
 	buf.Reset()
-	if _, err := buf.ReadFrom(r); err != nil {
-		return explain(err)
+	giveBack, err := b.read(r, buf, func() { s.Close() })
+	if err != nil {
+		return err
 	}
-	if err := decode(buf.Bytes()); err != nil {
-		return refuse(core.ReasonProtocol, "%v", err)
-	}
-	return nil
+	defer giveBack()
+	return use(buf.Bytes())
 }
 
 // receiveData reads one data message into buf.

@@ -34,7 +34,7 @@ type codec struct {
 	local  bool    // for the node's own socket: not a word between peers
 	trim   func(Message, Dialect) (bounded, error)
 	encode func(bounded) ([]byte, error)
-	decode func([]byte) (Message, error)
+	decode func(*scanner) (Message, error)
 }
 
 var codecs = map[string]*codec{}
@@ -51,9 +51,10 @@ func register[M bounded](more ...func(*codec)) {
 	c := &codec{
 		form: formOf(reflect.TypeFor[M](), ""), bytes: MaxMessage,
 		encode: func(m bounded) ([]byte, error) { return json.Marshal(envelope[M]{zero.Type(), m.(M)}) },
-		decode: func(data []byte) (Message, error) {
+		decode: func(s *scanner) (Message, error) {
 			var e envelope[M]
-			if err := json.Unmarshal(data, &e, json.RejectUnknownMembers(true)); err != nil {
+			s.makeRoom(reflect.ValueOf(&e.Body).Elem())
+			if err := json.Unmarshal(s.kept(), &e, json.RejectUnknownMembers(true)); err != nil {
 				return nil, err
 			}
 			return e.Body, e.Body.Validate()
@@ -166,7 +167,7 @@ func (d Dialect) encode(m Message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := c.scan(data, d); err != nil {
+	if _, err := c.scan(data, d); err != nil {
 		return nil, err
 	}
 	return data, nil
@@ -184,7 +185,7 @@ func (d Dialect) Trim(m Message) Message {
 
 // Decode reads one message between peers, strictly: a single JSON object of at most MaxMessage bytes and MaxDepth levels, in
 // valid UTF-8, with a known type, no unknown, repeated or null member, no list longer than its bound, and every value within
-// the bounds of its Validate. Reading it takes at most maxGrowth bytes for each of data. The message is returned by value.
+// the bounds of its Validate. Reading it takes at most MaxGrowth bytes for each of data. The message is returned by value.
 //
 // Unknown types and members are skipped where the other side lists a feature that this one lacks: skipped says how many. The
 // message is nil where it was one of them.
@@ -214,24 +215,21 @@ func (d Dialect) decode(data []byte, want string) (m Message, skipped int, err e
 	case want != "" && want != inLocal && name != want:
 		return nil, 0, fmt.Errorf("%s before %s", name, want)
 	}
-	data, skipped, err = c.scan(data, d)
+	s, err := c.scan(data, d)
 	if err == nil {
-		m, err = c.decode(data)
+		m, err = c.decode(s)
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("decode %s: %w", name, err)
 	}
-	return m, skipped, nil
+	return m, s.skipped, nil
 }
 
-// scan holds a message that is plain against its form, and returns what is to be unmarshalled of it.
-func (c *codec) scan(data []byte, d Dialect) (kept []byte, skipped int, err error) {
+// scan holds a message that is plain against its form.
+func (c *codec) scan(data []byte, d Dialect) (*scanner, error) {
 	if len(data) > c.bytes {
-		return nil, 0, fmt.Errorf("message of %d bytes, %d are allowed", len(data), c.bytes)
+		return nil, fmt.Errorf("message of %d bytes, %d are allowed", len(data), c.bytes)
 	}
-	s := scanner{data: data, dialect: d, null: c.local}
-	if err := s.value(c.form); err != nil {
-		return nil, 0, err
-	}
-	return s.kept(), s.skipped, nil
+	s := &scanner{data: data, dialect: d, null: c.local, top: c.form}
+	return s, s.value(c.form)
 }

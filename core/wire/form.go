@@ -16,6 +16,7 @@ type form struct {
 	members map[string]*member // of an object with fixed names
 	item    *form              // of a list, or of an object with free names
 	most    int                // items of it
+	table   bool               // an object with free names
 	size    int                // bytes that an item takes in memory, without what it points to
 	any     bool               // JSON of somebody else's
 	grown   bool               // something within came after version 1
@@ -54,7 +55,7 @@ func formOf(t reflect.Type, limit string) *form {
 		if f.most == 0 {
 			panic(fmt.Sprintf("wire: a %v without a bound: the tag most is %q", t, limit))
 		}
-		if t.Kind() == reflect.Map {
+		if f.table = t.Kind() == reflect.Map; f.table {
 			f.size += int(t.Key().Size())
 		}
 		f.grown = f.item.grown

@@ -5,19 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxGrowth is how many bytes a message may become in memory for each byte that it has. Honest ones stay below 3: what costs most
+// MaxGrowth is how many bytes a message may become in memory for each byte that it has. Honest ones stay far below: what costs most
 // is a list of small things, and each of those has members with names.
-const maxGrowth = 8
+const MaxGrowth = 8
 
-// What unmarshalling takes besides the items of a list themselves: a list doubles as it grows, and then both halves exist; the first
-// entry of a map brings a table with room for eight.
+// What unmarshalling takes besides a text's own bytes, and besides the items of a list themselves. Room for a message's own lists is made at once, as long as they
+// are; a list within one of their items grows by a quarter at a time, and a map doubles, beginning with room for eight.
 const (
-	growing  = 2
+	aText    = 16
+	growing  = 5
+	doubling = 3
 	newTable = 320
 )
 
@@ -80,6 +83,16 @@ type scanner struct {
 	skipped int    // members that belong to a feature which this side does not have
 	rest    []byte // what was scanned, without those; nil where there were none
 	copied  int    // how much of data rest stands for
+	top     *form  // of the message itself
+	lists   []room // its own
+	within  int    // lists that have begun and not ended
+	items   int    // of the list that ended last
+}
+
+// room is a list of a message, and how long it is.
+type room struct {
+	*member
+	items int
 }
 
 // next is the next byte that is no space, 0 at the end.
@@ -171,7 +184,7 @@ func (s *scanner) value(f *form) error {
 		if err != nil || f == nil {
 			return err
 		}
-		return s.weigh(len(text) - len(`""`))
+		return s.weigh(len(text) + aText)
 	case 'n':
 		if f != nil && !s.null {
 			return errNull
@@ -189,20 +202,27 @@ func (s *scanner) value(f *form) error {
 
 // weigh adds what unmarshalling takes for a thing that was met.
 func (s *scanner) weigh(bytes int) error {
-	if s.weight += bytes; s.weight > maxGrowth*len(s.data) {
+	if s.weight += bytes; s.weight > MaxGrowth*len(s.data) {
 		return fmt.Errorf("more items than its %d bytes can pay for", len(s.data))
 	}
 	return nil
 }
 
 func (s *scanner) list(f *form) error {
-	if f != nil && f.item == nil {
+	if f != nil && (f.item == nil || f.table) {
 		return errors.New("a list where none is expected")
 	}
+	grows := growing
+	if s.within == 0 {
+		grows = 1
+	}
+	s.within++
+	defer func() { s.within-- }()
 	s.at++
 	for n := 0; ; n++ {
 		more, err := s.more(']', n == 0)
 		if err != nil || !more {
+			s.items = n
 			return err
 		}
 		var item *form
@@ -210,7 +230,7 @@ func (s *scanner) list(f *form) error {
 			if item = f.item; n >= f.most {
 				return fmt.Errorf("more than %d items", f.most)
 			}
-			if err := s.weigh(growing * f.size); err != nil {
+			if err := s.weigh(grows * f.size); err != nil {
 				return err
 			}
 		}
@@ -221,7 +241,7 @@ func (s *scanner) list(f *form) error {
 }
 
 func (s *scanner) object(f *form) error {
-	if f != nil && f.members == nil && f.item == nil {
+	if f != nil && f.members == nil && !f.table {
 		return errors.New("an object where none is expected")
 	}
 	s.at++
@@ -263,8 +283,9 @@ func (s *scanner) object(f *form) error {
 // member steps over the nth member's value, unless the name is none that the dialect knows.
 func (s *scanner) member(f *form, name []byte, n int) (known bool, err error) {
 	value := f.item
+	var m *member
 	if f.members != nil {
-		m := f.members[string(name)]
+		m = f.members[string(name)]
 		switch {
 		case m == nil && s.dialect.skips:
 			return false, nil
@@ -276,7 +297,7 @@ func (s *scanner) member(f *form, name []byte, n int) (known bool, err error) {
 		if n >= f.most {
 			return false, fmt.Errorf("more than %d members", f.most)
 		}
-		entry := len(name) + growing*f.size
+		entry := len(name) + doubling*f.size
 		if n == 0 {
 			entry += newTable
 		}
@@ -286,6 +307,9 @@ func (s *scanner) member(f *form, name []byte, n int) (known bool, err error) {
 	}
 	if err := s.value(value); err != nil {
 		return true, fmt.Errorf("%.40s: %w", name, err)
+	}
+	if f == s.top && value.item != nil && !value.table {
+		s.lists = append(s.lists, room{m, s.items})
 	}
 	return true, nil
 }
@@ -308,6 +332,14 @@ func (s *scanner) skip(begin int, first bool) error {
 		s.copied = s.at + 1
 	}
 	return nil
+}
+
+// makeRoom gives the lists of the message v their lengths, so that none is copied as it grows.
+func (s *scanner) makeRoom(v reflect.Value) {
+	for _, l := range s.lists {
+		list := v.FieldByIndex(l.index)
+		list.Set(reflect.MakeSlice(list.Type(), 0, l.items))
+	}
 }
 
 // kept is what is to be unmarshalled.
