@@ -16,8 +16,8 @@ import (
 type File struct {
 	*os.File
 	id       uint64
-	mu       sync.Mutex
-	poisoned error // the first sync that failed
+	syncing  sync.Mutex            // one Sync at a time; writes go on meanwhile
+	poisoned atomic.Pointer[error] // the first sync that failed
 }
 
 // Create makes an empty file that must not exist (fs.ErrExist), open for reading and writing. Its name is durable after the next SyncDir.
@@ -95,23 +95,25 @@ func (f *File) SetDirect(on bool) bool { return setDirect(f.File, on) }
 
 // Sync returns nil when the bytes and the length are durable. After an error the file is poisoned.
 func (f *File) Sync() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.poisoned != nil {
-		return f.poisoned
+	f.syncing.Lock()
+	defer f.syncing.Unlock()
+	if err := f.Poisoned(); err != nil {
+		return err
 	}
 	err := tap.Do(tap.Op{Kind: tap.Sync, File: f.id, Path: f.Name()}, f.File.Sync)
 	if err != nil {
-		f.poisoned = fmt.Errorf("cannot make %s durable: %w", f.Name(), err)
+		err = fmt.Errorf("cannot make %s durable: %w", f.Name(), err)
+		f.poisoned.Store(&err)
 	}
-	return f.poisoned
+	return err
 }
 
 // Poisoned is the failed sync after which nobody knows what of the file is on the disk; nil while there was none.
 func (f *File) Poisoned() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.poisoned
+	if err := f.poisoned.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Rename gives the file another name in place of its own; a poisoned one keeps it. The name is durable after SyncDir. Name

@@ -194,8 +194,7 @@ func (m moment) states(budget int, seed uint64) (out []State) {
 	return out
 }
 
-// state applies the chosen of the pending steps. Torn, the last write that is chosen is there in part only: some whole
-// sectors of it, the rest zeros.
+// state applies the chosen of the pending steps. Torn, the last write that is chosen is there in part only.
 func (m moment) state(what string, chosen func(i int) bool, torn bool) State {
 	d := m.durable.clone()
 	for _, s := range m.pending {
@@ -214,12 +213,26 @@ func (m moment) state(what string, chosen func(i int) bool, torn bool) State {
 			continue
 		}
 		if torn && i == last {
-			s.data = slices.Clone(s.data)
-			clear(s.data[tearAt(len(s.data)):])
+			s = d.tear(s)
 		}
 		d.apply(s)
 	}
 	return State{Promises: m.promises, What: fmt.Sprintf("at step %d, %s", m.number, what), disk: d}
+}
+
+// tear makes a write one of which only the first sectors came to the disk: behind them stands what stood there, zeros where there was nothing.
+func (d *disk) tear(s step) step {
+	n := d.file(s.node)
+	if n == nil {
+		return s
+	}
+	torn, at := slices.Clone(s.data), tearAt(len(s.data))
+	clear(torn[at:])
+	if from := s.at + int64(at); from < int64(len(n.data)) {
+		copy(torn[at:], n.data[from:])
+	}
+	s.data = torn
+	return s
 }
 
 // tearAt is where a write of so many bytes is torn: at a sector near its middle, or within its only one.
