@@ -220,7 +220,7 @@ func (m moment) state(what string, chosen func(i int) bool, torn bool) State {
 	return State{Promises: m.promises, What: fmt.Sprintf("at step %d, %s", m.number, what), disk: d}
 }
 
-// tear makes a write one of which only the first sectors came to the disk: behind them stands what stood there, zeros where there was nothing.
+// tear makes a write one of which only the first sectors came to the disk: behind them stands what stood there before.
 func (d *disk) tear(s step) step {
 	n := d.file(s.node)
 	if n == nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // maxNotes is how many damaged records are noted, about: where there are more, this disk is no place for a backup.
@@ -17,13 +18,15 @@ const maxNotes = 1 << 14
 
 func notesDir(dir string) string { return filepath.Join(dir, "damaged") }
 
-// note makes it known to whoever opens the store from now on that a record is damaged. Where nothing can be written it stays
-// unknown until somebody finds it again.
+func notePath(dir, pack string, offset uint32) string {
+	return filepath.Join(notesDir(dir), fmt.Sprintf("%s.%d", pack, offset))
+}
+
+// note makes it known to whoever opens the store from now on that a record is damaged. Where nothing can be written, or it
+// is lost with the power, it stays unknown until somebody finds it again.
 func note(dir, pack string, offset uint32) {
-	if os.MkdirAll(notesDir(dir), 0o700) != nil {
-		return
-	}
-	if f, err := os.OpenFile(filepath.Join(notesDir(dir), fmt.Sprintf("%s.%d", pack, offset)), os.O_WRONLY|os.O_CREATE, 0o600); err == nil {
+	_ = durable.Mkdir(notesDir(dir)) // it may be there
+	if f, err := durable.OpenOrCreate(notePath(dir, pack, offset), 0o600); err == nil {
 		f.Close()
 	}
 }
@@ -99,10 +102,10 @@ func (s *Store) tidyNotes() {
 			continue
 		}
 		for offset := range records {
-			_ = os.Remove(filepath.Join(notesDir(dir), fmt.Sprintf("%s.%d", name, offset)))
+			_ = durable.Remove(notePath(dir, name, offset))
 		}
 	}
-	_ = os.Remove(notesDir(dir)) // where it is empty
+	_ = durable.Remove(notesDir(dir)) // where it is empty
 }
 
 // wrongHere reports an error that says of bytes of ours that they are not what they were.

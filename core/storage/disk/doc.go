@@ -20,10 +20,13 @@
 // that, two at a time: behind the last barrier a crash may leave a gap before records that are whole. Room in the file is reserved before, so that a full disk refuses a Put and hurts nothing else, and
 // a little of the disk is left to others. Until then this Store alone can read them. Barrier has all that was put before it
 // written and makes it durable; only then may it be acknowledged. The block in which a barrier found the records to end is
-// written again with those that follow.
+// written again with those that follow. A Barrier also covers what was found: packs are synced before they get their final
+// name, but who finished one may die before that name is durable, so that the directory is synced after every finished pack
+// that came.
 //
-// Who writes a pack holds a lock on its file. An .open pack without a lock belongs to a process that died: the next Open
-// reads it through, drops what is not whole, gives it a table and its final name. So does a pack whose table is damaged.
+// Who writes a pack holds a lock on its file. An .open pack without a lock belongs to a process that died, perhaps because
+// a sync had failed; then some of it may stand in memory alone. So the next Open never finishes it: it reads it through, puts
+// what is whole anew, and removes it once that is durable. A finished pack whose table is damaged gets another one in place.
 // Who reads a pack that another process is writing takes what does not match its hash for not there yet.
 //
 // # Several processes

@@ -13,6 +13,9 @@ import (
 	"github.com/zeebo/blake3"
 )
 
+// OpenSized is Open of a store of smaller packs.
+func OpenSized(dir string, packSize int64) (*Store, error) { return openSized(dir, packSize) }
+
 // SetPackSize makes the store finish its packs sooner.
 func (s *Store) SetPackSize(n int64) { s.packSize = n }
 
@@ -94,7 +97,7 @@ func ReadTable(pack []byte) ([]TestRow, error) {
 
 // Salvage reads through a pack without its table.
 func Salvage(pack []byte) (rows []TestRow, end int64, err error) {
-	end, err = salvage(bytes.NewReader(pack), int64(len(pack)), func(r row) { rows = append(rows, r) })
+	end, err = salvage(bytes.NewReader(pack), int64(len(pack)), func(r row, _ []byte) error { rows = append(rows, r); return nil })
 	return rows, end, err
 }
 
@@ -125,4 +128,11 @@ func SearchMerged(table []byte, key core.Hash) (found int, err error) {
 		}
 	}
 	return found, nil
+}
+
+// Break makes the store fail, as a sync in the background does.
+func (s *Store) Break(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail(err)
 }

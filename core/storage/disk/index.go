@@ -197,13 +197,6 @@ func (s *Store) refresh(force bool) error {
 	return nil
 }
 
-// refreshFrom is a forced refresh for who has just listed the packs.
-func (s *Store) refreshFrom(there map[string]bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.take(there)
-}
-
 // take brings what is known of packs up to what there is. mu is held.
 func (s *Store) take(there map[string]bool) error {
 	for name, p := range s.names {

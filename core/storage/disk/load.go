@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // forget drops the index, but for packs that this Store writes; refresh reads the others again. Packs keep their numbers,
@@ -77,11 +79,12 @@ func (s *Store) loadTable(p *pack, f *os.File) error {
 	}
 	rows, err := readTable(f, info.Size())
 	if err != nil {
-		if rows, err = s.rebuild(p.name, f, info.Size()); err != nil {
+		if rows, err = s.rebuild(p.name); err != nil {
 			return err
 		}
 	}
 	p.finished = true
+	s.newNames = true // whoever finished it may have died before it was durable
 	p.loose = len(rows)
 	s.loose += p.loose
 	s.loosePacks++
@@ -93,17 +96,40 @@ func (s *Store) loadTable(p *pack, f *os.File) error {
 	return nil
 }
 
-// rebuild reads through a finished pack whose table is lost.
-func (s *Store) rebuild(name string, f *os.File, size int64) (rows []row, err error) {
-	if !s.readOnly {
-		if rows, claimed, err := claimAndRescue(s.dir, packPath(s.dir, name)); claimed || err != nil {
-			return rows, err
-		}
-	}
-	if _, err = salvage(f, size, func(r row) { rows = append(rows, r) }); err != nil {
+// rebuild reads through a finished pack whose table is lost, and gives it a new one in its place where it can.
+func (s *Store) rebuild(name string) (rows []row, err error) {
+	f, err := os.Open(packPath(s.dir, name))
+	if err != nil {
 		return nil, fmt.Errorf("rebuild the table of pack %s: %w", name, err)
 	}
-	return dedupe(rows), nil
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("rebuild the table of pack %s: %w", name, err)
+	}
+	seen := map[core.Hash]bool{}
+	end, err := salvage(f, info.Size(), func(r row, _ []byte) error {
+		if !seen[r.hash] {
+			seen[r.hash], rows = true, append(rows, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("rebuild the table of pack %s: %w", name, err)
+	}
+	if s.readOnly || len(rows) == 0 {
+		return rows, nil
+	}
+	p, err := claimPack(packPath(s.dir, name))
+	if p == nil || err != nil {
+		return rows, nil // another process does the same, or it goes on without
+	}
+	defer p.abandon()
+	header := append([]byte(packMagic), make([]byte, packHeader-len(packMagic))...) // it may be lost as well
+	if _, err := p.file.WriteAt(header, 0); err == nil {
+		_ = p.seal(rows, end)
+	}
+	return rows, nil
 }
 
 // grow reads the records that another process added to the pack that it writes. mu is held.
@@ -129,46 +155,78 @@ func (s *Store) follow() error {
 	return nil
 }
 
-// adopt rescues the packs of processes that died, and returns what packs there are then.
-func (s *Store) adopt() (there map[string]bool, err error) {
-	if there, err = listPacks(s.dir); err != nil {
-		return nil, err
+// adopt puts anew what processes that died left in packs of their own, and removes those packs once it is durable. They are
+// never finished as they are: of what can be read there some may stand in memory alone, since their writer may have ended
+// because a sync failed. Where there is no room they stay, and can be read. appending is held, and barrier, but in Open.
+func (s *Store) adopt() error {
+	there, err := listPacks(s.dir)
+	if err != nil {
+		return err
 	}
-	changed := false
+	gone := false
 	for name, finished := range there {
 		if finished {
 			continue
 		}
-		_, claimed, err := claimAndRescue(s.dir, openPath(s.dir, name))
-		if err != nil {
-			return nil, err
+		p, err := claimPack(openPath(s.dir, name))
+		if p == nil && err == nil {
+			continue // somebody writes it
 		}
-		changed = changed || claimed
+		if err == nil {
+			err = s.takeOver(p)
+			p.abandon()
+		}
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("rescue pack %s: %w", name, err)
+		}
+		gone = true
 	}
-	if changed {
-		return listPacks(s.dir)
+	if !gone {
+		return nil
 	}
-	return there, nil
+	return s.refresh(true)
 }
 
-// claimAndRescue rescues the pack at path where no living process writes it.
-func claimAndRescue(dir, path string) (rows []row, claimed bool, err error) {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, false, nil
+// takeOver puts what is whole in a claimed pack anew, and removes it.
+func (s *Store) takeOver(p *pack) error {
+	info, err := p.file.Stat()
+	if err != nil {
+		return err
+	}
+	found := false
+	_, err = salvage(p.file, info.Size(), func(r row, data []byte) error {
+		found = true
+		if known, err := s.known(r.hash); known || err != nil {
+			return err
+		}
+		return s.append(r, data)
+	})
+	if err == nil && found {
+		err = s.barrierHere()
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("rescue pack: %w", err)
+		return err
+	}
+	return durable.Remove(openPath(s.dir, p.name))
+}
+
+// claimPack opens the pack at path for writing; nil where another process has it locked or it is gone.
+func claimPack(path string) (*pack, error) {
+	file, err := durable.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	name, _, _ := packName(filepath.Base(path))
 	p := &pack{name: name, file: file}
-	if claimed, err = p.claim(path); err != nil || !claimed {
+	if claimed, err := p.claim(path); err != nil || !claimed {
 		file.Close()
-		return nil, false, err
+		return nil, err
 	}
-	rows, err = p.rescue(dir)
-	if err != nil {
-		p.abandon()
-	}
-	return rows, true, err
+	return p, nil
 }

@@ -18,7 +18,7 @@ func TestABlockIsWrittenAgainAfterItWasWritten(t *testing.T) {
 	s := newStore(t.TempDir())
 	s.current, s.free = p, make(chan *buffer, bufferCount) // current: the pack is not finished
 	filled := func(with byte, again bool) *buffer {
-		b := newBuffer()
+		b := newBuffer(packSize)
 		b.pack, b.again, b.given, b.n = p, again, true, 100
 		for i := range b.n {
 			b.mem[i] = with

@@ -9,14 +9,16 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 
-	"github.com/bkp-tool/bkp/core"
-	"github.com/gofrs/flock"
 	"github.com/zeebo/blake3"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 const (
@@ -28,9 +30,6 @@ const (
 	recordMagic  = "\x89bkprec\n"
 	maxData      = 32 << 20 // of one record; keeps every offset in a pack below 2^32
 )
-
-// errSync marks the failures after which nobody knows what reached the disk.
-var errSync = errors.New("cannot make it durable")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -80,8 +79,8 @@ type pack struct {
 	loose   int  // finished, not covered: its rows
 
 	// own
-	file     *os.File
-	lock     *flock.Flock
+	file     *durable.File
+	lock     *durable.Lock
 	rows     []row       // of records written; guarded by Store.mu
 	dirty    bool        // has got records since the last sync; guarded by Store.mu
 	buffers  []*buffer   // records on their way to the file, the last of them taking more; guarded by Store.mu
@@ -99,7 +98,7 @@ func createPack(dir string) (*pack, error) {
 		rand.Read(random[:]) // never fails
 		p := &pack{name: hex.EncodeToString(random[:]), end: packHeader}
 		path := openPath(dir, p.name)
-		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		file, err := durable.Create(path, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("create pack: %w", err)
 		}
@@ -111,7 +110,7 @@ func createPack(dir string) (*pack, error) {
 			}
 			continue // another process took it for an orphan before it was locked
 		}
-		p.direct.Store(setDirect(file, true))
+		p.direct.Store(file.SetDirect(true))
 		return p, nil
 	}
 	return nil, fmt.Errorf("create pack: other processes take every new pack away")
@@ -119,9 +118,9 @@ func createPack(dir string) (*pack, error) {
 
 // claim locks the pack for this process; false where another has it, or it is gone.
 func (p *pack) claim(path string) (bool, error) {
-	p.lock = flock.New(path, flock.SetFlag(os.O_RDWR))
+	p.lock = durable.LockOf(path)
 	locked, err := p.lock.TryLock()
-	if os.IsNotExist(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil || !locked {
@@ -147,29 +146,34 @@ func (p *pack) sync() error {
 	return p.file.Sync()
 }
 
-// finish writes the table behind the last record, makes all durable, and gives the pack its final name. No record may be
-// written after. On an error the pack stays as it was, without a table.
+// finish gives the pack its table and its final name. No record may be written after. On an error it keeps its first name.
 func (p *pack) finish(dir string, rows []row, end int64) error {
 	p.syncing.Lock()
 	defer p.syncing.Unlock()
 	if p.direct.Load() {
-		setDirect(p.file, false) // the table stands where the records end
+		p.file.SetDirect(false) // the table stands where the records end
 	}
-	table := appendTable(nil, rows, uint32(end))
-	if _, err := p.file.WriteAt(table, end); err != nil {
-		return fmt.Errorf("finish pack %s: %w", p.name, err)
+	err := p.seal(rows, end)
+	if err == nil {
+		err = p.file.Rename(packPath(dir, p.name))
 	}
-	if err := p.file.Truncate(end + int64(len(table))); err != nil {
-		return fmt.Errorf("finish pack %s: %w", p.name, err)
-	}
-	if err := p.file.Sync(); err != nil {
-		return fmt.Errorf("finish pack %s: %w: %w", p.name, errSync, err)
-	}
-	if err := os.Rename(openPath(dir, p.name), packPath(dir, p.name)); err != nil && !os.IsNotExist(err) {
+	if err != nil {
 		return fmt.Errorf("finish pack %s: %w", p.name, err)
 	}
 	p.abandon()
 	return nil
+}
+
+// seal writes the table behind the last record and makes all durable.
+func (p *pack) seal(rows []row, end int64) error {
+	table := appendTable(nil, rows, uint32(end))
+	if _, err := p.file.WriteAt(table, end); err != nil {
+		return err
+	}
+	if err := p.file.Truncate(end + int64(len(table))); err != nil {
+		return err
+	}
+	return p.file.Sync()
 }
 
 // abandon closes the file and gives up the lock; records that are not durable yet may be lost.
@@ -199,8 +203,8 @@ func scan(f io.ReaderAt, from, end int64, visit func(row)) (int64, error) {
 
 // salvage calls visit for each record up to end whose data is what its hash says, also beyond damaged stretches, and
 // returns where the last good one ends. Behind a damaged stretch ids are dropped: what looks like a record there might be
-// part of another one's data, and only a hash proves itself.
-func salvage(f io.ReaderAt, end int64, visit func(row)) (int64, error) {
+// part of another one's data, and only a hash proves itself. visit may not keep the data.
+func salvage(f io.ReaderAt, end int64, visit func(r row, data []byte) error) (int64, error) {
 	if err := checkVersion(f, end); err != nil {
 		return 0, err
 	}
@@ -223,7 +227,9 @@ func salvage(f io.ReaderAt, end int64, visit func(row)) (int64, error) {
 			if damaged {
 				r.id = core.Hash{}
 			}
-			visit(r)
+			if err := visit(r, data); err != nil {
+				return good, err
+			}
 			good, from = r.end(), r.end()
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // maxFinishing is how many packs are finished in the background at a time.
@@ -64,10 +65,7 @@ func (s *Store) known(hash core.Hash) (bool, error) {
 	at, ok := s.at(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if ok = ok && s.reliable(at); ok {
-		s.found.Store(true)
-	}
-	return ok, s.broken
+	return ok && s.reliable(at), s.broken
 }
 
 // packFor is the pack that takes a record of so many bytes, a new one where the current one is full. appending is held.
@@ -86,7 +84,7 @@ func (s *Store) packFor(size int) (*pack, error) {
 	s.mu.Lock()
 	s.register(p)
 	s.mine[p.number] = p
-	s.current, s.newFile = p, true
+	s.current, s.newNames = p, true
 	s.mu.Unlock()
 	var header [packHeader]byte
 	copy(header[:], packMagic)
@@ -152,8 +150,8 @@ func (s *Store) finish(p *pack) error {
 	err := p.finish(s.dir, rows, end)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if errors.Is(err, errSync) {
-		s.broken = err
+	if p.file.Poisoned() != nil {
+		s.fail(err)
 	}
 	if err == nil {
 		p.loose = len(p.rows)
@@ -190,53 +188,39 @@ func (s *Store) wantsMerge() bool {
 
 // rotate finishes the current pack and waits for those before. appending is held.
 func (s *Store) rotate() error {
-	var err error
-	if p := s.current; p != nil {
+	if s.current != nil {
 		s.finishLater(s.retire())
 		s.drain()
 	}
 	s.finishing.Wait()
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.broken != nil {
-		err = s.broken
-	}
-	return err
+	return s.failed()
 }
 
-// Barrier returns when everything put before it is durable. Concurrent calls share their work. After a failed one the
-// store takes nothing more until it is opened again, since nobody can tell what reached the disk.
+// Barrier returns when everything put or found before it is durable. Concurrent calls share their work. After a failed one
+// the store takes nothing more until it is opened again, since nobody can tell what reached the disk.
 func (s *Store) Barrier() error {
 	if s.readOnly {
 		return nil
 	}
 	s.barrier.Lock()
 	defer s.barrier.Unlock()
-	dirty, newFile, err := s.takeDirty()
-	if err != nil {
-		return fmt.Errorf("barrier: %w", err)
-	}
-	for _, p := range dirty {
-		if err = p.sync(); err != nil {
-			break
-		}
-	}
-	if err == nil && newFile {
-		err = syncDir(s.dir)
-	}
-	if err != nil {
-		err = fmt.Errorf("make the store durable: %w", err)
-		s.mu.Lock()
-		s.broken = err
-		s.mu.Unlock()
-	}
-	return err
+	s.appending.Lock()
+	dirty, names, written := s.takeDirty()
+	s.appending.Unlock() // Put goes on meanwhile
+	<-written
+	return s.makeDurable(dirty, names)
 }
 
-// takeDirty has everything written and takes what must be synced. Put goes on meanwhile, but for as long as it takes to hand
-// over the buffer that is being filled.
-func (s *Store) takeDirty() (dirty []*pack, newFile bool, err error) {
-	s.appending.Lock()
+// barrierHere is Barrier for who holds barrier and appending.
+func (s *Store) barrierHere() error {
+	dirty, names, written := s.takeDirty()
+	<-written
+	return s.makeDurable(dirty, names)
+}
+
+// takeDirty takes the packs that must be synced, and whether their directory must be, too; it has what is in buffers written,
+// and written is closed when that is done. appending is held.
+func (s *Store) takeDirty() (dirty []*pack, names bool, written <-chan struct{}) {
 	if s.current != nil {
 		s.flush(s.current, true)
 	}
@@ -247,19 +231,46 @@ func (s *Store) takeDirty() (dirty []*pack, newFile bool, err error) {
 			p.dirty = false
 		}
 	}
-	newFile, s.newFile = s.newFile || s.unsynced && s.found.Load(), false
-	s.unsynced = s.unsynced && !newFile
+	names, s.newNames = s.newNames, false
 	s.mu.Unlock()
-	var done chan struct{}
+	done := make(chan struct{})
 	if s.jobs != nil {
-		done = make(chan struct{})
 		s.jobs <- writeJob{done: done}
+	} else {
+		close(done)
 	}
-	s.appending.Unlock()
-	if done != nil {
-		<-done
+	return dirty, names, done
+}
+
+// makeDurable syncs packs that are written, and their directory.
+func (s *Store) makeDurable(dirty []*pack, names bool) error {
+	err := s.failed()
+	for _, p := range dirty {
+		if err == nil {
+			err = p.sync()
+		}
 	}
+	if err == nil && names {
+		err = durable.SyncDir(s.dir)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail(err)
+	if s.broken != nil { // whatever failed while the disk was waited for
+		return fmt.Errorf("make the store durable: %w", s.broken)
+	}
+	return nil
+}
+
+// fail makes the store refuse everything from now on; the first reason stays. mu is held.
+func (s *Store) fail(err error) {
+	if s.broken == nil {
+		s.broken = err
+	}
+}
+
+func (s *Store) failed() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return dirty, newFile, s.broken
+	return s.broken
 }

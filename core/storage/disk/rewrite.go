@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // worthRewriting reports whether half of a pack is dead or more, or damaged records stand in it that were put again since. At a half, what is copied is at most what that frees, and what
@@ -67,7 +68,7 @@ func (c *sweep) copyAll(packs []*pack) (whole []*pack, err error) {
 			return nil, fmt.Errorf("rewrite pack %s: %w", p.name, err)
 		}
 	}
-	if err := errors.Join(c.rotate(), syncDir(c.dir)); err != nil {
+	if err := errors.Join(c.rotate(), durable.SyncDir(c.dir)); err != nil {
 		return nil, fmt.Errorf("rewrite packs: %w", err)
 	}
 	c.step("copied")

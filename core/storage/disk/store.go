@@ -6,9 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // ErrLocked is what a sweep meets while another one is under way. It is core.CodeBusy.
@@ -57,11 +57,9 @@ type Store struct {
 	mine       map[uint32]*pack // every pack of this Store that is not finished
 	growing    map[string]*pack // packs that other processes are writing
 	background int              // packs being finished in the background
-	unsynced   bool             // who died may have left names of packs that are not durable
-	newFile    bool             // a pack was made since the directory was last synced
-	broken     error            // a sync failed: nobody knows what is durable, so nothing is any more
+	newNames   bool             // there are packs, made here or by others, whose names may not be durable
+	broken     error            // a write or sync failed: nobody knows what is durable, so nothing is any more
 
-	found     atomic.Bool    // something that was here before: the next barrier covers it
 	barrier   sync.Mutex     // one Barrier at a time; those that wait find their work done
 	finishing sync.WaitGroup // packs that are being finished in the background
 	files     files
@@ -69,9 +67,12 @@ type Store struct {
 
 // Open opens the store in dir for reading and writing, making it where there is none, and mends what a process that died
 // left behind. Until Close, no other process sweeps away what was to be found here.
-func Open(dir string) (*Store, error) {
+func Open(dir string) (*Store, error) { return openSized(dir, packSize) }
+
+func openSized(dir string, packSize int64) (*Store, error) {
 	s := newStore(filepath.Join(dir, "packs"))
-	err := s.makeDirs(dir)
+	s.packSize = packSize
+	err := s.makeDirs()
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -80,13 +81,14 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.condemned = list.packs
-	s.unsynced = true
-	there, err := s.adopt()
-	if err == nil {
-		err = s.refreshFrom(there)
+	if err = s.refresh(true); err == nil {
+		s.appending.Lock()
+		err = s.adopt()
+		s.appending.Unlock()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.leave(s.self)))
+		_ = s.Close()
+		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if s.wantsMerge() {
 		_ = s.compact() // what is not merged now is merged by the next one
@@ -94,16 +96,12 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
-// makeDirs makes the directories of a store, durably, where they are not there.
-func (s *Store) makeDirs(dir string) error {
-	if _, err := os.Stat(s.writersDir()); err == nil {
-		return nil // made last
-	}
-	err := errors.Join(os.MkdirAll(s.dir, 0o700), os.MkdirAll(s.writersDir(), 0o700))
-	if err != nil {
+// makeDirs makes the directories of a store where they are not there.
+func (s *Store) makeDirs() error {
+	if err := durable.MkdirAll(s.dir); err != nil {
 		return err
 	}
-	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+	return durable.MkdirAll(s.writersDir())
 }
 
 // OpenRead opens the store in dir for reading only: it sees what others write, locks nothing,
@@ -193,13 +191,9 @@ func (s *Store) Find(id core.Hash) (core.Chunk, bool) {
 	}
 	for tries := 0; ; tries++ {
 		if c, ok := s.findLoose(id); ok {
-			s.found.Store(true)
 			return c, true
 		}
 		if c, ok, lost := s.findTables(id); !lost || tries > 2 {
-			if ok {
-				s.found.Store(true)
-			}
 			return c, ok
 		}
 	}
@@ -233,13 +227,4 @@ func (s *Store) Get(hash core.Hash, dst []byte) ([]byte, error) {
 		return nil, fmt.Errorf("get chunk %s: %w", hash, err)
 	}
 	return data, nil
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

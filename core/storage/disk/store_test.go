@@ -114,9 +114,7 @@ func packFiles(t testing.TB, dir, ending string) []string {
 func afterCrash(t testing.TB, dir string) string {
 	t.Helper()
 	to := t.TempDir()
-	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
+	copyTo(t, dir, to)
 	return to
 }
 
@@ -483,5 +481,13 @@ func TestStoreInABubble(t *testing.T) {
 	})
 	if len(packFiles(t, dir, ".pack")) < 3 {
 		t.Error("want several packs")
+	}
+}
+
+// copyTo copies a directory as a crash at this moment would leave it.
+func copyTo(t testing.TB, dir, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
 	}
 }

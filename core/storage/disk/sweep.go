@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // SweepReport says what a sweep found and did.
@@ -45,12 +46,11 @@ func (s *Store) collect(live func(core.Hash) bool, gone core.Notes) (report Swee
 		return report, err
 	}
 	defer func() { err = errors.Join(err, gate.Close()) }()
-	err = s.rotate()
-	if err == nil {
-		_, err = s.adopt()
-	}
 	s.sweeping = true
 	defer func() { s.sweeping = false }()
+	if err = s.adopt(); err == nil {
+		err = s.rotate()
+	}
 	c := &sweep{Store: s, live: live, gone: gone, report: &report, sparse: map[string]core.Size{}, copied: map[string]core.Size{}}
 	if err == nil {
 		err = c.begin()
@@ -171,8 +171,8 @@ func (c *sweep) judge(p *pack) (v verdict, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return v, nil
 	}
-	if err != nil {
-		rows, _, err = claimAndRescue(c.dir, packPath(c.dir, p.name)) // nobody looked at it while a merged table covered it
+	if err != nil { // nobody looked at it while a merged table covered it
+		rows, err = c.rebuild(p.name)
 	}
 	if err != nil || len(rows) == 0 {
 		c.report.Unreadable++
@@ -341,7 +341,7 @@ func (c *sweep) remove(p *pack) error {
 		c.waits = max(c.waits, epoch)
 		return nil
 	}
-	if err := os.Remove(packPath(c.dir, p.name)); err != nil {
+	if err := durable.Remove(packPath(c.dir, p.name)); err != nil {
 		return err
 	}
 	delete(c.list.packs, p.name)
@@ -363,7 +363,7 @@ func (c *sweep) end() error {
 	}
 	c.report.Writers = before
 	if c.report.Removed > 0 {
-		if err := syncDir(c.dir); err != nil {
+		if err := durable.SyncDir(c.dir); err != nil {
 			return err
 		}
 	}

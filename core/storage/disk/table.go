@@ -4,11 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/bkp-tool/bkp/core"
 	"github.com/zeebo/blake3"
 )
 
@@ -77,42 +75,4 @@ func parseTable(table []byte, start int64) ([]row, error) {
 		rows[i] = r
 	}
 	return rows, nil
-}
-
-// rescue gives a pack without a readable table a new one and its final name: what is not whole is dropped, and an unfinished
-// pack with nothing whole is removed. The pack must be claimed.
-func (p *pack) rescue(dir string) ([]row, error) {
-	info, err := p.file.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("rescue pack %s: %w", p.name, err)
-	}
-	rows, err := readTable(p.file, info.Size())
-	end := info.Size() - footerSize - int64(len(rows))*rowSize
-	if err != nil {
-		if end, err = salvage(p.file, info.Size(), func(r row) { rows = append(rows, r) }); err != nil {
-			return nil, fmt.Errorf("rescue pack %s: %w", p.name, err)
-		}
-	}
-	rows = dedupe(rows)
-	if len(rows) == 0 {
-		p.abandon()
-		if err := os.Remove(openPath(dir, p.name)); err != nil && !os.IsNotExist(err) {
-			return nil, fmt.Errorf("rescue pack %s: %w", p.name, err)
-		}
-		return nil, nil
-	}
-	if _, err := p.file.WriteAt(append([]byte(packMagic), make([]byte, packHeader-len(packMagic))...), 0); err != nil {
-		return nil, fmt.Errorf("rescue pack %s: %w", p.name, err) // it may have been lost as well
-	}
-	return rows, p.finish(dir, rows, end)
-}
-
-// dedupe keeps the first row of each hash.
-func dedupe(rows []row) []row {
-	seen := make(map[core.Hash]bool, len(rows))
-	return slices.DeleteFunc(rows, func(r row) bool {
-		twice := seen[r.hash]
-		seen[r.hash] = true
-		return twice
-	})
 }

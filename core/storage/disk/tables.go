@@ -9,16 +9,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/bkp-tool/bkp/core"
-	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
 	"github.com/zeebo/blake3"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 const (
@@ -63,8 +64,7 @@ func (s *Store) writeCurrent(tables []*merged) error {
 		body += t.name + "\n"
 	}
 	sum := blake3.Sum256([]byte(body))
-	err := renameio.WriteFile(filepath.Join(s.indexDir(), "CURRENT"), []byte(body+hex.EncodeToString(sum[:])+"\n"), 0o600)
-	return errors.Join(err, syncDir(s.indexDir()))
+	return durable.Replace(filepath.Join(s.indexDir(), "CURRENT"), []byte(body+hex.EncodeToString(sum[:])+"\n"), 0o600)
 }
 
 // loadTables opens the tables that CURRENT names, where these are not open already. There may be none: a table that cannot be
@@ -145,6 +145,7 @@ func (s *Store) covered(m mergedPack, there map[string]bool) uint32 {
 	if p == nil && finished {
 		p = &pack{name: name, finished: true, covered: true}
 		s.register(p)
+		s.newNames = true
 		s.used += m.bytes
 	}
 	if p == nil {
@@ -238,10 +239,10 @@ func (s *Store) loseTable(err error) {
 // compact turns the loose packs into a merged table, together with tables that are not much larger, so that a look-up has few
 // to ask and every row is written again few times. Where another process does the same it leaves that to it.
 func (s *Store) compact() error {
-	if err := os.MkdirAll(s.indexDir(), 0o700); err != nil {
+	if err := durable.MkdirAll(s.indexDir()); err != nil {
 		return err
 	}
-	lock := flock.New(filepath.Join(s.indexDir(), "lock"), flock.SetPermissions(0o600))
+	lock := durable.NewLock(filepath.Join(s.indexDir(), "lock"))
 	if got, err := lock.TryLock(); err != nil || !got {
 		return err
 	}
@@ -322,14 +323,19 @@ func (s *Store) writeTable(m *merge) (*merged, error) {
 	var random [16]byte
 	rand.Read(random[:]) // never fails
 	name := hex.EncodeToString(random[:])
-	out, err := os.OpenFile(s.tablePath(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := durable.Create(s.tablePath(name), 0o600)
 	if err != nil {
 		return nil, err
 	}
-	w := &mergedWriter{out: bufio.NewWriterSize(out, 1<<20)}
-	err = s.mergeAll(w, m)
-	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
-		os.Remove(s.tablePath(name))
+	w := &mergedWriter{out: bufio.NewWriterSize(io.NewOffsetWriter(out, 0), 1<<20)}
+	if err = s.mergeAll(w, m); err == nil {
+		err = out.Sync()
+	}
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = durable.SyncDir(s.indexDir()) // before CURRENT names it
+	}
+	if err != nil {
+		_ = durable.Remove(s.tablePath(name))
 		return nil, err
 	}
 	s.mu.Lock()
@@ -407,14 +413,14 @@ func (s *Store) removeTables(but []*merged) {
 	files, _ := filepath.Glob(s.tablePath("*"))
 	for _, path := range files {
 		if !slices.ContainsFunc(but, func(t *merged) bool { return s.tablePath(t.name) == path }) {
-			_ = os.Remove(path)
+			_ = durable.Remove(path)
 		}
 	}
 }
 
 // tidyIndex removes what processes that were killed left beside the tables.
 func (s *Store) tidyIndex() {
-	lock := flock.New(filepath.Join(s.indexDir(), "lock"), flock.SetFlag(os.O_RDWR))
+	lock := durable.LockOf(filepath.Join(s.indexDir(), "lock"))
 	if got, err := lock.TryLock(); err != nil || !got {
 		return // there is no index, or somebody merges
 	}
@@ -435,6 +441,6 @@ func (s *Store) tidyIndex() {
 func removeTemporary(dir, name string) {
 	files, _ := filepath.Glob(filepath.Join(dir, "."+name+"*"))
 	for _, path := range files {
-		_ = os.Remove(path)
+		_ = durable.Remove(path)
 	}
 }

@@ -22,7 +22,7 @@ const (
 
 // buffer holds records on their way to their pack, in memory that is aligned for writing past the page cache.
 type buffer struct {
-	mem   []byte // bufferSize of it
+	mem   []byte // a multiple of blockSize
 	pack  *pack
 	start int64 // in the pack; a multiple of blockSize
 	again bool  // begins with a block that the buffer before has, too
@@ -33,10 +33,11 @@ type buffer struct {
 	written bool
 }
 
-func newBuffer() *buffer {
-	mem := make([]byte, bufferSize+blockSize)
+func newBuffer(packSize int64) *buffer {
+	size := int(min(bufferSize, max(1, packSize/2/blockSize)*blockSize))
+	mem := make([]byte, size+blockSize)
 	skip := -int(uintptr(unsafe.Pointer(&mem[0]))) & (blockSize - 1)
-	return &buffer{mem: mem[skip:][:bufferSize]}
+	return &buffer{mem: mem[skip:][:size]}
 }
 
 // writeJob is for the goroutine that has buffers written: a buffer, and whom to tell when all before is written.
@@ -74,7 +75,7 @@ func (b *buffer) write() error {
 	direct := b.pack.direct.Load() // before: another buffer's write may find out meanwhile
 	_, err := b.pack.file.WriteAt(b.mem[:whole], b.start)
 	if errors.Is(err, syscall.EINVAL) && direct { // it seemed to be able to
-		setDirect(b.pack.file, false)
+		b.pack.file.SetDirect(false)
 		b.pack.direct.Store(false)
 		_, err = b.pack.file.WriteAt(b.mem[:whole], b.start)
 	}
@@ -92,8 +93,8 @@ func (s *Store) written(b *buffer, err error) (full *pack) {
 		s.free <- p.buffers[0] // there is room for all of them
 		p.buffers = p.buffers[1:]
 	}
-	if err != nil && s.broken == nil {
-		s.broken = fmt.Errorf("write pack %s: %w", p.name, withRoom(err, s.dir))
+	if err != nil {
+		s.fail(fmt.Errorf("write pack %s: %w", p.name, withRoom(err, s.dir)))
 	}
 	if s.current != p && len(p.buffers) == 0 && s.broken == nil {
 		return p
@@ -150,7 +151,7 @@ func (s *Store) addBuffer(p *pack, start int64) *buffer {
 	default:
 		if s.buffers < bufferCount {
 			s.buffers++
-			b = newBuffer()
+			b = newBuffer(s.packSize)
 		} else {
 			b = <-s.free
 		}
@@ -237,14 +238,14 @@ func (s *Store) reserve(p *pack, end int64) error {
 	if err := s.checkFloor(end - p.reserved); err != nil && !s.sweeping {
 		return err
 	}
-	want := max(end, 2*p.reserved, firstRoom)
+	want := max(end, 2*p.reserved, min(firstRoom, s.packSize))
 	if s.filled {
 		want = max(end, s.packSize) // this one will be full, too; the file system is asked once, since it lets us wait
 	}
-	err := allocate(p.file, p.reserved, want-p.reserved)
+	err := p.file.Allocate(p.reserved, want-p.reserved)
 	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG)) && want > end {
 		want = (end + blockSize - 1) &^ (blockSize - 1)
-		err = allocate(p.file, p.reserved, want-p.reserved)
+		err = p.file.Allocate(p.reserved, want-p.reserved)
 	}
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):

@@ -15,10 +15,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bkp-tool/bkp/core"
-	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
 	"github.com/zeebo/blake3"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 func (s *Store) writersDir() string    { return filepath.Join(filepath.Dir(s.dir), "writers") }
@@ -84,14 +84,14 @@ func (c condemned) write(path string) error {
 		fmt.Fprintf(&body, "%s %d\n", name, epoch)
 	}
 	sum := blake3.Sum256(body.Bytes())
-	return renameio.WriteFile(path, append(body.Bytes(), hex.EncodeToString(sum[:])+"\n"...), 0o600)
+	return durable.Replace(path, append(body.Bytes(), hex.EncodeToString(sum[:])+"\n"...), 0o600)
 }
 
 // writer is one who may lean on what it finds here: a file writers/EPOCH.PID.RANDOM that is locked for as long as it lives.
 type writer struct {
 	core.Writer
 	path string
-	lock *flock.Flock
+	lock *durable.Lock
 }
 
 // enter takes a writer in and returns what it must not lean on. Its epoch is read before its file is there, and what is
@@ -103,10 +103,7 @@ func (s *Store) enter() (*writer, condemned, error) {
 		rand.Read(random[:]) // never fails
 		w := &writer{Writer: core.Writer{PID: os.Getpid(), Epoch: epoch}}
 		w.path = filepath.Join(s.writersDir(), fmt.Sprintf("%d.%d.%x", epoch, w.PID, random))
-		if err := os.WriteFile(w.path, nil, 0o600); err != nil {
-			return nil, condemned{}, err
-		}
-		w.lock = flock.New(w.path, flock.SetFlag(os.O_RDWR))
+		w.lock = durable.NewLock(w.path)
 		got, err := w.lock.TryRLock()
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, condemned{}, err
@@ -115,7 +112,7 @@ func (s *Store) enter() (*writer, condemned, error) {
 			return w, s.readCondemned(), nil
 		}
 		_ = w.lock.Close() // a collection took it for one that a dead process left
-		_ = os.Remove(w.path)
+		_ = durable.Remove(w.path)
 	}
 	return nil, condemned{}, fmt.Errorf("other processes take every new file in %s away", s.writersDir())
 }
@@ -124,7 +121,7 @@ func (s *Store) enter() (*writer, condemned, error) {
 func (s *Store) leave(w *writer) error {
 	gate := s.gate()
 	if got, err := gate.TryRLock(); err == nil && got {
-		_ = os.Remove(w.path)
+		_ = durable.Remove(w.path)
 	}
 	return errors.Join(gate.Close(), w.lock.Close())
 }
@@ -144,12 +141,12 @@ func parseWriter(file string) (w core.Writer, ok bool) {
 }
 
 // gate is held by a collection alone, and shared for a moment by a writer that removes its file.
-func (s *Store) gate() *flock.Flock {
-	return flock.New(filepath.Join(s.writersDir(), "lock"), flock.SetPermissions(0o600))
+func (s *Store) gate() *durable.Lock {
+	return durable.NewLock(filepath.Join(s.writersDir(), "lock"))
 }
 
 // closeGate begins a collection; there is one at a time.
-func (s *Store) closeGate() (*flock.Flock, error) {
+func (s *Store) closeGate() (*durable.Lock, error) {
 	gate := s.gate()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -179,11 +176,11 @@ func (s *Store) others() (living, gone []core.Writer, err error) {
 		if info, err := f.Info(); err == nil {
 			w.Since = info.ModTime()
 		}
-		lock := flock.New(path, flock.SetFlag(os.O_RDWR))
+		lock := durable.LockOf(path)
 		got, err := lock.TryLock()
 		if got {
 			gone = append(gone, w)
-			_ = os.Remove(path) // while it is locked: who is just making it notices
+			_ = durable.Remove(path) // while it is locked: who is just making it notices
 		} else if err == nil {
 			living = append(living, w)
 		}
