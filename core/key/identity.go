@@ -2,9 +2,12 @@ package key
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"unicode/utf8"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
@@ -61,6 +64,10 @@ func ParseOwner(data []byte, passphrase string) (*Owner, error) {
 	if core.Size(len(data)) > maxIdentity {
 		return nil, fmt.Errorf("read identity: %d bytes, at most %d are allowed", len(data), maxIdentity)
 	}
+	data, err := asUTF8(data)
+	if err != nil {
+		return nil, fmt.Errorf("read identity: %w", err)
+	}
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte(armor.Header)) {
 		plain, err := unlock(data, passphrase)
 		if err != nil {
@@ -70,7 +77,8 @@ func ParseOwner(data []byte, passphrase string) (*Owner, error) {
 	}
 	var f identityFile
 	if err := json.Unmarshal(data, &f, strict); err != nil {
-		return nil, fmt.Errorf("read identity: %w", withoutSecrets(err))
+		return nil, core.WithHint(fmt.Errorf("read identity: %w", withoutSecrets(err)), "an identity begins with { or with %s; where something "+
+			"changed it on the way, take it from there again: bkp key export -o FILE", armor.Header)
 	}
 	if f.V != 1 {
 		return nil, fmt.Errorf("read identity: version %d is not known here", f.V)
@@ -83,6 +91,37 @@ func ParseOwner(data []byte, passphrase string) (*Owner, error) {
 		return nil, fmt.Errorf("read identity: age_identity is not an AGE-SECRET-KEY-1")
 	}
 	return &Owner{Peers: f.Peers, DedupSecret: f.DedupSecret, signer: SignerFromSeed(f.OwnerSeed), age: id}, nil
+}
+
+// asUTF8 undoes what a redirect on Windows does to a file: a byte order mark in front, or UTF-16 for UTF-8. Its line ends do
+// no harm. What is read as UTF-16 is ASCII then, or not an identity.
+func asUTF8(data []byte) ([]byte, error) {
+	var order binary.ByteOrder
+	switch mark := data[:min(len(data), 2)]; {
+	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
+		return data[3:], nil
+	case len(mark) < 2:
+		return data, nil
+	case mark[0] == 0xff && mark[1] == 0xfe:
+		order, data = binary.LittleEndian, data[2:]
+	case mark[0] == 0xfe && mark[1] == 0xff:
+		order, data = binary.BigEndian, data[2:]
+	case mark[1] == 0:
+		order = binary.LittleEndian
+	case mark[0] == 0:
+		order = binary.BigEndian
+	default:
+		return data, nil
+	}
+	text := make([]byte, 0, len(data)/2)
+	for pair := range slices.Chunk(data, 2) {
+		if len(pair) < 2 || order.Uint16(pair) >= utf8.RuneSelf {
+			return nil, core.WithHint(errors.New("not an identity file: it is UTF-16, and not all of it is there, or it is something else"),
+				"bkp key export -o FILE writes one that no shell changes")
+		}
+		text = append(text, byte(order.Uint16(pair)))
+	}
+	return text, nil
 }
 
 // withoutSecrets says where the JSON is wrong and of what kind, but quotes nothing of the file.

@@ -2,12 +2,15 @@ package key
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"strings"
 	"testing"
 
 	"filippo.io/age/armor"
+
+	"github.com/bkp-tool/bkp/core"
 )
 
 func testOwner(t testing.TB) *Owner {
@@ -108,5 +111,63 @@ func TestMarshalWorksHardEnough(t *testing.T) {
 	text.ReadFrom(armor.NewReader(bytes.NewReader(sealed)))
 	if lines := strings.Split(text.String(), "\n"); !strings.HasSuffix(lines[1], " 17") {
 		t.Errorf("scrypt line %q, want 2^17", lines[1])
+	}
+}
+
+// inUTF16 is what a shell makes of text that writes UTF-16, with its byte order mark or without.
+func inUTF16(text []byte, order binary.ByteOrder, mark bool) (out []byte) {
+	if mark {
+		text = append([]byte("\x00"), text...)
+	}
+	for i, b := range text {
+		unit := uint16(b)
+		if mark && i == 0 {
+			unit = 0xfeff
+		}
+		out = append(out, 0, 0)
+		order.PutUint16(out[len(out)-2:], unit)
+	}
+	return out
+}
+
+// What a redirect on Windows does to an identity is undone, and what cannot be is explained.
+func TestIdentityThatAShellChanged(t *testing.T) {
+	o := testOwner(t)
+	plain, err := o.marshal("", quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := o.marshal("correct horse", quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	little, big := binary.LittleEndian, binary.BigEndian
+	for _, file := range [][]byte{plain, sealed} {
+		lines := bytes.ReplaceAll(file, []byte("\n"), []byte("\r\n"))
+		for name, changed := range map[string][]byte{
+			"line ends": lines, "a byte order mark": append([]byte("\xef\xbb\xbf"), lines...),
+			"UTF-16": inUTF16(lines, little, true), "UTF-16, the other way": inUTF16(lines, big, true),
+			"UTF-16 without a mark": inUTF16(file, little, false), "the same, the other way": inUTF16(file, big, false),
+		} {
+			got, err := ParseOwner(changed, "correct horse")
+			if err != nil || got.ID() != o.ID() {
+				t.Errorf("%s: %v, %v", name, got, err)
+			}
+		}
+	}
+	for name, tc := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"cut short":          {inUTF16(plain, little, true)[:101], "UTF-16"},
+		"other letters":      {inUTF16([]byte("{\xe9"), little, true), "UTF-16"},
+		"no text":            {[]byte{0, 0, 0, 7}, "not an identity file"},
+		"nothing":            {nil, "not an identity file"},
+		"half of a mark":     {[]byte{0xff}, "not an identity file"},
+		"two files in a row": {append(bytes.Clone(plain), plain...), "not an identity file"},
+	} {
+		if _, err := ParseOwner(tc.file, ""); err == nil || !strings.Contains(err.Error(), tc.want) || core.HintOf(err) == "" {
+			t.Errorf("%s: error %v with hint %q, want %q in it", name, err, core.HintOf(err), tc.want)
+		}
 	}
 }

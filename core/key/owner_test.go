@@ -77,6 +77,8 @@ func TestParseOwnerRefuses(t *testing.T) {
 func FuzzParseOwner(f *testing.F) {
 	f.Add(read(f, "owner.json"))
 	f.Add(read(f, "owner.age"))
+	f.Add([]byte("\xff\xfe{\x00}\x00"))
+	f.Add([]byte("\x00{\x00}"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		o, err := key.ParseOwner(file, "")
 		if err != nil {
