@@ -7,11 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
 )
 
@@ -46,7 +45,7 @@ func keyShow() *cli.Command {
 				t.line("owner  %s", info.Owner.Grouped())
 				t.line("node   %s", info.Node.Grouped())
 				if !info.Exported {
-					t.line("The identity was not exported yet. Without it nothing can be fetched: bkp key export > FILE")
+					t.line("The identity was not exported yet. Without it nothing can be fetched: bkp key export -o FILE")
 				}
 			})
 		},
@@ -55,15 +54,16 @@ func keyShow() *cli.Command {
 
 func keyExport() *cli.Command {
 	return command(spec{
-		name: "export", usage: "print the identity; keep it in a safe place",
-		about: "The identity opens every backup. It is printed as it is kept, or under a passphrase where one is given; the peers " +
-			"that this machine has met go with it, so that a new machine knows whom to ask.",
-		examples: "bkp key export > identity.bkp\nbkp key export --passphrase-file pass.txt > identity.bkp",
-		flags:    append(identityFlags(), textFlag("peers", "", "let a new machine ask the peers of `LIST`")),
+		name: "export", usage: "write the identity to a file; keep it in a safe place",
+		about: "The identity opens every backup. It is written as it is kept, or under a passphrase where one is given; the peers " +
+			"that this machine has met go with it, so that a new machine knows whom to ask. A file made by -o can be read by its owner only.",
+		examples: "bkp key export -o identity.bkp\nbkp key export -o identity.bkp --passphrase-file pass.txt\nbkp key export | ssh safe 'cat > identity.bkp'",
+		flags: append(identityFlags(), textFlag("peers", "", "let a new machine ask the peers of `LIST`"),
+			textFlag("output", "-", "write `FILE`, or standard output for -", "o"), boolFlag("force", "replace FILE")),
 		do: func(_ context.Context, c *call) error {
-			c.dataOut = true
-			if isTerminal(c.out) {
-				return core.WithHint(usageError("the identity is secret and standard output is a terminal"), "bkp key export > identity.bkp")
+			write, err := c.exportTo(c.String("output"))
+			if err != nil {
+				return err
 			}
 			o, err := c.owner()
 			if err != nil {
@@ -76,46 +76,61 @@ func keyExport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := c.out.Write(text); err != nil {
+			if err := write(text); err != nil {
 				return fmt.Errorf("write the identity: %w", err)
 			}
-			if err := c.house.markExported(); err != nil {
-				return err
+			if err := c.house.markExported(); err != nil { // it is exported all the same
+				c.status(node.Status{Warning: true, Text: err.Error()})
 			}
 			return c.result(keyMoved{o.ID()}, func(t *table) { t.line("exported the identity %s", o.ID()) })
 		},
 	})
 }
 
-// rememberPeers notes in the identity whom a new machine can ask: the peers of the configuration, and every node that was
-// met, by its ID, so that nobody else can answer in its place.
-func (c *call) rememberPeers(o *key.Owner) error {
-	listed, err := core.ParsePeers(c.String("peers"))
-	if err != nil {
-		return err
-	}
-	met, err := openPins(c.house.path("pins.json"))
-	if err != nil {
-		return err
-	}
-	if len(listed)+len(met.met) == 0 {
-		return nil // what it remembered before still stands
-	}
-	o.Peers = nil
-	known := met.peers()
-	for _, p := range listed {
-		if i := slices.IndexFunc(known, func(k core.Peer) bool { return k.Address() == p.Address() }); i >= 0 {
-			if p.ID.IsZero() && p.Scheme == known[i].Scheme {
-				p.ID = known[i].ID
-			}
-			known = slices.Delete(known, i, i+1)
+// exportTo makes ready to write the identity to a new file, or to standard output.
+func (c *call) exportTo(path string) (write func([]byte) error, err error) {
+	if path != "-" {
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return nil, usageError("%s is not a regular file", clean(path))
 		}
-		o.Peers = append(o.Peers, p.String())
+		put := durable.New
+		if c.Bool("force") {
+			put = durable.Replace
+		}
+		return func(text []byte) error {
+			err := put(path, text, 0o600)
+			if errors.Is(err, fs.ErrExist) {
+				err = core.WithHint(err, "replace it with --force")
+			}
+			return err
+		}, nil
 	}
-	for _, p := range known {
-		o.Peers = append(o.Peers, p.String())
+	c.dataOut = true
+	f, ok := c.out.(*os.File)
+	if !ok {
+		return func(text []byte) error { _, err := c.out.Write(text); return err }, nil
 	}
-	return nil
+	if isTerminal(f) {
+		return nil, core.WithHint(usageError("the identity is secret and standard output is a terminal"), "bkp key export -o identity.bkp")
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("standard output: %w", err)
+	}
+	if null, err := os.Stat(os.DevNull); err == nil && os.SameFile(info, null) { // also where it is closed: so Go opens it
+		return nil, core.WithHint(usageError("standard output leads nowhere"), "bkp key export -o identity.bkp")
+	}
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
+		c.status(node.Status{Warning: true, Text: fmt.Sprintf("others may read the file that standard output goes to (mode %04o), and the identity "+
+			"is secret: chmod 600 it; bkp key export -o FILE makes one that they cannot read", mode.Perm())})
+	}
+	return func(text []byte) error {
+		_, err := f.Write(text)
+		if err == nil && info.Mode().IsRegular() { // some file systems tell of a full disk only now
+			err = f.Sync()
+		}
+		return err
+	}, nil
 }
 
 type keyMoved struct {

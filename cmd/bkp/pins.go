@@ -44,11 +44,12 @@ func (p *pins) Known(id core.ID) bool {
 	return ok
 }
 
-// Pin remembers a node; it is durable when Pin returns.
+// Pin remembers a node and where it was met last; it is durable when Pin returns. A node that cannot be dialled has no address, and
+// one that could be before keeps it.
 func (p *pins) Pin(id core.ID, address string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if at, ok := p.met[id]; ok && at == address {
+	if at, ok := p.met[id]; ok && (at == address || address == "") {
 		return nil
 	}
 	p.met[id] = address
@@ -67,8 +68,9 @@ func (p *pins) peers() (list []core.Peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, address := range p.met {
-		if peer, err := core.ParsePeer("wss://" + id.String() + "@" + address); err == nil {
-			list = append(list, peer)
+		// A list, since the zone of an IPv6 address may have a comma in it.
+		if one, err := core.ParsePeers("wss://" + id.String() + "@" + address); err == nil && len(one) == 1 {
+			list = append(list, one[0])
 		}
 	}
 	slices.SortFunc(list, func(a, b core.Peer) int { return strings.Compare(a.Address(), b.Address()) })

@@ -92,6 +92,9 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 	if conf.Peers, err = core.ParsePeers(c.peerList(o)); err != nil {
 		return err
 	}
+	if c.String("peers") == "" {
+		conf.Peers = c.withoutUnfit(conf.Peers, conf.Signer.ID(), wish.listen)
+	}
 	if err := core.RefuseSelf(conf.Peers, conf.Signer.ID(), wish.listen); err != nil {
 		return err
 	}
@@ -123,7 +126,7 @@ func (c *call) peerList(o *key.Owner) string {
 	if list := c.String("peers"); list != "" || o == nil {
 		return list
 	}
-	return strings.Join(o.Peers, ",")
+	return remembered(o)
 }
 
 // limits is what the node gives: space, bandwidth, labels, and to whom.

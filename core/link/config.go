@@ -41,7 +41,7 @@ type Signer interface {
 // Pins remembers the nodes that were admitted once; they need no token again.
 type Pins interface {
 	Known(id core.ID) bool
-	Pin(id core.ID, address string) error
+	Pin(id core.ID, address string) error // also whenever a node that is known is met again; address is "" where it cannot be dialled
 }
 
 // Handler is who sessions are for. For one session the calls of Up, Message and Down follow each other in this order; Data is

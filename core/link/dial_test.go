@@ -86,8 +86,13 @@ func ws(p *core.Peer, _ *host) { p.Scheme = "ws" }
 // pins is a set of pinned nodes.
 type pins map[core.ID]string
 
-func (p pins) Known(id core.ID) bool             { return p[id] != "" }
-func (p pins) Pin(id core.ID, addr string) error { p[id] = addr; return nil }
+func (p pins) Known(id core.ID) bool { _, ok := p[id]; return ok }
+func (p pins) Pin(id core.ID, addr string) error {
+	if addr != "" || !p.Known(id) {
+		p[id] = addr
+	}
+	return nil
+}
 
 func TestWhoIsAdmitted(t *testing.T) {
 	t.Run("the token pins both", func(t *testing.T) {
@@ -112,12 +117,15 @@ func TestWhoIsAdmitted(t *testing.T) {
 			pa, pb := pins{}, pins{}
 			a := newHost(t, net, "a", func(c *Config) { noToken(c); c.Pins = pa })
 			b := newHost(t, net, "b", func(c *Config) { c.Pins = pb })
-			pa[b.id()], pb[a.id()] = "b:8001", "a:8001"
+			pa[b.id()], pb[a.id()] = "elsewhere:8001", "elsewhere:8001"
 			b.serve(net)
 			a.hub.Dial(b.peer("wss"))
 			after(time.Second)
 			if p := b.to(a).Peer(); p.Token || !p.Pinned {
 				t.Errorf("b's peer: %+v; want pinned, without token", p)
+			}
+			if pa[b.id()] != "b:8001" || pb[a.id()] != "a:8001" {
+				t.Errorf("a pinned %v, b pinned %v: not where they were met last", pa, pb)
 			}
 			a.close()
 			b.close()

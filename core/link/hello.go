@@ -212,7 +212,8 @@ func (hs *handshake) judge(side string, rtt time.Duration) (*introduction, error
 	return &introduction{peer: p, channel: hello.Channel, rtt: rtt}, nil
 }
 
-// admit lets in who proved the token or is pinned, and asks Config.Admit about others. Who proved the token is pinned from then on.
+// admit lets in who proved the token or is pinned, and asks Config.Admit about others. Who proved the token is pinned from then on, at
+// the address where it was met last.
 func (h *Hub) admit(p Peer, proof bool) error {
 	if !p.Token && !p.Pinned {
 		words := h.stranger(p, proof)
@@ -226,11 +227,11 @@ func (h *Hub) admit(p Peer, proof bool) error {
 		closed := &Closed{Code: core.ReasonRights, Reason: words + "; " + why.Error()}
 		return &core.Error{Code: closed.Code.ExitCode(), Hint: core.HintOf(why), Err: closed}
 	}
-	if !p.Token || h.config.Pins == nil || h.config.Pins.Known(p.ID) {
+	if h.config.Pins == nil || !p.Token && !h.config.Pins.Known(p.ID) {
 		return nil
 	}
-	address := p.Listen
-	if p.Dialled || address == "" {
+	address := p.Listen // "" of one that only dials: where it dials from it cannot be reached
+	if p.Dialled {
 		address = p.Address
 	}
 	if err := h.config.Pins.Pin(p.ID, address); err != nil {
