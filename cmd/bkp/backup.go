@@ -91,7 +91,7 @@ func doBackup(ctx context.Context, c *call) error {
 		t.line("Backed up %s: %s in %s, %d of them new (%s), in %s with %s in %s.", versioned(r.Name, r.Version), r.Bytes, counted(r.Chunks, "chunk"),
 			r.NewChunks, r.Stored, counted(r.Windows, "window"), counted(r.Replicas, "replica"), seconds(r.Seconds))
 		if !c.house.isExported() {
-			t.line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export > FILE")
+			t.line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export -o FILE")
 		}
 	})
 }

@@ -36,7 +36,10 @@ func networkFlags() []cli.Flag {
 
 // identityFlags are understood by every command that opens the identity.
 func identityFlags() []cli.Flag {
-	return []cli.Flag{textFlag("passphrase-file", "", "read the passphrase of the identity from `FILE` (or give it as BKP_PASSPHRASE)")}
+	return []cli.Flag{
+		textFlag("passphrase-file", "", "read the passphrase of the identity from `FILE` (or give it as BKP_PASSPHRASE)"),
+		textFlag("passphrase-command", "", "take the first line that `COMMAND` prints as the passphrase, as 'pass show bkp'"),
+	}
 }
 
 func textFlag(name, value, usage string, aliases ...string) cli.Flag {

@@ -153,33 +153,13 @@ func (c *call) openIdentity(text []byte, phrase, where string) (*key.Owner, erro
 		o, err = key.ParseOwner(text, phrase)
 	}
 	if errors.Is(err, key.ErrPassphrase) {
-		return nil, core.WithHint(core.Fail(core.CodeRefused, "%s: %w", where, err), "give it with --passphrase-file FILE or BKP_PASSPHRASE")
+		return nil, core.WithHint(core.Fail(core.CodeRefused, "%s: %w", where, err), "give it with --passphrase-file FILE, --passphrase-command COMMAND or BKP_PASSPHRASE")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, err)
 	}
 	c.phrase = phrase
 	return o, nil
-}
-
-// passphrase is what opened the identity before, else what --passphrase-file or BKP_PASSPHRASE gives; empty without.
-func (c *call) passphrase() (string, error) {
-	if c.phrase != "" {
-		return c.phrase, nil
-	}
-	path := c.String("passphrase-file")
-	if path == "" {
-		return os.Getenv("BKP_PASSPHRASE"), nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", usageError("--passphrase-file: %w", err)
-	}
-	phrase, _, _ := bytes.Cut(text, []byte("\n"))
-	if phrase = bytes.TrimRight(phrase, "\r"); len(phrase) == 0 {
-		return "", usageError("--passphrase-file: %s is empty", path)
-	}
-	return string(phrase), nil
 }
 
 // sweep removes what killed commands left half written.

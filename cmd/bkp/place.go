@@ -68,7 +68,7 @@ func doPlace(ctx context.Context, c *call) error {
 			t.line("%s went from this machine: peers keep them now.", r.LetGo)
 		}
 		if !c.house.isExported() {
-			t.line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export > FILE")
+			t.line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export -o FILE")
 		}
 	})
 }

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+)
+
+// passphrase is what opened the identity before, else what is given by --passphrase-file, in the environment as BKP_PASSPHRASE, or by
+// --passphrase-command; empty without. What stands on the command line goes before what does not.
+func (c *call) passphrase() (string, error) {
+	path, line, set := c.String("passphrase-file"), c.String("passphrase-command"), os.Getenv("BKP_PASSPHRASE")
+	asked := c.given("passphrase-command")
+	switch {
+	case c.phrase != "":
+		return c.phrase, nil
+	case asked && c.given("passphrase-file"):
+		return "", usageError("--passphrase-file and --passphrase-command exclude one another")
+	case path != "" && !asked:
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", usageError("--passphrase-file: %w", err)
+		}
+		return firstLine(text, "--passphrase-file: "+path)
+	case set != "" && !asked, line == "":
+		return set, nil
+	}
+	text, err := c.printed(line)
+	if err != nil {
+		return "", core.WithHint(fmt.Errorf("the passphrase command %q: %w", line, err), "run it alone: it must print the passphrase and end with 0")
+	}
+	return firstLine(text, fmt.Sprintf("what the passphrase command %q printed", line))
+}
+
+// firstLine is the passphrase in a text that where names.
+func firstLine(text []byte, where string) (string, error) {
+	phrase, _, _ := bytes.Cut(text, []byte("\n"))
+	if phrase = bytes.TrimRight(phrase, "\r"); len(phrase) == 0 {
+		return "", usageError("%s is empty", where)
+	}
+	return string(phrase), nil
+}
+
+// maxPrinted is more than anybody's passphrase has.
+const maxPrinted = 64 << 10
+
+// printed is what a line of the shell prints. Standard input is not its own: it may be what is to be split.
+func (c *call) printed(line string) ([]byte, error) {
+	cmd := exec.CommandContext(c.Context.Context, "sh", "-c", line)
+	cmd.Stderr, cmd.WaitDelay = c.err, time.Second
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(out, maxPrinted))
+	_ = out.Close() // one that prints for ever ends
+	if ended := cmd.Wait(); ended != nil {
+		return nil, ended
+	}
+	return text, err
+}
