@@ -16,7 +16,7 @@ func assemble(ctx context.Context, a node.Assembly) (node.Assembled, error) {
 			Root: a.Root, Secrets: chunk.NewSecrets(a.Secrets), Local: getter(a.Get), Start: a.Start, End: a.End,
 			Partial: a.Partial, Progress: a.Progress,
 		},
-		Path: a.Output, Out: a.Out, Force: a.Force, Seed: a.Seed,
+		Path: a.Output, Out: a.Out, Force: a.Force, Seed: a.Seed, Mode: a.Mode,
 	}
 	if a.Bring != nil {
 		r.Remote = bringer(a.Bring)

@@ -6,6 +6,8 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
 )
@@ -63,10 +65,15 @@ func doBackup(ctx context.Context, c *call) error {
 	if _, err := chunk.ParseLevel(args.Compression); err != nil {
 		return usageError("--compression: %w", err)
 	}
-	if _, err := c.owner(); err != nil { // made at first use, before the node looks for it
+	o, err := c.owner() // made at first use, before the node looks for it
+	if err != nil {
 		return err
 	}
-	var r node.BackupResult
+	skip, err := c.skipUnchanged()
+	if err != nil {
+		return err
+	}
+	args.SkipUnchanged = skip != ""
 	from, err := c.openInput(ctx)
 	if err != nil {
 		return err
@@ -77,10 +84,17 @@ func doBackup(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	if r, err = ask[node.BackupResult](ctx, c, node.CommandBackup, args); err != nil {
-		return err
+	r, ok := c.stillBackedUp(o, args, skip)
+	if !ok {
+		if r, err = ask[node.BackupResult](ctx, c, node.CommandBackup, args); err != nil {
+			return err
+		}
 	}
-	return c.result(r, func(t *table) {
+	return c.told(versioned(r.Name, r.Version), c.result(r, func(t *table) {
+		if r.Unchanged {
+			t.line("%s is unchanged and at peers: there is no new version.", versioned(r.Name, r.Version))
+			return
+		}
 		t.header("node", "address", "keeps", "runs")
 		for _, p := range r.Placements {
 			t.row(p.Node, p.Address, p.Bytes, p.Runs)
@@ -93,5 +107,23 @@ func doBackup(ctx context.Context, c *call) error {
 		if !c.house.isExported() {
 			t.line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export -o FILE")
 		}
-	})
+	}))
+}
+
+// stillBackedUp is the result of a backup where a look at the file is enough: it is what the newest version, which
+// peers keep, was split from.
+func (c *call) stillBackedUp(o *key.Owner, args node.BackupArgs, skip string) (r node.BackupResult, ok bool) {
+	before, ok := c.house.newest(o, args.Name)
+	if !ok || skip != skipByStat || args.Input == "" || !before.placed() {
+		return r, false
+	}
+	in, err := file.Open(args.Input)
+	if err != nil {
+		return r, false // the backup will say so
+	}
+	defer in.Close()
+	r = node.BackupResult{Name: args.Name, Cut: node.Cut{
+		Version: before.ref.Version, Unchanged: true, Bytes: before.body.Size, Root: before.body.Root.Hash,
+	}}
+	return r, c.house.refs().isAsSplit(before, in)
 }

@@ -80,12 +80,12 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 	if c.version, err = h.refs().coming(alias); err != nil {
 		return node.Cut{}, err
 	}
-	resume, before := c.saved.read()
-	if len(before.Records) > 0 {
-		if err := in.Taken(ctx, before.Records); err != nil {
+	resume, reached := c.saved.read()
+	if len(reached.Records) > 0 {
+		if err := in.Taken(ctx, reached.Records); err != nil {
 			resume = nil
 		} else {
-			c.saved.task, c.saved.records = before.Task, before.Records
+			c.saved.task, c.saved.records = reached.Task, reached.Records
 		}
 	}
 	if c.windows, err = openWindows(h.path("backup", alias, "windows"), in, away); err != nil {
@@ -102,7 +102,17 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 		return c.cut, err
 	}
 	c.cut.Bytes, c.cut.Resumed, c.cut.Chunks, c.cut.Root = r.Bytes, r.Resumed, r.Chunks, r.Root.Hash
-	c.cut.Version, err = h.commit(in.Owner, params, key.RefBody{Name: in.Name, Root: r.Root, Size: r.Bytes, Task: c.saved.task, Records: c.saved.records})
+	body := key.RefBody{
+		Name: in.Name, Root: r.Root, Size: r.Bytes, Task: c.saved.task, Records: c.saved.records, Mode: source.Mode(),
+	}
+	before, ok := h.newest(in.Owner, in.Name)
+	isPlaced := ok && before.placed() && len(body.Records) == 0 // and no window had to be
+	if in.SkipUnchanged && isPlaced && before.isOf(body) {
+		c.cut.Version, c.cut.Unchanged = before.ref.Version, true
+		err = h.keepSource(in.Owner, body, source)
+	} else {
+		c.cut.Version, err = h.commit(in.Owner, params, body, source)
+	}
 	if err == nil {
 		c.saved.remove()
 	}

@@ -22,7 +22,8 @@ func fetchCommand() *cli.Command {
 		name: "fetch", args: "NAME[@VERSION]", least: 1, most: 1,
 		usage: "bring a file back",
 		about: "What is on this machine is read here, the rest comes from all holders at once. Every chunk is verified; the file " +
-			"appears under its name when every byte is in place, or not at all.",
+			"appears under its name when every byte is in place, or not at all, with the mode that it was split with; where none is " +
+			"known, for its owner alone.",
 		examples: `bkp fetch big.iso
 			bkp fetch big.iso@1 -o old.iso
 			bkp fetch backup.tar -o - | tar -x
@@ -31,7 +32,7 @@ func fetchCommand() *cli.Command {
 			bkp fetch big.iso --peers wss://a.example:8001 --token-file token`,
 		flags: append(append([]cli.Flag{
 			textFlag("output", "", "write `FILE`, or standard output for - (default: NAME in this directory)", "o"),
-			boolFlag("force", "replace a file that is there, or write onto a block device"),
+			boolFlag("force", "replace the file, or the link, that is there; or write onto a block device"),
 			textFlag("range", "", "bring the bytes `A-B` only: from A on, up to and without B"),
 			textFlag("seed", "", "take what an older version of the file at `PATH` already has from there"),
 			boolFlag("partial", "where bytes are lost, write the rest and name the holes (exit code 3)"),
@@ -204,7 +205,8 @@ func (c *call) fetchHere(ctx context.Context, args *node.FetchArgs) (r node.Fetc
 		}
 	}
 	done, err := assemble(ctx, node.Assembly{
-		FetchArgs: *args, Root: v.body.Root, Secrets: o.DedupSecret, Get: local.Get, Progress: c.phase("fetch", wanted(*args, v.body.Size)),
+		FetchArgs: *args, Root: v.body.Root, Mode: v.body.Mode, Secrets: o.DedupSecret, Get: local.Get,
+		Progress: c.phase("fetch", wanted(*args, v.body.Size)),
 	})
 	if core.CodeOf(err) == core.CodeWrong && !alone { // not whole, and others may have what is damaged here
 		if args.Out == nil || done.Passed == 0 { // a file finds again what is in place

@@ -46,6 +46,16 @@ func textFlag(name, value, usage string, aliases ...string) cli.Flag {
 	return &cli.StringFlag{Name: name, Value: value, Usage: usage, Aliases: aliases}
 }
 
+// option is a flag whose value may be left out.
+type option struct {
+	*cli.StringFlag
+	bare string // the value then
+}
+
+func optionFlag(name, bare, usage string) cli.Flag {
+	return &option{&cli.StringFlag{Name: name, Usage: usage}, bare}
+}
+
 func boolFlag(name, usage string, aliases ...string) cli.Flag {
 	return &cli.BoolFlag{Name: name, Usage: usage, Aliases: aliases, DisableDefaultText: true}
 }
@@ -66,6 +76,8 @@ func fromEnvironment(f cli.Flag) {
 	}
 	switch f := f.(type) {
 	case *cli.StringFlag:
+		f.EnvVars = env
+	case *option:
 		f.EnvVars = env
 	case *cli.BoolFlag:
 		f.EnvVars = env

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/urfave/cli/v2"
 )
 
@@ -21,7 +22,55 @@ func inputFlags() []cli.Flag {
 	return []cli.Flag{
 		textFlag("command", "", "split what `COMMAND`, a line of sh, writes; unless it ends with 0 there is no version"),
 		boolFlag("allow-empty", "make a version also where standard input or the command gives not a byte"),
+		optionFlag("skip-unchanged", "true", "make no version of what the newest consists of; `HOW` is stat, the default, where a "+
+			"file of the same size, times and inode is not read, or content, which reads it in any case"),
 	}
+}
+
+// skipByStat and skipByContent are what --skip-unchanged goes by.
+const (
+	skipByStat    = "stat"
+	skipByContent = "content"
+)
+
+// skipUnchanged is how --skip-unchanged is to look; empty where it is not to.
+func (c *call) skipUnchanged() (string, error) {
+	switch how := c.String("skip-unchanged"); how {
+	case "", "false":
+		return "", nil
+	case "true", "1", skipByStat:
+		return skipByStat, nil
+	case skipByContent:
+		return how, nil
+	default:
+		return "", usageError("--skip-unchanged=%s: want stat or content", how)
+	}
+}
+
+// newest is the newest version of a name that can be read here.
+func (h house) newest(o *key.Owner, name string) (versionRef, bool) {
+	v, err := h.refs().find(o, name, 0)
+	return v, err == nil
+}
+
+// isOf tells whether a version that was split now would be the same. A mode that is not known is none other.
+func (v versionRef) isOf(body key.RefBody) bool {
+	return v.body.Root.Hash == body.Root.Hash && (v.body.Mode == body.Mode || v.body.Mode == 0 || body.Mode == 0)
+}
+
+// keepSource remembers what the newest version of a name was split from.
+func (h house) keepSource(o *key.Owner, body key.RefBody, in *file.Source) error {
+	return h.refs().keepSource(o.Alias(body.Name), keptSource{body.Root.Hash, in.Settled()})
+}
+
+// told is for what became of a version that is there already: that nobody could be told of it is no failure of its
+// making.
+func (c *call) told(version string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return core.WithHint(core.Fail(core.CodePartial, "%s is there, but what it came to could not be told: %w", version, err),
+		"bkp show %s", version)
 }
 
 // input is what is to be split: a path, or a reader where that is empty. It must be closed.

@@ -98,6 +98,9 @@ func (l *line) flag(word string, rest []string, flags []cli.Flag) (used int, err
 		l.flags = append(l.flags, word)
 		return 0, nil
 	}
+	if o, ok := f.(*option); ok && !hasValue {
+		value, hasValue = o.bare, true
+	}
 	if !hasValue {
 		if len(rest) == 0 {
 			return 0, usageError("--%s needs a value", long)

@@ -141,7 +141,11 @@ func (s refStore) Append(alias string, make func(version int, previous []byte) (
 	if err != nil {
 		return 0, err
 	}
-	return version, s.put(alias, version, envelope)
+	if err := s.put(alias, version, envelope); err != nil {
+		_ = durable.Remove(s.file(alias, version)) // it may stand there: who is told of a failure has no version
+		return 0, err
+	}
+	return version, nil
 }
 
 func (s refStore) file(alias string, version int) string {

@@ -56,6 +56,7 @@ type splitSummary struct {
 	Stored    core.Size `json:"stored_bytes"` // of the new chunks and tree nodes
 	Root      core.Hash `json:"root"`
 	Seconds   float64   `json:"seconds"`
+	Unchanged bool      `json:"unchanged,omitempty"` // Version is that from before
 }
 
 func doSplit(ctx context.Context, c *call) error {
@@ -87,42 +88,83 @@ func doSplit(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	params, err := c.house.splitParams(ctx, o, name, c.String("chunker"), in)
+	skip, err := c.skipUnchanged()
 	if err != nil {
 		return err
 	}
+	sum := splitSummary{Name: name}
+	if before, ok := c.house.newest(o, name); ok && skip == skipByStat && c.house.refs().isAsSplit(before, in) {
+		sum.isStill(before)
+	} else if sum, err = c.split(ctx, o, name, level, in, skip != ""); err != nil {
+		return err
+	}
+	return c.told(versioned(sum.Name, sum.Version), c.result(sum, func(t *table) {
+		if sum.Unchanged {
+			t.line("%s is unchanged: there is no new version.", versioned(sum.Name, sum.Version))
+			return
+		}
+		t.line("Split %s: %s in %s, %d of them new (%s stored), in %s.", versioned(sum.Name, sum.Version), sum.Bytes,
+			counted(sum.Chunks, "chunk"), sum.NewChunks, sum.Stored, seconds(sum.Seconds))
+	}))
+}
+
+// isStill says that there is no new version, since the newest is the same.
+func (s *splitSummary) isStill(v versionRef) {
+	s.Version, s.Bytes, s.Root, s.Unchanged = v.ref.Version, v.body.Size, v.body.Root.Hash, true
+}
+
+// split makes a version; none, with skip, of what the newest consists of already.
+func (c *call) split(
+	ctx context.Context, o *key.Owner, name string, level chunk.Level, in *file.Source, skip bool,
+) (sum splitSummary, err error) {
+	params, err := c.house.splitParams(ctx, o, name, c.String("chunker"), in)
+	if err != nil {
+		return sum, err
+	}
 	staging, err := disk.Open(c.house.path("staging"))
 	if err != nil {
-		return fmt.Errorf("open staging: %w", err)
+		return sum, fmt.Errorf("open staging: %w", err)
 	}
+	// Until the version is there, gc must see that somebody leans on what it is made of.
+	defer func() {
+		if closeErr := staging.Close(); err != nil {
+			err = errors.Join(err, closeErr)
+		} else if closeErr != nil {
+			c.say("warning: close staging: %v", closeErr) // the version is there, and all of it durable
+		}
+	}()
 	var away *awayChunks
 	if !c.Bool("whole") {
 		if away, err = c.house.openAway(o); err != nil {
-			return errors.Join(err, staging.Close())
+			return sum, err
 		}
 	}
 	defer away.Close()
 	began := time.Now()
 	saved := c.house.savedSplit(o, name)
 	r, err := file.Split(ctx, file.SplitInput{
-		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: splitStore{staging, away}, Digest: c.String("digest"),
-		Recheck: !c.Bool("no-recheck"), Empty: c.Bool("allow-empty"), Progress: c.phase("split", max(in.Size, 0)),
-		Resume: saved.load(), Every: checkpointEvery, Checkpoint: saved.save,
+		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: splitStore{staging, away},
+		Digest: c.String("digest"), Recheck: !c.Bool("no-recheck"), Empty: c.Bool("allow-empty"),
+		Progress: c.phase("split", max(in.Size, 0)), Resume: saved.load(), Every: checkpointEvery, Checkpoint: saved.save,
 	})
 	if err != nil {
-		return errors.Join(err, staging.Close())
+		return sum, err
 	}
-	// Until the version is there, gc must see that somebody leans on what it is made of.
-	version, err := c.house.commit(o, params, key.RefBody{Name: name, Root: r.Root, Size: r.Bytes})
-	if err = errors.Join(err, staging.Close()); err != nil {
-		return err
+	sum = splitSummary{
+		Name: name, Bytes: r.Bytes, Chunks: r.Chunks, NewChunks: r.NewChunks, Stored: r.StoredBytes, Root: r.Root.Hash,
 	}
-	saved.remove()
-	sum := splitSummary{name, version, r.Bytes, r.Chunks, r.NewChunks, r.StoredBytes, r.Root.Hash, time.Since(began).Seconds()}
-	return c.result(sum, func(t *table) {
-		t.line("Split %s: %s in %s, %d of them new (%s stored), in %s.", versioned(sum.Name, sum.Version), sum.Bytes,
-			counted(sum.Chunks, "chunk"), sum.NewChunks, sum.Stored, seconds(sum.Seconds))
-	})
+	body := key.RefBody{Name: name, Root: r.Root, Size: r.Bytes, Mode: in.Mode()}
+	if before, ok := c.house.newest(o, name); ok && skip && before.isOf(body) {
+		sum.isStill(before)
+		err = c.house.keepSource(o, body, in)
+	} else {
+		sum.Version, err = c.house.commit(o, params, body, in)
+	}
+	if err == nil {
+		saved.remove()
+	}
+	sum.Seconds = time.Since(began).Seconds()
+	return sum, err
 }
 
 // drySummary is what a split would come to.
@@ -173,7 +215,10 @@ func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level
 	if before, err := c.house.refs().find(o, name, 0); err == nil {
 		version = before.ref.Version + 1
 	}
-	sum := drySummary{splitSummary{name, version, r.Bytes, r.Chunks, r.NewChunks, r.StoredBytes, r.Root.Hash, time.Since(began).Seconds()}, news.Bytes, len(news.Ranges), true}
+	sum := drySummary{splitSummary{
+		Name: name, Version: version, Bytes: r.Bytes, Chunks: r.Chunks, NewChunks: r.NewChunks, Stored: r.StoredBytes, Root: r.Root.Hash,
+		Seconds: time.Since(began).Seconds(),
+	}, news.Bytes, len(news.Ranges), true}
 	return list(c, news.Ranges, sum, func(t *table) {
 		c.drawRanges(t, news.Ranges)
 		t.line("Would split %s: %s in %s, %d of them new in %s of %s (%s stored).", versioned(name, version), r.Bytes,
@@ -261,9 +306,13 @@ func (h house) cutBefore(o *key.Owner, name string) (p chunk.Params, err error) 
 	return p, errors.Join(err, p.Check())
 }
 
-// commit makes the next version of a name visible, and keeps how it was cut; its chunks must be durable.
-func (h house) commit(o *key.Owner, cut chunk.Params, body key.RefBody) (version int, err error) {
+// commit makes the next version of a name visible, and keeps how it was cut and of what; its chunks must be durable.
+// After an error there is none.
+func (h house) commit(o *key.Owner, cut chunk.Params, body key.RefBody, in *file.Source) (version int, err error) {
 	if err := h.refs().keepCut(o.Alias(body.Name), cut); err != nil {
+		return 0, err
+	}
+	if err := h.keepSource(o, body, in); err != nil {
 		return 0, err
 	}
 	return h.refs().Append(o.Alias(body.Name), func(version int, previous []byte) ([]byte, error) {

@@ -5,8 +5,9 @@ package file
 import (
 	"errors"
 	"os"
+	"time"
 )
 
 func nextHole(*os.File, int64) (start, end int64, err error) { return 0, 0, errors.ErrUnsupported }
 
-func inode(*os.File) string { return "" }
+func inode(*os.File) (text string, changed time.Time) { return "", time.Time{} }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,10 +26,11 @@ func nextHole(f *os.File, from int64) (start, end int64, err error) {
 
 // inode tells a file from others, and from itself before its last change: who writes can set back when it was modified, but not
 // when it was changed.
-func inode(f *os.File) string {
+func inode(f *os.File) (text string, changed time.Time) {
 	var s unix.Stat_t
 	if unix.Fstat(int(f.Fd()), &s) != nil {
-		return ""
+		return "", time.Time{}
 	}
-	return fmt.Sprintf("%d on %d, changed %d.%09d", s.Ino, s.Dev, s.Ctim.Sec, s.Ctim.Nsec)
+	text = fmt.Sprintf("%d on %d, changed %d.%09d", s.Ino, s.Dev, s.Ctim.Sec, s.Ctim.Nsec)
+	return text, time.Unix(int64(s.Ctim.Sec), int64(s.Ctim.Nsec))
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -116,4 +117,30 @@ func TestCancelEndsAStreamThatNobodyReads(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// A stamp that is kept tells of every later change, though file systems go by a clock that stands still for up to 10
+// ms.
+func TestASettledStampIsOld(t *testing.T) {
+	path := writeFile(t, []byte("content"))
+	source := openSource(t, path)
+	if settled := source.Settled(); settled == "" || settled != source.Stamp() {
+		t.Errorf("settled %q, its stamp is %q", settled, source.Stamp())
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if age := time.Since(info.ModTime()); age < 10*time.Millisecond {
+		t.Errorf("it settled after %s: a change right now could have the same time", age)
+	}
+	if err := os.WriteFile(path, []byte("CONTENT"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if settled := source.Settled(); settled != "" {
+		t.Errorf("settled %q though it was changed since it was opened", settled)
+	}
+	if later := openSource(t, path); later.Stamp() == source.Stamp() {
+		t.Errorf("a change of the content left the stamp %q", later.Stamp())
+	}
 }

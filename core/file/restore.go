@@ -17,6 +17,7 @@ type Restore struct {
 	Out   io.Writer // takes the bytes in order instead; nil: none
 	Force bool      // replace a file; needed for a device
 	Seed  string    // an older version of the file; "" for none
+	Mode  uint32    // permissions of a file that is made; 0: its owner alone may read and write it
 }
 
 // output is an Output that ends.
@@ -59,6 +60,12 @@ func (r Restore) Run(ctx context.Context) (Assembled, error) {
 			err = fmt.Errorf("%w; what came is kept in %s, and the next fetch goes on from there", err, kept)
 		}
 		return done, err
+	}
+	if t, ok := out.(*Target); ok {
+		if err := t.setMode(r.Mode); err != nil {
+			out.Abort(false)
+			return done, err
+		}
 	}
 	return done, out.Commit()
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 )
@@ -23,6 +24,7 @@ type Source struct {
 	unsure *os.File    // is read to its end: some file systems say of files with bytes that they have none
 	before fs.FileInfo // nil for a plain reader and for a block device
 	inode  string      // of a file, at that time
+	since  time.Time   // it is as it is; zero where nobody knows
 	dense  bool        // nothing tells where its holes are
 }
 
@@ -105,7 +107,8 @@ func (s *Source) measure(now fs.FileInfo) error {
 		s.before, s.Size, s.file, s.unsure = now, -1, nil, s.file
 		return nil
 	case now.Mode().IsRegular():
-		s.before, s.Size, s.inode = now, core.Size(now.Size()), inode(s.file)
+		s.before, s.Size = now, core.Size(now.Size())
+		s.inode, s.since = inode(s.file)
 		return nil
 	}
 	end, err := s.file.Seek(0, io.SeekEnd)
@@ -161,6 +164,46 @@ func (s *Source) Stamp() string {
 		return ""
 	}
 	return fmt.Sprintf("%d bytes, modified %d, file %s", s.before.Size(), s.before.ModTime().UnixNano(), s.inode)
+}
+
+// Mode is the type and the permissions of a regular file, as stat has them; 0 for what is none.
+func (s *Source) Mode() uint32 {
+	if s.before == nil {
+		return 0
+	}
+	return 0o100000 | uint32(s.before.Mode().Perm())
+}
+
+// clockTick is how far apart two changes of a file may be and still be given the same time: file systems go by a clock
+// that moves with the kernel's tick, every 10 ms at the most.
+const clockTick = 20 * time.Millisecond
+
+// Settled is the stamp of a source that was split, for a later look at it: a change from now on will show in it. It is
+// empty where none can be had, as of a file that changed meanwhile, or just now on a file system whose times are whole
+// seconds.
+func (s *Source) Settled() string {
+	stamp := s.Stamp()
+	if stamp == "" || s.since.IsZero() {
+		return ""
+	}
+	wait := clockTick - time.Since(s.since)
+	if s.since.Nanosecond() == 0 {
+		wait += 2 * time.Second
+	}
+	if wait > clockTick { // or its clock is ahead of ours
+		return ""
+	}
+	time.Sleep(wait)
+	now, err := s.file.Stat()
+	if err != nil {
+		return ""
+	}
+	later := &Source{before: now}
+	later.inode, later.since = inode(s.file)
+	if later.Stamp() != stamp {
+		return ""
+	}
+	return stamp
 }
 
 // stretch says what begins at byte at: content up to data, then a hole up to hole, either of which may be empty. Holes begin and

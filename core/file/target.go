@@ -49,7 +49,7 @@ func Create(path, tag string, size core.Size, force bool) (*Target, error) {
 }
 
 func (t *Target) open(part string) error {
-	t.lock = flock.New(part, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o666))
+	t.lock = flock.New(part, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
 	got, err := t.lock.TryLock()
 	if err != nil {
 		return fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err))
@@ -119,6 +119,18 @@ func (t *Target) WriteAt(plain []byte, at int64) (int, error) {
 
 // Direct has the bytes written past the page cache where that is possible: worth it where they come fast and nearly in order.
 func (t *Target) Direct() { t.direct = openDirect(t.part.Name(), t.part) }
+
+// setMode gives the file the permissions that it is to have. Up to then nobody but its owner may look at it.
+func (t *Target) setMode(mode uint32) error {
+	perm := fs.FileMode(mode).Perm()
+	if mode == 0 {
+		perm = 0o600
+	}
+	if err := t.part.Chmod(perm); err != nil {
+		return fmt.Errorf("set the mode of %s: %w", t.path, errors.Unwrap(err))
+	}
+	return nil
+}
 
 // settle writes what still waits for its block.
 func (t *Target) settle() error {

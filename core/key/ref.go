@@ -57,12 +57,21 @@ type RefBody struct {
 	Size    core.Size   // of the plain file
 	Task    core.TaskID // zero before placement
 	Records []core.Sealed
+	Mode    uint32 // of a regular file, as stat has it: 0100000 and its permissions; 0 where nothing is known of it
 }
+
+const (
+	modeRegular = 0o100000 // S_IFREG
+	permissions = 0o777
+)
 
 // SealRef encrypts body and signs the ref as its owner, filling Owner, Alias, Content, Body and what SignRef fills.
 func (o *Owner) SealRef(r Ref, body RefBody) ([]byte, error) {
 	r.Owner, r.Alias, r.Content = o.ID(), o.Alias(body.Name), body.Root.Hash
 	var err error
+	if r.V == 1 {
+		body.Mode = 0 // whoever reads version 1 only would not read on
+	}
 	if r.Body, err = o.sealBody(body); err != nil {
 		return nil, fmt.Errorf("seal ref of %q: %w", body.Name, err)
 	}
@@ -175,6 +184,7 @@ type refBody struct {
 	Size    core.Size   `cbor:"size"`
 	Task    core.TaskID `cbor:"task"`
 	Records []sealed    `cbor:"records"`
+	Mode    uint32      `cbor:"mode,omitempty"`
 }
 
 // sealed is a core.Sealed as the array [hash, size, key, plain size].
@@ -194,7 +204,8 @@ func (s sealed) fromSealed() core.Sealed {
 }
 
 func (o *Owner) sealBody(body RefBody) ([]byte, error) {
-	b := refBody{V: 1, Name: body.Name, Root: toSealed(body.Root), Size: body.Size, Task: body.Task, Records: []sealed{}}
+	b := refBody{V: 1, Name: body.Name, Root: toSealed(body.Root), Size: body.Size, Task: body.Task, Records: []sealed{},
+		Mode: body.Mode}
 	for _, r := range body.Records {
 		b.Records = append(b.Records, toSealed(r))
 	}
@@ -243,7 +254,7 @@ func (o *Owner) OpenRefBody(r Ref) (RefBody, error) {
 	if err != nil {
 		return RefBody{}, core.Fail(core.CodeWrong, "open ref %s.%d: %w", r.Alias, r.Version, err)
 	}
-	body := RefBody{Name: b.Name, Root: b.Root.fromSealed(), Size: b.Size, Task: b.Task}
+	body := RefBody{Name: b.Name, Root: b.Root.fromSealed(), Size: b.Size, Task: b.Task, Mode: b.Mode}
 	for _, s := range b.Records {
 		body.Records = append(body.Records, s.fromSealed())
 	}
@@ -260,6 +271,8 @@ func (b refBody) check() error {
 		return fmt.Errorf("root is missing")
 	case b.Size < 0:
 		return fmt.Errorf("negative size %d", b.Size)
+	case b.Mode != 0 && b.Mode&^permissions != modeRegular:
+		return fmt.Errorf("mode %o is not that of a file", b.Mode)
 	}
 	for i, s := range append([]sealed{b.Root}, b.Records...) {
 		if s.Size < 0 || s.Plain < 0 || s.Hash.IsZero() {

@@ -254,3 +254,26 @@ func FuzzOpenRef(f *testing.F) {
 		}
 	})
 }
+
+// The mode of a file stands in refs of version 2 alone: who reads version 1 refuses a body with anything more in it.
+func TestTheModeOfAFile(t *testing.T) {
+	o := owner(t)
+	with := body
+	with.Mode = 0o100640
+	for v, want := range map[int]uint32{1: 0, 2: 0o100640} {
+		r := ref()
+		if r.V = v; v == 1 {
+			r.Prev = core.Hash{7}
+		}
+		opened := must[key.Ref](t)(key.OpenRef(must[[]byte](t)(o.SealRef(r, with))))
+		if got := must[key.RefBody](t)(o.OpenRefBody(opened)); got.Mode != want {
+			t.Errorf("version %d: mode %o, want %o", v, got.Mode, want)
+		}
+	}
+	for _, bad := range []uint32{0o640, 0o40755, 0o104755, 1 << 31} {
+		with.Mode = bad
+		if _, err := o.SealRef(ref(), with); err == nil {
+			t.Errorf("mode %o was taken", bad)
+		}
+	}
+}

@@ -26,14 +26,18 @@ type BackupArgs struct {
 	Compression string    `json:"compression"`
 	Recheck     bool      `json:"recheck"`
 	AllowEmpty  bool      `json:"allow_empty,omitempty"` // also where In gives not a byte
-	Replicas    int       `json:"replicas"`
-	Strategy    string    `json:"strategy"`
-	Retain      int64     `json:"retain_s"`
+
+	// SkipUnchanged makes no version where the newest, which must be placed, has the same content and mode.
+	SkipUnchanged bool   `json:"skip_unchanged,omitempty"`
+	Replicas      int    `json:"replicas"`
+	Strategy      string `json:"strategy"`
+	Retain        int64  `json:"retain_s"`
 }
 
 // Cut is what the cutting of a backup came to.
 type Cut struct {
 	Version   int       `json:"version"`
+	Unchanged bool      `json:"unchanged,omitempty"` // Version is that from before, and nothing was placed
 	Bytes     core.Size `json:"bytes"`
 	Resumed   core.Size `json:"resumed_bytes"` // of them: placed by a backup that was interrupted
 	Chunks    int       `json:"chunks"`
@@ -109,6 +113,10 @@ func (n *Node) Backup(ctx context.Context, args BackupArgs, status func(Status))
 	})
 	if err != nil {
 		return result, fmt.Errorf("backup %s: %w", args.Name, err)
+	}
+	if result.Unchanged {
+		result.Seconds = time.Since(began).Seconds()
+		return result, nil
 	}
 	whole, err := n.Place(ctx, PlaceArgs{
 		Name: args.Name, Version: result.Version, Replicas: args.Replicas, Strategy: args.Strategy, Retain: args.Retain,

@@ -18,6 +18,7 @@ import (
 type Assembly struct {
 	FetchArgs
 	Root     core.Sealed
+	Mode     uint32   // key.RefBody's
 	Secrets  [32]byte // the owner's dedup secret
 	Get      func(hash core.Hash, dst []byte) ([]byte, error)
 	Bring    func(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) (missing []core.Hash, why error)
@@ -108,7 +109,7 @@ func (f *fetching) assemble(ctx context.Context) (err error) {
 	}
 	var told time.Time
 	f.done, err = f.n.Assemble(ctx, Assembly{
-		FetchArgs: f.args, Root: f.version.Body.Root, Secrets: f.n.owner().DedupSecret, Get: f.get, Bring: f.bring,
+		FetchArgs: f.args, Root: f.version.Body.Root, Mode: f.version.Body.Mode, Secrets: f.n.owner().DedupSecret, Get: f.get, Bring: f.bring,
 		Progress: func(done core.Size) {
 			if now := time.Now(); now.Sub(told) > 100*time.Millisecond || done == total {
 				told = now
