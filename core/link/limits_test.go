@@ -119,7 +119,6 @@ func TestIdleStrangers(t *testing.T) {
 	for name, greeting := range map[string]string{"nothing": "", "a byte": "x", "half a request": "GET /bkp HTTP/1.1\r\nHost"} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, net *linktest.Net) {
-				net.Delay = 50 * time.Millisecond
 				victim, member := newHost(t, net, "victim", nil), newHost(t, net, "member", func(c *Config) { c.Listen = "" })
 				victim.serve(net)
 				defer victim.close()
@@ -131,7 +130,9 @@ func TestIdleStrangers(t *testing.T) {
 					}
 					defer conn.Close()
 					go conn.Write([]byte(greeting))
+					after(0)
 				}
+				net.Delay = 50 * time.Millisecond
 				after(time.Second)
 				member.hub.Dial(victim.peer("wss"))
 				after(2 * time.Second)
