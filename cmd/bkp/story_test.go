@@ -54,36 +54,38 @@ func TestStories(t *testing.T) {
 			stories = append(stories, filepath.Join("testdata", name+".txtar"))
 		}
 	}
-	testscript.Run(t, testscript.Params{
-		Files: stories,
-		Setup: func(env *testscript.Env) error {
-			for i := 1; i <= 4; i++ {
-				port, err := freePort()
-				if err != nil {
-					return err
-				}
-				env.Setenv(fmt.Sprintf("PORT%d", i), port)
-			}
-			env.Setenv("HOME", env.WorkDir)
-			env.Setenv("XDG_DATA_HOME", env.WorkDir+"/xdg")
-			env.Setenv("BKP_DATA", env.WorkDir+"/data")
-			env.Setenv("TZ", "UTC")
-			golden, err := filepath.Abs(filepath.Join("testdata", "golden"))
-			if err != nil {
-				return err
-			}
-			env.Setenv("GOLDEN", golden)
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // under the race detector every process would end a second later
-			return nil
-		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":      exits,
-			"eventually": eventually,
-			"content":    content,
-			"mode":       mode,
-			"flip":       flip,
-		},
-	})
+	testscript.Run(t, testscript.Params{Files: stories, Setup: storyEnv, Cmds: storyCommands})
+}
+
+// storyEnv is what every story finds around it.
+func storyEnv(env *testscript.Env) error {
+	for i := 1; i <= 4; i++ {
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		env.Setenv(fmt.Sprintf("PORT%d", i), port)
+	}
+	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("XDG_DATA_HOME", env.WorkDir+"/xdg")
+	env.Setenv("BKP_DATA", env.WorkDir+"/data")
+	env.Setenv("TZ", "UTC")
+	golden, err := filepath.Abs(filepath.Join("testdata", "golden"))
+	if err != nil {
+		return err
+	}
+	env.Setenv("GOLDEN", golden)
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // under the race detector every process would end a second later
+	return nil
+}
+
+// storyCommands are the words of stories beyond testscript's own.
+var storyCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"exits":      exits,
+	"eventually": eventually,
+	"content":    content,
+	"mode":       mode,
+	"flip":       flip,
 }
 
 // exits CODE COMMAND... runs a command that must end with that code.
