@@ -35,11 +35,9 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 	if err := n.releaseAbandoned(); err != nil {
 		return result, fmt.Errorf("gc: abandoned tasks: %w", err)
 	}
-	if collector, ok := n.Keeping.(Collector); ok {
-		var err error
-		if result.Holdings, err = n.sweepKeeping(collector); err != nil {
-			return result, fmt.Errorf("gc: holdings: %w", err)
-		}
+	var err error
+	if result.Holdings, err = n.sweepKeeping(); err != nil {
+		return result, fmt.Errorf("gc: holdings: %w", err)
 	}
 	result.StagingFreed, result.HoldingsFreed = result.Staging.Freed, result.Holdings.Freed
 	result.StagingKept, result.HoldingsKept, result.Seconds = n.Staging.Used(), n.Keeping.Used(), time.Since(began).Seconds()
@@ -124,6 +122,7 @@ func (n *Node) releaseAbandoned() error {
 		if _, _, err := n.Holdings.ReleaseTask(s.Owner, s.Task); err != nil {
 			return err
 		}
+		n.released.add()
 	}
 	return nil
 }
@@ -144,15 +143,28 @@ func (n *Node) expiry(s core.Segment) (time.Time, error) {
 	return time.Unix(l.Expires, 0), nil
 }
 
-// sweepKeeping marks and sweeps while no claim can begin.
-func (n *Node) sweepKeeping(c Collector) (core.Collected, error) {
+// sweepKeeping marks and sweeps while no claim can begin. The caller holds collecting.
+func (n *Node) sweepKeeping() (freed core.Collected, err error) {
+	c, ok := n.Keeping.(Collector)
+	if !ok {
+		return freed, nil
+	}
+	released := n.released.seen.Load()
 	n.young.sweeping.Lock()
 	defer n.young.sweeping.Unlock()
 	live := n.young.claimed()
 	if err := n.Holdings.Live(func(c core.Chunk) { live.add(c.Hash) }); err != nil {
-		return core.Collected{}, err
+		return freed, err
 	}
-	return c.Collect(live.has, nil)
+	err = n.freeing(func() (err error) {
+		freed, err = c.Collect(live.has, nil)
+		return err
+	})
+	if err == nil {
+		n.released.freed.Store(released)
+		n.released.before.Store(false)
+	}
+	return freed, err
 }
 
 // stagedLive is every chunk that a ref of this machine reaches, but the content of versions that are away.

@@ -367,11 +367,7 @@ func (n *Node) expireLeases() {
 					n.step(f, task.Event{Kind: task.Expired})
 				}
 			}
-			for _, seg := range n.segments {
-				if time.Since(seg.touched) > promiseLife {
-					n.dropPromises(seg)
-				}
-			}
+			n.dropOutlived()
 			n.must(n.book.Check())
 			n.endSwarms()
 			n.wakeWaiting()

@@ -20,7 +20,7 @@
 //	probe.go   measuring them on purpose
 //	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
-//	health.go  what is wrong with the node
+//	health.go  what is wrong with the node                     space.go   room: offered, promised, freed
 //	remove.go  rm         collect.go  gc     away.go  doing without what others keep    local.go  the door for this machine's own commands
 package node
 
@@ -49,10 +49,13 @@ type Config struct {
 	// Owner finds whose files are placed and fetched here: nil without an identity, which may come later. nil: none ever.
 	Owner func() (*key.Owner, error)
 
-	Listen      string
-	Listener    net.Listener // already bound; nil for a node that only dials
-	Peers       []core.Peer
-	Capacity    core.Size
+	Listen   string
+	Listener net.Listener // already bound; nil for a node that only dials
+	Peers    []core.Peer
+	Capacity core.Size
+	Room     func() (core.Size, error) // how much more the disk of Keeping takes; nil: as much as Capacity says
+	// Freeing carries out what frees space, on a full disk in room that was set aside for that; nil: there is none.
+	Freeing     func(do func() error) error
 	Uplink      core.Calendar
 	Downlink    core.Calendar
 	Links       map[string]core.Calendar // by ID or HOST:PORT: links that the peer list has no figure for, or another
@@ -112,6 +115,7 @@ type Node struct {
 	inflows    inflows    // runs that arrive; touched by data readers
 	barriers   barriers   // runs that wait for durability
 	collecting sync.Mutex // one collection at a time
+	released   releases   // what the next one can free
 	young      young      // chunks that no durable holding covers yet
 	sealing    young      // records in staging that no ref names yet
 
@@ -130,6 +134,7 @@ type Node struct {
 	segments map[segmentKey]*segment  // accepted as a target
 	places   map[core.TaskID]*placing // coordinated here
 	reserved core.Size                // promised to accepted segments, not yet kept
+	keeps    core.Size                // how much this node can keep for others in all
 	leases   leaseLog
 	lastID   uint64
 }
@@ -166,6 +171,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.lastID = binary.LittleEndian.Uint64(seed[8:]) & (1<<48 - 1) // flows of two nodes must not share numbers
 	n.inflows.init()
 	n.barriers.init()
+	n.released.init()
 	n.recall()
 	n.limits = limits{up: c.Uplink, down: c.Downlink, links: map[core.ID]core.Calendar{}, changed: map[string]bool{}}
 	n.limits.upNow, n.limits.downNow = c.Uplink.At(n.started), c.Downlink.At(n.started)
@@ -175,6 +181,10 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err := n.recover(); err != nil {
 		return nil, fmt.Errorf("read holdings: %w", err)
 	}
+	n.keeps = c.Capacity
+	if n.Room != nil {
+		n.measureSpace()
+	}
 	n.hub = link.New(link.Config{
 		Signer: c.Signer, Token: c.Token, Plaintext: c.Plaintext, Epoch: n.epoch, Listen: c.Listen,
 		Labels: c.Labels, Pins: c.Pins, Delegations: n.delegations, Admit: n.admit, Dial: c.Dial,
@@ -183,6 +193,10 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.act(n.loop)
 	n.act(n.expireLeases)
 	n.act(n.keepDurable)
+	n.act(n.freeReleased)
+	if n.Room != nil {
+		n.act(n.watchSpace)
+	}
 	if n.Memory != nil {
 		n.act(n.remember)
 	}

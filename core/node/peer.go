@@ -25,6 +25,7 @@ func accountIn(id core.ID) string  { return "in:" + id.String() }
 type peer struct {
 	id       core.ID
 	session  *link.Session // nil while gone
+	epoch    core.Epoch    // of its process
 	address  string
 	labels   map[string]string
 	link     core.Calendar // what this side gives the link, where it has a figure (named)
@@ -80,6 +81,10 @@ func (n *Node) peerUp(s *link.Session) {
 		p = &peer{id: info.ID}
 		n.peers[info.ID] = p
 	}
+	if p.epoch != info.Epoch {
+		n.dropEarlier(p.id)
+	}
+	p.epoch = info.Epoch
 	p.session, p.labels, p.problem, p.lastSeen = s, info.Labels, "", time.Now()
 	p.address = cmp.Or(info.Listen, info.Address)
 	if info.Dialled {
@@ -223,7 +228,7 @@ func (n *Node) dispatch(p *peer, s *link.Session, m wire.Message) {
 		p.rights = append(p.rights, validRights(m.Delegations, p.id)...)
 		p.rights = slices.Clone(p.rights[max(0, len(p.rights)-maxRights):])
 	case wire.StateQuery:
-		n.reportState(p, m)
+		n.onStateQuery(p, m)
 	case wire.StorageTask:
 		n.onTask(p, m)
 	case wire.TaskAgree:

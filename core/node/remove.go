@@ -13,7 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// Remove forgets versions here and releases them on their holders. Bytes go with the next gc, here and there.
+// Remove forgets versions here and releases them on their holders. Its bytes go with the next gc here, and by themselves there.
 func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status)) (RemoveResult, error) {
 	result := RemoveResult{Name: args.Name}
 	if _, err := n.identity("rm"); err != nil {
@@ -175,7 +175,13 @@ func (n *Node) onRelease(p *peer, m wire.Release) {
 			return
 		}
 		n.ask(func() { n.forgetTask(r.Owner, r.Task) })
-		done.Runs, done.Bytes, err = n.Holdings.ReleaseTask(r.Owner, r.Task)
+		err = n.freeing(func() (err error) {
+			done.Runs, done.Bytes, err = n.Holdings.ReleaseTask(r.Owner, r.Task)
+			return err
+		})
+		if err == nil {
+			n.released.add()
+		}
 		if errors.Is(err, core.ErrNotFound) {
 			err = nil // let go before
 		}

@@ -17,9 +17,6 @@ import (
 // verdictPatience is how long the whole chain of verifiers may take over one licence.
 const verdictPatience = 20 * time.Second
 
-// promiseLife is how long room stays promised to a segment for which nothing arrives.
-const promiseLife = 10 * time.Minute
-
 type segmentKey struct {
 	task   core.TaskID
 	number int
@@ -120,19 +117,6 @@ func (n *Node) keepsTask(owner, source core.ID, task core.TaskID) bool {
 	return false
 }
 
-// remaining is the room that is neither used nor promised. Loop only.
-func (n *Node) remaining() core.Size {
-	return max(0, n.Capacity-n.Keeping.Used()-n.reserved)
-}
-
-// offered is the room that peers are told of: none while nothing new can be kept, so that plans go elsewhere. Loop only.
-func (n *Node) offered() core.Size {
-	if n.Health.refusal() != nil {
-		return 0
-	}
-	return n.remaining()
-}
-
 // refusal is why this node does not accept a segment.
 type refusal struct {
 	code   core.Reason
@@ -229,12 +213,15 @@ func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []ke
 	}, l.TaskSource.Owner); err != nil {
 		return nil, err
 	}
-	err = errStopped
 	need := n.roomFor(seg)
-	n.ask(func() {
-		if err = n.ofOneSource(seg); err == nil && n.segments[seg.key()] == nil {
-			err = n.promise(seg, need)
-		}
+	err = n.makeRoom(func() error {
+		err := errStopped
+		n.ask(func() {
+			if err = n.ofOneSource(seg); err == nil && n.segments[seg.key()] == nil {
+				err = n.promise(seg, need)
+			}
+		})
+		return err
 	})
 	if err == nil {
 		if err = n.bind(seg, root); err != nil {
@@ -349,42 +336,6 @@ func (n *Node) register(seg *segment, m wire.StorageTask, from core.ID) *segment
 	}
 	old.tables, old.touched = tables(m), time.Now()
 	return old
-}
-
-// promise keeps so much room for what is to come of a segment. Loop only.
-func (n *Node) promise(seg *segment, room core.Size) error {
-	more := room - seg.promised
-	if more <= 0 {
-		return nil
-	}
-	if free := n.remaining(); more > free {
-		return refuse(core.ReasonSpace, "%s are needed here, %s are free", more, free)
-	}
-	seg.promised += more
-	n.reserved += more
-	seg.touched = time.Now()
-	return nil
-}
-
-// dropPromise takes a run's bytes out of what is promised. Loop only.
-func (n *Node) dropPromise(seg *segment, run int) {
-	size := min(seg.promised, seg.File(run).Size)
-	seg.promised -= size
-	n.reserved -= size
-	seg.touched = time.Now()
-}
-
-// trimPromise takes back what a segment no longer needs: its runs turned out to be here. Loop only.
-func (n *Node) trimPromise(seg *segment) {
-	over := max(0, seg.promised-seg.missing())
-	seg.promised -= over
-	n.reserved -= over
-}
-
-// dropPromises takes back all that is promised to a segment. Loop only.
-func (n *Node) dropPromises(seg *segment) {
-	n.reserved -= seg.promised
-	seg.promised = 0
 }
 
 // adoptKnown keeps, for the new task too, those of the lacking runs that an earlier task brought here. It is no event of the loop,

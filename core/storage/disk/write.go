@@ -257,8 +257,20 @@ func (s *Store) reserve(p *pack, end int64) error {
 	return nil
 }
 
-// leastFree is what writing leaves free on a disk: others die without it.
+// leastFree is what writing leaves free on a disk, or a hundredth of a small one: others die without it.
 const leastFree = 256 * core.MiB
+
+func floorOf(all core.Size) core.Size { return min(leastFree, all/100) }
+
+// Room is how much more may be written to the disk of a directory until no more than what Put leaves free is free;
+// errors.ErrUnsupported where the system does not tell.
+func Room(dir string) (core.Size, error) {
+	free, all, err := diskSpace(dir)
+	if err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return max(0, free-floorOf(all)), nil
+}
 
 // checkFloor refuses to make a nearly full disk full.
 func (s *Store) checkFloor(more int64) error {
@@ -266,7 +278,7 @@ func (s *Store) checkFloor(more int64) error {
 	if err != nil {
 		return nil // who cannot tell does not refuse
 	}
-	if floor := min(leastFree, all/100); free-core.Size(more) < floor {
+	if floor := floorOf(all); free-core.Size(more) < floor {
 		return core.WithHint(fmt.Errorf("%s more would leave less than %s free: %w", core.Size(more), floor, syscall.ENOSPC), "%s", fullHint)
 	}
 	return nil
