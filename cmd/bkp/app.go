@@ -74,6 +74,7 @@ type spec struct {
 	examples string // one a line, required of every command
 	flags    []cli.Flag
 	hidden   bool
+	frees    bool // it frees space, and so has to work on a full disk
 	do       action
 }
 
@@ -91,7 +92,11 @@ func command(s spec) *cli.Command {
 				return err
 			}
 			defer c.console.endProgress()
-			return s.do(cc.Context, c)
+			do := func() error { return s.do(cc.Context, c) }
+			if s.frees {
+				return c.house.reserve().during(do)
+			}
+			return do()
 		},
 	}
 }

@@ -21,6 +21,7 @@ func gcCommand() *cli.Command {
 		flags: append(append([]cli.Flag{
 			intFlag("placed", 0, "let go also of what `N` holders answer for, for 30 days more at least"),
 		}, networkFlags()...), identityFlags()...),
+		frees: true,
 		do: func(ctx context.Context, c *call) error {
 			if c.Int("placed") < 0 {
 				return usageError("--placed %d: want 1 or more", c.Int("placed"))

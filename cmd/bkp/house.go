@@ -28,6 +28,7 @@ import (
 //	backup/       windows of backups under way
 //	holdings.db   what they are kept for           ledger/       licences and receipts
 //	plugins/      plugins of this node             bkp.lock.toml their checksums
+//	reserve/      room for what frees space
 //	token         the cluster token, where one was generated
 //	node.lock     held by the node that runs here  node.sock     its door for commands
 //	verify.json   how far a verification has come

@@ -55,7 +55,13 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 	if err != nil {
 		return err
 	}
-	n, closers, err := c.startNode(ctx, wish)
+	c.house.reserve().fill()
+	var n *node.Node
+	var closers closing
+	err = c.house.reserve().during(func() (err error) { // what is here can be freed by a node that runs
+		n, closers, err = c.startNode(ctx, wish)
+		return err
+	})
 	if err != nil {
 		err = errors.Join(err, wish.listener.Close())
 		if ctx.Err() != nil {
@@ -152,6 +158,9 @@ func drawStatus(t *table, r node.StatusResult) {
 	}
 	t.line("kept for others: %s of %s in %s, %s promised, %s left; staged: %s", r.Used, r.Capacity,
 		counted(r.Runs, "run"), r.Reserved, r.Remaining, r.Staged)
+	if r.Health == node.HealthReady && r.Remaining < r.Capacity-r.Used-r.Reserved {
+		t.line("the disk has no more room than that")
+	}
 	t.header("account", "capacity", "leased")
 	for _, a := range r.Accounts {
 		t.row(a.Name, a.Capacity, a.Leased)

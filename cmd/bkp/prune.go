@@ -31,7 +31,7 @@ func pruneCommand() *cli.Command {
 			boolFlag("dry-run", "show what would go, and let nothing go"),
 			boolFlag("force", "forget a version also where peers that keep it cannot be told"),
 		}, networkFlags()...), identityFlags()...),
-		do: doPrune,
+		do: doPrune, frees: true,
 	})
 }
 

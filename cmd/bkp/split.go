@@ -121,6 +121,7 @@ func (c *call) split(
 	if err != nil {
 		return sum, err
 	}
+	c.house.reserve().fill()
 	staging, err := disk.Open(c.house.path("staging"))
 	if err != nil {
 		return sum, fmt.Errorf("open staging: %w", err)

@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -53,6 +52,12 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 	}
 	if opened, err = c.rooms(&conf); err != nil {
 		return nil, opened, err
+	}
+	conf.Freeing = c.house.reserve().during
+	if !wish.transient {
+		if err = c.capacity(&conf); err != nil {
+			return nil, opened, err
+		}
 	}
 	if path := c.String("trace"); path != "" {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -149,20 +154,8 @@ func (c *call) limits(conf *node.Config, wish nodeWish) (err error) {
 	if conf.Issuers, err = c.issuers(); err != nil {
 		return err
 	}
-	if conf.Capacity, err = c.size("capacity"); err != nil || conf.Capacity > 0 {
-		return err
-	}
-	conf.Capacity, err = freeShare(c.house.dir)
+	conf.Capacity, err = c.size("capacity")
 	return err
-}
-
-// freeShare is 80 % of the free disk under dir.
-func freeShare(dir string) (core.Size, error) {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	return core.Size(fs.Bavail) * core.Size(fs.Bsize) / 10 * 8, nil
 }
 
 // issuers is who may store here, of --issuer or [issuers].

@@ -98,7 +98,7 @@ func (n *Node) sweepNotes() error {
 const quietLife = 24 * time.Hour
 
 // releaseAbandoned lets go of tasks whose ref never came and whose licence has expired, and of those whose owner asked to
-// be kept only until a time that has passed: their coordinator died, or has forgotten them.
+// be kept only until a time that has passed: their coordinator died, or has forgotten them. The caller holds collecting.
 func (n *Node) releaseAbandoned() error {
 	now := time.Now()
 	var tasks []core.Segment

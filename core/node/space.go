@@ -96,7 +96,10 @@ func (n *Node) freeReleased() {
 		select {
 		case <-n.released.came:
 		case <-expired.C:
-			if err := n.releaseAbandoned(); err != nil {
+			n.collecting.Lock()
+			err := n.releaseAbandoned()
+			n.collecting.Unlock()
+			if err != nil {
 				n.Log.Error("let go of abandoned tasks", "error", err)
 			}
 			continue

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/storage/disk"
+)
+
+// capacity is how much the node keeps for others: what --capacity says, of which a disk may have less, else 80 % of what is free or
+// kept already.
+func (c *call) capacity(conf *node.Config) error {
+	where, aside := c.house.path("holdings"), c.house.reserve()
+	conf.Room = func() (core.Size, error) {
+		room, err := disk.Room(where)
+		return max(0, room-aside.missing()), err
+	}
+	room, err := conf.Room()
+	used := conf.Keeping.Used()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported) && conf.Capacity > 0:
+	case err != nil:
+		return err
+	case conf.Capacity == 0:
+		conf.Capacity = (used + room) / 10 * 8
+	case conf.Capacity > used+room:
+		c.say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity, c.house.dir, used+room)
+	}
+	return nil
+}
+
+// reserve is room that is set aside in DATA/reserve, blocks as well as inodes: on a full disk it is let go of, so that what frees
+// space can write the little that it has to.
+type reserve struct{ dir string }
+
+func (h house) reserve() reserve { return reserve{h.path("reserve")} }
+
+const (
+	reserveFiles = 16
+	reserveFile  = 256 * core.KiB // so that a collection has room for its lists and the databases for the pages of a transaction
+	reserveSize  = reserveFiles * reserveFile
+)
+
+// fill sets the room aside where there is enough of it. It has no need of being durable.
+func (r reserve) fill() {
+	if room, err := disk.Room(filepath.Dir(r.dir)); err == nil && room >= reserveSize {
+		r.restore()
+	}
+}
+
+// restore takes back as much as the disk has.
+func (r reserve) restore() {
+	if err := durable.Mkdir(r.dir); err != nil && !errors.Is(err, os.ErrExist) {
+		return
+	}
+	var content []byte
+	for i := range reserveFiles {
+		path := r.file(i)
+		if info, err := os.Stat(path); err == nil && info.Size() == int64(reserveFile) {
+			continue
+		}
+		if content == nil { // a file system that compresses would make nothing of zeros
+			content = make([]byte, reserveFile)
+			_, _ = rand.Read(content)
+		}
+		f, err := durable.OpenOrCreate(path, 0o600)
+		if err != nil {
+			return
+		}
+		_, err = f.WriteAt(content, 0)
+		if err = errors.Join(err, f.Close()); err != nil {
+			_ = durable.Remove(path)
+			return
+		}
+	}
+}
+
+// missing is how much is not set aside at the moment: it is not for anything else.
+func (r reserve) missing() core.Size {
+	missing := core.Size(reserveSize)
+	for i := range reserveFiles {
+		if info, err := os.Stat(r.file(i)); err == nil {
+			missing -= min(core.Size(info.Size()), reserveFile)
+		}
+	}
+	return missing
+}
+
+func (r reserve) file(i int) string { return filepath.Join(r.dir, strconv.Itoa(i)) }
+
+// letGo gives the room back; false where none was set aside.
+func (r reserve) letGo() (had bool) {
+	for i := range reserveFiles {
+		had = durable.Remove(r.file(i)) == nil || had
+	}
+	return had
+}
+
+// short reports whether the disk has less free than was set aside.
+func (r reserve) short() bool {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(r.dir), &fs); err != nil {
+		return false
+	}
+	blocks := core.Size(fs.Bavail)*core.Size(fs.Bsize) < reserveSize
+	return blocks || fs.Files > 0 && fs.Ffree < reserveFiles // some file systems do not count inodes
+}
+
+// during carries out what frees space, in the room that was set aside where there is no other.
+func (r reserve) during(do func() error) error {
+	had := r.short() && r.letGo()
+	err := do()
+	if !had && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && r.letGo() { // a quota is not seen from outside
+		had = true
+		err = do()
+	}
+	if had {
+		r.restore()
+	} else {
+		r.fill()
+	}
+	return err
+}
