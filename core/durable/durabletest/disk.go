@@ -1,11 +1,11 @@
 package durabletest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"os"
 	"path/filepath"
-	"slices"
 	"sort"
 	"strings"
 )
@@ -13,8 +13,30 @@ import (
 // inode is a file, or a directory where names is not nil.
 type inode struct {
 	id    int
-	data  []byte
+	data  []byte // never changed, but replaced: copies of a disk share it
+	facts *facts // of data
 	names map[string]*inode
+}
+
+// facts are what is found out about a file's content once, for all copies of the disk.
+type facts struct {
+	sum  [sha256.Size]byte
+	last int // length without the zeros at its end
+	done bool
+}
+
+func (n *inode) set(data []byte) { n.data, n.facts = data, &facts{} }
+
+// know finds out the facts.
+func (n *inode) know() facts {
+	if n.facts == nil {
+		n.facts = &facts{} // of an empty file
+	}
+	if f := n.facts; !f.done {
+		f.last = len(bytes.TrimRight(n.data, "\x00"))
+		f.sum, f.done = sha256.Sum256(n.data[:f.last]), true
+	}
+	return *n.facts
 }
 
 // disk is what stands on a disk: inodes by number, and the roots by absolute path.
@@ -94,6 +116,7 @@ type step struct {
 	node     int
 	is       stepKind // stepName of a new inode: what it is
 	at       int64    // stepWrite: where; stepSize: the size
+	says     string   // for people: the call and the path
 	data     []byte
 }
 
@@ -104,11 +127,7 @@ func (d *disk) apply(s step) {
 		d.applyName(s)
 	case stepWrite:
 		if n := d.file(s.node); n != nil {
-			if end := s.at + int64(len(s.data)); end > int64(len(n.data)) {
-				n.resize(end)
-			} else {
-				n.data = slices.Clone(n.data)
-			}
+			n.resize(max(s.at+int64(len(s.data)), int64(len(n.data))))
 			copy(n.data[s.at:], s.data)
 		}
 	case stepSize:
@@ -155,14 +174,14 @@ func (d *disk) file(id int) *inode {
 func (n *inode) resize(size int64) {
 	data := make([]byte, size)
 	copy(data, n.data)
-	n.data = data
+	n.set(data)
 }
 
 // clone copies names and inodes; contents are shared until they are changed.
 func (d *disk) clone() *disk {
 	c := &disk{nodes: make(map[int]*inode, len(d.nodes)), roots: map[string]*inode{}, last: d.last}
 	for id, n := range d.nodes {
-		c.nodes[id] = &inode{id: id, data: n.data}
+		c.nodes[id] = &inode{id: id, data: n.data, facts: n.facts}
 	}
 	for id, n := range d.nodes {
 		if n.names == nil {
@@ -188,7 +207,8 @@ func (d *disk) sum() (sum [sha256.Size]byte) {
 	walk = func(n *inode) {
 		if n.names == nil {
 			number(len(n.data))
-			h.Write(n.data)
+			f := n.know()
+			h.Write(f.sum[:])
 			return
 		}
 		names := sortedNames(n)
@@ -217,13 +237,23 @@ func (n *inode) write(dir string) error {
 		if child.names != nil {
 			err = child.write(path)
 		} else {
-			err = os.WriteFile(path, child.data, 0o600)
+			err = child.writeFile(path)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeFile leaves a hole where only zeros stand at the end: packs are given room long before they have bytes.
+func (n *inode) writeFile(path string) error {
+	last := n.know().last
+	err := os.WriteFile(path, n.data[:last], 0o600)
+	if err == nil && last < len(n.data) {
+		err = os.Truncate(path, int64(len(n.data)))
+	}
+	return err
 }
 
 func sortedNames(n *inode) []string {

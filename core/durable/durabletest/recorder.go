@@ -118,9 +118,18 @@ func (r *Recorder) After(op tap.Op) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.translate(op, path) {
+		s.says = r.words(op, path)
 		r.disk.apply(s)
 		r.steps = append(r.steps, s)
 	}
+}
+
+// words is an operation as a failure tells it.
+func (r *Recorder) words(op tap.Op, path string) string {
+	for _, root := range r.roots {
+		path = strings.TrimPrefix(path, filepath.Dir(root)+string(filepath.Separator))
+	}
+	return string(op.Kind) + " " + path
 }
 
 // translate turns an operation on paths into steps on inodes, as names stand now.
@@ -222,9 +231,11 @@ func (d *disk) load(path string, into *inode) error {
 				return err
 			}
 		case e.Type()&fs.ModeType == 0:
-			if node.data, err = os.ReadFile(full); err != nil {
+			data, err := os.ReadFile(full)
+			if err != nil {
 				return err
 			}
+			node.set(data)
 		default:
 			continue
 		}

@@ -39,11 +39,10 @@ func Budget(share int) int {
 }
 
 // Check tries the recovery on at most budget different states, spread evenly over the recording, and reports how many there
-// were in a line that make faults adds up. recover is given the real copies of the roots and what had been promised; its error
-// fails the test, with how the state came about. Seeds are fixed: the same recording gives the same states.
-func (r *Recorder) Check(t *testing.T, budget int, recover func(roots []string, promises []any) error) {
+// were in a line that make faults adds up, and to the caller. recover is given the real copies of the roots and what had been
+// promised; its error fails the test, with how the state came about. Seeds are fixed: the same recording gives the same states.
+func (r *Recorder) Check(t *testing.T, budget int, recover func(roots []string, promises []any) error) (tried int) {
 	t.Helper()
-	tried := 0
 	err := r.Survives(budget, func(roots []string, promises []any) error {
 		tried++
 		return recover(roots, promises)
@@ -55,6 +54,7 @@ func (r *Recorder) Check(t *testing.T, budget int, recover func(roots []string, 
 		t.Fatal("no states: nothing was recorded")
 	}
 	fmt.Printf("power-loss states: %d %s\n", tried, t.Name())
+	return tried
 }
 
 // Survives is Check for who wants the first failure.
@@ -82,6 +82,17 @@ func (r *Recorder) Survives(budget int, recover func(roots []string, promises []
 		}
 	}
 	return nil
+}
+
+// Dir is an empty directory for what is recorded, in memory where that can be: no test waits for a disk.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := scratchDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // scratchDir is a directory in memory where there is one, since states are many.
@@ -119,6 +130,7 @@ func (r *Recorder) states(budget int) func(yield func(State) bool) {
 // moment is the time after one step.
 type moment struct {
 	number   int
+	after    string // the step, for people
 	durable  *disk  // what no power loss takes any more
 	pending  []step // what may be there or not
 	promises []any
@@ -130,7 +142,7 @@ func (r *Recorder) moments() (all []moment) {
 	defer r.mu.Unlock()
 	var m moment
 	for i, s := range r.steps {
-		m.number = i
+		m.number, m.after = i, s.says
 		switch s.kind {
 		case stepBase:
 			m.durable = s.base
@@ -181,8 +193,8 @@ func (m moment) states(budget int, seed uint64) (out []State) {
 	add("with the last write torn", func(int) bool { return true }, true)
 	random := rand.New(rand.NewPCG(seed, 1))
 	for _, i := range random.Perm(n) {
-		add(fmt.Sprintf("with only step %d of %d", i, n), func(j int) bool { return j == i }, false)
-		add(fmt.Sprintf("without step %d of %d", i, n), func(j int) bool { return j != i }, false)
+		add(fmt.Sprintf("with %s alone of %d steps", m.pending[i].says, n), func(j int) bool { return j == i }, false)
+		add(fmt.Sprintf("without %s of %d steps", m.pending[i].says, n), func(j int) bool { return j != i }, false)
 	}
 	for range min(budget-len(out), 4*n) {
 		bits := make([]bool, n)
@@ -217,7 +229,7 @@ func (m moment) state(what string, chosen func(i int) bool, torn bool) State {
 		}
 		d.apply(s)
 	}
-	return State{Promises: m.promises, What: fmt.Sprintf("at step %d, %s", m.number, what), disk: d}
+	return State{Promises: m.promises, What: fmt.Sprintf("at step %d, %s, %s", m.number, m.after, what), disk: d}
 }
 
 // tear makes a write one of which only the first sectors came to the disk: behind them stands what stood there before.
