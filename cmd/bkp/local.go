@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -25,14 +25,14 @@ type chunkStore interface {
 	Close() error
 }
 
-// localChunks opens staging and holdings for reading; either may not exist yet.
+// localChunks opens staging and holdings for reading; either may not exist yet, or be half made.
 func (h house) localChunks() (*localChunks, error) {
 	l := &localChunks{opener: chunk.NewOpener()}
 	for _, name := range []string{"staging", "holdings"} {
-		if _, err := os.Stat(h.path(name)); err != nil {
+		s, err := disk.OpenRead(h.path(name))
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		s, err := disk.OpenRead(h.path(name))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open %s: %w", name, err), l.Close())
 		}
