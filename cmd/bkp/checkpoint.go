@@ -15,10 +15,10 @@ import (
 	"github.com/bkp-tool/bkp/core/node"
 )
 
-const (
-	checkpointEvery = 4 * core.GiB // plain bytes
-	checkpointLife  = 7 * 24 * time.Hour
-)
+const checkpointLife = 7 * 24 * time.Hour
+
+// checkpointEvery is in plain bytes; tests lower it.
+var checkpointEvery = 4 * core.GiB
 
 // savedSplit is where an interrupted split of a name had come to: DATA/refs/ALIAS/checkpoint. What it stands for is sealed
 // like a ref, and a root for gc while it is young.

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable/durabletest"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/manifest"
+)
+
+// powered is a data directory on which commands run, in this process, while a recorder takes down what they do to the disk.
+type powered struct {
+	*durabletest.Recorder
+	t      *testing.T
+	root   string // what is recorded; the data directory is below it, and made by the first command
+	random *rand.Rand
+}
+
+// recordBelow begins to record below a directory, the same for the same seed but for what bkp draws.
+func recordBelow(t *testing.T, root string, seed int) *powered {
+	t.Helper()
+	return &powered{durabletest.Record(t, root), t, root, rand.New(rand.NewPCG(uint64(seed), 2))}
+}
+
+func homeIn(root string) house { return house{filepath.Join(root, "home", "data")} }
+
+// bkp runs a command line on the data directory below root and returns its exit code and what it printed.
+func bkp(root string, args ...string) (code int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	line := append(append([]string{"bkp"}, args...), "--data", homeIn(root).dir)
+	return run(line, strings.NewReader(""), &out, &err), out.String(), err.String()
+}
+
+// does is bkp for a command that must succeed.
+func (p *powered) does(args ...string) (stdout string) {
+	p.t.Helper()
+	code, out, problem := bkp(p.root, args...)
+	if code != 0 {
+		p.t.Fatalf("bkp %s: code %d: %s", strings.Join(args, " "), code, problem)
+	}
+	return out
+}
+
+// numbered is a name and a number.
+type numbered struct {
+	name   string
+	number int
+}
+
+// word is what somebody asked for or was told: that a version shall be there, or go.
+type word struct {
+	numbered
+	content []byte // nil: it goes
+	told    bool   // that it is so; else only asked for
+}
+
+// fate is what the words that were said make of a version.
+type fate struct {
+	content   []byte
+	must, may bool // be there
+}
+
+func fates(words []any) map[numbered]fate {
+	all := map[numbered]fate{}
+	for _, w := range words {
+		w, ok := w.(word)
+		if !ok {
+			continue
+		}
+		f := all[w.numbered]
+		switch {
+		case w.content != nil:
+			f = fate{w.content, w.told, true}
+		case w.told:
+			f.must, f.may = false, false
+		default:
+			f.must = false
+		}
+		all[w.numbered] = f
+	}
+	return all
+}
+
+// identityIn is the identity of a data directory; nil where there is none yet.
+func identityIn(h house) (*key.Owner, error) {
+	text, err := os.ReadFile(h.path("identity"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return key.ParseOwner(text, "")
+}
+
+// keepsItsWord holds a data directory against what was said: every version that must be there is whole, what is there beside those is
+// whole and was asked for, and no number is given twice.
+func (h house) keepsItsWord(words []any) error {
+	o, err := identityIn(h)
+	if err != nil {
+		return err
+	}
+	all := fates(words)
+	there := map[numbered]bool{}
+	if o != nil {
+		versions, err := h.refs().open(o)
+		if err != nil {
+			return err
+		}
+		for _, v := range versions {
+			id := numbered{v.body.Name, v.ref.Version}
+			there[id] = true
+			if !all[id].may {
+				return fmt.Errorf("%v is there, and should not be", id)
+			}
+			if err := h.holds(v, all[id].content); err != nil {
+				return fmt.Errorf("%v: %w", id, err)
+			}
+		}
+	}
+	for id, f := range all {
+		if f.must && !there[id] {
+			return fmt.Errorf("%v is lost", id)
+		}
+		if (f.must || !f.may) && o != nil {
+			if next, err := h.refs().coming(o.Alias(id.name)); err != nil || next <= id.number {
+				return fmt.Errorf("%v was known, and %d would be given next (%v)", id, next, err)
+			}
+		}
+	}
+	return nil
+}
+
+// holds compares a version's content, every chunk of which must be on this machine.
+func (h house) holds(v versionRef, want []byte) error {
+	local, err := h.localChunks()
+	if err != nil {
+		return err
+	}
+	defer local.Close()
+	var got []byte
+	err = manifest.Walk(v.body.Root, local, func(e manifest.Entry) error {
+		if e.Hole() {
+			got = append(got, make([]byte, e.Span)...)
+			return nil
+		}
+		stored, err := local.Get(e.Chunk.Hash, nil)
+		if err == nil {
+			got, err = local.opener.OpenSealed(got, core.KindChunk, e.Chunk, stored)
+		}
+		return err
+	})
+	if err == nil && !bytes.Equal(got, want) {
+		err = fmt.Errorf("it has %d bytes that are not the %d of its file", len(got), len(want))
+	}
+	return err
+}
+
+// goOnEvery is of how many states one is gone on with, which takes longer.
+const goOnEvery = 8
+
+// check holds every state against what was said.
+func (p *powered) check(budget int, file string) (tried int) {
+	p.t.Helper()
+	n := p.random.IntN(goOnEvery)
+	return p.Check(p.t, budget, func(roots []string, words []any) error {
+		n++
+		if err := homeIn(roots[0]).keepsItsWord(words); err != nil || n%goOnEvery > 0 {
+			return err
+		}
+		return goesOn(roots[0], words, file)
+	})
+}
+
+// goesOn is what the next commands find: a collection takes nothing that is needed, and a split makes a version more.
+func goesOn(root string, words []any, file string) error {
+	if code, _, problem := bkp(root, "gc"); code != 0 {
+		return fmt.Errorf("gc: code %d: %s", code, problem)
+	}
+	if err := homeIn(root).keepsItsWord(words); err != nil {
+		return fmt.Errorf("after gc: %w", err)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if code, _, problem := bkp(root, "split", file, "--name", "later"); code != 0 {
+		return fmt.Errorf("split: code %d: %s", code, problem)
+	}
+	if err := homeIn(root).keepsItsWord(append(words[:len(words):len(words)], word{numbered{"later", 1}, content, true})); err != nil {
+		return fmt.Errorf("after gc and split: %w", err)
+	}
+	return nil
+}
+
+// block is what --chunker fixed cuts; blocks that are equal are one chunk, and take a few bytes.
+const block = 128 << 10
+
+// write makes a file of blocks, drawn from a few.
+func (p *powered) write(path string, blocks int) (content []byte) {
+	p.t.Helper()
+	for range blocks {
+		content = append(content, bytes.Repeat([]byte{byte(p.random.IntN(40)), byte(p.random.IntN(2))}, block/2)...)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	return content
+}
+
+// split makes the next version of a name.
+func (p *powered) split(name string, number int, path string, content []byte) {
+	p.t.Helper()
+	w := word{numbered{name, number}, content, false}
+	p.Promise(w)
+	p.does("split", path, "--name", name, "--chunker", "fixed")
+	w.told = true
+	p.Promise(w)
+}
+
+// remove forgets versions by a command that is known to take these.
+func (p *powered) remove(gone []numbered, args ...string) {
+	p.t.Helper()
+	for _, told := range []bool{false, true} {
+		if told {
+			p.does(args...)
+		}
+		for _, v := range gone {
+			p.Promise(word{v, nil, told})
+		}
+	}
+}
+
+// interruptedSplit is one whose disk fails after a checkpoint.
+func (p *powered) interruptedSplit(name string, number int, path string, content []byte) {
+	p.t.Helper()
+	p.Promise(word{numbered{name, number}, content, false})
+	checkpoints := 0
+	p.Fail(func(op durabletest.Op) error {
+		if op.Kind == "rename" && strings.Contains(op.Path, "checkpoint") {
+			checkpoints++
+		}
+		if checkpoints > 0 && op.Kind == "sync" && strings.Contains(op.Path, "staging") {
+			return syscall.EIO
+		}
+		return nil
+	})
+	code, _, _ := bkp(p.root, "split", path, "--name", name, "--chunker", "fixed")
+	p.Fail(nil)
+	if code == 0 || checkpoints == 0 {
+		p.t.Fatalf("the split ended with code %d after %d checkpoints: it was to fail after one", code, checkpoints)
+	}
+}
+
+// TestPowerLossSplit makes a data directory and several versions, one of which is interrupted and goes on at its checkpoint.
+func TestPowerLossSplit(t *testing.T) {
+	checkpointEvery = 2 * block
+	defer func() { checkpointEvery = 4 * core.GiB }()
+	p := recordBelow(t, durabletest.Dir(t), 1)
+	file := filepath.Join(t.TempDir(), "file")
+	p.split("a", 1, file, p.write(file, 3))
+	content := p.write(file, 9)
+	p.interruptedSplit("b", 1, file, content)
+	p.split("b", 1, file, content)
+	p.split("a", 2, file, p.write(file, 2))
+	p.check(durabletest.Budget(5), file)
+}
+
+// TestPowerLossRemove forgets versions, one by one and by rules, and collects, while new ones come.
+func TestPowerLossRemove(t *testing.T) {
+	p := recordBelow(t, durabletest.Dir(t), 2)
+	file := filepath.Join(t.TempDir(), "file")
+	p.split("a", 1, file, p.write(file, 5))
+	p.split("a", 2, file, p.write(file, 4))
+	p.remove([]numbered{{"a", 2}}, "rm", "a@2")
+	p.does("gc")
+	p.split("a", 3, file, p.write(file, 3))
+	p.split("b", 1, file, p.write(file, 3))
+	p.remove([]numbered{{"a", 1}}, "prune", "a", "--keep-last", "1")
+	p.does("gc")
+	p.remove([]numbered{{"b", 1}}, "rm", "b")
+	p.check(durabletest.Budget(5), file)
+}
+
+// TestPowerLossCommands draws commands, a few at a time in a new data directory, until enough states were tried.
+func TestPowerLossCommands(t *testing.T) {
+	checkpointEvery = 2 * block
+	defer func() { checkpointEvery = 4 * core.GiB }()
+	for seed, left := 10, durabletest.Budget(12); left > 0; seed++ {
+		p := recordBelow(t, durabletest.Dir(t), seed)
+		file := filepath.Join(t.TempDir(), "file")
+		last, there := map[string]int{}, map[string][]numbered{}
+		for range 7 {
+			name := string("ab"[p.random.IntN(2)])
+			versions := there[name]
+			switch what := p.random.IntN(10); {
+			case what < 6 || len(versions) == 0:
+				content := p.write(file, 1+p.random.IntN(8))
+				last[name]++
+				if what == 0 && len(content) > 5*block {
+					p.interruptedSplit(name, last[name], file, content)
+				}
+				p.split(name, last[name], file, content)
+				there[name] = append(versions, numbered{name, last[name]})
+			case what == 6:
+				at := p.random.IntN(len(versions))
+				p.remove(versions[at:at+1], "rm", fmt.Sprintf("%s@%d", name, versions[at].number))
+				there[name] = slices.Delete(slices.Clone(versions), at, at+1)
+			case what == 7:
+				p.remove(versions, "rm", name)
+				there[name] = nil
+			case what == 8:
+				p.remove(versions[:len(versions)-1], "prune", name, "--keep-last", "1")
+				there[name] = versions[len(versions)-1:]
+			default:
+				p.does("gc")
+			}
+		}
+		left -= p.check(left, file)
+	}
+}
