@@ -57,7 +57,7 @@
 // null, one value, valid UTF-8, at most MaxMessage bytes and MaxDepth levels. Hashes, nonces, epochs and IDs of tasks,
 // licences are lower-case hex, node and owner IDs base32; keys, envelopes and bitmaps base64 (standard, padded); times Unix
 // seconds, sizes bytes, rates bytes per second on the wire. testdata/golden holds one vector a message as version 1 writes it, and
-// these never change; testdata/golden/v2 those that version 2 writes otherwise.
+// these never change; testdata/golden/v2 those that version 2 writes otherwise; testdata/release-*.jsonl what releases have said.
 //
 // # Versions and features
 //
