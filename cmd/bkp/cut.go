@@ -52,7 +52,11 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 		return node.Cut{}, fmt.Errorf("make room for windows: %w", err)
 	}
 	lock := durable.NewLock(h.path("backup", alias, "lock"))
-	if got, err := lock.TryLock(); err != nil || !got {
+	got, err := lock.TryLock()
+	if err != nil {
+		return node.Cut{}, fmt.Errorf("make room for windows: %w", err)
+	}
+	if !got {
 		return node.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", clean(in.Name))
 	}
 	defer lock.Close()

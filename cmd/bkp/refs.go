@@ -206,7 +206,7 @@ func (s refStore) lock() (func(), error) {
 	}
 	l := durable.NewLock(filepath.Join(s.dir, "lock"))
 	if err := l.Lock(); err != nil {
-		return nil, core.Fail(core.CodeBusy, "lock refs: %w", err)
+		return nil, fmt.Errorf("lock refs: %w", err)
 	}
 	return func() { _ = l.Close() }, nil
 }

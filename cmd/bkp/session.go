@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -100,7 +101,7 @@ func (h house) lockNode() (*durable.Lock, error) {
 	lock := durable.NewLock(h.path("node.lock"))
 	got, err := lock.TryLock()
 	if err != nil {
-		return nil, core.Fail(core.CodeFailed, "lock the data directory: %w", err)
+		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}
 	if !got {
 		return nil, core.WithHint(core.Fail(core.CodeBusy, "another node or command uses %s", h.dir),

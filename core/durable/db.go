@@ -72,7 +72,8 @@ func OpenDB(path string, create bool) (*DB, error) {
 }
 
 func openBolt(path string) (*bbolt.DB, error) {
-	return bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond, FreelistType: bbolt.FreelistMapType, NoSync: false})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond, FreelistType: bbolt.FreelistMapType, NoSync: false})
+	return db, explainLock(path, err)
 }
 
 // createDB makes an empty database under another name first, so that it is whole or not there.

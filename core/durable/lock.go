@@ -1,11 +1,14 @@
 package durable
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -41,12 +44,25 @@ func (l *Lock) RLock() error {
 	return err
 }
 
-// explain tells why a file system without locks cannot keep a data directory.
+// TryLockContext tries to take the lock alone, again and again, until ctx ends.
+func (l *Lock) TryLockContext(ctx context.Context, pause time.Duration) (bool, error) {
+	return l.explain(l.Flock.TryLockContext(ctx, pause))
+}
+
 func (l *Lock) explain(got bool, err error) (bool, error) {
-	if errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, errors.ErrUnsupported) {
-		err = &fs.PathError{Op: "lock", Path: l.Path(), Err: err}
-		return false, core.WithHint(fmt.Errorf("%w: this file system has no locks, so that two processes could spoil each other's work", err),
+	return got && err == nil, explainLock(l.Path(), err)
+}
+
+// explainLock tells why a file system without locks cannot keep a data directory, and what to do where a lock cannot be made. What
+// it returns is never core.CodeBusy: nobody has the lock.
+func explainLock(path string, err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, errors.ErrUnsupported):
+		return core.WithHint(fmt.Errorf("lock %s: this file system has no locks, so that two processes could spoil each other's work: %w", path, err),
 			"keep the data directory on a local disk (--data DIR), or mount this file system with locks")
+	case errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission):
+		return core.WithHint(fmt.Errorf("lock: %w", err), "what is there can only be read: run this as the owner of %s, or take another --data DIR",
+			filepath.Dir(path))
 	}
-	return got, err
+	return err
 }

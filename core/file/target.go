@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/gofrs/flock"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // targetWindow is how much of a file is put together at a time: chunks of so much stand in memory as pointers, not bytes.
@@ -25,7 +25,7 @@ type Target struct {
 	size    core.Size
 	force   bool
 	part    *os.File
-	lock    *flock.Flock
+	lock    *durable.Lock
 	resumed bool
 	direct  *direct // nil: through the page cache
 }
@@ -49,10 +49,10 @@ func Create(path, tag string, size core.Size, force bool) (*Target, error) {
 }
 
 func (t *Target) open(part string) error {
-	t.lock = flock.New(part, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	t.lock = durable.NewLock(part)
 	got, err := t.lock.TryLock()
 	if err != nil {
-		return fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err))
+		return core.WithHint(fmt.Errorf("create %s: %w", t.path, err), "write to another place with -o FILE")
 	}
 	if !got {
 		return core.WithHint(core.Fail(core.CodeBusy, "%s is being fetched by another process", t.path), "wait for it, or write to another place with -o FILE")
