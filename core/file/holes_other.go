@@ -4,6 +4,7 @@ package file
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"time"
 )
@@ -11,3 +12,5 @@ import (
 func nextHole(*os.File, int64) (start, end int64, err error) { return 0, 0, errors.ErrUnsupported }
 
 func inode(*os.File) (text string, changed time.Time) { return "", time.Time{} }
+
+func links(fs.FileInfo) uint64 { return 1 }

@@ -5,6 +5,7 @@ package file
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -33,4 +34,12 @@ func inode(f *os.File) (text string, changed time.Time) {
 	}
 	text = fmt.Sprintf("%d on %d, changed %d.%09d", s.Ino, s.Dev, s.Ctim.Sec, s.Ctim.Nsec)
 	return text, time.Unix(int64(s.Ctim.Sec), int64(s.Ctim.Nsec))
+}
+
+// links is how many names a file has.
+func links(info fs.FileInfo) uint64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(s.Nlink)
+	}
+	return 1
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -59,6 +60,15 @@ func (t *Target) open(part string) error {
 	}
 	if t.part, err = os.OpenFile(part, os.O_RDWR, 0); err == nil {
 		info, statErr := t.part.Stat()
+		if statErr == nil && links(info) > 1 { // a Commit that was killed: its other name is the file's, which is never written in place
+			err = os.Remove(part)
+			t.part.Close()
+			t.lock.Close()
+			if err == nil {
+				return t.open(part)
+			}
+			return fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err))
+		}
 		t.resumed = statErr == nil && info.Size() > 0
 		return nil
 	}
@@ -143,7 +153,8 @@ func (t *Target) settle() error {
 	return err
 }
 
-// Commit makes the file durable and gives it its name. After an error there is nothing left of it.
+// Commit makes the file durable and gives it its name. After an error there is nothing left of it, and what stood under the name
+// stands there still.
 func (t *Target) Commit() error {
 	err := t.settle()
 	if err == nil {
@@ -155,7 +166,7 @@ func (t *Target) Commit() error {
 	if err == nil {
 		t.part.Close()
 		t.lock.Close()
-		return syncDir(filepath.Dir(t.path))
+		return nil
 	}
 	t.Abort(false)
 	if _, ok := errors.AsType[*core.Error](err); ok {
@@ -164,22 +175,40 @@ func (t *Target) Commit() error {
 	return fmt.Errorf("finish %s: %w", t.path, err)
 }
 
-// place gives the part its name. Without force that is done by linking, which never replaces a file.
+// place gives the part its name, durably, or takes the name away from it again.
 func (t *Target) place() error {
-	if t.force {
-		return os.Rename(t.part.Name(), t.path)
-	}
-	err := os.Link(t.part.Name(), t.path)
-	switch {
-	case err == nil:
-		return os.Remove(t.part.Name())
-	case errors.Is(err, fs.ErrExist):
-		return t.exists()
-	}
-	if err := t.checkPlace(); err != nil { // a file system without links: look, then rename
+	undo, err := t.take()
+	if err != nil {
 		return err
 	}
-	return os.Rename(t.part.Name(), t.path)
+	if err := durable.SyncDir(filepath.Dir(t.path)); err != nil {
+		return core.WithHint(fmt.Errorf("finish %s: %w", t.path, errors.Join(err, undo())), "look at that disk, or write to another with -o FILE")
+	}
+	if err := durable.Remove(t.part.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		slog.Warn("what was written beside the file could not be removed", "file", t.part.Name(), "error", err) // the file is right
+	}
+	return nil
+}
+
+// take moves the part to its name; undo moves it back. Without force that is done by linking, which never replaces a file.
+// With force the file that is replaced takes the part's name, where the system can do that.
+func (t *Target) take() (undo func() error, err error) {
+	part := t.part.Name()
+	if !t.force {
+		err := durable.Link(part, t.path)
+		switch {
+		case err == nil:
+			return func() error { return durable.Remove(t.path) }, nil
+		case errors.Is(err, fs.ErrExist):
+			return nil, t.exists()
+		}
+		if err := t.checkPlace(); err != nil { // a file system without links: look, then rename
+			return nil, err
+		}
+	} else if info, err := os.Lstat(t.path); err == nil && info.Mode().IsRegular() && exchange(part, t.path) == nil {
+		return func() error { return exchange(part, t.path) }, nil
+	}
+	return func() error { return durable.Rename(t.path, part) }, durable.Rename(part, t.path)
 }
 
 // Abort ends it; keep leaves what was written for another try, at the path that it returns.
@@ -193,13 +222,4 @@ func (t *Target) Abort(keep bool) (kept string) {
 	}
 	t.lock.Close()
 	return kept
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -2,12 +2,16 @@ package file_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/file"
 )
 
@@ -144,5 +148,85 @@ func TestAnInterruptedTargetIsTakenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFile(t, path, "helloworld")
+	wantAlone(t, dir, "out")
+}
+
+// TestACommitThatFailsLeavesTheNameAsItWas: when the names cannot be made durable, or the last call before fails, there is an
+// error and the old state, never an error and the new file.
+func TestACommitThatFailsLeavesTheNameAsItWas(t *testing.T) {
+	for _, test := range []struct {
+		fails      string // the kind of operation
+		old, force bool
+		want       string // what stands under the name; the file is "new"
+	}{
+		{"syncdir", false, false, ""},
+		{"syncdir", false, true, ""},
+		{"syncdir", true, true, "old"},
+		{"link", false, false, ""}, // as on a file system without links: it is renamed
+		{"remove", false, false, "new"},
+		{"remove", true, true, "new"},
+	} {
+		t.Run(fmt.Sprintf("%s old=%v force=%v", test.fails, test.old, test.force), func(t *testing.T) {
+			if test.old && test.force && runtime.GOOS != "linux" && test.fails == "syncdir" {
+				t.Skip("two files cannot take each other's name here")
+			}
+			dir := t.TempDir()
+			path := filepath.Join(dir, "out")
+			if test.old {
+				if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			target := create(t, path, 3, test.force)
+			write(t, target, "new", 0)
+			failed := 0
+			durabletest.Record(t, dir).Fail(func(op durabletest.Op) error {
+				if op.Kind == test.fails || test.fails == "link" && op.Kind == "rename" {
+					failed++
+					return syscall.EIO
+				}
+				return nil
+			})
+			err := target.Commit()
+			if failed == 0 {
+				t.Fatalf("no %s was made", test.fails)
+			}
+			if (err == nil) != (test.want == "new") {
+				t.Errorf("%v, with %q under the name", err, test.want)
+			}
+			if test.want == "" {
+				wantAlone(t, dir)
+				return
+			}
+			wantFile(t, path, test.want)
+			if test.fails != "remove" {
+				wantAlone(t, dir, "out")
+			}
+		})
+	}
+}
+
+// TestAKilledCommitIsNotWrittenInPlace: its part and its file were one, under two names.
+func TestAKilledCommitIsNotWrittenInPlace(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	create(t, path, 3, false).Abort(true)
+	parts, err := filepath.Glob(filepath.Join(dir, ".bkp-*"))
+	if err != nil || len(parts) != 1 {
+		t.Fatal(parts, err)
+	}
+	if err := os.Link(parts[0], path); err != nil {
+		t.Skip(err)
+	}
+	if err := os.WriteFile(path, []byte("used"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	target := create(t, path, 3, true)
+	write(t, target, "new", 0)
+	wantFile(t, path, "used")
+	if err := target.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, path, "new")
 	wantAlone(t, dir, "out")
 }
