@@ -42,7 +42,7 @@ fuzz: ## every fuzz target for FUZZTIME; twice if need be, since Go may take the
 			echo "$$dir $$target"; try="$(GO) test -run ^$$ -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) $$dir"; $$try || $$try; \
 		done; done
 
-faults: build ## kill split and fetch at random moments, go on, compare
+faults: build ## power loss in 10^5 states, kills at random moments, and each durable call failed or killed at: half an hour
 	scripts/faults
 
 soak: build ## the peak memory of split, fetch and verify at 1, 8 and 64 GiB

@@ -2,7 +2,8 @@
 
 // Command inject makes the Nth call fail that a process makes to have its files last (a sync, a rename, a write …), counted
 // over all its threads, or kills it there. It works on any program, as it is built: a seccomp filter stops the process at
-// those calls alone, and ptrace changes what they return.
+// those calls alone, and ptrace changes what they return. `inject sweep` does so to bkp at every such call, one by one, and
+// looks each time at what is left.
 package main
 
 import (
@@ -22,6 +23,7 @@ import (
 
 const usage = `usage: inject count [--under DIR] [--op OP] -- COMMAND…
        inject run [--under DIR] --op OP --nth N --fault FAULT [--delay 300ms] -- COMMAND…
+       inject sweep [--bkp FILE] [--scenes LIST] [--ops LIST] [--faults LIST] [--every K] [--kib N] [--jobs N] [--keep]
 ops: %s
 faults: %s
 `
@@ -44,6 +46,8 @@ func command(ctx context.Context, args []string) (code int, err error) {
 		switch args[0] {
 		case "count", "run":
 			return one(ctx, args[0], args[1:])
+		case "sweep":
+			return sweepCommand(ctx, args[1:])
 		}
 	}
 	fmt.Fprintf(os.Stderr, usage, join(ops), join(faults))
@@ -77,7 +81,7 @@ func one(ctx context.Context, what string, args []string) (int, error) {
 	case r.op != "":
 		r.ops = []op{r.op}
 	}
-	o, err := trace(ctx, r)
+	o, err := newThread().trace(ctx, r)
 	if err != nil {
 		return 1, err
 	}

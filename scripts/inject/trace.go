@@ -80,34 +80,43 @@ func becomeTraced() {
 
 var errNotAllowed = errors.New("tracing is not allowed here")
 
-// trace runs it. The tracer is one thread, which ends with the run.
-func trace(ctx context.Context, r run) (outcome, error) {
+// A thread traces: the kernel takes no other for the tracer of a process. It must begin before this program starts any process
+// in another way, since what a thread has started it would also wait for here, and what dies with its parent dies with a thread.
+type thread chan func()
+
+func newThread() thread {
+	t := make(thread)
+	go func() {
+		runtime.LockOSThread()
+		for f := range t {
+			f()
+		}
+	}()
+	return t
+}
+
+// trace runs it.
+func (th thread) trace(ctx context.Context, r run) (outcome, error) {
 	program, err := exec.LookPath(r.argv[0])
 	if err != nil {
 		return outcome{}, err
 	}
 	r.argv[0] = program
 	before := sizes(r.under)
-	type result struct {
-		t   *tracer
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread goes with the goroutine
-		t := &tracer{run: r, group: map[int]int{}, before: before}
-		t.calls = map[op]int{}
-		err := t.begin(ctx)
-		if err == nil {
+	t := &tracer{run: r, group: map[int]int{}, before: before}
+	t.calls = map[op]int{}
+	done := make(chan struct{})
+	th <- func() {
+		defer close(done)
+		if err = t.begin(ctx); err == nil {
 			t.loop()
 		}
-		done <- result{t, err}
-	}()
-	d := <-done
-	if d.err != nil {
-		return outcome{}, d.err
 	}
-	return d.t.outcome, lose(d.t.lost)
+	<-done
+	if err != nil {
+		return outcome{}, err
+	}
+	return t.outcome, lose(t.lost)
 }
 
 type tracer struct {

@@ -69,7 +69,7 @@ func traced(t *testing.T, threads int, r run) (outcome, string) {
 	dir := t.TempDir()
 	r.argv, r.dir, r.under, r.ops = []string{self}, dir, []string{dir}, ops
 	r.env = append(os.Environ(), fmt.Sprint("INJECT_TEST_THREADS=", threads))
-	o, err := trace(t.Context(), r)
+	o, err := newThread().trace(t.Context(), r)
 	if errors.Is(err, errNotAllowed) {
 		t.Skip(err)
 	}
@@ -141,7 +141,7 @@ func TestFailedSyncLosesBytes(t *testing.T) {
 
 func TestTraceEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	o, err := trace(ctx, run{argv: []string{"sleep", "60"}, ops: ops, started: func(int) { cancel() }})
+	o, err := newThread().trace(ctx, run{argv: []string{"sleep", "60"}, ops: ops, started: func(int) { cancel() }})
 	if errors.Is(err, errNotAllowed) {
 		t.Skip(err)
 	}

@@ -1,0 +1,221 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A scene is a command that something befalls, what it begins with, and what must hold afterwards, whatever befell it.
+type scene struct {
+	name    string
+	prepare func(w *world)
+	act     func(w *world) outcome
+	check   func(w *world, o outcome)
+}
+
+var scenes = []scene{
+	{"split", oneVersion, splitNew, checkSplit},
+	{"gc", removedVersion, collect, checkCollected},
+	{"rm", twoNames, remove, checkRemoved},
+	{"fetch", oneVersion, fetchFresh, checkFetched},
+	{"fetch-over", oneVersion, fetchOver, checkFetchedOver},
+	{"fetch-far", placedVersion, fetchFar, checkFetchedFar},
+	{"place-source", placedAndNew, placeFromTraced, checkPlaced},
+	{"place-target", placedAndNew, placeToTraced, checkPlaced},
+}
+
+// oneVersion: the name old, whose split was acknowledged, and a file new that shares half of it.
+func oneVersion(w *world) {
+	w.write("old", 1, 2)
+	w.write("new", 2, 3)
+	w.must("split", "old", "--data", "src")
+}
+
+func splitNew(w *world) outcome { return w.traced("split", "new", "--data", "src") }
+
+func checkSplit(w *world, o outcome) {
+	w.brings("src", "old", 1, 2)
+	if o.code == 0 {
+		w.brings("src", "new", 2, 3)
+	}
+	w.must("split", "new", "--data", "src")
+	w.whole("src")
+	w.brings("src", "old", 1, 2)
+	w.brings("src", "new", 2, 3)
+}
+
+// whole: what is on this machine is right, before and after a collection.
+func (w *world) whole(data string) {
+	w.must("verify", "--data", data)
+	w.must("gc", "--data", data)
+	w.must("verify", "--data", data)
+}
+
+// removedVersion: gone was removed, and its packs hold chunks of old too.
+func removedVersion(w *world) {
+	w.write("gone", 1, 3)
+	w.must("split", "gone", "--data", "src")
+	oneVersion(w)
+	w.must("rm", "gone", "--data", "src")
+}
+
+func collect(w *world) outcome { return w.traced("gc", "--data", "src") }
+
+func checkCollected(w *world, o outcome) {
+	w.brings("src", "old", 1, 2)
+	w.whole("src")
+	w.brings("src", "old", 1, 2)
+	w.must("split", "new", "--data", "src")
+	w.brings("src", "new", 2, 3)
+}
+
+func twoNames(w *world) {
+	oneVersion(w)
+	w.must("split", "new", "--data", "src")
+}
+
+func remove(w *world) outcome { return w.traced("rm", "new", "--data", "src") }
+
+func checkRemoved(w *world, o outcome) {
+	const noSuchName = 10
+	listed := w.do("show", "new", "--data", "src")
+	switch {
+	case o.code == 0 && listed == 0:
+		w.wrong("rm ended with 0, and the name is there still")
+	case listed == 0:
+		w.brings("src", "new", 2, 3)
+		w.must("rm", "new", "--data", "src")
+	case listed != noSuchName:
+		w.wrong("show ended with %d", listed)
+	}
+	w.brings("src", "old", 1, 2)
+	w.whole("src")
+	w.brings("src", "old", 1, 2)
+}
+
+func fetchFresh(w *world) outcome { return w.traced("fetch", "old", "--data", "src", "-o", "out/old") }
+
+func checkFetched(w *world, o outcome) {
+	w.fetched(o, func() bool { return !w.exists("out/old") })
+	os.Remove(w.path("out/old"))
+	w.must("fetch", "old", "--data", "src", "-o", "out/old")
+	w.nothingLeft()
+	w.whole("src")
+}
+
+// fetched: the file is whole under its name, or as it was before; and that is what the exit code says.
+func (w *world) fetched(o outcome, before func() bool) {
+	whole := w.same("out/old", 1, 2)
+	switch {
+	case !whole && !before():
+		w.wrong("the name stands for neither the file nor what was there before")
+	case o.code == 0 && !whole:
+		w.wrong("fetch ended with 0, and the file is not there")
+	case o.code != 0 && !w.run.fault.kills() && !before():
+		w.wrong("fetch ended with %d, and the file stands under its name", o.code)
+	}
+}
+
+func (w *world) nothingLeft() {
+	if !w.same("out/old", 1, 2) {
+		w.wrong("the second fetch ended with 0 and gives other bytes")
+	}
+	if files, _ := filepath.Glob(w.path("out/.*")); len(files) > 0 {
+		w.wrong("left behind: %s", files)
+	}
+}
+
+func fetchOver(w *world) outcome {
+	w.write("out/old", 9)
+	return w.traced("fetch", "old", "--data", "src", "-o", "out/old", "--force")
+}
+
+func checkFetchedOver(w *world, o outcome) {
+	w.fetched(o, func() bool { return w.same("out/old", 9) })
+	w.must("fetch", "old", "--data", "src", "-o", "out/old", "--force")
+	w.nothingLeft()
+}
+
+// placedVersion: the node of dst keeps old for the owner of src; far is a machine that has the owner's identity alone.
+func placedVersion(w *world) {
+	token := base64.StdEncoding.EncodeToString(make([]byte, 32))
+	if err := os.WriteFile(w.path("token"), []byte(token), 0o600); err != nil {
+		w.wrong("%v", err)
+	}
+	oneVersion(w)
+	w.startBoth()
+	w.must("place", "old", "--data", "src", "--replicas", "1")
+	identity, err := os.ReadFile(w.path("src/identity"))
+	if err == nil {
+		err = os.WriteFile(w.path("identity"), identity, 0o600)
+	}
+	if err != nil {
+		w.wrong("%v", err)
+	}
+	w.must("key", "import", "identity", "--data", "far")
+}
+
+func fetchFar(w *world) outcome {
+	w.start("dst")
+	return w.traced(append([]string{"fetch", "old", "--data", "far", "-o", "out/old"}, w.peer()...)...)
+}
+
+func (w *world) peer() []string {
+	return []string{"--peers", w.address("dst"), "--token-file", "token"}
+}
+
+func checkFetchedFar(w *world, o outcome) {
+	w.fetched(o, func() bool { return !w.exists("out/old") })
+	os.Remove(w.path("out/old"))
+	w.must(append([]string{"fetch", "old", "--data", "far", "-o", "out/old"}, w.peer()...)...)
+	w.nothingLeft()
+	w.stopAll()
+}
+
+func placedAndNew(w *world) {
+	placedVersion(w)
+	w.must("split", "new", "--data", "src")
+}
+
+func placeFromTraced(w *world) outcome { return w.placed("src", "dst") }
+func placeToTraced(w *world) outcome   { return w.placed("dst", "src") }
+
+// patience is how long somebody waits for a place that something befalls before pressing ^C.
+const patience = 8 * time.Second
+
+// placed places new while something befalls one of the two nodes.
+func (w *world) placed(traced, other string) outcome {
+	w.start(other)
+	w.startTraced(traced)
+	if w.ready(traced, 1, 10*time.Second) {
+		w.acked = w.within(patience, "place", "new", "--data", "src", "--replicas", "1") == 0
+	}
+	o := w.stop(traced)
+	w.stop(other)
+	return o
+}
+
+func (w *world) startBoth() {
+	w.start("dst")
+	w.start("src")
+	if !w.ready("src", 1, limit) {
+		w.wrong("the nodes do not meet")
+	}
+}
+
+func checkPlaced(w *world, o outcome) {
+	w.startBoth()
+	w.brings("src", "old", 1, 2)
+	if w.acked {
+		w.brings("src", "new", 2, 3)
+	}
+	w.must("place", "new", "--data", "src", "--replicas", "1")
+	w.brings("src", "new", 2, 3)
+	w.stopAll()
+	w.must("verify", "--data", "dst")
+	w.must("ledger", "verify", "--data", "dst")
+}
