@@ -61,6 +61,9 @@ type call struct {
 	set    settings
 	phrase string // of the identity, once it was opened
 	alone  bool   // the command has something to do without any peer
+	reads  bool   // the command changes nothing of the data directory
+
+	scratch house // where a node keeps what is its own while the data directory is only borrowed
 }
 
 // spec describes a command that a person can run.
@@ -75,6 +78,7 @@ type spec struct {
 	flags    []cli.Flag
 	hidden   bool
 	frees    bool // it frees space, and so has to work on a full disk
+	reads    bool // it changes nothing of the data directory
 	do       action
 }
 
@@ -91,6 +95,7 @@ func command(s spec) *cli.Command {
 			if err != nil {
 				return err
 			}
+			c.reads = s.reads
 			defer c.console.endProgress()
 			do := func() error { return s.do(cc.Context, c) }
 			if s.frees {

@@ -37,7 +37,8 @@ func fetchCommand() *cli.Command {
 			textFlag("seed", "", "take what an older version of the file at `PATH` already has from there"),
 			boolFlag("partial", "where bytes are lost, write the rest and name the holes (exit code 3)"),
 		}, networkFlags()...), identityFlags()...),
-		do: doFetch,
+		reads: true,
+		do:    doFetch,
 	})
 }
 

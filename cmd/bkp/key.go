@@ -79,8 +79,10 @@ func keyExport() *cli.Command {
 			if err := write(text); err != nil {
 				return fmt.Errorf("write the identity: %w", err)
 			}
-			if err := c.house.markExported(); err != nil { // it is exported all the same
-				c.status(node.Status{Warning: true, Text: err.Error()})
+			if !c.house.isForeign() {
+				if err := c.house.markExported(); err != nil { // it is exported all the same
+					c.status(node.Status{Warning: true, Text: err.Error()})
+				}
 			}
 			return c.result(keyMoved{o.ID()}, func(t *table) { t.line("exported the identity %s", o.ID()) })
 		},

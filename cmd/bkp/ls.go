@@ -18,6 +18,7 @@ func lsCommand() *cli.Command {
 			bkp ls --json
 			bkp ls --peers wss://a.example:8001 --token-file token`,
 		flags: append(append([]cli.Flag{boolFlag("remote", "ask the peers too")}, networkFlags()...), identityFlags()...),
+		reads: true,
 		do: func(ctx context.Context, c *call) error {
 			r, damaged := c.versions(ctx)
 			if damaged != nil && core.CodeOf(damaged) != core.CodeWrong {

@@ -27,6 +27,7 @@ func peersCommand() *cli.Command {
 			boolFlag("probe", "measure the links with a short burst"),
 			boolFlag("dot", "draw the network in the language of Graphviz"),
 		}, networkFlags()...), identityFlags()...),
+		reads: true,
 		do: func(ctx context.Context, c *call) error {
 			switch {
 			case c.Bool("probe") && c.Bool("dot"):

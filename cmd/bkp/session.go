@@ -39,8 +39,10 @@ func ask[Result any](ctx context.Context, c *call, command string, args any) (re
 
 // openSession finds the running node, or takes node.lock and becomes one.
 func (c *call) openSession(ctx context.Context) (session, error) {
-	if err := c.house.make(); err != nil {
-		return session{}, err
+	if !c.reads || !c.house.isForeign() {
+		if err := c.house.make(); err != nil {
+			return session{}, err
+		}
 	}
 	// A node that starts or stops at this moment holds the lock without a socket: look a few times.
 	for tries := 0; ; tries++ {
@@ -48,9 +50,18 @@ func (c *call) openSession(ctx context.Context) (session, error) {
 			c.warnUnused()
 			return session{Caller: remote, running: true, close: func() error { return nil }}, nil
 		}
+		if c.reads && c.house.isForeign() {
+			return c.borrow(ctx)
+		}
 		lock, err := c.house.lockNode()
 		if err == nil {
-			return c.become(ctx, lock)
+			var s session
+			if s, err = c.become(ctx, lock); err == nil {
+				return s, nil
+			}
+		}
+		if c.reads && unwritable(err) {
+			return c.borrow(ctx)
 		}
 		if core.CodeOf(err) != core.CodeBusy || tries == 10 {
 			return session{}, err
@@ -104,10 +115,14 @@ func (h house) lockNode() (*durable.Lock, error) {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}
 	if !got {
-		return nil, core.WithHint(core.Fail(core.CodeBusy, "another node or command uses %s", h.dir),
-			"wait for it to end, or take another --data directory")
+		return nil, h.busy()
 	}
 	return lock, nil
+}
+
+func (h house) busy() error {
+	return core.WithHint(core.Fail(core.CodeBusy, "another node or command uses %s", h.dir),
+		"wait for it to end, or take another --data directory")
 }
 
 // closing is what must be closed once the node is, last opened first.

@@ -35,7 +35,8 @@ func verifyCommand() *cli.Command {
 			boolFlag("remote", "ask the holders also about what is on this machine; every one on record must answer"),
 			boolFlag("restart", "begin anew where an earlier verification was interrupted"),
 		}, networkFlags()...), identityFlags()...),
-		do: doVerify,
+		reads: true,
+		do:    doVerify,
 	})
 }
 
@@ -218,6 +219,9 @@ func (v *verification) packs(ctx context.Context, share float64) error {
 			at.After, at.Packs, at.Read = p.Pack, at.Packs+1, at.Read+p.Bytes
 			at.Damage = append(at.Damage, p.Damage...)
 			for _, d := range p.Damage {
+				if v.house.isForeign() {
+					break
+				}
 				disk.Note(v.house.path(name), d)
 			}
 			return v.state.keepPacks(name, at)

@@ -46,7 +46,11 @@ type packProgress struct {
 
 // verifyState reads where the same verification was interrupted, or begins a new one.
 func (h house) verifyState(what string, share float64, restart bool) *verifyState {
-	fresh := &verifyState{V: 1, What: what, Share: share, Began: time.Now(), path: h.path("verify.json"), saved: time.Now(),
+	path := h.path("verify.json")
+	if h.isForeign() {
+		path = ""
+	}
+	fresh := &verifyState{V: 1, What: what, Share: share, Began: time.Now(), path: path, saved: time.Now(),
 		Versions: map[core.Hash]versionProgress{}, Packs: map[string]packProgress{}}
 	var old verifyState
 	text, err := os.ReadFile(fresh.path)
@@ -81,8 +85,10 @@ func (s *verifyState) saveNow() error {
 func (s *verifyState) save() error {
 	s.saved = time.Now()
 	text, err := json.Marshal(s)
-	if err == nil {
-		err = durable.Replace(s.path, text, 0o600)
+	if err == nil && s.path != "" {
+		if err = durable.Replace(s.path, text, 0o600); unwritable(err) {
+			s.path, err = "", nil // it goes on, but an interrupted one begins anew
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("keep how far the verification has come: %w", err)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
@@ -50,5 +51,21 @@ func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
 	s.remove()
 	if h.verifyState("disk", 1, false).resumed {
 		t.Error("went on with one that had ended")
+	}
+}
+
+// Bad input 85: a verification of a data directory that can only be read goes on to its end.
+func TestVerificationGoesOnWhereNothingCanBeWritten(t *testing.T) {
+	const sys = "/sys" // where root cannot make files either
+	if err := durable.Replace(sys+"/verify.json", nil, 0o600); !unwritable(err) {
+		t.Skipf("%s takes files, or is not there: %v", sys, err)
+	}
+	s := house{sys}.verifyState("disk", 1, true)
+	s.path = sys + "/verify.json" // also where it is another user's
+	for range 2 {
+		s.saved = s.saved.Add(-verifyStatePause)
+		if err := s.keep(core.Hash{1}, versionProgress{Done: true}); err != nil {
+			t.Errorf("%v", err)
+		}
 	}
 }

@@ -40,7 +40,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 	if wish.transient {
 		conf.Log = c.log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
-	if conf.Signer, err = c.house.nodeKey(); err != nil {
+	if conf.Signer, err = c.nodeKey(); err != nil {
 		return nil, opened, err
 	}
 	conf.Owner = c.ownerDoor()
@@ -66,7 +66,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 		}
 		conf.Trace, opened = f, append(opened, f)
 	}
-	conf.Memory = memory(c.house.path("bandwidth.json"))
+	conf.Memory = memory(c.own().path("bandwidth.json"))
 	conf.Assemble, conf.Cut = assemble, c.house.cutFile
 	host := c.plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
@@ -117,9 +117,12 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 		return core.WithHint(usageError("no peers are known and no node runs on %s", c.house.dir),
 			"name some with --peers wss://HOST:8001-20MiB, or peers = \"…\" in %s", c.set.path)
 	}
-	if conf.Pins, err = openPins(c.house.path("pins.json")); err != nil {
+	met, err := openPins(c.house.path("pins.json"))
+	if err != nil {
 		return err
 	}
+	met.path = c.own().path("pins.json")
+	conf.Pins = met
 	if conf.Plaintext && conf.Token == nil && !wish.transient {
 		c.say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
 	}
@@ -195,22 +198,23 @@ func parseIssuers(words map[string]string) (map[core.ID]core.Size, error) {
 
 // rooms opens what stands on disk.
 func (c *call) rooms(conf *node.Config) (opened closing, err error) {
-	staging, err := disk.Open(c.house.path("staging"))
+	own := c.own()
+	staging, err := c.staging()
 	if err != nil {
 		return opened, fmt.Errorf("open staging: %w", err)
 	}
 	opened = append(opened, staging)
-	away, err := disk.OpenAway(c.house.path("away"))
+	away, err := disk.OpenAway(own.path("away"))
 	if err != nil {
 		return opened, err
 	}
 	opened = append(opened, away)
-	keeping, err := disk.Open(c.house.path("holdings"))
+	keeping, err := disk.Open(own.path("holdings"))
 	if err != nil {
 		return opened, fmt.Errorf("open holdings: %w", err)
 	}
 	opened = append(opened, keeping)
-	holdings, err := disk.OpenHoldings(c.house.path("holdings.db"), keeping.Used() == 0)
+	holdings, err := disk.OpenHoldings(own.path("holdings.db"), keeping.Used() == 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = core.WithHint(core.Fail(core.CodeWrong, "the record of what this node keeps for others is lost, and the chunks are there: %w", err),
 			"put holdings.db back; or move holdings and ledger away, and this node begins anew")
@@ -219,7 +223,7 @@ func (c *call) rooms(conf *node.Config) (opened closing, err error) {
 		return opened, fmt.Errorf("open holdings: %w", err)
 	}
 	opened = append(opened, holdings)
-	log, err := ledger.Open(c.house.path("ledger"), conf.Signer)
+	log, err := ledger.Open(own.path("ledger"), conf.Signer)
 	if err != nil {
 		return opened, fmt.Errorf("open the ledger: %w", err)
 	}
