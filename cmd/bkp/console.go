@@ -77,7 +77,7 @@ func (con *console) say(format string, args ...any) {
 	}
 }
 
-// log is for what goes on behind a command, from the given level on; --verbose shows all of it.
+// log is for what goes on behind a command, from the given level on; --verbose shows all of it, one by one.
 func (con *console) log(level slog.Level) *slog.Logger {
 	switch {
 	case con.verbose:
@@ -85,10 +85,14 @@ func (con *console) log(level slog.Level) *slog.Logger {
 	case con.quiet:
 		level = slog.LevelError
 	}
+	var h slog.Handler = tint.NewTextHandler(con.err, &tint.Options{Level: level, NoColor: !con.color})
 	if con.json {
-		return slog.New(slog.NewJSONHandler(con.err, &slog.HandlerOptions{Level: level}))
+		h = slog.NewJSONHandler(con.err, &slog.HandlerOptions{Level: level})
 	}
-	return slog.New(tint.NewTextHandler(con.err, &tint.Options{Level: level, NoColor: !con.color}))
+	if !con.verbose {
+		h = newRepeats(h)
+	}
+	return slog.New(h)
 }
 
 func isTerminal(w any) bool {

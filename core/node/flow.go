@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"time"
@@ -335,7 +336,11 @@ func (n *Node) onAbort(p *peer, m wire.TransmissionAbort) {
 	if f == nil {
 		return
 	}
-	n.Log.Info("abort", "peer", p.id.Short(), "flow", m.Flow, "transfer", m.Transfer, "reason", m.Reason)
+	level := slog.LevelInfo
+	if m.Transfer != 0 {
+		level = slog.LevelDebug // one run of many; who gives it up says why
+	}
+	n.Log.Log(n.ctx, level, "abort", "peer", p.id.Short(), "flow", m.Flow, "transfer", m.Transfer, "reason", m.Reason)
 	if m.Transfer == 0 {
 		n.step(f, task.Event{Kind: task.Aborted, Reason: m.Code})
 		return
