@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -163,11 +164,18 @@ func (c *call) openIdentity(text []byte, phrase, where string) (*key.Owner, erro
 	return o, nil
 }
 
-// sweep removes what killed commands left half written.
+// sweep removes what killed commands left half written, and the pipes that those of the first release left.
 func (h house) sweep() {
 	dirs, _ := filepath.Glob(h.path("refs", "*"))
 	for _, dir := range append(dirs, h.path("refs"), h.dir) {
 		durable.Sweep(dir)
+	}
+	fetches, _ := filepath.Glob(h.path("fetch-*"))
+	backups, _ := filepath.Glob(h.path("backup-*"))
+	for _, dir := range append(fetches, backups...) {
+		if info, err := os.Lstat(dir); err == nil && info.IsDir() && time.Since(info.ModTime()) > time.Hour {
+			_ = durable.RemoveAll(dir)
+		}
 	}
 }
 

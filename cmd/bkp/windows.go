@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -291,23 +290,7 @@ func (h house) clearWindows() (freed core.Size, err error) {
 		}
 		freed += n
 	}
-	return freed, errors.Join(err, h.clearPipes())
-}
-
-// clearPipes removes the pipes of backups of standard input that were killed. One that was made a moment ago may not be locked yet.
-func (h house) clearPipes() error {
-	dirs, err := filepath.Glob(h.path("backup-*"))
-	for _, dir := range dirs {
-		if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) < time.Minute {
-			continue
-		}
-		lock := durable.NewLock(filepath.Join(dir, "lock"))
-		if got, err := lock.TryLock(); err == nil && got {
-			_ = durable.RemoveAll(dir)
-		}
-		_ = lock.Close()
-	}
-	return err
+	return freed, err
 }
 
 func clearWindow(dir string) (freed core.Size, err error) {

@@ -43,6 +43,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 	if conf.Signer, err = c.nodeKey(); err != nil {
 		return nil, opened, err
 	}
+	c.house.sweep()
 	conf.Owner = c.ownerDoor()
 	if err := c.network(&conf, wish); err != nil {
 		return nil, opened, err

@@ -67,7 +67,13 @@ func (r Restore) Run(ctx context.Context) (Assembled, error) {
 			return done, err
 		}
 	}
-	return done, out.Commit()
+	if err := out.Commit(); err != nil {
+		return done, err
+	}
+	if t, ok := out.(*Target); ok {
+		t.clearParts()
+	}
+	return done, nil
 }
 
 func (r Restore) open(ctx context.Context) (output, error) {

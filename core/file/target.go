@@ -39,7 +39,7 @@ func Create(path, tag string, size core.Size, force bool) (*Target, error) {
 	if err := t.checkPlace(); err != nil {
 		return nil, err
 	}
-	if err := t.open(filepath.Join(filepath.Dir(path), ".bkp-"+filepath.Base(path)+"-"+tag+".part")); err != nil {
+	if err := t.open(partOf(path, tag)); err != nil {
 		return nil, err
 	}
 	if err := t.part.Truncate(int64(size)); err != nil {
@@ -52,6 +52,9 @@ func Create(path, tag string, size core.Size, force bool) (*Target, error) {
 func (t *Target) open(part string) error {
 	t.lock = durable.NewLock(part)
 	got, err := t.lock.TryLock()
+	if errors.Is(err, fs.ErrPermission) && durable.Remove(part) == nil { // killed with a mode that lets nobody write, and no name yet
+		got, err = t.lock.TryLock()
+	}
 	if err != nil {
 		return core.WithHint(fmt.Errorf("create %s: %w", t.path, err), "write to another place with -o FILE")
 	}

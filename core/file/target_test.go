@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/file"
 )
@@ -229,4 +230,56 @@ func TestAKilledCommitIsNotWrittenInPlace(t *testing.T) {
 	}
 	wantFile(t, path, "new")
 	wantAlone(t, dir, "out")
+}
+
+// What interrupted fetches of other versions left goes once the file is whole; not what somebody writes still, nor
+// another file's.
+func TestPartsOfOtherVersionsGo(t *testing.T) {
+	dir, s := t.TempDir(), memory()
+	path := filepath.Join(dir, "f")
+	root := splitBytes(t, s, noise(3, 100_000))
+	parts := map[string]bool{ // name: it stays
+		".bkp-f-0123abcd.part":          false,
+		".bkp-f-0123abcd-4096.part":     false,
+		".bkp-f-89abcdef.part":          true, // locked
+		".bkp-f-g-0123abcd.part":        true, // of the file f-g
+		".bkp-f-notes.part":             true,
+		".bkp-other-0123abcd.part":      true,
+		".bkp-f-0123abcd.part.precious": true,
+	}
+	for name := range parts {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock := durable.LockOf(filepath.Join(dir, ".bkp-f-89abcdef.part"))
+	if got, err := lock.TryLock(); err != nil || !got {
+		t.Fatal(got, err)
+	}
+	defer lock.Close()
+	run(t, restore(root, s, path))
+	for name, stays := range parts {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != stays {
+			t.Errorf("%s: %v, stays is %t", name, err, stays)
+		}
+	}
+}
+
+// A target that was killed when it had its mode, and not yet its name, is no obstacle to who is not root.
+func TestAPartThatCannotBeWrittenIsMadeAnew(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write anything")
+	}
+	dir, s := t.TempDir(), memory()
+	path := filepath.Join(dir, "f")
+	data := noise(3, 100_000)
+	r := restore(splitBytes(t, s, data), s, path)
+	r.Mode = 0o100444
+	part := filepath.Join(dir, fmt.Sprintf(".bkp-f-%.8s.part", r.Root.Hash))
+	if err := os.WriteFile(part, data, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	run(t, r)
+	wantFile(t, path, string(data))
+	wantAlone(t, dir, "f")
 }
