@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -387,8 +388,8 @@ func (pl *placing) publish(ctx context.Context) error {
 		put.Records = append(put.Records, claim)
 		stored = append(stored, bytes)
 	}
-	if err := n.Staging.Barrier(); err != nil {
-		return fmt.Errorf("keep records: %w", err)
+	if err := errors.Join(n.Staging.Barrier(), n.Ledger.Sync()); err != nil { // what the ref is about to say
+		return fmt.Errorf("keep records and receipts: %w", err)
 	}
 	ref, next := pl.version.Ref, pl.next
 	next.Placed = time.Now().Unix()
@@ -415,9 +416,6 @@ func (pl *placing) publish(ctx context.Context) error {
 	}
 	if err := n.Refs.Put(ref.Alias, ref.Version, envelope); err != nil {
 		return fmt.Errorf("keep ref: %w", err)
-	}
-	if err := n.Ledger.Sync(); err != nil {
-		return fmt.Errorf("enter receipts in the ledger: %w", err)
 	}
 	pl.dismiss(ctx)
 	for _, task := range pl.vault.tasksOf(old) {
