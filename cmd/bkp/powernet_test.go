@@ -475,7 +475,7 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 		}
 	}
 	source := all[sourceName]
-	if err := source.toldOwner(words); err != nil {
+	if err := source.toldOwner(m.owner, words); err != nil {
 		return err
 	}
 	versions, err := source.home.refs().open(m.owner)
@@ -493,7 +493,7 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 			return fmt.Errorf("%v is lost", id)
 		case ok && !f.may:
 			return fmt.Errorf("%v is there, and should not be", id)
-		case ok && f.must:
+		case ok && f.may:
 			if err := m.readable(v, f.content, all, replicas); err != nil {
 				return fmt.Errorf("%v: %w", id, err)
 			}
@@ -502,9 +502,28 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 	return nil
 }
 
-// toldOwner holds the source's ledger and refs against what place reported: the receipts that came before are in the one, the records
-// in the other.
-func (k *remains) toldOwner(words []any) error {
+// toldOwner holds the source's ledger against what place reported, and against its refs and checkpoints: the receipts of a task are in
+// the one before anything says that the task is placed.
+func (k *remains) toldOwner(o *key.Owner, words []any) error {
+	told := map[core.TaskID]bool{}
+	for _, list := range []func() ([]node.StoredRef, error){k.home.refs().List, k.home.refs().Unfinished} {
+		refs, err := list()
+		if err != nil {
+			return err
+		}
+		for _, r := range refs {
+			v, err := openRef(o, r)
+			if err != nil {
+				return err
+			}
+			told[v.body.Task] = len(v.body.Records) > 0
+			for _, r := range v.body.Records {
+				if err := k.has(k.conf.Staging, r.Hash); err != nil {
+					return fmt.Errorf("a segment record of %s@%d: %w", v.body.Name, v.ref.Version, err)
+				}
+			}
+		}
+	}
 	var came []core.Receipt
 	for _, w := range words {
 		switch w := w.(type) {
@@ -514,10 +533,13 @@ func (k *remains) toldOwner(words []any) error {
 			}
 		case allCopies:
 			for _, r := range came {
-				if !k.receipted(r) {
-					return fmt.Errorf("%v was placed, and a receipt of task %s is not in the ledger", w.numbered, r.Task)
-				}
+				told[r.Task] = true
 			}
+		}
+	}
+	for _, r := range came {
+		if told[r.Task] && !k.receipted(r) {
+			return fmt.Errorf("task %s is placed, and a receipt of it is not in the source's ledger", r.Task)
 		}
 	}
 	return nil
@@ -526,11 +548,6 @@ func (k *remains) toldOwner(words []any) error {
 // readable reads a version from what the source has staged, else from as many targets as there are to be copies.
 func (m *mesh) readable(v versionRef, want []byte, all map[string]*remains, replicas int) error {
 	source := all[sourceName]
-	for _, r := range v.body.Records {
-		if err := source.has(source.conf.Staging, r.Hash); err != nil {
-			return fmt.Errorf("segment record: %w", err)
-		}
-	}
 	local := &localChunks{stores: []chunkStore{source.conf.Staging.(*disk.Store)}, opener: chunk.NewOpener()}
 	var got []byte
 	err := manifest.Walk(v.body.Root, local, func(e manifest.Entry) error {
@@ -596,4 +613,81 @@ func TestPowerLossPlace(t *testing.T) {
 		}
 	})
 	m.Check(t, durabletest.Budget(12), func(roots []string, words []any) error { return m.survives(roots, words, 2) })
+}
+
+// TestPowerLossOfALostTarget has others take over from a target that goes while the bytes move.
+func TestPowerLossOfALostTarget(t *testing.T) {
+	m := newMesh(t, 2, "a", "b", "c", "d")
+	file := filepath.Join(t.TempDir(), "file")
+	content := make([]byte, 600<<10) // that does not compress
+	m.random.Read(content)
+	check(t, os.WriteFile(file, content, 0o600))
+	m.does("split", file, "--name", "f", "--chunker", "fixed")
+	m.record()
+	m.Promise(word{numbered{"f", 1}, content, true})
+	synctest.Test(t, func(t *testing.T) {
+		m.start(t, "100KiB")
+		defer m.stop(t)
+		m.lose(t, time.Second)
+		others := false
+		_, err := m.nodes["a"].Place(t.Context(), node.PlaceArgs{Name: "f", Replicas: 2, Strategy: "seed"}, func(s node.Status) {
+			others = others || strings.Contains(s.Text, "go to others")
+		})
+		check(t, err)
+		if !others {
+			t.Error("nobody took over")
+		}
+		m.Promise(allCopies{numbered{"f", 1}})
+	})
+	m.Check(t, durabletest.Budget(5), func(roots []string, words []any) error { return m.survives(roots, words, 2) })
+}
+
+// lose cuts off a target of the placement that is about to begin.
+func (m *mesh) lose(t *testing.T, after time.Duration) {
+	t.Helper()
+	plan, err := m.nodes["a"].Place(t.Context(), node.PlaceArgs{Name: "f", Replicas: 2, Strategy: "seed", DryRun: true}, quiet)
+	check(t, err)
+	for name, x := range m.nodes {
+		if x.signer.ID() == plan.Placements[0].Node {
+			time.AfterFunc(after, func() { m.net.Cut(name) })
+		}
+	}
+}
+
+// TestPowerLossBackup backs a file up window by window; it is stopped after the first checkpoint, and goes on there.
+func TestPowerLossBackup(t *testing.T) {
+	m := newMesh(t, 3, "a", "b", "c")
+	file := filepath.Join(t.TempDir(), "file")
+	content := m.write(file, 24)
+	m.record()
+	m.Promise(word{numbered{"f", 1}, content, false})
+	synctest.Test(t, func(t *testing.T) {
+		m.start(t, "10MiB")
+		defer m.stop(t)
+		args := node.BackupArgs{Input: file, Name: "f", Window: core.MiB, Chunker: chunk.MethodFixed, Compression: "default", Replicas: 2, Strategy: "seed"}
+		ctx, stop := context.WithCancel(t.Context())
+		m.Fail(func(op durabletest.Op) error {
+			if op.Kind == "syncdir" && len(checkpointsIn(m.root)) > 0 {
+				stop()
+			}
+			return nil
+		})
+		if _, err := m.nodes["a"].Backup(ctx, args, quiet); err == nil {
+			t.Error("the backup was not stopped")
+		}
+		m.Fail(nil)
+		r, err := m.nodes["a"].Backup(t.Context(), args, quiet)
+		check(t, err)
+		if r.Resumed == 0 {
+			t.Error("it began anew")
+		}
+		m.Promise(word{numbered{"f", 1}, content, true})
+		m.Promise(allCopies{numbered{"f", 1}})
+	})
+	m.Check(t, durabletest.Budget(8), func(roots []string, words []any) error { return m.survives(roots, words, 2) })
+}
+
+func checkpointsIn(root string) []string {
+	found, _ := filepath.Glob(homeIn(root).path("refs", "*", "checkpoint"))
+	return found
 }
