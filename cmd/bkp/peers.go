@@ -73,6 +73,9 @@ func listPeers(c *call, r node.PeersResult) error {
 			if p.Problem != "" {
 				t.line("%s: %s", p.Address, p.Problem)
 			}
+			for _, why := range p.Degraded {
+				t.line("%s is degraded: %s", p.Address, why)
+			}
 		}
 		t.line("%d of %s connected", sum.Connected, counted(sum.Peers, "peer"))
 	})

@@ -169,7 +169,8 @@ type PeerRow struct {
 	Files     int       `json:"files"`
 	DelayMS   float64   `json:"delay_ms"`
 	LastSeen  time.Time `json:"last_seen,omitzero"`
-	Problem   string    `json:"problem,omitempty"` // why it is not connected
+	Problem   string    `json:"problem,omitempty"`  // why it is not connected
+	Degraded  []string  `json:"degraded,omitempty"` // what is wrong with it, as it says
 }
 
 // PeersArgs asks for the peers; a node just started for the command waits a moment for them.

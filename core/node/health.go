@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // The two words of a node's health.
@@ -78,4 +79,14 @@ func (h *Health) refusal() error {
 		return nil
 	}
 	return refuse(core.ReasonDegraded, "this node is degraded and keeps nothing new: %s", reasons[0].Text)
+}
+
+// told is the reasons as peers hear them, the first so many, each cut to its bounds.
+func (h *Health) told() (texts []string) {
+	for _, r := range h.Reasons() {
+		if len(texts) < wire.MaxReasons {
+			texts = append(texts, strings.ToValidUTF8(r.Text[:min(len(r.Text), wire.MaxReason)], ""))
+		}
+	}
+	return texts
 }

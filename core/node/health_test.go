@@ -52,7 +52,21 @@ func TestDegradedNodeIsPassedOver(t *testing.T) {
 				if s := b.status(); s.Health != node.HealthDegraded || s.Ready || len(s.Reasons) != 1 || (s.Remaining == 0) != refuses {
 					t.Errorf("status: %s, ready %v, %v, %s remain", s.Health, s.Ready, s.Reasons, s.Remaining)
 				}
-				a.place(node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "nearest"})
+				peers, err := a.ListPeers(t.Context(), node.PeersArgs{}, quiet)
+				check(t, err)
+				if row := peers.Peers[0]; !slices.Equal(row.Degraded, []string{"a screw is loose"}) || (row.Remaining == 0) != refuses {
+					t.Errorf("its peer hears %q, and that %s remain", row.Degraded, row.Remaining)
+				}
+				var told []string
+				_, err = a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "nearest"}, func(s node.Status) {
+					if s.Warning {
+						told = append(told, s.Text)
+					}
+				})
+				check(t, err)
+				if len(told) != 1 || !strings.HasSuffix(told[0], "(b:8001) is degraded: a screw is loose") {
+					t.Errorf("warned of %q", told)
+				}
 				if runs := b.status().Runs; (runs == 0) != refuses {
 					t.Errorf("it keeps %d runs", runs)
 				}

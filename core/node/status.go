@@ -67,7 +67,7 @@ func (n *Node) ListPeers(ctx context.Context, args PeersArgs, _ func(Status)) (P
 			rows[i].Problem = err.Error()
 			return
 		}
-		rows[i].Remaining, rows[i].Files = report.Remaining, report.FileCount
+		rows[i].Remaining, rows[i].Files, rows[i].Degraded = report.Remaining, report.FileCount, report.Degraded
 		rows[i].MeasuredIn = linkTo(report, n.ID()).Measured
 		if args.Links {
 			links[i] = n.linkRows(rows[i].ID, report)
@@ -136,7 +136,7 @@ func (n *Node) peerRow(p *peer) PeerRow {
 func (n *Node) reportState(p *peer, m wire.StateQuery) {
 	report := wire.StateReport{
 		Query: m.Query, Remaining: n.offered(), Capacity: n.Capacity, Accounts: n.book.Accounts(),
-		Labels: n.Labels,
+		Labels: n.Labels, Degraded: n.Health.told(),
 	}
 	own := n.ownState()
 	report.Up, report.Down, report.UpAhead, report.DownAhead = own.Up, own.Down, own.UpAhead, own.DownAhead

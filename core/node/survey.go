@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
@@ -63,6 +64,7 @@ func (pl *placing) hear(ctx context.Context, peers []core.ID, reports map[core.I
 			return wire.StateQuery{Query: id, Owner: n.owner().ID()}
 		})
 	})
+	var unwell []string
 	n.ask(func() {
 		for i, id := range peers {
 			p := n.peers[id]
@@ -71,6 +73,9 @@ func (pl *placing) hear(ctx context.Context, peers []core.ID, reports map[core.I
 			}
 			r := answers[i]
 			reports[id] = r
+			for _, why := range r.Degraded {
+				unwell = append(unwell, fmt.Sprintf("peer %s (%s) is degraded: %s", id.Short(), p.address, why))
+			}
 			to := len(pl.snapshot.Nodes)
 			pl.index[id] = to
 			pl.snapshot.Nodes = append(pl.snapshot.Nodes, core.NodeState{
@@ -84,6 +89,9 @@ func (pl *placing) hear(ctx context.Context, peers []core.ID, reports map[core.I
 			pl.snapshot.Links = append(pl.snapshot.Links, linkState(0, to, p.capacity, here, there), linkState(to, 0, p.capacity, there, here))
 		}
 	})
+	for _, text := range unwell {
+		pl.status(Status{Phase: "ask", Warning: true, Text: text})
+	}
 }
 
 // beyond notes ways to the nodes that those who reported are connected to, and that were not asked yet. Loop only.

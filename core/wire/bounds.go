@@ -24,11 +24,13 @@ const (
 	maxPiece   = 2 << 20   // a piece of a record
 	maxRecord  = 1 << 31   // a segment record
 	maxRuns    = core.SegmentRuns
-	maxWord    = 40  // the name of a feature
-	maxReason  = 255 // one of the reasons why a node is degraded
+	maxWord    = 40 // the name of a feature
 
 	maxFeatures = 64
-	maxReasons  = 16
+
+	// MaxReasons is how many reasons a node gives why it is degraded, and MaxReason how long one is.
+	MaxReasons = 16
+	MaxReason  = 255
 
 	// MaxRunChunks bounds the chunks of a run, so that its TRANSMISSION_BEGIN fits in a message however small they are.
 	MaxRunChunks = 32768

@@ -33,7 +33,7 @@ type member struct {
 // registered.
 var most = map[string]int{
 	"runs": maxRuns, "chunks": MaxRunChunks, "list": maxList, "labels": maxLabels, "proofs": maxProofs, "steps": maxSteps,
-	"route": MaxRoute, "features": maxFeatures, "reasons": maxReasons,
+	"route": MaxRoute, "features": maxFeatures, "reasons": MaxReasons,
 }
 
 // formOf panics for what no message may have: it runs while the program starts.

@@ -99,10 +99,10 @@ func (m StateReport) Validate() error {
 		b.forecast("links: ahead", l.Ahead)
 		b.capacity("links: theirs", l.Theirs)
 	}
-	b.count("degraded", len(m.Degraded), maxReasons)
+	b.count("degraded", len(m.Degraded), MaxReasons)
 	for _, why := range m.Degraded {
 		b.must(why != "", "degraded: a reason that says nothing")
-		b.text("degraded", why, maxReason)
+		b.text("degraded", why, MaxReason)
 	}
 	return b.err
 }
