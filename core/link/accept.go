@@ -22,8 +22,8 @@ import (
 // Serve accepts sockets until the hub or the listener is closed. It takes wss and, where Config.Plaintext is set, ws on the
 // same port.
 func (h *Hub) Serve(l net.Listener) error {
-	if h.certErr != nil {
-		return h.certErr
+	if h.unfit != nil {
+		return h.unfit
 	}
 	h.mu.Lock()
 	if h.closed {

@@ -49,7 +49,7 @@ func (b *budget) read(r io.Reader, buf *bytes.Buffer, late func()) (giveBack fun
 		return nil, explain(err)
 	}
 	if buf.Len() < smallMessage {
-		return b.take(b.small, wire.MaxGrowth*buf.Len())
+		return b.take(b.small, wire.MaxGrowth*buf.Len()+wire.FreeMemory)
 	}
 	giveBack, err = b.take(b.large, 1)
 	if err != nil {

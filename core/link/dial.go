@@ -268,8 +268,8 @@ func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, me
 		return nil, nil, core.WithHint(core.Fail(core.CodeRefused, "plaintext ws:// is not allowed here"),
 			"write wss://, or start with --insecure-plaintext")
 	}
-	if h.certErr != nil {
-		return nil, nil, h.certErr
+	if h.unfit != nil {
+		return nil, nil, h.unfit
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()

@@ -18,6 +18,10 @@
 // Over ws the same is said, bound to the two nonces: that shows who is meant to be there, and does not stop a man in the
 // middle. A hub takes and dials ws only with Config.Plaintext.
 //
+// What may come of who has not proved itself is bounded: its first byte within 2 s, all of it within 10 s, a HELLO of 16 KiB and an
+// AUTH of 64, both in a budget of memory that all sockets of the hub share (budget.go), and a place that is lost to a newer one where
+// too many are at it (strangers.go).
+//
 // # One session a peer
 //
 // Both sides dial, in any order, with exponential backoff from 0.2 s to 10 s. Of two sessions with one node the one that the

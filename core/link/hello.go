@@ -80,16 +80,28 @@ func (h *Hub) introduceListener(sock *socket) (*introduction, *handshake, error)
 func (hs *handshake) welcome() error { return hs.prove(wire.SideListen) }
 
 func (h *Hub) newHandshake(sock *socket, channel string) *handshake {
-	now := time.Now()
-	deadline := now.Add(handshakeTimeout)
+	deadline := time.Now().Add(handshakeTimeout)
 	sock.SetReadDeadline(deadline)
+	return &handshake{h: h, sock: sock, mine: h.hello(sock.dialect.Version, channel), deadline: deadline}
+}
+
+// hello is what this node says first on a socket.
+func (h *Hub) hello(version int, channel string) wire.Hello {
 	hello := wire.Hello{
-		V: sock.dialect.Version, Node: h.id, Key: h.config.Signer.Public(), Channel: channel,
-		Epoch: h.config.Epoch, Time: now.Unix(), Listen: h.config.Listen, Labels: h.config.Labels,
+		V: version, Node: h.id, Key: h.config.Signer.Public(), Channel: channel,
+		Epoch: h.config.Epoch, Time: time.Now().Unix(), Listen: h.config.Listen, Labels: h.config.Labels,
 		Features: wire.Features,
 	}
 	rand.Read(hello.Nonce[:])
-	return &handshake{h: h, sock: sock, mine: hello, deadline: deadline}
+	return hello
+}
+
+// introducible reports whether this node's HELLO can be sent to anybody: its labels and address may be too long.
+func (h *Hub) introducible() error {
+	if _, err := wire.Encode(h.hello(wire.Version, wire.ChannelControl)); err != nil {
+		return core.WithHint(core.Fail(core.CodeUsage, "this node cannot introduce itself: %w", err), "give it fewer or shorter labels")
+	}
+	return nil
 }
 
 func (hs *handshake) send(m wire.Message) error {

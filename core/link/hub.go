@@ -30,7 +30,7 @@ type Hub struct {
 	config  Config
 	id      core.ID
 	cert    tls.Certificate
-	certErr error
+	unfit   error // why it can neither listen nor dial
 	handler Handler
 
 	ctx       context.Context // ends when Close begins
@@ -61,7 +61,9 @@ func New(c Config, handler Handler) *Hub {
 		diallers: map[string]*dialler{},
 		callers:  map[string]string{},
 	}
-	h.cert, h.certErr = certificate(c.Signer)
+	if h.cert, h.unfit = certificate(c.Signer); h.unfit == nil {
+		h.unfit = h.introducible()
+	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.memory = newBudget(h.ctx)
 	return h

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/link/linktest"
 )
 
@@ -180,3 +181,26 @@ type named string
 
 func (n named) Network() string { return "tcp" }
 func (n named) String() string  { return string(n) }
+
+// A node whose HELLO nobody would read says so itself.
+func TestTooManyLabels(t *testing.T) {
+	labels := map[string]string{}
+	for i := range 64 {
+		labels[text("%d", i)] = strings.Repeat("x", 255)
+	}
+	bubble(t, func(t *testing.T, net *linktest.Net) {
+		a := newHost(t, net, "a", func(c *Config) { c.Labels = labels })
+		l, err := net.Listen("a:8001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustContain(t, "listening", a.hub.Serve(l).Error(), "cannot introduce itself")
+		l.Close()
+		a.hub.Dial(core.Peer{Scheme: "wss", Host: "b", Port: 8001})
+		after(time.Second)
+		err = a.hub.Diallers()[0].Err
+		mustContain(t, "dialling", err.Error(), "cannot introduce itself")
+		mustContain(t, "hint", core.HintOf(err), "labels")
+		a.close()
+	})
+}

@@ -52,7 +52,9 @@ func (b *bounds) must(ok bool, format string, args ...any) {
 }
 
 func (b *bounds) within(field string, n, low, high int64) {
-	b.must(n >= low && n <= high, "%s %d is not within %d to %d", field, n, low, high)
+	if n < low || n > high { // no call of must, whose arguments cost memory also where all is well
+		b.fail("%s %d is not within %d to %d", field, n, low, high)
+	}
 }
 
 func (b *bounds) size(field string, s core.Size) { b.within(field, int64(s), 0, maxAmount) }
@@ -68,7 +70,9 @@ func (b *bounds) seconds(field string, s float64) {
 }
 
 func (b *bounds) finite(field string, f float64) {
-	b.must(f >= 0 && !math.IsInf(f, 0), "%s %v is not a finite number from 0", field, f)
+	if !(f >= 0) || math.IsInf(f, 0) {
+		b.fail("%s %v is not a finite number from 0", field, f)
+	}
 }
 
 func (b *bounds) count(field string, n, high int) {
@@ -76,14 +80,22 @@ func (b *bounds) count(field string, n, high int) {
 }
 
 func (b *bounds) bytes(field string, data []byte, low, high int) {
-	b.must(len(data) >= low && len(data) <= high, "%s has %d bytes, not %d to %d", field, len(data), low, high)
+	if len(data) < low || len(data) > high {
+		b.fail("%s has %d bytes, not %d to %d", field, len(data), low, high)
+	}
 }
 
 func (b *bounds) text(field, s string, high int) {
-	b.must(len(s) <= high, "%s has %d bytes, %d are allowed", field, len(s), high)
+	if len(s) > high {
+		b.fail("%s has %d bytes, %d are allowed", field, len(s), high)
+	}
 }
 
-func (b *bounds) id(field string, id core.ID) { b.must(!id.IsZero(), "%s is missing", field) }
+func (b *bounds) id(field string, id core.ID) {
+	if id.IsZero() {
+		b.fail("%s is missing", field)
+	}
+}
 
 func (b *bounds) task(task core.TaskID) { b.must(!task.IsZero(), "task is missing") }
 
@@ -91,21 +103,26 @@ func (b *bounds) version(v int) { b.within("version", int64(v), 1, maxNumber) }
 
 // word is a name that may become part of a path: letters, digits, dot, dash and underscore, with no dot in front.
 func (b *bounds) word(field, s string) {
-	b.must(s != "", "%s is missing", field)
+	if s == "" {
+		b.fail("%s is missing", field)
+	}
 	b.text(field, s, maxName)
 	for i := range len(s) {
 		c := s[i]
-		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' && i > 0
-		b.must(ok, "%s holds character %q", field, c)
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' && i > 0 {
+			continue
+		}
+		b.fail("%s holds character %q", field, c)
+		return
 	}
 }
 
 func (b *bounds) labels(labels map[string]string) {
 	b.count("labels", len(labels), maxLabels)
 	for k, v := range labels {
-		b.must(k != "", "a label has no name")
-		b.text("label", k, maxName)
-		b.text("label "+k, v, maxName)
+		if k == "" || len(k) > maxName || len(v) > maxName {
+			b.fail("label %.40q: its name has %d bytes, its value %d; 1 to %d and 0 to %d are allowed", k, len(k), len(v), maxName, maxName)
+		}
 	}
 }
 
@@ -147,17 +164,23 @@ func (b *bounds) ranges(field string, ranges []core.Range) {
 }
 
 func (b *bounds) file(field string, f core.File) {
-	b.word(field+": name", f.Name)
-	b.must(f.Type == core.TypeFile || f.Type == core.TypeDirectory, "%s: type %.40q is neither file nor directory", field, f.Type)
-	b.number(field+": order", f.Order)
-	b.within(field+": size", int64(f.Size), 1, maxAmount)
+	var of bounds
+	of.word("name", f.Name)
+	if f.Type != core.TypeFile && f.Type != core.TypeDirectory {
+		of.fail("type %.40q is neither file nor directory", f.Type)
+	}
+	of.number("order", f.Order)
+	of.within("size", int64(f.Size), 1, maxAmount)
+	if of.err != nil {
+		b.fail("%s: %w", field, of.err)
+	}
 }
 
 func (b *bounds) chunks(field string, chunks []core.Chunk, largest core.Size) (sum core.Size) {
 	b.count(field, len(chunks), MaxRunChunks)
 	for i, c := range chunks {
-		b.must(c.Size >= 1 && c.Size <= largest, "%s: chunk %d of %d bytes, not 1 to %d", field, i, c.Size, largest)
-		if b.err != nil {
+		if c.Size < 1 || c.Size > largest {
+			b.fail("%s: chunk %d of %d bytes, not 1 to %d", field, i, c.Size, largest)
 			return 0
 		}
 		sum += c.Size

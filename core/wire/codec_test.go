@@ -277,3 +277,27 @@ func TestProofVector(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkDecode reads a small message of every transfer, and the largest of every segment.
+func BenchmarkDecode(b *testing.B) {
+	task := StorageTask{Task: core.TaskID{1}, Alias: "mzxw6", Version: 1, License: []byte("licence")}
+	for i := range core.SegmentRuns {
+		task.Files = append(task.Files, core.File{Name: "mzxw6.1.0", Type: core.TypeFile, Order: i, Hash: core.Hash{byte(i)}, Size: 4 << 20})
+	}
+	apply := StorageApply{Flow: 1, Task: core.TaskID{1}, Filename: "mzxw6.1.0", Size: 9, Rate: 9, Runs: []core.Range{{Start: 0, Length: 2}, {Start: 5, Length: 1}}}
+	for _, m := range []Message{apply, task} {
+		data, err := Encode(m)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(m.Type(), func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Decode(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

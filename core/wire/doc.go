@@ -81,7 +81,7 @@
 // # Limits
 //
 // Before anything is made of a message, a scanner holds its bytes against the form of its type: names, the items of every list, and
-// what they take in memory, at most MaxGrowth bytes for each that was sent. Of who has not shown who it is only HELLO and AUTH are read,
+// what they take in memory, at most MaxGrowth bytes for each that was sent beside FreeMemory. Of who has not shown who it is only HELLO and AUTH are read,
 // at most MaxHello and MaxAuth bytes. Then each message has a Validate for what can be told from it alone (bounds.go names every
 // limit); Encode and Decode call it. A segment has at most core.SegmentRuns runs, new and reused together, and a run at most
 // MaxRunChunks chunks.

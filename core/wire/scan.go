@@ -11,14 +11,18 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxGrowth is how many bytes a message may become in memory for each byte that it has. Honest ones stay far below: what costs most
-// is a list of small things, and each of those has members with names.
-const MaxGrowth = 8
+// MaxGrowth is how many bytes a message may become in memory for each byte that it has, beside the FreeMemory that any may take. Honest
+// ones stay far below: what costs most is a list of small things, and each of those has members with names. As many labels as there
+// may be, however short, are within FreeMemory.
+const (
+	MaxGrowth  = 8
+	FreeMemory = 16 << 10
+)
 
 // What unmarshalling takes besides a text's own bytes, and besides the items of a list themselves. Room for a message's own lists is made at once, as long as they
 // are; a list within one of their items grows by a quarter at a time, and a map doubles, beginning with room for eight.
 const (
-	aText    = 16
+	aText    = 32
 	growing  = 5
 	doubling = 3
 	newTable = 320
@@ -192,17 +196,18 @@ func (s *scanner) value(f *form) error {
 	case ',', ':', '}', ']':
 		return errSyntax
 	}
-	if end := bytes.IndexAny(s.data[s.at:], ",:{}[]\" \t\r\n"); end > 0 {
-		s.at += end
-		return nil
+	for ; s.at < len(s.data); s.at++ { // a number, true or false
+		switch s.data[s.at] {
+		case ',', ':', '{', '}', '[', ']', '"', ' ', '\t', '\r', '\n':
+			return nil
+		}
 	}
-	s.at = len(s.data)
 	return nil
 }
 
 // weigh adds what unmarshalling takes for a thing that was met.
 func (s *scanner) weigh(bytes int) error {
-	if s.weight += bytes; s.weight > MaxGrowth*len(s.data) {
+	if s.weight += bytes; s.weight > MaxGrowth*len(s.data)+FreeMemory {
 		return fmt.Errorf("more items than its %d bytes can pay for", len(s.data))
 	}
 	return nil

@@ -146,10 +146,14 @@ func (m StorageTask) Validate() error {
 func (b *bounds) table(field string, rows []BandwidthRow) {
 	b.count(field, len(rows), maxList)
 	for _, r := range rows {
-		b.id(field+": from", r.From)
-		b.id(field+": to", r.To)
-		b.capacity(field+": rate", r.Rate)
-		b.size(field+": bytes", r.Bytes)
+		var of bounds
+		of.id("from", r.From)
+		of.id("to", r.To)
+		of.capacity("rate", r.Rate)
+		of.size("bytes", r.Bytes)
+		if of.err != nil {
+			b.fail("%s: %w", field, of.err)
+		}
 	}
 }
 
