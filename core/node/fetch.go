@@ -412,9 +412,18 @@ func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string
 		return nil, nil
 	}
 	n := f.n
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	g := &gather{
 		n: n, owner: n.owner().ID(), alias: f.version.Ref.Alias, pending: wanted, takers: map[core.ID]*taker{},
-		lost: f.lost, got: f.got, rates: f.rates, changed: make(chan struct{}, 1), keep: keep, corrupt: f.corrupt,
+		lost: f.lost, got: f.got, rates: f.rates, changed: make(chan struct{}, 1), corrupt: f.corrupt,
+		keep: func(from core.ID, i int, r *wantedRun, c core.Chunk, data []byte) error {
+			err := keep(from, i, r, c, data)
+			if err != nil {
+				end(err) // the bytes are right and cannot be kept here (a full disk): no other holder brings better ones
+			}
+			return err
+		},
 	}
 	n.ask(g.start)
 	defer n.ask(g.stop)

@@ -2,9 +2,12 @@ package node_test
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +95,35 @@ func TestFetchIsNotHeldUpByASlowHolder(t *testing.T) {
 		}
 		if n := d.more(); n > 0 {
 			t.Errorf("%d chunks were delivered more than once", n)
+		}
+	})
+}
+
+// TestFetchEndsWhenItsBytesCannotBeKept has every write fail here: the holders are not asked for the same runs for ever.
+func TestFetchEndsWhenItsBytesCannotBeKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		data := content(5, 8<<20)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB")
+		a.split("disk.img", 1, data)
+		c.settle()
+		a.place(node.PlaceArgs{Replicas: 1})
+		z := c.start("z", "b-20MiB", c.owned, func(conf *node.Config) {
+			conf.Assemble = func(ctx context.Context, a node.Assembly) (node.Assembled, error) {
+				bring := a.Bring
+				a.Bring = func(ctx context.Context, wanted []core.Sealed, _ func(core.Hash, []byte) error) ([]core.Hash, error) {
+					return bring(ctx, wanted, func(core.Hash, []byte) error { return syscall.ENOSPC })
+				}
+				return assemble(ctx, a)
+			}
+		})
+		c.settle()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := z.Fetch(ctx, node.FetchArgs{Name: "disk.img", Output: filepath.Join(t.TempDir(), "fetched")}, quiet)
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%v, want that there is no space", err)
 		}
 	})
 }
