@@ -165,7 +165,12 @@ func tell(verdicts []verdict) {
 }
 
 func indented(said []byte) string {
-	return "    " + strings.ReplaceAll(strings.TrimSpace(string(said)), "\n", "\n    ") + "\n"
+	const enough = 40
+	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+	if len(lines) > enough {
+		lines = slices.Concat(lines[:enough/2], []string{"…"}, lines[len(lines)-enough/2:])
+	}
+	return "    " + strings.Join(lines, "\n    ") + "\n"
 }
 
 // rows are a scene's part of the table: at how many calls of each op each fault came.
