@@ -81,6 +81,12 @@ func Rename(from, to string) error {
 	return tap.Do(tap.Op{Kind: tap.Rename, Path: from, To: to}, func() error { return os.Rename(from, to) })
 }
 
+// Exchange has two files in one directory take each other's name, at once; errors.ErrUnsupported where the system cannot. Durable after
+// SyncDir.
+func Exchange(a, b string) error {
+	return tap.Do(tap.Op{Kind: tap.Exchange, Path: a, To: b}, func() error { return exchange(a, b) })
+}
+
 // Link gives a file a second name, which must not exist (fs.ErrExist). Durable after SyncDir.
 func Link(from, to string) error {
 	return tap.Do(tap.Op{Kind: tap.Link, Path: from, To: to}, func() error { return os.Link(from, to) })

@@ -27,6 +27,10 @@ func setDirect(f *os.File, on bool) bool {
 	return err == nil && failed == nil
 }
 
+func exchange(a, b string) error {
+	return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
+}
+
 // allocate reserves room in a file, which grows by it. errors.ErrUnsupported where the file system cannot.
 func allocate(f *os.File, from, size int64) error {
 	raw, err := f.SyscallConn()

@@ -10,3 +10,5 @@ import (
 func setDirect(*os.File, bool) bool { return false }
 
 func allocate(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+func exchange(string, string) error { return errors.ErrUnsupported }

@@ -113,6 +113,7 @@ type step struct {
 	name     string
 	fromDir  int // stepName of a rename: where the inode had its name
 	fromName string
+	other    int // stepName of an exchange: what takes the old name
 	node     int
 	is       stepKind // stepName of a new inode: what it is
 	at       int64    // stepWrite: where; stepSize: the size
@@ -147,6 +148,9 @@ func (d *disk) applyName(s step) {
 	}
 	if from := d.nodes[s.fromDir]; from != nil && from.names[s.fromName] != nil && from.names[s.fromName].id == s.node {
 		delete(from.names, s.fromName)
+		if other := d.nodes[s.other]; other != nil {
+			from.names[s.fromName] = other
+		}
 	}
 	if s.node == 0 {
 		delete(dir.names, s.name)

@@ -166,13 +166,14 @@ func (r *Recorder) translate(op tap.Op, path string) []step {
 		if dir, name := r.disk.parent(path); dir != nil && dir.names[name] != nil {
 			return []step{{kind: stepName, dir: dir.id, name: name}}
 		}
-	case tap.Link, tap.Rename:
+	case tap.Link, tap.Rename, tap.Exchange:
 		return r.renamed(op, path)
 	}
 	return nil
 }
 
-// renamed is a second name for what path names; a rename also takes the first one away, in the same step.
+// renamed is a second name for what path names; a rename also takes the first one away, in the same step, and an exchange gives that to what
+// had the second.
 func (r *Recorder) renamed(op tap.Op, path string) []step {
 	node := r.disk.find(path)
 	to, ok := r.below(op.To)
@@ -184,8 +185,11 @@ func (r *Recorder) renamed(op tap.Op, path string) []step {
 		return nil
 	}
 	s := step{kind: stepName, dir: dir.id, name: name, node: node.id}
-	if from, old := r.disk.parent(path); op.Kind == tap.Rename && from != nil {
+	if from, old := r.disk.parent(path); op.Kind != tap.Link && from != nil {
 		s.fromDir, s.fromName = from.id, old
+	}
+	if op.Kind == tap.Exchange {
+		s.other = dir.names[name].id
 	}
 	return []step{s}
 }

@@ -11,8 +11,9 @@ const (
 	Write    Kind = "write"    // Data at Offset
 	Truncate Kind = "truncate" // to Size; also what Allocate grows a file to
 	Sync     Kind = "sync"
-	Rename   Kind = "rename" // Path to To
-	Link     Kind = "link"   // Path to To
+	Rename   Kind = "rename"   // Path to To
+	Exchange Kind = "exchange" // Path and To
+	Link     Kind = "link"     // Path to To
 	Remove   Kind = "remove"
 	Mkdir    Kind = "mkdir"
 	SyncDir  Kind = "syncdir"
