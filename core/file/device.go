@@ -8,15 +8,24 @@ import (
 	"os"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 // Device is an Output onto a block device: it is written in place, and holes as zeros.
-type Device struct{ *os.File }
+type Device struct {
+	*durable.File
+	claim *os.File // keeps it for this process alone
+}
 
 // OpenDevice opens a block device that holds at least size bytes, for this process alone.
 func OpenDevice(path string, size core.Size) (*Device, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_EXCL, 0)
+	claim, err := os.OpenFile(path, os.O_RDWR|os.O_EXCL, 0)
 	if err != nil {
+		return nil, fmt.Errorf("open device: %w", err)
+	}
+	f, err := durable.Open(path)
+	if err != nil {
+		claim.Close()
 		return nil, fmt.Errorf("open device: %w", err)
 	}
 	room, err := f.Seek(0, io.SeekEnd)
@@ -25,9 +34,10 @@ func OpenDevice(path string, size core.Size) (*Device, error) {
 	}
 	if err != nil {
 		f.Close()
+		claim.Close()
 		return nil, err
 	}
-	return &Device{f}, nil
+	return &Device{f, claim}, nil
 }
 
 // isDevice reports a block device.
@@ -56,6 +66,9 @@ func (d *Device) Zero(from, to core.Size) error {
 
 // Commit makes what was written durable.
 func (d *Device) Commit() error { return errors.Join(d.Sync(), d.Close()) }
+
+// Close gives the device back.
+func (d *Device) Close() error { return errors.Join(d.File.Close(), d.claim.Close()) }
 
 // Abort leaves the device as it is; another try finds again what is in place.
 func (d *Device) Abort(bool) string {

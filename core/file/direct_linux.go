@@ -1,13 +1,12 @@
 package file
 
 import (
-	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"unsafe"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 )
 
 const (
@@ -19,8 +18,8 @@ const (
 // direct writes a file past the page cache, in whole aligned blocks: fresh memory for the cache costs more than the disk
 // does, and what was just restored is seldom read at once. Bytes that never make a whole block go through the cache.
 type direct struct {
-	raw    *os.File // opened with O_DIRECT
-	cached *os.File
+	raw    *durable.File // past the page cache
+	cached *durable.File
 
 	mu    sync.Mutex
 	open  []*page // partly filled, oldest first
@@ -37,9 +36,13 @@ type page struct {
 }
 
 // openDirect opens path for direct writes beside cached; nil where the file system does not allow it.
-func openDirect(path string, cached *os.File) *direct {
-	raw, err := os.OpenFile(path, os.O_WRONLY|syscall.O_DIRECT, 0)
+func openDirect(path string, cached *durable.File) *direct {
+	raw, err := durable.Open(path)
 	if err != nil {
+		return nil
+	}
+	if !raw.SetDirect(true) {
+		raw.Close()
 		return nil
 	}
 	return &direct{raw: raw, cached: cached}

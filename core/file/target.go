@@ -25,7 +25,7 @@ type Target struct {
 	path    string
 	size    core.Size
 	force   bool
-	part    *os.File
+	part    *durable.File
 	lock    *durable.Lock
 	resumed bool
 	direct  *direct // nil: through the page cache
@@ -50,33 +50,40 @@ func Create(path, tag string, size core.Size, force bool) (*Target, error) {
 }
 
 func (t *Target) open(part string) error {
-	t.lock = durable.NewLock(part)
-	got, err := t.lock.TryLock()
+	file, err := durable.OpenOrCreate(part, 0o600)
 	if errors.Is(err, fs.ErrPermission) && durable.Remove(part) == nil { // killed with a mode that lets nobody write, and no name yet
-		got, err = t.lock.TryLock()
+		file, err = durable.OpenOrCreate(part, 0o600)
 	}
 	if err != nil {
-		return core.WithHint(fmt.Errorf("create %s: %w", t.path, err), "write to another place with -o FILE")
+		return core.WithHint(fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err)), "write to another place with -o FILE")
 	}
-	if !got {
-		return core.WithHint(core.Fail(core.CodeBusy, "%s is being fetched by another process", t.path), "wait for it, or write to another place with -o FILE")
+	t.part, t.lock = file, durable.LockOf(part)
+	got, err := t.lock.TryLock()
+	if err == nil && !got {
+		err = core.WithHint(core.Fail(core.CodeBusy, "%s is being fetched by another process", t.path), "wait for it, or write to another place with -o FILE")
 	}
-	if t.part, err = os.OpenFile(part, os.O_RDWR, 0); err == nil {
-		info, statErr := t.part.Stat()
-		if statErr == nil && links(info) > 1 { // a Commit that was killed: its other name is the file's, which is never written in place
-			err = os.Remove(part)
-			t.part.Close()
-			t.lock.Close()
-			if err == nil {
-				return t.open(part)
-			}
-			return fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err))
+	var info fs.FileInfo
+	if err == nil {
+		info, err = file.Stat()
+	}
+	if err == nil && links(info) > 1 { // a Commit that was killed: its other name is the file's, which is never written in place
+		err = durable.Remove(part)
+	}
+	if err == nil {
+		if there, statErr := os.Stat(part); statErr == nil && os.SameFile(info, there) {
+			t.resumed = info.Size() > 0
+			return nil
 		}
-		t.resumed = statErr == nil && info.Size() > 0
-		return nil
 	}
+	file.Close()
 	t.lock.Close()
-	return fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return t.open(part) // another process gave it its name before we had the lock
+	}
+	if _, ok := errors.AsType[*core.Error](err); ok {
+		return err
+	}
+	return core.WithHint(fmt.Errorf("create %s: %w", t.path, err), "write to another place with -o FILE")
 }
 
 func (t *Target) checkPlace() error {
@@ -122,7 +129,7 @@ func (t *Target) WriteAt(plain []byte, at int64) (int, error) {
 		err = t.direct.write(plain, at)
 	} else {
 		_, err = t.part.WriteAt(plain, at)
-		writeOut(t.part, at, int64(len(plain))) // so that little is left to wait for in the end
+		writeOut(t.part.File, at, int64(len(plain))) // so that little is left to wait for in the end
 	}
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", t.path, errors.Unwrap(err))
@@ -208,8 +215,8 @@ func (t *Target) take() (undo func() error, err error) {
 		if err := t.checkPlace(); err != nil { // a file system without links: look, then rename
 			return nil, err
 		}
-	} else if info, err := os.Lstat(t.path); err == nil && info.Mode().IsRegular() && exchange(part, t.path) == nil {
-		return func() error { return exchange(part, t.path) }, nil
+	} else if info, err := os.Lstat(t.path); err == nil && info.Mode().IsRegular() && durable.Exchange(part, t.path) == nil {
+		return func() error { return durable.Exchange(part, t.path) }, nil
 	}
 	return func() error { return durable.Rename(t.path, part) }, durable.Rename(part, t.path)
 }
@@ -221,7 +228,7 @@ func (t *Target) Abort(keep bool) (kept string) {
 	if keep {
 		kept = t.part.Name()
 	} else {
-		os.Remove(t.part.Name())
+		durable.Remove(t.part.Name())
 	}
 	t.lock.Close()
 	return kept
