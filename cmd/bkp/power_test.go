@@ -329,3 +329,183 @@ func TestPowerLossCommands(t *testing.T) {
 		left -= p.check(left, file)
 	}
 }
+
+// fetched is a file that fetch is to leave, or has left, under a name.
+type fetched struct {
+	path    string
+	content []byte
+	told    bool
+}
+
+// TestPowerLossFetch fetches into a directory: under a name there is nothing, what was there before, or the whole file.
+func TestPowerLossFetch(t *testing.T) {
+	root := durabletest.Dir(t)
+	p := &powered{t: t, root: root, random: rand.New(rand.NewPCG(3, 2))}
+	file := filepath.Join(t.TempDir(), "file")
+	var contents [][]byte
+	for range 3 {
+		contents = append(contents, p.write(file, 12))
+		p.does("split", file, "--name", "f", "--chunker", "fixed")
+	}
+	out := filepath.Join(root, "out")
+	if err := os.Mkdir(out, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p.Recorder = durabletest.Record(t, out)
+	fetch := func(name string, number int, more ...string) {
+		f := fetched{name, contents[number-1], false}
+		p.Promise(f)
+		p.does(append([]string{"fetch", fmt.Sprintf("f@%d", number), "-o", filepath.Join(out, name)}, more...)...)
+		f.told = true
+		p.Promise(f)
+	}
+	fetch("one", 1)
+	fetch("one", 2, "--force")
+	fetch("two", 3)
+	fetch("two", 2, "--force")
+	fetch("one", 3, "--force")
+	p.Check(t, durabletest.Budget(2), func(roots []string, words []any) error { return wholeOrNot(roots[0], words) })
+}
+
+func wholeOrNot(dir string, words []any) error {
+	may, must := map[string][][]byte{}, map[string]bool{}
+	for _, w := range words {
+		w := w.(fetched)
+		if w.told {
+			may[w.path] = nil
+		}
+		may[w.path] = append(may[w.path], w.content)
+		must[w.path] = must[w.path] || w.told
+	}
+	for name, contents := range may {
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, os.ErrNotExist) && !must[name] {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(contents, func(want []byte) bool { return bytes.Equal(got, want) }) {
+			return fmt.Errorf("%s has %d bytes that are none of the %d files that it may be", name, len(got), len(contents))
+		}
+	}
+	return nil
+}
+
+// inFile says what stands in a file of the data directory, or is about to.
+type inFile struct {
+	name    string
+	content string // gone: there is none
+	told    bool
+}
+
+const gone = "gone"
+
+// pinnedNode is a node that was told to be pinned.
+type pinnedNode core.ID
+
+// TestPowerLossIdentity draws, exports, imports and replaces identities, pins nodes and lets a ref's content go.
+func TestPowerLossIdentity(t *testing.T) {
+	p := recordBelow(t, durabletest.Dir(t), 4)
+	h := homeIn(p.root)
+	another := filepath.Join(t.TempDir(), "identity")
+	text, err := newOwner(t).Marshal("")
+	if err == nil {
+		err = os.WriteFile(another, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := func(name string) string {
+		text, err := os.ReadFile(h.path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Promise(inFile{name, string(text), true})
+		return string(text)
+	}
+	p.does("key", "show")
+	drawn := is("identity")
+	is("node.key")
+	if exported := p.does("key", "export"); exported != drawn {
+		t.Fatal("what was exported is not what is here")
+	}
+	is("exported")
+	o, err := identityIn(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Promise(inFile{"identity", string(text), false})
+	p.does("key", "import", another, "--force")
+	is("identity")
+	p.Promise(inFile{"identity." + o.ID().Short(), drawn, true})
+
+	pinned, err := openPins(h.path("pins.json"))
+	for n := 1; n < 4 && err == nil; n++ {
+		id := core.ID{byte(n)}
+		err = pinned.Pin(id, "n:8001")
+		p.Promise(pinnedNode(id))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs, o := h.refs(), newOwner(t)
+	if _, err := refs.Append(o.Alias("f"), sealed(o, "f")); err != nil {
+		t.Fatal(err)
+	}
+	ref := filepath.Join("refs", o.Alias("f"), "1")
+	is(ref)
+	for n, content := range []string{"", gone, ""} {
+		p.Promise(inFile{ref + ".away", content, false})
+		if err := refs.SetAway(o.Alias("f"), 1, n != 1); err != nil {
+			t.Fatal(err)
+		}
+		p.Promise(inFile{ref + ".away", content, true})
+	}
+	p.Check(t, durabletest.Budget(3), func(roots []string, words []any) error { return homeIn(roots[0]).is(words) })
+}
+
+// is holds files against what was said: each is as somebody was told last, or as what was begun since makes it. Whoever is told that
+// an identity was replaced finds the one before beside it.
+func (h house) is(words []any) error {
+	may := map[string][]string{}
+	pinned, err := openPins(h.path("pins.json"))
+	if err != nil {
+		return err
+	}
+	for _, w := range words {
+		switch w := w.(type) {
+		case pinnedNode:
+			if !pinned.Known(core.ID(w)) {
+				return errors.New("a node is pinned no more")
+			}
+		case inFile:
+			if w.told || may[w.name] == nil {
+				may[w.name] = nil
+			}
+			if !w.told && may[w.name] == nil {
+				may[w.name] = []string{gone}
+			}
+			may[w.name] = append(may[w.name], w.content)
+		}
+	}
+	for name, contents := range may {
+		got, err := os.ReadFile(h.path(name))
+		if errors.Is(err, os.ErrNotExist) {
+			got, err = []byte(gone), nil
+		}
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(contents, string(got)) {
+			return fmt.Errorf("%s is not as it was told: %d bytes", name, len(got))
+		}
+	}
+	if old, err := os.ReadFile(h.path("identity")); len(may["identity"]) == 2 && err == nil && string(old) == may["identity"][1] {
+		if kept, _ := filepath.Glob(h.path("identity.*")); len(kept) == 0 {
+			return errors.New("an identity was replaced and is not kept beside the new one")
+		}
+	}
+	_, err = identityIn(h)
+	return err
+}
