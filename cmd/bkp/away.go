@@ -50,15 +50,25 @@ func (h house) openAway(o *key.Owner) (_ *awayChunks, err error) {
 	if _, err := os.Stat(h.path("away")); err != nil {
 		return nil, nil
 	}
-	a := &awayChunks{leaning: h.leaning()}
-	if err := a.share(); err != nil {
+	l := h.leaning()
+	if err := l.share(); err != nil {
 		return nil, fmt.Errorf("lean on what peers keep: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = a.Close()
-		}
-	}()
+	a, err := h.readAway(o)
+	if err != nil {
+		l.end()
+		return nil, err
+	}
+	a.leaning = l
+	return a, nil
+}
+
+// readAway is openAway for who only looks: what it finds may go meanwhile, and nothing is written, a lock neither.
+func (h house) readAway(o *key.Owner) (a *awayChunks, err error) {
+	if _, err := os.Stat(h.path("away")); err != nil {
+		return nil, nil
+	}
+	a = &awayChunks{leaning: h.leaning()}
 	refs, err := h.refs().List()
 	if err != nil {
 		return nil, err
@@ -71,8 +81,10 @@ func (h house) openAway(o *key.Owner) (_ *awayChunks, err error) {
 	if err = errors.Join(err, local.Close()); err != nil {
 		return nil, fmt.Errorf("what peers keep: %w", err)
 	}
-	a.notes, err = disk.OpenAwayRead(h.path("away"))
-	return a, err
+	if a.notes, err = disk.OpenAwayRead(h.path("away")); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // find is the chunk with the given id, where as many holders answer for it as its owner wants.

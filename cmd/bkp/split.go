@@ -194,7 +194,7 @@ func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level
 		return err
 	}
 	defer dry.Close()
-	if dry.away, err = c.house.openAway(o); err != nil {
+	if dry.away, err = c.house.readAway(o); err != nil {
 		return err
 	}
 	var news added
