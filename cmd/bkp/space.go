@@ -43,9 +43,10 @@ type reserve struct{ dir string }
 func (h house) reserve() reserve { return reserve{h.path("reserve")} }
 
 const (
-	reserveFiles = 16
-	reserveFile  = 256 * core.KiB // so that a collection has room for its lists and the databases for the pages of a transaction
-	reserveSize  = reserveFiles * reserveFile
+	reserveFiles = 4
+	reserveFile  = core.MiB
+	reserveSize  = reserveFiles * reserveFile // for the lists of a collection and the pages of a database's transaction
+	reserveNames = 16                         // for who writes, locks and files on their way; those that are no files are empty directories
 )
 
 // fill sets the room aside where there is enough of it. It has no need of being durable.
@@ -61,8 +62,12 @@ func (r reserve) restore() {
 		return
 	}
 	var content []byte
-	for i := range reserveFiles {
-		path := r.file(i)
+	for i := range reserveNames {
+		path := r.name(i)
+		if i >= reserveFiles {
+			_ = durable.Mkdir(path)
+			continue
+		}
 		if info, err := os.Stat(path); err == nil && info.Size() == int64(reserveFile) {
 			continue
 		}
@@ -86,19 +91,19 @@ func (r reserve) restore() {
 func (r reserve) missing() core.Size {
 	missing := core.Size(reserveSize)
 	for i := range reserveFiles {
-		if info, err := os.Stat(r.file(i)); err == nil {
+		if info, err := os.Stat(r.name(i)); err == nil {
 			missing -= min(core.Size(info.Size()), reserveFile)
 		}
 	}
 	return missing
 }
 
-func (r reserve) file(i int) string { return filepath.Join(r.dir, strconv.Itoa(i)) }
+func (r reserve) name(i int) string { return filepath.Join(r.dir, strconv.Itoa(i)) }
 
 // letGo gives the room back; false where none was set aside.
 func (r reserve) letGo() (had bool) {
-	for i := range reserveFiles {
-		had = durable.Remove(r.file(i)) == nil || had
+	for i := range reserveNames {
+		had = durable.Remove(r.name(i)) == nil || had
 	}
 	return had
 }
@@ -110,7 +115,7 @@ func (r reserve) short() bool {
 		return false
 	}
 	blocks := core.Size(fs.Bavail)*core.Size(fs.Bsize) < reserveSize
-	return blocks || fs.Files > 0 && fs.Ffree < reserveFiles // some file systems do not count inodes
+	return blocks || fs.Files > 0 && fs.Ffree < reserveNames // some file systems do not count inodes
 }
 
 // during carries out what frees space, in the room that was set aside where there is no other.
