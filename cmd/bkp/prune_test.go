@@ -1,9 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/key"
 )
 
 func TestSift(t *testing.T) {
@@ -91,6 +97,36 @@ func TestSiftOutOfOrder(t *testing.T) {
 		}
 		if !slices.Equal(kept, c.keep) {
 			t.Errorf("%s: %s %d of days %v keeps %v, want %v", c.name, c.rule, c.n, c.days, kept, c.keep)
+		}
+	}
+}
+
+// Versions of five days that were all placed again today are still of five days.
+func TestPruneOfWhatWasPlacedAgain(t *testing.T) {
+	o, h, now := newOwner(t), house{t.TempDir()}, time.Now()
+	text, err := o.Marshal("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.New(h.path("identity"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for v := 1; v <= 5; v++ {
+		root := core.Sealed{Hash: core.Hash{byte(v)}}
+		r := key.Ref{Version: v, Created: now.AddDate(0, 0, v-10).Unix(), Placed: now.Unix()}
+		envelope, err := o.SealRef(r, key.RefBody{Name: "f", Root: root, Records: []core.Sealed{root}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.refs().Put(o.Alias("f"), v, envelope); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for days, want := range map[string]string{"7": `"kept":5,"removed":0`, "3": `"kept":3,"removed":0`} {
+		var out, errs bytes.Buffer
+		code := run([]string{"bkp", "prune", "--keep-daily", days, "--dry-run", "--json", "--data", h.dir}, nil, &out, &errs)
+		if code != 0 || !strings.Contains(out.String(), want) {
+			t.Errorf("--keep-daily %s ended with %d\n%s%s", days, code, &out, &errs)
 		}
 	}
 }
