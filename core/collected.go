@@ -1,6 +1,9 @@
 package core
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Collected is what a collection of garbage came to in one store. All sizes are stored bytes of chunks.
 type Collected struct {
@@ -21,6 +24,6 @@ type Writer struct {
 // Notes remembers chunks that a store lets go of: Note is told each with the id of its plain content, and Barrier returns when
 // all that it was told is durable.
 type Notes interface {
-	Note(c Chunk, id Hash) error
-	Barrier() error
+	Note(ctx context.Context, c Chunk, id Hash) error
+	Barrier(ctx context.Context) error
 }

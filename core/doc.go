@@ -37,7 +37,7 @@
 //
 //	roof  cmd/bkp     one file a command; wiring.go puts a node together
 //	4     file        split and join over files         node    the daemon: one loop that owns the state, and its acts
-//	3     storage     packs and holdings on disk        link    sessions with peers over WebSockets
+//	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
 //	2     task        the transitions of a flow
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
@@ -47,7 +47,8 @@
 //	0     core        the nouns
 //
 // Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4 know
-// storage, ledger and plugins as interfaces that they declare themselves; node/doors.go lists them.
+// ledger and plugins as interfaces that they declare themselves; node/doors.go lists them. What a place for chunks promises stands in
+// storage, with a suite that holds every implementation to it.
 //
 // # A chunk's journey
 //

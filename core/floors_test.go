@@ -27,7 +27,7 @@ var floors = func() map[string][]string {
 		"core/task": two,
 		"core/sim":  three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}), "core/link": three, "core/ledger": join(three, []string{"core/durable"}),
 		"core/file": join(three, []string{"core/durable"}),
-		"core/node": join(three, []string{"core/link"}),
+		"core/node": join(three, []string{"core/storage", "core/link"}),
 
 		"plugins":            {"core", "core/durable", "plugins/proto"},
 		"plugins/proto":      nil,

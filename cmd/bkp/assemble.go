@@ -26,9 +26,11 @@ func assemble(ctx context.Context, a node.Assembly) (node.Assembled, error) {
 }
 
 // getter and bringer are functions as core/file wants them.
-type getter func(core.Hash, []byte) ([]byte, error)
+type getter func(context.Context, core.Hash, []byte) ([]byte, error)
 
-func (g getter) Get(hash core.Hash, dst []byte) ([]byte, error) { return g(hash, dst) }
+func (g getter) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
+	return g(ctx, hash, dst)
+}
 
 type bringer func(context.Context, []core.Sealed, func(core.Hash, []byte) error) ([]core.Hash, error)
 

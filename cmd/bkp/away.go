@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -46,7 +47,7 @@ type awayChunks struct {
 }
 
 // openAway finds what peers keep of the owner's chunks. Until Close, bkp rm and prune let nothing of it go.
-func (h house) openAway(o *key.Owner) (_ *awayChunks, err error) {
+func (h house) openAway(ctx context.Context, o *key.Owner) (_ *awayChunks, err error) {
 	if _, err := os.Stat(h.path("away")); err != nil {
 		return nil, nil
 	}
@@ -54,7 +55,7 @@ func (h house) openAway(o *key.Owner) (_ *awayChunks, err error) {
 	if err := l.share(); err != nil {
 		return nil, fmt.Errorf("lean on what peers keep: %w", err)
 	}
-	a, err := h.readAway(o)
+	a, err := h.readAway(ctx, o)
 	if err != nil {
 		l.end()
 		return nil, err
@@ -64,7 +65,7 @@ func (h house) openAway(o *key.Owner) (_ *awayChunks, err error) {
 }
 
 // readAway is openAway for who only looks: what it finds may go meanwhile, and nothing is written, a lock neither.
-func (h house) readAway(o *key.Owner) (a *awayChunks, err error) {
+func (h house) readAway(ctx context.Context, o *key.Owner) (a *awayChunks, err error) {
 	if _, err := os.Stat(h.path("away")); err != nil {
 		return nil, nil
 	}
@@ -73,11 +74,11 @@ func (h house) readAway(o *key.Owner) (a *awayChunks, err error) {
 	if err != nil {
 		return nil, err
 	}
-	local, err := h.localChunks()
+	local, err := h.localChunks(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a.cover, err = node.CoverOf(o, refs, local.Get)
+	a.cover, err = node.CoverOf(ctx, o, refs, local)
 	if err = errors.Join(err, local.Close()); err != nil {
 		return nil, fmt.Errorf("what peers keep: %w", err)
 	}
@@ -88,12 +89,12 @@ func (h house) readAway(o *key.Owner) (a *awayChunks, err error) {
 }
 
 // find is the chunk with the given id, where as many holders answer for it as its owner wants.
-func (a *awayChunks) find(id core.Hash) (core.Chunk, bool) {
+func (a *awayChunks) find(ctx context.Context, id core.Hash) (core.Chunk, bool, error) {
 	if a == nil {
-		return core.Chunk{}, false
+		return core.Chunk{}, false, nil
 	}
-	c, copies, ok := a.notes.Find(id)
-	return c, ok && a.cover.Copies(c.Hash) >= copies
+	c, copies, ok, err := a.notes.Find(ctx, id)
+	return c, ok && a.cover.Copies(c.Hash) >= copies, err
 }
 
 // has reports whether any holder answers for a chunk.
@@ -118,12 +119,17 @@ type splitStore struct {
 }
 
 // Find is Store.Find with what is away.
-func (s splitStore) Find(id core.Hash) (core.Chunk, bool) {
-	if c, ok := s.Store.Find(id); ok {
-		return c, true
+func (s splitStore) Find(ctx context.Context, id core.Hash) (core.Chunk, bool, error) {
+	if c, found, err := s.Store.Find(ctx, id); found || err != nil {
+		return c, found, err
 	}
-	return s.away.find(id)
+	return s.away.find(ctx, id)
 }
 
 // Has is Store.Has with what is away.
-func (s splitStore) Has(hash core.Hash) bool { return s.Store.Has(hash) || s.away.has(hash) }
+func (s splitStore) Has(ctx context.Context, hash core.Hash) (bool, error) {
+	if s.away.has(hash) {
+		return true, nil
+	}
+	return s.Store.Has(ctx, hash)
+}

@@ -76,7 +76,7 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 	c := &cutting{Cutting: in, saved: h.savedSplit(in.Owner, in.Name), filled: make(chan filled),
 		listed: map[core.Hash]bool{}, known: map[core.Hash]bool{}}
 	c.ahead = file.Ahead(params)
-	away, err := h.openAway(in.Owner)
+	away, err := h.openAway(ctx, in.Owner)
 	if err != nil {
 		return node.Cut{}, err
 	}
@@ -148,10 +148,10 @@ func (c *cutting) run(ctx context.Context, in file.SplitInput) (r file.SplitResu
 		}
 		return r, err
 	}
-	if err := c.windows.stageAll(); err != nil { // with the last tree nodes
+	if err := c.windows.stageAll(ctx); err != nil { // with the last tree nodes
 		return r, err
 	}
-	return r, c.Staging.Barrier()
+	return r, c.Staging.Barrier(ctx)
 }
 
 // take sorts a chunk into the open window.
@@ -212,11 +212,11 @@ func (c *cutting) place(ctx context.Context, w filled) error {
 		c.cut.Windows++
 		c.saved.task = placed.Task
 		c.saved.records = append(c.saved.records, placed.Records...)
-		if err := c.windows.placed(w.chunks, c.Replicas); err != nil {
+		if err := c.windows.placed(ctx, w.chunks, c.Replicas); err != nil {
 			return err
 		}
 	}
-	if err := c.windows.drop(w.end - c.ahead); err != nil {
+	if err := c.windows.drop(ctx, w.end-c.ahead); err != nil {
 		return err
 	}
 	return c.save(ctx, w.end)
@@ -234,12 +234,16 @@ func (c *cutting) save(ctx context.Context, end core.Size) error {
 		return nil
 	}
 	var nodes []core.Chunk // below one that is staged all are
-	opener := &localChunks{stores: []chunkStore{c.windows}, opener: chunk.NewOpener()}
+	opener := &localChunks{ctx: ctx, stores: []chunkStore{c.windows}, opener: chunk.NewOpener()}
 	err := manifest.Nodes(last.Root, opener, func(e manifest.Entry) error {
 		if e.Type != core.TypeDirectory {
 			return nil
 		}
-		if c.Staging.Has(e.Chunk.Hash) {
+		staged, err := c.Staging.Has(ctx, e.Chunk.Hash)
+		if err != nil {
+			return err
+		}
+		if staged {
 			return manifest.SkipNode
 		}
 		nodes = append(nodes, core.Chunk{Hash: e.Chunk.Hash, Size: e.Chunk.Size})
@@ -252,7 +256,7 @@ func (c *cutting) save(ctx context.Context, end core.Size) error {
 		}
 	}
 	if err == nil {
-		err = c.Staging.Barrier()
+		err = c.Staging.Barrier(ctx)
 	}
 	if err == nil {
 		err = c.saved.save(*last)

@@ -88,7 +88,7 @@ func doDiff(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	local, err := c.house.localChunks()
+	local, err := c.house.localChunks(ctx)
 	if err != nil {
 		return err
 	}
@@ -183,18 +183,32 @@ func (h house) dryStore() (*dryStore, error) {
 	return d, nil
 }
 
-func (d *dryStore) Find(id core.Hash) (core.Chunk, bool) {
+func (d *dryStore) Find(ctx context.Context, id core.Hash) (core.Chunk, bool, error) {
 	if d.staging != nil {
-		if c, ok := d.staging.Find(id); ok {
-			return c, true
+		if c, found, err := d.staging.Find(ctx, id); found || err != nil {
+			return c, found, err
 		}
 	}
-	return d.away.find(id)
+	return d.away.find(ctx, id)
 }
 
-func (d *dryStore) Put(c core.Chunk, _ core.Hash, _ []byte) (isNew bool, err error) {
-	if d.staging != nil && d.staging.Has(c.Hash) {
+func (d *dryStore) Has(ctx context.Context, hash core.Hash) (bool, error) {
+	if d.staging == nil {
 		return false, nil
+	}
+	return d.staging.Has(ctx, hash)
+}
+
+func (d *dryStore) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
+	if d.staging == nil {
+		return dst, core.ErrNotFound
+	}
+	return d.staging.Get(ctx, hash, dst)
+}
+
+func (d *dryStore) Put(ctx context.Context, c core.Chunk, _ core.Hash, _ []byte) (isNew bool, err error) {
+	if has, err := d.Has(ctx, c.Hash); has || err != nil {
+		return false, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -204,7 +218,7 @@ func (d *dryStore) Put(c core.Chunk, _ core.Hash, _ []byte) (isNew bool, err err
 	return !known, nil
 }
 
-func (d *dryStore) Barrier() error { return nil }
+func (d *dryStore) Barrier(context.Context) error { return nil }
 
 func (d *dryStore) Close() error {
 	err := d.away.Close()

@@ -187,7 +187,7 @@ func (c *call) fetchHere(ctx context.Context, args *node.FetchArgs) (r node.Fetc
 	if err != nil {
 		return r, err
 	}
-	local, err := c.house.localChunks()
+	local, err := c.house.localChunks(ctx)
 	if err != nil {
 		return r, err
 	}

@@ -9,25 +9,27 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
 // localChunks is what this machine's stores hold, read without disturbing who writes them.
 type localChunks struct {
+	ctx    context.Context // of the command
 	stores []chunkStore
 	opener *chunk.Opener
 }
 
 // chunkStore is a store as its readers need it.
 type chunkStore interface {
-	Get(core.Hash, []byte) ([]byte, error)
-	Has(core.Hash) bool
+	Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error)
+	Has(ctx context.Context, hash core.Hash) (bool, error)
 	Close() error
 }
 
 // localChunks opens staging and holdings for reading; either may not exist yet, or be half made.
-func (h house) localChunks() (*localChunks, error) {
-	l := &localChunks{opener: chunk.NewOpener()}
+func (h house) localChunks(ctx context.Context) (*localChunks, error) {
+	l := &localChunks{ctx: ctx, opener: chunk.NewOpener()}
 	for _, name := range []string{"staging", "holdings"} {
 		s, err := disk.OpenRead(h.path(name))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -50,10 +52,10 @@ func (l *localChunks) Close() error {
 }
 
 // Get appends the stored bytes of a chunk to dst; core.ErrNotFound where no store has it, core.CodeWrong where none has it whole.
-func (l *localChunks) Get(hash core.Hash, dst []byte) ([]byte, error) {
+func (l *localChunks) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	none := core.ErrNotFound
 	for _, s := range l.stores {
-		stored, err := s.Get(hash, dst)
+		stored, err := s.Get(ctx, hash, dst)
 		switch {
 		case core.CodeOf(err) == core.CodeWrong:
 			none = err
@@ -65,19 +67,22 @@ func (l *localChunks) Get(hash core.Hash, dst []byte) ([]byte, error) {
 }
 
 // Has reports whether a store has the chunk, whole or not.
-func (l *localChunks) Has(hash core.Hash) bool {
+func (l *localChunks) Has(ctx context.Context, hash core.Hash) (bool, error) {
 	for _, s := range l.stores {
-		knows, ok := s.(interface{ Damaged(core.Hash) bool })
-		if s.Has(hash) || ok && knows.Damaged(hash) {
-			return true
+		has, err := s.Has(ctx, hash)
+		if doubter, ok := s.(storage.Doubter); ok && !has && err == nil {
+			has, err = doubter.Damaged(ctx, hash)
+		}
+		if has || err != nil {
+			return has, err
 		}
 	}
-	return false
+	return false, nil
 }
 
 // OpenNode opens a tree node of a manifest.
 func (l *localChunks) OpenNode(s core.Sealed) ([]byte, error) {
-	stored, err := l.Get(s.Hash, nil)
+	stored, err := l.Get(l.ctx, s.Hash, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -88,10 +93,14 @@ func (l *localChunks) OpenNode(s core.Sealed) ([]byte, error) {
 func (l *localChunks) complete(ctx context.Context, root core.Sealed) (bool, error) {
 	missing := errors.New("missing")
 	err := manifest.Walk(root, l, func(e manifest.Entry) error {
-		if !e.Hole() && !l.Has(e.Chunk.Hash) {
-			return missing
+		if e.Hole() {
+			return context.Cause(ctx)
 		}
-		return context.Cause(ctx)
+		has, err := l.Has(ctx, e.Chunk.Hash)
+		if err == nil && !has {
+			err = missing
+		}
+		return err
 	})
 	if err == missing || errors.Is(err, core.ErrNotFound) {
 		return false, nil

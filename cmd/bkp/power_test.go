@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -143,7 +144,7 @@ func (h house) keepsItsWord(words []any) error {
 
 // holds compares a version's content, every chunk of which must be on this machine.
 func (h house) holds(v versionRef, want []byte) error {
-	local, err := h.localChunks()
+	local, err := h.localChunks(context.Background())
 	if err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func (h house) holds(v versionRef, want []byte) error {
 			got = append(got, make([]byte, e.Span)...)
 			return nil
 		}
-		stored, err := local.Get(e.Chunk.Hash, nil)
+		stored, err := local.Get(context.Background(), e.Chunk.Hash, nil)
 		if err == nil {
 			got, err = local.opener.OpenSealed(got, core.KindChunk, e.Chunk, stored)
 		}

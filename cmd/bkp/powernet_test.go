@@ -28,6 +28,7 @@ import (
 	"github.com/bkp-tool/bkp/core/link/linktest"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/bkp-tool/bkp/plugins/strategies/seed"
 	"github.com/bkp-tool/bkp/plugins/verifiers/signature"
@@ -452,8 +453,8 @@ func (k *remains) agrees() error {
 	return errors.Join(err, lost)
 }
 
-func (k *remains) has(s node.Store, hash core.Hash) error {
-	_, err := s.Get(hash, nil)
+func (k *remains) has(s storage.Store, hash core.Hash) error {
+	_, err := s.Get(context.Background(), hash, nil)
 	return err
 }
 
@@ -551,13 +552,13 @@ func (m *mesh) readable(v versionRef, want []byte, all map[string]*remains, repl
 	local := &localChunks{stores: []chunkStore{source.conf.Staging.(*disk.Store)}, opener: chunk.NewOpener()}
 	var got []byte
 	err := manifest.Walk(v.body.Root, local, func(e manifest.Entry) error {
-		stored, err := local.Get(e.Chunk.Hash, nil)
+		stored, err := local.Get(context.Background(), e.Chunk.Hash, nil)
 		copies := 0
 		for name, k := range all {
 			if err == nil || name == sourceName {
 				continue
 			}
-			if at, err := k.conf.Keeping.Get(e.Chunk.Hash, nil); err == nil {
+			if at, err := k.conf.Keeping.Get(context.Background(), e.Chunk.Hash, nil); err == nil {
 				stored = at
 				copies++
 			}

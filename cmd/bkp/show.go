@@ -62,7 +62,7 @@ func doShow(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	local, err := c.house.localChunks()
+	local, err := c.house.localChunks(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"os"
@@ -22,8 +23,11 @@ func (c *call) capacity(conf *node.Config) error {
 		room, err := disk.Room(where)
 		return max(0, room-aside.missing()), err
 	}
+	used, err := conf.Keeping.Used(context.Background())
+	if err != nil {
+		return err
+	}
 	room, err := conf.Room()
-	used := conf.Keeping.Used()
 	switch {
 	case errors.Is(err, errors.ErrUnsupported) && conf.Capacity > 0:
 	case err != nil:

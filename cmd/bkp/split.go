@@ -136,7 +136,7 @@ func (c *call) split(
 	}()
 	var away *awayChunks
 	if !c.Bool("whole") {
-		if away, err = c.house.openAway(o); err != nil {
+		if away, err = c.house.openAway(ctx, o); err != nil {
 			return sum, err
 		}
 	}
@@ -194,7 +194,7 @@ func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level
 		return err
 	}
 	defer dry.Close()
-	if dry.away, err = c.house.readAway(o); err != nil {
+	if dry.away, err = c.house.readAway(ctx, o); err != nil {
 		return err
 	}
 	var news added
@@ -271,7 +271,7 @@ func (h house) splitParams(ctx context.Context, o *key.Owner, name, method strin
 	default:
 		return chunk.Params{}, usageError("--chunker %q: want auto, cdc or fixed", method)
 	}
-	before, err := h.cutBefore(o, name)
+	before, err := h.cutBefore(ctx, o, name)
 	if err != nil || before.Method != "" {
 		return before, err
 	}
@@ -283,7 +283,7 @@ func (h house) splitParams(ctx context.Context, o *key.Owner, name, method strin
 }
 
 // cutBefore says how the version before was cut, or nothing where that is not known here.
-func (h house) cutBefore(o *key.Owner, name string) (p chunk.Params, err error) {
+func (h house) cutBefore(ctx context.Context, o *key.Owner, name string) (p chunk.Params, err error) {
 	before, err := h.refs().find(o, name, 0)
 	switch core.CodeOf(err) {
 	case core.CodeOK:
@@ -294,7 +294,7 @@ func (h house) cutBefore(o *key.Owner, name string) (p chunk.Params, err error) 
 	default:
 		return p, err
 	}
-	local, err := h.localChunks()
+	local, err := h.localChunks(ctx)
 	if err != nil {
 		return p, err
 	}

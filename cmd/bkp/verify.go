@@ -94,7 +94,7 @@ func doVerify(ctx context.Context, c *call) error {
 		return err
 	}
 	v.refs = err
-	local, err := c.house.localChunks()
+	local, err := c.house.localChunks(ctx)
 	if err != nil {
 		return err
 	}

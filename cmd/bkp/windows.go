@@ -13,6 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
@@ -24,7 +25,7 @@ const maxKnown = 1 << 20
 // placed. What in it is no placed chunk, as the tree nodes of the manifest, moves to staging first.
 type windows struct {
 	dir     string
-	staging node.Store
+	staging storage.Store
 	notes   node.Away // of what peers keep; nil: none
 	away    *awayChunks
 	covered func(core.Hash) bool
@@ -80,30 +81,26 @@ func (w *windows) list() []*window {
 }
 
 // Find knows what this backup sealed, what is staged, and what connected peers keep.
-func (w *windows) Find(id core.Hash) (core.Chunk, bool) {
+func (w *windows) Find(ctx context.Context, id core.Hash) (c core.Chunk, found bool, err error) {
 	w.mu.Lock()
-	c, ok := w.known[[16]byte(id[:16])]
+	c, found = w.known[[16]byte(id[:16])]
 	w.mu.Unlock()
-	if ok {
-		return c, true
+	if found {
+		return c, true, nil
 	}
-	if s, is := w.staging.(interface {
-		Find(core.Hash) (core.Chunk, bool)
-	}); is {
-		if c, ok = s.Find(id); ok {
-			return c, true
-		}
+	if c, found, err = w.staging.Find(ctx, id); found || err != nil {
+		return c, found, err
 	}
-	c, ok = w.away.find(id)
-	return c, ok && w.covered(c.Hash)
+	c, found, err = w.away.find(ctx, id)
+	return c, found && w.covered(c.Hash), err
 }
 
 // Put keeps a chunk unless peers do already.
-func (w *windows) Put(c core.Chunk, id core.Hash, data []byte) (isNew bool, err error) {
+func (w *windows) Put(ctx context.Context, c core.Chunk, id core.Hash, data []byte) (isNew bool, err error) {
 	if !w.covered(c.Hash) {
 		for stored := false; !stored; {
 			all := w.list()
-			if stored, isNew, err = all[len(all)-1].add(c, id, data); err != nil {
+			if stored, isNew, err = all[len(all)-1].add(ctx, c, id, data); err != nil {
 				return false, err
 			}
 		}
@@ -116,7 +113,7 @@ func (w *windows) Put(c core.Chunk, id core.Hash, data []byte) (isNew bool, err 
 	return isNew, nil
 }
 
-func (x *window) add(c core.Chunk, id core.Hash, data []byte) (stored, isNew bool, err error) {
+func (x *window) add(ctx context.Context, c core.Chunk, id core.Hash, data []byte) (stored, isNew bool, err error) {
 	x.gate.RLock()
 	defer x.gate.RUnlock()
 	if x.store == nil {
@@ -125,60 +122,51 @@ func (x *window) add(c core.Chunk, id core.Hash, data []byte) (stored, isNew boo
 	x.mu.Lock()
 	x.put[c.Hash] = id
 	x.mu.Unlock()
-	isNew, err = x.store.Put(c, id, data)
+	isNew, err = x.store.Put(ctx, c, id, data)
 	return err == nil, isNew, err
 }
 
 // Barrier has nothing to do: a window's bytes are in the file still, and tree nodes are made durable in staging.
-func (w *windows) Barrier() error { return nil }
+func (w *windows) Barrier(context.Context) error { return nil }
 
 // Get appends the bytes of a chunk of a window, or of what is staged.
-func (w *windows) Get(hash core.Hash, dst []byte) ([]byte, error) {
+func (w *windows) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	for _, x := range w.list() {
-		data, err := x.get(hash, dst)
+		data, err := x.get(ctx, hash, dst)
 		if !errors.Is(err, core.ErrNotFound) {
 			return data, err
 		}
 	}
-	return w.staging.Get(hash, dst)
+	return w.staging.Get(ctx, hash, dst)
 }
 
-func (x *window) get(hash core.Hash, dst []byte) ([]byte, error) {
+func (x *window) get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	x.gate.RLock()
 	defer x.gate.RUnlock()
 	if x.store == nil {
 		return dst, core.ErrNotFound
 	}
-	return x.store.Get(hash, dst)
+	return x.store.Get(ctx, hash, dst)
 }
 
 // Has reports whether a chunk is here or at peers.
-func (w *windows) Has(hash core.Hash) bool {
+func (w *windows) Has(ctx context.Context, hash core.Hash) (bool, error) {
 	for _, x := range w.list() {
 		x.mu.Lock()
 		_, ok := x.put[hash]
 		x.mu.Unlock()
 		if ok {
-			return true
+			return true, nil
 		}
 	}
-	return w.covered(hash) || w.staging.Has(hash)
-}
-
-// Used is the stored bytes of all windows.
-func (w *windows) Used() (sum core.Size) {
-	for _, x := range w.list() {
-		x.gate.RLock()
-		if x.store != nil {
-			sum += x.store.Used()
-		}
-		x.gate.RUnlock()
+	if w.covered(hash) {
+		return true, nil
 	}
-	return sum
+	return w.staging.Has(ctx, hash)
 }
 
 // placed lets go of chunks of which peers keep so many copies, and notes them for versions to come.
-func (w *windows) placed(chunks []core.Chunk, copies int) error {
+func (w *windows) placed(ctx context.Context, chunks []core.Chunk, copies int) error {
 	for _, x := range w.list() {
 		ids := make([]core.Hash, len(chunks))
 		x.mu.Lock()
@@ -191,7 +179,7 @@ func (w *windows) placed(chunks []core.Chunk, copies int) error {
 			if w.notes == nil || ids[i].IsZero() {
 				continue
 			}
-			if err := w.notes.Note(c, ids[i], copies); err != nil {
+			if err := w.notes.Note(ctx, c, ids[i], copies); err != nil {
 				return err
 			}
 		}
@@ -200,9 +188,9 @@ func (w *windows) placed(chunks []core.Chunk, copies int) error {
 }
 
 // drop closes the windows that took their last chunk before the file had come to at, once what is left in them is staged.
-func (w *windows) drop(at core.Size) error {
+func (w *windows) drop(ctx context.Context, at core.Size) error {
 	for x := w.over(at); x != nil; x = w.over(at) {
-		if err := w.remove(x); err != nil {
+		if err := w.remove(ctx, x); err != nil {
 			return err
 		}
 		w.mu.Lock()
@@ -222,11 +210,11 @@ func (w *windows) over(at core.Size) *window {
 	return nil
 }
 
-func (w *windows) remove(x *window) error {
+func (w *windows) remove(ctx context.Context, x *window) error {
 	x.gate.Lock()
 	defer x.gate.Unlock()
 	for hash, id := range x.put {
-		data, err := x.store.Get(hash, nil)
+		data, err := x.store.Get(ctx, hash, nil)
 		if err == nil {
 			err = w.keep(core.Chunk{Hash: hash, Size: core.Size(len(data))}, id, data)
 		}
@@ -240,9 +228,9 @@ func (w *windows) remove(x *window) error {
 }
 
 // stageAll closes every window.
-func (w *windows) stageAll() error {
+func (w *windows) stageAll(ctx context.Context) error {
 	for _, x := range w.list() {
-		if err := w.remove(x); err != nil {
+		if err := w.remove(ctx, x); err != nil {
 			return err
 		}
 	}
@@ -273,7 +261,7 @@ func (w *windows) stage(ctx context.Context, c core.Chunk) error {
 		}
 		x.mu.Unlock()
 	}
-	data, err := w.Get(c.Hash, nil)
+	data, err := w.Get(ctx, c.Hash, nil)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,7 +21,7 @@ func piece(n int) (c core.Chunk, id core.Hash, data []byte) {
 }
 
 func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
-	dir := t.TempDir()
+	ctx, dir := t.Context(), t.TempDir()
 	staging, err := disk.Open(filepath.Join(dir, "staging"))
 	if err != nil {
 		t.Fatal(err)
@@ -35,8 +36,11 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	w, err := openWindows(filepath.Join(dir, "windows"), node.Cutting{
 		Staging: staging,
 		Covered: func(h core.Hash) bool { return h == atPeers.Hash },
-		Keep:    func(c core.Chunk, id core.Hash, data []byte) error { _, err := staging.Put(c, id, data); return err },
-		Away:    away,
+		Keep: func(c core.Chunk, id core.Hash, data []byte) error {
+			_, err := staging.Put(ctx, c, id, data)
+			return err
+		},
+		Away: away,
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -44,10 +48,11 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	put := func(n int) core.Chunk {
 		t.Helper()
 		c, id, data := piece(n)
-		if _, err := w.Put(c, id, data); err != nil {
+		if _, err := w.Put(ctx, c, id, data); err != nil {
 			t.Fatal(err)
 		}
-		if found, ok := w.Find(id); !ok || found != c || !w.Has(c.Hash) {
+		found, ok, err := w.Find(ctx, id)
+		if err != nil || !ok || found != c || !has(w, c.Hash) {
 			t.Fatalf("chunk %d is not known once it was put", n)
 		}
 		return c
@@ -60,35 +65,35 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	}
 	content, node := put(1), put(2)
 	put(9)
-	if _, err := w.Get(atPeers.Hash, nil); err == nil {
+	if _, err := w.Get(ctx, atPeers.Hash, nil); err == nil {
 		t.Error("what peers keep was kept here")
 	}
 	rotate(100)
 	later := put(3)
-	if err := w.placed([]core.Chunk{content}, 2); err != nil {
+	if err := w.placed(ctx, []core.Chunk{content}, 2); err != nil {
 		t.Fatal(err)
 	}
 	if _, id, _ := piece(1); !noted(away, id, content, 2) {
 		t.Error("what was placed is not noted for versions to come")
 	}
-	if err := w.drop(99); err != nil || staging.Has(node.Hash) {
+	if err := w.drop(ctx, 99); err != nil || has(staging, node.Hash) {
 		t.Fatalf("dropped a window of which some is under way: %v", err)
 	}
-	if err := w.drop(100); err != nil {
+	if err := w.drop(ctx, 100); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "windows", "0")); err == nil {
 		t.Error("the window still stands on disk")
 	}
-	if staging.Has(content.Hash) || !staging.Has(node.Hash) {
+	if has(staging, content.Hash) || !has(staging, node.Hash) {
 		t.Error("want what was not placed in staging, and nothing else")
 	}
-	if _, _, data := piece(3); !w.Has(later.Hash) {
+	if _, _, data := piece(3); !has(w, later.Hash) {
 		t.Error("the open window was dropped")
-	} else if got, err := w.Get(later.Hash, nil); err != nil || !bytes.Equal(got, data) {
+	} else if got, err := w.Get(ctx, later.Hash, nil); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if err := w.stageAll(); err != nil || !staging.Has(later.Hash) {
+	if err := w.stageAll(ctx); err != nil || !has(staging, later.Hash) {
 		t.Errorf("at the end: %v; what is left must be staged", err)
 	}
 	if err := w.Close(); err != nil {
@@ -99,7 +104,14 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	}
 }
 
+func has(s interface {
+	Has(context.Context, core.Hash) (bool, error)
+}, hash core.Hash) bool {
+	ok, err := s.Has(context.Background(), hash)
+	return ok && err == nil
+}
+
 func noted(away *disk.Away, id core.Hash, want core.Chunk, copies int) bool {
-	c, n, ok := away.Find(id)
-	return ok && c == want && n == copies
+	c, n, ok, err := away.Find(context.Background(), id)
+	return err == nil && ok && c == want && n == copies
 }

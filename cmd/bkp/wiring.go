@@ -215,7 +215,11 @@ func (c *call) rooms(conf *node.Config) (opened closing, err error) {
 		return opened, fmt.Errorf("open holdings: %w", err)
 	}
 	opened = append(opened, keeping)
-	holdings, err := disk.OpenHoldings(own.path("holdings.db"), keeping.Used() == 0)
+	kept, err := keeping.Used(context.Background())
+	if err != nil {
+		return opened, fmt.Errorf("open holdings: %w", err)
+	}
+	holdings, err := disk.OpenHoldings(own.path("holdings.db"), kept == 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = core.WithHint(core.Fail(core.CodeWrong, "the record of what this node keeps for others is lost, and the chunks are there: %w", err),
 			"put holdings.db back; or move holdings and ledger away, and this node begins anew")

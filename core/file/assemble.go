@@ -19,7 +19,7 @@ import (
 // Chunks is where stored bytes on this machine come from. Safe for many goroutines.
 type Chunks interface {
 	// Get appends the stored bytes of a chunk, held against their hash, to dst; core.ErrNotFound where there are none.
-	Get(hash core.Hash, dst []byte) ([]byte, error)
+	Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error)
 }
 
 // Remote brings stored bytes from other machines.
@@ -140,7 +140,7 @@ func Assemble(ctx context.Context, in Assembly) (Assembled, error) {
 func (a *assembler) windows(ready func(*window) error) error {
 	w := &window{index: map[core.Hash]*want{}}
 	begin := a.Start
-	err := manifest.Nodes(a.Root, &nodeOpener{a.Local, chunk.NewOpener()}, func(e manifest.Entry) error {
+	err := manifest.Nodes(a.Root, &nodeOpener{a.ctx, a.Local, chunk.NewOpener()}, func(e manifest.Entry) error {
 		end := e.Offset + e.Span
 		if end <= a.Start || e.Offset >= a.End {
 			if e.Type == core.TypeDirectory && e.Span > 0 {
@@ -240,7 +240,7 @@ func (a *assembler) here(j *joiner, n *want) (bool, error) {
 			return true, a.write(n, plain)
 		}
 	}
-	stored, err := a.Local.Get(n.sealed.Hash, j.stored[:0])
+	stored, err := a.Local.Get(a.ctx, n.sealed.Hash, j.stored[:0])
 	if errors.Is(err, core.ErrNotFound) || core.CodeOf(err) == core.CodeWrong && (a.Remote != nil || a.Partial) {
 		return false, nil // damaged here: others may have it whole, or it becomes a hole
 	}
@@ -388,13 +388,14 @@ func (a *assembler) joiner() *joiner {
 
 // nodeOpener opens a manifest's tree nodes for one goroutine.
 type nodeOpener struct {
+	ctx    context.Context // of the walk
 	source Chunks
 	opener *chunk.Opener
 }
 
 // OpenNode makes it a manifest.Opener.
 func (n *nodeOpener) OpenNode(s core.Sealed) ([]byte, error) {
-	stored, err := n.source.Get(s.Hash, nil)
+	stored, err := n.source.Get(n.ctx, s.Hash, nil)
 	if err != nil {
 		return nil, err
 	}

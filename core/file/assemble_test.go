@@ -38,7 +38,7 @@ func (o *other) Bring(ctx context.Context, wanted []core.Sealed, deliver func(co
 			return nil, context.Cause(ctx)
 		}
 		o.asked++
-		stored, err := o.Get(w.Hash, nil)
+		stored, err := o.Get(ctx, w.Hash, nil)
 		if err != nil {
 			missing, why = append(missing, w.Hash), errors.New("the other machine lost it")
 			continue

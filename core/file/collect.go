@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ type Checkpoint struct {
 
 // collector gives the chunks to the manifest in the order of the file, and makes checkpoints.
 type collector struct {
+	ctx     context.Context // of the split: a checkpoint that is under way outlives the pipeline
 	in      SplitInput
 	digest  *digester
 	sealer  *nodeSealer
@@ -29,11 +31,11 @@ type collector struct {
 }
 
 func newCollector(ctx context.Context, in SplitInput, digest *digester) (*collector, error) {
-	sealer, err := newNodeSealer(in)
+	sealer, err := newNodeSealer(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	c := &collector{in: in, digest: digest, sealer: sealer, builder: manifest.NewBuilder(sealer)}
+	c := &collector{ctx: ctx, in: in, digest: digest, sealer: sealer, builder: manifest.NewBuilder(sealer)}
 	if in.Resume == nil || in.Resume.Stamp == "" || in.Resume.Stamp != in.Source.Stamp() {
 		return c, nil
 	}
@@ -41,18 +43,14 @@ func newCollector(ctx context.Context, in SplitInput, digest *digester) (*collec
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return &collector{in: in, digest: digest, sealer: sealer, builder: manifest.NewBuilder(sealer)}, nil // from the start, then
+		return &collector{ctx: ctx, in: in, digest: digest, sealer: sealer, builder: manifest.NewBuilder(sealer)}, nil // from the start, then
 	}
 	return c, nil
 }
 
 // resume takes over what an interrupted split has in its manifest, where all of it is still there.
 func (c *collector) resume(ctx context.Context) error {
-	chunks, ok := c.in.Store.(Chunks)
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	opener := &nodeOpener{chunks, chunk.NewOpener()}
+	opener := &nodeOpener{ctx, c.in.Store, chunk.NewOpener()}
 	info, err := manifest.Stat(c.in.Resume.Root, opener)
 	if err != nil {
 		return err
@@ -60,10 +58,11 @@ func (c *collector) resume(ctx context.Context) error {
 	if (chunk.Params{Method: info.Method, Min: info.Min, Avg: info.Avg, Max: info.Max}) != c.in.Params {
 		return fmt.Errorf("it was cut in another way")
 	}
-	has, _ := c.in.Store.(interface{ Has(core.Hash) bool })
 	err = manifest.Walk(c.in.Resume.Root, opener, func(e manifest.Entry) error {
-		if !e.Hole() && has != nil && !has.Has(e.Chunk.Hash) {
-			return core.ErrNotFound
+		if !e.Hole() {
+			if has, err := c.in.Store.Has(ctx, e.Chunk.Hash); !has || err != nil {
+				return cmp.Or(err, core.ErrNotFound)
+			}
 		}
 		if err := c.count(e.Chunk, false); err != nil {
 			return err
@@ -135,7 +134,7 @@ func (c *collector) save() error {
 	reached := Checkpoint{Root: root, Bytes: c.result.Bytes, Stamp: c.in.Source.Stamp()}
 	c.saved, c.saving = c.result.Bytes, make(chan error, 1)
 	go func(done chan<- error) { // wait waits for it
-		err := c.in.Store.Barrier()
+		err := c.in.Store.Barrier(c.ctx)
 		if err == nil {
 			err = c.in.Checkpoint(reached)
 		}

@@ -1,6 +1,7 @@
 package file_test
 
 import (
+	"context"
 	"os/exec"
 	"strings"
 	"sync"
@@ -24,14 +25,14 @@ func memory() *memoryStore {
 	return &memoryStore{chunks: map[core.Hash][]byte{}, ids: map[core.Hash]core.Chunk{}}
 }
 
-func (m *memoryStore) Find(id core.Hash) (core.Chunk, bool) {
+func (m *memoryStore) Find(_ context.Context, id core.Hash) (core.Chunk, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c, ok := m.ids[id]
-	return c, ok
+	return c, ok, nil
 }
 
-func (m *memoryStore) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
+func (m *memoryStore) Put(ctx context.Context, c core.Chunk, id core.Hash, data []byte) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, known := m.chunks[c.Hash]
@@ -40,9 +41,9 @@ func (m *memoryStore) Put(c core.Chunk, id core.Hash, data []byte) (bool, error)
 	return !known, nil
 }
 
-func (m *memoryStore) Barrier() error { return nil }
+func (m *memoryStore) Barrier(context.Context) error { return nil }
 
-func (m *memoryStore) Get(hash core.Hash, dst []byte) ([]byte, error) {
+func (m *memoryStore) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	data, ok := m.chunks[hash]
@@ -52,22 +53,29 @@ func (m *memoryStore) Get(hash core.Hash, dst []byte) ([]byte, error) {
 	return append(dst, data...), nil
 }
 
+func (m *memoryStore) Has(_ context.Context, hash core.Hash) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.chunks[hash]
+	return ok, nil
+}
+
 // hooked fails, or does something on the side, when a test says so.
 type hooked struct {
 	*memoryStore
 	onPut, onBarrier func() error
 }
 
-func (h *hooked) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
+func (h *hooked) Put(ctx context.Context, c core.Chunk, id core.Hash, data []byte) (bool, error) {
 	if h.onPut != nil {
 		if err := h.onPut(); err != nil {
 			return false, err
 		}
 	}
-	return h.memoryStore.Put(c, id, data)
+	return h.memoryStore.Put(ctx, c, id, data)
 }
 
-func (h *hooked) Barrier() error {
+func (h *hooked) Barrier(context.Context) error {
 	if h.onBarrier != nil {
 		return h.onBarrier()
 	}
@@ -77,15 +85,21 @@ func (h *hooked) Barrier() error {
 // forgetting takes everything and keeps nothing.
 type forgetting struct{}
 
-func (forgetting) Find(core.Hash) (core.Chunk, bool)               { return core.Chunk{}, false }
-func (forgetting) Put(core.Chunk, core.Hash, []byte) (bool, error) { return true, nil }
-func (forgetting) Barrier() error                                  { return nil }
+func (forgetting) Find(context.Context, core.Hash) (c core.Chunk, found bool, err error) {
+	return c, false, nil
+}
+func (forgetting) Put(context.Context, core.Chunk, core.Hash, []byte) (bool, error) { return true, nil }
+func (forgetting) Barrier(context.Context) error                                    { return nil }
+func (forgetting) Has(context.Context, core.Hash) (bool, error)                     { return false, nil }
+func (forgetting) Get(context.Context, core.Hash, []byte) ([]byte, error) {
+	return nil, core.ErrNotFound
+}
 
 // flipping answers with one bit flipped.
 type flipping struct{ from file.Chunks }
 
-func (f flipping) Get(hash core.Hash, dst []byte) ([]byte, error) {
-	data, err := f.from.Get(hash, dst)
+func (f flipping) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
+	data, err := f.from.Get(ctx, hash, dst)
 	if err == nil {
 		data[len(data)-1] ^= 1
 	}
@@ -103,7 +117,7 @@ type nodeOpener struct{ from file.Chunks }
 func openerOf(s file.Chunks) manifest.Opener { return nodeOpener{s} }
 
 func (n nodeOpener) OpenNode(s core.Sealed) ([]byte, error) {
-	stored, err := n.from.Get(s.Hash, nil)
+	stored, err := n.from.Get(context.Background(), s.Hash, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -288,7 +288,7 @@ func (p *pipeline) work(ctx context.Context, w *worker) error {
 		if j == nil {
 			return err
 		}
-		j.sealed, j.isNew, err = w.seal(core.KindChunk, j.plain)
+		j.sealed, j.isNew, err = w.seal(ctx, core.KindChunk, j.plain)
 		if err != nil {
 			return err
 		}

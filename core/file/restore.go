@@ -30,7 +30,7 @@ type output interface {
 // Run opens the output, puts the file together and gives it its name. A Start and End of 0 are all of it. Where it fails
 // nothing stands under the name, and what was in place is found by the next try.
 func (r Restore) Run(ctx context.Context) (Assembled, error) {
-	info, err := manifest.Stat(r.Root, &nodeOpener{r.Local, chunk.NewOpener()})
+	info, err := manifest.Stat(r.Root, &nodeOpener{ctx, r.Local, chunk.NewOpener()})
 	if err != nil {
 		return Assembled{}, err
 	}

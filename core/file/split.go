@@ -10,14 +10,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Store is where a split puts what it sealed.
+// Store is where a split puts what it sealed: of a storage.Store what it needs, with the same promises.
 type Store interface {
-	// Find is the stored form of the plain chunk with this id, where the store has it.
-	Find(id core.Hash) (core.Chunk, bool)
-	// Put keeps a chunk and reports whether it was new. Safe for many goroutines.
-	Put(c core.Chunk, id core.Hash, data []byte) (isNew bool, err error)
-	// Barrier returns when everything put before it is durable.
-	Barrier() error
+	Chunks
+	Find(ctx context.Context, id core.Hash) (c core.Chunk, found bool, err error)
+	Has(ctx context.Context, hash core.Hash) (bool, error)
+	Put(ctx context.Context, c core.Chunk, id core.Hash, data []byte) (isNew bool, err error)
+	Barrier(ctx context.Context) error
 }
 
 // SplitInput is all that a split needs.
@@ -126,7 +125,7 @@ func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 		err = c.finish()
 	}
 	if err == nil {
-		err = in.Store.Barrier()
+		err = in.Store.Barrier(ctx)
 	}
 	return c.result, err
 }

@@ -23,7 +23,7 @@ const (
 type Verifier struct {
 	Local interface {
 		Chunks
-		Has(core.Hash) bool
+		Has(ctx context.Context, hash core.Hash) (bool, error)
 	}
 	Secrets chunk.Secrets
 	Share   float64 // of the chunks to be read and opened: 1 is all, 0 none; each is looked for in any case
@@ -75,7 +75,7 @@ func (v *Verifier) Verify(ctx context.Context, root core.Sealed, size core.Size,
 		}
 	}
 	found := before
-	nodes := &onceOpener{nodeOpener: nodeOpener{v.Local, chunk.NewOpener()}}
+	nodes := &onceOpener{nodeOpener: nodeOpener{ctx, v.Local, chunk.NewOpener()}}
 	var batch []manifest.Entry
 	var bytes core.Size
 	flush := func(at core.Size) error {
@@ -162,9 +162,9 @@ func (v *Verifier) look(ctx context.Context, cores int, batch []manifest.Entry, 
 				case i >= len(batch):
 					return nil
 				case read[i]:
-					problems[i] = v.open(j, batch[i].Chunk, &stored)
-				case !v.Local.Has(batch[i].Chunk.Hash):
-					problems[i] = core.ErrNotFound
+					problems[i] = v.open(ctx, j, batch[i].Chunk, &stored)
+				default:
+					problems[i] = v.find(ctx, batch[i].Chunk.Hash)
 				}
 				if problems[i] != nil && !v.isHurt(problems[i]) {
 					return problems[i]
@@ -191,9 +191,18 @@ func (v *Verifier) look(ctx context.Context, cores int, batch []manifest.Entry, 
 	return nil
 }
 
+// find is core.ErrNotFound where a chunk is not here.
+func (v *Verifier) find(ctx context.Context, hash core.Hash) error {
+	has, err := v.Local.Has(ctx, hash)
+	if err == nil && !has {
+		err = core.ErrNotFound
+	}
+	return err
+}
+
 // open reads a chunk, opens it, and holds its plain bytes against their key.
-func (v *Verifier) open(j *joiner, want core.Sealed, stored *atomic.Int64) (err error) {
-	if j.stored, err = v.Local.Get(want.Hash, j.stored[:0]); err != nil {
+func (v *Verifier) open(ctx context.Context, j *joiner, want core.Sealed, stored *atomic.Int64) (err error) {
+	if j.stored, err = v.Local.Get(ctx, want.Hash, j.stored[:0]); err != nil {
 		return err
 	}
 	stored.Add(int64(len(j.stored)))

@@ -19,20 +19,15 @@ type looked struct {
 	reads map[core.Hash]int
 }
 
-func (l *looked) Get(hash core.Hash, dst []byte) ([]byte, error) {
+func (l *looked) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	l.mu.Lock()
 	l.reads[hash]++
 	l.mu.Unlock()
-	data, err := l.memoryStore.Get(hash, dst)
+	data, err := l.memoryStore.Get(ctx, hash, dst)
 	if err == nil && chunk.Hash(data[len(dst):]) != hash {
 		err = core.Fail(core.CodeWrong, "its bytes do not match its hash") // as core/storage/disk does
 	}
 	return data, err
-}
-
-func (l *looked) Has(hash core.Hash) bool {
-	_, err := l.memoryStore.Get(hash, nil)
-	return err == nil
 }
 
 // damage flips a bit of a chunk.

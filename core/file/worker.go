@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"context"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -29,10 +30,14 @@ func newWorker(in SplitInput) (*worker, error) {
 }
 
 // seal makes sure that the store has the sealed form of plain.
-func (w *worker) seal(kind core.Kind, plain []byte) (s core.Sealed, isNew bool, err error) {
+func (w *worker) seal(ctx context.Context, kind core.Kind, plain []byte) (s core.Sealed, isNew bool, err error) {
 	id, k := w.sealer.Identify(kind, plain)
 	s = core.Sealed{Key: k, Plain: core.Size(len(plain))}
-	if known, ok := w.store.Find(id); ok {
+	known, found, err := w.store.Find(ctx, id)
+	if err != nil {
+		return s, false, err
+	}
+	if found {
 		s.Hash, s.Size = known.Hash, known.Size
 		return s, false, nil
 	}
@@ -46,25 +51,26 @@ func (w *worker) seal(kind core.Kind, plain []byte) (s core.Sealed, isNew bool, 
 				"this machine computes wrongly: test its memory")
 		}
 	}
-	isNew, err = w.store.Put(core.Chunk{Hash: s.Hash, Size: s.Size}, id, w.stored)
+	isNew, err = w.store.Put(ctx, core.Chunk{Hash: s.Hash, Size: s.Size}, id, w.stored)
 	return s, isNew, err
 }
 
 // nodeSealer seals the manifest's tree nodes into the store.
 type nodeSealer struct {
+	ctx    context.Context // of the split
 	worker *worker
 	nodes  int
 	stored core.Size // of new nodes
 }
 
-func newNodeSealer(in SplitInput) (*nodeSealer, error) {
+func newNodeSealer(ctx context.Context, in SplitInput) (*nodeSealer, error) {
 	w, err := newWorker(in)
-	return &nodeSealer{worker: w}, err
+	return &nodeSealer{ctx: ctx, worker: w}, err
 }
 
 // SealNode makes it a manifest.Sealer.
 func (n *nodeSealer) SealNode(plain []byte) (core.Sealed, error) {
-	s, isNew, err := n.worker.seal(core.KindNode, plain)
+	s, isNew, err := n.worker.seal(n.ctx, core.KindNode, plain)
 	n.nodes++
 	if isNew {
 		n.stored += s.Size

@@ -44,7 +44,7 @@ func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(Status)) 
 		}
 		found, err := n.Verify(ctx, VerifyArgs{Name: r.Body.Name, Version: r.Ref.Version, All: true}, status)
 		if err == nil {
-			err = n.enough(found, r, copies)
+			err = n.enough(ctx, found, r, copies)
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -61,7 +61,7 @@ func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(Status)) 
 }
 
 // enough says why a version must stay; nil where it may go.
-func (n *Node) enough(found VerifyResult, r foundRef, copies int) error {
+func (n *Node) enough(ctx context.Context, found VerifyResult, r foundRef, copies int) error {
 	switch {
 	case found.Staged > 0:
 		return fmt.Errorf("%d of its chunks were never placed", found.Staged)
@@ -70,7 +70,7 @@ func (n *Node) enough(found VerifyResult, r foundRef, copies int) error {
 	case found.Chunks > 0 && found.Copies < copies:
 		return fmt.Errorf("%d of %d copies answer for all of it", found.Copies, copies)
 	}
-	v, err := n.vault()
+	v, err := n.vault(ctx)
 	if err != nil {
 		return err
 	}
@@ -116,14 +116,13 @@ func (pl *placing) letGo(ctx context.Context) {
 		warn("its bytes stay on this machine too: %v", err)
 		return
 	}
-	collector, ok := n.Staging.(Collector)
-	if !away || !ok {
+	if !away {
 		return
 	}
 	pl.status(Status{Phase: "let go"})
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
-	done, err := n.sweepStaging(ctx, collector)
+	done, err := n.sweepStaging(ctx)
 	pl.result.LetGo = done.Freed
 	switch {
 	case err != nil:

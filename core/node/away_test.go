@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -10,10 +11,28 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/storage"
 )
 
 // staged is how many bytes stand in a node's staging.
-func (m *member) staged() core.Size { return m.staging.Used() }
+func (m *member) staged() core.Size { return usedOf(m.staging) }
+
+// usedOf is what a store of a test says of itself.
+func usedOf(s storage.Store) core.Size {
+	used, err := s.Used(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	return used
+}
+
+func isKept(s storage.Store, hash core.Hash) bool {
+	has, err := s.Has(context.Background(), hash)
+	if err != nil {
+		panic(err)
+	}
+	return has
+}
 
 // edited is data with one stretch in the middle replaced.
 func edited(data []byte) []byte {

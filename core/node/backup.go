@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/storage"
 )
 
 // CommandBackup cuts a file and places it in one stream.
@@ -62,7 +63,7 @@ type BackupResult struct {
 type Cutting struct {
 	BackupArgs
 	Owner   *key.Owner
-	Staging Store
+	Staging storage.Store
 	Away    Away // may be nil
 	// Covered reports whether enough connected peers keep a chunk already. Safe for many goroutines.
 	Covered func(core.Hash) bool
@@ -70,7 +71,7 @@ type Cutting struct {
 	Keep func(c core.Chunk, id core.Hash, data []byte) error
 	// Place gives chunks of a version to be, whose bytes from has, to peers, and returns the records of it once every copy
 	// has its receipt. One call at a time.
-	Place func(ctx context.Context, version int, from Store, chunks []core.Chunk) (Window, error)
+	Place func(ctx context.Context, version int, from Chunks, chunks []core.Chunk) (Window, error)
 	// Taken takes over the records of windows that an interrupted backup placed: Covered knows what they cover from then on.
 	Taken    func(ctx context.Context, records []core.Sealed) error
 	Progress func(done, total core.Size)
@@ -97,13 +98,11 @@ func (n *Node) Backup(ctx context.Context, args BackupArgs, status func(Status))
 	}
 	b := &backup{n: n, args: args, status: status, began: began, covered: map[core.Hash]bool{}}
 	defer func() { n.sealing.release(b.claims) }()
-	if holder, ok := n.Staging.(Holder); ok { // what the cutting finds there no ref may name before the end
-		release, err := holder.Hold()
-		if err != nil {
-			return result, fmt.Errorf("backup %s: %w", args.Name, err)
-		}
-		defer release()
+	release, err := n.Staging.Hold(ctx) // what the cutting finds there no ref may name before the end
+	if err != nil {
+		return result, fmt.Errorf("backup %s: %w", args.Name, err)
 	}
+	defer release()
 	if err := b.cover(ctx); err != nil {
 		return result, fmt.Errorf("backup %s: %w", args.Name, err)
 	}
@@ -141,8 +140,8 @@ func (b *backup) progress(done, total core.Size) {
 	b.status(Status{Phase: "backup", Done: done, Total: total, Seconds: time.Since(b.began).Seconds()})
 }
 
-func (b *backup) placing() (*placing, error) {
-	v, err := b.n.vault()
+func (b *backup) placing(ctx context.Context) (*placing, error) {
+	v, err := b.n.vault(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +159,7 @@ func (b *backup) placing() (*placing, error) {
 
 // cover finds what earlier versions have at enough connected peers.
 func (b *backup) cover(ctx context.Context) error {
-	pl, err := b.placing()
+	pl, err := b.placing(ctx)
 	if err != nil {
 		return err
 	}
@@ -180,7 +179,7 @@ func (b *backup) cover(ctx context.Context) error {
 
 func (b *backup) keep(c core.Chunk, id core.Hash, data []byte) error {
 	b.claims = append(b.claims, c)
-	return b.n.sealing.while(c, func() error { _, err := b.n.Staging.Put(c, id, data); return err })
+	return b.n.sealing.while(c, func() error { _, err := b.n.Staging.Put(b.n.ctx, c, id, data); return err })
 }
 
 // taken guards the records of an interrupted backup and counts what they cover.
@@ -189,11 +188,15 @@ func (b *backup) taken(ctx context.Context, records []core.Sealed) error {
 	for i, r := range records {
 		claims[i] = core.Chunk{Hash: r.Hash, Size: r.Size}
 	}
-	if !b.n.sealing.claim(claims, b.n.Staging.Has) {
+	there, err := b.n.sealing.claim(ctx, claims, b.n.Staging.Has)
+	if err != nil {
+		return err
+	}
+	if !there {
 		return fmt.Errorf("records of the interrupted backup are gone")
 	}
 	b.claims = append(b.claims, claims...)
-	pl, err := b.placing()
+	pl, err := b.placing(ctx)
 	if err != nil {
 		return err
 	}
@@ -221,8 +224,8 @@ func (b *backup) count(chunks map[core.Hash]coveredChunk) {
 }
 
 // place carries one window to its peers.
-func (b *backup) place(ctx context.Context, version int, from Store, chunks []core.Chunk) (Window, error) {
-	pl, err := b.placing()
+func (b *backup) place(ctx context.Context, version int, from Chunks, chunks []core.Chunk) (Window, error) {
+	pl, err := b.placing(ctx)
 	if err != nil {
 		return Window{}, err
 	}
@@ -301,7 +304,7 @@ func (b *backup) note(pl *placing) (Window, error) {
 		}
 		w.Records = append(w.Records, sealed)
 	}
-	if err := n.Staging.Barrier(); err != nil {
+	if err := n.Staging.Barrier(n.ctx); err != nil {
 		return w, fmt.Errorf("keep records: %w", err)
 	}
 	return w, n.Ledger.Sync()

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -100,7 +101,7 @@ func (n *Node) barrier(arrivals []arrival) error {
 	if len(arrivals) == 0 {
 		return nil
 	}
-	if err := n.Keeping.Barrier(); err != nil {
+	if err := n.Keeping.Barrier(context.WithoutCancel(n.ctx)); err != nil {
 		n.unkeep(arrivals)
 		return fmt.Errorf("make %d runs durable: %w", len(arrivals), err)
 	}

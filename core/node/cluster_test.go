@@ -299,7 +299,7 @@ func (m *member) split(name string, version int, data []byte) {
 	stager := stager{sealer: sealer, member: m}
 	refs, err := m.refs.List()
 	check(t, err)
-	stager.cover, err = node.CoverOf(owner, refs, m.staging.Get)
+	stager.cover, err = node.CoverOf(m.cluster.t.Context(), owner, refs, m.staging)
 	check(t, err)
 	tree := manifest.NewBuilder(stager)
 	for rest := data; len(rest) > 0; {
@@ -311,7 +311,7 @@ func (m *member) split(name string, version int, data []byte) {
 	}
 	root, err := tree.Finish(manifest.Info{Size: core.Size(len(data)), Method: params.Method, Min: params.Min, Avg: params.Avg, Max: params.Max})
 	check(t, err)
-	check(t, m.staging.Barrier())
+	check(t, m.staging.Barrier(m.cluster.t.Context()))
 	envelope, err := owner.SealRef(key.Ref{Version: version, Created: time.Now().Unix()}, key.RefBody{Name: name, Root: root, Size: core.Size(len(data))})
 	check(t, err)
 	check(t, m.refs.Put(owner.Alias(name), version, envelope))
@@ -327,8 +327,9 @@ type stager struct {
 func (s stager) SealNode(plain []byte) (core.Sealed, error) { return s.seal(core.KindNode, plain) }
 
 func (s stager) seal(kind core.Kind, plain []byte) (core.Sealed, error) {
+	ctx := s.cluster.t.Context()
 	id, k := s.sealer.Identify(kind, plain)
-	if c, copies, ok := s.away.Find(id); ok && s.cover.Copies(c.Hash) >= copies {
+	if c, copies, ok, err := s.away.Find(ctx, id); err == nil && ok && s.cover.Copies(c.Hash) >= copies {
 		return core.Sealed{Hash: c.Hash, Size: c.Size, Key: k, Plain: core.Size(len(plain))}, nil
 	}
 	stored, err := s.sealer.Seal(nil, kind, k, plain)
@@ -336,7 +337,7 @@ func (s stager) seal(kind core.Kind, plain []byte) (core.Sealed, error) {
 		return core.Sealed{}, err
 	}
 	sealed := core.Sealed{Hash: chunk.Hash(stored), Size: core.Size(len(stored)), Key: k, Plain: core.Size(len(plain))}
-	_, err = s.staging.Put(core.Chunk{Hash: sealed.Hash, Size: sealed.Size}, id, stored)
+	_, err = s.staging.Put(ctx, core.Chunk{Hash: sealed.Hash, Size: sealed.Size}, id, stored)
 	return sealed, err
 }
 
@@ -352,9 +353,11 @@ func assemble(ctx context.Context, a node.Assembly) (node.Assembled, error) {
 	return node.Assembled(done), err
 }
 
-type getter func(core.Hash, []byte) ([]byte, error)
+type getter func(context.Context, core.Hash, []byte) ([]byte, error)
 
-func (g getter) Get(hash core.Hash, dst []byte) ([]byte, error) { return g(hash, dst) }
+func (g getter) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
+	return g(ctx, hash, dst)
+}
 
 type bringer func(context.Context, []core.Sealed, func(core.Hash, []byte) error) ([]core.Hash, error)
 

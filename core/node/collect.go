@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,14 +19,14 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
 	status(Status{Phase: "staging"})
-	if collector, ok := n.Staging.(Collector); ok && n.owner() != nil {
+	if n.owner() != nil {
 		var err error
-		if result.Staging, err = n.sweepStaging(ctx, collector); err != nil {
+		if result.Staging, err = n.sweepStaging(ctx); err != nil {
 			return result, fmt.Errorf("gc: staging: %w", err)
 		}
 	}
 	if n.Away != nil && n.owner() != nil {
-		if err := n.sweepNotes(); err != nil {
+		if err := n.sweepNotes(ctx); err != nil {
 			return result, fmt.Errorf("gc: notes: %w", err)
 		}
 	}
@@ -36,36 +35,42 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 		return result, fmt.Errorf("gc: abandoned tasks: %w", err)
 	}
 	var err error
-	if result.Holdings, err = n.sweepKeeping(); err != nil {
+	if result.Holdings, err = n.sweepKeeping(ctx); err != nil {
 		return result, fmt.Errorf("gc: holdings: %w", err)
 	}
+	if result.StagingKept, err = n.Staging.Used(ctx); err != nil {
+		return result, err
+	}
+	if result.HoldingsKept, err = n.Keeping.Used(ctx); err != nil {
+		return result, err
+	}
 	result.StagingFreed, result.HoldingsFreed = result.Staging.Freed, result.Holdings.Freed
-	result.StagingKept, result.HoldingsKept, result.Seconds = n.Staging.Used(), n.Keeping.Used(), time.Since(began).Seconds()
+	result.Seconds = time.Since(began).Seconds()
 	return result, nil
 }
 
 // sweepStaging marks when it is first asked, so that a version which was split a moment ago is seen; where marking fails nothing
 // goes.
-func (n *Node) sweepStaging(ctx context.Context, c Collector) (core.Collected, error) {
+func (n *Node) sweepStaging(ctx context.Context) (core.Collected, error) {
 	n.sealing.sweeping.Lock()
 	defer n.sealing.sweeping.Unlock()
-	var live *marks
-	var failed error
-	gone, err := n.notes()
+	gone, err := n.notes(ctx)
 	if err != nil {
 		return core.Collected{}, err
 	}
-	collected, err := c.Collect(func(h core.Hash) bool {
-		if live == nil && failed == nil {
-			live, failed = n.stagedLive(ctx)
+	var live *marks
+	return n.Staging.Collect(ctx, func(h core.Hash) (bool, error) {
+		if live == nil {
+			if live, err = n.stagedLive(ctx); err != nil {
+				return false, err
+			}
 		}
-		return failed != nil || live.has(h)
+		return live.has(h), nil
 	}, gone)
-	return collected, errors.Join(failed, err)
 }
 
 // notes is who remembers what goes out of staging; nil: nobody.
-func (n *Node) notes() (core.Notes, error) {
+func (n *Node) notes(ctx context.Context) (core.Notes, error) {
 	if n.Away == nil {
 		return nil, nil
 	}
@@ -73,7 +78,7 @@ func (n *Node) notes() (core.Notes, error) {
 	if err != nil {
 		return nil, err
 	}
-	cover, err := n.cover(refs)
+	cover, err := n.cover(ctx, refs)
 	if err != nil || cover.Empty() {
 		return nil, err
 	}
@@ -81,16 +86,16 @@ func (n *Node) notes() (core.Notes, error) {
 }
 
 // sweepNotes forgets chunks that no version's holders keep any more.
-func (n *Node) sweepNotes() error {
+func (n *Node) sweepNotes(ctx context.Context) error {
 	refs, err := n.localRefs("")
 	if err != nil {
 		return err
 	}
-	cover, err := n.cover(refs)
+	cover, err := n.cover(ctx, refs)
 	if err != nil {
 		return err
 	}
-	_, err = n.Away.Collect(func(h core.Hash) bool { return cover.Copies(h) > 0 })
+	_, err = n.Away.Collect(ctx, func(h core.Hash) bool { return cover.Copies(h) > 0 })
 	return err
 }
 
@@ -144,11 +149,7 @@ func (n *Node) expiry(s core.Segment) (time.Time, error) {
 }
 
 // sweepKeeping marks and sweeps while no claim can begin. The caller holds collecting.
-func (n *Node) sweepKeeping() (freed core.Collected, err error) {
-	c, ok := n.Keeping.(Collector)
-	if !ok {
-		return freed, nil
-	}
+func (n *Node) sweepKeeping(ctx context.Context) (freed core.Collected, err error) {
 	released := n.released.seen.Load()
 	n.young.sweeping.Lock()
 	defer n.young.sweeping.Unlock()
@@ -157,7 +158,7 @@ func (n *Node) sweepKeeping() (freed core.Collected, err error) {
 		return freed, err
 	}
 	err = n.freeing(func() (err error) {
-		freed, err = c.Collect(live.has, nil)
+		freed, err = n.Keeping.Collect(ctx, func(h core.Hash) (bool, error) { return live.has(h), nil }, nil)
 		return err
 	})
 	if err == nil {
@@ -174,7 +175,7 @@ func (n *Node) stagedLive(ctx context.Context) (*marks, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := n.vault()
+	v, err := n.vault(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -16,12 +17,12 @@ const awayFor = 30 * 24 * time.Hour
 
 // Away remembers chunks whose bytes this machine let go of. store.Away is the one on disk.
 type Away interface {
-	Note(c core.Chunk, id core.Hash, copies int) error
+	Note(ctx context.Context, c core.Chunk, id core.Hash, copies int) error
 	// Find is the chunk whose plain content has the given id, and how many copies its owner wants of it.
-	Find(id core.Hash) (c core.Chunk, copies int, ok bool)
-	Barrier() error
+	Find(ctx context.Context, id core.Hash) (c core.Chunk, copies int, found bool, err error)
+	Barrier(ctx context.Context) error
 	// Collect removes what it remembers of chunks that are not kept.
-	Collect(kept func(chunk core.Hash) bool) (core.Collected, error)
+	Collect(ctx context.Context, kept func(chunk core.Hash) bool) (core.Collected, error)
 }
 
 // Cover is which chunks peers have given receipts for, and how many of them: by the records of an owner's versions, about 10 bytes
@@ -34,16 +35,16 @@ type Cover struct {
 // maxCover is the most holders that a Cover tells apart.
 const maxCover = 16
 
-// CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. get finds the stored bytes
+// CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. chunks has the stored bytes
 // of a record. A ref or record that is lost or damaged covers nothing.
-func CoverOf(owner *key.Owner, refs []StoredRef, get func(hash core.Hash, dst []byte) ([]byte, error)) (*Cover, error) {
+func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks Chunks) (*Cover, error) {
 	c := &Cover{copies: make([]*marks, maxCover), empty: true}
 	opener := chunk.NewOpener()
 	until := time.Now().Add(awayFor).Unix()
 	for _, stored := range refs {
 		ref, body, err := openRefOf(owner, stored.Envelope)
 		for i := 0; i < len(body.Records) && err == nil; i++ {
-			err = c.read(opener, body.Records[i], get, until)
+			err = c.read(ctx, opener, body.Records[i], chunks, until)
 		}
 		if err != nil && core.CodeOf(err) != core.CodeWrong && !errors.Is(err, core.ErrNotFound) {
 			return nil, fmt.Errorf("records of %s.%d: %w", ref.Alias, ref.Version, err)
@@ -52,8 +53,8 @@ func CoverOf(owner *key.Owner, refs []StoredRef, get func(hash core.Hash, dst []
 	return c, nil
 }
 
-func (c *Cover) read(opener *chunk.Opener, sealed core.Sealed, get func(core.Hash, []byte) ([]byte, error), until int64) error {
-	data, err := get(sealed.Hash, nil)
+func (c *Cover) read(ctx context.Context, opener *chunk.Opener, sealed core.Sealed, chunks Chunks, until int64) error {
+	data, err := chunks.Get(ctx, sealed.Hash, nil)
 	if err != nil {
 		return err
 	}
@@ -100,16 +101,16 @@ func (c *Cover) Copies(hash core.Hash) int {
 func (c *Cover) Empty() bool { return c.empty }
 
 // cover is the Cover of the given refs of this machine.
-func (n *Node) cover(refs []foundRef) (*Cover, error) {
+func (n *Node) cover(ctx context.Context, refs []foundRef) (*Cover, error) {
 	stored := make([]StoredRef, len(refs))
 	for i, r := range refs {
 		stored[i] = StoredRef{Alias: r.Ref.Alias, Version: r.Ref.Version, Envelope: r.Envelope}
 	}
-	v, err := n.vault()
+	v, err := n.vault(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return CoverOf(n.owner(), stored, func(hash core.Hash, _ []byte) ([]byte, error) { return v.stored(hash) })
+	return CoverOf(ctx, n.owner(), stored, v)
 }
 
 // notes writes down, of what a collection takes away, what peers keep.
@@ -119,13 +120,13 @@ type notes struct {
 }
 
 // Note makes it core.Notes.
-func (n notes) Note(c core.Chunk, id core.Hash) error {
+func (n notes) Note(ctx context.Context, c core.Chunk, id core.Hash) error {
 	if copies := n.cover.Copies(c.Hash); copies > 0 {
-		return n.away.Note(c, id, copies)
+		return n.away.Note(ctx, c, id, copies)
 	}
 	return nil
 }
 
-func (n notes) Barrier() error { return n.away.Barrier() }
+func (n notes) Barrier(ctx context.Context) error { return n.away.Barrier(ctx) }
 
 var errNotHere = errors.New("it is neither on this machine nor placed")

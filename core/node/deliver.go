@@ -26,7 +26,7 @@ func (pl *placing) send() {
 	}
 	for _, s := range pl.segments {
 		swarm := pl.n.swarm(pl.task, pl.n.ID(), tables(s.message))
-		swarm.join(&piece{number: s.number, runs: len(s.runs), file: func(run int) core.File { return s.runs[run].File }, store: cmp.Or(pl.from, pl.n.Staging)},
+		swarm.join(&piece{number: s.number, runs: len(s.runs), file: func(run int) core.File { return s.runs[run].File }, store: cmp.Or(pl.from, Chunks(pl.n.Staging))},
 			s.message.Locations, func(target core.ID) core.Bitmap {
 				agree, _ := s.answers[target].(wire.TaskAgree)
 				return agree.Have
@@ -57,15 +57,23 @@ func (pl *placing) newPace() *plan.Pace {
 }
 
 // look finds the reused runs that have fewer holders than they are to have and can be sent from here.
-func (pl *placing) look() {
+func (pl *placing) look(ctx context.Context) error {
 	pl.here = map[core.Hash]bool{}
 	for _, class := range pl.reused {
 		for _, r := range class {
-			if len(r.holders) < pl.args.Replicas && pl.staged(r.Chunks) {
+			if len(r.holders) >= pl.args.Replicas {
+				continue
+			}
+			here, err := pl.staged(ctx, r.Chunks)
+			if err != nil {
+				return err
+			}
+			if here {
 				pl.here[r.Hash] = true
 			}
 		}
 	}
+	return nil
 }
 
 // unreceipted is the runs of a segment that a target keeps, or is to keep, without a receipt. Loop only.
@@ -388,7 +396,7 @@ func (pl *placing) publish(ctx context.Context) error {
 		put.Records = append(put.Records, claim)
 		stored = append(stored, bytes)
 	}
-	if err := errors.Join(n.Staging.Barrier(), n.Ledger.Sync()); err != nil { // what the ref is about to say
+	if err := errors.Join(n.Staging.Barrier(ctx), n.Ledger.Sync()); err != nil { // what the ref is about to say
 		return fmt.Errorf("keep records and receipts: %w", err)
 	}
 	ref, next := pl.version.Ref, pl.next

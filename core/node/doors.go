@@ -1,32 +1,14 @@
 package node
 
 import (
+	"context"
+
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Store keeps sealed chunks by the hash of their stored bytes. core/storage/disk is the one on disk.
-type Store interface {
-	// Put keeps data under c.Hash; id is zero where the plain chunk's id is unknown. Safe for many goroutines.
-	Put(c core.Chunk, id core.Hash, data []byte) (isNew bool, err error)
-	// Barrier returns when everything put before it is durable.
-	Barrier() error
-	// Get appends the verified bytes to dst, also those not yet durable; core.ErrNotFound where there are none.
-	Get(hash core.Hash, dst []byte) ([]byte, error)
-	Has(hash core.Hash) bool
-	Used() core.Size
-}
-
-// Collector is a Store that can drop what nobody needs.
-type Collector interface {
-	// Collect removes what is not live, as far as no other process may lean on it. Whatever this process found in the store
-	// live has to know of, but what it found under a hold. gone, where it is not nil, is told what goes before it does.
-	Collect(live func(core.Hash) bool, gone core.Notes) (core.Collected, error)
-}
-
-// Holder is a Store whose collection waits for who has found something in it.
-type Holder interface {
-	// Hold guards what is found in the store from now on, until release is called.
-	Hold() (release func() error, err error)
+// Chunks gives the stored bytes of chunks, as a storage.Store does.
+type Chunks interface {
+	Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error)
 }
 
 // Holdings is the durable record of what this node keeps for tasks.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -20,7 +21,7 @@ type Assembly struct {
 	Root     core.Sealed
 	Mode     uint32   // key.RefBody's
 	Secrets  [32]byte // the owner's dedup secret
-	Get      func(hash core.Hash, dst []byte) ([]byte, error)
+	Get      func(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error)
 	Bring    func(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) (missing []core.Hash, why error)
 	Progress func(done core.Size)
 }
@@ -70,7 +71,7 @@ func (n *Node) Fetch(ctx context.Context, args FetchArgs, status func(Status)) (
 	if _, err := n.identity("fetch"); err != nil {
 		return FetchResult{}, err
 	}
-	v, err := n.vault()
+	v, err := n.vault(ctx)
 	if err != nil {
 		return FetchResult{}, err
 	}
@@ -142,20 +143,19 @@ func Lost(holes []core.Range, output string) error {
 }
 
 // get appends the stored bytes of what is on this machine. Safe for many goroutines.
-func (f *fetching) get(hash core.Hash, dst []byte) ([]byte, error) {
+func (f *fetching) get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	if data, ok := f.vault.nodes[hash]; ok {
 		return append(dst, data...), nil
 	}
 	none := core.ErrNotFound
-	for _, s := range []Store{f.n.Staging, f.n.Keeping} {
-		if !s.Has(hash) {
-			continue
-		}
-		stored, err := s.Get(hash, dst)
-		if core.CodeOf(err) != core.CodeWrong {
+	for _, s := range []storage.Store{f.n.Staging, f.n.Keeping} {
+		stored, err := s.Get(ctx, hash, dst)
+		switch {
+		case core.CodeOf(err) == core.CodeWrong:
+			none = err
+		case !errors.Is(err, core.ErrNotFound):
 			return stored, err
 		}
-		none = err
 	}
 	return dst, none
 }

@@ -14,17 +14,18 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/storage"
 )
 
 // drowsy is a store that takes its time with what is read from it.
 type drowsy struct {
-	node.Store
+	storage.Collector
 	each time.Duration
 }
 
-func (s drowsy) Get(hash core.Hash, dst []byte) ([]byte, error) {
+func (s drowsy) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	time.Sleep(s.each)
-	return s.Store.Get(hash, dst)
+	return s.Collector.Get(ctx, hash, dst)
 }
 
 // deliveries counts how often each chunk is handed to who puts a fetched file together.

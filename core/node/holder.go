@@ -80,7 +80,11 @@ func (n *Node) wantedOf(owner core.ID, r wire.GainRun) (heldRun, error) {
 		if len(r.Chunks) > 0 && !r.Chunks.Has(i) {
 			continue
 		}
-		if !n.Keeping.Has(c.Hash) {
+		there, err := n.Keeping.Has(n.ctx, c.Hash)
+		if err != nil {
+			return heldRun{}, err
+		}
+		if !there {
 			return heldRun{}, fmt.Errorf("chunk %s is gone", c.Hash)
 		}
 		h.chunks = append(h.chunks, c)

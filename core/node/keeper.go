@@ -201,7 +201,7 @@ func (k *keeper) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) 
 	return &inflow{
 		chunks: m.Chunks,
 		keep: func(_ int, c core.Chunk, data []byte) error {
-			return kept.add(c, func() error { _, err := n.Keeping.Put(c, core.Hash{}, data); return err })
+			return kept.add(c, func() error { _, err := n.Keeping.Put(n.ctx, c, core.Hash{}, data); return err })
 		},
 		dropped: kept.drop,
 		done: func(err error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/storage"
 )
 
 // narrow is a conn that its owner cannot read faster than a rate: as if the line behind its socket were that slow.
@@ -137,13 +138,13 @@ func (m *memory) Write(text []byte) error { m.text = text; return nil }
 
 // sleepy is a store that takes its time with what arrives.
 type sleepy struct {
-	node.Store
+	storage.Collector
 	each func(core.Size) time.Duration
 }
 
-func (s sleepy) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
+func (s sleepy) Put(ctx context.Context, c core.Chunk, id core.Hash, data []byte) (bool, error) {
 	time.Sleep(s.each(c.Size))
-	return s.Store.Put(c, id, data)
+	return s.Collector.Put(ctx, c, id, data)
 }
 
 // TestWhatIsNotTheLinkIsNotMeasured has a receiver whose disk is slow, an uplink that is shared by leases, and a receiver whose

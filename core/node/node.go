@@ -41,6 +41,7 @@ import (
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
+	"github.com/bkp-tool/bkp/core/storage"
 )
 
 // Config is everything a node is made of. The roof (cmd/bkp) fills it from the data dir.
@@ -68,9 +69,9 @@ type Config struct {
 	Issuers   map[core.ID]core.Size // who may store here, with quotas; empty: members of the token
 	Pins      link.Pins
 
-	Staging  Store
+	Staging  storage.Collector
 	Away     Away // nil: what went out of staging is forgotten
-	Keeping  Store
+	Keeping  storage.Collector
 	Holdings Holdings
 	Ledger   Ledger
 	Refs     Refs
@@ -220,7 +221,7 @@ func (n *Node) Close() error {
 	defer cancel()
 	err := n.hub.Close(ctx)
 	n.acts.Wait()
-	return errors.Join(err, n.Keeping.Barrier(), n.Ledger.Sync())
+	return errors.Join(err, n.Keeping.Barrier(context.WithoutCancel(n.ctx)), n.Ledger.Sync())
 }
 
 var errStopped = errors.New("the node is stopping")

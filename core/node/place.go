@@ -27,7 +27,7 @@ func (n *Node) Place(ctx context.Context, args PlaceArgs, status func(Status)) (
 	if args.Replicas < 1 {
 		return PlaceResult{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
 	}
-	v, err := n.vault()
+	v, err := n.vault(ctx)
 	if err != nil {
 		return PlaceResult{}, err
 	}
@@ -54,7 +54,7 @@ type placing struct {
 	version foundRef
 	next    key.Ref // what the version's next envelope says, but for Placed
 	task    core.TaskID
-	from    Store         // has the bytes of new runs; nil: staging
+	from    Chunks        // has the bytes of new runs; nil: staging
 	life    time.Duration // of the licences; 0: licenseLife
 	result  PlaceResult
 
@@ -130,11 +130,14 @@ func (pl *placing) run(ctx context.Context) error {
 		return err
 	}
 	defer n.ask(func() { pl.leave() })
-	if err := pl.offer(ctx); err != nil {
+	err := pl.offer(ctx)
+	if err == nil {
+		err = pl.look(ctx)
+	}
+	if err != nil {
 		pl.withdraw(ctx)
 		return err
 	}
-	pl.look()
 	n.ask(pl.send)
 	incomplete := pl.await(ctx)
 	if ctx.Err() != nil {
@@ -330,7 +333,11 @@ func (pl *placing) collect(ctx context.Context) error {
 		return fmt.Errorf("walk the manifest: %w", err)
 	}
 	order = slices.DeleteFunc(order, func(r *reusedRun) bool {
-		if len(r.holders) >= pl.args.Replicas || r.whole || pl.staged(r.Chunks) {
+		stays := len(r.holders) >= pl.args.Replicas || r.whole
+		if !stays && err == nil {
+			stays, err = pl.staged(ctx, r.Chunks)
+		}
+		if stays || err != nil {
 			return false
 		}
 		// It would have to be sent again, and nobody can send it as a whole.
@@ -346,6 +353,9 @@ func (pl *placing) collect(ctx context.Context) error {
 		}
 		return true
 	})
+	if err != nil {
+		return err
+	}
 	if err := pl.recall(ctx, slices.Concat(fresh[0], fresh[1]), covered); err != nil {
 		return err
 	}
@@ -363,8 +373,13 @@ func (pl *placing) collect(ctx context.Context) error {
 	return nil
 }
 
-func (pl *placing) staged(chunks []core.Chunk) bool {
-	return !slices.ContainsFunc(chunks, func(c core.Chunk) bool { return !pl.n.Staging.Has(c.Hash) })
+func (pl *placing) staged(ctx context.Context, chunks []core.Chunk) (bool, error) {
+	for _, c := range chunks {
+		if here, err := pl.n.Staging.Has(ctx, c.Hash); !here || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // coveredChunk is a chunk that a live task keeps at connected peers.

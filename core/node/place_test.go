@@ -13,7 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -270,7 +270,7 @@ func TestVerifiersDecideWhatIsStored(t *testing.T) {
 				if core.CodeOf(err) != test.code || !strings.Contains(err.Error(), test.says) {
 					t.Errorf("place: %v (code %d), want code %d that says %q", err, core.CodeOf(err), test.code, test.says)
 				}
-				if used := b.keeping.Used(); used != 0 || b.ledger.licenses != 0 {
+				if used := usedOf(b.keeping); used != 0 || b.ledger.licenses != 0 {
 					t.Errorf("b keeps %s and %d licences, want nothing", used, b.ledger.licenses)
 				}
 			})
@@ -524,7 +524,7 @@ func TestStoppedPlacementLeavesTheOneBeforeInForce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
-		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping.(*disk.Store)} })
+		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping} })
 		data := content(14, 8<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
@@ -567,15 +567,15 @@ func TestAnotherMachinesVersionIsNotReplaced(t *testing.T) {
 
 // stumblingStore cannot make durable what it was given when its first barrier comes.
 type stumblingStore struct {
-	*disk.Store
+	storage.Collector
 	barriers *atomic.Int64
 }
 
-func (s stumblingStore) Barrier() error {
+func (s stumblingStore) Barrier(ctx context.Context) error {
 	if s.barriers.Add(1) == 1 {
 		return errors.New("input/output error")
 	}
-	return s.Store.Barrier()
+	return s.Collector.Barrier(ctx)
 }
 
 func TestRunsOfAFailedBarrierAreSentAgain(t *testing.T) {
@@ -583,7 +583,7 @@ func TestRunsOfAFailedBarrierAreSentAgain(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		var barriers atomic.Int64
-		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Keeping = stumblingStore{conf.Keeping.(*disk.Store), &barriers} })
+		c.start("b", "a-20MiB", func(conf *node.Config) { conf.Keeping = stumblingStore{conf.Keeping, &barriers} })
 		data := content(23, 4<<20)
 		a.split("disk.img", 1, data)
 		c.settle()

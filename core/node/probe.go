@@ -229,11 +229,9 @@ func (pr *prober) refuse(*flow, task.Action) wire.Message { return nil }
 // blockStore has one chunk, and it is always the one that is asked for.
 type blockStore []byte
 
-func (b blockStore) Get(_ core.Hash, dst []byte) ([]byte, error)     { return append(dst, b...), nil }
-func (b blockStore) Has(core.Hash) bool                              { return true }
-func (b blockStore) Used() core.Size                                 { return 0 }
-func (b blockStore) Barrier() error                                  { return nil }
-func (b blockStore) Put(core.Chunk, core.Hash, []byte) (bool, error) { return false, nil }
+func (b blockStore) Get(_ context.Context, _ core.Hash, dst []byte) ([]byte, error) {
+	return append(dst, b...), nil
+}
 
 // onProbeAnswer takes the answer to a probe; false where the flow is of another kind. Loop only.
 func (n *Node) onProbeAnswer(p *peer, m wire.Message) bool {

@@ -30,7 +30,7 @@ const (
 // parcel is a run that can be sent: its announcement and where its chunks are.
 type parcel struct {
 	begin wire.TransmissionBegin
-	store Store
+	store Chunks
 }
 
 // job is one run for the pump.
@@ -212,7 +212,7 @@ func (n *Node) runPump(ctx context.Context, f *flow, p *pump) {
 func (p *pump) write(ctx context.Context, j job, buffer *[]byte) (written core.Size, err error) {
 	for i, c := range j.parcel.begin.Chunks {
 		began := time.Now()
-		if *buffer, err = j.parcel.store.Get(c.Hash, (*buffer)[:0]); err != nil {
+		if *buffer, err = j.parcel.store.Get(ctx, c.Hash, (*buffer)[:0]); err != nil {
 			return written, err
 		}
 		p.reading.Add(int64(time.Since(began)))

@@ -16,9 +16,13 @@ func (pl *placing) recall(ctx context.Context, chunks []core.Chunk, covered map[
 	var order []*reusedRun
 	lost, missing := core.Size(0), 0
 	for _, c := range chunks {
+		here, err := n.Staging.Has(ctx, c.Hash)
+		if err != nil {
+			return err
+		}
 		at, ok := covered[c.Hash]
 		switch {
-		case n.Staging.Has(c.Hash):
+		case here:
 			continue
 		case !ok:
 			lost, missing = lost+c.Size, missing+1
@@ -51,11 +55,17 @@ func (pl *placing) recallUnlinked(ctx context.Context) error {
 		for _, s := range spans {
 			for run := s.Start; class > 0 && run < s.End(); run++ {
 				r := pl.reused[class][run]
-				if seen[r] || slices.Contains(r.holders, s.Node) || pl.linked(r.holders, s.Node) || pl.staged(r.Chunks) {
+				if seen[r] || slices.Contains(r.holders, s.Node) || pl.linked(r.holders, s.Node) {
 					continue
 				}
-				seen[r] = true
-				wanted = append(wanted, pl.fromHolders(r, core.FullBitmap(len(r.Chunks))))
+				staged, err := pl.staged(ctx, r.Chunks)
+				if err != nil {
+					return err
+				}
+				if !staged {
+					seen[r] = true
+					wanted = append(wanted, pl.fromHolders(r, core.FullBitmap(len(r.Chunks))))
+				}
 			}
 		}
 	}
@@ -87,7 +97,7 @@ func (pl *placing) bringBack(ctx context.Context, wanted []*wantedRun) error {
 	}
 	pl.status(Status{Phase: "recall", Text: fmt.Sprintf("%d runs, to be copied once more", len(wanted))})
 	left, err := f.gather(ctx, slices.Clone(wanted), "recall", func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
-		return n.sealing.while(c, func() error { _, err := n.Staging.Put(c, core.Hash{}, data); return err })
+		return n.sealing.while(c, func() error { _, err := n.Staging.Put(ctx, c, core.Hash{}, data); return err })
 	})
 	if err == nil && len(left) > 0 {
 		err = core.Fail(core.CodeRedundant, "%d runs that are to be copied once more are at no reachable holder", len(left))
@@ -95,5 +105,5 @@ func (pl *placing) bringBack(ctx context.Context, wanted []*wantedRun) error {
 	if err != nil {
 		return fmt.Errorf("recall: %w", err)
 	}
-	return n.Staging.Barrier()
+	return n.Staging.Barrier(ctx)
 }

@@ -53,7 +53,7 @@ func (n *Node) onRefPut(p *peer, m wire.RefPut) {
 	default:
 		n.act(func() {
 			c := core.Chunk{Hash: m.Record, Size: m.Size}
-			err := n.young.while(c, func() error { _, err := n.Keeping.Put(c, core.Hash{}, record); return err })
+			err := n.young.while(c, func() error { _, err := n.Keeping.Put(n.ctx, c, core.Hash{}, record); return err })
 			n.post(func() {
 				p.records = append(p.records, c)
 				if len(p.records) > maxRecords {
@@ -140,11 +140,15 @@ func (n *Node) keepRef(m wire.RefPut, from core.ID) error {
 			held.Former = former(old)
 		}
 	}
-	if !n.young.claim(m.Records, n.Keeping.Has) {
+	there, err := n.young.claim(n.ctx, m.Records, n.Keeping.Has)
+	if err != nil {
+		return err
+	}
+	if !there {
 		return fmt.Errorf("a record of ref %s.%d is missing", m.Alias, m.Version)
 	}
 	defer n.young.release(m.Records)
-	if err := n.Keeping.Barrier(); err != nil {
+	if err := n.Keeping.Barrier(n.ctx); err != nil {
 		return fmt.Errorf("make records durable: %w", err)
 	}
 	return n.Holdings.PutRef(held)
@@ -231,7 +235,7 @@ func (n *Node) fillRefReport(m wire.RefGet, refs2 bool, report *wire.RefReport) 
 	if !slices.ContainsFunc(newest.Records, func(c core.Chunk) bool { return c.Hash == m.Record }) {
 		return fmt.Errorf("ref %s.%d has no record %s", m.Alias, newest.Version, m.Record)
 	}
-	whole, err := n.Keeping.Get(m.Record, nil)
+	whole, err := n.Keeping.Get(n.ctx, m.Record, nil)
 	if err != nil {
 		return err
 	}

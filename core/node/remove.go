@@ -66,21 +66,29 @@ func (n *Node) leansOn(ctx context.Context, gone []foundRef) error {
 	if len(lean) == 0 || !slices.ContainsFunc(gone, func(r foundRef) bool { return len(r.Body.Records) > 0 }) {
 		return nil
 	}
-	before, err := n.cover(all)
+	before, err := n.cover(ctx, all)
 	if err != nil {
 		return err
 	}
-	after, err := n.cover(left)
+	after, err := n.cover(ctx, left)
 	if err != nil {
 		return err
 	}
-	v, err := n.vault()
+	v, err := n.vault(ctx)
 	if err != nil {
 		return err
 	}
 	for _, r := range lean {
 		err := manifest.Walk(r.Body.Root, v, func(e manifest.Entry) error {
-			if h := e.Chunk.Hash; !e.Hole() && before.Copies(h) > 0 && after.Copies(h) == 0 && !n.Staging.Has(h) {
+			h := e.Chunk.Hash
+			if e.Hole() || before.Copies(h) == 0 || after.Copies(h) > 0 {
+				return context.Cause(ctx)
+			}
+			here, err := n.Staging.Has(ctx, h)
+			if err != nil {
+				return err
+			}
+			if !here {
 				return core.WithHint(core.Fail(core.CodeFailed, "%s@%d is not placed yet and needs chunks that only this version's holders have", r.Body.Name, r.Ref.Version),
 					"bkp place %s@%d first, or bkp rm it", r.Body.Name, r.Ref.Version)
 			}
@@ -95,7 +103,7 @@ func (n *Node) leansOn(ctx context.Context, gone []foundRef) error {
 
 // releaseVersion tells every holder of a version that it may let go.
 func (n *Node) releaseVersion(ctx context.Context, r foundRef) (released []Release, unheard []Refused, err error) {
-	v, err := n.vault()
+	v, err := n.vault(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

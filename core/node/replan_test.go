@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -10,7 +11,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage"
 )
 
 // TestOthersTakeOverFromALostTarget: a holder that dies while the data moves costs time, and no copy.
@@ -40,15 +41,15 @@ func TestOthersTakeOverFromALostTarget(t *testing.T) {
 
 // fullStore has room for some bytes and no more, as a disk that others fill.
 type fullStore struct {
-	*disk.Store
+	storage.Collector
 	room *atomic.Int64
 }
 
-func (s fullStore) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
+func (s fullStore) Put(ctx context.Context, c core.Chunk, id core.Hash, data []byte) (bool, error) {
 	if s.room.Add(-int64(c.Size)) < 0 {
 		return false, errors.New("no space left on device")
 	}
-	return s.Store.Put(c, id, data)
+	return s.Collector.Put(ctx, c, id, data)
 }
 
 func TestGivenUpTargetLetsGoOfWhatOthersTookOver(t *testing.T) {
@@ -60,7 +61,7 @@ func TestGivenUpTargetLetsGoOfWhatOthersTookOver(t *testing.T) {
 		c.start("c", "a-20MiB,b-20MiB")
 		var room atomic.Int64
 		room.Store(1 << 20)
-		full := c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping.(*disk.Store), &room} })
+		full := c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping, &room} })
 		data := content(26, 8<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
@@ -84,7 +85,7 @@ func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
 		d := c.start("c", "a-20MiB,b-20MiB")
 		var room atomic.Int64
 		room.Store(1 << 20)
-		c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping.(*disk.Store), &room} })
+		c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping, &room} })
 		data := content(18, 8<<20)
 		a.split("disk.img", 1, data)
 		c.settle()

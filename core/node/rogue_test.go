@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -13,7 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -410,18 +411,18 @@ func (r *rogue) another(target *member, number byte) offered {
 }
 
 // slowStore takes a second for a barrier.
-type slowStore struct{ *disk.Store }
+type slowStore struct{ storage.Collector }
 
-func (s slowStore) Barrier() error {
+func (s slowStore) Barrier(ctx context.Context) error {
 	time.Sleep(time.Second)
-	return s.Store.Barrier()
+	return s.Collector.Barrier(ctx)
 }
 
 // The first task keeps the barrier busy, so that the other two wait for the next one together.
 func TestReleasedTaskDoesNotCostAnotherItsReceipt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		b := c.start("b", "", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping.(*disk.Store)} })
+		b := c.start("b", "", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping} })
 		r := c.rogue("b")
 		first, gone, stays := r.another(b, 1), r.another(b, 2), r.another(b, 3)
 		for i, o := range []offered{first, gone, stays} {
@@ -511,7 +512,7 @@ func TestCollectionSparesWhatIsReceiptedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		b := c.start("b", "", func(conf *node.Config) {
-			conf.Keeping, conf.Holdings = slowStore{conf.Keeping.(*disk.Store)}, slowHoldings{conf.Holdings}
+			conf.Keeping, conf.Holdings = slowStore{conf.Keeping}, slowHoldings{conf.Holdings}
 		})
 		r := c.rogue("b")
 		o := r.offer(b, unchanged)
@@ -520,7 +521,7 @@ func TestCollectionSparesWhatIsReceiptedMeanwhile(t *testing.T) {
 		r.give(o, 5, 9)
 		b.collect()
 		r.receipt()
-		if !b.keeping.Has(o.chunk.Hash) {
+		if !isKept(b.keeping, o.chunk.Hash) {
 			t.Error("a receipted chunk was collected")
 		}
 	})

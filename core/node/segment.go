@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -194,18 +195,19 @@ func (r record) holders(run int) (nodes []core.ID) {
 
 // vault seals and opens what only the owner may read: tree nodes and segment records. One goroutine at a time.
 type vault struct {
+	ctx    context.Context // of the work that it is for
 	n      *Node
 	sealer *chunk.Sealer
 	opener *chunk.Opener
 	nodes  map[core.Hash][]byte // tree nodes brought by a fetch, stored form
 }
 
-func (n *Node) vault() (*vault, error) {
+func (n *Node) vault(ctx context.Context) (*vault, error) {
 	sealer, err := chunk.NewSealer(chunk.NewSecrets(n.owner().DedupSecret), chunk.LevelDefault)
 	if err != nil {
 		return nil, err
 	}
-	return &vault{n: n, sealer: sealer, opener: chunk.NewOpener()}, nil
+	return &vault{n: n, ctx: ctx, sealer: sealer, opener: chunk.NewOpener()}, nil
 }
 
 // stored finds sealed bytes on this machine, verified.
@@ -213,15 +215,29 @@ func (v *vault) stored(hash core.Hash) ([]byte, error) {
 	if data, ok := v.nodes[hash]; ok {
 		return data, nil
 	}
-	staged, wrong := v.n.Staging.Get(hash, nil)
+	staged, wrong := v.n.Staging.Get(v.ctx, hash, nil)
 	if wrong == nil {
 		return staged, nil
 	}
-	kept, err := v.n.Keeping.Get(hash, nil)
+	kept, err := v.n.Keeping.Get(v.ctx, hash, nil)
 	if errors.Is(err, core.ErrNotFound) {
 		err = wrong // or not found either
 	}
 	return kept, err
+}
+
+// has reports whether a chunk is staged or kept here.
+func (n *Node) has(ctx context.Context, hash core.Hash) (bool, error) {
+	if here, err := n.Staging.Has(ctx, hash); here || err != nil {
+		return here, err
+	}
+	return n.Keeping.Has(ctx, hash)
+}
+
+// Get makes the vault Chunks.
+func (v *vault) Get(_ context.Context, hash core.Hash, dst []byte) ([]byte, error) {
+	data, err := v.stored(hash)
+	return append(dst, data...), err
 }
 
 // OpenNode opens a tree node; it makes the vault a manifest.Opener.
@@ -249,7 +265,7 @@ func (v *vault) sealRecord(r record) (core.Sealed, []byte, error) {
 	}
 	s := core.Sealed{Hash: chunk.Hash(stored), Size: core.Size(len(stored)), Key: k, Plain: core.Size(len(plain))}
 	c := core.Chunk{Hash: s.Hash, Size: s.Size}
-	err = v.n.sealing.while(c, func() error { _, err := v.n.Staging.Put(c, core.Hash{}, stored); return err })
+	err = v.n.sealing.while(c, func() error { _, err := v.n.Staging.Put(v.ctx, c, core.Hash{}, stored); return err })
 	return s, stored, err
 }
 

@@ -25,6 +25,10 @@ func (n *Node) watchSpace() {
 // measureSpace looks how much can be kept in all: the capacity, or less where the disk has less room beside what is kept.
 func (n *Node) measureSpace() {
 	room, err := n.Room()
+	used, usedErr := n.Keeping.Used(n.ctx)
+	if usedErr != nil {
+		err = usedErr
+	}
 	keeps := n.Capacity
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
@@ -32,7 +36,7 @@ func (n *Node) measureSpace() {
 		n.Health.Degrade(spaceKey, fmt.Sprintf("its disk does not answer: %v", err), true)
 		return
 	default:
-		keeps = min(keeps, n.Keeping.Used()+room)
+		keeps = min(keeps, used+room)
 	}
 	n.Health.Recover(spaceKey)
 	n.post(func() { n.keeps = keeps })
@@ -40,9 +44,13 @@ func (n *Node) measureSpace() {
 
 const spaceKey = "space"
 
-// remaining is the room that is neither used nor promised. Loop only.
+// remaining is the room that is neither used nor promised; none where the store cannot tell. Loop only.
 func (n *Node) remaining() core.Size {
-	return max(0, n.keeps-n.Keeping.Used()-n.reserved)
+	used, err := n.Keeping.Used(n.ctx)
+	if err != nil {
+		return 0
+	}
+	return max(0, n.keeps-used-n.reserved)
 }
 
 // offered is the room that peers are told of: none while nothing new can be kept, so that plans go elsewhere. Loop only.
@@ -131,7 +139,7 @@ func (n *Node) collectReleased() error {
 	if !n.released.wait() {
 		return nil
 	}
-	freed, err := n.sweepKeeping()
+	freed, err := n.sweepKeeping(n.ctx)
 	if freed.Waiting > 0 {
 		n.released.add() // again later
 	}

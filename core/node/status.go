@@ -167,12 +167,20 @@ func (n *Node) reportState(p *peer, m wire.StateQuery) {
 }
 
 // Status is `bkp node status`.
-func (n *Node) Status(_ context.Context, _ None, _ func(Status)) (StatusResult, error) {
+func (n *Node) Status(ctx context.Context, _ None, _ func(Status)) (StatusResult, error) {
 	var r StatusResult
+	used, err := n.Keeping.Used(ctx)
+	if err != nil {
+		return r, err
+	}
+	staged, err := n.Staging.Used(ctx)
+	if err != nil {
+		return r, err
+	}
 	n.ask(func() {
 		r = StatusResult{
-			ID: n.ID(), Listen: n.Listen, Health: HealthReady, Reasons: n.Health.Reasons(), Started: n.started, Capacity: n.Capacity, Used: n.Keeping.Used(), Reserved: n.reserved,
-			Remaining: n.offered(), Staged: n.Staging.Used(), Peers: len(n.connected()), Accounts: n.book.Accounts(),
+			ID: n.ID(), Listen: n.Listen, Health: HealthReady, Reasons: n.Health.Reasons(), Started: n.started, Capacity: n.Capacity, Used: used, Reserved: n.reserved,
+			Remaining: n.offered(), Staged: staged, Peers: len(n.connected()), Accounts: n.book.Accounts(),
 		}
 		for _, f := range n.flows {
 			if f.booked != 0 {
@@ -192,7 +200,6 @@ func (n *Node) Status(_ context.Context, _ None, _ func(Status)) (StatusResult, 
 	for _, v := range n.Verifiers {
 		r.Verifiers = append(r.Verifiers, v.Name)
 	}
-	var err error
 	if r.Runs, err = n.Holdings.Count(); err != nil {
 		return r, fmt.Errorf("count runs: %w", err)
 	}

@@ -42,7 +42,7 @@ type piece struct {
 	number int
 	runs   int
 	file   func(run int) core.File
-	store  Store                // has the bytes of what is here
+	store  Chunks               // has the bytes of what is here
 	chunks map[int][]core.Chunk // of runs that are here
 	here   core.Bitmap
 	sent   core.Bitmap // at the source: given to somebody

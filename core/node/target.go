@@ -361,7 +361,14 @@ func (n *Node) adoptKnown(seg *segment, lacks core.Bitmap) ([]arrival, error) {
 			return nil, fmt.Errorf("look up run %d: %w", run, err)
 		}
 		h := core.Holding{Task: seg.Task, Segment: seg.Number, Number: run, File: file, Chunks: known.Chunks, Kept: used(seg, run, len(known.Chunks))}
-		if n.young.claim(keptChunks(h), n.Keeping.Has) {
+		there, err := n.young.claim(n.ctx, keptChunks(h), n.Keeping.Has)
+		if err != nil {
+			for _, a := range kept {
+				n.young.release(a.claimed)
+			}
+			return nil, fmt.Errorf("look up run %d: %w", run, err)
+		}
+		if there {
 			kept = append(kept, arrival{key: seg.key(), holding: h, claimed: keptChunks(h)})
 		}
 	}

@@ -62,7 +62,7 @@ func (n *Node) Verify(ctx context.Context, args VerifyArgs, status func(Status))
 		return v.result, err
 	}
 	var err error
-	if v.vault, err = n.vault(); err == nil {
+	if v.vault, err = n.vault(ctx); err == nil {
 		err = v.run(ctx)
 	}
 	if err != nil {
@@ -163,12 +163,22 @@ func (v *verifying) walk(ctx context.Context) error {
 	v.need, v.result.Copies = map[int]core.Bitmap{}, -1
 	visit := func(e manifest.Entry) error {
 		hash := e.Chunk.Hash
-		if e.Hole() || !v.want.All && (v.n.Staging.Has(hash) || v.n.Keeping.Has(hash)) {
+		at, placed := v.where[hash]
+		if e.Hole() {
 			return context.Cause(ctx)
 		}
-		at, placed := v.where[hash]
+		here := false
+		if !placed || !v.want.All {
+			var err error
+			if here, err = v.n.has(ctx, hash); err != nil {
+				return err
+			}
+		}
+		if here && !v.want.All {
+			return context.Cause(ctx)
+		}
 		if !placed {
-			if v.want.All && (v.n.Staging.Has(hash) || v.n.Keeping.Has(hash)) {
+			if here {
 				v.result.Staged++ // a version that was never placed, or was placed in part
 				return context.Cause(ctx)
 			}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
@@ -15,16 +16,16 @@ type young struct {
 }
 
 // claim protects chunks if all of them are there.
-func (y *young) claim(chunks []core.Chunk, has func(core.Hash) bool) bool {
+func (y *young) claim(ctx context.Context, chunks []core.Chunk, has func(context.Context, core.Hash) (bool, error)) (bool, error) {
 	y.sweeping.RLock()
 	defer y.sweeping.RUnlock()
 	for _, c := range chunks {
-		if !has(c.Hash) {
-			return false
+		if there, err := has(ctx, c.Hash); !there || err != nil {
+			return false, err
 		}
 	}
 	y.add(chunks)
-	return true
+	return true, nil
 }
 
 // while protects one chunk and puts it in the same breath.

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -41,12 +42,12 @@ func OpenAwayRead(dir string) (*Away, error) {
 
 // Note remembers a chunk by the id of its plain content, and how many copies its owner wants there to be. Nothing is durable
 // before a Barrier that is called after Note has returned.
-func (a *Away) Note(c core.Chunk, id core.Hash, copies int) error {
+func (a *Away) Note(ctx context.Context, c core.Chunk, id core.Hash, copies int) error {
 	var note [noteSize]byte
 	note[0], note[1] = noteVersion, byte(min(max(copies, 1), 255))
 	binary.LittleEndian.PutUint32(note[2:], uint32(c.Size))
 	copy(note[6:], c.Hash[:])
-	_, err := a.store.Put(core.Chunk{Hash: blake3.Sum256(note[:]), Size: noteSize}, id, note[:])
+	_, err := a.store.Put(ctx, core.Chunk{Hash: blake3.Sum256(note[:]), Size: noteSize}, id, note[:])
 	if err != nil {
 		return fmt.Errorf("note chunk %s: %w", c.Hash, err)
 	}
@@ -54,17 +55,25 @@ func (a *Away) Note(c core.Chunk, id core.Hash, copies int) error {
 }
 
 // Find is the chunk whose plain content has the given id, where there is a note of it, and how many copies its owner wants.
-func (a *Away) Find(id core.Hash) (c core.Chunk, copies int, ok bool) {
-	note, ok := a.store.Find(id)
-	if !ok {
-		return c, 0, false
+func (a *Away) Find(ctx context.Context, id core.Hash) (c core.Chunk, copies int, ok bool, err error) {
+	note, ok, err := a.store.Find(ctx, id)
+	if !ok || err != nil {
+		return c, 0, false, err
 	}
-	c, copies, err := a.read(note.Hash)
-	return c, copies, err == nil
+	c, copies, err = a.read(ctx, note.Hash)
+	if isLost(err) {
+		return c, 0, false, nil
+	}
+	return c, copies, err == nil, err
 }
 
-func (a *Away) read(note core.Hash) (c core.Chunk, copies int, err error) {
-	data, err := a.store.Get(note, make([]byte, 0, noteSize))
+// isLost reports whether a note is gone or damaged, which costs no more than that its chunk is split again.
+func isLost(err error) bool {
+	return errors.Is(err, core.ErrNotFound) || core.CodeOf(err) == core.CodeWrong
+}
+
+func (a *Away) read(ctx context.Context, note core.Hash) (c core.Chunk, copies int, err error) {
+	data, err := a.store.Get(ctx, note, make([]byte, 0, noteSize))
 	if err != nil {
 		return c, 0, err
 	}
@@ -77,13 +86,16 @@ func (a *Away) read(note core.Hash) (c core.Chunk, copies int, err error) {
 }
 
 // Barrier returns when every note made before it is durable.
-func (a *Away) Barrier() error { return a.store.Barrier() }
+func (a *Away) Barrier(ctx context.Context) error { return a.store.Barrier(ctx) }
 
 // Collect removes notes of chunks that are not kept, as Store.Collect removes chunks.
-func (a *Away) Collect(kept func(chunk core.Hash) bool) (core.Collected, error) {
-	return a.store.Collect(func(note core.Hash) bool {
-		c, _, err := a.read(note)
-		return err == nil && kept(c.Hash) || err != nil && !errors.Is(err, core.ErrNotFound) && core.CodeOf(err) != core.CodeWrong
+func (a *Away) Collect(ctx context.Context, kept func(chunk core.Hash) bool) (core.Collected, error) {
+	return a.store.Collect(ctx, func(note core.Hash) (bool, error) {
+		c, _, err := a.read(ctx, note)
+		if isLost(err) {
+			return false, nil
+		}
+		return err == nil && kept(c.Hash), err
 	}, nil)
 }
 

@@ -1,6 +1,7 @@
 package disk_test
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -14,11 +15,11 @@ type noteFor struct {
 	kept func(core.Hash) bool
 }
 
-func (n noteFor) Note(c core.Chunk, id core.Hash) error {
+func (n noteFor) Note(ctx context.Context, c core.Chunk, id core.Hash) error {
 	if !n.kept(c.Hash) {
 		return nil
 	}
-	return n.Away.Note(c, id, 2)
+	return n.Away.Note(ctx, c, id, 2)
 }
 
 func openAway(t *testing.T, dir string) *disk.Away {
@@ -31,8 +32,8 @@ func openAway(t *testing.T, dir string) *disk.Away {
 }
 
 func (p piece) isNoted(a *disk.Away) bool {
-	c, copies, ok := a.Find(p.id)
-	return ok && c == p.Chunk && copies == 2
+	c, copies, ok, err := a.Find(bg, p.id)
+	return err == nil && ok && c == p.Chunk && copies == 2
 }
 
 func TestWhatGoesIsNotedBeforeItGoes(t *testing.T) {
@@ -42,7 +43,7 @@ func TestWhatGoesIsNotedBeforeItGoes(t *testing.T) {
 	s, a := open(t, dir), openAway(t, away)
 	defer closeStore(t, s)
 	isLive := func(h core.Hash) bool { return h == live.Hash }
-	if _, err := s.Collect(isLive, noteFor{a, func(h core.Hash) bool { return h == kept.Hash }}); err != nil {
+	if _, err := s.Collect(bg, asked(isLive), noteFor{a, func(h core.Hash) bool { return h == kept.Hash }}); err != nil {
 		t.Fatal(err)
 	}
 	if finds(s, kept) || finds(s, dead) || !finds(s, live) {
@@ -68,7 +69,7 @@ func TestWhatGoesIsNotedBeforeItGoes(t *testing.T) {
 	a = openAway(t, away)
 	defer a.Close()
 	for _, still := range []bool{true, false} {
-		if _, err := a.Collect(func(h core.Hash) bool { return still && h == kept.Hash }); err != nil {
+		if _, err := a.Collect(bg, func(h core.Hash) bool { return still && h == kept.Hash }); err != nil {
 			t.Fatal(err)
 		}
 		if kept.isNoted(a) != still {
@@ -86,7 +87,7 @@ func TestWhatWaitsIsNotedToo(t *testing.T) {
 	defer closeStore(t, s)
 	a := openAway(t, filepath.Join(t.TempDir(), "away"))
 	defer a.Close()
-	done, err := s.Collect(nothing, noteFor{a, func(core.Hash) bool { return true }})
+	done, err := s.Collect(bg, asked(nothing), noteFor{a, func(core.Hash) bool { return true }})
 	if err != nil || done.Waiting != 1000 || !p.isNoted(a) {
 		t.Errorf("%+v, %v, noted: %v", done, err, p.isNoted(a))
 	}

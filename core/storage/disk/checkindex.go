@@ -91,11 +91,7 @@ func (s *Store) mendIndex() error {
 	if err != nil || len(damage) == 0 {
 		return err
 	}
-	s.mu.Lock()
-	s.noTables, s.mend = true, true
-	s.forget()
-	s.mu.Unlock()
-	if err := s.refresh(true); err != nil {
+	if err := s.forgetTables(true); err != nil {
 		return err
 	}
 	return s.compact()

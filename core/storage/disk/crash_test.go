@@ -40,7 +40,7 @@ func writeUntilKilled(dir string) {
 		for n := first; n < first+batch; n++ {
 			go func() {
 				p := killedPiece(n)
-				_, err := s.Put(p.Chunk, p.id, p.data)
+				_, err := s.Put(bg, p.Chunk, p.id, p.data)
 				errs <- err
 			}()
 		}
@@ -49,7 +49,7 @@ func writeUntilKilled(dir string) {
 				panic(err)
 			}
 		}
-		if err := s.Barrier(); err != nil {
+		if err := s.Barrier(bg); err != nil {
 			panic(err)
 		}
 		fmt.Println(first + batch)
@@ -125,8 +125,8 @@ func TestTornTail(t *testing.T) {
 		end := header
 		for i, p := range pieces {
 			end += record + len(p.data)
-			if s.Has(p.Hash) != (end <= length) {
-				t.Fatalf("%d bytes: piece %d, which ends at %d: has is %v", length, i, end, s.Has(p.Hash))
+			if has(s, p.Hash) != (end <= length) {
+				t.Fatalf("%d bytes: piece %d, which ends at %d: has is %v", length, i, end, has(s, p.Hash))
 			}
 		}
 		put(t, s, pieces[3])
@@ -163,10 +163,10 @@ func TestHoleInAPack(t *testing.T) {
 			defer closeStore(t, s)
 			check(t, s, pieces[0])
 			check(t, s, pieces[2])
-			if s.Has(pieces[1].Hash) {
+			if has(s, pieces[1].Hash) {
 				t.Error("has the chunk that is not whole")
 			}
-			if _, ok := s.Find(pieces[2].id); ok {
+			if _, ok := found(s, pieces[2].id); ok {
 				t.Error("trusts an id behind a damaged stretch")
 			}
 		})
@@ -254,7 +254,7 @@ func TestDamagedDataIsRefused(t *testing.T) {
 		dir, pack := finishedStore(t, pieces)
 		flipBit(t, pack, offset)
 		s := open(t, dir)
-		if _, err := s.Get(pieces[1].Hash, nil); core.CodeOf(err) != core.CodeWrong {
+		if _, err := s.Get(bg, pieces[1].Hash, nil); core.CodeOf(err) != core.CodeWrong {
 			t.Fatalf("bit at %d: %v", offset, err)
 		}
 		check(t, s, pieces[0])

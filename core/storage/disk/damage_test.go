@@ -50,7 +50,7 @@ func TestADamagedPieceIsPutAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer closeStore(t, reader)
-				if _, err := reader.Get(p.Hash, nil); core.CodeOf(err) != core.CodeWrong {
+				if _, err := reader.Get(bg, p.Hash, nil); core.CodeOf(err) != core.CodeWrong {
 					t.Errorf("a damaged piece: %v", err)
 				}
 			},
@@ -129,7 +129,7 @@ func TestADamagedPieceThatIsNowhereElse(t *testing.T) {
 	s := open(t, dir)
 	defer closeStore(t, s)
 	for _, n := range []int{2, 3} {
-		if _, err := s.Get(makePiece(n, 200).Hash, nil); core.CodeOf(err) != core.CodeWrong {
+		if _, err := s.Get(bg, makePiece(n, 200).Hash, nil); core.CodeOf(err) != core.CodeWrong {
 			t.Fatal(err)
 		}
 	}
@@ -140,7 +140,7 @@ func TestADamagedPieceThatIsNowhereElse(t *testing.T) {
 		t.Errorf("packs %v became %v, with %d notes", before, after, notes(t, dir))
 	}
 	check(t, s, makePiece(2, 200))
-	if _, err := s.Get(makePiece(3, 200).Hash, nil); core.CodeOf(err) != core.CodeWrong {
+	if _, err := s.Get(bg, makePiece(3, 200).Hash, nil); core.CodeOf(err) != core.CodeWrong {
 		t.Error(err)
 	}
 }
@@ -159,7 +159,7 @@ func TestACutPackUnderAMergedTable(t *testing.T) {
 	}
 	s = open(t, dir)
 	for n := range 12 {
-		_, err := s.Get(makePiece(n, 200).Hash, nil)
+		_, err := s.Get(bg, makePiece(n, 200).Hash, nil)
 		if whole := n < 5; whole != (err == nil) || !whole && core.CodeOf(err) != core.CodeWrong {
 			t.Errorf("piece %d: %v", n, err)
 		}

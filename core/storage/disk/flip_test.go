@@ -118,7 +118,7 @@ func lost(s *disk.Store, n, size int) error {
 	var errs []error
 	for i := range n {
 		p := makePiece(i, size)
-		got, err := s.Get(p.Hash, nil)
+		got, err := s.Get(bg, p.Hash, nil)
 		switch {
 		case err == nil && string(got) != string(p.data):
 			panic("wrong bytes are returned")

@@ -36,7 +36,7 @@ func TestGoldenPack(t *testing.T) {
 	defer closeStore(t, s)
 	for _, p := range makePieces(3, 40) {
 		check(t, s, p)
-		if _, ok := s.Find(p.id); !ok {
+		if _, ok := found(s, p.id); !ok {
 			t.Errorf("%s is not found by its id", p.Hash)
 		}
 	}

@@ -30,15 +30,15 @@ func TestAFailedWriteHurtsNothingElse(t *testing.T) {
 		t.Skip(err)
 	}
 	defer syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit)
-	_, err := s.Put(large.Chunk, large.id, large.data)
+	_, err := s.Put(bg, large.Chunk, large.id, large.data)
 	if !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("put: %v", err)
 	}
-	if s.Has(large.Hash) {
+	if has(s, large.Hash) {
 		t.Error("has what it could not write")
 	}
 	put(t, s, after)
-	if err := s.Barrier(); err != nil {
+	if err := s.Barrier(bg); err != nil {
 		t.Error(err)
 	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
@@ -55,8 +55,8 @@ func TestAFailedWriteHurtsNothingElse(t *testing.T) {
 		}
 		check(t, s, before)
 		check(t, s, after)
-		if s.Has(large.Hash) != (d == dir) {
-			t.Error("the large chunk, after the crash or not: has is", s.Has(large.Hash))
+		if has(s, large.Hash) != (d == dir) {
+			t.Error("the large chunk, after the crash or not: has is", has(s, large.Hash))
 		}
 		closeStore(t, s)
 	}

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -55,51 +56,66 @@ func (x index) remove(at place, r row) {
 
 // at finds the record of a hash, in memory or in the merged tables; one that nobody may lean on only
 // where there is no other.
-func (s *Store) at(hash core.Hash) (place, bool) {
-	for tries := 0; ; tries++ {
+func (s *Store) at(hash core.Hash) (at place, ok bool, err error) {
+	err = s.search(func() (lost bool, err error) {
 		s.mu.RLock()
-		at, ok := s.index.hashes[prefixOf(hash)]
+		at, ok = s.index.hashes[prefixOf(hash)]
 		s.mu.RUnlock()
 		if ok && s.trusts(at) {
-			return at, true
+			return false, nil
 		}
-		there, found, lost := s.lookTables(hash)
-		if lost && tries < 3 {
-			continue
-		}
+		there, found, lost, err := s.lookTables(hash)
 		if found && (!ok || s.trusts(there)) {
-			return there, true
+			at, ok = there, true
 		}
-		return at, ok
+		return lost, err
+	})
+	return at, ok, err
+}
+
+// search looks once more where tables were lost meanwhile.
+func (s *Store) search(look func() (lost bool, err error)) error {
+	for range 5 {
+		if lost, err := look(); err != nil || !lost {
+			return err
+		}
 	}
+	return errors.New("the index changes faster than it can be read")
 }
 
 // look finds the record of a hash, also one that another process has added since the store was last looked through.
-func (s *Store) look(hash core.Hash) (place, bool) {
-	for again := false; ; again = true {
-		at, ok := s.at(hash)
-		if ok || again || s.refresh(false) != nil {
-			return at, ok
-		}
+func (s *Store) look(ctx context.Context, hash core.Hash) (at place, ok bool, err error) {
+	if err := s.begin(ctx); err != nil {
+		return at, false, err
 	}
+	if at, ok, err = s.at(hash); ok || err != nil {
+		return at, ok, err
+	}
+	if err := s.refresh(false); err != nil {
+		return at, false, err
+	}
+	return s.at(hash)
 }
 
-// record reads the header of the record with this hash and, where read is given, calls it with the pack open.
-func (s *Store) record(hash core.Hash, read func(packReader, row) error) (core.Chunk, error) {
+// record calls read with the record that has this hash and its pack open.
+func (s *Store) record(ctx context.Context, hash core.Hash, read func(packReader, row) error) error {
 	for again := false; ; again = true {
-		at, ok := s.look(hash)
-		if !ok {
-			return core.Chunk{}, core.ErrNotFound
+		at, ok, err := s.look(ctx, hash)
+		if !ok && err == nil {
+			err = core.ErrNotFound
 		}
-		var r row
-		err := s.use(at, func(f packReader) (err error) {
-			if r, err = header(f, at); err == nil && r.hash != hash {
+		if err != nil {
+			return err
+		}
+		err = s.use(at, func(f packReader) error {
+			r, err := header(f, at)
+			if err == nil && r.hash != hash {
 				err = core.Fail(core.CodeWrong, "pack %s has chunk %s at %d instead", f.pack.name, r.hash, at.offset)
 			}
-			if err == nil && read != nil {
-				err = read(f, r)
+			if err != nil {
+				return err
 			}
-			return err
+			return read(f, r)
 		})
 		if errors.Is(err, fs.ErrNotExist) && !again { // swept by another process
 			if err = s.refresh(true); err == nil {
@@ -107,14 +123,14 @@ func (s *Store) record(hash core.Hash, read func(packReader, row) error) (core.C
 			}
 		}
 		if s.wrongHere(err, at) && s.distrust(at) && s.refresh(false) == nil {
-			if other, _ := s.at(hash); other != at {
+			if other, ok, _ := s.at(hash); ok && other != at {
 				continue // it was put again after somebody noticed
 			}
 		}
 		if errors.Is(err, fs.ErrNotExist) || core.CodeOf(err) == core.CodeWrong && s.comes(at) {
 			err = core.ErrNotFound
 		}
-		return core.Chunk{Hash: r.hash, Size: core.Size(r.size)}, err
+		return err
 	}
 }
 

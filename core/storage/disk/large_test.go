@@ -78,14 +78,14 @@ func measureIndex(dir string) {
 	n := len(raw) / 32
 	began = time.Now()
 	for range 10 * n {
-		if i := rand.IntN(n); !s.Has(core.Hash(raw[32*i:])) {
+		if i := rand.IntN(n); !has(s, core.Hash(raw[32*i:])) {
 			panic("a chunk is not found")
 		}
 	}
 	m.hit = time.Since(began) / time.Duration(10*n)
 	began = time.Now()
 	for i := range 10_000 {
-		s.Find(makePiece(i, 0).id)
+		found(s, makePiece(i, 0).id)
 	}
 	m.miss = time.Since(began) / 10_000
 	status, err := os.ReadFile("/proc/self/status")

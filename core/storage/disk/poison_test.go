@@ -37,13 +37,13 @@ func TestAPoisonedPackIsPutAnew(t *testing.T) {
 			r := durabletest.Record(t, dir)
 			r.Fail(failOnce("sync", 0))
 			put(t, s, pieces[1])
-			if err := s.Barrier(); !errors.Is(err, syscall.EIO) {
+			if err := s.Barrier(bg); !errors.Is(err, syscall.EIO) {
 				t.Fatalf("a sync that fails: %v", err)
 			}
-			if err := s.Barrier(); !errors.Is(err, syscall.EIO) {
+			if err := s.Barrier(bg); !errors.Is(err, syscall.EIO) {
 				t.Errorf("the barrier after it: %v", err)
 			}
-			if _, err := s.Put(pieces[2].Chunk, pieces[2].id, pieces[2].data); !errors.Is(err, syscall.EIO) {
+			if _, err := s.Put(bg, pieces[2].Chunk, pieces[2].id, pieces[2].data); !errors.Is(err, syscall.EIO) {
 				t.Errorf("a put after it: %v", err)
 			}
 			if closes {
@@ -79,9 +79,9 @@ func TestABarrierFailsWithWhatItWaitedFor(t *testing.T) {
 		r := durabletest.Record(t, dir)
 		r.Fail(failOnce("sync", 0))
 		for n := range 20 { // one pack is full and finished in the background
-			_, _ = s.Put(powerPiece(n).Chunk, powerPiece(n).id, powerPiece(n).data)
+			_, _ = s.Put(bg, powerPiece(n).Chunk, powerPiece(n).id, powerPiece(n).data)
 		}
-		if err := s.Barrier(); !errors.Is(err, syscall.EIO) {
+		if err := s.Barrier(bg); !errors.Is(err, syscall.EIO) {
 			t.Errorf("barrier: %v", err)
 		}
 		_ = s.Close()
@@ -97,7 +97,7 @@ func TestABarrierFailsWithWhatItWaitedFor(t *testing.T) {
 			}
 			return nil
 		})
-		if err := s.Barrier(); !errors.Is(err, syscall.EIO) {
+		if err := s.Barrier(bg); !errors.Is(err, syscall.EIO) {
 			t.Errorf("barrier: %v", err)
 		}
 		_ = s.Close()
@@ -119,7 +119,7 @@ func TestAFileSystemThatCannotSyncDirectories(t *testing.T) {
 			}
 			return nil
 		})
-		if err := s.Barrier(); !errors.Is(err, test.want) {
+		if err := s.Barrier(bg); !errors.Is(err, test.want) {
 			t.Errorf("%v: barrier %v", test.fails, err)
 		}
 		_ = s.Close()

@@ -137,7 +137,7 @@ func asPromised(s *disk.Store, promises []any) error {
 	}
 	for n := range powerPieces {
 		want := powerPiece(n)
-		got, err := s.Get(want.Hash, nil)
+		got, err := s.Get(bg, want.Hash, nil)
 		_, must := told[n].(kept)
 		_, mustNot := told[n].(gone)
 		switch {
@@ -156,13 +156,13 @@ func asPromised(s *disk.Store, promises []any) error {
 
 func goesOn(s *disk.Store, n int) error {
 	p := powerPiece(n)
-	if _, err := s.Put(p.Chunk, p.id, p.data); err != nil {
+	if _, err := s.Put(bg, p.Chunk, p.id, p.data); err != nil {
 		return err
 	}
-	if err := s.Barrier(); err != nil {
+	if err := s.Barrier(bg); err != nil {
 		return err
 	}
-	got, err := s.Get(p.Hash, nil)
+	got, err := s.Get(bg, p.Hash, nil)
 	if err == nil && !bytes.Equal(got, p.data) {
 		err = errors.New("what was put comes back as other bytes")
 	}
@@ -191,7 +191,7 @@ func TestPowerLossOfWhatAnotherWrote(t *testing.T) {
 		put(t, other, powerPiece(n))
 	}
 	p.finished(1)
-	if !s.Has(powerPiece(1).Hash) || put(t, s, powerPiece(1)) {
+	if !has(s, powerPiece(1).Hash) || put(t, s, powerPiece(1)) {
 		t.Fatal("the other's piece is not found")
 	}
 	barrier(t, s)
@@ -200,13 +200,13 @@ func TestPowerLossOfWhatAnotherWrote(t *testing.T) {
 		put(t, other, powerPiece(n))
 	}
 	p.finished(2)
-	if !s.Has(powerPiece(12).Hash) || !finds(s, powerPiece(12)) {
+	if !has(s, powerPiece(12).Hash) || !finds(s, powerPiece(12)) {
 		t.Fatal("the other's piece is not found")
 	}
 	barrier(t, s) // nothing was put: it is for what was found
 	p.r.Promise(kept(12))
 	barrier(t, other)
-	if !s.Has(powerPiece(21).Hash) {
+	if !has(s, powerPiece(21).Hash) {
 		t.Fatal("the pack that the other is writing is not seen")
 	}
 	p.put(s, 21, 22) // so that it must be put anew
@@ -270,16 +270,16 @@ func (p *powered) collect(s *disk.Store, live func(n int) bool) {
 	for n := range powerPieces {
 		if h := powerPiece(n).Hash; live(n) {
 			hashes[h] = true
-		} else if s.Has(h) {
+		} else if has(s, h) {
 			dead = append(dead, n)
 			p.r.Promise(unkept(n))
 		}
 	}
-	if _, err := s.Collect(func(h core.Hash) bool { return hashes[h] }, nil); err != nil {
+	if _, err := s.Collect(bg, asked(func(h core.Hash) bool { return hashes[h] }), nil); err != nil {
 		p.Fatal(err)
 	}
 	for _, n := range dead {
-		if !s.Has(powerPiece(n).Hash) {
+		if !has(s, powerPiece(n).Hash) {
 			p.r.Promise(gone(n))
 		}
 	}

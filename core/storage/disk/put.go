@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -13,8 +14,12 @@ const maxFinishing = 2
 
 // Put keeps the stored bytes of a chunk, which the caller has held against c.Hash; id is zero where unknown. It reports
 // whether the chunk was new. Nothing is durable before a Barrier that is called after Put has returned.
-func (s *Store) Put(c core.Chunk, id core.Hash, data []byte) (bool, error) {
-	isNew, err := s.put(c, id, data)
+func (s *Store) Put(ctx context.Context, c core.Chunk, id core.Hash, data []byte) (bool, error) {
+	err := s.begin(ctx)
+	isNew := false
+	if err == nil {
+		isNew, err = s.put(c, id, data)
+	}
 	if err != nil {
 		return false, fmt.Errorf("put chunk %s: %w", c.Hash, err)
 	}
@@ -62,7 +67,10 @@ func (s *Store) append(r row, data []byte) error {
 
 // known reports whether the store has a chunk that the next Barrier covers.
 func (s *Store) known(hash core.Hash) (bool, error) {
-	at, ok := s.at(hash)
+	at, ok, err := s.at(hash)
+	if err != nil {
+		return false, err
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return ok && s.reliable(at), s.broken
@@ -198,9 +206,12 @@ func (s *Store) rotate() error {
 
 // Barrier returns when everything put or found before it is durable. Concurrent calls share their work. After a failed one
 // the store takes nothing more until it is opened again, since nobody can tell what reached the disk.
-func (s *Store) Barrier() error {
+func (s *Store) Barrier(ctx context.Context) error {
+	if err := s.begin(ctx); err != nil {
+		return fmt.Errorf("make the store durable: %w", err)
+	}
 	if s.readOnly {
-		return nil
+		return errors.New("make the store durable: it is open for reading only")
 	}
 	s.barrier.Lock()
 	defer s.barrier.Unlock()

@@ -83,13 +83,18 @@ func (c *sweep) copyPack(p *pack) error {
 	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.offset, b.offset) }) // they stand as the file has them
 	var data []byte
 	for _, r := range rows {
-		if !c.live(r.hash) || c.elsewhere(r) {
+		live, err := c.live(r.hash)
+		there := false
+		if err == nil && live {
+			there, err = c.copiedOf(r)
+		}
+		if err != nil {
+			return err
+		}
+		if !live || there {
 			continue
 		}
-		if at, ok := c.at(r.hash); ok && c.isMine(at) {
-			continue // copied a moment ago, out of another pack
-		}
-		err := c.use(place{p.number, r.offset}, func(f packReader) (err error) {
+		err = c.use(place{p.number, r.offset}, func(f packReader) (err error) {
 			data, err = readData(f, r, data[:0])
 			return err
 		})
@@ -103,6 +108,15 @@ func (c *sweep) copyPack(p *pack) error {
 		c.copied[p.name] += core.Size(r.size)
 	}
 	return nil
+}
+
+// copiedOf reports whether a record stands elsewhere, or was copied a moment ago, out of another pack.
+func (c *sweep) copiedOf(r row) (bool, error) {
+	if there, err := c.elsewhere(r); there || err != nil {
+		return there, err
+	}
+	at, ok, err := c.at(r.hash)
+	return ok && c.isMine(at), err
 }
 
 // isMine reports whether a record stands in a pack that this Store is writing.

@@ -33,7 +33,7 @@ func wantOnly(t testing.TB, s *disk.Store, referred refs, of int) {
 		p := makePiece(n, 1000)
 		if referred[n] {
 			check(t, s, p)
-		} else if s.Has(p.Hash) {
+		} else if has(s, p.Hash) {
 			t.Errorf("piece %d is still there", n)
 		}
 	}
@@ -65,8 +65,8 @@ func TestAPackIsRewrittenOnceHalfOfItIsDead(t *testing.T) {
 					t.Errorf("piece %d lost its id", n)
 				}
 			}
-			if s.Used() != core.Size(1000*len(referred)) {
-				t.Errorf("used %d", s.Used())
+			if used(s) != core.Size(1000*len(referred)) {
+				t.Errorf("used %d", used(s))
 			}
 			if packs := packFiles(t, dir, ".pack"); keep > 1 && len(packs) != 1 {
 				t.Errorf("%d packs are left", len(packs))
@@ -107,7 +107,7 @@ func TestReadersGoOnWhilePacksAreRewritten(t *testing.T) {
 			defer closeStore(t, reader)
 			for round := 0; ; round++ {
 				for n := range referred {
-					if _, err := reader.Get(makePiece(n, 1000).Hash, nil); err != nil {
+					if _, err := reader.Get(bg, makePiece(n, 1000).Hash, nil); err != nil {
 						t.Errorf("piece %d: %v", n, err)
 						return
 					}
@@ -161,7 +161,7 @@ func TestADamagedPackIsNotRewritten(t *testing.T) {
 		}
 	}
 	check(t, s, pieces[0])
-	if _, err := s.Get(pieces[1].Hash, nil); core.CodeOf(err) != core.CodeWrong {
+	if _, err := s.Get(bg, pieces[1].Hash, nil); core.CodeOf(err) != core.CodeWrong {
 		t.Errorf("got %v", err)
 	}
 }
@@ -201,8 +201,8 @@ func TestASweepThatIsCutOff(t *testing.T) {
 		s := open(t, dir)
 		sweep(t, s, referred.live(1000))
 		wantOnly(t, s, referred, 4*packs)
-		if s.Used() != core.Size(1000*len(referred)) {
-			t.Errorf("cut off at step %d: %s are used in the end", i+1, s.Used())
+		if used(s) != core.Size(1000*len(referred)) {
+			t.Errorf("cut off at step %d: %s are used in the end", i+1, used(s))
 		}
 		left, _ := os.ReadDir(filepath.Join(dir, "writers"))
 		if len(left) > 3 { // the lock, CONDEMNED and its own

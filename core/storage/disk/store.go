@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -59,6 +60,7 @@ type Store struct {
 	background int              // packs being finished in the background
 	newNames   bool             // there are packs, made here or by others, whose names may not be durable
 	broken     error            // a write or sync failed: nobody knows what is durable, so nothing is any more
+	closed     bool
 
 	barrier   sync.Mutex     // one Barrier at a time; those that wait find their work done
 	finishing sync.WaitGroup // packs that are being finished in the background
@@ -122,6 +124,13 @@ func newStore(packs string) *Store {
 
 // Close finishes what is being written. What was put after the last Barrier is durable when Close returns nil.
 func (s *Store) Close() error {
+	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
 	if s.readOnly {
 		if s.wantsMerge() {
 			_ = s.compact() // else every reader would read all packs' tables again; it may not be allowed to
@@ -129,10 +138,11 @@ func (s *Store) Close() error {
 		s.files.forget()
 		return nil
 	}
-	err := s.Barrier()
+	s.barrier.Lock()
+	defer s.barrier.Unlock()
 	s.appending.Lock()
 	defer s.appending.Unlock()
-	err = errors.Join(err, s.rotate())
+	err := errors.Join(s.barrierHere(), s.rotate())
 	if s.wantsMerge() {
 		_ = s.compact()
 	}
@@ -147,56 +157,57 @@ func (s *Store) Close() error {
 		p.abandon() // could not be finished; its records are durable, and the next Open finds them
 	}
 	s.mine = nil
-	s.broken = errors.Join(s.broken, os.ErrClosed)
 	s.files.forget()
-	if s.self == nil {
-		return err
-	}
-	self := s.self
-	s.self = nil
-	return errors.Join(err, s.leave(self))
+	return errors.Join(err, s.leave(s.self))
 }
 
 // Used is the stored bytes of all chunks, those that nobody needs any more included until they are swept.
-func (s *Store) Used() core.Size {
+func (s *Store) Used(ctx context.Context) (core.Size, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.used
+	return s.used, s.usable(ctx)
+}
+
+// usable is why a call is not begun: its context has ended, or the store is closed. mu is held.
+func (s *Store) usable(ctx context.Context) error {
+	if s.closed {
+		return os.ErrClosed
+	}
+	return context.Cause(ctx)
+}
+
+func (s *Store) begin(ctx context.Context) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.usable(ctx)
 }
 
 // Has reports whether the store has a chunk with this hash, condemned or not, that is not known to be damaged.
-func (s *Store) Has(hash core.Hash) bool {
-	at, ok := s.look(hash)
-	return ok && !s.isDamaged(at)
+func (s *Store) Has(ctx context.Context, hash core.Hash) (bool, error) {
+	at, ok, err := s.look(ctx, hash)
+	return ok && !s.isDamaged(at), err
 }
 
 // Damaged reports whether the store has a chunk, and has it damaged as far as it knows.
-func (s *Store) Damaged(hash core.Hash) bool {
-	at, ok := s.look(hash)
-	return ok && s.isDamaged(at)
-}
-
-// Size is how many stored bytes the chunk has.
-func (s *Store) Size(hash core.Hash) (core.Size, bool) {
-	c, err := s.record(hash, nil)
-	return c.Size, err == nil
+func (s *Store) Damaged(ctx context.Context, hash core.Hash) (bool, error) {
+	at, ok, err := s.look(ctx, hash)
+	return ok && s.isDamaged(at), err
 }
 
 // Find is the chunk whose plain content has the given id, where the store knows, the next Barrier covers it, and no
 // collection had condemned it when the store was opened. It does not look for what other processes added since: missing an
 // equal chunk costs space, and every new chunk of a split is a miss.
-func (s *Store) Find(id core.Hash) (core.Chunk, bool) {
-	if id.IsZero() {
-		return core.Chunk{}, false
+func (s *Store) Find(ctx context.Context, id core.Hash) (c core.Chunk, found bool, err error) {
+	if err := s.begin(ctx); id.IsZero() || err != nil {
+		return core.Chunk{}, false, err
 	}
-	for tries := 0; ; tries++ {
-		if c, ok := s.findLoose(id); ok {
-			return c, true
+	err = s.search(func() (lost bool, err error) {
+		if c, found = s.findLoose(id); !found {
+			c, found, lost, err = s.findTables(id)
 		}
-		if c, ok, lost := s.findTables(id); !lost || tries > 2 {
-			return c, ok
-		}
-	}
+		return lost, err
+	})
+	return c, found, err
 }
 
 // findLoose finds an id in memory.
@@ -217,9 +228,9 @@ func (s *Store) findLoose(id core.Hash) (core.Chunk, bool) {
 
 // Get appends the stored bytes of a chunk to dst, durable or not. Bytes that do not match the hash are core.CodeWrong; a
 // chunk that is not here is core.ErrNotFound.
-func (s *Store) Get(hash core.Hash, dst []byte) ([]byte, error) {
+func (s *Store) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	var data []byte
-	_, err := s.record(hash, func(f packReader, r row) (err error) {
+	err := s.record(ctx, hash, func(f packReader, r row) (err error) {
 		data, err = readData(f, r, dst)
 		return err
 	})

@@ -2,6 +2,7 @@ package disk_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -58,7 +59,7 @@ func open(t testing.TB, dir string) *disk.Store {
 
 func put(t testing.TB, s *disk.Store, p piece) (isNew bool) {
 	t.Helper()
-	isNew, err := s.Put(p.Chunk, p.id, p.data)
+	isNew, err := s.Put(bg, p.Chunk, p.id, p.data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func put(t testing.TB, s *disk.Store, p piece) (isNew bool) {
 
 func barrier(t testing.TB, s *disk.Store) {
 	t.Helper()
-	if err := s.Barrier(); err != nil {
+	if err := s.Barrier(bg); err != nil {
 		t.Error(err)
 	}
 }
@@ -81,15 +82,12 @@ type fataler interface {
 
 func check(t fataler, s *disk.Store, p piece) {
 	t.Helper()
-	got, err := s.Get(p.Hash, []byte("before"))
+	got, err := s.Get(bg, p.Hash, []byte("before"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := "before" + string(p.data); string(got) != want {
 		t.Fatalf("chunk %s came back as %d other bytes", p.Hash, len(got))
-	}
-	if size, ok := s.Size(p.Hash); !ok || size != p.Chunk.Size {
-		t.Fatalf("size of %s: %d, %v", p.Hash, size, ok)
 	}
 }
 
@@ -133,8 +131,8 @@ func TestChunksComeBack(t *testing.T) {
 		check(t, s, p)
 		total += p.Chunk.Size
 	}
-	if s.Used() != total {
-		t.Errorf("used %d, want %d", s.Used(), total)
+	if used(s) != total {
+		t.Errorf("used %d, want %d", used(s), total)
 	}
 	closeStore(t, s)
 
@@ -145,12 +143,12 @@ func TestChunksComeBack(t *testing.T) {
 		}
 		for _, p := range pieces {
 			check(t, s, p)
-			if found, ok := s.Find(p.id); !ok || found != p.Chunk {
+			if found, ok := found(s, p.id); !ok || found != p.Chunk {
 				t.Errorf("%s: find %s: %v, %v", name, p.id, found, ok)
 			}
 		}
-		if s.Used() != total {
-			t.Errorf("%s: used %d, want %d", name, s.Used(), total)
+		if used(s) != total {
+			t.Errorf("%s: used %d, want %d", name, used(s), total)
 		}
 		closeStore(t, s)
 	}
@@ -160,19 +158,19 @@ func TestWhatIsNotThere(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer closeStore(t, s)
 	p := makePiece(1, 100)
-	if _, err := s.Get(p.Hash, nil); !errors.Is(err, core.ErrNotFound) {
+	if _, err := s.Get(bg, p.Hash, nil); !errors.Is(err, core.ErrNotFound) {
 		t.Errorf("get: %v", err)
 	}
-	if _, ok := s.Size(p.Hash); ok || s.Has(p.Hash) {
+	if has(s, p.Hash) {
 		t.Error("an empty store has something")
 	}
-	if _, ok := s.Find(p.id); ok {
+	if _, ok := found(s, p.id); ok {
 		t.Error("an empty store finds something")
 	}
-	if _, err := s.Put(p.Chunk, p.id, p.data[1:]); err == nil {
+	if _, err := s.Put(bg, p.Chunk, p.id, p.data[1:]); err == nil {
 		t.Error("a chunk of the wrong size was taken")
 	}
-	if err := s.Barrier(); err != nil {
+	if err := s.Barrier(bg); err != nil {
 		t.Error(err)
 	}
 }
@@ -183,7 +181,7 @@ func TestAChunkWithoutAnIDIsNotFoundByZero(t *testing.T) {
 	p := makePiece(1, 100)
 	p.id = core.Hash{}
 	put(t, s, p)
-	if _, ok := s.Find(core.Hash{}); ok {
+	if _, ok := found(s, core.Hash{}); ok {
 		t.Error("the zero id finds a chunk")
 	}
 }
@@ -200,10 +198,10 @@ func TestAReaderOnlyReads(t *testing.T) {
 	}
 	defer closeStore(t, s)
 	p := makePiece(1, 100)
-	if _, err := s.Put(p.Chunk, p.id, p.data); err == nil {
+	if _, err := s.Put(bg, p.Chunk, p.id, p.data); err == nil {
 		t.Error("a reader put a chunk")
 	}
-	if _, err := s.Sweep(func(core.Hash) bool { return false }); err == nil {
+	if _, err := s.Sweep(bg, asked(func(core.Hash) bool { return false })); err == nil {
 		t.Error("a reader swept")
 	}
 }
@@ -250,7 +248,7 @@ func TestReadersFollowAPack(t *testing.T) {
 	}
 	defer closeStore(t, reader)
 	time.Sleep(150 * time.Millisecond) // until the directory's modification time proves something
-	if reader.Has(makePiece(1, 1000).Hash) {
+	if has(reader, makePiece(1, 1000).Hash) {
 		t.Fatal("has what was not written yet")
 	}
 	put(t, writer, makePiece(1, 1000))
@@ -276,7 +274,7 @@ func TestReadersSeeNothingHalfWritten(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatalf("piece %d is never seen", n)
 			}
-			got, err := reader.Get(p.Hash, nil)
+			got, err := reader.Get(bg, p.Hash, nil)
 			if err == nil && bytes.Equal(got, p.data) {
 				break
 			}
@@ -297,13 +295,13 @@ func TestAnothersUnfinishedChunkIsPutAgain(t *testing.T) {
 	put(t, other, p)
 	barrier(t, other)
 	check(t, s, p)
-	if _, ok := s.Find(p.id); ok {
+	if _, ok := found(s, p.id); ok {
 		t.Error("found a chunk that the next barrier does not cover")
 	}
 	if !put(t, s, p) {
 		t.Error("relied on a chunk that the next barrier does not cover")
 	}
-	if err := s.Barrier(); err != nil {
+	if err := s.Barrier(bg); err != nil {
 		t.Fatal(err)
 	}
 	closeStore(t, other)
@@ -320,7 +318,7 @@ func TestManyGoroutinesStoreAChunkOnce(t *testing.T) {
 		wg.Go(func() {
 			for i := range pieces {
 				p := pieces[(i*7+worker)%len(pieces)]
-				isNew, err := s.Put(p.Chunk, p.id, p.data)
+				isNew, err := s.Put(bg, p.Chunk, p.id, p.data)
 				if err != nil {
 					t.Error(err)
 					return
@@ -329,11 +327,11 @@ func TestManyGoroutinesStoreAChunkOnce(t *testing.T) {
 					fresh.Add(1)
 				}
 				if i%40 == 0 {
-					if err := s.Barrier(); err != nil {
+					if err := s.Barrier(bg); err != nil {
 						t.Error(err)
 					}
 				}
-				if got, err := s.Get(p.Hash, nil); err != nil || !bytes.Equal(got, p.data) {
+				if got, err := s.Get(bg, p.Hash, nil); err != nil || !bytes.Equal(got, p.data) {
 					t.Error("a chunk that was put is not there", err)
 				}
 			}
@@ -377,7 +375,7 @@ func TestStoreIsAMap(t *testing.T) {
 				}
 			},
 			"barrier and crash": func(rt *rapid.T) {
-				if err := s.Barrier(); err != nil {
+				if err := s.Barrier(bg); err != nil {
 					rt.Fatal(err)
 				}
 				crashed := afterCrash(t, dir)
@@ -391,11 +389,11 @@ func TestStoreIsAMap(t *testing.T) {
 				for i := n; i <= 12; i++ {
 					live[makePiece(i, 100*i).Hash] = true
 				}
-				if _, err := s.Sweep(func(h core.Hash) bool { return live[h] }); err != nil {
+				if _, err := s.Sweep(bg, asked(func(h core.Hash) bool { return live[h] })); err != nil {
 					rt.Fatal(err)
 				}
 				for h := range model {
-					if !live[h] && !s.Has(h) {
+					if !live[h] && !has(s, h) {
 						delete(model, h) // its whole pack was dead
 					}
 				}
@@ -404,10 +402,10 @@ func TestStoreIsAMap(t *testing.T) {
 				for n := range 13 {
 					p := makePiece(n, 100*n)
 					_, want := model[p.Hash]
-					if s.Has(p.Hash) != want {
+					if has(s, p.Hash) != want {
 						rt.Fatalf("piece %d: has is %v", n, !want)
 					}
-					if _, found := s.Find(p.id); found != want {
+					if _, found := found(s, p.id); found != want {
 						rt.Fatalf("piece %d: found is %v", n, found)
 					}
 					if want {
@@ -433,7 +431,7 @@ func TestSweep(t *testing.T) {
 	defer closeStore(t, s)
 	put(t, s, makePiece(99, 10)) // nobody needs it, and its pack is still being written
 	live := []core.Hash{pieces[0].Hash, pieces[1].Hash, pieces[2].Hash}
-	report, err := s.Sweep(func(h core.Hash) bool { return slices.Contains(live, h) })
+	report, err := s.Sweep(bg, asked(func(h core.Hash) bool { return slices.Contains(live, h) }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -442,12 +440,12 @@ func TestSweep(t *testing.T) {
 		t.Errorf("got %+v, want %+v", report, want)
 	}
 	for i, p := range pieces {
-		if s.Has(p.Hash) != (i < 4) {
-			t.Errorf("piece %d: has is %v", i, s.Has(p.Hash))
+		if has(s, p.Hash) != (i < 4) {
+			t.Errorf("piece %d: has is %v", i, has(s, p.Hash))
 		}
 	}
-	if s.Used() != 1000+1001+1002+999 {
-		t.Errorf("used %d", s.Used())
+	if used(s) != 1000+1001+1002+999 {
+		t.Errorf("used %d", used(s))
 	}
 	put(t, s, pieces[5]) // and on it goes
 	check(t, s, pieces[5])
@@ -473,7 +471,7 @@ func TestStoreInABubble(t *testing.T) {
 			wg.Go(func() { put(t, s, makePiece(n, 5000)) })
 		}
 		wg.Wait()
-		if err := s.Barrier(); err != nil {
+		if err := s.Barrier(bg); err != nil {
 			t.Fatal(err)
 		}
 		check(t, s, makePiece(3, 5000))
@@ -482,6 +480,37 @@ func TestStoreInABubble(t *testing.T) {
 	if len(packFiles(t, dir, ".pack")) < 3 {
 		t.Error("want several packs")
 	}
+}
+
+var bg = context.Background()
+
+func has(s *disk.Store, hash core.Hash) bool {
+	ok, err := s.Has(bg, hash)
+	if err != nil {
+		panic(err)
+	}
+	return ok
+}
+
+func found(s *disk.Store, id core.Hash) (core.Chunk, bool) {
+	c, ok, err := s.Find(bg, id)
+	if err != nil {
+		panic(err)
+	}
+	return c, ok
+}
+
+func used(s *disk.Store) core.Size {
+	n, err := s.Used(bg)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// asked is who is asked what is live, and can always tell.
+func asked(live func(core.Hash) bool) func(core.Hash) (bool, error) {
+	return func(h core.Hash) (bool, error) { return live(h), nil }
 }
 
 // copyTo copies a directory as a crash at this moment would leave it.

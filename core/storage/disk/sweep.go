@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,11 +30,14 @@ type SweepReport struct {
 // asked again after that, still says no; a chunk that somebody refers to by then brings its pack back. Where nobody writes and
 // nobody came while live was being asked, all that is one sweep. It can end anywhere: what is condemned can still be read, and
 // the next sweep asks about it again. Packs are rewritten only where nobody else writes, since they could not go.
-func (s *Store) Sweep(live func(core.Hash) bool) (report SweepReport, err error) {
-	return s.collect(live, nil)
+func (s *Store) Sweep(ctx context.Context, live func(core.Hash) (bool, error)) (report SweepReport, err error) {
+	return s.collect(ctx, live, nil)
 }
 
-func (s *Store) collect(live func(core.Hash) bool, gone core.Notes) (report SweepReport, err error) {
+func (s *Store) collect(ctx context.Context, live func(core.Hash) (bool, error), gone core.Notes) (report SweepReport, err error) {
+	if err := s.begin(ctx); err != nil {
+		return report, fmt.Errorf("sweep: %w", err)
+	}
 	if s.readOnly {
 		return report, errors.New("sweep: the store is open for reading only")
 	}
@@ -51,7 +55,7 @@ func (s *Store) collect(live func(core.Hash) bool, gone core.Notes) (report Swee
 	if err = s.adopt(); err == nil {
 		err = s.rotate()
 	}
-	c := &sweep{Store: s, live: live, gone: gone, report: &report, sparse: map[string]core.Size{}, copied: map[string]core.Size{}}
+	c := &sweep{Store: s, ctx: ctx, live: live, gone: gone, report: &report, sparse: map[string]core.Size{}, copied: map[string]core.Size{}}
 	if err == nil {
 		err = c.begin()
 	}
@@ -66,8 +70,8 @@ func (s *Store) collect(live func(core.Hash) bool, gone core.Notes) (report Swee
 
 // Collect is Sweep for who wants to know no more than what all stores can tell. Of every chunk with a known id that is not live,
 // gone is told before its bytes go, also where they must wait, and made durable; nil: nobody is told.
-func (s *Store) Collect(live func(core.Hash) bool, gone core.Notes) (core.Collected, error) {
-	report, err := s.collect(live, gone)
+func (s *Store) Collect(ctx context.Context, live func(core.Hash) (bool, error), gone core.Notes) (core.Collected, error) {
+	report, err := s.collect(ctx, live, gone)
 	return report.Collected, err
 }
 
@@ -81,7 +85,8 @@ func (s *Store) step(name string) {
 // sweep is one under way, with the gate closed.
 type sweep struct {
 	*Store
-	live   func(core.Hash) bool
+	ctx    context.Context
+	live   func(core.Hash) (bool, error)
 	gone   core.Notes // nil: nobody
 	report *SweepReport
 	list   condemned
@@ -120,6 +125,9 @@ func (c *sweep) run() error {
 	var dead []*pack
 	var worth []sparse
 	for _, p := range c.finishedPacks() {
+		if c.ctx.Err() != nil {
+			return context.Cause(c.ctx) // nothing has changed yet
+		}
 		v, err := c.judge(p)
 		if err != nil {
 			return fmt.Errorf("pack %s: %w", p.name, err)
@@ -181,16 +189,24 @@ func (c *sweep) judge(p *pack) (v verdict, err error) {
 	for _, r := range rows {
 		v.rows++
 		v.bytes += core.Size(r.size)
+		live, err := c.live(r.hash)
+		damaged := live && c.isDamaged(place{p.number, r.offset})
+		there := false // whole, in another pack
+		if err == nil && (damaged || live && c.condemns(p)) {
+			there, err = c.elsewhere(r)
+		}
 		switch {
-		case !c.live(r.hash):
+		case err != nil:
+			return v, err
+		case !live:
 			v.dead += core.Size(r.size)
 			v.deadRows++
-		case c.isDamaged(place{p.number, r.offset}) && c.elsewhere(r):
+		case damaged && there:
 			v.replaced++
-		case c.isDamaged(place{p.number, r.offset}):
+		case damaged:
 			v.needed++
 			v.lost++
-		case !c.condemns(p) || !c.elsewhere(r):
+		case !there:
 			v.needed++
 		}
 	}
@@ -203,19 +219,19 @@ func (c *sweep) condemns(p *pack) bool {
 }
 
 // elsewhere reports whether a record stands, whole, where others may lean on it.
-func (c *sweep) elsewhere(r row) bool {
-	at, ok := c.at(r.hash)
-	if !ok {
-		return false
+func (c *sweep) elsewhere(r row) (bool, error) {
+	at, ok, err := c.at(r.hash)
+	if !ok || err != nil {
+		return false, err
 	}
 	c.mu.RLock()
 	p := c.packs[at.pack]
 	ok = p.finished && p.trusts(at.offset)
 	c.mu.RUnlock()
 	if !ok {
-		return false
+		return false, nil
 	}
-	return c.use(at, func(f packReader) error {
+	err = c.use(at, func(f packReader) error {
 		there, err := header(f, at)
 		if err == nil && there.hash != r.hash {
 			err = damaged("it names another chunk")
@@ -224,7 +240,8 @@ func (c *sweep) elsewhere(r row) bool {
 			_, err = readData(f, there, nil)
 		}
 		return err
-	}) == nil
+	})
+	return err == nil, nil
 }
 
 // spare takes a pack off the list: something in it is needed.
@@ -277,15 +294,19 @@ func (c *sweep) noteAll(packs []*pack) error {
 			return fmt.Errorf("pack %s: %w", p.name, err)
 		}
 		for _, r := range rows {
-			if r.id.IsZero() || c.live(r.hash) {
+			if r.id.IsZero() {
 				continue
 			}
-			if err := c.gone.Note(core.Chunk{Hash: r.hash, Size: core.Size(r.size)}, r.id); err != nil {
+			live, err := c.live(r.hash)
+			if err == nil && !live {
+				err = c.gone.Note(c.ctx, core.Chunk{Hash: r.hash, Size: core.Size(r.size)}, r.id)
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
-	return c.gone.Barrier()
+	return c.gone.Barrier(c.ctx)
 }
 
 // condemnAll puts packs on the list, under an epoch of their own where they are new there, and tells the world.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/zeebo/blake3"
 
@@ -170,10 +171,10 @@ func (s *Store) settle() {
 	}
 }
 
-// lookTables finds a hash in the merged tables, one that nobody may lean on only where there is no other. They are lost where they
-// could not be read: then all is in memory.
-func (s *Store) lookTables(hash core.Hash) (at place, ok, lost bool) {
-	lost = s.searchTables(hash, func(t *merged) *section { return &t.hashes }, func(t *merged, row []byte) bool {
+// lookTables finds a hash in the merged tables, one that nobody may lean on only where there is no other. Where they are lost, all is
+// in memory now.
+func (s *Store) lookTables(hash core.Hash) (at place, ok, lost bool, err error) {
+	lost, err = s.searchTables(hash, func(t *merged) *section { return &t.hashes }, func(t *merged, row []byte) bool {
 		n := binary.LittleEndian.Uint32(row[32:])
 		if int(n) >= len(t.packs) || t.packs[n].number == noPack {
 			return false
@@ -181,28 +182,33 @@ func (s *Store) lookTables(hash core.Hash) (at place, ok, lost bool) {
 		at, ok = place{t.packs[n].number, binary.LittleEndian.Uint32(row[36:])}, true
 		return s.trusts(at)
 	})
-	return at, ok, lost
+	return at, ok, lost, err
 }
 
 // findTables finds an id in the merged tables.
-func (s *Store) findTables(id core.Hash) (c core.Chunk, ok, lost bool) {
-	lost = s.searchTables(id, func(t *merged) *section { return &t.ids }, func(_ *merged, row []byte) bool {
+func (s *Store) findTables(id core.Hash) (c core.Chunk, ok, lost bool, err error) {
+	var innerLost bool
+	var innerErr error
+	lost, err = s.searchTables(id, func(t *merged) *section { return &t.ids }, func(_ *merged, row []byte) bool {
 		hash := core.Hash(row[32:64])
 		var at place
-		if at, ok, _ = s.lookTables(hash); ok && !s.trusts(at) {
-			ok = false
+		if at, ok, innerLost, innerErr = s.lookTables(hash); innerErr != nil || innerLost {
+			return true
 		}
-		if ok {
+		if ok = ok && s.trusts(at); ok {
 			c = core.Chunk{Hash: hash, Size: core.Size(binary.LittleEndian.Uint32(row[64:]))}
 		}
 		return ok
 	})
-	return c, ok, lost
+	if err == nil {
+		err = innerErr
+	}
+	return c, ok, lost || innerLost, err
 }
 
-// searchTables calls visit for rows with this key until it returns true. Where a table cannot be read the store forgets the
+// searchTables calls visit for rows with this key until it returns true. Where a table is lost or damaged the store forgets the
 // index and reads its packs' own tables.
-func (s *Store) searchTables(key core.Hash, which func(*merged) *section, visit func(*merged, []byte) bool) (lost bool) {
+func (s *Store) searchTables(key core.Hash, which func(*merged) *section, visit func(*merged, []byte) bool) (lost bool, err error) {
 	s.mu.RLock()
 	tables := s.tables
 	s.mu.RUnlock()
@@ -214,26 +220,29 @@ func (s *Store) searchTables(key core.Hash, which func(*merged) *section, visit 
 				return found
 			})
 		})
-		if err != nil {
-			s.loseTable(err)
-			return true
-		}
-		if found {
-			return false
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // another process has merged it
+			return true, s.forgetTables(false)
+		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
+			return false, err
+		case err != nil:
+			return true, s.forgetTables(true)
+		case found:
+			return false, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
-// loseTable goes on without tables that cannot be read: another process has merged them, or they are damaged.
-func (s *Store) loseTable(err error) {
+// forgetTables reads the index anew; a damaged one is done without from now on.
+func (s *Store) forgetTables(damaged bool) error {
 	s.mu.Lock()
-	if !errors.Is(err, fs.ErrNotExist) {
+	if damaged {
 		s.noTables, s.mend = true, true
 	}
 	s.forget()
 	s.mu.Unlock()
-	_ = s.refresh(true)
+	return s.refresh(true)
 }
 
 // compact turns the loose packs into a merged table, together with tables that are not much larger, so that a look-up has few

@@ -29,18 +29,18 @@ func wantAll(t testing.TB, s *disk.Store, n int) {
 	for i := range n {
 		p := makePiece(i, 200)
 		check(t, s, p)
-		if c, ok := s.Find(p.id); !ok || c != p.Chunk {
+		if c, ok := found(s, p.id); !ok || c != p.Chunk {
 			t.Fatalf("piece %d is found as %v, %v", i, c, ok)
 		}
 	}
 	for i := n; i < n+20; i++ {
 		p := makePiece(i, 200)
-		if _, ok := s.Find(p.id); ok || s.Has(p.Hash) {
+		if _, ok := found(s, p.id); ok || has(s, p.Hash) {
 			t.Fatalf("has piece %d", i)
 		}
 	}
-	if want := core.Size(200 * n); s.Used() != want {
-		t.Errorf("used %d, want %d", s.Used(), want)
+	if want := core.Size(200 * n); used(s) != want {
+		t.Errorf("used %d, want %d", used(s), want)
 	}
 }
 

@@ -83,7 +83,7 @@ func TestPutsGoOnBesideBarriers(t *testing.T) {
 				close(barriers)
 				return
 			default:
-				if err := s.Barrier(); err != nil {
+				if err := s.Barrier(bg); err != nil {
 					barriers <- err
 					return
 				}
@@ -110,13 +110,13 @@ func TestANearlyFullDiskIsLeftAlone(t *testing.T) {
 	first, second := makePiece(1, 2<<20), makePiece(2, 3<<20)
 	put(t, s, first)
 	s.SetSpace(func(string) (free, all core.Size, err error) { return 255 * core.MiB, core.TiB, nil })
-	_, err := s.Put(second.Chunk, second.id, second.data)
+	_, err := s.Put(bg, second.Chunk, second.id, second.data)
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(core.HintOf(err), "bkp gc") || !strings.Contains(err.Error(), "256 MiB") {
 		t.Errorf("got %v, hint %q", err, core.HintOf(err))
 	}
 	barrier(t, s)
 	check(t, s, first)
-	if s.Has(second.Hash) {
+	if has(s, second.Hash) {
 		t.Error("has what it refused")
 	}
 	s.SetSpace(func(string) (free, all core.Size, err error) { return 300 * core.MiB, core.TiB, nil })

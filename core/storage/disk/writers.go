@@ -194,9 +194,12 @@ func (s *Store) others() (living, gone []core.Writer, err error) {
 
 // Hold makes every collection that ends after now wait with what it condemns until release is called, as if another process
 // had the store open for writing. It is for who finds chunks through a Store that lives longer than the work that needs them.
-func (s *Store) Hold() (release func() error, err error) {
+func (s *Store) Hold(ctx context.Context) (release func() error, err error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, fmt.Errorf("hold the store: %w", err)
+	}
 	if s.readOnly {
-		return nil, errors.New("hold: the store is open for reading only")
+		return nil, errors.New("hold the store: it is open for reading only")
 	}
 	w, list, err := s.enter()
 	if err == nil {

@@ -26,7 +26,7 @@ func nothing(core.Hash) bool { return false }
 
 func sweep(t testing.TB, s *disk.Store, live func(core.Hash) bool) disk.SweepReport {
 	t.Helper()
-	report, err := s.Sweep(live)
+	report, err := s.Sweep(bg, asked(live))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func sweep(t testing.TB, s *disk.Store, live func(core.Hash) bool) disk.SweepRep
 }
 
 func finds(s *disk.Store, p piece) bool {
-	_, ok := s.Find(p.id)
+	_, ok := found(s, p.id)
 	return ok
 }
 
@@ -124,7 +124,7 @@ func TestAHoldIsAWriter(t *testing.T) {
 	dir, _ := finishedStore(t, []piece{p})
 	s := open(t, dir)
 	defer closeStore(t, s)
-	release, err := s.Hold()
+	release, err := s.Hold(bg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,13 +178,13 @@ func TestOneSweepAtATime(t *testing.T) {
 	dir, _ := finishedStore(t, []piece{p})
 	s, other := open(t, dir), open(t, dir)
 	defer closeStore(t, s)
-	asked := false
+	begun := false
 	sweep(t, s, func(core.Hash) bool {
-		if asked {
+		if begun {
 			return true
 		}
-		asked = true
-		_, err := other.Sweep(nothing)
+		begun = true
+		_, err := other.Sweep(bg, asked(nothing))
 		if !errors.Is(err, disk.ErrLocked) || core.CodeOf(err) != core.CodeBusy || core.HintOf(err) == "" {
 			t.Errorf("a second sweep: %v", err)
 		}
@@ -269,7 +269,7 @@ func TestNoOrderOfWritersAndSweepsLosesAPiece(t *testing.T) {
 			s.SetPackSize(500)
 			defer closeStore(t, s)
 			var live func(core.Hash) bool
-			_, err := s.Sweep(func(h core.Hash) bool {
+			_, err := s.Sweep(bg, func(h core.Hash) (bool, error) {
 				if live == nil {
 					live = referred.live(size)
 					for range rapid.IntRange(0, 4).Draw(rt, "steps meanwhile") {
@@ -279,7 +279,7 @@ func TestNoOrderOfWritersAndSweepsLosesAPiece(t *testing.T) {
 						}
 					}
 				}
-				return live(h)
+				return live(h), nil
 			})
 			if err != nil {
 				rt.Fatal(err)
