@@ -549,7 +549,7 @@ func (k *remains) toldOwner(o *key.Owner, words []any) error {
 // readable reads a version from what the source has staged, else from as many targets as there are to be copies.
 func (m *mesh) readable(v versionRef, want []byte, all map[string]*remains, replicas int) error {
 	source := all[sourceName]
-	local := &localChunks{stores: []chunkStore{source.conf.Staging.(*disk.Store)}, opener: chunk.NewOpener()}
+	local := &localChunks{ctx: context.Background(), stores: []chunkStore{source.conf.Staging.(*disk.Store)}, opener: chunk.NewOpener()}
 	var got []byte
 	err := manifest.Walk(v.body.Root, local, func(e manifest.Entry) error {
 		stored, err := local.Get(context.Background(), e.Chunk.Hash, nil)
