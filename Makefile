@@ -60,13 +60,13 @@ microbench: ## every benchmark of a package
 demo: build ## split, place over five nodes, lose one, fetch: a tour that takes a few minutes
 	scripts/demo
 
-image: build ## what the Dockerfile copies: the binary, plugins and time zones
+image: build ## all that the image is made of, its Dockerfile too: docker build build/image
 	rm -rf $(IMAGE)
 	mkdir -p $(IMAGE)/plugins $(IMAGE)/data $(IMAGE)/tmp
 	cp bkp $(IMAGE)/bkp
 	cp build/plugins/* $(IMAGE)/plugins/
 	cp "$$($(GO) env GOROOT)/lib/time/zoneinfo.zip" $(IMAGE)/zoneinfo.zip
-	echo "bkp $(VERSION), make image" > "$(IMAGE)/STOP - run make image first - it puts the binary and plugins and time zones here"
+	sed -n '/^FROM scratch/,$$ { s|--from=build ||; s|/src/build/image/||; p }' Dockerfile > $(IMAGE)/Dockerfile
 
 proto: ## the generated code of plugins/proto; needs protoc (Debian: protobuf-compiler)
 	@command -v protoc >/dev/null || { echo "install protoc first (Debian: apt-get install protobuf-compiler)"; exit 1; }
