@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/urfave/cli/v2"
@@ -25,7 +26,7 @@ type ledgerRow struct {
 	Segment  int             `json:"segment"`
 	Owner    core.ID         `json:"owner,omitzero"`  // of a licence
 	Target   core.ID         `json:"target,omitzero"` // of a receipt
-	Runs     int             `json:"runs"`            // allowed, or received
+	Runs     int             `json:"runs"`            // allowed, or received, or kept no longer: 0 is all of the task
 	Bytes    core.Size       `json:"bytes"`
 	Until    int64           `json:"retain_until"`
 	Envelope json.RawMessage `json:"envelope"`
@@ -33,7 +34,7 @@ type ledgerRow struct {
 
 func ledgerLog() *cli.Command {
 	return command(spec{
-		name: "log", usage: "list the licences and receipts of this node, oldest first",
+		name: "log", usage: "list the licences and receipts of this node, and what ended them, oldest first",
 		examples: `bkp ledger log
 			bkp ledger log --after 1000 --limit 50
 			bkp ledger log --json | jq -c 'select(.kind == "license") | .envelope' | head -n 1 | bkp license show -`,
@@ -58,7 +59,11 @@ func ledgerLog() *cli.Command {
 					if r.Kind == ledger.KindReceipt {
 						by = r.Target
 					}
-					t.row(r.Index, string(r.Kind), r.License.String()[:8], r.Task.String()[:8], by, r.Runs, r.Bytes, day(r.Until))
+					until := "-"
+					if r.Until > 0 {
+						until = day(r.Until)
+					}
+					t.row(r.Index, string(r.Kind), r.License.String()[:8], r.Task.String()[:8], by, r.Runs, r.Bytes, until)
 				}
 			})
 		},
@@ -103,10 +108,28 @@ func readEntry(e ledger.Entry) (ledgerRow, error) {
 		row.Runs, row.Bytes, row.Until = l.MaxRuns, l.MaxBytes, l.RetainUntil
 		return row, err
 	}
+	if e.Kind != ledger.KindReceipt {
+		return readEnd(e, row)
+	}
 	r, err := license.OpenReceipt(e.Envelope)
 	row.License, row.Task, row.Segment, row.Target = r.License, r.Task, r.Segment, r.Target
 	row.Bytes, row.Until = r.Bytes, r.RetainUntil
 	for _, runs := range r.Runs {
+		row.Runs += runs.Length
+	}
+	return row, err
+}
+
+// readEnd reads an entry that ends what receipts say.
+func readEnd(e ledger.Entry, row ledgerRow) (ledgerRow, error) {
+	if e.Kind == ledger.KindRelease {
+		r, err := key.OpenRelease(e.Envelope)
+		row.Task, row.Owner = r.Task, r.Owner
+		return row, err
+	}
+	d, err := license.OpenDischarge(e.Envelope)
+	row.Task, row.Segment, row.Owner = d.Task, d.Segment, d.Owner
+	for _, runs := range d.Runs {
 		row.Runs += runs.Length
 	}
 	return row, err

@@ -41,6 +41,27 @@ func (l *logbook) AppendReceipt(envelope []byte) error {
 	return err
 }
 
+// AppendRelease enters an owner's release.
+func (l *logbook) AppendRelease(envelope []byte) error {
+	_, err := l.Append(ledger.KindRelease, envelope)
+	return err
+}
+
+// AppendDischarge enters this node's own word that it keeps runs no longer.
+func (l *logbook) AppendDischarge(envelope []byte) error {
+	d, err := license.OpenDischarge(envelope)
+	if err == nil {
+		_, err = l.Append(ledger.Kind(d.Why), envelope)
+	}
+	return err
+}
+
+// Durable is the newest head.
+func (l *logbook) Durable() (core.LedgerHead, error) {
+	head, err := l.Head()
+	return core.LedgerHead{Size: head.Size, Root: head.Root}, err
+}
+
 // LastReceipt is the hash of the newest receipt that this node entered for a licence, zero where there is none.
 func (l *logbook) LastReceipt(id core.LicenseID) (core.Hash, error) {
 	l.mu.Lock()

@@ -1,4 +1,4 @@
-// Package ledger is a node's verifiable log of licences and receipts.
+// Package ledger is a node's verifiable log of licences, receipts, and what ends them.
 //
 // # The log
 //
@@ -12,14 +12,25 @@
 // # Files
 //
 //	entries   "bkp ledger v1\n", then a record for each entry:
-//	          length of envelope (uint32 LE) ‖ kind (1 licence, 2 receipt) ‖ envelope ‖ checksum (uint32 LE)
+//	          length of envelope (uint32 LE) ‖ kind ‖ envelope ‖ checksum (uint32 LE)
 //	          checksum = CRC-32C over number (uint64 LE) ‖ all of the record before it
+//	          kind = 1 licence, 2 receipt, 3 release, 4 expired, 5 lost
 //	heads     a record of 145 bytes for each signed head:
 //	          version (1) ‖ entries (uint64 LE) ‖ length of the file entries (uint64 LE) ‖ root (32) ‖ public key (32) ‖ signature (64)
 //	          signed is "bkp ledger head v1\n" ‖ entries in decimal ‖ "\n" ‖ root in hex ‖ "\n"
 //	hashes    the tree's hashes, 32 bytes each, in tlog's order   (made again from entries when wrong)
 //	offsets   where each record begins, uint64 LE                 (made again from entries when wrong)
 //	lock      held by the one writer
+//
+// Kinds from 3 on came later: an earlier bkp, which knows 1 and 2, takes an entry of another kind for one that
+// is not whole. It refuses to open the log for writing where that is its last entry, or where it has to read all; it never cuts
+// one that a head was signed for.
+//
+// # What stands
+//
+// A receipt is the node's word that it keeps runs. It stands until the owner's release of its task, or the node's own word that the time
+// is over or that the bytes are lost; each of these is in the log, durably, before bytes go. [Reader.Standing] is what is left: it must
+// be found among the holdings and in the packs.
 //
 // # Writing
 //

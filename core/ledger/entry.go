@@ -18,10 +18,13 @@ type Kind string
 const (
 	KindLicense Kind = "license"
 	KindReceipt Kind = "receipt"
+	KindRelease Kind = "release" // by the owner: what the node keeps for a task may go
+	KindExpired Kind = "expired" // the node's own word that the time is over for which it was to keep runs
+	KindLost    Kind = "lost"    // its word that it keeps them no longer though it should
 )
 
 // kindBytes are the kinds on disk; 0 is never one, so that zeros are no entry.
-var kindBytes = map[Kind]byte{KindLicense: 1, KindReceipt: 2}
+var kindBytes = map[Kind]byte{KindLicense: 1, KindReceipt: 2, KindRelease: 3, KindExpired: 4, KindLost: 5}
 
 func kindOf(b byte) (Kind, bool) {
 	for kind, code := range kindBytes {

@@ -21,10 +21,17 @@ type Report struct {
 	Heads    int64     `json:"heads"`
 	Licenses int64     `json:"licenses"`
 	Receipts int64     `json:"receipts"`
+	Releases int64     `json:"releases"`
+	Expired  int64     `json:"expired"`
+	Lost     int64     `json:"lost"`
 	Problems []string  `json:"problems,omitempty"` // at most maxProblems
 }
 
 const maxProblems = 100
+
+func (r *Report) counts() map[Kind]*int64 {
+	return map[Kind]*int64{KindLicense: &r.Licenses, KindReceipt: &r.Receipts, KindRelease: &r.Releases, KindExpired: &r.Expired, KindLost: &r.Lost}
+}
 
 func (r *Report) problem(format string, args ...any) {
 	if len(r.Problems) < maxProblems {
@@ -113,11 +120,7 @@ func (a *audit) entry(e Entry, stored *bufio.Reader) error {
 		}
 		a.compareHash(e.Index, level, h, was)
 	}
-	if e.Kind == KindLicense {
-		a.Licenses++
-	} else {
-		a.Receipts++
-	}
+	*a.counts()[e.Kind]++
 	if err := a.words.check(e); err != nil {
 		a.problem("entry %d: %s: %v", e.Index, e.Kind, err)
 	}

@@ -173,6 +173,9 @@ func TestVerifyReadsTheWords(t *testing.T) {
 		{"14 a receipt as a licence", []Entry{{Kind: KindLicense, Envelope: first}}, "payload type"},
 		{"a receipt without a licence", []Entry{{Kind: KindReceipt, Envelope: first}}, "was not logged before it"},
 		{"its own receipts", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: own}, {Kind: KindReceipt, Envelope: second}}, ""},
+		{"another node's discharge", []Entry{{Kind: KindLost, Envelope: dischargeOf(t, stranger, core.WhyLost, owner.ID())}}, "entry 0: lost: it is the word of node"},
+		{"lost as expired", []Entry{{Kind: KindExpired, Envelope: discharge(t, core.WhyLost, owner.ID())}}, "entry 0: expired: it says that runs are lost"},
+		{"a receipt as a release", []Entry{{Kind: KindRelease, Envelope: first}}, "entry 0: release:"},
 		{"an own receipt left out", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: second}}, "entry 1: receipt: it follows"},
 		{"an own receipt twice", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: own}, {Kind: KindReceipt, Envelope: own}}, "entry 2: receipt: it follows"},
 		{"others' receipts late, twice or never", []Entry{

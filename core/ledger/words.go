@@ -7,6 +7,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 )
 
@@ -32,10 +33,25 @@ func newWords(node core.ID) *words {
 
 // check opens an entry and holds it against those before.
 func (w *words) check(e Entry) error {
-	if e.Kind == KindLicense {
+	switch e.Kind {
+	case KindLicense:
 		return w.license(e.Envelope)
+	case KindReceipt:
+		return w.receipt(e.Envelope)
+	case KindRelease:
+		_, err := key.OpenRelease(e.Envelope)
+		return err
 	}
-	return w.receipt(e.Envelope)
+	d, err := license.OpenDischarge(e.Envelope)
+	switch {
+	case err != nil:
+		return err
+	case d.Node != w.node:
+		return fmt.Errorf("it is the word of node %s", d.Node)
+	case d.Why != string(e.Kind):
+		return fmt.Errorf("it says that runs are %s", d.Why)
+	}
+	return nil
 }
 
 // license may be logged again, as often as it is shown, but under one id it stays one licence.

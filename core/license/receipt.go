@@ -71,8 +71,13 @@ func checkReceipt(r core.Receipt) error {
 	case len(r.Runs) == 0:
 		return refuse(RuleField, "runs is empty")
 	}
+	return checkRuns(r.Runs)
+}
+
+// checkRuns wants ranges of a segment's runs in order.
+func checkRuns(all []core.Range) error {
 	next := 0
-	for i, runs := range r.Runs {
+	for i, runs := range all {
 		if runs.Start < next || runs.Length < 1 || runs.Start > core.SegmentRuns || runs.Length > core.SegmentRuns-runs.Start {
 			return refuse(RuleBounds, "runs[%d] (start %d, length %d) is empty, out of order or past run %d",
 				i, runs.Start, runs.Length, core.SegmentRuns-1)

@@ -1,0 +1,45 @@
+package core
+
+// SegmentID names a segment of a task.
+type SegmentID struct {
+	Task   TaskID
+	Number int
+}
+
+// Discharge is a node's signed word that runs which it gave receipts for are kept no longer, other than by their owner's release.
+type Discharge struct {
+	V       int     `json:"v"` // 1
+	Why     string  `json:"why"`
+	Node    ID      `json:"node"`
+	Owner   ID      `json:"owner"` // of the task
+	Task    TaskID  `json:"task"`
+	Segment int     `json:"segment"`        // of Runs
+	Runs    []Range `json:"runs,omitempty"` // none: all that it kept for the task
+	Note    string  `json:"note,omitempty"` // for people
+	Time    int64   `json:"time"`
+	Key     []byte  `json:"key"` // the node's public key
+}
+
+// Why a node keeps runs no longer.
+const (
+	WhyExpired = "expired" // the time is over for which they were to be kept
+	WhyLost    = "lost"    // their bytes are not here any more
+)
+
+// Standing is what a ledger says that its node keeps: its receipts that no release, expiry or loss came after.
+type Standing struct {
+	Licenses map[LicenseID]bool
+	Segments map[SegmentID]StandingSegment
+}
+
+// StandingSegment is the receipted runs of a segment.
+type StandingSegment struct {
+	Owner ID
+	Runs  Bitmap
+}
+
+// LedgerHead is how long a ledger is, and the root of the tree over its entries.
+type LedgerHead struct {
+	Size int64
+	Root Hash
+}
