@@ -54,4 +54,20 @@ type HeldRef struct {
 	Envelope []byte
 	Former   []byte // the same ref in version 1, beside an Envelope of version 2: for who reads no other
 	Records  []Chunk
+
+	Described Chunk // the record in the packs that says the same; none where Size is 0
+}
+
+// Description is holdings as their node writes them down beside the chunks that they are of: a segment, runs of segments, or a ref.
+type Description struct {
+	Segment *Segment
+	Root    Hash // of Segment
+	Runs    []Holding
+	Ref     *HeldRef
+}
+
+// Described is a description that lives as long as a segment does.
+type Described struct {
+	Segment SegmentID
+	Chunk   Chunk
 }

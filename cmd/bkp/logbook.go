@@ -76,27 +76,18 @@ func (l *logbook) read() error {
 		return nil
 	}
 	last := map[core.LicenseID]core.Hash{}
-	for after := int64(0); ; {
-		entries, err := l.Entries(after, 1000)
-		if err != nil {
-			return err
-		}
-		if len(entries) == 0 {
-			l.last = last
+	err := l.Each(func(e ledger.Entry) error {
+		if e.Kind != ledger.KindReceipt {
 			return nil
 		}
-		for _, e := range entries {
-			if e.Kind != ledger.KindReceipt {
-				continue
-			}
-			r, err := license.OpenReceipt(e.Envelope)
-			if err != nil {
-				return core.Fail(core.CodeWrong, "ledger entry %d: %w", e.Index, err)
-			}
-			if r.Target == l.node {
-				last[r.License] = license.ReceiptHash(e.Envelope)
-			}
+		r, err := license.OpenReceipt(e.Envelope)
+		if err == nil && r.Target == l.node {
+			last[r.License] = license.ReceiptHash(e.Envelope)
 		}
-		after += int64(len(entries))
+		return err
+	})
+	if err == nil {
+		l.last = last
 	}
+	return err
 }

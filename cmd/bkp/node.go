@@ -82,9 +82,14 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 	}
 	n.ServeLocal(door)
 	c.announce(n, wish)
-	<-ctx.Done()
-	c.say("stopping")
-	return nil
+	select {
+	case <-ctx.Done():
+		c.say("stopping")
+		return nil
+	case err := <-n.Failed():
+		return core.WithHint(fmt.Errorf("the node ends: %w", err),
+			"what was acknowledged is on disk: start it again, and look at the disk where that fails too")
+	}
 }
 
 type started struct {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/node"
 )
 
 // pins is pins.json: the nodes that proved the cluster token once, by ID, with the address they were met at.
@@ -19,6 +21,8 @@ type pins struct {
 	path string
 	mu   sync.Mutex
 	met  map[core.ID]string
+
+	damaged error // why the file cannot be read: until it is repaired nothing is written over what is left of it
 }
 
 func openPins(path string) (*pins, error) {
@@ -27,13 +31,31 @@ func openPins(path string) (*pins, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(text, &p.met)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read pinned nodes: %s: %w", path, err)
+		return nil, fmt.Errorf("read pinned nodes: %w", err)
+	}
+	if err := json.Unmarshal(text, &p.met); err != nil {
+		p.met, p.damaged = salvagePins(text), fmt.Errorf("pins.json, the nodes that are known here, is damaged: %w", err)
 	}
 	return p, nil
+}
+
+// damage is what a node says of it.
+func (p *pins) damage() node.Damage { return node.Damage{Key: "pins.json", Text: p.damaged.Error()} }
+
+var pinLine = regexp.MustCompile(`"([a-z2-7]{52})"\s*:\s*("(?:[^"\\]|\\.)*")`)
+
+// salvagePins is the pins that can still be read in a file that was cut or damaged.
+func salvagePins(text []byte) map[core.ID]string {
+	met := map[core.ID]string{}
+	for _, m := range pinLine.FindAllSubmatch(text, -1) {
+		id, err := core.ParseID(string(m[1]))
+		var address string
+		if err == nil && json.Unmarshal(m[2], &address) == nil {
+			met[id] = address
+		}
+	}
+	return met
 }
 
 // Known reports whether the node was pinned.
@@ -53,12 +75,20 @@ func (p *pins) Pin(id core.ID, address string) error {
 		return nil
 	}
 	p.met[id] = address
+	if p.damaged != nil {
+		return nil
+	}
+	return p.write()
+}
+
+// write replaces the file. mu is held.
+func (p *pins) write() error {
 	text, err := json.MarshalIndent(p.met, "", "  ")
 	if err != nil {
-		return fmt.Errorf("pin node %s: %w", id.Short(), err)
+		return fmt.Errorf("pin nodes: %w", err)
 	}
 	if err := durable.Replace(p.path, append(text, '\n'), 0o600); err != nil {
-		return fmt.Errorf("pin node %s: %w", id.Short(), err)
+		return fmt.Errorf("pin nodes: %w", err)
 	}
 	return nil
 }

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/bkp-tool/bkp/plugins"
@@ -124,6 +121,9 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 	}
 	met.path = c.own().path("pins.json")
 	conf.Pins = met
+	if met.damaged != nil {
+		conf.Damaged = append(conf.Damaged, met.damage())
+	}
 	if conf.Plaintext && conf.Token == nil && !wish.transient {
 		c.say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
 	}
@@ -210,30 +210,12 @@ func (c *call) rooms(conf *node.Config) (opened closing, err error) {
 		return opened, err
 	}
 	opened = append(opened, away)
-	keeping, err := disk.Open(own.path("holdings"))
+	kept, err := own.openRecords(conf.Signer)
 	if err != nil {
-		return opened, fmt.Errorf("open holdings: %w", err)
+		return opened, err
 	}
-	opened = append(opened, keeping)
-	kept, err := keeping.Used(context.Background())
-	if err != nil {
-		return opened, fmt.Errorf("open holdings: %w", err)
-	}
-	holdings, err := disk.OpenHoldings(own.path("holdings.db"), kept == 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = core.WithHint(core.Fail(core.CodeWrong, "the record of what this node keeps for others is lost, and the chunks are there: %w", err),
-			"put holdings.db back; or move holdings and ledger away, and this node begins anew")
-	}
-	if err != nil {
-		return opened, fmt.Errorf("open holdings: %w", err)
-	}
-	opened = append(opened, holdings)
-	log, err := ledger.Open(own.path("ledger"), conf.Signer)
-	if err != nil {
-		return opened, fmt.Errorf("open the ledger: %w", err)
-	}
-	opened = append(opened, log)
-	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = staging, away, keeping, holdings, newLogbook(log, conf.Signer.ID())
+	opened = append(opened, kept)
+	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = staging, away, kept.keeping, kept.holdings, kept.ledger
 	return opened, nil
 }
 

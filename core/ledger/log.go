@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -41,7 +42,9 @@ func (l *Log) Append(kind Kind, envelope []byte) (index int64, err error) {
 	if err == nil && full {
 		l.writing.Lock()
 		defer l.writing.Unlock()
-		_, err = l.write()
+		if _, err = l.write(); errors.Is(err, syscall.ENOSPC) {
+			err = nil // it waits, and Sync says so
+		}
 	}
 	if err != nil {
 		return 0, fmt.Errorf("ledger %s: append: %w", l.dir, err)
@@ -104,10 +107,10 @@ func (l *Log) barrier() error {
 	}
 	l.out.heads.waiting = head.encode()
 	n, err := l.out.heads.write(l.out.heads.waiting)
-	if err == nil {
-		err = l.out.heads.file.Sync()
-	}
 	if err != nil {
+		return l.failWrite(err)
+	}
+	if err := l.out.heads.file.Sync(); err != nil {
 		return l.fail(err)
 	}
 	l.mu.Lock()
@@ -134,13 +137,21 @@ func (l *Log) write() (mark, error) {
 	for i, t := range tails {
 		n, err := t.write(waiting[i])
 		if err != nil {
-			return mark{}, l.fail(err)
+			return mark{}, l.failWrite(err)
 		}
 		l.mu.Lock()
 		t.wrote(n)
 		l.mu.Unlock()
 	}
 	return mark{SignedHead: signHead(size, root, l.signer), bytes: bytes}, nil
+}
+
+// failWrite is fail, but for a full disk: what waits is written to the same place again once there is room.
+func (l *Log) failWrite(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	return l.fail(err)
 }
 
 // fail remembers that the disk failed.

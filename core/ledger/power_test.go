@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
@@ -225,4 +226,31 @@ func TestNoReceiptAfterAFailedSync(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFullDisk fills the disk for a while: nothing is acknowledged meanwhile, and nothing is lost or given up for good.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	r := durabletest.Record(t, dir)
+	for nth, file := range []string{"entries", "hashes", "offsets", "heads"} {
+		r.Fail(func(op durabletest.Op) error {
+			if op.Kind == "write" && filepath.Base(op.Path) == file {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		add(t, l, KindLicense, licence(t, byte(2*nth+1)))
+		if err := l.Sync(); !errors.Is(err, syscall.ENOSPC) || l.Broken() != nil {
+			t.Fatalf("%s: Sync: %v; broken: %v", file, err, l.Broken())
+		}
+		add(t, l, KindLicense, licence(t, byte(2*nth+2)))
+		r.Fail(nil)
+		settle(t, l)
+	}
+	if report, err := l.Verify(); err != nil || report.Size != 8 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	crash(l)
+	wantEntries(t, dir, 8)
 }

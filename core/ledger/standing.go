@@ -17,14 +17,19 @@ func (r *Reader) Standing() (core.Standing, error) {
 		return core.Standing{}, err
 	}
 	f := NewFold(newest.Node())
+	return f.Standing, r.Each(f.Add)
+}
+
+// Each calls visit with every durable entry in order. What it refuses is core.CodeWrong.
+func (r *Reader) Each(visit func(Entry) error) error {
 	for after := int64(0); ; {
 		page, err := r.Entries(after, 1000)
 		if err != nil || len(page) == 0 {
-			return f.Standing, err
+			return err
 		}
 		for _, e := range page {
-			if err := f.Add(e); err != nil {
-				return core.Standing{}, core.Fail(core.CodeWrong, "ledger %s: entry %d: %s: %w", r.dir, e.Index, e.Kind, err)
+			if err := visit(e); err != nil {
+				return core.Fail(core.CodeWrong, "ledger %s: entry %d: %s: %w", r.dir, e.Index, e.Kind, err)
 			}
 		}
 		after += int64(len(page))
@@ -116,14 +121,14 @@ func (r *Reader) Holds(head core.LedgerHead) error {
 		return err
 	}
 	if newest.Size < head.Size {
-		return core.Fail(core.CodeWrong, "ledger %s: it was cut: it had %d entries, here are %d", r.dir, head.Size, newest.Size)
+		return core.Fail(core.CodeWrong, "the ledger was cut: it had %d entries, here are %d", head.Size, newest.Size)
 	}
 	root, err := tlog.TreeHash(head.Size, tlog.HashReaderFunc(r.readHashes))
 	if err != nil {
 		return fmt.Errorf("ledger %s: read hashes: %w", r.dir, err)
 	}
 	if head.Size > 0 && core.Hash(root) != head.Root {
-		return core.Fail(core.CodeWrong, "ledger %s: its first %d entries are not those that it had", r.dir, head.Size)
+		return core.Fail(core.CodeWrong, "the ledger was rewritten: its first %d entries are not those that it had", head.Size)
 	}
 	return nil
 }

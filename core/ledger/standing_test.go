@@ -102,7 +102,7 @@ func TestHolds(t *testing.T) {
 	}{
 		{"nothing", core.LedgerHead{}, ""},
 		{"all of it", core.LedgerHead{Size: newest.Size, Root: newest.Root}, ""},
-		{"one entry more", core.LedgerHead{Size: newest.Size + 1, Root: newest.Root}, "it was cut: it had 6 entries, here are 5"},
+		{"one entry more", core.LedgerHead{Size: newest.Size + 1, Root: newest.Root}, "ledger was cut: it had 6 entries, here are 5"},
 		{"others", core.LedgerHead{Size: newest.Size - 1, Root: newest.Root}, "first 4 entries are not those"},
 	} {
 		code := core.CodeWrong

@@ -91,8 +91,17 @@ func (n *Node) keepDurable() {
 		pause.Stop()
 		if err := n.barrier(n.barriers.take()); err != nil {
 			n.Log.Error("barrier", "error", err)
+		} else if err := n.rememberHead(); err != nil {
+			n.Log.Error("remember the ledger", "error", err)
 		}
 	}
+}
+
+// batch is the arrivals of one segment.
+type batch struct {
+	arrivals  []arrival
+	holdings  []core.Holding // of those that are new
+	described []core.Described
 }
 
 // barrier makes arrivals durable, bytes before records before receipts, and posts the receipts. What cannot be made
@@ -101,34 +110,68 @@ func (n *Node) barrier(arrivals []arrival) error {
 	if len(arrivals) == 0 {
 		return nil
 	}
-	if err := n.Keeping.Barrier(context.WithoutCancel(n.ctx)); err != nil {
-		n.unkeep(arrivals)
-		return fmt.Errorf("make %d runs durable: %w", len(arrivals), err)
-	}
-	bySegment := map[segmentKey][]arrival{}
+	batches := map[segmentKey]*batch{}
 	for _, a := range arrivals {
-		bySegment[a.key] = append(bySegment[a.key], a)
+		b := batches[a.key]
+		if b == nil {
+			b = &batch{}
+			batches[a.key] = b
+		}
+		b.arrivals = append(b.arrivals, a)
+		if !a.again {
+			b.holdings = append(b.holdings, a.holding)
+		}
+	}
+	err := n.describeBatches(batches)
+	if err == nil {
+		err = n.Keeping.Barrier(context.WithoutCancel(n.ctx))
+	}
+	if err != nil {
+		n.unkeep(arrivals)
+		for _, b := range batches {
+			n.young.release(chunksOf(b.described))
+		}
+		return fmt.Errorf("make %d runs durable: %w", len(arrivals), err)
 	}
 	var errs []error
 	numbers := map[segmentKey][]int{}
-	for key, group := range bySegment {
-		var holdings []core.Holding
-		for _, a := range group {
-			if !a.again {
-				holdings = append(holdings, a.holding)
-			}
-		}
-		if err := n.Holdings.PutRuns(holdings); err != nil {
-			n.unkeep(group)
-			errs = append(errs, fmt.Errorf("record %d runs: %w", len(holdings), err))
+	for key, b := range batches {
+		err := n.Holdings.PutRuns(b.holdings, b.described...)
+		n.young.release(chunksOf(b.described))
+		if err != nil {
+			n.unkeep(b.arrivals)
+			errs = append(errs, fmt.Errorf("record %d runs: %w", len(b.holdings), err))
 			continue
 		}
-		for _, a := range group {
+		for _, a := range b.arrivals {
 			n.young.release(a.claimed)
 			numbers[key] = append(numbers[key], a.holding.Number)
 		}
 	}
 	return errors.Join(append(errs, n.receipt(numbers))...)
+}
+
+// describeBatches puts what the packs have to say of new runs beside them.
+func (n *Node) describeBatches(batches map[segmentKey]*batch) error {
+	segments := map[segmentKey]core.Segment{}
+	n.ask(func() {
+		for key := range batches {
+			if seg := n.segments[key]; seg != nil {
+				segments[key] = seg.Segment
+			}
+		}
+	})
+	for key, b := range batches {
+		s, known := segments[key]
+		if !known || len(b.holdings) == 0 {
+			continue // released meanwhile, or nothing is new
+		}
+		var err error
+		if b.described, err = n.describe(s, b.holdings); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unkeep forgets runs that could not be made durable.
@@ -152,6 +195,8 @@ func (n *Node) receipt(numbers map[segmentKey][]int) error {
 		envelope []byte
 	}
 	var all []signed
+	n.entering.Lock()
+	defer n.entering.Unlock()
 	n.ask(func() {
 		for key, runs := range numbers {
 			if seg := n.segments[key]; seg != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link/linktest"
 	"github.com/bkp-tool/bkp/core/manifest"
@@ -244,12 +245,60 @@ type memoryLedger struct {
 	licenses int
 	receipts int
 	last     map[core.LicenseID]core.Hash
+	entries  []ledger.Entry
 }
 
-func (l *memoryLedger) AppendLicense([]byte) error {
+// entered takes an entry down. mu is held.
+func (l *memoryLedger) entered(kind ledger.Kind, envelope []byte) error {
+	l.entries = append(l.entries, ledger.Entry{Index: int64(len(l.entries)), Kind: kind, Envelope: envelope})
+	return nil
+}
+
+func (l *memoryLedger) AppendLicense(envelope []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.licenses++
+	return l.entered(ledger.KindLicense, envelope)
+}
+
+func (l *memoryLedger) AppendRelease(envelope []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.entered(ledger.KindRelease, envelope)
+}
+
+func (l *memoryLedger) AppendDischarge(envelope []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d, err := license.OpenDischarge(envelope)
+	if err != nil {
+		return err
+	}
+	return l.entered(ledger.Kind(d.Why), envelope)
+}
+
+func (l *memoryLedger) Standing() (core.Standing, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := ledger.NewFold(l.node)
+	for _, e := range l.entries {
+		if err := f.Add(e); err != nil {
+			return core.Standing{}, err
+		}
+	}
+	return f.Standing, nil
+}
+
+func (l *memoryLedger) Durable() (core.LedgerHead, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return core.LedgerHead{Size: int64(len(l.entries))}, nil
+}
+
+func (l *memoryLedger) Holds(head core.LedgerHead) error {
+	if now, _ := l.Durable(); now.Size < head.Size {
+		return core.Fail(core.CodeWrong, "the ledger was cut: it had %d entries, here are %d", head.Size, now.Size)
+	}
 	return nil
 }
 
@@ -268,7 +317,7 @@ func (l *memoryLedger) AppendReceipt(envelope []byte) error {
 	}
 	l.last[r.License] = license.ReceiptHash(envelope)
 	l.receipts++
-	return nil
+	return l.entered(ledger.KindReceipt, envelope)
 }
 
 func (l *memoryLedger) LastReceipt(id core.LicenseID) (core.Hash, error) {

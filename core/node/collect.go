@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,6 +19,11 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 	var result GCResult
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
+	status(Status{Phase: "records"})
+	found, err := n.checkRecords(ctx)
+	if err = cmp.Or(err, found.Err()); err != nil {
+		return result, fmt.Errorf("gc: nothing is freed: %w", err)
+	}
 	status(Status{Phase: "staging"})
 	if n.owner() != nil {
 		var err error
@@ -34,7 +40,6 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 	if err := n.releaseAbandoned(); err != nil {
 		return result, fmt.Errorf("gc: abandoned tasks: %w", err)
 	}
-	var err error
 	if result.Holdings, err = n.sweepKeeping(ctx); err != nil {
 		return result, fmt.Errorf("gc: holdings: %w", err)
 	}
@@ -123,11 +128,12 @@ func (n *Node) releaseAbandoned() error {
 			continue
 		}
 		n.Log.Info("task abandoned", "task", s.Task, "owner", s.Owner.Short())
-		n.ask(func() { n.forgetTask(s.Owner, s.Task) })
-		if _, _, err := n.Holdings.ReleaseTask(s.Owner, s.Task); err != nil {
+		_, _, err = n.letGo(s.Owner, s.Task, func() error {
+			return n.discharge(core.Discharge{Why: core.WhyExpired, Owner: s.Owner, Task: s.Task})
+		})
+		if err != nil {
 			return err
 		}
-		n.released.add()
 	}
 	return nil
 }

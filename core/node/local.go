@@ -149,6 +149,8 @@ var commands = map[string]command{
 	CommandProbe:  on((*Node).Probe),
 	CommandBackup: on((*Node).Backup),
 	CommandSurvey: on((*Node).Survey),
+
+	CommandRecords: on((*Node).LookAtRecords),
 }
 
 // None is the arguments of a command that takes none.

@@ -21,6 +21,7 @@
 //	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
 //	health.go  what is wrong with the node                     space.go   room: offered, promised, freed
+//	records.go  holdings, ledger and packs say the same     lost.go  what stands in for a lost one
 //	remove.go  rm         collect.go  gc     away.go  doing without what others keep    local.go  the door for this machine's own commands
 package node
 
@@ -91,6 +92,8 @@ type Config struct {
 	// Strict panics where an invariant of accounts or leases is broken; tests set it. Else it is logged.
 	Strict bool
 	Log    *slog.Logger
+	// Damaged is what the roof found wrong when it opened what this node stands on: while something is, nothing is collected.
+	Damaged []Damage
 	// Health is where the roof says what is wrong beneath the node, also before Start. nil: the node has one of its own.
 	Health *Health
 }
@@ -115,10 +118,14 @@ type Node struct {
 
 	inflows    inflows    // runs that arrive; touched by data readers
 	barriers   barriers   // runs that wait for durability
-	collecting sync.Mutex // one collection at a time
-	released   releases   // what the next one can free
-	young      young      // chunks that no durable holding covers yet
-	sealing    young      // records in staging that no ref names yet
+	collecting sync.Mutex // one collection at a time, or a look at the records
+	binding    binding
+	damaged    atomic.Bool // the records were found to disagree, which only a repair ends
+	entering   sync.Mutex  // held by who enters receipts, or what ends them, in the ledger
+	failed     chan error  // holds the failure of a disk, once
+	released   releases    // what the next one can free
+	young      young       // chunks that no durable holding covers yet
+	sealing    young       // records in staging that no ref names yet
 
 	// Below: owned by the loop.
 	book     *account.Book
@@ -155,6 +162,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		Config: c, started: time.Now(),
 		events:   make(chan func(), 256),
 		ended:    make(chan struct{}),
+		failed:   make(chan error, 1),
 		book:     account.New(),
 		peers:    map[core.ID]*peer{},
 		queries:  map[uint64]door{},
@@ -182,6 +190,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err := n.recover(); err != nil {
 		return nil, fmt.Errorf("read holdings: %w", err)
 	}
+	if err := n.begin(n.ctx); err != nil {
+		n.Log.Warn("the records of what is kept cannot be begun", "error", err) // the next start tries again
+	}
 	n.keeps = c.Capacity
 	if n.Room != nil {
 		n.measureSpace()
@@ -198,10 +209,12 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if n.Room != nil {
 		n.act(n.watchSpace)
 	}
+	n.act(n.watchDisks)
 	if n.Memory != nil {
 		n.act(n.remember)
 	}
-	if c.Listener != nil {
+	if c.Listener != nil { // a node of one command keeps nothing
+		n.act(n.checkAtStart)
 		n.act(func() {
 			if err := n.hub.Serve(c.Listener); err != nil && n.ctx.Err() == nil {
 				n.Log.Error("listen", "error", err)
@@ -221,7 +234,31 @@ func (n *Node) Close() error {
 	defer cancel()
 	err := n.hub.Close(ctx)
 	n.acts.Wait()
-	return errors.Join(err, n.Keeping.Barrier(context.WithoutCancel(n.ctx)), n.Ledger.Sync())
+	err = errors.Join(err, n.Keeping.Barrier(context.WithoutCancel(n.ctx)), n.Ledger.Sync())
+	if err == nil {
+		err = n.rememberHead()
+	}
+	return err
+}
+
+// Failed holds the reason once a disk beneath the node has failed: nobody knows then what is durable, nothing is acknowledged any more,
+// and whoever started the node should end it and start anew.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// watchDisks looks every second whether what the node stands on is still whole.
+func (n *Node) watchDisks() {
+	for n.pause(n.ctx, time.Second) {
+		for _, on := range []any{n.Keeping, n.Holdings, n.Ledger, n.Staging} {
+			b, ok := on.(Breakable)
+			if !ok || b.Broken() == nil {
+				continue
+			}
+			err := core.Fail(core.CodeFailed, "a disk failed: %w", b.Broken())
+			n.Health.Degrade("disk", err.Error(), true)
+			n.failed <- err
+			return
+		}
+	}
 }
 
 var errStopped = errors.New("the node is stopping")

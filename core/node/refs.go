@@ -148,10 +148,7 @@ func (n *Node) keepRef(m wire.RefPut, from core.ID) error {
 		return fmt.Errorf("a record of ref %s.%d is missing", m.Alias, m.Version)
 	}
 	defer n.young.release(m.Records)
-	if err := n.Keeping.Barrier(n.ctx); err != nil {
-		return fmt.Errorf("make records durable: %w", err)
-	}
-	return n.Holdings.PutRef(held)
+	return n.putRefDescribed(held)
 }
 
 // former is the ref in version 1, where it came so.

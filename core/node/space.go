@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -136,8 +137,12 @@ func (n *Node) freeReleased() {
 func (n *Node) collectReleased() error {
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
-	if !n.released.wait() {
+	if !n.released.wait() || n.damaged.Load() {
 		return nil
+	}
+	found, err := n.checkRecords(n.ctx)
+	if err = cmp.Or(err, found.Err()); err != nil {
+		return err
 	}
 	freed, err := n.sweepKeeping(n.ctx)
 	if freed.Waiting > 0 {

@@ -158,12 +158,28 @@ func (n *Node) reportState(p *peer, m wire.StateQuery) {
 			if report.More = len(report.Files) > limit; report.More {
 				report.Files = report.Files[:limit]
 			}
+			n.withoutGone(report.Files)
 		}
 		if err != nil {
 			n.Log.Error("report state", "error", err)
 		}
 		n.post(func() { n.send(from, report) })
 	})
+}
+
+// withoutGone takes the hash of every run out of a list whose bytes are not in the packs: nobody is told that it is kept here, and lists
+// page by position.
+func (n *Node) withoutGone(files []core.File) {
+	for i := range files {
+		held, err := n.Holdings.Run(files[i].Hash)
+		there := false
+		if err == nil {
+			there, err = hasAll(n.ctx, n.Keeping, keptChunks(held))
+		}
+		if err != nil || !there {
+			files[i].Hash = core.Hash{}
+		}
+	}
 }
 
 // Status is `bkp node status`.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -140,6 +141,11 @@ func (n *Node) onTask(p *peer, m wire.StorageTask) {
 			n.ask(func() {
 				seg.turn = turn
 				seg = n.register(seg, m, from)
+			})
+			err = n.forgetGone(seg)
+		}
+		if err == nil {
+			n.ask(func() {
 				lacks = slices.Clone(seg.mine)
 				seg.have.Each(lacks.Clear)
 			})
@@ -246,17 +252,66 @@ func (n *Node) ofOneSource(seg *segment) error {
 
 // bind makes an acceptance durable.
 func (n *Node) bind(seg *segment, root core.Hash) error {
+	replayed := refuse(core.ReasonReplay, "licence %s is bound to another root", seg.LicenseID)
+	free, err := n.enterLicense(seg, root)
+	if err != nil {
+		return fmt.Errorf("enter licence in the ledger: %w", err)
+	}
+	if !free {
+		return replayed
+	}
+	defer n.binding.done(seg.LicenseID)
+	if err := n.Ledger.Sync(); err != nil {
+		return fmt.Errorf("enter licence in the ledger: %w", err)
+	}
 	bound, err := n.Holdings.PutSegment(seg.Segment, root)
 	if err != nil {
 		return fmt.Errorf("keep licence: %w", err)
 	}
 	if !bound {
-		return refuse(core.ReasonReplay, "licence %s is bound to another root", seg.LicenseID)
-	}
-	if err := errors.Join(n.Ledger.AppendLicense(seg.License), n.Ledger.Sync()); err != nil {
-		return fmt.Errorf("enter licence in the ledger: %w", err)
+		return replayed
 	}
 	return nil
+}
+
+// binding is the licences that are being accepted: from when they go to the ledger until the holdings have their segments, so that no segment is
+// ever without its licence.
+type binding struct {
+	mu    sync.Mutex
+	roots map[core.LicenseID][]core.Hash // all the same; one for each who is at it
+}
+
+func (b *binding) done(id core.LicenseID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.roots[id] = b.roots[id][1:]; len(b.roots[id]) == 0 {
+		delete(b.roots, id)
+	}
+}
+
+// enterLicense appends a licence to the ledger, unless its id is bound to another root.
+func (n *Node) enterLicense(seg *segment, root core.Hash) (free bool, err error) {
+	b := &n.binding
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known, err := n.Holdings.Bound(seg.LicenseID)
+	if err != nil {
+		return false, err
+	}
+	if others := b.roots[seg.LicenseID]; len(others) > 0 {
+		known = others[0]
+	}
+	if !known.IsZero() && known != root {
+		return false, nil
+	}
+	if err := n.Ledger.AppendLicense(seg.License); err != nil {
+		return false, err
+	}
+	if b.roots == nil {
+		b.roots = map[core.LicenseID][]core.Hash{}
+	}
+	b.roots[seg.LicenseID] = append(b.roots[seg.LicenseID], root)
+	return true, nil
 }
 
 // roomFor is what the node's share of a segment takes beyond the runs that are kept here for any task.

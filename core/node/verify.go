@@ -46,6 +46,8 @@ type HolderRow struct {
 	Kept    int       `json:"kept"`  // of them, by its own word
 	Bytes   core.Size `json:"bytes"` // stored, of what it keeps
 	Problem string    `json:"problem,omitempty"`
+
+	Degraded []string `json:"degraded,omitempty"` // what it says is wrong with it: keys of HealthReason
 }
 
 // maxHurts bounds the stretches that a verification names.
@@ -130,32 +132,36 @@ func (v *verifying) askHolders(ctx context.Context) {
 		ids = append(ids, id)
 	}
 	v.n.each(len(ids), func(i int) {
-		kept, err := v.n.keptBy(ctx, ids[i])
+		kept, degraded, err := v.n.keptBy(ctx, ids[i])
 		mu.Lock()
 		defer mu.Unlock()
+		v.rows[ids[i]].Degraded = degraded
 		if v.keeps[ids[i]] = kept; err != nil {
 			v.rows[ids[i]].Problem = err.Error()
 		}
 	})
 }
 
-// keptBy is the runs that a peer says it keeps, by their hashes.
-func (n *Node) keptBy(ctx context.Context, id core.ID) (map[core.Hash]bool, error) {
-	kept := map[core.Hash]bool{}
+// keptBy is the runs that a peer says it keeps, by their hashes, and what it says is wrong with it.
+func (n *Node) keptBy(ctx context.Context, id core.ID) (kept map[core.Hash]bool, degraded []string, err error) {
+	kept = map[core.Hash]bool{}
 	for after, more := 0, true; more; {
 		report, err := query[wire.StateReport](ctx, n, id, func(q uint64) wire.Message {
 			return wire.StateQuery{Query: q, Owner: n.owner().ID(), Files: true, After: after}
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		degraded = report.Degraded
 		for _, f := range report.Files {
-			kept[f.Hash] = true
+			if !f.Hash.IsZero() { // a run whose bytes are gone is listed without it
+				kept[f.Hash] = true
+			}
 		}
 		after += len(report.Files)
 		more = report.More && len(report.Files) > 0
 	}
-	return kept, nil
+	return kept, degraded, nil
 }
 
 // walk finds the runs that are needed and what nobody keeps.

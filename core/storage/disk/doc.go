@@ -14,6 +14,12 @@
 // hash is the BLAKE3 digest of data, id names the plain content to its owner (see package chunk); the key that opens a
 // chunk is never here. The table says again, in one place, what the records say: it is lost without harm.
 //
+// A node that keeps chunks for others also writes down, in records of its own among them, what it keeps them for: their holdings can be
+// found again from the packs alone. Such a description has an id that says so, lives as long as its holdings, and counts like any chunk.
+//
+//	id      "bkp kept" (8) ‖ the first 24 bytes of its hash
+//	data    "\x89bkpdsc\n" (8) ‖ version 1 (1) ‖ core.Description in CBOR: a segment and its root, runs, or a ref
+//
 // # What survives
 //
 // Records are gathered in buffers of 4 MiB, which are written past the page cache, aligned and padded, where the file system can do

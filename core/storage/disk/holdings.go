@@ -23,6 +23,8 @@ import (
 //	users     run hash ‖ task ‖ segment ‖ number   nothing: who needs a run
 //	owners    owner                            bytes: chunks of each run that any of the owner's tasks needs, once
 //	refs      owner ‖ alias ‖ 0 ‖ version      the ref's envelope and its records
+//	described task ‖ segment ‖ hash            size: records in the packs that say the same of a segment and its runs
+//	meta      "head"                           entries and root: the ledger as it was at the newest barrier
 //
 // Numbers in keys are big-endian, so that keys sort like numbers. A run goes with the last task that needs it. Every change
 // is one transaction and durable when the call returns. Any number of goroutines may use it, one process.
@@ -39,8 +41,11 @@ var (
 	bucketOwners   = []byte("owners")
 	bucketRefs     = []byte("refs")
 
+	bucketDescribed = []byte("described") // not in databases of the first releases
+
 	keyVersion = []byte("version")
 	keyCount   = []byte("runs")
+	keyHead    = []byte("head")
 )
 
 const holdingsVersion = 1
@@ -70,14 +75,16 @@ func openHoldings(path string, create bool) (*Holdings, error) {
 		return nil, err
 	}
 	h := &Holdings{db: db}
-	if err = h.view(checkVersionOf); errors.Is(err, errEmpty) && create {
-		err = h.update(prepare) // who made it was killed before it came to this
+	if err = h.view(checkVersionOf); errors.Is(err, errEmpty) && create || errors.Is(err, errOld) {
+		err = h.update(prepare) // who made it was killed before it came to this, or did not know all buckets
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return h, nil
 }
+
+var errOld = errors.New("a bucket is missing that came later")
 
 var errEmpty = core.Fail(core.CodeWrong, "it is empty: what it said is lost")
 
@@ -89,12 +96,15 @@ func checkVersionOf(tx *tx) error {
 	if v := meta.Get(keyVersion); len(v) != 1 || v[0] != holdingsVersion {
 		return fmt.Errorf("version %v is not known here (have %d)", v, holdingsVersion)
 	}
+	if tx.Bucket(bucketDescribed) == nil {
+		return errOld
+	}
 	return nil
 }
 
 func prepare(tx *tx) error {
 	for _, name := range [][]byte{bucketMeta, bucketSegments, bucketLicenses, bucketRuns, bucketOrder, bucketKept, bucketUsers,
-		bucketOwners, bucketRefs} {
+		bucketOwners, bucketRefs, bucketDescribed} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}

@@ -104,7 +104,7 @@ func (h *Holdings) OwnerBytes(owner core.ID) (n core.Size, err error) {
 	return n, err
 }
 
-// Live calls back every chunk that must stay: those that tasks need, and the records of refs. A chunk of several runs is
+// Live calls back every chunk that must stay: those that tasks need, descriptions, and the records of refs. A chunk of several runs is
 // called back for each.
 func (h *Holdings) Live(visit func(core.Chunk)) error {
 	err := h.view(func(t *tx) error {
@@ -127,9 +127,15 @@ func (h *Holdings) Live(visit func(core.Chunk)) error {
 		if err != nil {
 			return err
 		}
+		if err := t.eachDescribed(visit); err != nil {
+			return err
+		}
 		return t.eachRef(nil, func(r core.HeldRef) {
 			for _, c := range r.Records {
 				visit(c)
+			}
+			if r.Described.Size > 0 {
+				visit(r.Described)
 			}
 		})
 	})

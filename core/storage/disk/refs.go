@@ -31,6 +31,15 @@ func (h *Holdings) Ref(owner core.ID, alias string, version int) (r core.HeldRef
 	return r, nil
 }
 
+// DropRef forgets a ref.
+func (h *Holdings) DropRef(owner core.ID, alias string, version int) error {
+	err := h.update(func(t *tx) error { return t.Bucket(bucketRefs).Delete(refKey(owner, alias, version)) })
+	if err != nil {
+		return fmt.Errorf("drop ref %s version %d: %w", alias, version, err)
+	}
+	return nil
+}
+
 // Refs is the owner's refs by alias and version.
 func (h *Holdings) Refs(owner core.ID) (refs []core.HeldRef, err error) {
 	err = h.view(func(t *tx) error {

@@ -23,13 +23,18 @@ type keptFor struct {
 }
 
 // PutRuns makes runs durable, all or none: their chunks must be durable in the store already, and their segments accepted.
-// An empty bitmap stands for all chunks. Putting a run again adds to its bitmap.
-func (h *Holdings) PutRuns(runs []core.Holding) error {
+// An empty bitmap stands for all chunks. Putting a run again adds to its bitmap. What is described lives from then on.
+func (h *Holdings) PutRuns(runs []core.Holding, described ...core.Described) error {
 	err := h.update(func(t *tx) error {
 		owners := map[string]core.ID{} // of segments: their records are long, and many runs are of one
 		for _, r := range runs {
 			if err := t.putRun(r, owners); err != nil {
 				return fmt.Errorf("run %d of segment %d of task %s: %w", r.Number, r.Segment, r.Task, err)
+			}
+		}
+		for _, d := range described {
+			if err := t.putDescribed(d); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -154,6 +159,33 @@ func (t *tx) ownerNeeds(owner core.ID, run keptRun) (bytes core.Size, err error)
 		}
 	}
 	return bytes, err
+}
+
+// DropRuns forgets runs of a segment whose bytes are lost. Those that it does not know are no error.
+func (h *Holdings) DropRuns(id core.SegmentID, numbers []int) error {
+	err := h.update(func(t *tx) error {
+		for _, number := range numbers {
+			key := keptKey(id.Task, id.Number, number)
+			var need keptFor
+			if err := t.get(bucketKept, key, &need); err == core.ErrNotFound {
+				continue
+			} else if err != nil {
+				return err
+			}
+			bytes, err := t.dropNeed(key, need)
+			if err != nil {
+				return err
+			}
+			if err := t.add(bucketOwners, need.Owner[:], -int64(bytes)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("drop %d runs of segment %d of task %s: %w", len(numbers), id.Number, id.Task, err)
+	}
+	return nil
 }
 
 // dropKept removes what a task needs, and the runs that nobody needs after it.

@@ -44,6 +44,46 @@ func (h *Holdings) PutSegment(s core.Segment, root core.Hash) (bound bool, err e
 	return bound, nil
 }
 
+// Bound is the root that a licence id is bound to; zero where it is new.
+func (h *Holdings) Bound(id core.LicenseID) (root core.Hash, err error) {
+	err = h.view(func(t *tx) error {
+		copy(root[:], t.Bucket(bucketLicenses).Get(id[:]))
+		return nil
+	})
+	return root, err
+}
+
+// Bind binds licence ids to roots, those that are not bound yet.
+func (h *Holdings) Bind(roots map[core.LicenseID]core.Hash) error {
+	return h.update(func(t *tx) error {
+		licenses := t.Bucket(bucketLicenses)
+		for id, root := range roots {
+			if licenses.Get(id[:]) != nil {
+				continue
+			}
+			if err := licenses.Put(id[:], root[:]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// HasTask reports whether anything is kept for a task of the owner: a segment, or a ref.
+func (h *Holdings) HasTask(owner core.ID, task core.TaskID) (has bool, err error) {
+	err = h.view(func(t *tx) error {
+		for _, key := range t.keys(bucketSegments, task[:]) {
+			var s acceptedSegment
+			if err := t.get(bucketSegments, key, &s); err != nil {
+				return err
+			}
+			has = has || s.Segment.Owner == owner
+		}
+		return t.eachRef(owner[:], func(r core.HeldRef) { has = has || r.Task == task })
+	})
+	return has, err
+}
+
 // Segments is every accepted segment whose task was not released, by task and number.
 func (h *Holdings) Segments() (all []core.Segment, err error) {
 	err = h.view(func(t *tx) error {
@@ -102,6 +142,11 @@ func (t *tx) dropSegments(owner core.ID, task core.TaskID) (known bool, err erro
 		known = true
 		if err := t.Bucket(bucketSegments).Delete(key); err != nil {
 			return false, err
+		}
+		for _, described := range t.keys(bucketDescribed, key) {
+			if err := t.Bucket(bucketDescribed).Delete(described); err != nil {
+				return false, err
+			}
 		}
 	}
 	return known, nil

@@ -161,6 +161,13 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.leave(s.self))
 }
 
+// Broken is why the store takes nothing any more: the disk failed, or it is closed. nil while it does.
+func (s *Store) Broken() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.broken
+}
+
 // Used is the stored bytes of all chunks, those that nobody needs any more included until they are swept.
 func (s *Store) Used(ctx context.Context) (core.Size, error) {
 	s.mu.RLock()
