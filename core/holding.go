@@ -44,6 +44,16 @@ type Holding struct {
 	Kept    Bitmap  // the chunks of it that the task needs
 }
 
+// Needed is the chunks that the task needs.
+func (h Holding) Needed() (chunks []Chunk) {
+	for i, c := range h.Chunks {
+		if h.Kept.Has(i) {
+			chunks = append(chunks, c)
+		}
+	}
+	return chunks
+}
+
 // HeldRef is a ref as a target keeps it, with the segment records that it needs.
 type HeldRef struct {
 	Owner    ID

@@ -14,7 +14,7 @@ import (
 )
 
 func nodeCommand() *cli.Command {
-	return group("node", "run a node and look at it", nodeStart(), nodeStatus(), nodeFiles(), nodeLimit())
+	return group("node", "run a node and look at it", nodeStart(), nodeStatus(), nodeFiles(), nodeLimit(), nodeRepair())
 }
 
 func nodeStart() *cli.Command {

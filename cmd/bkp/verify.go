@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -59,6 +61,7 @@ type verifySummary struct {
 	Missing  core.Size     `json:"missing_bytes"` // of the files
 	Wrong    core.Size     `json:"wrong_bytes"`   // of the files
 	Damage   []packDamage  `json:"damage,omitempty"`
+	Records  []node.Damage `json:"records,omitempty"` // of what is kept for others, where they disagree
 	problems []verifyTrace // what makes the command fail, first to last
 }
 
@@ -115,6 +118,11 @@ func doVerify(ctx context.Context, c *call) error {
 	}
 	if err := v.askHolders(ctx); err != nil {
 		return err
+	}
+	if name == "" {
+		if err := v.records(ctx); err != nil {
+			return err
+		}
 	}
 	v.state.remove()
 	v.sum()
@@ -242,6 +250,17 @@ func (v *verification) packs(ctx context.Context, share float64) error {
 	return nil
 }
 
+// records holds what this machine says that it keeps for others against what it has.
+func (v *verification) records(ctx context.Context) error {
+	found, err := v.checkRecords(ctx)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		v.say("warning: whether all is here that this machine keeps for others cannot be told: %v", err)
+		return nil
+	}
+	v.summary.Records = found.Damage
+	return err
+}
+
 // askHolders asks about versions of which something is not here, or with --remote about all.
 func (v *verification) askHolders(ctx context.Context) error {
 	var ask []*verifiedVersion
@@ -301,6 +320,9 @@ func (v *verification) sum() {
 			s.add(core.CodeRedundant, "%s: %s", name, x.Problem)
 		}
 	}
+	for _, d := range s.Records {
+		s.add(core.CodeWrong, "%s", d.Text)
+	}
 	if n := len(s.Damage); n > 0 {
 		s.add(core.CodeWrong, "%s in the stores of this machine", counted(n, "damaged place"))
 	}
@@ -329,6 +351,9 @@ func (s *verifySummary) elsewhere(name string, r *node.VerifyResult, all bool) {
 		s.add(core.CodeWrong, "%s: %s wrong at holders", name, wrong)
 	}
 	for _, h := range r.Holders {
+		if len(h.Degraded) > 0 {
+			s.add(core.CodeRedundant, "%s: %s %s is degraded: %s", name, h.Node.Short(), h.Address, strings.Join(h.Degraded, ", "))
+		}
 		switch {
 		case lacking[h.Node] > 0:
 			s.add(core.CodeRedundant, "%s: %s %s lacks %s", name, h.Node.Short(), h.Address, lacking[h.Node])
@@ -374,6 +399,9 @@ func (v *verification) failure() error {
 	if more := len(v.summary.problems) - len(texts); more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
+	if len(v.summary.Records) > 0 && len(v.rows) == 0 {
+		return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")), "stop the node that keeps it, and: bkp node repair --data %s", v.house.dir)
+	}
 	return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")),
 		"where the file is still there, split it again: what is damaged here is stored anew, and bkp gc drops the damaged; "+
 			"else bkp fetch brings what a holder still has, and with --partial all but the holes")
@@ -396,6 +424,9 @@ func (v *verification) draw(t *table) {
 		for _, h := range x.Hurt {
 			t.line("%s: bytes %d-%d %s: %s", versioned(x.Name, x.Version), h.Start, h.Start+h.Length, hurtWhere(h), h.Reason)
 		}
+	}
+	for _, d := range v.summary.Records {
+		t.line("%s", d.Text)
 	}
 	for _, d := range v.summary.Damage {
 		t.line("%s/%s at %d: %s", d.Store, d.File, d.Offset, d.Reason)

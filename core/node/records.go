@@ -200,13 +200,13 @@ func (c *recordsCheck) packs() error {
 		}
 		l := LostRuns{SegmentID: core.SegmentID{Task: s.Task, Number: s.Number}, Owner: s.Owner, Known: true}
 		for _, h := range kept {
-			there, err := hasAll(c.ctx, c.keeping, keptChunks(h))
+			there, err := hasAll(c.ctx, c.keeping, h.Needed())
 			if err != nil {
 				return err
 			}
 			if !there {
 				l.Runs = append(l.Runs, h.Number)
-				l.Bytes += sizeOf(keptChunks(h))
+				l.Bytes += sizeOf(h.Needed())
 			}
 		}
 		if len(l.Runs) > 0 {
@@ -291,7 +291,7 @@ func (n *Node) forgetGone(seg *segment) error {
 	}
 	var gone []int
 	for _, h := range kept {
-		there, err := hasAll(n.ctx, n.Keeping, keptChunks(h))
+		there, err := hasAll(n.ctx, n.Keeping, h.Needed())
 		if err != nil {
 			return err
 		}

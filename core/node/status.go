@@ -174,7 +174,7 @@ func (n *Node) withoutGone(files []core.File) {
 		held, err := n.Holdings.Run(files[i].Hash)
 		there := false
 		if err == nil {
-			there, err = hasAll(n.ctx, n.Keeping, keptChunks(held))
+			there, err = hasAll(n.ctx, n.Keeping, held.Needed())
 		}
 		if err != nil || !there {
 			files[i].Hash = core.Hash{}

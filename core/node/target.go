@@ -416,7 +416,7 @@ func (n *Node) adoptKnown(seg *segment, lacks core.Bitmap) ([]arrival, error) {
 			return nil, fmt.Errorf("look up run %d: %w", run, err)
 		}
 		h := core.Holding{Task: seg.Task, Segment: seg.Number, Number: run, File: file, Chunks: known.Chunks, Kept: used(seg, run, len(known.Chunks))}
-		there, err := n.young.claim(n.ctx, keptChunks(h), n.Keeping.Has)
+		there, err := n.young.claim(n.ctx, h.Needed(), n.Keeping.Has)
 		if err != nil {
 			for _, a := range kept {
 				n.young.release(a.claimed)
@@ -424,7 +424,7 @@ func (n *Node) adoptKnown(seg *segment, lacks core.Bitmap) ([]arrival, error) {
 			return nil, fmt.Errorf("look up run %d: %w", run, err)
 		}
 		if there {
-			kept = append(kept, arrival{key: seg.key(), holding: h, claimed: keptChunks(h)})
+			kept = append(kept, arrival{key: seg.key(), holding: h, claimed: h.Needed()})
 		}
 	}
 	return kept, nil
@@ -436,16 +436,6 @@ func used(seg *segment, run, chunks int) core.Bitmap {
 		return core.FullBitmap(chunks)
 	}
 	return seg.Reused[run-len(seg.Files)].Chunks
-}
-
-// keptChunks is the chunks of a run that its holding needs.
-func keptChunks(h core.Holding) (chunks []core.Chunk) {
-	for i, c := range h.Chunks {
-		if h.Kept.Has(i) {
-			chunks = append(chunks, c)
-		}
-	}
-	return chunks
 }
 
 // tables is what a relay needs of a task after it was accepted.
