@@ -64,6 +64,29 @@ func TestPowerLossNew(t *testing.T) {
 	})
 }
 
+// TestPowerLossInADirectoryThatAnotherMade writes where another process was killed before it made the directory's name durable.
+func TestPowerLossInADirectoryThatAnotherMade(t *testing.T) {
+	dir := t.TempDir()
+	r := durabletest.Record(t, dir)
+	if err := durable.Mkdir(filepath.Join(dir, "d")); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.MkdirAll(filepath.Join(dir, "d")); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.Replace(filepath.Join(dir, "d", "f"), []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.Promise("made")
+	r.Check(t, 400, func(roots []string, promises []any) error {
+		got, err := os.ReadFile(filepath.Join(roots[0], "d", "f"))
+		if len(promises) > 0 && string(got) != "content" {
+			return fmt.Errorf("content %q, %v", got, err)
+		}
+		return nil
+	})
+}
+
 // TestPowerLossDB counts in a database, which is always whole and never behind.
 func TestPowerLossDB(t *testing.T) {
 	dir := t.TempDir()

@@ -120,9 +120,15 @@ func TestPowerLossLog(t *testing.T) {
 	h.reopen(dir)
 	h.append(9)
 	h.sync()
+	head, err := h.log.Head()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.append(10) // durable when the log is closed
 	if err := h.log.Close(); err != nil {
 		t.Fatal(err)
 	}
+	h.recorder.Promise(synced{h.envelopes, head})
 	h.checkPowerLoss(durabletest.Budget(6), "data/ledger")
 }
 
