@@ -227,14 +227,13 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	return n, nil
 }
 
-// Close ends every session and flow, waits for the acts, and leaves what is durable durable.
+// Close ends every session and flow, and waits for the acts. What it stands on is closed by who opened it, and durable then.
 func (n *Node) Close() error {
 	n.cancel(errStopped)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), 5*time.Second)
 	defer cancel()
 	err := n.hub.Close(ctx)
 	n.acts.Wait()
-	err = errors.Join(err, n.Keeping.Barrier(context.WithoutCancel(n.ctx)), n.Ledger.Sync())
 	if err == nil {
 		err = n.rememberHead()
 	}

@@ -105,5 +105,5 @@ func (pl *placing) bringBack(ctx context.Context, wanted []*wantedRun) error {
 	if err != nil {
 		return fmt.Errorf("recall: %w", err)
 	}
-	return n.Staging.Barrier(ctx)
+	return nil // what a power loss takes of it is brought back again
 }
