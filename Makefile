@@ -9,11 +9,8 @@ FUZZTIME    ?= 10s
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
 
-.PHONY: all help build test race check fuzz faults soak bench lab demo image proto clean c-compiler
+.PHONY: all build test race check fuzz faults mutants soak bench lab demo image proto clean c-compiler
 all: build
-
-help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-11s %s\n' "$$name" "$$what"; done
 
 # bkp compresses with the C library where a C compiler can link statically, and otherwise with one in Go, which takes longer.
 STATIC_C = $(shell echo 'int main(void) { return 0; }' | $${CC:-cc} -static -x c -o /dev/null - 2>/dev/null && echo 1 || echo 0)
@@ -47,6 +44,9 @@ fuzz: ## every fuzz target for FUZZTIME; twice if need be, since Go may take the
 
 faults: build ## power loss in 10^5 states, kills at random moments, and each durable call failed or killed at: half an hour
 	scripts/faults
+
+mutants: ## take out each sync, one at a time: a power-loss test must miss it; half an hour
+	CGO_ENABLED=0 $(GO) run ./scripts/mutants
 
 soak: build ## the peak memory of split, fetch and verify at 1, 8 and 64 GiB
 	scripts/soak

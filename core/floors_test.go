@@ -37,6 +37,7 @@ var floors = func() map[string][]string {
 
 		"scripts/compare": nil,
 		"scripts/inject":  nil,
+		"scripts/mutants": nil,
 		"scripts/netlab":  {"core", "core/plan"},
 	}
 	for _, r := range one {

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestSites finds every sync of a file, and takes out that one alone.
+func TestSites(t *testing.T) {
+	source := `package x
+
+func f(s store) error {
+	s.Barrier()
+	if err := durable.SyncDir(s.dir); err != nil {
+		return err
+	}
+	bbolt.Open(&bbolt.Options{NoSync: false})
+	return errors.Join(s.file.Sync(), s.Async(), Sync)
+}
+`
+	sites, err := sitesOf("x.go", []byte(source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range sites {
+		got = append(got, s.String()+" "+s.what)
+		if strings.Count(string(s.mutant), "if false")+strings.Count(string(s.mutant), "NoSync: true") != 1 {
+			t.Errorf("%s: its mutant is\n%s", s, s.mutant)
+		}
+		if _, err := sitesOf("x.go", s.mutant); err != nil {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	want := "x.go:4 s.Barrier(); x.go:5 durable.SyncDir(s.dir); x.go:8 NoSync: false; x.go:9 s.file.Sync()"
+	if strings.Join(got, "; ") != want {
+		t.Errorf("sites are %q, want %q", got, want)
+	}
+}
