@@ -15,7 +15,7 @@ func gcCommand() *cli.Command {
 	return command(spec{
 		name: "gc", usage: "free the space of chunks that nothing needs any more",
 		about: "Sweeps what is staged here and what is kept here for others, while other commands may write: what one of them may build on goes with a gc " +
-			"after it has ended. A pack goes when all of it is dead; of one that is dead by half, the rest is copied first. What killed backups left goes too, and so do the checkpoints of splits that were interrupted more than 7 days ago. " +
+			"after it has ended. A pack goes when all of it is dead; of one that is dead by half, the rest is copied first, and many small ones become one. What killed backups left goes too, and so do the checkpoints of splits that were interrupted more than 7 days ago. " +
 			"What place --keep-local left here goes with --placed, once enough holders say that they keep all of it; its manifest stays.",
 		examples: "bkp gc\nbkp gc --placed 2\nbkp gc --json",
 		flags: append(append([]cli.Flag{
@@ -60,7 +60,7 @@ func (s gcSummary) draw(t *table) {
 		t.row("leftovers", s.LeftoversFreed, core.Size(0))
 	}
 	if copied := s.Staging.Rewritten + s.Holdings.Rewritten; copied > 0 {
-		t.line("%s were copied, out of packs of which half or more was dead or some was damaged", copied)
+		t.line("%s were copied, out of packs that were small, half dead or damaged", copied)
 	}
 	for _, c := range []core.Collected{s.Staging, s.Holdings} {
 		if c.Waiting == 0 {

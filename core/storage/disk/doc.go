@@ -52,7 +52,7 @@
 // belongs to its writer, and one that was finished a moment ago is condemned at most.
 //
 // A pack of which half is dead is rewritten: what is live is copied into new packs and durable there before the old one is
-// condemned. Readers that had it open find the new place when they miss the old one.
+// condemned. Readers that had it open find the new place when they miss the old one. Many small packs become one in the same way.
 //
 // # What went
 //

@@ -303,3 +303,92 @@ func TestPowerLossCollect(t *testing.T) {
 	}
 	p.check(7)
 }
+
+// TestPowerLossMerge makes one pack out of many small ones, while a chunk that another writer left goes with them.
+func TestPowerLossMerge(t *testing.T) {
+	dir := t.TempDir()
+	small := &powered{T: t, dir: filepath.Join(dir, "store")}
+	for n := range 12 {
+		s := small.open()
+		put(t, s, makePiece(n, 60+n))
+		closeStore(t, s)
+	}
+	r := durabletest.Record(t, dir)
+	s := small.open()
+	s.SetPackSize(64 << 10)
+	report := sweep(t, s, func(core.Hash) bool { return true })
+	if report.Rewritten == 0 || report.Removed != 12 {
+		t.Fatalf("nothing was merged: %+v", report)
+	}
+	r.Promise("merged")
+	closeStore(t, s)
+	r.Check(t, durabletest.Budget(5), func(roots []string, promises []any) error {
+		dir := filepath.Join(roots[0], "store")
+		if err := wholeFiles(dir); err != nil {
+			return err
+		}
+		s, err := disk.OpenSized(dir, powerPack)
+		if err != nil {
+			return err
+		}
+		for n := range 12 {
+			want := makePiece(n, 60+n)
+			got, err := s.Get(bg, want.Hash, nil)
+			if err != nil || !bytes.Equal(got, want.data) {
+				return fmt.Errorf("piece %d comes back as %d bytes, %w", n, len(got), err)
+			}
+		}
+		if packs, _ := filepath.Glob(filepath.Join(dir, "packs", "*")); len(promises) > 0 && len(packs) > 1 {
+			return fmt.Errorf("the small packs are there again: %d packs", len(packs))
+		}
+		return errors.Join(goesOn(s, powerPieces), s.Close())
+	})
+}
+
+// TestPowerLossAway has every chunk here or noted, at every moment of a collection.
+func TestPowerLossAway(t *testing.T) {
+	p := power(t, t.TempDir())
+	s := p.open()
+	notesIn := func(dir string) string { return filepath.Join(filepath.Dir(dir), "away") }
+	a := openAway(t, notesIn(p.dir))
+	p.put(s, 0, 24)
+	live := func(h core.Hash) bool { return h == powerPiece(3).Hash || h == powerPiece(20).Hash }
+	for range 2 {
+		_, err := s.Collect(bg, asked(live), noteFor{a, func(core.Hash) bool { return true }})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, err := range []error{a.Close(), s.Close()} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.r.Check(t, durabletest.Budget(4), func(roots []string, promises []any) error {
+		dir := filepath.Join(roots[0], "store")
+		s, err := disk.OpenSized(dir, powerPack)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		a, err := disk.OpenAway(notesIn(dir))
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		for _, promise := range promises {
+			n, ok := promise.(kept)
+			if !ok {
+				continue
+			}
+			want := powerPiece(int(n))
+			if got, err := s.Get(bg, want.Hash, nil); err == nil && bytes.Equal(got, want.data) {
+				continue
+			}
+			if live(want.Hash) || !want.isNoted(a) {
+				return fmt.Errorf("piece %d is neither here nor noted", n)
+			}
+		}
+		return nil
+	})
+}

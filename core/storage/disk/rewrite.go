@@ -19,6 +19,28 @@ func (v verdict) worthRewriting() bool {
 	return v.dead > 0 && 2*v.dead >= v.bytes || v.replaced > 0 && v.lost == 0
 }
 
+// mergeLeast is how many packs are worth being made one: fewer cost readers next to nothing.
+const mergeLeast = 8
+
+// worthMerging is those of the packs that are better one: the smallest, up to the first that is as large as half a pack or much
+// larger than all before it together. So a byte is copied a few times at most, however many small versions come.
+func (c *sweep) worthMerging(packs []sparse) []sparse {
+	slices.SortFunc(packs, func(a, b sparse) int { return cmp.Compare(a.bytes, b.bytes) })
+	half, smallest := core.Size(c.packSize/2), core.Size(c.packSize/64)
+	n, sum := 0, core.Size(0)
+	for n < len(packs) && packs[n].bytes <= min(half, max(2*sum, smallest)) {
+		sum += packs[n].bytes
+		n++
+	}
+	if n < mergeLeast {
+		return nil
+	}
+	for _, p := range packs[:n] {
+		c.sparse[p.name] = p.dead
+	}
+	return packs[:n]
+}
+
 // rewrite copies what is needed of packs into new ones, a new pack's worth at a time, and removes them. Nobody else writes, so
 // that they can go at once; where somebody comes meanwhile, those that are copied wait and the others stay as they are.
 func (c *sweep) rewrite(packs []sparse) error {

@@ -211,3 +211,43 @@ func TestASweepThatIsCutOff(t *testing.T) {
 		closeStore(t, s)
 	}
 }
+
+// Many small packs become one, and each byte is copied a few times at most, however often somebody collects.
+func TestSmallPacksAreMerged(t *testing.T) {
+	const versions, size = 240, 1000
+	dir := t.TempDir()
+	all := func(core.Hash) bool { return true }
+	var copied core.Size
+	for n := range versions {
+		s := open(t, dir)
+		s.SetPackSize(64 << 10)
+		put(t, s, makePiece(n, size))
+		if n%3 == 2 {
+			copied += sweep(t, s, all).Rewritten
+		}
+		closeStore(t, s)
+	}
+	if packs := packFiles(t, dir, ".pack"); len(packs) > versions/8 {
+		t.Errorf("%d versions are %d packs", versions, len(packs))
+	}
+	if copied > 8*versions*size {
+		t.Errorf("%d bytes were copied for %d", copied, versions*size)
+	}
+	s := open(t, dir)
+	defer closeStore(t, s)
+	for n := range versions {
+		check(t, s, makePiece(n, size))
+		if !finds(s, makePiece(n, size)) {
+			t.Errorf("piece %d lost its id", n)
+		}
+	}
+	if used(s) != versions*size {
+		t.Errorf("used %d", used(s))
+	}
+	other := open(t, dir)
+	put(t, other, makePiece(versions, size))
+	if report := sweep(t, s, all); report.Rewritten > 0 {
+		t.Errorf("packs were merged beside another writer: %+v", report)
+	}
+	closeStore(t, other)
+}

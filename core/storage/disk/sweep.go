@@ -123,7 +123,7 @@ func (c *sweep) begin() error {
 
 func (c *sweep) run() error {
 	var dead []*pack
-	var worth []sparse
+	var worth, small []sparse
 	for _, p := range c.finishedPacks() {
 		if c.ctx.Err() != nil {
 			return context.Cause(c.ctx) // nothing has changed yet
@@ -142,6 +142,8 @@ func (c *sweep) run() error {
 			if v.worthRewriting() {
 				worth = append(worth, sparse{p, v})
 				c.sparse[p.name] = v.dead
+			} else if v.lost == 0 {
+				small = append(small, sparse{p, v})
 			}
 		}
 	}
@@ -149,6 +151,9 @@ func (c *sweep) run() error {
 	err := c.removeAll(dead)
 	if err == nil {
 		err = c.rewrite(worth)
+	}
+	if err == nil { // after those: what is damaged in one of them may be whole in a small one
+		err = c.rewrite(c.worthMerging(small))
 	}
 	return errors.Join(err, c.end())
 }
