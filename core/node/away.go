@@ -122,7 +122,7 @@ func (pl *placing) letGo(ctx context.Context) {
 	pl.status(Status{Phase: "let go"})
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
-	done, err := n.sweepStaging(ctx)
+	done, err := n.sweepStaging(ctx, openedRefs{})
 	pl.result.LetGo = done.Freed
 	switch {
 	case err != nil:

@@ -24,15 +24,16 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 	if err = cmp.Or(err, found.Err()); err != nil {
 		return result, fmt.Errorf("gc: nothing is freed: %w", err)
 	}
+	known := openedRefs{}
 	status(Status{Phase: "staging"})
 	if n.owner() != nil {
 		var err error
-		if result.Staging, err = n.sweepStaging(ctx); err != nil {
+		if result.Staging, err = n.sweepStaging(ctx, known); err != nil {
 			return result, fmt.Errorf("gc: staging: %w", err)
 		}
 	}
 	if n.Away != nil && n.owner() != nil {
-		if err := n.sweepNotes(ctx); err != nil {
+		if err := n.sweepNotes(ctx, known); err != nil {
 			return result, fmt.Errorf("gc: notes: %w", err)
 		}
 	}
@@ -56,17 +57,17 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 
 // sweepStaging marks when it is first asked, so that a version which was split a moment ago is seen; where marking fails nothing
 // goes.
-func (n *Node) sweepStaging(ctx context.Context) (core.Collected, error) {
+func (n *Node) sweepStaging(ctx context.Context, known openedRefs) (core.Collected, error) {
 	n.sealing.sweeping.Lock()
 	defer n.sealing.sweeping.Unlock()
-	gone, err := n.notes(ctx)
+	gone, err := n.notes(ctx, known)
 	if err != nil {
 		return core.Collected{}, err
 	}
 	var live *marks
 	return n.Staging.Collect(ctx, func(h core.Hash) (bool, error) {
 		if live == nil {
-			if live, err = n.stagedLive(ctx); err != nil {
+			if live, err = n.stagedLive(ctx, known); err != nil {
 				return false, err
 			}
 		}
@@ -75,11 +76,11 @@ func (n *Node) sweepStaging(ctx context.Context) (core.Collected, error) {
 }
 
 // notes is who remembers what goes out of staging; nil: nobody.
-func (n *Node) notes(ctx context.Context) (core.Notes, error) {
+func (n *Node) notes(ctx context.Context, known openedRefs) (core.Notes, error) {
 	if n.Away == nil {
 		return nil, nil
 	}
-	refs, err := n.localRefs("")
+	refs, err := n.openRefs("", known)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +92,8 @@ func (n *Node) notes(ctx context.Context) (core.Notes, error) {
 }
 
 // sweepNotes forgets chunks that no version's holders keep any more.
-func (n *Node) sweepNotes(ctx context.Context) error {
-	refs, err := n.localRefs("")
+func (n *Node) sweepNotes(ctx context.Context, known openedRefs) error {
+	refs, err := n.openRefs("", known)
 	if err != nil {
 		return err
 	}
@@ -175,9 +176,9 @@ func (n *Node) sweepKeeping(ctx context.Context) (freed core.Collected, err erro
 }
 
 // stagedLive is every chunk that a ref of this machine reaches, but the content of versions that are away.
-func (n *Node) stagedLive(ctx context.Context) (*marks, error) {
+func (n *Node) stagedLive(ctx context.Context, known openedRefs) (*marks, error) {
 	live := n.sealing.claimed()
-	refs, err := n.localRefs("")
+	refs, err := n.openRefs("", known)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type Away interface {
 type Cover struct {
 	copies []*marks // [i]: chunks with i+1 holders
 	empty  bool
+	opener *chunk.Opener // of records, while they are read
 }
 
 // maxCover is the most holders that a Cover tells apart.
@@ -38,27 +39,41 @@ const maxCover = 16
 // CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. chunks has the stored bytes
 // of a record. A ref or record that is lost or damaged covers nothing.
 func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks Chunks) (*Cover, error) {
-	c := &Cover{copies: make([]*marks, maxCover), empty: true}
-	opener := chunk.NewOpener()
-	until := time.Now().Add(awayFor).Unix()
+	c := newCover()
 	for _, stored := range refs {
 		ref, body, err := openRefOf(owner, stored.Envelope)
-		for i := 0; i < len(body.Records) && err == nil; i++ {
-			err = c.read(ctx, opener, body.Records[i], chunks, until)
+		if err == nil {
+			err = c.readAll(ctx, body.Records, chunks)
 		}
-		if err != nil && core.CodeOf(err) != core.CodeWrong && !errors.Is(err, core.ErrNotFound) {
+		if err != nil && core.CodeOf(err) != core.CodeWrong {
 			return nil, fmt.Errorf("records of %s.%d: %w", ref.Alias, ref.Version, err)
 		}
 	}
 	return c, nil
 }
 
-func (c *Cover) read(ctx context.Context, opener *chunk.Opener, sealed core.Sealed, chunks Chunks, until int64) error {
+func newCover() *Cover {
+	return &Cover{copies: make([]*marks, maxCover), empty: true, opener: chunk.NewOpener()}
+}
+
+// readAll takes in the records of a version, as far as they are here and whole.
+func (c *Cover) readAll(ctx context.Context, records []core.Sealed, chunks Chunks) error {
+	until := time.Now().Add(awayFor).Unix()
+	for _, sealed := range records {
+		err := c.read(ctx, sealed, chunks, until)
+		if err != nil && core.CodeOf(err) != core.CodeWrong && !errors.Is(err, core.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cover) read(ctx context.Context, sealed core.Sealed, chunks Chunks, until int64) error {
 	data, err := chunks.Get(ctx, sealed.Hash, nil)
 	if err != nil {
 		return err
 	}
-	r, err := openRecordWith(opener, sealed, data)
+	r, err := openRecordWith(c.opener, sealed, data)
 	if err != nil {
 		return err
 	}
@@ -102,15 +117,17 @@ func (c *Cover) Empty() bool { return c.empty }
 
 // cover is the Cover of the given refs of this machine.
 func (n *Node) cover(ctx context.Context, refs []foundRef) (*Cover, error) {
-	stored := make([]StoredRef, len(refs))
-	for i, r := range refs {
-		stored[i] = StoredRef{Alias: r.Ref.Alias, Version: r.Ref.Version, Envelope: r.Envelope}
-	}
 	v, err := n.vault(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return CoverOf(ctx, n.owner(), stored, v)
+	c := newCover()
+	for _, r := range refs {
+		if err := c.readAll(ctx, r.Body.Records, v); err != nil {
+			return nil, fmt.Errorf("records of %s.%d: %w", r.Ref.Alias, r.Ref.Version, err)
+		}
+	}
+	return c, nil
 }
 
 // notes writes down, of what a collection takes away, what peers keep.
