@@ -452,7 +452,11 @@ func (k *remains) agrees() error {
 	}
 	var lost error
 	err := k.conf.Holdings.Live(func(c core.Chunk) { lost = cmp.Or(lost, k.has(k.conf.Keeping, c.Hash)) })
-	return errors.Join(err, lost)
+	if err = errors.Join(err, lost); err != nil {
+		return err
+	}
+	found, err := node.CheckRecords(context.Background(), k.conf.Holdings, k.conf.Keeping, k.conf.Ledger) // what a power loss leaves is no damage
+	return errors.Join(err, found.Err())
 }
 
 func (k *remains) has(s storage.Store, hash core.Hash) error {

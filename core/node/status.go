@@ -216,7 +216,7 @@ func (n *Node) Status(ctx context.Context, _ None, _ func(Status)) (StatusResult
 	for _, v := range n.Verifiers {
 		r.Verifiers = append(r.Verifiers, v.Name)
 	}
-	if r.Runs, err = n.Holdings.Count(); err != nil {
+	if r.Runs, err = n.Holdings.Count(); err != nil && r.Ready { // else the reasons are what is asked for
 		return r, fmt.Errorf("count runs: %w", err)
 	}
 	return r, nil
