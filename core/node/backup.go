@@ -304,10 +304,7 @@ func (b *backup) note(pl *placing) (Window, error) {
 		}
 		w.Records = append(w.Records, sealed)
 	}
-	if err := n.Staging.Barrier(n.ctx); err != nil {
-		return w, fmt.Errorf("keep records: %w", err)
-	}
-	return w, n.Ledger.Sync()
+	return w, n.Ledger.Sync() // who makes the records visible puts a barrier before that
 }
 
 // record reads a segment record of this machine.

@@ -182,6 +182,21 @@ func TestPowerLossPut(t *testing.T) {
 	p.check(8)
 }
 
+// TestPowerLossClose closes a store without a barrier before.
+func TestPowerLossClose(t *testing.T) {
+	p := power(t, t.TempDir())
+	s := p.open()
+	for n := range 3 {
+		p.r.Promise(unkept(n))
+		put(p, s, powerPiece(n))
+	}
+	closeStore(t, s)
+	for n := range 3 {
+		p.r.Promise(kept(n))
+	}
+	p.check(1)
+}
+
 // TestPowerLossOfWhatAnotherWrote leans on chunks that another writer has finished and made nothing durable of.
 func TestPowerLossOfWhatAnotherWrote(t *testing.T) {
 	p := power(t, t.TempDir())
