@@ -29,11 +29,14 @@ func (s State) write(dir string, roots []string) (at []string, err error) {
 	return at, nil
 }
 
-// Budget is how many states a test tries: BKP_POWER_STATES of the whole where that is set, else few. share is the test's part
-// of 100 of all.
+// Budget is how many states a test tries: BKP_POWER_STATES of the whole where that is set, else few, and fewer with -short, as under the
+// race detector. share is the test's part of 100 of all.
 func Budget(share int) int {
 	if n, err := strconv.Atoi(os.Getenv("BKP_POWER_STATES")); err == nil {
 		return max(1, n*share/100)
+	}
+	if testing.Short() {
+		return 1_000 * share / 100
 	}
 	return 10_000 * share / 100
 }
