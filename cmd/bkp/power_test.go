@@ -19,7 +19,8 @@ import (
 	"github.com/bkp-tool/bkp/core/manifest"
 )
 
-// powered is a data directory on which commands run, in this process, while a recorder takes down what they do to the disk.
+// powered is a data directory on which commands run, in this process, while a recorder takes down what they do to the
+// disk.
 type powered struct {
 	*durabletest.Recorder
 	t      *testing.T
@@ -104,8 +105,8 @@ func identityIn(h house) (*key.Owner, error) {
 	return key.ParseOwner(text, "")
 }
 
-// keepsItsWord holds a data directory against what was said: every version that must be there is whole, what is there beside those is
-// whole and was asked for, so is what a checkpoint stands for, and no number is given twice.
+// keepsItsWord holds a data directory against what was said: every version that must be there is whole, what is there
+// beside those is whole and was asked for, so is what a checkpoint stands for, and no number is given twice.
 func (h house) keepsItsWord(words []any) error {
 	o, err := identityIn(h)
 	if err != nil {
@@ -208,7 +209,8 @@ func goesOn(root string, words []any, file string) error {
 	if code, _, problem := bkp(root, "split", file, "--name", "later"); code != 0 {
 		return fmt.Errorf("split: code %d: %s", code, problem)
 	}
-	if err := homeIn(root).keepsItsWord(append(words[:len(words):len(words)], word{numbered{"later", 1}, content, true})); err != nil {
+	words = append(words[:len(words):len(words)], word{numbered{"later", 1}, content, true})
+	if err := homeIn(root).keepsItsWord(words); err != nil {
 		return fmt.Errorf("after gc and split: %w", err)
 	}
 	return nil
@@ -273,7 +275,8 @@ func (p *powered) interruptedSplit(name string, number int, path string, content
 	}
 }
 
-// TestPowerLossSplit makes a data directory and several versions, one of which is interrupted and goes on at its checkpoint.
+// TestPowerLossSplit makes a data directory and several versions, one of which is interrupted and goes on at its
+// checkpoint.
 func TestPowerLossSplit(t *testing.T) {
 	checkpointEvery = 2 * block
 	defer func() { checkpointEvery = 4 * core.GiB }()
@@ -284,7 +287,7 @@ func TestPowerLossSplit(t *testing.T) {
 	p.interruptedSplit("b", 1, file, content)
 	p.split("b", 1, file, content)
 	p.split("a", 2, file, p.write(file, 2))
-	p.check(durabletest.Budget(5), file)
+	p.check(durabletest.Budget(2), file)
 }
 
 // TestPowerLossRemove forgets versions, one by one and by rules, and collects, while new ones come.
@@ -300,14 +303,21 @@ func TestPowerLossRemove(t *testing.T) {
 	p.remove([]numbered{{"a", 1}}, "prune", "a", "--keep-last", "1")
 	p.does("gc")
 	p.remove([]numbered{{"b", 1}}, "rm", "b")
-	p.check(durabletest.Budget(5), file)
+	p.check(durabletest.Budget(2), file)
 }
 
-// TestPowerLossCommands draws commands, a few at a time in a new data directory, until enough states were tried.
+// recordings makes one recording after another, each of its own seed, until a share of all states was tried.
+func recordings(share int, record func(seed, budget int) (tried int)) {
+	for seed, left := 0, durabletest.Budget(share); left > 0; seed++ {
+		left -= record(seed, min(left, 2000))
+	}
+}
+
+// TestPowerLossCommands draws commands, a few at a time in a new data directory.
 func TestPowerLossCommands(t *testing.T) {
 	checkpointEvery = 2 * block
 	defer func() { checkpointEvery = 4 * core.GiB }()
-	for seed, left := 10, durabletest.Budget(12); left > 0; seed++ {
+	recordings(24, func(seed, budget int) int {
 		p := recordBelow(t, durabletest.Dir(t), seed)
 		file := filepath.Join(t.TempDir(), "file")
 		last, there := map[string]int{}, map[string][]numbered{}
@@ -337,8 +347,8 @@ func TestPowerLossCommands(t *testing.T) {
 				p.does("gc")
 			}
 		}
-		left -= p.check(left, file)
-	}
+		return p.check(budget, file)
+	})
 }
 
 // fetched is a file that fetch is to leave, or has left, under a name.
@@ -375,7 +385,7 @@ func TestPowerLossFetch(t *testing.T) {
 	fetch("two", 3)
 	fetch("two", 2, "--force")
 	fetch("one", 3, "--force")
-	p.Check(t, durabletest.Budget(2), func(roots []string, words []any) error { return wholeOrNot(roots[0], words) })
+	p.Check(t, durabletest.Budget(1), func(roots []string, words []any) error { return wholeOrNot(roots[0], words) })
 }
 
 func wholeOrNot(dir string, words []any) error {
@@ -473,11 +483,11 @@ func TestPowerLossIdentity(t *testing.T) {
 		}
 		p.Promise(inFile{ref + ".away", content, true})
 	}
-	p.Check(t, durabletest.Budget(3), func(roots []string, words []any) error { return homeIn(roots[0]).is(words) })
+	p.Check(t, durabletest.Budget(1), func(roots []string, words []any) error { return homeIn(roots[0]).is(words) })
 }
 
-// is holds files against what was said: each is as somebody was told last, or as what was begun since makes it. Whoever is told that
-// an identity was replaced finds the one before beside it.
+// is holds files against what was said: each is as somebody was told last, or as what was begun since makes it.
+// Whoever is told that an identity was replaced finds the one before beside it.
 func (h house) is(words []any) error {
 	may := map[string][]string{}
 	pinned, err := openPins(h.path("pins.json"))

@@ -1,10 +1,11 @@
-// Command mutants takes every sync out of the program, one at a time, and runs the power-loss tests: each must be missed by one of them.
+// Command mutants takes every sync out of the program, one at a time, and runs the power-loss tests: each must be
+// missed by one of them.
 //
 //	go run ./scripts/mutants                         all of them; the last line is: sites N caught N survived 0
 //	go run ./scripts/mutants core/ledger dir.go:54   those whose place contains one of these
 //
-// A site is a call of Sync, SyncDir or a Barrier in the rooms that write below a data directory, and the databases' NoSync. The tree
-// stays as it is: a mutant is laid over it (go test -overlay).
+// A site is a call of Sync, SyncDir or a Barrier in the rooms that write below a data directory, and the databases'
+// NoSync. The tree stays as it is: a mutant is laid over it (go test -overlay).
 package main
 
 import (
@@ -119,7 +120,8 @@ func failing(overlay, pkg, mutated, budget string) (name string, err error) {
 	if !regexp.MustCompile(`(?m)/` + regexp.QuoteMeta(mutated) + `( |$)`).Match(deps) {
 		return "", nil
 	}
-	test := exec.Command("go", "test", "-count=1", "-failfast", "-run", "PowerLoss", "-timeout", limit.String(), "-overlay", overlay, "./"+pkg)
+	test := exec.Command("go", "test", "-count=1", "-failfast", "-run", "PowerLoss", "-timeout", limit.String(),
+		"-overlay", overlay, "./"+pkg)
 	test.Env = append(os.Environ(), "BKP_POWER_STATES="+budget)
 	out, err := test.CombinedOutput()
 	if err == nil {
