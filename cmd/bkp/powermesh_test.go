@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,6 +61,8 @@ func newMesh(t *testing.T, seed int, names ...string) *mesh {
 		check(t, err)
 		m.nodes[name] = &member{name: name, root: filepath.Join(root, name), signer: signer}
 		check(t, homeIn(m.nodes[name].root).make())
+		seed := signer.Seed()
+		check(t, durable.New(homeIn(m.nodes[name].root).path("node.key"), []byte(hex.EncodeToString(seed[:])), 0o600))
 	}
 	var err error
 	m.owner, err = key.NewOwner(m.random)
