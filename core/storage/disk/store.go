@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -103,7 +104,10 @@ func (s *Store) makeDirs() error {
 	if err := durable.MkdirAll(s.dir); err != nil {
 		return err
 	}
-	return durable.MkdirAll(s.writersDir())
+	if err := durable.Mkdir(s.writersDir()); err != nil && !errors.Is(err, fs.ErrExist) { // lost with the power, it is made again
+		return err
+	}
+	return nil
 }
 
 // OpenRead opens the store in dir for reading only: it sees what others write, locks nothing,
