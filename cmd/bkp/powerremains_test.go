@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -148,6 +150,26 @@ func (k *remains) receipted(r core.Receipt) bool {
 	})
 }
 
+// coveredBefore reports whether the ledger has a receipt for every run of this one: a target may say once more what it said.
+func (k *remains) coveredBefore(r core.Receipt) bool {
+	known := map[int]bool{}
+	for _, x := range k.receipts {
+		for _, span := range x.Runs {
+			for run := span.Start; run < span.Start+span.Length; run++ {
+				known[run] = known[run] || x.Task == r.Task && x.Segment == r.Segment && x.Target == r.Target
+			}
+		}
+	}
+	return !slices.ContainsFunc(r.Runs, func(span core.Range) bool {
+		for run := span.Start; run < span.Start+span.Length; run++ {
+			if !known[run] {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // holds reports that every run of a receipt is a holding, and its chunks are in the packs.
 func (k *remains) holds(r core.Receipt) error {
 	holdings, err := k.conf.Holdings.Kept(r.Task, r.Segment)
@@ -276,7 +298,7 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 			}
 		}
 	}
-	checkpoints, err := source.home.refs().Unfinished()
+	checkpoints, err := source.home.checkpoints()
 	for _, r := range checkpoints {
 		v, openErr := openRef(m.owner, r)
 		if err = errors.Join(err, openErr); err == nil {
@@ -293,7 +315,7 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 // of a task are in the one before anything says that the task is placed.
 func (k *remains) toldOwner(o *key.Owner, words []any) error {
 	told := map[core.TaskID]bool{}
-	for _, list := range []func() ([]node.StoredRef, error){k.home.refs().List, k.home.refs().Unfinished} {
+	for _, list := range []func() ([]node.StoredRef, error){k.home.refs().List, k.home.checkpoints} {
 		refs, err := list()
 		if err != nil {
 			return err
@@ -325,11 +347,25 @@ func (k *remains) toldOwner(o *key.Owner, words []any) error {
 		}
 	}
 	for _, r := range came {
-		if told[r.Task] && !k.receipted(r) {
+		if told[r.Task] && !k.coveredBefore(r) {
 			return fmt.Errorf("task %s is placed, and a receipt of it is not in the source's ledger", r.Task)
 		}
 	}
 	return nil
+}
+
+// checkpoints is every checkpoint, however old: a mesh lives in the year 2000.
+func (h house) checkpoints() (all []node.StoredRef, err error) {
+	paths, err := filepath.Glob(h.path("refs", "*", "checkpoint"))
+	for _, path := range paths {
+		var c checkpointFile
+		text, readErr := os.ReadFile(path)
+		if err = errors.Join(err, readErr, json.Unmarshal(text, &c)); err != nil {
+			return nil, err
+		}
+		all = append(all, node.StoredRef{Alias: filepath.Base(filepath.Dir(path)), Version: 1, Envelope: c.Envelope})
+	}
+	return all, err
 }
 
 // readable reads a version from what the source has staged, else from as many targets as there are to be copies.
