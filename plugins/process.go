@@ -190,8 +190,11 @@ func (p *process) call(ctx context.Context, doing string, f func(context.Context
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%s: %s: %w", p.found.Name, doing, context.Cause(ctx))
 	}
-	text := clean(status.Convert(err).Message())
-	switch status.Code(err) {
+	text, code := clean(status.Convert(err).Message()), status.Code(err)
+	if code == codes.Canceled && timed.Err() == nil {
+		code = codes.Unavailable // not by us: who watches over the process saw it end first, and closed the connection
+	}
+	switch code {
 	case codes.DeadlineExceeded, codes.Canceled:
 		if ctx.Err() == nil { // it had all the time that there is
 			return p.fail(doing, lost("no answer within %s", p.timeout), restart)
