@@ -9,9 +9,12 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
 // TestPowerLossRepair repairs a target that lost a record, or its packs. Wherever the power goes another repair ends well, and nothing is
@@ -66,6 +69,70 @@ func TestPowerLossRepair(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPowerLossFirstStart starts a node on what a release left that described nothing in packs and discharged nothing in its ledger.
+func TestPowerLossFirstStart(t *testing.T) {
+	target := placedTarget(t)
+	target.makeOld(t)
+	m := &mesh{powered: &powered{t: t, root: target.root}, nodes: map[string]*member{target.name: target}}
+	m.Recorder = durabletest.Record(t, target.root)
+	synctest.Test(t, func(t *testing.T) {
+		m.start(t, "10MiB")
+		m.stop(t)
+	})
+	m.Check(t, durabletest.Budget(1), func(roots []string, _ []any) error {
+		h := homeIn(roots[0])
+		rec, err := h.openRecords(target.signer)
+		if err != nil {
+			return err
+		}
+		_, begun, err := rec.holdings.Remembered()
+		liveErr := rec.holdings.Live(func(c core.Chunk) { // with descriptions
+			_, getErr := rec.keeping.Get(context.Background(), c.Hash, nil)
+			err = errors.Join(err, getErr)
+		})
+		err = errors.Join(err, liveErr, rec.Close())
+		if err == nil && begun {
+			var found node.Records
+			if found, err = h.checkRecords(target); err == nil {
+				err = found.Err()
+			}
+		}
+		return err
+	})
+}
+
+// makeOld leaves of a stopped node's records what the first releases wrote, and lets go of a task as they did.
+func (x *member) makeOld(t *testing.T) {
+	t.Helper()
+	h := homeIn(x.root)
+	db, err := bbolt.Open(h.path("holdings.db"), 0o600, nil)
+	check(t, err)
+	check(t, db.Update(func(tx *bbolt.Tx) error {
+		return errors.Join(tx.DeleteBucket([]byte("described")), tx.Bucket([]byte("meta")).Delete([]byte("head")))
+	}))
+	check(t, db.Close())
+	holdings, err := disk.OpenHoldings(h.path("holdings.db"), false)
+	check(t, err)
+	segments, err := holdings.Segments()
+	check(t, err)
+	_, _, err = holdings.ReleaseTask(segments[0].Owner, segments[0].Task)
+	check(t, err)
+
+	before, err := disk.OpenRead(h.path("holdings"))
+	check(t, err)
+	after, err := disk.Open(h.path("without"))
+	check(t, err)
+	check(t, holdings.Live(func(c core.Chunk) {
+		data, err := before.Get(t.Context(), c.Hash, nil)
+		check(t, err)
+		_, err = after.Put(t.Context(), c, core.Hash{}, data)
+		check(t, err)
+	}))
+	check(t, errors.Join(holdings.Close(), before.Close(), after.Close()))
+	check(t, os.RemoveAll(h.path("holdings")))
+	check(t, os.Rename(h.path("without"), h.path("holdings")))
 }
 
 // placedTarget is a node, stopped, that keeps two versions for another.
