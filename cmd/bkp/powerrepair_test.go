@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -23,8 +25,12 @@ func TestPowerLossRepair(t *testing.T) {
 	losses := []struct {
 		what  string
 		lost  string // files of the data directory
+		spoil bool   // it is no database any more, but there
 		whole bool   // every run comes back
-	}{{"database", "holdings.db", true}, {"ledger", "ledger", true}, {"packs", "holdings/packs/*", false}}
+	}{
+		{"database", "holdings.db", false, true}, {"spoilt database", "holdings.db", true, true},
+		{"ledger", "ledger", false, true}, {"packs", "holdings/packs/*", false, false},
+	}
 	for _, loss := range losses {
 		t.Run(loss.what, func(t *testing.T) {
 			target := placedTarget(t)
@@ -35,13 +41,16 @@ func TestPowerLossRepair(t *testing.T) {
 			check(t, err)
 			for _, path := range gone {
 				check(t, os.RemoveAll(path))
+				if loss.spoil {
+					check(t, os.WriteFile(path, spoilt, 0o600))
+				}
 			}
 			r := durabletest.Record(t, target.root)
 			if code, _, problem := bkp(target.root, "node", "repair"); code != 0 {
 				t.Fatal(problem)
 			}
 			r.Promise("repaired")
-			r.Check(t, durabletest.Budget(1), func(roots []string, promises []any) error {
+			r.Check(t, max(300, durabletest.Budget(1)), func(roots []string, promises []any) error { // few, each worth a try
 				h := homeIn(roots[0])
 				found, err := h.checkRecords(target)
 				if err == nil && len(promises) > 0 {
@@ -51,6 +60,9 @@ func TestPowerLossRepair(t *testing.T) {
 					if !l.Known && !loss.whole {
 						err = errors.Join(err, fmt.Errorf("runs of task %s went, and the ledger does not say so", l.Task))
 					}
+				}
+				if loss.spoil && !h.keepsAside(loss.lost) {
+					err = errors.Join(err, errors.New("what was replaced is not kept beside it"))
 				}
 				if err != nil {
 					return err
@@ -69,6 +81,18 @@ func TestPowerLossRepair(t *testing.T) {
 			})
 		})
 	}
+}
+
+// spoilt is no database.
+var spoilt = []byte("this is no database")
+
+// keepsAside reports whether a spoilt file is there still, under its own name or beside it.
+func (h house) keepsAside(name string) bool {
+	paths, _ := filepath.Glob(h.path(name + "*"))
+	return slices.ContainsFunc(paths, func(path string) bool {
+		text, _ := os.ReadFile(path)
+		return bytes.Equal(text, spoilt)
+	})
 }
 
 // TestPowerLossFirstStart starts a node on what a release left that described nothing in packs and discharged nothing in its ledger.
@@ -165,6 +189,10 @@ func (h house) checkRecords(x *member) (found node.Records, err error) {
 		return found, err
 	}
 	found, err = node.CheckRecords(context.Background(), rec.holdings, rec.keeping, rec.ledger)
+	_, lost := rec.holdings.(*node.LostHoldings)
+	if head, known, _ := rec.holdings.Remembered(); known && !lost && head.Size == 0 {
+		err = errors.Join(err, errors.New("the database remembers an empty ledger: nobody would see that it was cut"))
+	}
 	return found, errors.Join(err, rec.Close())
 }
 
