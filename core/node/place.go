@@ -178,6 +178,7 @@ func (pl *placing) interrupted(ctx context.Context) error {
 	}
 	short, cancel := context.WithTimeout(pl.n.ctx, 10*time.Second)
 	defer cancel()
+	pl.vault.ctx = short // the one that the placement was given has ended
 	if err := pl.publish(short); err != nil {
 		return fmt.Errorf("%w; what has receipts could not be noted: %w", why, err)
 	}
