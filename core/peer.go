@@ -125,7 +125,7 @@ func parseHost(s string) (string, error) {
 	if inner, ok := strings.CutPrefix(s, "["); ok {
 		inner, ok = strings.CutSuffix(inner, "]")
 		addr, err := netip.ParseAddr(inner)
-		if !ok || err != nil || !addr.Is6() {
+		if !ok || err != nil || !addr.Is6() || strings.Contains(addr.Zone(), "@") { // which ends an ID
 			return "", fmt.Errorf("host %q is not an IPv6 address in brackets", s)
 		}
 		return addr.String(), nil
