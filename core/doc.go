@@ -39,6 +39,7 @@
 //	4     file        split and join over files         node    the daemon: one loop that owns the state, and its acts
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
+//	      durable     files that outlast a power loss: what storage, ledger and the roof make them by
 //	2     task        the transitions of a flow
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
 //	      manifest    build and walk the tree           plan    who keeps what, and how good that is
