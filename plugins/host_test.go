@@ -351,9 +351,7 @@ func TestCloseEndsAStoppedProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(v.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, strconv.Itoa(v.PID()))
 	begun := time.Now()
 	v.Close()
 	if took := time.Since(begun); took > 10*time.Second {

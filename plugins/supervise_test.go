@@ -1,6 +1,7 @@
 package plugins_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,6 +78,29 @@ func kill(t *testing.T, pid string, s syscall.Signal) {
 	}
 }
 
+// stop returns once no thread of the process runs any more: the kernel tells one of them, and another may answer until that one has run.
+func stop(t *testing.T, pid string) {
+	t.Helper()
+	kill(t, pid, syscall.SIGSTOP)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		running := 0
+		threads, err := filepath.Glob(filepath.Join("/proc", pid, "task", "*", "stat"))
+		for _, thread := range threads {
+			stat, _ := os.ReadFile(thread)
+			_, state, _ := bytes.Cut(stat, []byte(") "))
+			if !bytes.HasPrefix(state, []byte("T")) {
+				running++
+			}
+		}
+		if err == nil && len(threads) > 0 && running == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d threads still run, %v", running, len(threads), err)
+		}
+	}
+}
+
 func TestVerifierThatEndsIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	k, w := keep(t, misbehaving(t, "bkp-verifier-pid"), "pid")
@@ -116,7 +140,7 @@ func TestVerifierThatHangsIsStartedAgain(t *testing.T) {
 			h.CallTimeout = 2 * time.Second
 			k, w := keep(t, h, "pid")
 			before, _ := pid(t, k)
-			kill(t, before, syscall.SIGSTOP)
+			stop(t, before)
 			if how == "idle" {
 				w.until(t, part) // nobody asked it anything
 			}
