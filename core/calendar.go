@@ -16,18 +16,20 @@ import (
 //	22:00-06:00=50MiB,else=5MiB
 //	tz=Europe/Berlin,mon-fri 08:00-18:00=1MiB,sat-sun=unlimited,else=10MiB
 //
-// The first window that holds a moment gives the rate; else gives it to all other moments, and must stand there unless the
-// windows leave none. A window that passes midnight belongs to the day on which it begins. Without a time zone a calendar goes by the
-// zone of the moments that it is asked about, which is the machine's own where they come from time.Now. Where clocks are put
-// back a window can come twice in one night, and where they are put forward it can fail to come at all.
+// The first window that holds a moment gives the rate; else gives it to all other moments, and must stand there unless
+// the windows leave none. A window that passes midnight belongs to the day on which it begins. Without a time zone a
+// calendar goes by the zone of the moments that it is asked about, which is the machine's own where they come from
+// time.Now. Where clocks are put back a window can come twice in one night, and where they are put forward it can fail
+// to come at all.
 //
 // The zero Calendar is unlimited at all times. Calendars are values: Equal compares them, and nothing changes one.
 type Calendar struct {
 	zone    *time.Location // nil: the zone of the moments asked about
 	windows []window
-	other   Rate   // where no window holds the moment
-	hasElse bool   // it was written
-	week    []step // what the windows come to: from each minute of the week on, in order, the first at 0; empty: other always
+	other   Rate // where no window holds the moment
+	hasElse bool // it was written
+	// what the windows come to: from each minute of the week on, in order, the first at 0; empty: other always
+	week []step
 }
 
 // window is days and minutes of the day, both wrapping where the last is before the first.
@@ -128,7 +130,8 @@ func (c *Calendar) settle() error {
 		case i >= 0:
 			rate = c.windows[i].rate
 		case !c.hasElse:
-			return fmt.Errorf("nothing is said of %s %s: add else=RATE", weekdays[minute/dayMinutes], clock(minute%dayMinutes))
+			return fmt.Errorf("nothing is said of %s %s: add else=RATE", weekdays[minute/dayMinutes],
+				clock(minute%dayMinutes))
 		}
 		if n := len(c.week); n == 0 || c.week[n-1].rate != rate {
 			c.week = append(c.week, step{minute, rate})
@@ -344,7 +347,8 @@ func (c Calendar) Next(t time.Time) (time.Time, bool) {
 	return time.Time{}, false // the only other window is one that the zone's clocks leap over
 }
 
-// edge is the next moment at which the rate may change: the week's next step, or the zone's clocks being put forward or back.
+// edge is the next moment at which the rate may change: the week's next step, or the zone's clocks being put forward or
+// back.
 func (c Calendar) edge(t time.Time) time.Time {
 	i, minute := c.stepAt(t)
 	next := weekMinutes + c.week[0].minute
@@ -421,8 +425,9 @@ func (c Calendar) Seconds(n Size, from time.Time) float64 {
 	return took
 }
 
-// walk calls each with every stretch of one rate from a moment on, while it returns true: where the stretch begins, how long it
-// is in seconds (infinite for the last of all) and its rate. After a year it gives up and reports how far it came.
+// walk calls each with every stretch of one rate from a moment on, while it returns true: where the stretch begins, how
+// long it is in seconds (infinite for the last of all) and its rate. After a year it gives up and reports how far it
+// came.
 func (c Calendar) walk(from time.Time, each func(time.Time, float64, Rate) bool) (end time.Time, more bool) {
 	for at := from; ; {
 		next, ok := c.Next(at)

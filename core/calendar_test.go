@@ -225,7 +225,8 @@ var drawnCalendar = rapid.Custom(func(t *rapid.T) string {
 	rate := rapid.SampledFrom([]string{"1", "7", "50", "1MiB"})
 	parts := []string{}
 	if rapid.Bool().Draw(t, "zone") {
-		parts = append(parts, "tz="+rapid.SampledFrom([]string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"}).Draw(t, "tz"))
+		parts = append(parts, "tz="+rapid.SampledFrom([]string{"Europe/Berlin", "America/New_York",
+			"Australia/Lord_Howe", "Asia/Kathmandu"}).Draw(t, "tz"))
 	}
 	for range rapid.IntRange(0, 4).Draw(t, "windows") {
 		when := ""
@@ -286,7 +287,8 @@ func TestCalendarAgainstASlowTwin(t *testing.T) {
 }
 
 func FuzzParseCalendar(f *testing.F) {
-	for _, s := range []string{"20MiB", "22:00-06:00=50MiB,else=5MiB", "tz=Europe/Berlin,mon-fri 08:00-18:00=1MiB,sat-sun=unlimited,else=10Mbit",
+	for _, s := range []string{"20MiB", "22:00-06:00=50MiB,else=5MiB",
+		"tz=Europe/Berlin,mon-fri 08:00-18:00=1MiB,sat-sun=unlimited,else=10Mbit",
 		"fri 22:00-06:00=0.1,else=1e3", "00:00-24:00=7", "=,=", "tz=UTC,sat-mon=1,tue-fri 00:00-24:00=2"} {
 		f.Add(s)
 	}

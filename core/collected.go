@@ -21,8 +21,8 @@ type Writer struct {
 	Since time.Time `json:"since"`
 }
 
-// Notes remembers chunks that a store lets go of: Note is told each with the id of its plain content, and Barrier returns when
-// all that it was told is durable.
+// Notes remembers chunks that a store lets go of: Note is told each with the id of its plain content, and Barrier
+// returns when all that it was told is durable.
 type Notes interface {
 	Note(ctx context.Context, c Chunk, id Hash) error
 	Barrier(ctx context.Context) error

@@ -32,8 +32,8 @@
 //
 // # Floors
 //
-// A room imports rooms below it only; floors_test.go holds them to it. Floors 0 to 2 are pure: they decide, and are given
-// time, randomness and bytes by who acts.
+// A room imports rooms below it only; floors_test.go holds them to it. Floors 0 to 2 are pure: they decide, and are
+// given time, randomness and bytes by who acts.
 //
 //	roof  cmd/bkp     one file a command; wiring.go puts a node together
 //	4     file        split and join over files         node    the daemon: one loop that owns the state, and its acts
@@ -47,31 +47,33 @@
 //	      wire        messages and their codec          shard   erasure coding
 //	0     core        the nouns
 //
-// Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4 know
-// ledger and plugins as interfaces that they declare themselves; node/doors.go lists them. What a place for chunks promises stands in
-// storage, with a suite that holds every implementation to it.
+// Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4
+// know ledger and plugins as interfaces that they declare themselves; node/doors.go lists them. What a place for chunks
+// promises stands in storage, with a suite that holds every implementation to it.
 //
 // # A chunk's journey
 //
-// bkp split big.iso: file.Split reads the file; chunk.Cutter finds where the next chunk ends, Secrets.Identify names it.
-// A chunk that the store knows by its id is not stored again. Another is sealed under a key made from its own content,
-// so that equal chunks of one owner seal to equal bytes, and put into a pack. manifest.Builder takes the chunks in order and
-// seals the tree above them. After the barrier of the storage the version's ref appears in DATA/refs: key.SealRef closes the root's key
-// into it.
+// bkp split big.iso: file.Split reads the file; chunk.Cutter finds where the next chunk ends, Secrets.Identify names
+// it. A chunk that the store knows by its id is not stored again. Another is sealed under a key made from its own
+// content, so that equal chunks of one owner seal to equal bytes, and put into a pack. manifest.Builder takes the
+// chunks in order and seals the tree above them. After the barrier of the storage the version's ref appears in
+// DATA/refs: key.SealRef closes the root's key into it.
 //
 // bkp place big.iso: the command reaches the running node through DATA/node.sock, or becomes one. node groups new
-// chunks into runs and runs into segments and asks every peer for its state. A strategy prices the peers, plan.Place decides by
-// those prices, space and bandwidth which peer keeps which spans and who sends them to whom. license.Sign writes a licence a segment,
-// and STORAGE_TASK carries it to the targets. A target checks it, asks its verifiers, enters it into its ledger, and agrees.
-// Now the chunk travels. Every node that has runs which another lacks chooses anew for every batch whom to serve (plan.Choose), by what
-// WANT messages told it; the plan says who keeps what, never when. The sender applies for a lease (STORAGE_APPLY), the receiver's accounts grant it (STORAGE_AGREE),
-// BEGIN announces the run, and its bytes follow on the data socket, paced at the lease. The target holds them against their hash, puts
-// them into its own store, and passes them on to others. The copies of a target that is lost go to others, under a further licence. After a barrier a receipt goes back,
-// and both ledgers keep it. Last, the ref goes to every target, under the alias,
-// and the staged bytes go: disk.Away notes what they were, and node.CoverOf says from the records which of them a later split may lean on.
+// chunks into runs and runs into segments and asks every peer for its state. A strategy prices the peers, plan.Place
+// decides by those prices, space and bandwidth which peer keeps which spans and who sends them to whom. license.Sign
+// writes a licence a segment, and STORAGE_TASK carries it to the targets. A target checks it, asks its verifiers,
+// enters it into its ledger, and agrees. Now the chunk travels. Every node that has runs which another lacks chooses
+// anew for every batch whom to serve (plan.Choose), by what WANT messages told it; the plan says who keeps what, never
+// when. The sender applies for a lease (STORAGE_APPLY), the receiver's accounts grant it (STORAGE_AGREE), BEGIN
+// announces the run, and its bytes follow on the data socket, paced at the lease. The target holds them against their
+// hash, puts them into its own store, and passes them on to others. The copies of a target that is lost go to others,
+// under a further licence. After a barrier a receipt goes back, and both ledgers keep it. Last, the ref goes to every
+// target, under the alias, and the staged bytes go: disk.Away notes what they were, and node.CoverOf says from the
+// records which of them a later split may lean on.
 //
-// bkp fetch big.iso, on a new machine with the identity file only: peers return the refs under the alias, key.OpenRef opens
-// the newest, its segment records say who keeps which run. GAIN_APPLY asks holders for runs within leases, from all at once, and
-// another holder where one dies or lies. Each chunk is held against its hash, opened, and written to its place in a temporary file, which is
-// renamed when every byte is in place.
+// bkp fetch big.iso, on a new machine with the identity file only: peers return the refs under the alias, key.OpenRef
+// opens the newest, its segment records say who keeps which run. GAIN_APPLY asks holders for runs within leases, from
+// all at once, and another holder where one dies or lies. Each chunk is held against its hash, opened, and written to
+// its place in a temporary file, which is renamed when every byte is in place.
 package core

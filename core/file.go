@@ -42,7 +42,8 @@ type Sealed struct {
 // Key opens one sealed chunk. It never leaves the owner's machines but inside another seal.
 type Key [32]byte
 
-// Run is consecutive chunks, closed before MaxRun stored bytes would be passed (one chunk at least): the unit of transfer.
+// Run is consecutive chunks, closed before MaxRun stored bytes would be passed (one chunk at least): the unit of
+// transfer.
 type Run struct {
 	File           // Hash is RunHash over Chunks, Size their sum
 	Chunks []Chunk `json:"chunks"`
@@ -62,8 +63,9 @@ func RunSize(bytes Size) Size { return min(bytes/512, MaxRun) }
 
 // Span gives consecutive runs to one node.
 type Span struct {
-	Node   ID  `json:"node"`
-	From   ID  `json:"from"` // who sends them: the source or another target; the node itself where it already keeps them
+	Node ID `json:"node"`
+	// who sends them: the source or another target; the node itself where it already keeps them
+	From   ID  `json:"from"`
 	Start  int `json:"start"`
 	Length int `json:"length"`
 }

@@ -18,14 +18,16 @@ const module = "github.com/bkp-tool/bkp/"
 
 // floors says which rooms each room may import. A room that is not listed must not exist.
 var floors = func() map[string][]string {
-	one := []string{"core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license", "core/wire", "core/shard"}
+	one := []string{"core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license", "core/wire",
+		"core/shard"}
 	nouns := []string{"core"}
 	two := join(nouns, one)
 	three := join(two, []string{"core/task"})
 	rooms := map[string][]string{
 		"core":      nil,
 		"core/task": two,
-		"core/sim":  three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}), "core/link": three, "core/ledger": join(three, []string{"core/durable"}),
+		"core/sim":  three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
+		"core/link": three, "core/ledger": join(three, []string{"core/durable"}),
 		"core/file": join(three, []string{"core/durable"}),
 		"core/node": join(three, []string{"core/storage", "core/link"}),
 
@@ -47,10 +49,12 @@ var floors = func() map[string][]string {
 }()
 
 // pure rooms decide; they neither act nor look at the world.
-var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license", "core/wire", "core/shard", "core/task", "core/sim"}
+var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license",
+	"core/wire", "core/shard", "core/task", "core/sim"}
 
 // worldly packages read a clock, a disk, a network or the system's randomness.
-var worldly = []string{"os", "net", "net/http", "syscall", "crypto/rand", "math/rand", "os/exec", "os/signal", "io/ioutil", "log", "golang.org/x/sys/unix"}
+var worldly = []string{"os", "net", "net/http", "syscall", "crypto/rand", "math/rand", "os/exec", "os/signal",
+	"io/ioutil", "log", "golang.org/x/sys/unix"}
 
 // clocks are the functions of package time that look at the clock or wait for it.
 var clocks = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
@@ -191,8 +195,8 @@ func f() { _ = os.Remove; os.Stat(""); db.Open(""); os.Args = nil; d, _ := os.Op
 	}
 }
 
-// pastDurable lists what f does to files that core/durable should do. That a Sync is of a file it takes for granted where a function
-// opens one.
+// pastDurable lists what f does to files that core/durable should do. That a Sync is of a file it takes for granted
+// where a function opens one.
 func pastDurable(f *ast.File) (found []string) {
 	for _, p := range imports(f) {
 		if slices.Contains(undurableImports, p) {

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Forecast is how a rate will change over the week to come: rates and when they begin, in order, the first at 0. After the
-// week it begins anew. It is a calendar without its time zone, as nodes tell it each other. Without steps it says nothing.
+// Forecast is how a rate will change over the week to come: rates and when they begin, in order, the first at 0. After
+// the week it begins anew. It is a calendar without its time zone, as nodes tell it each other. Without steps it says
+// nothing.
 type Forecast []Change
 
 // Change is a rate, 0 for unlimited, and in how many seconds it begins.
@@ -50,7 +51,8 @@ func (f Forecast) At(seconds float64) Rate {
 	return rate
 }
 
-// Mean is the mean rate over some seconds from now: unlimited where some of them are, the first rate for no time at all.
+// Mean is the mean rate over some seconds from now: unlimited where some of them are, the first rate for no time at
+// all.
 func (f Forecast) Mean(seconds float64) Rate {
 	if seconds <= 0 {
 		return f[0].Rate

@@ -48,8 +48,10 @@ func TestForecastIsTheCalendarsWeek(t *testing.T) {
 			t.Fatalf("%d s later, in %g s: %s, want %s", seconds, at, got, want)
 		}
 		next, ok := f.Next(float64(seconds))
-		if !ok || f.At(next) == f.At(float64(seconds)) || f.At(next-1) != f.At(float64(seconds)) || next <= float64(seconds) {
-			t.Fatalf("the next change after %d s is in %v s (%v): from %s by way of %s to %s", seconds, next, ok, f.At(float64(seconds)), f.At(next-1), f.At(next))
+		if !ok || f.At(next) == f.At(float64(seconds)) || f.At(next-1) != f.At(float64(seconds)) ||
+			next <= float64(seconds) {
+			t.Fatalf("the next change after %d s is in %v s (%v): from %s by way of %s to %s", seconds, next, ok,
+				f.At(float64(seconds)), f.At(next-1), f.At(next))
 		}
 	})
 }
@@ -65,12 +67,16 @@ func TestForecastCorners(t *testing.T) {
 	if got := f.Narrower(Steady(70)); got.At(0) != 70 || got.At(15) != 70 || got.At(25) != 50 {
 		t.Errorf("with a steady rate: %v", got)
 	}
-	s := Snapshot{Nodes: []NodeState{{Up: 7, UpAhead: f}, {Down: 9}}, Links: []LinkState{{Rate: 1, Ahead: f}}, Trunks: []TrunkState{{Rate: 1, Ahead: f}}}
+	s := Snapshot{Nodes: []NodeState{{Up: 7, UpAhead: f}, {Down: 9}}, Links: []LinkState{{Rate: 1, Ahead: f}},
+		Trunks: []TrunkState{{Rate: 1, Ahead: f}}}
 	over := s.Over(10)
-	if !s.Changes() || over.Changes() || over.Nodes[0].Up != 100 || over.Nodes[1].Down != 9 || over.Links[0].Rate != 100 || over.Trunks[0].Rate != 100 || s.Nodes[0].Up != 7 || s.Slowest() != 50 || over.Slowest() != 0 {
+	if !s.Changes() || over.Changes() || over.Nodes[0].Up != 100 || over.Nodes[1].Down != 9 ||
+		over.Links[0].Rate != 100 || over.Trunks[0].Rate != 100 || s.Nodes[0].Up != 7 || s.Slowest() != 50 ||
+		over.Slowest() != 0 {
 		t.Errorf("over 10 s: %+v, and the snapshot itself %+v", over, s)
 	}
-	if later := s.Later(12); later.Nodes[0].Up != 0 || later.Nodes[1].Down != 9 || later.Trunks[0].Ahead.At(8) != 50 || len(s.Nodes[0].UpAhead) != 3 {
+	if later := s.Later(12); later.Nodes[0].Up != 0 || later.Nodes[1].Down != 9 || later.Trunks[0].Ahead.At(8) != 50 ||
+		len(s.Nodes[0].UpAhead) != 3 {
 		t.Errorf("12 s later: %+v", later)
 	}
 	if _, ok := Steady(5).Next(3); ok || Forecast(nil).Later(5) != nil {

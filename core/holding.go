@@ -68,7 +68,8 @@ type HeldRef struct {
 	Described Chunk // the record in the packs that says the same; none where Size is 0
 }
 
-// Description is holdings as their node writes them down beside the chunks that they are of: a segment, runs of segments, or a ref.
+// Description is holdings as their node writes them down beside the chunks that they are of: a segment, runs of
+// segments, or a ref.
 type Description struct {
 	Segment *Segment
 	Root    Hash // of Segment

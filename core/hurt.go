@@ -12,5 +12,6 @@ type Hurt struct {
 
 // Follows reports whether h begins where before ends and is hurt alike, whatever the chunk.
 func (h Hurt) Follows(before Hurt) bool {
-	return before.Start+before.Length == h.Start && before.Node == h.Node && !before.Wrong && !h.Wrong && before.Reason == h.Reason
+	return before.Start+before.Length == h.Start && before.Node == h.Node && !before.Wrong && !h.Wrong &&
+		before.Reason == h.Reason
 }

@@ -40,14 +40,16 @@ type Receipt struct {
 	Runs        []Range   `json:"runs"`  // run numbers of the segment, all that this receipt adds
 	Bytes       Size      `json:"bytes"` // stored bytes of those runs
 	RetainUntil int64     `json:"retain_until"`
-	Previous    Hash      `json:"previous"` // BLAKE3 of the previous receipt envelope of this target and licence, zero for the first
-	Time        int64     `json:"time"`
-	Key         []byte    `json:"key"` // the target's public key
+	// BLAKE3 of the previous receipt envelope of this target and licence, zero for the first
+	Previous Hash   `json:"previous"`
+	Time     int64  `json:"time"`
+	Key      []byte `json:"key"` // the target's public key
 }
 
 // Verifier judges licences. It runs in a process of its own; see plugins.
 type Verifier interface {
-	// Verify returns the verdict, or an error where nothing could be judged (then the node refuses with ReasonVerifier).
+	// Verify returns the verdict, or an error where nothing could be judged (then the node refuses with
+	// ReasonVerifier).
 	Verify(ctx context.Context, req VerifyRequest) (Verdict, error)
 }
 
@@ -60,8 +62,9 @@ type VerifyRequest struct {
 	Peer        ID     // who presents it
 	TokenMember bool   // the peer proved the cluster token
 	UsedBytes   Size   // what the licence's owner keeps here now
-	AddedBytes  Size   // what accepting would add to that at most: what is asked of this node less what it keeps already
-	Now         int64  // Unix seconds
+	// what accepting would add to that at most: what is asked of this node less what it keeps already
+	AddedBytes Size
+	Now        int64 // Unix seconds
 }
 
 // Verdict is a verifier's answer. Reason is shown to people.

@@ -45,7 +45,8 @@ func (p Peer) String() string {
 	return s
 }
 
-// ParsePeers reads a comma-separated peer list. An empty list has no peers; an address or an ID that stands twice is an error.
+// ParsePeers reads a comma-separated peer list. An empty list has no peers; an address or an ID that stands twice is an
+// error.
 func ParsePeers(list string) ([]Peer, error) {
 	if strings.TrimSpace(list) == "" {
 		return nil, nil
@@ -73,7 +74,8 @@ func ParsePeers(list string) ([]Peer, error) {
 func ParsePeer(entry string) (Peer, error) {
 	p, err := parsePeer(entry)
 	if err != nil {
-		return Peer{}, WithHint(Fail(CodeUsage, "peer %q: %w", entry, err), "write wss://[NODEID@]HOST:PORT[-BANDWIDTH], as wss://backup.example:8001-20MiB")
+		return Peer{}, WithHint(Fail(CodeUsage, "peer %q: %w", entry, err),
+			"write wss://[NODEID@]HOST:PORT[-BANDWIDTH], as wss://backup.example:8001-20MiB")
 	}
 	return p, nil
 }
@@ -149,8 +151,9 @@ func parseHost(s string) (string, error) {
 	return strings.ToLower(s), nil
 }
 
-// RefuseSelf reports an entry that is this node itself: its own ID, or a loopback name or address with the port of listen
-// (HOST:PORT, host empty for all interfaces). A node behind another of its own names is found when the two say HELLO.
+// RefuseSelf reports an entry that is this node itself: its own ID, or a loopback name or address with the port of
+// listen (HOST:PORT, host empty for all interfaces). A node behind another of its own names is found when the two say
+// HELLO.
 func RefuseSelf(peers []Peer, self ID, listen string) error {
 	colon := strings.LastIndexByte(listen, ':')
 	for _, p := range peers {
@@ -159,7 +162,8 @@ func RefuseSelf(peers []Peer, self ID, listen string) error {
 			same = same || sameHost(p.Host, strings.Trim(strings.ToLower(listen[:colon]), "[]"))
 		}
 		if same {
-			return WithHint(Fail(CodeUsage, "peer %s is this node itself", p.Address()), "leave it out of the peer list")
+			return WithHint(Fail(CodeUsage, "peer %s is this node itself", p.Address()),
+				"leave it out of the peer list")
 		}
 	}
 	return nil

@@ -13,9 +13,11 @@ func TestParsePeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for entry, want := range map[string]Peer{
-		"ws://192.168.255.246:8001-102400":      {Scheme: "ws", Host: "192.168.255.246", Port: 8001, Rate: 100 * Rate(MiB)},
-		"wss://host:8002":                       {Scheme: "wss", Host: "host", Port: 8002},
-		"wss://" + peerID + "@host:8002-20MiB":  {Scheme: "wss", ID: id, Host: "host", Port: 8002, Rate: 20 * Rate(MiB)},
+		"ws://192.168.255.246:8001-102400": {Scheme: "ws", Host: "192.168.255.246", Port: 8001,
+			Rate: 100 * Rate(MiB)},
+		"wss://host:8002": {Scheme: "wss", Host: "host", Port: 8002},
+		"wss://" + peerID + "@host:8002-20MiB": {Scheme: "wss", ID: id, Host: "host", Port: 8002,
+			Rate: 20 * Rate(MiB)},
 		"wss://" + id.Grouped() + "@h:1-8Mbit":  {Scheme: "wss", ID: id, Host: "h", Port: 1, Rate: 1e6},
 		"wss://my-long-host.Example-Site.org:9": {Scheme: "wss", Host: "my-long-host.example-site.org", Port: 9},
 		"ws://a-b:65535-1.5MiB":                 {Scheme: "ws", Host: "a-b", Port: 65535, Rate: 3 << 19},

@@ -2,7 +2,8 @@ package core
 
 import "context"
 
-// Configurer is a strategy or verifier that takes configuration: bytes in a form that it documents, given once before its first question.
+// Configurer is a strategy or verifier that takes configuration: bytes in a form that it documents, given once before
+// its first question.
 type Configurer interface {
 	Configure(ctx context.Context, config []byte) error
 }

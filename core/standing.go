@@ -6,7 +6,8 @@ type SegmentID struct {
 	Number int
 }
 
-// Discharge is a node's signed word that runs which it gave receipts for are kept no longer, other than by their owner's release.
+// Discharge is a node's signed word that runs which it gave receipts for are kept no longer, other than by their
+// owner's release.
 type Discharge struct {
 	V       int     `json:"v"` // 1
 	Why     string  `json:"why"`

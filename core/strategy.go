@@ -86,11 +86,14 @@ type Scores struct {
 	FirstHolderWeight []float64 // finite, >= 0: who is given first copies first
 	Spread            Spread
 	Redundancy        Redundancy
-	Objective         string   // "cost" where its order of nodes is to hold whatever time it takes, "time" or empty where it is to give way; the user has the last word
-	Explain           []string // per candidate, shown by --explain
+	// "cost" where its order of nodes is to hold whatever time it takes, "time" or empty where it is to give way; the
+	// user has the last word
+	Objective string
+	Explain   []string // per candidate, shown by --explain
 }
 
-// Redundancy raises the number of copies above what was asked for; it never lowers it. Shards have a redundancy of their own.
+// Redundancy raises the number of copies above what was asked for; it never lowers it. Shards have a redundancy of
+// their own.
 type Redundancy struct {
 	Replicas int    // at least so many copies; 0 for as many as were asked for
 	Why      string // for a person

@@ -41,7 +41,8 @@ func TestCheckPublicKey(t *testing.T) {
 	}
 }
 
-// Why small order matters: under the neutral point one signature fits whatever is said, and crypto/ed25519 lets it pass.
+// Why small order matters: under the neutral point one signature fits whatever is said, and crypto/ed25519 lets it
+// pass.
 func TestSmallOrderKeySignsAnything(t *testing.T) {
 	neutral := append([]byte{1}, make([]byte, 31)...)
 	signature := append(neutral[:32:32], make([]byte, 32)...) // R is the neutral point, S is 0

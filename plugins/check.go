@@ -21,9 +21,12 @@ func CheckColumns(n core.NodeColumns) error {
 		name string
 		len  int
 	}{
-		{"zone", len(n.Zone)}, {"labels", len(n.Labels)}, {"free", len(n.Free)}, {"total", len(n.Total)}, {"uplink", len(n.Uplink)},
-		{"downlink", len(n.Downlink)}, {"link", len(n.Link)}, {"delay", len(n.Delay)}, {"price_store", len(n.PriceStore)},
-		{"price_send", len(n.PriceSend)}, {"annual_failure", len(n.AnnualFailure)}, {"uptime", len(n.Uptime)}, {"load", len(n.Load)},
+		{"zone", len(n.Zone)}, {"labels", len(n.Labels)}, {"free", len(n.Free)}, {"total", len(n.Total)},
+		{"uplink", len(n.Uplink)},
+		{"downlink", len(n.Downlink)}, {"link", len(n.Link)}, {"delay", len(n.Delay)},
+		{"price_store", len(n.PriceStore)},
+		{"price_send", len(n.PriceSend)}, {"annual_failure", len(n.AnnualFailure)}, {"uptime", len(n.Uptime)},
+		{"load", len(n.Load)},
 	} {
 		if err := checkLen(c.name, c.len, n.Len()); err != nil {
 			return err
@@ -32,8 +35,9 @@ func CheckColumns(n core.NodeColumns) error {
 	return nil
 }
 
-// CheckScores reports what is wrong with the shape of an answer about n candidates: a column of another length, a number that is NaN,
-// infinite, negative or above 2^60, a spread, objective or redundancy that means nothing, a text above 1 KiB or with control characters.
+// CheckScores reports what is wrong with the shape of an answer about n candidates: a column of another length, a
+// number that is NaN, infinite, negative or above 2^60, a spread, objective or redundancy that means nothing, a text
+// above 1 KiB or with control characters.
 func CheckScores(n int, s core.Scores) error {
 	if err := checkLen("allow", len(s.Allow), n); err != nil {
 		return err
@@ -114,7 +118,8 @@ func checkSpread(s core.Spread) error {
 	return nil
 }
 
-// clean makes a plugin's text fit for a person's terminal and a peer's log: one line, no control characters, at most 1 KiB.
+// clean makes a plugin's text fit for a person's terminal and a peer's log: one line, no control characters, at most 1
+// KiB.
 func clean(text string) string {
 	if len(text) > maxText {
 		text = strings.ToValidUTF8(text[:maxText-len("…")], "") + "…"

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// child runs a plugin's process for go-plugin (it is a runner.Runner): without standard input, in a process group of its own so that a
-// terminal's Ctrl-C is bkp's to handle, killed by the kernel when bkp dies, and with its standard error in our hands.
+// child runs a plugin's process for go-plugin (it is a runner.Runner): without standard input, in a process group of
+// its own so that a terminal's Ctrl-C is bkp's to handle, killed by the kernel when bkp dies, and with its standard
+// error in our hands.
 type child struct {
 	cmd    *exec.Cmd
 	stdout io.ReadCloser
@@ -27,7 +28,8 @@ func newChild(cmd *exec.Cmd, log *slog.Logger) *child {
 	return &child{cmd: cmd, errs: newLines(log, slog.LevelDebug), done: make(chan struct{})}
 }
 
-// Start starts the process from a thread that lives as long as it does, since the kernel kills it with the thread that started it.
+// Start starts the process from a thread that lives as long as it does, since the kernel kills it with the thread that
+// started it.
 func (c *child) Start(context.Context) (err error) {
 	if c.stdout, err = c.cmd.StdoutPipe(); err != nil {
 		return err

@@ -18,10 +18,12 @@ func infoFromProto(d *proto.StrategyDescription) core.StrategyInfo {
 }
 
 func batchToProto(b core.Batch) *proto.Batch {
-	out := &proto.Batch{Objective: b.Objective, Seed: b.Seed, FileSize: int64(b.File.Size), RunSize: int64(b.File.RunSize),
+	out := &proto.Batch{Objective: b.Objective, Seed: b.Seed, FileSize: int64(b.File.Size),
+		RunSize:  int64(b.File.RunSize),
 		Replicas: int64(b.Replicas), Nodes: nodesToProto(b.Nodes), Links: &proto.Links{}}
 	for _, c := range b.File.Classes {
-		out.Classes = append(out.Classes, &proto.Class{Count: int64(c.Count), Size: int64(c.Size), Holders: ints[int64](c.Holders)})
+		out.Classes = append(out.Classes, &proto.Class{Count: int64(c.Count), Size: int64(c.Size),
+			Holders: ints[int64](c.Holders)})
 	}
 	for _, l := range b.Links {
 		out.Links.From = append(out.Links.From, int64(l.From))
@@ -35,8 +37,10 @@ func batchToProto(b core.Batch) *proto.Batch {
 }
 
 func nodesToProto(n core.NodeColumns) *proto.Nodes {
-	out := &proto.Nodes{Id: n.ID, Zone: n.Zone, Free: ints[int64](n.Free), Total: ints[int64](n.Total), Uplink: ints[int64](n.Uplink),
-		Downlink: ints[int64](n.Downlink), Link: ints[int64](n.Link), Delay: n.Delay, PriceStore: n.PriceStore, PriceSend: n.PriceSend,
+	out := &proto.Nodes{Id: n.ID, Zone: n.Zone, Free: ints[int64](n.Free), Total: ints[int64](n.Total),
+		Uplink:   ints[int64](n.Uplink),
+		Downlink: ints[int64](n.Downlink), Link: ints[int64](n.Link), Delay: n.Delay, PriceStore: n.PriceStore,
+		PriceSend:     n.PriceSend,
 		AnnualFailure: n.AnnualFailure, Uptime: n.Uptime, Load: n.Load}
 	for _, labels := range n.Labels {
 		out.Labels = append(out.Labels, &proto.Labels{Label: labels})
@@ -59,7 +63,8 @@ func batchFromProto(b *proto.Batch) (core.Batch, error) {
 				return out, fmt.Errorf("holder %d of %d candidates", h, nodes.Len())
 			}
 		}
-		out.File.Classes = append(out.File.Classes, core.BatchClass{Count: int(c.Count), Size: core.Size(c.Size), Holders: ints[int](c.Holders)})
+		out.File.Classes = append(out.File.Classes, core.BatchClass{Count: int(c.Count), Size: core.Size(c.Size),
+			Holders: ints[int](c.Holders)})
 	}
 	links := b.GetLinks()
 	if len(links.GetTo()) != len(links.GetFrom()) || len(links.GetRate()) != len(links.GetFrom()) {
@@ -69,7 +74,8 @@ func batchFromProto(b *proto.Batch) (core.Batch, error) {
 		if !candidate(from) || !candidate(links.To[i]) {
 			return out, fmt.Errorf("link %d to %d of %d candidates", from, links.To[i], nodes.Len())
 		}
-		out.Links = append(out.Links, core.BatchLink{From: int(from), To: int(links.To[i]), Rate: core.Rate(links.Rate[i])})
+		out.Links = append(out.Links, core.BatchLink{From: int(from), To: int(links.To[i]),
+			Rate: core.Rate(links.Rate[i])})
 	}
 	for _, t := range b.GetTrunks() {
 		out.Trunks = append(out.Trunks, core.BatchTrunk{From: t.From, To: t.To, Rate: core.Rate(t.Rate)})
@@ -78,10 +84,13 @@ func batchFromProto(b *proto.Batch) (core.Batch, error) {
 }
 
 func nodesFromProto(n *proto.Nodes) core.NodeColumns {
-	out := core.NodeColumns{ID: n.GetId(), Zone: n.GetZone(), Free: ints[core.Size](n.GetFree()), Total: ints[core.Size](n.GetTotal()),
-		Uplink: ints[core.Rate](n.GetUplink()), Downlink: ints[core.Rate](n.GetDownlink()), Link: ints[core.Rate](n.GetLink()),
-		Delay: n.GetDelay(), PriceStore: n.GetPriceStore(), PriceSend: n.GetPriceSend(), AnnualFailure: n.GetAnnualFailure(),
-		Uptime: n.GetUptime(), Load: n.GetLoad()}
+	out := core.NodeColumns{ID: n.GetId(), Zone: n.GetZone(), Free: ints[core.Size](n.GetFree()),
+		Total:  ints[core.Size](n.GetTotal()),
+		Uplink: ints[core.Rate](n.GetUplink()), Downlink: ints[core.Rate](n.GetDownlink()),
+		Link:  ints[core.Rate](n.GetLink()),
+		Delay: n.GetDelay(), PriceStore: n.GetPriceStore(), PriceSend: n.GetPriceSend(),
+		AnnualFailure: n.GetAnnualFailure(),
+		Uptime:        n.GetUptime(), Load: n.GetLoad()}
 	for _, labels := range n.GetLabels() {
 		out.Labels = append(out.Labels, labels.GetLabel())
 	}
@@ -89,8 +98,10 @@ func nodesFromProto(n *proto.Nodes) core.NodeColumns {
 }
 
 func scoresToProto(s core.Scores) *proto.Scores {
-	return &proto.Scores{Allow: s.Allow, PlaceCost: s.PlaceCost, TargetWeight: s.TargetWeight, QuotaCap: ints[int64](s.QuotaCap),
-		FirstHolderWeight: s.FirstHolderWeight, SpreadLevel: s.Spread.Level, SpreadMax: int64(s.Spread.Max), Explain: s.Explain,
+	return &proto.Scores{Allow: s.Allow, PlaceCost: s.PlaceCost, TargetWeight: s.TargetWeight,
+		QuotaCap:          ints[int64](s.QuotaCap),
+		FirstHolderWeight: s.FirstHolderWeight, SpreadLevel: s.Spread.Level, SpreadMax: int64(s.Spread.Max),
+		Explain:  s.Explain,
 		Replicas: int64(s.Redundancy.Replicas), ReplicasWhy: s.Redundancy.Why, Objective: s.Objective}
 }
 
@@ -98,7 +109,8 @@ func scoresFromProto(s *proto.Scores) core.Scores {
 	return core.Scores{Allow: s.GetAllow(), PlaceCost: s.GetPlaceCost(), TargetWeight: s.GetTargetWeight(),
 		QuotaCap: ints[core.Size](s.GetQuotaCap()), FirstHolderWeight: s.GetFirstHolderWeight(),
 		Spread:     core.Spread{Level: s.GetSpreadLevel(), Max: int(s.GetSpreadMax())},
-		Redundancy: core.Redundancy{Replicas: int(s.GetReplicas()), Why: s.GetReplicasWhy()}, Objective: s.GetObjective(), Explain: s.GetExplain()}
+		Redundancy: core.Redundancy{Replicas: int(s.GetReplicas()), Why: s.GetReplicasWhy()},
+		Objective:  s.GetObjective(), Explain: s.GetExplain()}
 }
 
 func requestToProto(r core.VerifyRequest) *proto.VerifyRequest {

@@ -40,14 +40,16 @@ func ValidName(name string) bool { return nameRule.MatchString(name) }
 // Found is a plugin and where it is.
 type Found struct {
 	Name
-	Path   string `json:"path"`             // the executable; bkp itself for a plugin inside it
-	Inside bool   `json:"inside"`           // inside bkp
-	SHA256 string `json:"sha256,omitempty"` // as kept in the lock file; empty before first use and for a plugin inside bkp
+	Path   string `json:"path"`   // the executable; bkp itself for a plugin inside it
+	Inside bool   `json:"inside"` // inside bkp
+	// as kept in the lock file; empty before first use and for a plugin inside bkp
+	SHA256 string `json:"sha256,omitempty"`
 	// Problem is why it would not be used; set by List only.
 	Problem string `json:"problem,omitempty"`
 }
 
-// SearchPath is where plugins are looked for, first match first: $BKP_PLUGIN_PATH, data's folder plugins, the folder of the running binary.
+// SearchPath is where plugins are looked for, first match first: $BKP_PLUGIN_PATH, data's folder plugins, the folder of
+// the running binary.
 func SearchPath(data string) []string {
 	dirs := filepath.SplitList(os.Getenv("BKP_PLUGIN_PATH"))
 	if data != "" {
@@ -79,15 +81,18 @@ func (h *Host) Find(kind Kind, name string) (Found, error) {
 		case err == nil:
 			return Found{Name: want, Path: path, SHA256: locked.get(want).SHA256}, nil
 		case !errors.Is(err, fs.ErrNotExist):
-			return Found{}, core.WithHint(core.Fail(core.CodePlugin, "%s: %w", want, err), "make it an executable file, or take it away")
+			return Found{}, core.WithHint(core.Fail(core.CodePlugin, "%s: %w", want, err),
+				"make it an executable file, or take it away")
 		}
 	}
 	if !slices.Contains(h.Inside, want) {
 		return Found{}, core.WithHint(core.Fail(core.CodePlugin, "no %s %q", kind, name),
-			"known: %s; another is an executable %s in one of %s", h.known(kind), want.File(), strings.Join(h.Path, ", "))
+			"known: %s; another is an executable %s in one of %s", h.known(kind), want.File(),
+			strings.Join(h.Path, ", "))
 	}
 	if gone := locked.get(want); gone.SHA256 != "" {
-		return Found{}, core.WithHint(core.Fail(core.CodePlugin, "%s: the plugin used before, %s with checksum %s, is gone", want, gone.Path, gone.SHA256),
+		return Found{}, core.WithHint(core.Fail(core.CodePlugin,
+			"%s: the plugin used before, %s with checksum %s, is gone", want, gone.Path, gone.SHA256),
 			"put it back, or remove [%s.%s] from %s to use the one inside bkp", kind, name, h.Lock)
 	}
 	self, err := h.self()

@@ -23,11 +23,12 @@ const (
 
 // Host finds and starts plugins. Its fields are set before its first use; it may then be used from many goroutines.
 type Host struct {
-	Path         []string      // folders that are searched, first match first; see SearchPath
-	Lock         string        // bkp.lock.toml; "" keeps no checksums
-	Inside       []Name        // plugins inside Self, used where no file is found
-	Self         string        // the binary that serves Inside; "" is the running one
-	Sockets      string        // folder for the sockets; "" is the system's temporary folder, or Lock's where there is none
+	Path   []string // folders that are searched, first match first; see SearchPath
+	Lock   string   // bkp.lock.toml; "" keeps no checksums
+	Inside []Name   // plugins inside Self, used where no file is found
+	Self   string   // the binary that serves Inside; "" is the running one
+	// folder for the sockets; "" is the system's temporary folder, or Lock's where there is none
+	Sockets      string
 	Log          *slog.Logger  // what plugins log and print; nil drops it
 	StartTimeout time.Duration // until a plugin has said what it is; 0 is 10 s
 	CallTimeout  time.Duration // for each call; 0 is 10 s
@@ -58,7 +59,8 @@ func (h *Host) Info(ctx context.Context, kind Kind, name string) (Info, error) {
 	}
 	defer s.Close()
 	i := s.info
-	return Info{Found: s.found, Version: i.Version, Summary: i.Summary, Needs: i.Needs, Deterministic: i.Deterministic}, nil
+	return Info{Found: s.found, Version: i.Version, Summary: i.Summary, Needs: i.Needs, Deterministic: i.Deterministic},
+		nil
 }
 
 // Strategy is a running strategy. Its calls may be made from many goroutines.
@@ -120,7 +122,8 @@ func (s *Strategy) Score(ctx context.Context, batch core.Batch) (core.Scores, er
 		return core.Scores{}, err
 	}
 	if err := CheckScores(batch.Nodes.Len(), scores); err != nil {
-		return core.Scores{}, s.fail(doing, fmt.Errorf("bad answer: %w", err), "this is a fault of the plugin: use another strategy, or tell its author")
+		return core.Scores{}, s.fail(doing, fmt.Errorf("bad answer: %w", err),
+			"this is a fault of the plugin: use another strategy, or tell its author")
 	}
 	return scores, nil
 }

@@ -25,7 +25,8 @@ import (
 )
 
 const (
-	hostEnv = "BKP_TEST_HOST" // makes the test binary a host of the verifier fine in that folder, which waits to be killed
+	// makes the test binary a host of the verifier fine in that folder, which waits to be killed
+	hostEnv = "BKP_TEST_HOST"
 	stopEnv = "BKP_TEST_STOP" // or which stops the plugin and cleans up
 )
 
@@ -216,7 +217,8 @@ func TestPluginInheritsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if env := scores.Explain[0]; strings.Contains(env, "TOKEN") || strings.Contains(env, "HOME") || !strings.Contains(env, "TZ") {
+	if env := scores.Explain[0]; strings.Contains(env, "TOKEN") || strings.Contains(env, "HOME") ||
+		!strings.Contains(env, "TZ") {
 		t.Errorf("environment: %s", env)
 	}
 	if scores.Explain[1] != "stdin " {
@@ -241,7 +243,8 @@ func TestWhatAPluginLogs(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	s.Close()
-	for _, want := range []string{`level=WARN msg=boiling plugin="strategy chatter" cups=3`, `level=INFO msg="to standard output"`, "blah blah"} {
+	for _, want := range []string{`level=WARN msg=boiling plugin="strategy chatter" cups=3`,
+		`level=INFO msg="to standard output"`, "blah blah"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in the log", want)
 		}
@@ -339,7 +342,8 @@ func TestCallerGivesUp(t *testing.T) {
 	defer v.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
-	if _, err := v.Verify(ctx, core.VerifyRequest{}); !errors.Is(err, context.Canceled) || core.CodeOf(err) == core.CodePlugin {
+	if _, err := v.Verify(ctx, core.VerifyRequest{}); !errors.Is(err, context.Canceled) ||
+		core.CodeOf(err) == core.CodePlugin {
 		t.Errorf("%v, code %d", err, core.CodeOf(err))
 	}
 }

@@ -56,7 +56,8 @@ func TestChangedPluginIsRefused(t *testing.T) {
 	change(t, file)
 	before := read(t, h.Lock)
 	err := use()
-	says(t, err, "verifier fine: "+file+" has changed: expected sha256 "+kept[1]+", found ", "bkp plugin lock fine", "remove [verifier.fine] from "+h.Lock)
+	says(t, err, "verifier fine: "+file+" has changed: expected sha256 "+kept[1]+", found ", "bkp plugin lock fine",
+		"remove [verifier.fine] from "+h.Lock)
 	if read(t, h.Lock) != before {
 		t.Error("a refused plugin changed the lock file")
 	}

@@ -15,7 +15,8 @@ import (
 
 const maxLine = 8 << 10 // bytes of a log line; the rest of it is dropped
 
-// lines logs what a plugin writes, line by line: hclog's JSON at its own level and with its attributes, all else at the given level.
+// lines logs what a plugin writes, line by line: hclog's JSON at its own level and with its attributes, all else at the
+// given level.
 type lines struct {
 	log   *slog.Logger
 	level slog.Level

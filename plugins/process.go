@@ -46,7 +46,8 @@ type process struct {
 // live are the processes not yet closed, so that Cleanup can end those that hang, and who would start them again.
 var live sync.Map // interface{ Close() } -> struct{}
 
-// Cleanup ends every plugin of this program. It is called once, last thing in main; what is still asked of a plugin then fails.
+// Cleanup ends every plugin of this program. It is called once, last thing in main; what is still asked of a plugin
+// then fails.
 func Cleanup() {
 	var all sync.WaitGroup
 	live.Range(func(p, _ any) bool {
@@ -72,7 +73,8 @@ func (h *Host) open(ctx context.Context, kind Kind, name string) (*process, erro
 
 // again starts another process of the same file, which must have the checksum that it had.
 func (p *process) again(ctx context.Context) (*process, error) {
-	next := &process{host: p.host, found: p.found, sum: p.sum, timeout: orDefault(p.host.CallTimeout, defaultCallTimeout)}
+	next := &process{host: p.host, found: p.found, sum: p.sum,
+		timeout: orDefault(p.host.CallTimeout, defaultCallTimeout)}
 	if err := next.start(ctx); err != nil {
 		return nil, err
 	}
@@ -80,7 +82,8 @@ func (p *process) again(ctx context.Context) (*process, error) {
 	return next, nil
 }
 
-// executable is what is run: for a plugin inside bkp the program that runs now, also where its file was replaced meanwhile.
+// executable is what is run: for a plugin inside bkp the program that runs now, also where its file was replaced
+// meanwhile.
 func (p *process) executable() string {
 	if p.found.Inside && p.host.Self == "" {
 		if sum, err := fileSum(p.found.Path); err != nil || !bytes.Equal(sum, p.sum) {
@@ -106,8 +109,9 @@ func (p *process) start(ctx context.Context) error {
 	}
 	p.child = newChild(cmd, log)
 	p.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  handshake,
-		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {string(KindStrategy): strategyDoor{}, string(KindVerifier): verifierDoor{}}},
+		HandshakeConfig: handshake,
+		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {string(KindStrategy): strategyDoor{},
+			string(KindVerifier): verifierDoor{}}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         true,
 		SkipHostEnv:      true,
@@ -117,9 +121,10 @@ func (p *process) start(ctx context.Context) error {
 		SyncStdout:       newLines(log, slog.LevelInfo),
 		SyncStderr:       newLines(log, slog.LevelInfo),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: h.sockets()},
-		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer), grpc.MaxCallSendMsgSize(maxAsk))},
-		// A runner of our own, since go-plugin's gives the plugin bkp's standard input. It also must check the sum itself: SecureConfig
-		// of the client cannot see what a runner runs.
+		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer),
+			grpc.MaxCallSendMsgSize(maxAsk))},
+		// A runner of our own, since go-plugin's gives the plugin bkp's standard input. It also must check the sum
+		// itself: SecureConfig of the client cannot see what a runner runs.
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
 			secure := plugin.SecureConfig{Checksum: p.sum, Hash: sha256.New()}
 			if ok, err := secure.Check(cmd.Path); err != nil {
@@ -158,9 +163,11 @@ func (p *process) startError(err error, late bool, timeout time.Duration) error 
 	case late:
 		return p.fail(doing, fmt.Errorf("not ready within %s", timeout), hint+"raise the limit if the machine is slow")
 	case strings.HasPrefix(text, "incompatible API version"), strings.HasPrefix(text, "incompatible core API version"):
-		return p.fail(doing, fmt.Errorf("speaks another protocol version than %d", ProtocolVersion), "build the plugin again with the plugins package of this bkp")
+		return p.fail(doing, fmt.Errorf("speaks another protocol version than %d", ProtocolVersion),
+			"build the plugin again with the plugins package of this bkp")
 	case p.child.started() && !errors.Is(err, plugin.ErrChecksumsDoNotMatch):
-		return p.fail(doing, fmt.Errorf("no handshake, %s", p.child.epitaph()), hint+"run by hand it should say that it is a plugin")
+		return p.fail(doing, fmt.Errorf("no handshake, %s", p.child.epitaph()),
+			hint+"run by hand it should say that it is a plugin")
 	default:
 		first, _, _ := strings.Cut(text, "\n")
 		return p.fail(doing, errors.New(clean(first)), hint)
@@ -173,7 +180,8 @@ func (p *process) introduced(name string, version, summary *string) error {
 	if name == p.found.Name.Name {
 		return nil
 	}
-	return p.fail("ask what it is", fmt.Errorf("says that it is %q", clean(name)), "name its file "+Name{Kind: p.found.Kind, Name: clean(name)}.File())
+	return p.fail("ask what it is", fmt.Errorf("says that it is %q", clean(name)),
+		"name its file "+Name{Kind: p.found.Kind, Name: clean(name)}.File())
 }
 
 // call makes one call with the plugin's deadline and words what went wrong.
@@ -206,9 +214,11 @@ func (p *process) call(ctx context.Context, doing string, f func(context.Context
 		}
 		return p.fail(doing, lost("connection lost: %s", text), restart)
 	case codes.ResourceExhausted:
-		return p.fail(doing, fmt.Errorf("too much for one message (%d MiB asked, %d MiB answered at most): %s", maxAsk>>20, maxAnswer>>20, text), "")
+		return p.fail(doing, fmt.Errorf("too much for one message (%d MiB asked, %d MiB answered at most): %s",
+			maxAsk>>20, maxAnswer>>20, text), "")
 	case codes.Unimplemented:
-		return p.fail(doing, fmt.Errorf("cannot do that: %s", text), fmt.Sprintf("is it a %s, and does it take what it is given?", p.found.Kind))
+		return p.fail(doing, fmt.Errorf("cannot do that: %s", text),
+			fmt.Sprintf("is it a %s, and does it take what it is given?", p.found.Kind))
 	}
 	return p.fail(doing, errors.New(text), "")
 }

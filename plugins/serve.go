@@ -15,7 +15,8 @@ import (
 const (
 	// ProtocolVersion is the version of package proto that this kit speaks. Host and plugin agree on one at start.
 	ProtocolVersion = 1
-	// CookieKey and CookieValue stand in a plugin's environment so that it can tell bkp from a person who ran it by hand. They are no secret.
+	// CookieKey and CookieValue stand in a plugin's environment so that it can tell bkp from a person who ran it by
+	// hand. They are no secret.
 	CookieKey   = "BKP_PLUGIN"
 	CookieValue = "b1f7c3f0a2e94d5b8c6d-bkp-plugin"
 
@@ -62,12 +63,14 @@ type strategyServer struct {
 	impl core.Strategy
 }
 
-func (s strategyServer) Describe(ctx context.Context, _ *proto.StrategyDescribeRequest) (*proto.StrategyDescription, error) {
+func (s strategyServer) Describe(ctx context.Context,
+	_ *proto.StrategyDescribeRequest) (*proto.StrategyDescription, error) {
 	info, err := s.impl.Describe(ctx)
 	return infoToProto(info), err
 }
 
-func (s strategyServer) Configure(ctx context.Context, req *proto.StrategyConfigureRequest) (*proto.StrategyConfigured, error) {
+func (s strategyServer) Configure(ctx context.Context,
+	req *proto.StrategyConfigureRequest) (*proto.StrategyConfigured, error) {
 	return &proto.StrategyConfigured{}, configure(ctx, s.impl, req.Config)
 }
 
@@ -103,7 +106,8 @@ type verifierServer struct {
 	impl core.Verifier
 }
 
-func (s verifierServer) Describe(ctx context.Context, _ *proto.VerifierDescribeRequest) (*proto.VerifierDescription, error) {
+func (s verifierServer) Describe(ctx context.Context,
+	_ *proto.VerifierDescribeRequest) (*proto.VerifierDescription, error) {
 	d, ok := s.impl.(core.VerifierDescriber)
 	if !ok {
 		return &proto.VerifierDescription{}, nil
@@ -112,7 +116,8 @@ func (s verifierServer) Describe(ctx context.Context, _ *proto.VerifierDescribeR
 	return &proto.VerifierDescription{Name: info.Name, Version: info.Version, Summary: info.Summary}, err
 }
 
-func (s verifierServer) Configure(ctx context.Context, req *proto.VerifierConfigureRequest) (*proto.VerifierConfigured, error) {
+func (s verifierServer) Configure(ctx context.Context,
+	req *proto.VerifierConfigureRequest) (*proto.VerifierConfigured, error) {
 	return &proto.VerifierConfigured{}, configure(ctx, s.impl, req.Config)
 }
 

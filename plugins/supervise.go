@@ -15,13 +15,14 @@ import (
 const (
 	pingEvery    = 5 * time.Second
 	pingPatience = 5 * time.Second // one that does not answer by then hangs
-	firstPause   = time.Second     // before a plugin is started again; later ones are longer by a half each, up to maxPause
-	maxPause     = time.Minute
-	steady       = time.Minute // one that has run so long has got over what ended it
+	// before a plugin is started again; later ones are longer by a half each, up to maxPause
+	firstPause = time.Second
+	maxPause   = time.Minute
+	steady     = time.Minute // one that has run so long has got over what ended it
 )
 
-// Watch is told why a supervised plugin is not there (each time that this changes), and nil once it is there again. Calls come
-// one after another from a goroutine of the supervisor, and none after Close has returned.
+// Watch is told why a supervised plugin is not there (each time that this changes), and nil once it is there again.
+// Calls come one after another from a goroutine of the supervisor, and none after Close has returned.
 type Watch func(name Name, gone error)
 
 // running is a plugin of some kind with its process.
@@ -32,8 +33,9 @@ type running interface {
 
 func (p *process) body() *process { return p }
 
-// supervised is a plugin that is started again, the same file under the same checksum, whenever its process has ended or does not answer.
-// What is asked meanwhile waits for the next process. All kinds of plugins that live long can use it: see KeptVerifier.
+// supervised is a plugin that is started again, the same file under the same checksum, whenever its process has ended
+// or does not answer. What is asked meanwhile waits for the next process. All kinds of plugins that live long can use
+// it: see KeptVerifier.
 type supervised[P running] struct {
 	name  Name
 	again func(context.Context) (P, error) // starts it, and tells it all that the one before knew
@@ -70,7 +72,8 @@ func (s *supervised[P]) Close() {
 
 // keep watches over one process after another until ctx ends.
 func (s *supervised[P]) keep(ctx context.Context, p P) {
-	pause := &backoff.ExponentialBackOff{InitialInterval: firstPause, RandomizationFactor: 0.2, Multiplier: 1.5, MaxInterval: maxPause}
+	pause := &backoff.ExponentialBackOff{InitialInterval: firstPause, RandomizationFactor: 0.2, Multiplier: 1.5,
+		MaxInterval: maxPause}
 	pause.Reset()
 	for {
 		began := time.Now()
@@ -204,7 +207,8 @@ var (
 	_ core.Configurer        = (*KeptVerifier)(nil)
 )
 
-// KeepVerifier starts the verifier of that name and keeps it running until Close. watch is told when it is gone and when it is back.
+// KeepVerifier starts the verifier of that name and keeps it running until Close. watch is told when it is gone and
+// when it is back.
 func (h *Host) KeepVerifier(ctx context.Context, name string, watch Watch) (*KeptVerifier, error) {
 	first, err := h.Verifier(ctx, name)
 	if err != nil {

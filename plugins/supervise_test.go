@@ -39,7 +39,8 @@ func (w *watched) until(t *testing.T, part string) {
 		times := w.times
 		last = w.gone
 		w.mu.Unlock()
-		if times > 0 && (part == "" && last == nil || part != "" && last != nil && strings.Contains(last.Error(), part)) {
+		if times > 0 && (part == "" && last == nil || part != "" && last != nil &&
+			strings.Contains(last.Error(), part)) {
 			return
 		}
 	}
@@ -57,7 +58,8 @@ func keep(t *testing.T, h *plugins.Host, name string) (*plugins.KeptVerifier, *w
 	return k, w
 }
 
-// pid asks the verifier pid, whose reason is the number of its process and whose code the configuration that it was given.
+// pid asks the verifier pid, whose reason is the number of its process and whose code the configuration that it was
+// given.
 func pid(t *testing.T, k *plugins.KeptVerifier) (pid, config string) {
 	t.Helper()
 	verdict, err := k.Verify(t.Context(), core.VerifyRequest{})
@@ -78,7 +80,8 @@ func kill(t *testing.T, pid string, s syscall.Signal) {
 	}
 }
 
-// stop returns once no thread of the process runs any more: the kernel tells one of them, and another may answer until that one has run.
+// stop returns once no thread of the process runs any more: the kernel tells one of them, and another may answer until
+// that one has run.
 func stop(t *testing.T, pid string) {
 	t.Helper()
 	kill(t, pid, syscall.SIGSTOP)

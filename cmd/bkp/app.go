@@ -27,7 +27,8 @@ func newApp(con *console) *cli.App {
 		CustomAppHelpTemplate:     appHelp,
 		Metadata:                  map[string]any{"console": con},
 		Commands: []*cli.Command{
-			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), lsCommand(), showCommand(), verifyCommand(), rmCommand(), pruneCommand(), gcCommand(),
+			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), lsCommand(), showCommand(),
+			verifyCommand(), rmCommand(), pruneCommand(), gcCommand(),
 			peersCommand(), nodeCommand(), healthCommand(), simCommand(),
 			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(),
 			configCommand(), completionCommand(), completeCommand(), versionCommand(),

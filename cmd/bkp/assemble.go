@@ -34,6 +34,7 @@ func (g getter) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, er
 
 type bringer func(context.Context, []core.Sealed, func(core.Hash, []byte) error) ([]core.Hash, error)
 
-func (b bringer) Bring(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) ([]core.Hash, error) {
+func (b bringer) Bring(ctx context.Context, wanted []core.Sealed,
+	deliver func(core.Hash, []byte) error) ([]core.Hash, error) {
 	return b(ctx, wanted, deliver)
 }

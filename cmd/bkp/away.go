@@ -14,8 +14,8 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// leaning is held shared by who makes a version out of chunks that only peers keep, until the version is there, and alone by who
-// has peers let versions go: DATA/leaning.
+// leaning is held shared by who makes a version out of chunks that only peers keep, until the version is there, and
+// alone by who has peers let versions go: DATA/leaning.
 type leaning struct{ lock *durable.Lock }
 
 func (h house) leaning() leaning { return leaning{durable.NewLock(h.path("leaning"))} }
@@ -32,7 +32,8 @@ func (l leaning) share() error {
 func (l leaning) alone() error {
 	got, err := l.lock.TryLock()
 	if err == nil && !got {
-		err = core.WithHint(core.Fail(core.CodeBusy, "a split or backup that is running may build on what would go"), "wait until it has ended, and try again")
+		err = core.WithHint(core.Fail(core.CodeBusy, "a split or backup that is running may build on what would go"),
+			"wait until it has ended, and try again")
 	}
 	return err
 }

@@ -15,8 +15,9 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// A command that only reads works on a data directory where nothing can be written, or which is another user's. Where it needs a
-// node it becomes one with stores of its own in a scratch directory, and borrows the data directory's key, identity, refs and chunks.
+// A command that only reads works on a data directory where nothing can be written, or which is another user's. Where
+// it needs a node it becomes one with stores of its own in a scratch directory, and borrows the data directory's key,
+// identity, refs and chunks.
 
 // isForeign reports whether the data directory is another user's: what root wrote into it that user could not read.
 func (h house) isForeign() bool {

@@ -20,8 +20,8 @@ const checkpointLife = 7 * 24 * time.Hour
 // checkpointEvery is in plain bytes; tests lower it.
 var checkpointEvery = 4 * core.GiB
 
-// savedSplit is where an interrupted split of a name had come to: DATA/refs/ALIAS/checkpoint. What it stands for is sealed
-// like a ref, and a root for gc while it is young.
+// savedSplit is where an interrupted split of a name had come to: DATA/refs/ALIAS/checkpoint. What it stands for is
+// sealed like a ref, and a root for gc while it is young.
 type savedSplit struct {
 	refs    refStore
 	owner   *key.Owner
@@ -82,7 +82,8 @@ func (s savedSplit) save(reached file.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(checkpointFile{V: 1, Stamp: reached.Stamp, Bytes: reached.Bytes, Created: time.Now().UTC(), Envelope: envelope})
+	text, err := json.Marshal(checkpointFile{V: 1, Stamp: reached.Stamp, Bytes: reached.Bytes,
+		Created: time.Now().UTC(), Envelope: envelope})
 	if err != nil {
 		return err
 	}

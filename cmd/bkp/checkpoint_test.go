@@ -21,7 +21,8 @@ func TestCheckpointsComeBack(t *testing.T) {
 	if saved.load() != nil {
 		t.Error("resumes what never began")
 	}
-	want := file.Checkpoint{Root: core.Sealed{Hash: core.Hash{1}, Key: core.Key{2}, Size: 3, Plain: 4}, Bytes: 5, Stamp: "as it was"}
+	want := file.Checkpoint{Root: core.Sealed{Hash: core.Hash{1}, Key: core.Key{2}, Size: 3, Plain: 4}, Bytes: 5,
+		Stamp: "as it was"}
 	if err := saved.save(want); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,8 @@ func TestCheckpointsComeBack(t *testing.T) {
 	}
 	year := time.Now().UTC().Format(`"created":"2006`)
 	old := strings.Replace(string(text), year, `"created":"2001`, 1)
-	for name, bad := range map[string]string{"too old": old, "torn": string(text[:len(text)/2]), "of a later version": strings.Replace(string(text), `"v":1`, `"v":2`, 1)} {
+	for name, bad := range map[string]string{"too old": old, "torn": string(text[:len(text)/2]),
+		"of a later version": strings.Replace(string(text), `"v":1`, `"v":2`, 1)} {
 		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}

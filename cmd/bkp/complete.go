@@ -121,7 +121,8 @@ func complete(cc *cli.Context, words []string) []string {
 	return found
 }
 
-// namesHere lists the names of the data directory that the line works on; nothing where the identity needs a passphrase.
+// namesHere lists the names of the data directory that the line works on; nothing where the identity needs a
+// passphrase.
 func namesHere(cc *cli.Context, before []string) (names []string) {
 	c := &call{Context: cc, console: &console{in: strings.NewReader(""), out: cc.App.Writer, err: cc.App.ErrWriter, quiet: true}}
 	dir := cc.String("data")

@@ -82,7 +82,8 @@ func (s *settings) check(app *cli.App) error {
 		case key == "issuers":
 			s.issuers, err = readIssuers(value)
 		case findFlag(known, key) == nil:
-			known = append(known, &cli.BoolFlag{Name: "trunk"}, &cli.BoolFlag{Name: "links"}, &cli.BoolFlag{Name: "issuers"})
+			known = append(known, &cli.BoolFlag{Name: "trunk"}, &cli.BoolFlag{Name: "links"},
+				&cli.BoolFlag{Name: "issuers"})
 			err := fmt.Errorf("unknown key %q", key)
 			near := strings.TrimLeft(cli.SuggestFlag(known, key, true), "-")
 			return core.WithHint(err, "the nearest known key is %q; bkp config show lists them", near)

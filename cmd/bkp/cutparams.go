@@ -11,8 +11,8 @@ import (
 	"github.com/bkp-tool/bkp/core/file"
 )
 
-// DATA/refs/ALIAS/cut says how the newest version of a name was cut, for when its manifest is on this machine no more: the next
-// version must be cut alike to share chunks with what peers keep.
+// DATA/refs/ALIAS/cut says how the newest version of a name was cut, for when its manifest is on this machine no more:
+// the next version must be cut alike to share chunks with what peers keep.
 
 func (s refStore) cut(alias string) string { return filepath.Join(s.dir, alias, "cut") }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// added is what a version adds to what is there without it: new chunks, each where it stands first in the file. Tree nodes
-// are left out.
+// added is what a version adds to what is there without it: new chunks, each where it stands first in the file. Tree
+// nodes are left out.
 type added struct {
 	Chunks int       `json:"new_chunks"`
 	Bytes  core.Size `json:"new_bytes"` // of the file
@@ -99,7 +99,8 @@ func doDiff(ctx context.Context, c *call) error {
 	}
 	return list(c, sum.Ranges, sum, func(t *table) {
 		c.drawRanges(t, sum.Ranges)
-		t.line("%s adds %s in %s of %s to %s, stored in %s; %s of it would go without %s", sum.New, counted(sum.Chunks, "chunk"),
+		t.line("%s adds %s in %s of %s to %s, stored in %s; %s of it would go without %s", sum.New,
+			counted(sum.Chunks, "chunk"),
 			counted(sum.Places, "range"), sum.Bytes, sum.Old, sum.Stored, sum.GoneStored, sum.Old)
 	})
 }
@@ -116,7 +117,8 @@ func (d *diffSummary) compare(ctx context.Context, versions [2]versionRef, local
 			return context.Cause(ctx)
 		})
 		if errors.Is(err, core.ErrNotFound) {
-			return core.WithHint(core.Fail(core.CodeRedundant, "%s: its manifest is not on this machine: %w", v.title(), err), "bring it back with bkp fetch")
+			return core.WithHint(core.Fail(core.CodeRedundant, "%s: its manifest is not on this machine: %w", v.title(),
+				err), "bring it back with bkp fetch")
 		}
 		if err != nil {
 			return fmt.Errorf("%s: manifest: %w", v.title(), err)
@@ -125,7 +127,10 @@ func (d *diffSummary) compare(ctx context.Context, versions [2]versionRef, local
 	}
 	var sets [2]hashSet
 	for i, v := range versions {
-		if err := walk(v, func(e manifest.Entry) { sets[i] = append(sets[i], [16]byte(e.Chunk.Hash[:16])) }); err != nil {
+		if err := walk(v, func(e manifest.Entry) {
+			sets[i] = append(sets[i],
+				[16]byte(e.Chunk.Hash[:16]))
+		}); err != nil {
 			return err
 		}
 		sets[i] = sets[i].sorted()

@@ -46,7 +46,8 @@ func drawPlan(t *table, r node.PlaceResult, explain bool) {
 	if r.Raised != "" {
 		t.line("%s: %s", counted(r.Replicas, "replica"), r.Raised)
 	}
-	t.line("%s of stored bytes, %s of them new, in %s and %s", r.Bytes, r.NewBytes, counted(r.Runs, "run"), counted(r.Segments, "segment"))
+	t.line("%s of stored bytes, %s of them new, in %s and %s", r.Bytes, r.NewBytes, counted(r.Runs, "run"),
+		counted(r.Segments, "segment"))
 }
 
 // drawFlows shows what goes over each link.

@@ -35,13 +35,15 @@ func (c *call) exportTo(path string) (write func([]byte) error, err error) {
 		return func(text []byte) error { _, err := c.out.Write(text); return err }, nil
 	}
 	if isTerminal(f) {
-		return nil, core.WithHint(usageError("the identity is secret and standard output is a terminal"), "bkp key export -o identity.bkp")
+		return nil, core.WithHint(usageError("the identity is secret and standard output is a terminal"),
+			"bkp key export -o identity.bkp")
 	}
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("standard output: %w", err)
 	}
-	if null, err := os.Stat(os.DevNull); err == nil && os.SameFile(info, null) { // also where it is closed: so Go opens it
+	// also where it is closed: so Go opens it
+	if null, err := os.Stat(os.DevNull); err == nil && os.SameFile(info, null) {
 		return nil, core.WithHint(usageError("standard output leads nowhere"), "bkp key export -o identity.bkp")
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {

@@ -101,7 +101,8 @@ func byteRange(text string) (start, end core.Size, err error) {
 	return start, end, nil
 }
 
-// outputPath is where a fetch writes: the file that -o names, else NAME in the working directory, if that is a safe name.
+// outputPath is where a fetch writes: the file that -o names, else NAME in the working directory, if that is a safe
+// name.
 func outputPath(output, name string) (string, error) {
 	if output == "" {
 		if err := file.CheckName(name); err != nil {
@@ -166,8 +167,8 @@ func withSource(list []node.Source, more node.Source) []node.Source {
 // errNotHere is what fetchHere returns where a part of the version is on other machines only.
 var errNotHere = errors.New("not wholly on this machine")
 
-// fetchHere fetches what is wholly on this machine. With errNotHere, args are what is left to fetch: all, or, where a stream has
-// taken bytes before the first damaged chunk, what comes behind them; the result says how many.
+// fetchHere fetches what is wholly on this machine. With errNotHere, args are what is left to fetch: all, or, where a
+// stream has taken bytes before the first damaged chunk, what comes behind them; the result says how many.
 func (c *call) fetchHere(ctx context.Context, args *node.FetchArgs) (r node.FetchResult, err error) {
 	began := time.Now()
 	o, err := c.ownerIfAny()

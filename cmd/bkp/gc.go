@@ -77,7 +77,8 @@ func waitsFor(writers []core.Writer) string {
 	}
 	var names []string
 	for _, w := range writers {
-		names = append(names, fmt.Sprintf("process %d (epoch %d, since %s)", w.PID, w.Epoch, w.Since.Format(time.DateTime)))
+		names = append(names, fmt.Sprintf("process %d (epoch %d, since %s)", w.PID, w.Epoch,
+			w.Since.Format(time.DateTime)))
 	}
 	return " until these have ended, and for a gc after that: " + strings.Join(names, ", ")
 }

@@ -112,7 +112,8 @@ func (c *call) ownerIfAny() (*key.Owner, error) {
 	return c.owner()
 }
 
-// ownerDoor opens the identity whenever a node asks for it, also one that came after the node's start. Any goroutine may ask.
+// ownerDoor opens the identity whenever a node asks for it, also one that came after the node's start. Any goroutine
+// may ask.
 func (c *call) ownerDoor() func() (*key.Owner, error) {
 	var mu sync.Mutex
 	var read []byte // what owner was made of
@@ -155,7 +156,8 @@ func (c *call) openIdentity(text []byte, phrase, where string) (*key.Owner, erro
 		o, err = key.ParseOwner(text, phrase)
 	}
 	if errors.Is(err, key.ErrPassphrase) {
-		return nil, core.WithHint(core.Fail(core.CodeRefused, "%s: %w", where, err), "give it with --passphrase-file FILE, --passphrase-command COMMAND or BKP_PASSPHRASE")
+		return nil, core.WithHint(core.Fail(core.CodeRefused, "%s: %w", where, err),
+			"give it with --passphrase-file FILE, --passphrase-command COMMAND or BKP_PASSPHRASE")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, err)
@@ -185,7 +187,8 @@ func (h house) isExported() bool {
 	return err == nil
 }
 
-// createOnce reads a file that is made at first use. Of two processes that make it at once one wins, and both read the same.
+// createOnce reads a file that is made at first use. Of two processes that make it at once one wins, and both read the
+// same.
 func (h house) createOnce(name string, content func() ([]byte, error)) ([]byte, error) {
 	text, err := os.ReadFile(h.path(name))
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -223,7 +226,8 @@ func (c *call) token() ([]byte, error) {
 	}
 	token := bytes.TrimSpace(text)
 	if len(token) < 22 { // 128 bits in base64
-		return nil, core.WithHint(usageError("the cluster token in %s has %d characters, at least 22 are needed", where, len(token)),
+		return nil, core.WithHint(usageError("the cluster token in %s has %d characters, at least 22 are needed", where,
+			len(token)),
 			"draw one: head -c 32 /dev/urandom | base64 > token")
 	}
 	return token, nil

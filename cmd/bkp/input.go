@@ -69,7 +69,8 @@ func (c *call) told(version string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return core.WithHint(core.Fail(core.CodePartial, "%s is there, but what it came to could not be told: %w", version, err),
+	return core.WithHint(core.Fail(core.CodePartial, "%s is there, but what it came to could not be told: %w", version,
+		err),
 		"bkp show %s", version)
 }
 

@@ -144,7 +144,8 @@ func unknownCommand(commands []*cli.Command, word string) error {
 	return core.WithHint(err, "did you mean %s? bkp help lists the commands", near)
 }
 
-// isTypo reports whether a word is likely to be meant: a third of its letters, and one, may be added, left out or changed.
+// isTypo reports whether a word is likely to be meant: a third of its letters, and one, may be added, left out or
+// changed.
 func isTypo(typed, meant string) bool {
 	row := make([]int, len(meant)+1) // changes from what was typed up to here to each beginning of what is meant
 	for i := range row {

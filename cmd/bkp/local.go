@@ -51,7 +51,8 @@ func (l *localChunks) Close() error {
 	return errors.Join(errs...)
 }
 
-// Get appends the stored bytes of a chunk to dst; core.ErrNotFound where no store has it, core.CodeWrong where none has it whole.
+// Get appends the stored bytes of a chunk to dst; core.ErrNotFound where no store has it, core.CodeWrong where none has
+// it whole.
 func (l *localChunks) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	none := core.ErrNotFound
 	for _, s := range l.stores {

@@ -8,8 +8,8 @@ import (
 	"github.com/bkp-tool/bkp/core/license"
 )
 
-// logbook is a ledger as the node writes it: it remembers the newest receipt that this node gave for each licence, since
-// the next one has to name it.
+// logbook is a ledger as the node writes it: it remembers the newest receipt that this node gave for each licence,
+// since the next one has to name it.
 type logbook struct {
 	*ledger.Log
 	node core.ID

@@ -54,8 +54,8 @@ type lsSummary struct {
 	Problems []string `json:"problems,omitempty"`
 }
 
-// versions lists the refs here, and those of the peers where that is asked for or nothing is here. Where some here are damaged it
-// lists the others, and the error is core.CodeWrong.
+// versions lists the refs here, and those of the peers where that is asked for or nothing is here. Where some here are
+// damaged it lists the others, and the error is core.CodeWrong.
 func (c *call) versions(ctx context.Context) (r node.ListResult, err error) {
 	o, err := c.ownerIfAny()
 	if err != nil {

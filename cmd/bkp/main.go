@@ -43,8 +43,8 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return int(core.CodeOf(err))
 }
 
-// endError is what went wrong when a daemon ended as a signal asked it to: no consequence of the signal, which alone is its
-// ordinary end.
+// endError is what went wrong when a daemon ended as a signal asked it to: no consequence of the signal, which alone is
+// its ordinary end.
 type endError struct{ error }
 
 func (e endError) Unwrap() error { return e.error }

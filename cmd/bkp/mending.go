@@ -15,7 +15,8 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// remakeHoldings makes holdings.db again from the descriptions in the packs: of what stands in the ledger, or of all where that is lost too.
+// remakeHoldings makes holdings.db again from the descriptions in the packs: of what stands in the ledger, or of all
+// where that is lost too.
 func (r *recordsRepair) remakeHoldings(lostLog bool) error {
 	const made = "holdings.db.new"
 	if err := durable.RemoveAll(r.house.path(made)); err != nil {
@@ -99,8 +100,9 @@ type described struct {
 	chunk core.Chunk
 }
 
-// restore puts into the database what the packs describe, as far as its chunks are there and it stands; nil: all of it. Descriptions are read
-// twice, since a run's may be found before that of its segment, and all of them together may be more than memory holds.
+// restore puts into the database what the packs describe, as far as its chunks are there and it stands; nil: all of it.
+// Descriptions are read twice, since a run's may be found before that of its segment, and all of them together may be
+// more than memory holds.
 func (m *mending) restore(standing *core.Standing) error {
 	segments := map[core.SegmentID]described{}
 	var refs []described
@@ -209,7 +211,8 @@ func (m *mending) describedInPacks(visit func(described) error) error {
 	return disk.Described(m.ctx, m.house.path("holdings"), func(c core.Chunk, d core.Description) error {
 		return visit(described{d, c})
 	}, func(done, packs int) {
-		m.status(node.Status{Phase: "repair", Text: fmt.Sprintf("pack %d of %d", done, packs), Seconds: time.Since(began).Seconds()})
+		m.status(node.Status{Phase: "repair", Text: fmt.Sprintf("pack %d of %d", done, packs),
+			Seconds: time.Since(began).Seconds()})
 	})
 }
 
@@ -222,8 +225,8 @@ func (m *mending) has(chunks []core.Chunk) (bool, error) {
 	return true, nil
 }
 
-// run restores what stands in the ledger and is not in the database, enters licences that the ledger lacks, and gives up what the packs do
-// not have: in the ledger first.
+// run restores what stands in the ledger and is not in the database, enters licences that the ledger lacks, and gives
+// up what the packs do not have: in the ledger first.
 func (m *mending) run() error {
 	found, err := node.CheckRecords(m.ctx, m.db, m.rec.keeping, m.book)
 	if err != nil {
@@ -284,7 +287,8 @@ func (m *mending) licences() error {
 func (m *mending) giveUp(found node.Records) error {
 	for _, l := range found.Lost {
 		envelope, err := license.SignDischarge(core.Discharge{
-			Why: core.WhyLost, Owner: l.Owner, Task: l.Task, Segment: l.Number, Runs: core.Ranges(l.Runs), Time: time.Now().Unix(),
+			Why: core.WhyLost, Owner: l.Owner, Task: l.Task, Segment: l.Number, Runs: core.Ranges(l.Runs),
+			Time: time.Now().Unix(),
 		}, m.signer)
 		if err == nil {
 			err = m.book.AppendDischarge(envelope)
@@ -313,7 +317,8 @@ func (m *mending) giveUp(found node.Records) error {
 		m.sum.LostRefs++
 	}
 	if m.sum.Lost > 0 {
-		m.step("%d runs are lost, and their receipts ended: their owners see it with bkp verify, and place them again", m.sum.Lost)
+		m.step("%d runs are lost, and their receipts ended: their owners see it with bkp verify, and place them again",
+			m.sum.Lost)
 	}
 	if m.sum.LostRefs > 0 {
 		m.step("%d refs whose records are lost are forgotten here", m.sum.LostRefs)

@@ -31,7 +31,8 @@ func nodeStart() *cli.Command {
 	return command(spec{
 		name: "start", usage: "run a node until it is stopped",
 		about: "A node keeps what licensed owners give it, passes it on, and carries out the commands of this data directory. " +
-			"The first INT or TERM stops it cleanly, with code 0. " + calendarHelp + " What a single link is given may follow a calendar, too: " +
+			"The first INT or TERM stops it cleanly, with code 0. " + calendarHelp +
+			" What a single link is given may follow a calendar, too: " +
 			"in config.toml under [links], as \"backup.example:8001\" = \"mon-fri 08:00-18:00=1MiB,else=20MiB\".",
 		examples: `bkp node start --data /srv/bkp --peers wss://other.example:8001-20MiB --token-file token
 			bkp node start --listen :8001 --capacity 500GiB --uplink 100Mbit --label zone=berlin

@@ -50,7 +50,8 @@ func doNodeRepair(ctx context.Context, c *call) error {
 		return core.WithHint(err, "stop the node that runs here, and repair it then")
 	}
 	defer lock.Close()
-	r := &recordsRepair{call: c, ctx: ctx, sum: repairSummary{DryRun: c.Bool("dry-run"), Damage: []node.Damage{}, Steps: []string{}, Aside: []string{}}}
+	r := &recordsRepair{call: c, ctx: ctx, sum: repairSummary{DryRun: c.Bool("dry-run"), Damage: []node.Damage{},
+		Steps: []string{}, Aside: []string{}}}
 	if r.signer, err = c.house.nodeKey(); err != nil {
 		return err
 	}
@@ -79,8 +80,8 @@ func (s repairSummary) draw(t *table) {
 	}
 }
 
-// recordsRepair is one under way, under node.lock. It can be interrupted anywhere and run again: a record that is made anew comes to its
-// place when it is complete, and until then the old one is missing, or wrong, as before.
+// recordsRepair is one under way, under node.lock. It can be interrupted anywhere and run again: a record that is made
+// anew comes to its place when it is complete, and until then the old one is missing, or wrong, as before.
 type recordsRepair struct {
 	*call
 	ctx    context.Context
@@ -145,7 +146,8 @@ func (r *recordsRepair) look() (found node.Records, lostDB, lostLog bool, err er
 // plan says what run would do.
 func (r *recordsRepair) plan(found node.Records, lostDB, lostLog bool) {
 	if lostDB {
-		r.step("holdings.db is made again from the descriptions in the packs%s", map[bool]string{true: "", false: " and the ledger"}[lostLog])
+		r.step("holdings.db is made again from the descriptions in the packs%s",
+			map[bool]string{true: "", false: " and the ledger"}[lostLog])
 	}
 	if lostLog {
 		r.step("a new ledger begins with the licences and receipts of what is kept")
@@ -252,7 +254,8 @@ func (r *recordsRepair) promiseAnew(db *disk.Holdings, book *logbook, s core.Seg
 	if err := book.AppendLicense(s.License); err != nil || len(kept) == 0 {
 		return err
 	}
-	receipt := core.Receipt{License: s.LicenseID, Task: s.Task, Segment: s.Number, RetainUntil: s.RetainUntil, Time: time.Now().Unix()}
+	receipt := core.Receipt{License: s.LicenseID, Task: s.Task, Segment: s.Number, RetainUntil: s.RetainUntil,
+		Time: time.Now().Unix()}
 	var numbers []int
 	for _, h := range kept {
 		numbers = append(numbers, h.Number)
@@ -269,7 +272,8 @@ func (r *recordsRepair) promiseAnew(db *disk.Holdings, book *logbook, s core.Seg
 	return book.AppendReceipt(envelope)
 }
 
-// mend brings back from the packs what stands in the ledger and the database lacks, and gives up what the packs do not have.
+// mend brings back from the packs what stands in the ledger and the database lacks, and gives up what the packs do not
+// have.
 func (r *recordsRepair) mend() error {
 	rec, err := r.house.openRecords(r.signer)
 	if err != nil {

@@ -25,7 +25,8 @@ func (c *call) objective() (objective string, blend, deadline float64, err error
 			return "", 0, 0, usageError("--blend %s: want a number from 0 to 1", c.String("blend"))
 		}
 	default:
-		return "", 0, 0, usageError("--objective %s: want %s, %s or %s", objective, plan.ObjectiveTime, plan.ObjectiveCost, plan.ObjectiveBlend)
+		return "", 0, 0, usageError("--objective %s: want %s, %s or %s", objective, plan.ObjectiveTime,
+			plan.ObjectiveCost, plan.ObjectiveBlend)
 	}
 	if c.given("blend") && objective != plan.ObjectiveBlend {
 		return "", 0, 0, usageError("--blend is for --objective %s", plan.ObjectiveBlend)

@@ -11,7 +11,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// passphrase is what opened the identity before, else what is given by --passphrase-file, in the environment as BKP_PASSPHRASE, or by
+// passphrase is what opened the identity before, else what is given by --passphrase-file, in the environment as
+// BKP_PASSPHRASE, or by
 // --passphrase-command; empty without. What stands on the command line goes before what does not.
 func (c *call) passphrase() (string, error) {
 	path, line, set := c.String("passphrase-file"), c.String("passphrase-command"), os.Getenv("BKP_PASSPHRASE")
@@ -32,7 +33,8 @@ func (c *call) passphrase() (string, error) {
 	}
 	text, err := c.printed(line)
 	if err != nil {
-		return "", core.WithHint(fmt.Errorf("the passphrase command %q: %w", line, err), "run it alone: it must print the passphrase and end with 0")
+		return "", core.WithHint(fmt.Errorf("the passphrase command %q: %w", line, err),
+			"run it alone: it must print the passphrase and end with 0")
 	}
 	return firstLine(text, fmt.Sprintf("what the passphrase command %q printed", line))
 }

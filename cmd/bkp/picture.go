@@ -11,8 +11,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// picture is a network and what moves over it, as --plot draws it: nodes on a circle, links between them, and beside them when
-// each node is done.
+// picture is a network and what moves over it, as --plot draws it: nodes on a circle, links between them, and beside
+// them when each node is done.
 type picture struct {
 	title string
 	nodes []drawnNode
@@ -139,12 +139,14 @@ func (d *drawing) drawFlows() {
 		if !d.nodes[f.from].source {
 			colour = d.colour[d.nodes[f.from].zone]
 		}
-		d.curve(f.from, f.to, fmt.Sprintf("stroke:%s;stroke-width:%.1f;fill:none;stroke-opacity:%.2f", colour, 0.5+4*part, 0.35+0.6*part))
+		d.curve(f.from, f.to, fmt.Sprintf("stroke:%s;stroke-width:%.1f;fill:none;stroke-opacity:%.2f", colour,
+			0.5+4*part, 0.35+0.6*part))
 		d.arrow(f.from, f.to, colour, 4+5*part)
 	}
 }
 
-// bend is the middle point of the curve from one node to another: to the right of the way, so that two ways do not meet.
+// bend is the middle point of the curve from one node to another: to the right of the way, so that two ways do not
+// meet.
 func (d *drawing) bend(from, to int) (x, y float64) {
 	x1, y1 := d.at(from, 1)
 	x2, y2 := d.at(to, 1)
@@ -173,7 +175,8 @@ func (d *drawing) arrow(from, to int, colour string, size float64) {
 		return
 	}
 	dx, dy = size*dx/length, size*dy/length
-	d.Polygon([]int{int(x + dx), int(x - dx - 0.7*dy), int(x - dx + 0.7*dy)}, []int{int(y + dy), int(y - dy + 0.7*dx), int(y - dy - 0.7*dx)}, "fill:"+colour)
+	d.Polygon([]int{int(x + dx), int(x - dx - 0.7*dy), int(x - dx + 0.7*dy)},
+		[]int{int(y + dy), int(y - dy + 0.7*dx), int(y - dy - 0.7*dx)}, "fill:"+colour)
 }
 
 func (d *drawing) drawNodes() {

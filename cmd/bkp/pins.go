@@ -35,7 +35,8 @@ func openPins(path string) (*pins, error) {
 		return nil, fmt.Errorf("read pinned nodes: %w", err)
 	}
 	if err := json.Unmarshal(text, &p.met); err != nil {
-		p.met, p.damaged = salvagePins(text), fmt.Errorf("pins.json, the nodes that are known here, is damaged: %w", err)
+		p.met, p.damaged = salvagePins(text), fmt.Errorf("pins.json, the nodes that are known here, is damaged: %w",
+			err)
 	}
 	return p, nil
 }
@@ -66,8 +67,8 @@ func (p *pins) Known(id core.ID) bool {
 	return ok
 }
 
-// Pin remembers a node and where it was met last; it is durable when Pin returns. A node that cannot be dialled has no address, and
-// one that could be before keeps it.
+// Pin remembers a node and where it was met last; it is durable when Pin returns. A node that cannot be dialled has no
+// address, and one that could be before keeps it.
 func (p *pins) Pin(id core.ID, address string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

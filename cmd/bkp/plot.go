@@ -26,7 +26,8 @@ func (c *call) plot(p picture) error {
 
 // pictureOfPlan shows a plan before anything was sent.
 func pictureOfPlan(s plan.Saved) (p picture) {
-	p.title = fmt.Sprintf("%s: %s, %s by %s", versioned(s.Name, s.Version), counted(s.Replicas, "replica"), seconds(s.PredictedS), s.Strategy)
+	p.title = fmt.Sprintf("%s: %s, %s by %s", versioned(s.Name, s.Version), counted(s.Replicas, "replica"),
+		seconds(s.PredictedS), s.Strategy)
 	for i, n := range s.Nodes {
 		d := drawnNode{name: n.Address, zone: n.Zone, source: i == s.Source, start: n.First, end: n.Finish}
 		if d.name == "" {

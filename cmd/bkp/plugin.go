@@ -18,7 +18,8 @@ func pluginCommand() *cli.Command {
 // plugins is the host of this data directory's plugins.
 func (c *call) plugins() *plugins.Host {
 	return &plugins.Host{
-		Path: plugins.SearchPath(c.house.dir), Lock: c.house.path("bkp.lock.toml"), Inside: shippedNames(), Log: c.log(slog.LevelWarn),
+		Path: plugins.SearchPath(c.house.dir), Lock: c.house.path("bkp.lock.toml"), Inside: shippedNames(),
+		Log: c.log(slog.LevelWarn),
 	}
 }
 

@@ -407,7 +407,8 @@ func wholeOrNot(dir string, words []any) error {
 			return err
 		}
 		if !slices.ContainsFunc(contents, func(want []byte) bool { return bytes.Equal(got, want) }) {
-			return fmt.Errorf("%s has %d bytes that are none of the %d files that it may be", name, len(got), len(contents))
+			return fmt.Errorf("%s has %d bytes that are none of the %d files that it may be", name, len(got),
+				len(contents))
 		}
 	}
 	return nil
@@ -522,7 +523,8 @@ func (h house) is(words []any) error {
 			return fmt.Errorf("%s is not as it was told: %d bytes", name, len(got))
 		}
 	}
-	if old, err := os.ReadFile(h.path("identity")); len(may["identity"]) == 2 && err == nil && string(old) == may["identity"][1] {
+	if old, err := os.ReadFile(h.path("identity")); len(may["identity"]) == 2 && err == nil &&
+		string(old) == may["identity"][1] {
 		if kept, _ := filepath.Glob(h.path("identity.*")); len(kept) == 0 {
 			return errors.New("an identity was replaced and is not kept beside the new one")
 		}

@@ -207,7 +207,8 @@ func (p promises) Write(line []byte) (int, error) {
 
 // heard notes a message where it is one that counts.
 func (p promises) heard(s said, peer core.ID, message []byte) error {
-	counts := []string{"STORAGE_TASK", "TASK_AGREE", "TRANSMISSION_COMPLETE", "REF_PUT", "REF_OK", "RELEASE", "RELEASE_DONE"}
+	counts := []string{"STORAGE_TASK", "TASK_AGREE", "TRANSMISSION_COMPLETE", "REF_PUT", "REF_OK", "RELEASE",
+		"RELEASE_DONE"}
 	if !slices.Contains(counts, s.kind) {
 		return nil
 	}
@@ -232,7 +233,8 @@ func (p promises) heard(s said, peer core.ID, message []byte) error {
 	s.task, s.segment, s.licence, s.receipt = m.Task, m.Segment, m.License.ID, m.Receipt
 	switch answered, asked := p.asked[query]; {
 	case s.kind == "REF_PUT" && !s.sent && m.Ref != nil:
-		s.ref = core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Envelope: m.Ref, Records: m.Records}
+		s.ref = core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Envelope: m.Ref,
+			Records: m.Records}
 		p.asked[query] = s
 	case s.kind == "RELEASE" && !s.sent:
 		r, err := key.OpenRelease(m.Envelope)
@@ -246,7 +248,8 @@ func (p promises) heard(s said, peer core.ID, message []byte) error {
 		delete(p.asked, query)
 		s.task, s.ref = answered.task, answered.ref
 		p.Promise(s)
-	case (s.kind == "STORAGE_TASK" || s.kind == "TASK_AGREE") && s.sent, s.kind == "TRANSMISSION_COMPLETE" && s.receipt != nil:
+	case (s.kind == "STORAGE_TASK" || s.kind == "TASK_AGREE") && s.sent, s.kind == "TRANSMISSION_COMPLETE" &&
+		s.receipt != nil:
 		p.Promise(s)
 	}
 	return nil

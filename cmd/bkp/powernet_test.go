@@ -127,8 +127,9 @@ func TestPowerLossBackup(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m.start(t, "10MiB")
 			defer m.stop(t)
-			args := node.BackupArgs{Input: file, Name: "f", Window: core.MiB, Chunker: chunk.MethodFixed, Compression: "default",
-				Replicas: 2, Strategy: "seed"}
+			args := node.BackupArgs{Input: file, Name: "f", Window: core.MiB, Chunker: chunk.MethodFixed,
+				Compression: "default",
+				Replicas:    2, Strategy: "seed"}
 			m.interruptedBackup(t, args)
 			r, err := m.nodes[sourceName].Backup(t.Context(), args, quiet)
 			check(t, err)

@@ -146,11 +146,13 @@ func (k *remains) keeps(s said, released bool, later []said) error {
 
 func (k *remains) receipted(r core.Receipt) bool {
 	return slices.ContainsFunc(k.receipts, func(x core.Receipt) bool {
-		return x.License == r.License && x.Target == r.Target && x.Previous == r.Previous && slices.Equal(x.Runs, r.Runs)
+		return x.License == r.License && x.Target == r.Target && x.Previous == r.Previous &&
+			slices.Equal(x.Runs, r.Runs)
 	})
 }
 
-// coveredBefore reports whether the ledger has a receipt for every run of this one: a target may say once more what it said.
+// coveredBefore reports whether the ledger has a receipt for every run of this one: a target may say once more what it
+// said.
 func (k *remains) coveredBefore(r core.Receipt) bool {
 	known := map[int]bool{}
 	for _, x := range k.receipts {
@@ -229,7 +231,8 @@ func (k *remains) agrees() error {
 				return err
 			}
 			if len(holdings) > 0 && !k.licensed(task, number) {
-				return fmt.Errorf("%s holds runs of segment %d of task %s without a licence in its ledger", k.name, number, task)
+				return fmt.Errorf("%s holds runs of segment %d of task %s without a licence in its ledger", k.name,
+					number, task)
 			}
 		}
 	}
@@ -246,7 +249,8 @@ func (k *remains) agrees() error {
 		return err
 	}
 	ctx := context.Background()
-	found, err := node.CheckRecords(ctx, k.conf.Holdings, k.conf.Keeping, k.conf.Ledger) // what a power loss leaves is no damage
+	// what a power loss leaves is no damage
+	found, err := node.CheckRecords(ctx, k.conf.Holdings, k.conf.Keeping, k.conf.Ledger)
 	return errors.Join(err, found.Err())
 }
 

@@ -19,8 +19,8 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// TestPowerLossRepair repairs a target that lost a record, or its packs. Wherever the power goes another repair ends well, and nothing is
-// forgotten that stands in what is left.
+// TestPowerLossRepair repairs a target that lost a record, or its packs. Wherever the power goes another repair ends
+// well, and nothing is forgotten that stands in what is left.
 func TestPowerLossRepair(t *testing.T) {
 	losses := []struct {
 		what  string
@@ -50,7 +50,8 @@ func TestPowerLossRepair(t *testing.T) {
 				t.Fatal(problem)
 			}
 			r.Promise("repaired")
-			r.Check(t, max(300, durabletest.Budget(1)), func(roots []string, promises []any) error { // few, each worth a try
+			// few, each worth a try
+			r.Check(t, max(300, durabletest.Budget(1)), func(roots []string, promises []any) error {
 				h := homeIn(roots[0])
 				found, err := h.checkRecords(target)
 				if err == nil && len(promises) > 0 {
@@ -58,7 +59,8 @@ func TestPowerLossRepair(t *testing.T) {
 				}
 				for _, l := range found.Lost {
 					if !l.Known && !loss.whole {
-						err = errors.Join(err, fmt.Errorf("runs of task %s went, and the ledger does not say so", l.Task))
+						err = errors.Join(err, fmt.Errorf("runs of task %s went, and the ledger does not say so",
+							l.Task))
 					}
 				}
 				if loss.spoil && !h.keepsAside(loss.lost) {
@@ -95,7 +97,8 @@ func (h house) keepsAside(name string) bool {
 	})
 }
 
-// TestPowerLossFirstStart starts a node on what a release left that described nothing in packs and discharged nothing in its ledger.
+// TestPowerLossFirstStart starts a node on what a release left that described nothing in packs and discharged nothing
+// in its ledger.
 func TestPowerLossFirstStart(t *testing.T) {
 	target := placedTarget(t)
 	target.makeOld(t)

@@ -83,8 +83,9 @@ type pruneRow struct {
 	Against []string  `json:"against,omitempty"` // where none does: why, a rule each
 }
 
-// sift decides about the versions of one name. A clock may have been set back between two splits, and a zone may step back over
-// midnight, so that periods need not come in the order of the versions: each is counted once, the last ones first.
+// sift decides about the versions of one name. A clock may have been set back between two splits, and a zone may step
+// back over midnight, so that periods need not come in the order of the versions: each is counted once, the last ones
+// first.
 func sift(versions []pruneRow, rules []keepRule, zone *time.Location) {
 	for _, rule := range rules {
 		newest := map[string]*pruneRow{} // by period

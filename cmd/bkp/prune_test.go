@@ -16,7 +16,8 @@ func TestSift(t *testing.T) {
 	zone := time.FixedZone("", 2*3600)
 	// Version N is the Nth of these, oldest first; the third and fourth are of one day in that zone, but not in UTC.
 	var versions []pruneRow
-	for i, at := range []string{"2026-01-05 10:00", "2026-01-31 10:00", "2026-02-28 00:30", "2026-02-28 23:30", "2026-03-01 12:00", "2026-03-02 12:00", "2026-03-02 13:00"} {
+	for i, at := range []string{"2026-01-05 10:00", "2026-01-31 10:00", "2026-02-28 00:30", "2026-02-28 23:30",
+		"2026-03-01 12:00", "2026-03-02 12:00", "2026-03-02 13:00"} {
 		made, err := time.ParseInLocation("2006-01-02 15:04", at, zone)
 		if err != nil {
 			t.Fatal(err)
@@ -31,7 +32,8 @@ func TestSift(t *testing.T) {
 		{map[string]int{"last": 2}, []int{6, 7}, nil},
 		{map[string]int{"last": 20}, []int{1, 2, 3, 4, 5, 6, 7}, nil},
 		{map[string]int{"daily": 3}, []int{4, 5, 7}, map[int][]string{7: {"daily 2026-03-02"}}},
-		{map[string]int{"weekly": 2}, []int{5, 7}, map[int][]string{5: {"weekly 2026-W09"}, 7: {"weekly 2026-W10"}}}, // Sunday, Monday
+		// Sunday, Monday
+		{map[string]int{"weekly": 2}, []int{5, 7}, map[int][]string{5: {"weekly 2026-W09"}, 7: {"weekly 2026-W10"}}},
 		{map[string]int{"monthly": 9}, []int{2, 4, 7}, nil},
 		{map[string]int{"last": 1, "monthly": 2}, []int{4, 7}, map[int][]string{7: {"last", "monthly 2026-03"}}},
 	} {
@@ -58,8 +60,8 @@ func TestSift(t *testing.T) {
 	}
 }
 
-// Bad input 87: versions out of the order of time. A day counts once, the last days count, and the newest version of a day is
-// the one of the highest number, whatever the clock said.
+// Bad input 87: versions out of the order of time. A day counts once, the last days count, and the newest version of a
+// day is the one of the highest number, whatever the clock said.
 func TestSiftOutOfOrder(t *testing.T) {
 	const daily, last = "daily", "last"
 	for _, c := range []struct {
@@ -78,7 +80,8 @@ func TestSiftOutOfOrder(t *testing.T) {
 	} {
 		var rows []pruneRow
 		for i, day := range c.days {
-			at := time.Date(2026, 1, day, 12, 0, 0, 0, time.UTC).Add(-time.Duration(i) * time.Minute) // a later version has an earlier time
+			// a later version has an earlier time
+			at := time.Date(2026, 1, day, 12, 0, 0, 0, time.UTC).Add(-time.Duration(i) * time.Minute)
 			rows = append(rows, pruneRow{Version: i + 1, Created: at.Unix()})
 		}
 		for _, r := range allRules() {
@@ -124,7 +127,8 @@ func TestPruneOfWhatWasPlacedAgain(t *testing.T) {
 	}
 	for days, want := range map[string]string{"7": `"kept":5,"removed":0`, "3": `"kept":3,"removed":0`} {
 		var out, errs bytes.Buffer
-		code := run([]string{"bkp", "prune", "--keep-daily", days, "--dry-run", "--json", "--data", h.dir}, nil, &out, &errs)
+		code := run([]string{"bkp", "prune", "--keep-daily", days, "--dry-run", "--json", "--data", h.dir}, nil, &out,
+			&errs)
 		if code != 0 || !strings.Contains(out.String(), want) {
 			t.Errorf("--keep-daily %s ended with %d\n%s%s", days, code, &out, &errs)
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// records are the three that say what this machine keeps for others: chunks in packs, the database of what they are kept for, and the ledger
-// of what was promised. A lost one has a stand-in, so that the others go on serving.
+// records are the three that say what this machine keeps for others: chunks in packs, the database of what they are
+// kept for, and the ledger of what was promised. A lost one has a stand-in, so that the others go on serving.
 type records struct {
 	keeping  *disk.Store
 	holdings node.Holdings
@@ -66,8 +66,8 @@ func (h house) recordsThere() (t recordsThere, err error) {
 	return t, log.Close()
 }
 
-// openRecords opens the three, or stand-ins for those that are lost. It makes them only where none of them is there: one that is missing
-// beside the others is damage, never a beginning.
+// openRecords opens the three, or stand-ins for those that are lost. It makes them only where none of them is there:
+// one that is missing beside the others is damage, never a beginning.
 func (h house) openRecords(signer *key.Signer) (_ *records, err error) {
 	there, err := h.recordsThere()
 	if err != nil {
@@ -134,7 +134,8 @@ type noPacks struct{}
 
 func (noPacks) Has(context.Context, core.Hash) (bool, error) { return false, nil }
 
-// checkRecords has the running node hold the records of what is kept here against each other, or does it, where there are any.
+// checkRecords has the running node hold the records of what is kept here against each other, or does it, where there
+// are any.
 func (c *call) checkRecords(ctx context.Context) (found node.Records, err error) {
 	if caller, err := c.runningNode(); err == nil {
 		err := caller.Call(ctx, node.CommandRecords, node.None{}, &found, c.status)

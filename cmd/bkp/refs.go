@@ -17,8 +17,8 @@ import (
 )
 
 // refStore is DATA/refs: refs/ALIAS/VERSION holds the newest envelope of a version, refs/ALIAS/last the highest version
-// ever given, so that a number is never given twice, refs/ALIAS/VERSION.away is there where this machine does without the
-// version's content. Files appear whole, by rename; refs/lock guards changes.
+// ever given, so that a number is never given twice, refs/ALIAS/VERSION.away is there where this machine does without
+// the version's content. Files appear whole, by rename; refs/lock guards changes.
 type refStore struct{ dir string }
 
 func (h house) refs() refStore { return refStore{h.path("refs")} }
@@ -119,7 +119,8 @@ func (s refStore) coming(alias string) (int, error) {
 }
 
 // Append makes the next version of an alias: make is told its number and the envelope before it (nil for none).
-func (s refStore) Append(alias string, make func(version int, previous []byte) ([]byte, error)) (version int, err error) {
+func (s refStore) Append(alias string,
+	make func(version int, previous []byte) ([]byte, error)) (version int, err error) {
 	unlock, err := s.lock()
 	if err != nil {
 		return 0, err
@@ -211,7 +212,8 @@ func (s refStore) lock() (func(), error) {
 	return func() { _ = l.Close() }, nil
 }
 
-// open reads every ref of the owner, by name and version. Where some are damaged it returns the others, and core.CodeWrong.
+// open reads every ref of the owner, by name and version. Where some are damaged it returns the others, and
+// core.CodeWrong.
 func (s refStore) open(o *key.Owner) (out []versionRef, err error) {
 	stored, err := s.List()
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestReleaseBefore runs nodes of this release and of the one before it with each other, in every mixture. The other binary comes out
-// of the repository's history; scripts/release-before names the commit.
+// TestReleaseBefore runs nodes of this release and of the one before it with each other, in every mixture. The other
+// binary comes out of the repository's history; scripts/release-before names the commit.
 func TestReleaseBefore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs without -short")
@@ -46,7 +46,8 @@ func TestReleaseBefore(t *testing.T) {
 						env.Setenv(role, chain[i])
 					}
 					env.Setenv("HELLO", hello)
-					if err := errors.Join(os.Mkdir(bin, 0o700), os.Symlink(before, filepath.Join(bin, "bkp-before"))); err != nil {
+					if err := errors.Join(os.Mkdir(bin, 0o700),
+						os.Symlink(before, filepath.Join(bin, "bkp-before"))); err != nil {
 						return err
 					}
 					return storyEnv(env)

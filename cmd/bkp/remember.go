@@ -8,11 +8,12 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 )
 
-// maxRemembered is how many peers an identity remembers: a new machine needs one that answers, and reads the list at every command.
+// maxRemembered is how many peers an identity remembers: a new machine needs one that answers, and reads the list at
+// every command.
 const maxRemembered = 1000
 
-// rememberPeers notes in the identity whom a new machine can ask: the peers of the configuration, and every node that was met, at
-// the address where it was met last.
+// rememberPeers notes in the identity whom a new machine can ask: the peers of the configuration, and every node that
+// was met, at the address where it was met last.
 func (c *call) rememberPeers(o *key.Owner) error {
 	listed, err := core.ParsePeers(c.String("peers"))
 	if err != nil {
@@ -32,8 +33,8 @@ func (c *call) rememberPeers(o *key.Owner) error {
 	return nil
 }
 
-// remembered is the peers that an identity remembers, as one list that ParsePeers reads: earlier releases wrote every node
-// that they ever met at an address.
+// remembered is the peers that an identity remembers, as one list that ParsePeers reads: earlier releases wrote every
+// node that they ever met at an address.
 func remembered(o *key.Owner) string {
 	var peers []core.Peer
 	for _, entry := range o.Peers {
@@ -48,21 +49,22 @@ func remembered(o *key.Owner) string {
 	return strings.Join(list, ",")
 }
 
-// withoutUnfit leaves out of remembered peers those that are of no use here: this machine itself, where the identity came to one of its
-// own peers, and those that are reached without encryption only, unless that is allowed.
+// withoutUnfit leaves out of remembered peers those that are of no use here: this machine itself, where the identity
+// came to one of its own peers, and those that are reached without encryption only, unless that is allowed.
 func (c *call) withoutUnfit(peers []core.Peer, self core.ID, listen string) []core.Peer {
 	return slices.DeleteFunc(peers, func(p core.Peer) bool {
 		plain := p.Scheme == "ws" && !c.Bool("insecure-plaintext")
 		if plain {
-			c.say("warning: the peer %s is not asked: ws:// is not encrypted, and --insecure-plaintext was not given", p.Address())
+			c.say("warning: the peer %s is not asked: ws:// is not encrypted, and --insecure-plaintext was not given",
+				p.Address())
 		}
 		return plain || core.RefuseSelf([]core.Peer{p}, self, listen) != nil
 	})
 }
 
-// mergePeers is one peer list of those that were listed and of nodes that were met: each address and each node stands there once.
-// Where several nodes were at one address, one has taken the place of the others, and who asks there must take whoever answers. A
-// node that moved stands at the address where it was met.
+// mergePeers is one peer list of those that were listed and of nodes that were met: each address and each node stands
+// there once. Where several nodes were at one address, one has taken the place of the others, and who asks there must
+// take whoever answers. A node that moved stands at the address where it was met.
 func mergePeers(listed, met []core.Peer) (merged []core.Peer) {
 	at := map[string][]core.ID{}    // who was at an address
 	home := map[core.ID]core.Peer{} // where a node is

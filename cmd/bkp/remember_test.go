@@ -62,16 +62,21 @@ func TestMergePeers(t *testing.T) {
 		want   []string
 	}{
 		{"a node that was met", "", map[core.ID]string{a: "a:1"}, []string{"wss://A@a:1"}},
-		{"one that is listed gets the ID that it was met with", "wss://a:1-20480", map[core.ID]string{a: "a:1"}, []string{"wss://A@a:1-20480"}},
+		{"one that is listed gets the ID that it was met with", "wss://a:1-20480", map[core.ID]string{a: "a:1"},
+			[]string{"wss://A@a:1-20480"}},
 		{"one that took another's place", "", map[core.ID]string{a: "a:1", b: "a:1"}, []string{"wss://a:1"}},
-		{"the same, and it is listed", "wss://a:1-20480", map[core.ID]string{a: "a:1", b: "a:1", c: "c:1"}, []string{"wss://a:1-20480", "wss://C@c:1"}},
-		{"one that took the place of one that is listed by its ID", "wss://A@a:1", map[core.ID]string{b: "a:1"}, []string{"wss://a:1"}},
+		{"the same, and it is listed", "wss://a:1-20480", map[core.ID]string{a: "a:1", b: "a:1", c: "c:1"},
+			[]string{"wss://a:1-20480", "wss://C@c:1"}},
+		{"one that took the place of one that is listed by its ID", "wss://A@a:1", map[core.ID]string{b: "a:1"},
+			[]string{"wss://a:1"}},
 		{"one that moved", "wss://A@a:1", map[core.ID]string{a: "b:1"}, []string{"wss://a:1", "wss://A@b:1"}},
-		{"two that changed places", "wss://A@a:1,wss://B@b:1", map[core.ID]string{a: "b:1", b: "a:1"}, []string{"wss://a:1", "wss://b:1"}},
+		{"two that changed places", "wss://A@a:1,wss://B@b:1", map[core.ID]string{a: "b:1", b: "a:1"},
+			[]string{"wss://a:1", "wss://b:1"}},
 		{"one that only dials", "", map[core.ID]string{a: "", b: "b:1"}, []string{"wss://B@b:1"}},
 		{"without encryption", "ws://a:1", map[core.ID]string{a: "a:1"}, []string{"ws://a:1"}},
 		{"IPv6", "", map[core.ID]string{a: "[2001:DB8::7]:8001"}, []string{"wss://A@[2001:db8::7]:8001"}},
-		{"an address that no list can hold", "", map[core.ID]string{a: "[fe80::1%a,b]:1", b: "b:1"}, []string{"wss://B@b:1"}},
+		{"an address that no list can hold", "", map[core.ID]string{a: "[fe80::1%a,b]:1", b: "b:1"},
+			[]string{"wss://B@b:1"}},
 	} {
 		named := strings.NewReplacer("A@", a.String()+"@", "B@", b.String()+"@", "C@", c.String()+"@")
 		listed, err := core.ParsePeers(named.Replace(tc.listed))
@@ -91,8 +96,8 @@ func TestMergePeers(t *testing.T) {
 	}
 }
 
-// An identity reads back whatever was written into it: every address once, every node at most once, and whoever stands alone at the
-// address where it was met last has its ID.
+// An identity reads back whatever was written into it: every address once, every node at most once, and whoever stands
+// alone at the address where it was met last has its ID.
 func TestExportedIdentityReadsBack(t *testing.T) {
 	host := rapid.OneOf(
 		rapid.StringMatching(`[a-zA-Z0-9_.-]{1,20}`), rapid.SampledFrom([]string{"a", "b", "127.0.0.1"}),
@@ -116,7 +121,10 @@ func TestExportedIdentityReadsBack(t *testing.T) {
 		met := rapid.MapOf(id, address).Draw(t, "met")
 		got := exportedPeers(t, listed, met)
 		for _, p := range listed {
-			if !slices.ContainsFunc(got, func(g core.Peer) bool { return g.Address() == p.Address() && g.Rate == p.Rate }) {
+			if !slices.ContainsFunc(got, func(g core.Peer) bool {
+				return g.Address() == p.Address() &&
+					g.Rate == p.Rate
+			}) {
 				t.Errorf("%s was listed and is forgotten", p)
 			}
 		}
@@ -127,7 +135,10 @@ func TestExportedIdentityReadsBack(t *testing.T) {
 					others++
 				}
 			}
-			if !slices.ContainsFunc(got, func(g core.Peer) bool { return g.Address() == p.Address() && (g.ID == p.ID) == (others == 0) }) {
+			if !slices.ContainsFunc(got, func(g core.Peer) bool {
+				return g.Address() == p.Address() &&
+					(g.ID == p.ID) == (others == 0)
+			}) {
 				t.Errorf("%s, with %d others there, is not in %v", p, others, got)
 			}
 		}
@@ -163,7 +174,8 @@ func TestRememberedOfEarlierReleases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Peers = []string{"wss://" + idOf(1).String() + "@a:1", "wss://" + idOf(2).String() + "@a:1", "nonsense", "wss://b:1-20480"}
+	o.Peers = []string{"wss://" + idOf(1).String() + "@a:1", "wss://" + idOf(2).String() + "@a:1", "nonsense",
+		"wss://b:1-20480"}
 	if got, want := remembered(o), "wss://a:1,wss://b:1-20480"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

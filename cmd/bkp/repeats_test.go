@@ -15,12 +15,13 @@ import (
 func TestAWarningThatRepeatsIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		log := slog.New(newRepeats(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		}})))
+		log := slog.New(newRepeats(slog.NewTextHandler(&out,
+			&slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			}})))
 		for i := range 500 {
 			err := fmt.Errorf("put chunk %064x: %d KiB more would leave too little: %w", i, 100+i, syscall.ENOSPC)
 			log.Warn("run refused", "from", "peer-a", "run", fmt.Sprintf("alias.1.%d", i), "error", err)
@@ -33,7 +34,8 @@ func TestAWarningThatRepeatsIsToldOnce(t *testing.T) {
 			log.Info("peer up", "peer", "peer-a")
 		}
 		time.Sleep(3 * time.Minute)
-		log.Warn("run refused", "from", "peer-a", "run", "alias.2.7", "error", fmt.Errorf("put chunk 8: %w", syscall.EIO))
+		log.Warn("run refused", "from", "peer-a", "run", "alias.2.7", "error",
+			fmt.Errorf("put chunk 8: %w", syscall.EIO))
 		var got []string
 		for line := range strings.Lines(out.String()) {
 			from, _, _ := strings.Cut(line[strings.Index(line, "msg="):], " error=")

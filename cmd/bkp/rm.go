@@ -35,7 +35,8 @@ func rmCommand() *cli.Command {
 			}
 			defer l.end()
 			c.alone = true
-			r, err := ask[node.RemoveResult](ctx, c, node.CommandRemove, node.RemoveArgs{Name: name, Version: version, Force: c.Bool("force")})
+			r, err := ask[node.RemoveResult](ctx, c, node.CommandRemove,
+				node.RemoveArgs{Name: name, Version: version, Force: c.Bool("force")})
 			if err != nil {
 				return err
 			}
@@ -75,7 +76,9 @@ func (c *call) newest(name string) (int, error) {
 func unheard(r node.RemoveResult) error {
 	var errs []error
 	for _, x := range r.Unheard {
-		errs = append(errs, fmt.Errorf("%s could not be told: %s", strings.TrimSpace(x.Node.Short()+" "+x.Address), x.Reason))
+		errs = append(errs, fmt.Errorf("%s could not be told: %s", strings.TrimSpace(x.Node.Short()+" "+x.Address),
+			x.Reason))
 	}
-	return core.WithHint(coded(core.CodePartial, errors.Join(errs...)), "do it again when they are back, or with --force if they will not be")
+	return core.WithHint(coded(core.CodePartial, errors.Join(errs...)),
+		"do it again when they are back, or with --force if they will not be")
 }

@@ -19,8 +19,9 @@ func showCommand() *cli.Command {
 			"{name, type, order, hash, size}, in order; sizes are stored bytes. With --diff: the stretches of the second version that are " +
 			"in chunks the first does not have.",
 		examples: "bkp show big.iso\nbkp show big.iso@1 --all\nbkp show big.iso --json\nbkp show --diff big.iso@1 big.iso@latest",
-		flags:    append(identityFlags(), boolFlag("all", "list every chunk, or every range"), boolFlag("diff", "show what the second version adds to the first")),
-		do:       doShow,
+		flags: append(identityFlags(), boolFlag("all", "list every chunk, or every range"),
+			boolFlag("diff", "show what the second version adds to the first")),
+		do: doShow,
 	})
 }
 
@@ -69,14 +70,16 @@ func doShow(ctx context.Context, c *call) error {
 	defer local.Close()
 	sum, tree, files, err := c.walk(ctx, v, local)
 	if errors.Is(err, core.ErrNotFound) {
-		return core.WithHint(core.Fail(core.CodeRedundant, "%s: its manifest is not on this machine: %w", versioned(v.body.Name, v.ref.Version), err),
+		return core.WithHint(core.Fail(core.CodeRedundant, "%s: its manifest is not on this machine: %w",
+			versioned(v.body.Name, v.ref.Version), err),
 			"bring it back with bkp fetch")
 	}
 	if err != nil {
 		return err
 	}
 	return c.result(sum, func(t *table) {
-		t.line("%s: %s in %s, stored in %s, cut %s", versioned(sum.Name, sum.Version), sum.Bytes, counted(sum.Chunks, "chunk"), sum.Stored, sum.Cut)
+		t.line("%s: %s in %s, stored in %s, cut %s", versioned(sum.Name, sum.Version), sum.Bytes,
+			counted(sum.Chunks, "chunk"), sum.Stored, sum.Cut)
 		for _, l := range tree {
 			t.line("%s", l)
 		}
@@ -88,7 +91,8 @@ func doShow(ctx context.Context, c *call) error {
 }
 
 // walk visits the manifest. With --json it prints entries as it meets them; else it returns what a person is to see.
-func (c *call) walk(ctx context.Context, v versionRef, local *localChunks) (sum shownVersion, tree []string, files []core.File, err error) {
+func (c *call) walk(ctx context.Context, v versionRef, local *localChunks) (sum shownVersion, tree []string,
+	files []core.File, err error) {
 	info, err := manifest.Stat(v.body.Root, local)
 	if err != nil {
 		return sum, nil, nil, fmt.Errorf("manifest: %w", err)
@@ -129,5 +133,6 @@ func treeLine(e manifest.Entry) string {
 	if e.Name != "" {
 		depth, name = strings.Count(e.Name, "/")+1, e.Name+"/"
 	}
-	return fmt.Sprintf("%s%s  %s at %s  %s", strings.Repeat("  ", depth), name, e.Span, e.Offset, e.Chunk.Hash.String()[:16])
+	return fmt.Sprintf("%s%s  %s at %s  %s", strings.Repeat("  ", depth), name, e.Span, e.Offset,
+		e.Chunk.Hash.String()[:16])
 }

@@ -20,7 +20,8 @@ func simCommand() *cli.Command {
 	return command(spec{
 		name: "sim", args: "TOPOLOGY|-", most: 1,
 		usage: "try a placement or a fetch on a simulated network",
-		about: "Reads nodes, links and a job from a file of " + sim.Schema + ", or with --live takes the network that this machine's node sees, and lets the planner and the transfer decisions of real " +
+		about: "Reads nodes, links and a job from a file of " + sim.Schema +
+			", or with --live takes the network that this machine's node sees, and lets the planner and the transfer decisions of real " +
 			"nodes work on virtual time. Only bandwidth takes time, and what a node's \"delay\" says: seconds that a message takes between it and the source. A bandwidth of the file may be a calendar, as \"22:00-06:00=50MiB,else=5MiB\". The same seed gives the same result. Several --strategy stand side by side.",
 		examples: `bkp sim network.json
 			bkp sim network.json --strategy seed --strategy cheapest,zone-spread
@@ -132,8 +133,8 @@ type compared struct {
 	Refused string `json:"refused,omitempty"`
 }
 
-// compareSims shows what several strategies came to. One that has no plan, for it wants more than there is, does not keep the others from
-// being shown.
+// compareSims shows what several strategies came to. One that has no plan, for it wants more than there is, does not
+// keep the others from being shown.
 func (c *call) compareSims(ctx context.Context, t sim.Topology, conf sim.Config, lists []string) error {
 	if c.String("plot") != "" {
 		return usageError("--plot draws one strategy, not %d", len(lists))

@@ -15,8 +15,8 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// capacity is how much the node keeps for others: what --capacity says, of which a disk may have less, else 80 % of what is free or
-// kept already.
+// capacity is how much the node keeps for others: what --capacity says, of which a disk may have less, else 80 % of
+// what is free or kept already.
 func (c *call) capacity(conf *node.Config) error {
 	where, aside := c.house.path("holdings"), c.house.reserve()
 	conf.Room = func() (core.Size, error) {
@@ -35,13 +35,14 @@ func (c *call) capacity(conf *node.Config) error {
 	case conf.Capacity == 0:
 		conf.Capacity = (used + room) / 10 * 8
 	case conf.Capacity > used+room:
-		c.say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity, c.house.dir, used+room)
+		c.say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity,
+			c.house.dir, used+room)
 	}
 	return nil
 }
 
-// reserve is room that is set aside in DATA/reserve, blocks as well as inodes: on a full disk it is let go of, so that what frees
-// space can write the little that it has to.
+// reserve is room that is set aside in DATA/reserve, blocks as well as inodes: on a full disk it is let go of, so that
+// what frees space can write the little that it has to.
 type reserve struct{ dir string }
 
 func (h house) reserve() reserve { return reserve{h.path("reserve")} }
@@ -50,7 +51,8 @@ const (
 	reserveFiles = 4
 	reserveFile  = core.MiB
 	reserveSize  = reserveFiles * reserveFile // for the lists of a collection and the pages of a database's transaction
-	reserveNames = 16                         // for who writes, locks and files on their way; those that are no files are empty directories
+	// for who writes, locks and files on their way; those that are no files are empty directories
+	reserveNames = 16
 )
 
 // fill sets the room aside where there is enough of it. It has no need of being durable.
@@ -126,7 +128,8 @@ func (r reserve) short() bool {
 func (r reserve) during(do func() error) error {
 	had := r.short() && r.letGo()
 	err := do()
-	if !had && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && r.letGo() { // a quota is not seen from outside
+	// a quota is not seen from outside
+	if !had && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && r.letGo() {
 		had = true
 		err = do()
 	}

@@ -262,7 +262,8 @@ func (c *call) splitName() (string, error) {
 	return name, nil
 }
 
-// splitParams says where to cut: as --chunker asks, else as the version before was cut, else as what is in the file asks.
+// splitParams says where to cut: as --chunker asks, else as the version before was cut, else as what is in the file
+// asks.
 func (h house) splitParams(ctx context.Context, o *key.Owner, name, method string, in *file.Source) (chunk.Params, error) {
 	switch method {
 	case chunk.MethodCDC, chunk.MethodFixed:

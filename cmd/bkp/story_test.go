@@ -41,8 +41,8 @@ func (closed) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) 
 }
 
 // TestStories runs testdata/*.txtar against the real binary; see the commands below for what stories may say
-// beyond testscript's own words. PORT1 to PORT4 are free ports. With -short it runs those only in which many goroutines meet, which
-// are worth the race detector's time.
+// beyond testscript's own words. PORT1 to PORT4 are free ports. With -short it runs those only in which many goroutines
+// meet, which are worth the race detector's time.
 func TestStories(t *testing.T) {
 	stories, err := filepath.Glob("testdata/*.txtar")
 	if err != nil {
@@ -50,7 +50,8 @@ func TestStories(t *testing.T) {
 	}
 	if testing.Short() {
 		stories = nil
-		for _, name := range []string{"backup", "killed", "limit", "network", "plugins", "split-and-fetch", "two-at-once", "verify"} {
+		for _, name := range []string{"backup", "killed", "limit", "network", "plugins", "split-and-fetch",
+			"two-at-once", "verify"} {
 			stories = append(stories, filepath.Join("testdata", name+".txtar"))
 		}
 	}

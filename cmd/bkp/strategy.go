@@ -12,8 +12,8 @@ import (
 	"github.com/bkp-tool/bkp/plugins"
 )
 
-// openStrategy opens the strategies of a list such as "cheapest=2,zone-spread", each in a process of its own, as one. The number is
-// how much a strategy's costs count, 1 where there is none.
+// openStrategy opens the strategies of a list such as "cheapest=2,zone-spread", each in a process of its own, as one.
+// The number is how much a strategy's costs count, 1 where there is none.
 func openStrategy(ctx context.Context, host *plugins.Host, list string) (core.Strategy, io.Closer, error) {
 	var choir choir
 	for part := range strings.SplitSeq(list, ",") {

@@ -442,7 +442,8 @@ func elsewhereText(x verifiedVersion) string {
 	case x.Elsewhere == nil:
 		return "-"
 	}
-	return fmt.Sprintf("%s of %s, kept %d times", counted(x.Elsewhere.Chunks, "chunk"), x.Elsewhere.Bytes, x.Elsewhere.Copies)
+	return fmt.Sprintf("%s of %s, kept %d times", counted(x.Elsewhere.Chunks, "chunk"), x.Elsewhere.Bytes,
+		x.Elsewhere.Copies)
 }
 
 func drawHolders(t *table, name string, r *node.VerifyResult) {

@@ -57,7 +57,8 @@ func (h house) verifyState(what string, share float64, restart bool) *verifyStat
 	if err != nil || restart || json.Unmarshal(text, &old) != nil {
 		return fresh
 	}
-	if old.V != 1 || old.What != what || old.Share != share || time.Since(old.Began) > verifyStateLife || old.Versions == nil || old.Packs == nil {
+	if old.V != 1 || old.What != what || old.Share != share || time.Since(old.Began) > verifyStateLife ||
+		old.Versions == nil || old.Packs == nil {
 		return fresh
 	}
 	old.path, old.resumed, old.saved = fresh.path, true, fresh.saved

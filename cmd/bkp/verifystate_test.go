@@ -21,13 +21,15 @@ func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
 	if err := s.keep(root, versionProgress{Verified: file.Verified{At: 7, Hurt: hurt}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.keepPacks("staging", packProgress{After: "p", Damage: []disk.Damage{{File: "p", Offset: 3}}}); err != nil {
+	if err := s.keepPacks("staging", packProgress{After: "p",
+		Damage: []disk.Damage{{File: "p", Offset: 3}}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.save(); err != nil {
 		t.Fatal(err)
 	}
-	for _, other := range []*verifyState{h.verifyState("other", 1, false), h.verifyState("disk", 0.5, false), h.verifyState("disk", 1, true)} {
+	for _, other := range []*verifyState{h.verifyState("other", 1, false), h.verifyState("disk", 0.5, false),
+		h.verifyState("disk", 1, true)} {
 		if other.resumed || len(other.Versions) > 0 {
 			t.Errorf("%q of %g went on with another verification", other.What, other.Share)
 		}

@@ -19,7 +19,8 @@ func versionCommand() *cli.Command {
 		usage:    "print the version",
 		examples: "bkp version\nbkp version --json",
 		do: func(_ context.Context, c *call) error {
-			v := versionInfo{Version: version, Protocol: wire.Version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Compressor: chunk.Compressor}
+			v := versionInfo{Version: version, Protocol: wire.Version, Go: runtime.Version(),
+				System: runtime.GOOS + "/" + runtime.GOARCH, Compressor: chunk.Compressor}
 			if info, ok := debug.ReadBuildInfo(); ok && version == "devel" && info.Main.Version != "" {
 				v.Version = info.Main.Version
 			}

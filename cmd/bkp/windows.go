@@ -17,12 +17,12 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// maxKnown bounds how many chunks of a backup are remembered, so that memory does not grow with the file. One that comes
-// again after that is sealed again, and may be placed twice.
+// maxKnown bounds how many chunks of a backup are remembered, so that memory does not grow with the file. One that
+// comes again after that is sealed again, and may be placed twice.
 const maxKnown = 1 << 20
 
-// windows is where a backup's cutting puts what it seals: a store for each window of the file, which goes when the window is
-// placed. What in it is no placed chunk, as the tree nodes of the manifest, moves to staging first.
+// windows is where a backup's cutting puts what it seals: a store for each window of the file, which goes when the
+// window is placed. What in it is no placed chunk, as the tree nodes of the manifest, moves to staging first.
 type windows struct {
 	dir     string
 	staging storage.Store
@@ -50,7 +50,8 @@ type window struct {
 
 // openWindows makes the first window below dir, and removes those of a backup that was interrupted.
 func openWindows(dir string, in node.Cutting, away *awayChunks) (*windows, error) {
-	w := &windows{dir: dir, staging: in.Staging, notes: in.Away, away: away, covered: in.Covered, keep: in.Keep, known: map[[16]byte]core.Chunk{}}
+	w := &windows{dir: dir, staging: in.Staging, notes: in.Away, away: away, covered: in.Covered, keep: in.Keep,
+		known: map[[16]byte]core.Chunk{}}
 	if err := durable.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("remove old windows: %w", err)
 	}
@@ -187,7 +188,8 @@ func (w *windows) placed(ctx context.Context, chunks []core.Chunk, copies int) e
 	return nil
 }
 
-// drop closes the windows that took their last chunk before the file had come to at, once what is left in them is staged.
+// drop closes the windows that took their last chunk before the file had come to at, once what is left in them is
+// staged.
 func (w *windows) drop(ctx context.Context, at core.Size) error {
 	for x := w.over(at); x != nil; x = w.over(at) {
 		if err := w.remove(ctx, x); err != nil {

@@ -33,7 +33,8 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 			opened = nil
 		}
 	}()
-	conf := node.Config{Health: &node.Health{}, Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks, Links: c.set.links, Log: c.log(slog.LevelInfo), Refs: c.house.refs()}
+	conf := node.Config{Health: &node.Health{}, Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks,
+		Links: c.set.links, Log: c.log(slog.LevelInfo), Refs: c.house.refs()}
 	if wish.transient {
 		conf.Log = c.log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
@@ -215,14 +216,17 @@ func (c *call) rooms(conf *node.Config) (opened closing, err error) {
 		return opened, err
 	}
 	opened = append(opened, kept)
-	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = staging, away, kept.keeping, kept.holdings, kept.ledger
+	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = staging, away, kept.keeping, kept.holdings,
+		kept.ledger
 	return opened, nil
 }
 
 // verifiers starts the chain that judges licences. A node of one command keeps nothing, but its chain has to be whole.
-func (c *call) verifiers(ctx context.Context, host *plugins.Host, conf *node.Config, wish nodeWish) ([]node.NamedVerifier, error) {
+func (c *call) verifiers(ctx context.Context, host *plugins.Host, conf *node.Config,
+	wish nodeWish) ([]node.NamedVerifier, error) {
 	if wish.transient {
-		return []node.NamedVerifier{{Name: "signature", Verifier: refuseAll{}}, {Name: "targets", Verifier: refuseAll{}}}, nil
+		return []node.NamedVerifier{{Name: "signature", Verifier: refuseAll{}},
+			{Name: "targets", Verifier: refuseAll{}}}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

@@ -75,9 +75,9 @@ func New() *Book {
 	return &Book{sides: map[string]*side{}, leases: map[uint64]*Lease{}}
 }
 
-// SetCapacity gives an account its capacity, 0 for unlimited; a negative one counts as 1 byte per second, for a mistake must
-// not open a link. Leases that no longer fit are scaled down in proportion, and returned as they now are, by ID. Their other
-// accounts get back what they lost. They do not grow again by themselves: the flow's owner may Adjust them.
+// SetCapacity gives an account its capacity, 0 for unlimited; a negative one counts as 1 byte per second, for a mistake
+// must not open a link. Leases that no longer fit are scaled down in proportion, and returned as they now are, by ID.
+// Their other accounts get back what they lost. They do not grow again by themselves: the flow's owner may Adjust them.
 func (b *Book) SetCapacity(account string, r core.Rate) (scaled []Lease) {
 	s := b.side(account)
 	s.capacity, s.declared = r, true
@@ -156,8 +156,8 @@ func (b *Book) Reserve(now time.Duration, l Lease) error {
 	return nil
 }
 
-// Adjust changes the rate of a lease on all its accounts, or changes nothing: ErrUnknown, ErrBusy, or an error for a rate
-// of 0 or less or above a capacity.
+// Adjust changes the rate of a lease on all its accounts, or changes nothing: ErrUnknown, ErrBusy, or an error for a
+// rate of 0 or less or above a capacity.
 func (b *Book) Adjust(id uint64, rate core.Rate) error {
 	l, ok := b.leases[id]
 	switch {
@@ -334,7 +334,8 @@ func (b *Book) room(accounts []string, rate core.Rate) error {
 	return nil
 }
 
-// fits tells a rate that can never stand on this account from one that only has to wait; more is what it adds to the leases.
+// fits tells a rate that can never stand on this account from one that only has to wait; more is what it adds to the
+// leases.
 func (s *side) fits(name string, rate, more core.Rate) error {
 	switch {
 	case rate > s.limit():

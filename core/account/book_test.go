@@ -133,8 +133,8 @@ func TestALeaseIsGivenBackOnce(t *testing.T) {
 	}
 }
 
-// TestNoAccountIsEverOverdrawn lets anything happen in any order. After each step the book must agree with itself (Check) and
-// with a slow twin that keeps plain lists; in the end every lease is back.
+// TestNoAccountIsEverOverdrawn lets anything happen in any order. After each step the book must agree with itself
+// (Check) and with a slow twin that keeps plain lists; in the end every lease is back.
 func TestNoAccountIsEverOverdrawn(t *testing.T) {
 	names := []string{"up", "down", "out:n1", "out:n2", "in:n1", "trunk:A>B"}
 	rapid.Check(t, func(t *rapid.T) {
@@ -161,7 +161,8 @@ func TestNoAccountIsEverOverdrawn(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"capacity": func(t *rapid.T) {
-				name, r := rapid.SampledFrom(names).Draw(t, "account"), core.Rate(rapid.IntRange(0, 1000).Draw(t, "capacity"))
+				name, r := rapid.SampledFrom(names).Draw(t, "account"),
+					core.Rate(rapid.IntRange(0, 1000).Draw(t, "capacity"))
 				capacity[name] = r
 				for _, l := range b.SetCapacity(name, r) {
 					if old := stands[l.ID]; l.Rate > old.Rate || !slices.Contains(l.Accounts, name) {
@@ -173,8 +174,9 @@ func TestNoAccountIsEverOverdrawn(t *testing.T) {
 			"reserve": func(t *rapid.T) {
 				next++
 				l := Lease{ID: next, Flow: next, Rate: core.Rate(rapid.IntRange(1, 500).Draw(t, "rate")),
-					Accounts: rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 4, rapid.ID[string]).Draw(t, "accounts"),
-					Expires:  now + time.Duration(rapid.IntRange(1, 50).Draw(t, "term"))}
+					Accounts: rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 4, rapid.ID[string]).Draw(t,
+						"accounts"),
+					Expires: now + time.Duration(rapid.IntRange(1, 50).Draw(t, "term"))}
 				can := fits(l.Accounts, l.Rate, 0)
 				if free := b.Free(l.Accounts...); can != (free >= l.Rate) {
 					t.Fatalf("free %d, the twin says it fits: %v", free, can)

@@ -7,8 +7,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Estimate is what a link, or a node's side, was seen to carry: its last samples. A sample tells either what the link carries,
-// since nothing else held the transfer back, or the least that it carries. The zero Estimate has seen nothing.
+// Estimate is what a link, or a node's side, was seen to carry: its last samples. A sample tells either what the link
+// carries, since nothing else held the transfer back, or the least that it carries. The zero Estimate has seen nothing.
 type Estimate struct {
 	samples []Sample // the oldest first
 	mean    float64  // exponentially weighted, of the same samples
@@ -28,7 +28,8 @@ const (
 	MaxAge = 14 * 24 * time.Hour
 	// newest is the weight of the newest sample in the mean.
 	newest = 0.2
-	// recovered is how many times the lower quartile each of the last samples is where a link carries more than it did before.
+	// recovered is how many times the lower quartile each of the last samples is where a link carries more than it did
+	// before.
 	recovered = 1.25
 )
 
@@ -50,7 +51,8 @@ func (e *Estimate) Carried(s Sample) {
 	}
 }
 
-// AtLeast notes that the link carried so much and could have carried more. That is news only where the estimate says less.
+// AtLeast notes that the link carried so much and could have carried more. That is news only where the estimate says
+// less.
 func (e *Estimate) AtLeast(s Sample) {
 	if len(e.samples) > 0 && (s.Rate > e.quartile() || float64(s.Rate) > e.mean) {
 		e.Carried(s)

@@ -7,8 +7,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Level is how hard to compress. Measured on one core over 256 MiB out of a tar of programs, libraries and sources, cut into
-// 512 KiB; with the C library of builds with cgo, and with the one in Go of others:
+// Level is how hard to compress. Measured on one core over 256 MiB out of a tar of programs, libraries and sources, cut
+// into 512 KiB; with the C library of builds with cgo, and with the one in Go of others:
 //
 //	         C                 Go
 //	fast     674 MB/s  0.472   zstd's fastest matches, without entropy coding
@@ -45,15 +45,17 @@ func newGoCompressor(level Level) (compressor, error) {
 		speed = zstd.SpeedBetterCompression
 	}
 	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(1),
-		zstd.WithNoEntropyCompression(level == LevelFast), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true)) // GCM authenticates; a checksum would be dead weight
+		// GCM authenticates; a checksum would be dead weight
+		zstd.WithNoEntropyCompression(level == LevelFast), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return nil, fmt.Errorf("make compressor: %w", err)
 	}
 	return func(dst, plain []byte) ([]byte, error) { return encoder.EncodeAll(plain, dst), nil }, nil
 }
 
-// decompressor appends what the frames of body hold to dst: size bytes, or it is not what it should be and the result has another
-// length or is an error. It takes no more memory than MaxPlain, whatever body is. One goroutine may use it at a time.
+// decompressor appends what the frames of body hold to dst: size bytes, or it is not what it should be and the result
+// has another length or is an error. It takes no more memory than MaxPlain, whatever body is. One goroutine may use it
+// at a time.
 type decompressor func(dst, body []byte, size int) ([]byte, error)
 
 // newGoDecompressor decompresses in Go.

@@ -26,8 +26,8 @@ func newCompressor(level Level) (compressor, error) {
 	}, nil
 }
 
-// newDecompressor decompresses with the C library, straight into memory of the size that the manifest tells: there is no window to
-// make, and what is longer does not fit. Only frames that the chunk's key has authenticated come here.
+// newDecompressor decompresses with the C library, straight into memory of the size that the manifest tells: there is
+// no window to make, and what is longer does not fit. Only frames that the chunk's key has authenticated come here.
 func newDecompressor() decompressor {
 	ctx := zstd.NewCtx()
 	return func(dst, body []byte, size int) ([]byte, error) {

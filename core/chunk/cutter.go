@@ -25,9 +25,9 @@ func NewCutter(s Secrets, p Params) *Cutter {
 // Max is the longest chunk there can be: with so many bytes in its buffer, Next always finds an end.
 func (c *Cutter) Max() int { return c.max }
 
-// Next is the length of the chunk at the start of buf. It is 0 where more bytes are needed to tell: call again with the same
-// bytes and more. At the end of the content, eof ends the last chunk with buf. What is found does not depend on how much
-// buf holds beyond the chunk.
+// Next is the length of the chunk at the start of buf. It is 0 where more bytes are needed to tell: call again with the
+// same bytes and more. At the end of the content, eof ends the last chunk with buf. What is found does not depend on
+// how much buf holds beyond the chunk.
 func (c *Cutter) Next(buf []byte, eof bool) int {
 	n := len(buf)
 	if n > c.max {
@@ -57,8 +57,8 @@ func (c *Cutter) scan(buf []byte) int {
 	return 0
 }
 
-// gearScan rolls h over buf and returns how many bytes it took until h fell below limit (0: it never did), and h. Four bytes
-// at a time: h waits for one shift and one addition then, and what the bytes add is summed beside it.
+// gearScan rolls h over buf and returns how many bytes it took until h fell below limit (0: it never did), and h. Four
+// bytes at a time: h waits for one shift and one addition then, and what the bytes add is summed beside it.
 func gearScan(gear *[256]uint64, buf []byte, h, limit uint64) (int, uint64) {
 	i := 0
 	for ; i <= len(buf)-8; i += 8 {

@@ -38,7 +38,8 @@ func slowCut(secret [32]byte, p chunk.Params, content []byte) (lengths []int) {
 	return lengths
 }
 
-// cutInPieces feeds a Cutter as a reader with a buffer does: more and more of the content, as much at a time as grow says.
+// cutInPieces feeds a Cutter as a reader with a buffer does: more and more of the content, as much at a time as grow
+// says.
 func cutInPieces(p chunk.Params, content []byte, grow func() int) (lengths []int) {
 	cutter := chunk.NewCutter(testSecrets, p)
 	start, end := 0, 0
@@ -133,8 +134,10 @@ func TestDefaultParams(t *testing.T) {
 		size   core.Size
 		avg    int
 	}{
-		{chunk.MethodCDC, -1, 256 << 10}, {chunk.MethodCDC, 0, 256 << 10}, {chunk.MethodCDC, 256*core.GiB - 1, 256 << 10},
-		{chunk.MethodCDC, 256 * core.GiB, 1 << 20}, {chunk.MethodCDC, 4*core.TiB - 1, 1 << 20}, {chunk.MethodCDC, 4 * core.TiB, 4 << 20},
+		{chunk.MethodCDC, -1, 256 << 10}, {chunk.MethodCDC, 0, 256 << 10},
+		{chunk.MethodCDC, 256*core.GiB - 1, 256 << 10},
+		{chunk.MethodCDC, 256 * core.GiB, 1 << 20}, {chunk.MethodCDC, 4*core.TiB - 1, 1 << 20},
+		{chunk.MethodCDC, 4 * core.TiB, 4 << 20},
 		{chunk.MethodFixed, -1, 128 << 10}, {chunk.MethodFixed, 10 * core.TiB, 128 << 10},
 	} {
 		p := chunk.DefaultParams(c.method, c.size)

@@ -12,11 +12,11 @@
 //
 // # Cutting by content
 //
-// h starts at 0 at the chunk's byte min; every byte b from there makes h = h<<1 + gear[b]. The chunk ends after b when the
-// top n bits of h are zero: n is log2(avg)+2 for bytes before avg and log2(avg)−2 from there on (the normalised cut
-// points of FastCDC), and it ends at max in any case. min is avg/4 and max is 4·avg. Only the last 64 bytes decide, so an
-// insertion moves a few cuts and then the old ones return, and so the parts of a large content can be searched at once (Marks)
-// and walked through after (NextMarked), with the same result.
+// h starts at 0 at the chunk's byte min; every byte b from there makes h = h<<1 + gear[b]. The chunk ends after b when
+// the top n bits of h are zero: n is log2(avg)+2 for bytes before avg and log2(avg)−2 from there on (the normalised cut
+// points of FastCDC), and it ends at max in any case. min is avg/4 and max is 4·avg. Only the last 64 bytes decide, so
+// an insertion moves a few cuts and then the old ones return, and so the parts of a large content can be searched at
+// once (Marks) and walked through after (NextMarked), with the same result.
 //
 // # Sealing
 //
@@ -26,7 +26,7 @@
 //	stored = version 1 ‖ method ‖ nonce ‖ AES-256-GCM(K, nonce, body, AAD = the 14 bytes before it ‖ kind in ASCII)
 //	hash   = BLAKE3(stored)
 //
-// K fixes plain, hence method 0 may use one nonce for ever. A compressor's output depends on its level and version, hence
-// method 1 draws its nonce from the body: one (K, nonce) never seals two messages. Whatever a later version adds to body
-// or AAD must go into the nonce as well.
+// K fixes plain, hence method 0 may use one nonce for ever. A compressor's output depends on its level and version,
+// hence method 1 draws its nonce from the body: one (K, nonce) never seals two messages. Whatever a later version adds
+// to body or AAD must go into the nonce as well.
 package chunk

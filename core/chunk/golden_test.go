@@ -15,9 +15,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden vectors anew")
 
-// The vectors fix what a key makes of content: where it is cut, how it is named and sealed. They may grow, never change:
-// stored chunks are read for as long as there are any. The body of a compressed one is given, since another release of the
-// compressor may make another from the same content.
+// The vectors fix what a key makes of content: where it is cut, how it is named and sealed. They may grow, never
+// change: stored chunks are read for as long as there are any. The body of a compressed one is given, since another
+// release of the compressor may make another from the same content.
 func TestGoldenVectors(t *testing.T) {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "secret %x\n", testSecret)
@@ -49,7 +49,8 @@ func TestGoldenVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plain, err := open(chunk.NewOpener(), nil, core.KindChunk, core.Key{7}, stored, 2); err != nil || string(plain) != "ab" {
+	if plain, err := open(chunk.NewOpener(), nil, core.KindChunk, core.Key{7}, stored, 2); err != nil ||
+		string(plain) != "ab" {
 		t.Errorf("opened to %q, %v", plain, err)
 	}
 	fmt.Fprintf(&out, "chunk with key 07… and compressed body %x stored %x\n", body, stored)

@@ -11,8 +11,8 @@ const MethodAuto = "auto"
 // GuessSize is how many of a content's first bytes Guess wants to see.
 const GuessSize = 68 << 10
 
-// magics tell what is inside blocks of its own: what changes there stays at its place, so that equal sizes find the most
-// duplicates.
+// magics tell what is inside blocks of its own: what changes there stays at its place, so that equal sizes find the
+// most duplicates.
 var magics = []struct {
 	at    int
 	magic string
@@ -51,8 +51,8 @@ var streams = []struct {
 	{0, "\x28\xb5\x2f"}, // zstd
 }
 
-// Guess says by the first bytes of a content how to cut it: an image of a disk, or of a file system, at equal sizes, all
-// else by content.
+// Guess says by the first bytes of a content how to cut it: an image of a disk, or of a file system, at equal sizes,
+// all else by content.
 func Guess(first []byte) string {
 	has := func(at int, magic string) bool {
 		return at <= len(first) && bytes.HasPrefix(first[at:], []byte(magic))

@@ -1,7 +1,7 @@
 package chunk
 
-// Mark is a place where a chunk may end, whatever came before: the last 64 bytes decide alone whether h ends one there. So the
-// parts of a large file can be marked by many goroutines at once, and one walks along the marks.
+// Mark is a place where a chunk may end, whatever came before: the last 64 bytes decide alone whether h ends one there.
+// So the parts of a large file can be marked by many goroutines at once, and one walks along the marks.
 type Mark struct {
 	End    int64 // the chunk would end before this byte of the content
 	Strong bool  // may end a chunk that is shorter than avg
@@ -10,12 +10,13 @@ type Mark struct {
 // Window is how many bytes decide over a mark.
 const Window = 64
 
-// crowd is how many bytes there must be to a mark, on the average. More marks are no help and might be as many as bytes.
+// crowd is how many bytes there must be to a mark, on the average. More marks are no help and might be as many as
+// bytes.
 const crowd = 64
 
-// Marks appends the marks of buf[from:], where buf[from] is byte at of the content. buf must hold the Window bytes before from,
-// or all that there are since the content began. It is not ok where they are too many, or where no bytes are looked at for
-// cutting: then Next must look for itself.
+// Marks appends the marks of buf[from:], where buf[from] is byte at of the content. buf must hold the Window bytes
+// before from, or all that there are since the content began. It is not ok where they are too many, or where no bytes
+// are looked at for cutting: then Next must look for itself.
 func (c *Cutter) Marks(dst []Mark, buf []byte, from int, at int64) (marks []Mark, ok bool) {
 	if c.fixed {
 		return dst, false
@@ -36,7 +37,8 @@ func (c *Cutter) Marks(dst []Mark, buf []byte, from int, at int64) (marks []Mark
 	return dst, true
 }
 
-// NextMarked is Next where buf[0] is byte at of the content and marks holds, in order, every mark from at to the end of buf.
+// NextMarked is Next where buf[0] is byte at of the content and marks holds, in order, every mark from at to the end of
+// buf.
 func (c *Cutter) NextMarked(buf []byte, eof bool, at int64, marks []Mark) int {
 	n := min(len(buf), c.max)
 	if near := min(n, c.min+Window); near > c.min { // h has not seen a whole window yet

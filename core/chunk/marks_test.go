@@ -80,7 +80,8 @@ func TestMarksThatAreTooManyAreRefused(t *testing.T) {
 	if _, ok := small.Marks(nil, content(1, 1<<16), 0, 0); ok && refused == 0 {
 		t.Error("no content has too many marks")
 	}
-	if _, ok := chunk.NewCutter(testSecrets, chunk.DefaultParams(chunk.MethodFixed, -1)).Marks(nil, content(1, 100), 0, 0); ok {
+	if _, ok := chunk.NewCutter(testSecrets, chunk.DefaultParams(chunk.MethodFixed, -1)).Marks(nil, content(1, 100), 0,
+		0); ok {
 		t.Error("equal sizes have marks")
 	}
 }

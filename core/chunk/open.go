@@ -15,9 +15,9 @@ type Opener struct {
 // NewOpener makes an Opener. It needs no secrets: each sealed chunk has its own key.
 func NewOpener() *Opener { return &Opener{decompress: newDecompressor()} }
 
-// OpenSealed appends the plain bytes of what s points to to dst. Whatever is wrong with stored is core.CodeWrong; then dst's
-// spare room holds nothing of use. It does not compute the hash of stored: the seal authenticates the bytes to whoever has
-// the key, the hash does for those who have not.
+// OpenSealed appends the plain bytes of what s points to to dst. Whatever is wrong with stored is core.CodeWrong; then
+// dst's spare room holds nothing of use. It does not compute the hash of stored: the seal authenticates the bytes to
+// whoever has the key, the hash does for those who have not.
 func (o *Opener) OpenSealed(dst []byte, kind core.Kind, s core.Sealed, stored []byte) ([]byte, error) {
 	plain, err := o.open(dst, kind, s, stored)
 	if err != nil {

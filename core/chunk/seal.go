@@ -60,8 +60,8 @@ func (s *Sealer) Identify(kind core.Kind, plain []byte) (id core.Hash, k core.Ke
 	return identify(h, plain)
 }
 
-// Seal appends the sealed form of plain to dst. k must come from identifying the same plain bytes as the same kind; plain
-// is at most MaxPlain long.
+// Seal appends the sealed form of plain to dst. k must come from identifying the same plain bytes as the same kind;
+// plain is at most MaxPlain long.
 func (s *Sealer) Seal(dst []byte, kind core.Kind, k core.Key, plain []byte) ([]byte, error) {
 	if len(plain) > MaxPlain {
 		return nil, fmt.Errorf("seal %d bytes: a chunk holds at most %d", len(plain), MaxPlain)

@@ -37,15 +37,17 @@ func seal(t testing.TB, s chunk.Secrets, level chunk.Level, plain []byte) []byte
 }
 
 func drawPlain(t *rapid.T) []byte {
-	seed, size := rapid.Uint64Range(0, 4).Draw(t, "seed"), rapid.SampledFrom([]int{0, 1, 30, 1000, 70_000}).Draw(t, "size")
+	seed, size := rapid.Uint64Range(0, 4).Draw(t, "seed"), rapid.SampledFrom([]int{0, 1, 30, 1000, 70_000}).Draw(t,
+		"size")
 	if rapid.Bool().Draw(t, "text") {
 		return text(seed, size)
 	}
 	return content(seed, size)
 }
 
-// Sealing and opening are inverses at every level, and one key never seals two messages under one nonce: equal (K, nonce)
-// means equal stored bytes, whatever the level and method. One table of all that was ever sealed sees to the second.
+// Sealing and opening are inverses at every level, and one key never seals two messages under one nonce: equal (K,
+// nonce) means equal stored bytes, whatever the level and method. One table of all that was ever sealed sees to the
+// second.
 func TestSealAndOpenAreInverse(t *testing.T) {
 	sealed := map[string]string{} // K ‖ nonce ‖ kind → stored
 	sealers := map[chunk.Level]*chunk.Sealer{}
@@ -134,7 +136,8 @@ func TestDamagedChunksDoNotOpen(t *testing.T) {
 		stored := seal(t, testSecrets, chunk.LevelFast, plain)
 		wantWrong := func(what string, kind core.Kind, k core.Key, stored []byte) {
 			t.Helper()
-			if got, err := open(opener, nil, kind, k, stored, len(plain)); core.CodeOf(err) != core.CodeWrong || got != nil {
+			if got, err := open(opener, nil, kind, k, stored, len(plain)); core.CodeOf(err) != core.CodeWrong ||
+				got != nil {
 				t.Errorf("%s: %d bytes, %v", what, len(got), err)
 			}
 		}
@@ -158,7 +161,8 @@ func TestOpenSealedHoldsSizes(t *testing.T) {
 	stored := seal(t, testSecrets, chunk.LevelFast, plain)
 	good := core.Sealed{Hash: chunk.Hash(stored), Size: core.Size(len(stored)), Key: k, Plain: 500}
 	opener := chunk.NewOpener()
-	if got, err := opener.OpenSealed([]byte("x"), core.KindChunk, good, stored); err != nil || string(got) != "x"+string(plain) {
+	if got, err := opener.OpenSealed([]byte("x"), core.KindChunk, good, stored); err != nil ||
+		string(got) != "x"+string(plain) {
 		t.Fatal(err)
 	}
 	for name, spoil := range map[string]func(*core.Sealed){
@@ -168,7 +172,8 @@ func TestOpenSealedHoldsSizes(t *testing.T) {
 	} {
 		s := good
 		spoil(&s)
-		if _, err := opener.OpenSealed(nil, core.KindChunk, s, stored); core.CodeOf(err) != core.CodeWrong || !strings.Contains(err.Error(), good.Hash.String()) {
+		if _, err := opener.OpenSealed(nil, core.KindChunk, s, stored); core.CodeOf(err) != core.CodeWrong ||
+			!strings.Contains(err.Error(), good.Hash.String()) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -228,7 +233,8 @@ func TestBombsDoNotGoOff(t *testing.T) {
 			if c.ok && err != nil || !c.ok && core.CodeOf(err) != core.CodeWrong {
 				t.Errorf("%s, %s: %d bytes, %v", c.name, which, len(plain), err)
 			}
-			if took := after.TotalAlloc - before.TotalAlloc; took > 8*chunk.MaxPlain { // growing from little by little included
+			// growing from little by little included
+			if took := after.TotalAlloc - before.TotalAlloc; took > 8*chunk.MaxPlain {
 				t.Errorf("%s, %s: took %d MiB of memory to find out", c.name, which, took>>20)
 			}
 			if plain, err := open(opener, []byte("prefix"), core.KindChunk, k, stored, c.size); (err == nil) != c.ok {
@@ -270,7 +276,8 @@ func TestSealInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plain := text(1, 100_000)
 		_, k := testSecrets.Identify(core.KindChunk, plain)
-		if _, err := open(chunk.NewOpener(), nil, core.KindChunk, k, seal(t, testSecrets, chunk.LevelFast, plain), len(plain)); err != nil {
+		if _, err := open(chunk.NewOpener(), nil, core.KindChunk, k, seal(t, testSecrets, chunk.LevelFast, plain),
+			len(plain)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -23,8 +23,8 @@ import (
 // ErrLocked is what OpenDB meets where another process has the database open.
 var ErrLocked = errors.New("another process has the database open")
 
-// DB is a bbolt database of small records. Any number of goroutines may use it, one process. After a commit that failed, or
-// when it is found damaged, it answers nothing any more: who goes on must open it again.
+// DB is a bbolt database of small records. Any number of goroutines may use it, one process. After a commit that
+// failed, or when it is found damaged, it answers nothing any more: who goes on must open it again.
 type DB struct {
 	path string
 	db   *bbolt.DB
@@ -36,8 +36,9 @@ type DB struct {
 	recording sync.Mutex // one commit at a time is taken down
 }
 
-// OpenDB opens the database at path; with create it makes an empty one, durably, where there is none (else fs.ErrNotExist). A
-// file that is no database, an empty one included, is core.CodeWrong: who dies while it is made leaves none under this name.
+// OpenDB opens the database at path; with create it makes an empty one, durably, where there is none (else
+// fs.ErrNotExist). A file that is no database, an empty one included, is core.CodeWrong: who dies while it is made
+// leaves none under this name.
 func OpenDB(path string, create bool) (*DB, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) && create {
@@ -62,7 +63,8 @@ func OpenDB(path string, create bool) (*DB, error) {
 	if errors.Is(err, dberrors.ErrTimeout) {
 		return nil, ErrLocked
 	}
-	if errors.Is(err, dberrors.ErrInvalid) || errors.Is(err, dberrors.ErrChecksum) || errors.Is(err, dberrors.ErrVersionMismatch) {
+	if errors.Is(err, dberrors.ErrInvalid) || errors.Is(err, dberrors.ErrChecksum) ||
+		errors.Is(err, dberrors.ErrVersionMismatch) {
 		return nil, d.damaged(err)
 	}
 	if err != nil {
@@ -72,7 +74,8 @@ func OpenDB(path string, create bool) (*DB, error) {
 }
 
 func openBolt(path string) (*bbolt.DB, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond, FreelistType: bbolt.FreelistMapType, NoSync: false})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond, FreelistType: bbolt.FreelistMapType,
+		NoSync: false})
 	return db, explainLock(path, err)
 }
 
@@ -92,7 +95,8 @@ func createDB(path string) error {
 	return errors.Join(err, os.Remove(temp))
 }
 
-// Update changes the database in one transaction, durable when it returns nil; an error of f undoes it and comes back as it is.
+// Update changes the database in one transaction, durable when it returns nil; an error of f undoes it and comes back
+// as it is.
 func (d *DB) Update(f func(*bbolt.Tx) error) error {
 	if tap.On() {
 		return d.recorded(f)

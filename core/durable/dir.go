@@ -81,8 +81,8 @@ func Rename(from, to string) error {
 	return tap.Do(tap.Op{Kind: tap.Rename, Path: from, To: to}, func() error { return os.Rename(from, to) })
 }
 
-// Exchange has two files in one directory take each other's name, at once; errors.ErrUnsupported where the system cannot. Durable after
-// SyncDir.
+// Exchange has two files in one directory take each other's name, at once; errors.ErrUnsupported where the system
+// cannot. Durable after SyncDir.
 func Exchange(a, b string) error {
 	return tap.Do(tap.Op{Kind: tap.Exchange, Path: a, To: b}, func() error { return exchange(a, b) })
 }
@@ -103,8 +103,8 @@ func Remove(path string) error {
 	})
 }
 
-// RemoveAll removes a directory and all in it, deepest first; what is not there is gone already. Durable after SyncDir of the
-// directory that it stood in.
+// RemoveAll removes a directory and all in it, deepest first; what is not there is gone already. Durable after SyncDir
+// of the directory that it stood in.
 func RemoveAll(path string) error {
 	info, err := os.Lstat(path)
 	if err == nil && info.IsDir() {
@@ -123,8 +123,8 @@ func RemoveAll(path string) error {
 	return err
 }
 
-// MkdirAll makes a directory, 0700, and the parents that it lacks, all of them durable when it returns nil. The name of one that
-// is there is synced once, since who made it may have been killed before it did.
+// MkdirAll makes a directory, 0700, and the parents that it lacks, all of them durable when it returns nil. The name of
+// one that is there is synced once, since who made it may have been killed before it did.
 func MkdirAll(path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -138,7 +138,8 @@ func MkdirAll(path string) error {
 		if _, known := settled.LoadOrStore(path, true); known {
 			return nil
 		}
-		if err := SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) { // a parent that we may not read is not of our making
+		// a parent that we may not read is not of our making
+		if err := SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
 			settled.Delete(path)
 			return err
 		}
@@ -190,7 +191,8 @@ func SyncDir(path string) error {
 		return nil
 	case errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported):
 		toldOnce.Do(func() {
-			slog.Warn("this file system cannot sync directories: after a power loss new files may be missing", "dir", path)
+			slog.Warn("this file system cannot sync directories: after a power loss new files may be missing", "dir",
+				path)
 		})
 		return nil
 	}

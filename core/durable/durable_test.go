@@ -16,7 +16,8 @@ import (
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 )
 
-// TestPowerLossReplace replaces a file again and again: what was acknowledged last, or what was on its way, is there whole.
+// TestPowerLossReplace replaces a file again and again: what was acknowledged last, or what was on its way, is there
+// whole.
 func TestPowerLossReplace(t *testing.T) {
 	dir := t.TempDir()
 	r := durabletest.Record(t, dir)
@@ -64,7 +65,8 @@ func TestPowerLossNew(t *testing.T) {
 	})
 }
 
-// TestPowerLossInADirectoryThatAnotherMade writes where another process was killed before it made the directory's name durable.
+// TestPowerLossInADirectoryThatAnotherMade writes where another process was killed before it made the directory's name
+// durable.
 func TestPowerLossInADirectoryThatAnotherMade(t *testing.T) {
 	dir := t.TempDir()
 	r := durabletest.Record(t, dir)
@@ -257,7 +259,8 @@ func TestFailedCommitClosesTheDatabase(t *testing.T) {
 	}
 }
 
-// TestDamagedDatabaseIsAnError damages a database in every page, and cuts it: each way is an error or goes unnoticed, never a panic.
+// TestDamagedDatabaseIsAnError damages a database in every page, and cuts it: each way is an error or goes unnoticed,
+// never a panic.
 func TestDamagedDatabaseIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "db")
@@ -266,7 +269,8 @@ func TestDamagedDatabaseIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	damage := map[string][]byte{"emptied": {}, "text": []byte("no database"), "cut": whole[:len(whole)/2+100], "cut short": whole[:len(whole)-4096]}
+	damage := map[string][]byte{"emptied": {}, "text": []byte("no database"), "cut": whole[:len(whole)/2+100],
+		"cut short": whole[:len(whole)-4096]}
 	for page := 0; page < len(whole); page += 4096 {
 		b := append([]byte(nil), whole...)
 		for i := page; i < page+4096; i++ {

@@ -11,8 +11,8 @@ import (
 	"github.com/bkp-tool/bkp/core/durable/internal/tap"
 )
 
-// File is an open file whose bytes are durable after Sync. Any number of goroutines may use it. The embedded os.File may be
-// read and asked; what is written past File's own methods is unknown to the recording twin.
+// File is an open file whose bytes are durable after Sync. Any number of goroutines may use it. The embedded os.File
+// may be read and asked; what is written past File's own methods is unknown to the recording twin.
 type File struct {
 	*os.File
 	id       uint64
@@ -20,7 +20,8 @@ type File struct {
 	poisoned atomic.Pointer[error] // the first sync that failed
 }
 
-// Create makes an empty file that must not exist (fs.ErrExist), open for reading and writing. Its name is durable after the next SyncDir.
+// Create makes an empty file that must not exist (fs.ErrExist), open for reading and writing. Its name is durable after
+// the next SyncDir.
 func Create(path string, perm fs.FileMode) (*File, error) {
 	return open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 }
@@ -28,7 +29,8 @@ func Create(path string, perm fs.FileMode) (*File, error) {
 // Open opens a file for reading and writing that must exist (fs.ErrNotExist).
 func Open(path string) (*File, error) { return open(path, os.O_RDWR, 0) }
 
-// OpenOrCreate opens a file for reading and writing, and makes an empty one where there is none; its name is durable after the next SyncDir.
+// OpenOrCreate opens a file for reading and writing, and makes an empty one where there is none; its name is durable
+// after the next SyncDir.
 func OpenOrCreate(path string, perm fs.FileMode) (*File, error) {
 	f, err := Open(path)
 	for errors.Is(err, fs.ErrNotExist) {
@@ -79,18 +81,22 @@ func (f *File) Truncate(size int64) error {
 	if err := f.Poisoned(); err != nil {
 		return err
 	}
-	return tap.Do(tap.Op{Kind: tap.Truncate, File: f.id, Path: f.Name(), Size: size}, func() error { return f.File.Truncate(size) })
+	return tap.Do(tap.Op{Kind: tap.Truncate, File: f.id, Path: f.Name(), Size: size},
+		func() error { return f.File.Truncate(size) })
 }
 
-// Allocate reserves size bytes of the disk from an offset on; the file grows by them, as zeros. errors.ErrUnsupported where the file system cannot.
+// Allocate reserves size bytes of the disk from an offset on; the file grows by them, as zeros. errors.ErrUnsupported
+// where the file system cannot.
 func (f *File) Allocate(from, size int64) error {
 	if err := f.Poisoned(); err != nil {
 		return err
 	}
-	return tap.Do(tap.Op{Kind: tap.Truncate, File: f.id, Path: f.Name(), Size: from + size}, func() error { return allocate(f.File, from, size) })
+	return tap.Do(tap.Op{Kind: tap.Truncate, File: f.id, Path: f.Name(), Size: from + size},
+		func() error { return allocate(f.File, from, size) })
 }
 
-// SetDirect makes writes go past the page cache (they must be aligned then), or through it; false where the file system cannot.
+// SetDirect makes writes go past the page cache (they must be aligned then), or through it; false where the file system
+// cannot.
 func (f *File) SetDirect(on bool) bool { return setDirect(f.File, on) }
 
 // Sync returns nil when the bytes and the length are durable. After an error the file is poisoned.
@@ -116,8 +122,8 @@ func (f *File) Poisoned() error {
 	return nil
 }
 
-// Rename gives the file another name in place of its own; a poisoned one keeps it. The name is durable after SyncDir. Name
-// tells the old one still.
+// Rename gives the file another name in place of its own; a poisoned one keeps it. The name is durable after SyncDir.
+// Name tells the old one still.
 func (f *File) Rename(to string) error {
 	if err := f.Poisoned(); err != nil {
 		return err

@@ -15,7 +15,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Lock is an advisory lock on a file, held until Close or the end of the process. What it locks is empty and never read.
+// Lock is an advisory lock on a file, held until Close or the end of the process. What it locks is empty and never
+// read.
 type Lock struct{ *flock.Flock }
 
 // NewLock is a lock on a file that need not exist; it is made 0600 when the lock is first taken.
@@ -53,8 +54,8 @@ func (l *Lock) explain(got bool, err error) (bool, error) {
 	return got && err == nil, explainLock(l.Path(), err)
 }
 
-// explainLock tells why a file system without locks cannot keep a data directory, and what to do where a lock cannot be made. What
-// it returns is never core.CodeBusy: nobody has the lock.
+// explainLock tells why a file system without locks cannot keep a data directory, and what to do where a lock cannot be
+// made. What it returns is never core.CodeBusy: nobody has the lock.
 func explainLock(path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, errors.ErrUnsupported):

@@ -12,14 +12,17 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Bad inputs 48, 49 and 86: what keeps a lock from being taken but another process is not "busy" (code 11), and has a next step.
+// Bad inputs 48, 49 and 86: what keeps a lock from being taken but another process is not "busy" (code 11), and has a
+// next step.
 func TestWhatIsNotBusyIsExplained(t *testing.T) {
 	for _, err := range []error{
 		syscall.ENOLCK, syscall.ENOSYS, syscall.ENOTSUP, fmt.Errorf("flock: %w", syscall.ENOLCK),
-		&fs.PathError{Op: "open", Path: "refs/lock", Err: syscall.EROFS}, &fs.PathError{Op: "open", Path: "refs/lock", Err: syscall.EACCES},
+		&fs.PathError{Op: "open", Path: "refs/lock", Err: syscall.EROFS},
+		&fs.PathError{Op: "open", Path: "refs/lock", Err: syscall.EACCES},
 	} {
 		got := explainLock("data/refs/lock", err)
-		if core.CodeOf(got) != core.CodeFailed || core.HintOf(got) == "" || !errors.Is(got, err) || !strings.Contains(got.Error(), "refs/lock") {
+		if core.CodeOf(got) != core.CodeFailed || core.HintOf(got) == "" || !errors.Is(got, err) ||
+			!strings.Contains(got.Error(), "refs/lock") {
 			t.Errorf("%v is explained as %v (code %d, hint %q)", err, got, core.CodeOf(got), core.HintOf(got))
 		}
 	}

@@ -26,7 +26,8 @@ type Chunks interface {
 type Remote interface {
 	// Bring calls deliver once for every wanted chunk that it gets, from many goroutines, with bytes that match the
 	// chunk's hash; it returns those that nobody could give, and why.
-	Bring(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) (missing []core.Hash, why error)
+	Bring(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) (missing []core.Hash,
+		why error)
 }
 
 // Assembly is a file, or a range of one, to be put together from its manifest. Every chunk is looked for where it costs
@@ -93,7 +94,8 @@ type assembler struct {
 	passed   core.Size
 }
 
-// Assemble puts the file together. Where it fails the output holds a part; what was there is found again by the next one.
+// Assemble puts the file together. Where it fails the output holds a part; what was there is found again by the next
+// one.
 func Assemble(ctx context.Context, in Assembly) (Assembled, error) {
 	group, inner := errgroup.WithContext(ctx)
 	cores, done := takeCores()
@@ -261,7 +263,8 @@ func (a *assembler) inPlace(j *joiner, n *want) bool {
 		if at < a.Start || at+size > a.End {
 			return false
 		}
-		if read, err := a.Output.ReadAt(j.plain, int64(at-a.Start)); core.Size(read) < size || err != nil && err != io.EOF {
+		if read, err := a.Output.ReadAt(j.plain, int64(at-a.Start)); core.Size(read) < size || err != nil &&
+			err != io.EOF {
 			return false
 		}
 		if _, k := a.Secrets.Identify(core.KindChunk, j.plain); k != n.sealed.Key {
@@ -356,7 +359,8 @@ func (a *assembler) lost(w *window, missing []core.Hash, why error) error {
 	if why != nil {
 		err = core.Fail(cmp.Or(core.CodeOf(why), core.CodeRedundant), "%w: %w", err, why)
 	}
-	return core.WithHint(err, "%s", cmp.Or(core.HintOf(why), "start more of its holders and fetch again, or take what is left with --partial"))
+	return core.WithHint(err, "%s", cmp.Or(core.HintOf(why),
+		"start more of its holders and fetch again, or take what is left with --partial"))
 }
 
 // joined sorts ranges and joins those that touch.

@@ -32,7 +32,8 @@ type other struct {
 	asked int
 }
 
-func (o *other) Bring(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) (missing []core.Hash, why error) {
+func (o *other) Bring(ctx context.Context, wanted []core.Sealed,
+	deliver func(core.Hash, []byte) error) (missing []core.Hash, why error) {
 	for _, w := range wanted {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -130,7 +131,8 @@ func TestAnInterruptedRestoreGoesOn(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := r.Run(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), filepath.Join(dir, ".bkp-out-")) {
+	if _, err := r.Run(ctx); !errors.Is(err, context.Canceled) ||
+		!strings.Contains(err.Error(), filepath.Join(dir, ".bkp-out-")) {
 		t.Fatalf("got %v, want an interruption, and where what came is kept", err)
 	}
 	before := away.asked
@@ -176,7 +178,8 @@ func TestLostChunksAreAnErrorOrHoles(t *testing.T) {
 	}
 	dir := t.TempDir()
 	r := restore(root, s, filepath.Join(dir, "out"))
-	if _, err := r.Run(t.Context()); core.CodeOf(err) != core.CodeRedundant || !strings.Contains(core.HintOf(err), "--partial") {
+	if _, err := r.Run(t.Context()); core.CodeOf(err) != core.CodeRedundant ||
+		!strings.Contains(core.HintOf(err), "--partial") {
 		t.Errorf("got %v (hint %q), want code 13", err, core.HintOf(err))
 	}
 	wantAlone(t, dir)
@@ -225,7 +228,8 @@ func TestAStreamIsInOrder(t *testing.T) {
 func TestWrongBytesAreRefused(t *testing.T) {
 	s := memory()
 	root := splitBytes(t, s, noise(8, 100_000))
-	if _, err := restore(root, flipping{s}, filepath.Join(t.TempDir(), "out")).Run(t.Context()); core.CodeOf(err) != core.CodeWrong {
+	if _, err := restore(root, flipping{s}, filepath.Join(t.TempDir(),
+		"out")).Run(t.Context()); core.CodeOf(err) != core.CodeWrong {
 		t.Errorf("got %v, want code 14", err)
 	}
 }
@@ -234,7 +238,8 @@ func TestAFullDiskIsReported(t *testing.T) {
 	s := memory()
 	root := splitBytes(t, s, noise(9, 100_000))
 	full := errors.New("disk is full")
-	_, err := file.Assemble(t.Context(), file.Assembly{Root: root, Secrets: testSecrets, Local: s, Output: failing{full}, End: 100_000})
+	_, err := file.Assemble(t.Context(), file.Assembly{Root: root, Secrets: testSecrets, Local: s,
+		Output: failing{full}, End: 100_000})
 	if !errors.Is(err, full) {
 		t.Errorf("got %v", err)
 	}

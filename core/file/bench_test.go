@@ -74,8 +74,9 @@ func BenchmarkSplit(b *testing.B) {
 				}
 				defer source.Close()
 				b.SetBytes(int64(source.Size))
-				r, err := file.Split(context.Background(), file.SplitInput{Source: source, Params: chunk.DefaultParams(chunk.MethodCDC, source.Size),
-					Level: c.level, Secrets: testSecrets, Store: s, Recheck: c.recheck})
+				r, err := file.Split(context.Background(), file.SplitInput{Source: source,
+					Params: chunk.DefaultParams(chunk.MethodCDC, source.Size),
+					Level:  c.level, Secrets: testSecrets, Store: s, Recheck: c.recheck})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -43,7 +43,8 @@ func newCollector(ctx context.Context, in SplitInput, digest *digester) (*collec
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return &collector{ctx: ctx, in: in, digest: digest, sealer: sealer, builder: manifest.NewBuilder(sealer)}, nil // from the start, then
+		// from the start, then
+		return &collector{ctx: ctx, in: in, digest: digest, sealer: sealer, builder: manifest.NewBuilder(sealer)}, nil
 	}
 	return c, nil
 }

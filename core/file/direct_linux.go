@@ -15,8 +15,9 @@ const (
 	directOpen  = 64 // blocks that may be partly filled; beyond, the oldest is written through the page cache
 )
 
-// direct writes a file past the page cache, in whole aligned blocks: fresh memory for the cache costs more than the disk
-// does, and what was just restored is seldom read at once. Bytes that never make a whole block go through the cache.
+// direct writes a file past the page cache, in whole aligned blocks: fresh memory for the cache costs more than the
+// disk does, and what was just restored is seldom read at once. Bytes that never make a whole block go through the
+// cache.
 type direct struct {
 	raw    *durable.File // past the page cache
 	cached *durable.File
@@ -88,8 +89,8 @@ func (d *direct) enter(number int64) *page {
 	return d.open[i]
 }
 
-// leave notes what was copied, and takes out the page that is to be written now: the one that is whole, or the oldest where too many are
-// open; nil for none.
+// leave notes what was copied, and takes out the page that is to be written now: the one that is whole, or the oldest
+// where too many are open; nil for none.
 func (d *direct) leave(b *page, r core.Range) *page {
 	d.mu.Lock()
 	defer d.mu.Unlock()

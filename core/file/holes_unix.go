@@ -25,8 +25,8 @@ func nextHole(f *os.File, from int64) (start, end int64, err error) {
 	return start, end, err
 }
 
-// inode tells a file from others, and from itself before its last change: who writes can set back when it was modified, but not
-// when it was changed.
+// inode tells a file from others, and from itself before its last change: who writes can set back when it was modified,
+// but not when it was changed.
 func inode(f *os.File) (text string, changed time.Time) {
 	var s unix.Stat_t
 	if unix.Fstat(int(f.Fd()), &s) != nil {

@@ -8,17 +8,19 @@ import (
 )
 
 // reserved are names that stand for devices on Windows, with any extension.
-var reserved = []string{"CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9",
+var reserved = []string{"CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8",
+	"COM9",
 	"LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9"}
 
 // maxName is how many bytes a file's name has at most on every file system that matters.
 const maxName = 255
 
-// CheckName refuses a name that a fetch must not write to by itself, on whatever system: it came from a ref, not from the
-// person who runs the fetch.
+// CheckName refuses a name that a fetch must not write to by itself, on whatever system: it came from a ref, not from
+// the person who runs the fetch.
 func CheckName(name string) error {
 	refuse := func(why string) error {
-		return core.WithHint(core.Fail(core.CodeUsage, "the name %q %s", name, why), "write it to a place of your own: -o FILE")
+		return core.WithHint(core.Fail(core.CodeUsage, "the name %q %s", name, why),
+			"write it to a place of your own: -o FILE")
 	}
 	stem, _, _ := strings.Cut(name, ".")
 	switch {

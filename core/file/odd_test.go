@@ -20,7 +20,8 @@ import (
 func TestAnEmptyReaderIsNoVersion(t *testing.T) {
 	s := memory()
 	in := file.SplitInput{
-		Source: file.NewReader(strings.NewReader("")), Params: small, Level: chunk.LevelOff, Secrets: testSecrets, Store: s,
+		Source: file.NewReader(strings.NewReader("")), Params: small, Level: chunk.LevelOff, Secrets: testSecrets,
+		Store: s,
 	}
 	_, err := file.Split(t.Context(), in)
 	if core.CodeOf(err) != core.CodeFailed || !strings.Contains(core.HintOf(err), "--allow-empty") {

@@ -27,8 +27,8 @@ type output interface {
 	Abort(keep bool) (kept string) // the path of what is left for another try, "" for none
 }
 
-// Run opens the output, puts the file together and gives it its name. A Start and End of 0 are all of it. Where it fails
-// nothing stands under the name, and what was in place is found by the next try.
+// Run opens the output, puts the file together and gives it its name. A Start and End of 0 are all of it. Where it
+// fails nothing stands under the name, and what was in place is found by the next try.
 func (r Restore) Run(ctx context.Context) (Assembled, error) {
 	info, err := manifest.Stat(r.Root, &nodeOpener{ctx, r.Local, chunk.NewOpener()})
 	if err != nil {
@@ -38,7 +38,8 @@ func (r Restore) Run(ctx context.Context) (Assembled, error) {
 		r.End = info.Size
 	}
 	if r.Start < 0 || r.End > info.Size || r.Start > r.End {
-		return Assembled{}, core.Fail(core.CodeUsage, "range %d-%d leaves the file's %d bytes", r.Start, r.End, info.Size)
+		return Assembled{}, core.Fail(core.CodeUsage, "range %d-%d leaves the file's %d bytes", r.Start, r.End,
+			info.Size)
 	}
 	if r.Seed != "" {
 		p := chunk.Params{Method: info.Method, Min: info.Min, Avg: info.Avg, Max: info.Max}
@@ -82,7 +83,8 @@ func (r Restore) open(ctx context.Context) (output, error) {
 		return NewStream(ctx, r.Out), nil
 	case isDevice(r.Path):
 		if !r.Force {
-			return nil, core.WithHint(core.Fail(core.CodeUsage, "%s is a device", r.Path), "add --force to overwrite what is on it")
+			return nil, core.WithHint(core.Fail(core.CodeUsage, "%s is a device", r.Path),
+				"add --force to overwrite what is on it")
 		}
 		return OpenDevice(r.Path, r.End-r.Start)
 	}

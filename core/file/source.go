@@ -72,7 +72,8 @@ func openStill(path string) (*os.File, fs.FileInfo, error) {
 
 func openError(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return core.WithHint(fmt.Errorf("open %s: no such file", path), "check the path; to split standard input, write - and --name NAME")
+		return core.WithHint(fmt.Errorf("open %s: no such file", path),
+			"check the path; to split standard input, write - and --name NAME")
 	}
 	if _, ok := errors.AsType[*core.Error](err); ok {
 		return err
@@ -91,7 +92,8 @@ func checkMode(path string, mode fs.FileMode) error {
 	case mode&fs.ModeNamedPipe != 0:
 		return refuse("a FIFO", "pipe it: cat %s | bkp split - --name NAME", path)
 	case mode&fs.ModeCharDevice != 0:
-		return refuse("a character device, which has no end", "pipe as much of it as you want: head -c SIZE %s | bkp split - --name NAME", path)
+		return refuse("a character device, which has no end",
+			"pipe as much of it as you want: head -c SIZE %s | bkp split - --name NAME", path)
 	case mode&fs.ModeSocket != 0:
 		return refuse("a socket", "pipe what comes out of it: … | bkp split - --name NAME")
 	case mode.IsRegular(), mode&fs.ModeDevice != 0:
@@ -119,8 +121,8 @@ func (s *Source) measure(now fs.FileInfo) error {
 	return err
 }
 
-// Head is the first bytes of the source, at most n; what is split is not less for it. Where ctx ends while a plain reader waits
-// for its first bytes, one goroutine stays behind in that Read.
+// Head is the first bytes of the source, at most n; what is split is not less for it. Where ctx ends while a plain
+// reader waits for its first bytes, one goroutine stays behind in that Read.
 func (s *Source) Head(ctx context.Context, n int) ([]byte, error) {
 	first := make([]byte, n)
 	if s.file != nil {
@@ -157,8 +159,8 @@ func (s *Source) named(err error) error {
 // IsDevice reports whether the source is a block device.
 func (s *Source) IsDevice() bool { return s.file != nil && s.before == nil }
 
-// Stamp tells a state of a file from a later one: its size, when it was modified, which file it is and when that was changed. It is empty where the
-// source has no such thing: then nobody can tell.
+// Stamp tells a state of a file from a later one: its size, when it was modified, which file it is and when that was
+// changed. It is empty where the source has no such thing: then nobody can tell.
 func (s *Source) Stamp() string {
 	if s.before == nil || s.unsure != nil {
 		return ""
@@ -206,9 +208,9 @@ func (s *Source) Settled() string {
 	return stamp
 }
 
-// stretch says what begins at byte at: content up to data, then a hole up to hole, either of which may be empty. Holes begin and
-// end at multiples of grid, or at the end of the file, and what is smaller is read like content: so chunks of one size stand
-// where they stood in the version before, whatever became of the holes.
+// stretch says what begins at byte at: content up to data, then a hole up to hole, either of which may be empty. Holes
+// begin and end at multiples of grid, or at the end of the file, and what is smaller is read like content: so chunks of
+// one size stand where they stood in the version before, whatever became of the holes.
 func (s *Source) stretch(at, grid core.Size) (data, hole core.Size, err error) {
 	for from := at; from < s.Size && !s.dense; {
 		start, end, err := nextHole(s.file, int64(from))
@@ -248,7 +250,8 @@ func (s *Source) changed(how string, args ...any) error {
 // untrue is the error that the size of the file is not what its file system says.
 func (s *Source) untrue(how string, args ...any) error {
 	how = fmt.Sprintf(how, args...)
-	return core.WithHint(core.Fail(core.CodeFailed, "its file system says that it has %d bytes, and %s", s.before.Size(), how),
+	return core.WithHint(core.Fail(core.CodeFailed, "its file system says that it has %d bytes, and %s",
+		s.before.Size(), how),
 		"pipe it, so that it is read to its end: cat %s | bkp split - --name NAME", s.name)
 }
 
@@ -257,7 +260,8 @@ func (s *Source) short(read core.Size) error {
 	if s.before == nil {
 		return core.Fail(core.CodeFailed, "it ended after %d of %d bytes", read, s.Size)
 	}
-	if now, err := s.file.Stat(); err == nil && now.Size() == s.before.Size() && now.ModTime().Equal(s.before.ModTime()) {
+	if now, err := s.file.Stat(); err == nil && now.Size() == s.before.Size() &&
+		now.ModTime().Equal(s.before.ModTime()) {
 		return s.untrue("it ended after %d", read)
 	}
 	return s.changed("it ended after %d of %d bytes", read, s.Size)

@@ -21,18 +21,20 @@ type Store interface {
 
 // SplitInput is all that a split needs.
 type SplitInput struct {
-	Source   *Source
-	Params   chunk.Params
-	Level    chunk.Level
-	Secrets  chunk.Secrets
-	Store    Store
-	Workers  int                  // 0: one a core
-	Recheck  bool                 // open again what was just sealed
-	Digest   string               // of the whole file, to stand in the manifest: "", "sha256" or "blake3"
-	Empty    bool                 // split a plain reader without a byte too; else that is an error, as its writer may have failed
+	Source  *Source
+	Params  chunk.Params
+	Level   chunk.Level
+	Secrets chunk.Secrets
+	Store   Store
+	Workers int    // 0: one a core
+	Recheck bool   // open again what was just sealed
+	Digest  string // of the whole file, to stand in the manifest: "", "sha256" or "blake3"
+	// split a plain reader without a byte too; else that is an error, as its writer may have failed
+	Empty    bool
 	Progress func(done core.Size) // called from one goroutine after every chunk; nil: not
-	// Chunk is told every chunk and hole in the order of the file, what Resume stands for included, from one goroutine; an
-	// error ends the split. Where it turns out that Resume is of no use it is told from the start again. nil: nobody is.
+	// Chunk is told every chunk and hole in the order of the file, what Resume stands for included, from one goroutine;
+	// an error ends the split. Where it turns out that Resume is of no use it is told from the start again. nil: nobody
+	// is.
 	Chunk func(Piece) error
 
 	// Resume is where an interrupted split of the same source came to; nil: nowhere.
@@ -63,8 +65,9 @@ type SplitResult struct {
 	StoredBytes core.Size // of new chunks and new tree nodes
 }
 
-// Split cuts the source, seals what the store does not know, and makes a manifest of all. When ctx ends, or something fails,
-// it returns at once; where it was waiting for a plain reader then, one goroutine stays behind in that Read until it returns.
+// Split cuts the source, seals what the store does not know, and makes a manifest of all. When ctx ends, or something
+// fails, it returns at once; where it was waiting for a plain reader then, one goroutine stays behind in that Read
+// until it returns.
 func Split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	r, err := split(ctx, in)
 	if err != nil {
@@ -133,8 +136,8 @@ func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 var errNothing = core.WithHint(core.Fail(core.CodeFailed, "not a byte came, so there is no version of it"),
 	"see why whatever writes to it ended at once, or add --allow-empty")
 
-// workersFor is one a core, and some more for those that wait for the store to take their chunk; but fewer where chunks are so
-// large that memory would not stay small.
+// workersFor is one a core, and some more for those that wait for the store to take their chunk; but fewer where chunks
+// are so large that memory would not stay small.
 func workersFor(in SplitInput, cores int) int {
 	if in.Workers > 0 {
 		return in.Workers

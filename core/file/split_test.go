@@ -106,8 +106,10 @@ func join(t testing.TB, root core.Sealed, s file.Chunks, size int) []byte {
 // Bad input 54, those that are OK: an empty file, one byte; and sizes around every edge of the pipeline.
 func TestSplitAndJoinAreInverse(t *testing.T) {
 	const block = 4 << 20
-	for _, size := range []int{0, 1, 2, 63, 64, 65, 1023, 1024, 1025, 100_000, block - 1, block, block + 1, 2*block + 7} {
-		for _, params := range []chunk.Params{small, chunk.DefaultParams(chunk.MethodCDC, -1), chunk.DefaultParams(chunk.MethodFixed, -1)} {
+	for _, size := range []int{0, 1, 2, 63, 64, 65, 1023, 1024, 1025, 100_000, block - 1, block, block + 1,
+		2*block + 7} {
+		for _, params := range []chunk.Params{small, chunk.DefaultParams(chunk.MethodCDC, -1),
+			chunk.DefaultParams(chunk.MethodFixed, -1)} {
 			if (size > 200_000) == (params == small) {
 				continue // few bytes in large chunks, or many in small ones, teach nothing new
 			}
@@ -115,7 +117,8 @@ func TestSplitAndJoinAreInverse(t *testing.T) {
 				data := content(uint64(size), size, size%2 == 1)
 				s := openStore(t)
 				var progress core.Size
-				in := file.SplitInput{Source: openSource(t, writeFile(t, data)), Params: params, Store: s, Recheck: true, Empty: true,
+				in := file.SplitInput{Source: openSource(t, writeFile(t, data)), Params: params, Store: s,
+					Recheck: true, Empty: true,
 					Progress: func(done core.Size) { progress = done }}
 				r := split(t, in)
 				if r.Bytes != core.Size(size) || progress != r.Bytes {
@@ -140,12 +143,15 @@ func TestSplitAndJoinAreInverse(t *testing.T) {
 // What is split does not depend on how many workers there are, nor on how the bytes arrive.
 func TestSplitIsDeterministic(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		data := content(rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(0, 60_000).Draw(rt, "size"), rapid.Bool().Draw(rt, "text"))
-		params := rapid.SampledFrom([]chunk.Params{small, {Method: chunk.MethodFixed, Min: 100, Avg: 100, Max: 100}}).Draw(rt, "params")
+		data := content(rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(0, 60_000).Draw(rt, "size"),
+			rapid.Bool().Draw(rt, "text"))
+		params := rapid.SampledFrom([]chunk.Params{small, {Method: chunk.MethodFixed, Min: 100, Avg: 100,
+			Max: 100}}).Draw(rt, "params")
 		var roots []core.Sealed
 		for _, workers := range []int{1, 3} {
-			in := file.SplitInput{Source: file.NewReader(iotest.OneByteReader(bytes.NewReader(data))), Params: params, Workers: workers,
-				Store: memory(), Level: chunk.LevelFast, Secrets: testSecrets, Empty: true}
+			in := file.SplitInput{Source: file.NewReader(iotest.OneByteReader(bytes.NewReader(data))), Params: params,
+				Workers: workers,
+				Store:   memory(), Level: chunk.LevelFast, Secrets: testSecrets, Empty: true}
 			if workers == 3 {
 				in.Source = file.NewReader(bytes.NewReader(data))
 			}
@@ -164,13 +170,16 @@ func TestSplitIsDeterministic(t *testing.T) {
 func TestAChangedVersionStoresWhatIsNew(t *testing.T) {
 	s := openStore(t)
 	data := content(1, 8<<20, false)
-	first := split(t, file.SplitInput{Source: file.NewReader(bytes.NewReader(data)), Params: chunk.DefaultParams(chunk.MethodCDC, -1), Store: s})
+	first := split(t, file.SplitInput{Source: file.NewReader(bytes.NewReader(data)),
+		Params: chunk.DefaultParams(chunk.MethodCDC, -1), Store: s})
 	changed := append(append(bytes.Clone(data[:3<<20]), "an insertion"...), data[3<<20:]...)
-	second := split(t, file.SplitInput{Source: file.NewReader(bytes.NewReader(changed)), Params: chunk.DefaultParams(chunk.MethodCDC, -1), Store: s})
+	second := split(t, file.SplitInput{Source: file.NewReader(bytes.NewReader(changed)),
+		Params: chunk.DefaultParams(chunk.MethodCDC, -1), Store: s})
 	if second.NewChunks == 0 || second.NewChunks > 3 {
 		t.Errorf("%d of %d chunks are new after one insertion", second.NewChunks, second.Chunks)
 	}
-	if !bytes.Equal(join(t, first.Root, s, len(data)), data) || !bytes.Equal(join(t, second.Root, s, len(changed)), changed) {
+	if !bytes.Equal(join(t, first.Root, s, len(data)), data) ||
+		!bytes.Equal(join(t, second.Root, s, len(changed)), changed) {
 		t.Error("a version does not come back")
 	}
 }
@@ -179,7 +188,8 @@ func TestTheRootTellsHowTheFileWasCut(t *testing.T) {
 	s := openStore(t)
 	r := split(t, file.SplitInput{Source: file.NewReader(strings.NewReader("hello")), Params: small, Store: s})
 	info, err := manifest.Stat(r.Root, openerOf(s))
-	want := manifest.Info{Size: 5, Method: small.Method, Min: small.Min, Avg: small.Avg, Max: small.Max, Digest: []byte{}}
+	want := manifest.Info{Size: 5, Method: small.Method, Min: small.Min, Avg: small.Avg, Max: small.Max,
+		Digest: []byte{}}
 	if err != nil || fmt.Sprint(info) != fmt.Sprint(want) {
 		t.Errorf("got %v, %v, want %v", info, err, want)
 	}
@@ -197,7 +207,8 @@ func TestWhatCannotBeSplit(t *testing.T) {
 		{filepath.Join(dir, "missing"), "no such file", "--name"},
 	} {
 		_, err := file.Open(c.path)
-		if err == nil || !strings.Contains(err.Error(), c.say) || !strings.Contains(err.Error(), c.path) || !strings.Contains(core.HintOf(err), c.hint) {
+		if err == nil || !strings.Contains(err.Error(), c.say) || !strings.Contains(err.Error(), c.path) ||
+			!strings.Contains(core.HintOf(err), c.hint) {
 			t.Errorf("%s: %v, hint %q", c.path, err, core.HintOf(err))
 		}
 	}
@@ -207,9 +218,17 @@ func TestWhatCannotBeSplit(t *testing.T) {
 func TestTheFileChangesDuringSplit(t *testing.T) {
 	const size = 24 << 20 // more than the blocks hold, so that reading has not ended at the first chunk
 	for say, change := range map[string]func(f *os.File) error{
-		"it grew beyond its 25165824 bytes":         func(f *os.File) error { _, err := f.WriteAt([]byte("more"), size); return err },
+		"it grew beyond its 25165824 bytes": func(f *os.File) error {
+			_,
+				err := f.WriteAt([]byte("more"), size)
+			return err
+		},
 		"it ended after 25165823 of 25165824 bytes": func(f *os.File) error { return f.Truncate(size - 1) },
-		"it was modified at":                        func(f *os.File) error { _, err := f.WriteAt([]byte("other"), 0); return err },
+		"it was modified at": func(f *os.File) error {
+			_,
+				err := f.WriteAt([]byte("other"), 0)
+			return err
+		},
 	} {
 		t.Run(say, func(t *testing.T) {
 			path := writeFile(t, content(1, size, false))
@@ -222,7 +241,8 @@ func TestTheFileChangesDuringSplit(t *testing.T) {
 			time.Sleep(20 * time.Millisecond) // modification times count in ticks
 			changed := false
 			_, err = file.Split(t.Context(), file.SplitInput{
-				Source: source, Params: chunk.DefaultParams(chunk.MethodFixed, -1), Level: chunk.LevelOff, Secrets: testSecrets, Workers: 1,
+				Source: source, Params: chunk.DefaultParams(chunk.MethodFixed, -1), Level: chunk.LevelOff,
+				Secrets: testSecrets, Workers: 1,
 				Store: &hooked{memoryStore: memory(), onPut: func() error {
 					if changed {
 						return nil
@@ -231,7 +251,8 @@ func TestTheFileChangesDuringSplit(t *testing.T) {
 					return change(f)
 				}},
 			})
-			if err == nil || !strings.Contains(err.Error(), "changed while it was split: "+say) || core.HintOf(err) == "" {
+			if err == nil || !strings.Contains(err.Error(), "changed while it was split: "+say) ||
+				core.HintOf(err) == "" {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -246,11 +267,13 @@ func TestFailuresEndASplit(t *testing.T) {
 		store  file.Store
 		reader io.Reader
 	}{
-		"put":     {disk, &hooked{memoryStore: memory(), onPut: func() error { return disk }}, bytes.NewReader(data)},
-		"barrier": {disk, &hooked{memoryStore: memory(), onBarrier: func() error { return disk }}, bytes.NewReader(data)},
-		"read":    {wire, memory(), io.MultiReader(bytes.NewReader(data), iotest.ErrReader(wire))},
+		"put": {disk, &hooked{memoryStore: memory(), onPut: func() error { return disk }}, bytes.NewReader(data)},
+		"barrier": {disk, &hooked{memoryStore: memory(), onBarrier: func() error { return disk }},
+			bytes.NewReader(data)},
+		"read": {wire, memory(), io.MultiReader(bytes.NewReader(data), iotest.ErrReader(wire))},
 	} {
-		_, err := file.Split(t.Context(), file.SplitInput{Source: file.NewReader(c.reader), Params: small, Level: chunk.LevelOff,
+		_, err := file.Split(t.Context(), file.SplitInput{Source: file.NewReader(c.reader), Params: small,
+			Level:   chunk.LevelOff,
 			Secrets: testSecrets, Store: c.store, Workers: 2})
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
@@ -269,7 +292,8 @@ func TestCancelEndsASplitThatWaitsForItsInput(t *testing.T) {
 			time.Sleep(time.Hour)
 			cancel(stop)
 		}()
-		_, err := file.Split(ctx, file.SplitInput{Source: file.NewReader(r), Params: small, Level: chunk.LevelFast, Secrets: testSecrets, Store: memory()})
+		_, err := file.Split(ctx, file.SplitInput{Source: file.NewReader(r), Params: small, Level: chunk.LevelFast,
+			Secrets: testSecrets, Store: memory()})
 		if !errors.Is(err, stop) {
 			t.Errorf("got %v", err)
 		}
@@ -283,7 +307,8 @@ func TestSplitMemoryIsBounded(t *testing.T) {
 	measure := func(size int64) uint64 {
 		peak = 0
 		source := file.NewReader(io.LimitReader(rand.NewChaCha8([32]byte{1}), size))
-		split(t, file.SplitInput{Source: source, Params: chunk.DefaultParams(chunk.MethodFixed, -1), Store: forgetting{}, Level: chunk.LevelFast,
+		split(t, file.SplitInput{Source: source, Params: chunk.DefaultParams(chunk.MethodFixed, -1),
+			Store: forgetting{}, Level: chunk.LevelFast,
 			Recheck: true, Progress: func(core.Size) {
 				var m runtime.MemStats
 				if runtime.ReadMemStats(&m); m.HeapInuse > peak {
@@ -298,7 +323,8 @@ func TestSplitMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// Bad input 50, between two tries: a file that is written to and set back to its old time is not the one that a checkpoint knows.
+// Bad input 50, between two tries: a file that is written to and set back to its old time is not the one that a
+// checkpoint knows.
 func TestAStampSeesThroughASetBackClock(t *testing.T) {
 	path := writeFile(t, noise(1, 1000))
 	info, err := os.Stat(path)

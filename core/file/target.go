@@ -13,14 +13,15 @@ import (
 	"github.com/bkp-tool/bkp/core/durable"
 )
 
-// targetWindow is how much of a file is put together at a time: chunks of so much stand in memory as pointers, not bytes.
+// targetWindow is how much of a file is put together at a time: chunks of so much stand in memory as pointers, not
+// bytes.
 const targetWindow = 4 * core.GiB
 
 // keepPart is how much of a failed target must be in place for it to be kept for the next try.
 const keepPart = 16 * core.MiB
 
-// Target is a file being written beside the place where it will stand: .bkp-NAME-TAG.part. Under its name there is never a
-// part of it. What an interrupted target left under the same tag is found again.
+// Target is a file being written beside the place where it will stand: .bkp-NAME-TAG.part. Under its name there is
+// never a part of it. What an interrupted target left under the same tag is found again.
 type Target struct {
 	path    string
 	size    core.Size
@@ -31,9 +32,9 @@ type Target struct {
 	direct  *direct // nil: through the page cache
 }
 
-// Create makes a target of the given size, all zeros, or takes up the one that an earlier Create with this tag left. Without
-// force, a file that is there already stays and is an error, now or at Commit. A target that another process writes is
-// core.CodeBusy.
+// Create makes a target of the given size, all zeros, or takes up the one that an earlier Create with this tag left.
+// Without force, a file that is there already stays and is an error, now or at Commit. A target that another process
+// writes is core.CodeBusy.
 func Create(path, tag string, size core.Size, force bool) (*Target, error) {
 	t := &Target{path: path, size: size, force: force}
 	if err := t.checkPlace(); err != nil {
@@ -51,22 +52,26 @@ func Create(path, tag string, size core.Size, force bool) (*Target, error) {
 
 func (t *Target) open(part string) error {
 	file, err := durable.OpenOrCreate(part, 0o600)
-	if errors.Is(err, fs.ErrPermission) && durable.Remove(part) == nil { // killed with a mode that lets nobody write, and no name yet
+	// killed with a mode that lets nobody write, and no name yet
+	if errors.Is(err, fs.ErrPermission) && durable.Remove(part) == nil {
 		file, err = durable.OpenOrCreate(part, 0o600)
 	}
 	if err != nil {
-		return core.WithHint(fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err)), "write to another place with -o FILE")
+		return core.WithHint(fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err)),
+			"write to another place with -o FILE")
 	}
 	t.part, t.lock = file, durable.LockOf(part)
 	got, err := t.lock.TryLock()
 	if err == nil && !got {
-		err = core.WithHint(core.Fail(core.CodeBusy, "%s is being fetched by another process", t.path), "wait for it, or write to another place with -o FILE")
+		err = core.WithHint(core.Fail(core.CodeBusy, "%s is being fetched by another process", t.path),
+			"wait for it, or write to another place with -o FILE")
 	}
 	var info fs.FileInfo
 	if err == nil {
 		info, err = file.Stat()
 	}
-	if err == nil && links(info) > 1 { // a Commit that was killed: its other name is the file's, which is never written in place
+	// a Commit that was killed: its other name is the file's, which is never written in place
+	if err == nil && links(info) > 1 {
 		err = durable.Remove(part)
 	}
 	if err == nil {
@@ -94,7 +99,8 @@ func (t *Target) checkPlace() error {
 	case err != nil:
 		return fmt.Errorf("create %s: %w", t.path, errors.Unwrap(err))
 	case info.IsDir():
-		return core.WithHint(core.Fail(core.CodeUsage, "%s is a directory", t.path), "name the file to write: -o %s", filepath.Join(t.path, "FILE"))
+		return core.WithHint(core.Fail(core.CodeUsage, "%s is a directory", t.path), "name the file to write: -o %s",
+			filepath.Join(t.path, "FILE"))
 	case !t.force:
 		return t.exists()
 	case !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0:
@@ -104,7 +110,8 @@ func (t *Target) checkPlace() error {
 }
 
 func (t *Target) exists() error {
-	return core.WithHint(core.Fail(core.CodeFailed, "%s exists", t.path), "write to another place with -o FILE, or add --force to replace it")
+	return core.WithHint(core.Fail(core.CodeFailed, "%s exists", t.path),
+		"write to another place with -o FILE, or add --force to replace it")
 }
 
 // Window and Flush make it an Output: its bytes are in place as soon as they are written.
@@ -137,7 +144,8 @@ func (t *Target) WriteAt(plain []byte, at int64) (int, error) {
 	return len(plain), nil
 }
 
-// Direct has the bytes written past the page cache where that is possible: worth it where they come fast and nearly in order.
+// Direct has the bytes written past the page cache where that is possible: worth it where they come fast and nearly in
+// order.
 func (t *Target) Direct() { t.direct = openDirect(t.part.Name(), t.part) }
 
 // setMode gives the file the permissions that it is to have. Up to then nobody but its owner may look at it.
@@ -163,8 +171,8 @@ func (t *Target) settle() error {
 	return err
 }
 
-// Commit makes the file durable and gives it its name. After an error there is nothing left of it, and what stood under the name
-// stands there still.
+// Commit makes the file durable and gives it its name. After an error there is nothing left of it, and what stood under
+// the name stands there still.
 func (t *Target) Commit() error {
 	err := t.settle()
 	if err == nil {
@@ -192,16 +200,18 @@ func (t *Target) place() error {
 		return err
 	}
 	if err := durable.SyncDir(filepath.Dir(t.path)); err != nil {
-		return core.WithHint(fmt.Errorf("finish %s: %w", t.path, errors.Join(err, undo())), "look at that disk, or write to another with -o FILE")
+		return core.WithHint(fmt.Errorf("finish %s: %w", t.path, errors.Join(err, undo())),
+			"look at that disk, or write to another with -o FILE")
 	}
 	if err := durable.Remove(t.part.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		slog.Warn("what was written beside the file could not be removed", "file", t.part.Name(), "error", err) // the file is right
+		// the file is right
+		slog.Warn("what was written beside the file could not be removed", "file", t.part.Name(), "error", err)
 	}
 	return nil
 }
 
-// take moves the part to its name; undo moves it back. Without force that is done by linking, which never replaces a file.
-// With force the file that is replaced takes the part's name, where the system can do that.
+// take moves the part to its name; undo moves it back. Without force that is done by linking, which never replaces a
+// file. With force the file that is replaced takes the part's name, where the system can do that.
 func (t *Target) take() (undo func() error, err error) {
 	part := t.part.Name()
 	if !t.force {
@@ -215,7 +225,8 @@ func (t *Target) take() (undo func() error, err error) {
 		if err := t.checkPlace(); err != nil { // a file system without links: look, then rename
 			return nil, err
 		}
-	} else if info, err := os.Lstat(t.path); err == nil && info.Mode().IsRegular() && durable.Exchange(part, t.path) == nil {
+	} else if info, err := os.Lstat(t.path); err == nil && info.Mode().IsRegular() &&
+		durable.Exchange(part, t.path) == nil {
 		return func() error { return durable.Exchange(part, t.path) }, nil
 	}
 	return func() error { return durable.Rename(t.path, part) }, durable.Rename(part, t.path)

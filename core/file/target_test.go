@@ -152,8 +152,8 @@ func TestAnInterruptedTargetIsTakenUp(t *testing.T) {
 	wantAlone(t, dir, "out")
 }
 
-// TestACommitThatFailsLeavesTheNameAsItWas: when the names cannot be made durable, or the last call before fails, there is an
-// error and the old state, never an error and the new file.
+// TestACommitThatFailsLeavesTheNameAsItWas: when the names cannot be made durable, or the last call before fails, there
+// is an error and the old state, never an error and the new file.
 func TestACommitThatFailsLeavesTheNameAsItWas(t *testing.T) {
 	for _, test := range []struct {
 		fails      string // the kind of operation

@@ -61,9 +61,11 @@ func (v *Verifier) Seen(hash core.Hash) bool {
 	return ok
 }
 
-// Verify looks at a version of size plain bytes, from before.At on. progress is told what was found so far and may keep it
-// as before of another try; an error of it ends the work. A manifest that cannot be read is a hurt stretch like any other.
-func (v *Verifier) Verify(ctx context.Context, root core.Sealed, size core.Size, before Verified, progress func(Verified) error) (Verified, error) {
+// Verify looks at a version of size plain bytes, from before.At on. progress is told what was found so far and may keep
+// it as before of another try; an error of it ends the work. A manifest that cannot be read is a hurt stretch like any
+// other.
+func (v *Verifier) Verify(ctx context.Context, root core.Sealed, size core.Size, before Verified,
+	progress func(Verified) error) (Verified, error) {
 	cores, done := takeCores()
 	defer done()
 	if v.seen == nil {

@@ -114,7 +114,8 @@ func TestVerifyNamesWhatATreeNodeStandsFor(t *testing.T) {
 	}
 }
 
-// A chunk whose hash is right may still open to other bytes than were cut, where the machine that sealed it computed wrongly.
+// A chunk whose hash is right may still open to other bytes than were cut, where the machine that sealed it computed
+// wrongly.
 func TestVerifySeesWhatWasSealedWrongly(t *testing.T) {
 	s := memory()
 	root := splitBytes(t, s, noise(1, 50_000))
@@ -157,7 +158,8 @@ func TestVerifyReadsNoMoreThanItIsAsked(t *testing.T) {
 func TestVerifyGoesOnWhereItWasStopped(t *testing.T) {
 	const size = 150 << 20
 	s := memory()
-	in := file.SplitInput{Source: file.NewReader(bytes.NewReader(noise(1, size))), Params: chunk.DefaultParams(chunk.MethodFixed, size), Level: chunk.LevelOff, Store: s}
+	in := file.SplitInput{Source: file.NewReader(bytes.NewReader(noise(1, size))),
+		Params: chunk.DefaultParams(chunk.MethodFixed, size), Level: chunk.LevelOff, Store: s}
 	root := split(t, in).Root
 	list := entries(t, s, root)
 	local, v := verifying(s)

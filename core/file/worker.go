@@ -46,8 +46,10 @@ func (w *worker) seal(ctx context.Context, kind core.Kind, plain []byte) (s core
 	}
 	s.Hash, s.Size = chunk.Hash(w.stored), core.Size(len(w.stored))
 	if w.opener != nil {
-		if w.plain, err = w.opener.OpenSealed(w.plain[:0], kind, s, w.stored); err != nil || !bytes.Equal(w.plain, plain) {
-			return s, false, core.WithHint(core.Fail(core.CodeWrong, "a chunk that was just sealed does not open to what it was made of"),
+		if w.plain, err = w.opener.OpenSealed(w.plain[:0], kind, s, w.stored); err != nil ||
+			!bytes.Equal(w.plain, plain) {
+			return s, false, core.WithHint(core.Fail(core.CodeWrong,
+				"a chunk that was just sealed does not open to what it was made of"),
 				"this machine computes wrongly: test its memory")
 		}
 	}

@@ -79,7 +79,8 @@ func DelegationFields(envelope []byte) (owner, node core.ID, rights []string, ex
 	return d.Owner, d.Node, rights, d.Expires, err
 }
 
-// Allows returns nil where d lets node do what right says at now, or else what is missing. Clocks may differ by core.ClockSkew.
+// Allows returns nil where d lets node do what right says at now, or else what is missing. Clocks may differ by
+// core.ClockSkew.
 func (d Delegation) Allows(node core.ID, right Right, now time.Time) error {
 	switch {
 	case d.Node != node:

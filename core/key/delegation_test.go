@@ -18,12 +18,14 @@ func TestDelegate(t *testing.T) {
 	envelope := must[[]byte](t)(o.Delegate(node.ID(), []key.Right{key.RightRead, key.RightWrite}, noon))
 	golden(t, "delegation.json", envelope)
 	d := must[key.Delegation](t)(key.OpenDelegation(envelope))
-	want := key.Delegation{V: 1, Owner: o.ID(), Node: node.ID(), Rights: []key.Right{"read", "write"}, Expires: noon.Unix(), Key: o.Signer().Public()}
+	want := key.Delegation{V: 1, Owner: o.ID(), Node: node.ID(), Rights: []key.Right{"read", "write"},
+		Expires: noon.Unix(), Key: o.Signer().Public()}
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("got %+v\nwant %+v", d, want)
 	}
 	from, to, rights, expires, err := key.DelegationFields(envelope)
-	if from != o.ID() || to != node.ID() || !reflect.DeepEqual(rights, []string{"read", "write"}) || expires != noon.Unix() || err != nil {
+	if from != o.ID() || to != node.ID() || !reflect.DeepEqual(rights, []string{"read", "write"}) ||
+		expires != noon.Unix() || err != nil {
 		t.Error("DelegationFields:", from, to, rights, expires, err)
 	}
 }
@@ -60,7 +62,8 @@ func TestDelegationAllows(t *testing.T) {
 	}{
 		{"in time", node.ID(), key.RightWrite, noon, ""},
 		{"5 expired, at the end of the allowed skew", node.ID(), key.RightWrite, noon.Add(300 * time.Second), ""},
-		{"5 expired, 1 s beyond the allowed skew", node.ID(), key.RightWrite, noon.Add(301 * time.Second), "expired 2026-11-01 12:00:00Z"},
+		{"5 expired, 1 s beyond the allowed skew", node.ID(), key.RightWrite, noon.Add(301 * time.Second),
+			"expired 2026-11-01 12:00:00Z"},
 		{"another node", signer(3).ID(), key.RightWrite, noon, "not for"},
 		{"a right that it does not give", node.ID(), key.RightRelease, noon, "right to release"},
 	} {
@@ -72,12 +75,14 @@ func TestDelegationAllows(t *testing.T) {
 func TestOpenDelegationRefuses(t *testing.T) {
 	o := owner(t)
 	pub := base64.StdEncoding.EncodeToString(o.Signer().Public())
-	good := `{"v":1,"owner":"` + o.ID().String() + `","node":"` + node.ID().String() + `","rights":["read"],"expires":1793534400,"key":"` + pub + `"}`
+	good := `{"v":1,"owner":"` + o.ID().String() + `","node":"` + node.ID().String() +
+		`","rights":["read"],"expires":1793534400,"key":"` + pub + `"}`
 	with := func(old, new string) string { return strings.Replace(good, old, new, 1) }
 	for _, tc := range []struct{ name, payload, want string }{
 		{"as it should be", good, ""},
 		{"3 in another owner's name", with(o.ID().String(), node.ID().String()), "not of the owner"},
-		{"4 small-order public key", with(pub, base64.StdEncoding.EncodeToString(make([]byte, 32))), "not of the owner"},
+		{"4 small-order public key", with(pub, base64.StdEncoding.EncodeToString(make([]byte, 32))),
+			"not of the owner"},
 		{"9 for any node", with(`"node":"`+node.ID().String(), `"node":"*`), "not an ID"},
 		{"9 for no node", with(`"node":"`+node.ID().String(), `"node":"`), "missing"},
 		{"15 duplicate key", with(`"v":1`, `"v":1,"v":1`), "duplicate"},
@@ -110,7 +115,8 @@ func FuzzOpenDelegation(f *testing.F) {
 		if err != nil {
 			t.Skip()
 		}
-		if d, err := key.OpenDelegation(envelope); err == nil && (d.Owner != signer(1).ID() || d.Node.IsZero() || len(d.Rights) == 0) {
+		if d, err := key.OpenDelegation(envelope); err == nil &&
+			(d.Owner != signer(1).ID() || d.Node.IsZero() || len(d.Rights) == 0) {
 			t.Errorf("%+v", d)
 		}
 	})

@@ -3,10 +3,10 @@
 // # Keys and envelopes
 //
 // Every party is an Ed25519 key pair; its ID is the BLAKE3-256 digest of the public key. Whatever is signed travels
-// as a DSSE envelope, a JSON object {payloadType, payload, signatures}: the signature covers the payload's type as well as its
-// bytes, so a release can never pass for a delegation. bkp's envelopes bear exactly one signature, whose keyid is
-// the signer's ID, and every payload carries the signer's public key as "key", so an envelope can be checked by anyone who knows
-// nothing but the ID it should come from.
+// as a DSSE envelope, a JSON object {payloadType, payload, signatures}: the signature covers the payload's type as well
+// as its bytes, so a release can never pass for a delegation. bkp's envelopes bear exactly one signature, whose keyid
+// is the signer's ID, and every payload carries the signer's public key as "key", so an envelope can be checked by
+// anyone who knows nothing but the ID it should come from.
 //
 //	payload type                               payload                                                 signed by
 //	application/vnd.bkp.delegation.v1+json     {v, owner, node, rights, expires, key}                  the owner
@@ -21,21 +21,22 @@
 //
 // # Owners
 //
-// An [Owner] is whose files they are. The identity file is JSON {v, owner_seed, age_identity, dedup_secret, peers}, seed and
-// secret in base64, under a passphrase where one is set (then an armored age file, scrypt). From the seed comes the key
-// that signs; from the age identity, who can read refs; from the dedup secret, every key that seals chunks
-// and the aliases under which peers know names.
+// An [Owner] is whose files they are. The identity file is JSON {v, owner_seed, age_identity, dedup_secret, peers},
+// seed and secret in base64, under a passphrase where one is set (then an armored age file, scrypt). From the seed
+// comes the key that signs; from the age identity, who can read refs; from the dedup secret, every key that seals
+// chunks and the aliases under which peers know names.
 //
 // # Refs
 //
-// A [Ref] is the sealed pointer to one version of a name. What peers need lies open: owner, alias, version, content, the
-// stored hash of the manifest's root, by which a holder tells that a version keeps its content, and prev, the content of
-// the version before, which chains versions so that forks and gaps show. Created is when the content was split, whatever is
-// done with the version later; rules of retention go by it. Placed is when the envelope was signed, and what a
-// delegation is judged by. In refs of version 1 prev is the BLAKE3 of the previous version's envelope, and created, their
-// only date, that of the signature: of several envelopes of one version the earliest known created is nearest the truth.
+// A [Ref] is the sealed pointer to one version of a name. What peers need lies open: owner, alias, version, content,
+// the stored hash of the manifest's root, by which a holder tells that a version keeps its content, and prev, the
+// content of the version before, which chains versions so that forks and gaps show. Created is when the content was
+// split, whatever is done with the version later; rules of retention go by it. Placed is when the envelope was signed,
+// and what a delegation is judged by. In refs of version 1 prev is the BLAKE3 of the previous version's envelope, and
+// created, their only date, that of the signature: of several envelopes of one version the earliest known created is
+// nearest the truth.
 //
-// What peers must not read is the body: CBOR {v, name, root, size, task, records}, encrypted with age to the owner. A sealed chunk inside
-// it is the array [hash, size, key, plain size]. Since envelopes are pointed to by hash, a ref's envelope
-// has one spelling only: the one that [Signer.SignRef] makes.
+// What peers must not read is the body: CBOR {v, name, root, size, task, records}, encrypted with age to the owner. A
+// sealed chunk inside it is the array [hash, size, key, plain size]. Since envelopes are pointed to by hash, a ref's
+// envelope has one spelling only: the one that [Signer.SignRef] makes.
 package key

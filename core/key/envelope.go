@@ -29,7 +29,8 @@ func (s *Signer) Envelope(payloadType string, payload []byte) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("encode envelope of %s: %w", payloadType, err)
 	case core.Size(len(envelope)) > MaxEnvelope:
-		return nil, fmt.Errorf("envelope of %s: %d bytes, at most %d are allowed", payloadType, len(envelope), MaxEnvelope)
+		return nil, fmt.Errorf("envelope of %s: %d bytes, at most %d are allowed", payloadType, len(envelope),
+			MaxEnvelope)
 	}
 	return envelope, nil
 }
@@ -38,7 +39,8 @@ func (s *Signer) Envelope(payloadType string, payload []byte) ([]byte, error) {
 //
 // key says whose signature is wanted. It is given the payload before anything about it is proven,
 // normally to read the public key that it carries; what that key may do is for the caller to check afterwards.
-func OpenEnvelope(envelope []byte, payloadType string, key func(payload []byte) (ed25519.PublicKey, error)) (payload []byte, err error) {
+func OpenEnvelope(envelope []byte, payloadType string, key func(payload []byte) (ed25519.PublicKey,
+	error)) (payload []byte, err error) {
 	if core.Size(len(envelope)) > MaxEnvelope {
 		return nil, fmt.Errorf("envelope: %d bytes, at most %d are allowed", len(envelope), MaxEnvelope)
 	}
@@ -65,7 +67,8 @@ func OpenEnvelope(envelope []byte, payloadType string, key func(payload []byte) 
 // isType reports whether an envelope says that it is of a type; nothing about it is proven.
 func isType(envelope []byte, payloadType string) bool {
 	var e dsse.Envelope
-	return core.Size(len(envelope)) <= MaxEnvelope && json.Unmarshal(envelope, &e, strict) == nil && e.PayloadType == payloadType
+	return core.Size(len(envelope)) <= MaxEnvelope && json.Unmarshal(envelope, &e, strict) == nil &&
+		e.PayloadType == payloadType
 }
 
 // verify checks the only signature of e over payload.

@@ -77,8 +77,9 @@ func ParseOwner(data []byte, passphrase string) (*Owner, error) {
 	}
 	var f identityFile
 	if err := json.Unmarshal(data, &f, strict); err != nil {
-		return nil, core.WithHint(fmt.Errorf("read identity: %w", withoutSecrets(err)), "an identity begins with { or with %s; where something "+
-			"changed it on the way, take it from there again: bkp key export -o FILE", armor.Header)
+		return nil, core.WithHint(fmt.Errorf("read identity: %w", withoutSecrets(err)),
+			"an identity begins with { or with %s; where something "+
+				"changed it on the way, take it from there again: bkp key export -o FILE", armor.Header)
 	}
 	if f.V != 1 {
 		return nil, fmt.Errorf("read identity: version %d is not known here", f.V)
@@ -93,8 +94,8 @@ func ParseOwner(data []byte, passphrase string) (*Owner, error) {
 	return &Owner{Peers: f.Peers, DedupSecret: f.DedupSecret, signer: SignerFromSeed(f.OwnerSeed), age: id}, nil
 }
 
-// asUTF8 undoes what a redirect on Windows does to a file: a byte order mark in front, or UTF-16 for UTF-8. Its line ends do
-// no harm. What is read as UTF-16 is ASCII then, or not an identity.
+// asUTF8 undoes what a redirect on Windows does to a file: a byte order mark in front, or UTF-16 for UTF-8. Its line
+// ends do no harm. What is read as UTF-16 is ASCII then, or not an identity.
 func asUTF8(data []byte) ([]byte, error) {
 	var order binary.ByteOrder
 	switch mark := data[:min(len(data), 2)]; {

@@ -166,7 +166,8 @@ func TestIdentityThatAShellChanged(t *testing.T) {
 		"half of a mark":     {[]byte{0xff}, "not an identity file"},
 		"two files in a row": {append(bytes.Clone(plain), plain...), "not an identity file"},
 	} {
-		if _, err := ParseOwner(tc.file, ""); err == nil || !strings.Contains(err.Error(), tc.want) || core.HintOf(err) == "" {
+		if _, err := ParseOwner(tc.file, ""); err == nil || !strings.Contains(err.Error(), tc.want) ||
+			core.HintOf(err) == "" {
 			t.Errorf("%s: error %v with hint %q, want %q in it", name, err, core.HintOf(err), tc.want)
 		}
 	}

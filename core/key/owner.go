@@ -54,7 +54,8 @@ func (o *Owner) GoString() string { return "key.Owner(" + o.ID().String() + ")" 
 
 var aliasText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// Alias is the keyed name under which peers know name: 52 characters of base32 that mean nothing without the dedup secret.
+// Alias is the keyed name under which peers know name: 52 characters of base32 that mean nothing without the dedup
+// secret.
 func (o *Owner) Alias(name string) string {
 	secret := DeriveSecret("bkp alias v1", o.DedupSecret)
 	h, err := blake3.NewKeyed(secret[:])

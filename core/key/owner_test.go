@@ -13,7 +13,8 @@ import (
 func TestOwnerFile(t *testing.T) {
 	o := owner(t)
 	golden(t, "owner.json", must[[]byte](t)(o.Marshal("")))
-	if o.ID() != signer(1).ID() || !reflect.DeepEqual(o.Peers, []string{"ws://192.168.255.246:8001-102400"}) || o.DedupSecret[31] != 9 {
+	if o.ID() != signer(1).ID() || !reflect.DeepEqual(o.Peers, []string{"ws://192.168.255.246:8001-102400"}) ||
+		o.DedupSecret[31] != 9 {
 		t.Errorf("%v %v %v", o.ID(), o.Peers, o.DedupSecret)
 	}
 }
@@ -21,7 +22,8 @@ func TestOwnerFile(t *testing.T) {
 func TestNewOwner(t *testing.T) {
 	a := must[*key.Owner](t)(key.NewOwner(rand.Reader))
 	b := must[*key.Owner](t)(key.NewOwner(rand.Reader))
-	if a.ID() == b.ID() || a.DedupSecret == b.DedupSecret || a.Recipient() == b.Recipient() || a.DedupSecret == a.Signer().Seed() {
+	if a.ID() == b.ID() || a.DedupSecret == b.DedupSecret || a.Recipient() == b.Recipient() ||
+		a.DedupSecret == a.Signer().Seed() {
 		t.Error("two owners share something")
 	}
 	again := must[*key.Owner](t)(key.ParseOwner(must[[]byte](t)(a.Marshal("")), ""))
@@ -59,7 +61,8 @@ func TestParseOwnerRefuses(t *testing.T) {
 		{"17 trailing JSON", good + "{}", "malformed JSON"},
 		{"another version", with(`"v": 1`, `"v": 2`), "version 2"},
 		{"a short seed", with("AQEBAQEB", "AQEB"), `"/owner_seed"`},
-		{"no dedup secret", with("CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=", strings.Repeat("A", 43)+"="), "missing"},
+		{"no dedup secret", with("CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=", strings.Repeat("A", 43)+"="),
+			"missing"},
 		{"no age identity", with("AGE-SECRET-KEY-1", "AGE-SECRET-KEY-2"), "age_identity"},
 		{"not JSON", "x", "malformed JSON"},
 		{"too long", good + strings.Repeat(" ", 1<<20), "at most"},
@@ -67,7 +70,8 @@ func TestParseOwnerRefuses(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := key.ParseOwner([]byte(tc.file), "")
 			wantError(t, err, tc.want)
-			if err != nil && (strings.Contains(err.Error(), "AQEB") || strings.Contains(err.Error(), "CQkJ") || strings.Contains(err.Error(), "SECRET-KEY-1E")) {
+			if err != nil && (strings.Contains(err.Error(), "AQEB") || strings.Contains(err.Error(), "CQkJ") ||
+				strings.Contains(err.Error(), "SECRET-KEY-1E")) {
 				t.Errorf("the error gives a secret away: %v", err)
 			}
 		})

@@ -21,15 +21,16 @@ const (
 	RefType2 = "application/vnd.bkp.ref.v2+cbor"
 )
 
-// Ref is the sealed pointer to one version of a name, as peers keep it. In a Ref of version 1 Content is zero, and Created,
-// which moved whenever the version was placed again, is also Placed.
+// Ref is the sealed pointer to one version of a name, as peers keep it. In a Ref of version 1 Content is zero, and
+// Created, which moved whenever the version was placed again, is also Placed.
 type Ref struct {
-	V          int       `cbor:"v"` // 1 or 2
-	Owner      core.ID   `cbor:"owner"`
-	Alias      string    `cbor:"alias"`
-	Version    int       `cbor:"version"` // from 1
-	Content    core.Hash `cbor:"content"` // stored hash of the manifest's root
-	Prev       core.Hash `cbor:"prev"`    // Content of the previous version (in V 1 its RefHash), zero where there is none
+	V       int       `cbor:"v"` // 1 or 2
+	Owner   core.ID   `cbor:"owner"`
+	Alias   string    `cbor:"alias"`
+	Version int       `cbor:"version"` // from 1
+	Content core.Hash `cbor:"content"` // stored hash of the manifest's root
+	// Content of the previous version (in V 1 its RefHash), zero where there is none
+	Prev       core.Hash `cbor:"prev"`
 	Created    int64     `cbor:"created"` // Unix seconds: when the content was split; the same for ever
 	Placed     int64     `cbor:"placed"`  // Unix seconds: when this envelope was signed; delegations are judged by it
 	Body       []byte    `cbor:"body"`    // age file over a RefBody, readable by the owner only
@@ -78,8 +79,8 @@ func (o *Owner) SealRef(r Ref, body RefBody) ([]byte, error) {
 	return o.signer.SignRef(r)
 }
 
-// SignRef signs r as the owner that it names, or as a delegate whose delegation it carries. It fills Key, V where that is 0
-// and Placed where that is 0: a version is first signed when it was split.
+// SignRef signs r as the owner that it names, or as a delegate whose delegation it carries. It fills Key, V where that
+// is 0 and Placed where that is 0: a version is first signed when it was split.
 func (s *Signer) SignRef(r Ref) ([]byte, error) {
 	r.Key = s.Public()
 	r.V, r.Placed = cmp.Or(r.V, 2), cmp.Or(r.Placed, r.Created)
@@ -102,8 +103,9 @@ func refType(v int) string {
 
 func (r Ref) payload() ([]byte, error) {
 	if r.V == 1 {
-		return cborEncode(ref1{V: 1, Owner: r.Owner, Alias: r.Alias, Version: r.Version, Prev: r.Prev, Created: r.Placed,
-			Body: r.Body, Key: r.Key, Delegation: r.Delegation})
+		return cborEncode(ref1{V: 1, Owner: r.Owner, Alias: r.Alias, Version: r.Version, Prev: r.Prev,
+			Created: r.Placed,
+			Body:    r.Body, Key: r.Key, Delegation: r.Delegation})
 	}
 	return cborEncode(r)
 }
@@ -119,8 +121,8 @@ func (r *Ref) readPayload(payload []byte, payloadType string) error {
 	return err
 }
 
-// OpenRef returns a ref of either version that its owner or a delegate with the right to write really signed: a delegation
-// must have stood when the ref was signed. Who takes it in now asks Allowed too. Body is still sealed.
+// OpenRef returns a ref of either version that its owner or a delegate with the right to write really signed: a
+// delegation must have stood when the ref was signed. Who takes it in now asks Allowed too. Body is still sealed.
 func OpenRef(envelope []byte) (r Ref, err error) {
 	payloadType := RefType2
 	if isType(envelope, RefType1) {
@@ -204,8 +206,9 @@ func (s sealed) fromSealed() core.Sealed {
 }
 
 func (o *Owner) sealBody(body RefBody) ([]byte, error) {
-	b := refBody{V: 1, Name: body.Name, Root: toSealed(body.Root), Size: body.Size, Task: body.Task, Records: []sealed{},
-		Mode: body.Mode}
+	b := refBody{V: 1, Name: body.Name, Root: toSealed(body.Root), Size: body.Size, Task: body.Task,
+		Records: []sealed{},
+		Mode:    body.Mode}
 	for _, r := range body.Records {
 		b.Records = append(b.Records, toSealed(r))
 	}

@@ -64,7 +64,8 @@ func TestSealRef(t *testing.T) {
 
 // A ref differs each time it is sealed, so its golden vector is one that an earlier bkp made.
 func TestOpenRefGolden(t *testing.T) {
-	checkRef(t, read(t, "ref.json"), key.Ref{V: 1, Version: 2, Prev: core.Hash{7}, Created: noon.Unix(), Placed: noon.Unix()})
+	checkRef(t, read(t, "ref.json"), key.Ref{V: 1, Version: 2, Prev: core.Hash{7}, Created: noon.Unix(),
+		Placed: noon.Unix()})
 	golden(t, "ref.hash", []byte(key.RefHash(read(t, "ref.json")).String()+"\n"))
 	if *update {
 		golden(t, "ref2.json", must[[]byte](t)(owner(t).SealRef(ref(), body)))
@@ -90,13 +91,17 @@ func TestSealRefRefuses(t *testing.T) {
 		{"version 0", func(r *key.Ref, b *key.RefBody) { r.Version = 0 }, "version"},
 		{"a first version with one before it", func(r *key.Ref, b *key.RefBody) { r.Version = 1 }, "first version"},
 		{"no date", func(r *key.Ref, b *key.RefBody) { r.Created = 0 }, "created 0 is not a date"},
-		{"no date but when it was split", func(r *key.Ref, b *key.RefBody) { r.Placed = -1 }, "placed -1 is not a date"},
+		{"no date but when it was split", func(r *key.Ref, b *key.RefBody) { r.Placed = -1 },
+			"placed -1 is not a date"},
 		{"a version to come", func(r *key.Ref, b *key.RefBody) { r.V = 3 }, "version 3 is not known here"},
 		{"no name", func(r *key.Ref, b *key.RefBody) { b.Name = "" }, "empty"},
 		{"a name that is not UTF-8", func(r *key.Ref, b *key.RefBody) { b.Name = "a\xff" }, "UTF-8"},
 		{"no root", func(r *key.Ref, b *key.RefBody) { b.Root = core.Sealed{} }, "root is missing"},
 		{"a negative size", func(r *key.Ref, b *key.RefBody) { b.Size = -1 }, "negative"},
-		{"a record of negative size", func(r *key.Ref, b *key.RefBody) { b.Records = []core.Sealed{{Hash: core.Hash{1}, Size: -1}} }, "negative"},
+		{"a record of negative size", func(r *key.Ref, b *key.RefBody) {
+			b.Records = []core.Sealed{{Hash: core.Hash{1},
+				Size: -1}}
+		}, "negative"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, b := ref(), body
@@ -217,7 +222,8 @@ func TestOpenRefWantsTheTypeOfItsVersion(t *testing.T) {
 		wantError(t, err, "ref:")
 	}
 	r := ref()
-	r.V, r.Owner, r.Alias, r.Content, r.Body = 2, signer(1).ID(), owner(t).Alias("big.iso"), core.Hash{1}, []byte("sealed")
+	r.V, r.Owner, r.Alias, r.Content, r.Body = 2, signer(1).ID(), owner(t).Alias("big.iso"), core.Hash{1},
+		[]byte("sealed")
 	payload := bytes.Replace(payloadOf(t, must[[]byte](t)(signer(1).SignRef(r))), []byte("av\x02"), []byte("av\x01"), 1)
 	_, err := key.OpenRef(must[[]byte](t)(signer(1).Envelope(key.RefType2, payload)))
 	wantError(t, err, "version 1 in an envelope of type "+key.RefType2)
@@ -229,7 +235,8 @@ func FuzzOpenRef(f *testing.F) {
 	f.Add([]byte("\xa9\x61v\x01"))
 	for _, v := range []int{1, 2} {
 		own := ref()
-		own.V, own.Owner, own.Alias, own.Content, own.Body = v, node.ID(), owner(f).Alias("big.iso"), core.Hash{1}, []byte("sealed")
+		own.V, own.Owner, own.Alias, own.Content, own.Body = v, node.ID(), owner(f).Alias("big.iso"), core.Hash{1},
+			[]byte("sealed")
 		f.Add(payloadOf(f, must[[]byte](f)(node.SignRef(own))))
 		own.Version, own.Prev = 1, core.Hash{}
 		f.Add(payloadOf(f, must[[]byte](f)(node.SignRef(own))))

@@ -51,7 +51,8 @@ func TestPrintingShowsNoSecret(t *testing.T) {
 	s, o := signer(1), owner(t)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		line := fmt.Sprintf(verb+" "+verb, s, o)
-		if strings.Contains(line, "1, 1, 1") || strings.Contains(line, "1 1 1") || strings.Contains(line, "9 9") || strings.Contains(line, "0x9") || strings.Contains(line, "SECRET") {
+		if strings.Contains(line, "1, 1, 1") || strings.Contains(line, "1 1 1") || strings.Contains(line, "9 9") ||
+			strings.Contains(line, "0x9") || strings.Contains(line, "SECRET") {
 			t.Errorf("%s: %s", verb, line)
 		}
 	}

@@ -2,12 +2,12 @@
 //
 // # The log
 //
-// Entries are signed envelopes, numbered from 0 and only ever added. Over them stands a Merkle tree as in RFC 6962 (Certificate Transparency;
-// golang.org/x/mod/sumdb/tlog): a leaf is the hash of an entry's kind and envelope. Its root, signed by the node's key
-// together with the number of entries, is a [SignedHead]. Whoever holds an older head can tell for ever whether entries
-// below it were changed, reordered or cut: [Reader.Verify] recomputes the tree and compares it with every head the log ever signed, and
-// with any that the caller brings from elsewhere. Only the latter show a log whose heads were cut along with
-// its entries, which is why peers keep each other's.
+// Entries are signed envelopes, numbered from 0 and only ever added. Over them stands a Merkle tree as in RFC 6962
+// (Certificate Transparency; golang.org/x/mod/sumdb/tlog): a leaf is the hash of an entry's kind and envelope. Its
+// root, signed by the node's key together with the number of entries, is a [SignedHead]. Whoever holds an older head
+// can tell for ever whether entries below it were changed, reordered or cut: [Reader.Verify] recomputes the tree and
+// compares it with every head the log ever signed, and with any that the caller brings from elsewhere. Only the latter
+// show a log whose heads were cut along with its entries, which is why peers keep each other's.
 //
 // # Files
 //
@@ -23,14 +23,14 @@
 //	lock      held by the one writer
 //
 // Kinds from 3 on came later: an earlier bkp, which knows 1 and 2, takes an entry of another kind for one that
-// is not whole. It refuses to open the log for writing where that is its last entry, or where it has to read all; it never cuts
-// one that a head was signed for.
+// is not whole. It refuses to open the log for writing where that is its last entry, or where it has to read all; it
+// never cuts one that a head was signed for.
 //
 // # What stands
 //
-// A receipt is the node's word that it keeps runs. It stands until the owner's release of its task, or the node's own word that the time
-// is over or that the bytes are lost; each of these is in the log, durably, before bytes go. [Reader.Standing] is what is left: it must
-// be found among the holdings and in the packs.
+// A receipt is the node's word that it keeps runs. It stands until the owner's release of its task, or the node's own
+// word that the time is over or that the bytes are lost; each of these is in the log, durably, before bytes go.
+// [Reader.Standing] is what is left: it must be found among the holdings and in the packs.
 //
 // # Writing
 //

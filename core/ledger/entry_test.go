@@ -10,7 +10,8 @@ import (
 // What is scanned out of any bytes is what would be written, and nothing that was not there.
 func FuzzScan(f *testing.F) {
 	f.Add([]byte{}, int64(0))
-	f.Add(appendRecord(appendRecord(nil, Entry{Index: 7, Kind: KindLicense, Envelope: []byte("a")}), Entry{Index: 8, Kind: KindReceipt, Envelope: []byte("bc")}), int64(7))
+	f.Add(appendRecord(appendRecord(nil, Entry{Index: 7, Kind: KindLicense, Envelope: []byte("a")}),
+		Entry{Index: 8, Kind: KindReceipt, Envelope: []byte("bc")}), int64(7))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1}, int64(0))
 	f.Fuzz(func(t *testing.T, data []byte, first int64) {
 		s := newScanner(bytes.NewReader(data), first, 0, int64(len(data)))

@@ -158,7 +158,8 @@ func TestLog(t *testing.T) {
 	for page := 1; page <= 6; page++ {
 		for _, from := range []*Reader{r, l.Reader} {
 			got := all(t, from, page)
-			if len(got) != 5 || got[4].Index != 4 || got[4].Kind != KindLicense || !bytes.Equal(got[4].Envelope, []byte{4}) {
+			if len(got) != 5 || got[4].Index != 4 || got[4].Kind != KindLicense ||
+				!bytes.Equal(got[4].Envelope, []byte{4}) {
 				t.Errorf("pages of %d: %v", page, got)
 			}
 		}

@@ -71,8 +71,8 @@ func (l *Log) append(kind Kind, envelope []byte) (index int64, full bool, err er
 	return e.Index, len(l.out.entries.waiting) >= flushAt, nil
 }
 
-// Sync returns when every entry appended before the call is durable under a signed head. Calls that wait at the same time
-// share one barrier: whoever goes first carries all.
+// Sync returns when every entry appended before the call is durable under a signed head. Calls that wait at the same
+// time share one barrier: whoever goes first carries all.
 func (l *Log) Sync() error {
 	l.mu.Lock()
 	wanted := l.tree.leaves

@@ -15,7 +15,8 @@ import (
 )
 
 // Open opens the log in dir for its one writer, making it where there is none, and recovers from a crash. It fails
-// with core.CodeBusy where another process writes, and with core.CodeWrong where history that was signed for is missing or differs.
+// with core.CodeBusy where another process writes, and with core.CodeWrong where history that was signed for is missing
+// or differs.
 func Open(dir string, signer Signer) (*Log, error) {
 	if err := durable.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -64,8 +65,8 @@ func (l *Log) recover() error {
 	return l.takeUnsigned(number)
 }
 
-// openFiles opens the log's files for writing, and makes those that are not there. Their names are durable when it returns nil,
-// also where who made them was killed before it had seen to that.
+// openFiles opens the log's files for writing, and makes those that are not there. Their names are durable when it
+// returns nil, also where who made them was killed before it had seen to that.
 func (l *Log) openFiles() error {
 	var opened []*durable.File
 	err := l.Reader.open(func(path string) (*os.File, error) {
@@ -79,7 +80,8 @@ func (l *Log) openFiles() error {
 	if err != nil {
 		return err
 	}
-	l.out.entries.file, l.out.heads.file, l.out.hashes.file, l.out.offsets.file = opened[0], opened[1], opened[2], opened[3]
+	l.out.entries.file, l.out.heads.file, l.out.hashes.file, l.out.offsets.file = opened[0], opened[1], opened[2],
+		opened[3]
 	return durable.SyncDir(l.dir)
 }
 
@@ -99,7 +101,8 @@ func (l *Log) begin() (mark, error) {
 	return mark{bytes: int64(len(magic))}, nil
 }
 
-// known returns the tree that a head was signed for where hashes are all right, offsets lead to the last entry, and that one stands.
+// known returns the tree that a head was signed for where hashes are all right, offsets lead to the last entry, and
+// that one stands.
 func (r *Reader) known(signed mark) (*edge, error) {
 	if err := r.checkMagic(); err != nil {
 		return nil, err
@@ -134,8 +137,8 @@ func (r *Reader) checkMagic() error {
 	return nil
 }
 
-// remake makes hashes and offsets again from the entries that a head was signed for. It leaves them alone where the entries are not those:
-// they may still show which entry differs.
+// remake makes hashes and offsets again from the entries that a head was signed for. It leaves them alone where the
+// entries are not those: they may still show which entry differs.
 func (l *Log) remake(signed mark) error {
 	if err := l.checkMagic(); err != nil {
 		return err
@@ -163,7 +166,8 @@ func (l *Log) remake(signed mark) error {
 	return l.flushDerived()
 }
 
-// walk calls visit with every entry that a head was signed for and the place where it begins, and returns where they end.
+// walk calls visit with every entry that a head was signed for and the place where it begins, and returns where they
+// end.
 func (l *Log) walk(signed mark, visit func(e Entry, at int64) error) (end int64, err error) {
 	s := newScanner(l.entries, 0, int64(len(magic)), signed.bytes)
 	for s.next < signed.Size {

@@ -132,8 +132,8 @@ func TestPowerLossLog(t *testing.T) {
 	h.checkPowerLoss(durabletest.Budget(6), "data/ledger")
 }
 
-// TestPowerLossAfterTornEntries goes on with a log behind whose last head a first power loss left one entry torn and the next whole: that
-// one must not follow upon what takes the torn one's place.
+// TestPowerLossAfterTornEntries goes on with a log behind whose last head a first power loss left one entry torn and
+// the next whole: that one must not follow upon what takes the torn one's place.
 func TestPowerLossAfterTornEntries(t *testing.T) {
 	root := t.TempDir()
 	h := &history{t: t, log: open(t, root)}
@@ -195,8 +195,8 @@ func TestPowerLossRemade(t *testing.T) {
 	h.checkPowerLoss(durabletest.Budget(2), ".")
 }
 
-// TestNoReceiptAfterAFailedSync has each durable call of the log fail in turn: Sync never acknowledges what it failed for, and the log takes
-// nothing more until it is opened again.
+// TestNoReceiptAfterAFailedSync has each durable call of the log fail in turn: Sync never acknowledges what it failed
+// for, and the log takes nothing more until it is opened again.
 func TestNoReceiptAfterAFailedSync(t *testing.T) {
 	failing := errors.New("input/output error")
 	for nth := range 4 {

@@ -75,8 +75,8 @@ func (r *Reader) newest() (mark, error) {
 // pageBytes is how many bytes of envelopes Entries returns at most, or one envelope where that is longer.
 const pageBytes = 4 * core.MiB
 
-// Entries returns entries in order from number after on (so after is how many the caller has seen): at most limit, fewer where they
-// are long, none at the end. Only entries that the newest head covers are returned.
+// Entries returns entries in order from number after on (so after is how many the caller has seen): at most limit,
+// fewer where they are long, none at the end. Only entries that the newest head covers are returned.
 func (r *Reader) Entries(after int64, limit int) ([]Entry, error) {
 	newest, err := r.newest()
 	if err != nil || after < 0 || after >= newest.Size {
@@ -98,7 +98,8 @@ func (r *Reader) Entries(after int64, limit int) ([]Entry, error) {
 	return page, nil
 }
 
-// seek returns a scanner at entry index, by the file of offsets or, where that does not lead to the entry, from the beginning.
+// seek returns a scanner at entry index, by the file of offsets or, where that does not lead to the entry, from the
+// beginning.
 func (r *Reader) seek(index int64, newest mark) (*scanner, error) {
 	var raw [8]byte
 	if _, err := r.offsets.ReadAt(raw[:], index*8); err == nil {

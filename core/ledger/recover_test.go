@@ -64,7 +64,8 @@ func wantEntries(t *testing.T, dir string, want int) {
 		tail tail
 	}{{"entries", l.out.entries}, {"heads", l.out.heads}, {"hashes", l.out.hashes}, {"offsets", l.out.offsets}} {
 		if got := size(t, dir, f.name); got != f.tail.written {
-			t.Errorf("%s: %d bytes are left, want %d: what follows could be taken for entries after the next crash", f.name, got, f.tail.written)
+			t.Errorf("%s: %d bytes are left, want %d: what follows could be taken for entries after the next crash",
+				f.name, got, f.tail.written)
 		}
 	}
 	add(t, l, KindLicense, licence(t, 100))
@@ -209,9 +210,14 @@ func TestOpenRefusesWhatNoCrashLeaves(t *testing.T) {
 		do    func(t *testing.T, dir string)
 		words string
 	}{
-		{"the last entry that was signed for is cut", func(t *testing.T, dir string) { resize(t, dir, "entries", -1) }, "cut or damaged: entry 4"},
-		{"all entries are cut", func(t *testing.T, dir string) { os.Truncate(filepath.Join(dir, "entries"), int64(len(magic))) }, "cut or damaged: entry 0"},
-		{"the heads are gone", func(t *testing.T, dir string) { os.Truncate(filepath.Join(dir, "heads"), 0) }, "no signed head"},
+		{"the last entry that was signed for is cut", func(t *testing.T, dir string) { resize(t, dir, "entries", -1) },
+			"cut or damaged: entry 4"},
+		{"all entries are cut", func(t *testing.T, dir string) {
+			os.Truncate(filepath.Join(dir, "entries"),
+				int64(len(magic)))
+		}, "cut or damaged: entry 0"},
+		{"the heads are gone", func(t *testing.T, dir string) { os.Truncate(filepath.Join(dir, "heads"), 0) },
+			"no signed head"},
 		{"two heads are damaged", func(t *testing.T, dir string) {
 			resize(t, dir, "heads", -2*markSize)
 			resize(t, dir, "heads", +2*markSize)
@@ -219,7 +225,10 @@ func TestOpenRefusesWhatNoCrashLeaves(t *testing.T) {
 		{"the last entry is another", func(t *testing.T, dir string) {
 			rewrite(t, dir, func(e []Entry) { e[4].Envelope = receiptOf(t, e[4], 9) })
 		}, "rewritten"},
-		{"another file", func(t *testing.T, dir string) { os.WriteFile(filepath.Join(dir, "entries"), make([]byte, 4000), 0o600) }, "does not begin as"},
+		{"another file", func(t *testing.T, dir string) {
+			os.WriteFile(filepath.Join(dir, "entries"),
+				make([]byte, 4000), 0o600)
+		}, "does not begin as"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := copyDir(t, full)
@@ -295,7 +304,8 @@ func (memory) Sync() error { return nil }
 
 func FuzzRecover(f *testing.F) {
 	f.Add([]byte{}, []byte{})
-	f.Add(appendRecord(nil, Entry{Index: 5, Kind: KindLicense, Envelope: []byte("x")}), mark{SignedHead: signHead(6, [32]byte{}, node), bytes: 9999}.encode())
+	f.Add(appendRecord(nil, Entry{Index: 5, Kind: KindLicense, Envelope: []byte("x")}),
+		mark{SignedHead: signHead(6, [32]byte{}, node), bytes: 9999}.encode())
 	full := filled(f)
 	f.Fuzz(func(t *testing.T, behindEntries, behindHeads []byte) {
 		dir := copyDir(t, full)

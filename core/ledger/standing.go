@@ -47,8 +47,9 @@ type Fold struct {
 // NewFold begins with nothing.
 func NewFold(node core.ID) *Fold {
 	return &Fold{
-		Standing: core.Standing{Licenses: map[core.LicenseID]bool{}, Segments: map[core.SegmentID]core.StandingSegment{}},
-		node:     node, owners: map[core.LicenseID]core.ID{}, tasks: map[core.TaskID]map[int]bool{},
+		Standing: core.Standing{Licenses: map[core.LicenseID]bool{},
+			Segments: map[core.SegmentID]core.StandingSegment{}},
+		node: node, owners: map[core.LicenseID]core.ID{}, tasks: map[core.TaskID]map[int]bool{},
 	}
 }
 
@@ -128,7 +129,8 @@ func (r *Reader) Holds(head core.LedgerHead) error {
 		return fmt.Errorf("ledger %s: read hashes: %w", r.dir, err)
 	}
 	if head.Size > 0 && core.Hash(root) != head.Root {
-		return core.Fail(core.CodeWrong, "the ledger was rewritten: its first %d entries are not those that it had", head.Size)
+		return core.Fail(core.CodeWrong, "the ledger was rewritten: its first %d entries are not those that it had",
+			head.Size)
 	}
 	return nil
 }

@@ -12,7 +12,8 @@ import (
 // release by whom, of task 1, which is all that the tests have.
 func release(t testing.TB, by *key.Signer) []byte {
 	t.Helper()
-	envelope, err := by.SignRelease(key.Release{Owner: by.ID(), Task: core.TaskID{1}, Alias: alias, Version: 1, Time: noon})
+	envelope, err := by.SignRelease(key.Release{Owner: by.ID(), Task: core.TaskID{1}, Alias: alias, Version: 1,
+		Time: noon})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,8 @@ func dischargeOf(t testing.TB, by *key.Signer, why string, of core.ID, runs ...i
 func TestStanding(t *testing.T) {
 	first := receiptBy(t, node, 1, 0, nil)
 	second := receiptBy(t, node, 1, 7, first)
-	begin := []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: first}, {Kind: KindReceipt, Envelope: second}}
+	begin := []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: first},
+		{Kind: KindReceipt, Envelope: second}}
 	for _, tc := range []struct {
 		name string
 		then []Entry
@@ -53,11 +55,13 @@ func TestStanding(t *testing.T) {
 		{"released", []Entry{{Kind: KindRelease, Envelope: release(t, owner)}}, "[]"},
 		{"released by another owner", []Entry{{Kind: KindRelease, Envelope: release(t, stranger)}}, "[0 7]"},
 		{"released, and kept anew", []Entry{
-			{Kind: KindRelease, Envelope: release(t, owner)}, {Kind: KindReceipt, Envelope: receiptBy(t, node, 1, 5, second)},
+			{Kind: KindRelease, Envelope: release(t, owner)},
+			{Kind: KindReceipt, Envelope: receiptBy(t, node, 1, 5, second)},
 		}, "[5]"},
 		{"expired", []Entry{{Kind: KindExpired, Envelope: discharge(t, core.WhyExpired, owner.ID())}}, "[]"},
 		{"one lost", []Entry{{Kind: KindLost, Envelope: discharge(t, core.WhyLost, owner.ID(), 7)}}, "[0]"},
-		{"another owner's lost", []Entry{{Kind: KindLost, Envelope: discharge(t, core.WhyLost, stranger.ID(), 7)}}, "[0 7]"},
+		{"another owner's lost", []Entry{{Kind: KindLost, Envelope: discharge(t, core.WhyLost, stranger.ID(), 7)}},
+			"[0 7]"},
 		{"lost, and brought again", []Entry{
 			{Kind: KindLost, Envelope: discharge(t, core.WhyLost, owner.ID(), 7)},
 			{Kind: KindReceipt, Envelope: receiptBy(t, node, 1, 7, second)},
@@ -102,7 +106,8 @@ func TestHolds(t *testing.T) {
 	}{
 		{"nothing", core.LedgerHead{}, ""},
 		{"all of it", core.LedgerHead{Size: newest.Size, Root: newest.Root}, ""},
-		{"one entry more", core.LedgerHead{Size: newest.Size + 1, Root: newest.Root}, "ledger was cut: it had 6 entries, here are 5"},
+		{"one entry more", core.LedgerHead{Size: newest.Size + 1, Root: newest.Root},
+			"ledger was cut: it had 6 entries, here are 5"},
 		{"others", core.LedgerHead{Size: newest.Size - 1, Root: newest.Root}, "first 4 entries are not those"},
 	} {
 		code := core.CodeWrong

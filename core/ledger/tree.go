@@ -8,7 +8,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// edge is the right edge of the tree: the newest hash of each level, all that is needed to add leaves and to know the root.
+// edge is the right edge of the tree: the newest hash of each level, all that is needed to add leaves and to know the
+// root.
 type edge struct {
 	leaves int64
 	index  [64]int64 // in tlog's order
@@ -47,8 +48,8 @@ func (e *edge) addHash(leaf tlog.Hash) ([]tlog.Hash, error) {
 // root is the tree's hash.
 func (e *edge) root() (tlog.Hash, error) { return tlog.TreeHash(e.leaves, e) }
 
-// wholeTree reads the tree of so many leaves from the file of hashes, and holds every hash in it against those that it is made of: a
-// power loss takes some and leaves others.
+// wholeTree reads the tree of so many leaves from the file of hashes, and holds every hash in it against those that it
+// is made of: a power loss takes some and leaves others.
 func wholeTree(hashes io.ReaderAt, leaves int64) (*edge, error) {
 	e := &edge{}
 	in := bufio.NewReaderSize(io.NewSectionReader(hashes, 0, tlog.StoredHashCount(leaves)*tlog.HashSize), 1<<16)

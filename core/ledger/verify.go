@@ -30,7 +30,8 @@ type Report struct {
 const maxProblems = 100
 
 func (r *Report) counts() map[Kind]*int64 {
-	return map[Kind]*int64{KindLicense: &r.Licenses, KindReceipt: &r.Receipts, KindRelease: &r.Releases, KindExpired: &r.Expired, KindLost: &r.Lost}
+	return map[Kind]*int64{KindLicense: &r.Licenses, KindReceipt: &r.Receipts, KindRelease: &r.Releases,
+		KindExpired: &r.Expired, KindLost: &r.Lost}
 }
 
 func (r *Report) problem(format string, args ...any) {
@@ -39,10 +40,10 @@ func (r *Report) problem(format string, args ...any) {
 	}
 }
 
-// Verify reads the whole log again and checks it with nothing but public keys: that each entry is whole and well signed,
-// that each receipt comes after its licence and receipts form chains, and that every head that the log ever signed, and each known
-// one that was taken from it before, is the root of the tree at its size. An error of core.CodeWrong tells of the first problem;
-// the report has them all. Other errors mean that it could not be read.
+// Verify reads the whole log again and checks it with nothing but public keys: that each entry is whole and well
+// signed, that each receipt comes after its licence and receipts form chains, and that every head that the log ever
+// signed, and each known one that was taken from it before, is the root of the tree at its size. An error of
+// core.CodeWrong tells of the first problem; the report has them all. Other errors mean that it could not be read.
 func (r *Reader) Verify(known ...SignedHead) (Report, error) {
 	newest, err := r.newest()
 	if err != nil {
@@ -80,7 +81,8 @@ func (a *audit) run() error {
 		return nil
 	}
 	heads := a.reader.marks()
-	hashes := bufio.NewReader(io.NewSectionReader(a.reader.hashes, 0, tlog.StoredHashCount(a.newest.Size)*tlog.HashSize))
+	hashes := bufio.NewReader(io.NewSectionReader(a.reader.hashes, 0,
+		tlog.StoredHashCount(a.newest.Size)*tlog.HashSize))
 	s := newScanner(a.reader.entries, 0, int64(len(magic)), a.newest.bytes)
 	if err := a.compareHeads(heads, s.at); err != nil {
 		return err
@@ -102,7 +104,8 @@ func (a *audit) run() error {
 		}
 	}
 	for _, h := range a.known {
-		a.problem("history was cut: %s signed a head over %d entries, here are %d", h.Node().Short(), h.Size, a.tree.leaves)
+		a.problem("history was cut: %s signed a head over %d entries, here are %d", h.Node().Short(), h.Size,
+			a.tree.leaves)
 	}
 	return nil
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/bkp-tool/bkp/core/license"
 )
 
-// rewrite changes the entries of a closed log as one would who knows the format but not the node's key: checksums are right again.
+// rewrite changes the entries of a closed log as one would who knows the format but not the node's key: checksums are
+// right again.
 func rewrite(t testing.TB, dir string, change func([]Entry)) {
 	t.Helper()
 	r := reader(t, dir)
@@ -48,7 +49,8 @@ func TestVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report.Node != node.ID() || report.Size != 5 || report.Root != head.Root || report.Heads != 3 || report.Licenses != 2 || report.Receipts != 3 {
+	if report.Node != node.ID() || report.Size != 5 || report.Root != head.Root || report.Heads != 3 ||
+		report.Licenses != 2 || report.Receipts != 3 {
 		t.Errorf("%+v", report)
 	}
 }
@@ -70,7 +72,11 @@ func TestVerifyShows(t *testing.T) {
 			rehash(t, dir)
 		}, "history was rewritten: the first 5 entries"},
 		{"an entry of the first head rewritten and its hash too", func(t *testing.T, dir string) {
-			rewrite(t, dir, func(e []Entry) { e[0].Envelope = licence(t, 1)[:len(e[0].Envelope)]; e[0].Kind = KindReceipt })
+			rewrite(t, dir, func(e []Entry) {
+				e[0].Envelope = licence(t,
+					1)[:len(e[0].Envelope)]
+				e[0].Kind = KindReceipt
+			})
 			rehash(t, dir)
 		}, "entry 0: receipt: payload type"},
 		{"two entries exchanged", func(t *testing.T, dir string) {
@@ -86,14 +92,17 @@ func TestVerifyShows(t *testing.T) {
 			h := signHead(5, [32]byte{1}, stranger)
 			extend(t, dir, "heads", mark{SignedHead: h, bytes: size(t, dir, "entries")}.encode())
 		}, "is signed by"},
-		{"a head in the middle damaged", func(t *testing.T, dir string) { flip(t, dir, "heads", markSize+20) }, "head 1"},
-		{"a head that reaches elsewhere", func(t *testing.T, dir string) { flip(t, dir, "heads", markSize+9) }, "head over 2 entries: they end at byte"},
+		{"a head in the middle damaged", func(t *testing.T, dir string) { flip(t, dir, "heads", markSize+20) },
+			"head 1"},
+		{"a head that reaches elsewhere", func(t *testing.T, dir string) { flip(t, dir, "heads", markSize+9) },
+			"head over 2 entries: they end at byte"},
 		{"heads exchanged", func(t *testing.T, dir string) {
 			path := filepath.Join(dir, "heads")
 			h, _ := os.ReadFile(path)
 			os.WriteFile(path, slices.Concat(h[markSize:2*markSize], h[:markSize], h[2*markSize:]), 0o600)
 		}, "stands behind one over more"},
-		{"hashes damaged", func(t *testing.T, dir string) { flip(t, dir, "hashes", 2*32) }, "hashes: level 1 is wrong at entry 1"},
+		{"hashes damaged", func(t *testing.T, dir string) { flip(t, dir, "hashes", 2*32) },
+			"hashes: level 1 is wrong at entry 1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := copyDir(t, full)
@@ -130,10 +139,12 @@ func TestVerifyAgainstKnownHead(t *testing.T) {
 		name, dir, words string
 		known            []SignedHead
 	}{
-		{"cut", cut, "history was cut: " + node.ID().Short() + " signed a head over 5 entries, here are 2", []SignedHead{known}},
+		{"cut", cut, "history was cut: " + node.ID().Short() + " signed a head over 5 entries, here are 2",
+			[]SignedHead{known}},
 		{"made anew", anew, "history was rewritten: the first 5 entries", []SignedHead{known}},
 		{"a forged head proves nothing", full, "does not fit", []SignedHead{forged}},
-		{"another node's head", full, "signed by " + stranger.ID().String(), []SignedHead{signHead(5, [32]byte(known.Root), stranger)}},
+		{"another node's head", full, "signed by " + stranger.ID().String(),
+			[]SignedHead{signHead(5, [32]byte(known.Root), stranger)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := reader(t, tc.dir).Verify(tc.known...); err == nil {
@@ -157,7 +168,8 @@ func TestVerifyReadsTheWords(t *testing.T) {
 	second := receiptBy(t, node, 1, 1, own)
 	again, err := license.Sign(core.License{
 		ID: core.LicenseID{1}, Task: core.TaskID{1}, TaskSource: core.TaskSource{Owner: owner.ID(), Node: node.ID()},
-		Targets: []core.ID{target.ID()}, Op: license.OpStore, Root: core.Hash{99}, NotBefore: noon, Expires: noon, RetainUntil: noon,
+		Targets: []core.ID{target.ID()}, Op: license.OpStore, Root: core.Hash{99}, NotBefore: noon, Expires: noon,
+		RetainUntil: noon,
 	}, owner)
 	if err != nil {
 		t.Fatal(err)
@@ -168,24 +180,33 @@ func TestVerifyReadsTheWords(t *testing.T) {
 		words   string
 	}{
 		{"sound", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: first}}, ""},
-		{"2 a bit of a licence flipped", []Entry{{Kind: KindLicense, Envelope: flipped(licence(t, 1))}}, "entry 0: license:"},
-		{"10 the same id with another root", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindLicense, Envelope: again}}, "entry 1: license: licence 01"},
+		{"2 a bit of a licence flipped", []Entry{{Kind: KindLicense, Envelope: flipped(licence(t, 1))}},
+			"entry 0: license:"},
+		{"10 the same id with another root", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)},
+			{Kind: KindLicense, Envelope: again}}, "entry 1: license: licence 01"},
 		{"14 a receipt as a licence", []Entry{{Kind: KindLicense, Envelope: first}}, "payload type"},
 		{"a receipt without a licence", []Entry{{Kind: KindReceipt, Envelope: first}}, "was not logged before it"},
-		{"its own receipts", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: own}, {Kind: KindReceipt, Envelope: second}}, ""},
-		{"another node's discharge", []Entry{{Kind: KindLost, Envelope: dischargeOf(t, stranger, core.WhyLost, owner.ID())}}, "entry 0: lost: it is the word of node"},
-		{"lost as expired", []Entry{{Kind: KindExpired, Envelope: discharge(t, core.WhyLost, owner.ID())}}, "entry 0: expired: it says that runs are lost"},
+		{"its own receipts", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: own},
+			{Kind: KindReceipt, Envelope: second}}, ""},
+		{"another node's discharge", []Entry{{Kind: KindLost,
+			Envelope: dischargeOf(t, stranger, core.WhyLost, owner.ID())}}, "entry 0: lost: it is the word of node"},
+		{"lost as expired", []Entry{{Kind: KindExpired, Envelope: discharge(t, core.WhyLost, owner.ID())}},
+			"entry 0: expired: it says that runs are lost"},
 		{"a receipt as a release", []Entry{{Kind: KindRelease, Envelope: first}}, "entry 0: release:"},
-		{"an own receipt left out", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: second}}, "entry 1: receipt: it follows"},
-		{"an own receipt twice", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: own}, {Kind: KindReceipt, Envelope: own}}, "entry 2: receipt: it follows"},
+		{"an own receipt left out", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)},
+			{Kind: KindReceipt, Envelope: second}}, "entry 1: receipt: it follows"},
+		{"an own receipt twice", []Entry{{Kind: KindLicense, Envelope: licence(t, 1)},
+			{Kind: KindReceipt, Envelope: own}, {Kind: KindReceipt, Envelope: own}}, "entry 2: receipt: it follows"},
 		{"others' receipts late, twice or never", []Entry{
 			{Kind: KindLicense, Envelope: licence(t, 1)},
-			{Kind: KindReceipt, Envelope: receipt(t, 1, 1, first)}, {Kind: KindReceipt, Envelope: receipt(t, 1, 1, first)},
+			{Kind: KindReceipt, Envelope: receipt(t, 1, 1, first)},
+			{Kind: KindReceipt, Envelope: receipt(t, 1, 1, first)},
 			{Kind: KindReceipt, Envelope: first}, {Kind: KindReceipt, Envelope: receipt(t, 1, 3, own)},
 		}, ""},
 		{"another's two receipts in one place", []Entry{
 			{Kind: KindLicense, Envelope: licence(t, 1)},
-			{Kind: KindReceipt, Envelope: receipt(t, 1, 1, first)}, {Kind: KindReceipt, Envelope: receipt(t, 1, 2, first)},
+			{Kind: KindReceipt, Envelope: receipt(t, 1, 1, first)},
+			{Kind: KindReceipt, Envelope: receipt(t, 1, 2, first)},
 		}, "entry 2: receipt: " + target.ID().String() + " signed two receipts"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -67,8 +67,8 @@ func (w *words) license(envelope []byte) error {
 	return nil
 }
 
-// receipt wants the node's own in the order of their chain, all of them. Those of others come over the network, late, twice or never:
-// of them no two may follow the same one, for then their signer keeps two histories.
+// receipt wants the node's own in the order of their chain, all of them. Those of others come over the network, late,
+// twice or never: of them no two may follow the same one, for then their signer keeps two histories.
 func (w *words) receipt(envelope []byte) error {
 	r, err := license.OpenReceipt(envelope)
 	if err != nil {

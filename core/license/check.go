@@ -77,7 +77,8 @@ func checkIssuer(l core.License, signer core.ID, c Claim) error {
 	case c.Now.Unix() > expires+skew:
 		return refuse(RuleIssuer, "signed by %s, whose delegation expired %s", signer, date(expires))
 	case signer != l.TaskSource.Node:
-		return refuse(RuleIssuer, "signed by %s, a delegate, for the source %s: a delegate signs for itself only", signer, l.TaskSource.Node)
+		return refuse(RuleIssuer, "signed by %s, a delegate, for the source %s: a delegate signs for itself only",
+			signer, l.TaskSource.Node)
 	}
 	return nil
 }
@@ -94,7 +95,8 @@ func checkPresenter(l core.License, _ core.ID, c Claim) error {
 	if c.Peer == l.TaskSource.Node || slices.Contains(carriers(l), c.Peer) {
 		return nil
 	}
-	return refuse(RulePresenter, "shown by %s, which is neither its source %s nor one of its %d carriers", c.Peer, l.TaskSource.Node, len(carriers(l)))
+	return refuse(RulePresenter, "shown by %s, which is neither its source %s nor one of its %d carriers", c.Peer,
+		l.TaskSource.Node, len(carriers(l)))
 }
 
 func checkRole(l core.License, _ core.ID, c Claim) error {

@@ -28,25 +28,51 @@ func TestCheck(t *testing.T) {
 	}{
 		{"covered", func(l *core.License, c *license.Claim) {}, ""},
 		{"5 on its last second", func(l *core.License, c *license.Claim) { c.Now = ends }, ""},
-		{"5 expired, at the end of the allowed skew", func(l *core.License, c *license.Claim) { c.Now = ends.Add(300 * time.Second) }, ""},
-		{"5 expired, 1 s beyond the allowed skew", func(l *core.License, c *license.Claim) { c.Now = ends.Add(301 * time.Second) }, license.RuleExpired},
-		{"6 not yet valid, at the end of the allowed skew", func(l *core.License, c *license.Claim) { c.Now = begins.Add(-300 * time.Second) }, ""},
-		{"6 not yet valid, 1 s beyond the allowed skew", func(l *core.License, c *license.Claim) { c.Now = begins.Add(-301 * time.Second) }, license.RuleEarly},
+		{"5 expired, at the end of the allowed skew", func(l *core.License,
+			c *license.Claim) {
+			c.Now = ends.Add(300 * time.Second)
+		}, ""},
+		{"5 expired, 1 s beyond the allowed skew", func(l *core.License,
+			c *license.Claim) {
+			c.Now = ends.Add(301 * time.Second)
+		}, license.RuleExpired},
+		{"6 not yet valid, at the end of the allowed skew", func(l *core.License,
+			c *license.Claim) {
+			c.Now = begins.Add(-300 * time.Second)
+		}, ""},
+		{"6 not yet valid, 1 s beyond the allowed skew", func(l *core.License,
+			c *license.Claim) {
+			c.Now = begins.Add(-301 * time.Second)
+		}, license.RuleEarly},
 		{"7 wrong target", func(l *core.License, c *license.Claim) { c.Node = stranger.ID() }, license.RuleTarget},
-		{"7 a carrier is no target", func(l *core.License, c *license.Claim) { c.Node = carrier.ID() }, license.RuleTarget},
-		{"7 the source is no target", func(l *core.License, c *license.Claim) { c.Node = source.ID() }, license.RuleTarget},
+		{"7 a carrier is no target", func(l *core.License, c *license.Claim) { c.Node = carrier.ID() },
+			license.RuleTarget},
+		{"7 the source is no target", func(l *core.License, c *license.Claim) { c.Node = source.ID() },
+			license.RuleTarget},
 		{"a spare may be a target", func(l *core.License, c *license.Claim) { c.Node = spare.ID() }, ""},
-		{"a carrier passes on", func(l *core.License, c *license.Claim) { c.Node, c.Role = carrier.ID(), license.RoleCarrier }, ""},
-		{"7 a target that is no carrier passes on", func(l *core.License, c *license.Claim) { c.Node, c.Role = other.ID(), license.RoleCarrier }, license.RuleTarget},
+		{"a carrier passes on", func(l *core.License, c *license.Claim) {
+			c.Node, c.Role = carrier.ID(),
+				license.RoleCarrier
+		}, ""},
+		{"7 a target that is no carrier passes on", func(l *core.License, c *license.Claim) {
+			c.Node,
+				c.Role = other.ID(), license.RoleCarrier
+		}, license.RuleTarget},
 		{"without carriers every target passes on", func(l *core.License, c *license.Claim) {
 			l.Carriers, c.Node, c.Role = nil, other.ID(), license.RoleCarrier
 		}, ""},
 		{"7 an unknown role", func(l *core.License, c *license.Claim) { c.Role = 2 }, license.RuleTarget},
-		{"11 shown by a stranger", func(l *core.License, c *license.Claim) { c.Peer = stranger.ID() }, license.RulePresenter},
-		{"11 shown by the owner's own ID", func(l *core.License, c *license.Claim) { c.Peer = owner.ID() }, license.RulePresenter},
-		{"11 shown by a target that is no carrier", func(l *core.License, c *license.Claim) { c.Peer = other.ID() }, license.RulePresenter},
+		{"11 shown by a stranger", func(l *core.License, c *license.Claim) { c.Peer = stranger.ID() },
+			license.RulePresenter},
+		{"11 shown by the owner's own ID", func(l *core.License, c *license.Claim) { c.Peer = owner.ID() },
+			license.RulePresenter},
+		{"11 shown by a target that is no carrier", func(l *core.License, c *license.Claim) { c.Peer = other.ID() },
+			license.RulePresenter},
 		{"shown by a carrier", func(l *core.License, c *license.Claim) { c.Peer = carrier.ID() }, ""},
-		{"without carriers shown by a target", func(l *core.License, c *license.Claim) { l.Carriers, c.Peer = nil, other.ID() }, ""},
+		{"without carriers shown by a target", func(l *core.License, c *license.Claim) {
+			l.Carriers, c.Peer = nil,
+				other.ID()
+		}, ""},
 		{"other runs", func(l *core.License, c *license.Claim) { c.Root = core.Hash{5} }, license.RuleRoot},
 		{"runs not told", func(l *core.License, c *license.Claim) { c.Root = core.Hash{} }, license.RuleRoot},
 		{"19 exactly the bytes it allows", func(l *core.License, c *license.Claim) { c.Bytes = 1000 }, ""},

@@ -11,7 +11,8 @@ import (
 
 func aDischarge() core.Discharge {
 	return core.Discharge{
-		Why: core.WhyLost, Owner: core.ID{1}, Task: core.TaskID{1}, Segment: 2, Runs: []core.Range{{Start: 3, Length: 2}}, Note: "a disk died",
+		Why: core.WhyLost, Owner: core.ID{1}, Task: core.TaskID{1}, Segment: 2,
+		Runs: []core.Range{{Start: 3, Length: 2}}, Note: "a disk died",
 		Time: 1_800_000_000,
 	}
 }
@@ -41,8 +42,11 @@ func TestDischargeRefuses(t *testing.T) {
 		"segment is negative":  func(d *core.Discharge) { d.Segment = -1 },
 		"note has 1001 bytes":  func(d *core.Discharge) { d.Note = strings.Repeat("x", 1001) },
 		"time 0 is not a date": func(d *core.Discharge) { d.Time = 0 },
-		"empty, out of order":  func(d *core.Discharge) { d.Runs = []core.Range{{Start: 3, Length: 1}, {Start: 2, Length: 1}} },
-		"past run 4095":        func(d *core.Discharge) { d.Runs = []core.Range{{Start: 4095, Length: 2}} },
+		"empty, out of order": func(d *core.Discharge) {
+			d.Runs = []core.Range{{Start: 3, Length: 1},
+				{Start: 2, Length: 1}}
+		},
+		"past run 4095": func(d *core.Discharge) { d.Runs = []core.Range{{Start: 4095, Length: 2}} },
 	} {
 		d := aDischarge()
 		spoil(&d)

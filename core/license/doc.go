@@ -10,8 +10,9 @@
 //	{v, id, task, segment, task_source: {owner, node}, targets, spares, carriers, op, root, max_bytes, max_runs,
 //	 not_before, expires, retain_until, key, delegation}
 //
-// with ids in hex, IDs in base32, key and delegation in base64, times in Unix seconds; spares, carriers and delegation may be
-// left out. Everything is read strictly: exact names, no duplicates, nothing unknown, one value. There are three steps, each pure:
+// with ids in hex, IDs in base32, key and delegation in base64, times in Unix seconds; spares, carriers and delegation
+// may be left out. Everything is read strictly: exact names, no duplicates, nothing unknown, one value. There are three
+// steps, each pure:
 //
 //   - [Open]: is it well formed, and signed by the key that it carries?
 //   - [Check]: may that key speak for the owner (it is the owner's, or that of the source, with the owner's delegation to
@@ -27,7 +28,7 @@
 //
 //	{v, license, task, segment, target, runs: [{start, length}], bytes, retain_until, previous, time, key}
 //
-// in an envelope of its own type, so that neither passes for the other. Runs ascend and do not overlap. A target's receipts for one licence form a
-// chain: previous is the BLAKE3 of the envelope before, zero for the first. So an envelope of a receipt has
-// exactly one spelling, and any other is refused.
+// in an envelope of its own type, so that neither passes for the other. Runs ascend and do not overlap. A target's
+// receipts for one licence form a chain: previous is the BLAKE3 of the envelope before, zero for the first. So an
+// envelope of a receipt has exactly one spelling, and any other is refused.
 package license

@@ -49,11 +49,13 @@ func seal(payloadType string, payload any, signer Signer) ([]byte, error) {
 // spell is the one way in which seal writes an envelope.
 func spell(e dsse.Envelope) ([]byte, error) { return json.Marshal(e) }
 
-// open returns the payload of an envelope of the wanted type, with the one good signature of the key that publicKey finds in
-// the payload, and that key's ID.
-func open(envelope []byte, payloadType string, publicKey func(payload []byte) ([]byte, error)) ([]byte, core.ID, error) {
+// open returns the payload of an envelope of the wanted type, with the one good signature of the key that publicKey
+// finds in the payload, and that key's ID.
+func open(envelope []byte, payloadType string,
+	publicKey func(payload []byte) ([]byte, error)) ([]byte, core.ID, error) {
 	if core.Size(len(envelope)) > MaxEnvelope {
-		return nil, core.ID{}, refuse(RuleEnvelope, "envelope has %d bytes, at most %d are allowed", len(envelope), MaxEnvelope)
+		return nil, core.ID{}, refuse(RuleEnvelope, "envelope has %d bytes, at most %d are allowed", len(envelope),
+			MaxEnvelope)
 	}
 	var e dsse.Envelope
 	if err := parse("envelope", envelope, &e); err != nil {
@@ -88,7 +90,8 @@ func verify(e dsse.Envelope, payload, pub []byte) (core.ID, error) {
 	}
 	signer := core.ID(blake3.Sum256(pub))
 	if e.Signatures[0].KeyID != signer.String() {
-		return core.ID{}, refuse(RuleSignature, "keyid is %q, but the payload's key is that of %s", e.Signatures[0].KeyID, signer)
+		return core.ID{}, refuse(RuleSignature, "keyid is %q, but the payload's key is that of %s",
+			e.Signatures[0].KeyID, signer)
 	}
 	sig, err := base64.StdEncoding.DecodeString(e.Signatures[0].Sig)
 	if err != nil || !ed25519.Verify(pub, dsse.PAE(e.PayloadType, payload), sig) {

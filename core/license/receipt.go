@@ -78,7 +78,8 @@ func checkReceipt(r core.Receipt) error {
 func checkRuns(all []core.Range) error {
 	next := 0
 	for i, runs := range all {
-		if runs.Start < next || runs.Length < 1 || runs.Start > core.SegmentRuns || runs.Length > core.SegmentRuns-runs.Start {
+		if runs.Start < next || runs.Length < 1 || runs.Start > core.SegmentRuns ||
+			runs.Length > core.SegmentRuns-runs.Start {
 			return refuse(RuleBounds, "runs[%d] (start %d, length %d) is empty, out of order or past run %d",
 				i, runs.Start, runs.Length, core.SegmentRuns-1)
 		}

@@ -50,12 +50,21 @@ func TestSignReceiptRefuses(t *testing.T) {
 		{"no time", func(r *core.Receipt) { r.Time = 0 }, license.RuleBounds},
 		{"nothing to retain", func(r *core.Receipt) { r.RetainUntil = 0 }, license.RuleBounds},
 		{"an empty range", func(r *core.Receipt) { r.Runs = []core.Range{{Start: 1}} }, license.RuleBounds},
-		{"a negative range", func(r *core.Receipt) { r.Runs = []core.Range{{Start: -1, Length: 1}} }, license.RuleBounds},
-		{"ranges that overlap", func(r *core.Receipt) { r.Runs = []core.Range{{Start: 0, Length: 2}, {Start: 1, Length: 1}} }, license.RuleBounds},
-		{"ranges that touch", func(r *core.Receipt) { r.Runs = []core.Range{{Start: 0, Length: 2}, {Start: 2, Length: 1}} }, ""},
+		{"a negative range", func(r *core.Receipt) { r.Runs = []core.Range{{Start: -1, Length: 1}} },
+			license.RuleBounds},
+		{"ranges that overlap", func(r *core.Receipt) {
+			r.Runs = []core.Range{{Start: 0, Length: 2},
+				{Start: 1, Length: 1}}
+		}, license.RuleBounds},
+		{"ranges that touch", func(r *core.Receipt) {
+			r.Runs = []core.Range{{Start: 0, Length: 2},
+				{Start: 2, Length: 1}}
+		}, ""},
 		{"the last run of a segment", func(r *core.Receipt) { r.Runs = []core.Range{{Start: 4095, Length: 1}} }, ""},
-		{"one run past it", func(r *core.Receipt) { r.Runs = []core.Range{{Start: 4095, Length: 2}} }, license.RuleBounds},
-		{"a range that overflows", func(r *core.Receipt) { r.Runs = []core.Range{{Start: 1, Length: 1<<63 - 1}} }, license.RuleBounds},
+		{"one run past it", func(r *core.Receipt) { r.Runs = []core.Range{{Start: 4095, Length: 2}} },
+			license.RuleBounds},
+		{"a range that overflows", func(r *core.Receipt) { r.Runs = []core.Range{{Start: 1, Length: 1<<63 - 1}} },
+			license.RuleBounds},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := word()
@@ -96,7 +105,8 @@ func TestOpenReceiptRefuses(t *testing.T) {
 		{"18 overflowing bytes", envelope(`"bytes":900`, `"bytes":9223372036854775808`), license.RuleBounds},
 		{"another version", envelope(`"v":1`, `"v":2`), license.RuleVersion},
 		{"spelled with a blank", strings.Replace(good, ",", ", ", 1), license.RuleEnvelope},
-		{"spelled with a newline in its base64", strings.Replace(good, `"payload":"`, `"payload":"\n`, 1), license.RuleEnvelope},
+		{"spelled with a newline in its base64", strings.Replace(good, `"payload":"`, `"payload":"\n`, 1),
+			license.RuleEnvelope},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := license.OpenReceipt([]byte(tc.envelope))

@@ -6,7 +6,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// The rules that a licence or receipt can break. They are words for people, logs and tests; on the wire goes the core.Reason.
+// The rules that a licence or receipt can break. They are words for people, logs and tests; on the wire goes the
+// core.Reason.
 const (
 	RuleEnvelope  = "envelope"   // not a DSSE envelope that bkp reads, or too long
 	RuleType      = "type"       // another payload type: a receipt is no licence
@@ -32,7 +33,8 @@ const (
 	RuleReplay    = "replay"     // its id is already bound to another root
 )
 
-// Refusal says which rule a licence or receipt breaks and how. Every error of Open, Check, CheckBound and OpenReceipt is one.
+// Refusal says which rule a licence or receipt breaks and how. Every error of Open, Check, CheckBound and OpenReceipt
+// is one.
 type Refusal struct {
 	Code   core.Reason // what goes on the wire
 	Rule   string      // one of the Rule constants

@@ -19,8 +19,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Serve accepts sockets until the hub or the listener is closed. It takes wss and, where Config.Plaintext is set, ws on the
-// same port.
+// Serve accepts sockets until the hub or the listener is closed. It takes wss and, where Config.Plaintext is set, ws on
+// the same port.
 func (h *Hub) Serve(l net.Listener) error {
 	if h.unfit != nil {
 		return h.unfit
@@ -86,7 +86,8 @@ func (h *Hub) accepted(conn net.Conn) {
 // maxCallers bounds how many refused hosts are remembered.
 const maxCallers = 1024
 
-// news reports whether it is the first time that this host is refused for this: a host that keeps trying is logged once.
+// news reports whether it is the first time that this host is refused for this: a host that keeps trying is logged
+// once.
 func (h *Hub) news(conn net.Conn, err error) bool {
 	host := conn.RemoteAddr().String()
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -201,7 +202,8 @@ func (h *Hub) upgrade(conn net.Conn, deadline time.Time) (*socket, error) {
 		return nil, errors.New(words)
 	}
 	up := websocket.Upgrader{
-		Subprotocols: subprotocols, ReadBufferSize: readBufferSize, WriteBufferSize: writeBufferSize, WriteBufferPool: &writeBuffers,
+		Subprotocols: subprotocols, ReadBufferSize: readBufferSize, WriteBufferSize: writeBufferSize,
+		WriteBufferPool:  &writeBuffers,
 		HandshakeTimeout: handshakeTimeout, CheckOrigin: func(*http.Request) bool { return true },
 	}
 	if sock.Conn, err = up.Upgrade(w, r, nil); err != nil {

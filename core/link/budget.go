@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// The memory that control messages may take at this node until they are handled, all peers' together: 256 MiB. A large message takes a
-// seat before it is read, with room for the largest; a small one is read first, since a sender that is slow would hold its share, and
-// sessions are few. Neither waits for the other kind.
+// The memory that control messages may take at this node until they are handled, all peers' together: 256 MiB. A large
+// message takes a seat before it is read, with room for the largest; a small one is read first, since a sender that is
+// slow would hold its share, and sessions are few. Neither waits for the other kind.
 const (
 	smallMessage  = wire.MaxAuth + 1 // so that no stranger has a seat
 	largeMessages = 6
@@ -43,7 +43,8 @@ func (b *budget) take(s *semaphore.Weighted, n int) (giveBack func(), err error)
 	return func() { s.Release(int64(n)) }, nil
 }
 
-// read reads a message into buf, within the budget that giveBack ends. late is called where it does not come to its end.
+// read reads a message into buf, within the budget that giveBack ends. late is called where it does not come to its
+// end.
 func (b *budget) read(r io.Reader, buf *bytes.Buffer, late func()) (giveBack func(), err error) {
 	if _, err := buf.ReadFrom(io.LimitReader(r, smallMessage)); err != nil {
 		return nil, explain(err)

@@ -72,11 +72,14 @@ func explain(err error) error {
 		return plain(err)
 	case closed.Code >= closeBase && closed.Code < closeBase+1000:
 		code := core.Reason(closed.Code - closeBase)
-		return &core.Error{Code: code.ExitCode(), Err: &Closed{Code: code, Reason: printable(closed.Text), ByPeer: true}}
+		return &core.Error{Code: code.ExitCode(), Err: &Closed{Code: code, Reason: printable(closed.Text),
+			ByPeer: true}}
 	case closed.Code == websocket.CloseMessageTooBig:
-		return &core.Error{Code: core.CodeFailed, Err: &Closed{Code: core.ReasonProtocol, Reason: "a message over the size limit", ByPeer: true}}
+		return &core.Error{Code: core.CodeFailed, Err: &Closed{Code: core.ReasonProtocol,
+			Reason: "a message over the size limit", ByPeer: true}}
 	case closed.Code == websocket.CloseProtocolError:
-		return &core.Error{Code: core.CodeFailed, Err: &Closed{Code: core.ReasonProtocol, Reason: "protocol error: " + printable(closed.Text), ByPeer: true}}
+		return &core.Error{Code: core.CodeFailed, Err: &Closed{Code: core.ReasonProtocol,
+			Reason: "protocol error: " + printable(closed.Text), ByPeer: true}}
 	case closed.Code == websocket.CloseAbnormalClosure:
 		return errors.New("connection lost")
 	}
@@ -89,7 +92,8 @@ func printable(s string) string {
 	return q[1 : len(q)-1]
 }
 
-// plain leaves out the addresses of a network error, which change with every attempt and hide that it is the same error again.
+// plain leaves out the addresses of a network error, which change with every attempt and hide that it is the same error
+// again.
 func plain(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
 		return fmt.Errorf("%s: %w", op.Op, op.Err)

@@ -25,9 +25,10 @@ type Config struct {
 	Delegations func() [][]byte  // shown in AUTH; nil: none
 	Admit       func(Peer) error // decides about who shows neither token nor pinned key; nil: refuses
 
-	Dial  func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
-	Trace func(dir string, peer core.ID, m wire.Message)                       // every control message, "sent" or "received"; called by many goroutines
-	Log   *slog.Logger                                                         // nil: discards
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
+	// every control message, "sent" or "received"; called by many goroutines
+	Trace func(dir string, peer core.ID, m wire.Message)
+	Log   *slog.Logger // nil: discards
 }
 
 // Signer is this node's key pair.
@@ -41,17 +42,20 @@ type Signer interface {
 // Pins remembers the nodes that were admitted once; they need no token again.
 type Pins interface {
 	Known(id core.ID) bool
-	Pin(id core.ID, address string) error // also whenever a node that is known is met again; address is "" where it cannot be dialled
+	// also whenever a node that is known is met again; address is "" where it cannot be dialled
+	Pin(id core.ID, address string) error
 }
 
-// Handler is who sessions are for. For one session the calls of Up, Message and Down follow each other in this order; Data is
-// called beside Message by another goroutine, one call after another. A session's Up follows the Down of the one it replaces.
+// Handler is who sessions are for. For one session the calls of Up, Message and Down follow each other in this order;
+// Data is called beside Message by another goroutine, one call after another. A session's Up follows the Down of the
+// one it replaces.
 type Handler interface {
 	// Up: the session stands and may be sent on.
 	Up(*Session)
 	// Message: the next one is read when it returns.
 	Message(*Session, wire.Message)
-	// Data: the bytes are valid during the call only. Blocking holds the sender back; it must end when the session is Done.
+	// Data: the bytes are valid during the call only. Blocking holds the sender back; it must end when the session is
+	// Done.
 	Data(*Session, wire.Data)
 	// Down is the last call for a session, with the reason why it ended.
 	Down(*Session, error)
@@ -59,9 +63,10 @@ type Handler interface {
 
 // Peer is the node at the other end of a session, as it introduced itself and as it was found to be.
 type Peer struct {
-	ID          core.ID
-	Address     string // as dialled (core.Peer.Address), or where it dialled from
-	Listen      string // where it says that it is reached, with the host it is seen at where it names none; may be empty
+	ID      core.ID
+	Address string // as dialled (core.Peer.Address), or where it dialled from
+	// where it says that it is reached, with the host it is seen at where it names none; may be empty
+	Listen      string
 	Labels      map[string]string
 	Epoch       core.Epoch
 	Token       bool // it proved the cluster token
@@ -97,16 +102,16 @@ const (
 	writeBufferSize = 128 << 10 // a frame up to this size goes out in one piece
 	readBufferSize  = 16 << 10  // larger payloads are read past it
 
-	// slowest is what the kernel is held back to at most: a data message once begun must be through in dataWrite, whatever its lease
-	// has become.
+	// slowest is what the kernel is held back to at most: a data message once begun must be through in dataWrite,
+	// whatever its lease has become.
 	slowest = core.Rate(2 * wire.MaxData / (dataWrite / time.Second))
 )
 
 // path is what a bkp listener answers to.
 const path = "/bkp"
 
-// subprotocols are the versions of the protocol that this build speaks, the newest first. A dialler offers all of them, and a listener
-// takes the first that it knows; release d6aae67 offers and takes bkp.v1 only.
+// subprotocols are the versions of the protocol that this build speaks, the newest first. A dialler offers all of them,
+// and a listener takes the first that it knows; release d6aae67 offers and takes bkp.v1 only.
 var subprotocols = []string{"bkp.v2", "bkp.v1"}
 
 // versionOf is the version of the protocol that a subprotocol stands for, 0 for one that this build does not speak.

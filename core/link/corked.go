@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// corked is the connection under TLS. TLS writes each record of 16 KiB by itself; while a data message is written, corked collects
-// records and hands them on together, which more than halves the system calls.
+// corked is the connection under TLS. TLS writes each record of 16 KiB by itself; while a data message is written,
+// corked collects records and hands them on together, which more than halves the system calls.
 type corked struct {
 	net.Conn
 	turn chan struct{} // holds one token: a lock that a virtual clock can see waiting

@@ -36,8 +36,8 @@ type Dialled struct {
 	Err  error   // why there is no session, nil if there is one or none was tried yet
 }
 
-// Dial keeps a session with p until Forget or Close: it dials again, ever more seldom up to every 10 s, as long as there is none.
-// A second call for an address changes nothing.
+// Dial keeps a session with p until Forget or Close: it dials again, ever more seldom up to every 10 s, as long as
+// there is none. A second call for an address changes nothing.
 func (h *Hub) Dial(p core.Peer) {
 	d := &dialler{h: h, peer: p, found: p.ID}
 	d.ctx, d.cancel = context.WithCancel(h.ctx)
@@ -188,8 +188,8 @@ func (d *dialler) attempt() (*Session, error) {
 	return s, nil
 }
 
-// dataSocket dials a data socket, unless the peer was first. Its place is taken before, so that who dialled the control socket
-// decides which of two stays.
+// dataSocket dials a data socket, unless the peer was first. Its place is taken before, so that who dialled the control
+// socket decides which of two stays.
 func (d *dialler) dataSocket(s *Session, channel string) {
 	if s.reserve(channel) != nil {
 		return
@@ -201,8 +201,8 @@ func (d *dialler) dataSocket(s *Session, channel string) {
 	}
 }
 
-// dialBack dials the socket that this side receives on in a session which the peer dialled: what goes from a listener to a dialler
-// need not be masked. Where the peer is not reached, it dials that socket itself.
+// dialBack dials the socket that this side receives on in a session which the peer dialled: what goes from a listener
+// to a dialler need not be masked. Where the peer is not reached, it dials that socket itself.
 func (h *Hub) dialBack(s *Session) {
 	if !reachable(s.peer.Listen, s.peer.Address) {
 		return
@@ -225,11 +225,13 @@ func (h *Hub) dialBack(s *Session) {
 		err = h.joinSocket(ctx, s, peer, wire.ChannelDataBack, func(wire.Hello) error { return nil })
 	}
 	if err != nil {
-		h.config.Log.Debug("the peer was not dialled back", "peer", s.peer.ID.Short(), "address", s.peer.Listen, "error", err)
+		h.config.Log.Debug("the peer was not dialled back", "peer", s.peer.ID.Short(), "address", s.peer.Listen,
+			"error", err)
 	}
 }
 
-// reachable reports whether a node that listens at one address may be reached there from another: its loopback is its own.
+// reachable reports whether a node that listens at one address may be reached there from another: its loopback is its
+// own.
 func reachable(listen, from string) bool {
 	return listen != "" && (!onLoopback(listen) || onLoopback(from))
 }
@@ -242,7 +244,8 @@ func onLoopback(address string) bool {
 }
 
 // joinSocket dials a data socket and puts it in its place in the session.
-func (h *Hub) joinSocket(ctx context.Context, s *Session, peer core.Peer, channel string, met func(wire.Hello) error) error {
+func (h *Hub) joinSocket(ctx context.Context, s *Session, peer core.Peer, channel string,
+	met func(wire.Hello) error) error {
 	sock, in, err := h.dialSocket(ctx, peer, channel, met)
 	if err != nil {
 		return err
@@ -262,8 +265,10 @@ func (h *Hub) joinSocket(ctx context.Context, s *Session, peer core.Peer, channe
 	return err
 }
 
-// dialSocket dials one socket and introduces this node on it. Where the peer names an ID, that node must answer; met is told who does.
-func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, met func(wire.Hello) error) (*socket, *introduction, error) {
+// dialSocket dials one socket and introduces this node on it. Where the peer names an ID, that node must answer; met is
+// told who does.
+func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, met func(wire.Hello) error) (*socket,
+	*introduction, error) {
 	if peer.Scheme == "ws" && !h.config.Plaintext {
 		return nil, nil, core.WithHint(core.Fail(core.CodeRefused, "plaintext ws:// is not allowed here"),
 			"write wss://, or start with --insecure-plaintext")
@@ -309,7 +314,8 @@ func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, me
 	}
 	sock.Conn, sock.dialect = conn, wire.Dialect{Version: versionOf(conn.Subprotocol())}
 	if sock.dialect.Version == 0 {
-		err := refuse(core.ReasonProtocol, "it chose the subprotocol %.40q; this node speaks %s", conn.Subprotocol(), strings.Join(subprotocols, ", "))
+		err := refuse(core.ReasonProtocol, "it chose the subprotocol %.40q; this node speaks %s", conn.Subprotocol(),
+			strings.Join(subprotocols, ", "))
 		sock.bow(err)
 		return nil, nil, err
 	}
@@ -347,7 +353,8 @@ func dialError(err error, reply *http.Response) error {
 		body, _ := io.ReadAll(io.LimitReader(reply.Body, 256))
 		words := printable(strings.TrimSpace(string(body)))
 		if words == tlsRequired {
-			return core.WithHint(core.Fail(core.CodeRefused, "the peer takes wss:// only"), "write wss:// in the peer list")
+			return core.WithHint(core.Fail(core.CodeRefused, "the peer takes wss:// only"),
+				"write wss:// in the peer list")
 		}
 		return fmt.Errorf("the peer answered %s: %s", reply.Status, words)
 	}

@@ -98,7 +98,8 @@ func TestWhoIsAdmitted(t *testing.T) {
 	t.Run("the token pins both", func(t *testing.T) {
 		bubble(t, func(t *testing.T, net *linktest.Net) {
 			pa, pb := pins{}, pins{}
-			a, b := newHost(t, net, "a", func(c *Config) { c.Pins = pa }), newHost(t, net, "b", func(c *Config) { c.Pins = pb })
+			a, b := newHost(t, net, "a", func(c *Config) { c.Pins = pa }),
+				newHost(t, net, "b", func(c *Config) { c.Pins = pb })
 			b.serve(net)
 			a.hub.Dial(b.peer("wss"))
 			after(time.Second)
@@ -145,7 +146,8 @@ func TestWhoIsAdmitted(t *testing.T) {
 			a.hub.Dial(p)
 			after(time.Second)
 			a.to(b)
-			if p := <-asked; len(asked) != 0 || p.ID != a.id() || len(p.Delegations) != 1 || string(p.Delegations[0]) != "a may write" {
+			if p := <-asked; len(asked) != 0 || p.ID != a.id() || len(p.Delegations) != 1 ||
+				string(p.Delegations[0]) != "a may write" {
 				t.Errorf("Admit was asked about %+v, and %d times more", p, len(asked))
 			}
 			a.close()

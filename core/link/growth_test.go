@@ -13,8 +13,8 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// A peer of any release: what the session speaks with it, what it is sent of a message with something new, and what becomes of the
-// words that it alone knows.
+// A peer of any release: what the session speaks with it, what it is sent of a message with something new, and what
+// becomes of the words that it alone knows.
 func TestPeersOfOtherReleases(t *testing.T) {
 	const old, degraded = `{"type":"STATE_REPORT",`, `"degraded":["no disk"]`
 	for _, c := range []struct {
@@ -48,7 +48,8 @@ func TestPeersOfOtherReleases(t *testing.T) {
 					t.Fatal(err)
 				}
 				_, data, err := r.control.ReadMessage()
-				if got := string(data); err != nil || !strings.HasPrefix(got, old) || strings.Contains(got, degraded) != c.has {
+				if got := string(data); err != nil || !strings.HasPrefix(got, old) ||
+					strings.Contains(got, degraded) != c.has {
 					t.Errorf("the peer is sent %s, %v", got, err)
 				}
 				r.text(r.control, `{"type":"LATER","x":1}`)
@@ -58,7 +59,8 @@ func TestPeersOfOtherReleases(t *testing.T) {
 				if c.down != "" {
 					after(5 * time.Second)
 					mustContain(t, "reason", victim.down(), c.down)
-				} else if s.Skipped() != c.skipped || len(victim.messages) != 1 || victim.messages[0] != wire.Message(wire.StateQuery{Query: 7}) {
+				} else if s.Skipped() != c.skipped || len(victim.messages) != 1 ||
+					victim.messages[0] != wire.Message(wire.StateQuery{Query: 7}) {
 					t.Errorf("%d skipped, %v heard", s.Skipped(), victim.messages)
 				}
 				for ws := range r.raw {
@@ -84,7 +86,8 @@ func TestSubprotocols(t *testing.T) {
 			victim := newHost(t, network, "victim", plaintext)
 			victim.serve(network)
 			defer victim.close()
-			d := websocket.Dialer{NetDial: func(_, address string) (net.Conn, error) { return network.Dial(address) }, Subprotocols: strings.Split(c.offered, ", ")}
+			d := websocket.Dialer{NetDial: func(_, address string) (net.Conn, error) { return network.Dial(address) },
+				Subprotocols: strings.Split(c.offered, ", ")}
 			ws, _, err := d.Dial("ws://victim:8001"+path, nil)
 			taken := ""
 			if err == nil {

@@ -133,8 +133,9 @@ func newHost(t testing.TB, n *linktest.Net, name string, change func(*Config)) *
 	t.Helper()
 	h := &host{t: t, name: name, log: &logLines{}, live: map[core.ID]*Session{}}
 	c := Config{
-		Signer: newSigner(t), Epoch: randomEpoch(), Token: clusterToken, Listen: ":8001", Labels: map[string]string{"zone": name},
-		Log: slog.New(slog.NewTextHandler(h.log, nil)),
+		Signer: newSigner(t), Epoch: randomEpoch(), Token: clusterToken, Listen: ":8001",
+		Labels: map[string]string{"zone": name},
+		Log:    slog.New(slog.NewTextHandler(h.log, nil)),
 	}
 	if n != nil {
 		c.Dial = n.From(name)

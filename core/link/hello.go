@@ -28,9 +28,10 @@ type handshake struct {
 	deadline     time.Time
 }
 
-// introduceDialler runs the dialling side. want is the ID expected there, zero for any; met is told who answered, before that is
-// proved, and may refuse.
-func (h *Hub) introduceDialler(sock *socket, channel string, want core.ID, met func(wire.Hello) error) (*introduction, error) {
+// introduceDialler runs the dialling side. want is the ID expected there, zero for any; met is told who answered,
+// before that is proved, and may refuse.
+func (h *Hub) introduceDialler(sock *socket, channel string, want core.ID,
+	met func(wire.Hello) error) (*introduction, error) {
 	hs := h.newHandshake(sock, channel)
 	began := time.Now()
 	if err := hs.send(hs.mine); err != nil {
@@ -55,7 +56,8 @@ func (h *Hub) introduceDialler(sock *socket, channel string, want core.ID, met f
 	return hs.judge(wire.SideListen, rtt)
 }
 
-// introduceListener runs the listening side up to its own AUTH, which the caller sends with welcome once the socket has its place.
+// introduceListener runs the listening side up to its own AUTH, which the caller sends with welcome once the socket has
+// its place.
 func (h *Hub) introduceListener(sock *socket) (*introduction, *handshake, error) {
 	hs := h.newHandshake(sock, "")
 	if err := hs.hear(core.ID{}); err != nil {
@@ -99,7 +101,8 @@ func (h *Hub) hello(version int, channel string) wire.Hello {
 // introducible reports whether this node's HELLO can be sent to anybody: its labels and address may be too long.
 func (h *Hub) introducible() error {
 	if _, err := wire.Encode(h.hello(wire.Version, wire.ChannelControl)); err != nil {
-		return core.WithHint(core.Fail(core.CodeUsage, "this node cannot introduce itself: %w", err), "give it fewer or shorter labels")
+		return core.WithHint(core.Fail(core.CodeUsage, "this node cannot introduce itself: %w", err),
+			"give it fewer or shorter labels")
 	}
 	return nil
 }
@@ -136,7 +139,8 @@ func (hs *handshake) hear(want core.ID) error {
 	hello := hs.theirs
 	hs.trace(received, hello)
 	if hello.V != sock.dialect.Version {
-		return refuse(core.ReasonProtocol, "HELLO of protocol version %d on a socket of version %d", hello.V, sock.dialect.Version)
+		return refuse(core.ReasonProtocol, "HELLO of protocol version %d on a socket of version %d", hello.V,
+			sock.dialect.Version)
 	}
 	sock.dialect = wire.Agree(hello.V, hello.Features)
 	pub, err := key.ParsePublic(hello.Key)
@@ -159,7 +163,8 @@ func (hs *handshake) hear(want core.ID) error {
 func checkClock(theirs int64, now time.Time) error {
 	their := time.Unix(theirs, 0)
 	if skew := their.Sub(now.Truncate(time.Second)).Abs(); skew > core.ClockSkew {
-		return refuse(core.ReasonRights, "clocks differ by %v: yours %s, mine %s", skew, their.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		return refuse(core.ReasonRights, "clocks differ by %v: yours %s, mine %s", skew,
+			their.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
@@ -210,7 +215,8 @@ func (hs *handshake) judge(side string, rtt time.Duration) (*introduction, error
 	}
 	hello, sock := hs.theirs, hs.sock
 	p := Peer{
-		ID: hello.Node, Address: sock.address, Listen: seenAt(hello.Listen, sock.address), Labels: hello.Labels, Epoch: hello.Epoch,
+		ID: hello.Node, Address: sock.address, Listen: seenAt(hello.Listen, sock.address), Labels: hello.Labels,
+		Epoch:       hello.Epoch,
 		Token:       wire.CheckProof(auth.Proof, hs.h.config.Token, side, binding, dialler, listener),
 		Pinned:      hs.h.pinned(hello.Node),
 		Delegations: auth.Delegations, Dialled: sock.dialled, TLS: sock.tls != nil,
@@ -224,8 +230,8 @@ func (hs *handshake) judge(side string, rtt time.Duration) (*introduction, error
 	return &introduction{peer: p, channel: hello.Channel, rtt: rtt}, nil
 }
 
-// admit lets in who proved the token or is pinned, and asks Config.Admit about others. Who proved the token is pinned from then on, at
-// the address where it was met last.
+// admit lets in who proved the token or is pinned, and asks Config.Admit about others. Who proved the token is pinned
+// from then on, at the address where it was met last.
 func (h *Hub) admit(p Peer, proof bool) error {
 	if !p.Token && !p.Pinned {
 		words := h.stranger(p, proof)

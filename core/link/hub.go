@@ -93,8 +93,8 @@ func (h *Hub) Sessions() []*Session {
 	return all
 }
 
-// Close ends diallers, listeners and sessions, telling peers that the node stops, and waits until every goroutine of the hub has
-// ended and every Down has returned, or ctx has.
+// Close ends diallers, listeners and sessions, telling peers that the node stops, and waits until every goroutine of
+// the hub has ended and every Down has returned, or ctx has.
 func (h *Hub) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
@@ -132,8 +132,9 @@ func (h *Hub) start(f func()) bool {
 	return true
 }
 
-// claim gives s the place of its peer's session. Of two that both sides dialled at once the one that the lower ID dialled stays,
-// which both ends see alike; a session of another epoch, or dialled again by the same node, replaces what it left behind.
+// claim gives s the place of its peer's session. Of two that both sides dialled at once the one that the lower ID
+// dialled stays, which both ends see alike; a session of another epoch, or dialled again by the same node, replaces
+// what it left behind.
 func (h *Hub) claim(s *Session) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -166,8 +167,9 @@ func (h *Hub) leave(s *Session) {
 	}
 }
 
-// pending is the session that waits for a data socket which a peer has dialled. One that was dialled for a session between the same two
-// that has just ended may be taken for the next one's: that one ends then, too, and is dialled anew.
+// pending is the session that waits for a data socket which a peer has dialled. One that was dialled for a session
+// between the same two that has just ended may be taken for the next one's: that one ends then, too, and is dialled
+// anew.
 func (h *Hub) pending(peer Peer, channel string) (*Session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -37,8 +37,10 @@ func talk(t *testing.T, from, to *host) {
 			t.Fatalf("%s heard %v from %s; want query %d in its place", to.name, to.messages, from.name, q)
 		}
 		d := to.data[q]
-		if d.Transfer != 7 || d.Chunk != uint32(q) || d.Offset != 3 || !bytes.Equal(d.Bytes, bytes.Repeat([]byte{byte(q)}, 200_000)) {
-			t.Fatalf("%s got other data than %s sent as chunk %d: chunk %d, %d bytes", to.name, from.name, q, d.Chunk, len(d.Bytes))
+		if d.Transfer != 7 || d.Chunk != uint32(q) || d.Offset != 3 ||
+			!bytes.Equal(d.Bytes, bytes.Repeat([]byte{byte(q)}, 200_000)) {
+			t.Fatalf("%s got other data than %s sent as chunk %d: chunk %d, %d bytes", to.name, from.name, q, d.Chunk,
+				len(d.Bytes))
 		}
 	}
 	to.messages, to.data = nil, nil
@@ -63,7 +65,8 @@ func TestTwoHubs(t *testing.T) {
 				}
 				for _, way := range [][2]*host{{a, b}, {b, a}} {
 					s, p := way[0].to(way[1]), way[0].to(way[1]).Peer()
-					if p.ID != way[1].id() || p.Listen != way[1].name+":8001" || p.Labels["zone"] != way[1].name || !p.Token || p.TLS != (scheme == "wss") {
+					if p.ID != way[1].id() || p.Listen != way[1].name+":8001" || p.Labels["zone"] != way[1].name ||
+						!p.Token || p.TLS != (scheme == "wss") {
 						t.Errorf("%s knows its peer as %+v", way[0].name, p)
 					}
 					if d := s.Delay(); d != net.Delay {
@@ -82,7 +85,8 @@ func TestTwoHubs(t *testing.T) {
 	}
 }
 
-// What goes from a listener to a dialler is not masked: each side dials the socket that it receives on, unless it cannot.
+// What goes from a listener to a dialler is not masked: each side dials the socket that it receives on, unless it
+// cannot.
 func TestWhoDialsTheDataSockets(t *testing.T) {
 	silent := func(c *Config) { c.Listen = "" }
 	for _, c := range []struct {
@@ -159,7 +163,8 @@ func TestReachable(t *testing.T) {
 	}
 }
 
-// A dialler that has waited long enough dials all its sockets; what the listener dials all the same comes too late and is let go.
+// A dialler that has waited long enough dials all its sockets; what the listener dials all the same comes too late and
+// is let go.
 func TestDialledBackTooLate(t *testing.T) {
 	bubble(t, func(t *testing.T, n *linktest.Net) {
 		n.Delay = 10 * time.Millisecond
@@ -180,7 +185,8 @@ func TestDialledBackTooLate(t *testing.T) {
 		s := a.to(b)
 		after(time.Minute)
 		if a.to(b) != s || !s.out.dialled || n.Conns() != 6 {
-			t.Errorf("the session was replaced, or %d ends of connections are open; want both of the first 3", n.Conns())
+			t.Errorf("the session was replaced, or %d ends of connections are open; want both of the first 3",
+				n.Conns())
 		}
 		talk(t, b, a)
 	})

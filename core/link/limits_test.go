@@ -23,7 +23,8 @@ func TestWhatStrangersCost(t *testing.T) {
 	const strangers, allowed = 8, 4 << 20 // read and write buffers of eight sockets, mostly
 	for _, member := range []string{`"links":[{}`, `"files":[{}`, `"accounts":[{}`} {
 		message := []byte(`{"type":"STATE_REPORT",` + member + strings.Repeat(`,{}`, 1<<20/3-20) + `]}`)
-		hub := New(Config{Signer: newSigner(t), Epoch: 1, Token: clusterToken, Plaintext: true}, &counter{up: make(chan *Session, 1)})
+		hub := New(Config{Signer: newSigner(t), Epoch: 1, Token: clusterToken, Plaintext: true},
+			&counter{up: make(chan *Session, 1)})
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -34,7 +35,8 @@ func TestWhatStrangersCost(t *testing.T) {
 		var all sync.WaitGroup
 		for range strangers {
 			all.Go(func() {
-				ws, _, err := websocket.DefaultDialer.Dial("ws://"+l.Addr().String()+path, map[string][]string{"Sec-WebSocket-Protocol": {"bkp.v1"}})
+				ws, _, err := websocket.DefaultDialer.Dial("ws://"+l.Addr().String()+path,
+					map[string][]string{"Sec-WebSocket-Protocol": {"bkp.v1"}})
 				if err != nil {
 					t.Error(err)
 					return
@@ -50,7 +52,8 @@ func TestWhatStrangersCost(t *testing.T) {
 		all.Wait()
 		runtime.ReadMemStats(&after)
 		if took := int64(after.TotalAlloc - before.TotalAlloc); took > allowed {
-			t.Errorf("%d strangers that send %d bytes of %s… each make the node allocate %d bytes", strangers, len(message), member, took)
+			t.Errorf("%d strangers that send %d bytes of %s… each make the node allocate %d bytes", strangers,
+				len(message), member, took)
 		} else {
 			t.Logf("%s: %d bytes", member, took)
 		}
@@ -88,7 +91,8 @@ func TestBudget(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			if had != wantHad || refused != wantRefused || late != wantLate {
-				t.Errorf("%s: %d were read, %d refused, %d late; want %d, %d, %d", when, had, refused, late, wantHad, wantRefused, wantLate)
+				t.Errorf("%s: %d were read, %d refused, %d late; want %d, %d, %d", when, had, refused, late, wantHad,
+					wantRefused, wantLate)
 			}
 		}
 		var ends []*io.PipeWriter
@@ -117,10 +121,12 @@ func TestBudget(t *testing.T) {
 
 // BAD-INPUT 58: connections that send next to nothing, more than there are places, do not keep a member out.
 func TestIdleStrangers(t *testing.T) {
-	for name, greeting := range map[string]string{"nothing": "", "a byte": "x", "half a request": "GET /bkp HTTP/1.1\r\nHost"} {
+	for name, greeting := range map[string]string{"nothing": "", "a byte": "x",
+		"half a request": "GET /bkp HTTP/1.1\r\nHost"} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, net *linktest.Net) {
-				victim, member := newHost(t, net, "victim", nil), newHost(t, net, "member", func(c *Config) { c.Listen = "" })
+				victim, member := newHost(t, net, "victim", nil),
+					newHost(t, net, "member", func(c *Config) { c.Listen = "" })
 				victim.serve(net)
 				defer victim.close()
 				defer member.close()

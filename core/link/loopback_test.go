@@ -39,7 +39,8 @@ func loopback(t testing.TB, scheme string) (dialler, listener *Session, atDialle
 	hubs := make([]*Hub, 2)
 	counters := []*counter{{up: make(chan *Session, 1)}, {up: make(chan *Session, 1)}}
 	for i := range hubs {
-		hubs[i] = New(Config{Signer: newSigner(t), Epoch: core.Epoch(i + 1), Token: clusterToken, Plaintext: scheme == "ws"}, counters[i])
+		hubs[i] = New(Config{Signer: newSigner(t), Epoch: core.Epoch(i + 1), Token: clusterToken,
+			Plaintext: scheme == "ws"}, counters[i])
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -146,8 +147,8 @@ func TestSendDataTakesTurns(t *testing.T) {
 	}
 }
 
-// BenchmarkSendData is the throughput of one session over loopback TCP, sender and receiver in one process: "down" is from who
-// listened (no masking, the common case), "up" from who dialled.
+// BenchmarkSendData is the throughput of one session over loopback TCP, sender and receiver in one process: "down" is
+// from who listened (no masking, the common case), "up" from who dialled.
 func BenchmarkSendData(b *testing.B) {
 	for _, scheme := range []string{"ws", "wss"} {
 		for _, way := range []string{"down", "up"} {

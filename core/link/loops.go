@@ -59,7 +59,8 @@ func (s *Session) heard(data []byte) error {
 	}
 	s.saw()
 	if skipped > 0 && s.skipped.Add(int64(skipped)) == int64(skipped) {
-		s.h.config.Log.Debug("skipped what belongs to features that this node does not have", "peer", s.peer.ID.Short(), "members", skipped)
+		s.h.config.Log.Debug("skipped what belongs to features that this node does not have", "peer", s.peer.ID.Short(),
+			"members", skipped)
 	}
 	switch m.(type) {
 	case nil:
@@ -129,8 +130,8 @@ func (s *Session) readData() {
 	}
 }
 
-// lose ends the session because of a data socket that cannot be read, a moment later: where the peer ended it, the control
-// socket brings the reason.
+// lose ends the session because of a data socket that cannot be read, a moment later: where the peer ended it, the
+// control socket brings the reason.
 func (s *Session) lose(err error) {
 	wait := time.NewTimer(wordsTimeout)
 	defer wait.Stop()

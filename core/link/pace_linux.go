@@ -21,7 +21,8 @@ func pace(conn net.Conn, rate core.Rate) {
 	}
 	if raw, err := tcp.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) {
-			_ = unix.SetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, limit) // what cannot pace sends in bursts
+			// what cannot pace sends in bursts
+			_ = unix.SetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, limit)
 		})
 	}
 }

@@ -29,7 +29,8 @@ func TestPace(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw.Control(func(fd uintptr) {
-		if limit, err := unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE); err != nil || limit != math.MaxUint64 {
+		if limit, err := unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE); err != nil ||
+			limit != math.MaxUint64 {
 			t.Errorf("nobody slows the socket down, and its limit is %d, %v", limit, err)
 		}
 	})

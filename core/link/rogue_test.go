@@ -186,14 +186,20 @@ func TestMisbehavingPeers(t *testing.T) {
 		told string                       // to the peer
 		down string                       // to the handler
 	}{
-		{"20 control message over the limit", message(`{"type":"` + strings.Repeat("x", wire.MaxMessage)), "1009 ", "size limit"},
+		{"20 control message over the limit", message(`{"type":"` + strings.Repeat("x", wire.MaxMessage)), "1009 ",
+			"size limit"},
 		{"20 data message over the limit", data(header(0, 0, wire.MaxData+1)), told, "size limit"},
 		{"21 length 2^63-1", raw(frame(1, 1<<63-1)), "1009 ", "size limit"},
 		{"21 length 2^64-1", raw(frame(1, 1<<64-1)), told, "size limit"},
 		{"22 unknown type", message(`{"type":"GIVE_ME"}`), told, `unknown message type "GIVE_ME"`},
 		{"22 local type", message(`{"type":"LOCAL_CALL","command":"stop"}`), told, "unknown message type"},
-		{"27 text frame for data", func(r *rogue) *websocket.Conn { r.text(r.send, "x"); return r.control }, told, "text frame on a data socket"},
-		{"27 binary frame for control", func(r *rogue) *websocket.Conn { r.bytes(r.control, []byte("{}")); return r.control }, told, "binary frame on a control socket"},
+		{"27 text frame for data", func(r *rogue) *websocket.Conn { r.text(r.send, "x"); return r.control }, told,
+			"text frame on a data socket"},
+		{"27 binary frame for control", func(r *rogue) *websocket.Conn {
+			r.bytes(r.control,
+				[]byte("{}"))
+			return r.control
+		}, told, "binary frame on a control socket"},
 		{"28 nesting 10,000 deep", message(`{"type":` + strings.Repeat("[", 10000)), told, "nested deeper than 16"},
 		{"29 lease of 0", message(text(apply, "0")), told, "rate 0 is not within"},
 		{"29 negative lease", message(text(apply, "-1")), told, "rate -1 is not within"},
@@ -203,18 +209,30 @@ func TestMisbehavingPeers(t *testing.T) {
 		{"data message of another version", data(append([]byte{2}, header(0, 0, 5)[1:]...)), told, "version 2"},
 		{"data beyond any chunk", data(header(0, 1<<32-1, 5)), told, "ends at byte 4294967300"},
 		{"data for a chunk that no run has", data(header(1<<32-1, 0, 5)), told, "a run has at most"},
-		{"data on the other direction's socket", func(r *rogue) *websocket.Conn { r.bytes(r.receive, header(0, 0, 5)); return r.control }, told, "the other direction"},
-		{"second HELLO", func(r *rogue) *websocket.Conn { r.write(r.control, r.myHello(wire.ChannelControl)); return r.control }, told, "a second HELLO"},
+		{"data on the other direction's socket", func(r *rogue) *websocket.Conn {
+			r.bytes(r.receive,
+				header(0, 0, 5))
+			return r.control
+		}, told, "the other direction"},
+		{"second HELLO", func(r *rogue) *websocket.Conn {
+			r.write(r.control,
+				r.myHello(wire.ChannelControl))
+			return r.control
+		}, told, "a second HELLO"},
 		{"second AUTH", func(r *rogue) *websocket.Conn {
 			r.write(r.control, wire.Auth{Signature: make([]byte, 64)})
 			return r.control
 		}, told, "a second AUTH"},
-		{"second data socket", func(r *rogue) *websocket.Conn { return r.greet(wire.ChannelDataSend) }, told + "a second data-send socket", ""},
+		{"second data socket", func(r *rogue) *websocket.Conn { return r.greet(wire.ChannelDataSend) },
+			told + "a second data-send socket", ""},
 		{"reserved bits", raw([]byte{0xf1, 0x80, 0, 0, 0, 0}), "1002 RSV", "RSV"},
 		{"frame without a mask", raw([]byte{0x81, 0x02, '{', '}'}), "1002 bad MASK", "bad MASK"},
-		{"close frame with nonsense", raw([]byte{0x88, 0x82, 0, 0, 0, 0, 0, 1}), "1002 bad close code", "bad close code"},
-		{"data socket closed", func(r *rogue) *websocket.Conn { r.send.Close(); return r.control }, "4017 ", "connection lost"},
-		{"connection closed", func(r *rogue) *websocket.Conn { r.control.Close(); return r.send }, "", "connection lost"},
+		{"close frame with nonsense", raw([]byte{0x88, 0x82, 0, 0, 0, 0, 0, 1}), "1002 bad close code",
+			"bad close code"},
+		{"data socket closed", func(r *rogue) *websocket.Conn { r.send.Close(); return r.control }, "4017 ",
+			"connection lost"},
+		{"connection closed", func(r *rogue) *websocket.Conn { r.control.Close(); return r.send }, "",
+			"connection lost"},
 		{"goodbye to steer a terminal", func(r *rogue) *websocket.Conn {
 			r.control.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(4017, "\x1b[2Jbye"))
 			return r.control
@@ -263,28 +281,46 @@ func TestStrangers(t *testing.T) {
 		do   func(*rogue) *websocket.Conn // nil: greet on the control channel
 		told string
 	}{
-		{"31 unpinned key without a token", func(r *rogue) { r.token = nil }, nil, barr + "node %s is not pinned here and showed no cluster token"},
-		{"31 unpinned key with another token", func(r *rogue) { r.token = []byte("another") }, nil, barr + "node %s is not pinned here and has another cluster token"},
-		{"32 clock a day fast", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Time += 86400 } }, nil, barr + "clocks differ by 24h0m0s: yours 2000-01-02T00:00:00Z, mine 2000-01-01T00:00:00Z"},
-		{"32 clock a day slow", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Time -= 86400 } }, nil, barr + "clocks differ by 24h0m0s: yours 1999-12-31T00:00:00Z, mine 2000-01-01T00:00:00Z"},
-		{"32 clock 301 s fast", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Time += 301 } }, nil, barr + "clocks differ by 5m1s"},
+		{"31 unpinned key without a token", func(r *rogue) { r.token = nil }, nil,
+			barr + "node %s is not pinned here and showed no cluster token"},
+		{"31 unpinned key with another token", func(r *rogue) { r.token = []byte("another") }, nil,
+			barr + "node %s is not pinned here and has another cluster token"},
+		{"32 clock a day fast", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Time += 86400 } }, nil,
+			barr + "clocks differ by 24h0m0s: yours 2000-01-02T00:00:00Z, mine 2000-01-01T00:00:00Z"},
+		{"32 clock a day slow", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Time -= 86400 } }, nil,
+			barr + "clocks differ by 24h0m0s: yours 1999-12-31T00:00:00Z, mine 2000-01-01T00:00:00Z"},
+		{"32 clock 301 s fast", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Time += 301 } }, nil,
+			barr + "clocks differ by 5m1s"},
 		{"32 OK: clock 300 s fast", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Time += 300 } }, nil, ""},
 		{"32 OK: clock 300 s slow", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Time -= 300 } }, nil, ""},
-		{"another's ID", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Node = other.ID() } }, nil, barr + "HELLO names node"},
-		{"another's key", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Node, h.Key = other.ID(), other.Public() } }, nil, barr + "the signature in AUTH is wrong"},
+		{"another's ID", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Node = other.ID() } }, nil,
+			barr + "HELLO names node"},
+		{"another's key", func(r *rogue) {
+			r.hello = func(h *wire.Hello) {
+				h.Node, h.Key = other.ID(),
+					other.Public()
+			}
+		}, nil, barr + "the signature in AUTH is wrong"},
 		{"another's key over TLS", func(r *rogue) {
 			r.tls = true
 			r.hello = func(h *wire.Hello) { h.Node, h.Key = other.ID(), other.Public() }
 		}, nil, barr + "the HELLO's key is not the TLS connection's key"},
 		{"OK: its own key over TLS", func(r *rogue) { r.tls = true }, nil, ""},
-		{"small-order key", func(r *rogue) { r.hello = func(h *wire.Hello) { h.Key = append([]byte{1}, make([]byte, 31)...) } }, nil, barr + "HELLO: "},
-		{"wrong signature", func(r *rogue) { r.auth = func(a *wire.Auth) { a.Signature[0] ^= 1 } }, nil, barr + "the signature in AUTH is wrong"},
+		{"small-order key", func(r *rogue) {
+			r.hello = func(h *wire.Hello) {
+				h.Key = append([]byte{1},
+					make([]byte, 31)...)
+			}
+		}, nil, barr + "HELLO: "},
+		{"wrong signature", func(r *rogue) { r.auth = func(a *wire.Auth) { a.Signature[0] ^= 1 } }, nil,
+			barr + "the signature in AUTH is wrong"},
 		{"the other side's signature", func(r *rogue) {
 			r.auth = func(a *wire.Auth) {
 				a.Signature = r.signer.Sign(wire.ProofMessage(wire.SideListen, nil, r.signer.ID(), r.signer.ID()))
 			}
 		}, nil, barr + "the signature in AUTH is wrong"},
-		{"another protocol version", func(r *rogue) { r.v, r.hello = 1, func(h *wire.Hello) { h.V = 2 } }, nil, told + "HELLO of protocol version 2 on a socket of version 1"},
+		{"another protocol version", func(r *rogue) { r.v, r.hello = 1, func(h *wire.Hello) { h.V = 2 } }, nil,
+			told + "HELLO of protocol version 2 on a socket of version 1"},
 		{"AUTH first", nil, func(r *rogue) *websocket.Conn {
 			ws := r.open()
 			r.write(ws, wire.Auth{Signature: make([]byte, 64)})
@@ -359,7 +395,8 @@ func TestRequests(t *testing.T) {
 		{"Origin", request + "Origin: http://v\r\n", "HTTP/1.1 403 Forbidden", false},
 		{"path", strings.Replace(request, "/bkp", "/metrics", 1), "HTTP/1.1 404 Not Found", false},
 		{"no subprotocol", strings.Replace(request, "bkp.v1", "chat", 1), "HTTP/1.1 400 Bad Request", false},
-		{"not a WebSocket", "GET /bkp HTTP/1.1\r\nHost: v\r\nSec-WebSocket-Protocol: bkp.v1\r\n", "HTTP/1.1 400 Bad Request", false},
+		{"not a WebSocket", "GET /bkp HTTP/1.1\r\nHost: v\r\nSec-WebSocket-Protocol: bkp.v1\r\n",
+			"HTTP/1.1 400 Bad Request", false},
 		{"not HTTP", "SSH-2.0-OpenSSH_9.9\r\n", "", false},
 		{"endless header", request + "X: " + strings.Repeat("x", 1<<20), "", false},
 		{"nothing", "", "", false},

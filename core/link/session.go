@@ -13,8 +13,8 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// Session is this node's standing connection with a peer: a control socket and two data sockets, one for each direction.
-// Its methods may be called by any goroutine.
+// Session is this node's standing connection with a peer: a control socket and two data sockets, one for each
+// direction. Its methods may be called by any goroutine.
 type Session struct {
 	h      *Hub
 	peer   Peer
@@ -36,8 +36,9 @@ type Session struct {
 
 	writing chan struct{} // holds one token: who has it writes to out
 	pacing  sync.Mutex
-	paced   core.Rate // that the kernel may send at on out, as its users asked for; 0 is as fast as it can; guarded by pacing
-	header  [wire.DataHeader]byte
+	// that the kernel may send at on out, as its users asked for; 0 is as fast as it can; guarded by pacing
+	paced  core.Rate
+	header [wire.DataHeader]byte
 
 	health
 }
@@ -67,8 +68,8 @@ func (s *Session) Peer() Peer { return s.peer }
 // Version is the version of the protocol that both ends speak.
 func (s *Session) Version() int { return s.control.dialect.Version }
 
-// Has reports whether both ends have a feature. What belongs to one is left out of messages to a peer without it, and messages that
-// are of its kind are not sent.
+// Has reports whether both ends have a feature. What belongs to one is left out of messages to a peer without it, and
+// messages that are of its kind are not sent.
 func (s *Session) Has(f wire.Feature) bool { return s.control.dialect.Has(f) }
 
 // Skipped counts the messages and members that the peer has sent for features that this build does not have.
@@ -211,8 +212,8 @@ func (s *Session) closeSockets() {
 	}
 }
 
-// Send queues one control message; messages arrive in the order they were sent. It never blocks: a peer that does not read what is
-// queued for it loses the session. The error says that m will not arrive.
+// Send queues one control message; messages arrive in the order they were sent. It never blocks: a peer that does not
+// read what is queued for it loses the session. The error says that m will not arrive.
 func (s *Session) Send(m wire.Message) error {
 	if err := s.ended(); err != nil {
 		return s.sendError(m, err)
@@ -244,8 +245,8 @@ func (s *Session) sendError(m wire.Message, err error) error {
 	return fmt.Errorf("send %s to %s: %w", m.Type(), s.peer.ID.Short(), err)
 }
 
-// SendData writes one data message and returns when the kernel has it; b is not kept. Calls take turns. ctx ends the waiting for a
-// turn, but a message once begun is written to its end.
+// SendData writes one data message and returns when the kernel has it; b is not kept. Calls take turns. ctx ends the
+// waiting for a turn, but a message once begun is written to its end.
 func (s *Session) SendData(ctx context.Context, transfer uint64, chunk, offset uint32, b []byte) error {
 	d := wire.Data{Transfer: transfer, Chunk: chunk, Offset: offset, Bytes: b}
 	if err := d.Check(); err != nil {
@@ -269,8 +270,9 @@ func (s *Session) SendData(ctx context.Context, transfer uint64, chunk, offset u
 	return nil
 }
 
-// Pace lets the kernel send so many bytes a second more, or less, on the data socket of this side: evenly, where SendData hands it much
-// at a time. While all that was asked for comes to nothing it sends as fast as it can. For sessions that are Up.
+// Pace lets the kernel send so many bytes a second more, or less, on the data socket of this side: evenly, where
+// SendData hands it much at a time. While all that was asked for comes to nothing it sends as fast as it can. For
+// sessions that are Up.
 func (s *Session) Pace(more core.Rate) {
 	s.pacing.Lock()
 	defer s.pacing.Unlock()

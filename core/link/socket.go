@@ -34,7 +34,8 @@ type socket struct {
 	dialect wire.Dialect
 }
 
-// Close closes at once: TLS would first try to say goodbye to a peer that may not be reading, and the close frame did so already.
+// Close closes at once: TLS would first try to say goodbye to a peer that may not be reading, and the close frame did
+// so already.
 func (s *socket) Close() error { return s.raw.Close() }
 
 // binding is what both sides' proofs are bound to: this TLS connection, or the nonces of its HELLOs.
@@ -53,8 +54,8 @@ func (s *socket) send(data []byte, deadline time.Time) error {
 	return s.WriteMessage(websocket.TextMessage, data)
 }
 
-// receive reads one control message of at most the read limit and hands it to use, which must not keep it. What use makes of it counts
-// against the budget until it returns.
+// receive reads one control message of at most the read limit and hands it to use, which must not keep it. What use
+// makes of it counts against the budget until it returns.
 func (s *socket) receive(b *budget, use func(data []byte) error) error {
 	kind, r, err := s.NextReader()
 	if err != nil {
@@ -94,7 +95,8 @@ func receiveData(r io.Reader, buf []byte) (wire.Data, error) {
 	return d, nil
 }
 
-// sendData writes one data message: where the bytes are many and this side need not mask them, they go out from where they are.
+// sendData writes one data message: where the bytes are many and this side need not mask them, they go out from where
+// they are.
 func (s *socket) sendData(header []byte, d wire.Data, deadline time.Time) (err error) {
 	if err := s.SetWriteDeadline(deadline); err != nil {
 		return err
@@ -135,8 +137,8 @@ func (s *socket) drain(deadline time.Time) {
 	}
 }
 
-// tune sets what a TCP connection needs: no waiting to fill a packet, and little unsent data in the kernel, where it could not be
-// overtaken by a message that matters more.
+// tune sets what a TCP connection needs: no waiting to fill a packet, and little unsent data in the kernel, where it
+// could not be overtaken by a message that matters more.
 func tune(conn net.Conn) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {

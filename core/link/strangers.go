@@ -9,9 +9,9 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// strangers are the connections that have not proved themselves, the oldest first. There are never more than maxHandshakes: a new one
-// takes the place of the oldest of the network that has the most. To prove oneself takes a few round trips, so that who means to
-// comes through, while who only holds places loses them.
+// strangers are the connections that have not proved themselves, the oldest first. There are never more than
+// maxHandshakes: a new one takes the place of the oldest of the network that has the most. To prove oneself takes a few
+// round trips, so that who means to comes through, while who only holds places loses them.
 type strangers struct {
 	mu  sync.Mutex
 	all []*stranger

@@ -30,8 +30,8 @@ func certificate(s Signer) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: s.Private()}, nil
 }
 
-// tlsConfig is TLS 1.3 between two node keys: both sides show one, no ticket ever stands in for it, and want, where it is not
-// zero, is the ID that the other side's key must have.
+// tlsConfig is TLS 1.3 between two node keys: both sides show one, no ticket ever stands in for it, and want, where it
+// is not zero, is the ID that the other side's key must have.
 func tlsConfig(cert tls.Certificate, want core.ID) *tls.Config {
 	return &tls.Config{
 		Certificates:                []tls.Certificate{cert},

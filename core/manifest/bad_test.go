@@ -40,11 +40,24 @@ func TestBadTrees(t *testing.T) {
 		say  string
 		tree func(v *vault) manifest.TestNode
 	}{
-		{0, "", func(v *vault) manifest.TestNode { return above(v.seal(leaf(0, full)), v.seal(leaf(full, 5))) }}, // this one is good
-		{41, "overlap", func(v *vault) manifest.TestNode { return above(v.seal(leaf(0, full)), v.seal(leaf(full-1, 5))) }},
-		{41, "are missing", func(v *vault) manifest.TestNode { return above(v.seal(leaf(0, full)), v.seal(leaf(full+1, 5))) }},
-		{41, "some are missing", func(v *vault) manifest.TestNode { return above(v.seal(leaf(0, full-1)), v.seal(leaf(full, 5))) }},
-		{41, "are missing", func(v *vault) manifest.TestNode { return above(v.seal(leaf(full, full)), v.seal(leaf(0, full))) }},
+		// this one is good
+		{0, "", func(v *vault) manifest.TestNode { return above(v.seal(leaf(0, full)), v.seal(leaf(full, 5))) }},
+		{41, "overlap", func(v *vault) manifest.TestNode {
+			return above(v.seal(leaf(0, full)),
+				v.seal(leaf(full-1, 5)))
+		}},
+		{41, "are missing", func(v *vault) manifest.TestNode {
+			return above(v.seal(leaf(0, full)),
+				v.seal(leaf(full+1, 5)))
+		}},
+		{41, "some are missing", func(v *vault) manifest.TestNode {
+			return above(v.seal(leaf(0, full-1)),
+				v.seal(leaf(full, 5)))
+		}},
+		{41, "are missing", func(v *vault) manifest.TestNode {
+			return above(v.seal(leaf(full, full)),
+				v.seal(leaf(0, full)))
+		}},
 		{41, "some are missing", func(v *vault) manifest.TestNode {
 			n := above(v.seal(leaf(0, full)), v.seal(leaf(full, 0)))
 			n.Entries[1].Span, n.Info.Size = 1, n.Info.Size+1
@@ -73,7 +86,8 @@ func TestBadTrees(t *testing.T) {
 		}},
 		{43, "contains itself", func(v *vault) manifest.TestNode {
 			// No honest hash allows this; a vault that answers for one with another node does.
-			n := above(v.seal(leaf(0, full)), manifest.TestEntry{Sealed: core.Sealed{Hash: core.Hash{43}, Size: 1, Plain: 1}, Span: 5})
+			n := above(v.seal(leaf(0, full)), manifest.TestEntry{Sealed: core.Sealed{Hash: core.Hash{43}, Size: 1,
+				Plain: 1}, Span: 5})
 			v.nodes[core.Hash{43}] = n.Encode()
 			return n
 		}},
@@ -205,7 +219,8 @@ var update = flag.Bool("update", false, "write the golden vectors anew")
 // The vectors fix the encoded form of a leaf with a hole, of a directory, and of a root.
 func TestGoldenNodes(t *testing.T) {
 	root := above(manifest.TestEntry{Sealed: piece(1), Span: 1 << 40}, manifest.TestEntry{Sealed: piece(2), Span: 7})
-	root.Info = &manifest.Info{Size: 1<<40 + 7, Method: "cdc", Min: 65536, Avg: 262144, Max: 1048576, DigestName: "blake3", Digest: bytes.Repeat([]byte{9}, 32)}
+	root.Info = &manifest.Info{Size: 1<<40 + 7, Method: "cdc", Min: 65536, Avg: 262144, Max: 1048576,
+		DigestName: "blake3", Digest: bytes.Repeat([]byte{9}, 32)}
 	directory := root
 	directory.Info, directory.Order = nil, 2048
 	var out bytes.Buffer
@@ -232,9 +247,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add(above(manifest.TestEntry{Sealed: piece(1), Span: 5}, manifest.TestEntry{Sealed: piece(2), Span: 5}).Encode())
 	f.Add([]byte{0x85, 1, 0, 0, 0x9b, 0, 0, 0, 1, 0, 0, 0, 0, 0xf6})
 	root := leaf(0, 3)
-	root.Info = &manifest.Info{Size: 3, Method: "cdc", Min: 65536, Avg: 262144, Max: 1048576, DigestName: "blake3", Digest: bytes.Repeat([]byte{9}, 32)}
+	root.Info = &manifest.Info{Size: 3, Method: "cdc", Min: 65536, Avg: 262144, Max: 1048576, DigestName: "blake3",
+		Digest: bytes.Repeat([]byte{9}, 32)}
 	f.Add(root.Encode())
-	itself := above(manifest.TestEntry{Sealed: core.Sealed{Hash: core.Hash{1}, Size: 9, Key: core.Key{1}, Plain: 9}, Span: 5}, manifest.TestEntry{Sealed: piece(2), Span: 5})
+	itself := above(manifest.TestEntry{Sealed: core.Sealed{Hash: core.Hash{1}, Size: 9, Key: core.Key{1}, Plain: 9},
+		Span: 5}, manifest.TestEntry{Sealed: piece(2), Span: 5})
 	itself.Info = &manifest.Info{Size: 10, Method: "fixed", Min: 1, Avg: 1, Max: 1}
 	f.Add(itself.Encode())
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -100,7 +100,8 @@ func (b *Builder) Snapshot(info Info) (core.Sealed, error) {
 	return now.Finish(info)
 }
 
-// Finish seals what is open and returns the root, which carries info with its Size filled in. Nothing may be added after.
+// Finish seals what is open and returns the root, which carries info with its Size filled in. Nothing may be added
+// after.
 func (b *Builder) Finish(info Info) (core.Sealed, error) {
 	for level := 0; level < len(b.levels)-1; level++ {
 		if err := b.close(level); err != nil {

@@ -11,8 +11,9 @@
 //	            above:       [hash, K, size, plain, span]    span: bytes of the file below the entry
 //	info      in the root: [file size, method, min, avg, max, digest name, digest]; null in all others
 //
-// hash (32 bytes) and size are those of the sealed bytes, plain is how many bytes K opens them to. Leaves are filled from
-// left to right: only nodes on the right edge have fewer than 1024 entries, and a root above level 0 has two at least. So
-// a file's entries have one tree only. An entry's order is its position; its name is the orders on the way from the root,
-// as 2/17. A tree for 40 million entries has three levels, and building or walking it keeps one node of each in memory.
+// hash (32 bytes) and size are those of the sealed bytes, plain is how many bytes K opens them to. Leaves are filled
+// from left to right: only nodes on the right edge have fewer than 1024 entries, and a root above level 0 has two at
+// least. So a file's entries have one tree only. An entry's order is its position; its name is the orders on the way
+// from the root, as 2/17. A tree for 40 million entries has three levels, and building or walking it keeps one node of
+// each in memory.
 package manifest

@@ -101,7 +101,8 @@ func (n *node) encode() ([]byte, error) {
 	}
 	w := wireNode{Version: version, Level: uint64(n.level), Order: n.order, Entries: entries}
 	if n.info != nil {
-		w.Info = &wireInfo{Size: uint64(n.info.Size), Method: n.info.Method, Min: uint64(n.info.Min), Avg: uint64(n.info.Avg),
+		w.Info = &wireInfo{Size: uint64(n.info.Size), Method: n.info.Method, Min: uint64(n.info.Min),
+			Avg: uint64(n.info.Avg),
 			Max: uint64(n.info.Max), DigestName: n.info.DigestName, Digest: n.info.Digest}
 	}
 	return encoder.Marshal(w)
@@ -148,7 +149,8 @@ func decodeEntries(raw []byte, level int) ([]child, error) {
 		return nil, fmt.Errorf("decode entries: %w", err)
 	}
 	for _, l := range leaves {
-		directories = append(directories, wireDirectory{Hash: l.Hash, Key: l.Key, Size: l.Size, Plain: l.Plain, Span: l.Plain})
+		directories = append(directories, wireDirectory{Hash: l.Hash, Key: l.Key, Size: l.Size, Plain: l.Plain,
+			Span: l.Plain})
 	}
 	out := make([]child, len(directories))
 	for i, d := range directories {

@@ -52,7 +52,8 @@ func piece(n int) core.Sealed {
 	if n%7 == 3 {
 		return core.Sealed{Plain: core.Size(n + 1)}
 	}
-	s := core.Sealed{Hash: core.Hash{31: 1}, Key: core.Key{31: 2}, Size: core.Size(n%1000 + 31), Plain: core.Size(n%1000 + 1)}
+	s := core.Sealed{Hash: core.Hash{31: 1}, Key: core.Key{31: 2}, Size: core.Size(n%1000 + 31),
+		Plain: core.Size(n%1000 + 1)}
 	binary.BigEndian.PutUint64(s.Hash[:], uint64(n))
 	binary.BigEndian.PutUint64(s.Key[:], uint64(n))
 	return s
@@ -81,7 +82,8 @@ func TestWalkSeesWhatWasBuilt(t *testing.T) {
 		n, offset := 0, core.Size(0)
 		err := manifest.Walk(root, v, func(e manifest.Entry) error {
 			want := piece(n)
-			if e.Chunk != want || e.Offset != offset || e.Span != want.Plain || e.Hole() != want.Hash.IsZero() || e.Type != core.TypeFile {
+			if e.Chunk != want || e.Offset != offset || e.Span != want.Plain || e.Hole() != want.Hash.IsZero() ||
+				e.Type != core.TypeFile {
 				return fmt.Errorf("entry %d is %+v", n, e)
 			}
 			if e.Order != n%full || e.Name != name(n, count) {
@@ -170,7 +172,8 @@ func TestSkipNodeLeavesOutWhatIsBelow(t *testing.T) {
 		t.Errorf("%d chunks, %d nodes opened, %v", chunks, v.opened, err)
 	}
 	v.opened = 0
-	if err := manifest.Nodes(root, v, func(manifest.Entry) error { return manifest.SkipNode }); err != nil || v.opened != 1 {
+	if err := manifest.Nodes(root, v, func(manifest.Entry) error { return manifest.SkipNode }); err != nil ||
+		v.opened != 1 {
 		t.Errorf("skipping the root: %d nodes opened, %v", v.opened, err)
 	}
 }

@@ -29,8 +29,9 @@ func Stat(root core.Sealed, o Opener) (Info, error) {
 	return *n.info, nil
 }
 
-// Walk calls visit for every chunk and hole of the file, in order. An error from visit ends the walk and is returned as it
-// is. A tree that is not exactly as Builder makes one is core.CodeWrong; visit may have seen entries before that shows.
+// Walk calls visit for every chunk and hole of the file, in order. An error from visit ends the walk and is returned as
+// it is. A tree that is not exactly as Builder makes one is core.CodeWrong; visit may have seen entries before that
+// shows.
 func Walk(root core.Sealed, o Opener, visit func(Entry) error) error {
 	return Nodes(root, o, func(e Entry) error {
 		if e.Type == core.TypeDirectory {
@@ -110,7 +111,8 @@ func (w *walker) walk(n *node, e Entry, edge bool) error {
 	defer func() { w.path = w.path[:len(w.path)-1] }()
 	offset := e.Offset
 	for i, c := range n.entries {
-		next := Entry{Type: core.TypeFile, Name: childName(e.Name, i), Order: i, Chunk: c.sealed, Offset: offset, Span: c.span}
+		next := Entry{Type: core.TypeFile, Name: childName(e.Name, i), Order: i, Chunk: c.sealed, Offset: offset,
+			Span: c.span}
 		if n.level > 0 {
 			next.Type, next.Level = core.TypeDirectory, n.level-1
 		}

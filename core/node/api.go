@@ -38,7 +38,8 @@ type Status struct {
 	Plan *plan.Saved `json:"plan,omitempty"` // what a placement is about to do, once, where PlaceArgs.Show asks for it
 }
 
-// PlaceArgs asks for a version to be placed. An empty Name is the newest version not yet placed; Version 0 is the latest.
+// PlaceArgs asks for a version to be placed. An empty Name is the newest version not yet placed; Version 0 is the
+// latest.
 type PlaceArgs struct {
 	Name     string `json:"name"`
 	Version  int    `json:"version"`
@@ -53,7 +54,8 @@ type PlaceArgs struct {
 	Blend     float64 `json:"blend,omitempty"`
 	Deadline  float64 `json:"deadline_s,omitempty"`
 
-	Plan *plan.Saved `json:"plan,omitempty"` // to be carried out as it is; it sets all of the above but DryRun and Retain
+	// to be carried out as it is; it sets all of the above but DryRun and Retain
+	Plan *plan.Saved `json:"plan,omitempty"`
 	Show bool        `json:"show,omitempty"` // report the plan as a Status before anything is sent
 }
 
@@ -114,8 +116,8 @@ type Refused struct {
 	Reason  string  `json:"reason"`
 }
 
-// FetchArgs asks for a version, or the bytes from Start up to End of it (both 0: all), to be brought back into Output, an
-// absolute path, or in order and verified to Out.
+// FetchArgs asks for a version, or the bytes from Start up to End of it (both 0: all), to be brought back into Output,
+// an absolute path, or in order and verified to Out.
 type FetchArgs struct {
 	Name    string    `json:"name"`
 	Version int       `json:"version"`
@@ -156,8 +158,9 @@ type PeerRow struct {
 	Labels    map[string]string `json:"labels,omitempty"`
 	Connected bool              `json:"connected"`
 	Declared  core.Rate         `json:"declared"` // the smaller word of both sides, for each direction
-	Measured  core.Rate         `json:"measured"` // to the peer: the lower quartile, or the mean while there are few samples
-	Leased    core.Rate         `json:"leased"`   // both directions together
+	// to the peer: the lower quartile, or the mean while there are few samples
+	Measured core.Rate `json:"measured"`
+	Leased   core.Rate `json:"leased"` // both directions together
 
 	MeasuredMean core.Rate `json:"measured_mean"` // to the peer, newer samples counting more
 	Samples      int       `json:"samples"`       // that Measured comes of; plans count on it from 8 on

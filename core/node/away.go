@@ -9,14 +9,14 @@ import (
 	"github.com/bkp-tool/bkp/core/license"
 )
 
-// GCArgs asks for collection. With Copies the staged content of a version goes too, once so many holders say that they keep
-// all of it; its tree nodes and records stay.
+// GCArgs asks for collection. With Copies the staged content of a version goes too, once so many holders say that they
+// keep all of it; its tree nodes and records stay.
 type GCArgs struct {
 	Copies int `json:"copies"`
 }
 
-// CollectPlaced is Collect that first lets go of versions that others keep. It asks before anything is swept; a version of which
-// any chunk is in doubt stays whole.
+// CollectPlaced is Collect that first lets go of versions that others keep. It asks before anything is swept; a version
+// of which any chunk is in doubt stays whole.
 func (n *Node) CollectPlaced(ctx context.Context, args GCArgs, status func(Status)) (GCResult, error) {
 	if args.Copies < 0 {
 		return GCResult{}, core.Fail(core.CodeUsage, "gc: %d copies: want 1 or more", args.Copies)
@@ -50,7 +50,8 @@ func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(Status)) 
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			status(Status{Phase: "ask", Warning: true, Text: fmt.Sprintf("%s@%d stays whole on this machine: %v", r.Body.Name, r.Ref.Version, err)})
+			status(Status{Phase: "ask", Warning: true, Text: fmt.Sprintf("%s@%d stays whole on this machine: %v",
+				r.Body.Name, r.Ref.Version, err)})
 			continue
 		}
 		if err := n.Refs.SetAway(r.Ref.Alias, r.Ref.Version, true); err != nil {
@@ -66,7 +67,8 @@ func (n *Node) enough(ctx context.Context, found VerifyResult, r foundRef, copie
 	case found.Staged > 0:
 		return fmt.Errorf("%d of its chunks were never placed", found.Staged)
 	case len(found.Hurt) > 0:
-		return fmt.Errorf("bytes %d-%d: %s", found.Hurt[0].Start, found.Hurt[0].Start+found.Hurt[0].Length, found.Hurt[0].Reason)
+		return fmt.Errorf("bytes %d-%d: %s", found.Hurt[0].Start, found.Hurt[0].Start+found.Hurt[0].Length,
+			found.Hurt[0].Reason)
 	case found.Chunks > 0 && found.Copies < copies:
 		return fmt.Errorf("%d of %d copies answer for all of it", found.Copies, copies)
 	}
@@ -98,8 +100,8 @@ func boundFor(retainUntil int64) error {
 	return nil
 }
 
-// letGo lets the staged content of a version go that has all its copies at peers, unless it is to stay. What goes wrong here is
-// no failure of the placement: the bytes are still there, and the next collection takes them.
+// letGo lets the staged content of a version go that has all its copies at peers, unless it is to stay. What goes wrong
+// here is no failure of the placement: the bytes are still there, and the next collection takes them.
 func (pl *placing) letGo(ctx context.Context) {
 	n, ref := pl.n, pl.version.Ref
 	warn := func(format string, args ...any) {

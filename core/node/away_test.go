@@ -48,7 +48,8 @@ func TestPlacedBytesGoAndTheNextVersionKnowsThem(t *testing.T) {
 		c.settle()
 		placed := a.place(node.PlaceArgs{Replicas: 2})
 		if placed.LetGo < 4<<20 || a.staged() > 100<<10 {
-			t.Fatalf("%s went and %s stay in staging, want nothing but tree nodes and records", placed.LetGo, a.staged())
+			t.Fatalf("%s went and %s stay in staging, want nothing but tree nodes and records", placed.LetGo,
+				a.staged())
 		}
 		a.fetch("disk.img", 1, first)
 
@@ -141,13 +142,14 @@ func TestCopiesForWhoNoHolderReachesAreRecalled(t *testing.T) {
 		c.settle()
 		again := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 3})
 		if len(again.Placements) != 3 || again.LetGo == 0 || a.staged() > 200<<10 {
-			t.Errorf("placed on %d nodes, %s went and %s stay in staging", len(again.Placements), again.LetGo, a.staged())
+			t.Errorf("placed on %d nodes, %s went and %s stay in staging", len(again.Placements), again.LetGo,
+				a.staged())
 		}
 	})
 }
 
-// A later version uses parts of runs, so that its holders keep parts: nobody can pass a whole run on. The coordinator brings the
-// parts back and sends them anew.
+// A later version uses parts of runs, so that its holders keep parts: nobody can pass a whole run on. The coordinator
+// brings the parts back and sends them anew.
 func TestPartsOfRunsAreRecalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -184,7 +186,8 @@ func TestPartsOfRunsAreRecalled(t *testing.T) {
 			}
 		}
 		c.settle()
-		if _, err := a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"}, quiet); core.CodeOf(err) != core.CodeRedundant {
+		if _, err := a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"},
+			quiet); core.CodeOf(err) != core.CodeRedundant {
 			t.Errorf("with all holders gone: %v", err)
 		}
 	})

@@ -16,8 +16,8 @@ import (
 // CommandBackup cuts a file and places it in one stream.
 const CommandBackup = "backup"
 
-// BackupArgs asks for a file to be cut and placed, a window of its bytes at a time, so that no second copy of it stands on
-// this machine.
+// BackupArgs asks for a file to be cut and placed, a window of its bytes at a time, so that no second copy of it stands
+// on this machine.
 type BackupArgs struct {
 	Input       string    `json:"input"` // absolute path
 	In          io.Reader `json:"-"`     // nil: Input is a path; else it is read to its end instead
@@ -69,10 +69,11 @@ type Cutting struct {
 	Covered func(core.Hash) bool
 	// Keep puts a chunk into staging and guards it against collection until the backup has ended.
 	Keep func(c core.Chunk, id core.Hash, data []byte) error
-	// Place gives chunks of a version to be, whose bytes from has, to peers, and returns the records of it once every copy
-	// has its receipt. One call at a time.
+	// Place gives chunks of a version to be, whose bytes from has, to peers, and returns the records of it once every
+	// copy has its receipt. One call at a time.
 	Place func(ctx context.Context, version int, from Chunks, chunks []core.Chunk) (Window, error)
-	// Taken takes over the records of windows that an interrupted backup placed: Covered knows what they cover from then on.
+	// Taken takes over the records of windows that an interrupted backup placed: Covered knows what they cover from
+	// then on.
 	Taken    func(ctx context.Context, records []core.Sealed) error
 	Progress func(done, total core.Size)
 }
@@ -87,8 +88,8 @@ type Window struct {
 // backup takes.
 const windowLife = 90 * 24 * time.Hour
 
-// Backup cuts a file window by window, places each as a task of its own, and at last the whole version over them: that sends
-// the tree nodes alone, since peers keep all else, and lets the tasks of the windows go.
+// Backup cuts a file window by window, places each as a task of its own, and at last the whole version over them: that
+// sends the tree nodes alone, since peers keep all else, and lets the tasks of the windows go.
 func (n *Node) Backup(ctx context.Context, args BackupArgs, status func(Status)) (BackupResult, error) {
 	began := time.Now()
 	result := BackupResult{Name: args.Name}
@@ -107,8 +108,9 @@ func (n *Node) Backup(ctx context.Context, args BackupArgs, status func(Status))
 		return result, fmt.Errorf("backup %s: %w", args.Name, err)
 	}
 	result.Cut, err = n.Cut(ctx, Cutting{
-		BackupArgs: args, Owner: owner, Staging: n.Staging, Away: n.Away, Covered: func(h core.Hash) bool { return b.covered[h] },
-		Keep: b.keep, Place: b.place, Taken: b.taken, Progress: b.progress,
+		BackupArgs: args, Owner: owner, Staging: n.Staging, Away: n.Away,
+		Covered: func(h core.Hash) bool { return b.covered[h] },
+		Keep:    b.keep, Place: b.place, Taken: b.taken, Progress: b.progress,
 	})
 	if err != nil {
 		return result, fmt.Errorf("backup %s: %w", args.Name, err)
@@ -249,7 +251,8 @@ func (pl *placing) group(chunks []core.Chunk) {
 	for _, c := range chunks {
 		pl.result.NewBytes += c.Size
 	}
-	g := grouper{prefix: fmt.Sprintf("%s.%d", pl.version.Ref.Alias, pl.version.Ref.Version), limit: core.RunSize(pl.result.NewBytes)}
+	g := grouper{prefix: fmt.Sprintf("%s.%d", pl.version.Ref.Alias, pl.version.Ref.Version),
+		limit: core.RunSize(pl.result.NewBytes)}
 	for _, c := range chunks {
 		g.add(core.TypeFile, c)
 	}
@@ -258,7 +261,8 @@ func (pl *placing) group(chunks []core.Chunk) {
 	pl.classify(nil)
 }
 
-// carry plans, licenses and sends a window. One that does not reach every copy is withdrawn: its bytes are at hand still.
+// carry plans, licenses and sends a window. One that does not reach every copy is withdrawn: its bytes are at hand
+// still.
 func (pl *placing) carry(ctx context.Context) error {
 	n := pl.n
 	if err := pl.decide(ctx); err != nil {

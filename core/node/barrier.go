@@ -186,7 +186,8 @@ func (n *Node) unkeep(arrivals []arrival) {
 	})
 }
 
-// receipt signs, logs and sends one receipt for each segment. Only the barrier loop calls it, so chains of receipts stay chains.
+// receipt signs, logs and sends one receipt for each segment. Only the barrier loop calls it, so chains of receipts
+// stay chains.
 func (n *Node) receipt(numbers map[segmentKey][]int) error {
 	type signed struct {
 		seg      *segment
@@ -253,7 +254,8 @@ func (n *Node) signReceipt(seg *segment, under core.LicenseID, runs []int) ([]by
 // connected; what can be sent to nobody waits for the next receipt or session. Loop only.
 func (n *Node) deliverReceipts(seg *segment) {
 	for len(seg.receipts) > 0 {
-		if !n.towardsSource(seg, wire.TransmissionComplete{Task: seg.Task, Segment: seg.Number, To: seg.Source, Receipt: seg.receipts[0]}) {
+		if !n.towardsSource(seg, wire.TransmissionComplete{Task: seg.Task, Segment: seg.Number, To: seg.Source,
+			Receipt: seg.receipts[0]}) {
 			return
 		}
 		seg.receipts = seg.receipts[1:]

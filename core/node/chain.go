@@ -14,13 +14,14 @@ import (
 // newest is the ref to go by: of the highest version, placed rather than not, and as it was placed last.
 func newest(refs []foundRef) foundRef {
 	return slices.MaxFunc(refs, func(a, b foundRef) int {
-		return cmp.Or(cmp.Compare(a.Ref.Version, b.Ref.Version), cmp.Compare(min(len(a.Body.Records), 1), min(len(b.Body.Records), 1)),
+		return cmp.Or(cmp.Compare(a.Ref.Version, b.Ref.Version),
+			cmp.Compare(min(len(a.Body.Records), 1), min(len(b.Body.Records), 1)),
 			cmp.Compare(a.Ref.Placed, b.Ref.Placed))
 	})
 }
 
-// created is when the content of a version was split, as far as these refs know: the earliest that an envelope of it tells,
-// since those of version 1 tell when they were signed.
+// created is when the content of a version was split, as far as these refs know: the earliest that an envelope of it
+// tells, since those of version 1 tell when they were signed.
 func created(of foundRef, refs []foundRef) int64 {
 	at := of.Ref.Created
 	for _, r := range refs {
@@ -54,15 +55,16 @@ func previous(of foundRef, refs []foundRef) core.Hash {
 		return of.Ref.Prev
 	}
 	for _, r := range refs {
-		if r.Ref.Alias == of.Ref.Alias && (r.Ref.Version == of.Ref.Version-1 || key.RefHash(r.Envelope) == of.Ref.Prev) {
+		if r.Ref.Alias == of.Ref.Alias && (r.Ref.Version == of.Ref.Version-1 ||
+			key.RefHash(r.Envelope) == of.Ref.Prev) {
 			return r.content()
 		}
 	}
 	return core.Hash{}
 }
 
-// forked says who has another file under the number of a version: two machines of the owner split the name at once, or one
-// was set back. It is empty where all agree.
+// forked says who has another file under the number of a version: two machines of the owner split the name at once, or
+// one was set back. It is empty where all agree.
 func forked(chosen foundRef, refs []foundRef) string {
 	var others []string
 	for _, r := range refs {
@@ -84,15 +86,16 @@ func forked(chosen foundRef, refs []foundRef) string {
 		chosen.Ref.Version, time.Unix(chosen.Ref.Created, 0).Format(time.DateTime), strings.Join(others, ", "))
 }
 
-// gaps says which versions of a name a ref tells of that nobody has: those between it and the one that it follows. One of
-// version 1 that was placed again since has another hash, so a number that is there counts as whatever its hash. That the oldest
-// versions are gone is what prune is for.
+// gaps says which versions of a name a ref tells of that nobody has: those between it and the one that it follows. One
+// of version 1 that was placed again since has another hash, so a number that is there counts as whatever its hash.
+// That the oldest versions are gone is what prune is for.
 func gaps(refs []foundRef) string {
 	slices.SortFunc(refs, func(a, b foundRef) int { return cmp.Compare(a.Ref.Version, b.Ref.Version) })
 	before, missing := 0, []string(nil)
 	var hashes []core.Hash // that a Prev may name version before by
 	for _, r := range refs {
-		if v := r.Ref.Version; before > 0 && v > before+1 && !r.Ref.Prev.IsZero() && !slices.Contains(hashes, r.Ref.Prev) {
+		if v := r.Ref.Version; before > 0 && v > before+1 && !r.Ref.Prev.IsZero() &&
+			!slices.Contains(hashes, r.Ref.Prev) {
 			missing = append(missing, fmt.Sprintf("one or more of %d to %d", before+1, v-1))
 		}
 		if r.Ref.Version > before {
@@ -103,7 +106,8 @@ func gaps(refs []foundRef) string {
 	if len(missing) == 0 {
 		return ""
 	}
-	return "of its versions " + strings.Join(missing, ", ") + " are nowhere: removed, or at peers that are away or hide them"
+	return "of its versions " + strings.Join(missing, ", ") +
+		" are nowhere: removed, or at peers that are away or hide them"
 }
 
 // doubts is what the refs of a name contradict each other in.
@@ -134,5 +138,6 @@ func (f *fetching) withheld() string {
 	if len(who) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("by its record version %d is also at %s: an older one is offered there as the newest", f.version.Ref.Version, strings.Join(who, ", "))
+	return fmt.Sprintf("by its record version %d is also at %s: an older one is offered there as the newest",
+		f.version.Ref.Version, strings.Join(who, ", "))
 }

@@ -67,7 +67,8 @@ func TestAnOlderVersionOfferedAsTheNewest(t *testing.T) {
 		if !bytes.Equal(got, now) {
 			t.Error("another version than the newest came")
 		}
-		if !strings.Contains(warnings, "version 2 is also at "+b.signer.ID().Short()+": an older one is offered there as the newest") {
+		if !strings.Contains(warnings, "version 2 is also at "+b.signer.ID().Short()+
+			": an older one is offered there as the newest") {
 			t.Errorf("warned of %q", warnings)
 		}
 	})
@@ -92,7 +93,8 @@ func TestForksAndGapsAreReported(t *testing.T) {
 		}
 
 		seal := func(version int, prev core.Hash, root byte) []byte {
-			body := key.RefBody{Name: "disk.img", Root: core.Sealed{Hash: core.Hash{root}, Size: 1, Key: core.Key{root}, Plain: 1}, Size: 1}
+			body := key.RefBody{Name: "disk.img", Root: core.Sealed{Hash: core.Hash{root}, Size: 1, Key: core.Key{root},
+				Plain: 1}, Size: 1}
 			envelope, err := c.owner.SealRef(key.Ref{Version: version, Prev: prev, Created: time.Now().Unix()}, body)
 			check(t, err)
 			return envelope
@@ -102,7 +104,8 @@ func TestForksAndGapsAreReported(t *testing.T) {
 		other := held[0]
 		other.Envelope = seal(1, core.Hash{}, 7)
 		check(t, b.holdings.PutRef(other))
-		if got := problems(); !strings.Contains(got, "disk.img: version 1 stands for two files") || !strings.Contains(got, "another is at "+b.signer.ID().Short()) {
+		if got := problems(); !strings.Contains(got, "disk.img: version 1 stands for two files") ||
+			!strings.Contains(got, "another is at "+b.signer.ID().Short()) {
 			t.Errorf("a fork: %q", got)
 		}
 		if _, warnings := a.fetchWarned("disk.img"); !strings.Contains(warnings, "version 1 stands for two files") {
@@ -156,8 +159,8 @@ func (m *member) asVersion1(version int, before []byte) []byte {
 	return envelope
 }
 
-// A version that is placed again, as a repair does, keeps when its content was split, and its place in the chain; also one that
-// an earlier release split, whose refs know one date.
+// A version that is placed again, as a repair does, keeps when its content was split, and its place in the chain; also
+// one that an earlier release split, whose refs know one date.
 func TestPlacedAgainKeepsWhenItWasSplit(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

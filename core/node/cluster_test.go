@@ -70,7 +70,8 @@ type member struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, net: linktest.New(), random: rand.NewChaCha8([32]byte{1}), token: []byte("a token of the tests, long enough"), nodes: map[string]*member{}}
+	c := &cluster{t: t, net: linktest.New(), random: rand.NewChaCha8([32]byte{1}),
+		token: []byte("a token of the tests, long enough"), nodes: map[string]*member{}}
 	c.net.Delay = time.Millisecond
 	c.net.Buffer = 64 << 10
 	owner, err := key.NewOwner(c.random)
@@ -92,12 +93,14 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// start starts a node; the peer list names others with this side's figure, as "b-10MiB,c-5MiB". The first node owns the files.
+// start starts a node; the peer list names others with this side's figure, as "b-10MiB,c-5MiB". The first node owns the
+// files.
 func (c *cluster) start(name, peers string, setup ...func(*node.Config)) *member {
 	c.t.Helper()
 	signer, err := key.NewSigner(c.random)
 	check(c.t, err)
-	m := &member{cluster: c, name: name, dir: filepath.Join(c.t.TempDir(), name), signer: signer, refs: &memoryRefs{}, ledger: &memoryLedger{node: signer.ID()}}
+	m := &member{cluster: c, name: name, dir: filepath.Join(c.t.TempDir(), name), signer: signer, refs: &memoryRefs{},
+		ledger: &memoryLedger{node: signer.ID()}}
 	m.setup = func(conf *node.Config) {
 		var list []string
 		for entry := range strings.SplitSeq(peers, ",") {
@@ -136,8 +139,9 @@ func (m *member) run() {
 		Signer: m.signer, Listen: m.name + ":8001", Listener: l, Capacity: 1 * core.GiB, Token: m.cluster.token,
 		Staging: m.staging, Away: m.away, Keeping: m.keeping, Holdings: m.holdings, Ledger: m.ledger, Refs: m.refs,
 		Assemble: assemble, Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
-		Verifiers: []node.NamedVerifier{{Name: "signature", Verifier: signature.New()}, {Name: "targets", Verifier: targets.New()}},
-		Log:       slog.New(slog.NewTextHandler(testLog{t, m.name}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Verifiers: []node.NamedVerifier{{Name: "signature", Verifier: signature.New()},
+			{Name: "targets", Verifier: targets.New()}},
+		Log: slog.New(slog.NewTextHandler(testLog{t, m.name}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	m.setup(&conf)
 	m.Node, err = node.Start(t.Context(), conf)
@@ -193,7 +197,8 @@ func (l testLog) Write(p []byte) (int, error) {
 }
 
 func shippedStrategy(_ context.Context, name string) (core.Strategy, io.Closer, error) {
-	shipped := map[string]func() core.Strategy{"seed": seed.New, "nearest": nearest.New, "most-free": mostfree.New, "reliable": reliable.New}
+	shipped := map[string]func() core.Strategy{"seed": seed.New, "nearest": nearest.New, "most-free": mostfree.New,
+		"reliable": reliable.New}
 	if shipped[name] == nil {
 		return nil, nil, core.Fail(core.CodePlugin, "no strategy %q", name)
 	}
@@ -358,10 +363,12 @@ func (m *member) split(name string, version int, data []byte) {
 		check(t, tree.Add(sealed))
 		rest = rest[size:]
 	}
-	root, err := tree.Finish(manifest.Info{Size: core.Size(len(data)), Method: params.Method, Min: params.Min, Avg: params.Avg, Max: params.Max})
+	root, err := tree.Finish(manifest.Info{Size: core.Size(len(data)), Method: params.Method, Min: params.Min,
+		Avg: params.Avg, Max: params.Max})
 	check(t, err)
 	check(t, m.staging.Barrier(m.cluster.t.Context()))
-	envelope, err := owner.SealRef(key.Ref{Version: version, Created: time.Now().Unix()}, key.RefBody{Name: name, Root: root, Size: core.Size(len(data))})
+	envelope, err := owner.SealRef(key.Ref{Version: version, Created: time.Now().Unix()},
+		key.RefBody{Name: name, Root: root, Size: core.Size(len(data))})
 	check(t, err)
 	check(t, m.refs.Put(owner.Alias(name), version, envelope))
 }
@@ -394,7 +401,8 @@ func (s stager) seal(kind core.Kind, plain []byte) (core.Sealed, error) {
 func assemble(ctx context.Context, a node.Assembly) (node.Assembled, error) {
 	done, err := file.Restore{
 		Assembly: file.Assembly{
-			Root: a.Root, Secrets: chunk.NewSecrets(a.Secrets), Local: getter(a.Get), Remote: bringer(a.Bring), Start: a.Start, End: a.End,
+			Root: a.Root, Secrets: chunk.NewSecrets(a.Secrets), Local: getter(a.Get), Remote: bringer(a.Bring),
+			Start: a.Start, End: a.End,
 			Partial: a.Partial, Progress: a.Progress,
 		},
 		Path: a.Output, Out: a.Out, Force: a.Force, Seed: a.Seed,
@@ -410,7 +418,8 @@ func (g getter) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, er
 
 type bringer func(context.Context, []core.Sealed, func(core.Hash, []byte) error) ([]core.Hash, error)
 
-func (b bringer) Bring(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) ([]core.Hash, error) {
+func (b bringer) Bring(ctx context.Context, wanted []core.Sealed,
+	deliver func(core.Hash, []byte) error) ([]core.Hash, error) {
 	return b(ctx, wanted, deliver)
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/bkp-tool/bkp/core/manifest"
 )
 
-// Collect frees what nobody needs: staged chunks that no ref reaches but those of versions that are away, and kept ones that no
-// holding needs.
+// Collect frees what nobody needs: staged chunks that no ref reaches but those of versions that are away, and kept ones
+// that no holding needs.
 func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResult, error) {
 	began := time.Now()
 	var result GCResult
@@ -55,8 +55,8 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 	return result, nil
 }
 
-// sweepStaging marks when it is first asked, so that a version which was split a moment ago is seen; where marking fails nothing
-// goes.
+// sweepStaging marks when it is first asked, so that a version which was split a moment ago is seen; where marking
+// fails nothing goes.
 func (n *Node) sweepStaging(ctx context.Context, known openedRefs) (core.Collected, error) {
 	n.sealing.sweeping.Lock()
 	defer n.sealing.sweeping.Unlock()
@@ -105,11 +105,13 @@ func (n *Node) sweepNotes(ctx context.Context, known openedRefs) error {
 	return err
 }
 
-// quietLife is how long nothing may come for a task before it can count as abandoned: a placement may outlast its licence.
+// quietLife is how long nothing may come for a task before it can count as abandoned: a placement may outlast its
+// licence.
 const quietLife = 24 * time.Hour
 
-// releaseAbandoned lets go of tasks whose ref never came and whose licence has expired, and of those whose owner asked to
-// be kept only until a time that has passed: their coordinator died, or has forgotten them. The caller holds collecting.
+// releaseAbandoned lets go of tasks whose ref never came and whose licence has expired, and of those whose owner asked
+// to be kept only until a time that has passed: their coordinator died, or has forgotten them. The caller holds
+// collecting.
 func (n *Node) releaseAbandoned() error {
 	now := time.Now()
 	var tasks []core.Segment

@@ -25,8 +25,8 @@ type Away interface {
 	Collect(ctx context.Context, kept func(chunk core.Hash) bool) (core.Collected, error)
 }
 
-// Cover is which chunks peers have given receipts for, and how many of them: by the records of an owner's versions, about 10 bytes
-// a chunk. It says what was promised, not who can be reached now.
+// Cover is which chunks peers have given receipts for, and how many of them: by the records of an owner's versions,
+// about 10 bytes a chunk. It says what was promised, not who can be reached now.
 type Cover struct {
 	copies []*marks // [i]: chunks with i+1 holders
 	empty  bool
@@ -36,8 +36,8 @@ type Cover struct {
 // maxCover is the most holders that a Cover tells apart.
 const maxCover = 16
 
-// CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. chunks has the stored bytes
-// of a record. A ref or record that is lost or damaged covers nothing.
+// CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. chunks has the
+// stored bytes of a record. A ref or record that is lost or damaged covers nothing.
 func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks Chunks) (*Cover, error) {
 	c := newCover()
 	for _, stored := range refs {

@@ -26,7 +26,8 @@ func (pl *placing) send() {
 	}
 	for _, s := range pl.segments {
 		swarm := pl.n.swarm(pl.task, pl.n.ID(), tables(s.message))
-		swarm.join(&piece{number: s.number, runs: len(s.runs), file: func(run int) core.File { return s.runs[run].File }, store: cmp.Or(pl.from, Chunks(pl.n.Staging))},
+		swarm.join(&piece{number: s.number, runs: len(s.runs),
+			file: func(run int) core.File { return s.runs[run].File }, store: cmp.Or(pl.from, Chunks(pl.n.Staging))},
 			s.message.Locations, func(target core.ID) core.Bitmap {
 				agree, _ := s.answers[target].(wire.TaskAgree)
 				return agree.Have
@@ -96,7 +97,8 @@ func (pl *placing) peerLost(id core.ID) {
 }
 
 // await waits for the receipts of every run from every target, sends directly what a lost relay would have sent, and
-// gives up targets that stay away, and has others take over from those and from slow ones. Its error says what is missing in the end.
+// gives up targets that stay away, and has others take over from those and from slow ones. Its error says what is
+// missing in the end.
 func (pl *placing) await(ctx context.Context) error {
 	n := pl.n
 	tick := time.NewTicker(250 * time.Millisecond)
@@ -191,15 +193,16 @@ func (pl *placing) giveUp(id core.ID, why string) {
 		return
 	}
 	pl.failed[id], pl.homeless = why, true
-	pl.notes = append(pl.notes, fmt.Sprintf("%s (%s) is given up: %s; the others go on", pl.n.addressOf(id), id.Short(), why))
+	pl.notes = append(pl.notes, fmt.Sprintf("%s (%s) is given up: %s; the others go on", pl.n.addressOf(id), id.Short(),
+		why))
 	if s := pl.n.swarms[pl.task]; s != nil {
 		s.forget(id)
 	}
 	signal(pl.changed)
 }
 
-// patience is how long no receipt at all may come: a minute, or four of the largest runs on the slowest flow, or at the lowest rate
-// that a calendar comes to.
+// patience is how long no receipt at all may come: a minute, or four of the largest runs on the slowest flow, or at the
+// lowest rate that a calendar comes to.
 func (pl *placing) patience() time.Duration {
 	longest := minimumPatience
 	rates := []core.Rate{pl.snapshot.Slowest()}
@@ -295,13 +298,17 @@ func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
 	})
 }
 
-// expects returns nil where a receipt is a target's, for a segment of this placement and under one of its licences. Loop only.
+// expects returns nil where a receipt is a target's, for a segment of this placement and under one of its licences.
+// Loop only.
 func (pl *placing) expects(r core.Receipt) error {
-	if r.Task != pl.task || r.Segment >= len(pl.segments) || !slices.Contains(pl.segments[r.Segment].targets, r.Target) {
-		return fmt.Errorf("a receipt of %s for segment %d of task %s, which it was not given", r.Target.Short(), r.Segment, r.Task)
+	if r.Task != pl.task || r.Segment >= len(pl.segments) ||
+		!slices.Contains(pl.segments[r.Segment].targets, r.Target) {
+		return fmt.Errorf("a receipt of %s for segment %d of task %s, which it was not given", r.Target.Short(),
+			r.Segment, r.Task)
 	}
 	if !slices.Contains(pl.segments[r.Segment].licenses, r.License) {
-		return fmt.Errorf("a receipt of %s under licence %s, which was not issued for segment %d", r.Target.Short(), r.License, r.Segment)
+		return fmt.Errorf("a receipt of %s under licence %s, which was not issued for segment %d", r.Target.Short(),
+			r.License, r.Segment)
 	}
 	return nil
 }
@@ -338,7 +345,8 @@ func (pl *placing) measured() {
 			pl.result.SentBytes += f.Bytes
 		}
 		for id, reason := range pl.failed {
-			pl.result.Warnings = append(pl.result.Warnings, fmt.Sprintf("%s (%s): %s", pl.n.addressOf(id), id.Short(), reason))
+			pl.result.Warnings = append(pl.result.Warnings, fmt.Sprintf("%s (%s): %s", pl.n.addressOf(id), id.Short(),
+				reason))
 		}
 	})
 }
@@ -351,7 +359,8 @@ func (pl *placing) tookOver() {
 	for _, s := range pl.segments {
 		for _, id := range s.targets {
 			if !slices.ContainsFunc(pl.result.Placements, func(row Placement) bool { return row.Node == id }) {
-				pl.result.Placements = append(pl.result.Placements, Placement{Node: id, Address: pl.n.addressOf(id), Explain: "took over from another node"})
+				pl.result.Placements = append(pl.result.Placements,
+					Placement{Node: id, Address: pl.n.addressOf(id), Explain: "took over from another node"})
 			}
 		}
 	}
@@ -380,7 +389,8 @@ func (pl *placing) publish(ctx context.Context) error {
 	body := pl.version.Body
 	old := body
 	body.Task, body.Records = pl.task, nil
-	put := wire.RefPut{Owner: n.owner().ID(), Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Task: pl.task}
+	put := wire.RefPut{Owner: n.owner().ID(), Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version,
+		Task: pl.task}
 	var stored [][]byte
 	var targets []core.ID
 	for _, s := range pl.segments {
@@ -417,7 +427,8 @@ func (pl *placing) publish(ctx context.Context) error {
 			kept++
 			continue
 		}
-		pl.result.Warnings = append(pl.result.Warnings, fmt.Sprintf("%s did not take the ref: %v", targets[i].Short(), err))
+		pl.result.Warnings = append(pl.result.Warnings, fmt.Sprintf("%s did not take the ref: %v", targets[i].Short(),
+			err))
 	}
 	if kept == 0 {
 		return core.Fail(core.CodeRedundant, "no target took the ref: %v", problems)
@@ -434,7 +445,8 @@ func (pl *placing) publish(ctx context.Context) error {
 	return nil
 }
 
-// worse reports whether a run that was placed before would have fewer copies by this placement's receipts than it has. Loop only.
+// worse reports whether a run that was placed before would have fewer copies by this placement's receipts than it has.
+// Loop only.
 func (pl *placing) worse() bool {
 	before := map[core.Hash]int{}
 	for _, class := range pl.reused {

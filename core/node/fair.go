@@ -10,8 +10,8 @@ import (
 	"github.com/bkp-tool/bkp/core/task"
 )
 
-// due is the lease that the lane should have now: its share of a trunk where it crosses one, which nobody else may use, else its part of
-// what this node's uplink can do for all that use it or could.
+// due is the lease that the lane should have now: its share of a trunk where it crosses one, which nobody else may use,
+// else its part of what this node's uplink can do for all that use it or could.
 func (l *lane) due(stage plan.Stage) core.Rate {
 	up := l.n.book.Nominal(accountUp)
 	if share, _ := l.trunkShare(); share > 0 {
@@ -60,10 +60,12 @@ const (
 	raiseEvery = time.Second
 )
 
-// raise asks for more of the uplink for what is on its way, where others have left it and nobody waits for it. Loop only.
+// raise asks for more of the uplink for what is on its way, where others have left it and nobody waits for it. Loop
+// only.
 func (l *lane) raise() {
 	n, f := l.n, l.flow
-	if f == nil || f.State != task.Leased || l.full || l.taste || n.now() < l.raised+raiseEvery+l.roundTrip() || l.trunk() != nil {
+	if f == nil || f.State != task.Leased || l.full || l.taste || n.now() < l.raised+raiseEvery+l.roundTrip() ||
+		l.trunk() != nil {
 		return
 	}
 	least, rate := core.Rate(worthAsking*float64(f.Rate)), f.Rate+n.book.Free(f.accounts...)

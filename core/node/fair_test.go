@@ -10,8 +10,8 @@ import (
 	"github.com/bkp-tool/bkp/core/node"
 )
 
-// TestTasksShareAnUplink begins a second placement while a first one has the whole uplink: from then on each has half of it, and who is
-// left alone has all again.
+// TestTasksShareAnUplink begins a second placement while a first one has the whole uplink: from then on each has half
+// of it, and who is left alone has all again.
 func TestTasksShareAnUplink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -35,8 +35,8 @@ func TestTasksShareAnUplink(t *testing.T) {
 	})
 }
 
-// TestWhatOthersLeaveIsTaken has two targets end before a third, which lacks more: it gets their part of the uplink for what is already on
-// its way, without more runs to ask for.
+// TestWhatOthersLeaveIsTaken has two targets end before a third, which lacks more: it gets their part of the uplink for
+// what is already on its way, without more runs to ask for.
 func TestWhatOthersLeaveIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -61,8 +61,8 @@ func TestWhatOthersLeaveIsTaken(t *testing.T) {
 	})
 }
 
-// TestATrunkIsFullToTheEnd has one of two targets beyond a trunk receive little in the first seconds: when the other has all its runs, it
-// gets that one's share too.
+// TestATrunkIsFullToTheEnd has one of two targets beyond a trunk receive little in the first seconds: when the other
+// has all its runs, it gets that one's share too.
 func TestATrunkIsFullToTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -78,7 +78,8 @@ func TestATrunkIsFullToTheEnd(t *testing.T) {
 		a.split("one.img", 1, content(1, 16<<20))
 		c.settle()
 		r := a.place(node.PlaceArgs{Replicas: 1, Strategy: "most-free"})
-		if len(r.Placements) != 2 || r.Seconds > 9.8 { // 8.4 if nothing were lost in the beginning; 10.1 with the shares as they are planned
+		// 8.4 if nothing were lost in the beginning; 10.1 with the shares as they are planned
+		if len(r.Placements) != 2 || r.Seconds > 9.8 {
 			t.Errorf("%d targets, it took %.1f s", len(r.Placements), r.Seconds)
 		}
 	})

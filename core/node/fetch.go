@@ -21,11 +21,12 @@ import (
 // Assembly is what the node asks of who puts files together; core/file does.
 type Assembly struct {
 	FetchArgs
-	Root     core.Sealed
-	Mode     uint32   // key.RefBody's
-	Secrets  [32]byte // the owner's dedup secret
-	Get      func(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error)
-	Bring    func(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) (missing []core.Hash, why error)
+	Root    core.Sealed
+	Mode    uint32   // key.RefBody's
+	Secrets [32]byte // the owner's dedup secret
+	Get     func(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error)
+	Bring   func(ctx context.Context, wanted []core.Sealed,
+		deliver func(core.Hash, []byte) error) (missing []core.Hash, why error)
 	Progress func(done core.Size)
 }
 
@@ -36,7 +37,8 @@ type Assembled struct {
 	Seeded  core.Size    // plain, from a seed
 	Stored  core.Size    // stored, from this machine
 	Holes   []core.Range // lost, in bytes of the file
-	Passed  core.Size    // plain, all from the first wanted byte on that an output took in order: a stream takes nothing twice
+	// plain, all from the first wanted byte on that an output took in order: a stream takes nothing twice
+	Passed core.Size
 }
 
 // orphanPatience is how long a fetch waits for a lost holder to come back when nobody else has a run.
@@ -113,7 +115,8 @@ func (f *fetching) assemble(ctx context.Context) (err error) {
 	}
 	var told time.Time
 	f.done, err = f.n.Assemble(ctx, Assembly{
-		FetchArgs: f.args, Root: f.version.Body.Root, Mode: f.version.Body.Mode, Secrets: f.n.owner().DedupSecret, Get: f.get, Bring: f.bring,
+		FetchArgs: f.args, Root: f.version.Body.Root, Mode: f.version.Body.Mode, Secrets: f.n.owner().DedupSecret,
+		Get: f.get, Bring: f.bring,
 		Progress: func(done core.Size) {
 			if now := time.Now(); now.Sub(told) > 100*time.Millisecond || done == total {
 				told = now
@@ -142,7 +145,8 @@ func Lost(holes []core.Range, output string) error {
 	if output == "-" {
 		output = "what was written"
 	}
-	return core.Fail(core.CodePartial, "%s in %d places could be had from nowhere and are zeros in %s", lost, len(holes), output)
+	return core.Fail(core.CodePartial, "%s in %d places could be had from nowhere and are zeros in %s", lost,
+		len(holes), output)
 }
 
 // get appends the stored bytes of what is on this machine. Safe for many goroutines.
@@ -164,7 +168,8 @@ func (f *fetching) get(ctx context.Context, hash core.Hash, dst []byte) ([]byte,
 }
 
 // bring gets chunks from their holders, all at once.
-func (f *fetching) bring(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) (missing []core.Hash, why error) {
+func (f *fetching) bring(ctx context.Context, wanted []core.Sealed,
+	deliver func(core.Hash, []byte) error) (missing []core.Hash, why error) {
 	need := map[int]core.Bitmap{}
 	var order []int
 	for _, s := range wanted {
@@ -197,7 +202,8 @@ func (f *fetching) bring(ctx context.Context, wanted []core.Sealed, deliver func
 
 func (f *fetching) result(began time.Time) FetchResult {
 	r := FetchResult{
-		Name: f.args.Name, Version: f.version.Ref.Version, Output: f.args.Output, Bytes: f.version.Body.Size, Seconds: time.Since(began).Seconds(),
+		Name: f.args.Name, Version: f.version.Ref.Version, Output: f.args.Output, Bytes: f.version.Body.Size,
+		Seconds: time.Since(began).Seconds(),
 	}
 	r.Resumed, r.Seeded, r.Holes = f.done.Resumed, f.done.Seeded, f.done.Holes
 	if f.args.End > 0 {
@@ -243,7 +249,8 @@ func (f *fetching) find(ctx context.Context) error {
 		return f.args.Version != 0 && r.Ref.Version != f.args.Version
 	})
 	if len(refs) == 0 {
-		err := core.Fail(core.CodeNoName, "no version%s is known here or at a reachable peer%s", versionSuffix(f.args.Version), because(append(problems, n.unreached()...)))
+		err := core.Fail(core.CodeNoName, "no version%s is known here or at a reachable peer%s",
+			versionSuffix(f.args.Version), because(append(problems, n.unreached()...)))
 		return core.WithHint(err, "bkp ls lists what there is; is the right identity in place, and are the peers up (bkp peers)?")
 	}
 	f.version = newest(refs)
@@ -262,14 +269,15 @@ func (f *fetching) find(ctx context.Context) error {
 	return nil
 }
 
-// hearRates asks all peers what they can send. Nothing waits for their answers: who has said nothing when a run is wanted is
-// asked for one, to see what it agrees to.
+// hearRates asks all peers what they can send. Nothing waits for their answers: who has said nothing when a run is
+// wanted is asked for one, to see what it agrees to.
 func (f *fetching) hearRates(ctx context.Context) {
 	n := f.n
 	n.ask(func() {
 		for _, p := range n.connected() {
 			n.act(func() {
-				r, err := query[wire.StateReport](ctx, n, p.id, func(id uint64) wire.Message { return wire.StateQuery{Query: id} })
+				r, err := query[wire.StateReport](ctx, n, p.id,
+					func(id uint64) wire.Message { return wire.StateQuery{Query: id} })
 				if err == nil {
 					n.post(func() { f.rates[p.id], _ = clip(r.Up, nil, linkTo(r, n.ID()).Measured) })
 				}
@@ -295,7 +303,8 @@ func because(problems []string) string {
 // localRefs opens this machine's refs of an alias, or all where it is empty.
 func (n *Node) localRefs(alias string) ([]foundRef, error) { return n.openRefs(alias, openedRefs{}) }
 
-// openedRefs is refs that were opened, by their envelopes: opening one takes a quarter of a millisecond, and there may be thousands.
+// openedRefs is refs that were opened, by their envelopes: opening one takes a quarter of a millisecond, and there may
+// be thousands.
 type openedRefs map[string]foundRef
 
 // openRefs is localRefs for who has opened most of them a moment ago; it adds those that are new.
@@ -319,7 +328,8 @@ func (n *Node) openRefs(alias string, known openedRefs) ([]foundRef, error) {
 		group.Go(func() error {
 			ref, body, err := n.openRef(s.Envelope)
 			if err != nil {
-				return core.WithHint(fmt.Errorf("DATA/refs/%s/%d: %w", s.Alias, s.Version, err), "bkp ls says what can be done about it")
+				return core.WithHint(fmt.Errorf("DATA/refs/%s/%d: %w", s.Alias, s.Version, err),
+					"bkp ls says what can be done about it")
 			}
 			found[i] = foundRef{Ref: ref, Body: body, Envelope: s.Envelope, Away: s.Away}
 			return nil
@@ -334,8 +344,8 @@ func (n *Node) openRefs(alias string, known openedRefs) ([]foundRef, error) {
 	return found, nil
 }
 
-// readRecords brings the segment records and indexes their runs. A version that was not placed, or in part, may consist of chunks
-// that peers keep for others: those of this machine are asked too.
+// readRecords brings the segment records and indexes their runs. A version that was not placed, or in part, may consist
+// of chunks that peers keep for others: those of this machine are asked too.
 func (f *fetching) readRecords(ctx context.Context) error {
 	for i, sealed := range f.version.Body.Records {
 		stored, err := f.record(ctx, sealed)
@@ -419,7 +429,8 @@ func (f *fetching) bringNodes(ctx context.Context) error {
 		}
 	}
 	var mu sync.Mutex
-	left, err := f.gather(ctx, wanted, "manifest", func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
+	left, err := f.gather(ctx, wanted, "manifest", func(_ core.ID, _ int, _ *wantedRun, c core.Chunk,
+		data []byte) error {
 		mu.Lock()
 		defer mu.Unlock()
 		f.vault.nodes[c.Hash] = slices.Clone(data)
@@ -432,7 +443,8 @@ func (f *fetching) bringNodes(ctx context.Context) error {
 }
 
 // gather brings wanted runs. Those that nobody left can bring come back, with the reason.
-func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string, keep func(core.ID, int, *wantedRun, core.Chunk, []byte) error) (left []*wantedRun, why error) {
+func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string,
+	keep func(core.ID, int, *wantedRun, core.Chunk, []byte) error) (left []*wantedRun, why error) {
 	if len(wanted) == 0 {
 		return nil, nil
 	}
@@ -445,7 +457,8 @@ func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string
 		keep: func(from core.ID, i int, r *wantedRun, c core.Chunk, data []byte) error {
 			err := keep(from, i, r, c, data)
 			if err != nil {
-				end(err) // the bytes are right and cannot be kept here (a full disk): no other holder brings better ones
+				// the bytes are right and cannot be kept here (a full disk): no other holder brings better ones
+				end(err)
 			}
 			return err
 		},
@@ -494,6 +507,7 @@ func (f *fetching) unreachable(r *wantedRun, phase string) error {
 	if len(why) == 0 {
 		return core.Fail(core.CodeRedundant, "%s run %s (%s) is whole at none of its holders", phase, r.Name, r.Size)
 	}
-	return core.WithHint(core.Fail(core.CodeRedundant, "%s run %s (%s) is at no reachable holder (%s)", phase, r.Name, r.Size, strings.Join(why, "; ")),
+	return core.WithHint(core.Fail(core.CodeRedundant, "%s run %s (%s) is at no reachable holder (%s)", phase, r.Name,
+		r.Size, strings.Join(why, "; ")),
 		"start those nodes, or name them with --peers, and fetch again")
 }

@@ -38,7 +38,8 @@ func (d *deliveries) count(conf *node.Config) {
 	d.times = map[core.Hash]int{}
 	conf.Assemble = func(ctx context.Context, a node.Assembly) (node.Assembled, error) {
 		bring := a.Bring
-		a.Bring = func(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) ([]core.Hash, error) {
+		a.Bring = func(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) ([]core.Hash,
+			error) {
 			return bring(ctx, wanted, func(h core.Hash, data []byte) error {
 				d.mu.Lock()
 				d.times[h]++
@@ -60,7 +61,8 @@ func (d *deliveries) more() (count int) {
 	return count
 }
 
-// twoHolders places a file on b and c, each of which sends 2 MiB/s, and starts the empty machine z that counts deliveries.
+// twoHolders places a file on b and c, each of which sends 2 MiB/s, and starts the empty machine z that counts
+// deliveries.
 func twoHolders(c *cluster, data []byte, slow func(*node.Config)) (z *member, d *deliveries) {
 	a := c.start("a", "", c.owned)
 	c.start("b", "a-20MiB", uplink("2MiB"))
@@ -79,13 +81,16 @@ func uplink(rate string) func(*node.Config) {
 	return func(conf *node.Config) { conf.Uplink = calendar(rate) }
 }
 
-// TestFetchIsNotHeldUpByASlowHolder has a holder that agrees to 2 MiB/s and brings a twentieth: the other brings the rest, and
-// in the end what that one is late with.
+// TestFetchIsNotHeldUpByASlowHolder has a holder that agrees to 2 MiB/s and brings a twentieth: the other brings the
+// rest, and in the end what that one is late with.
 func TestFetchIsNotHeldUpByASlowHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		data := content(3, 8<<20)
-		z, d := twoHolders(c, data, func(conf *node.Config) { conf.Keeping = drowsy{conf.Keeping, 160 * time.Millisecond} })
+		z, d := twoHolders(c, data, func(conf *node.Config) {
+			conf.Keeping = drowsy{conf.Keeping,
+				160 * time.Millisecond}
+		})
 		got := z.fetch("disk.img", 0, data)
 		if got.Seconds > 5 { // 8 MiB at 2 MiB/s and the wire's part take 4.2 s
 			t.Errorf("it took %.1f s, as long as the slow holder needs for what it was asked for", got.Seconds)
@@ -100,7 +105,8 @@ func TestFetchIsNotHeldUpByASlowHolder(t *testing.T) {
 	})
 }
 
-// TestFetchEndsWhenItsBytesCannotBeKept has every write fail here: the holders are not asked for the same runs for ever.
+// TestFetchEndsWhenItsBytesCannotBeKept has every write fail here: the holders are not asked for the same runs for
+// ever.
 func TestFetchEndsWhenItsBytesCannotBeKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -113,7 +119,8 @@ func TestFetchEndsWhenItsBytesCannotBeKept(t *testing.T) {
 		z := c.start("z", "b-20MiB", c.owned, func(conf *node.Config) {
 			conf.Assemble = func(ctx context.Context, a node.Assembly) (node.Assembled, error) {
 				bring := a.Bring
-				a.Bring = func(ctx context.Context, wanted []core.Sealed, _ func(core.Hash, []byte) error) ([]core.Hash, error) {
+				a.Bring = func(ctx context.Context, wanted []core.Sealed, _ func(core.Hash, []byte) error) ([]core.Hash,
+					error) {
 					return bring(ctx, wanted, func(core.Hash, []byte) error { return syscall.ENOSPC })
 				}
 				return assemble(ctx, a)

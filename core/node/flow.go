@@ -60,7 +60,8 @@ type arrivals interface {
 
 // open makes a flow known under its number.
 func (n *Node) open(peer core.ID, id uint64, end task.End, sends bool, s side) *flow {
-	f := &flow{Flow: task.NewFlow(id, end, sends), peer: peer, side: s, transfers: map[uint64]int{}, byRun: map[int]uint64{}, inflow: map[int]*inflow{}}
+	f := &flow{Flow: task.NewFlow(id, end, sends), peer: peer, side: s, transfers: map[uint64]int{},
+		byRun: map[int]uint64{}, inflow: map[int]*inflow{}}
 	f.accounts = []string{accountDown, accountIn(peer)}
 	if sends {
 		f.accounts = []string{accountUp, accountOut(peer)}
@@ -117,11 +118,13 @@ func (n *Node) do(f *flow, e task.Event, a task.Action) {
 	case task.SendBegin:
 		n.beginRun(f, a)
 	case task.SendComplete:
-		n.send(f.peer, wire.TransmissionComplete{Transfer: f.byRun[a.Run], Run: f.wireRun(a.Run), Received: true, HeldS: f.inflow[a.Run].heldTime()})
+		n.send(f.peer, wire.TransmissionComplete{Transfer: f.byRun[a.Run], Run: f.wireRun(a.Run), Received: true,
+			HeldS: f.inflow[a.Run].heldTime()})
 	case task.SendRevise:
 		n.send(f.peer, wire.LeaseRevise{Flow: f.ID, Lease: a.Lease, Rate: a.Rate})
 	case task.SendAbort:
-		m := wire.TransmissionAbort{Flow: f.ID, Code: a.Reason, Reason: fmt.Sprintf("%s flow ended here", f.side.purpose())}
+		m := wire.TransmissionAbort{Flow: f.ID, Code: a.Reason,
+			Reason: fmt.Sprintf("%s flow ended here", f.side.purpose())}
 		if a.Run != task.NoRun {
 			m.Transfer, m.Reason = f.byRun[a.Run], fmt.Sprintf("run %d cannot go on", f.wireRun(a.Run))
 		}
@@ -139,9 +142,11 @@ func (f *flow) wireRun(number int) int {
 
 func (n *Node) hold(f *flow, a task.Action) {
 	f.booked = n.nextID()
-	n.must(n.book.Reserve(n.now(), account.Lease{ID: f.booked, Flow: f.ID, Accounts: f.accounts, Rate: a.Rate, Expires: a.At}))
+	n.must(n.book.Reserve(n.now(), account.Lease{ID: f.booked, Flow: f.ID, Accounts: f.accounts, Rate: a.Rate,
+		Expires: a.At}))
 	f.began = n.now()
-	f.row = LeaseRow{Lease: f.booked, Peer: f.peer, Direction: "receive", Purpose: f.side.purpose(), Rate: a.Rate, State: "live"}
+	f.row = LeaseRow{Lease: f.booked, Peer: f.peer, Direction: "receive", Purpose: f.side.purpose(), Rate: a.Rate,
+		State: "live"}
 	if f.Sends {
 		f.row.Direction = "send"
 		n.startPump(f, a.Rate)
@@ -262,7 +267,8 @@ func (n *Node) beginMore(f *flow) {
 	}
 }
 
-// unsent reports whether so much at least of what was granted is still to be written; where it is not so any more, more is called again.
+// unsent reports whether so much at least of what was granted is still to be written; where it is not so any more, more
+// is called again.
 func (f *flow) unsent(least core.Size) bool {
 	unbegun := core.Size(0)
 	for _, r := range f.Unbegun() {
@@ -383,7 +389,8 @@ func (n *Node) expireLeases() {
 // maxFlows is how many flows a peer may have open here at a time.
 const maxFlows = 64
 
-// closedTo says why an application of a peer is not heard, for a flow that is open or, where f is nil, to be opened. Loop only.
+// closedTo says why an application of a peer is not heard, for a flow that is open or, where f is nil, to be opened.
+// Loop only.
 func (n *Node) closedTo(p *peer, f *flow) (core.Reason, string) {
 	switch {
 	case p.capacity == 0:
@@ -421,7 +428,8 @@ func (n *Node) setCapacity(account string, r core.Rate) {
 	}()
 	for _, l := range n.book.SetCapacity(account, r) {
 		for _, f := range n.flows {
-			if now, stands := n.book.Lease(l.ID); stands && f.booked == l.ID { // what others did before may have changed it
+			// what others did before may have changed it
+			if now, stands := n.book.Lease(l.ID); stands && f.booked == l.ID {
 				f.row.Rate = now.Rate
 				n.step(f, task.Event{Kind: task.Scaled, Rate: now.Rate})
 			}

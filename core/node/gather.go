@@ -9,8 +9,8 @@ import (
 	"github.com/bkp-tool/bkp/core/task"
 )
 
-// gather brings runs from their holders, each run from the first that has room for it; the last ones from who would have them
-// there first (plan.Deal), and then from two (plan.Twice). Owned by the loop.
+// gather brings runs from their holders, each run from the first that has room for it; the last ones from who would
+// have them there first (plan.Deal), and then from two (plan.Twice). Owned by the loop.
 type gather struct {
 	n       *Node
 	owner   core.ID
@@ -23,7 +23,8 @@ type gather struct {
 	rates   map[core.ID]core.Rate // what holders say they can send, or last agreed to
 	changed chan struct{}         // one word after every change
 	keep    func(from core.ID, i int, r *wantedRun, c core.Chunk, data []byte) error
-	corrupt func([]*wantedRun) // takes runs whose bytes are wrong at their holder; nil: the holder is lost, and others asked
+	// takes runs whose bytes are wrong at their holder; nil: the holder is lost, and others asked
+	corrupt func([]*wantedRun)
 }
 
 // wantedRun is a run to be fetched, whole or the chunks of it that are wanted.

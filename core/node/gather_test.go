@@ -9,7 +9,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// TestChunkOfTwoHoldersIsKeptOnce has both bring it at the same time, and the first fail: nobody goes on before it is kept.
+// TestChunkOfTwoHoldersIsKeptOnce has both bring it at the same time, and the first fail: nobody goes on before it is
+// kept.
 func TestChunkOfTwoHoldersIsKeptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wanted := core.NewBitmap(1)

@@ -24,8 +24,8 @@ type HealthReason struct {
 	Since   time.Time `json:"since"`
 }
 
-// Health is what is wrong with a node, as whoever notices says: a verifier that is gone, a disk that failed, records that disagree. The
-// zero value is well. Any goroutine may use it.
+// Health is what is wrong with a node, as whoever notices says: a verifier that is gone, a disk that failed, records
+// that disagree. The zero value is well. Any goroutine may use it.
 type Health struct {
 	mu      sync.Mutex
 	reasons map[string]HealthReason

@@ -49,20 +49,23 @@ func TestDegradedNodeIsPassedOver(t *testing.T) {
 				a.split("disk.img", 1, content(1, 1<<20))
 				c.settle()
 				b.Health.Degrade("test", "a screw is loose", refuses)
-				if s := b.status(); s.Health != node.HealthDegraded || s.Ready || len(s.Reasons) != 1 || (s.Remaining == 0) != refuses {
+				if s := b.status(); s.Health != node.HealthDegraded || s.Ready || len(s.Reasons) != 1 ||
+					(s.Remaining == 0) != refuses {
 					t.Errorf("status: %s, ready %v, %v, %s remain", s.Health, s.Ready, s.Reasons, s.Remaining)
 				}
 				peers, err := a.ListPeers(t.Context(), node.PeersArgs{}, quiet)
 				check(t, err)
-				if row := peers.Peers[0]; !slices.Equal(row.Degraded, []string{"a screw is loose"}) || (row.Remaining == 0) != refuses {
+				if row := peers.Peers[0]; !slices.Equal(row.Degraded, []string{"a screw is loose"}) ||
+					(row.Remaining == 0) != refuses {
 					t.Errorf("its peer hears %q, and that %s remain", row.Degraded, row.Remaining)
 				}
 				var told []string
-				_, err = a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "nearest"}, func(s node.Status) {
-					if s.Warning {
-						told = append(told, s.Text)
-					}
-				})
+				_, err = a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "nearest"},
+					func(s node.Status) {
+						if s.Warning {
+							told = append(told, s.Text)
+						}
+					})
 				check(t, err)
 				if len(told) != 1 || !strings.HasSuffix(told[0], "(b:8001) is degraded: a screw is loose") {
 					t.Errorf("warned of %q", told)
@@ -71,7 +74,8 @@ func TestDegradedNodeIsPassedOver(t *testing.T) {
 					t.Errorf("it keeps %d runs", runs)
 				}
 				b.Health.Recover("test")
-				if s := b.status(); s.Health != node.HealthReady || !s.Ready || len(s.Reasons) != 0 || s.Remaining == 0 {
+				if s := b.status(); s.Health != node.HealthReady || !s.Ready || len(s.Reasons) != 0 ||
+					s.Remaining == 0 {
 					t.Errorf("status: %s, ready %v, %v, %s remain", s.Health, s.Ready, s.Reasons, s.Remaining)
 				}
 				a.split("other.img", 1, content(2, 1<<20))
@@ -102,7 +106,8 @@ func TestNodeThatDegradesAfterItWasAskedRefusesTheTask(t *testing.T) {
 			t.Errorf("place: %v, want that the copy cannot be made", err)
 		}
 		synctest.Wait()
-		want := fmt.Sprintf(`"code":%d,"reason":"this node is degraded and keeps nothing new: a screw is loose"`, core.ReasonDegraded)
+		want := fmt.Sprintf(`"code":%d,"reason":"this node is degraded and keeps nothing new: a screw is loose"`,
+			core.ReasonDegraded)
 		if !strings.Contains(a.trace.String(), want) {
 			t.Errorf("no refusal came that says %s", want)
 		}

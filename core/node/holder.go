@@ -28,7 +28,8 @@ type heldRun struct {
 // onGainApply looks the runs up, off the loop, and answers.
 func (n *Node) onGainApply(p *peer, m wire.GainApply) {
 	if !n.mayRead(p, m.Owner) {
-		n.send(p.id, wire.GainRefuse{Flow: m.Flow, Code: core.ReasonRights, Reason: fmt.Sprintf("no delegation to read for owner %s", m.Owner.Short())})
+		n.send(p.id, wire.GainRefuse{Flow: m.Flow, Code: core.ReasonRights,
+			Reason: fmt.Sprintf("no delegation to read for owner %s", m.Owner.Short())})
 		return
 	}
 	n.act(func() {
@@ -47,7 +48,8 @@ func (n *Node) onGainApply(p *peer, m wire.GainApply) {
 	})
 }
 
-// mayRead reports whether a peer may read what is kept for an owner: by a delegation, or by a place in a task. Loop only.
+// mayRead reports whether a peer may read what is kept for an owner: by a delegation, or by a place in a task. Loop
+// only.
 func (n *Node) mayRead(p *peer, owner core.ID) bool {
 	return p.may(owner, key.RightRead) || n.partakes(owner, p.id)
 }
@@ -147,7 +149,8 @@ func (h *holder) isOpen(f *flow, number int) bool {
 func (h *holder) purpose() string { return purposeGain }
 
 func (h *holder) agree(f *flow, a task.Action) wire.Message {
-	m := wire.GainAgree{Flow: f.ID, Lease: a.Lease, Rate: a.Rate, Missing: h.missing, ExpiresS: (a.At - h.n.now()).Seconds()}
+	m := wire.GainAgree{Flow: f.ID, Lease: a.Lease, Rate: a.Rate, Missing: h.missing,
+		ExpiresS: (a.At - h.n.now()).Seconds()}
 	for _, r := range a.Runs {
 		m.Runs = append(m.Runs, h.runs[r.Number].hash)
 	}

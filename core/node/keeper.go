@@ -33,11 +33,13 @@ func (n *Node) onApply(p *peer, m wire.StorageApply) {
 	}
 	k, ok := sideOf[*keeper](f)
 	if !ok {
-		n.send(p.id, wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonProtocol, Reason: "that flow is of another kind"})
+		n.send(p.id, wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonProtocol,
+			Reason: "that flow is of another kind"})
 		return
 	}
 	if f.State != task.Idle && k.last.Task != m.Task {
-		n.send(p.id, wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonProtocol, Reason: "that flow is for another task"})
+		n.send(p.id, wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonProtocol,
+			Reason: "that flow is for another task"})
 		return
 	}
 	k.last, k.have, k.reason = m, nil, ""
@@ -45,7 +47,8 @@ func (n *Node) onApply(p *peer, m wire.StorageApply) {
 	e := task.Event{Kind: task.Applied, Rate: m.Rate, Lease: n.nextID(),
 		Free: n.book.Free(f.accounts...), Nominal: n.book.Nominal(f.accounts...)}
 	if seg == nil {
-		e.Reason, k.reason = core.ReasonUnknown, fmt.Sprintf("segment %d of task %s was not accepted here", m.Segment, m.Task)
+		e.Reason, k.reason = core.ReasonUnknown, fmt.Sprintf("segment %d of task %s was not accepted here", m.Segment,
+			m.Task)
 	} else {
 		e.Runs, e.Reason = k.wanted(f, seg, m.Runs)
 		n.receiptAgain(p, seg, k.have)
@@ -101,7 +104,8 @@ func (k *keeper) agree(f *flow, a task.Action) wire.Message {
 	if s := k.n.swarms[seg.Task]; s != nil {
 		s.tell()
 	}
-	return wire.StorageAgree{Flow: f.ID, Lease: a.Lease, Rate: a.Rate, Runs: core.Ranges(numbers), Have: k.have, ExpiresS: (a.At - k.n.now()).Seconds()}
+	return wire.StorageAgree{Flow: f.ID, Lease: a.Lease, Rate: a.Rate, Runs: core.Ranges(numbers), Have: k.have,
+		ExpiresS: (a.At - k.n.now()).Seconds()}
 }
 
 func (k *keeper) refuse(f *flow, a task.Action) wire.Message {
@@ -174,7 +178,8 @@ func (n *Node) onBegin(p *peer, s *link.Session, m wire.TransmissionBegin) {
 	}
 	if err != nil {
 		n.inflows.refuse(s, m.Transfer)
-		n.send(p.id, wire.TransmissionAbort{Flow: m.Flow, Transfer: m.Transfer, Code: core.ReasonProtocol, Reason: err.Error()})
+		n.send(p.id, wire.TransmissionAbort{Flow: m.Flow, Transfer: m.Transfer, Code: core.ReasonProtocol,
+			Reason: err.Error()})
 		return
 	}
 	f.bind(m.Transfer, number)
@@ -212,7 +217,8 @@ func (k *keeper) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) 
 }
 
 // runArrived settles a run that is wholly here, its chunks claimed, or that cannot be.
-func (n *Node) runArrived(f *flow, seg *segment, m wire.TransmissionBegin, number int, claimed []core.Chunk, err error) {
+func (n *Node) runArrived(f *flow, seg *segment, m wire.TransmissionBegin, number int, claimed []core.Chunk,
+	err error) {
 	if seg.arriving[m.Run] == f.ID {
 		delete(seg.arriving, m.Run)
 	}
@@ -231,7 +237,8 @@ func (n *Node) runArrived(f *flow, seg *segment, m wire.TransmissionBegin, numbe
 		seg.have.Set(m.Run)
 		n.dropPromise(seg, m.Run)
 		n.barriers.add(arrival{key: seg.key(), claimed: claimed, holding: core.Holding{
-			Task: seg.Task, Segment: seg.Number, Number: m.Run, File: seg.File(m.Run), Chunks: m.Chunks, Kept: used(seg, m.Run, len(m.Chunks)),
+			Task: seg.Task, Segment: seg.Number, Number: m.Run, File: seg.File(m.Run), Chunks: m.Chunks,
+			Kept: used(seg, m.Run, len(m.Chunks)),
 		}})
 		n.arrived(seg, m.Run, m.Chunks)
 		defer n.wakeWaiting() // it may go on to others at once

@@ -15,8 +15,8 @@ const purposeStore, purposeGain = "store", "gain"
 // batchRuns is the most runs that one application asks for.
 const batchRuns = 256
 
-// lane is the way from this node to one target of a swarm: at most one flow at a time, opened anew where one ended early.
-// Owned by the loop.
+// lane is the way from this node to one target of a swarm: at most one flow at a time, opened anew where one ended
+// early. Owned by the loop.
 type lane struct {
 	n     *Node
 	swarm *swarm
@@ -102,8 +102,8 @@ func (l *lane) trunk() *core.TrunkState {
 	return nil
 }
 
-// trunkShare is the lane's share of a trunk, and its part of what this node's lanes across it have that carry nothing any more; 0 where it
-// crosses none. ok is false where it crosses one and has no share.
+// trunkShare is the lane's share of a trunk, and its part of what this node's lanes across it have that carry nothing
+// any more; 0 where it crosses none. ok is false where it crosses one and has no share.
 func (l *lane) trunkShare() (rate core.Rate, ok bool) {
 	trunk := l.trunk()
 	if trunk == nil {
@@ -129,7 +129,8 @@ func (l *lane) trunkShare() (rate core.Rate, ok bool) {
 	return core.Rate(float64(row.Rate) * all / open), true
 }
 
-// stranded reports whether nobody beyond the trunk passes on to the target what came across it: then all of it has to cross.
+// stranded reports whether nobody beyond the trunk passes on to the target what came across it: then all of it has to
+// cross.
 func (l *lane) stranded() bool {
 	if share, ok := l.trunkShare(); ok && !l.alone {
 		patience := comingLife.Seconds() + 4*share.Seconds(l.swarm.meanRun())
@@ -208,8 +209,8 @@ func (l *lane) ask(stage plan.Stage) bool {
 	return true
 }
 
-// renew asks for more under the lease that stands, if the lane is still the one to be served, and for as much of the uplink as it should
-// have now: less where others wait for it.
+// renew asks for more under the lease that stands, if the lane is still the one to be served, and for as much of the
+// uplink as it should have now: less where others wait for it.
 func (l *lane) renew() {
 	n, f := l.n, l.flow
 	if f.State != task.Leased || n.now() < l.after || f.unsent(plan.Batch(f.Rate, l.roundTrip())/2) {
@@ -239,9 +240,9 @@ func (l *lane) renew() {
 	}
 }
 
-// stays reports whether a lane keeps its lease though another would be chosen now. One with a share of a trunk does, since nobody
-// else may use that, and such a one is never kept waiting. One that was served because its target had nothing does not: what a
-// source sends first should go to who can do most with it.
+// stays reports whether a lane keeps its lease though another would be chosen now. One with a share of a trunk does,
+// since nobody else may use that, and such a one is never kept waiting. One that was served because its target had
+// nothing does not: what a source sends first should go to who can do most with it.
 func (l *lane) stays(next *lane, stage plan.Stage) bool {
 	if l.trunk() != nil || next.trunk() != nil {
 		return l.trunk() != nil
@@ -249,8 +250,8 @@ func (l *lane) stays(next *lane, stage plan.Stage) bool {
 	return !l.taste && plan.Keeps(stage, l.standing(), next.standing(), l.n.now()-l.flow.began, l.roundTrip())
 }
 
-// batchBytes is how much one application asks for: to who has nothing yet one run, so that all can soon send on, and the less
-// the nearer the end, so that nobody is left with much to pass on when the others are done.
+// batchBytes is how much one application asks for: to who has nothing yet one run, so that all can soon send on, and
+// the less the nearer the end, so that nobody is left with much to pass on when the others are done.
 func (l *lane) batchBytes(stage plan.Stage, r core.Rate) core.Size {
 	s := l.swarm
 	if s.empty(l.to) {
@@ -311,7 +312,8 @@ func (l *lane) sendingOf(p *piece, f func(run int)) {
 func (l *lane) purpose() string { return purposeStore }
 
 func (l *lane) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
-	m := wire.StorageApply{Flow: f.ID, Task: l.swarm.task, Segment: l.piece.number, Filename: l.piece.file(0).Name, Rate: rate}
+	m := wire.StorageApply{Flow: f.ID, Task: l.swarm.task, Segment: l.piece.number, Filename: l.piece.file(0).Name,
+		Rate: rate}
 	if len(runs) > 0 {
 		m.Filename = l.piece.file(runs[0].Number % core.SegmentRuns).Name
 	}
@@ -443,7 +445,8 @@ func (n *Node) onAgree(p *peer, m wire.StorageAgree) {
 	l.has(m.Have)
 	l.elsewhere(f, m.Runs)
 	l.full = m.Rate < f.Rate
-	n.step(f, task.Event{Kind: task.Agreed, Runs: l.sized(m.Runs), Have: l.numbers(m.Have), Lease: m.Lease, Rate: m.Rate,
+	n.step(f, task.Event{Kind: task.Agreed, Runs: l.sized(m.Runs), Have: l.numbers(m.Have), Lease: m.Lease,
+		Rate: m.Rate,
 		Term: time.Duration(m.ExpiresS * float64(time.Second))})
 }
 
@@ -463,7 +466,8 @@ func (n *Node) onRefuse(p *peer, m wire.StorageRefuse) {
 	if m.Code == core.ReasonInFlight {
 		l.elsewhere(f, nil)
 	}
-	n.step(f, task.Event{Kind: task.Refused, Have: have, Reason: m.Code, Retry: time.Duration(m.RetryS * float64(time.Second))})
+	n.step(f, task.Event{Kind: task.Refused, Have: have, Reason: m.Code,
+		Retry: time.Duration(m.RetryS * float64(time.Second))})
 }
 
 // elsewhere notes that what was applied for and neither granted nor there is on its way from others.

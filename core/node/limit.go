@@ -20,7 +20,8 @@ type limits struct {
 	changed        map[string]bool           // accounts that were, by name
 }
 
-// LimitArgs changes what the node gives; what is empty stays. A bandwidth is a rate or a calendar as core.ParseCalendar reads it.
+// LimitArgs changes what the node gives; what is empty stays. A bandwidth is a rate or a calendar as core.ParseCalendar
+// reads it.
 type LimitArgs struct {
 	Uplink   string `json:"uplink"`
 	Downlink string `json:"downlink"`
@@ -114,17 +115,20 @@ func (n *Node) peerNamed(name string) (found *peer, err error) {
 			continue
 		}
 		if found != nil {
-			return nil, core.WithHint(core.Fail(core.CodeUsage, "peer %q: more than one is meant", name), "give more of its ID: bkp peers --json")
+			return nil, core.WithHint(core.Fail(core.CodeUsage, "peer %q: more than one is meant", name),
+				"give more of its ID: bkp peers --json")
 		}
 		found = p
 	}
 	if found == nil {
-		return nil, core.WithHint(core.Fail(core.CodeNoName, "peer %q is not known here", name), "bkp peers lists them; give its ID, the start of it, or its address")
+		return nil, core.WithHint(core.Fail(core.CodeNoName, "peer %q is not known here", name),
+			"bkp peers lists them; give its ID, the start of it, or its address")
 	}
 	return found, nil
 }
 
-// linkOf is what this side gives a peer: by what was said while the node ran, by Config.Links, or by the peer list. Loop only.
+// linkOf is what this side gives a peer: by what was said while the node ran, by Config.Links, or by the peer list.
+// Loop only.
 func (n *Node) linkOf(info link.Peer) (c core.Calendar, named bool) {
 	if c, ok := n.limits.links[info.ID]; ok {
 		return c, true
@@ -138,7 +142,8 @@ func (n *Node) linkOf(info link.Peer) (c core.Calendar, named bool) {
 	return core.Always(r), r > 0
 }
 
-// follow gives every account the capacity that its calendar has now, and tells the peers whose links have another. Loop only.
+// follow gives every account the capacity that its calendar has now, and tells the peers whose links have another. Loop
+// only.
 func (n *Node) follow() {
 	now := time.Now()
 	side := func(account string, have *core.Rate, c core.Calendar) {
@@ -170,7 +175,8 @@ func (n *Node) relink(p *peer) {
 // ownState is this node as its own plans see it. Loop only.
 func (n *Node) ownState() core.NodeState {
 	now := time.Now()
-	s := core.NodeState{ID: n.ID(), Address: n.Listen, Labels: n.Labels, Zone: n.Labels["zone"], Down: n.limits.downNow, DownAhead: n.limits.down.Forecast(now)}
+	s := core.NodeState{ID: n.ID(), Address: n.Listen, Labels: n.Labels, Zone: n.Labels["zone"], Down: n.limits.downNow,
+		DownAhead: n.limits.down.Forecast(now)}
 	s.Up, s.UpAhead = clip(n.limits.upNow, n.limits.up.Forecast(now), n.measures.up.Low())
 	return s
 }

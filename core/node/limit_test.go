@@ -98,7 +98,8 @@ func TestALimitTakesHoldAtOnceAtBothEnds(t *testing.T) {
 	})
 }
 
-// TestPlacementFollowsACalendar places through a window that opens after half a minute. The time of the plan is the calendar's.
+// TestPlacementFollowsACalendar places through a window that opens after half a minute. The time of the plan is the
+// calendar's.
 func TestPlacementFollowsACalendar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -135,7 +136,8 @@ func TestSlowHourIsNotASilentTarget(t *testing.T) {
 	})
 }
 
-// TestCalendarsOfOthersReachThePlan plans over a relay's downlink and a link that the far side alone knows the calendars of.
+// TestCalendarsOfOthersReachThePlan plans over a relay's downlink and a link that the far side alone knows the
+// calendars of.
 func TestCalendarsOfOthersReachThePlan(t *testing.T) {
 	for name, setup := range map[string]func(*node.Config){
 		"downlink": func(conf *node.Config) { conf.Downlink = calendar("tz=UTC,00:01-00:02=2MiB,else=256KiB") },
@@ -181,10 +183,12 @@ func TestLimitRefusesWhatMakesNoSense(t *testing.T) {
 		} {
 			before := a.limit(node.LimitArgs{})
 			_, err := a.Limit(t.Context(), test.args, quiet)
-			if core.CodeOf(err) != test.code || !strings.Contains(err.Error(), test.says) || core.HintOf(err) == "" && test.args.Peer != "" && test.args.Link != "" {
+			if core.CodeOf(err) != test.code || !strings.Contains(err.Error(), test.says) || core.HintOf(err) == "" &&
+				test.args.Peer != "" && test.args.Link != "" {
 				t.Errorf("%+v: %v (code %d)", test.args, err, core.CodeOf(err))
 			}
-			if after := a.limit(node.LimitArgs{}); len(after.Limits) != 3 || after.Limits[0] != before.Limits[0] || after.Limits[2].Bandwidth != "4MiB" {
+			if after := a.limit(node.LimitArgs{}); len(after.Limits) != 3 || after.Limits[0] != before.Limits[0] ||
+				after.Limits[2].Bandwidth != "4MiB" {
 				t.Errorf("%+v changed %+v to %+v", test.args, before.Limits, after.Limits)
 			}
 		}

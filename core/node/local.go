@@ -122,7 +122,8 @@ func (n *localCalls) carryOut(conn net.Conn, lines *bufio.Reader, call wire.Loca
 	write(wire.LocalResult{Result: result})
 }
 
-func (n *localCalls) answer(ctx context.Context, call wire.LocalCall, s stream, status func(Status)) (jsontext.Value, error) {
+func (n *localCalls) answer(ctx context.Context, call wire.LocalCall, s stream,
+	status func(Status)) (jsontext.Value, error) {
 	do, ok := commands[call.Command]
 	if !ok {
 		return nil, core.Fail(core.CodeUsage, "the running node knows no command %q", call.Command)
@@ -219,7 +220,8 @@ func (r *Remote) Call(ctx context.Context, name string, args, result any, status
 	}
 	conn, err := net.Dial("unix", r.socket)
 	if err != nil {
-		return core.WithHint(fmt.Errorf("reach the running node: %w", err), "see whether it still runs: bkp node status")
+		return core.WithHint(fmt.Errorf("reach the running node: %w", err),
+			"see whether it still runs: bkp node status")
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -240,7 +242,8 @@ func (r *Remote) Call(ctx context.Context, name string, args, result any, status
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			return core.WithHint(fmt.Errorf("the running node hung up: %w", err), "see its log; what was done so far is kept")
+			return core.WithHint(fmt.Errorf("the running node hung up: %w", err),
+				"see its log; what was done so far is kept")
 		}
 		m, err := wire.DecodeLocal(line)
 		if err != nil {

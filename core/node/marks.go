@@ -7,8 +7,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// marks is a set of chunks by the first 8 bytes of their hashes, in about 10 bytes each: collection marks millions. Of two chunks
-// that share these both are marked with either, so that one stays for nothing. The zero value is empty.
+// marks is a set of chunks by the first 8 bytes of their hashes, in about 10 bytes each: collection marks millions. Of
+// two chunks that share these both are marked with either, so that one stays for nothing. The zero value is empty.
 type marks struct {
 	parts [4096]markPart // by the first 12 bits, so that none grows by much at a time
 }

@@ -15,8 +15,8 @@ import (
 
 // measures is what this node has seen its links carry, as their sender. Owned by the loop.
 //
-// A sample is taken of each second in which a flow always had more to send, from one word that a run arrived to the next, so
-// neither its start nor a pause for want of runs counts. What it says depends on what held the flow back:
+// A sample is taken of each second in which a flow always had more to send, from one word that a run arrived to the
+// next, so neither its start nor a pause for want of runs counts. What it says depends on what held the flow back:
 //
 //   - it got its lease: the link carries at least that. Where the lease was all that the link had, it carries just that;
 //   - the receiver was at work with what came for over a quarter of the time, or this node with reading: at least that;
@@ -124,7 +124,8 @@ func (n *Node) sample(f *flow, p *peer) {
 	case short && !elsewhere && s.up > s.peer+s.peer/8 && !n.othersFine(p):
 		m.up.Carried(rate(s.up))
 		e.AtLeast(rate(s.peer))
-	case short && !elsewhere, !short && n.book.Free(accountOut(p.id))+f.Rate-f.Agreed() <= n.book.Nominal(accountOut(p.id))/20:
+	case short && !elsewhere, !short && n.book.Free(accountOut(p.id))+
+		f.Rate-f.Agreed() <= n.book.Nominal(accountOut(p.id))/20:
 		e.Carried(rate(s.peer))
 		m.up.AtLeast(rate(s.up))
 	default:

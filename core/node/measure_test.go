@@ -81,7 +81,8 @@ func about(t *testing.T, what string, got core.Rate, mib float64) {
 	}
 }
 
-// TestSlowLinkIsMeasuredAndRecovers places over a link that carries a quarter of what both sides declare, and then all of it.
+// TestSlowLinkIsMeasuredAndRecovers places over a link that carries a quarter of what both sides declare, and then all
+// of it.
 func TestSlowLinkIsMeasuredAndRecovers(t *testing.T) {
 	long(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -147,8 +148,8 @@ func (s sleepy) Put(ctx context.Context, c core.Chunk, id core.Hash, data []byte
 	return s.Collector.Put(ctx, c, id, data)
 }
 
-// TestWhatIsNotTheLinkIsNotMeasured has a receiver whose disk is slow, an uplink that is shared by leases, and a receiver whose
-// own downlink is declared low: no link is slow in any of them.
+// TestWhatIsNotTheLinkIsNotMeasured has a receiver whose disk is slow, an uplink that is shared by leases, and a
+// receiver whose own downlink is declared low: no link is slow in any of them.
 func TestWhatIsNotTheLinkIsNotMeasured(t *testing.T) {
 	long(t)
 	slowDisk := func(conf *node.Config) {
@@ -198,7 +199,8 @@ func TestSlowUplinkIsNotSeveralSlowLinks(t *testing.T) {
 		c := newCluster(t)
 		shared := steady(0.375)
 		a := c.start("a", "", c.owned)
-		targets := []*member{c.start("b", "a-1MiB", behind(shared)), c.start("d", "a-1MiB", behind(shared)), c.start("e", "a-1MiB", behind(shared))}
+		targets := []*member{c.start("b", "a-1MiB", behind(shared)), c.start("d", "a-1MiB", behind(shared)),
+			c.start("e", "a-1MiB", behind(shared))}
 		a.split("one.img", 1, content(1, 4<<20))
 		c.settle()
 		a.place(node.PlaceArgs{Replicas: 3})
@@ -211,8 +213,8 @@ func TestSlowUplinkIsNotSeveralSlowLinks(t *testing.T) {
 	})
 }
 
-// TestProbeMeasuresWithinItsLease probes a slow link, one that carries all that it was given, one that a limit holds down, and a
-// receiver that is slow itself.
+// TestProbeMeasuresWithinItsLease probes a slow link, one that carries all that it was given, one that a limit holds
+// down, and a receiver that is slow itself.
 func TestProbeMeasuresWithinItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -236,7 +238,8 @@ func TestProbeMeasuresWithinItsLease(t *testing.T) {
 		about(t, "low", byID[low.ID()].Carried, 2)
 		for m, atLeast := range map[*member]bool{slow: false, fast: false, low: true} {
 			row := byID[m.ID()]
-			if row.AtLeast != atLeast || row.Problem != "" || row.Carried > row.Lease || row.Bytes > 17<<20 || row.Seconds > 2.2 {
+			if row.AtLeast != atLeast || row.Problem != "" || row.Carried > row.Lease || row.Bytes > 17<<20 ||
+				row.Seconds > 2.2 {
 				t.Errorf("%s: %+v", m.name, row)
 			}
 		}
@@ -259,7 +262,8 @@ func TestProbeMeasuresWithinItsLease(t *testing.T) {
 		if err != nil || len(one.Probes) != 1 || one.Probes[0].ID != fast.ID() {
 			t.Errorf("one peer: %+v, %v", one, err)
 		}
-		if _, err := a.Probe(t.Context(), node.ProbeArgs{Peer: "nobody:1"}, quiet); core.CodeOf(err) != core.CodeNoName {
+		if _, err := a.Probe(t.Context(), node.ProbeArgs{Peer: "nobody:1"},
+			quiet); core.CodeOf(err) != core.CodeNoName {
 			t.Errorf("an unknown peer: %v", err)
 		}
 	})

@@ -26,7 +26,8 @@ func (pl *placing) welcome(ctx context.Context) bool {
 		}
 	})
 	timely := pl.request.Objective == "" || pl.request.Objective == plan.ObjectiveTime
-	if len(peers) == 0 || !timely || pl.args.Plan != nil || pl.far { // a plan that was given, or is for the costs, is carried out as it is
+	// a plan that was given, or is for the costs, is carried out as it is
+	if len(peers) == 0 || !timely || pl.args.Plan != nil || pl.far {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, hearPatience)
@@ -46,7 +47,8 @@ func (pl *placing) welcome(ctx context.Context) bool {
 				continue
 			}
 			pl.room = append(pl.room, pl.roomAt(node, scores))
-			if err != nil || len(scores.Allow) > 0 && !scores.Allow[node-1] { // candidates are all but the source, which is node 0
+			// candidates are all but the source, which is node 0
+			if err != nil || len(scores.Allow) > 0 && !scores.Allow[node-1] {
 				pl.barred[node] = true
 				continue
 			}
@@ -55,7 +57,8 @@ func (pl *placing) welcome(ctx context.Context) bool {
 		}
 	})
 	if err != nil {
-		n.Log.Warn("who joined is left out: the strategy cannot say whether it may keep anything", "strategy", pl.args.Strategy, "error", err)
+		n.Log.Warn("who joined is left out: the strategy cannot say whether it may keep anything", "strategy",
+			pl.args.Strategy, "error", err)
 	}
 	return came
 }

@@ -48,7 +48,8 @@ import (
 // Config is everything a node is made of. The roof (cmd/bkp) fills it from the data dir.
 type Config struct {
 	Signer *key.Signer
-	// Owner finds whose files are placed and fetched here: nil without an identity, which may come later. nil: none ever.
+	// Owner finds whose files are placed and fetched here: nil without an identity, which may come later. nil: none
+	// ever.
 	Owner func() (*key.Owner, error)
 
 	Listen   string
@@ -85,16 +86,19 @@ type Config struct {
 	Strategy  func(ctx context.Context, name string) (core.Strategy, io.Closer, error)
 	Verifiers []NamedVerifier
 
-	Dial  func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the system's
-	Trace io.Writer                                                         // one JSON line per control message; nil: none
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the system's
+	// one JSON line per control message; nil: none
+	Trace io.Writer
 	// Memory keeps what the node measures over restarts; nil: it measures anew each time.
 	Memory Memory
 	// Strict panics where an invariant of accounts or leases is broken; tests set it. Else it is logged.
 	Strict bool
 	Log    *slog.Logger
-	// Damaged is what the roof found wrong when it opened what this node stands on: while something is, nothing is collected.
+	// Damaged is what the roof found wrong when it opened what this node stands on: while something is, nothing is
+	// collected.
 	Damaged []Damage
-	// Health is where the roof says what is wrong beneath the node, also before Start. nil: the node has one of its own.
+	// Health is where the roof says what is wrong beneath the node, also before Start. nil: the node has one of its
+	// own.
 	Health *Health
 }
 
@@ -227,7 +231,8 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	return n, nil
 }
 
-// Close ends every session and flow, and waits for the acts. What it stands on is closed by who opened it, and durable then.
+// Close ends every session and flow, and waits for the acts. What it stands on is closed by who opened it, and durable
+// then.
 func (n *Node) Close() error {
 	n.cancel(errStopped)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), 5*time.Second)
@@ -240,8 +245,8 @@ func (n *Node) Close() error {
 	return err
 }
 
-// Failed holds the reason once a disk beneath the node has failed: nobody knows then what is durable, nothing is acknowledged any more,
-// and whoever started the node should end it and start anew.
+// Failed holds the reason once a disk beneath the node has failed: nobody knows then what is durable, nothing is
+// acknowledged any more, and whoever started the node should end it and start anew.
 func (n *Node) Failed() <-chan error { return n.failed }
 
 // watchDisks looks every second whether what the node stands on is still whole.

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	licenseLife     = 7 * 24 * time.Hour
-	answerPatience  = 60 * time.Second // with a target that judges a segment
-	awayPatience    = 10 * time.Second // with a target whose session is gone: silence ends a session after three pings, 15 to 20 s
+	licenseLife    = 7 * 24 * time.Hour
+	answerPatience = 60 * time.Second // with a target that judges a segment
+	// with a target whose session is gone: silence ends a session after three pings, 15 to 20 s
+	awayPatience    = 10 * time.Second
 	minimumPatience = 60 * time.Second // with targets that send no receipts
 )
 
@@ -66,9 +67,11 @@ func (pl *placing) cut() {
 	}
 	for from, to := 0, 0; from < len(all); from = to {
 		to = segmentEnd(all, from)
-		s := &placedSegment{number: len(pl.segments), runs: all[from:to], fresh: min(max(len(pl.fresh)-from, 0), to-from),
+		s := &placedSegment{number: len(pl.segments), runs: all[from:to],
+			fresh:   min(max(len(pl.fresh)-from, 0), to-from),
 			answers: map[core.ID]wire.Message{}, receipts: map[core.ID]core.Bitmap{}}
-		s.message = wire.StorageTask{Trunks: pl.snapshot.Trunks, TrunkShares: pl.trunkShares(), Task: pl.task, Segment: s.number, Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Bandwidth: table}
+		s.message = wire.StorageTask{Trunks: pl.snapshot.Trunks, TrunkShares: pl.trunkShares(), Task: pl.task,
+			Segment: s.number, Alias: pl.version.Ref.Alias, Version: pl.version.Ref.Version, Bandwidth: table}
 		for i, r := range s.runs {
 			if i < s.fresh {
 				s.message.Files = append(s.message.Files, r.File)
@@ -93,7 +96,10 @@ func (pl *placing) cut() {
 func (pl *placing) trunkShares() (rows []wire.BandwidthRow) {
 	for i, f := range pl.plan.Flows {
 		from, to := pl.snapshot.Nodes[f.From].Zone, pl.snapshot.Nodes[f.To].Zone
-		if slices.ContainsFunc(pl.snapshot.Trunks, func(t core.TrunkState) bool { return t.From == from && t.To == to }) {
+		if slices.ContainsFunc(pl.snapshot.Trunks, func(t core.TrunkState) bool {
+			return t.From == from &&
+				t.To == to
+		}) {
 			row := pl.result.Flows[i]
 			rows = append(rows, wire.BandwidthRow{From: row.From, To: row.To, Rate: row.Rate, Bytes: row.Bytes})
 		}
@@ -129,7 +135,8 @@ func (pl *placing) locations(starts []int, from, to int) (spans []core.Span) {
 		first, end := max(starts[class]+s.Start, from), min(starts[class]+s.End(), to)
 		if first < end {
 			spans = append(spans, core.Span{
-				Node: pl.snapshot.Nodes[s.Node].ID, From: pl.snapshot.Nodes[s.From].ID, Start: first - from, Length: end - first,
+				Node: pl.snapshot.Nodes[s.Node].ID, From: pl.snapshot.Nodes[s.From].ID, Start: first - from,
+				Length: end - first,
 			})
 		}
 	}
@@ -159,7 +166,8 @@ func (pl *placing) license(s *placedSegment) ([]byte, error) {
 	l := core.License{
 		V: 1, Task: pl.task, Segment: s.number, TaskSource: core.TaskSource{Owner: owner.ID(), Node: pl.n.ID()},
 		Targets: s.targets, Op: "store", Root: segmentRoot(s.message.Files, s.message.Reused),
-		NotBefore: now.Unix(), Expires: now.Add(cmp.Or(pl.life, licenseLife)).Unix(), RetainUntil: now.Add(pl.retain()).Unix(), Key: owner.Public(),
+		NotBefore: now.Unix(), Expires: now.Add(cmp.Or(pl.life, licenseLife)).Unix(),
+		RetainUntil: now.Add(pl.retain()).Unix(), Key: owner.Public(),
 	}
 	if _, err := rand.Read(l.ID[:]); err != nil {
 		return nil, fmt.Errorf("draw licence id: %w", err)
@@ -205,7 +213,8 @@ func (pl *placing) offer(ctx context.Context) error {
 		case <-pl.changed:
 			deadline.Reset(answerPatience)
 		case <-deadline.C:
-			return core.WithHint(core.Fail(core.CodeRedundant, "%d answers to segments are missing after %s", missing, answerPatience), "bkp peers shows who is slow or gone")
+			return core.WithHint(core.Fail(core.CodeRedundant, "%d answers to segments are missing after %s", missing,
+				answerPatience), "bkp peers shows who is slow or gone")
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-n.ctx.Done():
@@ -238,7 +247,8 @@ func (pl *placing) answered() (missing int, refused error) {
 				if refused != nil {
 					continue
 				}
-				err := core.Fail(m.Code.ExitCode(), "peer %s (%s) refused segment %d: %s", target.Short(), pl.n.addressOf(target), s.number, m.Reason)
+				err := core.Fail(m.Code.ExitCode(), "peer %s (%s) refused segment %d: %s", target.Short(),
+					pl.n.addressOf(target), s.number, m.Reason)
 				refused = core.WithHint(err, "nothing was stored; bkp place --dry-run shows what the plan needs of that peer")
 			}
 		}
@@ -262,7 +272,8 @@ func (n *Node) onTaskAnswer(p *peer, id core.TaskID, m wire.Message) {
 	if number < len(pl.segments) && slices.Contains(pl.segments[number].targets, p.id) {
 		s := pl.segments[number]
 		_, refused := m.(wire.TaskRefuse)
-		if _, agreed := s.answers[p.id].(wire.TaskAgree); !agreed || !refused { // who refuses a further licence keeps what it agreed to before
+		// who refuses a further licence keeps what it agreed to before
+		if _, agreed := s.answers[p.id].(wire.TaskAgree); !agreed || !refused {
 			s.answers[p.id] = m
 		}
 		if !pl.began.IsZero() {
@@ -280,7 +291,8 @@ func (pl *placing) withdraw(ctx context.Context) {
 	n := pl.n
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*withdrawPatience)
 	defer cancel()
-	for missing, until := 1, time.Now().Add(withdrawPatience); missing > 0 && time.Now().Before(until) && n.pause(ctx, 20*time.Millisecond); {
+	for missing, until := 1, time.Now().Add(withdrawPatience); missing > 0 && time.Now().Before(until) &&
+		n.pause(ctx, 20*time.Millisecond); {
 		n.ask(func() { missing, _ = pl.answered() })
 	}
 	var agreed []core.ID

@@ -105,7 +105,8 @@ func (n *Node) peerUp(s *link.Session) {
 // there is none.
 func (n *Node) declared(info link.Peer) core.Rate {
 	for _, p := range n.Peers {
-		if p.ID == info.ID || p.ID.IsZero() && (p.Address() == info.Listen || info.Dialled && p.Address() == info.Address) {
+		if p.ID == info.ID || p.ID.IsZero() && (p.Address() == info.Listen || info.Dialled &&
+			p.Address() == info.Address) {
 			return p.Rate
 		}
 	}
@@ -117,7 +118,8 @@ func (n *Node) declared(info link.Peer) core.Rate {
 	return 0
 }
 
-// coordinate settles a link's capacity: the smaller of both words, one account per direction. Only the first word is answered.
+// coordinate settles a link's capacity: the smaller of both words, one account per direction. Only the first word is
+// answered.
 func (n *Node) coordinate(p *peer, m wire.BandwidthCoordination) {
 	if m.Size == 0 {
 		p.session.Close(core.ReasonProtocol, "a link of 0 bytes per second")

@@ -197,7 +197,8 @@ func (pl *placing) enter() error {
 		}
 	})
 	if busy {
-		return core.WithHint(core.Fail(core.CodeBusy, "another placement of it is running"), "wait for it: bkp node status")
+		return core.WithHint(core.Fail(core.CodeBusy, "another placement of it is running"),
+			"wait for it: bkp node status")
 	}
 	return nil
 }
@@ -232,9 +233,11 @@ func (pl *placing) choose() error {
 	switch {
 	case len(refs) > 0:
 	case pl.args.Name == "":
-		return core.WithHint(core.Fail(core.CodeNoName, "there is no version that is not placed yet"), "bkp split FILE first, or name a version to place again: bkp place NAME")
+		return core.WithHint(core.Fail(core.CodeNoName, "there is no version that is not placed yet"),
+			"bkp split FILE first, or name a version to place again: bkp place NAME")
 	default:
-		return core.WithHint(core.Fail(core.CodeNoName, "there is no version%s of it on this machine", versionSuffix(pl.args.Version)), "bkp ls lists what there is")
+		return core.WithHint(core.Fail(core.CodeNoName, "there is no version%s of it on this machine",
+			versionSuffix(pl.args.Version)), "bkp ls lists what there is")
 	}
 	if alias == "" {
 		pl.version = slices.MaxFunc(refs, func(a, b foundRef) int {
@@ -246,9 +249,9 @@ func (pl *placing) choose() error {
 	return nil
 }
 
-// chain finds out from this machine's refs and the peers' what the version's next envelope says. It is an error where peers
-// keep other content under this number, or a later version as another machine of this owner split it: one number stands for
-// one content, and the newest must be the one that a fetch brings.
+// chain finds out from this machine's refs and the peers' what the version's next envelope says. It is an error where
+// peers keep other content under this number, or a later version as another machine of this owner split it: one number
+// stands for one content, and the newest must be the one that a fetch brings.
 func (pl *placing) chain(ctx context.Context) error {
 	ref := pl.version.Ref
 	local, err := pl.n.localRefs(ref.Alias)
@@ -261,10 +264,12 @@ func (pl *placing) chain(ctx context.Context) error {
 		known := slices.ContainsFunc(local, r.sameContent)
 		if !known && (r.Ref.Version == ref.Version || r.Ref.Version > ref.Version && pl.isForeign(ctx, r)) {
 			return core.WithHint(core.Fail(core.CodeFailed, "peers keep version %d of it as another machine split it, or this one before it was set back; "+
-				"this machine's version %d would take its place", r.Ref.Version, ref.Version), "split it under another name: bkp split FILE --name NAME")
+				"this machine's version %d would take its place", r.Ref.Version, ref.Version),
+				"split it under another name: bkp split FILE --name NAME")
 		}
 	}
-	pl.next = key.Ref{Version: ref.Version, Prev: previous(pl.version, local), Created: created(pl.version, append(local, same...))}
+	pl.next = key.Ref{Version: ref.Version, Prev: previous(pl.version, local),
+		Created: created(pl.version, append(local, same...))}
 	return nil
 }
 
@@ -501,7 +506,8 @@ func (pl *placing) prices(ctx context.Context) (info core.StrategyInfo, scores c
 	return info, scores, err
 }
 
-// raise makes it as many copies as the strategy wants. What earlier versions left at fewer nodes may have to be sent again.
+// raise makes it as many copies as the strategy wants. What earlier versions left at fewer nodes may have to be sent
+// again.
 func (pl *placing) raise(ctx context.Context, replicas int) error {
 	pl.args.Replicas = replicas
 	if pl.from != nil {
@@ -517,7 +523,8 @@ func (pl *placing) raise(ctx context.Context, replicas int) error {
 // describe fills the result from the plan.
 func (pl *placing) describe() {
 	r, p := &pl.result, pl.plan
-	r.Name, r.Version, r.Replicas, r.Strategy = pl.version.Body.Name, pl.version.Ref.Version, pl.args.Replicas, pl.args.Strategy
+	r.Name, r.Version, r.Replicas, r.Strategy = pl.version.Body.Name, pl.version.Ref.Version, pl.args.Replicas,
+		pl.args.Strategy
 	r.Task, r.DryRun = pl.task, pl.args.DryRun
 	r.PredictedS, r.FillS, r.BoundS, r.Ratio, r.Binding = p.PredictedS, p.FillS, p.BoundS, p.Ratio, p.Binding
 	r.Raised, r.Risk = p.Raised, p.Risk
@@ -527,11 +534,13 @@ func (pl *placing) describe() {
 	for _, row := range p.Nodes {
 		s := pl.snapshot.Nodes[row.Node]
 		r.Placements = append(r.Placements, Placement{
-			Node: s.ID, Address: s.Address, Bytes: row.Bytes, Runs: row.Runs, Cost: row.Cost, Explain: row.Explain, Reused: row.Held, FinishS: row.Finish,
+			Node: s.ID, Address: s.Address, Bytes: row.Bytes, Runs: row.Runs, Cost: row.Cost, Explain: row.Explain,
+			Reused: row.Held, FinishS: row.Finish,
 		})
 	}
 	for _, f := range p.Flows {
-		r.Flows = append(r.Flows, FlowRow{From: pl.snapshot.Nodes[f.From].ID, To: pl.snapshot.Nodes[f.To].ID, Bytes: f.Bytes, Rate: f.Rate})
+		r.Flows = append(r.Flows, FlowRow{From: pl.snapshot.Nodes[f.From].ID, To: pl.snapshot.Nodes[f.To].ID,
+			Bytes: f.Bytes, Rate: f.Rate})
 	}
 	for _, x := range p.Refused {
 		s := pl.snapshot.Nodes[x.Node]

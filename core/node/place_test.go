@@ -88,7 +88,8 @@ func TestHolderCutOffWhileItSends(t *testing.T) {
 		c.settle()
 		placed := a.place(node.PlaceArgs{Replicas: 2})
 		gone := c.byID(placed.Placements[0].Node)
-		time.AfterFunc(3*time.Second+100*time.Millisecond, func() { c.net.Cut(gone.name) }) // settle takes the first 3 s
+		// settle takes the first 3 s
+		time.AfterFunc(3*time.Second+100*time.Millisecond, func() { c.net.Cut(gone.name) })
 		got := c.restoreElsewhere(data)
 		if len(got.Lost) != 1 || got.Lost[0].Node != placed.Placements[0].Node {
 			t.Errorf("lost %v, want %s", got.Lost, gone.name)
@@ -167,7 +168,8 @@ func TestTargetsRelayToTargets(t *testing.T) {
 		status, err := c.byID(placed.Flows[0].To).Status(t.Context(), node.None{}, quiet)
 		check(t, err)
 		if len(status.Leases) == 0 || status.Reserved != 0 {
-			t.Errorf("leases %v, reserved %s: want leases in the log and nothing reserved at rest", status.Leases, status.Reserved)
+			t.Errorf("leases %v, reserved %s: want leases in the log and nothing reserved at rest", status.Leases,
+				status.Reserved)
 		}
 		for _, account := range status.Accounts {
 			if account.Leased != 0 {
@@ -192,14 +194,15 @@ func TestTooFewNodesOrTooLittleRoom(t *testing.T) {
 		}{{3, "3 replicas"}, {2, "c:8001 lacks"}} {
 			_, err := a.Place(t.Context(), node.PlaceArgs{Replicas: test.replicas, Strategy: "seed"}, quiet)
 			if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), test.says) {
-				t.Errorf("%d replicas: %v (code %d), want code 13 that says %q", test.replicas, err, core.CodeOf(err), test.says)
+				t.Errorf("%d replicas: %v (code %d), want code 13 that says %q", test.replicas, err, core.CodeOf(err),
+					test.says)
 			}
 		}
 	})
 }
 
-// TestStrategyWantsMoreCopies: the strategy raises what was asked for, also of runs that an earlier version left at fewer nodes,
-// and never settles for less.
+// TestStrategyWantsMoreCopies: the strategy raises what was asked for, also of runs that an earlier version left at
+// fewer nodes, and never settles for less.
 func TestStrategyWantsMoreCopies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -216,14 +219,16 @@ func TestStrategyWantsMoreCopies(t *testing.T) {
 		a.split("disk.img", 2, data)
 		c.settle()
 		_, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 2, Strategy: "reliable"}, quiet)
-		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "the strategy wants 3 replicas instead of 2") ||
+		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(),
+			"the strategy wants 3 replicas instead of 2") ||
 			!strings.Contains(core.HintOf(err), "another strategy") {
 			t.Errorf("on two nodes: %v (code %d, hint %s)", err, core.CodeOf(err), core.HintOf(err))
 		}
 		c.start("e", "a-20MiB", frail)
 		c.settle()
 		second := a.place(node.PlaceArgs{Replicas: 2, Strategy: "reliable"})
-		if second.Replicas != 3 || !strings.Contains(second.Raised, "on any 3 of 0.013 %") || len(second.Placements) != 3 {
+		if second.Replicas != 3 || !strings.Contains(second.Raised, "on any 3 of 0.013 %") ||
+			len(second.Placements) != 3 {
 			t.Errorf("%d replicas, %q, on %d nodes", second.Replicas, second.Raised, len(second.Placements))
 		}
 		for _, p := range second.Placements {
@@ -254,7 +259,8 @@ func TestVerifiersDecideWhatIsStored(t *testing.T) {
 		code    core.Code
 		says    string
 	}{
-		{"says no", verdict{Verdict: core.Verdict{Code: "closed", Reason: "the office is closed"}}, core.CodeRefused, "the office is closed"},
+		{"says no", verdict{Verdict: core.Verdict{Code: "closed", Reason: "the office is closed"}}, core.CodeRefused,
+			"the office is closed"},
 		{"cannot say", verdict{err: errors.New("the process is gone")}, core.CodePlugin, "the process is gone"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -262,13 +268,15 @@ func TestVerifiersDecideWhatIsStored(t *testing.T) {
 				c := newCluster(t)
 				a := c.start("a", "", c.owned)
 				b := c.start("b", "a-20MiB", func(conf *node.Config) {
-					conf.Verifiers = append(conf.Verifiers, node.NamedVerifier{Name: "office-hours", Verifier: test.verdict})
+					conf.Verifiers = append(conf.Verifiers, node.NamedVerifier{Name: "office-hours",
+						Verifier: test.verdict})
 				})
 				a.split("disk.img", 1, content(9, 1<<20))
 				c.settle()
 				_, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 1, Strategy: "seed"}, quiet)
 				if core.CodeOf(err) != test.code || !strings.Contains(err.Error(), test.says) {
-					t.Errorf("place: %v (code %d), want code %d that says %q", err, core.CodeOf(err), test.code, test.says)
+					t.Errorf("place: %v (code %d), want code %d that says %q", err, core.CodeOf(err), test.code,
+						test.says)
 				}
 				if used := usedOf(b.keeping); used != 0 || b.ledger.licenses != 0 {
 					t.Errorf("b keeps %s and %d licences, want nothing", used, b.ledger.licenses)
@@ -288,8 +296,10 @@ func TestTraceTellsAPlacementInOrder(t *testing.T) {
 		a.place(node.PlaceArgs{Replicas: 1})
 		a.stop()
 		trace := a.trace.String()
-		wantOrder(t, trace, "received BANDWIDTH_COORDINATION", "sent BANDWIDTH_COORDINATION", "sent STATE_QUERY", "received STATE_REPORT",
-			"sent STORAGE_TASK", "received TASK_AGREE", "sent STORAGE_APPLY", "received STORAGE_AGREE", "sent TRANSMISSION_BEGIN",
+		wantOrder(t, trace, "received BANDWIDTH_COORDINATION", "sent BANDWIDTH_COORDINATION", "sent STATE_QUERY",
+			"received STATE_REPORT",
+			"sent STORAGE_TASK", "received TASK_AGREE", "sent STORAGE_APPLY", "received STORAGE_AGREE",
+			"sent TRANSMISSION_BEGIN",
 			"received TRANSMISSION_COMPLETE", "sent REF_PUT", "received REF_OK")
 		if strings.Contains(trace, "secret-name") {
 			t.Error("the plain name stands in the trace")
@@ -310,7 +320,8 @@ func TestTraceTellsAFetchInOrder(t *testing.T) {
 		c.settle()
 		z.fetch("disk.img", 0, data)
 		z.stop()
-		wantOrder(t, z.trace.String(), "sent GAIN_APPLY", "received GAIN_AGREE", "received TRANSMISSION_BEGIN", "sent TRANSMISSION_COMPLETE")
+		wantOrder(t, z.trace.String(), "sent GAIN_APPLY", "received GAIN_AGREE", "received TRANSMISSION_BEGIN",
+			"sent TRANSMISSION_COMPLETE")
 	})
 }
 
@@ -351,7 +362,8 @@ func (m *member) empty() {
 	m.cluster.t.Helper()
 	m.collect()
 	if s := m.status(); s.Used != 0 || s.Runs != 0 || s.Reserved != 0 {
-		m.cluster.t.Errorf("%s keeps %s in %d runs and has promised %s, want nothing", m.name, s.Used, s.Runs, s.Reserved)
+		m.cluster.t.Errorf("%s keeps %s in %d runs and has promised %s, want nothing", m.name, s.Used, s.Runs,
+			s.Reserved)
 	}
 }
 
@@ -417,7 +429,8 @@ func TestInterruptedPlacementGoesOnWhereItStopped(t *testing.T) {
 		c.settle()
 		for _, m := range c.nodes {
 			if s := m.status(); s.Reserved != 0 || len(s.Tasks) > 1 {
-				t.Errorf("%s has %s promised and %d tasks, want nothing left of the interrupted one", m.name, s.Reserved, len(s.Tasks))
+				t.Errorf("%s has %s promised and %d tasks, want nothing left of the interrupted one", m.name,
+					s.Reserved, len(s.Tasks))
 			}
 		}
 		c.restoreElsewhere(data)

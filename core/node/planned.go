@@ -73,5 +73,6 @@ func (pl *placing) about() plan.About {
 		}
 	}
 	v := pl.version
-	return plan.About{Name: v.Body.Name, Version: v.Ref.Version, Root: v.Body.Root.Hash, Runs: chunk.RunHash(runs), Strategy: pl.args.Strategy}
+	return plan.About{Name: v.Body.Name, Version: v.Ref.Version, Root: v.Body.Root.Hash, Runs: chunk.RunHash(runs),
+		Strategy: pl.args.Strategy}
 }

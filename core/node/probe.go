@@ -59,12 +59,14 @@ func (n *Node) Probe(ctx context.Context, args ProbeArgs, status func(Status)) (
 		}
 		for _, p := range n.peers {
 			if p == one || one == nil && (p.session != nil || p.declared > 0) {
-				r.Probes = append(r.Probes, ProbeRow{ID: p.id, Address: p.address, Declared: cmp.Or(p.capacity, p.declared)})
+				r.Probes = append(r.Probes, ProbeRow{ID: p.id, Address: p.address,
+					Declared: cmp.Or(p.capacity, p.declared)})
 			}
 		}
 	})
 	if err == nil && len(r.Probes) == 0 {
-		err = core.WithHint(core.Fail(core.CodeFailed, "no peer is known%s", because(n.unreached())), "bkp peers shows what is wrong with them")
+		err = core.WithHint(core.Fail(core.CodeFailed, "no peer is known%s", because(n.unreached())),
+			"bkp peers shows what is wrong with them")
 	}
 	if err != nil {
 		return r, err
@@ -243,7 +245,8 @@ func (n *Node) onProbeAnswer(p *peer, m wire.Message) bool {
 			return false
 		}
 		pr.lease = m.Rate
-		e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate, Term: time.Duration(m.ExpiresS * float64(time.Second))}
+		e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate,
+			Term: time.Duration(m.ExpiresS * float64(time.Second))}
 		for _, r := range m.Runs {
 			for number := r.Start; number < r.Start+r.Length; number++ {
 				e.Runs = append(e.Runs, task.Run{Number: number, Size: pr.chunk.Size})
@@ -280,7 +283,8 @@ func (n *Node) onProbe(p *peer, m wire.ProbeApply) {
 		return
 	}
 	f = n.open(p.id, m.Flow, task.Grantor, false, &probed{n: n, size: m.Size})
-	e := task.Event{Kind: task.Applied, Rate: m.Rate, Lease: n.nextID(), Free: n.book.Free(f.accounts...), Nominal: n.book.Nominal(f.accounts...)}
+	e := task.Event{Kind: task.Applied, Rate: m.Rate, Lease: n.nextID(), Free: n.book.Free(f.accounts...),
+		Nominal: n.book.Nominal(f.accounts...)}
 	for i := range m.Runs {
 		e.Runs = append(e.Runs, task.Run{Number: i, Size: m.Size})
 	}
@@ -293,11 +297,13 @@ func (n *Node) onProbe(p *peer, m wire.ProbeApply) {
 func (pd *probed) purpose() string { return purposeProbe }
 
 func (pd *probed) agree(f *flow, a task.Action) wire.Message {
-	return wire.StorageAgree{Flow: f.ID, Lease: a.Lease, Rate: a.Rate, Runs: []core.Range{{Start: 0, Length: len(a.Runs)}}, ExpiresS: (a.At - pd.n.now()).Seconds()}
+	return wire.StorageAgree{Flow: f.ID, Lease: a.Lease, Rate: a.Rate,
+		Runs: []core.Range{{Start: 0, Length: len(a.Runs)}}, ExpiresS: (a.At - pd.n.now()).Seconds()}
 }
 
 func (pd *probed) refuse(f *flow, a task.Action) wire.Message {
-	return wire.StorageRefuse{Flow: f.ID, Code: a.Reason, Reason: "not enough bandwidth is free now", RetryS: a.Retry.Seconds()}
+	return wire.StorageRefuse{Flow: f.ID, Code: a.Reason, Reason: "not enough bandwidth is free now",
+		RetryS: a.Retry.Seconds()}
 }
 
 func (pd *probed) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) {

@@ -16,14 +16,17 @@ import (
 const (
 	minFrame = 16 << 10 // as TLS takes it
 	maxFrame = 1 << 20
-	// frameTime is how much of its lease one data message takes, between minFrame and maxFrame: a lease that begins waits for the first.
+	// frameTime is how much of its lease one data message takes, between minFrame and maxFrame: a lease that begins
+	// waits for the first.
 	frameTime = 20 * time.Millisecond
-	// burstTime is how much of the lease may be made up for after a pause that a busy machine or a full socket caused: little
-	// enough that no 2 s carry more than the lease and its 5 %.
+	// burstTime is how much of the lease may be made up for after a pause that a busy machine or a full socket caused:
+	// little enough that no 2 s carry more than the lease and its 5 %.
 	burstTime = 60 * time.Millisecond
-	// headroom is how much faster than a lease the kernel may send, to make up for a pause without a burst that fills queues on the way.
+	// headroom is how much faster than a lease the kernel may send, to make up for a pause without a burst that fills
+	// queues on the way.
 	headroom = 1.1
-	// unpaced is more than any link carries: what is said to the kernel for a lease without limits, of which some can be added up.
+	// unpaced is more than any link carries: what is said to the kernel for a lease without limits, of which some can
+	// be added up.
 	unpaced = 1 << 50
 )
 
@@ -67,8 +70,9 @@ func (n *Node) startPump(f *flow, r core.Rate) {
 		return
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
-	pm := &pump{session: p.session, limiter: rate.NewLimiter(0, 0), end: cancel, wake: make(chan struct{}, 1), dead: map[uint64]bool{},
-		low: func() { n.post(func() { f.side.more(f) }) }}
+	pm := &pump{session: p.session, limiter: rate.NewLimiter(0, 0), end: cancel, wake: make(chan struct{}, 1),
+		dead: map[uint64]bool{},
+		low:  func() { n.post(func() { f.side.more(f) }) }}
 	pm.setRate(r)
 	pm.limiter.AllowN(time.Now(), pm.limiter.Burst()) // a new lease begins without savings
 	f.pump = pm
@@ -227,7 +231,8 @@ func (p *pump) write(ctx context.Context, j job, buffer *[]byte) (written core.S
 				}
 				return written, err
 			}
-			if err := p.session.SendData(ctx, j.transfer, uint32(i), uint32(len(*buffer)-len(data)), data[:size]); err != nil {
+			if err := p.session.SendData(ctx, j.transfer, uint32(i), uint32(len(*buffer)-len(data)),
+				data[:size]); err != nil {
 				return written, err
 			}
 			data = data[size:]

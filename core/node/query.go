@@ -13,7 +13,8 @@ import (
 const queryPatience = 30 * time.Second
 
 // query sends the message that build makes for a fresh query number and waits for its answer. Never on the loop.
-func query[Answer wire.Message](ctx context.Context, n *Node, to core.ID, build func(id uint64) wire.Message) (Answer, error) {
+func query[Answer wire.Message](ctx context.Context, n *Node, to core.ID,
+	build func(id uint64) wire.Message) (Answer, error) {
 	var none Answer
 	var id uint64
 	answer := make(chan wire.Message, 2)

@@ -8,8 +8,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// recall brings chunks back that are to be sent from here and are here no more: copies of them were lost, and no holder has the
-// whole run that they stand in. They stay claimed until the placement ends.
+// recall brings chunks back that are to be sent from here and are here no more: copies of them were lost, and no holder
+// has the whole run that they stand in. They stay claimed until the placement ends.
 func (pl *placing) recall(ctx context.Context, chunks []core.Chunk, covered map[core.Hash]coveredChunk) error {
 	n := pl.n
 	need := map[*reusedRun]core.Bitmap{}
@@ -47,7 +47,8 @@ func (pl *placing) recall(ctx context.Context, chunks []core.Chunk, covered map[
 	return pl.bringBack(ctx, wanted)
 }
 
-// recallUnlinked brings runs back that holders have whole, but the plan gives to a node that none of them has a link to.
+// recallUnlinked brings runs back that holders have whole, but the plan gives to a node that none of them has a link
+// to.
 func (pl *placing) recallUnlinked(ctx context.Context) error {
 	seen := map[*reusedRun]bool{}
 	var wanted []*wantedRun
@@ -73,7 +74,10 @@ func (pl *placing) recallUnlinked(ctx context.Context) error {
 }
 
 func (pl *placing) linked(from []int, to int) bool {
-	return slices.ContainsFunc(pl.snapshot.Links, func(l core.LinkState) bool { return l.To == to && slices.Contains(from, l.From) })
+	return slices.ContainsFunc(pl.snapshot.Links, func(l core.LinkState) bool {
+		return l.To == to &&
+			slices.Contains(from, l.From)
+	})
 }
 
 func (pl *placing) fromHolders(r *reusedRun, wanted core.Bitmap) *wantedRun {
@@ -90,17 +94,20 @@ func (pl *placing) bringBack(ctx context.Context, wanted []*wantedRun) error {
 		return nil
 	}
 	n := pl.n
-	f := &fetching{n: n, args: FetchArgs{Name: pl.version.Body.Name}, status: pl.status, vault: pl.vault, version: pl.version,
-		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
+	f := &fetching{n: n, args: FetchArgs{Name: pl.version.Body.Name}, status: pl.status, vault: pl.vault,
+		version: pl.version,
+		lost:    map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
 	for _, w := range wanted {
 		pl.recalled = append(pl.recalled, w.sent...)
 	}
 	pl.status(Status{Phase: "recall", Text: fmt.Sprintf("%d runs, to be copied once more", len(wanted))})
-	left, err := f.gather(ctx, slices.Clone(wanted), "recall", func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
-		return n.sealing.while(c, func() error { _, err := n.Staging.Put(ctx, c, core.Hash{}, data); return err })
-	})
+	left, err := f.gather(ctx, slices.Clone(wanted), "recall",
+		func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
+			return n.sealing.while(c, func() error { _, err := n.Staging.Put(ctx, c, core.Hash{}, data); return err })
+		})
 	if err == nil && len(left) > 0 {
-		err = core.Fail(core.CodeRedundant, "%d runs that are to be copied once more are at no reachable holder", len(left))
+		err = core.Fail(core.CodeRedundant, "%d runs that are to be copied once more are at no reachable holder",
+			len(left))
 	}
 	if err != nil {
 		return fmt.Errorf("recall: %w", err)

@@ -18,8 +18,8 @@ type Damage struct {
 	Text string `json:"text"`
 }
 
-// Records is what a look at them found: the ledger's receipts must be among the holdings, the holdings in the packs, their segments under
-// licences of the ledger, and the ledger no shorter than the holdings remember it.
+// Records is what a look at them found: the ledger's receipts must be among the holdings, the holdings in the packs,
+// their segments under licences of the ledger, and the ledger no shorter than the holdings remember it.
 type Records struct {
 	Damage []Damage   `json:"damage,omitempty"`
 	Lost   []LostRuns `json:"-"`
@@ -55,12 +55,13 @@ func (r Records) Err() error {
 	for _, d := range r.Damage {
 		texts = append(texts, d.Text)
 	}
-	return core.WithHint(core.Fail(core.CodeWrong, "the records of what this node keeps for others disagree: %s", strings.Join(texts, "; ")),
+	return core.WithHint(core.Fail(core.CodeWrong, "the records of what this node keeps for others disagree: %s",
+		strings.Join(texts, "; ")),
 		"put back what was taken away, or stop the node and: bkp node repair")
 }
 
-// CheckRecords holds the records against each other, by the index of the packs alone. Whoever calls it sees to it that nothing is
-// collected meanwhile; all else may go on.
+// CheckRecords holds the records against each other, by the index of the packs alone. Whoever calls it sees to it that
+// nothing is collected meanwhile; all else may go on.
 func CheckRecords(ctx context.Context, holdings Holdings, keeping Packs, ledger Log) (Records, error) {
 	c := &recordsCheck{ctx: ctx, holdings: holdings, keeping: keeping, ledger: ledger}
 	l, lost := holdings.(*LostHoldings)
@@ -109,7 +110,8 @@ func (c *recordsCheck) run() error {
 	if err != nil {
 		return err
 	}
-	if c.ledger != nil && remembered { // a database of the first releases is made one of these at its first start: see begin
+	// a database of the first releases is made one of these at its first start: see begin
+	if c.ledger != nil && remembered {
 		switch err := c.ledger.Holds(head); {
 		case core.CodeOf(err) == core.CodeWrong:
 			c.found.add("ledger", "%v", err)
@@ -154,7 +156,8 @@ func (c *recordsCheck) receipts() error {
 		runs += len(l.Runs)
 	}
 	c.found.Lost = append(c.found.Lost, lost...)
-	c.found.add("receipts", "%d runs of %d segments have receipts in the ledger and are not among the holdings", runs, len(lost))
+	c.found.add("receipts", "%d runs of %d segments have receipts in the ledger and are not among the holdings", runs,
+		len(lost))
 	return nil
 }
 
@@ -230,7 +233,8 @@ func (c *recordsCheck) packs() error {
 		}
 	}
 	if runs > 0 {
-		c.found.add("packs", "%d runs (%s) are recorded as kept here, and their bytes are not in the packs", runs, bytes)
+		c.found.add("packs", "%d runs (%s) are recorded as kept here, and their bytes are not in the packs", runs,
+			bytes)
 	}
 	if n := len(c.found.Refs); n > 0 {
 		c.found.add("refs", "%d refs are kept here without all of their records", n)
@@ -283,7 +287,8 @@ func (n *Node) forgetRuns(key segmentKey, runs []int) {
 	}
 }
 
-// forgetGone is that for the runs of one segment, by a look at the packs: what this node claims to have it has. Never on the loop.
+// forgetGone is that for the runs of one segment, by a look at the packs: what this node claims to have it has. Never
+// on the loop.
 func (n *Node) forgetGone(seg *segment) error {
 	kept, err := n.Holdings.Kept(seg.Task, seg.Number)
 	if err != nil {
@@ -330,8 +335,8 @@ func (n *Node) checkAtStart() {
 	}
 }
 
-// begin makes today's holdings those that the records begin with, where the database comes from a release that did not hold them against
-// each other: they are described in the packs, and receipts of what was let go of by then end.
+// begin makes today's holdings those that the records begin with, where the database comes from a release that did not
+// hold them against each other: they are described in the packs, and receipts of what was let go of by then end.
 func (n *Node) begin(ctx context.Context) error {
 	if _, lost := n.Ledger.(*LostLedger); lost {
 		return nil
@@ -385,7 +390,8 @@ func (n *Node) endOldReceipts(ctx context.Context) error {
 	lost, err := c.unheld(standing)
 	for _, l := range lost {
 		if err == nil && !l.Owner.IsZero() {
-			err = n.discharge(core.Discharge{Why: core.WhyExpired, Owner: l.Owner, Task: l.Task, Segment: l.Number, Runs: core.Ranges(l.Runs),
+			err = n.discharge(core.Discharge{Why: core.WhyExpired, Owner: l.Owner, Task: l.Task, Segment: l.Number,
+				Runs: core.Ranges(l.Runs),
 				Note: "let go of before this log said so"})
 		}
 	}
@@ -405,7 +411,8 @@ func (n *Node) discharge(d core.Discharge) error {
 	return err
 }
 
-// rememberHead notes beside the holdings how far the ledger is, unless it is not what it was: that is to be found again.
+// rememberHead notes beside the holdings how far the ledger is, unless it is not what it was: that is to be found
+// again.
 func (n *Node) rememberHead() error {
 	before, known, err := n.Holdings.Remembered()
 	if _, lost := n.Ledger.(*LostLedger); lost || err != nil || known && n.Ledger.Holds(before) != nil {
@@ -418,8 +425,8 @@ func (n *Node) rememberHead() error {
 	return err
 }
 
-// describe puts descriptions of a segment and of runs of it beside the chunks. They are durable after a barrier, and live once the holdings
-// have them: until then they are claimed, or nothing can be collected yet.
+// describe puts descriptions of a segment and of runs of it beside the chunks. They are durable after a barrier, and
+// live once the holdings have them: until then they are claimed, or nothing can be collected yet.
 func (n *Node) describe(s core.Segment, runs []core.Holding) (described []core.Described, err error) {
 	id := core.SegmentID{Task: s.Task, Number: s.Number}
 	parts := []core.Description{{Segment: &s, Root: segmentRoot(s.Files, s.Reused)}}
@@ -442,14 +449,19 @@ func (n *Node) describe(s core.Segment, runs []core.Holding) (described []core.D
 	return described, nil
 }
 
-// describedChunks is how many chunks the runs of one description have together, unless one alone has more: about 3 MiB of description.
+// describedChunks is how many chunks the runs of one description have together, unless one alone has more: about 3 MiB
+// of description.
 const describedChunks = 1 << 16
 
 // putDescription puts a description, and claims it.
 func (n *Node) putDescription(d core.Description) (core.Chunk, error) {
 	c, id, data, err := n.Holdings.Describe(d)
 	if err == nil {
-		if err = n.young.while(c, func() error { _, err := n.Keeping.Put(context.WithoutCancel(n.ctx), c, id, data); return err }); err != nil {
+		if err = n.young.while(c, func() error {
+			_, err := n.Keeping.Put(context.WithoutCancel(n.ctx), c, id,
+				data)
+			return err
+		}); err != nil {
 			n.young.release([]core.Chunk{c})
 		}
 	}

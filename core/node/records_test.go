@@ -18,8 +18,8 @@ import (
 	"github.com/bkp-tool/bkp/core/node"
 )
 
-// TestFailedDiskEndsTheNode fails one sync beneath a running holder: no receipt speaks of what was not synced, and the node says that it
-// must be ended, within five seconds.
+// TestFailedDiskEndsTheNode fails one sync beneath a running holder: no receipt speaks of what was not synced, and the
+// node says that it must be ended, within five seconds.
 func TestFailedDiskEndsTheNode(t *testing.T) {
 	for name, fails := range map[string]func(durabletest.Op) bool{
 		"a pack's sync": func(op durabletest.Op) bool {
@@ -47,7 +47,8 @@ func TestFailedDiskEndsTheNode(t *testing.T) {
 					return nil
 				})
 				go func() {
-					_, err := a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"}, quiet)
+					_, err := a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"},
+						quiet)
 					if err == nil {
 						t.Error("place ended well")
 					}
@@ -127,7 +128,8 @@ func TestReleaseStandsInTheLedger(t *testing.T) {
 	})
 }
 
-// TestLostPacksAreNotClaimed: a holder that starts without its packs claims none of them when it is asked, or offered them again.
+// TestLostPacksAreNotClaimed: a holder that starts without its packs claims none of them when it is asked, or offered
+// them again.
 func TestLostPacksAreNotClaimed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, a, b := kept(t)
@@ -165,8 +167,8 @@ func TestLostRecordsAreNoBeginning(t *testing.T) {
 	})
 }
 
-// TestFirstStartBegins: a database that never heard of the ledger is one of an earlier release: what it holds is described in the packs,
-// and receipts of what went before end.
+// TestFirstStartBegins: a database that never heard of the ledger is one of an earlier release: what it holds is
+// described in the packs, and receipts of what went before end.
 func TestFirstStartBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, a, b := kept(t)

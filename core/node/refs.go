@@ -109,8 +109,8 @@ func (p *peer) addPiece(m wire.RefPut) ([]byte, error) {
 	return whole, nil
 }
 
-// keepRef makes a ref durable after its records. A version that another node placed stays: of two machines that split the
-// same name neither may take the other's version away.
+// keepRef makes a ref durable after its records. A version that another node placed stays: of two machines that split
+// the same name neither may take the other's version away.
 func (n *Node) keepRef(m wire.RefPut, from core.ID) error {
 	ref, err := key.OpenRef(m.Ref)
 	if err != nil {
@@ -126,7 +126,8 @@ func (n *Node) keepRef(m wire.RefPut, from core.ID) error {
 	if err != nil {
 		return err
 	}
-	held := core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Content: ref.Content, Envelope: m.Ref, Records: m.Records}
+	held := core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Content: ref.Content,
+		Envelope: m.Ref, Records: m.Records}
 	for _, old := range refs {
 		switch {
 		case old.Alias != m.Alias || old.Version != m.Version:
@@ -175,7 +176,8 @@ func (n *Node) isForeign(id core.TaskID, source core.ID) (foreign bool) {
 // onRefList answers with an owner's refs, a page at a time.
 func (n *Node) onRefList(p *peer, m wire.RefList) {
 	if !n.mayRead(p, m.Owner) {
-		n.send(p.id, wire.RefReport{Query: m.Query, Code: core.ReasonRights, Reason: "no delegation to read for that owner"})
+		n.send(p.id, wire.RefReport{Query: m.Query, Code: core.ReasonRights,
+			Reason: "no delegation to read for that owner"})
 		return
 	}
 	refs2 := p.readsRefs2()
@@ -242,9 +244,10 @@ func (n *Node) fillRefReport(m wire.RefGet, refs2 bool, report *wire.RefReport) 
 	return nil
 }
 
-// sendRef gives a peer a version's records and then its ref: former, of version 1, for whoever asks the peer and reads no other,
-// and envelope where the peer reads it itself.
-func (n *Node) sendRef(ctx context.Context, to core.ID, put wire.RefPut, records [][]byte, former, envelope []byte) error {
+// sendRef gives a peer a version's records and then its ref: former, of version 1, for whoever asks the peer and reads
+// no other, and envelope where the peer reads it itself.
+func (n *Node) sendRef(ctx context.Context, to core.ID, put wire.RefPut, records [][]byte, former,
+	envelope []byte) error {
 	for i, whole := range records {
 		for from := core.Size(0); from < core.Size(len(whole)); from += recordPiece {
 			piece := put
@@ -269,7 +272,8 @@ func (n *Node) sendRef(ctx context.Context, to core.ID, put wire.RefPut, records
 	return n.putRef(ctx, to, put)
 }
 
-// readsRefs2 reports whether a peer reads refs of version 2; one that is reached through others has not said. Loop only.
+// readsRefs2 reports whether a peer reads refs of version 2; one that is reached through others has not said. Loop
+// only.
 func (p *peer) readsRefs2() bool {
 	return p != nil && p.session != nil && p.session.Has(wire.FeatureRefs2)
 }
@@ -295,7 +299,8 @@ func (n *Node) getRecord(ctx context.Context, from core.ID, ref key.Ref, record 
 	var whole []byte
 	for core.Size(len(whole)) < record.Size {
 		report, err := query[wire.RefReport](ctx, n, from, func(id uint64) wire.Message {
-			return wire.RefGet{Query: id, Owner: ref.Owner, Alias: ref.Alias, Version: ref.Version, Record: record.Hash, Offset: core.Size(len(whole))}
+			return wire.RefGet{Query: id, Owner: ref.Owner, Alias: ref.Alias, Version: ref.Version, Record: record.Hash,
+				Offset: core.Size(len(whole))}
 		})
 		switch {
 		case err != nil:
@@ -308,7 +313,8 @@ func (n *Node) getRecord(ctx context.Context, from core.ID, ref key.Ref, record 
 		whole = append(whole, report.Data...)
 	}
 	if chunk.Hash(whole) != record.Hash {
-		return nil, core.Fail(core.CodeWrong, "record %s from peer %s does not match its hash", record.Hash, from.Short())
+		return nil, core.Fail(core.CodeWrong, "record %s from peer %s does not match its hash", record.Hash,
+			from.Short())
 	}
 	return whole, nil
 }

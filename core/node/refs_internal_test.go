@@ -6,7 +6,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// A peer that lists refs2 is answered with the ref as it was signed last, another with the one that it can read, where that came.
+// A peer that lists refs2 is answered with the ref as it was signed last, another with the one that it can read, where
+// that came.
 func TestForPeer(t *testing.T) {
 	both := core.HeldRef{Envelope: []byte("2"), Former: []byte("1")}
 	alone := core.HeldRef{Envelope: []byte("1")}

@@ -32,8 +32,8 @@ func (p *peer) member() bool {
 	return p.vouched
 }
 
-// sendFar sends a message through others. What may go that way is a placement's question and answer, and its refs: everything
-// else is between neighbours. Loop only.
+// sendFar sends a message through others. What may go that way is a placement's question and answer, and its refs:
+// everything else is between neighbours. Loop only.
 func (n *Node) sendFar(p *peer, m wire.Message) bool {
 	first := n.peers[p.via[0]]
 	if !mayTravel(m) || first == nil || first.session == nil {
@@ -57,17 +57,19 @@ func (n *Node) far(id core.ID) *peer {
 	return p
 }
 
-// mayTravel reports whether a message may be relayed. All of these are signed within, change nothing when repeated, or only ask.
+// mayTravel reports whether a message may be relayed. All of these are signed within, change nothing when repeated, or
+// only ask.
 func mayTravel(m wire.Message) bool {
 	switch m.(type) {
-	case wire.StateQuery, wire.StateReport, wire.StorageTask, wire.TaskAgree, wire.TaskRefuse, wire.RefPut, wire.RefOK, wire.Release, wire.ReleaseDone:
+	case wire.StateQuery, wire.StateReport, wire.StorageTask, wire.TaskAgree, wire.TaskRefuse, wire.RefPut, wire.RefOK,
+		wire.Release, wire.ReleaseDone:
 		return true
 	}
 	return false
 }
 
-// passOn gives a relayed message to the next node on its way. Members of a token pass on for members only: that is what lets the
-// last one take the word of its neighbour for who sent it.
+// passOn gives a relayed message to the next node on its way. Members of a token pass on for members only: that is what
+// lets the last one take the word of its neighbour for who sent it.
 func (n *Node) passOn(p *peer, to core.ID, r wire.Relay) error {
 	next := n.peers[to]
 	switch {
@@ -104,7 +106,8 @@ func (n *Node) onRelay(p *peer, r wire.Relay) {
 	}
 	from := n.far(r.Route[0])
 	if from == nil {
-		n.Log.Warn("relay", "from", r.Route[0].Short(), "through", p.id.Short(), "error", fmt.Errorf("%d nodes are known already", maxPeers))
+		n.Log.Warn("relay", "from", r.Route[0].Short(), "through", p.id.Short(), "error",
+			fmt.Errorf("%d nodes are known already", maxPeers))
 		return
 	}
 	if from.session == nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// Remove forgets versions here and releases them on their holders. Its bytes go with the next gc here, and by themselves there.
+// Remove forgets versions here and releases them on their holders. Its bytes go with the next gc here, and by
+// themselves there.
 func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status)) (RemoveResult, error) {
 	result := RemoveResult{Name: args.Name}
 	if _, err := n.identity("rm"); err != nil {
@@ -25,7 +26,8 @@ func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status))
 	}
 	refs = slices.DeleteFunc(refs, func(r foundRef) bool { return args.Version != 0 && r.Ref.Version != args.Version })
 	if len(refs) == 0 {
-		return result, core.WithHint(core.Fail(core.CodeNoName, "rm %s: there is no version%s of it on this machine", args.Name, versionSuffix(args.Version)), "bkp ls lists what there is")
+		return result, core.WithHint(core.Fail(core.CodeNoName, "rm %s: there is no version%s of it on this machine",
+			args.Name, versionSuffix(args.Version)), "bkp ls lists what there is")
 	}
 	if err := n.leansOn(ctx, refs); err != nil {
 		return result, fmt.Errorf("rm %s: %w", args.Name, err)
@@ -52,14 +54,18 @@ func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status))
 	return result, nil
 }
 
-// leansOn is an error where a version that was not placed yet consists of chunks that peers keep for none but those that are to go.
+// leansOn is an error where a version that was not placed yet consists of chunks that peers keep for none but those
+// that are to go.
 func (n *Node) leansOn(ctx context.Context, gone []foundRef) error {
 	all, err := n.localRefs("")
 	if err != nil {
 		return err
 	}
 	goes := func(r foundRef) bool {
-		return slices.ContainsFunc(gone, func(g foundRef) bool { return g.Ref.Alias == r.Ref.Alias && g.Ref.Version == r.Ref.Version })
+		return slices.ContainsFunc(gone, func(g foundRef) bool {
+			return g.Ref.Alias == r.Ref.Alias &&
+				g.Ref.Version == r.Ref.Version
+		})
 	}
 	left := slices.DeleteFunc(slices.Clone(all), goes)
 	lean := slices.DeleteFunc(slices.Clone(left), func(r foundRef) bool { return len(r.Body.Records) > 0 })
@@ -89,7 +95,9 @@ func (n *Node) leansOn(ctx context.Context, gone []foundRef) error {
 				return err
 			}
 			if !here {
-				return core.WithHint(core.Fail(core.CodeFailed, "%s@%d is not placed yet and needs chunks that only this version's holders have", r.Body.Name, r.Ref.Version),
+				return core.WithHint(core.Fail(core.CodeFailed,
+					"%s@%d is not placed yet and needs chunks that only this version's holders have", r.Body.Name,
+					r.Ref.Version),
 					"bkp place %s@%d first, or bkp rm it", r.Body.Name, r.Ref.Version)
 			}
 			return context.Cause(ctx)
@@ -141,12 +149,17 @@ func (n *Node) releaseVersion(ctx context.Context, r foundRef) (released []Relea
 }
 
 // release asks one holder to let a task go that was to keep a version, and the refs that it brought.
-func (n *Node) release(ctx context.Context, at core.ID, task core.TaskID, alias string, version int) (wire.ReleaseDone, error) {
-	envelope, err := n.owner().SignRelease(key.Release{Owner: n.owner().ID(), Task: task, Alias: alias, Version: version, Time: time.Now().Unix()})
+func (n *Node) release(ctx context.Context, at core.ID, task core.TaskID, alias string,
+	version int) (wire.ReleaseDone, error) {
+	envelope, err := n.owner().SignRelease(key.Release{Owner: n.owner().ID(), Task: task, Alias: alias,
+		Version: version, Time: time.Now().Unix()})
 	if err != nil {
 		return wire.ReleaseDone{}, fmt.Errorf("sign release: %w", err)
 	}
-	done, err := query[wire.ReleaseDone](ctx, n, at, func(id uint64) wire.Message { return wire.Release{Query: id, Envelope: envelope} })
+	done, err := query[wire.ReleaseDone](ctx, n, at, func(id uint64) wire.Message {
+		return wire.Release{Query: id,
+			Envelope: envelope}
+	})
 	if err == nil && done.Code != core.ReasonNone {
 		err = core.Fail(done.Code.ExitCode(), "peer %s: %s", at.Short(), done.Reason)
 	}
@@ -182,14 +195,15 @@ func (n *Node) onRelease(p *peer, m wire.Release) {
 			n.post(func() { n.send(from, done) })
 			return
 		}
-		done.Runs, done.Bytes, err = n.letGo(r.Owner, r.Task, func() error { return n.Ledger.AppendRelease(m.Envelope) })
+		done.Runs, done.Bytes, err = n.letGo(r.Owner, r.Task,
+			func() error { return n.Ledger.AppendRelease(m.Envelope) })
 		done.Code, done.Reason = reasonOf(err)
 		n.post(func() { n.send(from, done) })
 	})
 }
 
-// letGo forgets what is kept for a task, once the ledger says durably why: enter is what does that. A task that is not known here is let go
-// of already.
+// letGo forgets what is kept for a task, once the ledger says durably why: enter is what does that. A task that is not
+// known here is let go of already.
 func (n *Node) letGo(owner core.ID, task core.TaskID, enter func() error) (runs int, bytes core.Size, err error) {
 	err = n.freeing(func() error {
 		if err := n.endReceipts(owner, task, enter); err != nil {

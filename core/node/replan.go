@@ -21,9 +21,9 @@ const (
 	joinedPeer
 )
 
-// replan deals copies anew: those of targets that were given up and, where the placement runs late, those that are not on their way yet.
-// That is done under further licences of the same task and root, which every target of a segment is shown, so that all know whom to send
-// to. What is on targets that stay, or on its way there, never moves.
+// replan deals copies anew: those of targets that were given up and, where the placement runs late, those that are not
+// on their way yet. That is done under further licences of the same task and root, which every target of a segment is
+// shown, so that all know whom to send to. What is on targets that stay, or on its way there, never moves.
 func (pl *placing) replan(ctx context.Context, why reason) error {
 	n := pl.n
 	var changed []*placedSegment
@@ -52,8 +52,8 @@ func (pl *placing) replan(ctx context.Context, why reason) error {
 	return nil
 }
 
-// behind reports whether the placement has been about to end late for a while. A plan that was given is carried out as it is, and where
-// nodes pass on what they do not keep nobody else can take their part. Loop only.
+// behind reports whether the placement has been about to end late for a while. A plan that was given is carried out as
+// it is, and where nodes pass on what they do not keep nobody else can take their part. Loop only.
 func (pl *placing) behind() bool {
 	return pl.pace.Note(time.Since(pl.began), pl.left(pl.segments)) && pl.args.Plan == nil && !pl.far
 }
@@ -86,16 +86,19 @@ type dealt struct {
 // mostDealt is how many segments of a late placement are dealt at a time: each is a message to every target of it.
 const mostDealt = 4
 
-// reassign finds new nodes for copies: of targets that were given up; where the placement is late, or somebody joined, also for those of the
-// first segments that are not complete. It returns the segments of which some moved: none where little would be gained. Loop only.
+// reassign finds new nodes for copies: of targets that were given up; where the placement is late, or somebody joined,
+// also for those of the first segments that are not complete. It returns the segments of which some moved: none where
+// little would be gained. Loop only.
 func (pl *placing) reassign(why reason) (changed []*placedSegment) {
 	var asked []*placedSegment
 	open := 0
 	for _, s := range pl.segments {
 		gone := slices.ContainsFunc(s.targets, func(id core.ID) bool {
-			return pl.failed[id] != "" && slices.ContainsFunc(s.share(id), func(run int) bool { return !pl.stays(s, id, run) })
+			return pl.failed[id] != "" && slices.ContainsFunc(s.share(id),
+				func(run int) bool { return !pl.stays(s, id, run) })
 		})
-		incomplete := why != lostTarget && open < mostDealt && slices.ContainsFunc(s.targets, func(id core.ID) bool { return !pl.complete(s, id) })
+		incomplete := why != lostTarget && open < mostDealt &&
+			slices.ContainsFunc(s.targets, func(id core.ID) bool { return !pl.complete(s, id) })
 		if incomplete {
 			open++
 		}
@@ -143,17 +146,20 @@ func (pl *placing) reassign(why reason) (changed []*placedSegment) {
 func (pl *placing) tellOf(d dealt, why reason, before, after float64) string {
 	if d.lost {
 		gone := slices.IndexFunc(d.before, func(c placedCopy) bool { return pl.failed[c.node] != "" })
-		return fmt.Sprintf("segment %d: %d runs of %s go to others", d.number, d.moved, pl.n.addressOf(d.before[gone].node))
+		return fmt.Sprintf("segment %d: %d runs of %s go to others", d.number, d.moved,
+			pl.n.addressOf(d.before[gone].node))
 	}
 	from := map[reason]string{latePlacement: "slower peers to others", joinedPeer: "others to who joined"}[why]
-	return fmt.Sprintf("segment %d: %d runs go from %s: %.0f s more instead of %.0f s", d.number, d.moved, from, after, before)
+	return fmt.Sprintf("segment %d: %d runs go from %s: %.0f s more instead of %.0f s", d.number, d.moved, from, after,
+		before)
 }
 
-// question is what is asked for every segment: who may take over, and how fast. all is what the nodes lack, left what they lack of
-// the segments that are asked about. Loop only.
+// question is what is asked for every segment: who may take over, and how fast. all is what the nodes lack, left what
+// they lack of the segments that are asked about. Loop only.
 func (pl *placing) question(why reason, all, left []core.Size) plan.Repair {
 	nodes := len(pl.snapshot.Nodes)
-	q := plan.Repair{Room: slices.Clone(pl.free()), Busy: slices.Clone(left), Arrive: make([]core.Rate, nodes), May: make([]bool, nodes), Zone: make([]string, nodes), Even: why != lostTarget}
+	q := plan.Repair{Room: slices.Clone(pl.free()), Busy: slices.Clone(left), Arrive: make([]core.Rate, nodes),
+		May: make([]bool, nodes), Zone: make([]string, nodes), Even: why != lostTarget}
 	if spread := pl.request.Scores.Spread; spread.Level != "" {
 		q.PerZone = spread.Max
 	}
@@ -186,8 +192,14 @@ func (pl *placing) question(why reason, all, left []core.Size) plan.Repair {
 // pastTrunk reports whether a node is beyond a trunk that has no share for it: those are given out. Loop only.
 func (pl *placing) pastTrunk(node int) bool {
 	from, to := pl.snapshot.Nodes[0], pl.snapshot.Nodes[node]
-	return slices.ContainsFunc(pl.snapshot.Trunks, func(t core.TrunkState) bool { return t.From == from.Zone && t.To == to.Zone }) &&
-		!slices.ContainsFunc(pl.segments, func(s *placedSegment) bool { return rowOf(s.message.TrunkShares, from.ID, to.ID) != nil })
+	return slices.ContainsFunc(pl.snapshot.Trunks, func(t core.TrunkState) bool {
+		return t.From == from.Zone &&
+			t.To == to.Zone
+	}) &&
+		!slices.ContainsFunc(pl.segments, func(s *placedSegment) bool {
+			return rowOf(s.message.TrunkShares, from.ID,
+				to.ID) != nil
+		})
 }
 
 // free is the room that each node has beside what it was asked to keep. Loop only.
@@ -250,11 +262,13 @@ func (pl *placing) stays(s *placedSegment, id core.ID, run int) bool {
 	return pl.noMore[id] && s.receipts[id].Has(run) && pl.n.peers[id].reachable()
 }
 
-// loose reports whether a copy may still go elsewhere: its target lacks it, and nobody is known to be sending it. Loop only.
+// loose reports whether a copy may still go elsewhere: its target lacks it, and nobody is known to be sending it. Loop
+// only.
 func (pl *placing) loose(segment int, c placedCopy) bool {
 	swarm := pl.n.swarms[pl.task]
 	v, l := swarm.pieces[segment].views[c.node], swarm.lanes[c.node]
-	return v != nil && v.lacks.Has(c.run) && !(v.coming.Has(c.run) && swarm.n.now() <= v.until) && (l == nil || !l.sends(segment, c.run))
+	return v != nil && v.lacks.Has(c.run) && !(v.coming.Has(c.run) && swarm.n.now() <= v.until) &&
+		(l == nil || !l.sends(segment, c.run))
 }
 
 // placedCopy is one copy that a segment's locations ask for.
@@ -304,11 +318,14 @@ func (s *placedSegment) move(pl *placing, before []placedCopy, after []plan.Copy
 			s.receipts[id] = core.NewBitmap(len(s.runs))
 		}
 	}
-	s.targets = slices.DeleteFunc(s.targets, func(id core.ID) bool { return pl.failed[id] != "" && len(s.share(id)) == 0 })
+	s.targets = slices.DeleteFunc(s.targets, func(id core.ID) bool {
+		return pl.failed[id] != "" &&
+			len(s.share(id)) == 0
+	})
 }
 
-// sharesFor adds to the shares of trunks what nodes need that take over: the share that a lost node beyond the same trunk had,
-// or, where none had one, as much as every node of the plan would get. Loop only.
+// sharesFor adds to the shares of trunks what nodes need that take over: the share that a lost node beyond the same
+// trunk had, or, where none had one, as much as every node of the plan would get. Loop only.
 func (pl *placing) sharesFor(nodes []core.ID, rows []wire.BandwidthRow) []wire.BandwidthRow {
 	from := pl.n.ID()
 	rows = slices.Clone(rows)
@@ -318,7 +335,8 @@ func (pl *placing) sharesFor(nodes []core.ID, rows []wire.BandwidthRow) []wire.B
 		if at < 0 || rowOf(rows, from, id) != nil {
 			continue
 		}
-		row := wire.BandwidthRow{From: from, To: id, Rate: max(1, pl.snapshot.Trunks[at].Rate/core.Rate(len(pl.snapshot.Nodes)))}
+		row := wire.BandwidthRow{From: from, To: id, Rate: max(1,
+			pl.snapshot.Trunks[at].Rate/core.Rate(len(pl.snapshot.Nodes)))}
 		for lost := range pl.failed {
 			if old := rowOf(rows, from, lost); old != nil && pl.snapshot.Nodes[pl.index[lost]].Zone == zone {
 				row.Rate, row.Bytes = old.Rate, old.Bytes
@@ -331,7 +349,8 @@ func (pl *placing) sharesFor(nodes []core.ID, rows []wire.BandwidthRow) []wire.B
 	return rows
 }
 
-// dismiss has those whose copies others keep now let go of the task; who cannot be told does so when its licence has run out.
+// dismiss has those whose copies others keep now let go of the task; who cannot be told does so when its licence has
+// run out.
 func (pl *placing) dismiss(ctx context.Context) {
 	n := pl.n
 	var gone []core.ID
@@ -361,7 +380,8 @@ func (pl *placing) late(s *placedSegment, from core.ID, answer wire.Message) {
 		if swarm == nil {
 			return
 		}
-		stay := slices.DeleteFunc(slices.Clone(s.message.Locations), func(span core.Span) bool { return pl.failed[span.Node] != "" })
+		stay := slices.DeleteFunc(slices.Clone(s.message.Locations),
+			func(span core.Span) bool { return pl.failed[span.Node] != "" })
 		swarm.join(&piece{number: s.number}, stay, func(target core.ID) core.Bitmap {
 			if target == from {
 				return m.Have

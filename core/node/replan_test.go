@@ -85,7 +85,10 @@ func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
 		d := c.start("c", "a-20MiB,b-20MiB")
 		var room atomic.Int64
 		room.Store(1 << 20)
-		c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) { conf.Keeping = fullStore{conf.Keeping, &room} })
+		c.start("full", "a-40MiB,b-40MiB,c-40MiB", func(conf *node.Config) {
+			conf.Keeping = fullStore{conf.Keeping,
+				&room}
+		})
 		data := content(18, 8<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
@@ -106,8 +109,9 @@ func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
 	})
 }
 
-// TestOthersTakeOverFromASlowTarget places two copies on four peers, one of which receives far less than its links declare. What is not on
-// its way there goes to the others once that shows, and it keeps what it has. (Here that brings 121 s down to about 50.)
+// TestOthersTakeOverFromASlowTarget places two copies on four peers, one of which receives far less than its links
+// declare. What is not on its way there goes to the others once that shows, and it keeps what it has. (Here that brings
+// 121 s down to about 50.)
 func TestOthersTakeOverFromASlowTarget(t *testing.T) {
 	long(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -138,7 +142,8 @@ func TestOthersTakeOverFromASlowTarget(t *testing.T) {
 		for _, row := range r.Placements {
 			copies += row.Bytes
 			if row.Node == e.ID() {
-				t.Logf("planned %.1f s, took %.1f s, would have taken %.1f s; the slow one keeps %s of %s", r.PredictedS, r.Seconds, slowest, row.Bytes, planned)
+				t.Logf("planned %.1f s, took %.1f s, would have taken %.1f s; the slow one keeps %s of %s",
+					r.PredictedS, r.Seconds, slowest, row.Bytes, planned)
 				if row.Bytes == 0 || row.Receipts == 0 || row.Bytes > planned*3/4 {
 					t.Errorf("the slow one was to keep %s and keeps %+v", planned, row)
 				}
@@ -154,7 +159,8 @@ func TestOthersTakeOverFromASlowTarget(t *testing.T) {
 	})
 }
 
-// TestWhoJoinsTakesOver places two copies on two peers over thin links; a third that comes while the data moves is given its part.
+// TestWhoJoinsTakesOver places two copies on two peers over thin links; a third that comes while the data moves is
+// given its part.
 func TestWhoJoinsTakesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// placeWith has a node place its newest version while the rogue answers what it is asked; after STORAGE_TASK, which it agrees
-// to, each message is handed to then.
+// placeWith has a node place its newest version while the rogue answers what it is asked; after STORAGE_TASK, which it
+// agrees to, each message is handed to then.
 func (r *rogue) placeWith(a *member, args node.PlaceArgs, state wire.StateReport, then func(wire.Message)) error {
 	r.t.Helper()
 	args.Strategy = "seed"
@@ -87,7 +87,8 @@ func TestSourceTakesNoPartOfItsOwnTaskFromOthers(t *testing.T) {
 					o := r.offer(a, unchanged)
 					o.task.Task = m.Task
 					o.lengthen(core.SegmentRuns)
-					o.task.Locations = append(o.task.Locations, core.Span{Node: r.signer.ID(), From: a.ID(), Length: core.SegmentRuns})
+					o.task.Locations = append(o.task.Locations,
+						core.Span{Node: r.signer.ID(), From: a.ID(), Length: core.SegmentRuns})
 					r.resign(&o)
 					r.say(o.task)
 				}
@@ -146,7 +147,8 @@ func TestTargetThatLiesInItsHintsGetsNoCopyCounted(t *testing.T) {
 				r.say(wire.Want{Task: m.Task, Segment: m.Segment, Had: all})
 			case wire.StorageApply:
 				r.say(wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonHave, Reason: "all here", Have: all})
-				r.say(wire.Want{Task: m.Task, Segment: m.Segment, Wanted: all, Coming: all, Need: 1 << 60, Down: 1 << 60})
+				r.say(wire.Want{Task: m.Task, Segment: m.Segment, Wanted: all, Coming: all, Need: 1 << 60,
+					Down: 1 << 60})
 				time.Sleep(100 * time.Millisecond)
 			}
 		})
@@ -177,9 +179,15 @@ func TestRelayedMessageIsItsSignersOrNobodys(t *testing.T) {
 		}{
 			{"as it is", func(*wire.Relay) {}, true},
 			{"another sender", func(m *wire.Relay) { m.Route[0][0] ^= 1 }, false},
-			{"another message", func(m *wire.Relay) { m.Message = slices.Concat(m.Message[:len(m.Message)-1], []byte(" }")) }, false},
+			{"another message", func(m *wire.Relay) {
+				m.Message = slices.Concat(m.Message[:len(m.Message)-1],
+					[]byte(" }"))
+			}, false},
 			{"of yesterday", func(m *wire.Relay) { m.Time -= 86400 }, false},
-			{"a way that the signer did not name", func(m *wire.Relay) { m.Route = slices.Insert(m.Route, 1, core.ID{5}) }, false},
+			{"a way that the signer did not name", func(m *wire.Relay) {
+				m.Route = slices.Insert(m.Route, 1,
+					core.ID{5})
+			}, false},
 			{"over somebody else", func(m *wire.Relay) { m.Route[1] = core.ID{5} }, false},
 			{"what only neighbours say", func(m *wire.Relay) {
 				*m = r.relayed(stranger, wire.BandwidthCoordination{Size: 1}, r.signer.ID(), b.ID())
@@ -194,7 +202,8 @@ func TestRelayedMessageIsItsSignersOrNobodys(t *testing.T) {
 				continue
 			}
 			back := hear[wire.Relay](r)
-			if m, err := back.Open(time.Now()); err != nil || !slices.Equal(back.Route, []core.ID{b.ID(), r.signer.ID(), stranger.ID()}) {
+			if m, err := back.Open(time.Now()); err != nil ||
+				!slices.Equal(back.Route, []core.ID{b.ID(), r.signer.ID(), stranger.ID()}) {
 				t.Errorf("%s: heard %+v over %v, %v", test.name, m, back.Route, err)
 			}
 		}

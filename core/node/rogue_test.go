@@ -101,13 +101,17 @@ func (r *rogue) offer(target *member, change func(*core.License)) offered {
 	r.t.Helper()
 	o := offered{data: content(99, 100<<10)}
 	o.chunk = core.Chunk{Hash: chunk.Hash(o.data), Size: core.Size(len(o.data))}
-	file := core.File{Name: "abc.1.0", Type: core.TypeFile, Hash: chunk.RunHash([]core.Chunk{o.chunk}), Size: o.chunk.Size}
+	file := core.File{Name: "abc.1.0", Type: core.TypeFile, Hash: chunk.RunHash([]core.Chunk{o.chunk}),
+		Size: o.chunk.Size}
 	owner := r.c.owner.Signer()
 	now := time.Now()
 	o.lic = core.License{
-		V: 1, ID: core.LicenseID{1}, Task: core.TaskID{7}, TaskSource: core.TaskSource{Owner: owner.ID(), Node: r.signer.ID()},
-		Targets: []core.ID{target.ID()}, Op: "store", Root: chunk.RunHash([]core.Chunk{{Hash: file.Hash, Size: file.Size}}),
-		MaxBytes: file.Size, MaxRuns: 1, NotBefore: now.Unix(), Expires: now.Add(time.Hour).Unix(), RetainUntil: now.Add(time.Hour).Unix(), Key: owner.Public(),
+		V: 1, ID: core.LicenseID{1}, Task: core.TaskID{7}, TaskSource: core.TaskSource{Owner: owner.ID(),
+			Node: r.signer.ID()},
+		Targets: []core.ID{target.ID()}, Op: "store", Root: chunk.RunHash([]core.Chunk{{Hash: file.Hash,
+			Size: file.Size}}),
+		MaxBytes: file.Size, MaxRuns: 1, NotBefore: now.Unix(), Expires: now.Add(time.Hour).Unix(),
+		RetainUntil: now.Add(time.Hour).Unix(), Key: owner.Public(),
 	}
 	change(&o.lic)
 	envelope, err := license.Sign(o.lic, owner)
@@ -120,11 +124,13 @@ func (r *rogue) offer(target *member, change func(*core.License)) offered {
 }
 
 func (o offered) apply(flow uint64) wire.StorageApply {
-	return wire.StorageApply{Flow: flow, Task: o.task.Task, Filename: "abc.1.0", Size: o.chunk.Size, Rate: 10 << 20, Runs: []core.Range{{Start: 0, Length: 1}}}
+	return wire.StorageApply{Flow: flow, Task: o.task.Task, Filename: "abc.1.0", Size: o.chunk.Size, Rate: 10 << 20,
+		Runs: []core.Range{{Start: 0, Length: 1}}}
 }
 
 func (o offered) begin(flow, transfer, lease uint64) wire.TransmissionBegin {
-	return wire.TransmissionBegin{Transfer: transfer, Flow: flow, Lease: lease, Task: o.task.Task, Hash: o.task.Files[0].Hash, Chunks: []core.Chunk{o.chunk}}
+	return wire.TransmissionBegin{Transfer: transfer, Flow: flow, Lease: lease, Task: o.task.Task,
+		Hash: o.task.Files[0].Hash, Chunks: []core.Chunk{o.chunk}}
 }
 
 func unchanged(*core.License) {}
@@ -191,7 +197,8 @@ func TestChunkWithTheWrongHashIsNotKept(t *testing.T) {
 		silent[wire.TransmissionComplete](r)
 		s := b.status()
 		if s.Used != 0 || s.Runs != 0 || s.Leases[0].State == "live" {
-			t.Errorf("%s used, %d runs, lease %s: want nothing kept and the lease given back", s.Used, s.Runs, s.Leases[0].State)
+			t.Errorf("%s used, %d runs, lease %s: want nothing kept and the lease given back", s.Used, s.Runs,
+				s.Leases[0].State)
 		}
 	})
 }
@@ -279,7 +286,8 @@ func TestLicenceIDIsBoundToItsFirstRoot(t *testing.T) {
 		second := r.offer(b, unchanged)
 		second.lic.Task, second.task.Task = core.TaskID{8}, core.TaskID{8}
 		second.task.Files[0].Hash[0] ^= 1
-		second.lic.Root = chunk.RunHash([]core.Chunk{{Hash: second.task.Files[0].Hash, Size: second.task.Files[0].Size}})
+		second.lic.Root = chunk.RunHash([]core.Chunk{{Hash: second.task.Files[0].Hash,
+			Size: second.task.Files[0].Size}})
 		envelope, err := license.Sign(second.lic, r.c.owner.Signer())
 		check(t, err)
 		second.task.License = envelope
@@ -405,7 +413,8 @@ func (r *rogue) another(target *member, number byte) offered {
 	o := r.offer(target, unchanged)
 	o.data = content(number, 100<<10)
 	o.chunk.Hash = chunk.Hash(o.data)
-	o.task.Task, o.lic.ID, o.task.Files[0].Hash = core.TaskID{number}, core.LicenseID{number}, chunk.RunHash([]core.Chunk{o.chunk})
+	o.task.Task, o.lic.ID, o.task.Files[0].Hash = core.TaskID{number}, core.LicenseID{number},
+		chunk.RunHash([]core.Chunk{o.chunk})
 	r.resign(&o)
 	return o
 }
@@ -430,7 +439,8 @@ func TestReleasedTaskDoesNotCostAnotherItsReceipt(t *testing.T) {
 			hear[wire.TaskAgree](r)
 			r.give(o, uint64(5+i), uint64(9+i))
 		}
-		envelope, err := r.c.owner.SignRelease(key.Release{Task: gone.task.Task, Alias: r.c.owner.Alias("abc"), Version: 1, Time: time.Now().Unix()})
+		envelope, err := r.c.owner.SignRelease(key.Release{Task: gone.task.Task, Alias: r.c.owner.Alias("abc"),
+			Version: 1, Time: time.Now().Unix()})
 		check(t, err)
 		r.say(wire.Release{Query: 1, Envelope: envelope})
 		for _, want := range []offered{first, stays} {
@@ -534,15 +544,18 @@ func TestCollectionSparesARecordThatWaitsForItsRef(t *testing.T) {
 		hear[wire.TaskAgree](r)
 		data := content(50, 1000)
 		record := core.Chunk{Hash: chunk.Hash(data), Size: core.Size(len(data))}
-		put := wire.RefPut{Query: 1, Owner: r.c.owner.ID(), Alias: r.c.owner.Alias("x"), Version: 1, Task: o.task.Task, Record: record.Hash, Size: record.Size, Data: data}
+		put := wire.RefPut{Query: 1, Owner: r.c.owner.ID(), Alias: r.c.owner.Alias("x"), Version: 1, Task: o.task.Task,
+			Record: record.Hash, Size: record.Size, Data: data}
 		r.say(put)
 		if ok := hear[wire.RefOK](r); ok.Code != core.ReasonNone {
 			t.Fatalf("heard %+v", ok)
 		}
 		b.collect()
-		envelope, err := r.c.owner.SealRef(key.Ref{V: 1, Version: 1, Created: time.Now().Unix()}, key.RefBody{Name: "x", Root: core.Sealed{Hash: core.Hash{1}, Size: 1, Key: [32]byte{1}, Plain: 1}})
+		envelope, err := r.c.owner.SealRef(key.Ref{V: 1, Version: 1, Created: time.Now().Unix()},
+			key.RefBody{Name: "x", Root: core.Sealed{Hash: core.Hash{1}, Size: 1, Key: [32]byte{1}, Plain: 1}})
 		check(t, err)
-		r.say(wire.RefPut{Query: 2, Owner: put.Owner, Alias: put.Alias, Version: 1, Task: put.Task, Ref: envelope, Records: []core.Chunk{record}})
+		r.say(wire.RefPut{Query: 2, Owner: put.Owner, Alias: put.Alias, Version: 1, Task: put.Task, Ref: envelope,
+			Records: []core.Chunk{record}})
 		if ok := hear[wire.RefOK](r); ok.Code != core.ReasonNone {
 			t.Errorf("heard %+v, want the ref kept", ok)
 		}
@@ -603,10 +616,12 @@ func TestRefWithOtherContentIsRefused(t *testing.T) {
 			{1, 1, core.ReasonNone}, // by an earlier release, which does not tell the content
 			{2, 2, core.ReasonContent},
 		} {
-			body := key.RefBody{Name: "x", Root: core.Sealed{Hash: core.Hash{step.content}, Size: 1, Key: [32]byte{1}, Plain: 1}}
+			body := key.RefBody{Name: "x", Root: core.Sealed{Hash: core.Hash{step.content}, Size: 1, Key: [32]byte{1},
+				Plain: 1}}
 			envelope, err := r.c.owner.SealRef(key.Ref{V: step.v, Version: 1, Created: time.Now().Unix()}, body)
 			check(t, err)
-			r.say(wire.RefPut{Query: uint64(i + 1), Owner: r.c.owner.ID(), Alias: r.c.owner.Alias("x"), Version: 1, Task: o.task.Task, Ref: envelope})
+			r.say(wire.RefPut{Query: uint64(i + 1), Owner: r.c.owner.ID(), Alias: r.c.owner.Alias("x"), Version: 1,
+				Task: o.task.Task, Ref: envelope})
 			if ok := hear[wire.RefOK](r); ok.Code != step.want {
 				t.Errorf("step %d: heard %+v, want code %d", i+1, ok, step.want)
 			}
@@ -642,7 +657,8 @@ func TestRefInVersion1IsKeptBesideVersion2(t *testing.T) {
 		r.say(wire.Delegation{Delegations: [][]byte{envelope}})
 		r.say(wire.RefGet{Query: 9, Owner: put.Owner, Alias: put.Alias})
 		if report := hear[wire.RefReport](r); len(report.Refs) != 1 || !bytes.Equal(report.Refs[0], sent[2]) {
-			t.Errorf("asked by a peer that reads version 2: %d refs, code %d %s", len(report.Refs), report.Code, report.Reason)
+			t.Errorf("asked by a peer that reads version 2: %d refs, code %d %s", len(report.Refs), report.Code,
+				report.Reason)
 		}
 	})
 }
@@ -660,9 +676,11 @@ func TestRefOfAnotherSourceIsNotReplaced(t *testing.T) {
 		r.say(o.task)
 		hear[wire.TaskAgree](r)
 		root := core.Sealed{Hash: core.Hash{1}, Size: 1, Key: [32]byte{1}, Plain: 1}
-		envelope, err := c.owner.SealRef(key.Ref{V: 1, Version: 1, Created: time.Now().Unix()}, key.RefBody{Name: "disk.img", Root: root})
+		envelope, err := c.owner.SealRef(key.Ref{V: 1, Version: 1, Created: time.Now().Unix()},
+			key.RefBody{Name: "disk.img", Root: root})
 		check(t, err)
-		r.say(wire.RefPut{Query: 2, Owner: c.owner.ID(), Alias: c.owner.Alias("disk.img"), Version: 1, Task: o.task.Task, Ref: envelope})
+		r.say(wire.RefPut{Query: 2, Owner: c.owner.ID(), Alias: c.owner.Alias("disk.img"), Version: 1,
+			Task: o.task.Task, Ref: envelope})
 		if ok := hear[wire.RefOK](r); ok.Code == core.ReasonNone {
 			t.Error("the ref of another source took the place of the one before")
 		}

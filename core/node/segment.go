@@ -122,7 +122,8 @@ func (r record) encode() ([]byte, error) {
 	s := sealedRecord{V: 1, Task: r.Task[:], Number: r.Number, Source: r.Source[:], License: r.License}
 	for _, run := range r.Runs {
 		sealed := sealedRun{
-			Name: run.Name, Directory: run.Type == core.TypeDirectory, Order: run.Order, Hash: run.Hash[:], Task: run.Task[:], Used: run.Used,
+			Name: run.Name, Directory: run.Type == core.TypeDirectory, Order: run.Order, Hash: run.Hash[:],
+			Task: run.Task[:], Used: run.Used,
 		}
 		for _, c := range run.Chunks {
 			sealed.Hashes, sealed.Sizes = append(sealed.Hashes, c.Hash[:]...), append(sealed.Sizes, c.Size)
@@ -153,7 +154,8 @@ func decodeRecord(plain []byte) (record, error) {
 		r.Runs = append(r.Runs, run)
 	}
 	for i, span := range s.Spans {
-		if len(span.Node) != 32 || span.Start < 0 || span.Length < 1 || span.Length > len(r.Runs) || span.Start > len(r.Runs)-span.Length {
+		if len(span.Node) != 32 || span.Start < 0 || span.Length < 1 || span.Length > len(r.Runs) ||
+			span.Start > len(r.Runs)-span.Length {
 			return record{}, core.Fail(core.CodeWrong, "segment record: span %d lies outside its runs", i)
 		}
 		r.Spans = append(r.Spans, core.Span{Node: core.ID(span.Node), Start: span.Start, Length: span.Length})
@@ -162,7 +164,8 @@ func decodeRecord(plain []byte) (record, error) {
 }
 
 func (s sealedRun) open() (recordedRun, error) {
-	if len(s.Hash) != 32 || len(s.Task) != 16 || len(s.Hashes) != 32*len(s.Sizes) || len(s.Sizes) == 0 || len(s.Used) != (len(s.Sizes)+7)/8 {
+	if len(s.Hash) != 32 || len(s.Task) != 16 || len(s.Hashes) != 32*len(s.Sizes) || len(s.Sizes) == 0 ||
+		len(s.Used) != (len(s.Sizes)+7)/8 {
 		return recordedRun{}, fmt.Errorf("lengths do not fit")
 	}
 	run := recordedRun{Task: core.TaskID(s.Task), Used: s.Used}
@@ -256,7 +259,8 @@ func (v *vault) sealRecord(r record) (core.Sealed, []byte, error) {
 		return core.Sealed{}, nil, fmt.Errorf("encode record: %w", err)
 	}
 	if len(plain) > chunk.MaxPlain {
-		return core.Sealed{}, nil, core.Fail(core.CodeFailed, "the record of segment %d has %s, more than a sealed chunk holds", r.Number, core.Size(len(plain)))
+		return core.Sealed{}, nil, core.Fail(core.CodeFailed,
+			"the record of segment %d has %s, more than a sealed chunk holds", r.Number, core.Size(len(plain)))
 	}
 	_, k := v.sealer.Identify(core.KindNode, plain)
 	stored, err := v.sealer.Seal(nil, core.KindNode, k, plain)

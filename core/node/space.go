@@ -12,8 +12,8 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// lookAtDisk is how often the node looks how much room its disk has. Between two looks it counts what it keeps itself; others
-// write there, too.
+// lookAtDisk is how often the node looks how much room its disk has. Between two looks it counts what it keeps itself;
+// others write there, too.
 const lookAtDisk = 3 * time.Second
 
 // watchSpace keeps what the loop knows of the disk up to date.
@@ -23,7 +23,8 @@ func (n *Node) watchSpace() {
 	}
 }
 
-// measureSpace looks how much can be kept in all: the capacity, or less where the disk has less room beside what is kept.
+// measureSpace looks how much can be kept in all: the capacity, or less where the disk has less room beside what is
+// kept.
 func (n *Node) measureSpace() {
 	room, err := n.Room()
 	used, usedErr := n.Keeping.Used(n.ctx)
@@ -54,7 +55,8 @@ func (n *Node) remaining() core.Size {
 	return max(0, n.keeps-used-n.reserved)
 }
 
-// offered is the room that peers are told of: none while nothing new can be kept, so that plans go elsewhere. Loop only.
+// offered is the room that peers are told of: none while nothing new can be kept, so that plans go elsewhere. Loop
+// only.
 func (n *Node) offered() core.Size {
 	if n.Health.refusal() != nil {
 		return 0
@@ -63,8 +65,8 @@ func (n *Node) offered() core.Size {
 }
 
 const (
-	// restAfterRelease is how long bytes that were released stay at most where nobody asks for room: most often more is released a moment
-	// later, and one collection frees it all.
+	// restAfterRelease is how long bytes that were released stay at most where nobody asks for room: most often more is
+	// released a moment later, and one collection frees it all.
 	restAfterRelease = 15 * time.Second
 	// restShare keeps collections that nobody waits for to a tenth of the time: what arrives waits for each.
 	restShare = 9
@@ -177,7 +179,8 @@ func (n *Node) makeRoom(do func() error) error {
 	return do()
 }
 
-// onStateQuery answers a question after this node's state. What was released is room again, which who asks most often wants to know.
+// onStateQuery answers a question after this node's state. What was released is room again, which who asks most often
+// wants to know.
 func (n *Node) onStateQuery(p *peer, m wire.StateQuery) {
 	if !n.released.wait() {
 		n.reportState(p, m)
@@ -204,7 +207,8 @@ func (n *Node) onStateQuery(p *peer, m wire.StateQuery) {
 const (
 	// promiseLife is how long room stays promised to a segment for which nothing arrives.
 	promiseLife = 10 * time.Minute
-	// orphanLife is how long where its source cannot be reached either. Who comes back is promised room anew when it applies.
+	// orphanLife is how long where its source cannot be reached either. Who comes back is promised room anew when it
+	// applies.
 	orphanLife = time.Minute
 )
 
@@ -228,8 +232,8 @@ func (n *Node) promise(seg *segment, room core.Size) error {
 	return nil
 }
 
-// dropDead takes back what is promised to other tasks of a segment's owner that seem dead: their source cannot be reached, and
-// nothing arrives for them. It is the owner's to use again. Loop only.
+// dropDead takes back what is promised to other tasks of a segment's owner that seem dead: their source cannot be
+// reached, and nothing arrives for them. It is the owner's to use again. Loop only.
 func (n *Node) dropDead(seg *segment) (dropped core.Size) {
 	for _, s := range n.segments {
 		if s.Owner == seg.Owner && s.Task != seg.Task && len(s.arriving) == 0 && !n.peers[s.Source].reachable() {
@@ -251,8 +255,8 @@ func (n *Node) dropOutlived() {
 	}
 }
 
-// dropEarlier takes back what was promised to a node's placements before it started anew: they ended with it. What it goes on with is
-// promised room again when its runs are offered. Loop only.
+// dropEarlier takes back what was promised to a node's placements before it started anew: they ended with it. What it
+// goes on with is promised room again when its runs are offered. Loop only.
 func (n *Node) dropEarlier(source core.ID) {
 	for _, seg := range n.segments {
 		if seg.Source == source && len(seg.arriving) == 0 {

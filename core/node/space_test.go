@@ -68,7 +68,8 @@ func TestNodeOffersWhatItsDiskHas(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
 			if s := b.status(); s.Remaining != want {
-				t.Errorf("with %d bytes free and %s kept it offers %s, want %s", d.free.Load(), s.Used, s.Remaining, want)
+				t.Errorf("with %d bytes free and %s kept it offers %s, want %s", d.free.Load(), s.Used, s.Remaining,
+					want)
 			}
 		}
 		offers(5 << 20)

@@ -62,7 +62,8 @@ func (n *Node) ListPeers(ctx context.Context, args PeersArgs, _ func(Status)) (P
 		if !rows[i].Connected {
 			return
 		}
-		report, err := query[wire.StateReport](ctx, n, rows[i].ID, func(id uint64) wire.Message { return wire.StateQuery{Query: id} })
+		report, err := query[wire.StateReport](ctx, n, rows[i].ID,
+			func(id uint64) wire.Message { return wire.StateQuery{Query: id} })
 		if err != nil {
 			rows[i].Problem = err.Error()
 			return
@@ -97,7 +98,8 @@ func (n *Node) linkRows(from core.ID, report wire.StateReport) (rows []LinkRow) 
 		if l.ID == n.ID() {
 			continue
 		}
-		row := LinkRow{From: from, To: l.ID, Address: l.Address, Declared: l.Capacity, Measured: l.Measured, DelayMS: l.DelayMS}
+		row := LinkRow{From: from, To: l.ID, Address: l.Address, Declared: l.Capacity, Measured: l.Measured,
+			DelayMS: l.DelayMS}
 		for _, a := range report.Accounts {
 			if a.Name == accountOut(l.ID) {
 				row.Leased = a.Leased
@@ -144,7 +146,8 @@ func (n *Node) reportState(p *peer, m wire.StateQuery) {
 		l := n.linkReport(other)
 		l.ID, l.Address, l.Labels, l.Capacity = other.id, other.address, other.labels, other.capacity
 		l.DelayMS = float64(other.session.Delay().Microseconds()) / 1000
-		if other.id != p.id || l.Ahead != nil || l.Measured > 0 { // who asks knows the link to itself, but not this end of it
+		// who asks knows the link to itself, but not this end of it
+		if other.id != p.id || l.Ahead != nil || l.Measured > 0 {
 			report.Links = append(report.Links, l)
 		}
 	}
@@ -167,8 +170,8 @@ func (n *Node) reportState(p *peer, m wire.StateQuery) {
 	})
 }
 
-// withoutGone takes the hash of every run out of a list whose bytes are not in the packs: nobody is told that it is kept here, and lists
-// page by position.
+// withoutGone takes the hash of every run out of a list whose bytes are not in the packs: nobody is told that it is
+// kept here, and lists page by position.
 func (n *Node) withoutGone(files []core.File) {
 	for i := range files {
 		held, err := n.Holdings.Run(files[i].Hash)
@@ -195,7 +198,8 @@ func (n *Node) Status(ctx context.Context, _ None, _ func(Status)) (StatusResult
 	}
 	n.ask(func() {
 		r = StatusResult{
-			ID: n.ID(), Listen: n.Listen, Health: HealthReady, Reasons: n.Health.Reasons(), Started: n.started, Capacity: n.Capacity, Used: used, Reserved: n.reserved,
+			ID: n.ID(), Listen: n.Listen, Health: HealthReady, Reasons: n.Health.Reasons(), Started: n.started,
+			Capacity: n.Capacity, Used: used, Reserved: n.reserved,
 			Remaining: n.offered(), Staged: staged, Peers: len(n.connected()), Accounts: n.book.Accounts(),
 		}
 		for _, f := range n.flows {
@@ -302,7 +306,8 @@ func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (Li
 		key := version{r.Body.Name, r.Ref.Version}
 		row := rows[key]
 		if row == nil {
-			row = &VersionRow{Name: r.Body.Name, Version: r.Ref.Version, Size: r.Body.Size, Created: r.Ref.Created, Root: r.Body.Root.Hash}
+			row = &VersionRow{Name: r.Body.Name, Version: r.Ref.Version, Size: r.Body.Size, Created: r.Ref.Created,
+				Root: r.Body.Root.Hash}
 			rows[key] = row
 		}
 		if r.Body.Root.Hash == row.Root {

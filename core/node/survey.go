@@ -12,8 +12,9 @@ import (
 // maxFar is how many nodes beyond the connected ones a survey asks.
 const maxFar = 64
 
-// survey asks every connected peer for its state and puts the snapshot together; this node is its first. Where these are fewer
-// than the copies that are wanted it asks their peers too, and so on: copies reach those through the ones between.
+// survey asks every connected peer for its state and puts the snapshot together; this node is its first. Where these
+// are fewer than the copies that are wanted it asks their peers too, and so on: copies reach those through the ones
+// between.
 func (pl *placing) survey(ctx context.Context) error {
 	n := pl.n
 	var peers []core.ID
@@ -24,7 +25,8 @@ func (pl *placing) survey(ctx context.Context) error {
 		}
 	})
 	if len(peers) == 0 {
-		return core.WithHint(core.Fail(core.CodeRedundant, "no peer is connected%s", because(n.unreached())), "bkp peers shows which are known and what is wrong with them")
+		return core.WithHint(core.Fail(core.CodeRedundant, "no peer is connected%s", because(n.unreached())),
+			"bkp peers shows which are known and what is wrong with them")
 	}
 	pl.index = map[core.ID]int{n.ID(): 0}
 	reports := map[core.ID]wire.StateReport{}
@@ -46,7 +48,8 @@ func (pl *placing) survey(ctx context.Context) error {
 	for _, node := range pl.snapshot.Nodes[1:] {
 		for _, l := range reports[node.ID].Links {
 			if to, ok := pl.index[l.ID]; ok && to != 0 {
-				pl.snapshot.Links = append(pl.snapshot.Links, linkState(pl.index[node.ID], to, l.Capacity, l, linkTo(reports[l.ID], node.ID)))
+				pl.snapshot.Links = append(pl.snapshot.Links,
+					linkState(pl.index[node.ID], to, l.Capacity, l, linkTo(reports[l.ID], node.ID)))
 			}
 		}
 	}
@@ -79,14 +82,17 @@ func (pl *placing) hear(ctx context.Context, peers []core.ID, reports map[core.I
 			to := len(pl.snapshot.Nodes)
 			pl.index[id] = to
 			pl.snapshot.Nodes = append(pl.snapshot.Nodes, core.NodeState{
-				ID: id, Address: p.address, Labels: r.Labels, Zone: r.Labels["zone"], Free: r.Remaining, Total: r.Capacity,
-				Up: r.Up, Down: r.Down, UpAhead: r.UpAhead, DownAhead: r.DownAhead, Delay: n.delayTo(p), Load: r.Load,
+				ID: id, Address: p.address, Labels: r.Labels, Zone: r.Labels["zone"], Free: r.Remaining,
+				Total: r.Capacity,
+				Up:    r.Up, Down: r.Down, UpAhead: r.UpAhead, DownAhead: r.DownAhead, Delay: n.delayTo(p),
+				Load: r.Load,
 			})
 			if p.session == nil {
 				continue // no link of this node's leads there
 			}
 			here, there := n.linkReport(p), linkTo(r, n.ID())
-			pl.snapshot.Links = append(pl.snapshot.Links, linkState(0, to, p.capacity, here, there), linkState(to, 0, p.capacity, there, here))
+			pl.snapshot.Links = append(pl.snapshot.Links, linkState(0, to, p.capacity, here, there),
+				linkState(to, 0, p.capacity, there, here))
 		}
 	})
 	for _, text := range unwell {

@@ -13,9 +13,9 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// swarm is a task under way as one node sees it, its source or a target: what this node can send, who wants it, and who has
-// it already as far as agreements and hints tell. Which run goes to whom next is decided anew for every batch (plan.Choose),
-// so a link that turns out slower than planned costs no more than its share. Owned by the loop.
+// swarm is a task under way as one node sees it, its source or a target: what this node can send, who wants it, and who
+// has it already as far as agreements and hints tell. Which run goes to whom next is decided anew for every batch
+// (plan.Choose), so a link that turns out slower than planned costs no more than its share. Owned by the loop.
 type swarm struct {
 	n       *Node
 	task    core.TaskID
@@ -69,7 +69,8 @@ const comingLife = 5 * time.Second
 func (n *Node) swarm(id core.TaskID, source core.ID, tables wire.StorageTask) *swarm {
 	s := n.swarms[id]
 	if s == nil {
-		s = &swarm{n: n, task: id, source: source, pieces: map[int]*piece{}, lanes: map[core.ID]*lane{}, hints: map[core.ID]hint{},
+		s = &swarm{n: n, task: id, source: source, pieces: map[int]*piece{}, lanes: map[core.ID]*lane{},
+			hints:  map[core.ID]hint{},
 			random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
 		n.swarms[id] = s
 	}
@@ -269,7 +270,8 @@ func (s *swarm) scratch(n int) core.Bitmap {
 	return s.n.scratch[:n]
 }
 
-// firstAcross leaves the runs that nobody beyond a trunk has or is getting: one copy crosses it, the others are made there.
+// firstAcross leaves the runs that nobody beyond a trunk has or is getting: one copy crosses it, the others are made
+// there.
 func (s *swarm) firstAcross(l *lane, p *piece, out core.Bitmap) {
 	zone := s.n.zoneOf(l.to)
 	for id, v := range p.views {
@@ -349,8 +351,8 @@ func (s *swarm) choose(stage plan.Stage, held *lane) *lane {
 	return nil
 }
 
-// contenders are the lanes that hold a lease, and up to MaxReceivers others, drawn at random, that could carry something now by the rule
-// of a stage; one lane is left out.
+// contenders are the lanes that hold a lease, and up to MaxReceivers others, drawn at random, that could carry
+// something now by the rule of a stage; one lane is left out.
 func (s *swarm) contenders(stage plan.Stage, but *lane) (served, waiting []*lane) {
 	members := s.members()
 	start := s.random.IntN(max(1, len(members)))
@@ -384,7 +386,8 @@ func (s *swarm) members() (ids []core.ID) {
 			continue
 		}
 		for id, v := range p.views {
-			if peer := s.n.peers[id]; !seen[id] && peer != nil && peer.session != nil && peer.capacity > 0 && v.left > 0 {
+			if peer := s.n.peers[id]; !seen[id] && peer != nil && peer.session != nil && peer.capacity > 0 &&
+				v.left > 0 {
 				seen[id] = true
 				ids = append(ids, id)
 			}
@@ -442,8 +445,8 @@ func (s *swarm) meanRun() core.Size {
 	return 0
 }
 
-// pick chooses the runs of a batch from one piece: in order while the source spreads them, else the rarest, of equally rare
-// ones any.
+// pick chooses the runs of a batch from one piece: in order while the source spreads them, else the rarest, of equally
+// rare ones any.
 func (s *swarm) pick(p *piece, useful core.Bitmap, stage plan.Stage, bytes core.Size) (runs []int) {
 	var all []int
 	useful.Each(func(run int) { all = append(all, run) })
@@ -544,7 +547,8 @@ func (s *swarm) parcel(p *piece, run int) (parcel, bool) {
 		}
 		chunks = known.Chunks
 	}
-	return parcel{begin: wire.TransmissionBegin{Task: s.task, Segment: p.number, Hash: p.file(run).Hash, Chunks: chunks}, store: p.store}, chunks != nil
+	return parcel{begin: wire.TransmissionBegin{Task: s.task, Segment: p.number, Hash: p.file(run).Hash,
+		Chunks: chunks}, store: p.store}, chunks != nil
 }
 
 // swarmLife is how long a swarm is kept in which nothing happens.

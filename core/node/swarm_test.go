@@ -8,8 +8,9 @@ import (
 	"github.com/bkp-tool/bkp/core/node"
 )
 
-// TestUnequalUplinksAreUsedFromTheStart places on four targets of very different uplinks, 40 ms away and back. It takes 1.07 times the
-// bound; 1.10 to 1.14 where the source spends its first seconds on whom it happened to give the last of the first runs.
+// TestUnequalUplinksAreUsedFromTheStart places on four targets of very different uplinks, 40 ms away and back. It takes
+// 1.07 times the bound; 1.10 to 1.14 where the source spends its first seconds on whom it happened to give the last of
+// the first runs.
 func TestUnequalUplinksAreUsedFromTheStart(t *testing.T) {
 	long(t)
 	synctest.Test(t, func(t *testing.T) {

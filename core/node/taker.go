@@ -14,13 +14,14 @@ import (
 
 // taker asks one holder for runs of a gather. Owned by the loop.
 type taker struct {
-	n     *Node
-	from  core.ID
-	job   *gather
-	flow  *flow
-	runs  map[int]*wantedRun // asked for or granted, by number in the flow
-	next  int
-	rate  core.Rate // last agreed, or what it said; until then nobody knows what it can give, so it is asked for one run
+	n    *Node
+	from core.ID
+	job  *gather
+	flow *flow
+	runs map[int]*wantedRun // asked for or granted, by number in the flow
+	next int
+	// last agreed, or what it said; until then nobody knows what it can give, so it is asked for one run
+	rate  core.Rate
 	pace  pace
 	fails int
 	wrong int // times that bytes were wrong
@@ -113,8 +114,8 @@ func (t *taker) roundTrip() float64 {
 	return 0
 }
 
-// speed is how many stored bytes come in a second: what was agreed to or said, at most what does come, and less and less while
-// nothing comes that is due.
+// speed is how many stored bytes come in a second: what was agreed to or said, at most what does come, and less and
+// less while nothing comes that is due.
 func (t *taker) speed() core.Rate {
 	rate := t.rate.Payload()
 	if t.pace.took > 0 {
@@ -158,7 +159,8 @@ func (t *taker) dues() (d dues) {
 	for _, number := range slices.Sorted(maps.Keys(t.runs)) {
 		r := t.runs[number]
 		before += r.size
-		d.runs, d.late = append(d.runs, r), append(d.late, plan.Late{Size: r.size, Due: t.roundTrip()/2 + speed.Seconds(before)})
+		d.runs, d.late = append(d.runs, r), append(d.late, plan.Late{Size: r.size,
+			Due: t.roundTrip()/2 + speed.Seconds(before)})
 	}
 	return d
 }
@@ -296,7 +298,8 @@ func (n *Node) onGainAgree(p *peer, m wire.GainAgree) {
 		return
 	}
 	t.misses(m.Missing)
-	e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate, Term: time.Duration(m.ExpiresS * float64(time.Second))}
+	e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate,
+		Term: time.Duration(m.ExpiresS * float64(time.Second))}
 	for _, hash := range m.Runs {
 		if number, w := t.byHash(hash); w != nil {
 			e.Runs = append(e.Runs, task.Run{Number: number, Size: w.size})

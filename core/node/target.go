@@ -44,7 +44,8 @@ func (s *segment) key() segmentKey { return segmentKey{s.Task, s.Number} }
 // newSegment marks which runs are this node's.
 func newSegment(s core.Segment, self core.ID) *segment {
 	seg := &segment{Segment: s, arriving: map[int]uint64{}, touched: time.Now(),
-		mine: core.NewBitmap(s.Runs()), moved: core.NewBitmap(s.Runs()), have: core.NewBitmap(s.Runs()), durable: core.NewBitmap(s.Runs())}
+		mine: core.NewBitmap(s.Runs()), moved: core.NewBitmap(s.Runs()), have: core.NewBitmap(s.Runs()),
+		durable: core.NewBitmap(s.Runs())}
 	for _, span := range s.Locations {
 		if span.Node != self {
 			continue
@@ -163,7 +164,8 @@ func (n *Node) onTask(p *peer, m wire.StorageTask) {
 				seg.have.Set(a.holding.Number)
 			}
 			n.trimPromise(seg)
-			n.send(from, wire.TaskAgree{Task: m.Task, Segment: m.Segment, PredictedS: predicted(m.Bandwidth, n.ID()), Have: seg.have})
+			n.send(from, wire.TaskAgree{Task: m.Task, Segment: m.Segment, PredictedS: predicted(m.Bandwidth, n.ID()),
+				Have: seg.have})
 			n.take(seg)
 			for _, a := range kept {
 				n.arrived(seg, a.holding.Number, a.holding.Chunks)
@@ -202,19 +204,23 @@ func (n *Node) accept(m wire.StorageTask, from core.ID, member bool, rights []ke
 	}
 	root := segmentRoot(m.Files, m.Reused)
 	seg := newSegment(core.Segment{
-		Task: m.Task, Number: m.Segment, Owner: l.TaskSource.Owner, Source: l.TaskSource.Node, Alias: m.Alias, Version: m.Version,
-		License: m.License, LicenseID: l.ID, Files: m.Files, Reused: m.Reused, Locations: m.Locations, RetainUntil: l.RetainUntil,
+		Task: m.Task, Number: m.Segment, Owner: l.TaskSource.Owner, Source: l.TaskSource.Node, Alias: m.Alias,
+		Version: m.Version,
+		License: m.License, LicenseID: l.ID, Files: m.Files, Reused: m.Reused, Locations: m.Locations,
+		RetainUntil: l.RetainUntil,
 	}, n.ID())
 	seg.tables = tables(m)
 	bytes, runs := seg.share()
 	err = license.Check(l, signer, license.Claim{
-		Peer: from, Node: n.ID(), Root: root, Bytes: bytes, Runs: runs, Now: time.Now(), OpenDelegation: key.DelegationFields,
+		Peer: from, Node: n.ID(), Root: root, Bytes: bytes, Runs: runs, Now: time.Now(),
+		OpenDelegation: key.DelegationFields,
 	})
 	if err != nil {
 		return nil, refuse(core.ReasonLicense, "%v", err)
 	}
 	if err := n.judge(core.VerifyRequest{
-		Envelope: m.License, Payload: payload, Op: l.Op, Node: n.ID(), Peer: from, TokenMember: member || n.Plaintext && len(n.Token) == 0,
+		Envelope: m.License, Payload: payload, Op: l.Op, Node: n.ID(), Peer: from, TokenMember: member || n.Plaintext &&
+			len(n.Token) == 0,
 		AddedBytes: n.newBytes(seg), Now: time.Now().Unix(),
 	}, l.TaskSource.Owner); err != nil {
 		return nil, err
@@ -274,8 +280,8 @@ func (n *Node) bind(seg *segment, root core.Hash) error {
 	return nil
 }
 
-// binding is the licences that are being accepted: from when they go to the ledger until the holdings have their segments, so that no segment is
-// ever without its licence.
+// binding is the licences that are being accepted: from when they go to the ledger until the holdings have their
+// segments, so that no segment is ever without its licence.
 type binding struct {
 	mu    sync.Mutex
 	roots map[core.LicenseID][]core.Hash // all the same; one for each who is at it
@@ -361,8 +367,8 @@ func (n *Node) judge(req core.VerifyRequest, owner core.ID) error {
 	return nil
 }
 
-// register makes an accepted segment known to the loop; one known before takes on what its source adds with a further licence, and
-// nothing from a carrier that shows it again: a licence does not say who keeps what. Loop only.
+// register makes an accepted segment known to the loop; one known before takes on what its source adds with a further
+// licence, and nothing from a carrier that shows it again: a licence does not say who keeps what. Loop only.
 func (n *Node) register(seg *segment, m wire.StorageTask, from core.ID) *segment {
 	old, ok := n.segments[seg.key()]
 	if !ok {
@@ -393,8 +399,8 @@ func (n *Node) register(seg *segment, m wire.StorageTask, from core.ID) *segment
 	return old
 }
 
-// adoptKnown keeps, for the new task too, those of the lacking runs that an earlier task brought here. It is no event of the loop,
-// and reads only what never changes of the segment.
+// adoptKnown keeps, for the new task too, those of the lacking runs that an earlier task brought here. It is no event
+// of the loop, and reads only what never changes of the segment.
 func (n *Node) adoptKnown(seg *segment, lacks core.Bitmap) ([]arrival, error) {
 	var kept []arrival
 	for run := range seg.Runs() {
@@ -415,7 +421,8 @@ func (n *Node) adoptKnown(seg *segment, lacks core.Bitmap) ([]arrival, error) {
 			}
 			return nil, fmt.Errorf("look up run %d: %w", run, err)
 		}
-		h := core.Holding{Task: seg.Task, Segment: seg.Number, Number: run, File: file, Chunks: known.Chunks, Kept: used(seg, run, len(known.Chunks))}
+		h := core.Holding{Task: seg.Task, Segment: seg.Number, Number: run, File: file, Chunks: known.Chunks,
+			Kept: used(seg, run, len(known.Chunks))}
 		there, err := n.young.claim(n.ctx, h.Needed(), n.Keeping.Has)
 		if err != nil {
 			for _, a := range kept {

@@ -18,10 +18,11 @@ const CommandVerify = "verify"
 
 // VerifyArgs asks whether the chunks of a version that are not on this machine can be had from their holders.
 type VerifyArgs struct {
-	Name    string  `json:"name"`
-	Version int     `json:"version"`
-	All     bool    `json:"all"`   // also chunks that are on this machine
-	Share   float64 `json:"share"` // of the runs, to be brought from every holder and held against their hashes; nothing is written
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	All     bool   `json:"all"` // also chunks that are on this machine
+	// of the runs, to be brought from every holder and held against their hashes; nothing is written
+	Share float64 `json:"share"`
 }
 
 // VerifyResult says what the holders keep.
@@ -57,8 +58,10 @@ const maxHurts = 1 << 14
 func (n *Node) Verify(ctx context.Context, args VerifyArgs, status func(Status)) (VerifyResult, error) {
 	v := &verifying{
 		fetching: fetching{n: n, args: FetchArgs{Name: args.Name, Version: args.Version}, status: status,
-			where: map[core.Hash]runChunk{}, lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}},
-		want: args, rows: map[core.ID]*HolderRow{}, keeps: map[core.ID]map[core.Hash]bool{}, bad: map[core.Hash][]core.Hurt{},
+			where: map[core.Hash]runChunk{}, lost: map[core.ID]string{}, got: map[core.ID]core.Size{},
+			rates: map[core.ID]core.Rate{}},
+		want: args, rows: map[core.ID]*HolderRow{}, keeps: map[core.ID]map[core.Hash]bool{},
+		bad: map[core.Hash][]core.Hurt{},
 	}
 	if _, err := n.identity("verify"); err != nil {
 		return v.result, err
@@ -292,8 +295,8 @@ type copied struct {
 	corrupt bool  // its bytes there are wrong; else they did not come
 }
 
-// read brings a share of the runs from every holder that says it keeps them. Of a run with wrong bytes every chunk is asked
-// for by itself, so that the wrong ones are told from those beside them.
+// read brings a share of the runs from every holder that says it keeps them. Of a run with wrong bytes every chunk is
+// asked for by itself, so that the wrong ones are told from those beside them.
 func (v *verifying) read(ctx context.Context) error {
 	var all []copied
 	for run, need := range v.need {
@@ -312,7 +315,8 @@ func (v *verifying) read(ctx context.Context) error {
 		var single, rest []copied
 		for _, c := range broken {
 			if !c.corrupt {
-				v.noteChunks(c, core.Hurt{Reason: "it did not come: " + cmp.Or(v.lost[c.holder], "that holder does not have it whole")})
+				v.noteChunks(c, core.Hurt{Reason: "it did not come: " +
+					cmp.Or(v.lost[c.holder], "that holder does not have it whole")})
 				continue
 			}
 			single = append(single, copied{run: c.run, holder: c.holder, chunks: c.chunks[:1]})
@@ -326,7 +330,8 @@ func (v *verifying) read(ctx context.Context) error {
 		}
 		for _, c := range wrong {
 			// A holder that noticed says by now that it has the chunk no more.
-			v.noteChunks(c, core.Hurt{Wrong: c.corrupt || v.lost[c.holder] == "", Reason: "its bytes there do not match its hash"})
+			v.noteChunks(c, core.Hurt{Wrong: c.corrupt || v.lost[c.holder] == "",
+				Reason: "its bytes there do not match its hash"})
 		}
 		broken = rest
 	}
@@ -362,12 +367,13 @@ func (v *verifying) bringCopies(ctx context.Context, all []copied) (broken []cop
 			corrupt[r] = true
 		}
 	}
-	left, err := v.gather(ctx, slices.Clone(wanted), "verify", func(_ core.ID, i int, r *wantedRun, _ core.Chunk, _ []byte) error {
-		mu.Lock()
-		defer mu.Unlock()
-		came[r].Set(i)
-		return nil
-	})
+	left, err := v.gather(ctx, slices.Clone(wanted), "verify",
+		func(_ core.ID, i int, r *wantedRun, _ core.Chunk, _ []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			came[r].Set(i)
+			return nil
+		})
 	if err != nil && (len(left) == 0 || ctx.Err() != nil) {
 		return nil, err
 	}
@@ -375,7 +381,8 @@ func (v *verifying) bringCopies(ctx context.Context, all []copied) (broken []cop
 	defer mu.Unlock()
 	for i, c := range all {
 		w := wanted[i]
-		if rest := slices.DeleteFunc(slices.Clone(c.chunks), func(chunk int) bool { return came[w].Has(chunk) }); len(rest) > 0 {
+		if rest := slices.DeleteFunc(slices.Clone(c.chunks),
+			func(chunk int) bool { return came[w].Has(chunk) }); len(rest) > 0 {
 			broken = append(broken, copied{c.run, c.holder, rest, corrupt[w]})
 		}
 	}

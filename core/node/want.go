@@ -115,8 +115,8 @@ func (p *piece) coming() []core.Range {
 	return core.Ranges(runs)
 }
 
-// greet tells a neighbour that came, or came back, all that it may have missed: a target what it has and lacks, the source
-// whose receipts it waits for. Loop only.
+// greet tells a neighbour that came, or came back, all that it may have missed: a target what it has and lacks, the
+// source whose receipts it waits for. Loop only.
 func (s *swarm) greet(id core.ID) {
 	need := s.lacked()
 	for _, number := range s.order {

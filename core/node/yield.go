@@ -15,8 +15,8 @@ type use struct {
 }
 
 const (
-	// useTime is over how long a lease is looked at, at least, and some round trips, in which TCP's window may have to grow first; and
-	// useRuns over how many runs, since they come one by one.
+	// useTime is over how long a lease is looked at, at least, and some round trips, in which TCP's window may have to
+	// grow first; and useRuns over how many runs, since they come one by one.
 	useTime, useTrips, useRuns = 400 * time.Millisecond, 5, 5
 	// grown is the part of a lowered lease that has to be used for the lane to have more again.
 	grown = 0.9
@@ -26,8 +26,8 @@ const (
 	spare = 1.25
 )
 
-// yield lowers the lease of a lane that carries much less than it was given, whatever holds it back, where others could use the uplink:
-// bandwidth that is leased and not used is nobody's. Loop only.
+// yield lowers the lease of a lane that carries much less than it was given, whatever holds it back, where others could
+// use the uplink: bandwidth that is leased and not used is nobody's. Loop only.
 func (n *Node) yield(f *flow, took time.Duration, size core.Size) {
 	u := &f.use
 	u.runs++

@@ -7,8 +7,8 @@ import (
 	"github.com/bkp-tool/bkp/core/node"
 )
 
-// TestUnusedLeaseGoesToOthers sends to two targets beside one that receives an eighth of what it is leased at first: they get what that
-// one leaves.
+// TestUnusedLeaseGoesToOthers sends to two targets beside one that receives an eighth of what it is leased at first:
+// they get what that one leaves.
 func TestUnusedLeaseGoesToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)

@@ -16,7 +16,8 @@ type young struct {
 }
 
 // claim protects chunks if all of them are there.
-func (y *young) claim(ctx context.Context, chunks []core.Chunk, has func(context.Context, core.Hash) (bool, error)) (bool, error) {
+func (y *young) claim(ctx context.Context, chunks []core.Chunk,
+	has func(context.Context, core.Hash) (bool, error)) (bool, error) {
 	y.sweeping.RLock()
 	defer y.sweeping.RUnlock()
 	for _, c := range chunks {

@@ -7,8 +7,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// timeFits is how far the time that a plan takes may be from the time over which its rates are meant; a bound, which is compared
-// with, has to be closer, but where it is made of trees, which themselves come no closer.
+// timeFits is how far the time that a plan takes may be from the time over which its rates are meant; a bound, which is
+// compared with, has to be closer, but where it is made of trees, which themselves come no closer.
 const (
 	timeFits  = 0.005
 	boundFits = 1e-8
@@ -32,8 +32,8 @@ func placeAhead(req Request) (out *Plan, err error) {
 	return out, nil
 }
 
-// leastAhead is the bound where rates follow calendars. Whatever passes within a time passes at the mean rates over it too, so
-// that the job cannot end before the mean rates allow it; and what may pass grows with the time.
+// leastAhead is the bound where rates follow calendars. Whatever passes within a time passes at the mean rates over it
+// too, so that the job cannot end before the mean rates allow it; and what may pass grows with the time.
 func leastAhead(s core.Snapshot, g Goal) (b Bound, err error) {
 	s = narrowed(s)
 	meet := func(fits float64, least func(core.Snapshot) (Bound, error)) {
@@ -69,8 +69,8 @@ func leastAhead(s core.Snapshot, g Goal) (b Bound, err error) {
 	return b, err
 }
 
-// narrowed lets a link carry at no moment more than its two ends and its trunk do at that moment: their means alone would not
-// know that the one sleeps while the other is open.
+// narrowed lets a link carry at no moment more than its two ends and its trunk do at that moment: their means alone
+// would not know that the one sleeps while the other is open.
 func narrowed(s core.Snapshot) core.Snapshot {
 	s.Links = slices.Clone(s.Links)
 	trunks := map[[2]string]core.Forecast{}
@@ -82,7 +82,8 @@ func narrowed(s core.Snapshot) core.Snapshot {
 		from, to := s.Nodes[l.From], s.Nodes[l.To]
 		trunk := trunks[[2]string{from.Zone, to.Zone}]
 		if len(l.Ahead)+len(from.UpAhead)+len(to.DownAhead) > 0 || len(trunk) > 1 {
-			l.Ahead = ahead(l.Rate, l.Ahead).Narrower(ahead(from.Up, from.UpAhead)).Narrower(ahead(to.Down, to.DownAhead)).Narrower(trunk)
+			l.Ahead = ahead(l.Rate, l.Ahead).Narrower(ahead(from.Up, from.UpAhead)).Narrower(ahead(to.Down,
+				to.DownAhead)).Narrower(trunk)
 		}
 	}
 	return s
@@ -96,9 +97,9 @@ func ahead(r core.Rate, f core.Forecast) core.Forecast {
 	return f
 }
 
-// settle finds the time that something takes at the mean rates over just that time. The longer the time, the nearer its means are
-// to those of a week, so that one fits; it is found by trying the time that the last try took, between the longest that was too short
-// and the shortest that was too long.
+// settle finds the time that something takes at the mean rates over just that time. The longer the time, the nearer its
+// means are to those of a week, so that one fits; it is found by trying the time that the last try took, between the
+// longest that was too short and the shortest that was too long.
 func settle(fits float64, takes func(seconds float64) (float64, error)) (float64, error) {
 	t, err := takes(0)
 	if err != nil {

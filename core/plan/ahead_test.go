@@ -8,7 +8,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// TestPlanTakesAsLongAsItsCalendarsSay compares plans of one source and one target with what the calendar itself answers.
+// TestPlanTakesAsLongAsItsCalendarsSay compares plans of one source and one target with what the calendar itself
+// answers.
 func TestPlanTakesAsLongAsItsCalendarsSay(t *testing.T) {
 	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
@@ -38,8 +39,10 @@ func TestPlanTakesAsLongAsItsCalendarsSay(t *testing.T) {
 			return n
 		}
 		for name, s := range map[string]core.Snapshot{
-			"uplink":   {Nodes: []core.NodeState{at(1, core.NodeState{Up: cal.At(noon), UpAhead: cal.Forecast(noon)}), at(2, core.NodeState{})}},
-			"downlink": {Nodes: []core.NodeState{at(1, core.NodeState{}), at(2, core.NodeState{Down: cal.At(noon), DownAhead: cal.Forecast(noon)})}},
+			"uplink": {Nodes: []core.NodeState{at(1, core.NodeState{Up: cal.At(noon), UpAhead: cal.Forecast(noon)}),
+				at(2, core.NodeState{})}},
+			"downlink": {Nodes: []core.NodeState{at(1, core.NodeState{}),
+				at(2, core.NodeState{Down: cal.At(noon), DownAhead: cal.Forecast(noon)})}},
 			"link": {Nodes: []core.NodeState{at(1, core.NodeState{}), at(2, core.NodeState{})},
 				Links: []core.LinkState{{From: 0, To: 1, Rate: cal.At(noon), Ahead: cal.Forecast(noon)}}},
 		} {
@@ -48,23 +51,27 @@ func TestPlanTakesAsLongAsItsCalendarsSay(t *testing.T) {
 				t.Fatal(err)
 			}
 			if math.Abs(p.PredictedS-p.FillS-want) > 0.02*want+1 {
-				t.Errorf("%s of %s, %s: predicted %.0f s with %.3g s of fill, the calendar says %.0f s", name, c.calendar, bytes, p.PredictedS, p.FillS, want)
+				t.Errorf("%s of %s, %s: predicted %.0f s with %.3g s of fill, the calendar says %.0f s", name,
+					c.calendar, bytes, p.PredictedS, p.FillS, want)
 			}
 		}
 	}
 }
 
-// TestBoundFollowsCalendars: two links in a row that are never open together pass on what was kept meanwhile, and one whose end sleeps passes nothing.
+// TestBoundFollowsCalendars: two links in a row that are never open together pass on what was kept meanwhile, and one
+// whose end sleeps passes nothing.
 func TestBoundFollowsCalendars(t *testing.T) {
-	day, night := core.Forecast{{After: 0, Rate: 1050}, {After: 1000, Rate: 1}}, core.Forecast{{After: 0, Rate: 1}, {After: 1000, Rate: 1050}}
+	day, night := core.Forecast{{After: 0, Rate: 1050}, {After: 1000, Rate: 1}},
+		core.Forecast{{After: 0, Rate: 1}, {After: 1000, Rate: 1050}}
 	free := core.NodeState{Free: core.TiB, Total: core.TiB}
 	for name, c := range map[string]struct {
 		middle core.NodeState
 		second core.Forecast
 		want   float64
 	}{
-		"the second link opens when the first shuts":              {free, night, 1500},
-		"the middle hears by day and speaks by night":             {core.NodeState{DownAhead: day, UpAhead: night}, nil, 1500},
+		"the second link opens when the first shuts": {free, night, 1500},
+		"the middle hears by day and speaks by night": {core.NodeState{DownAhead: day, UpAhead: night}, nil,
+			1500},
 		"the first link and who hears it are never open together": {core.NodeState{DownAhead: night}, nil, 525_000},
 	} {
 		s := core.Snapshot{Nodes: []core.NodeState{free, c.middle, free},

@@ -9,8 +9,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// assign gives every run its nodes, class by class. Where a class finds too little room because those before it took what
-// only it could use, all are looked at once, and each node keeps to its part in that.
+// assign gives every run its nodes, class by class. Where a class finds too little room because those before it took
+// what only it could use, all are looked at once, and each node keeps to its part in that.
 func (p *planner) assign() error {
 	p.most = nil
 	err := p.assignEach()
@@ -28,8 +28,8 @@ func (p *planner) assign() error {
 	return err
 }
 
-// plainer is the error to show of two: where a class has fewer nodes to choose from than it lacks copies, no space is at
-// fault, and the one that counts nodes says so.
+// plainer is the error to show of two: where a class has fewer nodes to choose from than it lacks copies, no space is
+// at fault, and the one that counts nodes says so.
 func (p *planner) plainer(counts, full error) error {
 	for c := range p.Classes {
 		choice := 0
@@ -83,7 +83,8 @@ func (p *planner) assignClass(c int) error {
 		}
 		cap, why := p.cap(c, i)
 		p.shares[c][i] = why
-		shares = append(shares, share{node: i, zone: p.zoneOf(i), cap: float64(cap), cost: p.order[i], weight: p.weight[i]})
+		shares = append(shares, share{node: i, zone: p.zoneOf(i), cap: float64(cap), cost: p.order[i],
+			weight: p.weight[i]})
 	}
 	if short := setQuotas(shares, float64(ring.bytes())*float64(lacking), zoneCap); short > 0 || len(shares) < lacking {
 		return p.shortage(c, shares, zoneMax)
@@ -102,8 +103,8 @@ func (p *planner) assignClass(c int) error {
 	return nil
 }
 
-// zoneLimits says how many copies of a class's runs each zone may still take, in copies and in bytes. Both are nil where the
-// strategy does not spread.
+// zoneLimits says how many copies of a class's runs each zone may still take, in copies and in bytes. Both are nil
+// where the strategy does not spread.
 func (p *planner) zoneLimits(c int) (copies map[string]int, bytes map[string]float64) {
 	if p.Scores.Spread.Level == "" {
 		return nil, nil
@@ -122,15 +123,17 @@ func (p *planner) zoneLimits(c int) (copies map[string]int, bytes map[string]flo
 	return copies, bytes
 }
 
-// seatAll walks the circle; where the runs left over find no place, it walks again with caps of whole runs, which wastes
-// more space but leaves nothing over if it can be done at all.
-func (p *planner) seatAll(ring *circle, shares []share, zoneMax map[string]int, zoneCap map[string]float64) ([]arc, bool) {
+// seatAll walks the circle; where the runs left over find no place, it walks again with caps of whole runs, which
+// wastes more space but leaves nothing over if it can be done at all.
+func (p *planner) seatAll(ring *circle, shares []share, zoneMax map[string]int, zoneCap map[string]float64) ([]arc,
+	bool) {
 	seats := make([]seat, len(shares))
 	for k, s := range shares {
 		seats[k] = seat{node: s.node, zone: s.zone, cap: core.Size(s.cap), cost: s.cost, quota: s.quota}
 	}
 	slices.SortFunc(seats, func(a, b seat) int {
-		return cmp.Or(cmp.Compare(a.zone, b.zone), cmp.Compare(p.place(a.node), p.place(b.node)), cmp.Compare(a.node, b.node))
+		return cmp.Or(cmp.Compare(a.zone, b.zone), cmp.Compare(p.place(a.node), p.place(b.node)),
+			cmp.Compare(a.node, b.node))
 	})
 	arcs, stop := ring.walk(seats, zoneMax)
 	if arcs, ok := ring.patch(arcs, stop, seats, zoneMax); ok {
@@ -185,7 +188,8 @@ func (p *planner) cap(c, i int) (core.Size, why) {
 		limit, reason = p.most[c][i], bySpace
 	}
 	runs := p.Classes[c].Runs
-	if size := runs[0]; reason != byClass && size > 0 && p.sizes[c] == size*core.Size(len(runs)) && slices.Max(runs) == size {
+	if size := runs[0]; reason != byClass && size > 0 && p.sizes[c] == size*core.Size(len(runs)) &&
+		slices.Max(runs) == size {
 		limit -= limit % size
 	}
 	return limit, reason

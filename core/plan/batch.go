@@ -62,8 +62,8 @@ func BatchOf(snapshot core.Snapshot, classes []Class, replicas int) (batch core.
 	return batch, index
 }
 
-// reachRates is the rate at which data can come to each node from the source, 0 where nothing limits it: that of its link, or of
-// the widest link to it where none comes from the source, and no more than the trunk that lies between.
+// reachRates is the rate at which data can come to each node from the source, 0 where nothing limits it: that of its
+// link, or of the widest link to it where none comes from the source, and no more than the trunk that lies between.
 func reachRates(snapshot core.Snapshot) map[int]core.Rate {
 	direct, widest := map[int]core.Rate{}, map[int]core.Rate{}
 	for _, l := range snapshot.Links {
@@ -77,7 +77,8 @@ func reachRates(snapshot core.Snapshot) map[int]core.Rate {
 			direct[i] = widest[i]
 		}
 		for _, t := range snapshot.Trunks {
-			if t.From == snapshot.Nodes[snapshot.Source].Zone && t.To == n.Zone && (direct[i] == 0 || t.Rate < direct[i]) {
+			if t.From == snapshot.Nodes[snapshot.Source].Zone && t.To == n.Zone &&
+				(direct[i] == 0 || t.Rate < direct[i]) {
 				direct[i] = t.Rate
 			}
 		}
@@ -112,7 +113,8 @@ func CheckScores(batch core.Batch, scores core.Scores) error {
 		{"explain", len(scores.Explain)},
 	} {
 		if column.rows != 0 && column.rows != n {
-			return core.Fail(core.CodePlugin, "strategy answered %d rows of %s for %d nodes", column.rows, column.name, n)
+			return core.Fail(core.CodePlugin, "strategy answered %d rows of %s for %d nodes", column.rows, column.name,
+				n)
 		}
 	}
 	for _, column := range []struct {
@@ -132,20 +134,24 @@ func CheckScores(batch core.Batch, scores core.Scores) error {
 	}
 	for i, v := range scores.QuotaCap {
 		if v < 0 {
-			return core.Fail(core.CodePlugin, "strategy answered quota_cap = %d for node %s: it must not be below 0", v, batch.Nodes.ID[i])
+			return core.Fail(core.CodePlugin, "strategy answered quota_cap = %d for node %s: it must not be below 0", v,
+				batch.Nodes.ID[i])
 		}
 	}
 	if o := scores.Objective; o != "" && o != ObjectiveTime && o != ObjectiveCost {
-		return core.Fail(core.CodePlugin, "strategy answered the objective %q: it may be %s or %s", o, ObjectiveTime, ObjectiveCost)
+		return core.Fail(core.CodePlugin, "strategy answered the objective %q: it may be %s or %s", o, ObjectiveTime,
+			ObjectiveCost)
 	}
 	if r := scores.Redundancy; r.Replicas < 0 {
-		return core.Fail(core.CodePlugin, "strategy answered a redundancy of %d replicas: it must not be below 0", r.Replicas)
+		return core.Fail(core.CodePlugin, "strategy answered a redundancy of %d replicas: it must not be below 0",
+			r.Replicas)
 	}
 	switch s := scores.Spread; {
 	case s.Level != "" && s.Level != "zone":
 		return core.Fail(core.CodePlugin, "strategy answered spread level %q: only zone is known", s.Level)
 	case s.Level != "" && s.Max < 1:
-		return core.Fail(core.CodePlugin, "strategy answered a spread of at most %d copies a %s: it must be at least 1", s.Max, s.Level)
+		return core.Fail(core.CodePlugin, "strategy answered a spread of at most %d copies a %s: it must be at least 1",
+			s.Max, s.Level)
 	case s.Level == "" && s.Max != 0:
 		return core.Fail(core.CodePlugin, "strategy answered a spread of %d without a level", s.Max)
 	}

@@ -24,13 +24,16 @@ func TestBatchLeavesTheSourceOut(t *testing.T) {
 	if b.Nodes.Len() != 2 || index[0] != 0 || index[1] != 2 {
 		t.Fatalf("index %v of %d candidates", index, b.Nodes.Len())
 	}
-	if b.Nodes.Link[0] != 0 || b.Nodes.Link[1] != 7 || len(b.Links) != 1 || b.Links[0] != (core.BatchLink{From: 0, To: 1, Rate: 9}) {
+	if b.Nodes.Link[0] != 0 || b.Nodes.Link[1] != 7 || len(b.Links) != 1 ||
+		b.Links[0] != (core.BatchLink{From: 0, To: 1, Rate: 9}) {
 		t.Errorf("links %v, from the source %v", b.Links, b.Nodes.Link)
 	}
-	if c := b.File.Classes[0]; c.Count != 2 || c.Size != 8 || len(c.Holders) != 1 || c.Holders[0] != 1 || b.File.RunSize != 5 {
+	if c := b.File.Classes[0]; c.Count != 2 || c.Size != 8 || len(c.Holders) != 1 || c.Holders[0] != 1 ||
+		b.File.RunSize != 5 {
 		t.Errorf("file %+v", b.File)
 	}
-	if b.Nodes.PriceStore[0] != 0.5 || b.Nodes.PriceSend[0] != 0 || b.Nodes.AnnualFailure[0] != 0.02 || b.Nodes.Uptime[0] != 1 || b.Nodes.Uptime[1] != 0.99 {
+	if b.Nodes.PriceStore[0] != 0.5 || b.Nodes.PriceSend[0] != 0 || b.Nodes.AnnualFailure[0] != 0.02 ||
+		b.Nodes.Uptime[0] != 1 || b.Nodes.Uptime[1] != 0.99 {
 		t.Errorf("labels read as %+v", b.Nodes)
 	}
 }
@@ -51,9 +54,10 @@ func TestBadAnswersOfAStrategy(t *testing.T) {
 		scores core.Scores
 		says   string
 	}{
-		"too few rows":      {core.Scores{PlaceCost: []float64{1}}, "1 rows of place_cost for 2 nodes"},
-		"too many rows":     {core.Scores{Allow: []bool{true, true, true}}, "3 rows of allow for 2 nodes"},
-		"NaN":               {core.Scores{PlaceCost: []float64{1, math.NaN()}}, "place_cost = NaN for node " + batch.Nodes.ID[1]},
+		"too few rows":  {core.Scores{PlaceCost: []float64{1}}, "1 rows of place_cost for 2 nodes"},
+		"too many rows": {core.Scores{Allow: []bool{true, true, true}}, "3 rows of allow for 2 nodes"},
+		"NaN": {core.Scores{PlaceCost: []float64{1, math.NaN()}},
+			"place_cost = NaN for node " + batch.Nodes.ID[1]},
 		"negative":          {core.Scores{TargetWeight: []float64{-1, 0}}, "target_weight = -1"},
 		"infinite":          {core.Scores{FirstHolderWeight: []float64{math.Inf(1), 0}}, "first_holder_weight = +Inf"},
 		"negative quota":    {core.Scores{QuotaCap: []core.Size{-1, 0}}, "quota_cap = -1"},
@@ -65,11 +69,13 @@ func TestBadAnswersOfAStrategy(t *testing.T) {
 		if core.CodeOf(err) != core.CodePlugin || err == nil || !strings.Contains(err.Error(), bad.says) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := Place(Request{Snapshot: threeNodes(), Replicas: 1, Scores: bad.scores}); core.CodeOf(err) != core.CodePlugin {
+		if _, err := Place(Request{Snapshot: threeNodes(), Replicas: 1,
+			Scores: bad.scores}); core.CodeOf(err) != core.CodePlugin {
 			t.Errorf("%s: Place: %v", name, err)
 		}
 	}
-	if err := CheckScores(batch, core.Scores{Allow: []bool{true, false}, Spread: core.Spread{Level: "zone", Max: 1}}); err != nil {
+	if err := CheckScores(batch, core.Scores{Allow: []bool{true, false},
+		Spread: core.Spread{Level: "zone", Max: 1}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -90,7 +96,8 @@ func TestBadSnapshots(t *testing.T) {
 			t.Errorf("%s: planned", name)
 		}
 	}
-	if _, err := Place(Request{Snapshot: threeNodes(), Replicas: 1, Classes: []Class{{Holders: []int{9}}}}); err == nil {
+	if _, err := Place(Request{Snapshot: threeNodes(), Replicas: 1,
+		Classes: []Class{{Holders: []int{9}}}}); err == nil {
 		t.Error("holder beyond the end: planned")
 	}
 }

@@ -61,8 +61,9 @@ func (n *network) meets(d *demand, way int, t float64) bool {
 	return sum >= d.copies*tolerance
 }
 
-// leaves reports whether the trunks out of the source's zone can carry in time t what must leave it: copies that find no room
-// at home stand elsewhere, and each run of them crosses once, however many copies of it there are on the other side.
+// leaves reports whether the trunks out of the source's zone can carry in time t what must leave it: copies that find
+// no room at home stand elsewhere, and each run of them crosses once, however many copies of it there are on the other
+// side.
 func (n *network) leaves(d *demand, t, tolerance float64) bool {
 	home := n.Nodes[n.Source].Zone
 	rate, inside, away, beyond := 0.0, 0.0, 0.0, map[string]bool{}

@@ -8,7 +8,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Tolerance is by which part a node, link or trunk that a saved plan counts on may have become slower before the plan is refused.
+// Tolerance is by which part a node, link or trunk that a saved plan counts on may have become slower before the plan
+// is refused.
 const Tolerance = 0.10
 
 // Now is the network and the job as they are when a saved plan is to be carried out.
@@ -19,9 +20,9 @@ type Now struct {
 }
 
 // Carry is the saved plan over the nodes of the present snapshot, span for span; or an error that says what differs, of
-// core.CodeRefused where the plan is for something else or its times no longer hold, of core.CodeRedundant where its copies
-// would not find their place. What the plan does not use may differ as it likes: space beyond a node's share, bandwidth of
-// links without a flow, further nodes.
+// core.CodeRefused where the plan is for something else or its times no longer hold, of core.CodeRedundant where its
+// copies would not find their place. What the plan does not use may differ as it likes: space beyond a node's share,
+// bandwidth of links without a flow, further nodes.
 func (s Saved) Carry(now Now) (*Plan, error) {
 	if now.Snapshot.Changes() {
 		now.Snapshot = now.Snapshot.Over(s.PredictedS)
@@ -179,7 +180,8 @@ func (c *carrying) slower(what string, was, is core.Rate) {
 	case was == 0:
 		c.differ(core.CodeRefused, "%s %s, which had no limit", what, is)
 	default:
-		c.differ(core.CodeRefused, "%s %s, %.0f %% less than the %s it counts on (up to %.0f %% less is taken)", what, is,
+		c.differ(core.CodeRefused, "%s %s, %.0f %% less than the %s it counts on (up to %.0f %% less is taken)", what,
+			is,
 			100*(1-float64(is)/float64(was)), was, 100*Tolerance)
 	}
 }
@@ -194,7 +196,8 @@ func (c *carrying) name(i int) string {
 
 // plan is the saved one with the present indexes. Bytes are counted anew: what a file says of them is for people.
 func (c *carrying) plan() *Plan {
-	p := &Plan{Replicas: c.Replicas, PredictedS: c.PredictedS, FillS: c.FillS, BoundS: c.BoundS, Ratio: c.Ratio, Binding: c.Binding,
+	p := &Plan{Replicas: c.Replicas, PredictedS: c.PredictedS, FillS: c.FillS, BoundS: c.BoundS, Ratio: c.Ratio,
+		Binding: c.Binding,
 		Classes: make([][]Span, len(c.Classes))}
 	rows, flows := make([]NodeRow, len(c.Nodes)), map[[2]int]core.Size{}
 	for k, class := range c.Classes {
@@ -208,14 +211,16 @@ func (c *carrying) plan() *Plan {
 			} else {
 				flows[[2]int{s.From, s.Node}] += bytes
 			}
-			p.Classes[k] = append(p.Classes[k], Span{Node: c.at[s.Node], From: c.at[s.From], Start: s.Start, Length: s.Length, Class: k})
+			p.Classes[k] = append(p.Classes[k], Span{Node: c.at[s.Node], From: c.at[s.From], Start: s.Start,
+				Length: s.Length, Class: k})
 		}
 	}
 	for k, class := range c.Classes {
 		sums := newCircle(c.now.Classes[k].Runs, 1).sums
 		for _, s := range class.Relays {
 			flows[[2]int{s.From, s.Node}] += sums[s.Start+s.Length] - sums[s.Start]
-			p.Relays = append(p.Relays, Span{Node: c.at[s.Node], From: c.at[s.From], Start: s.Start, Length: s.Length, Class: k})
+			p.Relays = append(p.Relays, Span{Node: c.at[s.Node], From: c.at[s.From], Start: s.Start, Length: s.Length,
+				Class: k})
 		}
 	}
 	for i, row := range rows {
@@ -236,7 +241,10 @@ func (c *carrying) plan() *Plan {
 	for pair, bytes := range flows {
 		p.Flows = append(p.Flows, Flow{From: c.at[pair[0]], To: c.at[pair[1]], Bytes: bytes, Rate: rates[pair]})
 	}
-	slices.SortFunc(p.Flows, func(a, b Flow) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	slices.SortFunc(p.Flows, func(a, b Flow) int {
+		return cmp.Or(cmp.Compare(a.From, b.From),
+			cmp.Compare(a.To, b.To))
+	})
 	p.Risk = riskOf(c.now.Snapshot, p.Classes, p.Replicas, 1)
 	slices.SortFunc(p.Nodes, func(a, b NodeRow) int { return cmp.Compare(a.Node, b.Node) })
 	return p

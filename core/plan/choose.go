@@ -24,7 +24,8 @@ const (
 
 // Receiver is a node that wants runs which the sender holds, as the sender knows it.
 type Receiver struct {
-	Nominal core.Rate // what a flow to it could have at best: the least of link, trunk and both nodes' sides; 0 is unlimited
+	// what a flow to it could have at best: the least of link, trunk and both nodes' sides; 0 is unlimited
+	Nominal core.Rate
 	Free    core.Rate // what link, trunk and its own downlink have free now, as far as the sender knows
 	Empty   bool      // it has nothing of the task yet
 	Near    float64   // its distance for the nearest-first round: delay in seconds, then the smaller the nearer
@@ -44,8 +45,8 @@ const (
 	Filling
 )
 
-// Crit is how urgently a node has to receive: the seconds that its need takes on its downlink, or, across a trunk, those
-// that its whole zone's need takes on the trunk. A rate of 0 is unlimited.
+// Crit is how urgently a node has to receive: the seconds that its need takes on its downlink, or, across a trunk,
+// those that its whole zone's need takes on the trunk. A rate of 0 is unlimited.
 func Crit(need core.Size, down core.Rate, zoneNeed core.Size, trunk core.Rate) float64 {
 	crit := 0.0
 	if down > 0 {
@@ -85,7 +86,8 @@ func Choose(stage Stage, free, nominal core.Rate, receivers []Receiver) int {
 	if best < 0 {
 		return -1
 	}
-	if r := receivers[best]; r.Fair > 0 && float64(free) < minFair*float64(r.Fair) || r.Fair == 0 && !enough(free, r.Nominal) {
+	if r := receivers[best]; r.Fair > 0 && float64(free) < minFair*float64(r.Fair) || r.Fair == 0 &&
+		!enough(free, r.Nominal) {
 		return -1
 	}
 	return best
@@ -128,8 +130,9 @@ func before(stage Stage, a, b Receiver) bool {
 // Due is D'Hondt's quotient: the largest is served next.
 func (r Receiver) Due() float64 { return r.First / (1 + r.Given) }
 
-// FirstWeights says what each node can do with first copies: send on what it keeps, to those that keep it too, as fast as
-// its uplink goes within the time that the plan has. quota is what each is to keep, in bytes; the answer is in bytes.
+// FirstWeights says what each node can do with first copies: send on what it keeps, to those that keep it too, as fast
+// as its uplink goes within the time that the plan has. quota is what each is to keep, in bytes; the answer is in
+// bytes.
 func FirstWeights(up []core.Rate, quota []core.Size, replicas int, seconds float64) []float64 {
 	weights := make([]float64, len(up))
 	for i := range up {
@@ -141,9 +144,9 @@ func FirstWeights(up []core.Rate, quota []core.Size, replicas int, seconds float
 	return weights
 }
 
-// ChoosePart is which part of a file a holder should give runs of next: by D'Hondt's rule over what the flow of least time
-// has it give of each, counting what it gave. Parts of which it has nothing to give now (free false) are passed over; −1
-// where that is all of them.
+// ChoosePart is which part of a file a holder should give runs of next: by D'Hondt's rule over what the flow of least
+// time has it give of each, counting what it gave. Parts of which it has nothing to give now (free false) are passed
+// over; −1 where that is all of them.
 func ChoosePart(share, given []float64, free []bool) int {
 	best, due := -1, 0.0
 	for c := range share {

@@ -28,16 +28,20 @@ func TestChoose(t *testing.T) {
 		{"who needs longest comes first", Filling, 100, 100, []Receiver{{Crit: 1}, {Crit: 3}, {Crit: 2}}, 1},
 		{"a busy one is passed over", Filling, 100, 100, []Receiver{{Crit: 9, Nominal: 100, Free: 19}, {Crit: 1}}, 1},
 		{"a fifth is enough", Filling, 100, 100, []Receiver{{Crit: 9, Nominal: 100, Free: 20}, {Crit: 1}}, 0},
-		{"no overtaking: it waits for the wide one", Filling, 10, 100, []Receiver{{Crit: 9, Nominal: 100, Free: 100}, {Crit: 1, Nominal: 20, Free: 20}}, -1},
+		{"no overtaking: it waits for the wide one", Filling, 10, 100,
+			[]Receiver{{Crit: 9, Nominal: 100, Free: 100}, {Crit: 1, Nominal: 20, Free: 20}}, -1},
 		{"it waits for most of a fair part", Filling, 10, 100, []Receiver{{Crit: 9, Fair: 25}}, -1},
 		{"most of a fair part is enough", Filling, 18, 100, []Receiver{{Crit: 9, Fair: 25}}, 0},
 		{"an uplink without a limit", Filling, 1000, 0, []Receiver{{Crit: 1}}, 0},
-		{"a source goes by first copies, not by need", Spreading, 100, 100, []Receiver{{Crit: 9, First: 1}, {Crit: 1, First: 2}}, 1},
-		{"D'Hondt counts what was given", Spreading, 100, 100, []Receiver{{First: 300, Given: 99}, {First: 200, Given: 49}}, 1},
+		{"a source goes by first copies, not by need", Spreading, 100, 100,
+			[]Receiver{{Crit: 9, First: 1}, {Crit: 1, First: 2}}, 1},
+		{"D'Hondt counts what was given", Spreading, 100, 100,
+			[]Receiver{{First: 300, Given: 99}, {First: 200, Given: 49}}, 1},
 		{"the empty-handed come first, the nearest before others", Spreading, 100, 100,
 			[]Receiver{{First: 9}, {Empty: true, Near: 2}, {Empty: true, Near: 1}}, 2},
 		{"shards: nobody can do anything with a first copy", Spreading, 100, 100, []Receiver{{Crit: 1}, {Crit: 3}}, 1},
-		{"beyond a trunk all need as long: who can pass on most", Filling, 100, 100, []Receiver{{Crit: 3, First: 5}, {Crit: 3, First: 8}}, 1},
+		{"beyond a trunk all need as long: who can pass on most", Filling, 100, 100,
+			[]Receiver{{Crit: 3, First: 5}, {Crit: 3, First: 8}}, 1},
 	} {
 		for i := range c.receivers {
 			c.receivers[i] = idle(c.receivers[i])
@@ -48,8 +52,8 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// TestFirstCopiesAreProportional is what D'Hondt's rule is for: whatever the weights, nobody is more than a run for each receiver from
-// its share.
+// TestFirstCopiesAreProportional is what D'Hondt's rule is for: whatever the weights, nobody is more than a run for
+// each receiver from its share.
 func TestFirstCopiesAreProportional(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const runs, size = 500, 1000.0
@@ -74,7 +78,8 @@ func TestFirstCopiesAreProportional(t *testing.T) {
 
 func TestWeightsAndParts(t *testing.T) {
 	got := FirstWeights([]core.Rate{105, 0, 1050}, []core.Size{1000, 1000, 10}, 3, 5)
-	if want := []float64{500, 2000, 20}; !slices.EqualFunc(got, want, func(a, b float64) bool { return math.Abs(a-b) < 1e-6 }) {
+	if want := []float64{500, 2000, 20}; !slices.EqualFunc(got, want,
+		func(a, b float64) bool { return math.Abs(a-b) < 1e-6 }) {
 		t.Errorf("first weights %v, want %v", got, want)
 	}
 	share, given := []float64{600, 300, 0}, []float64{0, 0, 0}

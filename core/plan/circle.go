@@ -7,9 +7,10 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// circle is the runs of one class laid in a ring that is walked once for each copy. Positions count runs along the whole
-// walk, so position p is run p mod n. A node that takes no more than n consecutive positions gets no run twice, and if the
-// nodes' stretches follow each other without a gap, every run gets exactly as many different nodes as there are rounds.
+// circle is the runs of one class laid in a ring that is walked once for each copy. Positions count runs along the
+// whole walk, so position p is run p mod n. A node that takes no more than n consecutive positions gets no run twice,
+// and if the nodes' stretches follow each other without a gap, every run gets exactly as many different nodes as there
+// are rounds.
 type circle struct {
 	sums   []core.Size // sums[i]: bytes of the runs before i
 	rounds int
@@ -48,10 +49,11 @@ type seat struct {
 	quota float64   // bytes that it should
 }
 
-// walk gives the seats that have a quota, in their order, stretches of the walk: a node whose quota is its cap as much as fits, any other its
-// quota to the nearest run, more or less by what those before it left over or took too much. The seat with most to spare
-// comes last and takes the rest. A zone of zoneMax gets at most that many rounds of the circle, so that no run has more
-// copies in it. It returns the arcs, and the position at which it had to stop: c.end() if all went well.
+// walk gives the seats that have a quota, in their order, stretches of the walk: a node whose quota is its cap as much
+// as fits, any other its quota to the nearest run, more or less by what those before it left over or took too much. The
+// seat with most to spare comes last and takes the rest. A zone of zoneMax gets at most that many rounds of the circle,
+// so that no run has more copies in it. It returns the arcs, and the position at which it had to stop: c.end() if all
+// went well.
 func (c *circle) walk(seats []seat, zoneMax map[string]int) (arcs []arc, stop int) {
 	seats = spareLast(slices.DeleteFunc(slices.Clone(seats), func(s seat) bool { return s.quota <= 0 && s.cap > 0 }))
 	zoneLeft := map[string]int{}
@@ -101,8 +103,8 @@ func (c *circle) nearest(pos, most int, want float64) int {
 	return pos + k
 }
 
-// spareLast turns the ring of seats so that the one with most room beyond its quota comes last, and its zone before it. Zones
-// stay together, also when the walk has to stop early.
+// spareLast turns the ring of seats so that the one with most room beyond its quota comes last, and its zone before it.
+// Zones stay together, also when the walk has to stop early.
 func spareLast(seats []seat) []seat {
 	last, most := len(seats)-1, -1.0
 	for i, s := range seats {
@@ -165,7 +167,8 @@ func (c *circle) patch(arcs []arc, stop int, seats []seat, zoneMax map[string]in
 
 // covers reports whether an arc passes a run.
 func (c *circle) covers(a arc, run int) bool {
-	first := a.start + ((run-a.start)%c.n()+c.n())%c.n() // the first position from the arc's start on at which the run stands
+	// the first position from the arc's start on at which the run stands
+	first := a.start + ((run-a.start)%c.n()+c.n())%c.n()
 	return first < a.end
 }
 

@@ -8,9 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestWalkNeverOversteps gives the seats quotas that make no sense together. Whatever they are: no node gets a run twice or
-// passes its cap, no run has too many copies in a zone, and the arcs follow each other from the start to where the walk
-// stopped. Then the stretches are compared with a slow twin that looks at every run of every arc.
+// TestWalkNeverOversteps gives the seats quotas that make no sense together. Whatever they are: no node gets a run
+// twice or passes its cap, no run has too many copies in a zone, and the arcs follow each other from the start to where
+// the walk stopped. Then the stretches are compared with a slow twin that looks at every run of every arc.
 func TestWalkNeverOversteps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var runs []core.Size
@@ -57,7 +57,8 @@ func TestWalkNeverOversteps(t *testing.T) {
 }
 
 // checkArcs expands the arcs run by run.
-func checkArcs(t *rapid.T, ring *circle, seats []seat, zones map[int]string, zoneMax map[string]int, arcs []arc) (keeps [][]int) {
+func checkArcs(t *rapid.T, ring *circle, seats []seat, zones map[int]string, zoneMax map[string]int,
+	arcs []arc) (keeps [][]int) {
 	keeps = make([][]int, ring.n())
 	left := map[int]core.Size{}
 	for _, s := range seats {

@@ -15,9 +15,10 @@ type Voice struct {
 	Weight float64 // of its costs in the sum; 1 where they count alike
 }
 
-// Combine makes one answer of several, each of which CheckScores found good: a node is allowed if all allow it; of caps and spreads the
-// smallest holds, and of redundancies the largest; the first objective that one names holds; costs are brought to a common unit, the mean of their column, and summed by the voices' weights; weights multiply.
-// Voices without an opinion on a column do not count in it.
+// Combine makes one answer of several, each of which CheckScores found good: a node is allowed if all allow it; of caps
+// and spreads the smallest holds, and of redundancies the largest; the first objective that one names holds; costs are
+// brought to a common unit, the mean of their column, and summed by the voices' weights; weights multiply. Voices
+// without an opinion on a column do not count in it.
 func Combine(voices []Voice) (info core.StrategyInfo, scores core.Scores) {
 	info.Deterministic = true
 	var names, versions, sayings []string
@@ -30,7 +31,8 @@ func Combine(voices []Voice) (info core.StrategyInfo, scores core.Scores) {
 		info.OwnsFirstHolder = info.OwnsFirstHolder || v.Info.OwnsFirstHolder
 		scores.Allow = merge(scores.Allow, v.Scores.Allow, func(a, b bool) bool { return a && b })
 		scores.QuotaCap = merge(scores.QuotaCap, v.Scores.QuotaCap, func(a, b core.Size) core.Size { return min(a, b) })
-		scores.PlaceCost = merge(scores.PlaceCost, common(v.Scores.PlaceCost, v.Weight), func(a, b float64) float64 { return a + b })
+		scores.PlaceCost = merge(scores.PlaceCost, common(v.Scores.PlaceCost, v.Weight),
+			func(a, b float64) float64 { return a + b })
 		scores.TargetWeight = merge(scores.TargetWeight, common(v.Scores.TargetWeight, 1), times)
 		scores.Explain = merge(scores.Explain, v.Scores.Explain, join)
 		if r := v.Scores.Redundancy; r.Replicas > scores.Redundancy.Replicas {
@@ -48,7 +50,8 @@ func Combine(voices []Voice) (info core.StrategyInfo, scores core.Scores) {
 	}
 	slices.Sort(info.Needs)
 	info.Needs = slices.Compact(info.Needs)
-	info.Name, info.Version, info.Summary = strings.Join(names, ","), strings.Join(versions, ", "), strings.Join(sayings, "; ")
+	info.Name, info.Version, info.Summary = strings.Join(names, ","), strings.Join(versions, ", "),
+		strings.Join(sayings, "; ")
 	return info, scores
 }
 
@@ -75,7 +78,8 @@ func merge[T any](a, b []T, both func(T, T) T) []T {
 	return a
 }
 
-// common brings a column to a mean of weight, so that columns in seconds and in money can be added, and products stay finite.
+// common brings a column to a mean of weight, so that columns in seconds and in money can be added, and products stay
+// finite.
 func common(column []float64, weight float64) []float64 {
 	mean := 0.0
 	for _, v := range column {

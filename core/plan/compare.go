@@ -51,7 +51,8 @@ type NodeShare struct {
 
 // Compare tells what changes from a to b.
 func Compare(a, b Saved) Difference {
-	d := Difference{Change: Change{A: a.summary(), B: b.summary(), Same: a.Runs == b.Runs && len(a.Classes) == len(b.Classes)}}
+	d := Difference{Change: Change{A: a.summary(), B: b.summary(), Same: a.Runs == b.Runs &&
+		len(a.Classes) == len(b.Classes)}}
 	for k := range a.Classes {
 		d.Same = d.Same && a.Classes[k].Runs == b.Classes[k].Runs
 	}
@@ -79,7 +80,10 @@ func Compare(a, b Saved) Difference {
 		}
 	}
 	d.Nodes = slices.DeleteFunc(d.Nodes, func(n NodeChange) bool { return n.A.Runs == 0 && n.B.Runs == 0 })
-	slices.SortFunc(d.Nodes, func(x, y NodeChange) int { return cmp.Or(cmp.Compare(x.Address, y.Address), x.ID.Compare(y.ID)) })
+	slices.SortFunc(d.Nodes, func(x, y NodeChange) int {
+		return cmp.Or(cmp.Compare(x.Address, y.Address),
+			x.ID.Compare(y.ID))
+	})
 	return d
 }
 

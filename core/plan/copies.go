@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// leastReplicas is the least time for some copies of every run on nodes of free choice. By bisection: the source must send
-// every run once; the copies must arrive where there is room; somebody must send each; and what a set of zones around the
-// source cannot keep must leave it.
+// leastReplicas is the least time for some copies of every run on nodes of free choice. By bisection: the source must
+// send every run once; the copies must arrive where there is room; somebody must send each; and what a set of zones
+// around the source cannot keep must leave it.
 func (n *network) leastReplicas(g Goal) (b Bound) {
 	c := &copyBound{network: n, size: float64(g.Size), copies: float64(g.Replicas), perZone: float64(g.Replicas)}
 	if g.PerZone > 0 {
@@ -159,7 +159,8 @@ type leavingWay struct {
 	name string
 }
 
-// leaving lists the sets of zones around the source that cannot keep all copies of a run, so that each run must leave them.
+// leaving lists the sets of zones around the source that cannot keep all copies of a run, so that each run must leave
+// them.
 func (c *copyBound) leaving() (ways []leavingWay) {
 	if len(c.trunks) == 0 {
 		return nil

@@ -11,9 +11,9 @@ import (
 // forever is a capacity that never binds, and still can be added up.
 const forever = 1e18
 
-// pipes is a network as a graph for max-flow whose capacities grow with time: an arc carries fixed + rate·T bytes within T
-// seconds. A node is three vertices in a row, so that what passes through it takes from its down side and from its up side.
-// On a mesh without caps on single links all links of a zone pass one vertex, which keeps the graph small.
+// pipes is a network as a graph for max-flow whose capacities grow with time: an arc carries fixed + rate·T bytes
+// within T seconds. A node is three vertices in a row, so that what passes through it takes from its down side and from
+// its up side. On a mesh without caps on single links all links of a zone pass one vertex, which keeps the graph small.
 type pipes struct {
 	heads  [][]int // by vertex: indexes into arcs; arc k^1 is the reverse of k
 	arcs   []flowArc
@@ -171,8 +171,9 @@ func (p *pipes) stores(n *network, most float64, perZone int) {
 	}
 }
 
-// least is the least time in which demand flows from source to sink, and the cut that sets it: Newton's method on cuts, as for
-// every parametric flow (Radzik 1993). Each round finds the smallest cut at T and moves T to where that cut is just enough.
+// least is the least time in which demand flows from source to sink, and the cut that sets it: Newton's method on cuts,
+// as for every parametric flow (Radzik 1993). Each round finds the smallest cut at T and moves T to where that cut is
+// just enough.
 func (p *pipes) least(demand float64) (seconds float64, binding string) {
 	const tolerance = 1e-11
 	binding = "nothing (no bandwidth limits it)"
@@ -290,8 +291,10 @@ func (p *pipes) names(cut []int) string {
 	for _, kind := range []struct {
 		pipeKind
 		one, many string
-	}{{ofUp, "uplink", "uplinks"}, {ofDown, "downlink", "downlinks"}, {ofLink, "link", "links"}, {ofTrunk, "trunk", "trunks"},
-		{ofStore, "space of", "space of"}, {ofZone, "limit of", "limits of"}, {ofShare, "what is kept by", "what is kept by"}} {
+	}{{ofUp, "uplink", "uplinks"}, {ofDown, "downlink", "downlinks"}, {ofLink, "link", "links"},
+		{ofTrunk, "trunk", "trunks"},
+		{ofStore, "space of", "space of"}, {ofZone, "limit of", "limits of"},
+		{ofShare, "what is kept by", "what is kept by"}} {
 		list := words[kind.pipeKind]
 		switch slices.Sort(list); {
 		case len(list) == 0:

@@ -18,9 +18,10 @@ type Piece struct {
 // ready is when a bringer could begin with a run that it is asked for now, in seconds.
 func (b Bringer) ready() float64 { return max(b.Delay, b.Rate.Seconds(b.Queued)) }
 
-// Deal says who should bring which of the runs that are left: each goes to who would have it there first, in the order given,
-// counting what was asked for and dealt before. So a slow holder gets another run only where it brings that before the others would, the
-// fastest always gets some, and all are done at about the same time. −1 is a run of which no holder's rate is known.
+// Deal says who should bring which of the runs that are left: each goes to who would have it there first, in the order
+// given, counting what was asked for and dealt before. So a slow holder gets another run only where it brings that
+// before the others would, the fastest always gets some, and all are done at about the same time. −1 is a run of which
+// no holder's rate is known.
 func Deal(bringers []Bringer, pieces []Piece) []int {
 	ready := make([]float64, len(bringers))
 	for i, b := range bringers {
@@ -54,9 +55,9 @@ type Late struct {
 // sooner is the part of the time that is left for a run in which another must bring it to be worth asking too.
 const sooner = 0.8
 
-// Twice is which of the runs that others were asked for a bringer without work should be asked for as well: the one that is due
-// last, if it would have that there clearly sooner; else −1. What is asked for twice costs nobody anything but bandwidth that
-// would stay idle.
+// Twice is which of the runs that others were asked for a bringer without work should be asked for as well: the one
+// that is due last, if it would have that there clearly sooner; else −1. What is asked for twice costs nobody anything
+// but bandwidth that would stay idle.
 func Twice(b Bringer, late []Late) int {
 	if b.Rate == 0 {
 		return -1

@@ -22,11 +22,16 @@ func TestDeal(t *testing.T) {
 		pieces   []Piece
 		want     []int
 	}{
-		{"one in five to the slow one", []Bringer{{Rate: 10}, {Rate: 40}}, both(10, 10, 10, 10, 10), []int{1, 1, 1, 0, 1}},
-		{"the last one to the fast one, though it is busy and the other is not", []Bringer{{Rate: 10}, {Rate: 40, Queued: 20}}, both(10), []int{1}},
-		{"to the slow one when the fast one has much to do", []Bringer{{Rate: 10}, {Rate: 40, Queued: 200}}, both(10), []int{0}},
-		{"a queue hides the way", []Bringer{{Rate: 40, Delay: 1}, {Rate: 40, Delay: 1, Queued: 40}}, both(10, 10), []int{0, 1}},
-		{"who alone has a run brings it", []Bringer{{Rate: 10, Queued: 500}, {Rate: 40}}, []Piece{{10, []int{slow}}, {10, []int{fast}}}, []int{0, 1}},
+		{"one in five to the slow one", []Bringer{{Rate: 10}, {Rate: 40}}, both(10, 10, 10, 10, 10),
+			[]int{1, 1, 1, 0, 1}},
+		{"the last one to the fast one, though it is busy and the other is not",
+			[]Bringer{{Rate: 10}, {Rate: 40, Queued: 20}}, both(10), []int{1}},
+		{"to the slow one when the fast one has much to do", []Bringer{{Rate: 10}, {Rate: 40, Queued: 200}}, both(10),
+			[]int{0}},
+		{"a queue hides the way", []Bringer{{Rate: 40, Delay: 1}, {Rate: 40, Delay: 1, Queued: 40}}, both(10, 10),
+			[]int{0, 1}},
+		{"who alone has a run brings it", []Bringer{{Rate: 10, Queued: 500}, {Rate: 40}},
+			[]Piece{{10, []int{slow}}, {10, []int{fast}}}, []int{0, 1}},
 		{"nobody's rate is known", []Bringer{{}, {}}, both(10), []int{-1}},
 	} {
 		if got := Deal(c.bringers, c.pieces); !slices.Equal(got, c.want) {

@@ -153,7 +153,8 @@ func (p *planner) shortage(c int, shares []share, zoneMax map[string]int) error 
 		err = core.Fail(core.CodeRedundant, "%s of %s with at most %d in a zone do not fit: %s", copies(lacking), size,
 			p.Scores.Spread.Max, p.zoneRooms(shares))
 	case len(shares) == lacking:
-		err = core.Fail(core.CodeRedundant, "%s of %s need %d nodes with room; %s; %s", copies(lacking), size, lacking, onlyHave(with), list(without))
+		err = core.Fail(core.CodeRedundant, "%s of %s need %d nodes with room; %s; %s", copies(lacking), size, lacking,
+			onlyHave(with), list(without))
 	default:
 		err = core.Fail(core.CodeRedundant, "%s of %s need %s on different nodes; %d nodes have room for %s of it, %s is missing; %s",
 			copies(lacking), size, need, len(shares), room, need-room, list(append(roomFor(with), without...)))
@@ -198,7 +199,8 @@ func (p *planner) tooFew(lacking int, shares []share, held []int) error {
 	if len(not) > 0 {
 		sentence += "; " + list(not)
 	}
-	return core.WithHint(core.Fail(core.CodeRedundant, "%s", sentence), "add a peer, or ask for fewer copies with --replicas")
+	return core.WithHint(core.Fail(core.CodeRedundant, "%s", sentence),
+		"add a peer, or ask for fewer copies with --replicas")
 }
 
 func (p *planner) zoneRooms(shares []share) string {

@@ -7,8 +7,9 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// feasible looks at all classes at once, where one after the other found too little room: a flow from classes through zones to
-// nodes. It says how much of each class each node should take for everything to find a place, or which cut is too narrow.
+// feasible looks at all classes at once, where one after the other found too little room: a flow from classes through
+// zones to nodes. It says how much of each class each node should take for everything to find a place, or which cut is
+// too narrow.
 func (p *planner) feasible() (most []map[int]core.Size, err error) {
 	g := &pipes{net: p.net}
 	g.sink = g.vertex()
@@ -48,7 +49,9 @@ func (p *planner) feasible() (most []map[int]core.Size, err error) {
 	}
 	if got := g.flow(0); got < need*(1-1e-12)-1 {
 		_, _, cut := g.cut()
-		return nil, core.WithHint(core.Fail(core.CodeRedundant, "%s of copies find no place, whoever takes which: %s is full", core.Size(math.Ceil(need-got)), g.names(cut)),
+		return nil, core.WithHint(core.Fail(core.CodeRedundant,
+			"%s of copies find no place, whoever takes which: %s is full", core.Size(math.Ceil(need-got)),
+			g.names(cut)),
 			"free space, add a node, or ask for fewer copies with --replicas")
 	}
 	most = make([]map[int]core.Size, len(p.Classes))

@@ -7,7 +7,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// tight is two classes for which space just suffices: the one held by n1 can only go to n2, where the other could go too.
+// tight is two classes for which space just suffices: the one held by n1 can only go to n2, where the other could go
+// too.
 func tight(free core.Size) Request {
 	req := Request{Replicas: 2, Classes: []Class{
 		{Runs: []core.Size{1000, 1000}, Holders: []int{3}},

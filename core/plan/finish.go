@@ -29,8 +29,9 @@ func (p *planner) finish() (*Plan, error) {
 	return out, nil
 }
 
-// least is the bound on the whole network. The bound over the candidates knows holders, and no relays; with relays that of
-// LeastTime is the right one, and where something is held already the former is asked as if all could receive from the source.
+// least is the bound on the whole network. The bound over the candidates knows holders, and no relays; with relays that
+// of LeastTime is the right one, and where something is held already the former is asked as if all could receive from
+// the source.
 func (p *planner) least() (float64, string) {
 	held := slices.ContainsFunc(p.held, func(h []int) bool { return len(h) > 0 })
 	if held || !p.Relays && p.K == 0 {
@@ -107,7 +108,8 @@ func (p *planner) rate(flows []Flow) (seconds []float64) {
 	demands := make([]Demand, len(flows))
 	for k, f := range flows {
 		demands[k] = Demand{Weight: max(1, float64(f.Bytes)), Accounts: []int{up[f.From], down[f.To]}}
-		if link, ok := p.net.link(f.From, f.To); ok && !math.IsInf(link, 1) { // a link has one flow, so its account is new
+		// a link has one flow, so its account is new
+		if link, ok := p.net.link(f.From, f.To); ok && !math.IsInf(link, 1) {
 			demands[k].Accounts = append(demands[k].Accounts, len(capacities))
 			capacities = append(capacities, link)
 		}

@@ -49,10 +49,10 @@ func (b *Bound) raise(seconds float64, binding string) {
 	}
 }
 
-// LeastTime is the least time in which a job can be done on a network, whatever the plan; any node may pass on what it does
-// not keep. It counts bandwidth as if data were a fluid, without the time that the first run takes down a chain. Every
-// figure that goes into it is a lower bound of its own, and the largest is the answer; see cut.go for cuts, copies.go for
-// copies, pack.go for trees and ahead.go for calendars.
+// LeastTime is the least time in which a job can be done on a network, whatever the plan; any node may pass on what it
+// does not keep. It counts bandwidth as if data were a fluid, without the time that the first run takes down a chain.
+// Every figure that goes into it is a lower bound of its own, and the largest is the answer; see cut.go for cuts,
+// copies.go for copies, pack.go for trees and ahead.go for calendars.
 func LeastTime(s core.Snapshot, g Goal) (Bound, error) {
 	if s.Changes() {
 		return leastAhead(s, g)
@@ -107,11 +107,12 @@ func (g Goal) check(n *network) error {
 	return nil
 }
 
-// leastBroadcast is the bound by cuts, raised by that of trees where links or trunks limit: there, nodes share their uplinks among
-// links in ways that single cuts do not see.
+// leastBroadcast is the bound by cuts, raised by that of trees where links or trunks limit: there, nodes share their
+// uplinks among links in ways that single cuts do not see.
 func (n *network) leastBroadcast(g Goal) Bound {
 	b := n.cutBroadcast(g)
-	if len(n.Nodes) <= MaxPacked && (n.links != nil || len(n.trunks) > 0) && b.Seconds > 0 && !math.IsInf(b.Seconds, 1) {
+	if len(n.Nodes) <= MaxPacked && (n.links != nil || len(n.trunks) > 0) && b.Seconds > 0 &&
+		!math.IsInf(b.Seconds, 1) {
 		if p := n.pack(g, float64(g.Size)/b.Seconds); p.binding != "" {
 			b.raise(float64(g.Size)/p.Most, p.binding)
 		}
@@ -124,8 +125,8 @@ const MaxPacked = 100
 
 // cutBroadcast: each target alone must be able to receive the file, by min-cuts (Edmonds 1973: on a graph where all are
 // targets, the smallest of them is also enough as long as links alone limit); and every copy must be sent by somebody
-// (Kumar, Ross 2006). A node that is no target has to receive what it passes on, which somebody else must send; so it adds
-// only what is left of its uplink after that.
+// (Kumar, Ross 2006). A node that is no target has to receive what it passes on, which somebody else must send; so it
+// adds only what is left of its uplink after that.
 func (n *network) cutBroadcast(g Goal) (b Bound) {
 	size := float64(g.Size)
 	for _, t := range g.Targets {

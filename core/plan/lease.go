@@ -8,23 +8,26 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Sideways is among how many receivers a sender divides its uplink: few, so that a run is soon through, but more than one or two, since
-// TCP begins small again on a way that was left for a moment.
+// Sideways is among how many receivers a sender divides its uplink: few, so that a run is soon through, but more than
+// one or two, since TCP begins small again on a way that was left for a moment.
 const Sideways = 4
 
 // TooMuch is how many times its fair part a lease may be where others wait: what is above that is given back.
 const TooMuch = 1.1
 
-// Fair is how much of a sender's uplink a receiver should have beside others that it serves, and beside those of the waiting that are due
-// most, Sideways in all where so many want it: a part in proportion to what they can do with first copies while a source spreads them, and
-// to how urgently they have to receive after that. Whoever weighs less than half of the mean counts as that, so that no run is on its way
-// for long. None gets more than its Nominal: what that leaves is the others'. One that has nothing yet gets half of the uplink
-// for its first run, unless it is alone.
+// Fair is how much of a sender's uplink a receiver should have beside others that it serves, and beside those of the
+// waiting that are due most, Sideways in all where so many want it: a part in proportion to what they can do with first
+// copies while a source spreads them, and to how urgently they have to receive after that. Whoever weighs less than
+// half of the mean counts as that, so that no run is on its way for long. None gets more than its Nominal: what that
+// leaves is the others'. One that has nothing yet gets half of the uplink for its first run, unless it is alone.
 func Fair(stage Stage, up core.Rate, own Receiver, served, waiting []Receiver) core.Rate {
 	if own.Empty && len(served)+len(waiting) > 0 {
 		return Least(up/2, own.Nominal)
 	}
-	waiting = slices.SortedFunc(slices.Values(waiting), func(a, b Receiver) int { return cmp.Compare(b.weight(stage), a.weight(stage)) })
+	waiting = slices.SortedFunc(slices.Values(waiting), func(a,
+		b Receiver) int {
+		return cmp.Compare(b.weight(stage), a.weight(stage))
+	})
 	room := max(0, Sideways-1-len(served))
 	all := slices.Concat(served, waiting[:min(len(waiting), room)], []Receiver{own})
 	last, full, left := len(all)-1, make([]bool, len(all)), float64(up)
@@ -89,20 +92,21 @@ func Least(rates ...core.Rate) (least core.Rate) {
 	return least
 }
 
-// A batch is what one application asks for: enough for some round trips, and little, so that bandwidth changes hands often. A lease is
-// kept for a while, and some round trips, since each change costs two.
+// A batch is what one application asks for: enough for some round trips, and little, so that bandwidth changes hands
+// often. A lease is kept for a while, and some round trips, since each change costs two.
 const (
 	batchTime, batchTrips   = 500 * time.Millisecond, 10
 	steadyTime, steadyTrips = 2 * time.Second, 25
 )
 
-// Batch is how many bytes a sender asks for at a time at most, for a lease of this rate. It asks for more when half of them are left.
+// Batch is how many bytes a sender asks for at a time at most, for a lease of this rate. It asks for more when half of
+// them are left.
 func Batch(rate core.Rate, roundTrip time.Duration) core.Size {
 	return core.Size(float64(rate) * (batchTime + batchTrips*roundTrip).Seconds())
 }
 
-// Keeps reports whether a sender keeps the lease that it has held for some time, though it would choose another receiver now. Not where
-// that one has nothing yet, or its part of a source's first copies is in arrears.
+// Keeps reports whether a sender keeps the lease that it has held for some time, though it would choose another
+// receiver now. Not where that one has nothing yet, or its part of a source's first copies is in arrears.
 func Keeps(stage Stage, own, other Receiver, held, roundTrip time.Duration) bool {
 	if stage == Spreading && other.Due() > 2*own.Due() {
 		return false

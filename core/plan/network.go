@@ -11,10 +11,11 @@ import (
 // network is a snapshot in the planner's units: payload bytes per second, +Inf where nothing limits.
 type network struct {
 	core.Snapshot
-	up, down []float64     // the sides of each node
-	out, in  []float64     // what a node can send and receive over its links, at most its sides
-	links    [][]core.Rate // [from][to], noLink where there is none; nil: every pair is linked, limited by the nodes alone
-	trunks   map[[2]string]core.Rate
+	up, down []float64 // the sides of each node
+	out, in  []float64 // what a node can send and receive over its links, at most its sides
+	// [from][to], noLink where there is none; nil: every pair is linked, limited by the nodes alone
+	links  [][]core.Rate
+	trunks map[[2]string]core.Rate
 }
 
 const noLink core.Rate = -1
@@ -25,7 +26,8 @@ func newNetwork(s core.Snapshot) (*network, error) {
 	if s.Source < 0 || s.Source >= n {
 		return nil, fmt.Errorf("snapshot: the source is node %d of %d", s.Source, n)
 	}
-	net := &network{Snapshot: s, up: make([]float64, n), down: make([]float64, n), out: make([]float64, n), in: make([]float64, n),
+	net := &network{Snapshot: s, up: make([]float64, n), down: make([]float64, n), out: make([]float64, n),
+		in:     make([]float64, n),
 		trunks: map[[2]string]core.Rate{}}
 	for i, node := range s.Nodes {
 		if node.Up < 0 || node.Down < 0 || node.Free < 0 {
@@ -52,7 +54,8 @@ func newNetwork(s core.Snapshot) (*network, error) {
 	}
 	for _, l := range s.Links {
 		if l.From < 0 || l.From >= n || l.To < 0 || l.To >= n || l.From == l.To || l.Rate < 0 {
-			return nil, fmt.Errorf("snapshot: the link from node %d to node %d of %d at %d makes no sense", l.From, l.To, n, l.Rate)
+			return nil, fmt.Errorf("snapshot: the link from node %d to node %d of %d at %d makes no sense", l.From,
+				l.To, n, l.Rate)
 		}
 		net.links[l.From][l.To] = l.Rate
 	}
@@ -100,7 +103,8 @@ func zoneOf(s core.Snapshot, i int) string {
 	return fmt.Sprintf("\x00node %d", i)
 }
 
-// name is how a sentence calls a node: by its label "name", its address, or the start of its ID; the source without a name is the source.
+// name is how a sentence calls a node: by its label "name", its address, or the start of its ID; the source without a
+// name is the source.
 func (n *network) name(i int) string {
 	node := n.Nodes[i]
 	switch {
@@ -134,7 +138,8 @@ func payload(r core.Rate) float64 {
 	return float64(r) / core.WireOverhead
 }
 
-// carried is what a rate carries in some seconds. An unlimited rate carries everything at once, none carries nothing ever.
+// carried is what a rate carries in some seconds. An unlimited rate carries everything at once, none carries nothing
+// ever.
 func carried(rate, seconds float64) float64 {
 	if rate == 0 || math.IsInf(rate, 1) {
 		return rate

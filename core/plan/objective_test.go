@@ -81,7 +81,8 @@ func TestRelaysReachTheFar(t *testing.T) {
 	if !slices.Equal(p.Relays, want) {
 		t.Errorf("relays %+v, want %+v", p.Relays, want)
 	}
-	if want := []Span{{Node: 3, From: 2, Length: 20}, {Node: 4, From: 3, Length: 20}}; !slices.Equal(p.Classes[0], want) {
+	if want := []Span{{Node: 3, From: 2, Length: 20}, {Node: 4, From: 3, Length: 20}}; !slices.Equal(p.Classes[0],
+		want) {
 		t.Errorf("spans %+v, want %+v", p.Classes[0], want)
 	}
 	if req.Relays = false; p != nil {
@@ -135,7 +136,8 @@ func TestCostsAreToldWhenPutAside(t *testing.T) {
 	}
 	for _, row := range p.Nodes {
 		if row.Cost != req.Scores.PlaceCost[row.Node-1] {
-			t.Errorf("node %d costs %v, says the plan; %v, says the strategy", row.Node, row.Cost, req.Scores.PlaceCost[row.Node-1])
+			t.Errorf("node %d costs %v, says the plan; %v, says the strategy", row.Node, row.Cost,
+				req.Scores.PlaceCost[row.Node-1])
 		}
 	}
 }

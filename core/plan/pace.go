@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// paceWindow is the least time over which it is counted how fast a node receives, and lateFor how long a task must be about to end late.
+	// paceWindow is the least time over which it is counted how fast a node receives, and lateFor how long a task must
+	// be about to end late.
 	paceWindow = 5 * time.Second
 	lateFor    = 10 * time.Second
 	// paceRuns is how many runs the slowest flow of the plan carries in that time: a node is known by whole runs.
@@ -20,7 +21,8 @@ const (
 	worthMoving = 0.90
 )
 
-// Pace follows how fast the nodes of a task receive, and tells when it is about to end late. Times count from its beginning.
+// Pace follows how fast the nodes of a task receive, and tells when it is about to end late. Times count from its
+// beginning.
 type Pace struct {
 	run    core.Size     // the largest
 	window time.Duration // over which rates are counted
@@ -34,7 +36,8 @@ type seen struct {
 	left []core.Size
 }
 
-// NewPace is for a task that is planned to take so many seconds, of runs no larger than run, over flows no slower than slowest.
+// NewPace is for a task that is planned to take so many seconds, of runs no larger than run, over flows no slower than
+// slowest.
 func NewPace(seconds float64, run core.Size, slowest core.Rate) *Pace {
 	p := &Pace{end: duration(seconds), run: run, window: paceWindow}
 	if slowest > 0 {
@@ -43,7 +46,8 @@ func NewPace(seconds float64, run core.Size, slowest core.Rate) *Pace {
 	return p
 }
 
-// Note takes what each node has left to receive and reports whether the task has been about to end more than a tenth late for ten seconds.
+// Note takes what each node has left to receive and reports whether the task has been about to end more than a tenth
+// late for ten seconds.
 func (p *Pace) Note(at time.Duration, left []core.Size) (late bool) {
 	if n := len(p.seen); n == 0 || at-p.seen[n-1].at >= time.Second {
 		p.seen = append(p.seen, seen{at, slices.Clone(left)})
@@ -64,8 +68,8 @@ func (p *Pace) Note(at time.Duration, left []core.Size) (late bool) {
 	return at-p.since >= max(lateFor, p.window)
 }
 
-// Rates is how fast each node received of late, the run included that may have come in part. It is 0 where that is not known: the node has
-// nothing left, was given more meanwhile, or nobody looked for long enough.
+// Rates is how fast each node received of late, the run included that may have come in part. It is 0 where that is not
+// known: the node has nothing left, was given more meanwhile, or nobody looked for long enough.
 func (p *Pace) Rates(at time.Duration, left []core.Size) []core.Rate {
 	rates := make([]core.Rate, len(left))
 	if len(p.seen) == 0 || at-p.seen[0].at < time.Second {

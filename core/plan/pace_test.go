@@ -7,8 +7,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// progress plays a task of two nodes that have 100 MiB each to receive, the second at a share of the rate that the plan of 100 s says.
-// It returns when the pace first called it late; 0: never.
+// progress plays a task of two nodes that have 100 MiB each to receive, the second at a share of the rate that the plan
+// of 100 s says. It returns when the pace first called it late; 0: never.
 func progress(p *Pace, share func(second int) float64) time.Duration {
 	left := []float64{100, 100}
 	for second := 0; second < 100; second++ {
@@ -28,12 +28,13 @@ func TestPaceTellsWhatEndsLate(t *testing.T) {
 		share func(int) float64
 		want  time.Duration
 	}{
-		"as planned":              {slow(1), 0},
-		"a twentieth late":        {slow(0.95), 0},
-		"half as fast":            {slow(0.5), 15 * time.Second}, // five to see it, ten in which it does not mend
-		"nothing comes":           {slow(0), 15 * time.Second},
-		"slow for a while":        {func(s int) float64 { return map[bool]float64{true: 0.5, false: 1.01}[s < 8] }, 0},
-		"slow from the middle on": {func(s int) float64 { return map[bool]float64{true: 0.5, false: 1}[s >= 50] }, 62 * time.Second},
+		"as planned":       {slow(1), 0},
+		"a twentieth late": {slow(0.95), 0},
+		"half as fast":     {slow(0.5), 15 * time.Second}, // five to see it, ten in which it does not mend
+		"nothing comes":    {slow(0), 15 * time.Second},
+		"slow for a while": {func(s int) float64 { return map[bool]float64{true: 0.5, false: 1.01}[s < 8] }, 0},
+		"slow from the middle on": {func(s int) float64 { return map[bool]float64{true: 0.5, false: 1}[s >= 50] },
+			62 * time.Second},
 	} {
 		if got := progress(NewPace(100, 0, 0), c.share); got != c.want {
 			t.Errorf("%s: called late after %s, want %s", name, got, c.want)

@@ -30,14 +30,14 @@ const (
 	exactRelays = 5   // up to so many relays, every set of them is tried for the cheapest tree
 )
 
-// Pack packs trees by multiplicative weights (Plotkin, Shmoys, Tardos 1991; Garg, Könemann 1998): whatever has a capacity has a
-// price, at first a tiny one. Each round takes the cheapest tree to all targets and sends through it what its narrowest
-// place holds, and raises the price of everything that it uses by the part of its capacity that was taken. Scaled down to
-// what fits, the trees are a packing; and since no tree is cheaper than the cheapest, the price of the whole network over that of the
-// cheapest tree is a bound on every packing.
+// Pack packs trees by multiplicative weights (Plotkin, Shmoys, Tardos 1991; Garg, Könemann 1998): whatever has a
+// capacity has a price, at first a tiny one. Each round takes the cheapest tree to all targets and sends through it
+// what its narrowest place holds, and raises the price of everything that it uses by the part of its capacity that was
+// taken. Scaled down to what fits, the trees are a packing; and since no tree is cheaper than the cheapest, the price
+// of the whole network over that of the cheapest tree is a bound on every packing.
 //
-// Which tree to the targets alone is cheapest is hard where relays may help (Steiner's problem): with few relays all sets of them are tried,
-// with more, trees are good ones and the bound is that of cuts.
+// Which tree to the targets alone is cheapest is hard where relays may help (Steiner's problem): with few relays all
+// sets of them are tried, with more, trees are good ones and the bound is that of cuts.
 func Pack(s core.Snapshot, g Goal) (Packing, error) {
 	net, err := newNetwork(s)
 	if err == nil {

@@ -75,8 +75,8 @@ func reaches(n, root int, ways []way, into []int) bool {
 	return true
 }
 
-// TestPackingFits: trees together pass no capacity, bring every target what they promise, are no faster than the bound by
-// cuts, and come close to their own bound.
+// TestPackingFits: trees together pass no capacity, bring every target what they promise, are no faster than the bound
+// by cuts, and come close to their own bound.
 func TestPackingFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		req := drawRequest(t)

@@ -7,8 +7,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Place decides who keeps what. Replicas are never lowered in silence: where the nodes or their space do not suffice, the
-// error is of core.CodeRedundant and says what is missing. A bad answer of the strategy is of core.CodePlugin.
+// Place decides who keeps what. Replicas are never lowered in silence: where the nodes or their space do not suffice,
+// the error is of core.CodeRedundant and says what is missing. A bad answer of the strategy is of core.CodePlugin.
 func Place(req Request) (*Plan, error) {
 	asked, r := req.Replicas, req.Scores.Redundancy
 	if r.Replicas <= asked || asked < 1 || req.K > 0 {
@@ -19,7 +19,8 @@ func Place(req Request) (*Plan, error) {
 		raised += ": " + r.Why
 	}
 	if nodes := len(req.Snapshot.Nodes) - 1; r.Replicas > nodes {
-		return nil, tooMany(core.Fail(core.CodeRedundant, "%s; %s beside the source", raised, plural(nodes, "there is 1 node", fmt.Sprintf("there are %d nodes", nodes))))
+		return nil, tooMany(core.Fail(core.CodeRedundant, "%s; %s beside the source", raised,
+			plural(nodes, "there is 1 node", fmt.Sprintf("there are %d nodes", nodes))))
 	}
 	req.Replicas = r.Replicas
 	out, err := place(req)
@@ -49,7 +50,8 @@ func place(req Request) (*Plan, error) {
 	p.t0, _ = p.net.bound(p.demand(p.usable, p.quotaLeft))
 	caps := []float64{math.Inf(1)}
 	if p.timed {
-		// Whole runs and zones may need more time than the bound knows of: then a little more is allowed, and a little more.
+		// Whole runs and zones may need more time than the bound knows of: then a little more is allowed, and a little
+		// more.
 		caps = []float64{Slack * p.t0, 1.25 * p.t0, 1.5 * p.t0, 2 * p.t0, 4 * p.t0, 16 * p.t0, math.Inf(1)}
 	}
 	if req.Objective == ObjectiveBlend {
@@ -84,7 +86,8 @@ func (p *planner) within(caps []float64) (out *Plan, err error) {
 			p.Deadline, out.PredictedS, out.BoundS), "allow more time with --deadline, or ask for fewer copies")
 	}
 	if p.Deadline > 0 && p.t0 > p.Deadline {
-		return nil, core.WithHint(core.Fail(core.CodeRedundant, "nothing can be placed within %.4g s: the least possible time is %.4g s", p.Deadline, p.t0),
+		return nil, core.WithHint(core.Fail(core.CodeRedundant,
+			"nothing can be placed within %.4g s: the least possible time is %.4g s", p.Deadline, p.t0),
 			"allow more time with --deadline, or ask for fewer copies")
 	}
 	return nil, err

@@ -53,10 +53,13 @@ func newPlanner(req Request) (*planner, error) {
 	switch req.Objective {
 	case "", ObjectiveTime, ObjectiveCost, ObjectiveBlend:
 	default:
-		return nil, core.Fail(core.CodeUsage, "objective %q is not known (use %s, %s or %s)", req.Objective, ObjectiveTime, ObjectiveCost, ObjectiveBlend)
+		return nil, core.Fail(core.CodeUsage, "objective %q is not known (use %s, %s or %s)", req.Objective,
+			ObjectiveTime, ObjectiveCost, ObjectiveBlend)
 	}
-	p := &planner{Request: req, net: net, allowed: make([]bool, n), linked: make([]bool, n), arrive: slices.Clone(net.in), cost: make([]float64, n),
-		weight: make([]float64, n), first: make([]float64, n), explain: make([]string, n), quotaLeft: make([]core.Size, n)}
+	p := &planner{Request: req, net: net, allowed: make([]bool, n), linked: make([]bool, n),
+		arrive: slices.Clone(net.in), cost: make([]float64, n),
+		weight: make([]float64, n), first: make([]float64, n), explain: make([]string, n),
+		quotaLeft: make([]core.Size, n)}
 	p.timed = cmp.Or(req.Objective, req.Scores.Objective, ObjectiveTime) == ObjectiveTime
 	p.smallest = math.MaxInt64
 	for c, class := range req.Classes {
@@ -119,8 +122,8 @@ func (p *planner) score(row, i int) {
 	}
 }
 
-// weigh sets the weights of a strategy that gave none: what a node can pass on as fast as it receives it. Unlimited nodes
-// count like the fastest limited one.
+// weigh sets the weights of a strategy that gave none: what a node can pass on as fast as it receives it. Unlimited
+// nodes count like the fastest limited one.
 func (p *planner) weigh() {
 	if len(p.Scores.TargetWeight) > 0 {
 		return
@@ -145,8 +148,8 @@ func (p *planner) weigh() {
 	}
 }
 
-// weighShards weighs nodes by what a fluid flow of least time keeps on them: shards are a flow of one commodity, so where
-// links differ that says exactly who can have how much.
+// weighShards weighs nodes by what a fluid flow of least time keeps on them: shards are a flow of one commodity, so
+// where links differ that says exactly who can have how much.
 func (p *planner) weighShards() bool {
 	if p.K == 0 || p.net.links == nil && len(p.net.trunks) == 0 {
 		return false
@@ -169,7 +172,10 @@ func (p *planner) holders() {
 				keep = append(keep, h)
 			}
 		}
-		slices.SortStableFunc(keep, func(a, b int) int { return cmp.Or(cmp.Compare(p.cost[a], p.cost[b]), cmp.Compare(a, b)) })
+		slices.SortStableFunc(keep, func(a, b int) int {
+			return cmp.Or(cmp.Compare(p.cost[a], p.cost[b]),
+				cmp.Compare(a, b))
+		})
 		keep = slices.DeleteFunc(keep, func(h int) bool {
 			if p.quotaLeft[h] < p.sizes[c] {
 				return true

@@ -7,8 +7,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// times says when each node has its first and its last run, and how long everything takes: as long as the slowest flow, and
-// the fill. Trees are only one way to carry the plan out: senders choose as they go, and do so about as fast.
+// times says when each node has its first and its last run, and how long everything takes: as long as the slowest flow,
+// and the fill. Trees are only one way to carry the plan out: senders choose as they go, and do so about as fast.
 func (p *planner) times(out *Plan, blocks []block, seconds []float64) {
 	fluid := 0.0
 	for _, s := range seconds {
@@ -35,16 +35,18 @@ func (p *planner) times(out *Plan, blocks []block, seconds []float64) {
 	}
 }
 
-// swarmed is within what of the bound senders that choose as they go end on a mesh, trees or no trees: measured on shaped links
-// 1.02 to 1.19.
+// swarmed is within what of the bound senders that choose as they go end on a mesh, trees or no trees: measured on
+// shaped links 1.02 to 1.19.
 const swarmed = 1.1
 
-// trust makes the predicted time of full replication, where the bound is that of the placement, no longer than what senders reach
-// that choose as they go. The ways of route are one solution,
-// found piece by piece; on a mesh without trunks its slowest flow was up to 1.28 times the bound where the data took 1.11.
+// trust makes the predicted time of full replication, where the bound is that of the placement, no longer than what
+// senders reach that choose as they go. The ways of route are one solution,
+// found piece by piece; on a mesh without trunks its slowest flow was up to 1.28 times the bound where the data took
+// 1.11.
 func (p *planner) trust(out *Plan) {
 	most := swarmed*out.BoundS + out.FillS
-	if out.PredictedS <= most || p.Info.OwnsFirstHolder || len(p.Snapshot.Trunks) > 0 || !p.replicatesAll(out) || !p.meshed() {
+	if out.PredictedS <= most || p.Info.OwnsFirstHolder || len(p.Snapshot.Trunks) > 0 || !p.replicatesAll(out) ||
+		!p.meshed() {
 		return
 	}
 	out.PredictedS = most
@@ -56,7 +58,8 @@ func (p *planner) trust(out *Plan) {
 // replicatesAll reports whether every node keeps everything.
 func (p *planner) replicatesAll(out *Plan) bool {
 	all := p.goal().Size
-	return p.K == 0 && len(out.Nodes) == len(p.Snapshot.Nodes)-1 && !slices.ContainsFunc(out.Nodes, func(r NodeRow) bool { return r.Bytes < all })
+	return p.K == 0 && len(out.Nodes) == len(p.Snapshot.Nodes)-1 &&
+		!slices.ContainsFunc(out.Nodes, func(r NodeRow) bool { return r.Bytes < all })
 }
 
 // meshed reports whether every node that may send or keep runs has a link to every other that may keep some.
@@ -75,8 +78,8 @@ func (p *planner) meshed() bool {
 // mostSets is for how many sets of nodes the fill is found; the others are like them.
 const mostSets = 64
 
-// fill is by how much runs that are passed on whole take longer than a fluid: what one run needs to reach all that are to keep
-// it. The largest of some sets of nodes that keep runs together.
+// fill is by how much runs that are passed on whole take longer than a fluid: what one run needs to reach all that are
+// to keep it. The largest of some sets of nodes that keep runs together.
 func (p *planner) fill(blocks []block) (most float64) {
 	var seen [][]int
 	for _, b := range blocks {
@@ -100,8 +103,8 @@ func (p *planner) fill(blocks []block) (most float64) {
 	return most
 }
 
-// Fill is how much longer than its bound a job takes because its runs are passed on whole. In a fetch, half a run of the slowest
-// holder is left when the others are done, on the mean. Of replicas and shards Place knows more.
+// Fill is how much longer than its bound a job takes because its runs are passed on whole. In a fetch, half a run of
+// the slowest holder is left when the others are done, on the mean. Of replicas and shards Place knows more.
 func Fill(s core.Snapshot, g Goal, run core.Size) (float64, error) {
 	net, err := newNetwork(s)
 	if err == nil {
@@ -127,9 +130,9 @@ func Fill(s core.Snapshot, g Goal, run core.Size) (float64, error) {
 // mostSpread is up to how many nodes a run is followed to; beyond, its time grows as the logarithm of their number.
 const mostSpread = 64
 
-// fill lets one run travel alone from who has it to nodes, from each to the next as soon as it is there, always by the sending
-// that ends first. The slowest of these sendings is in the time of a fluid already; the others come on top. Where the ways
-// branch, nodes have other runs to send at the same time, so that it takes about twice as long.
+// fill lets one run travel alone from who has it to nodes, from each to the next as soon as it is there, always by the
+// sending that ends first. The slowest of these sendings is in the time of a fluid already; the others come on top.
+// Where the ways branch, nodes have other runs to send at the same time, so that it takes about twice as long.
 func (n *network) fill(have, nodes []int, run float64) float64 {
 	factor := 1.0
 	if len(nodes) > mostSpread {
@@ -191,12 +194,12 @@ func (t *traveller) next(lack []int) (from, to int, ends float64) {
 // InitialWindow is how many bytes TCP sends before the first acknowledgement (RFC 6928: ten segments).
 const InitialWindow = 14600
 
-// talk is how long two nodes need before bytes flow at their rate, by the delay one way: an application, its answer, the way of
-// the first byte; then TCP's window doubles with every round trip until the run fits in.
+// talk is how long two nodes need before bytes flow at their rate, by the delay one way: an application, its answer,
+// the way of the first byte; then TCP's window doubles with every round trip until the run fits in.
 func talk(delay, run float64) float64 { return 3*delay + 2*delay*math.Log2(1+run/InitialWindow) }
 
-// takes is how long the run takes from one node to another when they have nothing else to do. Between two others they are taken
-// to be as far from each other as the farther one is from the source.
+// takes is how long the run takes from one node to another when they have nothing else to do. Between two others they
+// are taken to be as far from each other as the farther one is from the source.
 func (t *traveller) takes(from, to int) float64 {
 	link, _ := t.link(from, to)
 	rate := min(link, t.up[from], t.down[to])

@@ -23,8 +23,10 @@ func drawRequest(t *rapid.T) Request {
 	})
 	free := rapid.SampledFrom([]core.Size{0, 5e6, 40e6, 100e6, core.TiB})
 	for i := range n {
-		node := core.NodeState{Up: rate.Draw(t, "up"), Down: rate.Draw(t, "down"), Free: free.Draw(t, "free"), Delay: float64(i) / 100,
-			Zone: rapid.SampledFrom([]string{"", "A", "B"}).Draw(t, "zone"), Labels: map[string]string{"name": fmt.Sprint("n", i)}}
+		node := core.NodeState{Up: rate.Draw(t, "up"), Down: rate.Draw(t, "down"), Free: free.Draw(t, "free"),
+			Delay:  float64(i) / 100,
+			Zone:   rapid.SampledFrom([]string{"", "A", "B"}).Draw(t, "zone"),
+			Labels: map[string]string{"name": fmt.Sprint("n", i)}}
 		binary.LittleEndian.PutUint64(node.ID[:], uint64(i+1))
 		r.Snapshot.Nodes = append(r.Snapshot.Nodes, node)
 	}
@@ -33,7 +35,8 @@ func drawRequest(t *rapid.T) Request {
 		for from := range n {
 			for to := range n {
 				if from != to && rapid.IntRange(0, 9).Draw(t, "link") > 1 {
-					r.Snapshot.Links = append(r.Snapshot.Links, core.LinkState{From: from, To: to, Rate: rate.Draw(t, "rate")})
+					r.Snapshot.Links = append(r.Snapshot.Links,
+						core.LinkState{From: from, To: to, Rate: rate.Draw(t, "rate")})
 				}
 			}
 		}
@@ -100,8 +103,8 @@ func TestPlanKeepsItsPromises(t *testing.T) {
 	}
 }
 
-// checkRuns: every run has exactly the asked number of different nodes, none of them the source, no zone too many, and each
-// got it from somebody who had it, over a link.
+// checkRuns: every run has exactly the asked number of different nodes, none of them the source, no zone too many, and
+// each got it from somebody who had it, over a link.
 func checkRuns(t *rapid.T, req Request, p *Plan) {
 	flows := map[[2]int]core.Size{}
 	for c, class := range req.Classes {
@@ -171,7 +174,8 @@ func link(s core.Snapshot, from, to int) (core.Rate, bool) {
 	return 0, len(s.Links) == 0
 }
 
-// checkNodes: no node is over its space or its quota, none is used against the strategy's will, each stands in one list.
+// checkNodes: no node is over its space or its quota, none is used against the strategy's will, each stands in one
+// list.
 func checkNodes(t *rapid.T, req Request, p *Plan) {
 	_, index := BatchOf(req.Snapshot, req.Classes, req.Replicas)
 	kept, held, runs := map[int]core.Size{}, map[int]core.Size{}, map[int]int{}
@@ -189,14 +193,16 @@ func checkNodes(t *rapid.T, req Request, p *Plan) {
 	seen := map[int]bool{}
 	for _, row := range p.Nodes {
 		seen[row.Node] = true
-		if row.Bytes != kept[row.Node] || row.Held != held[row.Node] || row.Runs != runs[row.Node] || row.Explain == "" {
+		if row.Bytes != kept[row.Node] || row.Held != held[row.Node] || row.Runs != runs[row.Node] ||
+			row.Explain == "" {
 			t.Fatalf("row %+v: want %d bytes, %d held, %d runs", row, kept[row.Node], held[row.Node], runs[row.Node])
 		}
 		if row.Bytes-row.Held > req.Snapshot.Nodes[row.Node].Free {
 			t.Fatalf("node %d: %d new bytes, %d free", row.Node, row.Bytes-row.Held, req.Snapshot.Nodes[row.Node].Free)
 		}
 		at := slices.Index(index, row.Node)
-		if len(req.Scores.QuotaCap) > 0 && row.Bytes > req.Scores.QuotaCap[at] || len(req.Scores.Allow) > 0 && !req.Scores.Allow[at] {
+		if len(req.Scores.QuotaCap) > 0 && row.Bytes > req.Scores.QuotaCap[at] || len(req.Scores.Allow) > 0 &&
+			!req.Scores.Allow[at] {
 			t.Fatalf("node %d keeps %d bytes against the strategy", row.Node, row.Bytes)
 		}
 	}
@@ -227,12 +233,14 @@ func checkTimes(t *rapid.T, req Request, p *Plan) {
 		}
 	}
 	for i, n := range req.Snapshot.Nodes {
-		if n.Up > 0 && out[i] > n.Up+9 || n.Down > 0 && in[i] > n.Down+9 { // up to 1 B/s a flow by rounding up tiny ones
+		// up to 1 B/s a flow by rounding up tiny ones
+		if n.Up > 0 && out[i] > n.Up+9 || n.Down > 0 && in[i] > n.Down+9 {
 			t.Fatalf("node %d sends %d of %d, receives %d of %d", i, out[i], n.Up, in[i], n.Down)
 		}
 	}
 	if p.PredictedS-p.FillS < p.BoundS*(1-1e-6) || p.PredictedS-p.FillS < fluid*(1-1e-6) {
-		t.Fatalf("predicted %v with fill %v, slowest flow %v, bound %v by %s", p.PredictedS, p.FillS, fluid, p.BoundS, p.Binding)
+		t.Fatalf("predicted %v with fill %v, slowest flow %v, bound %v by %s", p.PredictedS, p.FillS, fluid, p.BoundS,
+			p.Binding)
 	}
 	for _, v := range []float64{p.PredictedS, p.BoundS, p.Ratio, p.FillS} {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -240,7 +248,8 @@ func checkTimes(t *rapid.T, req Request, p *Plan) {
 		}
 	}
 	for _, row := range p.Nodes {
-		if !finite(row.First) || !finite(row.Finish) || row.Finish > p.PredictedS*(1+1e-9) || row.First > row.Finish*(1+1e-9)+1e-9 {
+		if !finite(row.First) || !finite(row.Finish) || row.Finish > p.PredictedS*(1+1e-9) ||
+			row.First > row.Finish*(1+1e-9)+1e-9 {
 			t.Fatalf("node %d: first %v, finish %v of %v", row.Node, row.First, row.Finish, p.PredictedS)
 		}
 	}
@@ -311,7 +320,8 @@ func TestCheaperNodesAreFullBeforeDearerOnes(t *testing.T) {
 		}
 		for i, n := range req.Snapshot.Nodes[1:] {
 			if room := min(n.Free, all) - keeps[i+1]; req.Scores.PlaceCost[i] < dearest && room > largest {
-				t.Fatalf("node %d at cost %v has room for %d, yet a node at cost %v is used: %v of %d", i+1, req.Scores.PlaceCost[i], room, dearest, keeps, all)
+				t.Fatalf("node %d at cost %v has room for %d, yet a node at cost %v is used: %v of %d", i+1,
+					req.Scores.PlaceCost[i], room, dearest, keeps, all)
 			}
 		}
 	})

@@ -16,8 +16,8 @@ type share struct {
 	quota  float64 // bytes: the answer
 }
 
-// sameCost is how far apart two costs may be, relative to the lower, to count as the same: rounding, no more. A strategy may
-// well order nodes of one delay by a trifle that their bandwidths make.
+// sameCost is how far apart two costs may be, relative to the lower, to count as the same: rounding, no more. A
+// strategy may well order nodes of one delay by a trifle that their bandwidths make.
 const sameCost = 1e-9
 
 // setQuotas gives out need bytes: to the cheapest nodes first, and among nodes of the same cost in proportion to their
@@ -52,8 +52,8 @@ func setQuotas(shares []share, need float64, zoneCap map[string]float64) (short 
 	return need
 }
 
-// level fills nodes like vessels: each as high as its weight, all rising together until amount is poured out or they are
-// full. Nodes of weight 0 are filled last, evenly.
+// level fills nodes like vessels: each as high as its weight, all rising together until amount is poured out or they
+// are full. Nodes of weight 0 are filled last, evenly.
 func level(group []*share, amount float64, zoneLeft map[string]float64) (given float64) {
 	for _, weightless := range []bool{false, true} {
 		zones, names := map[string][]*share{}, []string{}

@@ -11,10 +11,10 @@ type Demand struct {
 	Accounts []int
 }
 
-// MaxMin shares the accounts' capacities (math.Inf(1) for unlimited) between flows by weighted max-min fairness. All flows
-// grow from 0 together, each in proportion to its weight, until an account is full; the flows on it keep what they have and
-// the others go on. With bytes for weights, flows that share the tightest account end together, and none of them could be
-// faster without one of the others being slower. A flow that nothing limits gets math.Inf(1).
+// MaxMin shares the accounts' capacities (math.Inf(1) for unlimited) between flows by weighted max-min fairness. All
+// flows grow from 0 together, each in proportion to its weight, until an account is full; the flows on it keep what
+// they have and the others go on. With bytes for weights, flows that share the tightest account end together, and none
+// of them could be faster without one of the others being slower. A flow that nothing limits gets math.Inf(1).
 func MaxMin(demands []Demand, capacities []float64) []float64 {
 	rates := make([]float64, len(demands))
 	left := append([]float64(nil), capacities...)

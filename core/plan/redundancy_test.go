@@ -7,7 +7,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// TestStrategyRaisesReplicas: the more copies win; where there are too few nodes or too little room for them, the error says who wanted them.
+// TestStrategyRaisesReplicas: the more copies win; where there are too few nodes or too little room for them, the error
+// says who wanted them.
 func TestStrategyRaisesReplicas(t *testing.T) {
 	for _, c := range []struct {
 		what          string

@@ -22,8 +22,8 @@ func (p *planner) reach() {
 	}
 }
 
-// detour is the way of fewest hops to a node from any that has the piece, through nodes that do not keep it; of two such
-// ways the one that was given less. Nothing without Request.Relays, or where there is no way.
+// detour is the way of fewest hops to a node from any that has the piece, through nodes that do not keep it; of two
+// such ways the one that was given less. Nothing without Request.Relays, or where there is no way.
 func (r *router) detour(have []int, to int, bytes float64) (way []hop) {
 	if !r.Relays || r.net.links == nil {
 		return nil
@@ -88,7 +88,8 @@ func (p *planner) relays(blocks []block) (spans []Span) {
 	for _, b := range blocks {
 		for _, h := range b.hops {
 			if h.relay {
-				spans = append(spans, Span{Node: h.to, From: h.from, Start: b.start, Length: b.end - b.start, Class: b.class})
+				spans = append(spans, Span{Node: h.to, From: h.from, Start: b.start, Length: b.end - b.start,
+					Class: b.class})
 			}
 		}
 	}

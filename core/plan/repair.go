@@ -24,15 +24,17 @@ type Repair struct {
 	May     []bool      // by node: it may be given copies
 	Zone    []string    // by node; empty: the node is a zone of its own
 	PerZone int         // copies of a run that a zone may keep; 0 for any number
-	Even    bool        // copies may also move from nodes that would be done late to others; else only those without a node
+	// copies may also move from nodes that would be done late to others; else only those without a node
+	Even bool
 }
 
-// Replan gives copies that are not fixed to other nodes. Each copy without a node goes to the one that would be done soonest
-// with it: that may keep it, has room, and has no other copy of the run. If Even, copies then move one by one from the node that would be done
-// last to the one that would be done first, as long as that makes the last sooner. Copies are changed in place; those left
-// without a node found none. What is delivered never moves.
+// Replan gives copies that are not fixed to other nodes. Each copy without a node goes to the one that would be done
+// soonest with it: that may keep it, has room, and has no other copy of the run. If Even, copies then move one by one
+// from the node that would be done last to the one that would be done first, as long as that makes the last sooner.
+// Copies are changed in place; those left without a node found none. What is delivered never moves.
 func (r *Repair) Replan() (moved, homeless int) {
-	t := &repair{Repair: r, left: make([]float64, len(r.May)), on: map[[2]int]int{}, zones: map[zoneRun]int{}, byNode: make([][]int, len(r.May))}
+	t := &repair{Repair: r, left: make([]float64, len(r.May)), on: map[[2]int]int{}, zones: map[zoneRun]int{},
+		byNode: make([][]int, len(r.May))}
 	for node, bytes := range r.Busy {
 		t.left[node] = float64(bytes)
 	}
@@ -131,8 +133,8 @@ func (t *repair) soonest(run, from int) int {
 	return best
 }
 
-// makeRoom moves one copy of another run away so that this one fits: a way of two steps to the free space, where there is
-// none of one.
+// makeRoom moves one copy of another run away so that this one fits: a way of two steps to the free space, where there
+// is none of one.
 func (t *repair) makeRoom(run int) int {
 	for node := range t.May {
 		if !t.May[node] || t.on[[2]int{run, node}] > 0 {

@@ -8,12 +8,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestReplanKeepsWhatHolds draws a half-done task with a lost node. Afterwards fixed copies stand where they stood, no run
-// has two copies on a node, rooms and zones are kept to, and a copy is homeless only if no node could take it as it is.
+// TestReplanKeepsWhatHolds draws a half-done task with a lost node. Afterwards fixed copies stand where they stood, no
+// run has two copies on a node, rooms and zones are kept to, and a copy is homeless only if no node could take it as it
+// is.
 func TestReplanKeepsWhatHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		nodes, runs, copies := rapid.IntRange(2, 7).Draw(t, "nodes"), rapid.IntRange(1, 12).Draw(t, "runs"), rapid.IntRange(1, 3).Draw(t, "copies")
-		r := Repair{PerZone: rapid.IntRange(0, 2).Draw(t, "a zone"), Even: rapid.Bool().Draw(t, "even"), Sizes: slices.Repeat([]core.Size{100}, runs)}
+		nodes, runs, copies := rapid.IntRange(2, 7).Draw(t, "nodes"), rapid.IntRange(1, 12).Draw(t, "runs"),
+			rapid.IntRange(1, 3).Draw(t, "copies")
+		r := Repair{PerZone: rapid.IntRange(0, 2).Draw(t, "a zone"), Even: rapid.Bool().Draw(t, "even"),
+			Sizes: slices.Repeat([]core.Size{100}, runs)}
 		for i := range nodes {
 			r.Room = append(r.Room, core.Size(rapid.IntRange(0, 12).Draw(t, "room"))*100)
 			r.Arrive = append(r.Arrive, core.Rate(rapid.IntRange(0, 5).Draw(t, "rate")))
@@ -88,8 +91,9 @@ func TestReplanKeepsWhatHolds(t *testing.T) {
 }
 
 func TestReplanEvensOut(t *testing.T) {
-	r := Repair{Even: true, Sizes: slices.Repeat([]core.Size{10}, 30), Room: []core.Size{999, 999}, Arrive: []core.Rate{1, 2},
-		May: []bool{true, true}, Zone: []string{"", ""}}
+	r := Repair{Even: true, Sizes: slices.Repeat([]core.Size{10}, 30), Room: []core.Size{999, 999},
+		Arrive: []core.Rate{1, 2},
+		May:    []bool{true, true}, Zone: []string{"", ""}}
 	for run := range 30 {
 		r.Copies = append(r.Copies, Copy{Run: run, Node: 0, Fixed: run < 3})
 	}
@@ -100,8 +104,10 @@ func TestReplanEvensOut(t *testing.T) {
 
 func TestReplanMakesRoom(t *testing.T) {
 	// Run 0 has lost its copy. Node 1 is full with run 1, which could go to node 2; node 2 has run 0 already.
-	r := Repair{Sizes: []core.Size{10, 10}, Room: []core.Size{0, 10, 10}, Arrive: []core.Rate{1, 1, 1}, May: []bool{true, true, true},
-		Zone: []string{"", "", ""}, Copies: []Copy{{Run: 0, Node: -1}, {Run: 0, Node: 2, Fixed: true}, {Run: 1, Node: 1}}}
+	r := Repair{Sizes: []core.Size{10, 10}, Room: []core.Size{0, 10, 10}, Arrive: []core.Rate{1, 1, 1},
+		May:  []bool{true, true, true},
+		Zone: []string{"", "", ""}, Copies: []Copy{{Run: 0, Node: -1}, {Run: 0, Node: 2, Fixed: true},
+			{Run: 1, Node: 1}}}
 	if _, homeless := r.Replan(); homeless > 0 || r.Copies[0].Node != 1 || r.Copies[2].Node != 2 {
 		t.Errorf("%d homeless: %+v", homeless, r.Copies)
 	}
@@ -109,10 +115,12 @@ func TestReplanMakesRoom(t *testing.T) {
 
 // TestManyHomelessCopies: looking for room in vain once doubled what had to be looked through for the next copy.
 func TestManyHomelessCopies(t *testing.T) {
-	r := Repair{May: []bool{true, true, true}, Zone: []string{"A", "A", "A"}, PerZone: 2, Room: []core.Size{1e6, 1e6, 1e6}, Arrive: []core.Rate{1, 1, 1}}
+	r := Repair{May: []bool{true, true, true}, Zone: []string{"A", "A", "A"}, PerZone: 2,
+		Room: []core.Size{1e6, 1e6, 1e6}, Arrive: []core.Rate{1, 1, 1}}
 	for run := range 100 {
 		r.Sizes = append(r.Sizes, 10)
-		r.Copies = append(r.Copies, Copy{Run: run, Node: run % 3}, Copy{Run: run, Node: (run + 1) % 3}, Copy{Run: run, Node: -1})
+		r.Copies = append(r.Copies, Copy{Run: run, Node: run % 3}, Copy{Run: run, Node: (run + 1) % 3},
+			Copy{Run: run, Node: -1})
 	}
 	if _, homeless := r.Replan(); homeless != 100 {
 		t.Errorf("%d of 100 copies found no place", homeless)

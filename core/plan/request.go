@@ -8,7 +8,8 @@ const (
 	ObjectiveTime = "time"
 	// ObjectiveCost fills nodes in the order of their cost, or by their weights, as far as their space goes.
 	ObjectiveCost = "cost"
-	// ObjectiveBlend looks at plans of many lengths and takes the one whose time and cost, each against the least, weigh least.
+	// ObjectiveBlend looks at plans of many lengths and takes the one whose time and cost, each against the least,
+	// weigh least.
 	ObjectiveBlend = "blend"
 )
 
@@ -28,10 +29,12 @@ type Request struct {
 	Blend     float64 // ObjectiveBlend: the weight of time from 0 to 1; the rest is that of cost
 	Deadline  float64 // seconds that a node may receive, whatever the objective; 0 for any time
 
-	// Relays says that nodes may pass on what they do not keep. Then a candidate needs no link from the source, only a way.
+	// Relays says that nodes may pass on what they do not keep. Then a candidate needs no link from the source, only a
+	// way.
 	Relays bool
-	// K is above 0 where the copies of a run are shards, of which any K restore it: no two are alike, so none is passed on
-	// from one that keeps another. Replicas is then the number of shards, and the classes' runs have the size of one.
+	// K is above 0 where the copies of a run are shards, of which any K restore it: no two are alike, so none is passed
+	// on from one that keeps another. Replicas is then the number of shards, and the classes' runs have the size of
+	// one.
 	K int
 }
 

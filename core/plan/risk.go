@@ -11,10 +11,12 @@ import (
 
 // Risk is what the loss of nodes would mean for a plan; the source's own disk does not count.
 type Risk struct {
-	Bears int     `json:"bears_nodes"` // so many nodes may be lost, whichever they are, and every run can be restored
-	Sets  int     `json:"sets"`        // different sets of nodes that keep a run between them: only the loss of all nodes of one loses data
-	Of    float64 `json:"of_sets"`     // how many sets of as many nodes there are
-	// Zone is one whose loss would lose runs, none where the plan survives the loss of any; nodes without a zone are one each.
+	Bears int `json:"bears_nodes"` // so many nodes may be lost, whichever they are, and every run can be restored
+	// different sets of nodes that keep a run between them: only the loss of all nodes of one loses data
+	Sets int     `json:"sets"`
+	Of   float64 `json:"of_sets"` // how many sets of as many nodes there are
+	// Zone is one whose loss would lose runs, none where the plan survives the loss of any; nodes without a zone are
+	// one each.
 	Zone  string `json:"zone,omitempty"`
 	Zones bool   `json:"survives_any_zone"`
 }

@@ -39,7 +39,8 @@ type router struct {
 
 // route turns the arcs of all classes into blocks.
 func (p *planner) route() (blocks []block) {
-	r := &router{planner: p, upLoad: make([]float64, len(p.Snapshot.Nodes)), given: make([]float64, len(p.Snapshot.Nodes)),
+	r := &router{planner: p, upLoad: make([]float64, len(p.Snapshot.Nodes)),
+		given:    make([]float64, len(p.Snapshot.Nodes)),
 		linkLoad: map[[2]int]float64{}, trunkLoad: map[[2]string]float64{}, rank: map[int]int{}}
 	r.weighFirst()
 	var total core.Size
@@ -59,8 +60,8 @@ func (p *planner) route() (blocks []block) {
 	return blocks
 }
 
-// weighFirst says who should get first copies: those that can pass on most. A strategy that owns the question answers it;
-// else its weights only break near ties, as the nearest does without them.
+// weighFirst says who should get first copies: those that can pass on most. A strategy that owns the question answers
+// it; else its weights only break near ties, as the nearest does without them.
 func (r *router) weighFirst() {
 	n := len(r.Snapshot.Nodes)
 	r.fw = make([]float64, n)
@@ -112,8 +113,9 @@ func (r *router) stretch(c int, ring *circle, s stretch, piece core.Size) (block
 	return blocks
 }
 
-// way chooses how one piece travels: it tries the likeliest nodes as the first to get it, those that are due a first copy before the
-// others, and keeps the first try unless another ends clearly sooner: so that first copies are spread as weighFirst says.
+// way chooses how one piece travels: it tries the likeliest nodes as the first to get it, those that are due a first
+// copy before the others, and keeps the first try unless another ends clearly sooner: so that first copies are spread
+// as weighFirst says.
 func (r *router) way(c int, nodes []int, bytes float64) (best []hop) {
 	if r.K > 0 {
 		return r.apart(nodes, bytes)
@@ -254,13 +256,17 @@ func (p *planner) spans(blocks []block) [][]Span {
 			if h.relay {
 				continue
 			}
-			for _, s := range p.byShard(Span{Node: h.to, From: h.from, Start: b.start, Length: b.end - b.start, Class: b.class}) {
+			for _, s := range p.byShard(Span{Node: h.to, From: h.from, Start: b.start, Length: b.end - b.start,
+				Class: b.class}) {
 				byClass[b.class] = append(byClass[b.class], deep{s, h.depth})
 			}
 		}
 	}
 	for c, all := range byClass {
-		slices.SortStableFunc(all, func(a, b deep) int { return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.depth, b.depth)) })
+		slices.SortStableFunc(all, func(a, b deep) int {
+			return cmp.Or(cmp.Compare(a.Start, b.Start),
+				cmp.Compare(a.depth, b.depth))
+		})
 		open := map[[3]int]int{} // (node, from, shard) → its last span in out[c]
 		for _, s := range all {
 			key := [3]int{s.Node, s.From, s.Shard}

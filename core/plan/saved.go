@@ -15,14 +15,15 @@ import (
 // Schema is the format of plan files that ReadSaved understands.
 const Schema = "bkp-plan/1"
 
-// Saved is a plan in a file: what it was made for, the network that it counts on, who keeps what, and what that promises. Nodes
-// are named by their index in Nodes, as in a snapshot; rates are wire bytes a second, 0 for no limit.
+// Saved is a plan in a file: what it was made for, the network that it counts on, who keeps what, and what that
+// promises. Nodes are named by their index in Nodes, as in a snapshot; rates are wire bytes a second, 0 for no limit.
 type Saved struct {
 	Schema  string    `json:"schema"`
 	Name    string    `json:"name"`
 	Version int       `json:"version"`
 	Root    core.Hash `json:"root"` // of the version's manifest
-	Runs    core.Hash `json:"runs"` // over the ordered hashes and sizes of all runs, new and reused: the plan is for these and no others
+	// over the ordered hashes and sizes of all runs, new and reused: the plan is for these and no others
+	Runs core.Hash `json:"runs"`
 
 	Strategy  string  `json:"strategy"`
 	Objective string  `json:"objective,omitempty"`
@@ -63,7 +64,8 @@ type SavedNode struct {
 	Why    string    `json:"why"` // it gets this much, or nothing
 }
 
-// SavedLink is a directed link. Where a calendar changes its rate, as that of a node, it is the mean over the plan's time.
+// SavedLink is a directed link. Where a calendar changes its rate, as that of a node, it is the mean over the plan's
+// time.
 type SavedLink struct {
 	From int       `json:"from"`
 	To   int       `json:"to"`
@@ -111,15 +113,20 @@ func Save(about About, req Request, p *Plan) Saved {
 	if req.Snapshot.Changes() {
 		req.Snapshot = req.Snapshot.Over(p.PredictedS)
 	}
-	s := Saved{Schema: Schema, Name: about.Name, Version: about.Version, Root: about.Root, Runs: about.Runs, Strategy: about.Strategy,
-		Objective: cmp.Or(req.Objective, req.Scores.Objective), Blend: req.Blend, Deadline: req.Deadline, Replicas: p.Replicas, Source: req.Snapshot.Source,
-		Trunks: slices.Clone(req.Snapshot.Trunks), PredictedS: p.PredictedS, FillS: p.FillS, BoundS: p.BoundS, Ratio: p.Ratio, Binding: p.Binding}
+	s := Saved{Schema: Schema, Name: about.Name, Version: about.Version, Root: about.Root, Runs: about.Runs,
+		Strategy:  about.Strategy,
+		Objective: cmp.Or(req.Objective, req.Scores.Objective), Blend: req.Blend, Deadline: req.Deadline,
+		Replicas: p.Replicas, Source: req.Snapshot.Source,
+		Trunks: slices.Clone(req.Snapshot.Trunks), PredictedS: p.PredictedS, FillS: p.FillS, BoundS: p.BoundS,
+		Ratio: p.Ratio, Binding: p.Binding}
 	for _, n := range req.Snapshot.Nodes {
-		s.Nodes = append(s.Nodes, SavedNode{ID: n.ID, Address: n.Address, Zone: n.Zone, Free: n.Free, Total: n.Total, Up: n.Up, Down: n.Down})
+		s.Nodes = append(s.Nodes, SavedNode{ID: n.ID, Address: n.Address, Zone: n.Zone, Free: n.Free, Total: n.Total,
+			Up: n.Up, Down: n.Down})
 	}
 	for _, row := range p.Nodes {
 		n := &s.Nodes[row.Node]
-		n.Bytes, n.Held, n.Runs, n.Cost, n.First, n.Finish, n.Why = row.Bytes, row.Held, row.Runs, row.Cost, row.First, row.Finish, row.Explain
+		n.Bytes, n.Held, n.Runs, n.Cost, n.First, n.Finish, n.Why = row.Bytes, row.Held, row.Runs, row.Cost, row.First,
+			row.Finish, row.Explain
 	}
 	for _, r := range p.Refused {
 		s.Nodes[r.Node].Why = r.Reason
@@ -161,8 +168,8 @@ func (s Saved) Encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// ReadSaved reads a plan file, strictly: exact names, nothing unknown or twice, and a plan that can be carried out, with every
-// run as many times as Replicas says.
+// ReadSaved reads a plan file, strictly: exact names, nothing unknown or twice, and a plan that can be carried out,
+// with every run as many times as Replicas says.
 func ReadSaved(data []byte) (s Saved, err error) {
 	if err = json.Unmarshal(bytes.TrimSpace(data), &s, json.RejectUnknownMembers(true)); err == nil {
 		err = s.check()
@@ -228,8 +235,8 @@ func (s Saved) pair(from, to int) bool {
 	return from >= 0 && to >= 0 && from < len(s.Nodes) && to < len(s.Nodes) && from != to
 }
 
-// checkClass makes sure that every run stands on as many nodes as there are replicas, and comes to each from the source or,
-// by way of others that keep it, from who kept it before.
+// checkClass makes sure that every run stands on as many nodes as there are replicas, and comes to each from the source
+// or, by way of others that keep it, from who kept it before.
 func (s Saved) checkClass(class SavedClass) error {
 	if class.Runs < 0 || class.Runs > mostRuns || class.Bytes < 0 {
 		return fmt.Errorf("%d runs of %d bytes", class.Runs, class.Bytes)
@@ -239,9 +246,11 @@ func (s Saved) checkClass(class SavedClass) error {
 	relays := map[int]bool{}
 	for k, span := range slices.Concat(class.Spans, class.Relays) {
 		if span.Start < 0 || span.Length < 1 || span.Start > class.Runs-span.Length {
-			return fmt.Errorf("a span of %d runs from run %d lies outside its %d runs", span.Length, span.Start, class.Runs)
+			return fmt.Errorf("a span of %d runs from run %d lies outside its %d runs", span.Length, span.Start,
+				class.Runs)
 		}
-		if span.Node != span.From && !s.pair(span.Node, span.From) || span.Node < 0 || span.Node >= len(s.Nodes) || span.Node == s.Source {
+		if span.Node != span.From && !s.pair(span.Node, span.From) || span.Node < 0 || span.Node >= len(s.Nodes) ||
+			span.Node == s.Source {
 			return fmt.Errorf("node %d is to keep runs from node %d", span.Node, span.From)
 		}
 		if k >= len(class.Spans) {
@@ -250,7 +259,10 @@ func (s Saved) checkClass(class SavedClass) error {
 		}
 		changes = append(changes, change{span.Start, k}, change{span.Start + span.Length, -1 - k})
 	}
-	slices.SortFunc(changes, func(a, b change) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.span, b.span)) })
+	slices.SortFunc(changes, func(a, b change) int {
+		return cmp.Or(cmp.Compare(a.at, b.at),
+			cmp.Compare(a.span, b.span))
+	})
 	from := map[int]int{} // of the runs here: who gets them from whom
 	at := 0
 	for _, ch := range changes {
@@ -292,7 +304,8 @@ func (s Saved) checkRun(run int, from map[int]int, relays map[int]bool) error {
 	}
 	for node := range from {
 		if !comes[node] {
-			return fmt.Errorf("run %d is to reach node %s from one that does not have it", run, s.Nodes[node].ID.Short())
+			return fmt.Errorf("run %d is to reach node %s from one that does not have it", run,
+				s.Nodes[node].ID.Short())
 		}
 	}
 	return nil

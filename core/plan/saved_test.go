@@ -10,7 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestSavedPlanIsCarriedOutAsItWas: through a file and over a snapshot in another order, each run still stands where it stood.
+// TestSavedPlanIsCarriedOutAsItWas: through a file and over a snapshot in another order, each run still stands where it
+// stood.
 func TestSavedPlanIsCarriedOutAsItWas(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		req := drawRequest(t)
@@ -40,7 +41,8 @@ func TestSavedPlanIsCarriedOutAsItWas(t *testing.T) {
 		for c, spans := range back.Classes {
 			for k, s := range spans {
 				was := p.Classes[c][k]
-				if s.Node != order[was.Node] || s.From != order[was.From] || s.Start != was.Start || s.Length != was.Length {
+				if s.Node != order[was.Node] || s.From != order[was.From] || s.Start != was.Start ||
+					s.Length != was.Length {
 					t.Fatalf("class %d span %d: %+v was %+v", c, k, s, was)
 				}
 			}
@@ -52,7 +54,8 @@ func TestSavedPlanIsCarriedOutAsItWas(t *testing.T) {
 		for _, row := range p.Nodes {
 			wanted += row.Bytes
 		}
-		if bytes != wanted || len(back.Flows) != len(p.Flows) || back.PredictedS != p.PredictedS || back.Replicas != req.Replicas {
+		if bytes != wanted || len(back.Flows) != len(p.Flows) || back.PredictedS != p.PredictedS ||
+			back.Replicas != req.Replicas {
 			t.Fatalf("%d bytes of %d, %d flows of %d", bytes, wanted, len(back.Flows), len(p.Flows))
 		}
 		sent := func(flows []Flow) (sum core.Size) {
@@ -62,7 +65,8 @@ func TestSavedPlanIsCarriedOutAsItWas(t *testing.T) {
 			return sum
 		}
 		if sent(back.Flows) != sent(p.Flows) || len(back.Relays) != len(p.Relays) {
-			t.Fatalf("sends %s of %s, %d relays of %d", sent(back.Flows), sent(p.Flows), len(back.Relays), len(p.Relays))
+			t.Fatalf("sends %s of %s, %d relays of %d", sent(back.Flows), sent(p.Flows), len(back.Relays),
+				len(p.Relays))
 		}
 	})
 }
@@ -99,9 +103,11 @@ func shuffled(t *rapid.T, req Request) (Request, []int) {
 // savedExample is a plan over three targets, in two zones with a trunk between them.
 func savedExample(t testing.TB) (Saved, Now) {
 	t.Helper()
-	req := Request{Replicas: 2, Seed: 1, Classes: []Class{{Runs: slices.Repeat([]core.Size{core.MiB}, 30)}, {Runs: []core.Size{5, 7}, Holders: []int{1}}}}
+	req := Request{Replicas: 2, Seed: 1, Classes: []Class{{Runs: slices.Repeat([]core.Size{core.MiB}, 30)},
+		{Runs: []core.Size{5, 7}, Holders: []int{1}}}}
 	for i, up := range []core.Rate{20e6, 10e6, 20e6, 5e6} {
-		n := core.NodeState{Address: "host" + string(rune('0'+i)), Up: up, Down: 20e6, Free: core.GiB, Zone: "AABB"[i : i+1]}
+		n := core.NodeState{Address: "host" + string(rune('0'+i)), Up: up, Down: 20e6, Free: core.GiB,
+			Zone: "AABB"[i : i+1]}
 		n.ID[0] = byte(i + 1)
 		req.Snapshot.Nodes = append(req.Snapshot.Nodes, n)
 	}
@@ -131,22 +137,29 @@ func TestSavedPlanIsRefusedWithTheDifference(t *testing.T) {
 		{"nothing", func(*Now) {}, 0, ""},
 		{"a little slower", func(n *Now) { n.Snapshot.Nodes[2].Up = 18.1e6 }, 0, ""},
 		{"space that is not needed", func(n *Now) { n.Snapshot.Nodes[1].Free = 40 * core.MiB }, 0, ""},
-		{"a further node", func(n *Now) { n.Snapshot.Nodes = append(n.Snapshot.Nodes, core.NodeState{ID: core.ID{9}}) }, 0, ""},
+		{"a further node", func(n *Now) { n.Snapshot.Nodes = append(n.Snapshot.Nodes, core.NodeState{ID: core.ID{9}}) },
+			0, ""},
 		{"another version", func(n *Now) { n.Version = 3 }, core.CodeRefused, "it is for big.iso@2, not big.iso@3"},
 		{"split anew", func(n *Now) { n.Root = core.Hash{7} }, core.CodeRefused, "big.iso@2 was split anew since"},
 		{"other runs", func(n *Now) { n.Runs = core.Hash{7} }, core.CodeRefused, "other runs have to be placed now"},
-		{"other classes", func(n *Now) { n.Classes = n.Classes[:1] }, core.CodeRefused, "other runs have to be placed now"},
-		{"a node is gone", func(n *Now) { n.Snapshot.Nodes[2].ID = core.ID{8} }, core.CodeRedundant, "(host2) is not connected"},
-		{"a holder forgot", func(n *Now) { n.Classes[1].Holders = []int{2} }, core.CodeRefused, "(host1) no longer keeps what it kept"},
-		{"no room", func(n *Now) { n.Snapshot.Nodes[1].Free = core.MiB }, core.CodeRedundant, "(host1) has 1.00 MiB free, its share is "},
+		{"other classes", func(n *Now) { n.Classes = n.Classes[:1] }, core.CodeRefused,
+			"other runs have to be placed now"},
+		{"a node is gone", func(n *Now) { n.Snapshot.Nodes[2].ID = core.ID{8} }, core.CodeRedundant,
+			"(host2) is not connected"},
+		{"a holder forgot", func(n *Now) { n.Classes[1].Holders = []int{2} }, core.CodeRefused,
+			"(host1) no longer keeps what it kept"},
+		{"no room", func(n *Now) { n.Snapshot.Nodes[1].Free = core.MiB }, core.CodeRedundant,
+			"(host1) has 1.00 MiB free, its share is "},
 		{"slower node", func(n *Now) { n.Snapshot.Nodes[2].Up = 16e6 }, core.CodeRefused,
 			"(host2) can send 15.3 MiB/s, 20 % less than the 19.1 MiB/s it counts on (up to 10 % less is taken)"},
-		{"slower trunk", func(n *Now) { n.Snapshot.Trunks[0].Rate = 2e6 }, core.CodeRefused, "the trunk A>B carries 1.91 MiB/s"},
+		{"slower trunk", func(n *Now) { n.Snapshot.Trunks[0].Rate = 2e6 }, core.CodeRefused,
+			"the trunk A>B carries 1.91 MiB/s"},
 		{"new trunk", func(n *Now) {
 			n.Snapshot.Trunks = append(n.Snapshot.Trunks, core.TrunkState{From: "A", To: "A", Rate: 5})
 		}, core.CodeRefused, "the trunk A>A carries 5 B/s, which had no limit"},
 		{"no link", func(n *Now) {
-			n.Snapshot.Links = slices.DeleteFunc(n.Snapshot.Links, func(l core.LinkState) bool { return l.From == 0 && l.To == 1 })
+			n.Snapshot.Links = slices.DeleteFunc(n.Snapshot.Links,
+				func(l core.LinkState) bool { return l.From == 0 && l.To == 1 })
 		}, core.CodeRefused, "there is no link from"},
 		{"another source", func(n *Now) { n.Snapshot.Source = 3 }, core.CodeRefused, "it was made on another machine"},
 	} {

@@ -19,8 +19,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected plans in testdata")
 
-// TestScenarios reads testdata/*.txt: lines that describe a network and a job, then ---- and the expected plan, to the next
-// empty line. What one block says stays said for those below it, until "reset". The words:
+// TestScenarios reads testdata/*.txt: lines that describe a network and a job, then ---- and the expected plan, to the
+// next empty line. What one block says stays said for those below it, until "reset". The words:
 //
 //	node NAME [source] free= total= up= down= delay= zone=     a node; rates without a value are unlimited
 //	link A B RATE     mesh RATE     no-link A B     trunk A B RATE
@@ -109,7 +109,8 @@ func (w *world) line(line string) error {
 		}
 	case "no-link":
 		from, to := w.index(args[0]), w.index(args[1])
-		w.Snapshot.Links = slices.DeleteFunc(w.Snapshot.Links, func(l core.LinkState) bool { return l.From == from && l.To == to })
+		w.Snapshot.Links = slices.DeleteFunc(w.Snapshot.Links,
+			func(l core.LinkState) bool { return l.From == from && l.To == to })
 	case "trunk":
 		rate, e := core.ParseRate(args[2])
 		w.Snapshot.Trunks, err = append(w.Snapshot.Trunks, core.TrunkState{From: args[0], To: args[1], Rate: rate}), e
@@ -310,5 +311,6 @@ func (w *world) place(brief bool) {
 			fmt.Fprintf(out, "%s to %s: %s at %s\n", name(f.From), name(f.To), f.Bytes, rate)
 		}
 	}
-	fmt.Fprintf(out, "predicted %.4g s, %.3g of it fill; bound %.4g s by %s; ratio %.3f\n", p.PredictedS, p.FillS, p.BoundS, p.Binding, p.Ratio)
+	fmt.Fprintf(out, "predicted %.4g s, %.3g of it fill; bound %.4g s by %s; ratio %.3f\n", p.PredictedS, p.FillS,
+		p.BoundS, p.Binding, p.Ratio)
 }

@@ -9,9 +9,10 @@ type way struct {
 	name     int // the caller's
 }
 
-// arborescence is a cheapest tree from root to all of n vertices, by the algorithm of Chu, Liu (1965) and Edmonds (1967): each
-// vertex takes its cheapest way in; a circle that comes of it is drawn together into one vertex, whose ways in cost what they
-// cost more than the one they would replace; and so on. It returns the names of the ways taken; nil where some vertex cannot be reached.
+// arborescence is a cheapest tree from root to all of n vertices, by the algorithm of Chu, Liu (1965) and Edmonds
+// (1967): each vertex takes its cheapest way in; a circle that comes of it is drawn together into one vertex, whose
+// ways in cost what they cost more than the one they would replace; and so on. It returns the names of the ways taken;
+// nil where some vertex cannot be reached.
 func arborescence(n, root int, ways []way) (taken []int) {
 	best := make([]int, n) // the cheapest way in
 	for v := range best {

@@ -23,9 +23,10 @@ func (w *world) follow(name string, ahead core.Forecast, known *core.Rate) {
 	})
 }
 
-// change gives an account another rate. Where it shrinks, the leases on it shrink and both ends hear of it, as between real nodes.
-// Where it grows, a lease grows in the same proportion as far as there is room: a real flow asks for more with its next run, but the
-// runs here may be large, and one that began by day would hold its slow lease through the night.
+// change gives an account another rate. Where it shrinks, the leases on it shrink and both ends hear of it, as between
+// real nodes. Where it grows, a lease grows in the same proportion as far as there is room: a real flow asks for more
+// with its next run, but the runs here may be large, and one that began by day would hold its slow lease through the
+// night.
 func (w *world) change(name string, known *core.Rate, to core.Rate) {
 	was := *known
 	*known = to
@@ -76,8 +77,8 @@ func (w *world) holder(lease uint64) (*lane, *task.Flow) {
 	panic("sim: a lease that nobody holds")
 }
 
-// widen begins what is left of a run anew at a higher rate, where an account that went from one rate to another lets it. A lane with a
-// delay asks for more soon anyway.
+// widen begins what is left of a run anew at a higher rate, where an account that went from one rate to another lets
+// it. A lane with a delay asks for more soon anyway.
 func (w *world) widen(l *lane, was, to core.Rate) {
 	if !l.busy || l.delay > 0 || l.asker.State != task.Leased || l.dead() || l.left <= 0 {
 		return

@@ -173,7 +173,8 @@ func TestLiveKeepsForecasts(t *testing.T) {
 	opens := core.Forecast{{After: 0, Rate: core.Rate(core.MiB)}, {After: 1000, Rate: 10 * core.Rate(core.MiB)}}
 	s := core.Snapshot{Nodes: []core.NodeState{{ID: core.ID{1}}, {ID: core.ID{2}, Free: core.TiB, Total: core.TiB}},
 		Links: []core.LinkState{{From: 0, To: 1, Rate: opens[0].Rate, Ahead: opens}, {From: 1, To: 0}}}
-	size := core.Size(math.Round((11_000 << 20) / core.WireOverhead)) // on the wire, 1000 MiB until the link opens, 10000 after
+	// on the wire, 1000 MiB until the link opens, 10000 after
+	size := core.Size(math.Round((11_000 << 20) / core.WireOverhead))
 	r, err := Run(Live(s, plan.Goal{Mode: plan.Replicas, Size: size, Replicas: 1}), Config{Runs: 1000, Seed: 1})
 	if err != nil || math.Abs(r.MakespanS-2000) > 5 || math.Abs(r.BoundS-2000) > 1 {
 		t.Errorf("done after %v s, bound %v s, want 2000 (%v)", r.MakespanS, r.BoundS, err)

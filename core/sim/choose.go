@@ -70,8 +70,8 @@ func (w *world) fair(l *lane, stage plan.Stage, waiting []plan.Receiver) core.Ra
 	return plan.Fair(stage, l.from.up, own, served, waiting)
 }
 
-// batch chooses runs for a lane: one where words take no time, else as many as a real node asks for. It is less the nearer the end, so
-// that nobody is left with much to pass on when the others are done.
+// batch chooses runs for a lane: one where words take no time, else as many as a real node asks for. It is less the
+// nearer the end, so that nobody is left with much to pass on when the others are done.
 func (w *world) batch(l *lane, stage plan.Stage, rate core.Rate) (runs []task.Run) {
 	bytes := core.Size(1)
 	if l.taste = !l.to.began; l.delay > 0 && !l.taste {
@@ -92,10 +92,12 @@ func (w *world) batch(l *lane, stage plan.Stage, rate core.Rate) (runs []task.Ru
 	return runs
 }
 
-// more asks for more under a lease that stands, before it has carried what was granted, where the lane is still the one to be served.
+// more asks for more under a lease that stands, before it has carried what was granted, where the lane is still the one
+// to be served.
 func (w *world) more(l *lane) {
 	f, n := l.asker, l.from
-	if l.delay == 0 || f.State != task.Leased || n.lost || l.to.noticed || len(l.units) >= core.SegmentRuns || w.unsent(l) >= l.refill() {
+	if l.delay == 0 || f.State != task.Leased || n.lost || l.to.noticed || len(l.units) >= core.SegmentRuns ||
+		w.unsent(l) >= l.refill() {
 		return
 	}
 	stages := []plan.Stage{plan.Filling}
@@ -116,7 +118,8 @@ func (w *world) more(l *lane) {
 		if pick < 0 {
 			continue
 		}
-		if pick < len(lanes) && (own.Free == 0 || l.taste || !plan.Keeps(stage, own, receivers[pick], w.now-l.leased, 2*l.delay)) {
+		if pick < len(lanes) && (own.Free == 0 || l.taste ||
+			!plan.Keeps(stage, own, receivers[pick], w.now-l.leased, 2*l.delay)) {
 			return
 		}
 		rate := f.Rate + min(w.book.Free(l.accounts...), w.book.Free(l.to.account.down), 1<<50)
@@ -174,7 +177,8 @@ func (w *world) receivers(n *node, stage plan.Stage) (lanes []*lane, out []plan.
 
 // receiver is what a sender's hints tell it about the other end of a lane.
 func (w *world) receiver(l *lane) plan.Receiver {
-	r := plan.Receiver{Nominal: plan.Least(l.from.up, l.to.down, l.link), Free: w.book.Free(l.to.account.down), Empty: !l.to.began,
+	r := plan.Receiver{Nominal: plan.Least(l.from.up, l.to.down, l.link), Free: w.book.Free(l.to.account.down),
+		Empty: !l.to.began,
 		First: l.from.first[l.to.index], Given: l.from.given[l.to.index], Crit: w.crit(l)}
 	if len(l.accounts) > 1 {
 		r.Free = min(r.Free, w.book.Free(l.accounts[1:]...))
@@ -213,10 +217,10 @@ func (w *world) once() bool {
 	return mode == plan.Broadcast || mode == plan.Replicas
 }
 
-// useful is what the receiver of a lane lacks and the sender holds. A run crosses a trunk only while no node of the zone
-// beyond has it or is getting it, or when the zone has all that it wants: then it is a second way to it. In a fetch a holder
-// keeps to its shares until the fluid plan would be done: what it gives beyond them, others have nothing else to give. The
-// answer is valid until the next call.
+// useful is what the receiver of a lane lacks and the sender holds. A run crosses a trunk only while no node of the
+// zone beyond has it or is getting it, or when the zone has all that it wants: then it is a second way to it. In a
+// fetch a holder keeps to its shares until the fluid plan would be done: what it gives beyond them, others have nothing
+// else to give. The answer is valid until the next call.
 func (w *world) useful(l *lane, stage plan.Stage) set {
 	from, to := l.from, l.to
 	for k := range w.scratch {
@@ -244,7 +248,8 @@ func (w *world) useful(l *lane, stage plan.Stage) set {
 	return w.scratch
 }
 
-// pick chooses the unit to send: of the part of a file that is due, where the plan says who gives what, else the rarest.
+// pick chooses the unit to send: of the part of a file that is due, where the plan says who gives what, else the
+// rarest.
 func (w *world) pick(l *lane, s set) int {
 	n := l.from
 	if n.share == nil || n.owns.empty() {

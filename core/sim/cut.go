@@ -13,7 +13,8 @@ type Cut struct {
 	At       float64 // seconds
 }
 
-// Cut is the cut of the link from one node to another, or of all links from one zone to another; none where there is none.
+// Cut is the cut of the link from one node to another, or of all links from one zone to another; none where there is
+// none.
 func (t Topology) Cut(from, to string, at float64) (cuts []Cut) {
 	is := func(i int, name string) bool {
 		if node := t.Node(name); node >= 0 {
@@ -87,7 +88,8 @@ func (w *world) disturbed() (at float64, ok bool) {
 	return slices.Min(times), true
 }
 
-// restore is how long it takes to bring back to the source, or to a machine in its place, what other nodes keep in the end.
+// restore is how long it takes to bring back to the source, or to a machine in its place, what other nodes keep in the
+// end.
 func (w *world) restore() float64 {
 	goal := w.topology.Goal
 	if goal.Mode == plan.Fetch {
@@ -101,7 +103,8 @@ func (w *world) restore() float64 {
 		key := make([]byte, (len(w.nodes)+7)/8)
 		for i, n := range w.nodes {
 			for shard := range shards {
-				if unit := shard*w.Runs + run; i != source && !n.lost && n.has.has(unit) && n.want.has(unit) && key[i/8]&(1<<(i%8)) == 0 {
+				if unit := shard*w.Runs + run; i != source && !n.lost && n.has.has(unit) && n.want.has(unit) &&
+					key[i/8]&(1<<(i%8)) == 0 {
 					holders = append(holders, i)
 					key[i/8] |= 1 << (i % 8)
 				}

@@ -26,7 +26,8 @@ func TestDelaysCostTime(t *testing.T) {
 	mbit := core.Rate(1e6 / 8)
 	top := Topology{Name: "star", Goal: plan.Goal{Mode: plan.Broadcast, Size: 128 << 20, Targets: []int{1, 2, 3, 4}}}
 	for i, up := range []core.Rate{80, 10, 20, 40, 80} {
-		n := core.NodeState{Labels: map[string]string{"name": string(rune('a' + i))}, Up: up * mbit, Down: 200 * mbit, Free: core.TiB}
+		n := core.NodeState{Labels: map[string]string{"name": string(rune('a' + i))}, Up: up * mbit, Down: 200 * mbit,
+			Free: core.TiB}
 		n.ID[0] = byte(i)
 		top.Network.Nodes = append(top.Network.Nodes, n)
 	}

@@ -16,7 +16,8 @@ func (w *world) open(l *lane) {
 	if l.asker != nil && l.asker.State != task.Closed && len(l.units) < core.SegmentRuns {
 		return
 	}
-	if l.grantor != nil && l.grantor.Holds() { // it is gone and never heard that the flow ended; its accounts went with it
+	// it is gone and never heard that the flow ended; its accounts went with it
+	if l.grantor != nil && l.grantor.Holds() {
 		w.step(l, l.grantor, task.Event{Kind: task.Lost})
 	}
 	w.serial++
@@ -85,7 +86,8 @@ func (w *world) act(l *lane, f *task.Flow, a task.Action) {
 	case task.DoHold:
 		w.serial++
 		*id = w.serial
-		w.must(w.book.Reserve(w.now, account.Lease{ID: *id, Flow: f.ID, Accounts: accounts, Rate: a.Rate, Expires: a.At}))
+		w.must(w.book.Reserve(w.now, account.Lease{ID: *id, Flow: f.ID, Accounts: accounts, Rate: a.Rate,
+			Expires: a.At}))
 		if f == l.asker {
 			w.expireLater(l, f, a.At)
 		}
@@ -143,7 +145,8 @@ func (w *world) unsend(l *lane, unit int) {
 	if l.trunk != nil {
 		l.to.entered -= size
 	}
-	if l.from.index == w.source && w.copies[unit] == 1 && l.from.sent.has(unit) { // only the source has it: it was never sent
+	// only the source has it: it was never sent
+	if l.from.index == w.source && w.copies[unit] == 1 && l.from.sent.has(unit) {
 		l.from.sent.drop(unit)
 		l.from.unsent++
 		l.from.given[l.to.index] -= size
@@ -206,7 +209,8 @@ func (w *world) transfer(l *lane, number int) {
 // keepsWindow is for how long TCP keeps its window while nothing is sent: the least timeout of Linux; and a round trip.
 const keepsWindow = 200 * time.Millisecond
 
-// slowStart is how many bytes more could have been sent while TCP's window doubles with every round trip until the lease's rate fits in.
+// slowStart is how many bytes more could have been sent while TCP's window doubles with every round trip until the
+// lease's rate fits in.
 func (l *lane) slowStart(now time.Duration) float64 {
 	if l.delay == 0 || now < l.warm {
 		return 0

@@ -39,7 +39,8 @@ func (w *world) beginBroadcast() error {
 			continue
 		}
 		if s := w.topology.Network.Nodes[t]; s.Free < w.topology.Goal.Size {
-			return core.Fail(core.CodeRedundant, "target %s has room for %s of %s", w.nodes[t].name, s.Free, w.topology.Goal.Size)
+			return core.Fail(core.CodeRedundant, "target %s has room for %s of %s", w.nodes[t].name, s.Free,
+				w.topology.Goal.Size)
 		}
 		for unit := range w.sizes {
 			w.wish(w.nodes[t], unit)
@@ -50,8 +51,8 @@ func (w *world) beginBroadcast() error {
 	return nil
 }
 
-// beginFetch gives each part's runs to all of its holders. Where K of them are needed for a run, each keeps another Kth of it:
-// then those are asked of which the fluid plan still has most to ask.
+// beginFetch gives each part's runs to all of its holders. Where K of them are needed for a run, each keeps another Kth
+// of it: then those are asked of which the fluid plan still has most to ask.
 func (w *world) beginFetch() error {
 	g := w.topology.Goal
 	shares := make([][]float64, len(g.Parts))
@@ -255,8 +256,8 @@ func (w *world) partsLeft() []plan.Part {
 	return parts
 }
 
-// relay says who passes on what it does not keep: in a broadcast whoever is no target; else a node as far as the fluid plan
-// has it carry, and beyond that for those whom nobody with the run can reach.
+// relay says who passes on what it does not keep: in a broadcast whoever is no target; else a node as far as the fluid
+// plan has it carry, and beyond that for those whom nobody with the run can reach.
 func (w *world) relay() {
 	g := w.topology.Goal
 	var links []plan.Carried

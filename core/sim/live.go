@@ -8,7 +8,8 @@ import (
 	"github.com/bkp-tool/bkp/core/plan"
 )
 
-// Live is a job on a network as its nodes report it: each is called by its label "name", its address, or the start of its ID.
+// Live is a job on a network as its nodes report it: each is called by its label "name", its address, or the start of
+// its ID.
 func Live(s core.Snapshot, g plan.Goal) Topology {
 	nodes := make([]core.NodeState, len(s.Nodes))
 	for i, n := range s.Nodes {

@@ -72,8 +72,8 @@ func (w *world) recount(z *zone) {
 	}
 }
 
-// replan gives copies that nobody keeps any more to others; if even, it also moves what is not there yet from slow nodes to
-// fast ones, by what was measured. The coordinator is the source: without it nothing is planned anew.
+// replan gives copies that nobody keeps any more to others; if even, it also moves what is not there yet from slow
+// nodes to fast ones, by what was measured. The coordinator is the source: without it nothing is planned anew.
 func (w *world) replan(even bool) {
 	w.replanned = w.now
 	defer func() {
@@ -102,7 +102,8 @@ func (w *world) replan(even bool) {
 		r.Zone = append(r.Zone, s.Zone)
 	}
 	for _, c := range w.owed {
-		if unit := w.unit(c); c.Node >= 0 && (w.nodes[c.Node].noticed || w.beyondReach(c.Node) && !w.nodes[c.Node].has.has(unit)) {
+		if unit := w.unit(c); c.Node >= 0 && (w.nodes[c.Node].noticed || w.beyondReach(c.Node) &&
+			!w.nodes[c.Node].has.has(unit)) {
 			c.Node = -1
 		} else if c.Node >= 0 {
 			n := w.nodes[c.Node]

@@ -20,7 +20,8 @@ func anyNetwork(seed uint64) Topology {
 		return core.Rate(float64(from+r.IntN(to-from)) * 1e6 * core.WireOverhead)
 	}
 	for i := range n {
-		s := core.NodeState{Labels: map[string]string{"name": fmt.Sprint("n", i)}, Zone: fmt.Sprint("z", i%zones), Up: rate(2, 40), Down: rate(20, 60), Free: 900e6}
+		s := core.NodeState{Labels: map[string]string{"name": fmt.Sprint("n", i)}, Zone: fmt.Sprint("z", i%zones),
+			Up: rate(2, 40), Down: rate(20, 60), Free: 900e6}
 		if kind == 1 {
 			s.Up, s.Down = rate(1, 5), rate(5, 20)
 		}
@@ -32,7 +33,8 @@ func anyNetwork(seed uint64) Topology {
 		for a := range zones {
 			for b := range zones {
 				if a != b {
-					t.Network.Trunks = append(t.Network.Trunks, core.TrunkState{From: fmt.Sprint("z", a), To: fmt.Sprint("z", b), Rate: rate(5, 20)})
+					t.Network.Trunks = append(t.Network.Trunks,
+						core.TrunkState{From: fmt.Sprint("z", a), To: fmt.Sprint("z", b), Rate: rate(5, 20)})
 				}
 			}
 		}
@@ -40,7 +42,8 @@ func anyNetwork(seed uint64) Topology {
 		for i := range n {
 			for _, d := range []int{1, 1 + r.IntN(n-1)} {
 				a, b := i, (i+d)%n
-				t.Network.Links = append(t.Network.Links, core.LinkState{From: a, To: b, Rate: rate(3, 18)}, core.LinkState{From: b, To: a, Rate: rate(3, 18)})
+				t.Network.Links = append(t.Network.Links, core.LinkState{From: a, To: b, Rate: rate(3, 18)},
+					core.LinkState{From: b, To: a, Rate: rate(3, 18)})
 			}
 		}
 	}
@@ -62,7 +65,8 @@ func served(t testing.TB, seed uint64, wrong float64) {
 	top := anyNetwork(seed)
 	_, r := simulate(t, top, Config{Runs: 80, Seed: seed, Error: wrong})
 	if r.UndeliveredBytes > 0 || r.Ratio < 1-1e-6 {
-		t.Errorf("%s, error %v: ratio %v of %v s by %s, missing %v", top.Name, wrong, r.Ratio, r.BoundS, r.Binding, r.Missing)
+		t.Errorf("%s, error %v: ratio %v of %v s by %s, missing %v", top.Name, wrong, r.Ratio, r.BoundS, r.Binding,
+			r.Missing)
 	}
 }
 

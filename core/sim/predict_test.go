@@ -9,7 +9,8 @@ import (
 	"github.com/bkp-tool/bkp/core/plan"
 )
 
-// TestPredictedTime compares what the planner expects with what the transfer decisions come to, from files of a few MiB on.
+// TestPredictedTime compares what the planner expects with what the transfer decisions come to, from files of a few MiB
+// on.
 func TestPredictedTime(t *testing.T) {
 	networks := topologies(t)
 	for _, receivers := range []int{4, 8} {
@@ -29,19 +30,22 @@ func TestPredictedTime(t *testing.T) {
 					t.Fatal(err)
 				}
 				if off := r.MakespanS/r.PredictedS - 1; math.Abs(off) > c.most {
-					t.Errorf("predicted %.4g s, took %.4g s: off by %.1f %%, bound %.4g s", r.PredictedS, r.MakespanS, 100*off, r.BoundS)
+					t.Errorf("predicted %.4g s, took %.4g s: off by %.1f %%, bound %.4g s", r.PredictedS, r.MakespanS,
+						100*off, r.BoundS)
 				}
 			})
 		}
 	}
 }
 
-// unequal is 128 MiB to all of some receivers on a mesh, whose uplinks differ by a factor of 16: there, chains of sendings over
-// the slowest were once predicted to take longer than everything else.
+// unequal is 128 MiB to all of some receivers on a mesh, whose uplinks differ by a factor of 16: there, chains of
+// sendings over the slowest were once predicted to take longer than everything else.
 func unequal(receivers int) Topology {
-	top := Topology{Name: fmt.Sprintf("unequal%d", receivers), Goal: plan.Goal{Mode: plan.Replicas, Size: 128 * core.MiB, Replicas: receivers}}
+	top := Topology{Name: fmt.Sprintf("unequal%d", receivers),
+		Goal: plan.Goal{Mode: plan.Replicas, Size: 128 * core.MiB, Replicas: receivers}}
 	for i := range receivers + 1 {
-		n := core.NodeState{Labels: map[string]string{"name": fmt.Sprint("n", i)}, Free: core.GiB, Total: core.GiB, Up: 5e6, Down: 12.5e6}
+		n := core.NodeState{Labels: map[string]string{"name": fmt.Sprint("n", i)}, Free: core.GiB, Total: core.GiB,
+			Up: 5e6, Down: 12.5e6}
 		if n.ID[0] = byte(i + 1); i > 0 {
 			n.Up = core.Rate([]float64{10e6, 5e6, 2.5e6, 1.25e6, 0.625e6}[i%5])
 		}

@@ -1,12 +1,14 @@
 package sim
 
-// A relay passes runs on that it does not keep. It takes a run only while somebody behind it lacks it: a node that is to keep
-// it, or a relay to which the plan has it send, or that is farther from where the runs come from. So relays wait for each
-// other in one direction only, and two full ones do not wait for each other. What nobody behind it lacks any more it drops.
+// A relay passes runs on that it does not keep. It takes a run only while somebody behind it lacks it: a node that is
+// to keep it, or a relay to which the plan has it send, or that is farther from where the runs come from. So relays
+// wait for each other in one direction only, and two full ones do not wait for each other. What nobody behind it lacks
+// any more it drops.
 
 // How many units a relay holds or expects at a time.
 const (
-	relaySpace = 12  // in a broadcast: enough to be busy, and few enough that it takes no run that others would bring sooner
+	// in a broadcast: enough to be busy, and few enough that it takes no run that others would bring sooner
+	relaySpace = 12
 	farSpace   = 256 // else: what it carries is for one node, and nobody else brings it
 )
 
@@ -98,8 +100,8 @@ func (w *world) refresh() {
 	}
 }
 
-// loosen lets relays take more, and again what they had, when nothing moves though something is missing: relays may have filled
-// up with what they cannot pass on yet. False when they can take everything already.
+// loosen lets relays take more, and again what they had, when nothing moves though something is missing: relays may
+// have filled up with what they cannot pass on yet. False when they can take everything already.
 func (w *world) loosen() bool {
 	if w.missing == 0 || w.space >= 4*len(w.sizes) {
 		return false

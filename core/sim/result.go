@@ -12,19 +12,22 @@ import (
 
 // Result is what a simulation came to.
 type Result struct {
-	Name       string    `json:"name"`
-	Strategy   string    `json:"strategy,omitempty"` // the caller's
-	MakespanS  float64   `json:"makespan_s"`         // until the last copy was received
-	PredictedS float64   `json:"predicted_s"`        // what the planner expected, of a network that keeps its word
-	BoundS     float64   `json:"bound_s"`            // the least time; see the package comment for what that is when nodes were lost
-	Ratio      float64   `json:"ratio"`
-	Binding    string    `json:"binding"`
-	Start      string    `json:"start,omitempty"`    // when virtual time began, in RFC 3339, where rates follow calendars
-	Replicas   int       `json:"replicas,omitempty"` // copies of every run, or shards; none in a broadcast or a fetch
-	Raised     string    `json:"raised,omitempty"`   // why there are more than the topology asks for
-	Cost       float64   `json:"cost"`               // of what is kept, by the strategy; 0 where it gave no costs
-	RestoreS   float64   `json:"restore_s"`          // to bring back to the source, or to one in its place, what is kept then; 0 in a fetch
-	LostBytes  core.Size `json:"lost_bytes"`         // of the file: no node that is left can restore them
+	Name       string  `json:"name"`
+	Strategy   string  `json:"strategy,omitempty"` // the caller's
+	MakespanS  float64 `json:"makespan_s"`         // until the last copy was received
+	PredictedS float64 `json:"predicted_s"`        // what the planner expected, of a network that keeps its word
+	// the least time; see the package comment for what that is when nodes were lost
+	BoundS  float64 `json:"bound_s"`
+	Ratio   float64 `json:"ratio"`
+	Binding string  `json:"binding"`
+	// when virtual time began, in RFC 3339, where rates follow calendars
+	Start    string  `json:"start,omitempty"`
+	Replicas int     `json:"replicas,omitempty"` // copies of every run, or shards; none in a broadcast or a fetch
+	Raised   string  `json:"raised,omitempty"`   // why there are more than the topology asks for
+	Cost     float64 `json:"cost"`               // of what is kept, by the strategy; 0 where it gave no costs
+	// to bring back to the source, or to one in its place, what is kept then; 0 in a fetch
+	RestoreS  float64   `json:"restore_s"`
+	LostBytes core.Size `json:"lost_bytes"` // of the file: no node that is left can restore them
 
 	UndeliveredBytes core.Size `json:"undelivered_bytes"` // copies that were wanted and are not there; see Missing
 	Nodes            []Row     `json:"nodes"`
@@ -63,7 +66,8 @@ type Missing struct {
 }
 
 func (w *world) result(bound plan.Bound) (Result, error) {
-	r := Result{Name: w.topology.Name, MakespanS: w.end.Seconds(), PredictedS: w.predicted, BoundS: bound.Seconds, Binding: bound.Binding}
+	r := Result{Name: w.topology.Name, MakespanS: w.end.Seconds(), PredictedS: w.predicted, BoundS: bound.Seconds,
+		Binding: bound.Binding}
 	if at := w.topology.Start; !at.IsZero() {
 		r.Start = at.Format(time.RFC3339)
 	}
@@ -115,9 +119,13 @@ func (w *world) rows(r *Result) {
 		r.Nodes = append(r.Nodes, row)
 	}
 	for _, t := range w.trunks {
-		r.Trunks = append(r.Trunks, Use{w.zones[t.from].name, w.zones[t.to].name, t.carried, w.used(t.carried, t.rate, t.ahead)})
+		r.Trunks = append(r.Trunks, Use{w.zones[t.from].name, w.zones[t.to].name, t.carried,
+			w.used(t.carried, t.rate, t.ahead)})
 	}
-	slices.SortFunc(r.Trunks, func(a, b Use) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	slices.SortFunc(r.Trunks, func(a, b Use) int {
+		return cmp.Or(cmp.Compare(a.From, b.From),
+			cmp.Compare(a.To, b.To))
+	})
 }
 
 // used is which part of its capacity a link used.
@@ -149,7 +157,8 @@ func (w *world) boundOfTheRest() (plan.Bound, bool) {
 	for i, n := range w.nodes {
 		for _, to := range n.out {
 			if l := n.lanes[to]; !gone(i) && !gone(to) {
-				s.Links = append(s.Links, core.LinkState{From: i, To: to, Rate: l.link, Ahead: l.ahead.Later(int64(from))})
+				s.Links = append(s.Links, core.LinkState{From: i, To: to, Rate: l.link,
+					Ahead: l.ahead.Later(int64(from))})
 			}
 		}
 		if gone(i) {

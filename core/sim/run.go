@@ -60,7 +60,8 @@ func prepare(t Topology, c Config) (*world, plan.Bound, error) {
 	}
 	for _, c := range c.Cut {
 		if n := len(t.Network.Nodes); c.From < 0 || c.From >= n || c.To < 0 || c.To >= n || c.From == c.To {
-			return nil, plan.Bound{}, core.Fail(core.CodeUsage, "there is no link from node %d to node %d to cut", c.From, c.To)
+			return nil, plan.Bound{}, core.Fail(core.CodeUsage, "there is no link from node %d to node %d to cut",
+				c.From, c.To)
 		}
 	}
 	bound, err := plan.LeastTime(t.Network, t.Goal)
@@ -172,7 +173,8 @@ func (w *world) tick() {
 	for _, n := range w.nodes {
 		w.try(n)
 	}
-	if before == 0 && w.flows == 0 && w.unnoticed == 0 && w.losses == len(w.Lose) && w.severed == len(w.Config.Cut) && w.waiting == 0 {
+	if before == 0 && w.flows == 0 && w.unnoticed == 0 && w.losses == len(w.Lose) && w.severed == len(w.Config.Cut) &&
+		w.waiting == 0 {
 		w.stuck = w.now >= w.due && !w.loosen()
 		w.due = min(w.due, w.now)
 	}

@@ -37,7 +37,8 @@ func open(t testing.TB, file string) Topology {
 	return top
 }
 
-// TestBoundsAreThoseOfTheFiles compares with what exact rational arithmetic, or a certified interval, found for each topology.
+// TestBoundsAreThoseOfTheFiles compares with what exact rational arithmetic, or a certified interval, found for each
+// topology.
 func TestBoundsAreThoseOfTheFiles(t *testing.T) {
 	for _, top := range topologies(t) {
 		b, err := plan.LeastTime(top.Network, top.Goal)
@@ -76,7 +77,8 @@ func TestCloseToTheBound(t *testing.T) {
 	}
 }
 
-// TestLossOfAnyNode: it ends within twice the bound, and whatever is missing was nowhere that a way leads from. FuzzLoss goes on.
+// TestLossOfAnyNode: it ends within twice the bound, and whatever is missing was nowhere that a way leads from.
+// FuzzLoss goes on.
 func TestLossOfAnyNode(t *testing.T) {
 	for _, top := range topologies(t) {
 		t.Run(top.Name, func(t *testing.T) {
@@ -99,7 +101,8 @@ func FuzzLoss(f *testing.F) {
 	all := topologies(f)
 	f.Fuzz(func(t *testing.T, which, node, when uint8, seed uint64, wrong bool) {
 		top := all[int(which)%len(all)]
-		c := Config{Runs: 100, Seed: seed, Lose: []Loss{{int(node) % len(top.Network.Nodes), float64(when) / 200 * top.Bound}}}
+		c := Config{Runs: 100, Seed: seed, Lose: []Loss{{int(node) % len(top.Network.Nodes),
+			float64(when) / 200 * top.Bound}}}
 		if wrong {
 			c.Error = 0.3
 		}
@@ -127,7 +130,8 @@ func loseOne(t testing.TB, top Topology, c Config) {
 			t.Errorf("%s lost: %s lacks run %d, and nobody says so", lost, to.name, owed.Run)
 		}
 		if !to.lost && w.reachable(to, unit) {
-			t.Fatalf("seed %d: %s lost at %v s: %s lacks run %d, though there is a way", c.Seed, lost, c.Lose[0].At, to.name, owed.Run)
+			t.Fatalf("seed %d: %s lost at %v s: %s lacks run %d, though there is a way", c.Seed, lost, c.Lose[0].At,
+				to.name, owed.Run)
 		}
 	}
 }
@@ -169,7 +173,8 @@ func (w *world) reachable(to *node, unit int) bool {
 	return false
 }
 
-// TestLostCopiesAreMadeAnew: while the source is there, every run has as many copies on nodes that are left as were asked for.
+// TestLostCopiesAreMadeAnew: while the source is there, every run has as many copies on nodes that are left as were
+// asked for.
 func TestLostCopiesAreMadeAnew(t *testing.T) {
 	for _, name := range []string{"o4-twosite8-r3", "o5-dsl8-4+2", "o6-weaksrc8-r3"} {
 		top := open(t, "testdata/"+name+".json")
@@ -204,14 +209,16 @@ func TestLostCopiesAreMadeAnew(t *testing.T) {
 	}
 }
 
-// TestChainReachesTheEnd: no link leads from the source to the last node, which is to keep everything; those between only pass on.
+// TestChainReachesTheEnd: no link leads from the source to the last node, which is to keep everything; those between
+// only pass on.
 func TestChainReachesTheEnd(t *testing.T) {
 	top := open(t, "testdata/o3-chain6.json")
 	for _, g := range []plan.Goal{
 		{Mode: plan.Broadcast, Size: top.Goal.Size, Targets: []int{5}},
 		{Mode: plan.Replicas, Size: top.Goal.Size, Replicas: 2},
 		{Mode: plan.Shards, Size: top.Goal.Size, K: 1, M: 1},
-		{Mode: plan.Fetch, Size: top.Goal.Size, Sink: 0, K: 1, Parts: []plan.Part{{Size: top.Goal.Size, Holders: []int{5}}}},
+		{Mode: plan.Fetch, Size: top.Goal.Size, Sink: 0, K: 1,
+			Parts: []plan.Part{{Size: top.Goal.Size, Holders: []int{5}}}},
 	} {
 		far := top
 		far.Goal = g
@@ -239,7 +246,8 @@ func TestFetchOfShards(t *testing.T) {
 	if r.Ratio > 1.05 || r.UndeliveredBytes > 0 {
 		t.Errorf("ratio %v of %v by %s", r.Ratio, r.BoundS, r.Binding)
 	}
-	if _, r := simulate(t, top, Config{Runs: 500, Seed: 1, Lose: []Loss{{3, 5}}}); r.Ratio > 2 || r.UndeliveredBytes > 0 {
+	if _, r := simulate(t, top, Config{Runs: 500, Seed: 1, Lose: []Loss{{3, 5}}}); r.Ratio > 2 ||
+		r.UndeliveredBytes > 0 {
 		t.Errorf("with a holder lost: ratio %v of %v by %s, missing %v", r.Ratio, r.BoundS, r.Binding, r.Missing)
 	}
 }
@@ -325,7 +333,8 @@ func TestImpossible(t *testing.T) {
 	}
 }
 
-// TestCutLinks: after a cut, what can be reached is reached another way, and what is beyond reach gets new homes or is named.
+// TestCutLinks: after a cut, what can be reached is reached another way, and what is beyond reach gets new homes or is
+// named.
 func TestCutLinks(t *testing.T) {
 	top := open(t, "testdata/o4-twosite8-r3.json")
 	for name, c := range map[string]struct {
@@ -362,7 +371,8 @@ func TestCutLinks(t *testing.T) {
 }
 
 func TestTimeToRestore(t *testing.T) {
-	for name, want := range map[string]float64{ // by hand: F over the least of what all holders give and the source receives
+	// by hand: F over the least of what all holders give and the source receives
+	for name, want := range map[string]float64{
 		"o1-homog8": 100, "o6-weaksrc8-r3": 10, "o4-twosite8-r3": 10, "o8-fetch5": 0,
 	} {
 		_, r := simulate(t, open(t, "testdata/"+name+".json"), Config{Runs: 500, Seed: 1})

@@ -30,8 +30,9 @@ type Topology struct {
 // Monday is when virtual time begins where nothing else is said: at the beginning of a week.
 var Monday = time.Date(2026, time.January, 5, 0, 0, 0, 0, time.UTC)
 
-// file is a topology as it is written. Whatever is null or absent is unlimited. Rates are payload bytes a second, or a calendar
-// of them as core.ParseCalendar reads it; a calendar without a time zone goes by that of the moment at which time begins.
+// file is a topology as it is written. Whatever is null or absent is unlimited. Rates are payload bytes a second, or a
+// calendar of them as core.ParseCalendar reads it; a calendar without a time zone goes by that of the moment at which
+// time begins.
 type file struct {
 	Schema, Name string
 	At           string // when virtual time begins, in RFC 3339
@@ -90,8 +91,8 @@ func (a *allowance) UnmarshalJSON(data []byte) error {
 // maxShards is how many shards a run may become: erasure codes over bytes know no more.
 const maxShards = 256
 
-// Read parses a topology file of Schema. Virtual time begins at the given moment, or, where that is zero, when the file says, or
-// on Monday.
+// Read parses a topology file of Schema. Virtual time begins at the given moment, or, where that is zero, when the file
+// says, or on Monday.
 func Read(data []byte, at time.Time) (Topology, error) {
 	var f file
 	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&f); err != nil {
@@ -190,7 +191,8 @@ func (r *reader) network() (s core.Snapshot) {
 			r.fail("the name of node %d is longer than %d bytes: %q", i, len(core.ID{}), n.ID)
 		}
 		r.index[n.ID] = i
-		state := core.NodeState{Labels: map[string]string{"name": n.ID, "price_store": fmt.Sprint(n.Price), "afr": fmt.Sprint(n.AFR)},
+		state := core.NodeState{Labels: map[string]string{"name": n.ID, "price_store": fmt.Sprint(n.Price),
+			"afr": fmt.Sprint(n.AFR)},
 			Zone: n.Zone, Free: core.TiB << 10}
 		state.Up, state.UpAhead = r.rate(n.Up)
 		state.Down, state.DownAhead = r.rate(n.Down)
@@ -248,7 +250,8 @@ func (r *reader) goal(s *core.Snapshot) plan.Goal {
 		}
 		for _, c := range d.Classes {
 			part, ok := new(big.Rat), false
-			if len(c.Fraction) < 50 && !strings.ContainsAny(c.Fraction, "eEpP") { // 1e9 would be a number of a billion digits
+			// 1e9 would be a number of a billion digits
+			if len(c.Fraction) < 50 && !strings.ContainsAny(c.Fraction, "eEpP") {
 				part, ok = part.SetString(c.Fraction)
 			}
 			if !ok || part.Sign() <= 0 || part.Cmp(big.NewRat(1, 1)) > 0 || len(c.Holders) == 0 {

@@ -89,7 +89,8 @@ func FuzzRead(f *testing.F) {
 				t.Fatalf("a part of %d bytes at %d holders", p.Size, len(p.Holders))
 			}
 		}
-		if g := top.Goal; g.Mode == plan.Shards && (g.K < 1 || g.M < 0 || g.K+g.M > maxShards) || g.Mode == plan.Fetch && len(g.Parts) == 0 {
+		if g := top.Goal; g.Mode == plan.Shards && (g.K < 1 || g.M < 0 || g.K+g.M > maxShards) ||
+			g.Mode == plan.Fetch && len(g.Parts) == 0 {
 			t.Fatalf("%+v", g)
 		}
 		if top.RunSize < 0 || top.Goal.Size <= 0 {

@@ -10,8 +10,8 @@ import (
 	"github.com/bkp-tool/bkp/core/plan"
 )
 
-// world is the network while it works. One Book holds all accounts; a node looks at its own and at what hints tell it of
-// its neighbours' only.
+// world is the network while it works. One Book holds all accounts; a node looks at its own and at what hints tell it
+// of its neighbours' only.
 type world struct {
 	queue
 	Config
@@ -57,8 +57,10 @@ type world struct {
 // newWorld makes the network as it really is, with nothing wanted yet.
 func newWorld(t Topology, c Config) *world {
 	sizes := units(t.Goal, c.Runs)
-	w := &world{Config: c, topology: t, book: account.New(), trunks: map[[2]int]*trunk{}, sizes: sizes, source: t.Network.Source,
-		random: rand.New(rand.NewPCG(c.Seed, 0x62_6b_70)), copies: make([]int32, len(sizes)), space: relaySpace, scratch: newSet(len(sizes))}
+	w := &world{Config: c, topology: t, book: account.New(), trunks: map[[2]int]*trunk{}, sizes: sizes,
+		source: t.Network.Source,
+		random: rand.New(rand.NewPCG(c.Seed, 0x62_6b_70)), copies: make([]int32, len(sizes)), space: relaySpace,
+		scratch: newSet(len(sizes))}
 	if t.Goal.Mode == plan.Fetch {
 		w.source = -1
 	}
@@ -67,9 +69,12 @@ func newWorld(t Topology, c Config) *world {
 	}
 	at := map[string]int{}
 	for i, s := range t.Network.Nodes {
-		n := &node{index: i, name: nameOf(s), up: s.Up, down: s.Down, has: newSet(len(sizes)), owns: newSet(len(sizes)), coming: newSet(len(sizes)),
-			want: newSet(len(sizes)), passes: newSet(len(sizes)), behind: newSet(len(sizes)), sent: newSet(len(sizes)), had: newSet(len(sizes)),
-			lanes: make([]*lane, len(t.Network.Nodes)), given: make([]float64, len(t.Network.Nodes)), first: make([]float64, len(t.Network.Nodes))}
+		n := &node{index: i, name: nameOf(s), up: s.Up, down: s.Down, has: newSet(len(sizes)), owns: newSet(len(sizes)),
+			coming: newSet(len(sizes)),
+			want:   newSet(len(sizes)), passes: newSet(len(sizes)), behind: newSet(len(sizes)),
+			sent: newSet(len(sizes)), had: newSet(len(sizes)),
+			lanes: make([]*lane, len(t.Network.Nodes)), given: make([]float64, len(t.Network.Nodes)),
+			first: make([]float64, len(t.Network.Nodes))}
 		n.account.up, n.account.down = n.name+" up", n.name+" down"
 		w.book.SetCapacity(n.account.up, n.up)
 		w.book.SetCapacity(n.account.down, n.down)
@@ -80,7 +85,8 @@ func newWorld(t Topology, c Config) *world {
 		if !ok {
 			k = len(w.zones)
 			at[s.Zone] = k
-			w.zones = append(w.zones, &zone{name: s.Zone, copies: make([]int32, len(sizes)), wanted: newSet(len(sizes)), there: newSet(len(sizes))})
+			w.zones = append(w.zones, &zone{name: s.Zone, copies: make([]int32, len(sizes)), wanted: newSet(len(sizes)),
+				there: newSet(len(sizes))})
 		}
 		w.zoneOf = append(w.zoneOf, k)
 		w.zones[k].members = append(w.zones[k].members, i)
@@ -120,7 +126,8 @@ func (w *world) connect() {
 			if from == to || !ok && len(rates) > 0 {
 				continue
 			}
-			l := &lane{from: from, to: to, link: rate, delay: w.delay(from, to), ahead: ahead[[2]int{from.index, to.index}], accounts: []string{from.account.up}}
+			l := &lane{from: from, to: to, link: rate, delay: w.delay(from, to),
+				ahead: ahead[[2]int{from.index, to.index}], accounts: []string{from.account.up}}
 			if rate > 0 || len(l.ahead) > 0 {
 				name := fmt.Sprintf("%s>%s", from.name, to.name)
 				w.book.SetCapacity(name, rate)
@@ -138,8 +145,8 @@ func (w *world) connect() {
 	}
 }
 
-// delay is how long a message takes from one node to another. Between two others than the source they are taken to be as far from each
-// other as the farther one is from the source, as core/plan does.
+// delay is how long a message takes from one node to another. Between two others than the source they are taken to be
+// as far from each other as the farther one is from the source, as core/plan does.
 func (w *world) delay(a, b *node) time.Duration {
 	nodes := w.topology.Network.Nodes
 	return time.Duration(max(nodes[a.index].Delay, nodes[b.index].Delay) * float64(time.Second))
@@ -239,8 +246,8 @@ func (w *world) arrived(l *lane, unit int) {
 	w.after(0, func() { w.wake(n) })
 }
 
-// wake lets those look again for whom something changed when a node received something: the source first, since nobody can
-// make up for a moment that it waits; then the node itself; then who has bandwidth left and a link to it.
+// wake lets those look again for whom something changed when a node received something: the source first, since nobody
+// can make up for a moment that it waits; then the node itself; then who has bandwidth left and a link to it.
 func (w *world) wake(n *node) {
 	if w.source >= 0 && w.nodes[w.source].hungry {
 		w.try(w.nodes[w.source])
@@ -252,7 +259,8 @@ func (w *world) wake(n *node) {
 	start, looked := w.random.IntN(len(n.in)), 0
 	for k := range n.in {
 		from := w.nodes[n.in[(start+k)%len(n.in)]]
-		if l := from.lanes[n.index]; from.hungry && looked < plan.MaxReceivers && !l.busy && !w.useful(l, plan.Filling).empty() {
+		if l := from.lanes[n.index]; from.hungry && looked < plan.MaxReceivers && !l.busy &&
+			!w.useful(l, plan.Filling).empty() {
 			looked++
 			w.try(from)
 		}

@@ -1,9 +1,10 @@
 // Package task moves a flow from its first application to the moment when everything it leased is given back.
 //
-// A flow is one sender, one receiver and one task. Two questions tell its ends apart. Who asks? In a placement the sender
-// does, with STORAGE_APPLY, and in a fetch the receiver, with GAIN_APPLY; the other end grants. Who sends? The rest is the
-// same for all four, so one table serves them. Each end keeps a Flow and feeds it events; Step moves it and answers with
-// actions for the shell: what to do to its own accounts, and what to send. Nothing here knows a clock or a socket.
+// A flow is one sender, one receiver and one task. Two questions tell its ends apart. Who asks? In a placement the
+// sender does, with STORAGE_APPLY, and in a fetch the receiver, with GAIN_APPLY; the other end grants. Who sends? The
+// rest is the same for all four, so one table serves them. Each end keeps a Flow and feeds it events; Step moves it and
+// answers with actions for the shell: what to do to its own accounts, and what to send. Nothing here knows a clock or a
+// socket.
 //
 // The conversation without mishaps, in a placement:
 //
@@ -56,9 +57,9 @@
 //   - end: give back, and queue again every run that was asked for or granted and is not there yet.
 //   - "!" from a peer ends the flow with ABORT (protocol); "!" from the shell changes nothing. Both return an error.
 //
-// A closed flow stays closed: whoever wants to go on opens another, with a new number. It answers late messages with the
-// reason for which it closed, so that the other end stops too, and no answer of a closed flow causes another.
+// A closed flow stays closed: whoever wants to go on opens another, with a new number. It answers late messages with
+// the reason for which it closed, so that the other end stops too, and no answer of a closed flow causes another.
 //
-// Because Hold is issued only by a flow that holds nothing, and every way out of asking, leased and renewing gives back,
-// what a flow holds is given back exactly once, whatever happens in whatever order.
+// Because Hold is issued only by a flow that holds nothing, and every way out of asking, leased and renewing gives
+// back, what a flow holds is given back exactly once, whatever happens in whatever order.
 package task

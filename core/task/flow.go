@@ -54,8 +54,8 @@ const (
 	MinShare = 0.2
 )
 
-// Grant is the rate to hold or to agree to when so much is asked for and free; 0 says that it is better to wait. Give the
-// capacity of the narrowest account as nominal.
+// Grant is the rate to hold or to agree to when so much is asked for and free; 0 says that it is better to wait. Give
+// the capacity of the narrowest account as nominal.
 func Grant(asked, free, nominal core.Rate) core.Rate {
 	rate := min(asked, free)
 	if rate <= 0 || float64(rate) < MinShare*float64(min(asked, nominal)) {

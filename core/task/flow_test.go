@@ -41,7 +41,8 @@ func (s *shell) step(e Event) error {
 		switch a.Kind {
 		case DoHold:
 			s.holds++
-			failed = s.book.Reserve(e.Now, account.Lease{ID: uint64(s.holds), Accounts: []string{"side"}, Rate: a.Rate, Expires: a.At})
+			failed = s.book.Reserve(e.Now, account.Lease{ID: uint64(s.holds), Accounts: []string{"side"}, Rate: a.Rate,
+				Expires: a.At})
 		case DoAdjust:
 			failed = s.book.Adjust(uint64(s.holds), a.Rate)
 		case DoExtend:
@@ -79,13 +80,15 @@ func (s *shell) settled() error {
 // TestEveryLeaseComesBackOnce lets any event happen to one end, whether it makes sense or not, in any order.
 func TestEveryLeaseComesBackOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := newShell(NewFlow(1, rapid.SampledFrom([]End{Asker, Grantor}).Draw(t, "end"), rapid.Bool().Draw(t, "sends")))
+		s := newShell(NewFlow(1, rapid.SampledFrom([]End{Asker, Grantor}).Draw(t, "end"),
+			rapid.Bool().Draw(t, "sends")))
 		now := time.Duration(0)
 		for range rapid.IntRange(1, 60).Draw(t, "events") {
 			now += time.Duration(rapid.IntRange(0, 5).Draw(t, "seconds")) * time.Second
 			e := Event{Kind: EventKind(rapid.IntRange(0, int(events)-1).Draw(t, "kind")), Now: now, Nominal: 100,
 				Run: rapid.IntRange(0, 5).Draw(t, "run"), Rate: core.Rate(rapid.IntRange(-1, 100).Draw(t, "rate")),
-				Reason: rapid.SampledFrom([]core.Reason{0, core.ReasonBusy, core.ReasonHave, core.ReasonSpace}).Draw(t, "reason")}
+				Reason: rapid.SampledFrom([]core.Reason{0, core.ReasonBusy, core.ReasonHave, core.ReasonSpace}).Draw(t,
+					"reason")}
 			for _, n := range rapid.SliceOfNDistinct(rapid.IntRange(0, 5), 0, 4, rapid.ID[int]).Draw(t, "runs") {
 				e.Runs = append(e.Runs, Run{n, core.MiB})
 			}
@@ -113,7 +116,8 @@ func TestEveryLeaseComesBackOnce(t *testing.T) {
 
 // deliver turns a message of one end into the event that the other end's shell makes of it.
 func deliver(a Action, now time.Duration, to *shell, lease uint64) Event {
-	e := Event{Now: now, Runs: a.Runs, Run: a.Run, Rate: a.Rate, Lease: a.Lease, Reason: a.Reason, Retry: a.Retry, Free: to.free(), Nominal: 100}
+	e := Event{Now: now, Runs: a.Runs, Run: a.Run, Rate: a.Rate, Lease: a.Lease, Reason: a.Reason, Retry: a.Retry,
+		Free: to.free(), Nominal: 100}
 	switch a.Kind {
 	case SendApply:
 		e.Kind, e.Lease = Applied, lease
@@ -135,8 +139,9 @@ func deliver(a Action, now time.Duration, to *shell, lease uint64) Event {
 	return e
 }
 
-// TestTwoEndsAgree connects two ends in order and lets time, failures and messages take turns. No end ever breaks the protocol
-// in the other's eyes, each run is received or queued again, and once the messages are through both hold nothing or both do.
+// TestTwoEndsAgree connects two ends in order and lets time, failures and messages take turns. No end ever breaks the
+// protocol in the other's eyes, each run is received or queued again, and once the messages are through both hold
+// nothing or both do.
 func TestTwoEndsAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		askerSends := rapid.Bool().Draw(t, "asker sends")
@@ -215,7 +220,8 @@ func TestTwoEndsAgree(t *testing.T) {
 				ends[1].book.GiveBack(others)
 				if busy = min(busy, ends[1].free()); busy > 0 {
 					ends[1].others = busy
-					ends[1].book.Reserve(now, account.Lease{ID: others, Accounts: []string{"side"}, Rate: busy, Expires: time.Hour})
+					ends[1].book.Reserve(now, account.Lease{ID: others, Accounts: []string{"side"}, Rate: busy,
+						Expires: time.Hour})
 				} else {
 					ends[1].others = 0
 				}
@@ -235,7 +241,8 @@ func TestTwoEndsAgree(t *testing.T) {
 			},
 			"stop": func(t *rapid.T) {
 				if rapid.IntRange(0, 9).Draw(t, "stops") == 0 {
-					ends[rapid.IntRange(0, 1).Draw(t, "end")].step(Event{Kind: Stop, Now: now, Reason: core.ReasonStopped})
+					ends[rapid.IntRange(0, 1).Draw(t, "end")].step(Event{Kind: Stop, Now: now,
+						Reason: core.ReasonStopped})
 				}
 			},
 			"": func(t *rapid.T) {
@@ -282,46 +289,80 @@ func TestStories(t *testing.T) {
 		errs   bool
 		state  State
 	}{
-		{"COMPLETE before BEGIN", Asker, true, []Event{ask, agreed, {Kind: Received, Run: 1}}, "give-back requeue abort:2", true, Closed},
+		{"COMPLETE before BEGIN", Asker, true, []Event{ask, agreed, {Kind: Received, Run: 1}},
+			"give-back requeue abort:2", true, Closed},
 		{"the same APPLY again", Grantor, false, []Event{applied, applied}, "agree", false, Leased},
-		{"COMPLETE after the lease expired", Asker, true, []Event{ask, agreed, {Kind: Begun, Run: 1}, {Kind: Expired}, {Kind: Received, Run: 1}}, "abort:16", false, Closed},
-		{"BEGIN after the lease expired", Grantor, false, []Event{applied, {Kind: Expired}, {Kind: Begun, Run: 1}}, "abort:16", false, Closed},
+		{"COMPLETE after the lease expired", Asker, true, []Event{ask, agreed, {Kind: Begun, Run: 1}, {Kind: Expired},
+			{Kind: Received, Run: 1}}, "abort:16", false, Closed},
+		{"BEGIN after the lease expired", Grantor, false, []Event{applied, {Kind: Expired}, {Kind: Begun, Run: 1}},
+			"abort:16", false, Closed},
 		{"BEGIN without a grant", Grantor, false, []Event{{Kind: Begun, Run: 1}}, "abort:2", true, Closed},
-		{"BEGIN of another run", Grantor, false, []Event{applied, {Kind: Begun, Run: 3}}, "give-back requeue abort:2", true, Closed},
-		{"BEGIN twice", Grantor, false, []Event{applied, {Kind: Begun, Run: 1}, {Kind: Begun, Run: 1}}, "", false, Leased},
-		{"COMPLETE twice", Asker, true, []Event{ask, agreed, {Kind: Begun, Run: 1}, {Kind: Received, Run: 1}, {Kind: Received, Run: 1}}, "", false, Leased},
+		{"BEGIN of another run", Grantor, false, []Event{applied, {Kind: Begun, Run: 3}}, "give-back requeue abort:2",
+			true, Closed},
+		{"BEGIN twice", Grantor, false, []Event{applied, {Kind: Begun, Run: 1}, {Kind: Begun, Run: 1}}, "", false,
+			Leased},
+		{"COMPLETE twice", Asker, true, []Event{ask, agreed, {Kind: Begun, Run: 1}, {Kind: Received, Run: 1},
+			{Kind: Received, Run: 1}}, "", false, Leased},
 		{"a lease of 0 is asked for", Grantor, false, []Event{{Kind: Applied, Runs: two}}, "abort:2", true, Closed},
-		{"a negative lease is asked for", Grantor, false, []Event{{Kind: Applied, Runs: two, Rate: -1}}, "abort:2", true, Closed},
-		{"more than there is is asked for", Grantor, false, []Event{{Kind: Applied, Runs: two, Rate: 5000, Free: 100, Nominal: 100}}, "hold:100 agree", false, Leased},
-		{"a lease of 0 is granted", Asker, true, []Event{ask, {Kind: Agreed, Runs: two}}, "give-back requeue abort:2", true, Closed},
-		{"more is granted than asked", Asker, true, []Event{ask, {Kind: Agreed, Runs: two, Rate: 51}}, "give-back requeue abort:2", true, Closed},
-		{"another run is granted", Asker, true, []Event{ask, {Kind: Agreed, Runs: []Run{{3, 1}}, Rate: 50}}, "give-back requeue abort:2", true, Closed},
-		{"little is free", Grantor, false, []Event{{Kind: Applied, Runs: two, Rate: 50, Free: 9, Nominal: 100}}, "refuse:10", false, Idle},
-		{"enough is free", Grantor, false, []Event{{Kind: Applied, Runs: two, Rate: 50, Free: 10, Nominal: 100}}, "hold:10 agree", false, Leased},
-		{"the shell refuses", Grantor, false, []Event{{Kind: Applied, Runs: two, Rate: 50, Free: 100, Nominal: 100, Reason: core.ReasonSpace}}, "refuse:13", false, Idle},
-		{"it has them all", Grantor, false, []Event{{Kind: Applied, Rate: 50, Free: 100, Nominal: 100}}, "refuse:11", false, Idle},
-		{"some are there already", Asker, true, []Event{ask, {Kind: Agreed, Runs: two[:1], Have: []int{2}, Rate: 50}}, "extend", false, Leased},
-		{"one is granted, the other not", Asker, true, []Event{ask, {Kind: Agreed, Runs: two[:1], Rate: 50}}, "requeue extend", false, Leased},
-		{"all are there already", Asker, true, []Event{ask, {Kind: Refused, Reason: core.ReasonHave, Have: []int{1, 2}}}, "give-back", false, Idle},
-		{"there is no room", Asker, true, []Event{ask, {Kind: Refused, Reason: core.ReasonSpace}}, "requeue give-back", false, Closed},
-		{"nobody answers", Asker, true, []Event{ask, {Kind: Expired, Now: Hold}}, "give-back requeue abort:16", false, Closed},
+		{"a negative lease is asked for", Grantor, false, []Event{{Kind: Applied, Runs: two, Rate: -1}}, "abort:2",
+			true, Closed},
+		{"more than there is is asked for", Grantor, false, []Event{{Kind: Applied, Runs: two, Rate: 5000, Free: 100,
+			Nominal: 100}}, "hold:100 agree", false, Leased},
+		{"a lease of 0 is granted", Asker, true, []Event{ask, {Kind: Agreed, Runs: two}}, "give-back requeue abort:2",
+			true, Closed},
+		{"more is granted than asked", Asker, true, []Event{ask, {Kind: Agreed, Runs: two, Rate: 51}},
+			"give-back requeue abort:2", true, Closed},
+		{"another run is granted", Asker, true, []Event{ask, {Kind: Agreed, Runs: []Run{{3, 1}}, Rate: 50}},
+			"give-back requeue abort:2", true, Closed},
+		{"little is free", Grantor, false, []Event{{Kind: Applied, Runs: two, Rate: 50, Free: 9, Nominal: 100}},
+			"refuse:10", false, Idle},
+		{"enough is free", Grantor, false, []Event{{Kind: Applied, Runs: two, Rate: 50, Free: 10, Nominal: 100}},
+			"hold:10 agree", false, Leased},
+		{"the shell refuses", Grantor, false, []Event{{Kind: Applied, Runs: two, Rate: 50, Free: 100, Nominal: 100,
+			Reason: core.ReasonSpace}}, "refuse:13", false, Idle},
+		{"it has them all", Grantor, false, []Event{{Kind: Applied, Rate: 50, Free: 100, Nominal: 100}}, "refuse:11",
+			false, Idle},
+		{"some are there already", Asker, true, []Event{ask, {Kind: Agreed, Runs: two[:1], Have: []int{2}, Rate: 50}},
+			"extend", false, Leased},
+		{"one is granted, the other not", Asker, true, []Event{ask, {Kind: Agreed, Runs: two[:1], Rate: 50}},
+			"requeue extend", false, Leased},
+		{"all are there already", Asker, true, []Event{ask, {Kind: Refused, Reason: core.ReasonHave,
+			Have: []int{1, 2}}}, "give-back", false, Idle},
+		{"there is no room", Asker, true, []Event{ask, {Kind: Refused, Reason: core.ReasonSpace}}, "requeue give-back",
+			false, Closed},
+		{"nobody answers", Asker, true, []Event{ask, {Kind: Expired, Now: Hold}}, "give-back requeue abort:16", false,
+			Closed},
 		{"the answer comes too late", Asker, true, []Event{ask, {Kind: Expired, Now: Hold}, agreed}, "", false, Closed},
-		{"a renewal meets a drained lease", Grantor, false, []Event{applied, {Kind: Begun, Run: 1}, {Kind: Begun, Run: 2}, {Kind: Received, Run: 1},
-			{Kind: Received, Run: 2}, {Kind: Applied, Runs: []Run{{3, 1}}, Rate: 50, Free: 100, Nominal: 100, Lease: 10}}, "hold:50 agree", false, Leased},
-		{"more is asked for at the same runs", Asker, true, []Event{ask, agreed, {Kind: Ask, Rate: 80}, {Kind: Agreed, Rate: 60, Lease: 9, Term: time.Minute}}, "adjust:60 extend", false, Leased},
-		{"no more is free for the same runs", Asker, true, []Event{ask, agreed, {Kind: Ask, Rate: 80}, {Kind: Refused, Reason: core.ReasonHave}}, "adjust:40", false, Leased},
-		{"more is given to the same runs", Grantor, false, []Event{applied, {Kind: Applied, Rate: 80, Free: 50, Nominal: 100}}, "adjust:80 agree", false, Leased},
+		{"a renewal meets a drained lease", Grantor, false, []Event{applied, {Kind: Begun, Run: 1},
+			{Kind: Begun, Run: 2}, {Kind: Received, Run: 1},
+			{Kind: Received, Run: 2}, {Kind: Applied, Runs: []Run{{3, 1}}, Rate: 50, Free: 100, Nominal: 100,
+				Lease: 10}}, "hold:50 agree", false, Leased},
+		{"more is asked for at the same runs", Asker, true, []Event{ask, agreed, {Kind: Ask, Rate: 80},
+			{Kind: Agreed, Rate: 60, Lease: 9, Term: time.Minute}}, "adjust:60 extend", false, Leased},
+		{"no more is free for the same runs", Asker, true, []Event{ask, agreed, {Kind: Ask, Rate: 80},
+			{Kind: Refused, Reason: core.ReasonHave}}, "adjust:40", false, Leased},
+		{"more is given to the same runs", Grantor, false, []Event{applied,
+			{Kind: Applied, Rate: 80, Free: 50, Nominal: 100}}, "adjust:80 agree", false, Leased},
 		{"no runs and no more", Asker, true, []Event{ask, agreed, {Kind: Ask, Rate: 40}}, "", true, Leased},
-		{"a renewal for more is refused", Asker, true, []Event{ask, agreed, {Kind: Ask, Runs: []Run{{3, 1}}, Rate: 80}, {Kind: Refused, Reason: core.ReasonBusy}},
+		{"a renewal for more is refused", Asker, true, []Event{ask, agreed, {Kind: Ask, Runs: []Run{{3, 1}}, Rate: 80},
+			{Kind: Refused, Reason: core.ReasonBusy}},
 			"requeue adjust:40", false, Leased},
-		{"an account shrinks", Grantor, false, []Event{applied, {Kind: Scaled, Rate: 20}}, "extend revise:20", false, Leased},
-		{"an account shrinks while it asks", Asker, true, []Event{ask, {Kind: Scaled, Rate: 20}, agreed}, "extend revise:20", false, Leased},
-		{"an account shrinks to nothing", Grantor, false, []Event{applied, {Kind: Scaled}}, "give-back requeue abort:10", false, Closed},
-		{"an account shrinks at the other end", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: 20, Lease: 9}}, "adjust:20 extend", false, Leased},
-		{"a revision of an earlier lease", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: 20, Lease: 8}}, "", false, Leased},
-		{"a revision upwards", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: 45, Lease: 9}}, "", false, Leased},
-		{"a revision to less than nothing", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: -1, Lease: 9}}, "give-back requeue abort:2", true, Closed},
-		{"a revision that crosses a renewal", Asker, true, []Event{ask, agreed, {Kind: Ask, Runs: []Run{{3, 1}}, Rate: 80}, {Kind: Revised, Rate: 20, Lease: 9},
+		{"an account shrinks", Grantor, false, []Event{applied, {Kind: Scaled, Rate: 20}}, "extend revise:20", false,
+			Leased},
+		{"an account shrinks while it asks", Asker, true, []Event{ask, {Kind: Scaled, Rate: 20}, agreed},
+			"extend revise:20", false, Leased},
+		{"an account shrinks to nothing", Grantor, false, []Event{applied, {Kind: Scaled}},
+			"give-back requeue abort:10", false, Closed},
+		{"an account shrinks at the other end", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: 20, Lease: 9}},
+			"adjust:20 extend", false, Leased},
+		{"a revision of an earlier lease", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: 20, Lease: 8}}, "",
+			false, Leased},
+		{"a revision upwards", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: 45, Lease: 9}}, "", false,
+			Leased},
+		{"a revision to less than nothing", Asker, true, []Event{ask, agreed, {Kind: Revised, Rate: -1, Lease: 9}},
+			"give-back requeue abort:2", true, Closed},
+		{"a revision that crosses a renewal", Asker, true, []Event{ask, agreed,
+			{Kind: Ask, Runs: []Run{{3, 1}}, Rate: 80}, {Kind: Revised, Rate: 20, Lease: 9},
 			{Kind: Agreed, Runs: []Run{{3, 1}}, Rate: 60, Lease: 9}}, "extend revise:20", false, Leased},
 		{"the shell asks at the wrong end", Grantor, false, []Event{ask}, "", true, Idle},
 		{"the shell asks for nothing", Asker, true, []Event{{Kind: Ask, Rate: 5}}, "", true, Idle},
@@ -345,7 +386,8 @@ func TestStories(t *testing.T) {
 			}
 		}
 		if got := strings.Join(did, " "); got != story.does || (err != nil) != story.errs || f.State != story.state {
-			t.Errorf("%s: did %q (error %v), came to %s; want %q, %s", story.name, got, err, f.State, story.does, story.state)
+			t.Errorf("%s: did %q (error %v), came to %s; want %q, %s", story.name, got, err, f.State, story.does,
+				story.state)
 		}
 	}
 }
@@ -359,7 +401,8 @@ func TestRefusalsWaitLonger(t *testing.T) {
 		f.Step(Event{Kind: Due})
 		return actions[len(actions)-1].At
 	}
-	for i, want := range []time.Duration{MinRetry, 2 * MinRetry, 4 * MinRetry, 8 * MinRetry, 16 * MinRetry, MaxRetry, MaxRetry} {
+	for i, want := range []time.Duration{MinRetry, 2 * MinRetry, 4 * MinRetry, 8 * MinRetry, 16 * MinRetry, MaxRetry,
+		MaxRetry} {
 		if got := wait(core.ReasonBusy, 0); got != want {
 			t.Errorf("refusal %d: waits %v, want %v", i+1, got, want)
 		}

@@ -11,21 +11,23 @@ import (
 type EventKind uint8
 
 const (
-	Ask        EventKind = iota // asker: cover Runs, at Rate, which is free on its accounts (0: the rate it has)
-	Applied                     // grantor: an application for Runs (what it would take), at Rate; Free, Nominal, Lease as it finds them; Reason to refuse
-	Agreed                      // asker: Runs granted, Have there already, Lease, Rate, Term
-	Refused                     // asker: Reason, Have, Retry
-	Begun                       // Run begins: BEGIN is to be sent, or arrived
-	Received                    // Run is there, verified: COMPLETE is to be sent, or arrived
-	RunFailed                   // Run cannot go on here: Reason
-	RunAborted                  // Run cannot go on there: Reason
-	Scaled                      // the lease here is only Rate now
-	Revised                     // the other end lowered the lease Lease to Rate
-	Due                         // the time that RetryAt named has come
-	Expired                     // the time that Expires names has come
-	Aborted                     // the other end ended the flow: Reason
-	Stop                        // this end ends the flow: Reason
-	Lost                        // the session is gone
+	Ask EventKind = iota // asker: cover Runs, at Rate, which is free on its accounts (0: the rate it has)
+	// grantor: an application for Runs (what it would take), at Rate; Free, Nominal, Lease as it finds them; Reason to
+	// refuse
+	Applied
+	Agreed     // asker: Runs granted, Have there already, Lease, Rate, Term
+	Refused    // asker: Reason, Have, Retry
+	Begun      // Run begins: BEGIN is to be sent, or arrived
+	Received   // Run is there, verified: COMPLETE is to be sent, or arrived
+	RunFailed  // Run cannot go on here: Reason
+	RunAborted // Run cannot go on there: Reason
+	Scaled     // the lease here is only Rate now
+	Revised    // the other end lowered the lease Lease to Rate
+	Due        // the time that RetryAt named has come
+	Expired    // the time that Expires names has come
+	Aborted    // the other end ended the flow: Reason
+	Stop       // this end ends the flow: Reason
+	Lost       // the session is gone
 	events
 )
 
@@ -54,19 +56,20 @@ type Event struct {
 type ActionKind uint8
 
 const (
-	DoHold       ActionKind = iota // reserve Rate on this end's accounts until At
-	DoAdjust                       // change what is held to Rate
-	DoExtend                       // renew what is held until At
-	DoGiveBack                     // give back what is held
-	DoRequeue                      // Runs were asked for or granted and will not come this way: queue them again, forget partial bytes
-	DoRetry                        // step Due at At
-	SendApply                      // Runs, Rate
-	SendAgree                      // Lease, Rate, Runs, and ExpiresS = At − now
-	SendRefuse                     // Reason, Retry
-	SendBegin                      // Run
-	SendComplete                   // Run
-	SendAbort                      // Reason; of the run only, where Run is not NoRun
-	SendRevise                     // Lease, Rate: what is left of it
+	DoHold     ActionKind = iota // reserve Rate on this end's accounts until At
+	DoAdjust                     // change what is held to Rate
+	DoExtend                     // renew what is held until At
+	DoGiveBack                   // give back what is held
+	// Runs were asked for or granted and will not come this way: queue them again, forget partial bytes
+	DoRequeue
+	DoRetry      // step Due at At
+	SendApply    // Runs, Rate
+	SendAgree    // Lease, Rate, Runs, and ExpiresS = At − now
+	SendRefuse   // Reason, Retry
+	SendBegin    // Run
+	SendComplete // Run
+	SendAbort    // Reason; of the run only, where Run is not NoRun
+	SendRevise   // Lease, Rate: what is left of it
 )
 
 func (k ActionKind) String() string {
@@ -77,8 +80,8 @@ func (k ActionKind) String() string {
 // NoRun stands in Action.Run where an action is about the whole flow.
 const NoRun = -1
 
-// Action is something for the shell to do, in the order given. Hold and adjust ask for a rate that the event itself said
-// was free, so they succeed in a loop that steps right after it looked.
+// Action is something for the shell to do, in the order given. Hold and adjust ask for a rate that the event itself
+// said was free, so they succeed in a loop that steps right after it looked.
 type Action struct {
 	Kind   ActionKind
 	Runs   []Run
@@ -90,11 +93,12 @@ type Action struct {
 	Reason core.Reason
 }
 
-// Step moves the flow. The error, if any, says how the peer broke the protocol (the actions then end the flow) or how the
-// shell misused the flow (then there are no actions and nothing changed).
+// Step moves the flow. The error, if any, says how the peer broke the protocol (the actions then end the flow) or how
+// the shell misused the flow (then there are no actions and nothing changed).
 func (f *Flow) Step(e Event) ([]Action, error) {
 	cell := table[e.Kind][f.State]
-	if (e.Kind == Ask || e.Kind == Agreed || e.Kind == Refused) && f.End != Asker || e.Kind == Applied && f.End != Grantor {
+	if (e.Kind == Ask || e.Kind == Agreed || e.Kind == Refused) && f.End != Asker || e.Kind == Applied &&
+		f.End != Grantor {
 		cell = nil
 	}
 	s := &step{Flow: f, Event: e}

@@ -9,10 +9,11 @@ import (
 
 // table is the one that the package comment prints. A nil cell is impossible.
 var table = [events][states]func(*step){
-	Ask:        {Idle: (*step).apply, Leased: (*step).renew},
-	Applied:    {Idle: (*step).grant, Leased: (*step).grant, Closed: (*step).refuseClosed},
-	Agreed:     {Idle: ignore, Asking: (*step).agree, Leased: ignore, Renewing: (*step).agree, Closed: ignore},
-	Refused:    {Idle: ignore, Asking: (*step).refused, Leased: ignore, Renewing: (*step).refused, Waiting: ignore, Closed: ignore},
+	Ask:     {Idle: (*step).apply, Leased: (*step).renew},
+	Applied: {Idle: (*step).grant, Leased: (*step).grant, Closed: (*step).refuseClosed},
+	Agreed:  {Idle: ignore, Asking: (*step).agree, Leased: ignore, Renewing: (*step).agree, Closed: ignore},
+	Refused: {Idle: ignore, Asking: (*step).refused, Leased: ignore, Renewing: (*step).refused, Waiting: ignore,
+		Closed: ignore},
 	Begun:      {(*step).late, (*step).late, (*step).begun, (*step).begun, (*step).late, (*step).answerLate},
 	Received:   {(*step).late, (*step).late, (*step).received, (*step).received, (*step).late, (*step).answerLate},
 	RunFailed:  {ignore, ignore, (*step).runFailed, (*step).runFailed, ignore, ignore},
@@ -202,8 +203,8 @@ func (s *step) runFailed() {
 	s.drain()
 }
 
-// scaled notes that the lease is smaller, lets it last longer, and tells the other end. One that asks will do so when it is
-// answered, and one that was scaled to nothing ends.
+// scaled notes that the lease is smaller, lets it last longer, and tells the other end. One that asks will do so when
+// it is answered, and one that was scaled to nothing ends.
 func (s *step) scaled() {
 	if s.Event.Rate <= 0 {
 		s.Event.Reason = core.ReasonBusy
@@ -230,10 +231,12 @@ func (s *step) revised() {
 	}
 	s.agreed = s.Event.Rate
 	s.adjust(s.Event.Rate)
-	s.extend(max(s.Expires, s.moved+Term(s.OpenBytes(), s.Flow.Rate))) // not from now: it could be raised and lowered for ever
+	// not from now: it could be raised and lowered for ever
+	s.extend(max(s.Expires, s.moved+Term(s.OpenBytes(), s.Flow.Rate)))
 }
 
-// answerLate answers a message for a closed flow with the reason for which it closed. What this end did itself needs no answer.
+// answerLate answers a message for a closed flow with the reason for which it closed. What this end did itself needs no
+// answer.
 func (s *step) answerLate() {
 	if s.fromPeer(s.Kind) {
 		s.do(Action{Kind: SendAbort, Run: NoRun, Reason: s.Flow.Reason})

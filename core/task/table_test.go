@@ -67,8 +67,8 @@ func sample(k EventKind, s State) Event {
 	return e
 }
 
-// TestTheTableIsAsDocumented reads the table out of doc.go and holds every cell against what Step does, at whichever end the
-// cell is about. A cell names the actions to expect, not all: those of "end", for one, are many.
+// TestTheTableIsAsDocumented reads the table out of doc.go and holds every cell against what Step does, at whichever
+// end the cell is about. A cell names the actions to expect, not all: those of "end", for one, are many.
 func TestTheTableIsAsDocumented(t *testing.T) {
 	text, err := os.ReadFile("doc.go")
 	if err != nil {
@@ -89,7 +89,8 @@ func TestTheTableIsAsDocumented(t *testing.T) {
 		for s := range states {
 			for _, end := range []End{Asker, Grantor} {
 				grantorOnly, askerOnly := k == Applied, k == Ask || k == Agreed || k == Refused
-				if end == Grantor && (s == Asking || s == Renewing || s == Waiting || askerOnly) || end == Asker && grantorOnly {
+				if end == Grantor && (s == Asking || s == Renewing || s == Waiting || askerOnly) || end == Asker &&
+					grantorOnly {
 					continue
 				}
 				f := flowIn(t, s, end, end == Grantor)
@@ -98,7 +99,10 @@ func TestTheTableIsAsDocumented(t *testing.T) {
 				} else if k == Received {
 					f.Sends = s == Closed || f.Sends
 				}
-				t.Run(fmt.Sprintf("%s/%s/%s", k, s, end), func(t *testing.T) { checkCell(t, cells[s], f, sample(k, s)) })
+				t.Run(fmt.Sprintf("%s/%s/%s", k, s, end), func(t *testing.T) {
+					checkCell(t, cells[s], f,
+						sample(k, s))
+				})
 			}
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// What one message may hold. Whatever a peer counts, sizes or spells is held against these before anybody computes with it, so
-// that no sum of a message's numbers overflows.
+// What one message may hold. Whatever a peer counts, sizes or spells is held against these before anybody computes with
+// it, so that no sum of a message's numbers overflows.
 const (
 	maxAmount  = 1 << 60   // bytes, or bytes per second
 	maxSeconds = 1e9       // 30 years
@@ -109,7 +109,8 @@ func (b *bounds) word(field, s string) {
 	b.text(field, s, maxName)
 	for i := range len(s) {
 		c := s[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' && i > 0 {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' &&
+			i > 0 {
 			continue
 		}
 		b.fail("%s holds character %q", field, c)
@@ -121,7 +122,8 @@ func (b *bounds) labels(labels map[string]string) {
 	b.count("labels", len(labels), maxLabels)
 	for k, v := range labels {
 		if k == "" || len(k) > maxName || len(v) > maxName {
-			b.fail("label %.40q: its name has %d bytes, its value %d; 1 to %d and 0 to %d are allowed", k, len(k), len(v), maxName, maxName)
+			b.fail("label %.40q: its name has %d bytes, its value %d; 1 to %d and 0 to %d are allowed", k, len(k),
+				len(v), maxName, maxName)
 		}
 	}
 }
@@ -132,7 +134,8 @@ func (b *bounds) forecast(field string, f core.Forecast) {
 	for i, c := range f {
 		b.capacity(field+": rate", c.Rate)
 		b.within(field+": after_s", c.After, 0, int64(core.ForecastSpan.Seconds())-1)
-		b.must((i == 0) == (c.After == 0) && (i == 0 || c.After > f[i-1].After), "%s: step %d does not follow the one before it", field, i)
+		b.must((i == 0) == (c.After == 0) && (i == 0 || c.After > f[i-1].After),
+			"%s: step %d does not follow the one before it", field, i)
 		if b.err != nil {
 			return
 		}
@@ -156,7 +159,8 @@ func (b *bounds) ranges(field string, ranges []core.Range) {
 	next := 0
 	for _, r := range ranges {
 		if r.Length < 1 || r.Length > maxRuns || r.Start < next || r.Start > maxRuns-r.Length {
-			b.fail("%s: start %d, length %d overlaps, runs backwards or leaves the segment's %d runs", field, r.Start, r.Length, maxRuns)
+			b.fail("%s: start %d, length %d overlaps, runs backwards or leaves the segment's %d runs", field, r.Start,
+				r.Length, maxRuns)
 			return
 		}
 		next = r.Start + r.Length

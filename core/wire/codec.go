@@ -8,8 +8,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// MaxMessage is the largest control message in bytes, and MaxDepth how deep its objects and arrays may nest. Before AUTH nobody has
-// shown who it is: MaxHello and MaxAuth bound what is read of a stranger.
+// MaxMessage is the largest control message in bytes, and MaxDepth how deep its objects and arrays may nest. Before
+// AUTH nobody has shown who it is: MaxHello and MaxAuth bound what is read of a stranger.
 const (
 	MaxMessage = 4 << 20
 	MaxHello   = 16 << 10
@@ -138,8 +138,9 @@ func DecodeLocal(data []byte) (Message, error) {
 	return m, err
 }
 
-// Encode writes m, a message by value or by pointer, without the members that the other side does not know. It refuses what Decode
-// would refuse, so that a mistake is found by who makes it, and a type of message that the other side does not know.
+// Encode writes m, a message by value or by pointer, without the members that the other side does not know. It refuses
+// what Decode would refuse, so that a mistake is found by who makes it, and a type of message that the other side does
+// not know.
 func (d Dialect) Encode(m Message) ([]byte, error) {
 	data, err := d.encode(m)
 	if err != nil {
@@ -173,7 +174,8 @@ func (d Dialect) encode(m Message) ([]byte, error) {
 	return data, nil
 }
 
-// Trim is m, a message by value or by pointer, as the other side will have it: by value, without the members that it does not know.
+// Trim is m, a message by value or by pointer, as the other side will have it: by value, without the members that it
+// does not know.
 func (d Dialect) Trim(m Message) Message {
 	if c := codecs[m.Type()]; c != nil {
 		if body, err := c.trim(m, d); err == nil {
@@ -183,18 +185,20 @@ func (d Dialect) Trim(m Message) Message {
 	return m
 }
 
-// Decode reads one message between peers, strictly: a single JSON object of at most MaxMessage bytes and MaxDepth levels, in
-// valid UTF-8, with a known type, no unknown, repeated or null member, no list longer than its bound, and every value within
-// the bounds of its Validate. Reading it takes at most MaxGrowth bytes for each of data. The message is returned by value.
+// Decode reads one message between peers, strictly: a single JSON object of at most MaxMessage bytes and MaxDepth
+// levels, in valid UTF-8, with a known type, no unknown, repeated or null member, no list longer than its bound, and
+// every value within the bounds of its Validate. Reading it takes at most MaxGrowth bytes for each of data. The message
+// is returned by value.
 //
-// Unknown types and members are skipped where the other side lists a feature that this one lacks: skipped says how many. The
-// message is nil where it was one of them.
+// Unknown types and members are skipped where the other side lists a feature that this one lacks: skipped says how
+// many. The message is nil where it was one of them.
 func (d Dialect) Decode(data []byte) (m Message, skipped int, err error) { return d.decode(data, "") }
 
 // inLocal stands for the types of the node's own socket.
 const inLocal = "local"
 
-// decode reads a message: of the type want, of the node's own socket where want is inLocal, of any between peers where it is "".
+// decode reads a message: of the type want, of the node's own socket where want is inLocal, of any between peers where
+// it is "".
 func (d Dialect) decode(data []byte, want string) (m Message, skipped int, err error) {
 	if len(data) > MaxMessage {
 		return nil, 0, fmt.Errorf("decode: message of %d bytes, %d are allowed", len(data), MaxMessage)

@@ -120,7 +120,8 @@ func TestDecodeStrictly(t *testing.T) {
 		{"28 nesting 17 deep", deep(17), "deeper than 16"},
 		{"28 OK for depth: 16 deep, but no object", deep(16), "not a JSON object"},
 		{"28 brackets in a string nest nothing", `{"type":"TASK_REFUSE","task":"01000000000000000000000000000000","segment":0,"code":1,"reason":"` + strings.Repeat(`[\"`, 99) + `"}`, ""},
-		{"20 over the limit", `{"type":"STATE_QUERY","query":7}` + strings.Repeat(" ", MaxMessage), "4194304 are allowed"},
+		{"20 over the limit", `{"type":"STATE_QUERY","query":7}` + strings.Repeat(" ", MaxMessage),
+			"4194304 are allowed"},
 		{"invalid UTF-8", "{\"type\":\"STATE_QUERY\",\"query\":7,\"\xff\":1}", "UTF-8"},
 		{"half a surrogate", `{"type":"TASK_REFUSE","reason":"\ud800"}`, "surrogate"},
 		{"21 number beyond 64 bits", `{"type":"STATE_QUERY","query":18446744073709551616}`, "query"},
@@ -159,7 +160,8 @@ func TestEncodeRefusesWhatIsTooLarge(t *testing.T) {
 		t.Error("an envelope over its bound was encoded")
 	}
 	if _, err := Encode(StorageTask{
-		Task: core.TaskID{1}, Alias: "a", Version: 1, Files: []core.File{{Name: "a.1.0", Type: core.TypeFile, Size: 1}}, License: make([]byte, MaxMessage),
+		Task: core.TaskID{1}, Alias: "a", Version: 1, Files: []core.File{{Name: "a.1.0", Type: core.TypeFile, Size: 1}},
+		License: make([]byte, MaxMessage),
 	}); err == nil || !strings.Contains(err.Error(), "4194304 are allowed") {
 		t.Errorf("a message over the limit: %v", err)
 	}
@@ -264,13 +266,15 @@ func TestProofVector(t *testing.T) {
 	}
 	good := Proof([]byte("token"), SideDial, binding, dialler, listener)
 	for name, ok := range map[string]bool{
-		"the same":         CheckProof(good, []byte("token"), SideDial, binding, dialler, listener),
-		"!another token":   CheckProof(good, []byte("Token"), SideDial, binding, dialler, listener),
-		"!the other side":  CheckProof(good, []byte("token"), SideListen, binding, dialler, listener),
-		"!other nonces":    CheckProof(good, []byte("token"), SideDial, PlainBinding(core.Hash{3}, core.Hash{5}), dialler, listener),
-		"!turned around":   CheckProof(good, []byte("token"), SideDial, binding, listener, dialler),
-		"!no token at all": CheckProof(Proof(nil, SideDial, binding, dialler, listener), nil, SideDial, binding, dialler, listener),
-		"!no proof":        CheckProof(nil, []byte("token"), SideDial, binding, dialler, listener),
+		"the same":        CheckProof(good, []byte("token"), SideDial, binding, dialler, listener),
+		"!another token":  CheckProof(good, []byte("Token"), SideDial, binding, dialler, listener),
+		"!the other side": CheckProof(good, []byte("token"), SideListen, binding, dialler, listener),
+		"!other nonces": CheckProof(good, []byte("token"), SideDial, PlainBinding(core.Hash{3}, core.Hash{5}),
+			dialler, listener),
+		"!turned around": CheckProof(good, []byte("token"), SideDial, binding, listener, dialler),
+		"!no token at all": CheckProof(Proof(nil, SideDial, binding, dialler, listener), nil, SideDial, binding,
+			dialler, listener),
+		"!no proof": CheckProof(nil, []byte("token"), SideDial, binding, dialler, listener),
 	} {
 		if ok == strings.HasPrefix(name, "!") {
 			t.Errorf("%s: accepted = %v", name, ok)
@@ -282,9 +286,11 @@ func TestProofVector(t *testing.T) {
 func BenchmarkDecode(b *testing.B) {
 	task := StorageTask{Task: core.TaskID{1}, Alias: "mzxw6", Version: 1, License: []byte("licence")}
 	for i := range core.SegmentRuns {
-		task.Files = append(task.Files, core.File{Name: "mzxw6.1.0", Type: core.TypeFile, Order: i, Hash: core.Hash{byte(i)}, Size: 4 << 20})
+		task.Files = append(task.Files, core.File{Name: "mzxw6.1.0", Type: core.TypeFile, Order: i,
+			Hash: core.Hash{byte(i)}, Size: 4 << 20})
 	}
-	apply := StorageApply{Flow: 1, Task: core.TaskID{1}, Filename: "mzxw6.1.0", Size: 9, Rate: 9, Runs: []core.Range{{Start: 0, Length: 2}, {Start: 5, Length: 1}}}
+	apply := StorageApply{Flow: 1, Task: core.TaskID{1}, Filename: "mzxw6.1.0", Size: 9, Rate: 9,
+		Runs: []core.Range{{Start: 0, Length: 2}, {Start: 5, Length: 1}}}
 	for _, m := range []Message{apply, task} {
 		data, err := Encode(m)
 		if err != nil {

@@ -59,7 +59,8 @@ func (d Data) Check() error {
 	case len(d.Bytes) > MaxData:
 		return fmt.Errorf("data message with %d bytes, %d are allowed", len(d.Bytes), MaxData)
 	case int64(d.Offset)+int64(len(d.Bytes)) > MaxStored:
-		return fmt.Errorf("data message ends at byte %d of a chunk, chunks end at %d at the latest", int64(d.Offset)+int64(len(d.Bytes)), MaxStored)
+		return fmt.Errorf("data message ends at byte %d of a chunk, chunks end at %d at the latest",
+			int64(d.Offset)+int64(len(d.Bytes)), MaxStored)
 	case d.Chunk >= MaxRunChunks:
 		return fmt.Errorf("data message for chunk %d of a run, a run has at most %d", d.Chunk, MaxRunChunks)
 	}

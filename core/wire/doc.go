@@ -2,20 +2,20 @@
 //
 // # Conversation
 //
-// Between two nodes stand one control socket and two data sockets. On each, both sides introduce themselves in this order and
-// nothing else is heard before it is done:
+// Between two nodes stand one control socket and two data sockets. On each, both sides introduce themselves in this
+// order and nothing else is heard before it is done:
 //
 //	dialler → listener   HELLO   who I am, a nonce, the channel
 //	listener → dialler   HELLO
 //	dialler → listener   AUTH    proof and signature over what binds them to this very connection
 //	listener → dialler   AUTH
 //
-// Both sign side ‖ binding ‖ dialler ID ‖ listener ID, where side is SideDial or SideListen; the proof is HMAC-SHA256 of the
-// same bytes under the cluster token. Over wss the binding is 32 bytes of the TLS exporter ExporterLabel; over ws it is both
-// nonces, which proves who answered but does not stop a man in the middle.
+// Both sign side ‖ binding ‖ dialler ID ‖ listener ID, where side is SideDial or SideListen; the proof is HMAC-SHA256
+// of the same bytes under the cluster token. Over wss the binding is 32 bytes of the TLS exporter ExporterLabel; over
+// ws it is both nonces, which proves who answered but does not stop a man in the middle.
 //
-// Then the messages below follow on the control socket, each a WebSocket text message; a data socket carries data messages,
-// each binary (see Data). The other kind of frame is a protocol error on either.
+// Then the messages below follow on the control socket, each a WebSocket text message; a data socket carries data
+// messages, each binary (see Data). The other kind of frame is a protocol error on either.
 //
 // # Messages
 //
@@ -48,23 +48,25 @@
 //	LOCAL_CALL              a bkp command                  the node of its user   LOCAL_STATUS any number of times, LOCAL_RESULT once
 //	LOCAL_STATUS, _RESULT   the node                       the command
 //
-// The LOCAL messages travel on the node's own Unix socket, one a line; a peer that sends one meets an unknown type. Requests
-// carry a number of the asker's (query, flow, transfer) that the answer repeats.
+// The LOCAL messages travel on the node's own Unix socket, one a line; a peer that sends one meets an unknown type.
+// Requests carry a number of the asker's (query, flow, transfer) that the answer repeats.
 //
 // # Encoding
 //
-// A control message is one JSON object with a member "type". It is read strictly: exact names, nothing unknown, repeated or
-// null, one value, valid UTF-8, at most MaxMessage bytes and MaxDepth levels. Hashes, nonces, epochs and IDs of tasks,
-// licences are lower-case hex, node and owner IDs base32; keys, envelopes and bitmaps base64 (standard, padded); times Unix
-// seconds, sizes bytes, rates bytes per second on the wire. testdata/golden holds one vector a message as version 1 writes it, and
-// these never change; testdata/golden/v2 those that version 2 writes otherwise; testdata/release-*.jsonl what releases have said.
+// A control message is one JSON object with a member "type". It is read strictly: exact names, nothing unknown,
+// repeated or null, one value, valid UTF-8, at most MaxMessage bytes and MaxDepth levels. Hashes, nonces, epochs and
+// IDs of tasks, licences are lower-case hex, node and owner IDs base32; keys, envelopes and bitmaps base64 (standard,
+// padded); times Unix seconds, sizes bytes, rates bytes per second on the wire. testdata/golden holds one vector a
+// message as version 1 writes it, and these never change; testdata/golden/v2 those that version 2 writes otherwise;
+// testdata/release-*.jsonl what releases have said.
 //
 // # Versions and features
 //
-// A dialler offers the WebSocket subprotocols bkp.v2 and bkp.v1, and the listener takes the newest that it knows. Version 1 is what
-// release d6aae67 speaks, and is frozen. In version 2 each HELLO lists the features of its node, and a feature is used where both
-// sides list it. That is a session's Dialect: it reads and writes messages, leaves out what the other side does not know, and takes
-// an unknown type or member for an error. Only where the other side lists a feature that this one lacks are they skipped, and counted.
+// A dialler offers the WebSocket subprotocols bkp.v2 and bkp.v1, and the listener takes the newest that it knows.
+// Version 1 is what release d6aae67 speaks, and is frozen. In version 2 each HELLO lists the features of its node, and
+// a feature is used where both sides list it. That is a session's Dialect: it reads and writes messages, leaves out
+// what the other side does not know, and takes an unknown type or member for an error. Only where the other side lists
+// a feature that this one lacks are they skipped, and counted.
 //
 // How to add something:
 //
@@ -75,14 +77,15 @@
 //	a list      has the tag most:"NAME" with a name out of the table most in form.go.
 //	a meaning   (as of refs of version 2) is a feature without members: who sends asks first.
 //
-// Then: Validate for what is in it, a sample in samples_test.go, and go test -update for its vector in golden/v2. What is sent inside
-// RELAY is of version 1, since its two ends have not met: what came later does not travel through others.
+// Then: Validate for what is in it, a sample in samples_test.go, and go test -update for its vector in golden/v2. What
+// is sent inside RELAY is of version 1, since its two ends have not met: what came later does not travel through
+// others.
 //
 // # Limits
 //
-// Before anything is made of a message, a scanner holds its bytes against the form of its type: names, the items of every list, and
-// what they take in memory, at most MaxGrowth bytes for each that was sent beside FreeMemory. Of who has not shown who it is only HELLO and AUTH are read,
-// at most MaxHello and MaxAuth bytes. Then each message has a Validate for what can be told from it alone (bounds.go names every
-// limit); Encode and Decode call it. A segment has at most core.SegmentRuns runs, new and reused together, and a run at most
-// MaxRunChunks chunks.
+// Before anything is made of a message, a scanner holds its bytes against the form of its type: names, the items of
+// every list, and what they take in memory, at most MaxGrowth bytes for each that was sent beside FreeMemory. Of who
+// has not shown who it is only HELLO and AUTH are read, at most MaxHello and MaxAuth bytes. Then each message has a
+// Validate for what can be told from it alone (bounds.go names every limit); Encode and Decode call it. A segment has
+// at most core.SegmentRuns runs, new and reused together, and a run at most MaxRunChunks chunks.
 package wire

@@ -10,8 +10,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// form is what a value in a message may look like. It is made from the Go type, once, and is what a message is held against
-// before anything is made of it.
+// form is what a value in a message may look like. It is made from the Go type, once, and is what a message is held
+// against before anything is made of it.
 type form struct {
 	members map[string]*member // of an object with fixed names
 	item    *form              // of a list, or of an object with free names
@@ -29,10 +29,11 @@ type member struct {
 	since Feature
 }
 
-// most says how many items a list may have, by the name in its tag `most`. A list without the tag is refused when its message is
-// registered.
+// most says how many items a list may have, by the name in its tag `most`. A list without the tag is refused when its
+// message is registered.
 var most = map[string]int{
-	"runs": maxRuns, "chunks": MaxRunChunks, "list": maxList, "labels": maxLabels, "proofs": maxProofs, "steps": maxSteps,
+	"runs": maxRuns, "chunks": MaxRunChunks, "list": maxList, "labels": maxLabels, "proofs": maxProofs,
+	"steps": maxSteps,
 	"route": MaxRoute, "features": maxFeatures, "reasons": MaxReasons,
 }
 

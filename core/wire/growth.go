@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// The versions of the protocol. Two nodes agree on one as WebSocket subprotocol, "bkp.v2" for Version2. Version 1 is frozen: what
-// it writes is what release d6aae67 wrote, byte for byte, and what that release refuses is refused in it.
+// The versions of the protocol. Two nodes agree on one as WebSocket subprotocol, "bkp.v2" for Version2. Version 1 is
+// frozen: what it writes is what release d6aae67 wrote, byte for byte, and what that release refuses is refused in it.
 const (
 	Version1 = 1
 	Version2 = 2
@@ -15,8 +15,9 @@ const (
 	Version = Version2
 )
 
-// Feature is a word of HELLO for something that came after version 1: both sides use what both list. As the tag `wire` of a struct's
-// field it says from when on that member exists, and since says the same of a type of message; see "How to add something" in doc.go.
+// Feature is a word of HELLO for something that came after version 1: both sides use what both list. As the tag `wire`
+// of a struct's field it says from when on that member exists, and since says the same of a type of message; see "How
+// to add something" in doc.go.
 type Feature string
 
 // The features, each with what it adds.
@@ -30,8 +31,8 @@ const (
 // Features are all that this build has, as its HELLO lists them.
 var Features = []Feature{FeatureDegraded, FeatureRefs2}
 
-// Dialect is what the two ends of a session agreed to speak: a version, and the features that both list. It reads and writes their
-// messages.
+// Dialect is what the two ends of a session agreed to speak: a version, and the features that both list. It reads and
+// writes their messages.
 type Dialect struct {
 	Version  int
 	features []Feature
@@ -75,8 +76,8 @@ func (d Dialect) knows(f Feature) bool {
 	return d.Has(f)
 }
 
-// DecodeHello reads the first message of a socket: anything else is refused by its type, before its members are looked at. What
-// to make of a member that is unknown here is told by the features that the same HELLO lists.
+// DecodeHello reads the first message of a socket: anything else is refused by its type, before its members are looked
+// at. What to make of a member that is unknown here is told by the features that the same HELLO lists.
 func DecodeHello(version int, data []byte) (Hello, error) {
 	m, skipped, err := Dialect{Version: version, skips: version >= Version2}.decode(data, Hello{}.Type())
 	if err != nil {
@@ -84,7 +85,8 @@ func DecodeHello(version int, data []byte) (Hello, error) {
 	}
 	hello := m.(Hello)
 	if skipped > 0 && !Agree(version, hello.Features).skips {
-		return Hello{}, fmt.Errorf("decode HELLO: %d unknown members, and no unknown feature that they could belong to", skipped)
+		return Hello{}, fmt.Errorf("decode HELLO: %d unknown members, and no unknown feature that they could belong to",
+			skipped)
 	}
 	return hello, nil
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// fixed is what reading any message may take beside MaxGrowth for each of its bytes: what is free, the message itself, its error, the
-// library's own.
+// fixed is what reading any message may take beside MaxGrowth for each of its bytes: what is free, the message itself,
+// its error, the library's own.
 const fixed = FreeMemory + 16<<10
 
 // allocated is how many bytes f allocates.
@@ -31,8 +31,9 @@ func allocated(f func()) int {
 	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
-// crowds calls each with messages of about n bytes that a form allows but for their number of items: each list and each table in it
-// filled with the shortest items there are, and each list of things that hold another with things that hold one.
+// crowds calls each with messages of about n bytes that a form allows but for their number of items: each list and each
+// table in it filled with the shortest items there are, and each list of things that hold another with things that hold
+// one.
 func crowds(f *form, n int, head, tail string, each func(string)) {
 	fill := func(item string, sep string) {
 		each(head + strings.Repeat(item+sep, max(1, (n-len(head)-len(tail))/len(item+sep))) + item + tail)
@@ -69,9 +70,11 @@ func crowds(f *form, n int, head, tail string, each func(string)) {
 	}
 }
 
-// BAD-INPUT 57: a message of `{},{},…` cost 130 times its size. No message, however it is made, costs more than MaxGrowth times.
+// BAD-INPUT 57: a message of `{},{},…` cost 130 times its size. No message, however it is made, costs more than
+// MaxGrowth times.
 func TestCrowdedMessages(t *testing.T) {
-	for _, m := range slices.Concat(samples(), grown()) { // the first message of a type makes what the library keeps for all of them
+	// the first message of a type makes what the library keeps for all of them
+	for _, m := range slices.Concat(samples(), grown()) {
 		if data, err := Encode(m); err == nil {
 			decodeAny(m, data)
 		}
@@ -105,7 +108,8 @@ func TestLargeHonestMessages(t *testing.T) {
 	id := core.ID{1}
 	var report StateReport
 	for range 500 {
-		report.Links = append(report.Links, LinkReport{ID: id, Address: "10.0.0.1:8001", Labels: map[string]string{"zone": "a"}, Ahead: core.Forecast{{Rate: 1}}})
+		report.Links = append(report.Links, LinkReport{ID: id, Address: "10.0.0.1:8001",
+			Labels: map[string]string{"zone": "a"}, Ahead: core.Forecast{{Rate: 1}}})
 		report.Accounts = append(report.Accounts, core.Account{Name: "up"})
 	}
 	var want Want
@@ -125,7 +129,8 @@ func TestLargeHonestMessages(t *testing.T) {
 		task.Bandwidth = append(task.Bandwidth, BandwidthRow{From: id, To: id})
 	}
 	hello := grown()[0].(Hello)
-	hello.Labels = map[string]string{"a": "b", "c": "d", "e": "", "f": "", "g": "", "h": "", "i": "", "j": "", "k": "", "l": ""}
+	hello.Labels = map[string]string{"a": "b", "c": "d", "e": "", "f": "", "g": "", "h": "", "i": "", "j": "", "k": "",
+		"l": ""}
 	labels := StateReport{Labels: map[string]string{}}
 	for i := range maxLabels {
 		labels.Labels[string(rune('0'+i))] = ""
@@ -147,8 +152,8 @@ func TestLargeHonestMessages(t *testing.T) {
 	}
 }
 
-// twin says as slowly and plainly as possible what the scanner says while it walks: whether v, JSON as any program reads it, is of a
-// form, and what is left of it without the members that are skipped.
+// twin says as slowly and plainly as possible what the scanner says while it walks: whether v, JSON as any program
+// reads it, is of a form, and what is left of it without the members that are skipped.
 func twin(v any, f *form, d Dialect) (left any, skipped int, err error) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -233,7 +238,8 @@ func FuzzScan(f *testing.F) {
 		s, err := c.scan(data, d)
 		heavy := err != nil && strings.Contains(err.Error(), "can pay for")
 		var value any
-		if json.Unmarshal(data, &value) != nil { // no JSON, or a name twice; the scanner may leave both to the unmarshaller
+		// no JSON, or a name twice; the scanner may leave both to the unmarshaller
+		if json.Unmarshal(data, &value) != nil {
 			if err == nil && json.Unmarshal(s.kept(), &value) == nil && s.skipped == 0 {
 				t.Fatalf("%s is no JSON, but what is left of it is", data)
 			}
@@ -246,7 +252,8 @@ func FuzzScan(f *testing.F) {
 			t.Fatalf("%s: the scanner says %v, its twin %v", data, err, twinErr)
 		case err == nil:
 			var kept any
-			if err := json.Unmarshal(s.kept(), &kept); err != nil || s.skipped != skipped || !reflect.DeepEqual(kept, left) {
+			if err := json.Unmarshal(s.kept(), &kept); err != nil || s.skipped != skipped ||
+				!reflect.DeepEqual(kept, left) {
 				t.Fatalf("of %s is left %s, %d skipped, %v; want %v, %d", data, s.kept(), s.skipped, err, left, skipped)
 			}
 		}
@@ -266,7 +273,8 @@ func FuzzPlain(f *testing.F) {
 		d := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true))
 		for {
 			if _, readErr := d.ReadToken(); readErr != nil {
-				if errors.Is(readErr, io.EOF) && err != nil && d.StackDepth() == 0 && !strings.Contains(err.Error(), "deeper") {
+				if errors.Is(readErr, io.EOF) && err != nil && d.StackDepth() == 0 &&
+					!strings.Contains(err.Error(), "deeper") {
 					t.Fatalf("%q is JSON, and not plain: %v", data, err)
 				}
 				return

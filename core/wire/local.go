@@ -5,8 +5,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// LocalCall asks the running node, over its own socket (DATA/node.sock), to do a command. A connection carries one call: the
-// caller writes LOCAL_CALL, the node any number of LOCAL_STATUS, then one LOCAL_RESULT. Each message is one line.
+// LocalCall asks the running node, over its own socket (DATA/node.sock), to do a command. A connection carries one
+// call: the caller writes LOCAL_CALL, the node any number of LOCAL_STATUS, then one LOCAL_RESULT. Each message is one
+// line.
 type LocalCall struct {
 	Command string         `json:"command"`
 	Args    jsontext.Value `json:"args,omitzero"`   // an object; its members are the command's own

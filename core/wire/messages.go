@@ -25,7 +25,8 @@ type Hello struct {
 	Listen  string            `json:"listen,omitempty"` // address this node listens at, if any
 	Labels  map[string]string `json:"labels,omitempty" most:"labels"`
 
-	Features []Feature `json:"features,omitempty" most:"features" wire:"v2"` // that this node has; its own members come with versions only
+	// that this node has; its own members come with versions only
+	Features []Feature `json:"features,omitempty" most:"features" wire:"v2"`
 }
 
 // Auth proves who sent the HELLO; nothing else is heard before it.
@@ -40,8 +41,8 @@ type Delegation struct {
 	Delegations [][]byte `json:"delegations" most:"proofs"`
 }
 
-// BandwidthCoordination says what this side gives the link, in wire bytes per second; the smaller word is its capacity. The
-// listener answers the dialler's first word. Later ones, of either side, say that its figure is another now.
+// BandwidthCoordination says what this side gives the link, in wire bytes per second; the smaller word is its capacity.
+// The listener answers the dialler's first word. Later ones, of either side, say that its figure is another now.
 type BandwidthCoordination struct {
 	Size    core.Rate `json:"size"`
 	Follows bool      `json:"follows,omitzero"` // this side has no figure: it takes the other's, now and later
@@ -82,9 +83,11 @@ type LinkReport struct {
 	Labels   map[string]string `json:"labels,omitempty" most:"labels"`
 	Capacity core.Rate         `json:"capacity"`
 	DelayMS  float64           `json:"delay_ms"`
-	Measured core.Rate         `json:"measured,omitzero"`            // of what the reporting node sends; 0 is unknown
-	Ahead    core.Forecast     `json:"ahead,omitempty" most:"steps"` // what this side will give it, where a calendar changes that
-	Theirs   core.Rate         `json:"theirs,omitzero"`              // with Ahead: what the other side gives it now, where it has a figure
+	Measured core.Rate         `json:"measured,omitzero"` // of what the reporting node sends; 0 is unknown
+	// what this side will give it, where a calendar changes that
+	Ahead core.Forecast `json:"ahead,omitempty" most:"steps"`
+	// with Ahead: what the other side gives it now, where it has a figure
+	Theirs core.Rate `json:"theirs,omitzero"`
 }
 
 // StorageTask gives a target one segment of a task. Run numbers count Files first, then Reused.
@@ -97,7 +100,8 @@ type StorageTask struct {
 	Reused    []core.Reused  `json:"reused,omitempty" most:"runs"`
 	Locations []core.Span    `json:"backup_location" most:"list"`
 	Bandwidth []BandwidthRow `json:"bandwidth" most:"list"`
-	// Trunks lie between the zones of the nodes' labels; TrunkShares are caps on flows that cross a trunk, which no account of theirs knows.
+	// Trunks lie between the zones of the nodes' labels; TrunkShares are caps on flows that cross a trunk, which no
+	// account of theirs knows.
 	Trunks      []core.TrunkState `json:"trunks,omitempty" most:"list"`
 	TrunkShares []BandwidthRow    `json:"trunk_shares,omitempty" most:"list"`
 	License     []byte            `json:"license"` // DSSE envelope
@@ -127,20 +131,21 @@ type TaskRefuse struct {
 	Reason  string      `json:"reason"`
 }
 
-// Want tells neighbours in a task what changed about one segment at the sender: hints, by which they choose whom to send which
-// run next. Nothing is promised by it and nothing follows from a lost one but a choice that is refused.
+// Want tells neighbours in a task what changed about one segment at the sender: hints, by which they choose whom to
+// send which run next. Nothing is promised by it and nothing follows from a lost one but a choice that is refused.
 type Want struct {
 	Task    core.TaskID  `json:"task"`
 	Segment int          `json:"segment"`
-	Had     []core.Range `json:"had,omitempty" most:"runs"`    // runs that it has received since it last said so
-	Wanted  []core.Range `json:"wanted,omitempty" most:"runs"` // runs that it wants after all; from the source: whose receipts it lacks
-	Coming  []core.Range `json:"coming,omitempty" most:"runs"` // all runs that are on their way to it now
-	Need    core.Size    `json:"need"`                         // stored bytes that it lacks of the whole task
-	Down    core.Rate    `json:"down"`                         // what it can receive at best; 0 is unlimited
+	Had     []core.Range `json:"had,omitempty" most:"runs"` // runs that it has received since it last said so
+	// runs that it wants after all; from the source: whose receipts it lacks
+	Wanted []core.Range `json:"wanted,omitempty" most:"runs"`
+	Coming []core.Range `json:"coming,omitempty" most:"runs"` // all runs that are on their way to it now
+	Need   core.Size    `json:"need"`                         // stored bytes that it lacks of the whole task
+	Down   core.Rate    `json:"down"`                         // what it can receive at best; 0 is unlimited
 }
 
-// StorageApply asks the receiver for a lease, or renews one of the same flow, to send runs. Without runs it asks for another rate for
-// those that were granted.
+// StorageApply asks the receiver for a lease, or renews one of the same flow, to send runs. Without runs it asks for
+// another rate for those that were granted.
 type StorageApply struct {
 	Flow     uint64       `json:"flow"`
 	Task     core.TaskID  `json:"task"`
@@ -202,8 +207,8 @@ type TransmissionAbort struct {
 	Reason   string      `json:"reason"`
 }
 
-// ProbeApply asks for a lease to send so many runs of so many bytes that mean nothing, to measure the link. STORAGE_AGREE or
-// STORAGE_REFUSE answers it; each run is one chunk, and is dropped.
+// ProbeApply asks for a lease to send so many runs of so many bytes that mean nothing, to measure the link.
+// STORAGE_AGREE or STORAGE_REFUSE answers it; each run is one chunk, and is dropped.
 type ProbeApply struct {
 	Flow uint64    `json:"flow"`
 	Rate core.Rate `json:"rate"`

@@ -16,8 +16,8 @@ const MaxRoute = 16
 // relayLife is how far the clocks of two nodes may be apart, and how long a relayed message is good for.
 const relayLife = 10 * time.Minute
 
-// Relay carries a message between two nodes that no session joins, along a route that its sender found. The nodes between pass
-// it on as it is.
+// Relay carries a message between two nodes that no session joins, along a route that its sender found. The nodes
+// between pass it on as it is.
 type Relay struct {
 	Route     []core.ID `json:"route" most:"route"` // from its sender to whom it is for
 	Key       []byte    `json:"key"`                // the sender's public key
@@ -49,7 +49,8 @@ func (r Relay) Open(now time.Time) (Message, error) {
 	case core.ID(blake3.Sum256(r.Key)) != r.Route[0] || !ed25519.Verify(r.Key, r.signed(), r.Signature):
 		return nil, fmt.Errorf("a relayed message that is not signed by %s", r.Route[0].Short())
 	case age > relayLife || age < -relayLife:
-		return nil, fmt.Errorf("a relayed message of %s: its clock or this one is wrong", time.Unix(r.Time, 0).UTC().Format(time.DateTime))
+		return nil, fmt.Errorf("a relayed message of %s: its clock or this one is wrong",
+			time.Unix(r.Time, 0).UTC().Format(time.DateTime))
 	}
 	inner, _, err := V1.Decode(r.Message)
 	return inner, err

@@ -7,9 +7,10 @@ import (
 	"testing"
 )
 
-// The files testdata/release-COMMIT.jsonl hold what nodes of a release said to each other, a message a line, as it stood in their
-// frames: five nodes and their owner placed, probed, relayed, changed a rate, gave up, were refused, listed, fetched and released.
-// What a release has said this one reads, and says again with the same bytes to a node of that release.
+// The files testdata/release-COMMIT.jsonl hold what nodes of a release said to each other, a message a line, as it
+// stood in their frames: five nodes and their owner placed, probed, relayed, changed a rate, gave up, were refused,
+// listed, fetched and released. What a release has said this one reads, and says again with the same bytes to a node of
+// that release.
 func TestConversationsOfReleases(t *testing.T) {
 	for _, c := range []struct {
 		release string

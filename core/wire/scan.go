@@ -11,16 +11,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxGrowth is how many bytes a message may become in memory for each byte that it has, beside the FreeMemory that any may take. Honest
-// ones stay far below: what costs most is a list of small things, and each of those has members with names. As many labels as there
-// may be, however short, are within FreeMemory.
+// MaxGrowth is how many bytes a message may become in memory for each byte that it has, beside the FreeMemory that any
+// may take. Honest ones stay far below: what costs most is a list of small things, and each of those has members with
+// names. As many labels as there may be, however short, are within FreeMemory.
 const (
 	MaxGrowth  = 8
 	FreeMemory = 16 << 10
 )
 
-// What unmarshalling takes besides a text's own bytes, and besides the items of a list themselves. Room for a message's own lists is made at once, as long as they
-// are; a list within one of their items grows by a quarter at a time, and a map doubles, beginning with room for eight.
+// What unmarshalling takes besides a text's own bytes, and besides the items of a list themselves. Room for a message's
+// own lists is made at once, as long as they are; a list within one of their items grows by a quarter at a time, and a
+// map doubles, beginning with room for eight.
 const (
 	aText    = 32
 	growing  = 5
@@ -33,7 +34,8 @@ var (
 	errNull   = errors.New("null is not a value here")
 )
 
-// plain bounds what has to be known of a message before anything looks closer: its text, and how deep its objects and lists nest.
+// plain bounds what has to be known of a message before anything looks closer: its text, and how deep its objects and
+// lists nest.
 func plain(data []byte) error {
 	if !utf8.Valid(data) {
 		return errors.New("invalid UTF-8")
@@ -75,9 +77,9 @@ func stringEnd(s []byte) int {
 	}
 }
 
-// scanner walks over one JSON value and makes nothing of it. It finds what is more, or other, than a form allows, while what there
-// is costs no more than the bytes that it came in. Whether numbers and strings are well formed is left to who unmarshals it.
-// The nesting of data is bounded: see plain.
+// scanner walks over one JSON value and makes nothing of it. It finds what is more, or other, than a form allows, while
+// what there is costs no more than the bytes that it came in. Whether numbers and strings are well formed is left to
+// who unmarshals it. The nesting of data is bounded: see plain.
 type scanner struct {
 	data    []byte
 	at      int
@@ -319,8 +321,8 @@ func (s *scanner) member(f *form, name []byte, n int) (known bool, err error) {
 	return true, nil
 }
 
-// skip steps over the value of an unknown member that begins at begin, and leaves the member out of the rest; so too the comma behind
-// it, where there is one and no member before it.
+// skip steps over the value of an unknown member that begins at begin, and leaves the member out of the rest; so too
+// the comma behind it, where there is one and no member before it.
 func (s *scanner) skip(begin int, first bool) error {
 	s.next()
 	start := s.at

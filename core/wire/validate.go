@@ -10,7 +10,8 @@ import (
 
 var channels = []string{ChannelControl, ChannelDataSend, ChannelDataReceive, ChannelDataBack}
 
-// Validate checks what can be told from the message alone. What depends on leases, tasks or capacity is the node's to check.
+// Validate checks what can be told from the message alone. What depends on leases, tasks or capacity is the node's to
+// check.
 
 func (m Hello) Validate() error {
 	var b bounds
@@ -250,7 +251,8 @@ func (m ProbeApply) Validate() error {
 	b.within("runs", int64(m.Runs), 1, maxRuns)
 	b.within("size", int64(m.Size), 1, int64(core.MaxRun))
 	if b.err == nil {
-		b.must(core.Size(m.Runs)*m.Size <= core.MaxProbe, "a probe of %d × %d bytes, %d are allowed", m.Runs, m.Size, core.MaxProbe)
+		b.must(core.Size(m.Runs)*m.Size <= core.MaxProbe, "a probe of %d × %d bytes, %d are allowed", m.Runs, m.Size,
+			core.MaxProbe)
 	}
 	return b.err
 }
@@ -305,7 +307,8 @@ func (m RefPut) Validate() error {
 	b.chunks("records", m.Records, maxRecord)
 	b.within("size", int64(m.Size), 0, maxRecord)
 	b.bytes("data", m.Data, 0, maxPiece)
-	b.must(m.Offset >= 0 && m.Size-m.Offset >= core.Size(len(m.Data)), "a piece of %d bytes at %d leaves its record of %d", len(m.Data), m.Offset, m.Size)
+	b.must(m.Offset >= 0 && m.Size-m.Offset >= core.Size(len(m.Data)),
+		"a piece of %d bytes at %d leaves its record of %d", len(m.Data), m.Offset, m.Size)
 	return b.err
 }
 

@@ -51,7 +51,8 @@ func TestBounds(t *testing.T) {
 		{"21 run of 2^63-1 bytes", changed(t, func(m *StorageTask) { m.Files[0].Size = math.MaxInt64 }), "file: size"},
 		{"empty run", changed(t, func(m *StorageTask) { m.Files[0].Size = 0 }), "file: size"},
 		{"run with a path for a name", changed(t, func(m *StorageTask) { m.Files[0].Name = "../x" }), "file: name"},
-		{"unknown file type", changed(t, func(m *StorageTask) { m.Files[0].Type = "link" }), "neither file nor directory"},
+		{"unknown file type", changed(t, func(m *StorageTask) { m.Files[0].Type = "link" }),
+			"neither file nor directory"},
 		{"33 alias ../x", changed(t, func(m *StorageTask) { m.Alias = "../x" }), "alias"},
 		{"alias .hidden", changed(t, func(m *StorageTask) { m.Alias = ".hidden" }), "alias"},
 		{"no alias", changed(t, func(m *StorageTask) { m.Alias = "" }), "alias"},
@@ -60,27 +61,58 @@ func TestBounds(t *testing.T) {
 		{"a full segment", changed(t, func(m *StorageTask) { m.Files, m.Reused = full, nil }), ""},
 		{"one run more", changed(t, func(m *StorageTask) { m.Files = full }), "entries"},
 		{"span beyond the runs", changed(t, func(m *StorageTask) { m.Locations[0].Length = 4 }), "backup_location"},
-		{"span that overflows", changed(t, func(m *StorageTask) { m.Locations[0].Start, m.Locations[0].Length = math.MaxInt, 2 }), "backup_location"},
+		{"span that overflows", changed(t, func(m *StorageTask) {
+			m.Locations[0].Start,
+				m.Locations[0].Length = math.MaxInt, 2
+		}), "backup_location"},
 		{"span of nothing", changed(t, func(m *StorageTask) { m.Locations[0].Length = 0 }), "backup_location"},
-		{"ranges that touch", changed(t, func(m *StorageApply) { m.Runs = []core.Range{{Start: 0, Length: 2}, {Start: 2, Length: 1}} }), ""},
-		{"ranges that overlap", changed(t, func(m *StorageApply) { m.Runs = []core.Range{{Start: 0, Length: 2}, {Start: 1, Length: 1}} }), "overlaps"},
-		{"ranges backwards", changed(t, func(m *StorageApply) { m.Runs = []core.Range{{Start: 5, Length: 1}, {Start: 1, Length: 1}} }), "overlaps"},
-		{"range to the segment's end", changed(t, func(m *StorageApply) { m.Runs = []core.Range{{Start: 4095, Length: 1}} }), ""},
-		{"range beyond it", changed(t, func(m *StorageApply) { m.Runs = []core.Range{{Start: 4095, Length: 2}} }), "leaves the segment"},
-		{"range that overflows", changed(t, func(m *StorageApply) { m.Runs = []core.Range{{Start: math.MaxInt, Length: math.MaxInt}} }), "leaves the segment"},
+		{"ranges that touch", changed(t, func(m *StorageApply) {
+			m.Runs = []core.Range{{Start: 0, Length: 2},
+				{Start: 2, Length: 1}}
+		}), ""},
+		{"ranges that overlap", changed(t, func(m *StorageApply) {
+			m.Runs = []core.Range{{Start: 0, Length: 2},
+				{Start: 1, Length: 1}}
+		}), "overlaps"},
+		{"ranges backwards", changed(t, func(m *StorageApply) {
+			m.Runs = []core.Range{{Start: 5, Length: 1},
+				{Start: 1, Length: 1}}
+		}), "overlaps"},
+		{"range to the segment's end", changed(t, func(m *StorageApply) {
+			m.Runs = []core.Range{{Start: 4095,
+				Length: 1}}
+		}), ""},
+		{"range beyond it", changed(t, func(m *StorageApply) { m.Runs = []core.Range{{Start: 4095, Length: 2}} }),
+			"leaves the segment"},
+		{"range that overflows", changed(t, func(m *StorageApply) {
+			m.Runs = []core.Range{{Start: math.MaxInt,
+				Length: math.MaxInt}}
+		}), "leaves the segment"},
 		{"negative range", changed(t, func(m *StorageApply) { m.Runs = []core.Range{{Start: -1, Length: 2}} }), "runs"},
 		{"chunk of 0 bytes", changed(t, func(m *TransmissionBegin) { m.Chunks[0].Size = 0 }), "chunk 0"},
 		{"largest chunk", changed(t, func(m *TransmissionBegin) { m.Chunks = []core.Chunk{{Size: MaxStored}} }), ""},
-		{"larger chunk", changed(t, func(m *TransmissionBegin) { m.Chunks = []core.Chunk{{Size: MaxStored + 1}} }), "chunk 0"},
-		{"run at its limit", changed(t, func(m *TransmissionBegin) { m.Chunks = []core.Chunk{{Size: core.MaxRun - 1}, {Size: 1}} }), ""},
-		{"run over it", changed(t, func(m *TransmissionBegin) { m.Chunks = []core.Chunk{{Size: core.MaxRun}, {Size: 1}} }), "a run of"},
-		{"44 run of too many chunks", changed(t, func(m *TransmissionBegin) { m.Chunks = make([]core.Chunk, MaxRunChunks+1) }), "entries"},
+		{"larger chunk", changed(t, func(m *TransmissionBegin) { m.Chunks = []core.Chunk{{Size: MaxStored + 1}} }),
+			"chunk 0"},
+		{"run at its limit", changed(t, func(m *TransmissionBegin) {
+			m.Chunks = []core.Chunk{{Size: core.MaxRun - 1},
+				{Size: 1}}
+		}), ""},
+		{"run over it", changed(t, func(m *TransmissionBegin) {
+			m.Chunks = []core.Chunk{{Size: core.MaxRun},
+				{Size: 1}}
+		}), "a run of"},
+		{"44 run of too many chunks", changed(t, func(m *TransmissionBegin) {
+			m.Chunks = make([]core.Chunk,
+				MaxRunChunks+1)
+		}), "entries"},
 		{"run without chunks", changed(t, func(m *TransmissionBegin) { m.Chunks = nil }), "chunks is empty"},
-		{"COMPLETE of nothing", changed(t, func(m *TransmissionComplete) { m.Received = false }), "neither received nor"},
+		{"COMPLETE of nothing", changed(t, func(m *TransmissionComplete) { m.Received = false }),
+			"neither received nor"},
 		{"COMPLETE of both", changed(t, func(m *TransmissionComplete) { m.Receipt = []byte("x") }), "or both"},
 		{"refusal without a code", changed(t, func(m *TaskRefuse) { m.Code = 0 }), "code is missing"},
 		{"negative code", changed(t, func(m *TransmissionAbort) { m.Code = -1 }), "code"},
-		{"a book for a reason", changed(t, func(m *TaskRefuse) { m.Reason = strings.Repeat("x", maxText+1) }), "reason"},
+		{"a book for a reason", changed(t, func(m *TaskRefuse) { m.Reason = strings.Repeat("x", maxText+1) }),
+			"reason"},
 		{"negative wait", changed(t, func(m *StorageRefuse) { m.RetryS = -1 }), "retry_s"},
 		{"endless lease", changed(t, func(m *StorageAgree) { m.ExpiresS = math.Inf(1) }), "expires_s"},
 		{"prediction that is no number", changed(t, func(m *TaskAgree) { m.PredictedS = math.NaN() }), "predicted_s"},
@@ -115,7 +147,8 @@ func TestBounds(t *testing.T) {
 
 // A number that is far below zero or near the top is never fine anywhere: whatever field of whatever message holds it.
 func TestNoWildNumbers(t *testing.T) {
-	free := map[string]bool{"Query": true, "Flow": true, "Lease": true, "Transfer": true, "Epoch": true} // unsigned, the asker's own
+	// unsigned, the asker's own
+	free := map[string]bool{"Query": true, "Flow": true, "Lease": true, "Transfer": true, "Epoch": true}
 	var walk func(path string, v reflect.Value, check func(string))
 	walk = func(path string, v reflect.Value, check func(string)) {
 		switch v.Kind() {

@@ -53,5 +53,6 @@ func host(t *testing.T, pkg string, kind plugins.Kind) (*plugins.Host, string) {
 	if !ok {
 		t.Fatalf("%s is not named bkp-%s-NAME", pkg, kind)
 	}
-	return &plugins.Host{Path: []string{filepath.Dir(file)}, Lock: filepath.Join(filepath.Dir(file), "bkp.lock.toml")}, name
+	return &plugins.Host{Path: []string{filepath.Dir(file)}, Lock: filepath.Join(filepath.Dir(file), "bkp.lock.toml")},
+		name
 }

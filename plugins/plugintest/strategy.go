@@ -39,8 +39,9 @@ var columns = map[string]func(*core.NodeColumns){
 	"load":           func(n *core.NodeColumns) { clear(n.Load) },
 }
 
-// Strategy runs the suite: the strategy describes itself, answers every question in the right shape, leaves the question as it was, stands
-// questions from many goroutines, and, where it says so, is deterministic and reads no columns but those it needs.
+// Strategy runs the suite: the strategy describes itself, answers every question in the right shape, leaves the
+// question as it was, stands questions from many goroutines, and, where it says so, is deterministic and reads no
+// columns but those it needs.
 func Strategy(t *testing.T, s core.Strategy) {
 	t.Helper()
 	info, err := s.Describe(t.Context())
@@ -73,7 +74,8 @@ func Strategy(t *testing.T, s core.Strategy) {
 			r.Fatalf("deterministic, but the same batch got\n%+v then\n%+v (%v)", first, again, err)
 		}
 		if blind, err := score(t, s, without(batch, info.Needs)); err != nil || !reflect.DeepEqual(first, blind) {
-			r.Fatalf("needs %v only, but without the other columns it answers\n%+v instead of\n%+v (%v)", info.Needs, blind, first, err)
+			r.Fatalf("needs %v only, but without the other columns it answers\n%+v instead of\n%+v (%v)", info.Needs,
+				blind, first, err)
 		}
 	}))
 	t.Run("many at once", func(t *testing.T) {

@@ -57,8 +57,8 @@ func (p Party) Seal(payloadType string, payload []byte) []byte {
 	return envelope
 }
 
-// Request asks Node to judge a licence of 1 GiB, signed by Owner and presented by Source, a member of the cluster token.
-// Where change is not nil it alters the licence before signer signs.
+// Request asks Node to judge a licence of 1 GiB, signed by Owner and presented by Source, a member of the cluster
+// token. Where change is not nil it alters the licence before signer signs.
 func Request(signer Party, change func(*core.License)) core.VerifyRequest {
 	l := core.License{
 		V: 1, ID: core.LicenseID{1}, Task: core.TaskID{2},
@@ -92,8 +92,9 @@ type Case struct {
 	Code    string // of a refusal, where it matters
 }
 
-// Verifier runs the suite: besides the author's cases, the verifier gives the same verdict twice, a reason with every refusal, leaves the
-// question as it was, stands questions from many goroutines, and does not fall over a licence that is none.
+// Verifier runs the suite: besides the author's cases, the verifier gives the same verdict twice, a reason with every
+// refusal, leaves the question as it was, stands questions from many goroutines, and does not fall over a licence that
+// is none.
 func Verifier(t *testing.T, v core.Verifier, cases ...Case) {
 	t.Helper()
 	if d, ok := v.(core.VerifierDescriber); ok {
@@ -126,7 +127,8 @@ func Verifier(t *testing.T, v core.Verifier, cases ...Case) {
 	}
 	t.Run("licences that are none", func(t *testing.T) {
 		whole := Request(Owner, nil)
-		for _, broken := range [][]byte{nil, {}, []byte("null"), []byte("[]"), []byte(`{"payload":1}`), whole.Envelope[:len(whole.Envelope)/2],
+		for _, broken := range [][]byte{nil, {}, []byte("null"), []byte("[]"), []byte(`{"payload":1}`),
+			whole.Envelope[:len(whole.Envelope)/2],
 			bytes.Repeat([]byte("["), 10_000), bytes.Repeat([]byte{0xff}, 100)} {
 			req := whole
 			req.Envelope, req.Payload = broken, broken

@@ -11,8 +11,8 @@ import (
 	"github.com/bkp-tool/bkp/plugins/strategies/seed"
 )
 
-// Where nobody names an objective, the strategies choose each its own nodes while the source's uplink is what takes time; where the
-// nodes' downlinks do, all but nearest give way to time.
+// Where nobody names an objective, the strategies choose each its own nodes while the source's uplink is what takes
+// time; where the nodes' downlinks do, all but nearest give way to time.
 func TestWhoKeepsWhatByDefault(t *testing.T) {
 	class := plan.Class{Runs: slices.Repeat([]core.Size{core.MaxRun}, 400)}
 	for _, c := range []struct {
@@ -31,8 +31,9 @@ func TestWhoKeepsWhatByDefault(t *testing.T) {
 	} {
 		s := core.Snapshot{Nodes: []core.NodeState{{ID: core.ID{9}, Up: c.up}}}
 		for i, part := range []core.Size{10, 20, 40, 90} {
-			s.Nodes = append(s.Nodes, core.NodeState{ID: core.ID{byte(i + 1)}, Up: 100 << 20, Down: 100 << 20, Delay: 0.01 * float64(i),
-				Free: part * core.GiB, Total: 100 * core.GiB})
+			s.Nodes = append(s.Nodes, core.NodeState{ID: core.ID{byte(i + 1)}, Up: 100 << 20, Down: 100 << 20,
+				Delay: 0.01 * float64(i),
+				Free:  part * core.GiB, Total: 100 * core.GiB})
 		}
 		batch, _ := plan.BatchOf(s, []plan.Class{class}, 2)
 		info, _ := c.strategy.Describe(t.Context())
@@ -40,7 +41,8 @@ func TestWhoKeepsWhatByDefault(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := plan.Place(plan.Request{Snapshot: s, Info: info, Scores: scores, Replicas: 2, Classes: []plan.Class{class}})
+		p, err := plan.Place(plan.Request{Snapshot: s, Info: info, Scores: scores, Replicas: 2,
+			Classes: []plan.Class{class}})
 		if err != nil {
 			t.Fatal(err)
 		}

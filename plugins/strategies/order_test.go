@@ -15,15 +15,16 @@ import (
 
 // In a network whose near nodes are nearly full, the three strategies put the nodes in three orders.
 func TestNearNodesNearlyFull(t *testing.T) {
-	batch := core.Batch{Objective: "time", Replicas: 2, File: core.BatchFile{Size: 256 * core.MiB}, Nodes: core.NodeColumns{
-		//                 near, nearly full        middle, half full        far, nearly empty
-		ID:       []string{"near1", "near2", "mid1", "mid2", "far1", "far2"},
-		Link:     rates(40, 30, 20, 15, 8, 5),
-		Downlink: rates(0, 0, 0, 0, 0, 0),
-		Delay:    []float64{0.001, 0.002, 0.010, 0.020, 0.060, 0.080},
-		Free:     sizes(3, 2, 10, 12, 40, 90),
-		Total:    sizes(60, 50, 20, 20, 50, 100),
-	}}
+	batch := core.Batch{Objective: "time", Replicas: 2, File: core.BatchFile{Size: 256 * core.MiB},
+		Nodes: core.NodeColumns{
+			//                 near, nearly full        middle, half full        far, nearly empty
+			ID:       []string{"near1", "near2", "mid1", "mid2", "far1", "far2"},
+			Link:     rates(40, 30, 20, 15, 8, 5),
+			Downlink: rates(0, 0, 0, 0, 0, 0),
+			Delay:    []float64{0.001, 0.002, 0.010, 0.020, 0.060, 0.080},
+			Free:     sizes(3, 2, 10, 12, 40, 90),
+			Total:    sizes(60, 50, 20, 20, 50, 100),
+		}}
 	for _, c := range []struct {
 		strategy core.Strategy
 		best     string // most wanted first
@@ -56,7 +57,8 @@ func ranking(ids []string, s core.Scores) string {
 		return column[i]
 	}
 	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(at(s.PlaceCost, a), at(s.PlaceCost, b)), cmp.Compare(at(s.TargetWeight, b), at(s.TargetWeight, a)))
+		return cmp.Or(cmp.Compare(at(s.PlaceCost, a), at(s.PlaceCost, b)),
+			cmp.Compare(at(s.TargetWeight, b), at(s.TargetWeight, a)))
 	})
 	var names []string
 	for _, i := range order {

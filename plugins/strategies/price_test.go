@@ -30,7 +30,8 @@ func TestPricesAndRisks(t *testing.T) {
 		t.Errorf("reliable allows %v, want %v", s.Allow, want)
 	}
 	s, _ = zonespread.New().Score(t.Context(), batch)
-	if s.Spread != (core.Spread{Level: "zone", Max: 1}) || s.PlaceCost != nil || s.TargetWeight != nil || s.Allow != nil {
+	if s.Spread != (core.Spread{Level: "zone", Max: 1}) || s.PlaceCost != nil || s.TargetWeight != nil ||
+		s.Allow != nil {
 		t.Errorf("zone-spread: %+v", s)
 	}
 }

@@ -40,8 +40,8 @@ func makeInput(dir, input string) (first, second string, err error) {
 	return first, second, err
 }
 
-// makeTree writes a tar of real files: the Go tree, its caches and /usr, each file once; and a version of it in which one file
-// of fifty has changed, one of two hundred is gone and one of two hundred is new.
+// makeTree writes a tar of real files: the Go tree, its caches and /usr, each file once; and a version of it in which
+// one file of fifty has changed, one of two hundred is gone and one of two hundred is new.
 func makeTree(first, second string) error {
 	a, err := os.Create(first)
 	if err != nil {
@@ -56,7 +56,8 @@ func makeTree(first, second string) error {
 	v1, v2 := tar.NewWriter(a), tar.NewWriter(b)
 	random := rand.New(rand.NewPCG(1, 2))
 	left := int64(leastTree + leastTree/8)
-	for _, root := range []string{goEnv("GOROOT"), goEnv("GOMODCACHE"), "/usr/share", "/usr/include", "/usr/lib", "/usr/bin", goEnv("GOCACHE")} {
+	for _, root := range []string{goEnv("GOROOT"), goEnv("GOMODCACHE"), "/usr/share", "/usr/include", "/usr/lib",
+		"/usr/bin", goEnv("GOCACHE")} {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return nil
@@ -118,8 +119,8 @@ func makeNoise(path string, size int64) error {
 	return err
 }
 
-// makeImage writes a sparse disk image of 4 GiB, three fifths of it real files at block boundaries, and a version in which one
-// byte of a hundred has changed, in 100 places.
+// makeImage writes a sparse disk image of 4 GiB, three fifths of it real files at block boundaries, and a version in
+// which one byte of a hundred has changed, in 100 places.
 func makeImage(first, second string) error {
 	const size, extent, changes = 4 << 30, 16 << 20, 100
 	tree, _, err := makeInput(filepath.Dir(first), "tree")

@@ -1,5 +1,5 @@
-// Command compare measures bkp beside other programs on the same real files, one after the other in every round, and prints
-// ratios with their spread. scripts/bench installs what it needs and runs it.
+// Command compare measures bkp beside other programs on the same real files, one after the other in every round, and
+// prints ratios with their spread. scripts/bench installs what it needs and runs it.
 package main
 
 import (
@@ -34,7 +34,8 @@ var (
 	bkp    = flag.String("bkp", "./bkp", "the binary to measure")
 	rounds = flag.Int("rounds", 3, "measure everything so many times")
 	only   = flag.String("inputs", "tree,noise,image", "measure these `INPUTS`")
-	names  = flag.String("tools", "disk,cp,restic,restic-off,borg,casync,bkp,bkp-norecheck,bkp-off", "measure these `TOOLS`")
+	names  = flag.String("tools", "disk,cp,restic,restic-off,borg,casync,bkp,bkp-norecheck,bkp-off",
+		"measure these `TOOLS`")
 	out    = flag.String("out", "build/bench", "write table.md and plot.png into `DIR`")
 	more   = flag.Bool("add", false, "add to the rounds that the last run left in -out")
 	making = flag.String("make", "", "make this `INPUT` and nothing else")
@@ -99,7 +100,8 @@ func run() error {
 			}
 		}
 	}
-	inputs = slices.DeleteFunc([]string{"tree", "noise", "image"}, func(input string) bool { return !results.has(input) })
+	inputs = slices.DeleteFunc([]string{"tree", "noise", "image"},
+		func(input string) bool { return !results.has(input) })
 	text := results.table(inputs) + results.judge()
 	fmt.Print(text)
 	if err := os.WriteFile(filepath.Join(*out, "table.md"), []byte(text), 0o644); err != nil {
@@ -157,7 +159,8 @@ func (r result) measure(dir, binary, input, name, first, second string) error {
 	}
 	before := bytesBelow(repository)
 	for _, do := range []struct{ step, script, input, warm string }{
-		{"first", t.backup, first, first}, {"second", t.backup, second, second}, {"restore", t.restore, second, repository},
+		{"first", t.backup, first, first}, {"second", t.backup, second, second},
+		{"restore", t.restore, second, repository},
 	} {
 		if do.input == "" {
 			continue // there is no changed version of it
@@ -180,7 +183,8 @@ func (r result) measure(dir, binary, input, name, first, second string) error {
 		s.Stored, before = now-before, now
 		key := [3]string{input, do.step, name}
 		r[key] = append(r[key], s)
-		log.Printf("%-6s %-8s %-14s %6.2f s %6.2f s CPU (others %.2f s) %5d MiB peak %6d MiB stored", input, do.step, name, s.Seconds, s.CPU, s.Others, s.Memory>>20, s.Stored>>20)
+		log.Printf("%-6s %-8s %-14s %6.2f s %6.2f s CPU (others %.2f s) %5d MiB peak %6d MiB stored", input, do.step,
+			name, s.Seconds, s.CPU, s.Others, s.Memory>>20, s.Stored>>20)
 		if do.step == "restore" {
 			return same(do.input, restored)
 		}
@@ -197,8 +201,8 @@ func (r result) measure(dir, binary, input, name, first, second string) error {
 	return same(first, restored)
 }
 
-// warm makes everybody begin alike: it touches as much free memory as a step with this input can want, in a process of its own, reads
-// all below path into the page cache and waits for the disk.
+// warm makes everybody begin alike: it touches as much free memory as a step with this input can want, in a process of
+// its own, reads all below path into the page cache and waits for the disk.
 func warm(path, input string) error {
 	want := 2*bytesBelow(input) + 1<<30
 	if out, err := exec.Command(os.Args[0], "-touch", fmt.Sprint(want)).CombinedOutput(); err != nil {
@@ -244,7 +248,8 @@ func bytesBelow(dir string) (sum int64) {
 	return sum
 }
 
-// tool is a program as shell scripts: $1 is the file, $2 the version, $R the repository, $O a directory for what is restored.
+// tool is a program as shell scripts: $1 is the file, $2 the version, $R the repository, $O a directory for what is
+// restored.
 type tool struct {
 	prepare, backup, restore string
 	env                      []string
@@ -252,14 +257,17 @@ type tool struct {
 
 func toolNamed(name, binary, repository, restored string) (tool, error) {
 	t, ok := map[string]tool{
-		"disk": {"mkdir -p $R", `dd if="$1" of=$R/$2 bs=4M oflag=direct conv=fsync status=none`, `dd if=$R/$2 of=$O/file bs=4M oflag=direct conv=fsync status=none`, nil},
-		"cp":   {"mkdir -p $R", `cp "$1" $R/$2 && sync $R/$2`, `cp $R/$2 $O/file && sync $O/file`, nil},
+		"disk": {"mkdir -p $R", `dd if="$1" of=$R/$2 bs=4M oflag=direct conv=fsync status=none`,
+			`dd if=$R/$2 of=$O/file bs=4M oflag=direct conv=fsync status=none`, nil},
+		"cp": {"mkdir -p $R", `cp "$1" $R/$2 && sync $R/$2`, `cp $R/$2 $O/file && sync $O/file`, nil},
 		"restic": {"restic init -q -r $R", `restic backup -q -r $R --no-cache --tag v$2 "$1"`,
 			`restic restore -q -r $R --no-cache --tag v$2 latest --target $O`, nil},
 		"restic-off": {"restic init -q -r $R", `restic backup -q -r $R --no-cache --compression off --tag v$2 "$1"`,
 			`restic restore -q -r $R --no-cache --tag v$2 latest --target $O`, nil},
-		"borg":          {"borg init -e repokey-blake2 $R", `borg create $R::v$2 "$1"`, `cd $O && borg extract $R::v$2`, nil},
-		"casync":        {"mkdir -p $R", `casync make --store=$R/store $R/v$2.caibx "$1" >/dev/null`, `casync extract --store=$R/store $R/v$2.caibx $O/file`, nil},
+		"borg": {"borg init -e repokey-blake2 $R", `borg create $R::v$2 "$1"`, `cd $O && borg extract $R::v$2`,
+			nil},
+		"casync": {"mkdir -p $R", `casync make --store=$R/store $R/v$2.caibx "$1" >/dev/null`,
+			`casync extract --store=$R/store $R/v$2.caibx $O/file`, nil},
 		"bkp":           {"", `$BKP split -q "$1" --name f`, `$BKP fetch -q f@$2 -o $O/file`, nil},
 		"bkp-norecheck": {"", `$BKP split -q --no-recheck "$1" --name f`, `$BKP fetch -q f@$2 -o $O/file`, nil},
 		"bkp-off":       {"", `$BKP split -q --compression off "$1" --name f`, `$BKP fetch -q f@$2 -o $O/file`, nil},
@@ -343,9 +351,12 @@ func (r result) table(inputs []string) string {
 				if do == "restore" {
 					stored = ""
 				}
-				fmt.Fprintf(&b, "| %s | %s | %s | %.2f | %.2f | %.0f | %s | %d | %s | %s |\n", input, do, name, median(steps, seconds),
-					median(steps, func(s step) float64 { return s.CPU }), median(steps, func(s step) float64 { return float64(s.Memory) })/(1<<20),
-					stored, len(steps), spread(r.ratios(input, do, name, restic, seconds)), spread(r.ratios(input, do, name, "borg", seconds)))
+				fmt.Fprintf(&b, "| %s | %s | %s | %.2f | %.2f | %.0f | %s | %d | %s | %s |\n", input, do, name,
+					median(steps, seconds),
+					median(steps, func(s step) float64 { return s.CPU }),
+					median(steps, func(s step) float64 { return float64(s.Memory) })/(1<<20),
+					stored, len(steps), spread(r.ratios(input, do, name, restic, seconds)),
+					spread(r.ratios(input, do, name, "borg", seconds)))
 			}
 		}
 	}

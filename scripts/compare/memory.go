@@ -7,8 +7,9 @@ import (
 	"syscall"
 )
 
-// touchMemory writes to so many bytes of free memory, but not to the last GiB of it, and lets go. On a virtual machine the first
-// touch of a page makes the host find one, and a page that has been free for some seconds may be the host's again.
+// touchMemory writes to so many bytes of free memory, but not to the last GiB of it, and lets go. On a virtual machine
+// the first touch of a page makes the host find one, and a page that has been free for some seconds may be the host's
+// again.
 func touchMemory(bytes int64) error {
 	const piece, spare = 256 << 20, 1 << 30
 	text, err := os.ReadFile("/proc/meminfo")
@@ -22,7 +23,8 @@ func touchMemory(bytes int64) error {
 		}
 	}
 	for left = min(left<<10-spare, bytes); left > piece; left -= piece {
-		memory, err := syscall.Mmap(-1, 0, piece, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+		memory, err := syscall.Mmap(-1, 0, piece, syscall.PROT_READ|syscall.PROT_WRITE,
+			syscall.MAP_ANON|syscall.MAP_PRIVATE)
 		if err != nil {
 			return fmt.Errorf("mmap: %w", err)
 		}

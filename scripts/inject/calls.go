@@ -61,7 +61,8 @@ var calls = map[uint32]call{
 	unix.SYS_SYNC_FILE_RANGE: {"writeback", 0, absent, absent},
 }
 
-// file is the path of what the stopped thread is about to act on; empty for what is no file (a socket, a pipe, a bad address).
+// file is the path of what the stopped thread is about to act on; empty for what is no file (a socket, a pipe, a bad
+// address).
 func (c call) file(tid int, args [6]uint64) string {
 	at := fmt.Sprintf("/proc/%d/cwd", tid)
 	if c.fd != absent && int32(args[c.fd]) != unix.AT_FDCWD {
@@ -89,7 +90,8 @@ func text(tid int, at uintptr) string {
 	var out []byte
 	for len(out) < unix.PathMax {
 		part := make([]byte, 4096-at%4096)
-		n, err := unix.ProcessVMReadv(tid, []unix.Iovec{{Base: &part[0], Len: uint64(len(part))}}, []unix.RemoteIovec{{Base: at, Len: len(part)}}, 0)
+		n, err := unix.ProcessVMReadv(tid, []unix.Iovec{{Base: &part[0], Len: uint64(len(part))}},
+			[]unix.RemoteIovec{{Base: at, Len: len(part)}}, 0)
 		if err != nil || n == 0 {
 			return ""
 		}
@@ -118,7 +120,8 @@ func filter(of []op) error {
 	)
 	allow := unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW}
 	stop := unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_TRACE}
-	// struct seccomp_data: the call's number at 0, the architecture at 4, the arguments from 16 on, 8 bytes each, low half first.
+	// struct seccomp_data: the call's number at 0, the architecture at 4, the arguments from 16 on, 8 bytes each, low
+	// half first.
 	code := []unix.SockFilter{
 		{Code: load, K: 4}, {Code: equal, K: unix.AUDIT_ARCH_X86_64, Jt: 1}, allow, {Code: load, K: 0},
 	}
@@ -128,7 +131,8 @@ func filter(of []op) error {
 		case c.flags == absent:
 			code = append(code, unix.SockFilter{Code: equal, K: nr, Jf: 1}, stop)
 		default:
-			code = append(code, unix.SockFilter{Code: equal, K: nr, Jf: 4}, unix.SockFilter{Code: load, K: uint32(16 + 8*c.flags)},
+			code = append(code, unix.SockFilter{Code: equal, K: nr, Jf: 4},
+				unix.SockFilter{Code: load, K: uint32(16 + 8*c.flags)},
 				unix.SockFilter{Code: set, K: unix.O_CREAT, Jf: 1}, stop, allow)
 		}
 	}
@@ -137,7 +141,8 @@ func filter(of []op) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no new privileges: %w", err)
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0,
+		uintptr(unsafe.Pointer(&program))); errno != 0 {
 		return fmt.Errorf("seccomp filter: %w", errno)
 	}
 	return nil

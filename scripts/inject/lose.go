@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// After a sync that failed, Linux takes what was to be written for written: a later sync succeeds, and after the next start
-// the bytes are not there. So that trust in such bytes shows, they become zeros once the process has ended.
+// After a sync that failed, Linux takes what was to be written for written: a later sync succeeds, and after the next
+// start the bytes are not there. So that trust in such bytes shows, they become zeros once the process has ended.
 
 type inode struct{ device, number uint64 }
 

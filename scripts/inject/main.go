@@ -1,9 +1,9 @@
 //go:build linux && amd64
 
-// Command inject makes the Nth call fail that a process makes to have its files last (a sync, a rename, a write …), counted
-// over all its threads, or kills it there. It works on any program, as it is built: a seccomp filter stops the process at
-// those calls alone, and ptrace changes what they return. `inject sweep` does so to bkp at every such call, one by one, and
-// looks each time at what is left.
+// Command inject makes the Nth call fail that a process makes to have its files last (a sync, a rename, a write …),
+// counted over all its threads, or kills it there. It works on any program, as it is built: a seccomp filter stops the
+// process at those calls alone, and ptrace changes what they return. `inject sweep` does so to bkp at every such call,
+// one by one, and looks each time at what is left.
 package main
 
 import (

@@ -69,7 +69,8 @@ func (n *node) end(by syscall.Signal, within time.Duration) bool {
 	select {
 	case pid := <-n.started:
 		n.started <- pid
-		syscall.Kill(pid, by) // where it has ended just now, another process of that number would have to be there already
+		// where it has ended just now, another process of that number would have to be there already
+		syscall.Kill(pid, by)
 	case <-n.ended:
 	}
 	select {
@@ -118,7 +119,8 @@ func (w *world) kill() {
 func (w *world) nodeArgs(data string) []string {
 	other := map[string]string{"src": "dst", "dst": "src"}[data]
 	listen := strings.TrimPrefix(w.address(data), "wss://")
-	return []string{"node", "start", "--data", data, "--listen", listen, "--token-file", "token", "--capacity", "1GiB", "--peers", w.address(other) + "-200MiB"}
+	return []string{"node", "start", "--data", data, "--listen", listen, "--token-file", "token", "--capacity", "1GiB",
+		"--peers", w.address(other) + "-200MiB"}
 }
 
 func (w *world) address(data string) string {

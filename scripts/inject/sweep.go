@@ -87,7 +87,8 @@ func sweepCommand(ctx context.Context, args []string) (int, error) {
 	return 0, nil
 }
 
-// A tally is how many calls were made to fail, how often the process was killed, and after how many of both something was wrong.
+// A tally is how many calls were made to fail, how often the process was killed, and after how many of both something
+// was wrong.
 type tally struct{ failed, killed, bad int }
 
 func (t *tally) add(v verdict) {
@@ -205,7 +206,8 @@ func (s sweep) row(scene string, op, calls any, of func(fault) any, bad any) {
 }
 
 // try tries one scene: first undisturbed, to count, then every point.
-func (s sweep) try(ctx context.Context, scene scene, scratch string, threads []thread) (all []verdict, calls map[op]int, err error) {
+func (s sweep) try(ctx context.Context, scene scene, scratch string,
+	threads []thread) (all []verdict, calls map[op]int, err error) {
 	worlds := make([]*world, s.jobs)
 	errs := make([]error, s.jobs)
 	defer func() {
@@ -215,7 +217,8 @@ func (s sweep) try(ctx context.Context, scene scene, scratch string, threads []t
 	}()
 	var wg sync.WaitGroup
 	for i := range worlds {
-		w := &world{ctx: ctx, bkp: s.bkp, dir: filepath.Join(scratch, fmt.Sprint(i)), kib: s.kib, thread: threads[i], ports: freePorts(2), nodes: map[string]*node{}}
+		w := &world{ctx: ctx, bkp: s.bkp, dir: filepath.Join(scratch, fmt.Sprint(i)), kib: s.kib, thread: threads[i],
+			ports: freePorts(2), nodes: map[string]*node{}}
 		worlds[i] = w
 		wg.Go(func() {
 			if errs[i] = os.Mkdir(w.dir, 0o700); errs[i] == nil {

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestFirstCallsOfEachScene is a taste of `make faults`: the first sync and the first rename of the commands that work alone.
+// TestFirstCallsOfEachScene is a taste of `make faults`: the first sync and the first rename of the commands that work
+// alone.
 func TestFirstCallsOfEachScene(t *testing.T) {
 	if _, err := newThread().trace(t.Context(), run{argv: []string{"true"}, ops: ops}); errors.Is(err, errNotAllowed) {
 		t.Skip(err)
@@ -24,7 +25,8 @@ func TestFirstCallsOfEachScene(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	s := sweep{
 		bkp: bkp, kib: 256, jobs: 2, nth: 1, every: 1, out: os.Stdout,
-		scenes: []string{"split", "gc", "rm", "fetch", "fetch-over"}, ops: []op{"fsync", "rename"}, faults: []fault{"eio", "kill-after"},
+		scenes: []string{"split", "gc", "rm", "fetch", "fetch-over"}, ops: []op{"fsync", "rename"},
+		faults: []fault{"eio", "kill-after"},
 	}
 	points, err := s.do(t.Context())
 	if err != nil {

@@ -60,7 +60,8 @@ type outcome struct {
 // start is the name that this program has when it puts the filter in place and becomes what is to be traced.
 const start = "inject-start"
 
-// becomeTraced is called first thing in main, and in the tests' main: it does not return where this is the process to trace.
+// becomeTraced is called first thing in main, and in the tests' main: it does not return where this is the process to
+// trace.
 func becomeTraced() {
 	if os.Args[0] != start {
 		return
@@ -80,8 +81,9 @@ func becomeTraced() {
 
 var errNotAllowed = errors.New("tracing is not allowed here")
 
-// A thread traces: the kernel takes no other for the tracer of a process. It must begin before this program starts any process
-// in another way, since what a thread has started it would also wait for here, and what dies with its parent dies with a thread.
+// A thread traces: the kernel takes no other for the tracer of a process. It must begin before this program starts any
+// process in another way, since what a thread has started it would also wait for here, and what dies with its parent
+// dies with a thread.
 type thread chan func()
 
 func newThread() thread {
@@ -172,7 +174,8 @@ func (t *tracer) begin(ctx context.Context) error {
 	return unix.PtraceCont(t.main, 0)
 }
 
-// loop goes on until the process and its children are gone. WNOTHREAD: other children of this program are not its business.
+// loop goes on until the process and its children are gone. WNOTHREAD: other children of this program are not its
+// business.
 func (t *tracer) loop() {
 	for {
 		var ws unix.WaitStatus

@@ -135,7 +135,8 @@ func TestFailedSyncLosesBytes(t *testing.T) {
 	want := bytes.Repeat([]byte{'x'}, rounds*block)
 	clear(want[2*block : 3*block])
 	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%d of %d bytes are x, at %d zeros: %v", bytes.Count(got, []byte{'x'}), len(got), bytes.IndexByte(got, 0), err)
+		t.Errorf("%d of %d bytes are x, at %d zeros: %v", bytes.Count(got, []byte{'x'}), len(got),
+			bytes.IndexByte(got, 0), err)
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 // limit is how long a command may take that is done in a second when nothing is wrong.
 const limit = time.Minute
 
-// A world is what one point of a sweep acts on: a directory with files and data directories, put back before each point, and
-// the nodes that run there. What does not hold is told by wrong.
+// A world is what one point of a sweep acts on: a directory with files and data directories, put back before each
+// point, and the nodes that run there. What does not hold is told by wrong.
 type world struct {
 	ctx     context.Context
 	bkp     string
@@ -76,7 +76,8 @@ func (w *world) prepare(how func(*world)) {
 // reset puts everything back to where each point begins.
 func (w *world) reset() {
 	os.RemoveAll(w.path(""))
-	if out, err := exec.CommandContext(w.ctx, "cp", "-a", filepath.Join(w.dir, "base"), w.path("")).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(w.ctx, "cp", "-a", filepath.Join(w.dir, "base"),
+		w.path("")).CombinedOutput(); err != nil {
 		w.wrong("cp: %v: %s", err, out)
 	}
 	w.begin()

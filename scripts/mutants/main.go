@@ -22,7 +22,8 @@ import (
 
 // rooms are looked through; tested are the packages whose tests are run, that of the site first.
 var (
-	rooms  = []string{"core/durable", "core/ledger", "core/storage/disk", "core/file", "core/node", "cmd/bkp", "plugins"}
+	rooms = []string{"core/durable", "core/ledger", "core/storage/disk", "core/file", "core/node", "cmd/bkp",
+		"plugins"}
 	tested = []string{"core/durable", "core/ledger", "core/storage/disk", "core/file", "cmd/bkp"}
 )
 
@@ -53,7 +54,8 @@ func run(wanted []string) (survived int, err error) {
 		all = append(all, found...)
 	}
 	all = slices.DeleteFunc(all, func(s site) bool {
-		return len(wanted) > 0 && !slices.ContainsFunc(wanted, func(w string) bool { return strings.Contains(s.String(), w) })
+		return len(wanted) > 0 && !slices.ContainsFunc(wanted,
+			func(w string) bool { return strings.Contains(s.String(), w) })
 	})
 	scratch, err := os.MkdirTemp("", "bkp-mutants-")
 	if err != nil {

@@ -207,7 +207,8 @@ func (r *rig) place(ctx context.Context, act func(sample) error) (p placed, err 
 	return p, r.judge(p)
 }
 
-// dump writes what each host had sent and received beside the traces, a line a sample: seconds, then both in bytes for every host.
+// dump writes what each host had sent and received beside the traces, a line a sample: seconds, then both in bytes for
+// every host.
 func (r *rig) dump(all []sample) error {
 	var b strings.Builder
 	for _, s := range all {
@@ -244,8 +245,8 @@ func (r *rig) judge(p placed) error {
 	return nil
 }
 
-// bkpFetches has the first host place the file on all others, without limits, and then, as a new machine with the identity,
-// fetch it over the shaped links.
+// bkpFetches has the first host place the file on all others, without limits, and then, as a new machine with the
+// identity, fetch it over the shaped links.
 func (r *rig) bkpFetches(ctx context.Context) error {
 	first := r.hosts[0]
 	if err := r.nodesUp(ctx, r.data(first), false); err != nil {
@@ -264,7 +265,8 @@ func (r *rig) bkpFetches(ctx context.Context) error {
 	if err := os.WriteFile(identity, out, 0o600); err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, r.bkp, "key", "import", identity, "--data", fresh).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, r.bkp, "key", "import", identity, "--data",
+		fresh).CombinedOutput(); err != nil {
 		return fmt.Errorf("import the identity: %w: %s", err, out)
 	}
 	if err := r.net.shape(); err != nil {

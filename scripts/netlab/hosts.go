@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Every host is a network namespace with one interface, eth0. Nothing has a default route, and the bridge between them stands
-// in a namespace of its own: no frame leaves the lab.
+// Every host is a network namespace with one interface, eth0. Nothing has a default route, and the bridge between them
+// stands in a namespace of its own: no frame leaves the lab.
 const (
 	prefix = "bkplab-"
 	core0  = prefix + "core" // where the bridge is
@@ -35,7 +35,8 @@ type network struct {
 	ports  *os.File // what the bridge's interfaces counted
 }
 
-// hostsUp makes a trial's hosts, joined by the switch where frames take time or zones share a link. Links have no limits yet.
+// hostsUp makes a trial's hosts, joined by the switch where frames take time or zones share a link. Links have no
+// limits yet.
 func hostsUp(t trial) (*network, error) {
 	if err := allow("cubic"); err != nil {
 		return nil, err
@@ -95,7 +96,8 @@ func (n *network) down() {
 	}
 }
 
-// shape gives every host its uplink, as a token bucket on its own interface, and its downlink, as one on the bridge's side.
+// shape gives every host its uplink, as a token bucket on its own interface, and its downlink, as one on the bridge's
+// side.
 func (n *network) shape() error {
 	if n.trial.loose {
 		return nil
@@ -192,12 +194,14 @@ func (s *steps) in(ns, line string) {
 	s.run("ip", append([]string{"netns", "exec", ns}, strings.Fields(line)...)...)
 }
 
-// settle has a host's TCP behave as Linux does by default, whatever this machine prefers, and learn nothing from case to case.
+// settle has a host's TCP behave as Linux does by default, whatever this machine prefers, and learn nothing from case
+// to case.
 func (s *steps) settle(ns string) {
 	s.in(ns, "sysctl -qw net.ipv4.tcp_congestion_control=cubic net.ipv4.tcp_no_metrics_save=1")
 }
 
-// bare has a bridge hand frames on as a switch does: where a machine filters what passes its bridges, each would pass its rules too.
+// bare has a bridge hand frames on as a switch does: where a machine filters what passes its bridges, each would pass
+// its rules too.
 func (s *steps) bare() {
 	for _, table := range []string{"ip", "ip6", "arp"} {
 		if key := "bridge-nf-call-" + table + "tables"; exists("/proc/sys/net/bridge/" + key) {
@@ -218,5 +222,6 @@ func (s *steps) bucket(ns, dev string, m mbit) {
 	}
 	bytes := func(d time.Duration) int { return int(float64(m.rate()) * d.Seconds()) }
 	burst, limit := max(bytes(time.Millisecond), 2*(mtu+100)), max(bytes(queue), 20*(mtu+100))
-	s.in(ns, fmt.Sprintf("tc qdisc replace dev %s root tbf rate %gmbit burst %d limit %d", dev, float64(m), burst, limit))
+	s.in(ns, fmt.Sprintf("tc qdisc replace dev %s root tbf rate %gmbit burst %d limit %d", dev, float64(m), burst,
+		limit))
 }

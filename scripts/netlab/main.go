@@ -1,7 +1,8 @@
 //go:build linux
 
-// Command netlab moves real files between real processes over links of known bandwidth, and holds the time against the least
-// possible. Hosts are network namespaces of this machine. scripts/lab installs what it needs and runs it, as root.
+// Command netlab moves real files between real processes over links of known bandwidth, and holds the time against the
+// least possible. Hosts are network namespaces of this machine. scripts/lab installs what it needs and runs it, as
+// root.
 package main
 
 import (

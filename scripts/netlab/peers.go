@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// What other programs do: one sends to all in parallel, others are swarms. Their time is from the start of the receivers to the last one's
-// complete file, which is then compared.
+// What other programs do: one sends to all in parallel, others are swarms. Their time is from the start of the
+// receivers to the last one's complete file, which is then compared.
 
 // receivers is every host but the first.
 func (r *rig) receivers() []host { return r.hosts[1:] }
@@ -62,11 +62,13 @@ func (r *rig) rsyncDoes(ctx context.Context) error {
 	}
 	for i, h := range r.receivers() {
 		conf := filepath.Join(r.dir, h.name+".conf")
-		text := fmt.Sprintf("use chroot = no\nuid = 0\ngid = 0\npid file = %s.pid\n[all]\npath = %s\nread only = no\n", r.data(h), r.data(h))
+		text := fmt.Sprintf("use chroot = no\nuid = 0\ngid = 0\npid file = %s.pid\n[all]\npath = %s\nread only = no\n",
+			r.data(h), r.data(h))
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			return err
 		}
-		if _, err := r.start(h, "rsync", "--daemon", "--no-detach", "--address", address(i+1), "--config", conf); err != nil {
+		if _, err := r.start(h, "rsync", "--daemon", "--no-detach", "--address", address(i+1), "--config",
+			conf); err != nil {
 			return err
 		}
 	}
@@ -82,7 +84,8 @@ func (r *rig) rsyncDoes(ctx context.Context) error {
 		ends, began := make(chan end), time.Now()
 		for i, h := range r.receivers() {
 			go func() {
-				_, err := r.run(ctx, r.hosts[0], "rsync", "--whole-file", "--inplace", r.file, fmt.Sprintf("rsync://%s/all/file", address(i+1)))
+				_, err := r.run(ctx, r.hosts[0], "rsync", "--whole-file", "--inplace", r.file,
+					fmt.Sprintf("rsync://%s/all/file", address(i+1)))
 				ends <- end{h, err}
 			}()
 		}
@@ -126,7 +129,8 @@ func (r *rig) aria2Does(ctx context.Context) error {
 	err := r.timed(func() error {
 		began = time.Now()
 		for _, h := range r.receivers() {
-			if _, err := r.start(h, "aria2c", r.swarm(h, torrent, "--on-bt-download-complete="+r.marker(h))...); err != nil {
+			if _, err := r.start(h, "aria2c", r.swarm(h, torrent,
+				"--on-bt-download-complete="+r.marker(h))...); err != nil {
 				return err
 			}
 		}
@@ -135,11 +139,15 @@ func (r *rig) aria2Does(ctx context.Context) error {
 	return errors.Join(err, r.verified())
 }
 
-// swarm is aria2's command line: no other discovery than the tracker, no limits, no waiting to preallocate, seed to the end.
+// swarm is aria2's command line: no other discovery than the tracker, no limits, no waiting to preallocate, seed to the
+// end.
 func (r *rig) swarm(h host, torrent string, more ...string) []string {
-	return slices.Concat([]string{"--no-conf", "--dir=" + r.data(h), "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false",
-		"--enable-peer-exchange=true", "--listen-port=6881", "--file-allocation=none", "--seed-ratio=0.0", "--bt-max-peers=0",
-		"--bt-request-peer-speed-limit=1000M", "--bt-tracker-interval=2", "--summary-interval=0", "--console-log-level=warn"}, more, []string{torrent})
+	return slices.Concat([]string{"--no-conf", "--dir=" + r.data(h), "--enable-dht=false", "--enable-dht6=false",
+		"--bt-enable-lpd=false",
+		"--enable-peer-exchange=true", "--listen-port=6881", "--file-allocation=none", "--seed-ratio=0.0",
+		"--bt-max-peers=0",
+		"--bt-request-peer-speed-limit=1000M", "--bt-tracker-interval=2", "--summary-interval=0",
+		"--console-log-level=warn"}, more, []string{torrent})
 }
 
 // marker is a program that notes that a host has the whole file.
@@ -174,10 +182,12 @@ func (r *rig) seeding(ctx context.Context) error {
 	})
 }
 
-// aria2Fetches gets the file from a web server on every other host at once, over one connection each: more of them made it slower.
+// aria2Fetches gets the file from a web server on every other host at once, over one connection each: more of them made
+// it slower.
 func (r *rig) aria2Fetches(ctx context.Context) error {
 	first := r.hosts[0]
-	args := []string{"--no-conf", "--dir=" + r.data(first), "--out=file", "--file-allocation=none", "--max-connection-per-server=1",
+	args := []string{"--no-conf", "--dir=" + r.data(first), "--out=file", "--file-allocation=none",
+		"--max-connection-per-server=1",
 		"--split=" + fmt.Sprint(r.others()), "--min-split-size=1M", "--summary-interval=0", "--console-log-level=warn"}
 	for i, h := range r.receivers() {
 		if err := os.Link(r.file, r.received(h)); err != nil {

@@ -12,26 +12,29 @@ import (
 
 // figure is one measurement.
 type figure struct {
-	Case      string       `json:"case"`
-	Who       string       `json:"who"`
-	Round     int          `json:"round"`
-	Seconds   float64      `json:"seconds"` // from the first data byte to the last receipt; of a peer from its start to the last whole file
-	Bound     float64      `json:"bound_s"` // fluid, on the wire
-	Binding   string       `json:"binding"`
-	Ratio     float64      `json:"ratio"`
-	Predicted float64      `json:"predicted_s,omitempty"`      // as bkp said before it began
-	Fill      float64      `json:"fill_s,omitempty"`           // of which to fill the pipeline
-	Simulated float64      `json:"simulated_s,omitempty"`      // by bkp sim, of the same network
-	Runs      int          `json:"runs,omitempty"`             // the file's
-	PlanBound float64      `json:"plan_bound_s,omitempty"`     // as bkp computes it: overhead taken as 5 %
-	Most      float64      `json:"most_of_given,omitempty"`    // that a link carried over two seconds, in parts of what it was given
-	MostOf    string       `json:"most_of,omitempty"`          // which link
-	Least     float64      `json:"least_of_binding,omitempty"` // that the uplinks that bind carried
-	LeastAt   float64      `json:"least_at_s,omitempty"`       // after the first byte
-	Moved     float64      `json:"moved,omitempty"`            // bytes that TCP carried, in parts of what was needed; where the switch counts
-	Hosts     []hostFigure `json:"hosts,omitempty"`
-	Flows     []flowFigure `json:"flows,omitempty"` // as planned
-	Error     string       `json:"error,omitempty"`
+	Case  string `json:"case"`
+	Who   string `json:"who"`
+	Round int    `json:"round"`
+	// from the first data byte to the last receipt; of a peer from its start to the last whole file
+	Seconds   float64 `json:"seconds"`
+	Bound     float64 `json:"bound_s"` // fluid, on the wire
+	Binding   string  `json:"binding"`
+	Ratio     float64 `json:"ratio"`
+	Predicted float64 `json:"predicted_s,omitempty"`  // as bkp said before it began
+	Fill      float64 `json:"fill_s,omitempty"`       // of which to fill the pipeline
+	Simulated float64 `json:"simulated_s,omitempty"`  // by bkp sim, of the same network
+	Runs      int     `json:"runs,omitempty"`         // the file's
+	PlanBound float64 `json:"plan_bound_s,omitempty"` // as bkp computes it: overhead taken as 5 %
+	// that a link carried over two seconds, in parts of what it was given
+	Most    float64 `json:"most_of_given,omitempty"`
+	MostOf  string  `json:"most_of,omitempty"`          // which link
+	Least   float64 `json:"least_of_binding,omitempty"` // that the uplinks that bind carried
+	LeastAt float64 `json:"least_at_s,omitempty"`       // after the first byte
+	// bytes that TCP carried, in parts of what was needed; where the switch counts
+	Moved float64      `json:"moved,omitempty"`
+	Hosts []hostFigure `json:"hosts,omitempty"`
+	Flows []flowFigure `json:"flows,omitempty"` // as planned
+	Error string       `json:"error,omitempty"`
 }
 
 // hostFigure is a host's part in it.
@@ -80,13 +83,16 @@ func (f figure) report() {
 		return
 	}
 	if f.Runs > 0 {
-		log.Printf("    %d runs, %.2f s of the prediction to fill the pipeline, bound by bkp's own book %.2f s", f.Runs, f.Fill, f.PlanBound)
+		log.Printf("    %d runs, %.2f s of the prediction to fill the pipeline, bound by bkp's own book %.2f s", f.Runs,
+			f.Fill, f.PlanBound)
 	}
 	for _, h := range f.Hosts {
-		log.Printf("    %-6s done at %6.2f s, sent %7.1f MB, received %7.1f MB on the wire", h.Name, h.Seconds, float64(h.Sent)/1e6, float64(h.Received)/1e6)
+		log.Printf("    %-6s done at %6.2f s, sent %7.1f MB, received %7.1f MB on the wire", h.Name, h.Seconds,
+			float64(h.Sent)/1e6, float64(h.Received)/1e6)
 	}
 	for _, w := range f.Flows {
-		log.Printf("    %-6s > %-6s planned %7.1f MB at %6.1f Mbit/s", w.From, w.To, float64(w.Bytes)/1e6, float64(w.Rate)*8/1e6)
+		log.Printf("    %-6s > %-6s planned %7.1f MB at %6.1f Mbit/s", w.From, w.To, float64(w.Bytes)/1e6,
+			float64(w.Rate)*8/1e6)
 	}
 }
 
@@ -125,8 +131,10 @@ func table(all []figure) string {
 			}
 			return fmt.Sprintf("%.3f", x)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %.2f | %.2f | %.3f | %s | %s | %s | %s | %s | %s | %s |\n", f.Case, f.Who, f.Seconds, f.Bound, f.Ratio,
-			seconds(f.Predicted), f.off(f.Predicted), seconds(f.Simulated), f.off(f.Simulated), share(f.Most), share(f.Least), share(f.Moved))
+		fmt.Fprintf(&b, "| %s | %s | %.2f | %.2f | %.3f | %s | %s | %s | %s | %s | %s | %s |\n", f.Case, f.Who,
+			f.Seconds, f.Bound, f.Ratio,
+			seconds(f.Predicted), f.off(f.Predicted), seconds(f.Simulated), f.off(f.Simulated), share(f.Most),
+			share(f.Least), share(f.Moved))
 	}
 	return b.String()
 }

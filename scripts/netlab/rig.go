@@ -85,7 +85,8 @@ func (r *rig) run(ctx context.Context, h host, name string, args ...string) ([]b
 	c.Stderr = &said
 	out, err := c.Output()
 	if err != nil {
-		return out, fmt.Errorf("%s %s: %w: %s", filepath.Base(name), args[0], err, lastLines(said.String()+string(out), 3))
+		return out, fmt.Errorf("%s %s: %w: %s", filepath.Base(name), args[0], err,
+			lastLines(said.String()+string(out), 3))
 	}
 	return out, nil
 }

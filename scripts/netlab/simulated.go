@@ -15,7 +15,8 @@ import (
 	"github.com/bkp-tool/bkp/core/plan"
 )
 
-// simulate has bkp sim do the trial on the same network, where nothing happens to it on the way; a placement with as many runs.
+// simulate has bkp sim do the trial on the same network, where nothing happens to it on the way; a placement with as
+// many runs.
 func (r *rig) simulate(ctx context.Context) error {
 	if r.signal != 0 || r.part > 0 {
 		return nil
@@ -53,7 +54,8 @@ func (r *rig) simulate(ctx context.Context) error {
 	return nil
 }
 
-// learnDelays asks the first host's node how far the others are, and takes hosts that it does not see to be as far as the farthest.
+// learnDelays asks the first host's node how far the others are, and takes hosts that it does not see to be as far as
+// the farthest.
 func (r *rig) learnDelays(ctx context.Context, data string) error {
 	out, err := exec.CommandContext(ctx, r.bkp, "peers", "--json", "--data", data).Output()
 	if err != nil {
@@ -85,8 +87,8 @@ func (r *rig) learnDelays(ctx context.Context, data string) error {
 // acknowledgements is what part of the bytes that a host receives it sends back, whatever else it sends.
 const acknowledgements = 0.02
 
-// topology is the trial as bkp sim reads it. Rates there are of the file's bytes: the headers of every frame are taken off, and of
-// uplinks the acknowledgements of what comes meanwhile at the pace of the bound.
+// topology is the trial as bkp sim reads it. Rates there are of the file's bytes: the headers of every frame are taken
+// off, and of uplinks the acknowledgements of what comes meanwhile at the pace of the bound.
 func (t trial) topology(delays map[string]float64) (map[string]any, error) {
 	type object = map[string]any
 	b, err := t.bound()
@@ -107,7 +109,8 @@ func (t trial) topology(delays map[string]float64) (map[string]any, error) {
 		if up > 0 && i > 0 && !t.fetch {
 			up = max(up/2, up-acknowledgements*received)
 		}
-		nodes = append(nodes, object{"id": h.name, "up": payload(up), "down": payload(h.down), "zone": h.zone, "delay": delays[h.name]})
+		nodes = append(nodes, object{"id": h.name, "up": payload(up), "down": payload(h.down), "zone": h.zone,
+			"delay": delays[h.name]})
 		names = append(names, h.name)
 		for j, to := range t.hosts {
 			if t.chain && t.meets(i, j) {
@@ -116,18 +119,21 @@ func (t trial) topology(delays map[string]float64) (map[string]any, error) {
 		}
 	}
 	others = names[1:]
-	all := object{"schema": "bkp-topology/1", "name": t.name, "file": object{"bytes": fileBytes()}, "nodes": nodes, "source": names[0]}
+	all := object{"schema": "bkp-topology/1", "name": t.name, "file": object{"bytes": fileBytes()}, "nodes": nodes,
+		"source": names[0]}
 	if t.chain {
 		all["links"] = links
 	} else {
 		all["mesh"] = object{"bw": nil}
 	}
 	if t.trunk > 0 {
-		all["trunks"] = []object{{"from_zone": "west", "to_zone": "east", "bw": payload(t.trunk)}, {"from_zone": "east", "to_zone": "west", "bw": payload(t.trunk)}}
+		all["trunks"] = []object{{"from_zone": "west", "to_zone": "east", "bw": payload(t.trunk)},
+			{"from_zone": "east", "to_zone": "west", "bw": payload(t.trunk)}}
 	}
 	switch {
 	case t.fetch:
-		all["redundancy"] = object{"mode": plan.Fetch, "sink": names[0], "k": 1, "classes": []object{{"fraction": "1", "holders": others}}}
+		all["redundancy"] = object{"mode": plan.Fetch, "sink": names[0], "k": 1,
+			"classes": []object{{"fraction": "1", "holders": others}}}
 	case t.full():
 		all["redundancy"] = object{"mode": plan.Broadcast}
 	default:

@@ -17,10 +17,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The switch joins hosts where frames take time on the way or share a thin link between two sites, which this machine's kernel may not
-// be able to do. It is a process of its own, this program started with -switch, so that it runs before all others: every host's eth0
-// is a tap device whose frames it reads, holds for as long as the links would, and writes to the other host. A JSON order a line
-// comes on its standard input, the counters go out after each; at the end of the input it ends.
+// The switch joins hosts where frames take time on the way or share a thin link between two sites, which this machine's
+// kernel may not be able to do. It is a process of its own, this program started with -switch, so that it runs before
+// all others: every host's eth0 is a tap device whose frames it reads, holds for as long as the links would, and writes
+// to the other host. A JSON order a line comes on its standard input, the counters go out after each; at the end of the
+// input it ends.
 
 // order tells the switch what its links are like from now on.
 type order struct {
@@ -39,7 +40,8 @@ type switched struct {
 	Dropped int64            // frames that found a full queue
 }
 
-// queued is a link: it sends one frame after the other, and holds what it would send within its limit. Times are nanoseconds.
+// queued is a link: it sends one frame after the other, and holds what it would send within its limit. Times are
+// nanoseconds.
 type queued struct {
 	perByte float64 // 0 is unlimited
 	free    int64   // when it has sent all that it has
@@ -174,7 +176,8 @@ func (f *fabric) between(from, to int) string {
 	return z[from] + ">" + z[to]
 }
 
-// read takes what a host sends through its uplink. Hosts know each other's hardware addresses by their place: the last byte.
+// read takes what a host sends through its uplink. Hosts know each other's hardware addresses by their place: the last
+// byte.
 func (f *fabric) read(me int) {
 	buf := make([]byte, 65536)
 	for {

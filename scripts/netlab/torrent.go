@@ -44,11 +44,13 @@ func writeTorrent(path, file, announce string) error {
 			return err
 		}
 	}
-	text := fmt.Sprintf("d8:announce%d:%s4:infod6:lengthi%de4:name4:file12:piece lengthi%de6:pieces%d:", len(announce), announce, size, pieceBytes, len(pieces))
+	text := fmt.Sprintf("d8:announce%d:%s4:infod6:lengthi%de4:name4:file12:piece lengthi%de6:pieces%d:", len(announce),
+		announce, size, pieceBytes, len(pieces))
 	return os.WriteFile(path, append(append([]byte(text), pieces...), "ee"...), 0o600)
 }
 
-// runTracker tells everybody who announces about all others who did, and says on standard output once somebody has the whole file.
+// runTracker tells everybody who announces about all others who did, and says on standard output once somebody has the
+// whole file.
 func runTracker(at string) error {
 	var mu sync.Mutex
 	known, whole := map[string]bool{}, false

@@ -70,33 +70,47 @@ func same(n int, m mbit) (all []mbit) {
 func trials() []trial {
 	source := func(up mbit) host { return host{name: "src", up: up, down: 200} }
 	all := []trial{
-		{name: "rep4-unequal", about: "full replication to 4 with unequal uplinks", hosts: star(source(80), 200, 10, 20, 40, 80), replicas: 4},
-		{name: "rep4-weak", about: "full replication to 4 from a weak source", hosts: star(source(40), 200, same(4, 80)...), replicas: 4},
-		{name: "rep4-equal", about: "full replication to 4, all equal", hosts: star(source(60), 200, same(4, 60)...), replicas: 4},
-		{name: "rep8-unequal", about: "full replication to 8 with unequal uplinks", hosts: star(source(80), 200, 10, 10, 20, 20, 40, 40, 80, 80), replicas: 8},
-		{name: "rep8-weak", about: "full replication to 8 from a weak source", hosts: star(source(40), 200, same(8, 60)...), replicas: 8},
-		{name: "rep8-equal", about: "full replication to 8, all equal", hosts: star(source(50), 200, same(8, 50)...), replicas: 8},
-		{name: "fetch4", about: "fetch from 4 unequal sources", hosts: star(host{name: "sink", up: 40, down: 200}, 200, 10, 20, 40, 80), fetch: true, replicas: 4},
+		{name: "rep4-unequal", about: "full replication to 4 with unequal uplinks",
+			hosts: star(source(80), 200, 10, 20, 40, 80), replicas: 4},
+		{name: "rep4-weak", about: "full replication to 4 from a weak source",
+			hosts: star(source(40), 200, same(4, 80)...), replicas: 4},
+		{name: "rep4-equal", about: "full replication to 4, all equal", hosts: star(source(60), 200, same(4, 60)...),
+			replicas: 4},
+		{name: "rep8-unequal", about: "full replication to 8 with unequal uplinks",
+			hosts: star(source(80), 200, 10, 10, 20, 20, 40, 40, 80, 80), replicas: 8},
+		{name: "rep8-weak", about: "full replication to 8 from a weak source",
+			hosts: star(source(40), 200, same(8, 60)...), replicas: 8},
+		{name: "rep8-equal", about: "full replication to 8, all equal", hosts: star(source(50), 200, same(8, 50)...),
+			replicas: 8},
+		{name: "fetch4", about: "fetch from 4 unequal sources",
+			hosts: star(host{name: "sink", up: 40, down: 200}, 200, 10, 20, 40, 80), fetch: true, replicas: 4},
 	}
 	for _, name := range []string{"rep4-unequal", "rep4-weak", "rep4-equal", "fetch4"} {
 		t := all[slices.IndexFunc(all, func(t trial) bool { return t.name == name })]
 		t.name, t.about, t.rtt = t.name+"-rtt40", t.about+", at RTT 40 ms", 40*time.Millisecond
 		all = append(all, t)
 	}
-	sites := trial{name: "sites6", about: "2 replicas over 6 nodes in two sites with a thin link", trunk: 40, replicas: 2,
-		hosts: []host{{"src", 80, 100, "west"}, {"w1", 40, 100, "west"}, {"w2", 60, 100, "west"}, {"w3", 80, 100, "west"},
+	sites := trial{name: "sites6", about: "2 replicas over 6 nodes in two sites with a thin link", trunk: 40,
+		replicas: 2,
+		hosts: []host{{"src", 80, 100, "west"}, {"w1", 40, 100, "west"}, {"w2", 60, 100, "west"},
+			{"w3", 80, 100, "west"},
 			{"e1", 40, 100, "east"}, {"e2", 60, 100, "east"}, {"e3", 80, 100, "east"}}}
 	spread := sites
-	spread.name, spread.about, spread.strategy, spread.spread = "sites6-spread", sites.about+", one in each", "zone-spread", 1
+	spread.name, spread.about, spread.strategy, spread.spread = "sites6-spread", sites.about+", one in each",
+		"zone-spread", 1
 	cut := spread
-	cut.name, cut.about, cut.part, cut.hosts = "partition", "the same, the sites cut off from each other for 8 s", 8*time.Second, slices.Clone(sites.hosts)
+	cut.name, cut.about, cut.part, cut.hosts = "partition", "the same, the sites cut off from each other for 8 s",
+		8*time.Second, slices.Clone(sites.hosts)
 	loose := all[1]
-	loose.name, loose.about, loose.loose = "given", "from a weak source over links without limits, bkp told of them", true
-	kill := trial{name: "kill", about: "2 replicas over 6 nodes, one of them killed at 40 %", hosts: star(source(60), 200, 20, 30, 40, 40, 50, 60), replicas: 2, signal: syscall.SIGKILL}
+	loose.name, loose.about, loose.loose = "given", "from a weak source over links without limits, bkp told of them",
+		true
+	kill := trial{name: "kill", about: "2 replicas over 6 nodes, one of them killed at 40 %",
+		hosts: star(source(60), 200, 20, 30, 40, 40, 50, 60), replicas: 2, signal: syscall.SIGKILL}
 	silent := kill
 	silent.name, silent.about, silent.signal = "silent", "the same, that one fallen silent", syscall.SIGSTOP
 	return append(all, sites, spread, loose, cut, kill, silent,
-		trial{name: "chain", about: "to 5 nodes in a row, each next to two others only", hosts: star(host{name: "src", up: 80, down: 80}, 80, same(5, 80)...), replicas: 5, chain: true})
+		trial{name: "chain", about: "to 5 nodes in a row, each next to two others only",
+			hosts: star(host{name: "src", up: 80, down: 80}, 80, same(5, 80)...), replicas: 5, chain: true})
 }
 
 // meets says whether two hosts reach each other.
@@ -169,9 +183,9 @@ func (t trial) fits(tool string) bool {
 
 func fileBytes() int64 { return int64(*mib) << 20 }
 
-// onWire is what so many bytes of a file take on a link in the best case: TCP segments that fill an MTU of 1500, each in a
-// frame of 1514 bytes (14 Ethernet, 20 IP, 32 TCP with timestamps, 1448 of the file). That is what tbf counts, and what an
-// interface counts. Acknowledgements, TLS and a tool's own words are not in it: nobody gets them for nothing.
+// onWire is what so many bytes of a file take on a link in the best case: TCP segments that fill an MTU of 1500, each
+// in a frame of 1514 bytes (14 Ethernet, 20 IP, 32 TCP with timestamps, 1448 of the file). That is what tbf counts, and
+// what an interface counts. Acknowledgements, TLS and a tool's own words are not in it: nobody gets them for nothing.
 func onWire(bytes int64) int64 { return bytes * 1514 / 1448 }
 
 // bound is the fluid bound of the trial, counted on the wire.
@@ -183,7 +197,8 @@ func (t trial) boundOf(wire int64) (plan.Bound, error) {
 	for i, h := range t.hosts {
 		// The bounds of package plan take a rate of the wire and a size without overhead: give back what they take off.
 		s.Nodes = append(s.Nodes, core.NodeState{Address: h.name, Zone: h.zone, Free: core.TiB,
-			Up: core.Rate(float64(h.up.rate()) * core.WireOverhead), Down: core.Rate(float64(h.down.rate()) * core.WireOverhead)})
+			Up:   core.Rate(float64(h.up.rate()) * core.WireOverhead),
+			Down: core.Rate(float64(h.down.rate()) * core.WireOverhead)})
 		if i > 0 {
 			others = append(others, i)
 		}

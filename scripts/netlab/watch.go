@@ -35,13 +35,14 @@ func (s sample) received(but int) (sum int64) {
 func (s sample) since(t sample) sample {
 	d := sample{at: s.at}
 	for i := range s.all {
-		d.all = append(d.all, traffic{s.all[i].Sent - t.all[i].Sent, s.all[i].Received - t.all[i].Received, s.all[i].Payload - t.all[i].Payload})
+		d.all = append(d.all, traffic{s.all[i].Sent - t.all[i].Sent, s.all[i].Received - t.all[i].Received,
+			s.all[i].Payload - t.all[i].Payload})
 	}
 	return d
 }
 
-// watch reads the counters ten times a second until the context ends, and has act look at each sample; all are relative to the
-// first, whose time is when data began to move.
+// watch reads the counters ten times a second until the context ends, and has act look at each sample; all are relative
+// to the first, whose time is when data began to move.
 func (r *rig) watch(ctx context.Context, act func(sample) error) (all []sample, err error) {
 	var first sample
 	for tick := time.NewTicker(every); ; {
@@ -68,15 +69,17 @@ func (r *rig) watch(ctx context.Context, act func(sample) error) (all []sample, 
 	}
 }
 
-// given holds what every link carried against what it was given, over any two seconds: the most, and of the uplinks that set the
-// bound, taken together, the least while they do: from when the source has sent a fiftieth of its part, and the others have received as
-// much to pass on, until all but a fiftieth of everything has passed. The source's alone does until it has sent as much as the file once.
+// given holds what every link carried against what it was given, over any two seconds: the most, and of the uplinks
+// that set the bound, taken together, the least while they do: from when the source has sent a fiftieth of its part,
+// and the others have received as much to pass on, until all but a fiftieth of everything has passed. The source's
+// alone does until it has sent as much as the file once.
 func (f *figure) given(t trial, all []sample) {
 	var binding []int
 	for i, h := range t.hosts {
 		f.carried(all, h.up, h.name+" up", func(s sample) int64 { return s.all[i].Sent })
 		f.carried(all, h.down, h.name+" down", func(s sample) int64 { return s.all[i].Received })
-		if i == 0 && strings.Contains(f.Binding, "source uplink") || strings.Contains(f.Binding, "uplinks of all nodes") {
+		if i == 0 && strings.Contains(f.Binding, "source uplink") ||
+			strings.Contains(f.Binding, "uplinks of all nodes") {
 			binding = append(binding, i)
 		}
 	}
@@ -96,7 +99,10 @@ func (f *figure) given(t trial, all []sample) {
 	last := all[len(all)-1]
 	begun := func(s sample) bool {
 		return s.all[0].Sent >= last.all[0].Sent/50 &&
-			!slices.ContainsFunc(binding, func(i int) bool { return i > 0 && s.all[i].Received < last.all[i].Received/50 })
+			!slices.ContainsFunc(binding, func(i int) bool {
+				return i > 0 &&
+					s.all[i].Received < last.all[i].Received/50
+			})
 	}
 	end := sent(last) / 50 * 49
 	if len(binding) == 1 {
@@ -130,8 +136,9 @@ func windows(all []sample, of func(sample) int64, see func(from, to sample, rate
 	}
 }
 
-// signalAt has the holder that got most get its signal once so much of all copies has arrived, and says what then was the least time still needed: what the
-// survivors lacked, over all uplinks left, or what had not left the source yet, over its own.
+// signalAt has the holder that got most get its signal once so much of all copies has arrived, and says what then was
+// the least time still needed: what the survivors lacked, over all uplinks left, or what had not left the source yet,
+// over its own.
 func (r *rig) signalAt(share float64) func(sample) error {
 	var first time.Time
 	return func(s sample) error {
@@ -161,7 +168,8 @@ func (r *rig) signalAt(share float64) func(sample) error {
 		lacking, unsent := float64(needed-s.received(victim)), float64(onWire(fileBytes())-s.all[0].Sent)
 		rest := max(lacking/float64(ups.rate()), unsent/float64(r.hosts[0].up.rate()))
 		at := s.at.Sub(first).Seconds()
-		r.figure.Bound, r.figure.Binding = at+rest, fmt.Sprintf("%s gone after %.1f s, then at least %.1f s", r.victim, at, rest)
+		r.figure.Bound, r.figure.Binding = at+rest, fmt.Sprintf("%s gone after %.1f s, then at least %.1f s", r.victim,
+			at, rest)
 		return nil
 	}
 }

@@ -1,9 +1,9 @@
 // Package durabletest is the recording twin of core/durable: it takes down what a program does to the files below some
 // directories, and builds every state in which a power loss may leave them.
 //
-// The model of the disk is the weakest that POSIX allows. What a file holds is durable after the file's sync, a name after
-// its directory's sync; everything else may be there or not, each write and each name for itself, in any order. A write that was
-// on its way may be there in part.
+// The model of the disk is the weakest that POSIX allows. What a file holds is durable after the file's sync, a name
+// after its directory's sync; everything else may be there or not, each write and each name for itself, in any order. A
+// write that was on its way may be there in part.
 package durabletest
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/bkp-tool/bkp/core/durable/internal/tap"
 )
 
-// Recorder takes down operations below its roots. Only one records at a time in a process; tests that use one do not run in
-// parallel with tests that write below the same roots.
+// Recorder takes down operations below its roots. Only one records at a time in a process; tests that use one do not
+// run in parallel with tests that write below the same roots.
 type Recorder struct {
 	roots []string
 
@@ -31,15 +31,16 @@ type Recorder struct {
 	seen  map[string]int // calls by kind and path, for Fail
 }
 
-// Op is an operation that Fail is asked about: its kind as in package tap ("sync", "syncdir", "write", "rename", "commit", …),
-// the path below the root that it is in, and how many of its kind there were before.
+// Op is an operation that Fail is asked about: its kind as in package tap ("sync", "syncdir", "write", "rename",
+// "commit", …), the path below the root that it is in, and how many of its kind there were before.
 type Op struct {
 	Kind string
 	Path string
 	Nth  int
 }
 
-// Record begins to take down what happens below the roots, which are durable as they are. It ends with Stop, or with the test.
+// Record begins to take down what happens below the roots, which are durable as they are. It ends with Stop, or with
+// the test.
 func Record(t testing.TB, roots ...string) *Recorder {
 	t.Helper()
 	if tap.On() {
@@ -172,8 +173,8 @@ func (r *Recorder) translate(op tap.Op, path string) []step {
 	return nil
 }
 
-// renamed is a second name for what path names; a rename also takes the first one away, in the same step, and an exchange gives that to what
-// had the second.
+// renamed is a second name for what path names; a rename also takes the first one away, in the same step, and an
+// exchange gives that to what had the second.
 func (r *Recorder) renamed(op tap.Op, path string) []step {
 	node := r.disk.find(path)
 	to, ok := r.below(op.To)

@@ -29,8 +29,8 @@ func (s State) write(dir string, roots []string) (at []string, err error) {
 	return at, nil
 }
 
-// Budget is how many states a test tries: BKP_POWER_STATES of the whole where that is set, else few, and fewer with -short, as under the
-// race detector. share is the test's part of 100 of all.
+// Budget is how many states a test tries: BKP_POWER_STATES of the whole where that is set, else few, and fewer with
+// -short, as under the race detector. share is the test's part of 100 of all.
 func Budget(share int) int {
 	if n, err := strconv.Atoi(os.Getenv("BKP_POWER_STATES")); err == nil {
 		return max(1, n*share/100)
@@ -41,9 +41,10 @@ func Budget(share int) int {
 	return 10_000 * share / 100
 }
 
-// Check tries the recovery on at most budget different states, spread evenly over the recording, and reports how many there
-// were in a line that make faults adds up, and to the caller. recover is given the real copies of the roots and what had been
-// promised; its error fails the test, with how the state came about. Seeds are fixed: the same recording gives the same states.
+// Check tries the recovery on at most budget different states, spread evenly over the recording, and reports how many
+// there were in a line that make faults adds up, and to the caller. recover is given the real copies of the roots and
+// what had been promised; its error fails the test, with how the state came about. Seeds are fixed: the same recording
+// gives the same states.
 func (r *Recorder) Check(t *testing.T, budget int, recover func(roots []string, promises []any) error) (tried int) {
 	t.Helper()
 	err := r.Survives(budget, func(roots []string, promises []any) error {
@@ -106,8 +107,8 @@ func scratchDir() (string, error) {
 	return os.MkdirTemp("", "bkp-power-")
 }
 
-// states yields different states, at most budget of them: for each moment, with what was not synced by then all lost, all there,
-// each one alone, all but one, random parts, the last write torn.
+// states yields different states, at most budget of them: for each moment, with what was not synced by then all lost,
+// all there, each one alone, all but one, random parts, the last write torn.
 func (r *Recorder) states(budget int) func(yield func(State) bool) {
 	return func(yield func(State) bool) {
 		all := r.moments()

@@ -1,6 +1,6 @@
-// Package linktest is a network in memory for tests of whole nodes: hosts, listeners and connections with small buffers, a
-// delay, hosts that vanish and hosts that fall silent. It runs inside a testing/synctest bubble, where its delays cost no
-// time.
+// Package linktest is a network in memory for tests of whole nodes: hosts, listeners and connections with small
+// buffers, a delay, hosts that vanish and hosts that fall silent. It runs inside a testing/synctest bubble, where its
+// delays cost no time.
 package linktest
 
 import (
@@ -138,8 +138,8 @@ func (n *Net) dial(ctx context.Context, host, address string) (net.Conn, error) 
 // Pipe is a pair of connected ends outside any host.
 func (n *Net) Pipe() (net.Conn, net.Conn) { return n.pipe("near:1", "far:1") }
 
-// Cut takes a host from the network as if its power failed and its neighbours were told at once: its connections break, and
-// nothing reaches it until Mend.
+// Cut takes a host from the network as if its power failed and its neighbours were told at once: its connections break,
+// and nothing reaches it until Mend.
 func (n *Net) Cut(host string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -151,8 +151,8 @@ func (n *Net) Cut(host string) {
 	}
 }
 
-// Silence makes what a host writes, and what is written to it, disappear without an error until Mend. Connections that it hit
-// stay broken.
+// Silence makes what a host writes, and what is written to it, disappear without an error until Mend. Connections that
+// it hit stay broken.
 func (n *Net) Silence(host string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -10,9 +10,9 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// Away remembers chunks whose bytes were let go of since peers keep them, so that a split knows them still. It is a Store of
-// notes: one for each such chunk, under the id of the plain content. A note says what a chunk was, not that anybody keeps it
-// today: who leans on one must know that from receipts.
+// Away remembers chunks whose bytes were let go of since peers keep them, so that a split knows them still. It is a
+// Store of notes: one for each such chunk, under the id of the plain content. A note says what a chunk was, not that
+// anybody keeps it today: who leans on one must know that from receipts.
 //
 //	note  version 1 (1) ‖ copies (1) ‖ size of the chunk's stored bytes (4, little-endian) ‖ its hash (32)
 type Away struct{ store *Store }
@@ -40,8 +40,8 @@ func OpenAwayRead(dir string) (*Away, error) {
 	return &Away{s}, nil
 }
 
-// Note remembers a chunk by the id of its plain content, and how many copies its owner wants there to be. Nothing is durable
-// before a Barrier that is called after Note has returned.
+// Note remembers a chunk by the id of its plain content, and how many copies its owner wants there to be. Nothing is
+// durable before a Barrier that is called after Note has returned.
 func (a *Away) Note(ctx context.Context, c core.Chunk, id core.Hash, copies int) error {
 	var note [noteSize]byte
 	note[0], note[1] = noteVersion, byte(min(max(copies, 1), 255))
@@ -54,7 +54,8 @@ func (a *Away) Note(ctx context.Context, c core.Chunk, id core.Hash, copies int)
 	return nil
 }
 
-// Find is the chunk whose plain content has the given id, where there is a note of it, and how many copies its owner wants.
+// Find is the chunk whose plain content has the given id, where there is a note of it, and how many copies its owner
+// wants.
 func (a *Away) Find(ctx context.Context, id core.Hash) (c core.Chunk, copies int, ok bool, err error) {
 	note, ok, err := a.store.Find(ctx, id)
 	if !ok || err != nil {

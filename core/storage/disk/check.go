@@ -28,9 +28,9 @@ type Checked struct {
 	Damage []Damage
 }
 
-// Check looks through every finished pack of the store in dir whose name comes after the one given, in order, and changes
-// nothing: its header, its table, every record, and the data of those chunks that read says yes to. What Open would mend is
-// damage too. Packs that are being written are left out.
+// Check looks through every finished pack of the store in dir whose name comes after the one given, in order, and
+// changes nothing: its header, its table, every record, and the data of those chunks that read says yes to. What Open
+// would mend is damage too. Packs that are being written are left out.
 func Check(ctx context.Context, dir, after string, read func(core.Hash) bool, visit func(Checked) error) error {
 	dir = filepath.Join(dir, "packs")
 	entries, err := os.ReadDir(dir)

@@ -15,8 +15,9 @@ import (
 
 const mends = "what it says is read from the packs, and the next split or gc makes it anew"
 
-// CheckIndex looks through the merged tables of the store in dir and the list of its condemned packs, and changes nothing; rows
-// says whether every row is read as well. All that is damaged there is made anew from the packs, and loses nothing.
+// CheckIndex looks through the merged tables of the store in dir and the list of its condemned packs, and changes
+// nothing; rows says whether every row is read as well. All that is damaged there is made anew from the packs, and
+// loses nothing.
 func CheckIndex(ctx context.Context, dir string, rows bool) (damage []Damage, read core.Size, err error) {
 	s := newStore(filepath.Join(dir, "packs"))
 	if _, err := parseCondemned(s.condemnedPath()); core.CodeOf(err) == core.CodeWrong {
@@ -45,7 +46,8 @@ func CheckIndex(ctx context.Context, dir string, rows bool) (damage []Damage, re
 			err = damaged("a table that CURRENT names is lost")
 		}
 		if core.CodeOf(err) == core.CodeWrong || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-			damage = append(damage, Damage{File: "index/" + name + ".idx", Offset: at, Reason: err.Error() + "; " + mends})
+			damage = append(damage, Damage{File: "index/" + name + ".idx", Offset: at,
+				Reason: err.Error() + "; " + mends})
 			continue
 		}
 		if err != nil {
@@ -85,7 +87,8 @@ func checkTable(path string, rows bool) (read, at int64, err error) {
 	return info.Size(), 0, nil
 }
 
-// mendIndex makes the merged tables anew where any of their rows is damaged: others notice that only when they look for it.
+// mendIndex makes the merged tables anew where any of their rows is damaged: others notice that only when they look for
+// it.
 func (s *Store) mendIndex() error {
 	damage, _, err := CheckIndex(context.Background(), filepath.Dir(s.dir), true)
 	if err != nil || len(damage) == 0 {

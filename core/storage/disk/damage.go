@@ -22,8 +22,8 @@ func notePath(dir, pack string, offset uint32) string {
 	return filepath.Join(notesDir(dir), fmt.Sprintf("%s.%d", pack, offset))
 }
 
-// note makes it known to whoever opens the store from now on that a record is damaged. Where nothing can be written, or it
-// is lost with the power, it stays unknown until somebody finds it again.
+// note makes it known to whoever opens the store from now on that a record is damaged. Where nothing can be written, or
+// it is lost with the power, it stays unknown until somebody finds it again.
 func note(dir, pack string, offset uint32) {
 	_ = durable.Mkdir(notesDir(dir)) // it may be there
 	if f, err := durable.OpenOrCreate(notePath(dir, pack, offset), 0o600); err == nil {
@@ -31,8 +31,8 @@ func note(dir, pack string, offset uint32) {
 	}
 }
 
-// Note makes a damaged record that Check found known to whoever opens the store in dir from now on: it is no reason not to put
-// its chunk again.
+// Note makes a damaged record that Check found known to whoever opens the store in dir from now on: it is no reason not
+// to put its chunk again.
 func Note(dir string, d Damage) {
 	pack, finished, ok := packName(strings.TrimPrefix(d.File, "packs/"))
 	if ok && finished && !d.Chunk.IsZero() && 0 < d.Offset && d.Offset < 1<<32 {
@@ -76,8 +76,8 @@ func (s *Store) distrust(at place) bool {
 	return true
 }
 
-// trusts reports whether a record of a pack may be leaned on: neither is the pack condemned nor the record known to be damaged.
-// Store.mu is held.
+// trusts reports whether a record of a pack may be leaned on: neither is the pack condemned nor the record known to be
+// damaged. Store.mu is held.
 func (p *pack) trusts(offset uint32) bool { return !p.condemned && !p.bad[offset] }
 
 // trusts is that for a place.

@@ -39,8 +39,8 @@ func notes(t testing.TB, dir string) int {
 	return len(found)
 }
 
-// Somebody notices that a piece is damaged: by reading it, or by looking through the packs. Who puts it again makes the store
-// whole, for readers old and new; then a sweep takes the damaged record away, and the note of it.
+// Somebody notices that a piece is damaged: by reading it, or by looking through the packs. Who puts it again makes the
+// store whole, for readers old and new; then a sweep takes the damaged record away, and the note of it.
 func TestADamagedPieceIsPutAgain(t *testing.T) {
 	for _, merged := range []bool{false, true} {
 		for by, notice := range map[string]func(testing.TB, string, piece){
@@ -55,12 +55,13 @@ func TestADamagedPieceIsPutAgain(t *testing.T) {
 				}
 			},
 			"a check": func(t testing.TB, dir string, _ piece) {
-				err := disk.Check(t.Context(), dir, "", func(core.Hash) bool { return true }, func(c disk.Checked) error {
-					for _, d := range c.Damage {
-						disk.Note(dir, d)
-					}
-					return nil
-				})
+				err := disk.Check(t.Context(), dir, "", func(core.Hash) bool { return true },
+					func(c disk.Checked) error {
+						for _, d := range c.Damage {
+							disk.Note(dir, d)
+						}
+						return nil
+					})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -17,15 +17,15 @@ import (
 )
 
 const (
-	// describedID begins the id of a description, so that packs' tables tell where descriptions stand. No sealed chunk of a node that keeps
-	// for others has an id, and those of owners are keyed hashes.
+	// describedID begins the id of a description, so that packs' tables tell where descriptions stand. No sealed chunk
+	// of a node that keeps for others has an id, and those of owners are keyed hashes.
 	describedID = "bkp kept"
 	// describedMagic begins its data, which is followed by core.Description as CBOR; the digit is the version.
 	describedMagic = "\x89bkpdsc\n\x01"
 )
 
-// Describe is what of holdings goes into packs as a record of its own, beside the chunks, so that they can be found again from
-// there when the database is lost. It lives as long as the holdings that it is given to.
+// Describe is what of holdings goes into packs as a record of its own, beside the chunks, so that they can be found
+// again from there when the database is lost. It lives as long as the holdings that it is given to.
 func Describe(d core.Description) (c core.Chunk, id core.Hash, data []byte, err error) {
 	body, err := cbor.Marshal(d)
 	if err != nil {
@@ -38,12 +38,14 @@ func Describe(d core.Description) (c core.Chunk, id core.Hash, data []byte, err 
 }
 
 func isDescribed(r row) bool {
-	return string(r.id[:len(describedID)]) == describedID && string(r.id[len(describedID):]) == string(r.hash[:len(r.id)-len(describedID)])
+	return string(r.id[:len(describedID)]) == describedID &&
+		string(r.id[len(describedID):]) == string(r.hash[:len(r.id)-len(describedID)])
 }
 
-// Described calls visit with every description that stands in the packs of the store in dir, in no order, dead ones included, and step
-// after each pack. What is damaged is passed over: it describes nothing any more.
-func Described(ctx context.Context, dir string, visit func(core.Chunk, core.Description) error, step func(done, packs int)) error {
+// Described calls visit with every description that stands in the packs of the store in dir, in no order, dead ones
+// included, and step after each pack. What is damaged is passed over: it describes nothing any more.
+func Described(ctx context.Context, dir string, visit func(core.Chunk, core.Description) error,
+	step func(done, packs int)) error {
 	dir = filepath.Join(dir, "packs")
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -142,7 +144,8 @@ func (h *Holdings) Describe(d core.Description) (core.Chunk, core.Hash, []byte, 
 // Remember notes how far the ledger beside this database is: who finds it shorter later has lost some of it.
 func (h *Holdings) Remember(head core.LedgerHead) error {
 	err := h.update(func(t *tx) error {
-		return t.Bucket(bucketMeta).Put(keyHead, append(binary.BigEndian.AppendUint64(nil, uint64(head.Size)), head.Root[:]...))
+		return t.Bucket(bucketMeta).Put(keyHead, append(binary.BigEndian.AppendUint64(nil, uint64(head.Size)),
+			head.Root[:]...))
 	})
 	if err != nil {
 		return fmt.Errorf("remember the ledger: %w", err)

@@ -27,8 +27,9 @@ func descriptions(t *testing.T, dir string) map[core.Hash]core.Description {
 	return all
 }
 
-// TestDescriptionsAreFoundInPacks puts descriptions among chunks, and finds them again, in a pack that is being written, in a finished one, and
-// after a collection; one that nothing holds any more goes, and a damaged one is passed over.
+// TestDescriptionsAreFoundInPacks puts descriptions among chunks, and finds them again, in a pack that is being
+// written, in a finished one, and after a collection; one that nothing holds any more goes, and a damaged one is passed
+// over.
 func TestDescriptionsAreFoundInPacks(t *testing.T) {
 	dir := t.TempDir()
 	s, err := disk.Open(dir)
@@ -36,11 +37,13 @@ func TestDescriptionsAreFoundInPacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	segment := aSegment(alice, first)
-	ref := core.HeldRef{Owner: alice, Alias: "alias", Version: 1, Task: first, Envelope: []byte("ref"), Records: []core.Chunk{{Hash: core.Hash{3}, Size: 3}}}
+	ref := core.HeldRef{Owner: alice, Alias: "alias", Version: 1, Task: first, Envelope: []byte("ref"),
+		Records: []core.Chunk{{Hash: core.Hash{3}, Size: 3}}}
 	want := map[core.Hash]core.Description{}
 	live := map[core.Hash]bool{}
 	for i, d := range []core.Description{
-		{Segment: &segment, Root: core.Hash{7}}, {Runs: []core.Holding{heldFor(aRun(0, 2), first), heldFor(aRun(1, 2), first, 1)}}, {Ref: &ref},
+		{Segment: &segment, Root: core.Hash{7}}, {Runs: []core.Holding{heldFor(aRun(0, 2), first),
+			heldFor(aRun(1, 2), first, 1)}}, {Ref: &ref},
 	} {
 		c, id, data, err := disk.Describe(d)
 		if err != nil {
@@ -84,13 +87,15 @@ func TestDescriptionsAreFoundInPacks(t *testing.T) {
 	}
 }
 
-// TestDescribedLivesWithItsSegment: what is described of a segment is live until its task is released, and lost runs are dropped alone.
+// TestDescribedLivesWithItsSegment: what is described of a segment is live until its task is released, and lost runs
+// are dropped alone.
 func TestDescribedLivesWithItsSegment(t *testing.T) {
 	h := newHoldings(t)
 	accept(t, h, aSegment(alice, first))
 	id := core.SegmentID{Task: first}
 	run, other, described := aRun(0, 3), aRun(1, 2), core.Chunk{Hash: core.Hash{5}, Size: 9}
-	if err := h.PutRuns([]core.Holding{heldFor(run, first), heldFor(other, first)}, core.Described{Segment: id, Chunk: described}); err != nil {
+	if err := h.PutRuns([]core.Holding{heldFor(run, first), heldFor(other, first)},
+		core.Described{Segment: id, Chunk: described}); err != nil {
 		t.Fatal(err)
 	}
 	if !liveChunks(t, h)[described.Hash] {

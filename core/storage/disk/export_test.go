@@ -97,7 +97,8 @@ func ReadTable(pack []byte) ([]TestRow, error) {
 
 // Salvage reads through a pack without its table.
 func Salvage(pack []byte) (rows []TestRow, end int64, err error) {
-	end, err = salvage(bytes.NewReader(pack), int64(len(pack)), func(r row, _ []byte) error { rows = append(rows, r); return nil })
+	end, err = salvage(bytes.NewReader(pack), int64(len(pack)),
+		func(r row, _ []byte) error { rows = append(rows, r); return nil })
 	return rows, end, err
 }
 

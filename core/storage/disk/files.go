@@ -8,7 +8,8 @@ import (
 // maxFiles is how many packs and tables are kept open for reading: 16, but fewer where the process may open few files.
 var maxFiles = min(16, max(2, (fileLimit()-20)/5))
 
-// files keeps the packs and tables that were read last open, at most maxFiles of them beside those in use at the moment.
+// files keeps the packs and tables that were read last open, at most maxFiles of them beside those in use at the
+// moment.
 type files struct {
 	mu   sync.Mutex
 	open map[uint32]*handle

@@ -31,8 +31,8 @@ func named(t testing.TB, dir string) (files []string) {
 	return files
 }
 
-// One bit is wrong, in any file of a store: what is looked at names that file; whoever reads gets the right bytes or none, and
-// only from a pack none; and the next sweep makes the index whole again.
+// One bit is wrong, in any file of a store: what is looked at names that file; whoever reads gets the right bytes or
+// none, and only from a pack none; and the next sweep makes the index whole again.
 func TestOneWrongBitAnywhere(t *testing.T) {
 	const n, each = 90, 200
 	made := t.TempDir()

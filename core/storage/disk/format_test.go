@@ -13,8 +13,8 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// testdata/v1 is a store as the first version wrote it: a finished pack of three pieces. It must be readable for ever, and
-// the same pieces must make the same pack for as long as the version is 1.
+// testdata/v1 is a store as the first version wrote it: a finished pack of three pieces. It must be readable for ever,
+// and the same pieces must make the same pack for as long as the version is 1.
 func TestGoldenPack(t *testing.T) {
 	dir, pack := finishedStore(t, makePieces(3, 40))
 	got, err := os.ReadFile(pack)

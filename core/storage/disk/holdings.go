@@ -26,8 +26,8 @@ import (
 //	described task ‖ segment ‖ hash            size: records in the packs that say the same of a segment and its runs
 //	meta      "head"                           entries and root: the ledger as it was at the newest barrier
 //
-// Numbers in keys are big-endian, so that keys sort like numbers. A run goes with the last task that needs it. Every change
-// is one transaction and durable when the call returns. Any number of goroutines may use it, one process.
+// Numbers in keys are big-endian, so that keys sort like numbers. A run goes with the last task that needs it. Every
+// change is one transaction and durable when the call returns. Any number of goroutines may use it, one process.
 type Holdings struct{ db *durable.DB }
 
 var (
@@ -50,9 +50,9 @@ var (
 
 const holdingsVersion = 1
 
-// OpenHoldings opens the database at path; with create it makes one where there is none (else fs.ErrNotExist): that is right only
-// beside packs that hold nothing. One that is damaged, or empty where none may be made, is core.CodeWrong. A second process meets
-// ErrLocked.
+// OpenHoldings opens the database at path; with create it makes one where there is none (else fs.ErrNotExist): that is
+// right only beside packs that hold nothing. One that is damaged, or empty where none may be made, is core.CodeWrong. A
+// second process meets ErrLocked.
 func OpenHoldings(path string, create bool) (*Holdings, error) {
 	h, err := openHoldings(path, create)
 	if errors.Is(err, durable.ErrLocked) {
@@ -103,7 +103,8 @@ func checkVersionOf(tx *tx) error {
 }
 
 func prepare(tx *tx) error {
-	for _, name := range [][]byte{bucketMeta, bucketSegments, bucketLicenses, bucketRuns, bucketOrder, bucketKept, bucketUsers,
+	for _, name := range [][]byte{bucketMeta, bucketSegments, bucketLicenses, bucketRuns, bucketOrder, bucketKept,
+		bucketUsers,
 		bucketOwners, bucketRefs, bucketDescribed} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err

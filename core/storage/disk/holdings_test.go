@@ -77,7 +77,8 @@ func heldFor(h core.Holding, task core.TaskID, numbers ...int) core.Holding {
 }
 
 func aSegment(owner core.ID, task core.TaskID) core.Segment {
-	return core.Segment{Task: task, Owner: owner, Alias: "alias", Version: 1, LicenseID: core.LicenseID{1, task[0]}, License: []byte("license"),
+	return core.Segment{Task: task, Owner: owner, Alias: "alias", Version: 1, LicenseID: core.LicenseID{1, task[0]},
+		License:     []byte("license"),
 		RetainUntil: 2_000_000_000, Locations: []core.Span{{Node: core.ID{9}, Length: 3}},
 		Files:  []core.File{aRun(0, 2).File},
 		Reused: []core.Reused{{File: aRun(1, 2).File, Task: core.TaskID{77}, Chunks: bits(1)}}}
@@ -170,7 +171,8 @@ func TestRunsOfSeveralTasks(t *testing.T) {
 	wantState(t, h, alice, 504, shared.File, own.File)
 	kept := must[[]core.Holding](t)(h.Kept(second, 0))
 	want := heldFor(shared, second, 0, 2)
-	if len(kept) != 1 || !reflect.DeepEqual(kept[0].Chunks, want.Chunks) || kept[0].File != want.File || kept[0].Task != second ||
+	if len(kept) != 1 || !reflect.DeepEqual(kept[0].Chunks, want.Chunks) || kept[0].File != want.File ||
+		kept[0].Task != second ||
 		kept[0].Kept.Count(3) != 2 || kept[0].Kept.Has(1) {
 		t.Errorf("kept for the second task: %+v", kept)
 	}
@@ -291,7 +293,8 @@ func TestRefs(t *testing.T) {
 	var want []core.HeldRef
 	for _, alias := range []string{"a", "aa", "b"} {
 		for _, version := range []int{1, 2, 256} {
-			want = append(want, core.HeldRef{Owner: alice, Alias: alias, Version: version, Task: first, Envelope: []byte(alias), Records: []core.Chunk{record}})
+			want = append(want, core.HeldRef{Owner: alice, Alias: alias, Version: version, Task: first,
+				Envelope: []byte(alias), Records: []core.Chunk{record}})
 		}
 	}
 	for _, i := range []int{5, 3, 8, 0, 1, 7, 2, 6, 4, 5} {
@@ -323,7 +326,8 @@ func TestRefs(t *testing.T) {
 	if _, _, err := h.ReleaseTask(alice, first); err != nil {
 		t.Fatal(err)
 	}
-	if mine, theirs := must[[]core.HeldRef](t)(h.Refs(alice)), must[[]core.HeldRef](t)(h.Refs(bob)); len(mine) != 0 || len(theirs) != 1 {
+	if mine, theirs := must[[]core.HeldRef](t)(h.Refs(alice)), must[[]core.HeldRef](t)(h.Refs(bob)); len(mine) != 0 ||
+		len(theirs) != 1 {
 		t.Errorf("after the release: %d and %d refs", len(mine), len(theirs))
 	}
 }
@@ -421,7 +425,8 @@ func TestHoldingsFollowTheirModel(t *testing.T) {
 	})
 }
 
-// TestPowerLossHoldings makes a database below directories that it makes, and changes it: it is whole, and never behind.
+// TestPowerLossHoldings makes a database below directories that it makes, and changes it: it is whole, and never
+// behind.
 func TestPowerLossHoldings(t *testing.T) {
 	dir := t.TempDir()
 	r := durabletest.Record(t, dir)

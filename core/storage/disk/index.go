@@ -14,8 +14,8 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// prefix is the first half of a hash or id. Two with the same one are taken for equal until their record is read: making
-// a second hash for a given prefix takes 2^128 tries.
+// prefix is the first half of a hash or id. Two with the same one are taken for equal until their record is read:
+// making a second hash for a given prefix takes 2^128 tries.
 type prefix [16]byte
 
 func prefixOf(h core.Hash) prefix { return prefix(h[:16]) }
@@ -134,7 +134,8 @@ func (s *Store) record(ctx context.Context, hash core.Hash, read func(packReader
 	}
 }
 
-// comes reports whether the pack of a record is being written by another process: what is not whole there may become so.
+// comes reports whether the pack of a record is being written by another process: what is not whole there may become
+// so.
 func (s *Store) comes(at place) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -154,7 +155,8 @@ func (s *Store) use(at place, f func(packReader) error) error {
 	s.mu.RLock()
 	p := s.packs[at.pack]
 	s.mu.RUnlock()
-	return s.files.use(at.pack, func() (*os.File, error) { return openEither(s.dir, p.name) }, func(file *os.File) error { return f(packReader{s, p, file}) })
+	return s.files.use(at.pack, func() (*os.File, error) { return openEither(s.dir, p.name) },
+		func(file *os.File) error { return f(packReader{s, p, file}) })
 }
 
 func header(f packReader, at place) (row, error) {

@@ -8,8 +8,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Run finds a kept run by its hash, whatever the task: Kept is every chunk that any task needs, the other fields are those of
-// the first of them. core.ErrNotFound where nobody needs it.
+// Run finds a kept run by its hash, whatever the task: Kept is every chunk that any task needs, the other fields are
+// those of the first of them. core.ErrNotFound where nobody needs it.
 func (h *Holdings) Run(hash core.Hash) (found core.Holding, err error) {
 	err = h.view(func(t *tx) error {
 		var run keptRun
@@ -104,8 +104,8 @@ func (h *Holdings) OwnerBytes(owner core.ID) (n core.Size, err error) {
 	return n, err
 }
 
-// Live calls back every chunk that must stay: those that tasks need, descriptions, and the records of refs. A chunk of several runs is
-// called back for each.
+// Live calls back every chunk that must stay: those that tasks need, descriptions, and the records of refs. A chunk of
+// several runs is called back for each.
 func (h *Holdings) Live(visit func(core.Chunk)) error {
 	err := h.view(func(t *tx) error {
 		err := t.Bucket(bucketRuns).ForEach(func(hash, raw []byte) error {

@@ -109,7 +109,8 @@ func TestALargeIndexOpensAtOnce(t *testing.T) {
 	}
 }
 
-// BenchmarkLargeIndex opens an index of BKP_INDEX_ROWS rows, 10 million without: 3 GB on the disk, and a minute to make it.
+// BenchmarkLargeIndex opens an index of BKP_INDEX_ROWS rows, 10 million without: 3 GB on the disk, and a minute to make
+// it.
 func BenchmarkLargeIndex(b *testing.B) {
 	rows := 10_000_000
 	if n := os.Getenv("BKP_INDEX_ROWS"); n != "" {
@@ -120,7 +121,8 @@ func BenchmarkLargeIndex(b *testing.B) {
 	n := 0
 	for b.Loop() {
 		m := measured(b, dir)
-		sum.open, sum.read, sum.hit, sum.miss, sum.rss = sum.open+m.open, sum.read+m.read, sum.hit+m.hit, sum.miss+m.miss, max(sum.rss, m.rss)
+		sum.open, sum.read, sum.hit, sum.miss, sum.rss = sum.open+m.open, sum.read+m.read, sum.hit+m.hit,
+			sum.miss+m.miss, max(sum.rss, m.rss)
 		n++
 	}
 	ms := func(d time.Duration) float64 { return float64(d) / float64(n) / 1e6 }

@@ -12,8 +12,8 @@ import (
 	"github.com/bkp-tool/bkp/core/durable"
 )
 
-// forget drops the index, but for packs that this Store writes; refresh reads the others again. Packs keep their numbers,
-// since goroutines hold places without a lock. mu is held.
+// forget drops the index, but for packs that this Store writes; refresh reads the others again. Packs keep their
+// numbers, since goroutines hold places without a lock. mu is held.
 func (s *Store) forget() {
 	s.files.forget()
 	s.index, s.used = newIndex(), 0
@@ -155,9 +155,10 @@ func (s *Store) follow() error {
 	return nil
 }
 
-// adopt puts anew what processes that died left in packs of their own, and removes those packs once it is durable. They are
-// never finished as they are: of what can be read there some may stand in memory alone, since their writer may have ended
-// because a sync failed. Where there is no room they stay, and can be read. appending is held, and barrier, but in Open.
+// adopt puts anew what processes that died left in packs of their own, and removes those packs once it is durable. They
+// are never finished as they are: of what can be read there some may stand in memory alone, since their writer may have
+// ended because a sync failed. Where there is no room they stay, and can be read. appending is held, and barrier, but
+// in Open.
 func (s *Store) adopt() error {
 	there, err := listPacks(s.dir)
 	if err != nil {

@@ -65,10 +65,12 @@ func openMerged(f io.ReaderAt, size int64) (*merged, error) {
 	number := func(i int) int64 { return int64(binary.LittleEndian.Uint64(footer[16+8*i:])) }
 	start, packs, hashes, ids := number(0), number(1), number(2), number(3)
 	const most = 1 << 40
-	if string(footer[:len(mergedMagic)]) != mergedMagic || packs < 0 || hashes < 0 || ids < 0 || packs > most || hashes > most || ids > most {
+	if string(footer[:len(mergedMagic)]) != mergedMagic || packs < 0 || hashes < 0 || ids < 0 || packs > most ||
+		hashes > most || ids > most {
 		return nil, damaged("a table of another form")
 	}
-	t := &merged{hashes: section{at: 0, size: hashRow, rows: int(hashes)}, ids: section{at: hashes * hashRow, size: idRow, rows: int(ids)}}
+	t := &merged{hashes: section{at: 0, size: hashRow, rows: int(hashes)},
+		ids: section{at: hashes * hashRow, size: idRow, rows: int(ids)}}
 	t.hashes.fan, t.ids.fan = new([1<<fanBits + 1]uint32), new([1<<fanBits + 1]uint32)
 	fans := int64(4 * len(t.hashes.fan))
 	if start != hashes*hashRow+ids*idRow || start+packs*packRow+2*fans+mergedFooter != size {
@@ -184,8 +186,9 @@ type cursor struct {
 }
 
 func newCursor(f io.ReaderAt, s section, fixed func([]byte) bool) *cursor {
-	return &cursor{in: bufio.NewReaderSize(io.NewSectionReader(f, s.at, int64(s.rows)*int64(s.size)), 256<<10), left: s.rows,
-		row: make([]byte, s.size), fixed: fixed}
+	return &cursor{in: bufio.NewReaderSize(io.NewSectionReader(f, s.at, int64(s.rows)*int64(s.size)), 256<<10),
+		left: s.rows,
+		row:  make([]byte, s.size), fixed: fixed}
 }
 
 // next reads the next row that stays; false at the end.

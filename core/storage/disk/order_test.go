@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A block that is written again, with more in it, is written after what was there before: not beside it, where the older one could
-// stay in the end.
+// A block that is written again, with more in it, is written after what was there before: not beside it, where the
+// older one could stay in the end.
 func TestABlockIsWrittenAgainAfterItWasWritten(t *testing.T) {
 	p, err := createPack(t.TempDir())
 	if err != nil {
@@ -52,6 +52,7 @@ func TestABlockIsWrittenAgainAfterItWasWritten(t *testing.T) {
 	close(jobs)
 	s.writing.Wait()
 	if got := first(); got != 'm' || len(p.buffers) != 0 || len(s.free) != 2 {
-		t.Errorf("the block begins with %q, %d buffers wait and %d are free; want all written, the later last", got, len(p.buffers), len(s.free))
+		t.Errorf("the block begins with %q, %d buffers wait and %d are free; want all written, the later last", got,
+			len(p.buffers), len(s.free))
 	}
 }

@@ -146,7 +146,8 @@ func (p *pack) sync() error {
 	return p.file.Sync()
 }
 
-// finish gives the pack its table and its final name. No record may be written after. On an error it keeps its first name.
+// finish gives the pack its table and its final name. No record may be written after. On an error it keeps its first
+// name.
 func (p *pack) finish(dir string, rows []row, end int64) error {
 	p.syncing.Lock()
 	defer p.syncing.Unlock()
@@ -202,8 +203,8 @@ func scan(f io.ReaderAt, from, end int64, visit func(row)) (int64, error) {
 }
 
 // salvage calls visit for each record up to end whose data is what its hash says, also beyond damaged stretches, and
-// returns where the last good one ends. Behind a damaged stretch ids are dropped: what looks like a record there might be
-// part of another one's data, and only a hash proves itself. visit may not keep the data.
+// returns where the last good one ends. Behind a damaged stretch ids are dropped: what looks like a record there might
+// be part of another one's data, and only a hash proves itself. visit may not keep the data.
 func salvage(f io.ReaderAt, end int64, visit func(r row, data []byte) error) (int64, error) {
 	if err := checkVersion(f, end); err != nil {
 		return 0, err

@@ -23,8 +23,8 @@ func failOnce(kind string, n int) func(durabletest.Op) error {
 	}
 }
 
-// A pack whose sync failed is neither finished nor leaned on, by whoever comes: the kernel tells of lost pages once, and what can
-// be read may stand in memory alone.
+// A pack whose sync failed is neither finished nor leaned on, by whoever comes: the kernel tells of lost pages once,
+// and what can be read may stand in memory alone.
 func TestAPoisonedPackIsPutAnew(t *testing.T) {
 	for name, closes := range map[string]bool{"its writer closes the store": true, "its writer dies": false} {
 		t.Run(name, func(t *testing.T) {
@@ -68,7 +68,8 @@ func TestAPoisonedPackIsPutAnew(t *testing.T) {
 	}
 }
 
-// A pack that is finished in the background, while the barrier that was to make it durable waits for the disk, fails that barrier.
+// A pack that is finished in the background, while the barrier that was to make it durable waits for the disk, fails
+// that barrier.
 func TestABarrierFailsWithWhatItWaitedFor(t *testing.T) {
 	t.Run("a pack's own sync", func(t *testing.T) {
 		dir := t.TempDir()

@@ -87,7 +87,8 @@ func (p *powered) check(share int) {
 // recovered opens a store that a power loss left and goes on with it.
 func recovered(dir string, promises []any) error {
 	err := wholeFiles(dir)
-	if _, missing := os.Stat(filepath.Join(dir, "index", "CURRENT")); err == nil && slices.Contains(promises, any(indexed{})) {
+	if _, missing := os.Stat(filepath.Join(dir, "index", "CURRENT")); err == nil &&
+		slices.Contains(promises, any(indexed{})) {
 		err = missing
 	}
 	if err != nil {

@@ -106,14 +106,14 @@ func (s *Store) ours(at place) bool {
 	return p.finished || s.mine[p.number] != nil
 }
 
-// reliable reports whether a chunk need not be put again for there is this record of it; who only reads puts nothing, and takes
-// also what others are writing. mu is held.
+// reliable reports whether a chunk need not be put again for there is this record of it; who only reads puts nothing,
+// and takes also what others are writing. mu is held.
 func (s *Store) reliable(at place) bool {
 	return (s.readOnly || s.ours(at)) && s.packs[at.pack].trusts(at.offset)
 }
 
-// retire takes no more records into the current pack. It returns the pack where nothing of it is left to be written; else
-// who writes the last of it will finish it. appending is held.
+// retire takes no more records into the current pack. It returns the pack where nothing of it is left to be written;
+// else who writes the last of it will finish it. appending is held.
 func (s *Store) retire() *pack {
 	p := s.current
 	s.flush(p, false)
@@ -149,8 +149,8 @@ func (s *Store) finishLater(p *pack) {
 	})
 }
 
-// finish gives a pack that takes no more records, and has them all, its table. Where that fails it goes on without: Barrier
-// makes its records durable all the same, and the next Open finds them.
+// finish gives a pack that takes no more records, and has them all, its table. Where that fails it goes on without:
+// Barrier makes its records durable all the same, and the next Open finds them.
 func (s *Store) finish(p *pack) error {
 	s.mu.RLock()
 	rows, end := p.rows, p.end
@@ -172,8 +172,8 @@ func (s *Store) finish(p *pack) error {
 	return err
 }
 
-// mergeLater compacts in the background where too much stands in memory. What fails is tried again with the next pack; the
-// packs have all that the index has. mu is held.
+// mergeLater compacts in the background where too much stands in memory. What fails is tried again with the next pack;
+// the packs have all that the index has. mu is held.
 func (s *Store) mergeLater() {
 	if s.loose < s.maxLoose && s.loosePacks < maxLoosePacks || s.merging {
 		return
@@ -204,8 +204,8 @@ func (s *Store) rotate() error {
 	return s.failed()
 }
 
-// Barrier returns when everything put or found before it is durable. Concurrent calls share their work. After a failed one
-// the store takes nothing more until it is opened again, since nobody can tell what reached the disk.
+// Barrier returns when everything put or found before it is durable. Concurrent calls share their work. After a failed
+// one the store takes nothing more until it is opened again, since nobody can tell what reached the disk.
 func (s *Store) Barrier(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return fmt.Errorf("make the store durable: %w", err)
@@ -229,8 +229,8 @@ func (s *Store) barrierHere() error {
 	return s.makeDurable(dirty, names)
 }
 
-// takeDirty takes the packs that must be synced, and whether their directory must be, too; it has what is in buffers written,
-// and written is closed when that is done. appending is held.
+// takeDirty takes the packs that must be synced, and whether their directory must be, too; it has what is in buffers
+// written, and written is closed when that is done. appending is held.
 func (s *Store) takeDirty() (dirty []*pack, names bool, written <-chan struct{}) {
 	if s.current != nil {
 		s.flush(s.current, true)

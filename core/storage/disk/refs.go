@@ -9,8 +9,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// PutRef makes a ref durable; its records must be durable in the store already. A ref of the same owner, alias and version
-// takes the place of the earlier one.
+// PutRef makes a ref durable; its records must be durable in the store already. A ref of the same owner, alias and
+// version takes the place of the earlier one.
 func (h *Holdings) PutRef(r core.HeldRef) error {
 	if r.Alias == "" || strings.Contains(r.Alias, "\x00") || r.Version < 0 || r.Version > math.MaxUint32 {
 		return fmt.Errorf("put ref: alias %q or version %d is out of bounds", r.Alias, r.Version)

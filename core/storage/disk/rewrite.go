@@ -12,9 +12,10 @@ import (
 	"github.com/bkp-tool/bkp/core/durable"
 )
 
-// worthRewriting reports whether half of a pack is dead or more, or damaged records stand in it that were put again since. At a half, what is copied is at most what that frees, and what
-// stands on the disk at most twice what is needed; at a fifth, every byte freed would cost four to be written, and at four fifths,
-// the disk might hold five times what is needed.
+// worthRewriting reports whether half of a pack is dead or more, or damaged records stand in it that were put again
+// since. At a half, what is copied is at most what that frees, and what stands on the disk at most twice what is
+// needed; at a fifth, every byte freed would cost four to be written, and at four fifths, the disk might hold five
+// times what is needed.
 func (v verdict) worthRewriting() bool {
 	return v.dead > 0 && 2*v.dead >= v.bytes || v.replaced > 0 && v.lost == 0
 }
@@ -22,8 +23,9 @@ func (v verdict) worthRewriting() bool {
 // mergeLeast is how many packs are worth being made one: fewer cost readers next to nothing.
 const mergeLeast = 8
 
-// worthMerging is those of the packs that are better one: the smallest, up to the first that is as large as half a pack or much
-// larger than all before it together. So a byte is copied a few times at most, however many small versions come.
+// worthMerging is those of the packs that are better one: the smallest, up to the first that is as large as half a pack
+// or much larger than all before it together. So a byte is copied a few times at most, however many small versions
+// come.
 func (c *sweep) worthMerging(packs []sparse) []sparse {
 	slices.SortFunc(packs, func(a, b sparse) int { return cmp.Compare(a.bytes, b.bytes) })
 	half, smallest := core.Size(c.packSize/2), core.Size(c.packSize/64)
@@ -41,8 +43,9 @@ func (c *sweep) worthMerging(packs []sparse) []sparse {
 	return packs[:n]
 }
 
-// rewrite copies what is needed of packs into new ones, a new pack's worth at a time, and removes them. Nobody else writes, so
-// that they can go at once; where somebody comes meanwhile, those that are copied wait and the others stay as they are.
+// rewrite copies what is needed of packs into new ones, a new pack's worth at a time, and removes them. Nobody else
+// writes, so that they can go at once; where somebody comes meanwhile, those that are copied wait and the others stay
+// as they are.
 func (c *sweep) rewrite(packs []sparse) error {
 	for len(packs) > 0 && c.alone {
 		var batch []*pack
@@ -102,7 +105,8 @@ func (c *sweep) copyPack(p *pack) error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.offset, b.offset) }) // they stand as the file has them
+	// they stand as the file has them
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.offset, b.offset) })
 	var data []byte
 	for _, r := range rows {
 		live, err := c.live(r.hash)

@@ -22,8 +22,9 @@ type keptFor struct {
 	Kept  core.Bitmap
 }
 
-// PutRuns makes runs durable, all or none: their chunks must be durable in the store already, and their segments accepted.
-// An empty bitmap stands for all chunks. Putting a run again adds to its bitmap. What is described lives from then on.
+// PutRuns makes runs durable, all or none: their chunks must be durable in the store already, and their segments
+// accepted. An empty bitmap stands for all chunks. Putting a run again adds to its bitmap. What is described lives from
+// then on.
 func (h *Holdings) PutRuns(runs []core.Holding, described ...core.Described) error {
 	err := h.update(func(t *tx) error {
 		owners := map[string]core.ID{} // of segments: their records are long, and many runs are of one

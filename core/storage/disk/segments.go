@@ -13,8 +13,8 @@ type acceptedSegment struct {
 	Root    core.Hash
 }
 
-// PutSegment makes an accepted segment durable and binds its licence id to root. bound is false, and nothing changes, where
-// the id is bound to another root already. Under a further licence its locations may be others;
+// PutSegment makes an accepted segment durable and binds its licence id to root. bound is false, and nothing changes,
+// where the id is bound to another root already. Under a further licence its locations may be others;
 // another owner's segment, or one with another root, under the same task and number is an error.
 func (h *Holdings) PutSegment(s core.Segment, root core.Hash) (bound bool, err error) {
 	err = h.update(func(t *tx) error {
@@ -33,7 +33,8 @@ func (h *Holdings) PutSegment(s core.Segment, root core.Hash) (bound bool, err e
 			return nil
 		}
 		bound = true
-		if err := licenses.Put(s.LicenseID[:], root[:]); err != nil || !fresh && before.Segment.LicenseID == s.LicenseID {
+		if err := licenses.Put(s.LicenseID[:], root[:]); err != nil || !fresh &&
+			before.Segment.LicenseID == s.LicenseID {
 			return err
 		}
 		return t.put(bucketSegments, key, acceptedSegment{Segment: s, Root: root})
@@ -102,9 +103,9 @@ func (h *Holdings) Segments() (all []core.Segment, err error) {
 	return all, nil
 }
 
-// ReleaseTask forgets what the owner's task held: its segments, runs and refs. runs is how many runs it kept, bytes what the
-// owner keeps here less; where other tasks need the same runs that is less than their size. The ids of its licences stay
-// bound. A task that is not known, or another owner's, is core.ErrNotFound.
+// ReleaseTask forgets what the owner's task held: its segments, runs and refs. runs is how many runs it kept, bytes
+// what the owner keeps here less; where other tasks need the same runs that is less than their size. The ids of its
+// licences stay bound. A task that is not known, or another owner's, is core.ErrNotFound.
 func (h *Holdings) ReleaseTask(owner core.ID, task core.TaskID) (runs int, bytes core.Size, err error) {
 	err = h.update(func(t *tx) error {
 		known, err := t.dropSegments(owner, task)

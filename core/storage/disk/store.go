@@ -17,7 +17,8 @@ import (
 var ErrLocked = errors.New("the store is in use by another process")
 
 func locked(doing string) error {
-	return core.WithHint(core.Fail(core.CodeBusy, "%s: %w", doing, ErrLocked), "try again when the other command has ended")
+	return core.WithHint(core.Fail(core.CodeBusy, "%s: %w", doing, ErrLocked),
+		"try again when the other command has ended")
 }
 
 // Store is an open store. Any number of goroutines may use it.
@@ -68,8 +69,8 @@ type Store struct {
 	files     files
 }
 
-// Open opens the store in dir for reading and writing, making it where there is none, and mends what a process that died
-// left behind. Until Close, no other process sweeps away what was to be found here.
+// Open opens the store in dir for reading and writing, making it where there is none, and mends what a process that
+// died left behind. Until Close, no other process sweeps away what was to be found here.
 func Open(dir string) (*Store, error) { return openSized(dir, packSize) }
 
 func openSized(dir string, packSize int64) (*Store, error) {
@@ -104,7 +105,8 @@ func (s *Store) makeDirs() error {
 	if err := durable.MkdirAll(s.dir); err != nil {
 		return err
 	}
-	if err := durable.Mkdir(s.writersDir()); err != nil && !errors.Is(err, fs.ErrExist) { // lost with the power, it is made again
+	// lost with the power, it is made again
+	if err := durable.Mkdir(s.writersDir()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return nil
@@ -122,7 +124,8 @@ func OpenRead(dir string) (*Store, error) {
 }
 
 func newStore(packs string) *Store {
-	return &Store{dir: packs, maxLoose: maxLoose, space: diskSpace, packSize: packSize, names: map[string]*pack{}, mine: map[uint32]*pack{},
+	return &Store{dir: packs, maxLoose: maxLoose, space: diskSpace, packSize: packSize, names: map[string]*pack{},
+		mine:    map[uint32]*pack{},
 		growing: map[string]*pack{}, index: newIndex(), bad: noted(filepath.Dir(packs))}
 }
 
@@ -206,8 +209,8 @@ func (s *Store) Damaged(ctx context.Context, hash core.Hash) (bool, error) {
 }
 
 // Find is the chunk whose plain content has the given id, where the store knows, the next Barrier covers it, and no
-// collection had condemned it when the store was opened. It does not look for what other processes added since: missing an
-// equal chunk costs space, and every new chunk of a split is a miss.
+// collection had condemned it when the store was opened. It does not look for what other processes added since: missing
+// an equal chunk costs space, and every new chunk of a split is a miss.
 func (s *Store) Find(ctx context.Context, id core.Hash) (c core.Chunk, found bool, err error) {
 	if err := s.begin(ctx); id.IsZero() || err != nil {
 		return core.Chunk{}, false, err
@@ -237,8 +240,8 @@ func (s *Store) findLoose(id core.Hash) (core.Chunk, bool) {
 	return core.Chunk{Hash: r.hash, Size: core.Size(r.size)}, true
 }
 
-// Get appends the stored bytes of a chunk to dst, durable or not. Bytes that do not match the hash are core.CodeWrong; a
-// chunk that is not here is core.ErrNotFound.
+// Get appends the stored bytes of a chunk to dst, durable or not. Bytes that do not match the hash are core.CodeWrong;
+// a chunk that is not here is core.ErrNotFound.
 func (s *Store) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	var data []byte
 	err := s.record(ctx, hash, func(f packReader, r row) (err error) {

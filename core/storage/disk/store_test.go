@@ -435,7 +435,8 @@ func TestSweep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := disk.SweepReport{Packs: 4, Removed: 2, Chunks: 3, Collected: core.Collected{Freed: 1004 + 1005 + 10, Dead: 999}}
+	want := disk.SweepReport{Packs: 4, Removed: 2, Chunks: 3,
+		Collected: core.Collected{Freed: 1004 + 1005 + 10, Dead: 999}}
 	if !reflect.DeepEqual(report, want) {
 		t.Errorf("got %+v, want %+v", report, want)
 	}

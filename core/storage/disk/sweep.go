@@ -20,21 +20,24 @@ type SweepReport struct {
 	Chunks     int // removed that were not live
 }
 
-// Sweep removes the packs whose every chunk is not live, as far as no other writer may lean on them, and those half of which is
-// not live, once it has copied the rest; others may read and write all the while. It must see every use that this Store's own process makes of the store: chunks that were put but that live does not
-// know yet go too, and Put and Barrier of this Store wait. live may use Get, Has and Find, and is asked about a chunk once or
-// more for each pack that has it. Another sweep under way is ErrLocked.
+// Sweep removes the packs whose every chunk is not live, as far as no other writer may lean on them, and those half of
+// which is not live, once it has copied the rest; others may read and write all the while. It must see every use that
+// this Store's own process makes of the store: chunks that were put but that live does not know yet go too, and Put and
+// Barrier of this Store wait. live may use Get, Has and Find, and is asked about a chunk once or more for each pack
+// that has it. Another sweep under way is ErrLocked.
 //
-// A writer may find a chunk that nothing refers to and refer to it much later. So a pack that is dead is condemned first: who
-// opens the store from then on leaves what is in it alone. It goes when every writer that came before has gone, and when live,
-// asked again after that, still says no; a chunk that somebody refers to by then brings its pack back. Where nobody writes and
-// nobody came while live was being asked, all that is one sweep. It can end anywhere: what is condemned can still be read, and
-// the next sweep asks about it again. Packs are rewritten only where nobody else writes, since they could not go.
+// A writer may find a chunk that nothing refers to and refer to it much later. So a pack that is dead is condemned
+// first: who opens the store from then on leaves what is in it alone. It goes when every writer that came before has
+// gone, and when live, asked again after that, still says no; a chunk that somebody refers to by then brings its pack
+// back. Where nobody writes and nobody came while live was being asked, all that is one sweep. It can end anywhere:
+// what is condemned can still be read, and the next sweep asks about it again. Packs are rewritten only where nobody
+// else writes, since they could not go.
 func (s *Store) Sweep(ctx context.Context, live func(core.Hash) (bool, error)) (report SweepReport, err error) {
 	return s.collect(ctx, live, nil)
 }
 
-func (s *Store) collect(ctx context.Context, live func(core.Hash) (bool, error), gone core.Notes) (report SweepReport, err error) {
+func (s *Store) collect(ctx context.Context, live func(core.Hash) (bool, error),
+	gone core.Notes) (report SweepReport, err error) {
 	if err := s.begin(ctx); err != nil {
 		return report, fmt.Errorf("sweep: %w", err)
 	}
@@ -55,7 +58,8 @@ func (s *Store) collect(ctx context.Context, live func(core.Hash) (bool, error),
 	if err = s.adopt(); err == nil {
 		err = s.rotate()
 	}
-	c := &sweep{Store: s, ctx: ctx, live: live, gone: gone, report: &report, sparse: map[string]core.Size{}, copied: map[string]core.Size{}}
+	c := &sweep{Store: s, ctx: ctx, live: live, gone: gone, report: &report, sparse: map[string]core.Size{},
+		copied: map[string]core.Size{}}
 	if err == nil {
 		err = c.begin()
 	}
@@ -68,9 +72,10 @@ func (s *Store) collect(ctx context.Context, live func(core.Hash) (bool, error),
 	return report, err
 }
 
-// Collect is Sweep for who wants to know no more than what all stores can tell. Of every chunk with a known id that is not live,
-// gone is told before its bytes go, also where they must wait, and made durable; nil: nobody is told.
-func (s *Store) Collect(ctx context.Context, live func(core.Hash) (bool, error), gone core.Notes) (core.Collected, error) {
+// Collect is Sweep for who wants to know no more than what all stores can tell. Of every chunk with a known id that is
+// not live, gone is told before its bytes go, also where they must wait, and made durable; nil: nobody is told.
+func (s *Store) Collect(ctx context.Context, live func(core.Hash) (bool, error),
+	gone core.Notes) (core.Collected, error) {
 	report, err := s.collect(ctx, live, gone)
 	return report.Collected, err
 }
@@ -173,12 +178,13 @@ func (c *sweep) finishedPacks() (packs []*pack) {
 // verdict is what a pack holds. Sizes are of data.
 type verdict struct {
 	rows, needed, deadRows int
-	replaced, lost         int       // damaged records, those of which there is another and those of which there is none
-	bytes, dead            core.Size // what is neither dead nor needed stands elsewhere as well
+	// damaged records, those of which there is another and those of which there is none
+	replaced, lost int
+	bytes, dead    core.Size // what is neither dead nor needed stands elsewhere as well
 }
 
-// judge asks about every chunk of a pack. One that is damaged, or in a condemned pack, is not needed where there is another whole
-// record of it.
+// judge asks about every chunk of a pack. One that is damaged, or in a condemned pack, is not needed where there is
+// another whole record of it.
 func (c *sweep) judge(p *pack) (v verdict, err error) {
 	rows, err := c.rowsOf(p)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -349,8 +355,8 @@ func (c *sweep) publish() error {
 	return c.condemn(c.list)
 }
 
-// remove removes a condemned pack, unless somebody may lean on it: a writer from before its condemnation that lived when live
-// was asked, or, where it was condemned in this sweep, any that came meanwhile.
+// remove removes a condemned pack, unless somebody may lean on it: a writer from before its condemnation that lived
+// when live was asked, or, where it was condemned in this sweep, any that came meanwhile.
 func (c *sweep) remove(p *pack) error {
 	v, err := c.judge(p)
 	if err != nil || v.rows == 0 {

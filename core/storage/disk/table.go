@@ -60,7 +60,8 @@ func readTable(f io.ReaderAt, size int64) ([]row, error) {
 // parseTable reads a table that stands at start of its pack.
 func parseTable(table []byte, start int64) ([]row, error) {
 	body := len(table) - 32
-	if body < footerSize-32 || (body-(footerSize-32))%rowSize != 0 || blake3.Sum256(table[:body]) != [32]byte(table[body:]) {
+	if body < footerSize-32 || (body-(footerSize-32))%rowSize != 0 ||
+		blake3.Sum256(table[:body]) != [32]byte(table[body:]) {
 		return nil, fmt.Errorf("table does not match its hash")
 	}
 	rows := make([]row, (body-(footerSize-32))/rowSize)
@@ -69,7 +70,8 @@ func parseTable(table []byte, start int64) ([]row, error) {
 		r := row{offset: binary.LittleEndian.Uint32(b[64:]), size: binary.LittleEndian.Uint32(b[68:])}
 		copy(r.hash[:], b)
 		copy(r.id[:], b[32:])
-		if r.offset < packHeader || r.size > maxData || r.end() > start || i > 0 && rows[i-1].hash.Compare(r.hash) >= 0 {
+		if r.offset < packHeader || r.size > maxData || r.end() > start || i > 0 &&
+			rows[i-1].hash.Compare(r.hash) >= 0 {
 			return nil, fmt.Errorf("row %d of the table is out of place", i)
 		}
 		rows[i] = r

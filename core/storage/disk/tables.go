@@ -68,8 +68,8 @@ func (s *Store) writeCurrent(tables []*merged) error {
 	return durable.Replace(filepath.Join(s.indexDir(), "CURRENT"), []byte(body+hex.EncodeToString(sum[:])+"\n"), 0o600)
 }
 
-// loadTables opens the tables that CURRENT names, where these are not open already. There may be none: a table that cannot be
-// read is as good as lost, and its packs are read one by one. mu is held.
+// loadTables opens the tables that CURRENT names, where these are not open already. There may be none: a table that
+// cannot be read is as good as lost, and its packs are read one by one. mu is held.
 func (s *Store) loadTables() {
 	names, err := s.readCurrent()
 	if err != nil {
@@ -115,8 +115,8 @@ func (s *Store) openTable(name string) *merged {
 	return t
 }
 
-// cover registers the packs that the tables cover and that are there; the others are gone. Look-ups go on with the tables as
-// they were. mu is held.
+// cover registers the packs that the tables cover and that are there; the others are gone. Look-ups go on with the
+// tables as they were. mu is held.
 func (s *Store) cover(there map[string]bool) {
 	tables := slices.Clone(s.tables)
 	for i, t := range tables {
@@ -171,8 +171,8 @@ func (s *Store) settle() {
 	}
 }
 
-// lookTables finds a hash in the merged tables, one that nobody may lean on only where there is no other. Where they are lost, all is
-// in memory now.
+// lookTables finds a hash in the merged tables, one that nobody may lean on only where there is no other. Where they
+// are lost, all is in memory now.
 func (s *Store) lookTables(hash core.Hash) (at place, ok, lost bool, err error) {
 	lost, err = s.searchTables(hash, func(t *merged) *section { return &t.hashes }, func(t *merged, row []byte) bool {
 		n := binary.LittleEndian.Uint32(row[32:])
@@ -206,9 +206,10 @@ func (s *Store) findTables(id core.Hash) (c core.Chunk, ok, lost bool, err error
 	return c, ok, lost || innerLost, err
 }
 
-// searchTables calls visit for rows with this key until it returns true. Where a table is lost or damaged the store forgets the
-// index and reads its packs' own tables.
-func (s *Store) searchTables(key core.Hash, which func(*merged) *section, visit func(*merged, []byte) bool) (lost bool, err error) {
+// searchTables calls visit for rows with this key until it returns true. Where a table is lost or damaged the store
+// forgets the index and reads its packs' own tables.
+func (s *Store) searchTables(key core.Hash, which func(*merged) *section,
+	visit func(*merged, []byte) bool) (lost bool, err error) {
 	s.mu.RLock()
 	tables := s.tables
 	s.mu.RUnlock()
@@ -245,8 +246,8 @@ func (s *Store) forgetTables(damaged bool) error {
 	return s.refresh(true)
 }
 
-// compact turns the loose packs into a merged table, together with tables that are not much larger, so that a look-up has few
-// to ask and every row is written again few times. Where another process does the same it leaves that to it.
+// compact turns the loose packs into a merged table, together with tables that are not much larger, so that a look-up
+// has few to ask and every row is written again few times. Where another process does the same it leaves that to it.
 func (s *Store) compact() error {
 	if err := durable.MkdirAll(s.indexDir()); err != nil {
 		return err
@@ -309,7 +310,8 @@ func (s *Store) chooseMerge() (m merge) {
 	slices.SortFunc(m.loose, func(a, b *pack) int { return strings.Compare(a.name, b.name) })
 	m.keep = slices.Clone(s.tables)
 	slices.SortFunc(m.keep, func(a, b *merged) int { return cmp.Compare(b.hashes.rows, a.hashes.rows) })
-	for n := len(m.keep); n > 0 && (m.keep[n-1].hashes.rows <= 2*rows || n >= maxTables || m.keep[n-1].mostlyGone()); n-- {
+	for n := len(m.keep); n > 0 && (m.keep[n-1].hashes.rows <= 2*rows || n >= maxTables ||
+		m.keep[n-1].mostlyGone()); n-- {
 		rows += m.keep[n-1].hashes.rows
 		m.tables, m.keep = append(m.tables, m.keep[n-1]), m.keep[:n-1]
 	}
@@ -402,7 +404,8 @@ func (s *Store) mergeAll(w *mergedWriter, m *merge) error {
 	}
 	hashes, ids := encodeLoose(m.rows)
 	every := func([]byte) bool { return true }
-	kinds[0] = append(kinds[0], newCursor(bytes.NewReader(hashes), section{size: hashRow, rows: len(hashes) / hashRow}, every))
+	kinds[0] = append(kinds[0], newCursor(bytes.NewReader(hashes), section{size: hashRow, rows: len(hashes) / hashRow},
+		every))
 	kinds[1] = append(kinds[1], newCursor(bytes.NewReader(ids), section{size: idRow, rows: len(ids) / idRow}, every))
 	for kind, cursors := range kinds {
 		if err := mergeRows(w, kind, cursors); err != nil {

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	bufferSize  = 4 << 20 // of one write
-	maxWriting  = 2       // so that the disk has the next one while a busy machine comes to know that the one before is done
+	bufferSize = 4 << 20 // of one write
+	// so that the disk has the next one while a busy machine comes to know that the one before is done
+	maxWriting  = 2
 	bufferCount = 5       // one being filled, those being written, two between
 	blockSize   = 4096    // what writes past the page cache are aligned to
 	firstRoom   = 1 << 20 // reserved for the first pack; each time it is full, as much again
@@ -46,8 +47,8 @@ type writeJob struct {
 	done   chan<- struct{}
 }
 
-// write writes the buffers, maxWriting of them at a time, until the channel is closed. After a failure nobody knows what is in the
-// packs, so that the store takes nothing more.
+// write writes the buffers, maxWriting of them at a time, until the channel is closed. After a failure nobody knows
+// what is in the packs, so that the store takes nothing more.
 func (s *Store) write(jobs <-chan writeJob) {
 	var under sync.WaitGroup
 	turns := make(chan struct{}, maxWriting)
@@ -82,8 +83,8 @@ func (b *buffer) write() error {
 	return err
 }
 
-// written takes a buffer out of its pack, which has the bytes now, as soon as those before it are out: what is left are the last ones.
-// The caller finishes the pack that is full and written.
+// written takes a buffer out of its pack, which has the bytes now, as soon as those before it are out: what is left are
+// the last ones. The caller finishes the pack that is full and written.
 func (s *Store) written(b *buffer, err error) (full *pack) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,8 +164,8 @@ func (s *Store) addBuffer(p *pack, start int64) *buffer {
 	return b
 }
 
-// flush gives what is in the last buffer of a pack to be written. Where more may follow, the block that it ends in is taken over
-// into another buffer, to be written again with what comes. appending is held.
+// flush gives what is in the last buffer of a pack to be written. Where more may follow, the block that it ends in is
+// taken over into another buffer, to be written again with what comes. appending is held.
 func (s *Store) flush(p *pack, more bool) {
 	last := s.lastBuffer(p)
 	if last == nil {
@@ -229,7 +230,8 @@ func (r packReader) ReadAt(dst []byte, at int64) (int, error) {
 	return len(dst), nil
 }
 
-// reserve makes sure that there is room in the file up to end, so that a full disk is met before anything depends on it.
+// reserve makes sure that there is room in the file up to end, so that a full disk is met before anything depends on
+// it.
 func (s *Store) reserve(p *pack, end int64) error {
 	if end <= p.reserved {
 		return nil
@@ -279,7 +281,8 @@ func (s *Store) checkFloor(more int64) error {
 		return nil // who cannot tell does not refuse
 	}
 	if floor := floorOf(all); free-core.Size(more) < floor {
-		return core.WithHint(fmt.Errorf("%s more would leave less than %s free: %w", core.Size(more), floor, syscall.ENOSPC), "%s", fullHint)
+		return core.WithHint(fmt.Errorf("%s more would leave less than %s free: %w", core.Size(more), floor,
+			syscall.ENOSPC), "%s", fullHint)
 	}
 	return nil
 }

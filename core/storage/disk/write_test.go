@@ -111,7 +111,8 @@ func TestANearlyFullDiskIsLeftAlone(t *testing.T) {
 	put(t, s, first)
 	s.SetSpace(func(string) (free, all core.Size, err error) { return 255 * core.MiB, core.TiB, nil })
 	_, err := s.Put(bg, second.Chunk, second.id, second.data)
-	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(core.HintOf(err), "bkp gc") || !strings.Contains(err.Error(), "256 MiB") {
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(core.HintOf(err), "bkp gc") ||
+		!strings.Contains(err.Error(), "256 MiB") {
 		t.Errorf("got %v, hint %q", err, core.HintOf(err))
 	}
 	barrier(t, s)

@@ -32,8 +32,8 @@ type condemned struct {
 
 const condemnedHead = "bkp condemned 1"
 
-// readCondemned is what CONDEMNED says. Where it is lost or damaged nothing is condemned and the epoch is 0: whoever enters
-// then counts as older than every condemnation, and a collection begins anew above all epochs that it meets.
+// readCondemned is what CONDEMNED says. Where it is lost or damaged nothing is condemned and the epoch is 0: whoever
+// enters then counts as older than every condemnation, and a collection begins anew above all epochs that it meets.
 func (s *Store) readCondemned() condemned {
 	c, err := parseCondemned(s.condemnedPath())
 	if err != nil {
@@ -75,8 +75,8 @@ func parseCondemned(path string) (c condemned, err error) {
 	return c, nil
 }
 
-// write makes this what every writer reads that enters from now on. Nobody minds losing it with the power: no writer outlives
-// that.
+// write makes this what every writer reads that enters from now on. Nobody minds losing it with the power: no writer
+// outlives that.
 func (c condemned) write(path string) error {
 	var body bytes.Buffer
 	fmt.Fprintf(&body, "%s\n%d\n", condemnedHead, c.epoch)
@@ -87,7 +87,8 @@ func (c condemned) write(path string) error {
 	return durable.Replace(path, append(body.Bytes(), hex.EncodeToString(sum[:])+"\n"...), 0o600)
 }
 
-// writer is one who may lean on what it finds here: a file writers/EPOCH.PID.RANDOM that is locked for as long as it lives.
+// writer is one who may lean on what it finds here: a file writers/EPOCH.PID.RANDOM that is locked for as long as it
+// lives.
 type writer struct {
 	core.Writer
 	path string
@@ -161,7 +162,8 @@ func (s *Store) closeGate() (*durable.Lock, error) {
 	return nil, fmt.Errorf("sweep: %w", err)
 }
 
-// others is who writes to the store but this Store itself, and who did and is gone, whose files go now. The gate is closed.
+// others is who writes to the store but this Store itself, and who did and is gone, whose files go now. The gate is
+// closed.
 func (s *Store) others() (living, gone []core.Writer, err error) {
 	files, err := os.ReadDir(s.writersDir())
 	if err != nil {
@@ -192,8 +194,9 @@ func (s *Store) others() (living, gone []core.Writer, err error) {
 	return living, gone, nil
 }
 
-// Hold makes every collection that ends after now wait with what it condemns until release is called, as if another process
-// had the store open for writing. It is for who finds chunks through a Store that lives longer than the work that needs them.
+// Hold makes every collection that ends after now wait with what it condemns until release is called, as if another
+// process had the store open for writing. It is for who finds chunks through a Store that lives longer than the work
+// that needs them.
 func (s *Store) Hold(ctx context.Context) (release func() error, err error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, fmt.Errorf("hold the store: %w", err)

@@ -38,7 +38,8 @@ func finds(s *disk.Store, p piece) bool {
 	return ok
 }
 
-// A writer found a chunk that nothing refers to. Until it is gone the chunk stays, and whoever comes later does not find it.
+// A writer found a chunk that nothing refers to. Until it is gone the chunk stays, and whoever comes later does not
+// find it.
 func TestADeadChunkWaitsForWhoMayLeanOnIt(t *testing.T) {
 	p := makePiece(1, 1000)
 	for _, c := range []struct {
@@ -50,7 +51,8 @@ func TestADeadChunkWaitsForWhoMayLeanOnIt(t *testing.T) {
 			early, s := open(t, dir), open(t, dir)
 			defer closeStore(t, s)
 			report := sweep(t, s, nothing)
-			if report.Removed != 0 || report.Waiting != 1000 || len(report.Writers) != 1 || report.Writers[0].PID != os.Getpid() {
+			if report.Removed != 0 || report.Waiting != 1000 || len(report.Writers) != 1 ||
+				report.Writers[0].PID != os.Getpid() {
 				t.Errorf("while a writer lives: %+v", report)
 			}
 			if !finds(early, p) {
@@ -61,7 +63,8 @@ func TestADeadChunkWaitsForWhoMayLeanOnIt(t *testing.T) {
 				t.Error("a late writer finds it")
 			}
 			check(t, late, p)
-			if report = sweep(t, s, nothing); report.Removed != 0 || len(report.Writers) != 1 || report.Writers[0].Epoch != 0 {
+			if report = sweep(t, s, nothing); report.Removed != 0 || len(report.Writers) != 1 ||
+				report.Writers[0].Epoch != 0 {
 				t.Errorf("the late writer is not in the way, the early one is: %+v", report)
 			}
 			closeStore(t, early)
@@ -161,7 +164,8 @@ func TestALostListOfTheCondemned(t *testing.T) {
 			if !finds(late, p) {
 				t.Error("nothing says that it is condemned")
 			}
-			if report := sweep(t, s, nothing); report.Removed != 0 || report.Waiting != 1000 || len(report.Writers) != 2 {
+			if report := sweep(t, s, nothing); report.Removed != 0 || report.Waiting != 1000 ||
+				len(report.Writers) != 2 {
 				t.Errorf("with a writer that found it: %+v", report)
 			}
 			closeStore(t, late)
@@ -197,8 +201,8 @@ func TestOneSweepAtATime(t *testing.T) {
 	check(t, s, makePiece(2, 10))
 }
 
-// Writers come, find or put pieces, refer to them, die or go, while sweeps run, also in the middle of these: what is referred
-// to can be read, and so can what a living writer leans on.
+// Writers come, find or put pieces, refer to them, die or go, while sweeps run, also in the middle of these: what is
+// referred to can be read, and so can what a living writer leans on.
 func TestNoOrderOfWritersAndSweepsLosesAPiece(t *testing.T) {
 	const size = 100
 	type working struct {
@@ -273,7 +277,8 @@ func TestNoOrderOfWritersAndSweepsLosesAPiece(t *testing.T) {
 				if live == nil {
 					live = referred.live(size)
 					for range rapid.IntRange(0, 4).Draw(rt, "steps meanwhile") {
-						name := rapid.SampledFrom([]string{"come", "use", "refer", "go", "pass", "forget"}).Draw(rt, "meanwhile")
+						name := rapid.SampledFrom([]string{"come", "use", "refer", "go", "pass", "forget"}).Draw(rt,
+							"meanwhile")
 						if len(writers) > 0 || name == "come" || name == "forget" {
 							actions[name](rt)
 						}

@@ -72,7 +72,8 @@ type chunk struct {
 
 func makeChunk(n int) chunk {
 	data := bytes.Repeat(fmt.Appendf(nil, "chunk %d ", n), 1+n*n)
-	return chunk{core.Chunk{Hash: blake3.Sum256(data), Size: core.Size(len(data))}, blake3.Sum256(fmt.Appendf(nil, "id %d", n)), data}
+	return chunk{core.Chunk{Hash: blake3.Sum256(data), Size: core.Size(len(data))},
+		blake3.Sum256(fmt.Appendf(nil, "id %d", n)), data}
 }
 
 // some is chunks of different sizes, an empty one among them.
@@ -222,7 +223,8 @@ func many(t *trial) {
 				if err == nil {
 					err = s.Barrier(t.Context())
 				}
-				if got, getErr := s.Get(t.Context(), c.Hash, nil); err == nil && (getErr != nil || !bytes.Equal(got, c.data)) {
+				if got, getErr := s.Get(t.Context(), c.Hash, nil); err == nil &&
+					(getErr != nil || !bytes.Equal(got, c.data)) {
 					err = fmt.Errorf("got %d bytes, %w", len(got), getErr)
 				}
 				if err != nil {

@@ -1,7 +1,8 @@
 // Package cheapest is the strategy that stores where it costs least.
 //
-// place_cost is price_store + price_send: what a node asks for keeping a byte, and for a byte that is sent to it. Nodes that
-// state no price are free. Under bkp's objective cost they are filled in that order; under time, as far as that is as fast.
+// place_cost is price_store + price_send: what a node asks for keeping a byte, and for a byte that is sent to it. Nodes
+// that state no price are free. Under bkp's objective cost they are filled in that order; under time, as far as that is
+// as fast.
 package cheapest
 
 import (
@@ -26,7 +27,8 @@ func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) 
 	for i := range batch.Nodes.Len() {
 		store, send := batch.Nodes.PriceStore[i], batch.Nodes.PriceSend[i]
 		s.PlaceCost = append(s.PlaceCost, store+send)
-		s.Explain = append(s.Explain, fmt.Sprintf("%.4g to store and %.4g to send a GiB", store*float64(core.GiB), send*float64(core.GiB)))
+		s.Explain = append(s.Explain, fmt.Sprintf("%.4g to store and %.4g to send a GiB", store*float64(core.GiB),
+			send*float64(core.GiB)))
 	}
 	return s, nil
 }

@@ -15,7 +15,8 @@ func New() core.Strategy { return strategy{} }
 type strategy struct{}
 
 func (strategy) Describe(context.Context) (core.StrategyInfo, error) {
-	return core.StrategyInfo{Name: "most-free", Version: "1.0.0", Summary: "in proportion to free space", Needs: []string{"free"}, Deterministic: true}, nil
+	return core.StrategyInfo{Name: "most-free", Version: "1.0.0", Summary: "in proportion to free space",
+		Needs: []string{"free"}, Deterministic: true}, nil
 }
 
 func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) {

@@ -1,10 +1,11 @@
 // Package nearest is the strategy that stores on the nodes with the least delay.
 //
-// place_cost is the delay in whole steps of 5 milliseconds, given in seconds: below that, measured delays are noise. Nodes that are equally
-// near are told apart by bandwidth, the wider first: 1/bandwidth (in bytes per second) is added, which stays under a step from 200 B/s on.
+// place_cost is the delay in whole steps of 5 milliseconds, given in seconds: below that, measured delays are noise.
+// Nodes that are equally near are told apart by bandwidth, the wider first: 1/bandwidth (in bytes per second) is added,
+// which stays under a step from 200 B/s on.
 //
-// It asks for this order to hold whatever time that takes (objective cost): where links are alike, a plan made for time would have every
-// node take part, and the near ones no more than the far.
+// It asks for this order to hold whatever time that takes (objective cost): where links are alike, a plan made for time
+// would have every node take part, and the near ones no more than the far.
 package nearest
 
 import (

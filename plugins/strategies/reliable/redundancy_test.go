@@ -20,11 +20,14 @@ func TestCopiesEnough(t *testing.T) {
 	}{
 		{"good disks", 2, []float64{0.01, 0.03, 0.02}, nil, 0, ""},
 		{"nobody says anything", 1, []float64{0, 0, 0}, nil, 0, ""},
-		{"one copy on good disks", 1, []float64{0.01, 0.03, 0.02}, nil, 2, "on any 1 of the nodes that it allows is lost with a chance of up to 3 % a year, on any 2 of 0.06 %"},
-		{"two that fail often", 2, []float64{0.01, 0.2, 0.1, 0.01}, nil, 3, "up to 2 % a year, on any 3 of 0.02 %; wanted is 0.1 %"},
+		{"one copy on good disks", 1, []float64{0.01, 0.03, 0.02}, nil, 2,
+			"on any 1 of the nodes that it allows is lost with a chance of up to 3 % a year, on any 2 of 0.06 %"},
+		{"two that fail often", 2, []float64{0.01, 0.2, 0.1, 0.01}, nil, 3,
+			"up to 2 % a year, on any 3 of 0.02 %; wanted is 0.1 %"},
 		{"those that are seldom up do not count", 2, []float64{0.01, 0.2, 0.1, 0.01}, []float64{1, 0.5, 0.5, 1}, 0, ""},
 		{"more than enough is asked for", 4, []float64{0.01, 0.2, 0.1, 0.01}, nil, 0, ""},
-		{"all together do not do", 2, []float64{0.5, 0.5, 0.5}, nil, 4, "each of the 3 nodes that it allows would still be lost with a chance of 12 % a year"},
+		{"all together do not do", 2, []float64{0.5, 0.5, 0.5}, nil, 4,
+			"each of the 3 nodes that it allows would still be lost with a chance of 12 % a year"},
 	} {
 		n := core.NodeColumns{AnnualFailure: c.failures, Uptime: c.uptimes, ID: make([]string, len(c.failures))}
 		for range c.failures {
@@ -36,7 +39,8 @@ func TestCopiesEnough(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := scores.Redundancy; got.Replicas != c.want || !strings.Contains(got.Why, c.why) || (c.want == 0) != (got.Why == "") {
+		if got := scores.Redundancy; got.Replicas != c.want || !strings.Contains(got.Why, c.why) ||
+			(c.want == 0) != (got.Why == "") {
 			t.Errorf("%s: %+v, want %d replicas, %q", c.what, got, c.want, c.why)
 		}
 	}

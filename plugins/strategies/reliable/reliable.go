@@ -1,11 +1,11 @@
 // Package reliable is the strategy that stores on nodes that seldom fail.
 //
-// place_cost is −log(1 − afr), afr being the part of nodes like this one that fail in a year: costs add up as the chances to
-// survive multiply. Nodes that are up less than MinUptime of the time are not allowed, since a copy that cannot be reached
-// does not help. Nodes that state neither count as always up and never failing.
+// place_cost is −log(1 − afr), afr being the part of nodes like this one that fail in a year: costs add up as the
+// chances to survive multiply. Nodes that are up less than MinUptime of the time are not allowed, since a copy that
+// cannot be reached does not help. Nodes that state neither count as always up and never failing.
 //
-// Copies are made more until a run is lost with a chance of at most MaxLoss in a year in which nobody makes lost copies anew,
-// whichever of the allowed nodes keep it: those that fail most are taken to be the ones.
+// Copies are made more until a run is lost with a chance of at most MaxLoss in a year in which nobody makes lost copies
+// anew, whichever of the allowed nodes keep it: those that fail most are taken to be the ones.
 package reliable
 
 import (
@@ -32,8 +32,9 @@ func New() core.Strategy { return strategy{} }
 type strategy struct{}
 
 func (strategy) Describe(context.Context) (core.StrategyInfo, error) {
-	return core.StrategyInfo{Name: "reliable", Version: "1.1.0", Summary: "nodes that are up and seldom fail, and copies enough",
-		Needs: []string{"annual_failure", "uptime"}, Deterministic: true}, nil
+	return core.StrategyInfo{Name: "reliable", Version: "1.1.0",
+		Summary: "nodes that are up and seldom fail, and copies enough",
+		Needs:   []string{"annual_failure", "uptime"}, Deterministic: true}, nil
 }
 
 func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) {
@@ -46,14 +47,15 @@ func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) 
 			failures = append(failures, failure)
 		}
 		s.PlaceCost = append(s.PlaceCost, -math.Log1p(-failure))
-		s.Explain = append(s.Explain, fmt.Sprintf("up %.4g %% of the time, %.3g %% fail in a year", 100*uptime, 100*failure))
+		s.Explain = append(s.Explain, fmt.Sprintf("up %.4g %% of the time, %.3g %% fail in a year", 100*uptime,
+			100*failure))
 	}
 	s.Redundancy = redundancy(failures, batch.Replicas)
 	return s, nil
 }
 
-// redundancy is how many copies keep a run safe on nodes that fail so often, where those that were asked for do not. Where all nodes
-// together do not, it is one more than there are: there is no such plan, and the planner says so.
+// redundancy is how many copies keep a run safe on nodes that fail so often, where those that were asked for do not.
+// Where all nodes together do not, it is one more than there are: there is no such plan, and the planner says so.
 func redundancy(failures []float64, asked int) core.Redundancy {
 	slices.Sort(failures)
 	slices.Reverse(failures)

@@ -23,8 +23,10 @@ func TestFormula(t *testing.T) {
 		{"no space at all", 0, 0, 0, 0, 0, 1},
 		{"more free than there is", 0, 0, 0, 5, 1, 0},
 	} {
-		scores, err := seed.New().Score(t.Context(), core.Batch{Nodes: core.NodeColumns{ID: []string{"n"}, Link: []core.Rate{c.link},
-			Downlink: []core.Rate{c.down}, Delay: []float64{c.delay}, Free: []core.Size{c.free}, Total: []core.Size{c.total}}})
+		scores, err := seed.New().Score(t.Context(), core.Batch{Nodes: core.NodeColumns{ID: []string{"n"},
+			Link:     []core.Rate{c.link},
+			Downlink: []core.Rate{c.down}, Delay: []float64{c.delay}, Free: []core.Size{c.free},
+			Total: []core.Size{c.total}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,9 +4,9 @@
 //
 //	Alpha·size/bandwidth + Beta·delay + Gamma·used/total
 //
-// and its place_cost that cost by the byte, divided by size. Since size is always one run, the price of a byte depends neither on how
-// large the file is nor on which other nodes stand beside it. On slow links (a run at 1 MiB/s takes 4 s) the transfer decides; on fast ones
-// (0.04 s at 100 MiB/s) it costs little anywhere, and fullness does.
+// and its place_cost that cost by the byte, divided by size. Since size is always one run, the price of a byte depends
+// neither on how large the file is nor on which other nodes stand beside it. On slow links (a run at 1 MiB/s takes 4 s)
+// the transfer decides; on fast ones (0.04 s at 100 MiB/s) it costs little anywhere, and fullness does.
 package seed
 
 import (
@@ -47,7 +47,8 @@ func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) 
 		}
 		s.PlaceCost = append(s.PlaceCost, (Alpha*transfer+Beta*delay+Gamma*full)/float64(size))
 		s.FirstHolderWeight = append(s.FirstHolderWeight, 1/max(delay, minDelay))
-		s.Explain = append(s.Explain, fmt.Sprintf("transfer %.3f + delay %.3f + fullness %.3f s per run", Alpha*transfer, Beta*delay, Gamma*full))
+		s.Explain = append(s.Explain, fmt.Sprintf("transfer %.3f + delay %.3f + fullness %.3f s per run",
+			Alpha*transfer, Beta*delay, Gamma*full))
 	}
 	return s, nil
 }

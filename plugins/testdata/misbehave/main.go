@@ -45,7 +45,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "no disk, no plugin")
 		os.Exit(7)
 	case "stranger": // wants another cookie
-		plugin.Serve(&plugin.ServeConfig{HandshakeConfig: plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: plugins.CookieKey, MagicCookieValue: "other"}})
+		plugin.Serve(&plugin.ServeConfig{HandshakeConfig: plugin.HandshakeConfig{ProtocolVersion: 1,
+			MagicCookieKey: plugins.CookieKey, MagicCookieValue: "other"}})
 		return
 	case "future":
 		fmt.Printf("1|2|unix|/nowhere|grpc|\n")

@@ -4,11 +4,12 @@
 //
 //	{"issuers": {"OWNERID": 10737418240, "OTHERID": 0}, "open": false}
 //
-// issuers maps an owner to its quota in bytes, 0 for none but the node's capacity. An owner that is not listed is refused. With an empty
-// list, or without configuration, members of the cluster token are served. With open set, everyone is, and listed owners keep their quotas.
+// issuers maps an owner to its quota in bytes, 0 for none but the node's capacity. An owner that is not listed is
+// refused. With an empty list, or without configuration, members of the cluster token are served. With open set,
+// everyone is, and listed owners keep their quotas.
 //
-// What is counted against a quota is what the owner keeps here plus what the licence would add, so that a second version which shares most
-// of its runs with the first one needs room for the rest only.
+// What is counted against a quota is what the owner keeps here plus what the licence would add, so that a second
+// version which shares most of its runs with the first one needs room for the rest only.
 package issuers
 
 import (
@@ -38,7 +39,8 @@ type verifier struct {
 }
 
 func (*verifier) Describe(context.Context) (core.VerifierInfo, error) {
-	return core.VerifierInfo{Name: "issuers", Version: "1.0.0", Summary: "the owner may store here, within its quota"}, nil
+	return core.VerifierInfo{Name: "issuers", Version: "1.0.0", Summary: "the owner may store here, within its quota"},
+		nil
 }
 
 func (v *verifier) Configure(_ context.Context, config []byte) error {
@@ -79,7 +81,8 @@ func (c Config) judge(owner core.ID, req core.VerifyRequest) core.Verdict {
 	case req.UsedBytes < 0 || req.AddedBytes < 0:
 		return refuse("quota", "bytes are negative: %d used, %d to add", req.UsedBytes, req.AddedBytes)
 	case listed && quota > 0 && (req.AddedBytes > quota || req.UsedBytes > quota-req.AddedBytes):
-		return refuse("quota", "owner %s keeps %s here and asks for %s more; its quota is %s", owner, req.UsedBytes, req.AddedBytes, quota)
+		return refuse("quota", "owner %s keeps %s here and asks for %s more; its quota is %s", owner, req.UsedBytes,
+			req.AddedBytes, quota)
 	case listed || c.Open:
 		return core.Verdict{OK: true}
 	case len(c.Issuers) > 0:

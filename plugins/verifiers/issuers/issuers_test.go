@@ -48,7 +48,8 @@ func TestConformanceAsProcess(t *testing.T) {
 
 func TestBadConfigurationIsRefused(t *testing.T) {
 	for _, config := range []string{
-		``, `[]`, `{"issuer": {}}`, `{"issuers": {"someone": 1}}`, `{"issuers": {"": 1}}`, fmt.Sprintf(`{"issuers": {%q: -1}}`, owner),
+		``, `[]`, `{"issuer": {}}`, `{"issuers": {"someone": 1}}`, `{"issuers": {"": 1}}`,
+		fmt.Sprintf(`{"issuers": {%q: -1}}`, owner),
 		fmt.Sprintf(`{"issuers": {%q: 1, %q: 2}}`, owner, owner), `{"open": "yes"}`,
 	} {
 		v := issuers.New().(core.Configurer)

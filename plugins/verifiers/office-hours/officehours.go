@@ -1,4 +1,5 @@
-// Package officehours is an example of a verifier: it refuses licences outside working hours. It is not part of bkp; build and add it with
+// Package officehours is an example of a verifier: it refuses licences outside working hours. It is not part of bkp;
+// build and add it with
 //
 //	go build -o DATA/plugins/ ./plugins/verifiers/office-hours/bkp-verifier-office-hours
 //	bkp node start --verifiers signature,targets,issuers,office-hours

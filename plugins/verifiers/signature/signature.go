@@ -1,7 +1,8 @@
 // Package signature is the verifier that checks a licence's signature again, by other code than the node's.
 //
-// The node has opened the envelope already. This verifier has go-securesystemslib judge the DSSE envelope over the bytes as received, and
-// itself follows the licence's key to the owner: the signer is the owner, or shows the owner's delegation with the right to write.
+// The node has opened the envelope already. This verifier has go-securesystemslib judge the DSSE envelope over the
+// bytes as received, and itself follows the licence's key to the owner: the signer is the owner, or shows the owner's
+// delegation with the right to write.
 package signature
 
 import (
@@ -30,7 +31,8 @@ func New() core.Verifier { return verifier{} }
 type verifier struct{}
 
 func (verifier) Describe(context.Context) (core.VerifierInfo, error) {
-	return core.VerifierInfo{Name: "signature", Version: "1.0.0", Summary: "the licence is signed by the owner or a delegate"}, nil
+	return core.VerifierInfo{Name: "signature", Version: "1.0.0",
+		Summary: "the licence is signed by the owner or a delegate"}, nil
 }
 
 func (verifier) Verify(ctx context.Context, req core.VerifyRequest) (core.Verdict, error) {
@@ -77,7 +79,8 @@ func mayWrite(ctx context.Context, l core.License, signer core.ID, now int64) er
 	case !slices.Contains(d.Rights, "write"):
 		return fmt.Errorf("delegation to %s does not give the right to write", signer)
 	case now > d.Expires+int64(core.ClockSkew/time.Second):
-		return fmt.Errorf("delegation to %s expired %s", signer, time.Unix(d.Expires, 0).UTC().Format(time.DateTime+"Z"))
+		return fmt.Errorf("delegation to %s expired %s", signer,
+			time.Unix(d.Expires, 0).UTC().Format(time.DateTime+"Z"))
 	}
 	return nil
 }

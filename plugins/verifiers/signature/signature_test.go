@@ -43,10 +43,14 @@ var (
 var cases = []plugintest.Case{
 	{Name: "signed by the owner", Request: plugintest.Request(plugintest.Owner, nil), OK: true},
 	{Name: "signed by a delegate", Request: delegate(write, plugintest.Owner), OK: true},
-	{Name: "delegation within the skew", Request: delegate(delegation(plugintest.Source, skewEnd, key.RightWrite), plugintest.Owner), OK: true},
-	{Name: "delegation expired", Request: delegate(delegation(plugintest.Source, skewEnd.Add(-time.Second), key.RightWrite), plugintest.Owner), Code: "issuer"},
-	{Name: "delegation for another", Request: delegate(delegation(plugintest.Other, plugintest.Now, key.RightWrite), plugintest.Owner), Code: "issuer"},
-	{Name: "delegation to read only", Request: delegate(delegation(plugintest.Source, plugintest.Now, key.RightRead), plugintest.Owner), Code: "issuer"},
+	{Name: "delegation within the skew", Request: delegate(delegation(plugintest.Source, skewEnd, key.RightWrite),
+		plugintest.Owner), OK: true},
+	{Name: "delegation expired", Request: delegate(delegation(plugintest.Source, skewEnd.Add(-time.Second),
+		key.RightWrite), plugintest.Owner), Code: "issuer"},
+	{Name: "delegation for another", Request: delegate(delegation(plugintest.Other, plugintest.Now, key.RightWrite),
+		plugintest.Owner), Code: "issuer"},
+	{Name: "delegation to read only", Request: delegate(delegation(plugintest.Source, plugintest.Now, key.RightRead),
+		plugintest.Owner), Code: "issuer"},
 	{Name: "delegation of the delegate's own making", Request: delegate(write, plugintest.Source), Code: "issuer"},
 	{Name: "3 signed by a stranger", Request: plugintest.Request(plugintest.Other, nil), Code: "issuer"},
 	{Name: "1 unsigned", Request: changed(func(r *core.VerifyRequest) {
@@ -58,11 +62,13 @@ var cases = []plugintest.Case{
 		payload, _, _ := bytes.Cut(r.Envelope, []byte(`"signatures"`))
 		r.Envelope = append(append(bytes.Clone(payload), `"signatures"`...), signatures...)
 	}), Code: "signature"},
-	{Name: "4 key of small order", Request: plugintest.Request(plugintest.Owner, func(l *core.License) { l.Key = make([]byte, 32) }), Code: "key"},
+	{Name: "4 key of small order", Request: plugintest.Request(plugintest.Owner,
+		func(l *core.License) { l.Key = make([]byte, 32) }), Code: "key"},
 	{Name: "14 a receipt", Request: changed(func(r *core.VerifyRequest) {
 		r.Envelope = plugintest.Owner.Seal("application/vnd.bkp.receipt.v1+json", r.Payload)
 	}), Code: "type"},
-	{Name: "the node shows another payload", Request: changed(func(r *core.VerifyRequest) { r.Payload = []byte("{}") }), Code: "payload"},
+	{Name: "the node shows another payload", Request: changed(func(r *core.VerifyRequest) { r.Payload = []byte("{}") }),
+		Code: "payload"},
 }
 
 func TestConformance(t *testing.T) { plugintest.Verifier(t, signature.New(), cases...) }

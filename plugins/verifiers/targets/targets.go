@@ -1,7 +1,7 @@
 // Package targets is the verifier that wants this node to be named in the licence.
 //
-// For op "store" the node must be among targets or spares. For "carry" (to pass runs on without keeping them) it must be among carriers, or,
-// where the licence lists none, it passes: every target and relay may then carry.
+// For op "store" the node must be among targets or spares. For "carry" (to pass runs on without keeping them) it must
+// be among carriers, or, where the licence lists none, it passes: every target and relay may then carry.
 package targets
 
 import (
