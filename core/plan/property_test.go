@@ -326,3 +326,19 @@ func TestCheaperNodesAreFullBeforeDearerOnes(t *testing.T) {
 		}
 	})
 }
+
+// TestOneRunToTheOnlyNodeThatMayKeepItTakesTime was drawn once: where no other node had a bandwidth, the plan foretold
+// no time at all.
+func TestOneRunToTheOnlyNodeThatMayKeepItTakesTime(t *testing.T) {
+	s := core.Snapshot{Nodes: make([]core.NodeState, 6)}
+	s.Nodes[4].Free = 5_000_000
+	s.Nodes[5].Free, s.Nodes[5].Down = 5_000_000, 1_000_000
+	p, err := Place(Request{Snapshot: s, Replicas: 1, Classes: []Class{{Runs: []core.Size{4_000_000}}, {}},
+		Scores: core.Scores{Allow: []bool{false, false, false, false, true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if least := 4 * core.WireOverhead; p.PredictedS-p.FillS < least {
+		t.Errorf("predicted %v, of it fill %v: the downlink alone takes %v", p.PredictedS, p.FillS, least)
+	}
+}
