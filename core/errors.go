@@ -110,6 +110,7 @@ func (r Reason) ExitCode() Code {
 		return CodeRefused
 	case ReasonVerifier:
 		return CodePlugin
+	default:
+		return CodeFailed
 	}
-	return CodeFailed
 }

@@ -108,8 +108,9 @@ func slogLevel(level hclog.Level) slog.Level {
 		return slog.LevelWarn
 	case hclog.Error:
 		return slog.LevelError
+	default:
+		return slog.LevelDebug
 	}
-	return slog.LevelDebug
 }
 
 // quiet routes what go-plugin itself logs to log's debug level: what matters of it is in our errors.

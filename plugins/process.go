@@ -219,8 +219,9 @@ func (p *process) call(ctx context.Context, doing string, f func(context.Context
 	case codes.Unimplemented:
 		return p.fail(doing, fmt.Errorf("cannot do that: %s", text),
 			fmt.Sprintf("is it a %s, and does it take what it is given?", p.found.Kind))
+	default:
+		return p.fail(doing, errors.New(text), "")
 	}
-	return p.fail(doing, errors.New(text), "")
 }
 
 const restart = "its log says more; it has to be started again"

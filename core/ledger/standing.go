@@ -70,6 +70,7 @@ func (f *Fold) Add(e Entry) error {
 		r, err := key.OpenRelease(e.Envelope)
 		f.discharge(r.Owner, r.Task)
 		return err
+	case KindExpired, KindLost:
 	}
 	d, err := license.OpenDischarge(e.Envelope)
 	if len(d.Runs) == 0 {

@@ -14,7 +14,7 @@ type Opener interface {
 	OpenNode(core.Sealed) ([]byte, error)
 }
 
-// SkipNode, returned by a visit of Nodes for a tree node, leaves out everything below it.
+// SkipNode is returned by a visit of Nodes for a tree node to leave out everything below it.
 //
 //lint:ignore ST1012 it steers the walk as fs.SkipDir does, and is no failure
 var SkipNode = errors.New("skip this tree node")

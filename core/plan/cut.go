@@ -285,6 +285,7 @@ func (p *pipes) names(cut []int) string {
 			words[w.kind] = append(words[w.kind], p.net.name(w.node)+">"+p.net.name(w.to))
 		case ofTrunk, ofZone:
 			words[w.kind] = append(words[w.kind], w.name)
+		case ofNothing, ofPart: // they limit nothing
 		}
 	}
 	var parts []string

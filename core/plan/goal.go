@@ -74,8 +74,9 @@ func LeastTime(s core.Snapshot, g Goal) (Bound, error) {
 		return net.leastReplicas(g), nil
 	case Shards:
 		return net.leastShards(g), nil
+	default:
+		return net.leastFetch(g), nil
 	}
-	return net.leastFetch(g), nil
 }
 
 func (g Goal) check(n *network) error {
@@ -272,6 +273,7 @@ func FlowOf(s core.Snapshot, g Goal) (f Fluid, b Bound, err error) {
 			if flow > 1 && p.net.links != nil && !a.pipe.second {
 				f.Links = append(f.Links, Carried{a.pipe.node, a.pipe.to, flow})
 			}
+		case ofNothing, ofUp, ofTrunk, ofZone, ofPart:
 		}
 	}
 	if g.Mode == Fetch {

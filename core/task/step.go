@@ -119,8 +119,9 @@ func (f *Flow) fromPeer(k EventKind) bool {
 		return !f.Sends
 	case Received:
 		return f.Sends
+	default:
+		return false
 	}
-	return false
 }
 
 // step is one move: the flow, the event, and what comes of it.

@@ -63,8 +63,9 @@ func formOf(t reflect.Type, limit string) *form {
 		return f
 	case reflect.Pointer, reflect.Interface:
 		panic(fmt.Sprintf("wire: a message with a %v", t))
+	default:
+		return &form{}
 	}
-	return &form{}
 }
 
 func (f *form) addFields(t reflect.Type, path []int) {

@@ -72,8 +72,9 @@ func (d Dialect) knows(f Feature) bool {
 		return true
 	case inVersion2:
 		return d.Version >= Version2
+	default:
+		return d.Has(f)
 	}
-	return d.Has(f)
 }
 
 // DecodeHello reads the first message of a socket: anything else is refused by its type, before its members are looked

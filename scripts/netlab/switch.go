@@ -266,6 +266,7 @@ func (f *fabric) forward(x frame) {
 			f.count.Hosts[x.to].Received += int64(n)
 			f.count.Hosts[x.to].Payload += payload(x.bytes)
 		}
+	case out: // it has been through every queue
 	}
 	if !ok {
 		f.count.Dropped++

@@ -204,6 +204,7 @@ func onFile(op tap.Op, node int) []step {
 		return []step{{kind: stepSize, node: node, at: op.Size}}
 	case tap.Sync:
 		return []step{{kind: stepSync, node: node}}
+	default: // a database's commit
 	}
 	var steps []step
 	sync := step{kind: stepSync, node: node}
