@@ -36,7 +36,8 @@
 // given time, randomness and bytes by who acts.
 //
 //	roof  cmd/bkp     one file a command; wiring.go puts a node together
-//	4     file        split and join over files         node    the daemon: one loop that owns the state, and its acts
+//	5     node        the daemon: one loop that owns the state, and its acts
+//	4     file        split and join over files         control what commands ask of the node of their data directory
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
 //	      durable     files that outlast a power loss: what storage, ledger and the roof make them by

@@ -28,8 +28,9 @@ var floors = func() map[string][]string {
 		"core/task": two,
 		"core/sim":  three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
 		"core/link": three, "core/ledger": join(three, []string{"core/durable"}),
-		"core/file": join(three, []string{"core/durable"}),
-		"core/node": join(three, []string{"core/storage", "core/link"}),
+		"core/file":    join(three, []string{"core/durable"}),
+		"core/control": {"core", "core/plan"},
+		"core/node":    join(three, []string{"core/storage", "core/link", "core/control"}),
 
 		"plugins":            {"core", "core/durable", "plugins/proto"},
 		"plugins/proto":      nil,

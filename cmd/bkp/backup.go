@@ -6,9 +6,9 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
 )
 
@@ -44,7 +44,7 @@ func doBackup(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	args := node.BackupArgs{
+	args := control.BackupArgs{
 		Name: name, Chunker: c.String("chunker"), Compression: c.String("compression"), Recheck: !c.Bool("no-recheck"),
 		Replicas: c.Int("replicas"), Strategy: c.String("strategy"), AllowEmpty: c.Bool("allow-empty"),
 	}
@@ -86,7 +86,7 @@ func doBackup(ctx context.Context, c *call) error {
 	}
 	r, ok := c.stillBackedUp(o, args, skip)
 	if !ok {
-		if r, err = ask[node.BackupResult](ctx, c, node.CommandBackup, args); err != nil {
+		if r, err = ask[control.BackupResult](ctx, c, control.CommandBackup, args); err != nil {
 			return err
 		}
 	}
@@ -112,7 +112,7 @@ func doBackup(ctx context.Context, c *call) error {
 
 // stillBackedUp is the result of a backup where a look at the file is enough: it is what the newest version, which
 // peers keep, was split from.
-func (c *call) stillBackedUp(o *key.Owner, args node.BackupArgs, skip string) (r node.BackupResult, ok bool) {
+func (c *call) stillBackedUp(o *key.Owner, args control.BackupArgs, skip string) (r control.BackupResult, ok bool) {
 	before, ok := c.house.newest(o, args.Name)
 	if !ok || skip != skipByStat || args.Input == "" || !before.placed() {
 		return r, false
@@ -122,7 +122,7 @@ func (c *call) stillBackedUp(o *key.Owner, args node.BackupArgs, skip string) (r
 		return r, false // the backup will say so
 	}
 	defer in.Close()
-	r = node.BackupResult{Name: args.Name, Cut: node.Cut{
+	r = control.BackupResult{Name: args.Name, Cut: control.Cut{
 		Version: before.ref.Version, Unchanged: true, Bytes: before.body.Size, Root: before.body.Root.Hash,
 	}}
 	return r, c.house.refs().isAsSplit(before, in)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
@@ -24,7 +25,7 @@ type cutting struct {
 	saved   savedSplit
 	version int
 	ahead   core.Size // how far sealing may be ahead of what is taken
-	cut     node.Cut
+	cut     control.Cut
 
 	filled chan filled // split → place
 
@@ -45,44 +46,44 @@ type filled struct {
 }
 
 // cutFile cuts a file for the node and makes the version visible once every window is placed.
-func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err error) {
+func (h house) cutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err error) {
 	alias := in.Owner.Alias(in.Name)
 	dir := h.path("backup", alias)
 	if err := durable.MkdirAll(dir); err != nil {
-		return node.Cut{}, fmt.Errorf("make room for windows: %w", err)
+		return control.Cut{}, fmt.Errorf("make room for windows: %w", err)
 	}
 	lock := durable.NewLock(h.path("backup", alias, "lock"))
 	got, err := lock.TryLock()
 	if err != nil {
-		return node.Cut{}, fmt.Errorf("make room for windows: %w", err)
+		return control.Cut{}, fmt.Errorf("make room for windows: %w", err)
 	}
 	if !got {
-		return node.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", clean(in.Name))
+		return control.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", clean(in.Name))
 	}
 	defer lock.Close()
 	source, err := input{path: in.Input, reader: in.In}.source()
 	if err != nil {
-		return node.Cut{}, err
+		return control.Cut{}, err
 	}
 	defer source.Close()
 	params, err := h.splitParams(ctx, in.Owner, in.Name, in.Chunker, source)
 	if err != nil {
-		return node.Cut{}, err
+		return control.Cut{}, err
 	}
 	level, err := chunk.ParseLevel(in.Compression)
 	if err != nil {
-		return node.Cut{}, usageError("--compression: %w", err)
+		return control.Cut{}, usageError("--compression: %w", err)
 	}
 	c := &cutting{Cutting: in, saved: h.savedSplit(in.Owner, in.Name), filled: make(chan filled),
 		listed: map[core.Hash]bool{}, known: map[core.Hash]bool{}}
 	c.ahead = file.Ahead(params)
 	away, err := h.openAway(ctx, in.Owner)
 	if err != nil {
-		return node.Cut{}, err
+		return control.Cut{}, err
 	}
 	defer away.Close()
 	if c.version, err = h.refs().coming(alias); err != nil {
-		return node.Cut{}, err
+		return control.Cut{}, err
 	}
 	resume, reached := c.saved.read()
 	if len(reached.Records) > 0 {
@@ -93,7 +94,7 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ node.Cut, err er
 		}
 	}
 	if c.windows, err = openWindows(h.path("backup", alias, "windows"), in, away); err != nil {
-		return node.Cut{}, err
+		return control.Cut{}, err
 	}
 	defer func() { err = errors.Join(err, c.windows.Close()) }()
 	r, err := c.run(ctx, file.SplitInput{

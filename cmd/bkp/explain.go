@@ -4,11 +4,11 @@ import (
 	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 )
 
 // drawPlan shows who keeps what at which cost, who is left out, and how good the plan is.
-func drawPlan(t *table, r node.PlaceResult, explain bool) {
+func drawPlan(t *table, r control.PlaceResult, explain bool) {
 	header := []string{"node", "address", "keeps", "runs", "had", "cost"}
 	if explain {
 		header = append(header, "done by", "why")
@@ -51,7 +51,7 @@ func drawPlan(t *table, r node.PlaceResult, explain bool) {
 }
 
 // drawFlows shows what goes over each link.
-func drawFlows(t *table, r node.PlaceResult) {
+func drawFlows(t *table, r control.PlaceResult) {
 	if len(r.Flows) == 0 {
 		t.line("Nothing has to be sent.")
 		return
@@ -74,7 +74,7 @@ func drawFlows(t *table, r node.PlaceResult) {
 }
 
 // drawTimes shows how long the plan takes, and how long any plan would.
-func drawTimes(t *table, r node.PlaceResult) {
+func drawTimes(t *table, r control.PlaceResult) {
 	t.header("time", "", "")
 	t.row("predicted", seconds(r.PredictedS), "until the last byte has arrived")
 	t.row("pipeline fill", seconds(r.FillS), "of it, since runs are passed on whole")
@@ -84,7 +84,7 @@ func drawTimes(t *table, r node.PlaceResult) {
 }
 
 // drawRisk shows what the loss of nodes would mean.
-func drawRisk(t *table, r node.PlaceResult) {
+func drawRisk(t *table, r control.PlaceResult) {
 	zone := "yes"
 	if !r.Risk.Zones {
 		zone = "no: all copies of some runs are in " + r.Risk.Zone

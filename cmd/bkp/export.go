@@ -7,8 +7,8 @@ import (
 	"os"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/node"
 )
 
 // exportTo makes ready to write the identity to a new file, or to standard output.
@@ -47,8 +47,9 @@ func (c *call) exportTo(path string) (write func([]byte) error, err error) {
 		return nil, core.WithHint(usageError("standard output leads nowhere"), "bkp key export -o identity.bkp")
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
-		c.status(node.Status{Warning: true, Text: fmt.Sprintf("others may read the file that standard output goes to (mode %04o), and the identity "+
-			"is secret: chmod 600 it; bkp key export -o FILE makes one that they cannot read", mode.Perm())})
+		c.status(control.Status{Warning: true,
+			Text: fmt.Sprintf("others may read the file that standard output goes to (mode %04o), and the identity "+
+				"is secret: chmod 600 it; bkp key export -o FILE makes one that they cannot read", mode.Perm())})
 	}
 	return func(text []byte) error {
 		_, err := f.Write(text)

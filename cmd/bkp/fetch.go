@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
@@ -47,7 +48,7 @@ func doFetch(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	args := node.FetchArgs{Name: name, Version: version, Force: c.Bool("force"), Partial: c.Bool("partial")}
+	args := control.FetchArgs{Name: name, Version: version, Force: c.Bool("force"), Partial: c.Bool("partial")}
 	if args.Start, args.End, err = byteRange(c.String("range")); err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func outputPath(output, name string) (string, error) {
 }
 
 // checkOutput refuses, before anything is looked for, what a fetch cannot write.
-func checkOutput(args node.FetchArgs, name string) error {
+func checkOutput(args control.FetchArgs, name string) error {
 	info, err := os.Lstat(args.Output)
 	if err != nil {
 		return nil // nothing is there, or it fails where the file is made
@@ -140,12 +141,12 @@ func checkOutput(args node.FetchArgs, name string) error {
 }
 
 // fetch reads what is wholly on this machine without a node, and asks one else.
-func (c *call) fetch(ctx context.Context, args node.FetchArgs) (node.FetchResult, error) {
+func (c *call) fetch(ctx context.Context, args control.FetchArgs) (control.FetchResult, error) {
 	here, err := c.fetchHere(ctx, &args)
 	if !errors.Is(err, errNotHere) {
 		return here, err
 	}
-	r, err := ask[node.FetchResult](ctx, c, node.CommandFetch, args)
+	r, err := ask[control.FetchResult](ctx, c, control.CommandFetch, args)
 	r.Bytes += here.Bytes
 	for _, s := range here.Sources {
 		r.Sources = withSource(r.Sources, s)
@@ -154,7 +155,7 @@ func (c *call) fetch(ctx context.Context, args node.FetchArgs) (node.FetchResult
 }
 
 // withSource adds what a source gave to what it gave already.
-func withSource(list []node.Source, more node.Source) []node.Source {
+func withSource(list []control.Source, more control.Source) []control.Source {
 	for i := range list {
 		if list[i].Node == more.Node {
 			list[i].Bytes += more.Bytes
@@ -169,7 +170,7 @@ var errNotHere = errors.New("not wholly on this machine")
 
 // fetchHere fetches what is wholly on this machine. With errNotHere, args are what is left to fetch: all, or, where a
 // stream has taken bytes before the first damaged chunk, what comes behind them; the result says how many.
-func (c *call) fetchHere(ctx context.Context, args *node.FetchArgs) (r node.FetchResult, err error) {
+func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r control.FetchResult, err error) {
 	began := time.Now()
 	o, err := c.ownerIfAny()
 	if err != nil {
@@ -216,7 +217,8 @@ func (c *call) fetchHere(ctx context.Context, args *node.FetchArgs) (r node.Fetc
 		}
 		args.End = args.Start + wanted(*args, v.body.Size)
 		args.Start, args.Version = args.Start+done.Passed, v.ref.Version
-		return node.FetchResult{Bytes: done.Passed, Sources: []node.Source{{Address: "this machine", Bytes: done.Stored}}}, errNotHere
+		return control.FetchResult{Bytes: done.Passed,
+			Sources: []control.Source{{Address: "this machine", Bytes: done.Stored}}}, errNotHere
 	}
 	if err == nil {
 		err = node.Lost(done.Holes, args.Output)
@@ -224,9 +226,10 @@ func (c *call) fetchHere(ctx context.Context, args *node.FetchArgs) (r node.Fetc
 	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return r, c.nowhere(err, v, alone)
 	}
-	return node.FetchResult{
+	return control.FetchResult{
 		Name: args.Name, Version: v.ref.Version, Output: args.Output, Bytes: wanted(*args, v.body.Size), Seconds: time.Since(began).Seconds(),
-		Sources: []node.Source{{Address: "this machine", Bytes: done.Stored}}, Resumed: done.Resumed, Seeded: done.Seeded, Holes: done.Holes,
+		Sources: []control.Source{{Address: "this machine", Bytes: done.Stored}}, Resumed: done.Resumed,
+		Seeded: done.Seeded, Holes: done.Holes,
 	}, err
 }
 
@@ -245,7 +248,7 @@ func (c *call) nowhere(err error, v versionRef, alone bool) error {
 }
 
 // wanted is how many bytes of a file of that size are asked for.
-func wanted(args node.FetchArgs, size core.Size) core.Size {
+func wanted(args control.FetchArgs, size core.Size) core.Size {
 	if args.End > 0 {
 		return args.End - args.Start
 	}
@@ -256,13 +259,13 @@ func wanted(args node.FetchArgs, size core.Size) core.Size {
 func (c *call) phase(name string, total core.Size) func(done core.Size) {
 	began := time.Now()
 	return func(done core.Size) {
-		c.status(node.Status{Phase: name, Done: done, Total: total, Seconds: time.Since(began).Seconds()})
+		c.status(control.Status{Phase: name, Done: done, Total: total, Seconds: time.Since(began).Seconds()})
 	}
 }
 
 // fetchToOut fetches to standard output: the bytes come in order, verified, and with a bounded read-ahead, whichever
 // process assembles them.
-func (c *call) fetchToOut(ctx context.Context, args node.FetchArgs) error {
+func (c *call) fetchToOut(ctx context.Context, args control.FetchArgs) error {
 	if isTerminal(c.out) {
 		return core.WithHint(usageError("standard output is a terminal"), "bkp fetch %s -o - > FILE", clean(args.Name))
 	}
@@ -289,7 +292,7 @@ func (o dataOut) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func drawFetch(t *table, r node.FetchResult) {
+func drawFetch(t *table, r control.FetchResult) {
 	t.header("from", "address", "stored bytes")
 	for _, s := range r.Sources {
 		t.row(s.Node, s.Address, s.Bytes)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
 
@@ -27,7 +27,7 @@ func gcCommand() *cli.Command {
 				return usageError("--placed %d: want 1 or more", c.Int("placed"))
 			}
 			c.alone = c.Int("placed") == 0
-			r, err := ask[node.GCResult](ctx, c, node.CommandGC, node.GCArgs{Copies: c.Int("placed")})
+			r, err := ask[control.GCResult](ctx, c, control.CommandGC, control.GCArgs{Copies: c.Int("placed")})
 			if err != nil {
 				return err
 			}
@@ -48,7 +48,7 @@ func gcCommand() *cli.Command {
 
 // gcSummary is what a collection came to.
 type gcSummary struct {
-	node.GCResult
+	control.GCResult
 	LeftoversFreed core.Size `json:"leftovers_freed"` // of windows of killed backups
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
 
@@ -24,8 +24,8 @@ func healthCommand() *cli.Command {
 			}
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
-			var r node.StatusResult
-			if err := caller.Call(ctx, node.CommandStatus, struct{}{}, &r, c.status); err != nil {
+			var r control.StatusResult
+			if err := caller.Call(ctx, control.CommandStatus, struct{}{}, &r, c.status); err != nil {
 				return err
 			}
 			err = c.result(health{r.ID, r.Health, r.Ready, r.Reasons, r.Peers}, func(t *table) {
@@ -37,15 +37,15 @@ func healthCommand() *cli.Command {
 }
 
 type health struct {
-	ID      core.ID             `json:"id"`
-	Health  string              `json:"health"`
-	Ready   bool                `json:"ready"`
-	Reasons []node.HealthReason `json:"reasons"`
-	Peers   int                 `json:"peers"`
+	ID      core.ID                `json:"id"`
+	Health  string                 `json:"health"`
+	Ready   bool                   `json:"ready"`
+	Reasons []control.HealthReason `json:"reasons"`
+	Peers   int                    `json:"peers"`
 }
 
 // degraded is what is wrong with a node; nil where nothing is.
-func degraded(reasons []node.HealthReason) error {
+func degraded(reasons []control.HealthReason) error {
 	var all []error
 	for _, r := range reasons {
 		all = append(all, fmt.Errorf("degraded since %s: %s", cell(r.Since), r.Text))

@@ -9,8 +9,8 @@ import (
 	"os"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
 )
 
@@ -81,7 +81,7 @@ func keyExport() *cli.Command {
 			}
 			if !c.house.isForeign() {
 				if err := c.house.markExported(); err != nil { // it is exported all the same
-					c.status(node.Status{Warning: true, Text: err.Error()})
+					c.status(control.Status{Warning: true, Text: err.Error()})
 				}
 			}
 			return c.result(keyMoved{o.ID()}, func(t *table) { t.line("exported the identity %s", o.ID()) })

@@ -6,7 +6,7 @@ import (
 	_ "time/tzdata" // calendars name time zones, and a container may have none
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
 
@@ -40,7 +40,7 @@ func nodeLimit() *cli.Command {
 				}
 				return words, err
 			}
-			var args node.LimitArgs
+			var args control.LimitArgs
 			for flag, into := range map[string]*string{"uplink": &args.Uplink, "downlink": &args.Downlink, "peer": &args.Peer, "link": &args.Link} {
 				words, err := said(flag)
 				if err != nil {
@@ -55,8 +55,8 @@ func nodeLimit() *cli.Command {
 			if err != nil {
 				return err
 			}
-			var r node.LimitResult
-			if err := caller.Call(ctx, node.CommandLimit, args, &r, c.status); err != nil {
+			var r control.LimitResult
+			if err := caller.Call(ctx, control.CommandLimit, args, &r, c.status); err != nil {
 				return err
 			}
 			rows := make([]limitRow, len(r.Limits))
@@ -70,7 +70,7 @@ func nodeLimit() *cli.Command {
 
 // limitRow is a limit, and whether the next start of the node has it too.
 type limitRow struct {
-	node.LimitRow
+	control.LimitRow
 	Lasts bool `json:"lasts"`
 }
 
@@ -80,7 +80,7 @@ type limitSummary struct {
 }
 
 // keeps tells whether a limit that was changed stands in config.toml alike.
-func (s settings) keeps(l node.LimitRow) bool {
+func (s settings) keeps(l control.LimitRow) bool {
 	if !l.Changed {
 		return true
 	}

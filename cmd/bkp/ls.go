@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
 
@@ -42,7 +42,7 @@ func lsCommand() *cli.Command {
 }
 
 // whereabouts says where a fetch would find a version's content.
-func whereabouts(v node.VersionRow) string {
+func whereabouts(v control.VersionRow) string {
 	if v.Local && !v.Away {
 		return "here"
 	}
@@ -56,7 +56,7 @@ type lsSummary struct {
 
 // versions lists the refs here, and those of the peers where that is asked for or nothing is here. Where some here are
 // damaged it lists the others, and the error is core.CodeWrong.
-func (c *call) versions(ctx context.Context) (r node.ListResult, err error) {
+func (c *call) versions(ctx context.Context) (r control.ListResult, err error) {
 	o, err := c.ownerIfAny()
 	if err != nil {
 		return r, err
@@ -69,10 +69,10 @@ func (c *call) versions(ctx context.Context) (r node.ListResult, err error) {
 		return r, err
 	}
 	if c.given("peers") || c.Bool("remote") || len(refs) == 0 && c.peerList(o) != "" {
-		return ask[node.ListResult](ctx, c, node.CommandList, node.ListArgs{})
+		return ask[control.ListResult](ctx, c, control.CommandList, control.ListArgs{})
 	}
 	for _, v := range refs {
-		r.Versions = append(r.Versions, node.VersionRow{
+		r.Versions = append(r.Versions, control.VersionRow{
 			Name: v.body.Name, Version: v.ref.Version, Size: v.body.Size, Created: v.ref.Created,
 			Placed: v.placed(), Root: v.body.Root.Hash, Local: true, Away: v.away,
 		})

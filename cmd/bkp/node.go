@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
@@ -148,8 +149,8 @@ func nodeStatus() *cli.Command {
 			if err != nil {
 				return err
 			}
-			var r node.StatusResult
-			if err := caller.Call(ctx, node.CommandStatus, struct{}{}, &r, c.status); err != nil {
+			var r control.StatusResult
+			if err := caller.Call(ctx, control.CommandStatus, struct{}{}, &r, c.status); err != nil {
 				return err
 			}
 			return c.result(r, func(t *table) { drawStatus(t, r) })
@@ -157,14 +158,14 @@ func nodeStatus() *cli.Command {
 	})
 }
 
-func drawStatus(t *table, r node.StatusResult) {
+func drawStatus(t *table, r control.StatusResult) {
 	t.line("%s: node %s at %s, up since %s, %s connected", r.Health, r.ID, r.Listen, cell(r.Started), counted(r.Peers, "peer"))
 	for _, x := range r.Reasons {
 		t.line("degraded since %s: %s", cell(x.Since), x.Text)
 	}
 	t.line("kept for others: %s of %s in %s, %s promised, %s left; staged: %s", r.Used, r.Capacity,
 		counted(r.Runs, "run"), r.Reserved, r.Remaining, r.Staged)
-	if r.Health == node.HealthReady && r.Remaining < r.Capacity-r.Used-r.Reserved {
+	if r.Health == control.HealthReady && r.Remaining < r.Capacity-r.Used-r.Reserved {
 		t.line("the disk has no more room than that")
 	}
 	t.header("account", "capacity", "leased")
@@ -197,10 +198,10 @@ func nodeFiles() *cli.Command {
 				return err
 			}
 			var files []core.File
-			for page := (node.FilesResult{More: true}); page.More; files = append(files, page.Files...) {
-				args := node.FilesArgs{After: len(files), Limit: 1000}
-				page = node.FilesResult{}
-				if err := caller.Call(ctx, node.CommandFiles, args, &page, c.status); err != nil {
+			for page := (control.FilesResult{More: true}); page.More; files = append(files, page.Files...) {
+				args := control.FilesArgs{After: len(files), Limit: 1000}
+				page = control.FilesResult{}
+				if err := caller.Call(ctx, control.CommandFiles, args, &page, c.status); err != nil {
 					return err
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
@@ -33,15 +34,15 @@ func nodeRepair() *cli.Command {
 
 // repairSummary is what was wrong, and what came of it.
 type repairSummary struct {
-	Damage    []node.Damage `json:"damage"`
-	Steps     []string      `json:"steps"` // done, or to be done
-	Aside     []string      `json:"aside"` // paths of what was replaced
-	Restored  int           `json:"restored_runs"`
-	Lost      int           `json:"lost_runs"`
-	LostBytes core.Size     `json:"lost_bytes"` // as far as they are known
-	LostRefs  int           `json:"lost_refs"`
-	Pins      int           `json:"pins"` // that could still be read
-	DryRun    bool          `json:"dry_run"`
+	Damage    []control.Damage `json:"damage"`
+	Steps     []string         `json:"steps"` // done, or to be done
+	Aside     []string         `json:"aside"` // paths of what was replaced
+	Restored  int              `json:"restored_runs"`
+	Lost      int              `json:"lost_runs"`
+	LostBytes core.Size        `json:"lost_bytes"` // as far as they are known
+	LostRefs  int              `json:"lost_refs"`
+	Pins      int              `json:"pins"` // that could still be read
+	DryRun    bool             `json:"dry_run"`
 }
 
 func doNodeRepair(ctx context.Context, c *call) error {
@@ -50,7 +51,7 @@ func doNodeRepair(ctx context.Context, c *call) error {
 		return core.WithHint(err, "stop the node that runs here, and repair it then")
 	}
 	defer lock.Close()
-	r := &recordsRepair{call: c, ctx: ctx, sum: repairSummary{DryRun: c.Bool("dry-run"), Damage: []node.Damage{},
+	r := &recordsRepair{call: c, ctx: ctx, sum: repairSummary{DryRun: c.Bool("dry-run"), Damage: []control.Damage{},
 		Steps: []string{}, Aside: []string{}}}
 	if r.signer, err = c.house.nodeKey(); err != nil {
 		return err
@@ -139,7 +140,7 @@ func (r *recordsRepair) look() (found node.Records, lostDB, lostLog bool, err er
 	}
 	found, err = node.CheckRecords(r.ctx, rec.holdings, rec.keeping, rec.ledger)
 	_, lostDB = rec.holdings.(*node.LostHoldings)
-	lostLog = slices.ContainsFunc(found.Damage, func(d node.Damage) bool { return d.Key == "ledger" })
+	lostLog = slices.ContainsFunc(found.Damage, func(d control.Damage) bool { return d.Key == "ledger" })
 	return found, lostDB, lostLog, errors.Join(err, rec.Close())
 }
 

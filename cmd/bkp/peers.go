@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/emicklei/dot"
 	"github.com/urfave/cli/v2"
 )
@@ -39,7 +39,8 @@ func peersCommand() *cli.Command {
 			case c.NArg() > 0:
 				return usageError("a peer is named with --probe only")
 			}
-			r, err := ask[node.PeersResult](ctx, c, node.CommandPeers, node.PeersArgs{WaitS: 3, Links: c.Bool("dot")})
+			r, err := ask[control.PeersResult](ctx, c, control.CommandPeers,
+				control.PeersArgs{WaitS: 3, Links: c.Bool("dot")})
 			if err != nil {
 				return err
 			}
@@ -52,7 +53,7 @@ func peersCommand() *cli.Command {
 	})
 }
 
-func listPeers(c *call, r node.PeersResult) error {
+func listPeers(c *call, r control.PeersResult) error {
 	sum := peersSummary{Peers: len(r.Peers)}
 	for _, p := range r.Peers {
 		if p.Connected {
@@ -89,7 +90,7 @@ type probeSummary struct {
 
 // probePeers measures links, and prints what they carried.
 func probePeers(ctx context.Context, c *call) error {
-	r, err := ask[node.ProbeResult](ctx, c, node.CommandProbe, node.ProbeArgs{Peer: c.Args().First()})
+	r, err := ask[control.ProbeResult](ctx, c, control.CommandProbe, control.ProbeArgs{Peer: c.Args().First()})
 	if err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func probePeers(ctx context.Context, c *call) error {
 }
 
 // drawNetwork is the network as this node sees it, for Graphviz. Links of peers that are not connected are dashed.
-func drawNetwork(r node.PeersResult) string {
+func drawNetwork(r control.PeersResult) string {
 	g := dot.NewGraph(dot.Directed)
 	g.Attr("rankdir", "LR")
 	nodes := map[core.ID]dot.Node{}
@@ -173,14 +174,14 @@ type peersSummary struct {
 	Connected int `json:"connected"`
 }
 
-func idOrDash(p node.PeerRow) any {
+func idOrDash(p control.PeerRow) any {
 	if p.ID.IsZero() {
 		return "-"
 	}
 	return p.ID
 }
 
-func orNever(p node.PeerRow) any {
+func orNever(p control.PeerRow) any {
 	if p.LastSeen.IsZero() {
 		return "never"
 	}

@@ -12,8 +12,8 @@ import (
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/node"
 )
 
 // pins is pins.json: the nodes that proved the cluster token once, by ID, with the address they were met at.
@@ -42,7 +42,9 @@ func openPins(path string) (*pins, error) {
 }
 
 // damage is what a node says of it.
-func (p *pins) damage() node.Damage { return node.Damage{Key: "pins.json", Text: p.damaged.Error()} }
+func (p *pins) damage() control.Damage {
+	return control.Damage{Key: "pins.json", Text: p.damaged.Error()}
+}
 
 var pinLine = regexp.MustCompile(`"([a-z2-7]{52})"\s*:\s*("(?:[^"\\]|\\.)*")`)
 

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/urfave/cli/v2"
 )
@@ -44,7 +44,7 @@ func placeCommand() *cli.Command {
 
 // placed is a placement's result and whether a copy of the identity was ever taken.
 type placed struct {
-	node.PlaceResult
+	control.PlaceResult
 	Exported bool `json:"identity_exported"`
 }
 
@@ -74,12 +74,13 @@ func doPlace(ctx context.Context, c *call) error {
 }
 
 // placeArgs reads the flags.
-func (c *call) placeArgs() (args node.PlaceArgs, err error) {
+func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 	retain, err := c.span("retain")
 	if err != nil {
 		return args, err
 	}
-	args = node.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"), Retain: int64(retain.Seconds()),
+	args = control.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"),
+		Retain:    int64(retain.Seconds()),
 		KeepLocal: c.Bool("keep-local"),
 		Show:      c.String("plan-out") != "" || c.String("plot") != ""}
 	if args.Name, args.Version, err = nameVersion(c.Args().First()); err != nil {
@@ -108,12 +109,12 @@ func (c *call) placeArgs() (args node.PlaceArgs, err error) {
 }
 
 // place carries a placement out; the plan is on disk before anything is sent.
-func (c *call) place(ctx context.Context, args node.PlaceArgs) (r node.PlaceResult, err error) {
+func (c *call) place(ctx context.Context, args control.PlaceArgs) (r control.PlaceResult, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c.dataOut = c.String("plan-out") == "-" || c.String("plot") == "-"
 	err = c.withNode(ctx, func(s session) error {
-		return s.Call(ctx, node.CommandPlace, args, &r, func(st node.Status) {
+		return s.Call(ctx, control.CommandPlace, args, &r, func(st control.Status) {
 			if st.Plan == nil {
 				c.status(st)
 				return
@@ -143,7 +144,7 @@ func (c *call) keepPlan(s plan.Saved) error {
 	return c.plot(pictureOfPlan(s))
 }
 
-func kept(r node.PlaceResult) (sum core.Size) {
+func kept(r control.PlaceResult) (sum core.Size) {
 	for _, p := range r.Placements {
 		sum += p.Bytes
 	}

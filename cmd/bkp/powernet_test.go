@@ -11,16 +11,16 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
-	"github.com/bkp-tool/bkp/core/node"
 )
 
-func quiet(node.Status) {}
+func quiet(control.Status) {}
 
 // place gives a version two copies.
-func (m *mesh) place(t *testing.T, number int, status func(node.Status)) {
+func (m *mesh) place(t *testing.T, number int, status func(control.Status)) {
 	t.Helper()
-	args := node.PlaceArgs{Name: "f", Version: number, Replicas: 2, Strategy: "seed"}
+	args := control.PlaceArgs{Name: "f", Version: number, Replicas: 2, Strategy: "seed"}
 	_, err := m.nodes[sourceName].Place(t.Context(), args, status)
 	check(t, err)
 	m.Promise(allCopies{numbered{"f", number}})
@@ -60,12 +60,13 @@ func TestPowerLossPlace(t *testing.T) {
 			m.place(t, 2, quiet)
 			gone := word{numbered{"f", 1 + seed/2%2}, nil, false}
 			m.Promise(gone)
-			_, err := m.nodes[sourceName].Remove(t.Context(), node.RemoveArgs{Name: "f", Version: gone.number}, quiet)
+			_, err := m.nodes[sourceName].Remove(t.Context(), control.RemoveArgs{Name: "f", Version: gone.number},
+				quiet)
 			check(t, err)
 			gone.told = true
 			m.Promise(gone)
 			for _, name := range m.names() {
-				_, err := m.nodes[name].Collect(t.Context(), node.None{}, quiet)
+				_, err := m.nodes[name].Collect(t.Context(), control.None{}, quiet)
 				check(t, err)
 			}
 		})
@@ -89,7 +90,7 @@ func TestPowerLossOfALostTarget(t *testing.T) {
 			m.start(t, "100KiB")
 			defer m.stop(t)
 			m.lose(t, time.Second+time.Duration(seed)*100*time.Millisecond)
-			m.place(t, 1, func(s node.Status) {
+			m.place(t, 1, func(s control.Status) {
 				if strings.Contains(s.Text, "go to others") {
 					others++
 				}
@@ -105,7 +106,7 @@ func TestPowerLossOfALostTarget(t *testing.T) {
 // lose cuts off a target of the placement that is about to begin.
 func (m *mesh) lose(t *testing.T, after time.Duration) {
 	t.Helper()
-	args := node.PlaceArgs{Name: "f", Replicas: 2, Strategy: "seed", DryRun: true}
+	args := control.PlaceArgs{Name: "f", Replicas: 2, Strategy: "seed", DryRun: true}
 	plan, err := m.nodes[sourceName].Place(t.Context(), args, quiet)
 	check(t, err)
 	for name, x := range m.nodes {
@@ -127,7 +128,7 @@ func TestPowerLossBackup(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m.start(t, "10MiB")
 			defer m.stop(t)
-			args := node.BackupArgs{Input: file, Name: "f", Window: core.MiB, Chunker: chunk.MethodFixed,
+			args := control.BackupArgs{Input: file, Name: "f", Window: core.MiB, Chunker: chunk.MethodFixed,
 				Compression: "default",
 				Replicas:    2, Strategy: "seed"}
 			m.interruptedBackup(t, args)
@@ -144,7 +145,7 @@ func TestPowerLossBackup(t *testing.T) {
 }
 
 // interruptedBackup is stopped when it has a checkpoint.
-func (m *mesh) interruptedBackup(t *testing.T, args node.BackupArgs) {
+func (m *mesh) interruptedBackup(t *testing.T, args control.BackupArgs) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
@@ -177,7 +178,7 @@ func placedTarget(t *testing.T) *member {
 		m.start(t, "10MiB")
 		defer m.stop(t)
 		for n := 1; n <= 2; n++ {
-			args := node.PlaceArgs{Name: "f", Version: n, Replicas: 1, Strategy: "seed"}
+			args := control.PlaceArgs{Name: "f", Version: n, Replicas: 1, Strategy: "seed"}
 			_, err := m.nodes[sourceName].Place(t.Context(), args, quiet)
 			check(t, err)
 		}

@@ -6,19 +6,19 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/schollz/progressbar/v3"
 )
 
 // progress shows how far long work has come. Calls come one at a time.
 type progress interface {
-	show(node.Status)
+	show(control.Status)
 	interrupt(print func()) // prints without leaving half a bar behind
 	end()
 }
 
 // status shows how far a command has come; warnings always appear.
-func (con *console) status(s node.Status) {
+func (con *console) status(s control.Status) {
 	if con.progress == nil {
 		con.progress = con.newProgress()
 	}
@@ -69,7 +69,7 @@ func (con *console) endProgress() {
 
 type noProgress struct{}
 
-func (noProgress) show(node.Status)       {}
+func (noProgress) show(control.Status)    {}
 func (noProgress) interrupt(print func()) { print() }
 func (noProgress) end()                   {}
 
@@ -80,7 +80,7 @@ type jsonProgress struct {
 	last  time.Time
 }
 
-func (p *jsonProgress) show(s node.Status) {
+func (p *jsonProgress) show(s control.Status) {
 	if s.Phase == p.phase && s.Text == "" && time.Since(p.last) < time.Second {
 		return
 	}
@@ -97,7 +97,7 @@ type plainProgress struct {
 	last  time.Time
 }
 
-func (p *plainProgress) show(s node.Status) {
+func (p *plainProgress) show(s control.Status) {
 	if s.Phase == p.phase && s.Text == "" && time.Since(p.last) < 5*time.Second {
 		return
 	}
@@ -107,7 +107,7 @@ func (p *plainProgress) show(s node.Status) {
 func (p *plainProgress) interrupt(print func()) { print() }
 func (p *plainProgress) end()                   {}
 
-func statusLine(s node.Status) string {
+func statusLine(s control.Status) string {
 	text := s.Phase + ": " + s.Done.String()
 	if s.Total > 0 {
 		text += " of " + s.Total.String()
@@ -129,7 +129,7 @@ type barProgress struct {
 	bar   *progressbar.ProgressBar
 }
 
-func (p *barProgress) show(s node.Status) {
+func (p *barProgress) show(s control.Status) {
 	if p.bar == nil || s.Phase != p.phase || s.Total != p.total {
 		p.end()
 		total := int64(s.Total)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
 
@@ -132,11 +132,11 @@ func (v *pruneRow) judge(rule keepRule, period string, newest int, last []string
 
 // pruneSummary is what a pruning came to.
 type pruneSummary struct {
-	Kept     int            `json:"kept"`
-	Removed  int            `json:"removed"`
-	DryRun   bool           `json:"dry_run"`
-	Released []node.Release `json:"released,omitempty"`
-	Unheard  []node.Refused `json:"unheard,omitempty"` // holders that could not be told
+	Kept     int               `json:"kept"`
+	Removed  int               `json:"removed"`
+	DryRun   bool              `json:"dry_run"`
+	Released []control.Release `json:"released,omitempty"`
+	Unheard  []control.Refused `json:"unheard,omitempty"` // holders that could not be told
 }
 
 func doPrune(ctx context.Context, c *call) error {
@@ -171,7 +171,7 @@ func doPrune(ctx context.Context, c *call) error {
 	if c.Bool("force") {
 		return err
 	}
-	return errors.Join(err, unheard(node.RemoveResult{Unheard: sum.Unheard}))
+	return errors.Join(err, unheard(control.RemoveResult{Unheard: sum.Unheard}))
 }
 
 // pruneRows lists the versions of one name or of all, by name and oldest first.
@@ -211,8 +211,9 @@ func (c *call) prune(ctx context.Context, gone []pruneRow, sum *pruneSummary) er
 	c.alone = true
 	return c.withNode(ctx, func(s session) error {
 		for _, g := range gone {
-			var r node.RemoveResult
-			err := s.Call(ctx, node.CommandRemove, node.RemoveArgs{Name: g.Name, Version: g.Version, Force: c.Bool("force")}, &r, c.status)
+			var r control.RemoveResult
+			err := s.Call(ctx, control.CommandRemove,
+				control.RemoveArgs{Name: g.Name, Version: g.Version, Force: c.Bool("force")}, &r, c.status)
 			if err != nil {
 				return fmt.Errorf("%s: %w", versioned(g.Name, g.Version), err)
 			}

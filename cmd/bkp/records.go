@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/node"
@@ -138,7 +139,7 @@ func (noPacks) Has(context.Context, core.Hash) (bool, error) { return false, nil
 // are any.
 func (c *call) checkRecords(ctx context.Context) (found node.Records, err error) {
 	if caller, err := c.runningNode(); err == nil {
-		err := caller.Call(ctx, node.CommandRecords, node.None{}, &found, c.status)
+		err := caller.Call(ctx, control.CommandRecords, control.None{}, &found, c.status)
 		return found, err
 	}
 	there, err := c.house.recordsThere()

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
 
@@ -35,8 +35,8 @@ func rmCommand() *cli.Command {
 			}
 			defer l.end()
 			c.alone = true
-			r, err := ask[node.RemoveResult](ctx, c, node.CommandRemove,
-				node.RemoveArgs{Name: name, Version: version, Force: c.Bool("force")})
+			r, err := ask[control.RemoveResult](ctx, c, control.CommandRemove,
+				control.RemoveArgs{Name: name, Version: version, Force: c.Bool("force")})
 			if err != nil {
 				return err
 			}
@@ -73,7 +73,7 @@ func (c *call) newest(name string) (int, error) {
 }
 
 // unheard is the part of a removal that was left undone.
-func unheard(r node.RemoveResult) error {
+func unheard(r control.RemoveResult) error {
 	var errs []error
 	for _, x := range r.Unheard {
 		errs = append(errs, fmt.Errorf("%s could not be told: %s", strings.TrimSpace(x.Node.Short()+" "+x.Address),

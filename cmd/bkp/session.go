@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/node"
 )
@@ -15,7 +16,7 @@ import (
 // session is the node that carries out a command: the one that runs on this data directory, or one in this process
 // for as long as the command runs.
 type session struct {
-	node.Caller
+	control.Caller
 	running bool // the node runs in another process
 	close   func() error
 }
@@ -75,7 +76,7 @@ func (c *call) openSession(ctx context.Context) (session, error) {
 }
 
 // running finds the node that runs on this data directory, and fails without one.
-func (c *call) runningNode() (node.Caller, error) {
+func (c *call) runningNode() (control.Caller, error) {
 	remote, err := node.DialLocal(c.house.path("node.sock"))
 	if err != nil {
 		return nil, core.WithHint(core.Fail(core.CodeFailed, "no node runs on %s", c.house.dir),

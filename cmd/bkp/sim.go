@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/sim"
 	"github.com/bkp-tool/bkp/plugins"
@@ -91,7 +91,7 @@ func (c *call) topology(ctx context.Context) (sim.Topology, error) {
 	if c.Int("replicas") < 1 {
 		return sim.Topology{}, usageError("--replicas %d: want 1 or more", c.Int("replicas"))
 	}
-	s, err := ask[node.SurveyResult](ctx, c, node.CommandSurvey, node.None{})
+	s, err := ask[control.SurveyResult](ctx, c, control.CommandSurvey, control.None{})
 	return sim.Live(s.Snapshot, plan.Goal{Mode: plan.Replicas, Size: size, Replicas: c.Int("replicas")}), err
 }
 

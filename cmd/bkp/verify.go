@@ -11,9 +11,9 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/urfave/cli/v2"
 )
@@ -47,22 +47,22 @@ type verifiedVersion struct {
 	Name    string `json:"name"`
 	Version int    `json:"version"`
 	file.Verified
-	Elsewhere *node.VerifyResult `json:"elsewhere,omitempty"` // what the holders were asked
-	Problem   string             `json:"problem,omitempty"`   // why they could not be
+	Elsewhere *control.VerifyResult `json:"elsewhere,omitempty"` // what the holders were asked
+	Problem   string                `json:"problem,omitempty"`   // why they could not be
 
 	unknown bool // here: only peers may know it
 }
 
 // verifySummary is what a verification came to.
 type verifySummary struct {
-	Versions int           `json:"versions"`
-	Packs    int           `json:"packs"`
-	Read     core.Size     `json:"read_bytes"`    // stored
-	Missing  core.Size     `json:"missing_bytes"` // of the files
-	Wrong    core.Size     `json:"wrong_bytes"`   // of the files
-	Damage   []packDamage  `json:"damage,omitempty"`
-	Records  []node.Damage `json:"records,omitempty"` // of what is kept for others, where they disagree
-	problems []verifyTrace // what makes the command fail, first to last
+	Versions int              `json:"versions"`
+	Packs    int              `json:"packs"`
+	Read     core.Size        `json:"read_bytes"`    // stored
+	Missing  core.Size        `json:"missing_bytes"` // of the files
+	Wrong    core.Size        `json:"wrong_bytes"`   // of the files
+	Damage   []packDamage     `json:"damage,omitempty"`
+	Records  []control.Damage `json:"records,omitempty"` // of what is kept for others, where they disagree
+	problems []verifyTrace    // what makes the command fail, first to last
 }
 
 type packDamage struct {
@@ -274,8 +274,8 @@ func (v *verification) askHolders(ctx context.Context) error {
 	}
 	return v.withNode(ctx, func(s session) error {
 		for _, x := range ask {
-			var r node.VerifyResult
-			err := s.Call(ctx, node.CommandVerify, node.VerifyArgs{
+			var r control.VerifyResult
+			err := s.Call(ctx, control.CommandVerify, control.VerifyArgs{
 				Name: x.Name, Version: x.Version, All: v.Bool("remote"), Share: v.there,
 			}, &r, v.status)
 			switch code := core.CodeOf(err); {
@@ -329,7 +329,7 @@ func (v *verification) sum() {
 }
 
 // elsewhere adds what the holders were found to lack.
-func (s *verifySummary) elsewhere(name string, r *node.VerifyResult, all bool) {
+func (s *verifySummary) elsewhere(name string, r *control.VerifyResult, all bool) {
 	var nowhere, wrong core.Size
 	lacking := map[core.ID]core.Size{}
 	for _, h := range r.Hurt {
@@ -446,7 +446,7 @@ func elsewhereText(x verifiedVersion) string {
 		x.Elsewhere.Copies)
 }
 
-func drawHolders(t *table, name string, r *node.VerifyResult) {
+func drawHolders(t *table, name string, r *control.VerifyResult) {
 	t.line("")
 	t.header("holder of "+name, "address", "runs", "kept", "bytes", "problem")
 	for _, h := range r.Holders {

@@ -6,31 +6,27 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
 )
 
-// GCArgs asks for collection. With Copies the staged content of a version goes too, once so many holders say that they
-// keep all of it; its tree nodes and records stay.
-type GCArgs struct {
-	Copies int `json:"copies"`
-}
-
 // CollectPlaced is Collect that first lets go of versions that others keep. It asks before anything is swept; a version
 // of which any chunk is in doubt stays whole.
-func (n *Node) CollectPlaced(ctx context.Context, args GCArgs, status func(Status)) (GCResult, error) {
+func (n *Node) CollectPlaced(ctx context.Context, args control.GCArgs,
+	status func(control.Status)) (control.GCResult, error) {
 	if args.Copies < 0 {
-		return GCResult{}, core.Fail(core.CodeUsage, "gc: %d copies: want 1 or more", args.Copies)
+		return control.GCResult{}, core.Fail(core.CodeUsage, "gc: %d copies: want 1 or more", args.Copies)
 	}
 	if args.Copies > 0 {
 		if err := n.letGoOfAll(ctx, args.Copies, status); err != nil {
-			return GCResult{}, err
+			return control.GCResult{}, err
 		}
 	}
-	return n.Collect(ctx, None{}, status)
+	return n.Collect(ctx, control.None{}, status)
 }
 
 // letGoOfAll sets away every version of which enough holders answer for all.
-func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(Status)) error {
+func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(control.Status)) error {
 	if _, err := n.identity("gc"); err != nil {
 		return err
 	}
@@ -42,7 +38,7 @@ func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(Status)) 
 		if len(r.Body.Records) == 0 || r.Away {
 			continue
 		}
-		found, err := n.Verify(ctx, VerifyArgs{Name: r.Body.Name, Version: r.Ref.Version, All: true}, status)
+		found, err := n.Verify(ctx, control.VerifyArgs{Name: r.Body.Name, Version: r.Ref.Version, All: true}, status)
 		if err == nil {
 			err = n.enough(ctx, found, r, copies)
 		}
@@ -50,8 +46,9 @@ func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(Status)) 
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			status(Status{Phase: "ask", Warning: true, Text: fmt.Sprintf("%s@%d stays whole on this machine: %v",
-				r.Body.Name, r.Ref.Version, err)})
+			status(control.Status{Phase: "ask", Warning: true,
+				Text: fmt.Sprintf("%s@%d stays whole on this machine: %v",
+					r.Body.Name, r.Ref.Version, err)})
 			continue
 		}
 		if err := n.Refs.SetAway(r.Ref.Alias, r.Ref.Version, true); err != nil {
@@ -62,7 +59,7 @@ func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(Status)) 
 }
 
 // enough says why a version must stay; nil where it may go.
-func (n *Node) enough(ctx context.Context, found VerifyResult, r foundRef, copies int) error {
+func (n *Node) enough(ctx context.Context, found control.VerifyResult, r foundRef, copies int) error {
 	switch {
 	case found.Staged > 0:
 		return fmt.Errorf("%d of its chunks were never placed", found.Staged)
@@ -107,7 +104,7 @@ func (pl *placing) letGo(ctx context.Context) {
 	warn := func(format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
 		pl.result.Warnings = append(pl.result.Warnings, text)
-		pl.status(Status{Phase: "let go", Warning: true, Text: text})
+		pl.status(control.Status{Phase: "let go", Warning: true, Text: text})
 	}
 	err := boundFor(time.Now().Add(pl.retain()).Unix())
 	if err != nil && !pl.args.KeepLocal {
@@ -121,7 +118,7 @@ func (pl *placing) letGo(ctx context.Context) {
 	if !away {
 		return
 	}
-	pl.status(Status{Phase: "let go"})
+	pl.status(control.Status{Phase: "let go"})
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
 	done, err := n.sweepStaging(ctx, openedRefs{})

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/storage"
 )
 
@@ -46,7 +46,7 @@ func TestPlacedBytesGoAndTheNextVersionKnowsThem(t *testing.T) {
 		first := content(21, 4<<20)
 		a.split("disk.img", 1, first)
 		c.settle()
-		placed := a.place(node.PlaceArgs{Replicas: 2})
+		placed := a.place(control.PlaceArgs{Replicas: 2})
 		if placed.LetGo < 4<<20 || a.staged() > 100<<10 {
 			t.Fatalf("%s went and %s stay in staging, want nothing but tree nodes and records", placed.LetGo,
 				a.staged())
@@ -60,29 +60,29 @@ func TestPlacedBytesGoAndTheNextVersionKnowsThem(t *testing.T) {
 			t.Errorf("the second version staged %s, want the changed chunks only", grown)
 		}
 		a.fetch("disk.img", 2, second) // not placed: from here and from those who keep the first
-		_, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img", Version: 1}, quiet)
+		_, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img", Version: 1}, quiet)
 		if core.CodeOf(err) != core.CodeFailed || !strings.Contains(err.Error(), "disk.img@2 is not placed yet") {
 			t.Fatalf("removed what a version leans on that is not placed: %v", err)
 		}
-		again := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
+		again := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
 		if again.NewBytes > 300<<10 {
 			t.Errorf("placing the second version sent %s, want the changed chunks only", again.NewBytes)
 		}
-		_, err = a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img", Version: 1}, quiet)
+		_, err = a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img", Version: 1}, quiet)
 		check(t, err)
 		for _, m := range c.nodes {
 			m.collect()
 		}
 		a.split("disk.img", 3, first) // what only the first version had is noted no more
 		a.fetch("disk.img", 3, first)
-		_, err = a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img", Version: 3}, quiet)
+		_, err = a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img", Version: 3}, quiet)
 		check(t, err)
 		c.restoreElsewhere(second)
 	})
 }
 
 func TestPlacedBytesStayWhereThatIsAskedFor(t *testing.T) {
-	for name, args := range map[string]node.PlaceArgs{
+	for name, args := range map[string]control.PlaceArgs{
 		"by name": {KeepLocal: true}, "since holders are not bound for long": {Retain: int64((29 * 24 * time.Hour).Seconds())},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,10 +114,10 @@ func TestLostCopiesComeFromWhoHasThem(t *testing.T) {
 		data := content(23, 4<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		first := a.place(node.PlaceArgs{Replicas: 2})
+		first := a.place(control.PlaceArgs{Replicas: 2})
 		c.byID(first.Placements[0].Node).stop()
 		c.settle()
-		again := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
+		again := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
 		if len(again.Placements) < 2 || a.staged() > 200<<10 {
 			t.Errorf("placed on %d nodes with %s in staging", len(again.Placements), a.staged())
 		}
@@ -137,10 +137,10 @@ func TestCopiesForWhoNoHolderReachesAreRecalled(t *testing.T) {
 		data := content(25, 4<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 2})
+		a.place(control.PlaceArgs{Replicas: 2})
 		c.start("d", "a-20MiB")
 		c.settle()
-		again := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 3})
+		again := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 3})
 		if len(again.Placements) != 3 || again.LetGo == 0 || a.staged() > 200<<10 {
 			t.Errorf("placed on %d nodes, %s went and %s stay in staging", len(again.Placements), again.LetGo,
 				a.staged())
@@ -161,10 +161,10 @@ func TestPartsOfRunsAreRecalled(t *testing.T) {
 		}
 		a.split("disk.img", 1, first)
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 2})
+		a.place(control.PlaceArgs{Replicas: 2})
 		a.split("disk.img", 2, second)
-		placed := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
-		_, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img", Version: 1}, quiet)
+		placed := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		_, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img", Version: 1}, quiet)
 		check(t, err)
 		for _, m := range c.nodes {
 			m.collect()
@@ -172,7 +172,7 @@ func TestPartsOfRunsAreRecalled(t *testing.T) {
 		lost := c.byID(placed.Placements[0].Node)
 		lost.stop()
 		c.settle()
-		again := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
+		again := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
 		if again.NewBytes == 0 || a.staged() > 300<<10 {
 			t.Errorf("sent %s anew, %s stay in staging", again.NewBytes, a.staged())
 		}
@@ -186,7 +186,7 @@ func TestPartsOfRunsAreRecalled(t *testing.T) {
 			}
 		}
 		c.settle()
-		if _, err := a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"},
+		if _, err := a.Place(t.Context(), control.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"},
 			quiet); core.CodeOf(err) != core.CodeRedundant {
 			t.Errorf("with all holders gone: %v", err)
 		}

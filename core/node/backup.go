@@ -4,64 +4,18 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/storage"
 )
 
-// CommandBackup cuts a file and places it in one stream.
-const CommandBackup = "backup"
-
-// BackupArgs asks for a file to be cut and placed, a window of its bytes at a time, so that no second copy of it stands
-// on this machine.
-type BackupArgs struct {
-	Input       string    `json:"input"` // absolute path
-	In          io.Reader `json:"-"`     // nil: Input is a path; else it is read to its end instead
-	Name        string    `json:"name"`
-	Window      core.Size `json:"window"` // plain bytes placed at a time
-	Chunker     string    `json:"chunker"`
-	Compression string    `json:"compression"`
-	Recheck     bool      `json:"recheck"`
-	AllowEmpty  bool      `json:"allow_empty,omitempty"` // also where In gives not a byte
-
-	// SkipUnchanged makes no version where the newest, which must be placed, has the same content and mode.
-	SkipUnchanged bool   `json:"skip_unchanged,omitempty"`
-	Replicas      int    `json:"replicas"`
-	Strategy      string `json:"strategy"`
-	Retain        int64  `json:"retain_s"`
-}
-
-// Cut is what the cutting of a backup came to.
-type Cut struct {
-	Version   int       `json:"version"`
-	Unchanged bool      `json:"unchanged,omitempty"` // Version is that from before, and nothing was placed
-	Bytes     core.Size `json:"bytes"`
-	Resumed   core.Size `json:"resumed_bytes"` // of them: placed by a backup that was interrupted
-	Chunks    int       `json:"chunks"`
-	NewChunks int       `json:"new_chunks"` // that had to be placed
-	Stored    core.Size `json:"stored_bytes"`
-	Windows   int       `json:"windows"`
-	Root      core.Hash `json:"root"`
-}
-
-// BackupResult is the cut and the placement of the whole.
-type BackupResult struct {
-	Name string `json:"name"`
-	Cut
-	Replicas   int         `json:"replicas"`
-	SentBytes  core.Size   `json:"sent_bytes"`
-	Placements []Placement `json:"placements"`
-	Seconds    float64     `json:"seconds"`
-	Warnings   []string    `json:"warnings,omitempty"`
-}
-
 // Cutting is what the node gives to who cuts the file of a backup.
 type Cutting struct {
-	BackupArgs
+	control.BackupArgs
 	Owner   *key.Owner
 	Staging storage.Store
 	Away    Away // may be nil
@@ -90,9 +44,10 @@ const windowLife = 90 * 24 * time.Hour
 
 // Backup cuts a file window by window, places each as a task of its own, and at last the whole version over them: that
 // sends the tree nodes alone, since peers keep all else, and lets the tasks of the windows go.
-func (n *Node) Backup(ctx context.Context, args BackupArgs, status func(Status)) (BackupResult, error) {
+func (n *Node) Backup(ctx context.Context, args control.BackupArgs,
+	status func(control.Status)) (control.BackupResult, error) {
 	began := time.Now()
-	result := BackupResult{Name: args.Name}
+	result := control.BackupResult{Name: args.Name}
 	owner, err := n.identity("backup")
 	if err != nil {
 		return result, err
@@ -119,7 +74,7 @@ func (n *Node) Backup(ctx context.Context, args BackupArgs, status func(Status))
 		result.Seconds = time.Since(began).Seconds()
 		return result, nil
 	}
-	whole, err := n.Place(ctx, PlaceArgs{
+	whole, err := n.Place(ctx, control.PlaceArgs{
 		Name: args.Name, Version: result.Version, Replicas: args.Replicas, Strategy: args.Strategy, Retain: args.Retain,
 	}, status)
 	result.Replicas, result.Placements, result.Warnings = whole.Replicas, whole.Placements, whole.Warnings
@@ -130,8 +85,8 @@ func (n *Node) Backup(ctx context.Context, args BackupArgs, status func(Status))
 // backup is one under way. covered is complete before the cutting begins; the rest belongs to who calls place.
 type backup struct {
 	n       *Node
-	args    BackupArgs
-	status  func(Status)
+	args    control.BackupArgs
+	status  func(control.Status)
 	began   time.Time
 	covered map[core.Hash]bool
 	claims  []core.Chunk
@@ -139,7 +94,7 @@ type backup struct {
 }
 
 func (b *backup) progress(done, total core.Size) {
-	b.status(Status{Phase: "backup", Done: done, Total: total, Seconds: time.Since(b.began).Seconds()})
+	b.status(control.Status{Phase: "backup", Done: done, Total: total, Seconds: time.Since(b.began).Seconds()})
 }
 
 func (b *backup) placing(ctx context.Context) (*placing, error) {
@@ -147,12 +102,13 @@ func (b *backup) placing(ctx context.Context) (*placing, error) {
 	if err != nil {
 		return nil, err
 	}
-	pl := &placing{n: b.n, vault: v, changed: make(chan struct{}, 1), life: windowLife, status: func(s Status) {
+	pl := &placing{n: b.n, vault: v, changed: make(chan struct{}, 1), life: windowLife, status: func(s control.Status) {
 		if s.Warning {
 			b.status(s)
 		}
 	}}
-	pl.args = PlaceArgs{Name: b.args.Name, Replicas: b.args.Replicas, Strategy: b.args.Strategy, Retain: b.args.Retain}
+	pl.args = control.PlaceArgs{Name: b.args.Name, Replicas: b.args.Replicas, Strategy: b.args.Strategy,
+		Retain: b.args.Retain}
 	if _, err := rand.Read(pl.task[:]); err != nil {
 		return nil, fmt.Errorf("draw task: %w", err)
 	}

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/node"
 )
 
 // fetchWarned fetches the newest version of a name and returns it with the warnings on the way.
@@ -19,7 +19,7 @@ func (m *member) fetchWarned(name string) (data []byte, warnings string) {
 	t := m.cluster.t
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "fetched")
-	_, err := m.Fetch(t.Context(), node.FetchArgs{Name: name, Output: path}, func(s node.Status) {
+	_, err := m.Fetch(t.Context(), control.FetchArgs{Name: name, Output: path}, func(s control.Status) {
 		if s.Warning {
 			warnings += s.Text + "\n"
 		}
@@ -53,9 +53,9 @@ func TestAnOlderVersionOfferedAsTheNewest(t *testing.T) {
 		old, now := content(3, 1<<20), content(4, 1<<20)
 		a.split("disk.img", 1, old)
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 2})
+		a.place(control.PlaceArgs{Replicas: 2})
 		a.split("disk.img", 2, now)
-		a.place(node.PlaceArgs{Replicas: 2})
+		a.place(control.PlaceArgs{Replicas: 2})
 		a.stop()
 		d := c.start("d", "b-20MiB,c-20MiB", c.owned)
 		c.settle()
@@ -82,9 +82,9 @@ func TestForksAndGapsAreReported(t *testing.T) {
 		b := c.start("b", "a-20MiB")
 		a.split("disk.img", 1, content(5, 1<<20))
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		problems := func() string {
-			list, err := a.ListVersions(t.Context(), node.ListArgs{}, quiet)
+			list, err := a.ListVersions(t.Context(), control.ListArgs{}, quiet)
 			check(t, err)
 			return strings.Join(list.Problems, "\n")
 		}
@@ -181,7 +181,7 @@ func TestPlacedAgainKeepsWhenItWasSplit(t *testing.T) {
 			for range 2 {
 				for v := 1; v <= 2; v++ {
 					placedAt := time.Now().Unix()
-					a.place(node.PlaceArgs{Name: "disk.img", Version: v, Replicas: 1})
+					a.place(control.PlaceArgs{Name: "disk.img", Version: v, Replicas: 1})
 					r, body, _ := a.ref(v)
 					if r.V != 2 || r.Created != splitAt[v-1] || r.Placed < placedAt || r.Content != body.Root.Hash {
 						t.Errorf("version %d, placed at %d: %+v, want it created at %d", v, placedAt, r, splitAt[v-1])
@@ -195,7 +195,7 @@ func TestPlacedAgainKeepsWhenItWasSplit(t *testing.T) {
 			z := c.start("z", "b-20MiB", c.owned) // has the identity alone
 			c.settle()
 			for _, m := range []*member{a, z} {
-				list, err := m.ListVersions(t.Context(), node.ListArgs{}, quiet)
+				list, err := m.ListVersions(t.Context(), control.ListArgs{}, quiet)
 				check(t, err)
 				if len(list.Problems) > 0 || len(list.Versions) != 2 {
 					t.Errorf("%d versions, problems: %v", len(list.Versions), list.Problems)

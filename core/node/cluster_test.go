@@ -18,6 +18,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
@@ -423,10 +424,10 @@ func (b bringer) Bring(ctx context.Context, wanted []core.Sealed,
 	return b(ctx, wanted, deliver)
 }
 
-func quiet(node.Status) {}
+func quiet(control.Status) {}
 
 // place places a version and fails the test where that fails.
-func (m *member) place(args node.PlaceArgs) node.PlaceResult {
+func (m *member) place(args control.PlaceArgs) control.PlaceResult {
 	t := m.cluster.t
 	t.Helper()
 	if args.Strategy == "" {
@@ -438,11 +439,11 @@ func (m *member) place(args node.PlaceArgs) node.PlaceResult {
 }
 
 // fetch brings a version back and compares it with want.
-func (m *member) fetch(name string, version int, want []byte) node.FetchResult {
+func (m *member) fetch(name string, version int, want []byte) control.FetchResult {
 	t := m.cluster.t
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "fetched")
-	result, err := m.Fetch(t.Context(), node.FetchArgs{Name: name, Version: version, Output: path}, quiet)
+	result, err := m.Fetch(t.Context(), control.FetchArgs{Name: name, Version: version, Output: path}, quiet)
 	check(t, err)
 	got, err := os.ReadFile(path)
 	check(t, err)

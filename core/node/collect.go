@@ -8,24 +8,25 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/manifest"
 )
 
 // Collect frees what nobody needs: staged chunks that no ref reaches but those of versions that are away, and kept ones
 // that no holding needs.
-func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResult, error) {
+func (n *Node) Collect(ctx context.Context, _ control.None, status func(control.Status)) (control.GCResult, error) {
 	began := time.Now()
-	var result GCResult
+	var result control.GCResult
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
-	status(Status{Phase: "records"})
+	status(control.Status{Phase: "records"})
 	found, err := n.checkRecords(ctx)
 	if err = cmp.Or(err, found.Err()); err != nil {
 		return result, fmt.Errorf("gc: nothing is freed: %w", err)
 	}
 	known := openedRefs{}
-	status(Status{Phase: "staging"})
+	status(control.Status{Phase: "staging"})
 	if n.owner() != nil {
 		var err error
 		if result.Staging, err = n.sweepStaging(ctx, known); err != nil {
@@ -37,7 +38,7 @@ func (n *Node) Collect(ctx context.Context, _ None, status func(Status)) (GCResu
 			return result, fmt.Errorf("gc: notes: %w", err)
 		}
 	}
-	status(Status{Phase: "holdings"})
+	status(control.Status{Phase: "holdings"})
 	if err := n.releaseAbandoned(); err != nil {
 		return result, fmt.Errorf("gc: abandoned tasks: %w", err)
 	}

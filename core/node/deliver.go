@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -104,7 +105,7 @@ func (pl *placing) await(ctx context.Context) error {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		var state Status
+		var state control.Status
 		var notes []string
 		done := false
 		homeless, late := false, false
@@ -126,7 +127,7 @@ func (pl *placing) await(ctx context.Context) error {
 			notes, pl.notes = pl.notes, nil
 		})
 		for _, text := range notes {
-			pl.status(Status{Phase: "place", Warning: true, Text: text})
+			pl.status(control.Status{Phase: "place", Warning: true, Text: text})
 		}
 		pl.status(state)
 		if done {
@@ -222,8 +223,8 @@ func (pl *placing) complete(s *placedSegment, target core.ID) bool {
 }
 
 // progress counts what has receipts; done is true when no target that is left lacks any. Loop only.
-func (pl *placing) progress() (state Status, done bool) {
-	state = Status{Phase: "place", Seconds: time.Since(pl.began).Seconds()}
+func (pl *placing) progress() (state control.Status, done bool) {
+	state = control.Status{Phase: "place", Seconds: time.Since(pl.began).Seconds()}
 	done = true
 	for _, s := range pl.segments {
 		for _, target := range s.targets {
@@ -358,9 +359,9 @@ func (pl *placing) tookOver() {
 	}
 	for _, s := range pl.segments {
 		for _, id := range s.targets {
-			if !slices.ContainsFunc(pl.result.Placements, func(row Placement) bool { return row.Node == id }) {
+			if !slices.ContainsFunc(pl.result.Placements, func(row control.Placement) bool { return row.Node == id }) {
 				pl.result.Placements = append(pl.result.Placements,
-					Placement{Node: id, Address: pl.n.addressOf(id), Explain: "took over from another node"})
+					control.Placement{Node: id, Address: pl.n.addressOf(id), Explain: "took over from another node"})
 			}
 		}
 	}
@@ -382,10 +383,11 @@ func (pl *placing) publish(ctx context.Context) error {
 	worse := false
 	n.ask(func() { worse = pl.worse() })
 	if worse {
-		pl.status(Status{Phase: "refs", Warning: true, Text: "the placement before it stays in force: it reaches more copies"})
+		pl.status(control.Status{Phase: "refs", Warning: true,
+			Text: "the placement before it stays in force: it reaches more copies"})
 		return nil
 	}
-	pl.status(Status{Phase: "refs"})
+	pl.status(control.Status{Phase: "refs"})
 	body := pl.version.Body
 	old := body
 	body.Task, body.Records = pl.task, nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/node"
 )
 
@@ -23,11 +24,11 @@ func TestTasksShareAnUplink(t *testing.T) {
 		began := time.Now()
 		first := make(chan float64, 1)
 		go func() {
-			a.place(node.PlaceArgs{Name: "one.img", Replicas: 1})
+			a.place(control.PlaceArgs{Name: "one.img", Replicas: 1})
 			first <- time.Since(began).Seconds()
 		}()
 		time.Sleep(time.Second)
-		a.place(node.PlaceArgs{Name: "two.img", Replicas: 1})
+		a.place(control.PlaceArgs{Name: "two.img", Replicas: 1})
 		one, both := <-first, time.Since(began).Seconds()
 		if one < 4.3 || one > 6 || both > 7.2 { // 3.2 without sharing, 5.3 with, 6.3 for all
 			t.Errorf("the first was done after %.1f s, both after %.1f s", one, both)
@@ -46,7 +47,7 @@ func TestWhatOthersLeaveIsTaken(t *testing.T) {
 		}
 		a.split("one.img", 1, content(1, 3<<20))
 		c.settle()
-		r := a.place(node.PlaceArgs{Replicas: 3})
+		r := a.place(control.PlaceArgs{Replicas: 3})
 		if r.Seconds > 10 { // 9.5 at best, since nobody relays here
 			t.Errorf("it took %.1f s", r.Seconds)
 		}
@@ -77,7 +78,7 @@ func TestATrunkIsFullToTheEnd(t *testing.T) {
 		}}))
 		a.split("one.img", 1, content(1, 16<<20))
 		c.settle()
-		r := a.place(node.PlaceArgs{Replicas: 1, Strategy: "most-free"})
+		r := a.place(control.PlaceArgs{Replicas: 1, Strategy: "most-free"})
 		// 8.4 if nothing were lost in the beginning; 10.1 with the shares as they are planned
 		if len(r.Placements) != 2 || r.Seconds > 9.8 {
 			t.Errorf("%d targets, it took %.1f s", len(r.Placements), r.Seconds)

@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // Assembly is what the node asks of who puts files together; core/file does.
 type Assembly struct {
-	FetchArgs
+	control.FetchArgs
 	Root    core.Sealed
 	Mode    uint32   // key.RefBody's
 	Secrets [32]byte // the owner's dedup secret
@@ -47,8 +48,8 @@ const orphanPatience = 10 * time.Second
 // fetching is one fetch under way.
 type fetching struct {
 	n       *Node
-	args    FetchArgs
-	status  func(Status)
+	args    control.FetchArgs
+	status  func(control.Status)
 	vault   *vault
 	version foundRef
 	at      []core.ID       // peers that have the ref
@@ -71,14 +72,15 @@ type runChunk struct{ run, index int }
 
 // Fetch brings a version back: what is local first, the rest from all holders at once. Every chunk is verified against
 // the manifest; the file appears under its name only when every byte is in place.
-func (n *Node) Fetch(ctx context.Context, args FetchArgs, status func(Status)) (FetchResult, error) {
+func (n *Node) Fetch(ctx context.Context, args control.FetchArgs,
+	status func(control.Status)) (control.FetchResult, error) {
 	began := time.Now()
 	if _, err := n.identity("fetch"); err != nil {
-		return FetchResult{}, err
+		return control.FetchResult{}, err
 	}
 	v, err := n.vault(ctx)
 	if err != nil {
-		return FetchResult{}, err
+		return control.FetchResult{}, err
 	}
 	f := &fetching{n: n, args: args, status: status, vault: v, where: map[core.Hash]runChunk{},
 		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
@@ -91,7 +93,7 @@ func (n *Node) Fetch(ctx context.Context, args FetchArgs, status func(Status)) (
 }
 
 func (f *fetching) run(ctx context.Context) error {
-	f.status(Status{Phase: "find"})
+	f.status(control.Status{Phase: "find"})
 	if err := f.find(ctx); err != nil {
 		return err
 	}
@@ -99,7 +101,7 @@ func (f *fetching) run(ctx context.Context) error {
 		return err
 	}
 	if older := f.withheld(); older != "" {
-		f.status(Status{Phase: "find", Warning: true, Text: older})
+		f.status(control.Status{Phase: "find", Warning: true, Text: older})
 	}
 	if err := f.bringNodes(ctx); err != nil {
 		return err
@@ -120,7 +122,7 @@ func (f *fetching) assemble(ctx context.Context) (err error) {
 		Progress: func(done core.Size) {
 			if now := time.Now(); now.Sub(told) > 100*time.Millisecond || done == total {
 				told = now
-				f.status(Status{Phase: "fetch", Done: done, Total: total, Seconds: now.Sub(began).Seconds()})
+				f.status(control.Status{Phase: "fetch", Done: done, Total: total, Seconds: now.Sub(began).Seconds()})
 			}
 		},
 	})
@@ -200,8 +202,8 @@ func (f *fetching) bring(ctx context.Context, wanted []core.Sealed,
 	return missing, cmp.Or(err, why)
 }
 
-func (f *fetching) result(began time.Time) FetchResult {
-	r := FetchResult{
+func (f *fetching) result(began time.Time) control.FetchResult {
+	r := control.FetchResult{
 		Name: f.args.Name, Version: f.version.Ref.Version, Output: f.args.Output, Bytes: f.version.Body.Size,
 		Seconds: time.Since(began).Seconds(),
 	}
@@ -210,18 +212,18 @@ func (f *fetching) result(began time.Time) FetchResult {
 		r.Bytes = f.args.End - f.args.Start
 	}
 	if f.done.Stored > 0 {
-		r.Sources = append(r.Sources, Source{Address: "this machine", Bytes: f.done.Stored})
+		r.Sources = append(r.Sources, control.Source{Address: "this machine", Bytes: f.done.Stored})
 	}
 	f.n.ask(func() {
 		for id, bytes := range f.got {
-			r.Sources = append(r.Sources, Source{Node: id, Address: f.n.addressOf(id), Bytes: bytes})
+			r.Sources = append(r.Sources, control.Source{Node: id, Address: f.n.addressOf(id), Bytes: bytes})
 		}
 		for id, reason := range f.lost {
-			r.Lost = append(r.Lost, Refused{Node: id, Address: f.n.addressOf(id), Reason: reason})
+			r.Lost = append(r.Lost, control.Refused{Node: id, Address: f.n.addressOf(id), Reason: reason})
 		}
 	})
-	slices.SortFunc(r.Sources, func(a, b Source) int { return cmp.Compare(b.Bytes, a.Bytes) })
-	slices.SortFunc(r.Lost, func(a, b Refused) int { return a.Node.Compare(b.Node) })
+	slices.SortFunc(r.Sources, func(a, b control.Source) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	slices.SortFunc(r.Lost, func(a, b control.Refused) int { return a.Node.Compare(b.Node) })
 	return r
 }
 
@@ -255,7 +257,7 @@ func (f *fetching) find(ctx context.Context) error {
 	}
 	f.version = newest(refs)
 	if fork := forked(f.version, refs); fork != "" {
-		f.status(Status{Phase: "find", Warning: true, Text: fork})
+		f.status(control.Status{Phase: "find", Warning: true, Text: fork})
 	}
 	f.offered = map[core.ID]int{}
 	for _, r := range refs {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage"
 )
@@ -69,7 +70,7 @@ func twoHolders(c *cluster, data []byte, slow func(*node.Config)) (z *member, d 
 	c.start("c", "a-20MiB,b-20MiB", uplink("2MiB"), slow)
 	a.split("disk.img", 1, data)
 	c.settle()
-	a.place(node.PlaceArgs{Replicas: 2})
+	a.place(control.PlaceArgs{Replicas: 2})
 	a.stop()
 	d = &deliveries{}
 	z = c.start("z", "b-20MiB,c-20MiB", c.owned, d.count)
@@ -115,7 +116,7 @@ func TestFetchEndsWhenItsBytesCannotBeKept(t *testing.T) {
 		c.start("b", "a-20MiB")
 		a.split("disk.img", 1, data)
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		z := c.start("z", "b-20MiB", c.owned, func(conf *node.Config) {
 			conf.Assemble = func(ctx context.Context, a node.Assembly) (node.Assembled, error) {
 				bring := a.Bring
@@ -129,7 +130,8 @@ func TestFetchEndsWhenItsBytesCannotBeKept(t *testing.T) {
 		c.settle()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err := z.Fetch(ctx, node.FetchArgs{Name: "disk.img", Output: filepath.Join(t.TempDir(), "fetched")}, quiet)
+		_, err := z.Fetch(ctx, control.FetchArgs{Name: "disk.img", Output: filepath.Join(t.TempDir(), "fetched")},
+			quiet)
 		if !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("%v, want that there is no space", err)
 		}
@@ -147,7 +149,7 @@ func TestFetchIsNotHeldUpByASilentHolder(t *testing.T) {
 		if got.Seconds > 6 {
 			t.Errorf("it took %.1f s", got.Seconds)
 		}
-		if at := slices.IndexFunc(got.Sources, func(s node.Source) bool { return s.Address == "c:8001" }); at < 0 {
+		if at := slices.IndexFunc(got.Sources, func(s control.Source) bool { return s.Address == "c:8001" }); at < 0 {
 			t.Error("the silent holder brought nothing before it fell silent: the test shows nothing")
 		}
 		if n := d.more(); n > 0 {

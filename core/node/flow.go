@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -28,7 +29,7 @@ type flow struct {
 	stretch   stretch         // the same
 	use       use             // the same
 	inflow    map[int]*inflow // by run, at the receiving end
-	row       LeaseRow
+	row       control.LeaseRow
 	began     time.Duration // of the lease
 }
 
@@ -145,7 +146,8 @@ func (n *Node) hold(f *flow, a task.Action) {
 	n.must(n.book.Reserve(n.now(), account.Lease{ID: f.booked, Flow: f.ID, Accounts: f.accounts, Rate: a.Rate,
 		Expires: a.At}))
 	f.began = n.now()
-	f.row = LeaseRow{Lease: f.booked, Peer: f.peer, Direction: "receive", Purpose: f.side.purpose(), Rate: a.Rate,
+	f.row = control.LeaseRow{Lease: f.booked, Peer: f.peer, Direction: "receive", Purpose: f.side.purpose(),
+		Rate:  a.Rate,
 		State: "live"}
 	if f.Sends {
 		f.row.Direction = "send"

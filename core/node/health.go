@@ -7,28 +7,15 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/wire"
 )
-
-// The two words of a node's health.
-const (
-	HealthReady    = "ready"
-	HealthDegraded = "degraded" // it runs, and something that people should know is wrong: Reasons says what
-)
-
-// HealthReason is one thing that is wrong with a node. Key tells it from the others: "verifier issuers", "disk".
-type HealthReason struct {
-	Key     string    `json:"key"`
-	Text    string    `json:"text"`
-	Refuses bool      `json:"refuses"` // until it is mended the node can keep nothing new, and accepts no task
-	Since   time.Time `json:"since"`
-}
 
 // Health is what is wrong with a node, as whoever notices says: a verifier that is gone, a disk that failed, records
 // that disagree. The zero value is well. Any goroutine may use it.
 type Health struct {
 	mu      sync.Mutex
-	reasons map[string]HealthReason
+	reasons map[string]control.HealthReason
 }
 
 // Degrade notes that something is wrong. The same key again takes the newer text and keeps since when it has been so.
@@ -36,13 +23,13 @@ func (h *Health) Degrade(key, text string, refuses bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.reasons == nil {
-		h.reasons = map[string]HealthReason{}
+		h.reasons = map[string]control.HealthReason{}
 	}
 	since := time.Now()
 	if before, is := h.reasons[key]; is {
 		since = before.Since
 	}
-	h.reasons[key] = HealthReason{Key: key, Text: text, Refuses: refuses, Since: since}
+	h.reasons[key] = control.HealthReason{Key: key, Text: text, Refuses: refuses, Since: since}
 }
 
 // Recover takes back what was noted under the key; where nothing was, nothing changes.
@@ -53,14 +40,14 @@ func (h *Health) Recover(key string) {
 }
 
 // Reasons is what is wrong now, those first that keep the node from accepting tasks, then by key.
-func (h *Health) Reasons() []HealthReason {
+func (h *Health) Reasons() []control.HealthReason {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	reasons := make([]HealthReason, 0, len(h.reasons))
+	reasons := make([]control.HealthReason, 0, len(h.reasons))
 	for _, r := range h.reasons {
 		reasons = append(reasons, r)
 	}
-	slices.SortFunc(reasons, func(a, b HealthReason) int {
+	slices.SortFunc(reasons, func(a, b control.HealthReason) int {
 		switch {
 		case a.Refuses == b.Refuses:
 			return strings.Compare(a.Key, b.Key)

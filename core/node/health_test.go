@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/node"
 )
 
@@ -23,7 +24,7 @@ func TestHealthKeepsOneReasonForEachKey(t *testing.T) {
 		time.Sleep(time.Minute)
 		h.Degrade("verifier issuers", "its process is gone", true)
 		h.Degrade("disk", "it is slower", false)
-		want := []node.HealthReason{
+		want := []control.HealthReason{
 			{Key: "verifier issuers", Text: "its process is gone", Refuses: true, Since: time.Now()},
 			{Key: "disk", Text: "it is slower", Since: since},
 		}
@@ -49,19 +50,19 @@ func TestDegradedNodeIsPassedOver(t *testing.T) {
 				a.split("disk.img", 1, content(1, 1<<20))
 				c.settle()
 				b.Health.Degrade("test", "a screw is loose", refuses)
-				if s := b.status(); s.Health != node.HealthDegraded || s.Ready || len(s.Reasons) != 1 ||
+				if s := b.status(); s.Health != control.HealthDegraded || s.Ready || len(s.Reasons) != 1 ||
 					(s.Remaining == 0) != refuses {
 					t.Errorf("status: %s, ready %v, %v, %s remain", s.Health, s.Ready, s.Reasons, s.Remaining)
 				}
-				peers, err := a.ListPeers(t.Context(), node.PeersArgs{}, quiet)
+				peers, err := a.ListPeers(t.Context(), control.PeersArgs{}, quiet)
 				check(t, err)
 				if row := peers.Peers[0]; !slices.Equal(row.Degraded, []string{"a screw is loose"}) ||
 					(row.Remaining == 0) != refuses {
 					t.Errorf("its peer hears %q, and that %s remain", row.Degraded, row.Remaining)
 				}
 				var told []string
-				_, err = a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "nearest"},
-					func(s node.Status) {
+				_, err = a.Place(t.Context(), control.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "nearest"},
+					func(s control.Status) {
 						if s.Warning {
 							told = append(told, s.Text)
 						}
@@ -74,12 +75,12 @@ func TestDegradedNodeIsPassedOver(t *testing.T) {
 					t.Errorf("it keeps %d runs", runs)
 				}
 				b.Health.Recover("test")
-				if s := b.status(); s.Health != node.HealthReady || !s.Ready || len(s.Reasons) != 0 ||
+				if s := b.status(); s.Health != control.HealthReady || !s.Ready || len(s.Reasons) != 0 ||
 					s.Remaining == 0 {
 					t.Errorf("status: %s, ready %v, %v, %s remain", s.Health, s.Ready, s.Reasons, s.Remaining)
 				}
 				a.split("other.img", 1, content(2, 1<<20))
-				a.place(node.PlaceArgs{Name: "other.img", Replicas: 1, Strategy: "nearest"})
+				a.place(control.PlaceArgs{Name: "other.img", Replicas: 1, Strategy: "nearest"})
 				if b.status().Runs == 0 {
 					t.Error("it keeps nothing, though it is well again")
 				}
@@ -101,7 +102,7 @@ func TestNodeThatDegradesAfterItWasAskedRefusesTheTask(t *testing.T) {
 		b = c.start("b", "a-20MiB")
 		a.split("disk.img", 1, content(1, 1<<20))
 		c.settle()
-		_, err := a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"}, quiet)
+		_, err := a.Place(t.Context(), control.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"}, quiet)
 		if core.CodeOf(err) != core.CodeRedundant {
 			t.Errorf("place: %v, want that the copy cannot be made", err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -20,38 +21,9 @@ type limits struct {
 	changed        map[string]bool           // accounts that were, by name
 }
 
-// LimitArgs changes what the node gives; what is empty stays. A bandwidth is a rate or a calendar as core.ParseCalendar
-// reads it.
-type LimitArgs struct {
-	Uplink   string `json:"uplink"`
-	Downlink string `json:"downlink"`
-	Peer     string `json:"peer"` // ID, the start of one, or HOST:PORT
-	Link     string `json:"link"` // what this side gives that peer
-}
-
-// LimitResult is what the node gives now.
-type LimitResult struct {
-	Limits []LimitRow `json:"limits"`
-}
-
-// LimitRow is one side or link. A rate of 0 is unlimited.
-type LimitRow struct {
-	Account   string    `json:"account"` // "uplink", "downlink" or "link"
-	Peer      core.ID   `json:"peer,omitzero"`
-	Address   string    `json:"address,omitempty"`
-	Bandwidth string    `json:"bandwidth"` // as it may be given again
-	Rate      core.Rate `json:"rate"`      // now
-	Capacity  core.Rate `json:"capacity"`  // of a link: the smaller word of both sides
-	Measured  core.Rate `json:"measured"`
-	Leased    core.Rate `json:"leased"`             // of a link: in both directions
-	Changes   time.Time `json:"changes,omitzero"`   // when the calendar has another rate
-	Then      core.Rate `json:"then,omitempty"`     // which
-	Changed   bool      `json:"changed,omitempty"`  // since the node started
-	Followed  bool      `json:"followed,omitempty"` // this side has no figure, and takes the other's
-}
-
 // Limit changes what this node gives its sides and links, until it stops, and lists what it gives.
-func (n *Node) Limit(_ context.Context, args LimitArgs, _ func(Status)) (r LimitResult, err error) {
+func (n *Node) Limit(_ context.Context, args control.LimitArgs,
+	_ func(control.Status)) (r control.LimitResult, err error) {
 	up, err := limitOf(args.Uplink)
 	if err != nil {
 		return r, err
@@ -219,10 +191,10 @@ func linkAhead(a, b wire.LinkReport) core.Forecast {
 }
 
 // limitRows lists the sides and links. Loop only.
-func (n *Node) limitRows() []LimitRow {
+func (n *Node) limitRows() []control.LimitRow {
 	now := time.Now()
-	row := func(account string, c core.Calendar) LimitRow {
-		r := LimitRow{Account: account, Bandwidth: c.String(), Rate: c.At(now)}
+	row := func(account string, c core.Calendar) control.LimitRow {
+		r := control.LimitRow{Account: account, Bandwidth: c.String(), Rate: c.At(now)}
 		if at, ok := c.Next(now); ok {
 			r.Changes, r.Then = at, c.At(at)
 		}
@@ -236,7 +208,7 @@ func (n *Node) limitRows() []LimitRow {
 	up.Measured = n.measures.up.Low()
 	up.Leased, down.Leased = leased[accountUp], leased[accountDown]
 	up.Changed, down.Changed = n.limits.changed[accountUp], n.limits.changed[accountDown]
-	var links []LimitRow
+	var links []control.LimitRow
 	for _, p := range n.peers {
 		if p.session == nil && p.declared == 0 {
 			continue // no link ever led there
@@ -254,8 +226,8 @@ func (n *Node) limitRows() []LimitRow {
 		}
 		links = append(links, r)
 	}
-	slices.SortFunc(links, func(a, b LimitRow) int {
+	slices.SortFunc(links, func(a, b control.LimitRow) int {
 		return cmp.Or(strings.Compare(a.Address, b.Address), a.Peer.Compare(b.Peer))
 	})
-	return append([]LimitRow{up, down}, links...)
+	return append([]control.LimitRow{up, down}, links...)
 }

@@ -8,6 +8,7 @@ import (
 	_ "time/tzdata" // calendars of the tests name a time zone
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/node"
 )
 
@@ -20,7 +21,7 @@ func calendar(s string) core.Calendar {
 }
 
 // limit changes what a node gives.
-func (m *member) limit(args node.LimitArgs) node.LimitResult {
+func (m *member) limit(args control.LimitArgs) control.LimitResult {
 	m.cluster.t.Helper()
 	r, err := m.Limit(m.cluster.t.Context(), args, quiet)
 	check(m.cluster.t, err)
@@ -53,25 +54,25 @@ func TestALimitTakesHoldAtOnceAtBothEnds(t *testing.T) {
 		b := c.start("b", "a-4MiB")
 		a.split("disk.img", 1, content(1, 112<<20))
 		c.settle()
-		done := make(chan node.PlaceResult, 1)
-		go func() { done <- a.place(node.PlaceArgs{Replicas: 1}) }()
+		done := make(chan control.PlaceResult, 1)
+		go func() { done <- a.place(control.PlaceArgs{Replicas: 1}) }()
 		time.Sleep(2 * time.Second)
 		const mib = core.Rate(core.MiB)
 		for _, step := range []struct {
 			at     *member
-			change node.LimitArgs
+			change control.LimitArgs
 			most   core.Rate
 		}{
-			{a, node.LimitArgs{Uplink: "1MiB"}, 1 * mib},
-			{a, node.LimitArgs{Uplink: "unlimited"}, 4 * mib},
-			{b, node.LimitArgs{Downlink: "2MiB"}, 2 * mib},
-			{b, node.LimitArgs{Downlink: "unlimited"}, 4 * mib},
-			{b, node.LimitArgs{Peer: "a:8001", Link: "1MiB"}, 1 * mib},
-			{b, node.LimitArgs{Peer: "a:8001", Link: "3MiB"}, 3 * mib}, // a has no figure, and follows
-			{b, node.LimitArgs{Peer: "a:8001", Link: "1MiB"}, 1 * mib},
-			{a, node.LimitArgs{Peer: b.ID().Short(), Link: "512"}, mib / 2},
-			{a, node.LimitArgs{Peer: "b:8001", Link: "8MiB"}, 1 * mib}, // the other side gives no more
-			{b, node.LimitArgs{Peer: a.ID().String(), Link: "3MiB"}, 3 * mib},
+			{a, control.LimitArgs{Uplink: "1MiB"}, 1 * mib},
+			{a, control.LimitArgs{Uplink: "unlimited"}, 4 * mib},
+			{b, control.LimitArgs{Downlink: "2MiB"}, 2 * mib},
+			{b, control.LimitArgs{Downlink: "unlimited"}, 4 * mib},
+			{b, control.LimitArgs{Peer: "a:8001", Link: "1MiB"}, 1 * mib},
+			{b, control.LimitArgs{Peer: "a:8001", Link: "3MiB"}, 3 * mib}, // a has no figure, and follows
+			{b, control.LimitArgs{Peer: "a:8001", Link: "1MiB"}, 1 * mib},
+			{a, control.LimitArgs{Peer: b.ID().Short(), Link: "512"}, mib / 2},
+			{a, control.LimitArgs{Peer: "b:8001", Link: "8MiB"}, 1 * mib}, // the other side gives no more
+			{b, control.LimitArgs{Peer: a.ID().String(), Link: "3MiB"}, 3 * mib},
 		} {
 			step.at.limit(step.change)
 			time.Sleep(2 * time.Second)
@@ -110,7 +111,7 @@ func TestPlacementFollowsACalendar(t *testing.T) {
 		c.settle()
 		time.Sleep(time.Until(time.Date(2000, 1, 1, 0, 0, 30, 0, time.UTC)))
 		began := time.Now()
-		result := a.place(node.PlaceArgs{Replicas: 1})
+		result := a.place(control.PlaceArgs{Replicas: 1})
 		want := uplink.Seconds(core.Size(float64(result.Bytes)*core.WireOverhead), began)
 		if result.PredictedS < want*0.97 || result.PredictedS > want*1.05 {
 			t.Errorf("predicted %.1f s, the calendar says %.1f s", result.PredictedS, want)
@@ -129,7 +130,7 @@ func TestSlowHourIsNotASilentTarget(t *testing.T) {
 		c.start("b", "a-50MiB")
 		a.split("disk.img", 1, content(2, 8<<20))
 		c.settle()
-		result := a.place(node.PlaceArgs{Replicas: 1})
+		result := a.place(control.PlaceArgs{Replicas: 1})
 		if result.Seconds < 590 || result.Seconds > 620 {
 			t.Errorf("took %.1f s, the uplink opens after 10 minutes", result.Seconds)
 		}
@@ -153,7 +154,7 @@ func TestCalendarsOfOthersReachThePlan(t *testing.T) {
 				a.split("disk.img", 1, content(2, 16<<20))
 				c.settle()
 				time.Sleep(time.Until(time.Date(2000, 1, 1, 0, 0, 30, 0, time.UTC)))
-				plan, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 1, Strategy: "seed", DryRun: true}, quiet)
+				plan, err := a.Place(t.Context(), control.PlaceArgs{Replicas: 1, Strategy: "seed", DryRun: true}, quiet)
 				check(t, err)
 				want := calendar("tz=UTC,00:01-00:02=2MiB,else=256KiB").Seconds(core.Size(float64(plan.Bytes)*core.WireOverhead), time.Now())
 				if plan.PredictedS < want*0.97 || plan.PredictedS > want*1.05 {
@@ -171,28 +172,28 @@ func TestLimitRefusesWhatMakesNoSense(t *testing.T) {
 		c.start("b", "a-4MiB")
 		c.settle()
 		for _, test := range []struct {
-			args node.LimitArgs
+			args control.LimitArgs
 			code core.Code
 			says string
 		}{
-			{node.LimitArgs{Uplink: "fast"}, core.CodeUsage, "fast"},
-			{node.LimitArgs{Peer: "b:8001"}, core.CodeUsage, "go together"},
-			{node.LimitArgs{Link: "1MiB"}, core.CodeUsage, "go together"},
-			{node.LimitArgs{Peer: "b:8001", Link: "mon=unlimited,else=1MiB"}, core.CodeUsage, "cannot be unlimited"},
-			{node.LimitArgs{Peer: "nobody:1", Link: "1MiB"}, core.CodeNoName, "not known"},
+			{control.LimitArgs{Uplink: "fast"}, core.CodeUsage, "fast"},
+			{control.LimitArgs{Peer: "b:8001"}, core.CodeUsage, "go together"},
+			{control.LimitArgs{Link: "1MiB"}, core.CodeUsage, "go together"},
+			{control.LimitArgs{Peer: "b:8001", Link: "mon=unlimited,else=1MiB"}, core.CodeUsage, "cannot be unlimited"},
+			{control.LimitArgs{Peer: "nobody:1", Link: "1MiB"}, core.CodeNoName, "not known"},
 		} {
-			before := a.limit(node.LimitArgs{})
+			before := a.limit(control.LimitArgs{})
 			_, err := a.Limit(t.Context(), test.args, quiet)
 			if core.CodeOf(err) != test.code || !strings.Contains(err.Error(), test.says) || core.HintOf(err) == "" &&
 				test.args.Peer != "" && test.args.Link != "" {
 				t.Errorf("%+v: %v (code %d)", test.args, err, core.CodeOf(err))
 			}
-			if after := a.limit(node.LimitArgs{}); len(after.Limits) != 3 || after.Limits[0] != before.Limits[0] ||
+			if after := a.limit(control.LimitArgs{}); len(after.Limits) != 3 || after.Limits[0] != before.Limits[0] ||
 				after.Limits[2].Bandwidth != "4MiB" {
 				t.Errorf("%+v changed %+v to %+v", test.args, before.Limits, after.Limits)
 			}
 		}
-		if row := a.limit(node.LimitArgs{}).Limits[2]; !row.Followed || row.Changed {
+		if row := a.limit(control.LimitArgs{}).Limits[2]; !row.Followed || row.Changed {
 			t.Errorf("a has no figure for b: %+v", row)
 		}
 	})

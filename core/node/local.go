@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/wire"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -107,7 +108,7 @@ func (n *localCalls) carryOut(conn net.Conn, lines *bufio.Reader, call wire.Loca
 		defer context.AfterFunc(ctx, func() { carrier.Close() })()
 		s, finish = attached(carrier)
 	}
-	result, err := n.answer(ctx, call, s, func(s Status) {
+	result, err := n.answer(ctx, call, s, func(s control.Status) {
 		if raw, err := json.Marshal(s); err == nil {
 			write(wire.LocalStatus{Status: raw})
 		}
@@ -123,7 +124,7 @@ func (n *localCalls) carryOut(conn net.Conn, lines *bufio.Reader, call wire.Loca
 }
 
 func (n *localCalls) answer(ctx context.Context, call wire.LocalCall, s stream,
-	status func(Status)) (jsontext.Value, error) {
+	status func(control.Status)) (jsontext.Value, error) {
 	do, ok := commands[call.Command]
 	if !ok {
 		return nil, core.Fail(core.CodeUsage, "the running node knows no command %q", call.Command)
@@ -134,46 +135,41 @@ func (n *localCalls) answer(ctx context.Context, call wire.LocalCall, s stream,
 }
 
 // command decodes its arguments, does its work and returns its result; a result may accompany an error.
-type command func(n *Node, ctx context.Context, args jsontext.Value, s stream, status func(Status)) (any, error)
+type command func(n *Node, ctx context.Context, args jsontext.Value, s stream, status func(control.Status)) (any, error)
 
 var commands = map[string]command{
-	CommandPlace:  on((*Node).Place),
-	CommandFetch:  on((*Node).Fetch),
-	CommandPeers:  on((*Node).ListPeers),
-	CommandRemove: on((*Node).Remove),
-	CommandGC:     on((*Node).CollectPlaced),
-	CommandStatus: on((*Node).Status),
-	CommandFiles:  on((*Node).Files),
-	CommandList:   on((*Node).ListVersions),
-	CommandVerify: on((*Node).Verify),
-	CommandLimit:  on((*Node).Limit),
-	CommandProbe:  on((*Node).Probe),
-	CommandBackup: on((*Node).Backup),
-	CommandSurvey: on((*Node).Survey),
+	control.CommandPlace:  on((*Node).Place),
+	control.CommandFetch:  on((*Node).Fetch),
+	control.CommandPeers:  on((*Node).ListPeers),
+	control.CommandRemove: on((*Node).Remove),
+	control.CommandGC:     on((*Node).CollectPlaced),
+	control.CommandStatus: on((*Node).Status),
+	control.CommandFiles:  on((*Node).Files),
+	control.CommandList:   on((*Node).ListVersions),
+	control.CommandVerify: on((*Node).Verify),
+	control.CommandLimit:  on((*Node).Limit),
+	control.CommandProbe:  on((*Node).Probe),
+	control.CommandBackup: on((*Node).Backup),
+	control.CommandSurvey: on((*Node).Survey),
 
-	CommandRecords: on((*Node).LookAtRecords),
+	control.CommandRecords: on((*Node).LookAtRecords),
 }
 
-// None is the arguments of a command that takes none.
-type None struct{}
-
-func on[Args, Result any](do func(*Node, context.Context, Args, func(Status)) (Result, error)) command {
-	return func(n *Node, ctx context.Context, raw jsontext.Value, s stream, status func(Status)) (any, error) {
+func on[Args, Result any](do func(*Node, context.Context, Args, func(control.Status)) (Result, error)) command {
+	return func(n *Node, ctx context.Context, raw jsontext.Value, s stream, status func(control.Status)) (any, error) {
 		var args Args
 		if len(raw) > 0 {
 			if err := json.Unmarshal(raw, &args, json.RejectUnknownMembers(true)); err != nil {
 				return nil, core.Fail(core.CodeUsage, "arguments: %w", err)
 			}
 		}
-		if a, ok := any(&args).(attaching); ok {
-			a.attach(s)
-		}
+		attach(&args, s)
 		return do(n, ctx, args, status)
 	}
 }
 
 // Call carries out a command in this process; it is the same path as through the socket.
-func (n *Node) Call(ctx context.Context, name string, args, result any, status func(Status)) error {
+func (n *Node) Call(ctx context.Context, name string, args, result any, status func(control.Status)) error {
 	raw, err := json.Marshal(args)
 	if err != nil {
 		return fmt.Errorf("arguments: %w", err)
@@ -205,7 +201,7 @@ func DialLocal(socket string) (*Remote, error) {
 }
 
 // Call sends the command to the running node; cancelling ctx hangs up, which cancels it there.
-func (r *Remote) Call(ctx context.Context, name string, args, result any, status func(Status)) error {
+func (r *Remote) Call(ctx context.Context, name string, args, result any, status func(control.Status)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	call := wire.LocalCall{Command: name}
@@ -251,7 +247,7 @@ func (r *Remote) Call(ctx context.Context, name string, args, result any, status
 		}
 		switch m := m.(type) {
 		case wire.LocalStatus:
-			var s Status
+			var s control.Status
 			if json.Unmarshal(m.Status, &s) == nil && status != nil {
 				status(s)
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage"
 )
@@ -60,10 +61,10 @@ func steady(mib float64) *line {
 }
 
 // row is what a node says of its link to a peer.
-func (m *member) row(peer *member) node.PeerRow {
+func (m *member) row(peer *member) control.PeerRow {
 	t := m.cluster.t
 	t.Helper()
-	r, err := m.ListPeers(t.Context(), node.PeersArgs{}, quiet)
+	r, err := m.ListPeers(t.Context(), control.PeersArgs{}, quiet)
 	check(t, err)
 	for _, row := range r.Peers {
 		if row.ID == peer.ID() {
@@ -71,7 +72,7 @@ func (m *member) row(peer *member) node.PeerRow {
 		}
 	}
 	t.Fatalf("%s does not know %s", m.name, peer.name)
-	return node.PeerRow{}
+	return control.PeerRow{}
 }
 
 func about(t *testing.T, what string, got core.Rate, mib float64) {
@@ -102,7 +103,7 @@ func TestSlowLinkIsMeasuredAndRecovers(t *testing.T) {
 		if row := a.row(b); row.Measured != 0 || row.Declared != 1<<20 {
 			t.Errorf("before anything moved: %+v", row)
 		}
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		about(t, "measured", a.row(b).Measured, 0.25)
 		about(t, "measured, as the receiver shows it", b.row(a).MeasuredIn, 0.25)
 
@@ -111,15 +112,15 @@ func TestSlowLinkIsMeasuredAndRecovers(t *testing.T) {
 		a.run()
 		c.settle()
 		a.split("two.img", 1, content(2, 3<<20))
-		dry := a.place(node.PlaceArgs{Name: "two.img", Replicas: 1, DryRun: true})
+		dry := a.place(control.PlaceArgs{Name: "two.img", Replicas: 1, DryRun: true})
 		about(t, "planned after a restart", core.Rate(1.05*float64(dry.Bytes)/(dry.PredictedS-dry.FillS)), 0.25)
-		a.place(node.PlaceArgs{Name: "two.img", Replicas: 1})
+		a.place(control.PlaceArgs{Name: "two.img", Replicas: 1})
 
 		slow.Lock()
 		mib = 6
 		slow.Unlock()
 		a.split("three.img", 1, content(3, 30<<20))
-		a.place(node.PlaceArgs{Name: "three.img", Replicas: 1})
+		a.place(control.PlaceArgs{Name: "three.img", Replicas: 1})
 		if got := a.row(b).Measured; got < 900<<10 {
 			t.Errorf("the link carries 1 MiB/s again, measured is %s", got)
 		}
@@ -182,7 +183,7 @@ func TestWhatIsNotTheLinkIsNotMeasured(t *testing.T) {
 				d := c.start("d", "a-1MiB,b-1MiB")
 				a.split("one.img", 1, content(1, 5<<20))
 				c.settle()
-				a.place(node.PlaceArgs{Replicas: 2})
+				a.place(control.PlaceArgs{Replicas: 2})
 				for _, link := range [][2]*member{{a, b}, {a, d}, {b, d}, {d, b}} {
 					if got := link[0].row(link[1]).Measured; got != 0 && got < 900<<10 {
 						t.Errorf("the link from %s to %s seems to carry %s", link[0].name, link[1].name, got)
@@ -203,8 +204,8 @@ func TestSlowUplinkIsNotSeveralSlowLinks(t *testing.T) {
 			c.start("e", "a-1MiB", behind(shared))}
 		a.split("one.img", 1, content(1, 4<<20))
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 3})
-		about(t, "the uplink", a.limit(node.LimitArgs{}).Limits[0].Measured, 0.375)
+		a.place(control.PlaceArgs{Replicas: 3})
+		about(t, "the uplink", a.limit(control.LimitArgs{}).Limits[0].Measured, 0.375)
 		for _, b := range targets {
 			if got := a.row(b).Measured; got != 0 && got < 256<<10 {
 				t.Errorf("the link to %s seems to carry %s", b.name, got)
@@ -224,12 +225,12 @@ func TestProbeMeasuresWithinItsLease(t *testing.T) {
 		low := c.start("low", "a-8MiB", func(conf *node.Config) { conf.Downlink = calendar("2MiB") })
 		c.settle()
 		began := time.Now()
-		r, err := a.Probe(t.Context(), node.ProbeArgs{}, quiet)
+		r, err := a.Probe(t.Context(), control.ProbeArgs{}, quiet)
 		check(t, err)
 		if took := time.Since(began); took > 8*time.Second {
 			t.Errorf("three probes took %s", took)
 		}
-		byID := map[core.ID]node.ProbeRow{}
+		byID := map[core.ID]control.ProbeRow{}
 		for _, row := range r.Probes {
 			byID[row.ID] = row
 		}
@@ -258,11 +259,11 @@ func TestProbeMeasuresWithinItsLease(t *testing.T) {
 				t.Errorf("%s keeps what a probe sent", m.name)
 			}
 		}
-		one, err := a.Probe(t.Context(), node.ProbeArgs{Peer: "fast:8001"}, quiet)
+		one, err := a.Probe(t.Context(), control.ProbeArgs{Peer: "fast:8001"}, quiet)
 		if err != nil || len(one.Probes) != 1 || one.Probes[0].ID != fast.ID() {
 			t.Errorf("one peer: %+v, %v", one, err)
 		}
-		if _, err := a.Probe(t.Context(), node.ProbeArgs{Peer: "nobody:1"},
+		if _, err := a.Probe(t.Context(), control.ProbeArgs{Peer: "nobody:1"},
 			quiet); core.CodeOf(err) != core.CodeNoName {
 			t.Errorf("an unknown peer: %v", err)
 		}
@@ -277,10 +278,10 @@ func TestProbeLeavesTransfersWhatTheyLeased(t *testing.T) {
 		b := c.start("b", "a-1MiB")
 		a.split("one.img", 1, content(1, 8<<20))
 		c.settle()
-		done := make(chan node.PlaceResult, 1)
-		go func() { done <- a.place(node.PlaceArgs{Replicas: 1}) }()
+		done := make(chan control.PlaceResult, 1)
+		go func() { done <- a.place(control.PlaceArgs{Replicas: 1}) }()
 		time.Sleep(3 * time.Second)
-		r, err := a.Probe(t.Context(), node.ProbeArgs{Peer: b.ID().String()}, quiet)
+		r, err := a.Probe(t.Context(), control.ProbeArgs{Peer: b.ID().String()}, quiet)
 		check(t, err)
 		if row := r.Probes[0]; row.Problem == "" && row.Lease > 300<<10 {
 			t.Errorf("the probe was leased %s of a link that is in use", row.Lease)

@@ -40,6 +40,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/storage"
@@ -81,7 +82,7 @@ type Config struct {
 	// Assemble puts together the file that a fetch writes.
 	Assemble func(context.Context, Assembly) (Assembled, error)
 	// Cut cuts and seals the file of a backup.
-	Cut func(context.Context, Cutting) (Cut, error)
+	Cut func(context.Context, Cutting) (control.Cut, error)
 	// Strategy opens a strategy by name; closing it ends its process.
 	Strategy  func(ctx context.Context, name string) (core.Strategy, io.Closer, error)
 	Verifiers []NamedVerifier
@@ -96,7 +97,7 @@ type Config struct {
 	Log    *slog.Logger
 	// Damaged is what the roof found wrong when it opened what this node stands on: while something is, nothing is
 	// collected.
-	Damaged []Damage
+	Damaged []control.Damage
 	// Health is where the roof says what is wrong beneath the node, also before Start. nil: the node has one of its
 	// own.
 	Health *Health

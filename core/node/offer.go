@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -208,7 +209,7 @@ func (pl *placing) offer(ctx context.Context) error {
 		if err != nil || missing == 0 {
 			return err
 		}
-		pl.status(Status{Phase: "license", Text: fmt.Sprintf("segment %d of %d", offered, len(pl.segments))})
+		pl.status(control.Status{Phase: "license", Text: fmt.Sprintf("segment %d of %d", offered, len(pl.segments))})
 		select {
 		case <-pl.changed:
 			deadline.Reset(answerPatience)

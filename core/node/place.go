@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -19,21 +20,22 @@ const defaultRetain = 5 * 365 * 24 * time.Hour
 
 // Place gives a version to peers: it asks everybody for their state, has the strategy price them, plans, licenses each
 // segment, sends what nobody keeps yet, waits for receipts, and leaves records and the ref with every target.
-func (n *Node) Place(ctx context.Context, args PlaceArgs, status func(Status)) (PlaceResult, error) {
+func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
+	status func(control.Status)) (control.PlaceResult, error) {
 	if _, err := n.identity("place"); err != nil {
-		return PlaceResult{}, err
+		return control.PlaceResult{}, err
 	}
-	args.followPlan()
+	followPlan(&args)
 	if args.Replicas < 1 {
-		return PlaceResult{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
+		return control.PlaceResult{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
 	}
 	v, err := n.vault(ctx)
 	if err != nil {
-		return PlaceResult{}, err
+		return control.PlaceResult{}, err
 	}
 	pl := &placing{n: n, args: args, status: status, vault: v, changed: make(chan struct{}, 1)}
 	if _, err := rand.Read(pl.task[:]); err != nil {
-		return PlaceResult{}, fmt.Errorf("draw task: %w", err)
+		return control.PlaceResult{}, fmt.Errorf("draw task: %w", err)
 	}
 	defer func() { n.sealing.release(pl.recalled) }()
 	err = pl.run(ctx)
@@ -48,15 +50,15 @@ func (n *Node) Place(ctx context.Context, args PlaceArgs, status func(Status)) (
 // what stands in segments and below belongs to the loop.
 type placing struct {
 	n       *Node
-	args    PlaceArgs
-	status  func(Status)
+	args    control.PlaceArgs
+	status  func(control.Status)
 	vault   *vault
 	version foundRef
 	next    key.Ref // what the version's next envelope says, but for Placed
 	task    core.TaskID
 	from    Chunks        // has the bytes of new runs; nil: staging
 	life    time.Duration // of the licences; 0: licenseLife
-	result  PlaceResult
+	result  control.PlaceResult
 
 	snapshot core.Snapshot
 	fresh    []core.Run     // new runs
@@ -97,7 +99,7 @@ type reusedRun struct {
 
 func (pl *placing) run(ctx context.Context) error {
 	n := pl.n
-	pl.status(Status{Phase: "plan"})
+	pl.status(control.Status{Phase: "plan"})
 	if err := pl.choose(); err != nil {
 		return err
 	}
@@ -533,17 +535,17 @@ func (pl *placing) describe() {
 	}
 	for _, row := range p.Nodes {
 		s := pl.snapshot.Nodes[row.Node]
-		r.Placements = append(r.Placements, Placement{
+		r.Placements = append(r.Placements, control.Placement{
 			Node: s.ID, Address: s.Address, Bytes: row.Bytes, Runs: row.Runs, Cost: row.Cost, Explain: row.Explain,
 			Reused: row.Held, FinishS: row.Finish,
 		})
 	}
 	for _, f := range p.Flows {
-		r.Flows = append(r.Flows, FlowRow{From: pl.snapshot.Nodes[f.From].ID, To: pl.snapshot.Nodes[f.To].ID,
+		r.Flows = append(r.Flows, control.FlowRow{From: pl.snapshot.Nodes[f.From].ID, To: pl.snapshot.Nodes[f.To].ID,
 			Bytes: f.Bytes, Rate: f.Rate})
 	}
 	for _, x := range p.Refused {
 		s := pl.snapshot.Nodes[x.Node]
-		r.Refused = append(r.Refused, Refused{Node: s.ID, Address: s.Address, Reason: x.Reason})
+		r.Refused = append(r.Refused, control.Refused{Node: s.ID, Address: s.Address, Reason: x.Reason})
 	}
 }

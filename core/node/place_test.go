@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -35,7 +36,7 @@ func TestPlaceAndFetchOnFiveNodes(t *testing.T) {
 		a.split("disk.img", 1, data)
 		c.settle()
 
-		placed := a.place(node.PlaceArgs{Replicas: 2})
+		placed := a.place(control.PlaceArgs{Replicas: 2})
 		if got := sum(placed.Placements); got != 2*placed.Bytes {
 			t.Errorf("placed %d bytes on all nodes, want 2 × %d", got, placed.Bytes)
 		}
@@ -45,7 +46,7 @@ func TestPlaceAndFetchOnFiveNodes(t *testing.T) {
 	})
 }
 
-func sum(placements []node.Placement) (bytes core.Size) {
+func sum(placements []control.Placement) (bytes core.Size) {
 	for _, p := range placements {
 		bytes += p.Bytes
 	}
@@ -53,7 +54,7 @@ func sum(placements []node.Placement) (bytes core.Size) {
 }
 
 // restoreElsewhere fetches on a new machine that has only the identity and the targets' addresses.
-func (c *cluster) restoreElsewhere(data []byte) node.FetchResult {
+func (c *cluster) restoreElsewhere(data []byte) control.FetchResult {
 	c.t.Helper()
 	z := c.start("z", "b-50MiB,c-50MiB,d-50MiB,e-50MiB", c.owned, func(conf *node.Config) { conf.Token = nil })
 	c.settle()
@@ -67,7 +68,7 @@ func TestOneHolderGoneBeforeTheFetch(t *testing.T) {
 		data := content(2, 4<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		placed := a.place(node.PlaceArgs{Replicas: 2})
+		placed := a.place(control.PlaceArgs{Replicas: 2})
 		c.byID(placed.Placements[0].Node).stop()
 		got := c.restoreElsewhere(data)
 		for _, s := range got.Sources {
@@ -86,7 +87,7 @@ func TestHolderCutOffWhileItSends(t *testing.T) {
 		data := content(3, 16<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		placed := a.place(node.PlaceArgs{Replicas: 2})
+		placed := a.place(control.PlaceArgs{Replicas: 2})
 		gone := c.byID(placed.Placements[0].Node)
 		// settle takes the first 3 s
 		time.AfterFunc(3*time.Second+100*time.Millisecond, func() { c.net.Cut(gone.name) })
@@ -105,23 +106,23 @@ func TestSecondVersionReusesRunsThatOutliveTheFirst(t *testing.T) {
 		first := content(4, 8<<20)
 		a.split("disk.img", 1, first)
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 2})
+		a.place(control.PlaceArgs{Replicas: 2})
 
 		second := slices.Concat(first[:3<<20], content(5, 80<<10), first[3<<20:])
 		a.split("disk.img", 2, second)
-		placed := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
+		placed := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
 		if placed.NewBytes > 512<<10 {
 			t.Errorf("version 2 sends %s anew, want about 80 KiB and the tree", placed.NewBytes)
 		}
 		a.fetch("disk.img", 1, first)
 
-		removed, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img", Version: 1}, quiet)
+		removed, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img", Version: 1}, quiet)
 		check(t, err)
 		if len(removed.Released) == 0 || len(removed.Unheard) > 0 {
 			t.Errorf("removed %+v: want released holders and none unheard", removed)
 		}
 		for _, m := range c.nodes {
-			_, err := m.Collect(t.Context(), node.None{}, quiet)
+			_, err := m.Collect(t.Context(), control.None{}, quiet)
 			check(t, err)
 		}
 		c.restoreElsewhere(second)
@@ -135,10 +136,10 @@ func TestPlacingAgainReplacesALostHolder(t *testing.T) {
 		data := content(6, 4<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		first := a.place(node.PlaceArgs{Replicas: 2})
+		first := a.place(control.PlaceArgs{Replicas: 2})
 		c.byID(first.Placements[0].Node).stop()
 		c.settle()
-		again := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
+		again := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
 		if sum(again.Placements) != 2*again.Bytes {
 			t.Errorf("placed %s, want two copies of %s", sum(again.Placements), again.Bytes)
 		}
@@ -155,7 +156,7 @@ func TestTargetsRelayToTargets(t *testing.T) {
 		a := fiveNodes(c)
 		a.split("disk.img", 1, content(7, 4<<20))
 		c.settle()
-		placed := a.place(node.PlaceArgs{Replicas: 2})
+		placed := a.place(control.PlaceArgs{Replicas: 2})
 		relayed := core.Size(0)
 		for _, f := range placed.Flows {
 			if f.From != a.ID() {
@@ -165,7 +166,7 @@ func TestTargetsRelayToTargets(t *testing.T) {
 		if relayed == 0 {
 			t.Error("the source sent every copy itself")
 		}
-		status, err := c.byID(placed.Flows[0].To).Status(t.Context(), node.None{}, quiet)
+		status, err := c.byID(placed.Flows[0].To).Status(t.Context(), control.None{}, quiet)
 		check(t, err)
 		if len(status.Leases) == 0 || status.Reserved != 0 {
 			t.Errorf("leases %v, reserved %s: want leases in the log and nothing reserved at rest", status.Leases,
@@ -192,7 +193,7 @@ func TestTooFewNodesOrTooLittleRoom(t *testing.T) {
 			replicas int
 			says     string
 		}{{3, "3 replicas"}, {2, "c:8001 lacks"}} {
-			_, err := a.Place(t.Context(), node.PlaceArgs{Replicas: test.replicas, Strategy: "seed"}, quiet)
+			_, err := a.Place(t.Context(), control.PlaceArgs{Replicas: test.replicas, Strategy: "seed"}, quiet)
 			if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("%d replicas: %v (code %d), want code 13 that says %q", test.replicas, err, core.CodeOf(err),
 					test.says)
@@ -213,12 +214,12 @@ func TestStrategyWantsMoreCopies(t *testing.T) {
 		data := content(8, 4<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		if first := a.place(node.PlaceArgs{Replicas: 2}); first.Replicas != 2 || first.Raised != "" {
+		if first := a.place(control.PlaceArgs{Replicas: 2}); first.Replicas != 2 || first.Raised != "" {
 			t.Errorf("seed: %d replicas, %q", first.Replicas, first.Raised)
 		}
 		a.split("disk.img", 2, data)
 		c.settle()
-		_, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 2, Strategy: "reliable"}, quiet)
+		_, err := a.Place(t.Context(), control.PlaceArgs{Replicas: 2, Strategy: "reliable"}, quiet)
 		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(),
 			"the strategy wants 3 replicas instead of 2") ||
 			!strings.Contains(core.HintOf(err), "another strategy") {
@@ -226,7 +227,7 @@ func TestStrategyWantsMoreCopies(t *testing.T) {
 		}
 		c.start("e", "a-20MiB", frail)
 		c.settle()
-		second := a.place(node.PlaceArgs{Replicas: 2, Strategy: "reliable"})
+		second := a.place(control.PlaceArgs{Replicas: 2, Strategy: "reliable"})
 		if second.Replicas != 3 || !strings.Contains(second.Raised, "on any 3 of 0.013 %") ||
 			len(second.Placements) != 3 {
 			t.Errorf("%d replicas, %q, on %d nodes", second.Replicas, second.Raised, len(second.Placements))
@@ -273,7 +274,7 @@ func TestVerifiersDecideWhatIsStored(t *testing.T) {
 				})
 				a.split("disk.img", 1, content(9, 1<<20))
 				c.settle()
-				_, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 1, Strategy: "seed"}, quiet)
+				_, err := a.Place(t.Context(), control.PlaceArgs{Replicas: 1, Strategy: "seed"}, quiet)
 				if core.CodeOf(err) != test.code || !strings.Contains(err.Error(), test.says) {
 					t.Errorf("place: %v (code %d), want code %d that says %q", err, core.CodeOf(err), test.code,
 						test.says)
@@ -293,7 +294,7 @@ func TestTraceTellsAPlacementInOrder(t *testing.T) {
 		c.start("b", "a-20MiB")
 		a.split("secret-name.img", 1, content(10, 1<<20))
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		a.stop()
 		trace := a.trace.String()
 		wantOrder(t, trace, "received BANDWIDTH_COORDINATION", "sent BANDWIDTH_COORDINATION", "sent STATE_QUERY",
@@ -315,7 +316,7 @@ func TestTraceTellsAFetchInOrder(t *testing.T) {
 		data := content(11, 1<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		z := c.start("z", "b-20MiB", c.owned, func(conf *node.Config) { conf.Token = nil })
 		c.settle()
 		z.fetch("disk.img", 0, data)
@@ -350,9 +351,9 @@ func wantOrder(t *testing.T, trace string, kinds ...string) {
 }
 
 // collect frees what a node need not keep, and returns what stays.
-func (m *member) collect() node.GCResult {
+func (m *member) collect() control.GCResult {
 	m.cluster.t.Helper()
-	r, err := m.Collect(m.cluster.t.Context(), node.None{}, quiet)
+	r, err := m.Collect(m.cluster.t.Context(), control.None{}, quiet)
 	check(m.cluster.t, err)
 	return r
 }
@@ -374,9 +375,9 @@ func TestPlacedTwiceAndRemovedLeavesNothing(t *testing.T) {
 		b := c.start("b", "a-20MiB")
 		a.split("disk.img", 1, content(1, 1<<20))
 		c.settle()
-		a.place(node.PlaceArgs{Name: "disk.img", Replicas: 1})
-		a.place(node.PlaceArgs{Name: "disk.img", Replicas: 1})
-		_, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img"}, quiet)
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 1})
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 1})
+		_, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet)
 		check(t, err)
 		b.empty()
 	})
@@ -392,7 +393,7 @@ func TestRefusedPlacementIsWithdrawn(t *testing.T) {
 		})
 		a.split("disk.img", 1, content(1, 1<<20))
 		c.settle()
-		_, err := a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed"}, quiet)
+		_, err := a.Place(t.Context(), control.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed"}, quiet)
 		if core.CodeOf(err) != core.CodeRefused {
 			t.Fatalf("place: %v, want it refused", err)
 		}
@@ -419,10 +420,10 @@ func TestInterruptedPlacementGoesOnWhereItStopped(t *testing.T) {
 		c.settle()
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(700*time.Millisecond, cancel)
-		if _, err := a.Place(ctx, node.PlaceArgs{Replicas: 2, Strategy: "nearest"}, quiet); err == nil {
+		if _, err := a.Place(ctx, control.PlaceArgs{Replicas: 2, Strategy: "nearest"}, quiet); err == nil {
 			t.Fatal("the placement ended before it was interrupted")
 		}
-		again := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "nearest"})
+		again := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "nearest"})
 		if again.SentBytes > 2*again.Bytes*3/4 {
 			t.Errorf("sent %s of %s again", again.SentBytes, 2*again.Bytes)
 		}
@@ -443,18 +444,18 @@ func TestVersionStaysWhileAHolderCannotBeTold(t *testing.T) {
 		a := fiveNodes(c)
 		a.split("disk.img", 1, content(13, 1<<20))
 		c.settle()
-		placed := a.place(node.PlaceArgs{Replicas: 2})
+		placed := a.place(control.PlaceArgs{Replicas: 2})
 		gone := c.byID(placed.Placements[0].Node)
 		gone.stop()
 		c.settle()
-		first, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img"}, quiet)
+		first, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet)
 		check(t, err)
 		if len(first.Unheard) != 1 || len(first.Versions) != 0 {
 			t.Errorf("removed %+v, want one holder unheard and the version kept", first)
 		}
 		gone.run()
 		c.settle()
-		second, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img"}, quiet)
+		second, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet)
 		check(t, err)
 		if len(second.Unheard) != 0 || len(second.Versions) != 1 {
 			t.Errorf("removed %+v, want everybody told", second)
@@ -477,7 +478,7 @@ func TestTaskWhoseRefNeverCameGoesInTheEnd(t *testing.T) {
 		hear[wire.TransmissionComplete](r)
 		hear[wire.TransmissionComplete](r)
 		collect := func() core.Size {
-			got, err := b.Collect(t.Context(), node.None{}, quiet)
+			got, err := b.Collect(t.Context(), control.None{}, quiet)
 			check(t, err)
 			return got.HoldingsKept
 		}
@@ -501,10 +502,10 @@ func TestNextVersionFitsWhereLittleOfItIsNew(t *testing.T) {
 		data := content(1, 1<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		copy(data[500<<10:], content(2, 10<<10))
 		a.split("disk.img", 2, data)
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		a.fetch("disk.img", 2, data)
 	})
 }
@@ -521,7 +522,7 @@ func TestChainOfNodes(t *testing.T) {
 		data := content(20, 8<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		placed := a.place(node.PlaceArgs{Replicas: 5})
+		placed := a.place(control.PlaceArgs{Replicas: 5})
 		if got := sum(placed.Placements); got != 5*placed.Bytes {
 			t.Errorf("%d bytes on all nodes, want 5 × %d", got, placed.Bytes)
 		}
@@ -541,12 +542,13 @@ func TestStoppedPlacementLeavesTheOneBeforeInForce(t *testing.T) {
 		data := content(14, 8<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		c.start("c", "a-1MiB,b-1MiB")
 		c.settle()
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(1700*time.Millisecond, cancel)
-		if _, err := a.Place(ctx, node.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed"}, quiet); err == nil {
+		if _,
+			err := a.Place(ctx, control.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed"}, quiet); err == nil {
 			t.Fatal("the placement ended before it was stopped")
 		}
 		c.settle()
@@ -564,11 +566,11 @@ func TestAnotherMachinesVersionIsNotReplaced(t *testing.T) {
 		data := content(15, 1<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		other := c.start("other", "b-20MiB", c.owned)
 		other.split("disk.img", 1, content(16, 1<<20))
 		c.settle()
-		_, err := other.Place(t.Context(), node.PlaceArgs{Replicas: 1, Strategy: "seed"}, quiet)
+		_, err := other.Place(t.Context(), control.PlaceArgs{Replicas: 1, Strategy: "seed"}, quiet)
 		if err == nil || !strings.Contains(err.Error(), "another machine") {
 			t.Errorf("place: %v, want it refused", err)
 		}
@@ -600,7 +602,7 @@ func TestRunsOfAFailedBarrierAreSentAgain(t *testing.T) {
 		data := content(23, 4<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		c.restoreElsewhere(data)
 	})
 }
@@ -621,7 +623,7 @@ func TestNodesOfAZoneThatAreNotLinkedAllGetTheirCopies(t *testing.T) {
 		c.start("c", "a-10MiB", zoned("west"))
 		a.split("disk.img", 1, content(24, 4<<20))
 		c.settle()
-		placed := a.place(node.PlaceArgs{Replicas: 2})
+		placed := a.place(control.PlaceArgs{Replicas: 2})
 		if placed.Seconds > 20 {
 			t.Errorf("it took %.1f s, planned were %.1f", placed.Seconds, placed.PredictedS)
 		}
@@ -640,7 +642,7 @@ func TestTrunkOutlivesTheNodeThatCrossedIt(t *testing.T) {
 		a.split("disk.img", 1, data)
 		c.settle()
 		time.AfterFunc(3*time.Second, b.stop)
-		placed := a.place(node.PlaceArgs{Replicas: 2})
+		placed := a.place(control.PlaceArgs{Replicas: 2})
 		t.Logf("took %.1f s, planned were %.1f", placed.Seconds, placed.PredictedS)
 		if got := sum(placed.Placements); got != 2*placed.Bytes {
 			t.Errorf("%d bytes on all nodes, want 2 × %d", got, placed.Bytes)

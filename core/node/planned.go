@@ -7,24 +7,25 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan"
 )
 
 // Survey asks every peer for its state.
-func (n *Node) Survey(ctx context.Context, _ None, _ func(Status)) (SurveyResult, error) {
+func (n *Node) Survey(ctx context.Context, _ control.None, _ func(control.Status)) (control.SurveyResult, error) {
 	if _, err := n.identity("survey"); err != nil {
-		return SurveyResult{}, err
+		return control.SurveyResult{}, err
 	}
 	n.awaitPeers(ctx)
 	pl := &placing{n: n}
 	if err := pl.survey(ctx); err != nil {
-		return SurveyResult{}, fmt.Errorf("survey: %w", err)
+		return control.SurveyResult{}, fmt.Errorf("survey: %w", err)
 	}
-	return SurveyResult{pl.snapshot}, nil
+	return control.SurveyResult{Snapshot: pl.snapshot}, nil
 }
 
 // followPlan lets a given plan say what is placed, and how.
-func (a *PlaceArgs) followPlan() {
+func followPlan(a *control.PlaceArgs) {
 	if p := a.Plan; p != nil {
 		a.Name, a.Version, a.Replicas, a.Strategy = p.Name, p.Version, p.Replicas, p.Strategy
 		a.Objective, a.Blend, a.Deadline = p.Objective, p.Blend, p.Deadline
@@ -57,7 +58,7 @@ func (pl *placing) follow() (err error) {
 func (pl *placing) show() {
 	if pl.args.Show {
 		saved := plan.Save(pl.about(), pl.request, pl.plan)
-		pl.status(Status{Phase: "plan", Plan: &saved})
+		pl.status(control.Status{Phase: "plan", Plan: &saved})
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -26,31 +27,9 @@ const (
 	purposeProbe = "probe"
 )
 
-// ProbeArgs names the peer to be probed, as LimitArgs does; empty for all that are connected.
-type ProbeArgs struct {
-	Peer string `json:"peer"`
-}
-
-// ProbeResult is one row a peer, by address.
-type ProbeResult struct {
-	Probes []ProbeRow `json:"probes"`
-}
-
-// ProbeRow is what came of probing the link to a peer. Rates are wire bytes per second.
-type ProbeRow struct {
-	ID       core.ID   `json:"id"`
-	Address  string    `json:"address"`
-	Declared core.Rate `json:"declared"`
-	Lease    core.Rate `json:"lease"`    // what was free, and granted
-	Carried  core.Rate `json:"carried"`  // what the link carried of it
-	Bytes    core.Size `json:"bytes"`    // payload that arrived
-	Seconds  float64   `json:"seconds"`  // from the first to the last of it
-	AtLeast  bool      `json:"at_least"` // something else than the link held it back: it may carry more
-	Problem  string    `json:"problem,omitempty"`
-}
-
 // Probe measures links on purpose, one after another: up to core.MaxProbe bytes or probeTime each.
-func (n *Node) Probe(ctx context.Context, args ProbeArgs, status func(Status)) (r ProbeResult, err error) {
+func (n *Node) Probe(ctx context.Context, args control.ProbeArgs,
+	status func(control.Status)) (r control.ProbeResult, err error) {
 	n.awaitPeers(ctx)
 	n.ask(func() {
 		var one *peer
@@ -59,7 +38,7 @@ func (n *Node) Probe(ctx context.Context, args ProbeArgs, status func(Status)) (
 		}
 		for _, p := range n.peers {
 			if p == one || one == nil && (p.session != nil || p.declared > 0) {
-				r.Probes = append(r.Probes, ProbeRow{ID: p.id, Address: p.address,
+				r.Probes = append(r.Probes, control.ProbeRow{ID: p.id, Address: p.address,
 					Declared: cmp.Or(p.capacity, p.declared)})
 			}
 		}
@@ -71,7 +50,7 @@ func (n *Node) Probe(ctx context.Context, args ProbeArgs, status func(Status)) (
 	if err != nil {
 		return r, err
 	}
-	slices.SortFunc(r.Probes, func(a, b ProbeRow) int {
+	slices.SortFunc(r.Probes, func(a, b control.ProbeRow) int {
 		return cmp.Or(strings.Compare(a.Address, b.Address), a.ID.Compare(b.ID))
 	})
 	block := make([]byte, core.MiB)
@@ -80,7 +59,7 @@ func (n *Node) Probe(ctx context.Context, args ProbeArgs, status func(Status)) (
 	}
 	for i := range r.Probes {
 		row := &r.Probes[i]
-		status(Status{Phase: "probe", Text: row.Address, Done: core.Size(i), Total: core.Size(len(r.Probes))})
+		status(control.Status{Phase: "probe", Text: row.Address, Done: core.Size(i), Total: core.Size(len(r.Probes))})
 		if err := n.probe(ctx, row, block); err != nil {
 			row.Problem = err.Error()
 		}
@@ -92,7 +71,7 @@ func (n *Node) Probe(ctx context.Context, args ProbeArgs, status func(Status)) (
 }
 
 // probe measures one link.
-func (n *Node) probe(ctx context.Context, row *ProbeRow, block []byte) (err error) {
+func (n *Node) probe(ctx context.Context, row *control.ProbeRow, block []byte) (err error) {
 	pr := &prober{n: n, done: make(chan struct{})}
 	n.ask(func() { err = pr.begin(row.ID, block) })
 	if err != nil {
@@ -154,7 +133,7 @@ func (pr *prober) begin(to core.ID, block []byte) error {
 }
 
 // result fills the row, and lets the estimate know. Loop only.
-func (pr *prober) result(row *ProbeRow) error {
+func (pr *prober) result(row *control.ProbeRow) error {
 	count := len(pr.arrived)
 	row.Lease = pr.lease
 	if pr.refused != "" {

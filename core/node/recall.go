@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 )
 
 // recall brings chunks back that are to be sent from here and are here no more: copies of them were lost, and no holder
@@ -94,13 +95,13 @@ func (pl *placing) bringBack(ctx context.Context, wanted []*wantedRun) error {
 		return nil
 	}
 	n := pl.n
-	f := &fetching{n: n, args: FetchArgs{Name: pl.version.Body.Name}, status: pl.status, vault: pl.vault,
+	f := &fetching{n: n, args: control.FetchArgs{Name: pl.version.Body.Name}, status: pl.status, vault: pl.vault,
 		version: pl.version,
 		lost:    map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
 	for _, w := range wanted {
 		pl.recalled = append(pl.recalled, w.sent...)
 	}
-	pl.status(Status{Phase: "recall", Text: fmt.Sprintf("%d runs, to be copied once more", len(wanted))})
+	pl.status(control.Status{Phase: "recall", Text: fmt.Sprintf("%d runs, to be copied once more", len(wanted))})
 	left, err := f.gather(ctx, slices.Clone(wanted), "recall",
 		func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
 			return n.sealing.while(c, func() error { _, err := n.Staging.Put(ctx, c, core.Hash{}, data); return err })

@@ -9,21 +9,16 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
 )
-
-// Damage is where the records of what a node keeps for others disagree, or one of them is lost.
-type Damage struct {
-	Key  string `json:"key"`
-	Text string `json:"text"`
-}
 
 // Records is what a look at them found: the ledger's receipts must be among the holdings, the holdings in the packs,
 // their segments under licences of the ledger, and the ledger no shorter than the holdings remember it.
 type Records struct {
-	Damage []Damage   `json:"damage,omitempty"`
-	Lost   []LostRuns `json:"-"`
-	Refs   []LostRef  `json:"-"`
+	Damage []control.Damage
+	Lost   []LostRuns
+	Refs   []LostRef
 }
 
 // LostRuns are runs of a segment that are recorded, and their bytes are gone or nobody knows which they are.
@@ -43,7 +38,7 @@ type LostRef struct {
 }
 
 func (r *Records) add(key, format string, args ...any) {
-	r.Damage = append(r.Damage, Damage{key, fmt.Sprintf(format, args...)})
+	r.Damage = append(r.Damage, control.Damage{Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
 // Err is nil where the records agree.
@@ -310,14 +305,13 @@ func (n *Node) forgetGone(seg *segment) error {
 	return nil
 }
 
-// CommandRecords holds the records of what is kept against each other.
-const CommandRecords = "records"
-
-// LookAtRecords is that command: damage that it finds is no error.
-func (n *Node) LookAtRecords(ctx context.Context, _ None, _ func(Status)) (Records, error) {
+// LookAtRecords holds the records of what is kept against each other: damage that it finds is no error.
+func (n *Node) LookAtRecords(ctx context.Context, _ control.None,
+	_ func(control.Status)) (control.RecordsResult, error) {
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
-	return n.checkRecords(ctx)
+	found, err := n.checkRecords(ctx)
+	return control.RecordsResult{Damage: found.Damage}, err
 }
 
 // checkAtStart is checkRecords once the node runs.

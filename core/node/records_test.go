@@ -12,10 +12,10 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/ledger"
-	"github.com/bkp-tool/bkp/core/node"
 )
 
 // TestFailedDiskEndsTheNode fails one sync beneath a running holder: no receipt speaks of what was not synced, and the
@@ -47,7 +47,7 @@ func TestFailedDiskEndsTheNode(t *testing.T) {
 					return nil
 				})
 				go func() {
-					_, err := a.Place(t.Context(), node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"},
+					_, err := a.Place(t.Context(), control.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed"},
 						quiet)
 					if err == nil {
 						t.Error("place ended well")
@@ -89,7 +89,7 @@ func kept(t *testing.T) (c *cluster, a, b *member) {
 	b = c.start("b", "a-20MiB")
 	a.split("disk.img", 1, content(1, 1<<20))
 	c.settle()
-	a.place(node.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed", KeepLocal: true})
+	a.place(control.PlaceArgs{Name: "disk.img", Replicas: 1, Strategy: "seed", KeepLocal: true})
 	return c, a, b
 }
 
@@ -98,7 +98,7 @@ func (m *member) damaged(key string) {
 	t := m.cluster.t
 	t.Helper()
 	used := m.status().Used
-	_, err := m.Collect(t.Context(), node.None{}, quiet)
+	_, err := m.Collect(t.Context(), control.None{}, quiet)
 	if core.CodeOf(err) != core.CodeWrong || !strings.Contains(core.HintOf(err), "bkp node repair") {
 		t.Errorf("gc: %v, hint %q", err, core.HintOf(err))
 	}
@@ -112,12 +112,12 @@ func (m *member) damaged(key string) {
 func TestReleaseStandsInTheLedger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, a, b := kept(t)
-		_, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img"}, quiet)
+		_, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet)
 		check(t, err)
 		if last := b.ledger.entries[len(b.ledger.entries)-1]; last.Kind != ledger.KindRelease {
 			t.Errorf("the last entry is a %s", last.Kind)
 		}
-		r, err := b.Collect(t.Context(), node.None{}, quiet)
+		r, err := b.Collect(t.Context(), control.None{}, quiet)
 		check(t, err)
 		if r.HoldingsFreed == 0 || r.HoldingsKept != 0 {
 			t.Errorf("%s freed, %s kept: descriptions go with what they describe", r.HoldingsFreed, r.HoldingsKept)
@@ -138,7 +138,7 @@ func TestLostPacksAreNotClaimed(t *testing.T) {
 		b.run()
 		c.settle()
 		b.damaged("packs")
-		r, err := a.Verify(t.Context(), node.VerifyArgs{Name: "disk.img", All: true}, quiet)
+		r, err := a.Verify(t.Context(), control.VerifyArgs{Name: "disk.img", All: true}, quiet)
 		check(t, err)
 		if r.Copies != 0 || r.Holders[0].Kept != 0 || len(r.Holders[0].Degraded) == 0 {
 			t.Errorf("%d copies, %+v", r.Copies, r.Holders)
@@ -173,7 +173,7 @@ func TestFirstStartBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, a, b := kept(t)
 		a.split("other.img", 1, content(2, 1<<20))
-		a.place(node.PlaceArgs{Name: "other.img", Replicas: 1, Strategy: "seed", KeepLocal: true})
+		a.place(control.PlaceArgs{Name: "other.img", Replicas: 1, Strategy: "seed", KeepLocal: true})
 		segments, err := b.holdings.Segments()
 		check(t, err)
 		_, _, err = b.holdings.ReleaseTask(segments[0].Owner, segments[0].Task) // as the first releases did

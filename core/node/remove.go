@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -15,8 +16,9 @@ import (
 
 // Remove forgets versions here and releases them on their holders. Its bytes go with the next gc here, and by
 // themselves there.
-func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status)) (RemoveResult, error) {
-	result := RemoveResult{Name: args.Name}
+func (n *Node) Remove(ctx context.Context, args control.RemoveArgs,
+	status func(control.Status)) (control.RemoveResult, error) {
+	result := control.RemoveResult{Name: args.Name}
 	if _, err := n.identity("rm"); err != nil {
 		return result, err
 	}
@@ -35,7 +37,7 @@ func (n *Node) Remove(ctx context.Context, args RemoveArgs, status func(Status))
 	n.awaitPeers(ctx)
 	for _, r := range refs {
 		if len(r.Body.Records) > 0 {
-			status(Status{Phase: "release", Text: fmt.Sprintf("%s@%d", args.Name, r.Ref.Version)})
+			status(control.Status{Phase: "release", Text: fmt.Sprintf("%s@%d", args.Name, r.Ref.Version)})
 			released, unheard, err := n.releaseVersion(ctx, r)
 			if err != nil {
 				return result, err
@@ -110,7 +112,8 @@ func (n *Node) leansOn(ctx context.Context, gone []foundRef) error {
 }
 
 // releaseVersion tells every holder of a version that it may let go.
-func (n *Node) releaseVersion(ctx context.Context, r foundRef) (released []Release, unheard []Refused, err error) {
+func (n *Node) releaseVersion(ctx context.Context,
+	r foundRef) (released []control.Release, unheard []control.Refused, err error) {
 	v, err := n.vault(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -138,12 +141,12 @@ func (n *Node) releaseVersion(ctx context.Context, r foundRef) (released []Relea
 	for _, s := range shares {
 		done, err := n.release(ctx, s.holder, s.task, r.Ref.Alias, r.Ref.Version)
 		if err != nil {
-			gone := Refused{Node: s.holder, Reason: err.Error()}
+			gone := control.Refused{Node: s.holder, Reason: err.Error()}
 			n.ask(func() { gone.Address = n.addressOf(s.holder) })
 			unheard = append(unheard, gone)
 			continue
 		}
-		released = append(released, Release{Node: s.holder, Runs: done.Runs, Bytes: done.Bytes})
+		released = append(released, control.Release{Node: s.holder, Runs: done.Runs, Bytes: done.Bytes})
 	}
 	return released, unheard, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage"
 )
@@ -22,11 +23,11 @@ func TestOthersTakeOverFromALostTarget(t *testing.T) {
 		data := content(19, 12<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		plan, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 2, Strategy: "seed", DryRun: true}, quiet)
+		plan, err := a.Place(t.Context(), control.PlaceArgs{Replicas: 2, Strategy: "seed", DryRun: true}, quiet)
 		check(t, err)
 		victim := c.byID(plan.Placements[0].Node)
 		time.AfterFunc(time.Duration(0.4*plan.PredictedS*float64(time.Second)), victim.stop)
-		placed := a.place(node.PlaceArgs{Name: "disk.img", Replicas: 2})
+		placed := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
 		if got := sum(placed.Placements); got != 2*placed.Bytes {
 			t.Errorf("%d bytes on all nodes, want 2 × %d", got, placed.Bytes)
 		}
@@ -65,7 +66,7 @@ func TestGivenUpTargetLetsGoOfWhatOthersTookOver(t *testing.T) {
 		data := content(26, 8<<20)
 		a.split("disk.img", 1, data)
 		c.settle()
-		placed := a.place(node.PlaceArgs{Replicas: 2})
+		placed := a.place(control.PlaceArgs{Replicas: 2})
 		if len(placed.Warnings) == 0 {
 			t.Fatal("nobody was given up")
 		}
@@ -93,7 +94,7 @@ func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
 		a.split("disk.img", 1, data)
 		c.settle()
 		began := time.Now()
-		placed, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 3, Strategy: "seed"}, quiet)
+		placed, err := a.Place(t.Context(), control.PlaceArgs{Replicas: 3, Strategy: "seed"}, quiet)
 		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "fails to keep") {
 			t.Errorf("place: %v, want the copy that could not be made named", err)
 		}
@@ -125,7 +126,7 @@ func TestOthersTakeOverFromASlowTarget(t *testing.T) {
 		a.split("disk.img", 1, data)
 		c.settle()
 		var told []string
-		r, err := a.Place(t.Context(), node.PlaceArgs{Replicas: 2, Strategy: "seed"}, func(s node.Status) {
+		r, err := a.Place(t.Context(), control.PlaceArgs{Replicas: 2, Strategy: "seed"}, func(s control.Status) {
 			if s.Warning {
 				told = append(told, s.Text)
 			}
@@ -173,9 +174,9 @@ func TestWhoJoinsTakesOver(t *testing.T) {
 		var d *member
 		join := time.AfterFunc(4*time.Second, func() { d = c.start("d", "a-1MiB,b-1MiB,c-1MiB") })
 		defer join.Stop()
-		r := a.place(node.PlaceArgs{Replicas: 2})
+		r := a.place(control.PlaceArgs{Replicas: 2})
 		copies := core.Size(0)
-		var joined node.Placement
+		var joined control.Placement
 		for _, row := range r.Placements {
 			copies += row.Bytes
 			if row.Node == d.ID() {

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // placeWith has a node place its newest version while the rogue answers what it is asked; after STORAGE_TASK, which it
 // agrees to, each message is handed to then.
-func (r *rogue) placeWith(a *member, args node.PlaceArgs, state wire.StateReport, then func(wire.Message)) error {
+func (r *rogue) placeWith(a *member, args control.PlaceArgs, state wire.StateReport, then func(wire.Message)) error {
 	r.t.Helper()
 	args.Strategy = "seed"
 	ended := make(chan error, 1)
@@ -61,7 +61,7 @@ func TestNodesThatPeersMadeUpHoldNoPlacementUp(t *testing.T) {
 			state.Links = append(state.Links, wire.LinkReport{ID: core.ID{200, i}, Capacity: 1 << 20})
 		}
 		began := time.Now()
-		err := r.placeWith(a, node.PlaceArgs{Replicas: 2}, state, ignore)
+		err := r.placeWith(a, control.PlaceArgs{Replicas: 2}, state, ignore)
 		if core.CodeOf(err) != core.CodeRedundant {
 			t.Errorf("place: %v, want too few nodes", err)
 		}
@@ -80,7 +80,7 @@ func TestSourceTakesNoPartOfItsOwnTaskFromOthers(t *testing.T) {
 		a.split("disk.img", 1, content(21, 1<<20))
 		c.settle()
 		var refused *wire.TaskRefuse
-		r.placeWith(a, node.PlaceArgs{Replicas: 1}, roomy, func(m wire.Message) {
+		r.placeWith(a, control.PlaceArgs{Replicas: 1}, roomy, func(m wire.Message) {
 			switch m := m.(type) {
 			case wire.StorageApply:
 				if refused == nil {
@@ -141,7 +141,7 @@ func TestTargetThatLiesInItsHintsGetsNoCopyCounted(t *testing.T) {
 		a.split("disk.img", 1, data)
 		c.settle()
 		all := []core.Range{{Start: 0, Length: core.SegmentRuns}}
-		err := r.placeWith(a, node.PlaceArgs{Replicas: 2}, roomy, func(m wire.Message) {
+		err := r.placeWith(a, control.PlaceArgs{Replicas: 2}, roomy, func(m wire.Message) {
 			switch m := m.(type) {
 			case wire.StorageTask:
 				r.say(wire.Want{Task: m.Task, Segment: m.Segment, Had: all})
@@ -219,7 +219,7 @@ func TestNodesKnownByHearsayAreBounded(t *testing.T) {
 			r.say(r.relayed(stranger, wire.ReleaseDone{Query: 1}, r.signer.ID(), b.ID()))
 			time.Sleep(time.Millisecond)
 		}
-		peers, err := b.ListPeers(t.Context(), node.PeersArgs{}, quiet)
+		peers, err := b.ListPeers(t.Context(), control.PeersArgs{}, quiet)
 		check(t, err)
 		if len(peers.Peers) > 4096 {
 			t.Errorf("%d peers are known", len(peers.Peers))

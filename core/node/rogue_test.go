@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link"
@@ -144,9 +145,9 @@ func withRogue(t *testing.T, test func(t *testing.T, b *member, r *rogue)) {
 	})
 }
 
-func (m *member) status() node.StatusResult {
+func (m *member) status() control.StatusResult {
 	m.cluster.t.Helper()
-	s, err := m.Status(m.cluster.t.Context(), node.None{}, quiet)
+	s, err := m.Status(m.cluster.t.Context(), control.None{}, quiet)
 	check(m.cluster.t, err)
 	return s
 }
@@ -592,7 +593,7 @@ func TestFlowsOfAPeerAreBounded(t *testing.T) {
 			r.say(apply)
 		}
 		time.Sleep(time.Second)
-		live := slices.DeleteFunc(b.status().Leases, func(l node.LeaseRow) bool { return l.State != "live" })
+		live := slices.DeleteFunc(b.status().Leases, func(l control.LeaseRow) bool { return l.State != "live" })
 		if len(live) != 64 {
 			t.Errorf("%d leases stand, want 64", len(live))
 		}
@@ -670,7 +671,7 @@ func TestRefOfAnotherSourceIsNotReplaced(t *testing.T) {
 		b := c.start("b", "a-20MiB")
 		a.split("disk.img", 1, content(17, 1<<20))
 		c.settle()
-		a.place(node.PlaceArgs{Replicas: 1})
+		a.place(control.PlaceArgs{Replicas: 1})
 		r := c.rogue("b")
 		o := r.offer(b, unchanged)
 		r.say(o.task)

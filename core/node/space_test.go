@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -20,8 +21,8 @@ func TestReleasedBytesComeBackByThemselves(t *testing.T) {
 		b := c.start("b", "a-20MiB", func(conf *node.Config) { conf.Capacity = 3 * core.MiB })
 		a.split("disk.img", 1, content(1, 2<<20))
 		c.settle()
-		a.place(node.PlaceArgs{Name: "disk.img", Replicas: 1})
-		_, err := a.Remove(t.Context(), node.RemoveArgs{Name: "disk.img"}, quiet)
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 1})
+		_, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet)
 		check(t, err)
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
@@ -39,8 +40,8 @@ func TestReleasedBytesAreRoomAtOnceForWhoAsks(t *testing.T) {
 		c.settle()
 		for seed, name := range []string{"one.img", "two.img", "three.img"} {
 			a.split(name, 1, content(byte(seed), 2<<20))
-			a.place(node.PlaceArgs{Name: name, Replicas: 1})
-			_, err := a.Remove(t.Context(), node.RemoveArgs{Name: name}, quiet)
+			a.place(control.PlaceArgs{Name: name, Replicas: 1})
+			_, err := a.Remove(t.Context(), control.RemoveArgs{Name: name}, quiet)
 			check(t, err)
 		}
 	})
@@ -75,7 +76,7 @@ func TestNodeOffersWhatItsDiskHas(t *testing.T) {
 		offers(5 << 20)
 		a.split("disk.img", 1, content(1, 2<<20))
 		c.settle()
-		a.place(node.PlaceArgs{Name: "disk.img", Replicas: 1})
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 1})
 		used := b.status().Used
 		if s := b.status(); s.Remaining > 5<<20-used {
 			t.Errorf("before it looked again it offers %s beside %s", s.Remaining, used)
@@ -93,7 +94,7 @@ func TestNodeOffersWhatItsDiskHas(t *testing.T) {
 		}
 		d.free.Store(5 << 20)
 		offers(5 << 20)
-		if s := b.status(); s.Health != node.HealthReady {
+		if s := b.status(); s.Health != control.HealthReady {
 			t.Errorf("the disk is well again, and the node %s", s.Health)
 		}
 	})

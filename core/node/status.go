@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -49,15 +50,16 @@ func (n *Node) unreached() (problems []string) {
 }
 
 // ListPeers asks every connected peer for its state and adds those of the list that are not connected.
-func (n *Node) ListPeers(ctx context.Context, args PeersArgs, _ func(Status)) (PeersResult, error) {
+func (n *Node) ListPeers(ctx context.Context, args control.PeersArgs,
+	_ func(control.Status)) (control.PeersResult, error) {
 	n.awaitPeers(ctx)
-	var rows []PeerRow
+	var rows []control.PeerRow
 	n.ask(func() {
 		for _, p := range n.peers {
 			rows = append(rows, n.peerRow(p))
 		}
 	})
-	links := make([][]LinkRow, len(rows))
+	links := make([][]control.LinkRow, len(rows))
 	n.each(len(rows), func(i int) {
 		if !rows[i].Connected {
 			return
@@ -75,30 +77,31 @@ func (n *Node) ListPeers(ctx context.Context, args PeersArgs, _ func(Status)) (P
 		}
 	})
 	for _, d := range n.hub.Diallers() {
-		known := slices.ContainsFunc(rows, func(r PeerRow) bool {
+		known := slices.ContainsFunc(rows, func(r control.PeerRow) bool {
 			return r.Address == d.Peer.Address() || !d.ID.IsZero() && r.ID == d.ID
 		})
 		if !known {
-			row := PeerRow{ID: d.ID, Address: d.Peer.Address(), Declared: d.Peer.Rate, Problem: "not connected yet"}
+			row := control.PeerRow{ID: d.ID, Address: d.Peer.Address(), Declared: d.Peer.Rate,
+				Problem: "not connected yet"}
 			if d.Err != nil {
 				row.Problem = d.Err.Error()
 			}
 			rows = append(rows, row)
 		}
 	}
-	slices.SortFunc(rows, func(a, b PeerRow) int {
+	slices.SortFunc(rows, func(a, b control.PeerRow) int {
 		return cmp.Or(strings.Compare(a.Address, b.Address), a.ID.Compare(b.ID))
 	})
-	return PeersResult{Node: n.ID(), Listen: n.Listen, Peers: rows, Links: slices.Concat(links...)}, nil
+	return control.PeersResult{Node: n.ID(), Listen: n.Listen, Peers: rows, Links: slices.Concat(links...)}, nil
 }
 
 // linkRows are the links of a peer to others than this node, as it reports them.
-func (n *Node) linkRows(from core.ID, report wire.StateReport) (rows []LinkRow) {
+func (n *Node) linkRows(from core.ID, report wire.StateReport) (rows []control.LinkRow) {
 	for _, l := range report.Links {
 		if l.ID == n.ID() {
 			continue
 		}
-		row := LinkRow{From: from, To: l.ID, Address: l.Address, Declared: l.Capacity, Measured: l.Measured,
+		row := control.LinkRow{From: from, To: l.ID, Address: l.Address, Declared: l.Capacity, Measured: l.Measured,
 			DelayMS: l.DelayMS}
 		for _, a := range report.Accounts {
 			if a.Name == accountOut(l.ID) {
@@ -111,8 +114,8 @@ func (n *Node) linkRows(from core.ID, report wire.StateReport) (rows []LinkRow) 
 }
 
 // peerRow is what this node itself knows of a peer. Loop only.
-func (n *Node) peerRow(p *peer) PeerRow {
-	row := PeerRow{ID: p.id, Address: p.address, Labels: p.labels, Declared: cmp.Or(p.capacity, p.declared),
+func (n *Node) peerRow(p *peer) control.PeerRow {
+	row := control.PeerRow{ID: p.id, Address: p.address, Labels: p.labels, Declared: cmp.Or(p.capacity, p.declared),
 		LastSeen: p.lastSeen, Problem: p.problem}
 	e := n.measures.link(p.id)
 	row.MeasuredMean, row.Samples = min(e.Mean(), p.capacity), len(e.Samples())
@@ -186,8 +189,8 @@ func (n *Node) withoutGone(files []core.File) {
 }
 
 // Status is `bkp node status`.
-func (n *Node) Status(ctx context.Context, _ None, _ func(Status)) (StatusResult, error) {
-	var r StatusResult
+func (n *Node) Status(ctx context.Context, _ control.None, _ func(control.Status)) (control.StatusResult, error) {
+	var r control.StatusResult
 	used, err := n.Keeping.Used(ctx)
 	if err != nil {
 		return r, err
@@ -197,8 +200,8 @@ func (n *Node) Status(ctx context.Context, _ None, _ func(Status)) (StatusResult
 		return r, err
 	}
 	n.ask(func() {
-		r = StatusResult{
-			ID: n.ID(), Listen: n.Listen, Health: HealthReady, Reasons: n.Health.Reasons(), Started: n.started,
+		r = control.StatusResult{
+			ID: n.ID(), Listen: n.Listen, Health: control.HealthReady, Reasons: n.Health.Reasons(), Started: n.started,
 			Capacity: n.Capacity, Used: used, Reserved: n.reserved,
 			Remaining: n.offered(), Staged: staged, Peers: len(n.connected()), Accounts: n.book.Accounts(),
 		}
@@ -214,9 +217,9 @@ func (n *Node) Status(ctx context.Context, _ None, _ func(Status)) (StatusResult
 		r.Tasks = n.taskRows()
 	})
 	if len(r.Reasons) > 0 {
-		r.Health = HealthDegraded
+		r.Health = control.HealthDegraded
 	}
-	r.Ready = r.Health == HealthReady
+	r.Ready = r.Health == control.HealthReady
 	for _, v := range n.Verifiers {
 		r.Verifiers = append(r.Verifiers, v.Name)
 	}
@@ -227,12 +230,12 @@ func (n *Node) Status(ctx context.Context, _ None, _ func(Status)) (StatusResult
 }
 
 // taskRows sums up the segments kept here by task. Loop only.
-func (n *Node) taskRows() []TaskRow {
-	byTask := map[core.TaskID]*TaskRow{}
+func (n *Node) taskRows() []control.TaskRow {
+	byTask := map[core.TaskID]*control.TaskRow{}
 	for _, seg := range n.segments {
 		row := byTask[seg.Task]
 		if row == nil {
-			row = &TaskRow{Task: seg.Task, Owner: seg.Owner, Alias: seg.Alias, Version: seg.Version}
+			row = &control.TaskRow{Task: seg.Task, Owner: seg.Owner, Alias: seg.Alias, Version: seg.Version}
 			byTask[seg.Task] = row
 		}
 		row.Segments++
@@ -243,55 +246,35 @@ func (n *Node) taskRows() []TaskRow {
 			}
 		}
 	}
-	var rows []TaskRow
+	var rows []control.TaskRow
 	for _, row := range byTask {
 		rows = append(rows, *row)
 	}
-	slices.SortFunc(rows, func(a, b TaskRow) int {
+	slices.SortFunc(rows, func(a, b control.TaskRow) int {
 		return cmp.Or(strings.Compare(a.Alias, b.Alias), cmp.Compare(a.Version, b.Version), a.Task.Compare(b.Task))
 	})
 	return rows
 }
 
 // Files is `bkp node files`: the runs kept here.
-func (n *Node) Files(_ context.Context, args FilesArgs, _ func(Status)) (FilesResult, error) {
+func (n *Node) Files(_ context.Context, args control.FilesArgs, _ func(control.Status)) (control.FilesResult, error) {
 	limit := cmp.Or(args.Limit, 1000)
 	files, err := n.Holdings.Files(args.After, limit+1)
 	if err != nil {
-		return FilesResult{}, fmt.Errorf("list files: %w", err)
+		return control.FilesResult{}, fmt.Errorf("list files: %w", err)
 	}
-	return FilesResult{Files: files[:min(limit, len(files))], More: len(files) > limit}, nil
+	return control.FilesResult{Files: files[:min(limit, len(files))], More: len(files) > limit}, nil
 }
-
-// VersionRow is a version that this machine or a peer knows.
-type VersionRow struct {
-	Name    string    `json:"name"`
-	Version int       `json:"version"`
-	Size    core.Size `json:"size"`
-	Created int64     `json:"created"`
-	Placed  bool      `json:"placed"`
-	Root    core.Hash `json:"root"`
-	Local   bool      `json:"local"` // its ref is on this machine
-	Away    bool      `json:"away"`  // and its content went from there, since peers keep it
-}
-
-// ListResult is `bkp ls` over the network.
-type ListResult struct {
-	Versions []VersionRow `json:"versions"`
-	Problems []string     `json:"problems,omitempty"`
-}
-
-// ListArgs asks for every version that can be found.
-type ListArgs struct{}
 
 // ListVersions lists what this machine and every reachable peer know of this owner's versions.
-func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (ListResult, error) {
+func (n *Node) ListVersions(ctx context.Context, _ control.ListArgs,
+	_ func(control.Status)) (control.ListResult, error) {
 	if _, err := n.identity("ls"); err != nil {
-		return ListResult{}, err
+		return control.ListResult{}, err
 	}
 	refs, err := n.localRefs("")
 	if err != nil {
-		return ListResult{}, err
+		return control.ListResult{}, err
 	}
 	n.awaitPeers(ctx)
 	remote, problems := n.refsAt(ctx, "", 0)
@@ -299,15 +282,16 @@ func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (Li
 		name   string
 		number int
 	}
-	rows := map[version]*VersionRow{}
+	rows := map[version]*control.VersionRow{}
 	names := map[string][]foundRef{}
 	for _, r := range append(refs, remote...) {
 		names[r.Body.Name] = append(names[r.Body.Name], r)
 		key := version{r.Body.Name, r.Ref.Version}
 		row := rows[key]
 		if row == nil {
-			row = &VersionRow{Name: r.Body.Name, Version: r.Ref.Version, Size: r.Body.Size, Created: r.Ref.Created,
-				Root: r.Body.Root.Hash}
+			row = &control.VersionRow{Name: r.Body.Name, Version: r.Ref.Version, Size: r.Body.Size,
+				Created: r.Ref.Created,
+				Root:    r.Body.Root.Hash}
 			rows[key] = row
 		}
 		if r.Body.Root.Hash == row.Root {
@@ -316,7 +300,7 @@ func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (Li
 		row.Placed = row.Placed || len(r.Body.Records) > 0
 		row.Local, row.Away = row.Local || r.At.IsZero(), row.Away || r.Away
 	}
-	result := ListResult{Problems: problems}
+	result := control.ListResult{Problems: problems}
 	for _, row := range rows {
 		result.Versions = append(result.Versions, *row)
 	}
@@ -325,25 +309,25 @@ func (n *Node) ListVersions(ctx context.Context, _ ListArgs, _ func(Status)) (Li
 			result.Problems = append(result.Problems, fmt.Sprintf("%s: %s", name, doubt))
 		}
 	}
-	slices.SortFunc(result.Versions, func(a, b VersionRow) int {
+	slices.SortFunc(result.Versions, func(a, b control.VersionRow) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
 	})
 	return result, nil
 }
 
 // leaseLog keeps the last leases that ended.
-type leaseLog struct{ rows []LeaseRow }
+type leaseLog struct{ rows []control.LeaseRow }
 
 const keptLeases = 64
 
-func (l *leaseLog) add(row LeaseRow) {
+func (l *leaseLog) add(row control.LeaseRow) {
 	l.rows = append(l.rows, row)
 	if len(l.rows) > keptLeases {
 		l.rows = slices.Delete(l.rows, 0, len(l.rows)-keptLeases)
 	}
 }
 
-func (l *leaseLog) newest() []LeaseRow {
+func (l *leaseLog) newest() []control.LeaseRow {
 	rows := slices.Clone(l.rows)
 	slices.Reverse(rows)
 	return rows

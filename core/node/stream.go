@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -24,22 +25,25 @@ type stream struct {
 	out io.Writer
 }
 
-// streaming is the arguments of a command that may have a stream, and attaching is where it is carried out.
-type (
-	streaming interface{ stream() stream }
-	attaching interface{ attach(stream) }
-)
-
-func (a FetchArgs) stream() stream    { return stream{out: a.Out} }
-func (a *FetchArgs) attach(s stream)  { a.Out = s.out }
-func (a BackupArgs) stream() stream   { return stream{in: a.In} }
-func (a *BackupArgs) attach(s stream) { a.In = s.in }
-
+// streamOf is the stream of a call's arguments, where they have one.
 func streamOf(args any) (s stream) {
-	if a, ok := args.(streaming); ok {
-		s = a.stream()
+	switch a := args.(type) {
+	case control.FetchArgs:
+		s.out = a.Out
+	case control.BackupArgs:
+		s.in = a.In
 	}
 	return s
+}
+
+// attach gives arguments that were decoded their stream.
+func attach(args any, s stream) {
+	switch a := args.(type) {
+	case *control.FetchArgs:
+		a.Out = s.out
+	case *control.BackupArgs:
+		a.In = s.in
+	}
 }
 
 // streamPatience is how long a stream waits for its call, which the command sends at once.

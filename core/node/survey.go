@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -96,7 +97,7 @@ func (pl *placing) hear(ctx context.Context, peers []core.ID, reports map[core.I
 		}
 	})
 	for _, text := range unwell {
-		pl.status(Status{Phase: "ask", Warning: true, Text: text})
+		pl.status(control.Status{Phase: "ask", Warning: true, Text: text})
 	}
 }
 

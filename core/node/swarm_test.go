@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/node"
 )
 
@@ -26,7 +27,7 @@ func TestUnequalUplinksAreUsedFromTheStart(t *testing.T) {
 		c.start("e", "a-100MiB,b-100MiB,c-100MiB,d-100MiB", limits("600KiB"))
 		a.split("disk.img", 1, content(1, 8<<20))
 		c.settle()
-		r := a.place(node.PlaceArgs{Replicas: 4})
+		r := a.place(control.PlaceArgs{Replicas: 4})
 		if ratio := r.Seconds / r.BoundS; ratio > 1.095 {
 			t.Errorf("it took %.2f s, %.3f times the least possible %.2f s", r.Seconds, ratio, r.BoundS)
 		} else {

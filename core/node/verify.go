@@ -9,58 +9,22 @@ import (
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/wire"
 )
-
-// CommandVerify looks at what the holders of a version keep.
-const CommandVerify = "verify"
-
-// VerifyArgs asks whether the chunks of a version that are not on this machine can be had from their holders.
-type VerifyArgs struct {
-	Name    string `json:"name"`
-	Version int    `json:"version"`
-	All     bool   `json:"all"` // also chunks that are on this machine
-	// of the runs, to be brought from every holder and held against their hashes; nothing is written
-	Share float64 `json:"share"`
-}
-
-// VerifyResult says what the holders keep.
-type VerifyResult struct {
-	Name    string      `json:"name"`
-	Version int         `json:"version"`
-	Size    core.Size   `json:"size"`    // plain bytes of the version
-	Chunks  int         `json:"chunks"`  // asked for
-	Bytes   core.Size   `json:"bytes"`   // stored, of them
-	Copies  int         `json:"copies"`  // the fewest holders that keep any of them
-	Staged  int         `json:"staged"`  // chunks, not asked for, that are on this machine and on no record
-	Read    core.Size   `json:"read"`    // stored bytes that were brought
-	Holders []HolderRow `json:"holders"` // those on record
-	Hurt    []core.Hurt `json:"hurt,omitempty"`
-}
-
-// HolderRow is what a holder keeps of a version, of what was asked for.
-type HolderRow struct {
-	Node    core.ID   `json:"node"`
-	Address string    `json:"address"`
-	Runs    int       `json:"runs"`  // on record
-	Kept    int       `json:"kept"`  // of them, by its own word
-	Bytes   core.Size `json:"bytes"` // stored, of what it keeps
-	Problem string    `json:"problem,omitempty"`
-
-	Degraded []string `json:"degraded,omitempty"` // what it says is wrong with it: keys of HealthReason
-}
 
 // maxHurts bounds the stretches that a verification names.
 const maxHurts = 1 << 14
 
 // Verify holds the records of a version against what its holders say that they keep, or against their bytes.
-func (n *Node) Verify(ctx context.Context, args VerifyArgs, status func(Status)) (VerifyResult, error) {
+func (n *Node) Verify(ctx context.Context, args control.VerifyArgs,
+	status func(control.Status)) (control.VerifyResult, error) {
 	v := &verifying{
-		fetching: fetching{n: n, args: FetchArgs{Name: args.Name, Version: args.Version}, status: status,
+		fetching: fetching{n: n, args: control.FetchArgs{Name: args.Name, Version: args.Version}, status: status,
 			where: map[core.Hash]runChunk{}, lost: map[core.ID]string{}, got: map[core.ID]core.Size{},
 			rates: map[core.ID]core.Rate{}},
-		want: args, rows: map[core.ID]*HolderRow{}, keeps: map[core.ID]map[core.Hash]bool{},
+		want: args, rows: map[core.ID]*control.HolderRow{}, keeps: map[core.ID]map[core.Hash]bool{},
 		bad: map[core.Hash][]core.Hurt{},
 	}
 	if _, err := n.identity("verify"); err != nil {
@@ -79,12 +43,12 @@ func (n *Node) Verify(ctx context.Context, args VerifyArgs, status func(Status))
 // verifying is a verification under way: a fetch that writes nothing.
 type verifying struct {
 	fetching
-	want   VerifyArgs
+	want   control.VerifyArgs
 	need   map[int]core.Bitmap // chunks asked for, by run
-	rows   map[core.ID]*HolderRow
+	rows   map[core.ID]*control.HolderRow
 	keeps  map[core.ID]map[core.Hash]bool // run hashes by holder
 	bad    map[core.Hash][]core.Hurt      // by chunk; places are filled in at the end
-	result VerifyResult
+	result control.VerifyResult
 }
 
 func (v *verifying) run(ctx context.Context) error {
@@ -95,7 +59,7 @@ func (v *verifying) run(ctx context.Context) error {
 	if err := v.readRecords(ctx); err != nil {
 		return err
 	}
-	v.status(Status{Phase: "ask"})
+	v.status(control.Status{Phase: "ask"})
 	v.askHolders(ctx)
 	if err := v.bringNodes(ctx); err != nil && ctx.Err() != nil {
 		return err // else the tree nodes that are lost are named below
@@ -116,7 +80,7 @@ func (v *verifying) run(ctx context.Context) error {
 		v.n.ask(func() { row.Address = v.n.addressOf(row.Node) })
 		v.result.Holders = append(v.result.Holders, *row)
 	}
-	slices.SortFunc(v.result.Holders, func(a, b HolderRow) int { return a.Node.Compare(b.Node) })
+	slices.SortFunc(v.result.Holders, func(a, b control.HolderRow) int { return a.Node.Compare(b.Node) })
 	return nil
 }
 
@@ -125,7 +89,7 @@ func (v *verifying) askHolders(ctx context.Context) {
 	for _, holders := range v.holders {
 		for _, id := range holders {
 			if v.rows[id] == nil {
-				v.rows[id] = &HolderRow{Node: id}
+				v.rows[id] = &control.HolderRow{Node: id}
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/node"
 )
 
@@ -18,7 +19,7 @@ func TestUnusedLeaseGoesToOthers(t *testing.T) {
 		c.start("e", "a-8MiB")
 		a.split("one.img", 1, content(1, 12<<20))
 		c.settle()
-		r := a.place(node.PlaceArgs{Replicas: 3})
+		r := a.place(control.PlaceArgs{Replicas: 3})
 		for _, p := range r.Placements {
 			if p.Node != slow.ID() && p.Seconds > 9 { // 12.7 s where the lease stayed
 				t.Errorf("%s has its copy after %.1f s", p.Address, p.Seconds)
