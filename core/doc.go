@@ -50,7 +50,8 @@
 //
 // Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4
 // know ledger and plugins as interfaces that they declare themselves; node/doors.go lists them. What a place for chunks
-// promises stands in storage, with a suite that holds every implementation to it.
+// promises stands in storage, with a suite that holds every implementation to it; storage/live says what a collection
+// must spare.
 //
 // # A chunk's journey
 //

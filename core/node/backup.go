@@ -53,7 +53,7 @@ func (n *Node) Backup(ctx context.Context, args control.BackupArgs,
 		return result, err
 	}
 	b := &backup{n: n, args: args, status: status, began: began, covered: map[core.Hash]bool{}}
-	defer func() { n.sealing.release(b.claims) }()
+	defer func() { n.stagedPins.Release(b.claims) }()
 	release, err := n.Staging.Hold(ctx) // what the cutting finds there no ref may name before the end
 	if err != nil {
 		return result, fmt.Errorf("backup %s: %w", args.Name, err)
@@ -137,7 +137,7 @@ func (b *backup) cover(ctx context.Context) error {
 
 func (b *backup) keep(c core.Chunk, id core.Hash, data []byte) error {
 	b.claims = append(b.claims, c)
-	return b.n.sealing.while(c, func() error { _, err := b.n.Staging.Put(b.n.ctx, c, id, data); return err })
+	return b.n.stagedPins.While(c, func() error { _, err := b.n.Staging.Put(b.n.ctx, c, id, data); return err })
 }
 
 // taken guards the records of an interrupted backup and counts what they cover.
@@ -146,7 +146,7 @@ func (b *backup) taken(ctx context.Context, records []core.Sealed) error {
 	for i, r := range records {
 		claims[i] = core.Chunk{Hash: r.Hash, Size: r.Size}
 	}
-	there, err := b.n.sealing.claim(ctx, claims, b.n.Staging.Has)
+	there, err := b.n.stagedPins.If(ctx, claims, b.n.Staging.Has)
 	if err != nil {
 		return err
 	}

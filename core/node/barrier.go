@@ -21,7 +21,7 @@ const (
 type arrival struct {
 	key     segmentKey
 	holding core.Holding
-	claimed []core.Chunk // by young, until the holding covers them
+	claimed []core.Chunk // pinned, until the holding covers them
 	again   bool         // durable before, only its receipt is wanted again; of the holding the number alone is set
 }
 
@@ -129,7 +129,7 @@ func (n *Node) barrier(arrivals []arrival) error {
 	if err != nil {
 		n.unkeep(arrivals)
 		for _, b := range batches {
-			n.young.release(chunksOf(b.described))
+			n.keptPins.Release(chunksOf(b.described))
 		}
 		return fmt.Errorf("make %d runs durable: %w", len(arrivals), err)
 	}
@@ -137,14 +137,14 @@ func (n *Node) barrier(arrivals []arrival) error {
 	numbers := map[segmentKey][]int{}
 	for key, b := range batches {
 		err := n.Holdings.PutRuns(b.holdings, b.described...)
-		n.young.release(chunksOf(b.described))
+		n.keptPins.Release(chunksOf(b.described))
 		if err != nil {
 			n.unkeep(b.arrivals)
 			errs = append(errs, fmt.Errorf("record %d runs: %w", len(b.holdings), err))
 			continue
 		}
 		for _, a := range b.arrivals {
-			n.young.release(a.claimed)
+			n.keptPins.Release(a.claimed)
 			numbers[key] = append(numbers[key], a.holding.Number)
 		}
 	}
@@ -178,7 +178,7 @@ func (n *Node) describeBatches(batches map[segmentKey]*batch) error {
 func (n *Node) unkeep(arrivals []arrival) {
 	n.post(func() {
 		for _, a := range arrivals {
-			n.young.release(a.claimed)
+			n.keptPins.Release(a.claimed)
 			if seg := n.segments[a.key]; seg != nil && !a.again {
 				seg.have[a.holding.Number/8] &^= 1 << (a.holding.Number % 8)
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/storage/live"
 )
 
 // Collect frees what nobody needs: staged chunks that no ref reaches but those of versions that are away, and kept ones
@@ -58,22 +59,24 @@ func (n *Node) Collect(ctx context.Context, _ control.None, status func(control.
 
 // sweepStaging marks when it is first asked, so that a version which was split a moment ago is seen; where marking
 // fails nothing goes.
-func (n *Node) sweepStaging(ctx context.Context, known openedRefs) (core.Collected, error) {
-	n.sealing.sweeping.Lock()
-	defer n.sealing.sweeping.Unlock()
-	gone, err := n.notes(ctx, known)
-	if err != nil {
-		return core.Collected{}, err
-	}
-	var live *marks
-	return n.Staging.Collect(ctx, func(h core.Hash) (bool, error) {
-		if live == nil {
-			if live, err = n.stagedLive(ctx, known); err != nil {
-				return false, err
-			}
+func (n *Node) sweepStaging(ctx context.Context, known openedRefs) (freed core.Collected, err error) {
+	err = n.stagedPins.Sweep(func() error {
+		gone, err := n.notes(ctx, known)
+		if err != nil {
+			return err
 		}
-		return live.has(h), nil
-	}, gone)
+		var needed *live.Set
+		freed, err = n.Staging.Collect(ctx, func(h core.Hash) (bool, error) {
+			if needed == nil {
+				if needed, err = n.stagedLive(ctx, known); err != nil {
+					return false, err
+				}
+			}
+			return needed.Has(h), nil
+		}, gone)
+		return err
+	})
+	return freed, err
 }
 
 // notes is who remembers what goes out of staging; nil: nobody.
@@ -161,15 +164,15 @@ func (n *Node) expiry(s core.Segment) (time.Time, error) {
 // sweepKeeping marks and sweeps while no claim can begin. The caller holds collecting.
 func (n *Node) sweepKeeping(ctx context.Context) (freed core.Collected, err error) {
 	released := n.released.seen.Load()
-	n.young.sweeping.Lock()
-	defer n.young.sweeping.Unlock()
-	live := n.young.claimed()
-	if err := n.Holdings.Live(func(c core.Chunk) { live.add(c.Hash) }); err != nil {
-		return freed, err
-	}
-	err = n.freeing(func() (err error) {
-		freed, err = n.Keeping.Collect(ctx, func(h core.Hash) (bool, error) { return live.has(h), nil }, nil)
-		return err
+	err = n.keptPins.Sweep(func() error {
+		needed := n.keptPins.Pinned()
+		if err := n.Holdings.Live(func(c core.Chunk) { needed.Add(c.Hash) }); err != nil {
+			return err
+		}
+		return n.freeing(func() (err error) {
+			freed, err = n.Keeping.Collect(ctx, func(h core.Hash) (bool, error) { return needed.Has(h), nil }, nil)
+			return err
+		})
 	})
 	if err == nil {
 		n.released.freed.Store(released)
@@ -179,8 +182,8 @@ func (n *Node) sweepKeeping(ctx context.Context) (freed core.Collected, err erro
 }
 
 // stagedLive is every chunk that a ref of this machine reaches, but the content of versions that are away.
-func (n *Node) stagedLive(ctx context.Context, known openedRefs) (*marks, error) {
-	live := n.sealing.claimed()
+func (n *Node) stagedLive(ctx context.Context, known openedRefs) (*live.Set, error) {
+	needed := n.stagedPins.Pinned()
 	refs, err := n.openRefs("", known)
 	if err != nil {
 		return nil, err
@@ -192,19 +195,19 @@ func (n *Node) stagedLive(ctx context.Context, known openedRefs) (*marks, error)
 	whole := map[core.Hash]bool{} // tree nodes below which all is marked: versions have most of them in common
 	for _, r := range refs {
 		for _, sealed := range r.Body.Records {
-			live.add(sealed.Hash)
+			needed.Add(sealed.Hash)
 		}
 		err := manifest.Nodes(r.Body.Root, v, func(e manifest.Entry) error {
 			switch {
 			case e.Type == core.TypeDirectory && whole[e.Chunk.Hash]:
 				return manifest.SkipNode
 			case e.Type == core.TypeDirectory:
-				live.add(e.Chunk.Hash)
+				needed.Add(e.Chunk.Hash)
 				if !r.Away {
 					whole[e.Chunk.Hash] = true
 				}
 			case !e.Hole() && !r.Away:
-				live.add(e.Chunk.Hash)
+				needed.Add(e.Chunk.Hash)
 			}
 			return context.Cause(ctx)
 		})
@@ -212,11 +215,11 @@ func (n *Node) stagedLive(ctx context.Context, known openedRefs) (*marks, error)
 			return nil, fmt.Errorf("%s@%d: %w", r.Body.Name, r.Ref.Version, err)
 		}
 	}
-	return live, n.unfinishedLive(ctx, v, live)
+	return needed, n.unfinishedLive(ctx, v, needed)
 }
 
 // unfinishedLive adds what interrupted splits may go on from. What of it is lost already is no reason to keep the rest.
-func (n *Node) unfinishedLive(ctx context.Context, v *vault, live *marks) error {
+func (n *Node) unfinishedLive(ctx context.Context, v *vault, needed *live.Set) error {
 	u, ok := n.Refs.(Unfinished)
 	if !ok {
 		return nil
@@ -231,11 +234,11 @@ func (n *Node) unfinishedLive(ctx context.Context, v *vault, live *marks) error 
 			continue
 		}
 		for _, sealed := range body.Records {
-			live.add(sealed.Hash)
+			needed.Add(sealed.Hash)
 		}
 		_ = manifest.Nodes(body.Root, v, func(e manifest.Entry) error {
 			if !e.Hole() {
-				live.add(e.Chunk.Hash)
+				needed.Add(e.Chunk.Hash)
 			}
 			return context.Cause(ctx)
 		})

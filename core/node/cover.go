@@ -10,6 +10,7 @@ import (
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/storage/live"
 )
 
 // awayFor is how long holders must still be bound to keep a chunk for this machine to do without it.
@@ -28,7 +29,7 @@ type Away interface {
 // Cover is which chunks peers have given receipts for, and how many of them: by the records of an owner's versions,
 // about 10 bytes a chunk. It says what was promised, not who can be reached now.
 type Cover struct {
-	copies []*marks // [i]: chunks with i+1 holders
+	copies []*live.Set // [i]: chunks with i+1 holders
 	empty  bool
 	opener *chunk.Opener // of records, while they are read
 }
@@ -53,7 +54,7 @@ func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks Chu
 }
 
 func newCover() *Cover {
-	return &Cover{copies: make([]*marks, maxCover), empty: true, opener: chunk.NewOpener()}
+	return &Cover{copies: make([]*live.Set, maxCover), empty: true, opener: chunk.NewOpener()}
 }
 
 // readAll takes in the records of a version, as far as they are here and whole.
@@ -91,12 +92,12 @@ func (c *Cover) add(r record) {
 			continue
 		}
 		if c.copies[holders-1] == nil {
-			c.copies[holders-1] = &marks{}
+			c.copies[holders-1] = &live.Set{}
 		}
 		c.empty = false
 		for i, chunk := range run.Chunks {
 			if run.Used.Has(i) {
-				c.copies[holders-1].add(chunk.Hash)
+				c.copies[holders-1].Add(chunk.Hash)
 			}
 		}
 	}
@@ -105,7 +106,7 @@ func (c *Cover) add(r record) {
 // Copies is how many holders gave receipts for a chunk.
 func (c *Cover) Copies(hash core.Hash) int {
 	for i := len(c.copies) - 1; i >= 0; i-- {
-		if c.copies[i] != nil && c.copies[i].has(hash) {
+		if c.copies[i] != nil && c.copies[i].Has(hash) {
 			return i + 1
 		}
 	}

@@ -400,7 +400,7 @@ func (pl *placing) publish(ctx context.Context) error {
 		n.ask(func() { r.Spans = s.keptSpans(); targets = union(targets, s.targets, n.peers) })
 		sealed, bytes, err := pl.vault.sealRecord(r)
 		claim := core.Chunk{Hash: sealed.Hash, Size: sealed.Size}
-		defer n.sealing.release([]core.Chunk{claim})
+		defer n.stagedPins.Release([]core.Chunk{claim})
 		if err != nil {
 			return err
 		}

@@ -11,12 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
+	"golang.org/x/sync/errgroup"
 )
 
 // Assembly is what the node asks of who puts files together; core/file does.
@@ -156,17 +154,7 @@ func (f *fetching) get(ctx context.Context, hash core.Hash, dst []byte) ([]byte,
 	if data, ok := f.vault.nodes[hash]; ok {
 		return append(dst, data...), nil
 	}
-	none := core.ErrNotFound
-	for _, s := range []storage.Store{f.n.Staging, f.n.Keeping} {
-		stored, err := s.Get(ctx, hash, dst)
-		switch {
-		case core.CodeOf(err) == core.CodeWrong:
-			none = err
-		case !errors.Is(err, core.ErrNotFound):
-			return stored, err
-		}
-	}
-	return dst, none
+	return f.n.here().Get(ctx, hash, dst)
 }
 
 // bring gets chunks from their holders, all at once.

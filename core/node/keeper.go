@@ -9,6 +9,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/link"
+	"github.com/bkp-tool/bkp/core/storage/live"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -202,7 +203,7 @@ func (k *keeper) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) 
 		return nil, 0, fmt.Errorf("run %d has %d bytes, its task says %d", m.Run, size, file.Size)
 	}
 	number := m.Segment*core.SegmentRuns + m.Run
-	kept := &youngRun{young: &n.young}
+	kept := &youngRun{young: &n.keptPins}
 	return &inflow{
 		chunks: m.Chunks,
 		keep: func(_ int, c core.Chunk, data []byte) error {
@@ -223,7 +224,7 @@ func (n *Node) runArrived(f *flow, seg *segment, m wire.TransmissionBegin, numbe
 		delete(seg.arriving, m.Run)
 	}
 	if err == nil && n.segments[seg.key()] != seg {
-		n.young.release(claimed)
+		n.keptPins.Release(claimed)
 		err = core.Fail(core.CodeFailed, "its task was released meanwhile")
 	}
 	if err != nil {
@@ -232,7 +233,7 @@ func (n *Node) runArrived(f *flow, seg *segment, m wire.TransmissionBegin, numbe
 		return
 	}
 	if seg.have.Has(m.Run) {
-		n.young.release(claimed)
+		n.keptPins.Release(claimed)
 	} else {
 		seg.have.Set(m.Run)
 		n.dropPromise(seg, m.Run)
@@ -270,18 +271,18 @@ func sizeOf(chunks []core.Chunk) (sum core.Size) {
 
 // youngRun is the claims of one run that arrives.
 type youngRun struct {
-	young *young
+	young *live.Pins
 	mu    sync.Mutex // never held while the disk works: the loop drops
 	kept  []core.Chunk
 	over  bool // dropped, or handed on by finish
 }
 
 func (r *youngRun) add(c core.Chunk, put func() error) error {
-	err := r.young.while(c, put)
+	err := r.young.While(c, put)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {
-		r.young.release([]core.Chunk{c})
+		r.young.Release([]core.Chunk{c})
 		return cmp.Or(err, errGivenUp)
 	}
 	r.kept = append(r.kept, c)
@@ -311,6 +312,6 @@ func (r *youngRun) drop() {
 	defer r.mu.Unlock()
 	if !r.over {
 		r.over = true
-		r.young.release(r.kept)
+		r.young.Release(r.kept)
 	}
 }

@@ -10,7 +10,7 @@
 //	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     inflow.go  runs that arrive
 //	swarm.go   a task under way: who has what, who is served  want.go     hints               lane.go    the way to one target
 //	fair.go    how much of the uplink a lane has              yield.go    what it leases in vain
-//	keeper.go  keeping what arrives                           young.go    what is not yet durable
+//	keeper.go  keeping what arrives
 //	holder.go  serving a fetch                                taker.go    asking for runs
 //	place.go   coordinating a placement                       replan.go  when a target is lost
 //	offer.go   licences, and who accepts                      deliver.go until all receipts are there
@@ -44,6 +44,7 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/storage"
+	"github.com/bkp-tool/bkp/core/storage/live"
 )
 
 // Config is everything a node is made of. The roof (cmd/bkp) fills it from the data dir.
@@ -129,8 +130,8 @@ type Node struct {
 	entering   sync.Mutex  // held by who enters receipts, or what ends them, in the ledger
 	failed     chan error  // holds the failure of a disk, once
 	released   releases    // what the next one can free
-	young      young       // chunks that no durable holding covers yet
-	sealing    young       // records in staging that no ref names yet
+	keptPins   live.Pins   // chunks that no durable holding covers yet
+	stagedPins live.Pins   // records in staging that no ref names yet
 
 	// Below: owned by the loop.
 	book     *account.Book

@@ -37,7 +37,7 @@ func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 	if _, err := rand.Read(pl.task[:]); err != nil {
 		return control.PlaceResult{}, fmt.Errorf("draw task: %w", err)
 	}
-	defer func() { n.sealing.release(pl.recalled) }()
+	defer func() { n.stagedPins.Release(pl.recalled) }()
 	err = pl.run(ctx)
 	name := cmp.Or(pl.version.Body.Name, args.Name)
 	if err != nil {
@@ -153,7 +153,7 @@ func (pl *placing) run(ctx context.Context) error {
 		return err
 	}
 	if incomplete == nil {
-		n.sealing.release(pl.recalled)
+		n.stagedPins.Release(pl.recalled)
 		pl.recalled = nil
 		pl.letGo(ctx)
 	}

@@ -104,7 +104,7 @@ func (pl *placing) bringBack(ctx context.Context, wanted []*wantedRun) error {
 	pl.status(control.Status{Phase: "recall", Text: fmt.Sprintf("%d runs, to be copied once more", len(wanted))})
 	left, err := f.gather(ctx, slices.Clone(wanted), "recall",
 		func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
-			return n.sealing.while(c, func() error { _, err := n.Staging.Put(ctx, c, core.Hash{}, data); return err })
+			return n.stagedPins.While(c, func() error { _, err := n.Staging.Put(ctx, c, core.Hash{}, data); return err })
 		})
 	if err == nil && len(left) > 0 {
 		err = core.Fail(core.CodeRedundant, "%d runs that are to be copied once more are at no reachable holder",

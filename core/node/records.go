@@ -435,7 +435,7 @@ func (n *Node) describe(s core.Segment, runs []core.Holding) (described []core.D
 	for _, d := range parts {
 		c, err := n.putDescription(d)
 		if err != nil {
-			n.young.release(chunksOf(described))
+			n.keptPins.Release(chunksOf(described))
 			return nil, err
 		}
 		described = append(described, core.Described{Segment: id, Chunk: c})
@@ -451,12 +451,12 @@ const describedChunks = 1 << 16
 func (n *Node) putDescription(d core.Description) (core.Chunk, error) {
 	c, id, data, err := n.Holdings.Describe(d)
 	if err == nil {
-		if err = n.young.while(c, func() error {
+		if err = n.keptPins.While(c, func() error {
 			_, err := n.Keeping.Put(context.WithoutCancel(n.ctx), c, id,
 				data)
 			return err
 		}); err != nil {
-			n.young.release([]core.Chunk{c})
+			n.keptPins.Release([]core.Chunk{c})
 		}
 	}
 	if err != nil {
@@ -479,7 +479,7 @@ func (n *Node) putRefDescribed(r core.HeldRef) error {
 	if err != nil {
 		return err
 	}
-	defer n.young.release([]core.Chunk{c})
+	defer n.keptPins.Release([]core.Chunk{c})
 	if err := n.Keeping.Barrier(context.WithoutCancel(n.ctx)); err != nil {
 		return fmt.Errorf("make records durable: %w", err)
 	}

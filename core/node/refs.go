@@ -53,7 +53,7 @@ func (n *Node) onRefPut(p *peer, m wire.RefPut) {
 	default:
 		n.act(func() {
 			c := core.Chunk{Hash: m.Record, Size: m.Size}
-			err := n.young.while(c, func() error { _, err := n.Keeping.Put(n.ctx, c, core.Hash{}, record); return err })
+			err := n.keptPins.While(c, func() error { _, err := n.Keeping.Put(n.ctx, c, core.Hash{}, record); return err })
 			n.post(func() {
 				p.records = append(p.records, c)
 				if len(p.records) > maxRecords {
@@ -70,7 +70,7 @@ const maxRecords = maxSegments
 
 // dropRecords ends the claims on a peer's records: a ref names them, or none will. Loop only.
 func (n *Node) dropRecords(p *peer) {
-	n.young.release(p.records)
+	n.keptPins.Release(p.records)
 	p.records = nil
 }
 
@@ -141,14 +141,14 @@ func (n *Node) keepRef(m wire.RefPut, from core.ID) error {
 			held.Former = former(old)
 		}
 	}
-	there, err := n.young.claim(n.ctx, m.Records, n.Keeping.Has)
+	there, err := n.keptPins.If(n.ctx, m.Records, n.Keeping.Has)
 	if err != nil {
 		return err
 	}
 	if !there {
 		return fmt.Errorf("a record of ref %s.%d is missing", m.Alias, m.Version)
 	}
-	defer n.young.release(m.Records)
+	defer n.keptPins.Release(m.Records)
 	return n.putRefDescribed(held)
 }
 

@@ -2,11 +2,11 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/fxamacker/cbor/v2"
 )
 
@@ -218,24 +218,11 @@ func (v *vault) stored(hash core.Hash) ([]byte, error) {
 	if data, ok := v.nodes[hash]; ok {
 		return data, nil
 	}
-	staged, wrong := v.n.Staging.Get(v.ctx, hash, nil)
-	if wrong == nil {
-		return staged, nil
-	}
-	kept, err := v.n.Keeping.Get(v.ctx, hash, nil)
-	if errors.Is(err, core.ErrNotFound) {
-		err = wrong // or not found either
-	}
-	return kept, err
+	return v.n.here().Get(v.ctx, hash, nil)
 }
 
-// has reports whether a chunk is staged or kept here.
-func (n *Node) has(ctx context.Context, hash core.Hash) (bool, error) {
-	if here, err := n.Staging.Has(ctx, hash); here || err != nil {
-		return here, err
-	}
-	return n.Keeping.Has(ctx, hash)
-}
+// here is the chunks on this machine: staged, or kept for others.
+func (n *Node) here() storage.Either { return storage.Either{First: n.Staging, Second: n.Keeping} }
 
 // Get makes the vault Chunks.
 func (v *vault) Get(_ context.Context, hash core.Hash, dst []byte) ([]byte, error) {
@@ -252,7 +239,7 @@ func (v *vault) OpenNode(s core.Sealed) ([]byte, error) {
 	return v.opener.OpenSealed(nil, core.KindNode, s, data)
 }
 
-// sealRecord seals a record and keeps it in staging, claimed until the caller releases it from sealing.
+// sealRecord seals a record and keeps it in staging, claimed until the caller releases it from the pins.
 func (v *vault) sealRecord(r record) (core.Sealed, []byte, error) {
 	plain, err := r.encode()
 	if err != nil {
@@ -269,7 +256,7 @@ func (v *vault) sealRecord(r record) (core.Sealed, []byte, error) {
 	}
 	s := core.Sealed{Hash: chunk.Hash(stored), Size: core.Size(len(stored)), Key: k, Plain: core.Size(len(plain))}
 	c := core.Chunk{Hash: s.Hash, Size: s.Size}
-	err = v.n.sealing.while(c, func() error { _, err := v.n.Staging.Put(v.ctx, c, core.Hash{}, stored); return err })
+	err = v.n.stagedPins.While(c, func() error { _, err := v.n.Staging.Put(v.ctx, c, core.Hash{}, stored); return err })
 	return s, stored, err
 }
 

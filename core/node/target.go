@@ -417,16 +417,16 @@ func (n *Node) adoptKnown(seg *segment, lacks core.Bitmap) ([]arrival, error) {
 		}
 		if err != nil {
 			for _, a := range kept {
-				n.young.release(a.claimed)
+				n.keptPins.Release(a.claimed)
 			}
 			return nil, fmt.Errorf("look up run %d: %w", run, err)
 		}
 		h := core.Holding{Task: seg.Task, Segment: seg.Number, Number: run, File: file, Chunks: known.Chunks,
 			Kept: used(seg, run, len(known.Chunks))}
-		there, err := n.young.claim(n.ctx, h.Needed(), n.Keeping.Has)
+		there, err := n.keptPins.If(n.ctx, h.Needed(), n.Keeping.Has)
 		if err != nil {
 			for _, a := range kept {
-				n.young.release(a.claimed)
+				n.keptPins.Release(a.claimed)
 			}
 			return nil, fmt.Errorf("look up run %d: %w", run, err)
 		}

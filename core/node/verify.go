@@ -143,7 +143,7 @@ func (v *verifying) walk(ctx context.Context) error {
 		here := false
 		if !placed || !v.want.All {
 			var err error
-			if here, err = v.n.has(ctx, hash); err != nil {
+			if here, err = v.n.here().Has(ctx, hash); err != nil {
 				return err
 			}
 		}

@@ -1,4 +1,4 @@
-package node
+package live
 
 import (
 	"encoding/binary"
@@ -12,26 +12,26 @@ func numbered(i int) core.Hash {
 	return blake3.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(i)))
 }
 
-// A set of marks is a map, smaller.
-func TestMarksAreASet(t *testing.T) {
-	m, model := &marks{}, map[core.Hash]bool{}
+// A Set is a map, smaller.
+func TestSetIsAMap(t *testing.T) {
+	m, model := &Set{}, map[core.Hash]bool{}
 	edge := []core.Hash{{}, {15: 1}, {0: 255, 1: 255, 2: 255, 3: 255, 4: 255, 5: 255, 6: 255, 7: 255}, {0: 1}}
 	for i := range 200_000 {
 		h := numbered(i / 2 * 3) // each twice
 		if i < len(edge) {
 			h = edge[i]
 		}
-		m.add(h)
+		m.Add(h)
 		model[h] = true
 	}
 	for h := range model {
-		if !m.has(h) {
-			t.Fatalf("%s is not marked", h)
+		if !m.Has(h) {
+			t.Fatalf("%s is missing", h)
 		}
 	}
 	for i := range 300_000 {
-		if h := numbered(i); m.has(h) != model[h] {
-			t.Fatalf("%d: marked is %v", i, !model[h])
+		if h := numbered(i); m.Has(h) != model[h] {
+			t.Fatalf("%d: it is there: %v", i, !model[h])
 		}
 	}
 	slots := 0
@@ -43,11 +43,11 @@ func TestMarksAreASet(t *testing.T) {
 	}
 }
 
-func BenchmarkMarks(b *testing.B) {
-	m := &marks{}
+func BenchmarkSet(b *testing.B) {
+	m := &Set{}
 	i := 0
 	for b.Loop() {
-		m.add(numbered(i))
+		m.Add(numbered(i))
 		i++
 	}
 }
