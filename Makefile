@@ -9,8 +9,11 @@ FUZZTIME    ?= 10s
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
 
-.PHONY: all build test race check fuzz faults mutants soak bench lab demo image proto clean c-compiler
+.PHONY: all help build test race check fuzz faults mutants soak bench lab demo image proto clean c-compiler
 all: build
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-11s %s\n' "$$name" "$$what"; done
 
 # bkp compresses with the C library where a C compiler can link statically, and otherwise with one in Go, which takes longer.
 STATIC_C = $(shell echo 'int main(void) { return 0; }' | $${CC:-cc} -static -x c -o /dev/null - 2>/dev/null && echo 1 || echo 0)
