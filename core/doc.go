@@ -36,6 +36,7 @@
 // given time, randomness and bytes by who acts.
 //
 //	roof  cmd/bkp     one file a command; wiring.go puts a node together
+//	      render      tables, JSON lines, progress and pictures of what commands came to
 //	5     node        the daemon: one loop that owns the state, and its acts
 //	4     file        split and join over files         control what commands ask of the node of their data directory
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets

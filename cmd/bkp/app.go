@@ -2,15 +2,16 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"os"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/urfave/cli/v2"
 )
 
 // newApp is the list of commands.
-func newApp(con *console) *cli.App {
+func newApp(con *render.Console) *cli.App {
 	app := &cli.App{
 		Name:        "bkp",
 		Usage:       "back up large files over a network of peers",
@@ -19,8 +20,8 @@ func newApp(con *console) *cli.App {
 		HideVersion: true,
 
 		DisableSliceFlagSeparator: true, // sim --strategy a,b is one value; see call.list
-		Writer:                    con.out,
-		ErrWriter:                 con.err,
+		Writer:                    con.Stdout,
+		ErrWriter:                 con.Stderr,
 		Flags:                     globalFlags(),
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              onUsageError,
@@ -57,7 +58,7 @@ type action func(ctx context.Context, c *call) error
 // call is one run of a command.
 type call struct {
 	*cli.Context
-	*console
+	*render.Console
 	house  house
 	set    settings
 	phrase string // of the identity, once it was opened
@@ -97,7 +98,7 @@ func command(s spec) *cli.Command {
 				return err
 			}
 			c.reads = s.reads
-			defer c.console.endProgress()
+			defer c.Console.EndProgress()
 			do := func() error { return s.do(cc.Context, c) }
 			if s.frees {
 				return c.house.reserve().during(do)
@@ -167,7 +168,7 @@ func prepare(c *cli.Command) {
 
 // newCall reads the configuration and fills in every flag that the command line and the environment left open.
 func newCall(cc *cli.Context) (*call, error) {
-	c := &call{Context: cc, console: cc.App.Metadata["console"].(*console)}
+	c := &call{Context: cc, Console: cc.App.Metadata["console"].(*render.Console)}
 	var err error
 	if c.set, err = readSettings(cc); err != nil {
 		return nil, err
@@ -175,7 +176,7 @@ func newCall(cc *cli.Context) (*call, error) {
 	if err := c.set.fill(cc); err != nil {
 		return nil, err
 	}
-	if err := c.console.configure(cc); err != nil {
+	if err := configure(c.Console, cc); err != nil {
 		return nil, err
 	}
 	c.house = house{dir: c.set.data}
@@ -189,15 +190,7 @@ func wrongArguments(s spec, got []string) error {
 	if want == "" {
 		want = "no arguments"
 	}
-	return usageError("wants %s, got %s", want, counted(len(got), "argument"))
-}
-
-// counted writes a number and its noun: "1 chunk", "2 chunks".
-func counted[N int | int64](n N, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return usageError("wants %s, got %s", want, render.Counted(len(got), "argument"))
 }
 
 const commandHelp = `{{.HelpName}} - {{.Usage}}
@@ -233,3 +226,15 @@ EXIT CODES:
 
 Every flag can also be set as BKP_FLAG in the environment, or as a key in config.toml. bkp COMMAND --help says more.
 `
+
+// configure reads the global flags that say how to print.
+func configure(con *render.Console, cc *cli.Context) error {
+	con.JSON, con.Quiet, con.Verbose = cc.Bool("json"), cc.Bool("quiet"), cc.Bool("verbose")
+	con.Color = !cc.Bool("no-color") && os.Getenv("NO_COLOR") == "" && render.IsTerminal(con.Stderr)
+	con.Mode = cc.String("progress")
+	switch con.Mode {
+	case "auto", "plain", "json", "none":
+		return nil
+	}
+	return usageError("--progress %q: want auto, plain, json or none", con.Mode)
+}

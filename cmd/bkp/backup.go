@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
@@ -90,24 +91,7 @@ func doBackup(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	return c.told(versioned(r.Name, r.Version), c.result(r, func(t *table) {
-		if r.Unchanged {
-			t.line("%s is unchanged and at peers: there is no new version.", versioned(r.Name, r.Version))
-			return
-		}
-		t.header("node", "address", "keeps", "runs")
-		for _, p := range r.Placements {
-			t.row(p.Node, p.Address, p.Bytes, p.Runs)
-		}
-		if r.Resumed > 0 {
-			t.line("went on after %s", r.Resumed)
-		}
-		t.line("Backed up %s: %s in %s, %d of them new (%s), in %s with %s in %s.", versioned(r.Name, r.Version), r.Bytes, counted(r.Chunks, "chunk"),
-			r.NewChunks, r.Stored, counted(r.Windows, "window"), counted(r.Replicas, "replica"), seconds(r.Seconds))
-		if !c.house.isExported() {
-			t.line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export -o FILE")
-		}
-	}))
+	return c.told(render.Versioned(r.Name, r.Version), c.Result(r, func(t *render.Table) { render.Backup(t, r, c.house.isExported()) }))
 }
 
 // stillBackedUp is the result of a backup where a look at the file is enough: it is what the newest version, which

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/urfave/cli/v2"
 )
 
@@ -20,7 +21,7 @@ func completionCommand() *cli.Command {
 			if !ok {
 				return usageError("%q: want bash, zsh or fish", c.Args().First())
 			}
-			_, err := fmt.Fprint(c.out, script)
+			_, err := fmt.Fprint(c.Stdout, script)
 			return err
 		},
 	})
@@ -124,7 +125,7 @@ func complete(cc *cli.Context, words []string) []string {
 // namesHere lists the names of the data directory that the line works on; nothing where the identity needs a
 // passphrase.
 func namesHere(cc *cli.Context, before []string) (names []string) {
-	c := &call{Context: cc, console: &console{in: strings.NewReader(""), out: cc.App.Writer, err: cc.App.ErrWriter, quiet: true}}
+	c := &call{Context: cc, Console: &render.Console{Stdin: strings.NewReader(""), Stdout: cc.App.Writer, Stderr: cc.App.ErrWriter, Quiet: true}}
 	dir := cc.String("data")
 	for i, w := range before {
 		if value, ok := strings.CutPrefix(w, "--data="); ok {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/urfave/cli/v2"
 )
 
@@ -19,10 +20,10 @@ func configCommand() *cli.Command {
 		bkp config show --data /srv/bkp --json`,
 		do: func(_ context.Context, c *call) error {
 			rows := c.set.origins(c.App, c.Context)
-			return list(c, rows, configSummary{c.set.path, c.set.data}, func(t *table) {
-				t.header("key", "value", "from")
+			return render.List(c.Console, rows, configSummary{c.set.path, c.set.data}, func(t *render.Table) {
+				t.Header("key", "value", "from")
 				for _, r := range rows {
-					t.row(r.Key, r.Value, r.From)
+					t.Row(r.Key, r.Value, r.From)
 				}
 			})
 		},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
@@ -58,7 +59,7 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err
 		return control.Cut{}, fmt.Errorf("make room for windows: %w", err)
 	}
 	if !got {
-		return control.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", clean(in.Name))
+		return control.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", render.Clean(in.Name))
 	}
 	defer lock.Close()
 	source, err := input{path: in.Input, reader: in.In}.source()

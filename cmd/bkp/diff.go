@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/storage/disk"
@@ -17,44 +18,21 @@ import (
 // added is what a version adds to what is there without it: new chunks, each where it stands first in the file. Tree
 // nodes are left out.
 type added struct {
-	Chunks int       `json:"new_chunks"`
-	Bytes  core.Size `json:"new_bytes"` // of the file
-	Stored core.Size `json:"new_stored_bytes"`
-	Ranges []stretch `json:"-"`
-}
-
-// stretch is a stretch of a file that stands in new chunks.
-type stretch struct {
-	Start  core.Size `json:"start"`
-	Length core.Size `json:"length"`
+	Chunks int          `json:"new_chunks"`
+	Bytes  core.Size    `json:"new_bytes"` // of the file
+	Stored core.Size    `json:"new_stored_bytes"`
+	Ranges []core.Range `json:"-"`
 }
 
 func (a *added) add(offset, length, stored core.Size) {
 	a.Chunks++
 	a.Bytes += length
 	a.Stored += stored
-	if last := len(a.Ranges) - 1; last >= 0 && a.Ranges[last].Start+a.Ranges[last].Length == offset {
-		a.Ranges[last].Length += length
+	if last := len(a.Ranges) - 1; last >= 0 && a.Ranges[last].Start+a.Ranges[last].Length == int(offset) {
+		a.Ranges[last].Length += int(length)
 		return
 	}
-	a.Ranges = append(a.Ranges, stretch{offset, length})
-}
-
-// drawRanges shows where the new bytes stand, the first few of them unless all are asked for.
-func (c *call) drawRanges(t *table, ranges []stretch) {
-	few := ranges
-	if !c.Bool("all") {
-		few = ranges[:min(len(ranges), fewChunks)]
-	}
-	if len(few) > 0 {
-		t.header("from byte", "to", "size")
-	}
-	for _, r := range few {
-		t.row(int64(r.Start), int64(r.Start+r.Length), r.Length)
-	}
-	if more := len(ranges) - len(few); more > 0 {
-		t.line("… and %s more: --all lists them", counted(more, "range"))
-	}
+	a.Ranges = append(a.Ranges, core.Range{Start: int(offset), Length: int(length)})
 }
 
 // diffSummary is how one version differs from another.
@@ -97,15 +75,15 @@ func doDiff(ctx context.Context, c *call) error {
 	if err := sum.compare(ctx, versions, local); err != nil {
 		return err
 	}
-	return list(c, sum.Ranges, sum, func(t *table) {
-		c.drawRanges(t, sum.Ranges)
-		t.line("%s adds %s in %s of %s to %s, stored in %s; %s of it would go without %s", sum.New,
-			counted(sum.Chunks, "chunk"),
-			counted(sum.Places, "range"), sum.Bytes, sum.Old, sum.Stored, sum.GoneStored, sum.Old)
+	return render.List(c.Console, sum.Ranges, sum, func(t *render.Table) {
+		render.Ranges(t, sum.Ranges, c.Bool("all"))
+		t.Line("%s adds %s in %s of %s to %s, stored in %s; %s of it would go without %s", sum.New,
+			render.Counted(sum.Chunks, "chunk"),
+			render.Counted(sum.Places, "range"), sum.Bytes, sum.Old, sum.Stored, sum.GoneStored, sum.Old)
 	})
 }
 
-func (v versionRef) title() string { return versioned(v.body.Name, v.ref.Version) }
+func (v versionRef) title() string { return render.Versioned(v.body.Name, v.ref.Version) }
 
 // compare walks both manifests twice: what is in one and not in the other.
 func (d *diffSummary) compare(ctx context.Context, versions [2]versionRef, local *localChunks) error {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -15,7 +16,7 @@ import (
 func (c *call) exportTo(path string) (write func([]byte) error, err error) {
 	if path != "-" {
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-			return nil, usageError("%s is not a regular file", clean(path))
+			return nil, usageError("%s is not a regular file", render.Clean(path))
 		}
 		put := durable.New
 		if c.Bool("force") {
@@ -29,12 +30,12 @@ func (c *call) exportTo(path string) (write func([]byte) error, err error) {
 			return err
 		}, nil
 	}
-	c.dataOut = true
-	f, ok := c.out.(*os.File)
+	c.DataOut = true
+	f, ok := c.Stdout.(*os.File)
 	if !ok {
-		return func(text []byte) error { _, err := c.out.Write(text); return err }, nil
+		return func(text []byte) error { _, err := c.Stdout.Write(text); return err }, nil
 	}
-	if isTerminal(f) {
+	if render.IsTerminal(f) {
 		return nil, core.WithHint(usageError("the identity is secret and standard output is a terminal"),
 			"bkp key export -o identity.bkp")
 	}
@@ -47,9 +48,8 @@ func (c *call) exportTo(path string) (write func([]byte) error, err error) {
 		return nil, core.WithHint(usageError("standard output leads nowhere"), "bkp key export -o identity.bkp")
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
-		c.status(control.Status{Warning: true,
-			Text: fmt.Sprintf("others may read the file that standard output goes to (mode %04o), and the identity "+
-				"is secret: chmod 600 it; bkp key export -o FILE makes one that they cannot read", mode.Perm())})
+		c.Status(control.Status{Warning: true, Text: fmt.Sprintf("others may read the file that standard output goes to (mode %04o), and the identity "+
+			"is secret: chmod 600 it; bkp key export -o FILE makes one that they cannot read", mode.Perm())})
 	}
 	return func(text []byte) error {
 		_, err := f.Write(text)

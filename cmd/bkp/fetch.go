@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
@@ -61,7 +62,7 @@ func doFetch(ctx context.Context, c *call) error {
 		}
 	}
 	if c.String("output") == "-" {
-		c.dataOut = true
+		c.DataOut = true
 		return c.fetchToOut(ctx, args)
 	}
 	if args.Output, err = outputPath(c.String("output"), name); err != nil {
@@ -74,7 +75,7 @@ func doFetch(ctx context.Context, c *call) error {
 	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return err
 	}
-	return errors.Join(c.result(r, func(t *table) { drawFetch(t, r) }), err)
+	return errors.Join(c.Result(r, func(t *render.Table) { render.Fetch(t, r) }), err)
 }
 
 // byteRange reads A-B: sizes, the second not included and 0 where it is left out with the first.
@@ -125,13 +126,13 @@ func checkOutput(args control.FetchArgs, name string) error {
 		return nil // nothing is there, or it fails where the file is made
 	}
 	mode := info.Mode()
-	switch path := clean(args.Output); {
+	switch path := render.Clean(args.Output); {
 	case mode.IsDir():
 		in := "FILE"
 		if file.CheckName(name) == nil {
 			in = name
 		}
-		return core.WithHint(usageError("%s is a directory", path), "name the file to write: -o %s", clean(filepath.Join(args.Output, in)))
+		return core.WithHint(usageError("%s is a directory", path), "name the file to write: -o %s", render.Clean(filepath.Join(args.Output, in)))
 	case mode&(os.ModeNamedPipe|os.ModeSocket|os.ModeCharDevice) != 0:
 		return core.WithHint(usageError("%s is not a file", path), "write to it through standard output: -o - > %s", path)
 	case !args.Force && mode&os.ModeDevice == 0:
@@ -209,7 +210,7 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 	}
 	done, err := assemble(ctx, node.Assembly{
 		FetchArgs: *args, Root: v.body.Root, Mode: v.body.Mode, Secrets: o.DedupSecret, Get: local.Get,
-		Progress: c.phase("fetch", wanted(*args, v.body.Size)),
+		Progress: c.Phase("fetch", wanted(*args, v.body.Size)),
 	})
 	if core.CodeOf(err) == core.CodeWrong && !alone { // not whole, and others may have what is damaged here
 		if args.Out == nil || done.Passed == 0 { // a file finds again what is in place
@@ -217,8 +218,7 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 		}
 		args.End = args.Start + wanted(*args, v.body.Size)
 		args.Start, args.Version = args.Start+done.Passed, v.ref.Version
-		return control.FetchResult{Bytes: done.Passed,
-			Sources: []control.Source{{Address: "this machine", Bytes: done.Stored}}}, errNotHere
+		return control.FetchResult{Bytes: done.Passed, Sources: []control.Source{{Address: "this machine", Bytes: done.Stored}}}, errNotHere
 	}
 	if err == nil {
 		err = node.Lost(done.Holes, args.Output)
@@ -228,8 +228,7 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 	}
 	return control.FetchResult{
 		Name: args.Name, Version: v.ref.Version, Output: args.Output, Bytes: wanted(*args, v.body.Size), Seconds: time.Since(began).Seconds(),
-		Sources: []control.Source{{Address: "this machine", Bytes: done.Stored}}, Resumed: done.Resumed,
-		Seeded: done.Seeded, Holes: done.Holes,
+		Sources: []control.Source{{Address: "this machine", Bytes: done.Stored}}, Resumed: done.Resumed, Seeded: done.Seeded, Holes: done.Holes,
 	}, err
 }
 
@@ -244,7 +243,7 @@ func (c *call) nowhere(err error, v versionRef, alone bool) error {
 	case core.CodeOf(err) == core.CodeWrong:
 		err = core.WithHint(err, "if the file is still there, bkp split it again: what is damaged is stored anew; --partial brings all but the damaged bytes")
 	}
-	return fmt.Errorf("%s: %w", versioned(v.body.Name, v.ref.Version), err)
+	return fmt.Errorf("%s: %w", render.Versioned(v.body.Name, v.ref.Version), err)
 }
 
 // wanted is how many bytes of a file of that size are asked for.
@@ -255,26 +254,18 @@ func wanted(args control.FetchArgs, size core.Size) core.Size {
 	return size
 }
 
-// phase shows the progress of one phase of known size.
-func (c *call) phase(name string, total core.Size) func(done core.Size) {
-	began := time.Now()
-	return func(done core.Size) {
-		c.status(control.Status{Phase: name, Done: done, Total: total, Seconds: time.Since(began).Seconds()})
-	}
-}
-
 // fetchToOut fetches to standard output: the bytes come in order, verified, and with a bounded read-ahead, whichever
 // process assembles them.
 func (c *call) fetchToOut(ctx context.Context, args control.FetchArgs) error {
-	if isTerminal(c.out) {
-		return core.WithHint(usageError("standard output is a terminal"), "bkp fetch %s -o - > FILE", clean(args.Name))
+	if render.IsTerminal(c.Stdout) {
+		return core.WithHint(usageError("standard output is a terminal"), "bkp fetch %s -o - > FILE", render.Clean(args.Name))
 	}
-	args.Output, args.Out = "-", dataOut{c.out}
+	args.Output, args.Out = "-", dataOut{c.Stdout}
 	r, err := c.fetch(ctx, args)
 	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return err
 	}
-	return errors.Join(c.result(r, func(t *table) { drawFetch(t, r) }), err)
+	return errors.Join(c.Result(r, func(t *render.Table) { render.Fetch(t, r) }), err)
 }
 
 // dataOut is standard output where it takes the bytes of a file.
@@ -290,15 +281,4 @@ func (o dataOut) Write(p []byte) (int, error) {
 			"what was written so far is no whole file; fetch it again to where it can be written")
 	}
 	return n, err
-}
-
-func drawFetch(t *table, r control.FetchResult) {
-	t.header("from", "address", "stored bytes")
-	for _, s := range r.Sources {
-		t.row(s.Node, s.Address, s.Bytes)
-	}
-	for _, l := range r.Lost {
-		t.line("lost %s %s on the way: %s", l.Node.Short(), l.Address, l.Reason)
-	}
-	t.line("Fetched %s to %s: %s in %s.", versioned(r.Name, r.Version), clean(r.Output), r.Bytes, seconds(r.Seconds))
 }

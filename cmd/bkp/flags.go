@@ -197,6 +197,3 @@ func labelled(flag string, values []string) (map[string]string, error) {
 	}
 	return labels, nil
 }
-
-// versioned writes a name and version as a person gives them.
-func versioned(name string, version int) string { return fmt.Sprintf("%s@%d", clean(name), version) }

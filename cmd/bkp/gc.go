@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"strings"
-	"time"
 
-	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
@@ -31,7 +28,7 @@ func gcCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			sum := gcSummary{GCResult: r}
+			sum := render.Collection{GCResult: r}
 			if sum.LeftoversFreed, err = c.house.clearWindows(); err != nil {
 				return err
 			}
@@ -41,44 +38,7 @@ func gcCommand() *cli.Command {
 					return err
 				}
 			}
-			return c.result(sum, sum.draw)
+			return c.Result(sum, sum.Draw)
 		},
 	})
-}
-
-// gcSummary is what a collection came to.
-type gcSummary struct {
-	control.GCResult
-	LeftoversFreed core.Size `json:"leftovers_freed"` // of windows of killed backups
-}
-
-func (s gcSummary) draw(t *table) {
-	t.header("", "freed", "kept")
-	t.row("staged", s.StagingFreed, s.StagingKept)
-	t.row("for others", s.HoldingsFreed, s.HoldingsKept)
-	if s.LeftoversFreed > 0 {
-		t.row("leftovers", s.LeftoversFreed, core.Size(0))
-	}
-	if copied := s.Staging.Rewritten + s.Holdings.Rewritten; copied > 0 {
-		t.line("%s were copied, out of packs that were small, half dead or damaged", copied)
-	}
-	for _, c := range []core.Collected{s.Staging, s.Holdings} {
-		if c.Waiting == 0 {
-			continue
-		}
-		t.line("%s must wait%s", c.Waiting, waitsFor(c.Writers))
-	}
-}
-
-// waitsFor names the processes that may build on what nothing else needs.
-func waitsFor(writers []core.Writer) string {
-	if len(writers) == 0 {
-		return " for the next gc: somebody wrote meanwhile"
-	}
-	var names []string
-	for _, w := range writers {
-		names = append(names, fmt.Sprintf("process %d (epoch %d, since %s)", w.PID, w.Epoch,
-			w.Since.Format(time.DateTime)))
-	}
-	return " until these have ended, and for a gc after that: " + strings.Join(names, ", ")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -25,11 +26,11 @@ func healthCommand() *cli.Command {
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
 			var r control.StatusResult
-			if err := caller.Call(ctx, control.CommandStatus, struct{}{}, &r, c.status); err != nil {
+			if err := caller.Call(ctx, control.CommandStatus, struct{}{}, &r, c.Status); err != nil {
 				return err
 			}
-			err = c.result(health{r.ID, r.Health, r.Ready, r.Reasons, r.Peers}, func(t *table) {
-				t.line("%s: node %s, %s connected", r.Health, r.ID.Short(), counted(r.Peers, "peer"))
+			err = c.Result(health{r.ID, r.Health, r.Ready, r.Reasons, r.Peers}, func(t *render.Table) {
+				t.Line("%s: node %s, %s connected", r.Health, r.ID.Short(), render.Counted(r.Peers, "peer"))
 			})
 			return errors.Join(err, degraded(r.Reasons))
 		},
@@ -48,7 +49,7 @@ type health struct {
 func degraded(reasons []control.HealthReason) error {
 	var all []error
 	for _, r := range reasons {
-		all = append(all, fmt.Errorf("degraded since %s: %s", cell(r.Since), r.Text))
+		all = append(all, fmt.Errorf("degraded since %s: %s", render.Cell(r.Since), r.Text))
 	}
 	return coded(core.CodePartial, errors.Join(all...))
 }

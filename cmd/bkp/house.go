@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
@@ -99,7 +100,7 @@ func (c *call) owner() (*key.Owner, error) {
 	}
 	o, err := c.openIdentity(text, phrase, c.house.path("identity"))
 	if err == nil && made {
-		c.say("made the identity %s", o.ID())
+		c.Say("made the identity %s", o.ID())
 	}
 	return o, err
 }
@@ -145,10 +146,10 @@ func (c *call) ownerDoor() func() (*key.Owner, error) {
 // openIdentity parses an identity, and asks for its passphrase where one is needed and a person is there.
 func (c *call) openIdentity(text []byte, phrase, where string) (*key.Owner, error) {
 	o, err := key.ParseOwner(text, phrase)
-	if errors.Is(err, key.ErrPassphrase) && phrase == "" && isTerminal(c.in) {
-		fmt.Fprintf(c.err, "passphrase of %s: ", where)
-		typed, readErr := term.ReadPassword(int(c.in.(*os.File).Fd()))
-		fmt.Fprintln(c.err)
+	if errors.Is(err, key.ErrPassphrase) && phrase == "" && render.IsTerminal(c.Stdin) {
+		fmt.Fprintf(c.Stderr, "passphrase of %s: ", where)
+		typed, readErr := term.ReadPassword(int(c.Stdin.(*os.File).Fd()))
+		fmt.Fprintln(c.Stderr)
 		if readErr != nil {
 			return nil, fmt.Errorf("read passphrase: %w", readErr)
 		}

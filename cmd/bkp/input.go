@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
@@ -88,9 +89,9 @@ func (c *call) openInput(ctx context.Context) (input, error) {
 	case c.given("command") && line == "":
 		return input{}, usageError("--command is empty")
 	case line != "" && named != "" && named != "-":
-		return input{}, core.WithHint(usageError("--command and %s: which of them?", clean(named)), "leave out FILE")
+		return input{}, core.WithHint(usageError("--command and %s: which of them?", render.Clean(named)), "leave out FILE")
 	case line != "":
-		r, err := startCommand(ctx, line, c.err)
+		r, err := startCommand(ctx, line, c.Stderr)
 		if err != nil {
 			return input{}, err
 		}
@@ -98,7 +99,7 @@ func (c *call) openInput(ctx context.Context) (input, error) {
 	case named == "":
 		return input{}, errNoInput(c)
 	case named == "-":
-		return input{reader: dataIn{c.in}}, nil
+		return input{reader: dataIn{c.Stdin}}, nil
 	default:
 		return input{path: named}, nil
 	}

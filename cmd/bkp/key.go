@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -41,11 +42,11 @@ func keyShow() *cli.Command {
 				return err
 			}
 			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.house.isExported(), o.Peers}
-			return c.result(info, func(t *table) {
-				t.line("owner  %s", info.Owner.Grouped())
-				t.line("node   %s", info.Node.Grouped())
+			return c.Result(info, func(t *render.Table) {
+				t.Line("owner  %s", info.Owner.Grouped())
+				t.Line("node   %s", info.Node.Grouped())
 				if !info.Exported {
-					t.line("The identity was not exported yet. Without it nothing can be fetched: bkp key export -o FILE")
+					t.Line("The identity was not exported yet. Without it nothing can be fetched: bkp key export -o FILE")
 				}
 			})
 		},
@@ -81,10 +82,10 @@ func keyExport() *cli.Command {
 			}
 			if !c.house.isForeign() {
 				if err := c.house.markExported(); err != nil { // it is exported all the same
-					c.status(control.Status{Warning: true, Text: err.Error()})
+					c.Status(control.Status{Warning: true, Text: err.Error()})
 				}
 			}
-			return c.result(keyMoved{o.ID()}, func(t *table) { t.line("exported the identity %s", o.ID()) })
+			return c.Result(keyMoved{o.ID()}, func(t *render.Table) { t.Line("exported the identity %s", o.ID()) })
 		},
 	})
 }
@@ -122,7 +123,7 @@ func keyImport() *cli.Command {
 			if err := c.house.markExported(); err != nil {
 				return err
 			}
-			return c.result(keyMoved{o.ID()}, func(t *table) { t.line("imported the identity %s", o.ID()) })
+			return c.Result(keyMoved{o.ID()}, func(t *render.Table) { t.Line("imported the identity %s", o.ID()) })
 		},
 	})
 }
@@ -166,7 +167,7 @@ func (h house) markExported() error {
 
 // readArgument reads the file named by the first argument, or standard input for "-", up to limit bytes.
 func (c *call) readArgument(limit int64) ([]byte, error) {
-	name, in := c.Args().First(), c.in
+	name, in := c.Args().First(), c.Stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {

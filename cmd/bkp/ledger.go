@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
@@ -15,21 +15,6 @@ import (
 
 func ledgerCommand() *cli.Command {
 	return group("ledger", "read and verify this node's log of licences and receipts", ledgerLog(), ledgerVerify())
-}
-
-// ledgerRow is one entry of the log with what its envelope says.
-type ledgerRow struct {
-	Index    int64           `json:"index"`
-	Kind     ledger.Kind     `json:"kind"`
-	License  core.LicenseID  `json:"license"`
-	Task     core.TaskID     `json:"task"`
-	Segment  int             `json:"segment"`
-	Owner    core.ID         `json:"owner,omitzero"`  // of a licence
-	Target   core.ID         `json:"target,omitzero"` // of a receipt
-	Runs     int             `json:"runs"`            // allowed, or received, or kept no longer: 0 is all of the task
-	Bytes    core.Size       `json:"bytes"`
-	Until    int64           `json:"retain_until"`
-	Envelope json.RawMessage `json:"envelope"`
 }
 
 func ledgerLog() *cli.Command {
@@ -52,20 +37,7 @@ func ledgerLog() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return list(c, rows, ledgerSummary{len(rows)}, func(t *table) {
-				t.header("entry", "kind", "licence", "task", "by", "runs", "bytes", "until")
-				for _, r := range rows {
-					by := r.Owner
-					if r.Kind == ledger.KindReceipt {
-						by = r.Target
-					}
-					until := "-"
-					if r.Until > 0 {
-						until = day(r.Until)
-					}
-					t.row(r.Index, string(r.Kind), r.License.String()[:8], r.Task.String()[:8], by, r.Runs, r.Bytes, until)
-				}
-			})
+			return render.List(c.Console, rows, ledgerSummary{len(rows)}, func(t *render.Table) { render.Ledger(t, rows) })
 		},
 	})
 }
@@ -74,8 +46,8 @@ type ledgerSummary struct {
 	Entries int `json:"entries"`
 }
 
-func ledgerRows(ctx context.Context, log *ledger.Reader, after int64, limit int) ([]ledgerRow, error) {
-	var rows []ledgerRow
+func ledgerRows(ctx context.Context, log *ledger.Reader, after int64, limit int) ([]render.LedgerEntry, error) {
+	var rows []render.LedgerEntry
 	for ctx.Err() == nil {
 		page := 1000
 		if limit > 0 {
@@ -100,8 +72,8 @@ func ledgerRows(ctx context.Context, log *ledger.Reader, after int64, limit int)
 	return nil, context.Cause(ctx)
 }
 
-func readEntry(e ledger.Entry) (ledgerRow, error) {
-	row := ledgerRow{Index: e.Index, Kind: e.Kind, Envelope: e.Envelope}
+func readEntry(e ledger.Entry) (render.LedgerEntry, error) {
+	row := render.LedgerEntry{Index: e.Index, Kind: e.Kind, Envelope: e.Envelope}
 	if e.Kind == ledger.KindLicense {
 		l, _, _, err := license.Open(e.Envelope)
 		row.License, row.Task, row.Segment, row.Owner = l.ID, l.Task, l.Segment, l.TaskSource.Owner
@@ -121,7 +93,7 @@ func readEntry(e ledger.Entry) (ledgerRow, error) {
 }
 
 // readEnd reads an entry that ends what receipts say.
-func readEnd(e ledger.Entry, row ledgerRow) (ledgerRow, error) {
+func readEnd(e ledger.Entry, row render.LedgerEntry) (render.LedgerEntry, error) {
 	if e.Kind == ledger.KindRelease {
 		r, err := key.OpenRelease(e.Envelope)
 		row.Task, row.Owner = r.Task, r.Owner
@@ -150,14 +122,14 @@ func ledgerVerify() *cli.Command {
 			report, err := log.Verify()
 			if err != nil {
 				for _, p := range report.Problems {
-					c.say("%s", p)
+					c.Say("%s", p)
 				}
 				return fmt.Errorf("the ledger does not hold: %w", err)
 			}
-			return c.result(report, func(t *table) {
-				t.line("the ledger of node %s holds: %d entries (%s, %s) under %s", report.Node, report.Size,
-					counted(report.Licenses, "licence"), counted(report.Receipts, "receipt"), counted(report.Heads, "signed head"))
-				t.line("root %s", report.Root)
+			return c.Result(report, func(t *render.Table) {
+				t.Line("the ledger of node %s holds: %d entries (%s, %s) under %s", report.Node, report.Size,
+					render.Counted(report.Licenses, "licence"), render.Counted(report.Receipts, "receipt"), render.Counted(report.Heads, "signed head"))
+				t.Line("root %s", report.Root)
 			})
 		},
 	})

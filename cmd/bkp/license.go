@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
@@ -15,13 +15,6 @@ import (
 
 func licenseCommand() *cli.Command {
 	return group("license", "show and verify licences", licenseShow(), licenseVerify())
-}
-
-// shownLicense is a licence's payload and who signed it.
-type shownLicense struct {
-	core.License
-	Signer    core.ID `json:"signer"`
-	Signature []byte  `json:"signature"`
 }
 
 func licenseShow() *cli.Command {
@@ -35,7 +28,7 @@ func licenseShow() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return c.result(l, func(t *table) { drawLicense(t, l) })
+			return c.Result(l, func(t *render.Table) { render.License(t, l) })
 		},
 	})
 }
@@ -65,21 +58,21 @@ func licenseVerify() *cli.Command {
 			}); err != nil {
 				return fmt.Errorf("licence %s: %w", l.ID, err)
 			}
-			return c.result(l, func(t *table) { t.line("licence %s is good until %s", l.ID, day(l.Expires)) })
+			return c.Result(l, func(t *render.Table) { t.Line("licence %s is good until %s", l.ID, render.Day(l.Expires)) })
 		},
 	})
 }
 
-func (c *call) readLicense() (shownLicense, error) {
+func (c *call) readLicense() (render.SignedLicense, error) {
 	envelope, err := c.readArgument(int64(license.MaxEnvelope))
 	if err != nil {
-		return shownLicense{}, err
+		return render.SignedLicense{}, err
 	}
 	l, _, signer, err := license.Open(envelope)
 	if err != nil {
-		return shownLicense{}, fmt.Errorf("licence %s: %w", c.Args().First(), err)
+		return render.SignedLicense{}, fmt.Errorf("licence %s: %w", c.Args().First(), err)
 	}
-	return shownLicense{l, signer, signatureOf(envelope)}, nil
+	return render.SignedLicense{License: l, Signer: signer, Signature: signatureOf(envelope)}, nil
 }
 
 // signatureOf is the one signature of an envelope that was opened.
@@ -94,32 +87,3 @@ func signatureOf(envelope []byte) []byte {
 	}
 	return e.Signatures[0].Sig
 }
-
-func drawLicense(t *table, l shownLicense) {
-	t.line("licence    %s", l.ID)
-	t.line("task       %s, segment %d", l.Task, l.Segment)
-	t.line("owner      %s", l.TaskSource.Owner)
-	t.line("source     %s", l.TaskSource.Node)
-	t.line("signed by  %s", l.Signer)
-	for _, who := range []struct {
-		role string
-		ids  []core.ID
-	}{{"targets", l.Targets}, {"spares", l.Spares}, {"carriers", l.Carriers}} {
-		if len(who.ids) > 0 {
-			t.line("%-9s  %s", who.role, idList(who.ids))
-		}
-	}
-	t.line("allows     %s of at most %s and %s at each target", l.Op, l.MaxBytes, counted(l.MaxRuns, "run"))
-	t.line("valid      %s to %s, to be kept until %s", day(l.NotBefore), day(l.Expires), day(l.RetainUntil))
-}
-
-func idList(ids []core.ID) string {
-	words := make([]string, len(ids))
-	for i, id := range ids {
-		words[i] = id.String()
-	}
-	return strings.Join(words, ", ")
-}
-
-// day is a date and time of a signed word, in UTC.
-func day(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02 15:04:05Z") }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	_ "time/tzdata" // calendars name time zones, and a container may have none
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -56,22 +57,16 @@ func nodeLimit() *cli.Command {
 				return err
 			}
 			var r control.LimitResult
-			if err := caller.Call(ctx, control.CommandLimit, args, &r, c.status); err != nil {
+			if err := caller.Call(ctx, control.CommandLimit, args, &r, c.Status); err != nil {
 				return err
 			}
-			rows := make([]limitRow, len(r.Limits))
+			rows := make([]render.Limit, len(r.Limits))
 			for i, l := range r.Limits {
-				rows[i] = limitRow{l, c.set.keeps(l)}
+				rows[i] = render.Limit{LimitRow: l, Lasts: c.set.keeps(l)}
 			}
-			return list(c, rows, limitSummary{len(rows), c.set.path}, func(t *table) { drawLimits(t, rows, c.set.path) })
+			return render.List(c.Console, rows, limitSummary{len(rows), c.set.path}, func(t *render.Table) { render.Limits(t, rows, c.set.path) })
 		},
 	})
-}
-
-// limitRow is a limit, and whether the next start of the node has it too.
-type limitRow struct {
-	control.LimitRow
-	Lasts bool `json:"lasts"`
 }
 
 type limitSummary struct {
@@ -98,47 +93,4 @@ func (s settings) keeps(l control.LimitRow) bool {
 	}
 	c, err := core.ParseCalendar(strings.Join(words, ","))
 	return err == nil && c.String() == l.Bandwidth
-}
-
-func drawLimits(t *table, rows []limitRow, config string) {
-	t.header("account", "peer", "bandwidth", "now", "measured", "leased", "changes", "then")
-	for _, r := range rows {
-		peer, bandwidth := any("-"), r.Bandwidth
-		if !r.Peer.IsZero() {
-			peer = r.Address
-		}
-		if r.Followed {
-			bandwidth = "what the peer gives"
-		}
-		then := any("-")
-		if !r.Changes.IsZero() {
-			then = unlimited(r.Then)
-		}
-		t.row(r.Account, peer, bandwidth, unlimited(r.Rate), r.Measured, r.Leased, r.Changes, then)
-	}
-	for _, r := range rows {
-		switch key := r.Account; {
-		case r.Changed && r.Lasts:
-			t.line("%s: as in %s, so it lasts", r.what(), config)
-		case r.Changed && key == "link":
-			t.line("%s: until the node stops; to keep it, write %q = %q under [links] in %s", r.what(), r.Peer, r.Bandwidth, config)
-		case r.Changed:
-			t.line("%s: until the node stops; to keep it, write %s = %q in %s", r.what(), key, r.Bandwidth, config)
-		}
-	}
-}
-
-func (r limitRow) what() string {
-	if r.Account == "link" {
-		return "link to " + r.Address
-	}
-	return r.Account
-}
-
-// unlimited writes a rate where 0 is no limit.
-func unlimited(r core.Rate) any {
-	if r == 0 {
-		return "unlimited"
-	}
-	return r
 }

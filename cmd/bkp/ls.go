@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -24,17 +25,17 @@ func lsCommand() *cli.Command {
 			if damaged != nil && core.CodeOf(damaged) != core.CodeWrong {
 				return damaged
 			}
-			return errors.Join(list(c, r.Versions, lsSummary{len(r.Versions), r.Problems}, func(t *table) {
+			return errors.Join(render.List(c.Console, r.Versions, lsSummary{len(r.Versions), r.Problems}, func(t *render.Table) {
 				if len(r.Versions) == 0 {
-					t.line("no names yet: bkp split FILE")
+					t.Line("no names yet: bkp split FILE")
 				} else {
-					t.header("name", "version", "size", "created", "placed", "content")
+					t.Header("name", "version", "size", "created", "placed", "content")
 				}
 				for _, v := range r.Versions {
-					t.row(v.Name, v.Version, v.Size, time.Unix(v.Created, 0), yes(v.Placed), whereabouts(v))
+					t.Row(v.Name, v.Version, v.Size, time.Unix(v.Created, 0), v.Placed, whereabouts(v))
 				}
 				for _, p := range r.Problems {
-					t.line("%s", p)
+					t.Line("%s", p)
 				}
 			}), damaged)
 		},
@@ -78,11 +79,4 @@ func (c *call) versions(ctx context.Context) (r control.ListResult, err error) {
 		})
 	}
 	return r, err
-}
-
-func yes(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }

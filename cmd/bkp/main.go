@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 )
 
@@ -23,10 +24,10 @@ func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := interruptible(context.Background())
 	defer stop()
-	con := &console{in: stdin, out: stdout, err: stderr}
+	con := &render.Console{Stdin: stdin, Stdout: stdout, Stderr: stderr}
 	app := newApp(con)
 	line, err := parseLine(app, argv)
-	con.json = line.json
+	con.JSON = line.json
 	if err == nil {
 		app.Metadata["given"] = line.given
 		err = app.RunContext(ctx, line.words())
@@ -39,7 +40,7 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if ok && !ended && (!errors.Is(err, stopped) || core.CodeOf(err) != stopped.Code) {
 		err = stopped // whatever else came of it
 	}
-	con.fail(line.command, err)
+	con.Fail(line.command, err)
 	return int(core.CodeOf(err))
 }
 

@@ -212,7 +212,7 @@ func (m *mending) describedInPacks(visit func(described) error) error {
 	return disk.Described(m.ctx, m.house.path("holdings"), func(c core.Chunk, d core.Description) error {
 		return visit(described{d, c})
 	}, func(done, packs int) {
-		m.status(control.Status{Phase: "repair", Text: fmt.Sprintf("pack %d of %d", done, packs),
+		m.Status(control.Status{Phase: "repair", Text: fmt.Sprintf("pack %d of %d", done, packs),
 			Seconds: time.Since(began).Seconds()})
 	})
 }

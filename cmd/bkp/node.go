@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -86,7 +87,7 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 	c.announce(n, wish)
 	select {
 	case <-ctx.Done():
-		c.say("stopping")
+		c.Say("stopping")
 		return nil
 	case err := <-n.Failed():
 		return core.WithHint(fmt.Errorf("the node ends: %w", err),
@@ -102,11 +103,11 @@ type started struct {
 // announce says that the node is up: what a script waits for.
 func (c *call) announce(n *node.Node, wish nodeWish) {
 	at := wish.listener.Addr().String()
-	if c.json {
-		_ = writeObject(c.out, "started", started{n.ID(), at})
+	if c.JSON {
+		_ = c.Object("started", started{n.ID(), at})
 		return
 	}
-	c.say("node %s listens at %s", n.ID(), at)
+	c.Say("node %s listens at %s", n.ID(), at)
 }
 
 // listen binds the address of --listen.
@@ -150,42 +151,12 @@ func nodeStatus() *cli.Command {
 				return err
 			}
 			var r control.StatusResult
-			if err := caller.Call(ctx, control.CommandStatus, struct{}{}, &r, c.status); err != nil {
+			if err := caller.Call(ctx, control.CommandStatus, struct{}{}, &r, c.Status); err != nil {
 				return err
 			}
-			return c.result(r, func(t *table) { drawStatus(t, r) })
+			return c.Result(r, func(t *render.Table) { render.Node(t, r) })
 		},
 	})
-}
-
-func drawStatus(t *table, r control.StatusResult) {
-	t.line("%s: node %s at %s, up since %s, %s connected", r.Health, r.ID, r.Listen, cell(r.Started), counted(r.Peers, "peer"))
-	for _, x := range r.Reasons {
-		t.line("degraded since %s: %s", cell(x.Since), x.Text)
-	}
-	t.line("kept for others: %s of %s in %s, %s promised, %s left; staged: %s", r.Used, r.Capacity,
-		counted(r.Runs, "run"), r.Reserved, r.Remaining, r.Staged)
-	if r.Health == control.HealthReady && r.Remaining < r.Capacity-r.Used-r.Reserved {
-		t.line("the disk has no more room than that")
-	}
-	t.header("account", "capacity", "leased")
-	for _, a := range r.Accounts {
-		t.row(a.Name, a.Capacity, a.Leased)
-	}
-	if len(r.Leases) > 0 {
-		t.line("")
-		t.header("lease", "peer", "direction", "purpose", "rate", "moved", "expected", "took", "state")
-		for _, l := range r.Leases {
-			t.row(fmt.Sprint(l.Lease), l.Peer, l.Direction, l.Purpose, l.Rate, l.Bytes, seconds(l.ExpectedS), seconds(l.TookS), l.State)
-		}
-	}
-	if len(r.Tasks) > 0 {
-		t.line("")
-		t.header("task", "owner", "version", "segments", "runs", "bytes")
-		for _, x := range r.Tasks {
-			t.row(x.Task.String()[:8], x.Owner, fmt.Sprintf("%.8s.%d", x.Alias, x.Version), x.Segments, x.Runs, x.Bytes)
-		}
-	}
 }
 
 func nodeFiles() *cli.Command {
@@ -201,7 +172,7 @@ func nodeFiles() *cli.Command {
 			for page := (control.FilesResult{More: true}); page.More; files = append(files, page.Files...) {
 				args := control.FilesArgs{After: len(files), Limit: 1000}
 				page = control.FilesResult{}
-				if err := caller.Call(ctx, control.CommandFiles, args, &page, c.status); err != nil {
+				if err := caller.Call(ctx, control.CommandFiles, args, &page, c.Status); err != nil {
 					return err
 				}
 			}
@@ -209,9 +180,9 @@ func nodeFiles() *cli.Command {
 			for _, f := range files {
 				sum.Bytes += f.Size
 			}
-			return list(c, files, sum, func(t *table) {
-				drawFiles(t, files)
-				t.line("%s, %s", counted(sum.Files, "file"), sum.Bytes)
+			return render.List(c.Console, files, sum, func(t *render.Table) {
+				render.Files(t, files)
+				t.Line("%s, %s", render.Counted(sum.Files, "file"), sum.Bytes)
 			})
 		},
 	})
@@ -220,12 +191,4 @@ func nodeFiles() *cli.Command {
 type filesSummary struct {
 	Files int       `json:"files"`
 	Bytes core.Size `json:"bytes"`
-}
-
-// drawFiles is the table of the five fields.
-func drawFiles(t *table, files []core.File) {
-	t.header("name", "type", "order", "hash", "size")
-	for _, f := range files {
-		t.row(f.Name, string(f.Type), f.Order, f.Hash.String()[:16], f.Size)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -59,25 +60,25 @@ func doNodeRepair(ctx context.Context, c *call) error {
 	if err := r.run(); err != nil {
 		return fmt.Errorf("node repair: %w", err)
 	}
-	return c.result(r.sum, r.sum.draw)
+	return c.Result(r.sum, r.sum.draw)
 }
 
-func (s repairSummary) draw(t *table) {
+func (s repairSummary) draw(t *render.Table) {
 	if len(s.Damage) == 0 {
-		t.line("the records of what is kept here agree: there is nothing to repair")
+		t.Line("the records of what is kept here agree: there is nothing to repair")
 		return
 	}
 	for _, d := range s.Damage {
-		t.line("wrong: %s", d.Text)
+		t.Line("wrong: %s", d.Text)
 	}
 	for _, step := range s.Steps {
 		if s.DryRun {
 			step = "would be done: " + step
 		}
-		t.line("%s", step)
+		t.Line("%s", step)
 	}
 	for _, path := range s.Aside {
-		t.line("kept aside: %s", path)
+		t.Line("kept aside: %s", path)
 	}
 }
 

@@ -54,7 +54,7 @@ const maxPrinted = 64 << 10
 // printed is what a line of the shell prints. Standard input is not its own: it may be what is to be split.
 func (c *call) printed(line string) ([]byte, error) {
 	cmd := exec.CommandContext(c.Context.Context, "sh", "-c", line)
-	cmd.Stderr, cmd.WaitDelay = c.err, time.Second
+	cmd.Stderr, cmd.WaitDelay = c.Stderr, time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

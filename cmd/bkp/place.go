@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/urfave/cli/v2"
@@ -42,12 +42,6 @@ func placeCommand() *cli.Command {
 	})
 }
 
-// placed is a placement's result and whether a copy of the identity was ever taken.
-type placed struct {
-	control.PlaceResult
-	Exported bool `json:"identity_exported"`
-}
-
 func doPlace(ctx context.Context, c *call) error {
 	args, err := c.placeArgs()
 	if err != nil {
@@ -57,20 +51,8 @@ func doPlace(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.result(placed{r, c.house.isExported()}, func(t *table) {
-		drawPlan(t, r, c.Bool("explain") || r.DryRun)
-		if r.DryRun {
-			return
-		}
-		t.line("Placed %s with %s in %s: %s kept, %s sent.", versioned(r.Name, r.Version), counted(r.Replicas, "replica"),
-			seconds(r.Seconds), kept(r), r.SentBytes)
-		if r.LetGo > 0 {
-			t.line("%s went from this machine: peers keep them now.", r.LetGo)
-		}
-		if !c.house.isExported() {
-			t.line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export -o FILE")
-		}
-	})
+	p := render.Placement{PlaceResult: r, Exported: c.house.isExported()}
+	return c.Result(p, func(t *render.Table) { p.Draw(t, c.Bool("explain")) })
 }
 
 // placeArgs reads the flags.
@@ -79,8 +61,7 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 	if err != nil {
 		return args, err
 	}
-	args = control.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"),
-		Retain:    int64(retain.Seconds()),
+	args = control.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"), Retain: int64(retain.Seconds()),
 		KeepLocal: c.Bool("keep-local"),
 		Show:      c.String("plan-out") != "" || c.String("plot") != ""}
 	if args.Name, args.Version, err = nameVersion(c.Args().First()); err != nil {
@@ -102,7 +83,7 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 	}
 	saved, err := c.readPlan(c.String("plan"))
 	if err == nil && (args.Name != "" && args.Name != saved.Name || args.Version != 0 && args.Version != saved.Version) {
-		err = usageError("--plan %s is for %s", c.String("plan"), versioned(saved.Name, saved.Version))
+		err = usageError("--plan %s is for %s", c.String("plan"), render.Versioned(saved.Name, saved.Version))
 	}
 	args.Plan = &saved
 	return args, err
@@ -112,11 +93,11 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 func (c *call) place(ctx context.Context, args control.PlaceArgs) (r control.PlaceResult, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.dataOut = c.String("plan-out") == "-" || c.String("plot") == "-"
+	c.DataOut = c.String("plan-out") == "-" || c.String("plot") == "-"
 	err = c.withNode(ctx, func(s session) error {
 		return s.Call(ctx, control.CommandPlace, args, &r, func(st control.Status) {
 			if st.Plan == nil {
-				c.status(st)
+				c.Status(st)
 				return
 			}
 			if err := c.keepPlan(*st.Plan); err != nil {
@@ -141,12 +122,5 @@ func (c *call) keepPlan(s plan.Saved) error {
 			return fmt.Errorf("--plan-out: %w", err)
 		}
 	}
-	return c.plot(pictureOfPlan(s))
-}
-
-func kept(r control.PlaceResult) (sum core.Size) {
-	for _, p := range r.Placements {
-		sum += p.Bytes
-	}
-	return sum
+	return c.plot(render.PlanPicture(s))
 }

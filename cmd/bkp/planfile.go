@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -38,7 +39,7 @@ func doPlanDiff(_ context.Context, c *call) error {
 		}
 	}
 	d := plan.Compare(saved[0], saved[1])
-	return list(c, d.Nodes, d.Change, func(t *table) { drawDifference(t, d) })
+	return render.List(c.Console, d.Nodes, d.Change, func(t *render.Table) { render.Difference(t, d) })
 }
 
 // readPlan reads a plan file; - is standard input.
@@ -57,7 +58,7 @@ func (c *call) readPlan(path string) (plan.Saved, error) {
 // readInput reads a file; - is standard input.
 func (c *call) readInput(path string) ([]byte, error) {
 	if path == "-" {
-		return io.ReadAll(c.in)
+		return io.ReadAll(c.Stdin)
 	}
 	return os.ReadFile(path)
 }
@@ -65,44 +66,8 @@ func (c *call) readInput(path string) ([]byte, error) {
 // writeOutput writes a file anew, whole or not at all; - is standard output, and then all else goes to standard error.
 func (c *call) writeOutput(path string, data []byte) error {
 	if path == "-" {
-		_, err := c.out.Write(data)
+		_, err := c.Stdout.Write(data)
 		return err
 	}
 	return durable.Replace(path, data, 0o666)
 }
-
-func drawDifference(t *table, d plan.Difference) {
-	a, b := d.Change.A, d.Change.B
-	header := []string{"node", "address", "keeps", "", "runs", "", "cost", ""}
-	if d.Same {
-		header = append(header, "gets", "lets go")
-	}
-	t.header(header...)
-	for _, n := range d.Nodes {
-		cells := []any{n.ID, n.Address, n.A.Bytes, arrow(n.B.Bytes), n.A.Runs, arrow(n.B.Runs), n.A.Cost, arrow(n.B.Cost)}
-		if d.Same {
-			cells = append(cells, n.Got, n.Let)
-		}
-		t.row(cells...)
-	}
-	t.line("")
-	t.header("", "before", "after")
-	t.row("version", versioned(a.Name, a.Version), versioned(b.Name, b.Version))
-	t.row("strategy", a.Strategy, b.Strategy)
-	t.row("replicas", a.Replicas, b.Replicas)
-	t.row("predicted", seconds(a.PredictedS), seconds(b.PredictedS))
-	t.row("least possible", seconds(a.BoundS), seconds(b.BoundS))
-	t.row("bound by", a.Binding, b.Binding)
-	t.line("")
-	switch {
-	case !d.Same:
-		t.line("The plans are for different runs: what moves cannot be told.")
-	case d.Moved == 0:
-		t.line("No node gets a run that it did not have before.")
-	default:
-		t.line("Nodes get %s that they did not have before.", counted(d.Moved, "run"))
-	}
-}
-
-// arrow points to what a value becomes.
-func arrow(v any) string { return "> " + cell(v) }

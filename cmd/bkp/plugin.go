@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins"
 	"github.com/urfave/cli/v2"
@@ -19,7 +20,7 @@ func pluginCommand() *cli.Command {
 func (c *call) plugins() *plugins.Host {
 	return &plugins.Host{
 		Path: plugins.SearchPath(c.house.dir), Lock: c.house.path("bkp.lock.toml"), Inside: shippedNames(),
-		Log: c.log(slog.LevelWarn),
+		Log: c.Log(slog.LevelWarn),
 	}
 }
 
@@ -34,10 +35,10 @@ func pluginList() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return list(c, found, pluginSummary{len(found)}, func(t *table) {
-				t.header("kind", "name", "where", "sha256")
+			return render.List(c.Console, found, pluginSummary{len(found)}, func(t *render.Table) {
+				t.Header("kind", "name", "where", "sha256")
 				for _, f := range found {
-					t.row(string(f.Kind), f.Name.Name, whereIs(f), shortSum(f.SHA256))
+					t.Row(string(f.Kind), f.Name.Name, whereIs(f), shortSum(f.SHA256))
 				}
 			})
 		},
@@ -79,15 +80,15 @@ func pluginInfo() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return c.result(info, func(t *table) {
-				t.line("%s %s %s", info.Kind, info.Name.Name, info.Version)
-				t.line("%s", info.Summary)
-				t.line("found   %s", whereIs(info.Found))
+			return c.Result(info, func(t *render.Table) {
+				t.Line("%s %s %s", info.Kind, info.Name.Name, info.Version)
+				t.Line("%s", info.Summary)
+				t.Line("found   %s", whereIs(info.Found))
 				if len(info.Needs) > 0 {
-					t.line("reads   %s", strings.Join(info.Needs, ", "))
+					t.Line("reads   %s", strings.Join(info.Needs, ", "))
 				}
 				if info.SHA256 != "" {
-					t.line("sha256  %s", info.SHA256)
+					t.Line("sha256  %s", info.SHA256)
 				}
 			})
 		},

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -167,7 +168,7 @@ func doPrune(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	err = list(c, rows, sum, func(t *table) { drawPrune(t, rows, sum, c.verbose) })
+	err = render.List(c.Console, rows, sum, func(t *render.Table) { drawPrune(t, rows, sum, c.Verbose) })
 	if c.Bool("force") {
 		return err
 	}
@@ -177,7 +178,7 @@ func doPrune(ctx context.Context, c *call) error {
 // pruneRows lists the versions of one name or of all, by name and oldest first.
 func (c *call) pruneRows(name string) ([]pruneRow, error) {
 	if plain, _, err := nameVersion(name); err != nil || plain != name {
-		return nil, usageError("%s: prune takes a name without a version; bkp rm takes one", clean(name))
+		return nil, usageError("%s: prune takes a name without a version; bkp rm takes one", render.Clean(name))
 	}
 	o, err := c.ownerIfAny()
 	if err != nil {
@@ -212,10 +213,9 @@ func (c *call) prune(ctx context.Context, gone []pruneRow, sum *pruneSummary) er
 	return c.withNode(ctx, func(s session) error {
 		for _, g := range gone {
 			var r control.RemoveResult
-			err := s.Call(ctx, control.CommandRemove,
-				control.RemoveArgs{Name: g.Name, Version: g.Version, Force: c.Bool("force")}, &r, c.status)
+			err := s.Call(ctx, control.CommandRemove, control.RemoveArgs{Name: g.Name, Version: g.Version, Force: c.Bool("force")}, &r, c.Status)
 			if err != nil {
-				return fmt.Errorf("%s: %w", versioned(g.Name, g.Version), err)
+				return fmt.Errorf("%s: %w", render.Versioned(g.Name, g.Version), err)
 			}
 			sum.Removed += len(r.Versions)
 			sum.Released = append(sum.Released, r.Released...)
@@ -225,9 +225,9 @@ func (c *call) prune(ctx context.Context, gone []pruneRow, sum *pruneSummary) er
 	})
 }
 
-func drawPrune(t *table, rows []pruneRow, sum pruneSummary, explain bool) {
+func drawPrune(t *render.Table, rows []pruneRow, sum pruneSummary, explain bool) {
 	if len(rows) > 0 {
-		t.header("version", "created", "size", "placed", "", "because")
+		t.Header("version", "created", "size", "placed", "", "because")
 	}
 	for _, r := range rows {
 		word := "remove"
@@ -238,14 +238,14 @@ func drawPrune(t *table, rows []pruneRow, sum pruneSummary, explain bool) {
 		if explain && !r.Keep {
 			because = r.Against
 		}
-		t.row(versioned(r.Name, r.Version), time.Unix(r.Created, 0), r.Size, yes(r.Placed), word, strings.Join(because, ", "))
+		t.Row(render.Versioned(r.Name, r.Version), time.Unix(r.Created, 0), r.Size, r.Placed, word, strings.Join(because, ", "))
 	}
 	if sum.DryRun {
-		t.line("%s kept, %d would go", counted(sum.Kept, "version"), len(rows)-sum.Kept)
+		t.Line("%s kept, %d would go", render.Counted(sum.Kept, "version"), len(rows)-sum.Kept)
 		return
 	}
-	t.line("%s kept, %d removed", counted(sum.Kept, "version"), sum.Removed)
+	t.Line("%s kept, %d removed", render.Counted(sum.Kept, "version"), sum.Removed)
 	if sum.Removed > 0 {
-		t.line("bkp gc frees what they alone needed")
+		t.Line("bkp gc frees what they alone needed")
 	}
 }

@@ -139,7 +139,7 @@ func (noPacks) Has(context.Context, core.Hash) (bool, error) { return false, nil
 // are any.
 func (c *call) checkRecords(ctx context.Context) (found node.Records, err error) {
 	if caller, err := c.runningNode(); err == nil {
-		err := caller.Call(ctx, control.CommandRecords, control.None{}, &found, c.status)
+		err := caller.Call(ctx, control.CommandRecords, control.None{}, &found, c.Status)
 		return found, err
 	}
 	there, err := c.house.recordsThere()

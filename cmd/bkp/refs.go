@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
@@ -275,9 +276,9 @@ func (s refStore) openRef(o *key.Owner, r node.StoredRef) (versionRef, error) {
 
 func noSuchName(name string, version int) error {
 	if version > 0 {
-		name = versioned(name, version)
+		name = render.Versioned(name, version)
 	}
-	return core.WithHint(core.Fail(core.CodeNoName, "no such name here: %s", clean(name)), "bkp ls lists the names")
+	return core.WithHint(core.Fail(core.CodeNoName, "no such name here: %s", render.Clean(name)), "bkp ls lists the names")
 }
 
 func openRef(o *key.Owner, r node.StoredRef) (v versionRef, err error) {

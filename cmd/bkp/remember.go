@@ -55,7 +55,7 @@ func (c *call) withoutUnfit(peers []core.Peer, self core.ID, listen string) []co
 	return slices.DeleteFunc(peers, func(p core.Peer) bool {
 		plain := p.Scheme == "ws" && !c.Bool("insecure-plaintext")
 		if plain {
-			c.say("warning: the peer %s is not asked: ws:// is not encrypted, and --insecure-plaintext was not given",
+			c.Say("warning: the peer %s is not asked: ws:// is not encrypted, and --insecure-plaintext was not given",
 				p.Address())
 		}
 		return plain || core.RefuseSelf([]core.Peer{p}, self, listen) != nil

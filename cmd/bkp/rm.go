@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -40,15 +41,15 @@ func rmCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			err = c.result(r, func(t *table) {
+			err = c.Result(r, func(t *render.Table) {
 				if len(r.Released) > 0 {
-					t.header("node", "released", "runs")
+					t.Header("node", "released", "runs")
 					for _, x := range r.Released {
-						t.row(x.Node, x.Bytes, x.Runs)
+						t.Row(x.Node, x.Bytes, x.Runs)
 					}
 				}
 				for _, v := range r.Versions {
-					t.line("forgot %s", versioned(r.Name, v))
+					t.Line("forgot %s", render.Versioned(r.Name, v))
 				}
 			})
 			if c.Bool("force") {

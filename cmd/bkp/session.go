@@ -33,7 +33,7 @@ func (c *call) withNode(ctx context.Context, do func(s session) error) error {
 // ask carries out one command on a node and shows its progress.
 func ask[Result any](ctx context.Context, c *call, command string, args any) (result Result, err error) {
 	err = c.withNode(ctx, func(s session) error {
-		return s.Call(ctx, command, args, &result, c.status)
+		return s.Call(ctx, command, args, &result, c.Status)
 	})
 	return result, err
 }
@@ -89,7 +89,7 @@ func (c *call) runningNode() (control.Caller, error) {
 func (c *call) warnUnused() {
 	for _, flag := range []string{"peers", "token-file", "insecure-plaintext", "trace"} {
 		if c.given(flag) {
-			c.say("warning: --%s is not used: the node that runs on this data directory was started with its own", flag)
+			c.Say("warning: --%s is not used: the node that runs on this data directory was started with its own", flag)
 		}
 	}
 }

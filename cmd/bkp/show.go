@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/urfave/cli/v2"
@@ -38,9 +39,6 @@ type shownVersion struct {
 	Placed  bool      `json:"placed"`
 }
 
-// fewChunks is how many chunks a person is shown without asking for all.
-const fewChunks = 16
-
 func doShow(ctx context.Context, c *call) error {
 	if c.Bool("diff") {
 		return doDiff(ctx, c)
@@ -71,21 +69,21 @@ func doShow(ctx context.Context, c *call) error {
 	sum, tree, files, err := c.walk(ctx, v, local)
 	if errors.Is(err, core.ErrNotFound) {
 		return core.WithHint(core.Fail(core.CodeRedundant, "%s: its manifest is not on this machine: %w",
-			versioned(v.body.Name, v.ref.Version), err),
+			render.Versioned(v.body.Name, v.ref.Version), err),
 			"bring it back with bkp fetch")
 	}
 	if err != nil {
 		return err
 	}
-	return c.result(sum, func(t *table) {
-		t.line("%s: %s in %s, stored in %s, cut %s", versioned(sum.Name, sum.Version), sum.Bytes,
-			counted(sum.Chunks, "chunk"), sum.Stored, sum.Cut)
+	return c.Result(sum, func(t *render.Table) {
+		t.Line("%s: %s in %s, stored in %s, cut %s", render.Versioned(sum.Name, sum.Version), sum.Bytes,
+			render.Counted(sum.Chunks, "chunk"), sum.Stored, sum.Cut)
 		for _, l := range tree {
-			t.line("%s", l)
+			t.Line("%s", l)
 		}
-		drawFiles(t, files)
+		render.Files(t, files)
 		if more := sum.Chunks - len(files); more > 0 {
-			t.line("… and %s more: --all lists them", counted(more, "chunk"))
+			t.Line("… and %s more: --all lists them", render.Counted(more, "chunk"))
 		}
 	})
 }
@@ -113,10 +111,10 @@ func (c *call) walk(ctx context.Context, v versionRef, local *localChunks) (sum 
 		} else {
 			sum.Chunks++
 		}
-		if c.json {
-			return errors.Join(writeObject(c.out, "", f), context.Cause(ctx))
+		if c.JSON {
+			return errors.Join(c.Object("", f), context.Cause(ctx))
 		}
-		if e.Type == core.TypeFile && (c.Bool("all") || len(files) < fewChunks) {
+		if e.Type == core.TypeFile && (c.Bool("all") || len(files) < render.Few) {
 			files = append(files, f)
 		}
 		return context.Cause(ctx)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -65,10 +66,10 @@ func doSim(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.plot(pictureOfSim(t, r)); err != nil {
+	if err := c.plot(render.SimPicture(t, r)); err != nil {
 		return err
 	}
-	return c.result(r, func(t *table) { drawSim(t, r) })
+	return c.Result(r, func(t *render.Table) { render.Sim(t, r) })
 }
 
 // topology is the file of the argument, or the network as it is.
@@ -127,12 +128,6 @@ func (c *call) simulate(ctx context.Context, t sim.Topology, conf sim.Config, li
 	return r, err
 }
 
-// compared is what a strategy came to among others: its result, or why it has no plan.
-type compared struct {
-	sim.Result
-	Refused string `json:"refused,omitempty"`
-}
-
 // compareSims shows what several strategies came to. One that has no plan, for it wants more than there is, does not
 // keep the others from being shown.
 func (c *call) compareSims(ctx context.Context, t sim.Topology, conf sim.Config, lists []string) error {
@@ -145,50 +140,26 @@ func (c *call) compareSims(ctx context.Context, t sim.Topology, conf sim.Config,
 		Fastest    string  `json:"fastest"`
 		MakespanS  float64 `json:"makespan_s"`
 	}{Name: t.Name, Strategies: len(lists)}
-	var rows []compared
+	var rows []render.Compared
 	var refused error
 	for _, list := range lists {
 		r, err := c.simulate(ctx, t, conf, list)
 		switch {
 		case core.CodeOf(err) == core.CodeRedundant:
 			r.Name, refused = t.Name, err
-			rows = append(rows, compared{r, err.Error()})
+			rows = append(rows, render.Compared{Result: r, Refused: err.Error()})
 			continue
 		case err != nil:
 			return fmt.Errorf("strategy %s: %w", list, err)
 		case summary.Fastest == "" || r.MakespanS < summary.MakespanS:
 			summary.Fastest, summary.MakespanS = list, r.MakespanS
 		}
-		rows = append(rows, compared{Result: r})
+		rows = append(rows, render.Compared{Result: r})
 	}
 	if summary.Fastest == "" {
 		return fmt.Errorf("no strategy has a plan: %w", refused)
 	}
-	return list(c, rows, summary, func(t *table) { drawCompared(t, rows) })
-}
-
-func drawCompared(t *table, rows []compared) {
-	t.header("strategy", "done", "predicted", "least possible", "ratio", "cost", "nodes", "copies", "restore", "lost", "bound by")
-	for _, r := range rows {
-		nodes, copies := 0, any("-")
-		for _, n := range r.Nodes {
-			if n.Bytes > 0 {
-				nodes++
-			}
-		}
-		if r.Replicas > 0 {
-			copies = r.Replicas
-		}
-		if r.Refused == "" {
-			t.row(r.Strategy, seconds(r.MakespanS), seconds(r.PredictedS), seconds(r.BoundS), fmt.Sprintf("%.3f", r.Ratio), r.Cost, nodes, copies,
-				seconds(r.RestoreS), r.LostBytes, r.Binding)
-		}
-	}
-	for _, r := range rows {
-		if r.Refused != "" {
-			t.line("%s has no plan: %s", r.Strategy, r.Refused)
-		}
-	}
+	return render.List(c.Console, rows, summary, func(t *render.Table) { render.Comparison(t, rows) })
 }
 
 func (c *call) readTopology(path string) (sim.Topology, error) {
@@ -205,14 +176,6 @@ func (c *call) readTopology(path string) (sim.Topology, error) {
 		return t, core.WithHint(core.Fail(core.CodeUsage, "%s: %w", path, err), "examples are in core/sim/testdata")
 	}
 	return t, nil
-}
-
-// zoneOf is the time zone of a moment: UTC, or how far from it.
-func zoneOf(at time.Time) string {
-	if _, offset := at.Zone(); offset == 0 {
-		return "UTC"
-	}
-	return at.Format("-07:00")
 }
 
 // readMoment reads a moment in RFC 3339, or to the minute in UTC; zero where there is none.
@@ -261,55 +224,4 @@ func cuts(t sim.Topology, list []string) (out []sim.Cut, err error) {
 		out = append(out, cut...)
 	}
 	return out, nil
-}
-
-// drawSim shows what became of each node and link, what is missing, and how close it came to the bound.
-func drawSim(t *table, r sim.Result) {
-	t.header("node", "zone", "keeps", "runs", "sent", "passed on", "done", "")
-	for _, n := range r.Nodes {
-		gone := ""
-		if n.Lost {
-			gone = "lost"
-		}
-		t.row(n.Node, n.Zone, n.Bytes, n.Runs, n.Sent, n.Passed, duration(n.Finish), gone)
-	}
-	const most = 40
-	t.line("")
-	t.header("from", "to", "bytes", "of what it can")
-	for _, u := range append(r.Trunks[:len(r.Trunks):len(r.Trunks)], r.Links[:min(most, len(r.Links))]...) {
-		share := "-"
-		if u.Share > 0 {
-			share = fmt.Sprintf("%.0f %%", 100*u.Share)
-		}
-		t.row(u.From, u.To, u.Bytes, share)
-	}
-	if len(r.Links) > most {
-		t.line("and %s more: see --json", counted(len(r.Links)-most, "link"))
-	}
-	if len(r.Missing) > 0 {
-		t.line("")
-		t.header("lacks", "runs", "first", "bytes", "because")
-		for _, m := range r.Missing {
-			t.row(m.Node, m.Runs, m.First, m.Bytes, m.Reason)
-		}
-	}
-	t.line("")
-	how := "done"
-	if r.UndeliveredBytes > 0 {
-		how = "over, with part undone,"
-	}
-	t.line("%s: %s after %s (predicted %s), least possible %s, ratio %.3f, bound by %s", r.Name, how, seconds(r.MakespanS), seconds(r.PredictedS), seconds(r.BoundS),
-		r.Ratio, r.Binding)
-	if at, err := time.Parse(time.RFC3339, r.Start); err == nil {
-		t.line("virtual time began on %s", at.Format("Monday, 2006-01-02 15:04 ")+zoneOf(at))
-	}
-	if r.Raised != "" {
-		t.line("%s: %s", counted(r.Replicas, "replica"), r.Raised)
-	}
-	if r.RestoreS > 0 {
-		t.line("what is kept then can be brought back in %s", seconds(r.RestoreS))
-	}
-	if r.UndeliveredBytes > 0 {
-		t.line("%s of copies not delivered, %s of the file lost", r.UndeliveredBytes, r.LostBytes)
-	}
 }

@@ -35,7 +35,7 @@ func (c *call) capacity(conf *node.Config) error {
 	case conf.Capacity == 0:
 		conf.Capacity = (used + room) / 10 * 8
 	case conf.Capacity > used+room:
-		c.say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity,
+		c.Say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity,
 			c.house.dir, used+room)
 	}
 	return nil

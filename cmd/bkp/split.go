@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/file"
@@ -98,13 +99,13 @@ func doSplit(ctx context.Context, c *call) error {
 	} else if sum, err = c.split(ctx, o, name, level, in, skip != ""); err != nil {
 		return err
 	}
-	return c.told(versioned(sum.Name, sum.Version), c.result(sum, func(t *table) {
+	return c.told(render.Versioned(sum.Name, sum.Version), c.Result(sum, func(t *render.Table) {
 		if sum.Unchanged {
-			t.line("%s is unchanged: there is no new version.", versioned(sum.Name, sum.Version))
+			t.Line("%s is unchanged: there is no new version.", render.Versioned(sum.Name, sum.Version))
 			return
 		}
-		t.line("Split %s: %s in %s, %d of them new (%s stored), in %s.", versioned(sum.Name, sum.Version), sum.Bytes,
-			counted(sum.Chunks, "chunk"), sum.NewChunks, sum.Stored, seconds(sum.Seconds))
+		t.Line("Split %s: %s in %s, %d of them new (%s stored), in %s.", render.Versioned(sum.Name, sum.Version), sum.Bytes,
+			render.Counted(sum.Chunks, "chunk"), sum.NewChunks, sum.Stored, render.Seconds(sum.Seconds))
 	}))
 }
 
@@ -131,7 +132,7 @@ func (c *call) split(
 		if closeErr := staging.Close(); err != nil {
 			err = errors.Join(err, closeErr)
 		} else if closeErr != nil {
-			c.say("warning: close staging: %v", closeErr) // the version is there, and all of it durable
+			c.Say("warning: close staging: %v", closeErr) // the version is there, and all of it durable
 		}
 	}()
 	var away *awayChunks
@@ -146,7 +147,7 @@ func (c *call) split(
 	r, err := file.Split(ctx, file.SplitInput{
 		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: splitStore{staging, away},
 		Digest: c.String("digest"), Recheck: !c.Bool("no-recheck"), Empty: c.Bool("allow-empty"),
-		Progress: c.phase("split", max(in.Size, 0)), Resume: saved.load(), Every: checkpointEvery, Checkpoint: saved.save,
+		Progress: c.Phase("split", max(in.Size, 0)), Resume: saved.load(), Every: checkpointEvery, Checkpoint: saved.save,
 	})
 	if err != nil {
 		return sum, err
@@ -201,7 +202,7 @@ func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level
 	began := time.Now()
 	r, err := file.Split(ctx, file.SplitInput{
 		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: dry,
-		Empty: c.Bool("allow-empty"), Progress: c.phase("look", max(in.Size, 0)),
+		Empty: c.Bool("allow-empty"), Progress: c.Phase("look", max(in.Size, 0)),
 		Chunk: func(p file.Piece) error {
 			if p.IsNew {
 				news.add(p.Offset, p.Plain, p.Size)
@@ -220,10 +221,10 @@ func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level
 		Name: name, Version: version, Bytes: r.Bytes, Chunks: r.Chunks, NewChunks: r.NewChunks, Stored: r.StoredBytes, Root: r.Root.Hash,
 		Seconds: time.Since(began).Seconds(),
 	}, news.Bytes, len(news.Ranges), true}
-	return list(c, news.Ranges, sum, func(t *table) {
-		c.drawRanges(t, news.Ranges)
-		t.line("Would split %s: %s in %s, %d of them new in %s of %s (%s stored).", versioned(name, version), r.Bytes,
-			counted(r.Chunks, "chunk"), r.NewChunks, counted(len(news.Ranges), "range"), news.Bytes, r.StoredBytes)
+	return render.List(c.Console, news.Ranges, sum, func(t *render.Table) {
+		render.Ranges(t, news.Ranges, c.Bool("all"))
+		t.Line("Would split %s: %s in %s, %d of them new in %s of %s (%s stored).", render.Versioned(name, version), r.Bytes,
+			render.Counted(r.Chunks, "chunk"), r.NewChunks, render.Counted(len(news.Ranges), "range"), news.Bytes, r.StoredBytes)
 	})
 }
 

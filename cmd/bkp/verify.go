@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
@@ -90,7 +91,7 @@ func doVerify(ctx context.Context, c *call) error {
 	}
 	v := &verification{call: c, owner: o, there: there, state: c.house.verifyState(c.Args().First(), here, c.Bool("restart"))}
 	if v.state.resumed {
-		c.say("going on with the verification that was interrupted; --restart begins anew")
+		c.Say("going on with the verification that was interrupted; --restart begins anew")
 	}
 	versions, err := v.choose(ctx, name, version)
 	if err != nil && (core.CodeOf(err) != core.CodeWrong || len(versions) == 0) {
@@ -126,7 +127,7 @@ func doVerify(ctx context.Context, c *call) error {
 	}
 	v.state.remove()
 	v.sum()
-	return errors.Join(list(c, v.rows, v.summary, v.draw), v.failure())
+	return errors.Join(render.List(c.Console, v.rows, v.summary, v.draw), v.failure())
 }
 
 // shares is how much is read here and at the holders.
@@ -193,11 +194,11 @@ func (v *verification) reachable() bool { return v.house.hasNode() || v.peerList
 
 // version reads what is on this machine of a version.
 func (v *verification) version(ctx context.Context, x versionRef) error {
-	name := versioned(x.body.Name, x.ref.Version)
+	name := render.Versioned(x.body.Name, x.ref.Version)
 	known := v.state.Versions[x.body.Root.Hash]
 	var err error
 	if !known.Done {
-		progress := v.phase("verify "+name, x.body.Size)
+		progress := v.Phase("verify "+name, x.body.Size)
 		known.Verified, err = v.reader.Verify(ctx, x.body.Root, x.body.Size, known.Verified, func(so file.Verified) error {
 			progress(so.At)
 			return v.state.keep(x.body.Root.Hash, versionProgress{Verified: so})
@@ -217,7 +218,7 @@ func (v *verification) version(ctx context.Context, x versionRef) error {
 func (v *verification) packs(ctx context.Context, share float64) error {
 	for _, name := range []string{"staging", "holdings"} {
 		at := v.state.Packs[name]
-		progress := v.phase("verify "+name, 0)
+		progress := v.Phase("verify "+name, 0)
 		var done core.Size
 		err := disk.Check(ctx, v.house.path(name), at.After, func(hash core.Hash) bool {
 			return !v.reader.Seen(hash) && draw(share)
@@ -254,7 +255,7 @@ func (v *verification) packs(ctx context.Context, share float64) error {
 func (v *verification) records(ctx context.Context) error {
 	found, err := v.checkRecords(ctx)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		v.say("warning: whether all is here that this machine keeps for others cannot be told: %v", err)
+		v.Say("warning: whether all is here that this machine keeps for others cannot be told: %v", err)
 		return nil
 	}
 	v.summary.Records = found.Damage
@@ -277,7 +278,7 @@ func (v *verification) askHolders(ctx context.Context) error {
 			var r control.VerifyResult
 			err := s.Call(ctx, control.CommandVerify, control.VerifyArgs{
 				Name: x.Name, Version: x.Version, All: v.Bool("remote"), Share: v.there,
-			}, &r, v.status)
+			}, &r, v.Status)
 			switch code := core.CodeOf(err); {
 			case err == nil:
 				x.Elsewhere, x.Version = &r, r.Version
@@ -300,7 +301,7 @@ func (v *verification) sum() {
 	}
 	for i := range v.rows {
 		x := &v.rows[i]
-		name := versioned(x.Name, x.Version)
+		name := render.Versioned(x.Name, x.Version)
 		s.Read += x.Read
 		s.Wrong += x.Wrong
 		if x.Wrong > 0 {
@@ -324,7 +325,7 @@ func (v *verification) sum() {
 		s.add(core.CodeWrong, "%s", d.Text)
 	}
 	if n := len(s.Damage); n > 0 {
-		s.add(core.CodeWrong, "%s in the stores of this machine", counted(n, "damaged place"))
+		s.add(core.CodeWrong, "%s in the stores of this machine", render.Counted(n, "damaged place"))
 	}
 }
 
@@ -408,31 +409,31 @@ func (v *verification) failure() error {
 }
 
 // draw shows a line a version, a line a holder, and every hurt stretch.
-func (v *verification) draw(t *table) {
+func (v *verification) draw(t *render.Table) {
 	if len(v.rows) > 0 {
-		t.header("version", "chunks", "read", "not here", "wrong here", "at holders")
+		t.Header("version", "chunks", "read", "not here", "wrong here", "at holders")
 	}
 	for _, x := range v.rows {
-		t.row(versioned(x.Name, x.Version), x.Chunks, x.Read, x.Missing, x.Wrong, elsewhereText(x))
+		t.Row(render.Versioned(x.Name, x.Version), x.Chunks, x.Read, x.Missing, x.Wrong, elsewhereText(x))
 	}
 	for _, x := range v.rows {
 		if x.Elsewhere != nil {
-			drawHolders(t, versioned(x.Name, x.Version), x.Elsewhere)
+			drawHolders(t, render.Versioned(x.Name, x.Version), x.Elsewhere)
 		}
 	}
 	for _, x := range v.rows {
 		for _, h := range x.Hurt {
-			t.line("%s: bytes %d-%d %s: %s", versioned(x.Name, x.Version), h.Start, h.Start+h.Length, hurtWhere(h), h.Reason)
+			t.Line("%s: bytes %d-%d %s: %s", render.Versioned(x.Name, x.Version), h.Start, h.Start+h.Length, hurtWhere(h), h.Reason)
 		}
 	}
 	for _, d := range v.summary.Records {
-		t.line("%s", d.Text)
+		t.Line("%s", d.Text)
 	}
 	for _, d := range v.summary.Damage {
-		t.line("%s/%s at %d: %s", d.Store, d.File, d.Offset, d.Reason)
+		t.Line("%s/%s at %d: %s", d.Store, d.File, d.Offset, d.Reason)
 	}
-	t.line("%s and %s verified, %s read, %s missing, %s wrong", counted(v.summary.Versions, "version"),
-		counted(v.summary.Packs, "pack"), v.summary.Read, v.summary.Missing, v.summary.Wrong)
+	t.Line("%s and %s verified, %s read, %s missing, %s wrong", render.Counted(v.summary.Versions, "version"),
+		render.Counted(v.summary.Packs, "pack"), v.summary.Read, v.summary.Missing, v.summary.Wrong)
 }
 
 func elsewhereText(x verifiedVersion) string {
@@ -442,15 +443,15 @@ func elsewhereText(x verifiedVersion) string {
 	case x.Elsewhere == nil:
 		return "-"
 	}
-	return fmt.Sprintf("%s of %s, kept %d times", counted(x.Elsewhere.Chunks, "chunk"), x.Elsewhere.Bytes,
+	return fmt.Sprintf("%s of %s, kept %d times", render.Counted(x.Elsewhere.Chunks, "chunk"), x.Elsewhere.Bytes,
 		x.Elsewhere.Copies)
 }
 
-func drawHolders(t *table, name string, r *control.VerifyResult) {
-	t.line("")
-	t.header("holder of "+name, "address", "runs", "kept", "bytes", "problem")
+func drawHolders(t *render.Table, name string, r *control.VerifyResult) {
+	t.Line("")
+	t.Header("holder of "+name, "address", "runs", "kept", "bytes", "problem")
 	for _, h := range r.Holders {
-		t.row(h.Node, h.Address, h.Runs, h.Kept, h.Bytes, h.Problem)
+		t.Row(h.Node, h.Address, h.Runs, h.Kept, h.Bytes, h.Problem)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/wire"
 	"github.com/urfave/cli/v2"
@@ -24,8 +25,8 @@ func versionCommand() *cli.Command {
 			if info, ok := debug.ReadBuildInfo(); ok && version == "devel" && info.Main.Version != "" {
 				v.Version = info.Main.Version
 			}
-			return c.result(v, func(t *table) {
-				t.line("bkp %s (protocol %d, %s, %s, %s)", v.Version, v.Protocol, v.Go, v.System, v.Compressor)
+			return c.Result(v, func(t *render.Table) {
+				t.Line("bkp %s (protocol %d, %s, %s, %s)", v.Version, v.Protocol, v.Go, v.System, v.Compressor)
 			})
 		},
 	})

@@ -34,9 +34,9 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 		}
 	}()
 	conf := node.Config{Health: &node.Health{}, Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks,
-		Links: c.set.links, Log: c.log(slog.LevelInfo), Refs: c.house.refs()}
+		Links: c.set.links, Log: c.Log(slog.LevelInfo), Refs: c.house.refs()}
 	if wish.transient {
-		conf.Log = c.log(slog.LevelError) // what went wrong on the way stands in the command's result
+		conf.Log = c.Log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
 	if conf.Signer, err = c.nodeKey(); err != nil {
 		return nil, opened, err
@@ -126,7 +126,7 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 		conf.Damaged = append(conf.Damaged, met.damage())
 	}
 	if conf.Plaintext && conf.Token == nil && !wish.transient {
-		c.say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
+		c.Say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
 	}
 	return nil
 }

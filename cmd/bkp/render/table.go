@@ -1,55 +1,54 @@
-package main
+package render
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"strings"
-	"time"
 
-	"github.com/bkp-tool/bkp/core"
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 )
 
-// result prints what a command came to: the summary object, or the text that draw makes of the same value.
-func (c *call) result(summary any, draw func(t *table)) error {
-	c.endProgress()
-	if c.json {
-		return writeObject(c.objects(), "summary", summary)
+// Result prints what a command came to: the summary object, or the text that draw makes of the same value.
+func (con *Console) Result(summary any, draw func(t *Table)) error {
+	con.EndProgress()
+	if con.JSON {
+		return con.Object("summary", summary)
 	}
-	return c.draw(draw)
+	return con.draw(draw)
 }
 
-// list prints rows, one object a line, and the summary; or the text that draw makes of the rows.
-func list[T any](c *call, rows []T, summary any, draw func(t *table)) error {
-	c.endProgress()
-	if !c.json {
-		return c.draw(draw)
+// List prints rows, one object a line, and the summary; or the text that draw makes of the rows.
+func List[T any](con *Console, rows []T, summary any, draw func(t *Table)) error {
+	con.EndProgress()
+	if !con.JSON {
+		return con.draw(draw)
 	}
 	for _, row := range rows {
-		if err := writeObject(c.objects(), "", row); err != nil {
+		if err := con.Object("", row); err != nil {
 			return err
 		}
 	}
-	return writeObject(c.objects(), "summary", summary)
+	return con.Object("summary", summary)
 }
 
-func (c *call) draw(draw func(t *table)) error {
-	w := c.out
-	if c.dataOut {
-		w = c.err
+func (con *Console) draw(draw func(t *Table)) error {
+	w := con.Stdout
+	if con.DataOut {
+		w = con.Stderr
 	}
-	t := &table{w: w}
+	t := &Table{w: w}
 	draw(t)
 	t.flush()
 	return t.err
 }
 
-// writeObject writes v as one line of JSON, with its message_type in front where kind is not empty.
+// Object prints v as one line of JSON, with its message_type in front where kind is not empty.
+func (con *Console) Object(kind string, v any) error { return writeObject(con.objects(), kind, v) }
+
 func writeObject(w io.Writer, kind string, v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -71,31 +70,31 @@ func writeObject(w io.Writer, kind string, v any) error {
 	return nil
 }
 
-// table prints aligned columns and lines of text between them. The first error stays.
-type table struct {
+// Table prints aligned columns and lines of text between them. The first error stays.
+type Table struct {
 	w    io.Writer
 	cols []string
 	rows [][]string
 	err  error
 }
 
-// header begins a table.
-func (t *table) header(cols ...string) {
+// Header begins a table.
+func (t *Table) Header(cols ...string) {
 	t.flush()
 	t.cols = cols
 }
 
-// row adds a line to the table: text is cleaned, numbers align to the right.
-func (t *table) row(cells ...any) {
+// Row adds a line to the table: text is cleaned, numbers align to the right.
+func (t *Table) Row(cells ...any) {
 	words := make([]string, len(cells))
 	for i, c := range cells {
-		words[i] = cell(c)
+		words[i] = Cell(c)
 	}
 	t.rows = append(t.rows, words)
 }
 
-// line ends the table before it and prints a line of text.
-func (t *table) line(format string, args ...any) {
+// Line ends the table before it and prints a line of text.
+func (t *Table) Line(format string, args ...any) {
 	t.flush()
 	if t.err == nil {
 		_, t.err = fmt.Fprintln(t.w, cleanLines(fmt.Sprintf(format, args...)))
@@ -103,7 +102,7 @@ func (t *table) line(format string, args ...any) {
 }
 
 // flush prints the table begun by header.
-func (t *table) flush() {
+func (t *Table) flush() {
 	cols, rows := t.cols, t.rows
 	t.cols, t.rows = nil, nil
 	if cols == nil || t.err != nil {
@@ -168,62 +167,4 @@ func numeric(rows [][]string, col int) bool {
 		}
 	}
 	return some
-}
-
-// cell writes one value for a person; an unknown one is a dash.
-func cell(v any) string {
-	switch v := v.(type) {
-	case string:
-		return clean(v)
-	case core.Size:
-		return v.String()
-	case core.Rate:
-		if v == 0 {
-			return "-"
-		}
-		return v.String()
-	case core.ID:
-		if v.IsZero() {
-			return "here"
-		}
-		return v.Short()
-	case seconds:
-		return v.String()
-	case time.Time:
-		if v.IsZero() {
-			return "-"
-		}
-		return v.Local().Format("2006-01-02 15:04:05")
-	case float64:
-		return fmt.Sprintf("%.3g", v)
-	case map[string]string:
-		return clean(labelText(v))
-	}
-	return clean(fmt.Sprint(v))
-}
-
-// seconds is a span of time as a person reads it.
-type seconds float64
-
-func (s seconds) String() string {
-	n := float64(s)
-	switch {
-	case math.IsInf(n, 0) || math.IsNaN(n):
-		return "never"
-	case n > 0 && n < 0.001:
-		return fmt.Sprintf("%.2f ms", n*1000)
-	case n < 0.0995:
-		return fmt.Sprintf("%.0f ms", n*1000)
-	case n < 99.5:
-		return fmt.Sprintf("%.1f s", n)
-	}
-	return time.Duration(n * float64(time.Second)).Round(time.Second).String()
-}
-
-// duration is a measured time; zero was not measured.
-func duration(s float64) any {
-	if s == 0 {
-		return "-"
-	}
-	return seconds(s)
 }

@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"fmt"
@@ -17,25 +17,25 @@ type progress interface {
 	end()
 }
 
-// status shows how far a command has come; warnings always appear.
-func (con *console) status(s control.Status) {
+// Status shows how far a command has come; warnings always appear.
+func (con *Console) Status(s control.Status) {
 	if con.progress == nil {
 		con.progress = con.newProgress()
 	}
-	if s.Warning && !con.json {
-		con.interrupt(func() { fmt.Fprintf(con.err, "warning: %s\n", cleanLines(s.Text)) })
+	if s.Warning && !con.JSON {
+		con.interrupt(func() { fmt.Fprintf(con.Stderr, "warning: %s\n", cleanLines(s.Text)) })
 		return
 	}
 	con.progress.show(s)
 }
 
-func (con *console) newProgress() progress {
-	mode := con.mode
+func (con *Console) newProgress() progress {
+	mode := con.Mode
 	if mode == "auto" {
 		switch {
-		case con.json:
+		case con.JSON:
 			mode = "json"
-		case con.quiet || !isTerminal(con.err):
+		case con.Quiet || !IsTerminal(con.Stderr):
 			mode = "none"
 		default:
 			mode = "bar"
@@ -45,14 +45,14 @@ func (con *console) newProgress() progress {
 	case "json":
 		return &jsonProgress{w: con.objects()}
 	case "plain":
-		return &plainProgress{w: con.err}
+		return &plainProgress{w: con.Stderr}
 	case "bar":
-		return &barProgress{w: con.err}
+		return &barProgress{w: con.Stderr}
 	}
 	return noProgress{}
 }
 
-func (con *console) interrupt(print func()) {
+func (con *Console) interrupt(print func()) {
 	if con.progress == nil {
 		print()
 		return
@@ -60,7 +60,7 @@ func (con *console) interrupt(print func()) {
 	con.progress.interrupt(print)
 }
 
-func (con *console) endProgress() {
+func (con *Console) EndProgress() {
 	if con.progress != nil {
 		con.progress.end()
 		con.progress = nil
@@ -145,7 +145,7 @@ func (p *barProgress) show(s control.Status) {
 			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
 	}
 	if s.Text != "" {
-		p.bar.Describe(s.Phase + " (" + clean(s.Text) + ")")
+		p.bar.Describe(s.Phase + " (" + Clean(s.Text) + ")")
 	}
 	_ = p.bar.Set64(int64(s.Done)) // a bar that cannot be drawn is no reason to stop
 }
@@ -161,5 +161,13 @@ func (p *barProgress) end() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
 		p.bar = nil
+	}
+}
+
+// Phase shows the progress of one phase of known size.
+func (con *Console) Phase(name string, total core.Size) func(done core.Size) {
+	began := time.Now()
+	return func(done core.Size) {
+		con.Status(control.Status{Phase: name, Done: done, Total: total, Seconds: time.Since(began).Seconds()})
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"bytes"
@@ -7,13 +7,15 @@ import (
 	"math"
 	"slices"
 
-	"github.com/ajstarks/svgo"
+	svg "github.com/ajstarks/svgo"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/sim"
 )
 
-// picture is a network and what moves over it, as --plot draws it: nodes on a circle, links between them, and beside
+// Picture is a network and what moves over it, as --plot draws it: nodes on a circle, links between them, and beside
 // them when each node is done.
-type picture struct {
+type Picture struct {
 	title string
 	nodes []drawnNode
 	links []drawnLink // of a capacity
@@ -51,10 +53,10 @@ const (
 	fewLinks     = 400 // up to so many links are drawn without a flow
 )
 
-// svg draws it.
-func (p picture) svg() []byte {
+// SVG draws it.
+func (p Picture) SVG() []byte {
 	var b bytes.Buffer
-	d := &drawing{SVG: svg.New(&b), picture: p}
+	d := &drawing{SVG: svg.New(&b), Picture: p}
 	d.order()
 	row := max(12, min(24, 640/max(1, len(p.nodes))))
 	height := max(2*circleAt, 120+row*len(p.nodes)) + 60
@@ -73,7 +75,7 @@ func (p picture) svg() []byte {
 // drawing is a picture on its way to SVG.
 type drawing struct {
 	*svg.SVG
-	picture
+	Picture
 	sorted []int // nodes around the circle and down the bars: the source, then zone by zone
 	seat   []int // by node
 	colour map[string]string
@@ -226,7 +228,7 @@ func (d *drawing) drawBars(row int) {
 	top, bottom := 90, 90+row*len(d.nodes)
 	for k, m := range d.marks {
 		d.Line(at(m.at), top-18+14*(k%2), at(m.at), bottom+6, "stroke:#888;stroke-dasharray:4,3")
-		d.Text(at(m.at)-4, top-8-18*(k%2), fmt.Sprintf("%s %s", m.name, seconds(m.at)), "text-anchor:end;fill:#555")
+		d.Text(at(m.at)-4, top-8-18*(k%2), fmt.Sprintf("%s %s", m.name, Seconds(m.at)), "text-anchor:end;fill:#555")
 	}
 	for k, i := range d.sorted {
 		n, y := d.nodes[i], top+row*k
@@ -242,7 +244,7 @@ func (d *drawing) drawBars(row int) {
 	}
 	d.Line(barsFrom, top-4, barsFrom, bottom+6, "stroke:#333")
 	d.Text(barsFrom, bottom+20, "0 s", "text-anchor:middle")
-	d.Text(barsFrom+barsWidth, bottom+20, seconds(longest).String(), "text-anchor:middle")
+	d.Text(barsFrom+barsWidth, bottom+20, Seconds(longest).String(), "text-anchor:middle")
 }
 
 // legend says what widths and colours mean.
@@ -271,4 +273,51 @@ func (d *drawing) legend(y int) {
 		d.Circle(x+6+110*k, y+17, 6, "fill:"+d.colour[z])
 		d.Text(x+18+110*k, y+21, "zone "+z, "fill:#555")
 	}
+}
+
+// PlanPicture shows a plan before anything was sent.
+func PlanPicture(s plan.Saved) (p Picture) {
+	p.title = fmt.Sprintf("%s: %s, %s by %s", Versioned(s.Name, s.Version), Counted(s.Replicas, "replica"),
+		Seconds(s.PredictedS), s.Strategy)
+	for i, n := range s.Nodes {
+		d := drawnNode{name: n.Address, zone: n.Zone, source: i == s.Source, start: n.First, end: n.Finish}
+		if d.name == "" {
+			d.name = n.ID.Short()
+		}
+		switch {
+		case d.source:
+			d.name = "this machine"
+		case n.Runs > 0:
+			d.note = n.Bytes.String()
+		}
+		p.nodes = append(p.nodes, d)
+	}
+	for _, l := range s.Links {
+		p.links = append(p.links, drawnLink{l.From, l.To, l.Rate})
+	}
+	for _, f := range s.Flows {
+		p.flows = append(p.flows, drawnFlow{f.From, f.To, f.Bytes})
+	}
+	p.marks = []mark{{"least possible", s.BoundS}, {"predicted", s.PredictedS}}
+	return p
+}
+
+// SimPicture shows what became of a simulation.
+func SimPicture(t sim.Topology, r sim.Result) (p Picture) {
+	p.title = fmt.Sprintf("%s: done after %s, %.3f of the least possible", r.Name, Seconds(r.MakespanS), r.Ratio)
+	for i, n := range r.Nodes {
+		d := drawnNode{name: n.Node, zone: n.Zone, source: i == t.Network.Source, lost: n.Lost, end: n.Finish}
+		if n.Bytes > 0 {
+			d.note = n.Bytes.String()
+		}
+		p.nodes = append(p.nodes, d)
+	}
+	for _, l := range t.Network.Links {
+		p.links = append(p.links, drawnLink{l.From, l.To, l.Rate})
+	}
+	for _, u := range r.Links {
+		p.flows = append(p.flows, drawnFlow{t.Node(u.From), t.Node(u.To), u.Bytes})
+	}
+	p.marks = []mark{{"least possible", r.BoundS}, {"predicted", r.PredictedS}}
+	return p
 }

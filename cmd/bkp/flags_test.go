@@ -1,11 +1,8 @@
 package main
 
 import (
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/bkp-tool/bkp/core"
 )
 
 func TestNameVersion(t *testing.T) {
@@ -32,22 +29,6 @@ func TestNameVersion(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain name.iso": "plain name.iso",
-		"Привет, 世界":     "Привет, 世界",
-		"a\nb":           `a\nb`,
-		"a\u202eb":       `a\u202eb`,
-		"\x1b[31mred":    `\x1b[31mred`,
-		"not\xffUTF-8":   `not\xffUTF-8`,
-		"\"quoted\"\t":   `"quoted"\t`,
-	} {
-		if got := clean(in); got != want {
-			t.Errorf("clean(%q) = %s, want %s", in, got, want)
-		}
-	}
-}
-
 func TestSpan(t *testing.T) {
 	for in, want := range map[string]time.Duration{
 		"90d": 90 * 24 * time.Hour, "2y": 730 * 24 * time.Hour, "36h": 36 * time.Hour, "0.5d": 12 * time.Hour,
@@ -60,18 +41,5 @@ func TestSpan(t *testing.T) {
 		if got, err := parseSpan(in); err == nil {
 			t.Errorf("parseSpan(%q) = %v, want an error", in, got)
 		}
-	}
-}
-
-func TestTableAligns(t *testing.T) {
-	var b strings.Builder
-	tab := &table{w: &b}
-	tab.header("name", "size")
-	tab.row("a", 10*core.MiB)
-	tab.row("longer\n", core.Size(3))
-	tab.line("done")
-	want := "name          size\na         10.0 MiB\nlonger\\n       3 B\ndone\n"
-	if got := b.String(); got != want {
-		t.Errorf("table is\n%swant\n%s", got, want)
 	}
 }

@@ -1,0 +1,87 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/lmittmann/tint"
+	"github.com/mattn/go-isatty"
+)
+
+// Console is where a command reads and prints, and how. Data goes to Stdout, all else to Stderr.
+type Console struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	JSON           bool
+	Quiet          bool
+	Verbose        bool
+	Color          bool
+	DataOut        bool   // the command writes a file's bytes to Stdout, so objects go to Stderr
+	Mode           string // of progress: auto, plain, json or none
+	progress       progress
+}
+
+// objects is where JSON objects go.
+func (con *Console) objects() io.Writer {
+	if con.DataOut {
+		return con.Stderr
+	}
+	return con.Stdout
+}
+
+// Fail prints the error that ended a command: the only place that does.
+func (con *Console) Fail(command string, err error) {
+	con.EndProgress()
+	code, hint := core.CodeOf(err), core.HintOf(err)
+	if con.JSON {
+		_ = con.Object("exit_error", struct {
+			Code    core.Code `json:"code"`
+			Message string    `json:"message"`
+			Hint    string    `json:"hint,omitempty"`
+		}{code, err.Error(), hint})
+		return
+	}
+	text := err.Error()
+	if command != "" && !strings.HasPrefix(text, command+" ") && !strings.HasPrefix(text, command+": ") {
+		text = command + ": " + text
+	}
+	fmt.Fprintf(con.Stderr, "bkp: %s\n", cleanLines(text))
+	if hint != "" {
+		fmt.Fprintf(con.Stderr, "hint: %s\n", cleanLines(hint))
+	}
+}
+
+// Say tells a person something that is not the result.
+func (con *Console) Say(format string, args ...any) {
+	if !con.Quiet && !con.JSON {
+		con.interrupt(func() { fmt.Fprintln(con.Stderr, cleanLines(fmt.Sprintf(format, args...))) })
+	}
+}
+
+// Log is for what goes on behind a command, from the given level on; --verbose shows all of it, one by one.
+func (con *Console) Log(level slog.Level) *slog.Logger {
+	switch {
+	case con.Verbose:
+		level = slog.LevelDebug
+	case con.Quiet:
+		level = slog.LevelError
+	}
+	var h slog.Handler = tint.NewTextHandler(con.Stderr, &tint.Options{Level: level, NoColor: !con.Color})
+	if con.JSON {
+		h = slog.NewJSONHandler(con.Stderr, &slog.HandlerOptions{Level: level})
+	}
+	if !con.Verbose {
+		h = newRepeats(h)
+	}
+	return slog.New(h)
+}
+
+// IsTerminal tells whether a reader or writer is a terminal.
+func IsTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}

@@ -1,0 +1,2 @@
+// Package render prints what commands came to: tables and pictures for a person, one JSON object a line for a script.
+package render

@@ -1,0 +1,39 @@
+package render
+
+import (
+	"encoding/json"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/ledger"
+)
+
+// Ledger shows entries of a ledger.
+func Ledger(t *Table, rows []LedgerEntry) {
+	t.Header("entry", "kind", "licence", "task", "by", "runs", "bytes", "until")
+	for _, r := range rows {
+		by := r.Owner
+		if r.Kind == ledger.KindReceipt {
+			by = r.Target
+		}
+		until := "-"
+		if r.Until > 0 {
+			until = Day(r.Until)
+		}
+		t.Row(r.Index, string(r.Kind), r.License.String()[:8], r.Task.String()[:8], by, r.Runs, r.Bytes, until)
+	}
+}
+
+// LedgerEntry is one entry of the log with what its envelope says.
+type LedgerEntry struct {
+	Index    int64           `json:"index"`
+	Kind     ledger.Kind     `json:"kind"`
+	License  core.LicenseID  `json:"license"`
+	Task     core.TaskID     `json:"task"`
+	Segment  int             `json:"segment"`
+	Owner    core.ID         `json:"owner,omitzero"`  // of a licence
+	Target   core.ID         `json:"target,omitzero"` // of a receipt
+	Runs     int             `json:"runs"`            // allowed, or received, or kept no longer: 0 is all of the task
+	Bytes    core.Size       `json:"bytes"`
+	Until    int64           `json:"retain_until"`
+	Envelope json.RawMessage `json:"envelope"`
+}

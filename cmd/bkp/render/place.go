@@ -1,0 +1,172 @@
+package render
+
+import (
+	"fmt"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/plan"
+)
+
+// drawPlan shows who keeps what at which cost, who is left out, and how good the plan is.
+func drawPlan(t *Table, r control.PlaceResult, explain bool) {
+	header := []string{"node", "address", "keeps", "runs", "had", "cost"}
+	if explain {
+		header = append(header, "done by", "why")
+	}
+	if !r.DryRun {
+		header = append(header, "took")
+	}
+	t.Header(header...)
+	for _, p := range r.Placements {
+		cells := []any{p.Node, p.Address, p.Bytes, p.Runs, p.Reused, p.Cost}
+		if explain {
+			cells = append(cells, Seconds(p.FinishS), p.Explain)
+		}
+		if !r.DryRun {
+			cells = append(cells, duration(p.Seconds))
+		}
+		t.Row(cells...)
+	}
+	if len(r.Refused) > 0 {
+		t.Line("")
+		t.Header("left out", "address", "because")
+		for _, x := range r.Refused {
+			t.Row(x.Node, x.Address, x.Reason)
+		}
+	}
+	t.Line("")
+	if explain {
+		drawFlows(t, r)
+		drawTimes(t, r)
+		drawRisk(t, r)
+	} else {
+		t.Line("predicted %s (%s of it to fill the pipeline), least possible %s, ratio %.2f, bound by %s",
+			Seconds(r.PredictedS), Seconds(r.FillS), Seconds(r.BoundS), r.Ratio, r.Binding)
+	}
+	if r.Raised != "" {
+		t.Line("%s: %s", Counted(r.Replicas, "replica"), r.Raised)
+	}
+	t.Line("%s of stored bytes, %s of them new, in %s and %s", r.Bytes, r.NewBytes, Counted(r.Runs, "run"),
+		Counted(r.Segments, "segment"))
+}
+
+// drawFlows shows what goes over each link.
+func drawFlows(t *Table, r control.PlaceResult) {
+	if len(r.Flows) == 0 {
+		t.Line("Nothing has to be sent.")
+		return
+	}
+	address := map[core.ID]string{}
+	for _, p := range r.Placements {
+		address[p.Node] = fmt.Sprintf("%s  %s", p.Node.Short(), p.Address)
+	}
+	name := func(id core.ID) string {
+		if a, ok := address[id]; ok {
+			return a
+		}
+		return "this machine" // all others that send keep what they send
+	}
+	t.Header("sends", "to", "bytes", "rate")
+	for _, f := range r.Flows {
+		t.Row(name(f.From), name(f.To), f.Bytes, f.Rate)
+	}
+	t.Line("")
+}
+
+// drawTimes shows how long the plan takes, and how long any plan would.
+func drawTimes(t *Table, r control.PlaceResult) {
+	t.Header("time", "", "")
+	t.Row("predicted", Seconds(r.PredictedS), "until the last byte has arrived")
+	t.Row("pipeline fill", Seconds(r.FillS), "of it, since runs are passed on whole")
+	t.Row("least possible", Seconds(r.BoundS), "bound by "+r.Binding)
+	t.Row("ratio", fmt.Sprintf("%.3f", r.Ratio), "predicted without the fill, to the least possible")
+	t.Line("")
+}
+
+// drawRisk shows what the loss of nodes would mean.
+func drawRisk(t *Table, r control.PlaceResult) {
+	zone := "yes"
+	if !r.Risk.Zones {
+		zone = "no: all copies of some runs are in " + r.Risk.Zone
+	}
+	t.Header("loss", "")
+	t.Row("of any "+Counted(r.Risk.Bears, "node"), "every run can still be fetched")
+	t.Row("of "+Counted(r.Risk.Bears+1, "node"), fmt.Sprintf("loses runs only if they are one of %s, of %.4g "+
+		"possible ones", Counted(r.Risk.Sets, "set"), r.Risk.Of))
+	t.Row("of any zone survived", zone)
+	t.Line("")
+}
+
+// Difference shows what each node keeps in two plans, and what they promise.
+func Difference(t *Table, d plan.Difference) {
+	a, b := d.Change.A, d.Change.B
+	header := []string{"node", "address", "keeps", "", "runs", "", "cost", ""}
+	if d.Same {
+		header = append(header, "gets", "lets go")
+	}
+	t.Header(header...)
+	for _, n := range d.Nodes {
+		cells := []any{n.ID, n.Address, n.A.Bytes, arrow(n.B.Bytes), n.A.Runs, arrow(n.B.Runs), n.A.Cost,
+			arrow(n.B.Cost)}
+		if d.Same {
+			cells = append(cells, n.Got, n.Let)
+		}
+		t.Row(cells...)
+	}
+	t.Line("")
+	t.Header("", "before", "after")
+	t.Row("version", Versioned(a.Name, a.Version), Versioned(b.Name, b.Version))
+	t.Row("strategy", a.Strategy, b.Strategy)
+	t.Row("replicas", a.Replicas, b.Replicas)
+	t.Row("predicted", Seconds(a.PredictedS), Seconds(b.PredictedS))
+	t.Row("least possible", Seconds(a.BoundS), Seconds(b.BoundS))
+	t.Row("bound by", a.Binding, b.Binding)
+	t.Line("")
+	switch {
+	case !d.Same:
+		t.Line("The plans are for different runs: what moves cannot be told.")
+	case d.Moved == 0:
+		t.Line("No node gets a run that it did not have before.")
+	default:
+		t.Line("Nodes get %s that they did not have before.", Counted(d.Moved, "run"))
+	}
+}
+
+// arrow points to what a value becomes.
+func arrow(v any) string { return "> " + Cell(v) }
+
+// Draw shows the plan, and what became of it where it was carried out.
+func (p Placement) Draw(t *Table, explain bool) {
+	r := p.PlaceResult
+	drawPlan(t, r, explain || r.DryRun)
+	if r.DryRun {
+		return
+	}
+	t.Line("Placed %s with %s in %s: %s kept, %s sent.", Versioned(r.Name, r.Version), Counted(r.Replicas, "replica"),
+		Seconds(r.Seconds), kept(r), r.SentBytes)
+	if r.LetGo > 0 {
+		t.Line("%s went from this machine: peers keep them now.", r.LetGo)
+	}
+	drawUnexported(t, p.Exported)
+}
+
+// drawUnexported tells who has no copy of the identity to take one.
+func drawUnexported(t *Table, exported bool) {
+	if !exported {
+		t.Line("Nobody can fetch this without the identity. Keep a copy of it elsewhere: bkp key export -o FILE")
+	}
+}
+
+// Placement is a placement's result and whether a copy of the identity was ever taken.
+type Placement struct {
+	control.PlaceResult
+	Exported bool `json:"identity_exported"`
+}
+
+func kept(r control.PlaceResult) (sum core.Size) {
+	for _, p := range r.Placements {
+		sum += p.Bytes
+	}
+	return sum
+}
