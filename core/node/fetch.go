@@ -13,6 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/wire"
 	"golang.org/x/sync/errgroup"
 )
@@ -40,9 +41,6 @@ type Assembled struct {
 	Passed core.Size
 }
 
-// orphanPatience is how long a fetch waits for a lost holder to come back when nobody else has a run.
-const orphanPatience = 10 * time.Second
-
 // fetching is one fetch under way.
 type fetching struct {
 	n       *Node
@@ -55,12 +53,11 @@ type fetching struct {
 
 	runs    []recordedRun
 	own     int         // of them: the version's own
+	judges  bool        // what holders have, not only what comes of it
 	holders [][]core.ID // by run
 	where   map[core.Hash]runChunk
-	lost    map[core.ID]string
-	got     map[core.ID]core.Size
-	rates   map[core.ID]core.Rate // what holders say they can send; the loop's
-	corrupt func([]*wantedRun)    // as gather's
+	known   map[core.ID]spread.Standing // holders, by what downloads learned of them
+	rates   map[core.ID]core.Rate       // what holders say they can send; the loop's
 
 	done Assembled
 }
@@ -80,14 +77,19 @@ func (n *Node) Fetch(ctx context.Context, args control.FetchArgs,
 	if err != nil {
 		return control.FetchResult{}, err
 	}
-	f := &fetching{n: n, args: args, status: status, vault: v, where: map[core.Hash]runChunk{},
-		lost: map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
+	f := newFetching(n, args, status)
+	f.vault = v
 	ctx, done := context.WithCancel(ctx)
 	defer done()
 	if err := f.run(ctx); err != nil {
 		return f.result(began), fmt.Errorf("fetch %s: %w", args.Name, err)
 	}
 	return f.result(began), nil
+}
+
+func newFetching(n *Node, args control.FetchArgs, status func(control.Status)) *fetching {
+	return &fetching{n: n, args: args, status: status, where: map[core.Hash]runChunk{},
+		known: map[core.ID]spread.Standing{}, rates: map[core.ID]core.Rate{}}
 }
 
 func (f *fetching) run(ctx context.Context) error {
@@ -175,16 +177,18 @@ func (f *fetching) bring(ctx context.Context, wanted []core.Sealed,
 		}
 		need[at.run].Set(at.index)
 	}
-	runs := make([]*wantedRun, len(order))
+	runs := make([]spread.Wanted, len(order))
 	for i, run := range order {
-		runs[i] = newWantedRun(f.runs[run].Run, need[run], f.holders[run])
+		runs[i] = spread.Wanted{Run: f.runs[run].Run, Needed: need[run], Holders: f.holders[run]}
 	}
-	left, err := f.gather(ctx, runs, "fetch", func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
-		return deliver(c.Hash, data)
+	left, _, err := f.download(ctx, runs, "fetch", func(_ core.ID, run, index int, data []byte) error {
+		return deliver(runs[run].Chunks[index].Hash, data)
 	})
-	for _, r := range left {
-		for _, c := range r.sent {
-			missing = append(missing, c.Hash)
+	for _, run := range left {
+		for i, c := range runs[run].Chunks {
+			if runs[run].Needed.Has(i) {
+				missing = append(missing, c.Hash)
+			}
 		}
 	}
 	return missing, cmp.Or(err, why)
@@ -203,11 +207,13 @@ func (f *fetching) result(began time.Time) control.FetchResult {
 		r.Sources = append(r.Sources, control.Source{Address: "this machine", Bytes: f.done.Stored})
 	}
 	f.n.ask(func() {
-		for id, bytes := range f.got {
-			r.Sources = append(r.Sources, control.Source{Node: id, Address: f.n.addressOf(id), Bytes: bytes})
-		}
-		for id, reason := range f.lost {
-			r.Lost = append(r.Lost, control.Refused{Node: id, Address: f.n.addressOf(id), Reason: reason})
+		for id, s := range f.known {
+			if s.Got > 0 {
+				r.Sources = append(r.Sources, control.Source{Node: id, Address: f.n.addressOf(id), Bytes: s.Got})
+			}
+			if s.Lost != "" {
+				r.Lost = append(r.Lost, control.Refused{Node: id, Address: f.n.addressOf(id), Reason: s.Lost})
+			}
 		}
 	})
 	slices.SortFunc(r.Sources, func(a, b control.Source) int { return cmp.Compare(b.Bytes, a.Bytes) })
@@ -406,7 +412,7 @@ func (f *fetching) isLocal(hash core.Hash) bool {
 // bringNodes makes every tree node of the manifest local.
 func (f *fetching) bringNodes(ctx context.Context) error {
 	f.vault.nodes = map[core.Hash][]byte{}
-	var wanted []*wantedRun
+	var wanted []spread.Wanted
 	for i, run := range f.runs[:f.own] {
 		need := core.NewBitmap(len(run.Chunks))
 		for index, c := range run.Chunks {
@@ -415,15 +421,14 @@ func (f *fetching) bringNodes(ctx context.Context) error {
 			}
 		}
 		if need.Count(len(run.Chunks)) > 0 {
-			wanted = append(wanted, newWantedRun(run.Run, need, f.holders[i]))
+			wanted = append(wanted, spread.Wanted{Run: run.Run, Needed: need, Holders: f.holders[i]})
 		}
 	}
 	var mu sync.Mutex
-	left, err := f.gather(ctx, wanted, "manifest", func(_ core.ID, _ int, _ *wantedRun, c core.Chunk,
-		data []byte) error {
+	left, _, err := f.download(ctx, wanted, "manifest", func(_ core.ID, run, index int, data []byte) error {
 		mu.Lock()
 		defer mu.Unlock()
-		f.vault.nodes[c.Hash] = slices.Clone(data)
+		f.vault.nodes[wanted[run].Chunks[index].Hash] = slices.Clone(data)
 		return nil
 	})
 	if err == nil && len(left) > 0 {
@@ -432,72 +437,17 @@ func (f *fetching) bringNodes(ctx context.Context) error {
 	return err
 }
 
-// gather brings wanted runs. Those that nobody left can bring come back, with the reason.
-func (f *fetching) gather(ctx context.Context, wanted []*wantedRun, phase string,
-	keep func(core.ID, int, *wantedRun, core.Chunk, []byte) error) (left []*wantedRun, why error) {
-	if len(wanted) == 0 {
-		return nil, nil
-	}
-	n := f.n
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	g := &gather{
-		n: n, owner: n.owner().ID(), alias: f.version.Ref.Alias, pending: wanted, takers: map[core.ID]*taker{},
-		lost: f.lost, got: f.got, rates: f.rates, changed: make(chan struct{}, 1), corrupt: f.corrupt,
-		keep: func(from core.ID, i int, r *wantedRun, c core.Chunk, data []byte) error {
-			err := keep(from, i, r, c, data)
-			if err != nil {
-				// the bytes are right and cannot be kept here (a full disk): no other holder brings better ones
-				end(err)
-			}
-			return err
-		},
-	}
-	n.ask(g.start)
-	defer n.ask(g.stop)
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	var orphaned time.Time
-	for {
-		var open int
-		n.ask(func() {
-			g.forgive()
-			left = g.orphans()
-			open = g.open - len(left)
-			g.driveAll()
-		})
-		switch {
-		case len(left) == 0 && open == 0:
-			return nil, nil
-		case len(left) == 0:
-			orphaned = time.Time{}
-		case orphaned.IsZero():
-			orphaned = time.Now()
-		case open == 0 && time.Since(orphaned) > orphanPatience:
-			return left, f.unreachable(left[0], phase)
-		}
-		select {
-		case <-g.changed:
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-n.ctx.Done():
-			return nil, errStopped
-		}
-	}
-}
-
-func (f *fetching) unreachable(r *wantedRun, phase string) error {
-	var why []string
+// download brings wanted runs. Those that nobody left can bring come back, with the reason.
+func (f *fetching) download(ctx context.Context, wanted []spread.Wanted, what string,
+	keep func(from core.ID, run, index int, data []byte) error) (left, wrong []int, why error) {
 	f.n.ask(func() {
-		for _, id := range r.holders {
-			why = append(why, fmt.Sprintf("%s: %s", cmp.Or(f.n.addressOf(id), id.Short()), f.lost[id]))
+		for id, rate := range f.rates {
+			if s := f.known[id]; s.Rate == 0 {
+				s.Rate = rate
+				f.known[id] = s
+			}
 		}
 	})
-	if len(why) == 0 {
-		return core.Fail(core.CodeRedundant, "%s run %s (%s) is whole at none of its holders", phase, r.Name, r.Size)
-	}
-	return core.WithHint(core.Fail(core.CodeRedundant, "%s run %s (%s) is at no reachable holder (%s)", phase, r.Name,
-		r.Size, strings.Join(why, "; ")),
-		"start those nodes, or name them with --peers, and fetch again")
+	return f.n.download(ctx, &order{alias: f.version.Ref.Alias, wanted: wanted, holders: f.known, judges: f.judges,
+		what: what, keep: keep})
 }

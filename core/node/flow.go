@@ -41,23 +41,38 @@ type flowKey struct {
 // side is what a flow is for. Its methods run on the loop.
 type side interface {
 	purpose() string
-	apply(f *flow, runs []task.Run, rate core.Rate) wire.Message
-	agree(f *flow, a task.Action) wire.Message
-	refuse(f *flow, a task.Action) wire.Message
-	// requeue takes back runs that will not come this way.
-	requeue(f *flow, runs []task.Run, reason core.Reason)
-	// outgoing is the run to pump, at the sending end.
-	outgoing(f *flow, number int) (parcel, bool)
-	// settled is called when the other end (or this one, receiving) has the run.
-	settled(f *flow, number int)
 	// more is called after every step: ask for more, begin more.
 	more(f *flow)
 }
 
-// arrivals is the side of a flow to which runs come: begin makes the inflow of one that was granted.
-type arrivals interface {
-	begin(*flow, wire.TransmissionBegin) (*inflow, int, error)
-}
+// What else a side does depends on its end of the flow, and on what it wants to know.
+type (
+	// asking is a side that applies for leases.
+	asking interface {
+		apply(f *flow, runs []task.Run, rate core.Rate) wire.Message
+	}
+	// granting is the other end's.
+	granting interface {
+		agree(f *flow, a task.Action) wire.Message
+		refuse(f *flow, a task.Action) wire.Message
+	}
+	// sending is a side that sends runs: outgoing is the one to pump.
+	sending interface {
+		outgoing(f *flow, number int) (parcel, bool)
+	}
+	// arrivals is a side to which runs come: begin makes the inflow of one that was granted.
+	arrivals interface {
+		begin(*flow, wire.TransmissionBegin) (*inflow, int, error)
+	}
+	// requeueing takes back runs that will not come this way.
+	requeueing interface {
+		requeue(f *flow, runs []task.Run, reason core.Reason)
+	}
+	// settling is told when the other end (or this one, receiving) has a run.
+	settling interface {
+		settled(f *flow, number int)
+	}
+)
 
 // open makes a flow known under its number.
 func (n *Node) open(peer core.ID, id uint64, end task.End, sends bool, s side) *flow {
@@ -107,15 +122,17 @@ func (n *Node) do(f *flow, e task.Event, a task.Action) {
 		n.giveBack(f, e)
 	case task.DoRequeue:
 		n.forget(f, a.Runs)
-		f.side.requeue(f, a.Runs, e.Reason)
+		if s, ok := f.side.(requeueing); ok {
+			s.requeue(f, a.Runs, e.Reason)
+		}
 	case task.DoRetry:
 		time.AfterFunc(a.At-n.now(), func() { n.post(func() { n.step(f, task.Event{Kind: task.Due}) }) })
 	case task.SendApply:
-		n.send(f.peer, f.side.apply(f, a.Runs, a.Rate))
+		n.send(f.peer, f.side.(asking).apply(f, a.Runs, a.Rate))
 	case task.SendAgree:
-		n.send(f.peer, f.side.agree(f, a))
+		n.send(f.peer, f.side.(granting).agree(f, a))
 	case task.SendRefuse:
-		n.send(f.peer, f.side.refuse(f, a))
+		n.send(f.peer, f.side.(granting).refuse(f, a))
 	case task.SendBegin:
 		n.beginRun(f, a)
 	case task.SendComplete:
@@ -226,7 +243,7 @@ func (n *Node) closeFlow(f *flow) {
 
 // beginRun sends TRANSMISSION_BEGIN and hands the run to the pump.
 func (n *Node) beginRun(f *flow, a task.Action) {
-	parcel, ok := f.side.outgoing(f, a.Run)
+	parcel, ok := f.side.(sending).outgoing(f, a.Run)
 	if !ok {
 		n.must(fmt.Errorf("flow %d: run %d is to begin and nobody has it", f.ID, a.Run))
 		return
@@ -258,7 +275,7 @@ func (n *Node) beginMore(f *flow) {
 		if found {
 			continue
 		}
-		if _, inHand := f.side.outgoing(f, r.Number); inHand {
+		if _, inHand := f.side.(sending).outgoing(f, r.Number); inHand {
 			next, found = r, true
 		}
 	}
@@ -317,7 +334,9 @@ func (n *Node) received(f *flow, number int) {
 	f.row.Bytes += f.runSize(number)
 	n.step(f, task.Event{Kind: task.Received, Run: number})
 	f.unbind(number)
-	f.side.settled(f, number)
+	if s, ok := f.side.(settling); ok {
+		s.settled(f, number)
+	}
 }
 
 // recent remembers the last numbers it was given.
@@ -370,7 +389,7 @@ func (n *Node) expireLeases() {
 	for wait := lookSeldom; n.pause(context.Background(), wait); {
 		n.ask(func() {
 			wait = lookSeldom
-			if len(n.flows)+len(n.swarms)+len(n.takers) > 0 {
+			if len(n.flows)+len(n.swarms)+len(n.downloads) > 0 {
 				wait = lookOften
 			}
 			n.follow()

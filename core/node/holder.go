@@ -185,6 +185,3 @@ func (h *holder) more(f *flow) {
 		h.n.closeFlow(f)
 	}
 }
-
-func (h *holder) requeue(*flow, []task.Run, core.Reason)          {}
-func (h *holder) apply(*flow, []task.Run, core.Rate) wire.Message { return nil }

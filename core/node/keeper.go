@@ -139,8 +139,6 @@ func (k *keeper) requeue(f *flow, runs []task.Run, _ core.Reason) {
 	}
 }
 
-func (k *keeper) settled(f *flow, number int) {}
-
 func (k *keeper) more(f *flow) {
 	if f.State == task.Idle {
 		k.n.closeFlow(f) // drained: a further application opens it again
@@ -149,9 +147,6 @@ func (k *keeper) more(f *flow) {
 		k.n.barriers.flush() // nothing more is on its way
 	}
 }
-
-func (k *keeper) outgoing(*flow, int) (parcel, bool)              { return parcel{}, false }
-func (k *keeper) apply(*flow, []task.Run, core.Rate) wire.Message { return nil }
 
 // onBegin prepares for a run's data.
 func (n *Node) onBegin(p *peer, s *link.Session, m wire.TransmissionBegin) {

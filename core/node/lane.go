@@ -71,7 +71,7 @@ func rowOf(table []wire.BandwidthRow, from, to core.ID) *wire.BandwidthRow {
 	return nil
 }
 
-// wakeWaiting lets every swarm and taker look again: bandwidth came free, a peer came up, or time passed. Loop only.
+// wakeWaiting lets every swarm and download look again: bandwidth came free, a peer came up, or time passed. Loop only.
 func (n *Node) wakeWaiting() {
 	if n.waking {
 		return // the one that woke us will look at everybody
@@ -79,8 +79,8 @@ func (n *Node) wakeWaiting() {
 	n.waking = true
 	defer func() { n.waking = false }()
 	n.driveLanes()
-	for t := range n.takers {
-		t.drive()
+	for d := range n.downloads {
+		d.due = true
 	}
 }
 
@@ -430,9 +430,6 @@ func (l *lane) end() {
 		l.n.step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
 	}
 }
-
-func (l *lane) agree(*flow, task.Action) wire.Message  { return nil } // an asker is never asked
-func (l *lane) refuse(*flow, task.Action) wire.Message { return nil }
 
 // onAgree is the target's grant.
 func (n *Node) onAgree(p *peer, m wire.StorageAgree) {

@@ -11,7 +11,7 @@
 //	swarm.go   a task under way: who has what, who is served  want.go     hints               lane.go    the way to one target
 //	fair.go    how much of the uplink a lane has              yield.go    what it leases in vain
 //	keeper.go  keeping what arrives
-//	holder.go  serving a fetch                                taker.go    asking for runs
+//	holder.go  serving a fetch                                download.go asking for runs
 //	place.go   coordinating a placement                       replan.go  when a target is lost
 //	offer.go   licences, and who accepts                      deliver.go until all receipts are there
 //	segment.go  runs, segments and their records
@@ -134,23 +134,23 @@ type Node struct {
 	stagedPins live.Pins   // records in staging that no ref names yet
 
 	// Below: owned by the loop.
-	book     *account.Book
-	limits   limits
-	measures measures
-	peers    map[core.ID]*peer
-	queries  map[uint64]door
-	flows    map[flowKey]*flow
-	swarms   map[core.TaskID]*swarm
-	turn     int         // of the swarms
-	scratch  core.Bitmap // of the loop
-	takers   map[*taker]struct{}
-	waking   bool
-	segments map[segmentKey]*segment  // accepted as a target
-	places   map[core.TaskID]*placing // coordinated here
-	reserved core.Size                // promised to accepted segments, not yet kept
-	keeps    core.Size                // how much this node can keep for others in all
-	leases   leaseLog
-	lastID   uint64
+	book      *account.Book
+	limits    limits
+	measures  measures
+	peers     map[core.ID]*peer
+	queries   map[uint64]door
+	flows     map[flowKey]*flow
+	swarms    map[core.TaskID]*swarm
+	turn      int         // of the swarms
+	scratch   core.Bitmap // of the loop
+	downloads map[*download]struct{}
+	waking    bool
+	segments  map[segmentKey]*segment  // accepted as a target
+	places    map[core.TaskID]*placing // coordinated here
+	reserved  core.Size                // promised to accepted segments, not yet kept
+	keeps     core.Size                // how much this node can keep for others in all
+	leases    leaseLog
+	lastID    uint64
 }
 
 // Start opens the node's sessions and begins to serve. The caller closes what Config brought after Close.
@@ -166,17 +166,17 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{
 		Config: c, started: time.Now(),
-		events:   make(chan func(), 256),
-		ended:    make(chan struct{}),
-		failed:   make(chan error, 1),
-		book:     account.New(),
-		peers:    map[core.ID]*peer{},
-		queries:  map[uint64]door{},
-		flows:    map[flowKey]*flow{},
-		swarms:   map[core.TaskID]*swarm{},
-		takers:   map[*taker]struct{}{},
-		segments: map[segmentKey]*segment{},
-		places:   map[core.TaskID]*placing{},
+		events:    make(chan func(), 256),
+		ended:     make(chan struct{}),
+		failed:    make(chan error, 1),
+		book:      account.New(),
+		peers:     map[core.ID]*peer{},
+		queries:   map[uint64]door{},
+		flows:     map[flowKey]*flow{},
+		swarms:    map[core.TaskID]*swarm{},
+		downloads: map[*download]struct{}{},
+		segments:  map[segmentKey]*segment{},
+		places:    map[core.TaskID]*placing{},
 	}
 	var seed [16]byte
 	if _, err := rand.Read(seed[:]); err != nil {
@@ -279,6 +279,7 @@ func (n *Node) loop() {
 		select {
 		case event := <-n.events:
 			event()
+			n.driveDownloads()
 		case <-n.ctx.Done():
 			return
 		}

@@ -203,10 +203,6 @@ func (pr *prober) more(f *flow) {
 	pr.n.beginMore(f)
 }
 
-func (pr *prober) requeue(*flow, []task.Run, core.Reason) {}
-func (pr *prober) agree(*flow, task.Action) wire.Message  { return nil }
-func (pr *prober) refuse(*flow, task.Action) wire.Message { return nil }
-
 // blockStore has one chunk, and it is always the one that is asked for.
 type blockStore []byte
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/spread"
 )
 
 // recall brings chunks back that are to be sent from here and are here no more: copies of them were lost, and no holder
@@ -41,7 +42,7 @@ func (pl *placing) recall(ctx context.Context, chunks []core.Chunk, covered map[
 	if len(order) == 0 || pl.args.DryRun {
 		return nil
 	}
-	var wanted []*wantedRun
+	var wanted []spread.Wanted
 	for _, r := range order {
 		wanted = append(wanted, pl.fromHolders(r, need[r]))
 	}
@@ -52,7 +53,7 @@ func (pl *placing) recall(ctx context.Context, chunks []core.Chunk, covered map[
 // to.
 func (pl *placing) recallUnlinked(ctx context.Context) error {
 	seen := map[*reusedRun]bool{}
-	var wanted []*wantedRun
+	var wanted []spread.Wanted
 	for class, spans := range pl.plan.Classes {
 		for _, s := range spans {
 			for run := s.Start; class > 0 && run < s.End(); run++ {
@@ -81,31 +82,34 @@ func (pl *placing) linked(from []int, to int) bool {
 	})
 }
 
-func (pl *placing) fromHolders(r *reusedRun, wanted core.Bitmap) *wantedRun {
+func (pl *placing) fromHolders(r *reusedRun, wanted core.Bitmap) spread.Wanted {
 	var holders []core.ID
 	for _, node := range r.holders {
 		holders = append(holders, pl.snapshot.Nodes[node].ID)
 	}
-	return newWantedRun(r.Run, wanted, holders)
+	return spread.Wanted{Run: r.Run, Needed: wanted, Holders: holders}
 }
 
 // bringBack puts what holders have into staging, claimed.
-func (pl *placing) bringBack(ctx context.Context, wanted []*wantedRun) error {
+func (pl *placing) bringBack(ctx context.Context, wanted []spread.Wanted) error {
 	if len(wanted) == 0 {
 		return nil
 	}
 	n := pl.n
-	f := &fetching{n: n, args: control.FetchArgs{Name: pl.version.Body.Name}, status: pl.status, vault: pl.vault,
-		version: pl.version,
-		lost:    map[core.ID]string{}, got: map[core.ID]core.Size{}, rates: map[core.ID]core.Rate{}}
 	for _, w := range wanted {
-		pl.recalled = append(pl.recalled, w.sent...)
+		for i, c := range w.Chunks {
+			if w.Needed.Has(i) {
+				pl.recalled = append(pl.recalled, c)
+			}
+		}
 	}
 	pl.status(control.Status{Phase: "recall", Text: fmt.Sprintf("%d runs, to be copied once more", len(wanted))})
-	left, err := f.gather(ctx, slices.Clone(wanted), "recall",
-		func(_ core.ID, _ int, _ *wantedRun, c core.Chunk, data []byte) error {
+	left, _, err := n.download(ctx, &order{alias: pl.version.Ref.Alias, wanted: wanted,
+		holders: map[core.ID]spread.Standing{}, what: "recall",
+		keep: func(_ core.ID, run, index int, data []byte) error {
+			c := wanted[run].Chunks[index]
 			return n.stagedPins.While(c, func() error { _, err := n.Staging.Put(ctx, c, core.Hash{}, data); return err })
-		})
+		}})
 	if err == nil && len(left) > 0 {
 		err = core.Fail(core.CodeRedundant, "%d runs that are to be copied once more are at no reachable holder",
 			len(left))

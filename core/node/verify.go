@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -21,10 +22,8 @@ const maxHurts = 1 << 14
 func (n *Node) Verify(ctx context.Context, args control.VerifyArgs,
 	status func(control.Status)) (control.VerifyResult, error) {
 	v := &verifying{
-		fetching: fetching{n: n, args: control.FetchArgs{Name: args.Name, Version: args.Version}, status: status,
-			where: map[core.Hash]runChunk{}, lost: map[core.ID]string{}, got: map[core.ID]core.Size{},
-			rates: map[core.ID]core.Rate{}},
-		want: args, rows: map[core.ID]*control.HolderRow{}, keeps: map[core.ID]map[core.Hash]bool{},
+		fetching: *newFetching(n, control.FetchArgs{Name: args.Name, Version: args.Version}, status),
+		want:     args, rows: map[core.ID]*control.HolderRow{}, keeps: map[core.ID]map[core.Hash]bool{},
 		bad: map[core.Hash][]core.Hurt{},
 	}
 	if _, err := n.identity("verify"); err != nil {
@@ -280,7 +279,7 @@ func (v *verifying) read(ctx context.Context) error {
 		for _, c := range broken {
 			if !c.corrupt {
 				v.noteChunks(c, core.Hurt{Reason: "it did not come: " +
-					cmp.Or(v.lost[c.holder], "that holder does not have it whole")})
+					cmp.Or(v.known[c.holder].Lost, "that holder does not have it whole")})
 				continue
 			}
 			single = append(single, copied{run: c.run, holder: c.holder, chunks: c.chunks[:1]})
@@ -294,13 +293,13 @@ func (v *verifying) read(ctx context.Context) error {
 		}
 		for _, c := range wrong {
 			// A holder that noticed says by now that it has the chunk no more.
-			v.noteChunks(c, core.Hurt{Wrong: c.corrupt || v.lost[c.holder] == "",
+			v.noteChunks(c, core.Hurt{Wrong: c.corrupt || v.known[c.holder].Lost == "",
 				Reason: "its bytes there do not match its hash"})
 		}
 		broken = rest
 	}
-	for _, bytes := range v.got {
-		v.result.Read += bytes
+	for _, s := range v.known {
+		v.result.Read += s.Got
 	}
 	return err
 }
@@ -314,40 +313,33 @@ func (v *verifying) noteChunks(c copied, h core.Hurt) {
 
 // bringCopies asks holders for chunks and throws them away once they are verified. What did not come is returned.
 func (v *verifying) bringCopies(ctx context.Context, all []copied) (broken []copied, err error) {
-	wanted := make([]*wantedRun, len(all))
-	came := map[*wantedRun]core.Bitmap{}
-	corrupt := map[*wantedRun]bool{}
+	wanted, came := make([]spread.Wanted, len(all)), make([]core.Bitmap, len(all))
 	for i, c := range all {
-		bits := core.NewBitmap(len(v.runs[c.run].Chunks))
+		run := v.runs[c.run].Run
+		bits := core.NewBitmap(len(run.Chunks))
 		for _, chunk := range c.chunks {
 			bits.Set(chunk)
 		}
-		wanted[i] = newWantedRun(v.runs[c.run].Run, bits, []core.ID{c.holder})
-		came[wanted[i]] = core.NewBitmap(len(v.runs[c.run].Chunks))
+		wanted[i] = spread.Wanted{Run: run, Needed: bits, Holders: []core.ID{c.holder}}
+		came[i] = core.NewBitmap(len(run.Chunks))
 	}
 	var mu sync.Mutex
-	v.corrupt = func(runs []*wantedRun) {
-		for _, r := range runs {
-			corrupt[r] = true
-		}
-	}
-	left, err := v.gather(ctx, slices.Clone(wanted), "verify",
-		func(_ core.ID, i int, r *wantedRun, _ core.Chunk, _ []byte) error {
-			mu.Lock()
-			defer mu.Unlock()
-			came[r].Set(i)
-			return nil
-		})
+	v.judges = true
+	left, wrong, err := v.download(ctx, wanted, "verify", func(_ core.ID, run, index int, _ []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		came[run].Set(index)
+		return nil
+	})
 	if err != nil && (len(left) == 0 || ctx.Err() != nil) {
 		return nil, err
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	for i, c := range all {
-		w := wanted[i]
 		if rest := slices.DeleteFunc(slices.Clone(c.chunks),
-			func(chunk int) bool { return came[w].Has(chunk) }); len(rest) > 0 {
-			broken = append(broken, copied{c.run, c.holder, rest, corrupt[w]})
+			func(chunk int) bool { return came[i].Has(chunk) }); len(rest) > 0 {
+			broken = append(broken, copied{c.run, c.holder, rest, slices.Contains(wrong, i)})
 		}
 	}
 	return broken, nil

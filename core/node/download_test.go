@@ -7,15 +7,14 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/spread"
 )
 
 // TestChunkOfTwoHoldersIsKeptOnce has both bring it at the same time, and the first fail: nobody goes on before it is
 // kept.
 func TestChunkOfTwoHoldersIsKeptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		wanted := core.NewBitmap(1)
-		wanted.Set(0)
-		r := newWantedRun(core.Run{Chunks: []core.Chunk{{Size: 1}}}, wanted, nil)
+		r := newArrivingRun(spread.Wanted{Run: core.Run{Chunks: []core.Chunk{{Size: 1}}}, Needed: core.FullBitmap(1)})
 		kept := 0
 		slowly := func(err error) func() error {
 			return func() error {

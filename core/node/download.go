@@ -1,0 +1,321 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/spread"
+	"github.com/bkp-tool/bkp/core/task"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// order is runs to be downloaded for a piece of work that may download more than once.
+type order struct {
+	alias   string
+	wanted  []spread.Wanted
+	holders map[core.ID]spread.Standing // what is known of them, kept up to date
+	judges  bool                        // wrong bytes are an answer: no other holder is asked
+	what    string                      // the runs are, for a person
+	// keep takes a chunk of a run, held against its hash, at its place in Run.Chunks. What it cannot keep no other
+	// holder brings better: its error ends the download.
+	keep func(from core.ID, run, index int, data []byte) error
+}
+
+// download carries out over flows what spread.Download decides. The loop's, but for arriving and end.
+type download struct {
+	*spread.Download
+	n        *Node
+	order    *order
+	keep     func(from core.ID, run, index int, data []byte) error
+	arriving []arrivingRun
+	flows    map[core.ID]*flow
+	due      bool                  // something happened since it was driven last
+	end      chan struct{}         // closed when it has ended
+	outcome  spread.DownloadAction // from then on
+}
+
+// arrivingRun is a wanted run as holders send it.
+type arrivingRun struct {
+	sent    []core.Chunk
+	indexes []int         // of sent, in Run.Chunks
+	turn    chan struct{} // holds one token: who has it keeps a chunk (a lock that a virtual clock can see waiting)
+	kept    core.Bitmap   // of sent, by whoever was first; the token guards it
+}
+
+func newArrivingRun(w spread.Wanted) (r arrivingRun) {
+	for i, c := range w.Chunks {
+		if w.Needed.Has(i) {
+			r.sent, r.indexes = append(r.sent, c), append(r.indexes, i)
+		}
+	}
+	r.turn, r.kept = make(chan struct{}, 1), core.NewBitmap(len(r.sent))
+	return r
+}
+
+// once keeps a chunk unless another holder brought it before. It returns when the chunk is kept, by whomever.
+func (r *arrivingRun) once(i int, keep func() error) error {
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	if r.kept.Has(i) {
+		return nil
+	}
+	err := keep()
+	if err == nil {
+		r.kept.Set(i)
+	}
+	return err
+}
+
+// download brings what is ordered. The runs that nobody left can bring come back, with the reason, and those of which
+// bytes are wrong at their holder, where the order judges.
+func (n *Node) download(ctx context.Context, o *order) (left, wrong []int, why error) {
+	if len(o.wanted) == 0 {
+		return nil, nil, nil
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	d := &download{n: n, order: o, flows: map[core.ID]*flow{}, end: make(chan struct{})}
+	d.keep = func(from core.ID, run, index int, data []byte) error {
+		err := o.keep(from, run, index, data)
+		if err != nil {
+			end(err)
+		}
+		return err
+	}
+	for _, w := range o.wanted {
+		d.arriving = append(d.arriving, newArrivingRun(w))
+	}
+	d.Download = spread.NewDownload(o.wanted, o.holders, o.judges)
+	n.ask(func() { d.due = true; n.downloads[d] = struct{}{} })
+	defer n.ask(d.stop)
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-d.end:
+			if len(d.outcome.Left) > 0 {
+				why = d.unreachable(o.wanted[d.outcome.Left[0]])
+			}
+			return d.outcome.Left, d.outcome.Wrong, why
+		case <-tick.C:
+			n.post(func() { d.due = true })
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		case <-n.ctx.Done():
+			return nil, nil, errStopped
+		}
+	}
+}
+
+// stop ends every flow that is left.
+func (d *download) stop() {
+	delete(d.n.downloads, d)
+	maps.Copy(d.order.holders, d.Standings())
+	for _, f := range d.flows {
+		d.n.step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
+	}
+}
+
+func (d *download) unreachable(w spread.Wanted) error {
+	var why []string
+	d.n.ask(func() {
+		standings := d.Standings()
+		for _, id := range w.Holders {
+			if lost := standings[id].Lost; lost != "" {
+				why = append(why, fmt.Sprintf("%s: %s", cmp.Or(d.n.addressOf(id), id.Short()), lost))
+			}
+		}
+	})
+	if len(why) == 0 {
+		return core.Fail(core.CodeRedundant, "%s run %s (%s) is whole at none of its holders", d.order.what, w.Name,
+			w.Size)
+	}
+	return core.WithHint(core.Fail(core.CodeRedundant, "%s run %s (%s) is at no reachable holder (%s)", d.order.what,
+		w.Name, w.Size, strings.Join(why, "; ")),
+		"start those nodes, or name them with --peers, and fetch again")
+}
+
+// driveDownloads lets downloads go on for which something happened. The loop calls it after every event.
+func (n *Node) driveDownloads() {
+	for d := range n.downloads {
+		if !d.due {
+			continue
+		}
+		for a, more := d.Next(n.now(), d); more; a, more = d.Next(n.now(), d) {
+			d.do(a)
+		}
+		d.due = false
+	}
+}
+
+func (d *download) do(a spread.DownloadAction) {
+	switch a.Kind {
+	case spread.DownloadAsk:
+		if d.flows[a.Holder] == nil {
+			d.flows[a.Holder] = d.n.open(a.Holder, d.n.nextID(), task.Asker, false, downloadFrom{d, a.Holder})
+		}
+		d.n.step(d.flows[a.Holder], task.Event{Kind: task.Ask, Runs: a.Runs, Rate: a.Rate})
+	case spread.DownloadStop:
+		f := d.flows[a.Holder]
+		if _, begun := f.byRun[a.Number]; begun {
+			d.n.step(f, task.Event{Kind: task.RunFailed, Run: a.Number, Reason: core.ReasonHave})
+		}
+	case spread.DownloadLose:
+		d.n.Log.Warn("holder lost", "peer", a.Holder.Short(), "reason", a.Reason)
+	case spread.DownloadEnd:
+		d.outcome = a
+		close(d.end)
+	}
+}
+
+// Holder makes it spread.Holders.
+func (d *download) Holder(id core.ID) (r spread.Reach) {
+	p := d.n.peers[id]
+	if p == nil || p.session == nil {
+		return r
+	}
+	accounts := []string{accountDown, accountIn(id)}
+	r = spread.Reach{Connected: true, Capacity: p.capacity > 0, Delay: p.session.Delay(),
+		Free: d.n.book.Free(accounts...), Nominal: d.n.book.Nominal(accounts...)}
+	if f := d.flows[id]; f != nil {
+		r.State, r.Rate = f.State, f.Rate
+	}
+	return r
+}
+
+// Down is the other half of spread.Holders.
+func (d *download) Down() core.Rate { return d.n.book.Free(accountDown) }
+
+// downloadFrom is what the flow from one holder is for.
+type downloadFrom struct {
+	*download
+	holder core.ID
+}
+
+func (d downloadFrom) purpose() string { return purposeGain }
+
+func (d downloadFrom) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
+	m := wire.GainApply{Flow: f.ID, Owner: d.n.owner().ID(), Name: d.order.alias, Rate: rate}
+	asked := map[int]int{}
+	for number, run := range d.Asked(d.holder) {
+		asked[number] = run
+	}
+	for _, r := range runs {
+		w := d.order.wanted[asked[r.Number]]
+		g := wire.GainRun{Hash: w.Hash}
+		if len(d.arriving[asked[r.Number]].sent) < len(w.Chunks) {
+			g.Chunks = w.Needed
+		}
+		m.Runs = append(m.Runs, g)
+	}
+	return m
+}
+
+func (d downloadFrom) requeue(_ *flow, runs []task.Run, reason core.Reason) {
+	d.Back(d.holder, numbersOf(runs), reason)
+}
+
+func (d downloadFrom) settled(_ *flow, number int) {
+	d.Came(d.n.now(), d.holder, number)
+	d.due = true
+}
+
+func (d downloadFrom) more(f *flow) {
+	d.due = true
+	if f == d.flows[d.holder] && f.State == task.Closed {
+		delete(d.flows, d.holder)
+		p := d.n.peers[d.holder]
+		d.Ended(d.n.now(), d.holder, f.Reason, p != nil && p.session != nil)
+	}
+}
+
+// numbered finds what the holder was asked for by the run's hash.
+func (d downloadFrom) numbered(hash core.Hash) (number, run int, ok bool) {
+	for number, run := range d.Asked(d.holder) {
+		if d.order.wanted[run].Hash == hash {
+			return number, run, true
+		}
+	}
+	return 0, 0, false
+}
+
+func (d downloadFrom) numbers(hashes []core.Hash) (numbers []int) {
+	for _, hash := range hashes {
+		if number, _, ok := d.numbered(hash); ok {
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers
+}
+
+func numbersOf(runs []task.Run) (numbers []int) {
+	for _, r := range runs {
+		numbers = append(numbers, r.Number)
+	}
+	return numbers
+}
+
+// onGainAgree is the holder's grant. What it misses is asked of others.
+func (n *Node) onGainAgree(p *peer, m wire.GainAgree) {
+	f := n.flows[flowKey{p.id, m.Flow}]
+	d, ok := sideOf[downloadFrom](f)
+	if !ok {
+		n.send(p.id, wire.TransmissionAbort{Flow: m.Flow, Code: core.ReasonStopped, Reason: "that flow has ended here"})
+		return
+	}
+	d.Agreed(p.id, m.Rate, d.numbers(m.Missing))
+	e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate,
+		Term: time.Duration(m.ExpiresS * float64(time.Second))}
+	for _, hash := range m.Runs {
+		if number, run, ok := d.numbered(hash); ok {
+			e.Runs = append(e.Runs, task.Run{Number: number, Size: d.order.wanted[run].Bytes()})
+		}
+	}
+	n.step(f, e)
+}
+
+// onGainRefuse is the holder's no.
+func (n *Node) onGainRefuse(p *peer, m wire.GainRefuse) {
+	f := n.flows[flowKey{p.id, m.Flow}]
+	d, ok := sideOf[downloadFrom](f)
+	if !ok {
+		return
+	}
+	d.Refused(p.id, m.Code, m.Reason, d.numbers(m.Missing))
+	n.step(f, task.Event{Kind: task.Refused, Reason: m.Code, Retry: time.Duration(m.RetryS * float64(time.Second))})
+}
+
+// begin makes the inflow of a granted run.
+func (d downloadFrom) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) {
+	number, run, ok := d.numbered(m.Hash)
+	if !ok {
+		return nil, 0, fmt.Errorf("run %s was not asked for", m.Hash)
+	}
+	r := &d.arriving[run]
+	if !slices.Equal(m.Chunks, r.sent) {
+		return nil, 0, fmt.Errorf("run %s comes with other chunks than were asked for", m.Hash)
+	}
+	d.Begun(d.holder, number)
+	return &inflow{
+		chunks: m.Chunks,
+		keep: func(i int, c core.Chunk, data []byte) error {
+			return r.once(i, func() error { return d.keep(d.holder, run, r.indexes[i], data) })
+		},
+		done: func(err error) {
+			d.n.ask(func() {
+				if err != nil {
+					d.n.Log.Warn("run refused", "from", d.holder.Short(), "run", d.order.wanted[run].Name, "error", err)
+					d.n.step(f, task.Event{Kind: task.RunFailed, Run: number, Reason: reasonFor(err)})
+					return
+				}
+				d.n.received(f, number)
+			})
+		},
+	}, number, nil
+}
