@@ -256,7 +256,7 @@ func (r *rig) bkpFetches(ctx context.Context) error {
 		return err
 	}
 	r.stop()
-	*r.figure = figure{Case: r.name, Who: "bkp", Bound: r.figure.Bound, Binding: r.figure.Binding}
+	*r.figure = figure{Case: r.name, Who: r.figure.Who, Bound: r.figure.Bound, Binding: r.figure.Binding}
 	identity, fresh, output := filepath.Join(r.dir, "identity"), r.data(first)+"-fresh", filepath.Join(r.dir, "fetched")
 	out, err := exec.CommandContext(ctx, r.bkp, "key", "export", "--data", r.data(first)).Output()
 	if err != nil {

@@ -22,16 +22,21 @@ import (
 
 var (
 	program = flag.String("bkp", "./bkp", "the bkp to measure")
-	work    = flag.String("work", "", "keep files and data directories below `DIR` while it runs (default: a temporary directory)")
-	only    = flag.String("cases", "", "run the `CASES` named, or whose names begin so (default: all)")
-	who     = flag.String("tools", "bkp,rsync,aria2", "measure these `TOOLS`")
-	rounds  = flag.Int("rounds", 1, "run everything so many times")
-	mib     = flag.Int("mib", 128, "the file's size")
-	asJSON  = flag.Bool("json", false, "print a JSON object a line as each figure is there, instead of a table at the end")
+	older   = flag.String("old", "", "measure this `BKP` too, before the other in each round")
+	work    = flag.String("work", "", "keep files and data directories below `DIR` while it runs (default: "+
+		"a temporary directory)")
+	only = flag.String("cases", "", "run the `CASES` named, or whose names begin so; core is some of each kind "+
+		"(default: all)")
+	who    = flag.String("tools", "bkp,rsync,aria2", "measure these `TOOLS`")
+	rounds = flag.Int("rounds", 1, "run everything so many times")
+	mib    = flag.Int("mib", 128, "the file's size")
+	asJSON = flag.Bool("json", false, "print a JSON object a line as each figure is there, instead of a table at "+
+		"the end")
 	verbose = flag.Bool("v", false, "print what each host sent and received, and when it had its part")
 	keep    = flag.Bool("keep", false, "leave the data directories and logs of bkp behind")
 	list    = flag.Bool("list", false, "list the cases and their bounds, and run nothing")
-	trace   = flag.Bool("trace", false, "leave each node's control messages beside its data directory, and what every host had sent and received when (use it with -keep)")
+	trace   = flag.Bool("trace", false, "leave each node's control messages beside its data directory, and what every "+
+		"host had sent and received when and each connection carried (use it with -keep)")
 )
 
 func main() {
@@ -83,7 +88,7 @@ func run(ctx context.Context) error {
 	var figures []figure
 	for round := range *rounds {
 		for _, t := range chosen {
-			for _, tool := range strings.Split(*who, ",") {
+			for _, tool := range tools() {
 				if !t.fits(tool) {
 					continue
 				}
@@ -103,23 +108,40 @@ func run(ctx context.Context) error {
 	if !*asJSON {
 		fmt.Print(table(figures))
 	}
-	if slices.ContainsFunc(figures, func(f figure) bool { return f.Error != "" && f.Who == "bkp" }) {
+	if *rounds > 1 || *older != "" {
+		reportMedians(medians(figures))
+	}
+	if slices.ContainsFunc(figures, func(f figure) bool { return f.Error != "" && isBkp(f.Who) }) {
 		return errors.New("a case failed")
 	}
 	return nil
 }
 
+// tools is what is measured, one after the other: the older bkp right before the other one.
+func tools() (all []string) {
+	for _, tool := range strings.Split(*who, ",") {
+		if tool == "bkp" && *older != "" {
+			all = append(all, "old")
+		}
+		all = append(all, tool)
+	}
+	return all
+}
+
+// isBkp tells the two of bkp from other programs.
+func isBkp(tool string) bool { return tool == "bkp" || tool == "old" }
+
 // lab is a directory with the file that travels, and the right to be the only one that makes hosts on this machine.
 type lab struct {
 	dir   string
 	file  string
-	bkp   string
+	bkp   map[string]string // its path, and that of the older one
 	lock  *os.File
 	owned bool // dir goes in the end
 }
 
 func newLab() (l *lab, err error) {
-	l = &lab{dir: *work}
+	l = &lab{dir: *work, bkp: map[string]string{}}
 	if l.lock, err = os.OpenFile("/run/bkp-lab.lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, err
 	}
@@ -129,11 +151,16 @@ func newLab() (l *lab, err error) {
 	if err := removeHosts(); err != nil { // of a lab that was killed
 		return nil, err
 	}
-	if l.bkp, err = filepath.Abs(*program); err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(l.bkp); err != nil {
-		return nil, fmt.Errorf("%w: make it first", err)
+	for tool, path := range map[string]string{"bkp": *program, "old": *older} {
+		if path == "" {
+			continue
+		}
+		if l.bkp[tool], err = filepath.Abs(path); err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("%w: make it first", err)
+		}
 	}
 	if l.owned = l.dir == ""; l.owned {
 		if l.dir, err = os.MkdirTemp("", "bkp-lab."); err != nil {
@@ -178,7 +205,7 @@ func (l *lab) measure(ctx context.Context, t trial, tool string) (f figure, err 
 	if !*keep {
 		defer os.RemoveAll(dir)
 	}
-	r := &rig{lab: l, trial: t, dir: dir, figure: &f, ids: map[string]string{}}
+	r := &rig{lab: l, trial: t, dir: dir, bkp: l.bkp[tool], figure: &f, ids: map[string]string{}}
 	defer func() { err = errors.Join(err, r.down()) }()
 	if r.net, err = hostsUp(t); err != nil {
 		return f, err

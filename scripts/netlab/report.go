@@ -110,6 +110,17 @@ func (f figure) notes() (text string) {
 	return text
 }
 
+// reportMedians says what all rounds came to.
+func reportMedians(rows []median) {
+	if !*asJSON {
+		fmt.Print(medianTable(rows))
+		return
+	}
+	for _, r := range rows {
+		_ = json.NewEncoder(os.Stdout).Encode(r)
+	}
+}
+
 // table is all that was measured, a line each.
 func table(all []figure) string {
 	var b strings.Builder

@@ -21,6 +21,7 @@ type rig struct {
 	*lab
 	trial
 	dir     string
+	bkp     string // which bkp
 	net     *network
 	running []*process
 	figure  *figure
@@ -38,7 +39,7 @@ type process struct {
 
 func (r *rig) do(ctx context.Context, tool string) error {
 	switch tool {
-	case "bkp":
+	case "bkp", "old":
 		return r.bkpDoes(ctx)
 	case "rsync":
 		return r.rsyncDoes(ctx)

@@ -129,6 +129,9 @@ func (t trial) neighbours(i int) (n int) {
 // plain says that nothing happens on the way but data.
 func (t trial) plain() bool { return !t.loose && !t.chain && t.signal == 0 && t.part == 0 }
 
+// few is what -cases core stands for: one of each kind.
+const few = "rep4-unequal,rep8-equal,rep4-equal-rtt40,fetch4,chain,sites6"
+
 // choose picks trials by name or by how their names begin.
 func choose(names string) (chosen []trial, err error) {
 	all := trials()
@@ -136,6 +139,14 @@ func choose(names string) (chosen []trial, err error) {
 		return all, nil
 	}
 	for _, name := range strings.Split(names, ",") {
+		if name == "core" {
+			some, err := choose(few)
+			if err != nil {
+				return nil, err
+			}
+			chosen = append(chosen, some...)
+			continue
+		}
 		before := len(chosen)
 		for _, t := range all {
 			if t.name == name {
@@ -169,7 +180,7 @@ func (t trial) full() bool { return !t.fetch && t.replicas == t.others() }
 
 // fits says whether a tool can do what the trial asks for.
 func (t trial) fits(tool string) bool {
-	if tool != "bkp" && !t.plain() {
+	if !isBkp(tool) && !t.plain() {
 		return false
 	}
 	switch tool {
