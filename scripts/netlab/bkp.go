@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,7 +54,7 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 		return err
 	}
 	first := r.hosts[0]
-	if _, err := r.bkpSays(ctx, first, r.data(first), "split", r.file, "--name", "file"); err != nil {
+	if _, err := r.bkpTells(ctx, first, r.data(first), "split", r.file, "--name", "file"); err != nil {
 		return err
 	}
 	if r.fetch {
@@ -83,7 +82,11 @@ func (r *rig) bkpDoes(ctx context.Context) error {
 	case r.part > 0:
 		act = r.partAt(0.3, r.part)
 	}
-	if _, err := r.place(ctx, act); err != nil {
+	p, err := r.place(ctx, act)
+	if err == nil {
+		err = r.balance(p)
+	}
+	if err != nil {
 		return err
 	}
 	return r.simulate(ctx)
@@ -172,51 +175,36 @@ func (r *rig) nodeArgs(i int, dir string, limited bool) []string {
 }
 
 // place has the first host place the file, looks on, and checks that every replica is receipted.
-func (r *rig) place(ctx context.Context, act func(sample) error) (p placed, err error) {
+func (r *rig) place(ctx context.Context, act func(sample) error) (p passage, err error) {
 	args := []string{"place", "file", "--replicas", fmt.Sprint(r.replicas), "--objective", "time"}
 	if r.strategy != "" {
 		args = append(args, "--strategy", r.strategy)
 	}
-	before, err := r.net.counters()
+	p, err = r.follow(ctx, r.data(r.hosts[0]), act, args...)
 	if err != nil {
 		return p, err
 	}
-	watching, stop := context.WithCancel(ctx)
-	seen := make(chan struct{})
-	var samples []sample
-	var watched error
-	go func() { // ends with watching, before place does
-		defer close(seen)
-		samples, watched = r.watch(watching, act)
-	}()
-	out, err := r.bkpSays(ctx, r.hosts[0], r.data(r.hosts[0]), args...)
-	stop()
-	<-seen
-	if err := errors.Join(err, watched, r.count(before)); err != nil {
-		return p, err
+	var said placed
+	if err := json.Unmarshal(p.said.last, &said); err != nil {
+		return p, fmt.Errorf("bkp place said %q: %w", p.said.last, err)
 	}
-	if err := json.Unmarshal(out, &p); err != nil {
-		return p, fmt.Errorf("bkp place said %q: %w", out, err)
-	}
-	if *trace {
-		if err := r.dump(samples); err != nil {
-			return p, err
-		}
-	}
-	r.figure.given(r.trial, samples)
-	return p, r.judge(p)
+	r.figure.given(r.trial, moving(p.samples))
+	return p, r.judge(said)
 }
 
 // dump writes what each host had sent and received beside the traces, a line a sample: seconds, then both in bytes for
-// every host.
-func (r *rig) dump(all []sample) error {
+// every host; and then what each connection carried.
+func (r *rig) dump(p passage) error {
 	var b strings.Builder
-	for _, s := range all {
-		fmt.Fprintf(&b, "%.2f", s.at.Sub(all[0].at).Seconds())
+	for _, s := range p.samples {
+		fmt.Fprintf(&b, "%.2f", s.at.Sub(p.said.began).Seconds())
 		for _, h := range s.all {
 			fmt.Fprintf(&b, " %d %d", h.Sent, h.Received)
 		}
 		b.WriteByte('\n')
+	}
+	for _, s := range p.sockets {
+		fmt.Fprintf(&b, "%+v\n", s)
 	}
 	return os.WriteFile(filepath.Join(r.dir, "samples"), []byte(b.String()), 0o600)
 }
@@ -225,6 +213,7 @@ func (r *rig) dump(all []sample) error {
 func (r *rig) judge(p placed) error {
 	f := r.figure
 	f.Seconds, f.Predicted, f.Fill, f.PlanBound, f.Runs = p.Seconds, p.PredictedS, p.FillS, p.BoundS, p.Runs
+	r.runs = p.Runs
 	var kept, payload int64
 	for _, x := range p.Placements {
 		f.host(r.ids[x.Node]).Seconds = x.Seconds
@@ -278,29 +267,25 @@ func (r *rig) bkpFetches(ctx context.Context) error {
 	if err := r.learnDelays(ctx, fresh); err != nil {
 		return err
 	}
-	before, err := r.net.counters()
+	p, err := r.follow(ctx, fresh, func(sample) error { return nil }, "fetch", "file", "-o", output)
 	if err != nil {
 		return err
 	}
-	if out, err = r.bkpSays(ctx, first, fresh, "fetch", "file", "-o", output); err != nil {
-		return err
-	}
-	if err := r.count(before); err != nil {
-		return err
-	}
 	var f fetched
-	if err := json.Unmarshal(out, &f); err != nil {
-		return fmt.Errorf("bkp fetch said %q: %w", out, err)
+	if err := json.Unmarshal(p.said.last, &f); err != nil {
+		return fmt.Errorf("bkp fetch said %q: %w", p.said.last, err)
 	}
 	r.figure.Seconds = f.Seconds
-	return equal(r.file, output)
+	return errors.Join(r.balance(p), equal(r.file, output))
 }
 
-// bkpSays runs a bkp command on a host and returns the last line of what it says as JSON.
-func (r *rig) bkpSays(ctx context.Context, h host, data string, args ...string) ([]byte, error) {
-	out, err := r.run(ctx, h, r.bkp, append(args, "--data", data, "--json", "--progress", "none")...)
-	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
-	return lines[len(lines)-1], err
+// bkpTells runs a bkp command on a host and listens to what it says.
+func (r *rig) bkpTells(ctx context.Context, h host, data string, args ...string) (heard hearing, err error) {
+	err = r.runTo(ctx, h, &heard, r.bkp, append(args, "--data", data, "--json", "--progress", "json")...)
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, heard.last)
+	}
+	return heard, err
 }
 
 // equal compares two files byte for byte.

@@ -18,6 +18,7 @@ import (
 const (
 	prefix = "bkplab-"
 	core0  = prefix + "core" // where the bridge is
+	subnet = "10.99.0."
 	mtu    = 1500
 	queue  = 50 * time.Millisecond // what a full queue holds at the link's rate
 )
@@ -25,7 +26,7 @@ const (
 func (h host) namespace() string { return prefix + h.name }
 
 // address is the host's, by its place in the trial.
-func address(i int) string { return fmt.Sprintf("10.99.0.%d", i+1) }
+func address(i int) string { return fmt.Sprintf("%s%d", subnet, i+1) }
 
 // network is hosts that run.
 type network struct {
@@ -120,27 +121,27 @@ type traffic struct {
 }
 
 // counters reads the bridge's interfaces, or asks the switch.
-func (n *network) counters() ([]traffic, error) {
+func (n *network) counters() (s sample, err error) {
 	if n.joined != nil {
 		c, err := n.joined.tell(func(*order) {})
-		return c.Hosts, err
+		return sample{time.Now(), c.Hosts, c.Trunks}, err
 	}
 	out, err := io.ReadAll(io.NewSectionReader(n.ports, 0, 1<<20))
 	if err != nil {
-		return nil, fmt.Errorf("read interface counters: %w", err)
+		return s, fmt.Errorf("read interface counters: %w", err)
 	}
-	all := make([]traffic, len(n.hosts))
+	s = sample{at: time.Now(), all: make([]traffic, len(n.hosts))}
 	for line := range strings.Lines(string(out)) {
 		name, rest, ok := strings.Cut(strings.TrimSpace(line), ":")
 		i, err := strconv.Atoi(strings.TrimPrefix(name, "p"))
-		if !ok || err != nil || i < 1 || i > len(all) {
+		if !ok || err != nil || i < 1 || i > len(s.all) {
 			continue
 		}
 		f := strings.Fields(rest) // received bytes first, sent bytes ninth; the bridge receives what the host sends
-		all[i-1].Sent, _ = strconv.ParseInt(f[0], 10, 64)
-		all[i-1].Received, _ = strconv.ParseInt(f[8], 10, 64)
+		s.all[i-1].Sent, _ = strconv.ParseInt(f[0], 10, 64)
+		s.all[i-1].Received, _ = strconv.ParseInt(f[8], 10, 64)
 	}
-	return all, nil
+	return s, nil
 }
 
 // removeHosts ends every process that is left in a namespace of the lab, and removes the namespaces.

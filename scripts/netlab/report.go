@@ -31,10 +31,11 @@ type figure struct {
 	Least   float64 `json:"least_of_binding,omitempty"` // that the uplinks that bind carried
 	LeastAt float64 `json:"least_at_s,omitempty"`       // after the first byte
 	// bytes that TCP carried, in parts of what was needed; where the switch counts
-	Moved float64      `json:"moved,omitempty"`
-	Hosts []hostFigure `json:"hosts,omitempty"`
-	Flows []flowFigure `json:"flows,omitempty"` // as planned
-	Error string       `json:"error,omitempty"`
+	Moved  float64      `json:"moved,omitempty"`
+	Ledger []row        `json:"ledger,omitempty"` // where the time beyond the bound went
+	Hosts  []hostFigure `json:"hosts,omitempty"`
+	Flows  []flowFigure `json:"flows,omitempty"` // as planned
+	Error  string       `json:"error,omitempty"`
 }
 
 // hostFigure is a host's part in it.
@@ -79,6 +80,9 @@ func (f figure) report() {
 		line += fmt.Sprintf(", simulated %.2f s (%s)", f.Simulated, f.off(f.Simulated))
 	}
 	log.Print(line + f.notes())
+	if f.Ledger != nil {
+		log.Print(sayLedger(f.Ratio, f.Binding, f.Ledger))
+	}
 	if !*verbose {
 		return
 	}
@@ -124,7 +128,8 @@ func reportMedians(rows []median) {
 // table is all that was measured, a line each.
 func table(all []figure) string {
 	var b strings.Builder
-	b.WriteString("\n| case | who | seconds | bound | ratio | predicted | off | simulated | off | most of given | least while binding | moved |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n| case | who | seconds | bound | ratio | predicted | off | simulated | off | most of given " +
+		"| least while binding | moved |\n" + strings.Repeat("|---", 12) + "|\n")
 	for _, f := range all {
 		if f.Error != "" {
 			fmt.Fprintf(&b, "| %s | %s | failed | %.2f | | | | | | | | %s |\n", f.Case, f.Who, f.Bound, f.Error)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +28,7 @@ type rig struct {
 	figure  *figure
 	ids     map[string]string  // of nodes: host names
 	victim  string             // the host that got a signal
+	runs    int                // of the file, as it was placed
 	delays  map[string]float64 // by host: seconds one way from the first one, as bkp measured it before anything moved
 }
 
@@ -81,15 +83,23 @@ func (r *rig) start(h host, name string, args ...string) (*process, error) {
 
 // run runs a program on a host to its end and returns its standard output.
 func (r *rig) run(ctx context.Context, h host, name string, args ...string) ([]byte, error) {
+	var out bytes.Buffer
+	err := r.runTo(ctx, h, &out, name, args...)
+	if err != nil && out.Len() > 0 {
+		err = fmt.Errorf("%w: %s", err, lastLines(out.String(), 3))
+	}
+	return out.Bytes(), err
+}
+
+// runTo is run with its standard output written to out as it comes.
+func (r *rig) runTo(ctx context.Context, h host, out io.Writer, name string, args ...string) error {
 	c := r.command(ctx, h, name, args...)
 	var said bytes.Buffer
-	c.Stderr = &said
-	out, err := c.Output()
-	if err != nil {
-		return out, fmt.Errorf("%s %s: %w: %s", filepath.Base(name), args[0], err,
-			lastLines(said.String()+string(out), 3))
+	c.Stdout, c.Stderr = out, &said
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", filepath.Base(name), args[0], err, lastLines(said.String(), 3))
 	}
-	return out, nil
+	return nil
 }
 
 // ended says which daemon has ended by itself, and its last words.
@@ -151,15 +161,15 @@ func lastLines(text string, n int) string {
 }
 
 // count notes what each host sent and received since before.
-func (r *rig) count(before []traffic) error {
+func (r *rig) count(before sample) error {
 	now, err := r.net.counters()
 	if err != nil {
 		return err
 	}
+	passed := now.since(before).all
 	for i, h := range r.hosts {
 		n := r.figure.host(h.name)
-		n.Sent, n.Received = now[i].Sent-before[i].Sent, now[i].Received-before[i].Received
-		n.Payload = now[i].Payload - before[i].Payload
+		n.Sent, n.Received, n.Payload = passed[i].Sent, passed[i].Received, passed[i].Payload
 	}
 	return nil
 }

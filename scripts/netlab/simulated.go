@@ -101,7 +101,8 @@ func (t trial) topology(delays map[string]float64) (map[string]any, error) {
 		}
 		return float64(m.rate()) * float64(fileBytes()) / float64(onWire(fileBytes()))
 	}
-	received := mbit(float64(onWire(fileBytes())) * float64(t.replicas) / float64(t.others()) / b.Seconds / float64(mbit(1).rate()))
+	received := mbit(float64(onWire(fileBytes())) * float64(t.replicas) / float64(t.others()) / b.Seconds /
+		float64(mbit(1).rate()))
 	var nodes, links []object
 	var names, others []string
 	for i, h := range t.hosts {

@@ -185,7 +185,8 @@ func (t trial) fits(tool string) bool {
 	}
 	switch tool {
 	case "rsync": // every copy through the source's uplink: known before, so not where it takes long
-		return t.rtt == 0 && t.full() && float64(t.others())*float64(onWire(fileBytes()))/float64(t.hosts[0].up.rate()) < 120
+		return t.rtt == 0 && t.full() &&
+			float64(t.others())*float64(onWire(fileBytes()))/float64(t.hosts[0].up.rate()) < 120
 	case "aria2":
 		return t.fetch || t.full()
 	}
@@ -197,17 +198,23 @@ func fileBytes() int64 { return int64(*mib) << 20 }
 // onWire is what so many bytes of a file take on a link in the best case: TCP segments that fill an MTU of 1500, each
 // in a frame of 1514 bytes (14 Ethernet, 20 IP, 32 TCP with timestamps, 1448 of the file). That is what tbf counts, and
 // what an interface counts. Acknowledgements, TLS and a tool's own words are not in it: nobody gets them for nothing.
-func onWire(bytes int64) int64 { return bytes * 1514 / 1448 }
+func onWire(bytes int64) int64 { return bytes * (header + segment) / segment }
 
 // bound is the fluid bound of the trial, counted on the wire.
 func (t trial) bound() (plan.Bound, error) { return t.boundOf(onWire(fileBytes())) }
 
 func (t trial) boundOf(wire int64) (plan.Bound, error) {
-	var s core.Snapshot
+	s, g := t.goal(wire)
+	return plan.LeastTime(s, g)
+}
+
+// goal is the trial as package plan sees it.
+func (t trial) goal(wire int64) (s core.Snapshot, g plan.Goal) {
 	var others []int
 	for i, h := range t.hosts {
 		// The bounds of package plan take a rate of the wire and a size without overhead: give back what they take off.
-		s.Nodes = append(s.Nodes, core.NodeState{Address: h.name, Zone: h.zone, Free: core.TiB,
+		s.Nodes = append(s.Nodes, core.NodeState{Address: h.name,
+			Labels: map[string]string{"name": h.name}, Zone: h.zone, Free: core.TiB,
 			Up:   core.Rate(float64(h.up.rate()) * core.WireOverhead),
 			Down: core.Rate(float64(h.down.rate()) * core.WireOverhead)})
 		if i > 0 {
@@ -227,17 +234,17 @@ func (t trial) boundOf(wire int64) (plan.Bound, error) {
 			s.Trunks = append(s.Trunks, core.TrunkState{From: way[0], To: way[1], Rate: rate})
 		}
 	}
-	g := plan.Goal{Size: core.Size(wire)}
+	g.Size = core.Size(wire)
 	switch {
 	case t.fetch:
-		s.Source = 1
+		s.Source = t.source()
 		g.Mode, g.Sink, g.K, g.Parts = plan.Fetch, 0, 1, []plan.Part{{Size: core.Size(wire), Holders: others}}
 	case t.full():
 		g.Mode, g.Targets = plan.Broadcast, others
 	default:
 		g.Mode, g.Replicas, g.PerZone = plan.Replicas, t.replicas, t.spread
 	}
-	return plan.LeastTime(s, g)
+	return s, g
 }
 
 // makeFile fills the file that travels with random bytes: nothing to compress and nothing to find twice.

@@ -11,14 +11,16 @@ import (
 )
 
 const (
-	every  = 100 * time.Millisecond
+	every  = 50 * time.Millisecond
 	window = 2 * time.Second // over which no link may carry more than it was given
+	words  = 256 << 10       // bytes that may be anything but data
 )
 
 // sample is what all hosts had sent and received at a moment.
 type sample struct {
-	at  time.Time
-	all []traffic
+	at     time.Time
+	all    []traffic
+	trunks map[string]int64 // bytes of whole frames from zone to zone: "a>b"
 }
 
 // received is how much has reached the hosts that are to keep it, but for one (-1: but for none), by the wire.
@@ -33,40 +35,51 @@ func (s sample) received(but int) (sum int64) {
 
 // since is the difference to an earlier sample.
 func (s sample) since(t sample) sample {
-	d := sample{at: s.at}
+	d := sample{at: s.at, trunks: map[string]int64{}}
 	for i := range s.all {
 		d.all = append(d.all, traffic{s.all[i].Sent - t.all[i].Sent, s.all[i].Received - t.all[i].Received,
 			s.all[i].Payload - t.all[i].Payload})
 	}
+	for name, n := range s.trunks {
+		d.trunks[name] = n - t.trunks[name]
+	}
 	return d
 }
 
-// watch reads the counters ten times a second until the context ends, and has act look at each sample; all are relative
-// to the first, whose time is when data began to move.
-func (r *rig) watch(ctx context.Context, act func(sample) error) (all []sample, err error) {
-	var first sample
-	for tick := time.NewTicker(every); ; {
-		c, err := r.net.counters()
+// moving is the samples from when data began to move.
+func moving(all []sample) []sample {
+	i := slices.IndexFunc(all, func(s sample) bool { return s.received(-1) > words })
+	if i < 0 {
+		return nil
+	}
+	return all[i:]
+}
+
+// watch reads the counters twenty times a second until the context ends, and then once more; all samples are relative
+// to the first. From when data moves, act looks at each.
+func (r *rig) watch(ctx context.Context, first sample, act func(sample) error) (all []sample, err error) {
+	all = append(all, first.since(first))
+	begun := false
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		s, err := r.net.counters()
 		if err != nil {
 			return all, err
 		}
-		s := sample{time.Now(), c}
-		if first.all == nil {
-			first = s
-		}
-		if s = s.since(first); len(all) > 0 || s.received(-1) > 256<<10 { // less is words
-			all = append(all, s)
+		s = s.since(first)
+		all = append(all, s)
+		if begun = begun || s.received(-1) > words; begun {
 			if err := act(s); err != nil {
 				return all, err
 			}
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			tick.Stop()
-			return all, nil
-		}
 	}
+	return all, nil
 }
 
 // given holds what every link carried against what it was given, over any two seconds: the most, and of the uplinks
