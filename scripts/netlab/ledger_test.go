@@ -190,7 +190,8 @@ func TestCounted(t *testing.T) {
 // TestExtra is two hosts with a control connection and one for data each way, of which one carried 1448 bytes in each
 // of 1000 frames, and 2.1 % more than the file.
 func TestExtra(t *testing.T) {
-	const said = `ESTAB 0 0 10.99.0.1:8001 10.99.0.2:40001 bytes_sent:1000 bytes_received:900 segs_out:20 data_segs_out:10
+	const said = `ESTAB 0 0 10.99.0.1:8001 10.99.0.2:40001 bytes_sent:1000 bytes_received:900 segs_out:20 \
+data_segs_out:10
 ESTAB 0 0 10.99.0.1:8001 10.99.0.2:40002 bytes_sent:1450896 bytes_retrans:2896 bytes_received:30 segs_out:1003 \
 data_segs_out:1002 retrans:1/2 send 6Mbps
 ESTAB 0 0 10.99.0.1:8001 10.99.0.2:40003 cubic bytes_sent:0 bytes_received:0 segs_out:7
