@@ -42,7 +42,8 @@
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
 //	      durable     files that outlast a power loss: what storage, ledger and the roof make them by
-//	2     task        the transitions of a flow
+//	2     task        the transitions of a flow           spread  which runs travel next, from whom to whom
+//	      version     what an owner's refs and records say
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
 //	      manifest    build and walk the tree           plan    who keeps what, and how good that is
 //	      account     bandwidth accounts and leases     license licences and receipts

@@ -22,10 +22,10 @@ var floors = func() map[string][]string {
 		"core/shard"}
 	nouns := []string{"core"}
 	two := join(nouns, one)
-	three := join(two, []string{"core/task", "core/spread"})
+	three := join(two, []string{"core/task", "core/spread", "core/version"})
 	rooms := map[string][]string{
 		"core":      nil,
-		"core/task": two, "core/spread": join(two, []string{"core/task"}),
+		"core/task": two, "core/spread": join(two, []string{"core/task"}), "core/version": two,
 		"core/sim": three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
 		"core/link": three, "core/ledger": join(three, []string{"core/durable"}),
 		"core/file":    join(three, []string{"core/durable"}),
@@ -57,7 +57,8 @@ var roof = map[string][]string{
 
 // pure rooms decide; they neither act nor look at the world.
 var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license",
-	"core/wire", "core/shard", "core/task", "core/spread", "core/sim"}
+	"core/wire", "core/shard", "core/task", "core/spread", "core/version",
+	"core/sim"}
 
 // worldly packages read a clock, a disk, a network or the system's randomness.
 var worldly = []string{"os", "net", "net/http", "syscall", "crypto/rand", "math/rand", "os/exec", "os/signal",

@@ -8,6 +8,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/version"
 )
 
 // CollectPlaced is Collect that first lets go of versions that others keep. It asks before anything is swept; a version
@@ -59,7 +60,7 @@ func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(control.S
 }
 
 // enough says why a version must stay; nil where it may go.
-func (n *Node) enough(ctx context.Context, found control.VerifyResult, r foundRef, copies int) error {
+func (n *Node) enough(ctx context.Context, found control.VerifyResult, r version.Found, copies int) error {
 	switch {
 	case found.Staged > 0:
 		return fmt.Errorf("%d of its chunks were never placed", found.Staged)
@@ -69,12 +70,9 @@ func (n *Node) enough(ctx context.Context, found control.VerifyResult, r foundRe
 	case found.Chunks > 0 && found.Copies < copies:
 		return fmt.Errorf("%d of %d copies answer for all of it", found.Copies, copies)
 	}
-	v, err := n.vault(ctx)
-	if err != nil {
-		return err
-	}
+	v := n.reader(ctx)
 	for _, sealed := range r.Body.Records {
-		rec, err := v.record(sealed)
+		rec, err := v.Record(sealed)
 		if err != nil {
 			return err
 		}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/storage"
+	"github.com/bkp-tool/bkp/core/version"
 )
 
 // Cutting is what the node gives to who cuts the file of a backup.
@@ -98,11 +98,7 @@ func (b *backup) progress(done, total core.Size) {
 }
 
 func (b *backup) placing(ctx context.Context) (*placing, error) {
-	v, err := b.n.vault(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pl := &placing{n: b.n, vault: v, changed: make(chan struct{}, 1), life: windowLife, status: func(s control.Status) {
+	pl := &placing{n: b.n, reader: b.n.reader(ctx), changed: make(chan struct{}, 1), life: windowLife, status: func(s control.Status) {
 		if s.Warning {
 			b.status(s)
 		}
@@ -163,7 +159,7 @@ func (b *backup) taken(ctx context.Context, records []core.Sealed) error {
 	}
 	chunks := map[core.Hash]coveredChunk{}
 	for _, sealed := range records {
-		r, err := pl.vault.record(sealed)
+		r, err := pl.reader.Record(sealed)
 		if err != nil {
 			return err
 		}
@@ -182,14 +178,14 @@ func (b *backup) count(chunks map[core.Hash]coveredChunk) {
 }
 
 // place carries one window to its peers.
-func (b *backup) place(ctx context.Context, version int, from Chunks, chunks []core.Chunk) (Window, error) {
+func (b *backup) place(ctx context.Context, number int, from Chunks, chunks []core.Chunk) (Window, error) {
 	pl, err := b.placing(ctx)
 	if err != nil {
 		return Window{}, err
 	}
 	alias := b.n.owner().Alias(b.args.Name)
 	pl.from = from
-	pl.version = foundRef{Ref: key.Ref{Alias: alias, Version: version}, Body: key.RefBody{Name: b.args.Name}}
+	pl.version = version.Found{Ref: key.Ref{Alias: alias, Version: number}, Body: key.RefBody{Name: b.args.Name}}
 	b.n.awaitPeers(ctx)
 	if err := pl.survey(ctx); err != nil {
 		return Window{}, err
@@ -199,7 +195,7 @@ func (b *backup) place(ctx context.Context, version int, from Chunks, chunks []c
 		return Window{}, err
 	}
 	b.sent += pl.result.SentBytes
-	return b.note(pl)
+	return b.note(ctx, pl)
 }
 
 // group makes runs of chunks that nobody keeps yet.
@@ -251,13 +247,13 @@ func (pl *placing) carry(ctx context.Context) error {
 }
 
 // note seals the records of a window; they are guarded until the backup has ended.
-func (b *backup) note(pl *placing) (Window, error) {
+func (b *backup) note(ctx context.Context, pl *placing) (Window, error) {
 	n := pl.n
 	w := Window{Task: pl.task}
 	for _, s := range pl.segments {
-		r := record{Task: pl.task, Number: s.number, Source: n.ID(), Runs: s.runs, License: s.message.License}
+		r := version.Record{Task: pl.task, Number: s.number, Source: n.ID(), Runs: s.runs, License: s.message.License}
 		n.ask(func() { r.Spans = s.keptSpans() })
-		sealed, _, err := pl.vault.sealRecord(r)
+		sealed, _, err := n.sealRecord(ctx, r)
 		b.claims = append(b.claims, core.Chunk{Hash: sealed.Hash, Size: sealed.Size})
 		if err != nil {
 			return w, err
@@ -265,26 +261,4 @@ func (b *backup) note(pl *placing) (Window, error) {
 		w.Records = append(w.Records, sealed)
 	}
 	return w, n.Ledger.Sync() // who makes the records visible puts a barrier before that
-}
-
-// record reads a segment record of this machine.
-func (v *vault) record(sealed core.Sealed) (record, error) {
-	stored, err := v.stored(sealed.Hash)
-	if err != nil {
-		return record{}, fmt.Errorf("segment record %s: %w", sealed.Hash, err)
-	}
-	return v.openRecord(sealed, stored)
-}
-
-// tasksOf is the tasks that a ref stands for: its own, and those of windows as far as their records are here.
-func (v *vault) tasksOf(body key.RefBody) (tasks []core.TaskID) {
-	if len(body.Records) > 0 {
-		tasks = append(tasks, body.Task)
-	}
-	for _, sealed := range body.Records {
-		if r, err := v.record(sealed); err == nil && !slices.Contains(tasks, r.Task) {
-			tasks = append(tasks, r.Task)
-		}
-	}
-	return tasks
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/storage/live"
+	"github.com/bkp-tool/bkp/core/version"
 )
 
 // Collect frees what nobody needs: staged chunks that no ref reaches but those of versions that are away, and kept ones
@@ -188,10 +189,7 @@ func (n *Node) stagedLive(ctx context.Context, known openedRefs) (*live.Set, err
 	if err != nil {
 		return nil, err
 	}
-	v, err := n.vault(ctx)
-	if err != nil {
-		return nil, err
-	}
+	v := n.reader(ctx)
 	whole := map[core.Hash]bool{} // tree nodes below which all is marked: versions have most of them in common
 	for _, r := range refs {
 		for _, sealed := range r.Body.Records {
@@ -219,7 +217,7 @@ func (n *Node) stagedLive(ctx context.Context, known openedRefs) (*live.Set, err
 }
 
 // unfinishedLive adds what interrupted splits may go on from. What of it is lost already is no reason to keep the rest.
-func (n *Node) unfinishedLive(ctx context.Context, v *vault, needed *live.Set) error {
+func (n *Node) unfinishedLive(ctx context.Context, v *version.Reader, needed *live.Set) error {
 	u, ok := n.Refs.(Unfinished)
 	if !ok {
 		return nil
@@ -229,14 +227,14 @@ func (n *Node) unfinishedLive(ctx context.Context, v *vault, needed *live.Set) e
 		return err
 	}
 	for _, s := range stored {
-		_, body, err := n.openRef(s.Envelope)
+		r, err := version.Open(n.owner(), s.Envelope)
 		if err != nil {
 			continue
 		}
-		for _, sealed := range body.Records {
+		for _, sealed := range r.Body.Records {
 			needed.Add(sealed.Hash)
 		}
-		_ = manifest.Nodes(body.Root, v, func(e manifest.Entry) error {
+		_ = manifest.Nodes(r.Body.Root, v, func(e manifest.Entry) error {
 			if !e.Hole() {
 				needed.Add(e.Chunk.Hash)
 			}

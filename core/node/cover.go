@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/storage/live"
+	"github.com/bkp-tool/bkp/core/version"
 )
 
 // awayFor is how long holders must still be bound to keep a chunk for this machine to do without it.
@@ -42,12 +43,12 @@ const maxCover = 16
 func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks Chunks) (*Cover, error) {
 	c := newCover()
 	for _, stored := range refs {
-		ref, body, err := openRefOf(owner, stored.Envelope)
+		r, err := version.Open(owner, stored.Envelope)
 		if err == nil {
-			err = c.readAll(ctx, body.Records, chunks)
+			err = c.readAll(ctx, r.Body.Records, chunks)
 		}
 		if err != nil && core.CodeOf(err) != core.CodeWrong {
-			return nil, fmt.Errorf("records of %s.%d: %w", ref.Alias, ref.Version, err)
+			return nil, fmt.Errorf("records of %s.%d: %w", r.Ref.Alias, r.Ref.Version, err)
 		}
 	}
 	return c, nil
@@ -74,7 +75,7 @@ func (c *Cover) read(ctx context.Context, sealed core.Sealed, chunks Chunks, unt
 	if err != nil {
 		return err
 	}
-	r, err := openRecordWith(c.opener, sealed, data)
+	r, err := version.OpenRecord(c.opener, sealed, data)
 	if err != nil {
 		return err
 	}
@@ -85,9 +86,9 @@ func (c *Cover) read(ctx context.Context, sealed core.Sealed, chunks Chunks, unt
 	return err
 }
 
-func (c *Cover) add(r record) {
+func (c *Cover) add(r version.Record) {
 	for number, run := range r.Runs {
-		holders := min(len(r.holders(number)), maxCover)
+		holders := min(len(r.Holders(number)), maxCover)
 		if holders == 0 {
 			continue
 		}
@@ -117,11 +118,8 @@ func (c *Cover) Copies(hash core.Hash) int {
 func (c *Cover) Empty() bool { return c.empty }
 
 // cover is the Cover of the given refs of this machine.
-func (n *Node) cover(ctx context.Context, refs []foundRef) (*Cover, error) {
-	v, err := n.vault(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (n *Node) cover(ctx context.Context, refs []version.Found) (*Cover, error) {
+	v := n.reader(ctx)
 	c := newCover()
 	for _, r := range refs {
 		if err := c.readAll(ctx, r.Body.Records, v); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -396,9 +397,9 @@ func (pl *placing) publish(ctx context.Context) error {
 	var stored [][]byte
 	var targets []core.ID
 	for _, s := range pl.segments {
-		r := record{Task: pl.task, Number: s.number, Source: n.ID(), Runs: s.runs, License: s.message.License}
+		r := version.Record{Task: pl.task, Number: s.number, Source: n.ID(), Runs: s.runs, License: s.message.License}
 		n.ask(func() { r.Spans = s.keptSpans(); targets = union(targets, s.targets, n.peers) })
-		sealed, bytes, err := pl.vault.sealRecord(r)
+		sealed, bytes, err := n.sealRecord(ctx, r)
 		claim := core.Chunk{Hash: sealed.Hash, Size: sealed.Size}
 		defer n.stagedPins.Release([]core.Chunk{claim})
 		if err != nil {
@@ -417,7 +418,7 @@ func (pl *placing) publish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("seal ref: %w", err)
 	}
-	former, err := n.owner().SealRef(inVersion1(next, ref), body)
+	former, err := n.owner().SealRef(version.InVersion1(next, ref), body)
 	if err != nil {
 		return fmt.Errorf("seal ref: %w", err)
 	}
@@ -439,7 +440,7 @@ func (pl *placing) publish(ctx context.Context) error {
 		return fmt.Errorf("keep ref: %w", err)
 	}
 	pl.dismiss(ctx)
-	for _, task := range pl.vault.tasksOf(old) {
+	for _, task := range pl.reader.Tasks(old) {
 		if task != pl.task {
 			n.releaseEverywhere(ctx, task, ref.Alias, ref.Version)
 		}

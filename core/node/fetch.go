@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,8 +13,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/spread"
+	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
-	"golang.org/x/sync/errgroup"
 )
 
 // Assembly is what the node asks of who puts files together; core/file does.
@@ -46,12 +45,12 @@ type fetching struct {
 	n       *Node
 	args    control.FetchArgs
 	status  func(control.Status)
-	vault   *vault
-	version foundRef
+	reader  *version.Reader
+	version version.Found
 	at      []core.ID       // peers that have the ref
 	offered map[core.ID]int // the version that a peer offered as the newest
 
-	runs    []recordedRun
+	runs    []version.Run
 	own     int         // of them: the version's own
 	judges  bool        // what holders have, not only what comes of it
 	holders [][]core.ID // by run
@@ -73,12 +72,8 @@ func (n *Node) Fetch(ctx context.Context, args control.FetchArgs,
 	if _, err := n.identity("fetch"); err != nil {
 		return control.FetchResult{}, err
 	}
-	v, err := n.vault(ctx)
-	if err != nil {
-		return control.FetchResult{}, err
-	}
 	f := newFetching(n, args, status)
-	f.vault = v
+	f.reader = n.reader(ctx)
 	ctx, done := context.WithCancel(ctx)
 	defer done()
 	if err := f.run(ctx); err != nil {
@@ -153,10 +148,7 @@ func Lost(holes []core.Range, output string) error {
 
 // get appends the stored bytes of what is on this machine. Safe for many goroutines.
 func (f *fetching) get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
-	if data, ok := f.vault.nodes[hash]; ok {
-		return append(dst, data...), nil
-	}
-	return f.n.here().Get(ctx, hash, dst)
+	return f.reader.Get(ctx, hash, dst)
 }
 
 // bring gets chunks from their holders, all at once.
@@ -241,7 +233,7 @@ func (f *fetching) find(ctx context.Context) error {
 	f.hearRates(ctx)
 	remote, problems := n.refsAt(ctx, alias, f.args.Version)
 	refs = append(refs, remote...)
-	refs = slices.DeleteFunc(refs, func(r foundRef) bool {
+	refs = slices.DeleteFunc(refs, func(r version.Found) bool {
 		return f.args.Version != 0 && r.Ref.Version != f.args.Version
 	})
 	if len(refs) == 0 {
@@ -249,8 +241,8 @@ func (f *fetching) find(ctx context.Context) error {
 			versionSuffix(f.args.Version), because(append(problems, n.unreached()...)))
 		return core.WithHint(err, "bkp ls lists what there is; is the right identity in place, and are the peers up (bkp peers)?")
 	}
-	f.version = newest(refs)
-	if fork := forked(f.version, refs); fork != "" {
+	f.version = version.Newest(refs)
+	if fork := version.Forked(f.version, refs); fork != "" {
 		f.status(control.Status{Phase: "find", Warning: true, Text: fork})
 	}
 	f.offered = map[core.ID]int{}
@@ -296,50 +288,6 @@ func because(problems []string) string {
 	return " (" + strings.Join(problems, "; ") + ")"
 }
 
-// localRefs opens this machine's refs of an alias, or all where it is empty.
-func (n *Node) localRefs(alias string) ([]foundRef, error) { return n.openRefs(alias, openedRefs{}) }
-
-// openedRefs is refs that were opened, by their envelopes: opening one takes a quarter of a millisecond, and there may
-// be thousands.
-type openedRefs map[string]foundRef
-
-// openRefs is localRefs for who has opened most of them a moment ago; it adds those that are new.
-func (n *Node) openRefs(alias string, known openedRefs) ([]foundRef, error) {
-	stored, err := n.Refs.List()
-	if err != nil {
-		return nil, fmt.Errorf("list refs: %w", err)
-	}
-	if alias != "" {
-		stored = slices.DeleteFunc(stored, func(s StoredRef) bool { return s.Alias != alias })
-	}
-	found := make([]foundRef, len(stored))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, s := range stored {
-		if r, ok := known[string(s.Envelope)]; ok {
-			r.Away = s.Away
-			found[i] = r
-			continue
-		}
-		group.Go(func() error {
-			ref, body, err := n.openRef(s.Envelope)
-			if err != nil {
-				return core.WithHint(fmt.Errorf("DATA/refs/%s/%d: %w", s.Alias, s.Version, err),
-					"bkp ls says what can be done about it")
-			}
-			found[i] = foundRef{Ref: ref, Body: body, Envelope: s.Envelope, Away: s.Away}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	for _, r := range found {
-		known[string(r.Envelope)] = r
-	}
-	return found, nil
-}
-
 // readRecords brings the segment records and indexes their runs. A version that was not placed, or in part, may consist
 // of chunks that peers keep for others: those of this machine are asked too.
 func (f *fetching) readRecords(ctx context.Context) error {
@@ -348,7 +296,7 @@ func (f *fetching) readRecords(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("segment record %d: %w", i, err)
 		}
-		r, err := f.vault.openRecord(sealed, stored)
+		r, err := f.reader.OpenRecord(sealed, stored)
 		if err != nil {
 			return fmt.Errorf("segment record %d: %w", i, err)
 		}
@@ -364,7 +312,7 @@ func (f *fetching) readRecords(ctx context.Context) error {
 	}
 	for _, ref := range refs {
 		for _, sealed := range ref.Body.Records {
-			if r, err := f.vault.record(sealed); err == nil { // what is missed shows where a chunk is found nowhere
+			if r, err := f.reader.Record(sealed); err == nil { // what is missed shows where a chunk is found nowhere
 				f.learn(r)
 			}
 		}
@@ -373,9 +321,9 @@ func (f *fetching) readRecords(ctx context.Context) error {
 }
 
 // learn indexes the runs of a record; of two that keep a chunk the one with more holders counts.
-func (f *fetching) learn(r record) {
+func (f *fetching) learn(r version.Record) {
 	for number, run := range r.Runs {
-		holders := r.holders(number)
+		holders := r.Holders(number)
 		for index, c := range run.Chunks {
 			if old, ok := f.where[c.Hash]; run.Used.Has(index) && (!ok || len(f.holders[old.run]) < len(holders)) {
 				f.where[c.Hash] = runChunk{len(f.runs), index}
@@ -387,7 +335,7 @@ func (f *fetching) learn(r record) {
 }
 
 func (f *fetching) record(ctx context.Context, sealed core.Sealed) ([]byte, error) {
-	stored, err := f.vault.stored(sealed.Hash)
+	stored, err := f.reader.Stored(sealed.Hash)
 	if err == nil {
 		return stored, nil
 	}
@@ -396,7 +344,7 @@ func (f *fetching) record(ctx context.Context, sealed core.Sealed) ([]byte, erro
 		slices.SortStableFunc(f.at, func(a, b core.ID) int { return cmp.Compare(f.rates[b], f.rates[a]) })
 	})
 	for _, id := range f.at {
-		if stored, err = f.n.getRecord(ctx, id, f.version.Ref, sealed); err == nil {
+		if stored, err = version.RecordAt(ctx, asker{f.n}, id, f.version.Ref, sealed); err == nil {
 			return stored, nil
 		}
 	}
@@ -405,13 +353,12 @@ func (f *fetching) record(ctx context.Context, sealed core.Sealed) ([]byte, erro
 
 // isLocal reports whether sealed bytes are on this machine, whole.
 func (f *fetching) isLocal(hash core.Hash) bool {
-	_, err := f.vault.stored(hash)
+	_, err := f.reader.Stored(hash)
 	return err == nil
 }
 
 // bringNodes makes every tree node of the manifest local.
 func (f *fetching) bringNodes(ctx context.Context) error {
-	f.vault.nodes = map[core.Hash][]byte{}
 	var wanted []spread.Wanted
 	for i, run := range f.runs[:f.own] {
 		need := core.NewBitmap(len(run.Chunks))
@@ -428,7 +375,7 @@ func (f *fetching) bringNodes(ctx context.Context) error {
 	left, _, err := f.download(ctx, wanted, "manifest", func(_ core.ID, run, index int, data []byte) error {
 		mu.Lock()
 		defer mu.Unlock()
-		f.vault.nodes[wanted[run].Chunks[index].Hash] = slices.Clone(data)
+		f.reader.Add(wanted[run].Chunks[index].Hash, slices.Clone(data))
 		return nil
 	})
 	if err == nil && len(left) > 0 {
@@ -450,4 +397,21 @@ func (f *fetching) download(ctx context.Context, wanted []spread.Wanted, what st
 	})
 	return f.n.download(ctx, &order{alias: f.version.Ref.Alias, wanted: wanted, holders: f.known, judges: f.judges,
 		what: what, keep: keep})
+}
+
+// withheld names holders of the version that offered an older one as the newest.
+func (f *fetching) withheld() string {
+	var who []string
+	for _, holders := range f.holders {
+		for _, id := range holders {
+			if v := f.offered[id]; v > 0 && v < f.version.Ref.Version && !slices.Contains(who, id.Short()) {
+				who = append(who, id.Short())
+			}
+		}
+	}
+	if len(who) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("by its record version %d is also at %s: an older one is offered there as the newest",
+		f.version.Ref.Version, strings.Join(who, ", "))
 }

@@ -14,7 +14,7 @@
 //	holder.go  serving a fetch                                download.go asking for runs
 //	place.go   coordinating a placement                       replan.go  when a target is lost
 //	offer.go   licences, and who accepts                      deliver.go until all receipts are there
-//	segment.go  runs, segments and their records
+//	segment.go  runs of chunks, and sealed records             versions.go  refs here and at peers
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
 //	limit.go   what this node gives, by calendars              measure.go  what its links carry
 //	probe.go   measuring them on purpose

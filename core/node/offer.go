@@ -12,6 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -26,7 +27,7 @@ const (
 // placedSegment is one segment at its coordinator: what it asks of whom, and what became of it.
 type placedSegment struct {
 	number   int
-	runs     []recordedRun // new, then reused
+	runs     []version.Run // new, then reused
 	fresh    int           // how many of them are new
 	message  wire.StorageTask
 	targets  []core.ID
@@ -49,9 +50,9 @@ func (s *placedSegment) share(target core.ID) (runs []int) {
 
 // cut makes the plan's segments.
 func (pl *placing) cut() {
-	all := make([]recordedRun, 0, pl.result.Runs)
+	all := make([]version.Run, 0, pl.result.Runs)
 	for _, r := range pl.fresh {
-		all = append(all, recordedRun{Run: r, Task: pl.task, Used: core.FullBitmap(len(r.Chunks))})
+		all = append(all, version.Run{Run: r, Task: pl.task, Used: core.FullBitmap(len(r.Chunks))})
 	}
 	starts := make([]int, len(pl.classes))
 	for class, runs := range pl.reused {
@@ -59,7 +60,7 @@ func (pl *placing) cut() {
 			starts[class] = len(all)
 		}
 		for _, r := range runs {
-			all = append(all, r.recordedRun)
+			all = append(all, r.Run)
 		}
 	}
 	var table []wire.BandwidthRow
@@ -121,7 +122,7 @@ func (pl *placing) licenseAll() error {
 }
 
 // segmentEnd is the first run after the segment that begins at from.
-func segmentEnd(runs []recordedRun, from int) int {
+func segmentEnd(runs []version.Run, from int) int {
 	to, chunks := from, 0
 	for to < len(runs) && to-from < core.SegmentRuns && (to == from || chunks+len(runs[to].Chunks) <= segmentChunks) {
 		chunks += len(runs[to].Chunks)

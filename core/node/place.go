@@ -13,6 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/version"
 )
 
 // defaultRetain is how long targets are asked to keep a version.
@@ -29,16 +30,12 @@ func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 	if args.Replicas < 1 {
 		return control.PlaceResult{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
 	}
-	v, err := n.vault(ctx)
-	if err != nil {
-		return control.PlaceResult{}, err
-	}
-	pl := &placing{n: n, args: args, status: status, vault: v, changed: make(chan struct{}, 1)}
+	pl := &placing{n: n, args: args, status: status, reader: n.reader(ctx), changed: make(chan struct{}, 1)}
 	if _, err := rand.Read(pl.task[:]); err != nil {
 		return control.PlaceResult{}, fmt.Errorf("draw task: %w", err)
 	}
 	defer func() { n.stagedPins.Release(pl.recalled) }()
-	err = pl.run(ctx)
+	err := pl.run(ctx)
 	name := cmp.Or(pl.version.Body.Name, args.Name)
 	if err != nil {
 		err = fmt.Errorf("place %s: %w", name, err)
@@ -52,8 +49,8 @@ type placing struct {
 	n       *Node
 	args    control.PlaceArgs
 	status  func(control.Status)
-	vault   *vault
-	version foundRef
+	reader  *version.Reader
+	version version.Found
 	next    key.Ref // what the version's next envelope says, but for Placed
 	task    core.TaskID
 	from    Chunks        // has the bytes of new runs; nil: staging
@@ -92,7 +89,7 @@ type placing struct {
 
 // reusedRun is a run of an earlier task and what this version uses of it.
 type reusedRun struct {
-	recordedRun
+	version.Run
 	holders []int // in the snapshot
 	whole   bool  // they keep every chunk of it, and can pass it on
 }
@@ -180,7 +177,7 @@ func (pl *placing) interrupted(ctx context.Context) error {
 	}
 	short, cancel := context.WithTimeout(pl.n.ctx, 10*time.Second)
 	defer cancel()
-	pl.vault.ctx = short // the one that the placement was given has ended
+	pl.reader = pl.reader.Within(short) // the one that the placement was given has ended
 	if err := pl.publish(short); err != nil {
 		return fmt.Errorf("%w; what has receipts could not be noted: %w", why, err)
 	}
@@ -229,7 +226,7 @@ func (pl *placing) choose() error {
 	if err != nil {
 		return err
 	}
-	refs = slices.DeleteFunc(refs, func(r foundRef) bool {
+	refs = slices.DeleteFunc(refs, func(r version.Found) bool {
 		return pl.args.Version != 0 && r.Ref.Version != pl.args.Version || alias == "" && len(r.Body.Records) > 0
 	})
 	switch {
@@ -242,11 +239,11 @@ func (pl *placing) choose() error {
 			versionSuffix(pl.args.Version)), "bkp ls lists what there is")
 	}
 	if alias == "" {
-		pl.version = slices.MaxFunc(refs, func(a, b foundRef) int {
+		pl.version = slices.MaxFunc(refs, func(a, b version.Found) int {
 			return cmp.Or(cmp.Compare(a.Ref.Created, b.Ref.Created), cmp.Compare(a.Ref.Version, b.Ref.Version))
 		})
 	} else {
-		pl.version = slices.MaxFunc(refs, func(a, b foundRef) int { return cmp.Compare(a.Ref.Version, b.Ref.Version) })
+		pl.version = slices.MaxFunc(refs, func(a, b version.Found) int { return cmp.Compare(a.Ref.Version, b.Ref.Version) })
 	}
 	return nil
 }
@@ -263,28 +260,28 @@ func (pl *placing) chain(ctx context.Context) error {
 	same, _ := pl.n.refsAt(ctx, ref.Alias, ref.Version)
 	newest, _ := pl.n.refsAt(ctx, ref.Alias, 0)
 	for _, r := range append(same, newest...) {
-		known := slices.ContainsFunc(local, r.sameContent)
+		known := slices.ContainsFunc(local, r.SameContent)
 		if !known && (r.Ref.Version == ref.Version || r.Ref.Version > ref.Version && pl.isForeign(ctx, r)) {
 			return core.WithHint(core.Fail(core.CodeFailed, "peers keep version %d of it as another machine split it, or this one before it was set back; "+
 				"this machine's version %d would take its place", r.Ref.Version, ref.Version),
 				"split it under another name: bkp split FILE --name NAME")
 		}
 	}
-	pl.next = key.Ref{Version: ref.Version, Prev: previous(pl.version, local),
-		Created: created(pl.version, append(local, same...))}
+	pl.next = key.Ref{Version: ref.Version, Prev: version.Previous(pl.version, local),
+		Created: version.Created(pl.version, append(local, same...))}
 	return nil
 }
 
 // isForeign reports whether another node placed what a ref at a peer points to, as its first record tells.
-func (pl *placing) isForeign(ctx context.Context, r foundRef) bool {
+func (pl *placing) isForeign(ctx context.Context, r version.Found) bool {
 	if len(r.Body.Records) == 0 {
 		return false
 	}
-	stored, err := pl.n.getRecord(ctx, r.At, r.Ref, r.Body.Records[0])
+	stored, err := version.RecordAt(ctx, asker{pl.n}, r.At, r.Ref, r.Body.Records[0])
 	if err != nil {
 		return false // the peer itself keeps one machine's version from another's
 	}
-	first, err := pl.vault.openRecord(r.Body.Records[0], stored)
+	first, err := pl.reader.OpenRecord(r.Body.Records[0], stored)
 	return err == nil && first.Source != pl.n.ID()
 }
 
@@ -312,7 +309,7 @@ func (pl *placing) collect(ctx context.Context) error {
 	var order []*reusedRun
 	var fresh [2][]core.Chunk // content, tree nodes
 	var bytes core.Size
-	err = manifest.Nodes(pl.version.Body.Root, pl.vault, func(e manifest.Entry) error {
+	err = manifest.Nodes(pl.version.Body.Root, pl.reader, func(e manifest.Entry) error {
 		if e.Hole() || seen[e.Chunk.Hash] {
 			return context.Cause(ctx)
 		}
@@ -321,7 +318,7 @@ func (pl *placing) collect(ctx context.Context) error {
 		if at, ok := covered[e.Chunk.Hash]; ok {
 			r := uses[at.run.Hash]
 			if r == nil {
-				r = &reusedRun{recordedRun: at.run.recordedRun, holders: at.run.holders, whole: at.run.whole}
+				r = &reusedRun{Run: at.run.Run, holders: at.run.holders, whole: at.run.whole}
 				r.Used = core.NewBitmap(len(r.Chunks))
 				uses[at.run.Hash] = r
 				order = append(order, r)
@@ -405,11 +402,11 @@ func (pl *placing) coverage() (map[core.Hash]coveredChunk, error) {
 	covered := map[core.Hash]coveredChunk{}
 	for _, ref := range refs {
 		for _, sealed := range ref.Body.Records {
-			stored, err := pl.vault.stored(sealed.Hash)
+			stored, err := pl.reader.Stored(sealed.Hash)
 			if err != nil {
 				return nil, fmt.Errorf("record of %s@%d: %w", ref.Body.Name, ref.Ref.Version, err)
 			}
-			r, err := pl.vault.openRecord(sealed, stored)
+			r, err := pl.reader.OpenRecord(sealed, stored)
 			if err != nil {
 				return nil, fmt.Errorf("record of %s@%d: %w", ref.Body.Name, ref.Ref.Version, err)
 			}
@@ -420,10 +417,10 @@ func (pl *placing) coverage() (map[core.Hash]coveredChunk, error) {
 }
 
 // cover adds a record's runs; of two runs with the same chunk the one with more holders wins.
-func (pl *placing) cover(covered map[core.Hash]coveredChunk, r record) {
+func (pl *placing) cover(covered map[core.Hash]coveredChunk, r version.Record) {
 	for number, run := range r.Runs {
-		reused := &reusedRun{recordedRun: run, whole: run.Used.Count(len(run.Chunks)) == len(run.Chunks)}
-		for _, id := range r.holders(number) {
+		reused := &reusedRun{Run: run, whole: run.Used.Count(len(run.Chunks)) == len(run.Chunks)}
+		for _, id := range r.Holders(number) {
 			if at, ok := pl.index[id]; ok && at != 0 { // the source's own disk never counts
 				reused.holders = append(reused.holders, at)
 			}

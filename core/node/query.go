@@ -15,39 +15,41 @@ const queryPatience = 30 * time.Second
 // query sends the message that build makes for a fresh query number and waits for its answer. Never on the loop.
 func query[Answer wire.Message](ctx context.Context, n *Node, to core.ID,
 	build func(id uint64) wire.Message) (Answer, error) {
-	var none Answer
+	return wire.Ask[Answer](ctx, asker{n}, to, build)
+}
+
+// asker is the node as wire.Asker. Never on the loop.
+type asker struct{ n *Node }
+
+// Ask waits for queryPatience at most.
+func (a asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wire.Message) (wire.Message, error) {
+	n := a.n
 	var id uint64
 	answer := make(chan wire.Message, 2)
 	sent := false
 	n.ask(func() {
 		id = n.nextID()
 		n.queries[id] = door{to, answer}
-		sent = n.send(to, build(id))
+		sent = n.send(to, question(id))
 	})
 	defer n.post(func() { delete(n.queries, id) })
 	if !sent {
-		return none, fmt.Errorf("peer %s is not connected", to.Short())
+		return nil, fmt.Errorf("peer %s is not connected", to.Short())
 	}
 	timer := time.NewTimer(queryPatience)
 	defer timer.Stop()
-	for {
-		select {
-		case m := <-answer:
-			switch m := m.(type) {
-			case Answer:
-				return m, nil
-			case lost:
-				return none, fmt.Errorf("peer %s went away", to.Short())
-			default:
-				return none, fmt.Errorf("peer %s answered with %s", to.Short(), m.Type())
-			}
-		case <-timer.C:
-			return none, fmt.Errorf("peer %s did not answer within %s", to.Short(), queryPatience)
-		case <-ctx.Done():
-			return none, context.Cause(ctx)
-		case <-n.ctx.Done():
-			return none, errStopped
+	select {
+	case m := <-answer:
+		if _, gone := m.(lost); gone {
+			return nil, fmt.Errorf("peer %s went away", to.Short())
 		}
+		return m, nil
+	case <-timer.C:
+		return nil, fmt.Errorf("peer %s did not answer within %s", to.Short(), queryPatience)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-n.ctx.Done():
+		return nil, errStopped
 	}
 }
 

@@ -87,7 +87,7 @@ func (pl *placing) fromHolders(r *reusedRun, wanted core.Bitmap) spread.Wanted {
 	for _, node := range r.holders {
 		holders = append(holders, pl.snapshot.Nodes[node].ID)
 	}
-	return spread.Wanted{Run: r.Run, Needed: wanted, Holders: holders}
+	return spread.Wanted{Run: r.Run.Run, Needed: wanted, Holders: holders}
 }
 
 // bringBack puts what holders have into staging, claimed.

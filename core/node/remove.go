@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -26,7 +27,7 @@ func (n *Node) Remove(ctx context.Context, args control.RemoveArgs,
 	if err != nil {
 		return result, err
 	}
-	refs = slices.DeleteFunc(refs, func(r foundRef) bool { return args.Version != 0 && r.Ref.Version != args.Version })
+	refs = slices.DeleteFunc(refs, func(r version.Found) bool { return args.Version != 0 && r.Ref.Version != args.Version })
 	if len(refs) == 0 {
 		return result, core.WithHint(core.Fail(core.CodeNoName, "rm %s: there is no version%s of it on this machine",
 			args.Name, versionSuffix(args.Version)), "bkp ls lists what there is")
@@ -58,20 +59,20 @@ func (n *Node) Remove(ctx context.Context, args control.RemoveArgs,
 
 // leansOn is an error where a version that was not placed yet consists of chunks that peers keep for none but those
 // that are to go.
-func (n *Node) leansOn(ctx context.Context, gone []foundRef) error {
+func (n *Node) leansOn(ctx context.Context, gone []version.Found) error {
 	all, err := n.localRefs("")
 	if err != nil {
 		return err
 	}
-	goes := func(r foundRef) bool {
-		return slices.ContainsFunc(gone, func(g foundRef) bool {
+	goes := func(r version.Found) bool {
+		return slices.ContainsFunc(gone, func(g version.Found) bool {
 			return g.Ref.Alias == r.Ref.Alias &&
 				g.Ref.Version == r.Ref.Version
 		})
 	}
 	left := slices.DeleteFunc(slices.Clone(all), goes)
-	lean := slices.DeleteFunc(slices.Clone(left), func(r foundRef) bool { return len(r.Body.Records) > 0 })
-	if len(lean) == 0 || !slices.ContainsFunc(gone, func(r foundRef) bool { return len(r.Body.Records) > 0 }) {
+	lean := slices.DeleteFunc(slices.Clone(left), func(r version.Found) bool { return len(r.Body.Records) > 0 })
+	if len(lean) == 0 || !slices.ContainsFunc(gone, func(r version.Found) bool { return len(r.Body.Records) > 0 }) {
 		return nil
 	}
 	before, err := n.cover(ctx, all)
@@ -82,10 +83,7 @@ func (n *Node) leansOn(ctx context.Context, gone []foundRef) error {
 	if err != nil {
 		return err
 	}
-	v, err := n.vault(ctx)
-	if err != nil {
-		return err
-	}
+	v := n.reader(ctx)
 	for _, r := range lean {
 		err := manifest.Walk(r.Body.Root, v, func(e manifest.Entry) error {
 			h := e.Chunk.Hash
@@ -113,22 +111,19 @@ func (n *Node) leansOn(ctx context.Context, gone []foundRef) error {
 
 // releaseVersion tells every holder of a version that it may let go.
 func (n *Node) releaseVersion(ctx context.Context,
-	r foundRef) (released []control.Release, unheard []control.Refused, err error) {
-	v, err := n.vault(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
+	r version.Found) (released []control.Release, unheard []control.Refused, err error) {
+	v := n.reader(ctx)
 	type share struct {
 		holder core.ID
 		task   core.TaskID // a version that was backed up has many until it is placed as a whole
 	}
 	var shares []share
 	for i, sealed := range r.Body.Records {
-		stored, err := v.stored(sealed.Hash)
+		stored, err := v.Stored(sealed.Hash)
 		if err != nil {
 			return nil, nil, fmt.Errorf("segment record %d: %w", i, err)
 		}
-		rec, err := v.openRecord(sealed, stored)
+		rec, err := v.OpenRecord(sealed, stored)
 		if err != nil {
 			return nil, nil, fmt.Errorf("segment record %d: %w", i, err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -278,15 +279,15 @@ func (n *Node) ListVersions(ctx context.Context, _ control.ListArgs,
 	}
 	n.awaitPeers(ctx)
 	remote, problems := n.refsAt(ctx, "", 0)
-	type version struct {
+	type rowKey struct {
 		name   string
 		number int
 	}
-	rows := map[version]*control.VersionRow{}
-	names := map[string][]foundRef{}
+	rows := map[rowKey]*control.VersionRow{}
+	names := map[string][]version.Found{}
 	for _, r := range append(refs, remote...) {
 		names[r.Body.Name] = append(names[r.Body.Name], r)
-		key := version{r.Body.Name, r.Ref.Version}
+		key := rowKey{r.Body.Name, r.Ref.Version}
 		row := rows[key]
 		if row == nil {
 			row = &control.VersionRow{Name: r.Body.Name, Version: r.Ref.Version, Size: r.Body.Size,
@@ -295,7 +296,7 @@ func (n *Node) ListVersions(ctx context.Context, _ control.ListArgs,
 			rows[key] = row
 		}
 		if r.Body.Root.Hash == row.Root {
-			row.Created = min(row.Created, r.Ref.Created) // see created
+			row.Created = min(row.Created, r.Ref.Created) // see version.Created
 		}
 		row.Placed = row.Placed || len(r.Body.Records) > 0
 		row.Local, row.Away = row.Local || r.At.IsZero(), row.Away || r.Away
@@ -305,7 +306,7 @@ func (n *Node) ListVersions(ctx context.Context, _ control.ListArgs,
 		result.Versions = append(result.Versions, *row)
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		for _, doubt := range doubts(names[name]) {
+		for _, doubt := range version.Doubts(names[name]) {
 			result.Problems = append(result.Problems, fmt.Sprintf("%s: %s", name, doubt))
 		}
 	}

@@ -29,10 +29,8 @@ func (n *Node) Verify(ctx context.Context, args control.VerifyArgs,
 	if _, err := n.identity("verify"); err != nil {
 		return v.result, err
 	}
-	var err error
-	if v.vault, err = n.vault(ctx); err == nil {
-		err = v.run(ctx)
-	}
+	v.reader = n.reader(ctx)
+	err := v.run(ctx)
 	if err != nil {
 		err = fmt.Errorf("verify %s: %w", args.Name, err)
 	}
@@ -176,15 +174,15 @@ func (v *verifying) walk(ctx context.Context) error {
 // nodes walks what can be read of the manifest; a tree node that cannot be is noted.
 func (v *verifying) nodes(visit func(manifest.Entry) error) error {
 	root := v.version.Body.Root
-	if _, err := v.vault.OpenNode(root); err != nil {
+	if _, err := v.reader.OpenNode(root); err != nil {
 		v.note(root.Hash, core.Hurt{Reason: "it is a tree node, and at no reachable holder"})
 		return visit(manifest.Entry{Type: core.TypeDirectory, Chunk: root, Span: v.version.Body.Size})
 	}
-	return manifest.Nodes(root, v.vault, func(e manifest.Entry) error {
+	return manifest.Nodes(root, v.reader, func(e manifest.Entry) error {
 		if err := visit(e); err != nil || e.Type != core.TypeDirectory {
 			return err
 		}
-		if _, err := v.vault.OpenNode(e.Chunk); err != nil {
+		if _, err := v.reader.OpenNode(e.Chunk); err != nil {
 			v.note(e.Chunk.Hash, core.Hurt{Reason: "it is a tree node, and at no reachable holder"})
 			return manifest.SkipNode
 		}

@@ -1,0 +1,73 @@
+package version
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// refsPerReport is how many refs a peer is asked for at a time.
+const refsPerReport = 64
+
+// At asks a peer for the ref of an alias, of the newest version where number is 0, or for all refs of the owner where
+// alias is empty. Each is verified.
+func At(ctx context.Context, peers wire.Asker, peer core.ID, owner *key.Owner, alias string,
+	number int) (found []Found, err error) {
+	for after, more := 0, true; more; {
+		report, err := wire.Ask[wire.RefReport](ctx, peers, peer, func(id uint64) wire.Message {
+			if alias != "" {
+				return wire.RefGet{Query: id, Owner: owner.ID(), Alias: alias, Version: number}
+			}
+			return wire.RefList{Query: id, Owner: owner.ID(), After: after, Limit: refsPerReport}
+		})
+		if err != nil {
+			return found, err
+		}
+		if report.Code == core.ReasonUnknown {
+			return found, nil
+		}
+		if report.Code != core.ReasonNone {
+			return found, core.Fail(report.Code.ExitCode(), "%s", report.Reason)
+		}
+		for _, envelope := range report.Refs {
+			f, err := Open(owner, envelope)
+			if err != nil {
+				return found, err
+			}
+			f.At = peer
+			found = append(found, f)
+		}
+		after += len(report.Refs)
+		more = alias == "" && report.More && len(report.Refs) > 0
+	}
+	return found, nil
+}
+
+// RecordAt brings the stored bytes of a segment record that a ref names from a peer, held against their hash.
+func RecordAt(ctx context.Context, peers wire.Asker, peer core.ID, ref key.Ref, record core.Sealed) ([]byte, error) {
+	var whole []byte
+	for core.Size(len(whole)) < record.Size {
+		report, err := wire.Ask[wire.RefReport](ctx, peers, peer, func(id uint64) wire.Message {
+			return wire.RefGet{Query: id, Owner: ref.Owner, Alias: ref.Alias, Version: ref.Version, Record: record.Hash,
+				Offset: core.Size(len(whole))}
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case report.Code != core.ReasonNone:
+			return nil, core.Fail(report.Code.ExitCode(), "peer %s: %s", peer.Short(), report.Reason)
+		case len(report.Data) == 0:
+			return nil, fmt.Errorf("peer %s sent an empty piece", peer.Short())
+		}
+		whole = append(whole, report.Data...)
+	}
+	if chunk.Hash(whole) != record.Hash {
+		return nil, core.Fail(core.CodeWrong, "record %s from peer %s does not match its hash", record.Hash,
+			peer.Short())
+	}
+	return whole, nil
+}

@@ -1,0 +1,180 @@
+package version
+
+import (
+	"fmt"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Record is the sealed word of one segment: its runs with their chunks, who keeps which, and the licence.
+type Record struct {
+	Task    core.TaskID
+	Number  int
+	Source  core.ID
+	Runs    []Run       // new runs, then reused
+	Spans   []core.Span // From is not kept
+	License []byte
+}
+
+// Run is one run of a record.
+type Run struct {
+	core.Run
+	Task core.TaskID // the task that brought it
+	Used core.Bitmap // the chunks of it that the version uses
+}
+
+// The record as it is sealed: CBOR arrays in this field order, sizes in bytes. A chunk list is its hashes and its sizes
+// side by side, since a segment has up to 65,536 chunks and maps would double it.
+type (
+	sealedRecord struct {
+		_       struct{} `cbor:",toarray"`
+		V       int
+		Task    []byte
+		Number  int
+		Source  []byte
+		Runs    []sealedRun
+		Spans   []sealedSpan
+		License []byte
+	}
+	sealedRun struct {
+		_         struct{} `cbor:",toarray"`
+		Name      string
+		Directory bool
+		Order     int
+		Hash      []byte
+		Task      []byte
+		Used      []byte
+		Hashes    []byte
+		Sizes     []core.Size
+	}
+	sealedSpan struct {
+		_      struct{} `cbor:",toarray"`
+		Node   []byte
+		Start  int
+		Length int
+	}
+)
+
+var (
+	recordEncoder = must(cbor.CoreDetEncOptions().EncMode())
+	recordDecoder = must(cbor.DecOptions{
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, MaxArrayElements: 1 << 20,
+		MaxNestedLevels: 8, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+	}.DecMode())
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic("version: cbor options: " + err.Error()) // constants
+	}
+	return v
+}
+
+// Encode is the plain bytes of the record.
+func (r Record) Encode() ([]byte, error) {
+	s := sealedRecord{V: 1, Task: r.Task[:], Number: r.Number, Source: r.Source[:], License: r.License}
+	for _, run := range r.Runs {
+		sealed := sealedRun{
+			Name: run.Name, Directory: run.Type == core.TypeDirectory, Order: run.Order, Hash: run.Hash[:],
+			Task: run.Task[:], Used: run.Used,
+		}
+		for _, c := range run.Chunks {
+			sealed.Hashes, sealed.Sizes = append(sealed.Hashes, c.Hash[:]...), append(sealed.Sizes, c.Size)
+		}
+		s.Runs = append(s.Runs, sealed)
+	}
+	for _, span := range r.Spans {
+		s.Spans = append(s.Spans, sealedSpan{Node: span.Node[:], Start: span.Start, Length: span.Length})
+	}
+	return recordEncoder.Marshal(s)
+}
+
+// Decode reads what Encode wrote; anything else is core.CodeWrong.
+func Decode(plain []byte) (Record, error) {
+	var s sealedRecord
+	if err := recordDecoder.Unmarshal(plain, &s); err != nil {
+		return Record{}, core.Fail(core.CodeWrong, "segment record: %w", err)
+	}
+	if s.V != 1 || len(s.Task) != 16 || len(s.Source) != 32 || s.Number < 0 {
+		return Record{}, core.Fail(core.CodeWrong, "segment record: version %d or a malformed head", s.V)
+	}
+	r := Record{Task: core.TaskID(s.Task), Number: s.Number, Source: core.ID(s.Source), License: s.License}
+	for i, sealed := range s.Runs {
+		run, err := sealed.open()
+		if err != nil {
+			return Record{}, core.Fail(core.CodeWrong, "segment record: run %d: %w", i, err)
+		}
+		r.Runs = append(r.Runs, run)
+	}
+	for i, span := range s.Spans {
+		if len(span.Node) != 32 || span.Start < 0 || span.Length < 1 || span.Length > len(r.Runs) ||
+			span.Start > len(r.Runs)-span.Length {
+			return Record{}, core.Fail(core.CodeWrong, "segment record: span %d lies outside its runs", i)
+		}
+		r.Spans = append(r.Spans, core.Span{Node: core.ID(span.Node), Start: span.Start, Length: span.Length})
+	}
+	return r, nil
+}
+
+func (s sealedRun) open() (Run, error) {
+	if len(s.Hash) != 32 || len(s.Task) != 16 || len(s.Hashes) != 32*len(s.Sizes) || len(s.Sizes) == 0 ||
+		len(s.Used) != (len(s.Sizes)+7)/8 {
+		return Run{}, fmt.Errorf("lengths do not fit")
+	}
+	run := Run{Task: core.TaskID(s.Task), Used: s.Used}
+	run.File = core.File{Name: s.Name, Type: core.TypeFile, Order: s.Order, Hash: core.Hash(s.Hash)}
+	if s.Directory {
+		run.Type = core.TypeDirectory
+	}
+	for i, size := range s.Sizes {
+		if size <= 0 || size > chunk.MaxStored {
+			return Run{}, fmt.Errorf("chunk %d has %d bytes", i, size)
+		}
+		run.Chunks = append(run.Chunks, core.Chunk{Hash: core.Hash(s.Hashes[32*i:]), Size: size})
+		run.Size += size
+	}
+	if chunk.RunHash(run.Chunks) != run.Hash {
+		return Run{}, fmt.Errorf("its chunks do not match its hash")
+	}
+	return run, nil
+}
+
+// Holders lists who keeps a run of the record.
+func (r Record) Holders(run int) (nodes []core.ID) {
+	for _, span := range r.Spans {
+		if span.Has(run) {
+			nodes = append(nodes, span.Node)
+		}
+	}
+	return nodes
+}
+
+// Seal seals the record; stored is its sealed bytes.
+func (r Record) Seal(sealer *chunk.Sealer) (s core.Sealed, stored []byte, err error) {
+	plain, err := r.Encode()
+	if err != nil {
+		return s, nil, fmt.Errorf("encode record: %w", err)
+	}
+	if len(plain) > chunk.MaxPlain {
+		return s, nil, core.Fail(core.CodeFailed,
+			"the record of segment %d has %s, more than a sealed chunk holds", r.Number, core.Size(len(plain)))
+	}
+	_, k := sealer.Identify(core.KindNode, plain)
+	stored, err = sealer.Seal(nil, core.KindNode, k, plain)
+	if err != nil {
+		return s, nil, fmt.Errorf("seal record: %w", err)
+	}
+	return core.Sealed{Hash: chunk.Hash(stored), Size: core.Size(len(stored)), Key: k, Plain: core.Size(len(plain))},
+		stored, nil
+}
+
+// OpenRecord opens a record's sealed bytes.
+func OpenRecord(opener *chunk.Opener, s core.Sealed, stored []byte) (Record, error) {
+	plain, err := opener.OpenSealed(nil, core.KindNode, s, stored)
+	if err != nil {
+		return Record{}, err
+	}
+	return Decode(plain)
+}
