@@ -205,3 +205,17 @@ func (s Snapshot) each(change func(rate *Rate, ahead *Forecast)) Snapshot {
 	}
 	return s
 }
+
+// Credible is what a plan may count on: what is declared, and at most what was measured (0: nothing was).
+func Credible(rate Rate, ahead Forecast, measured Rate) (Rate, Forecast) {
+	if measured == 0 {
+		return rate, ahead
+	}
+	if ahead != nil {
+		ahead = ahead.Narrower(Steady(measured))
+	}
+	if rate == 0 || measured < rate {
+		rate = measured
+	}
+	return rate, ahead
+}

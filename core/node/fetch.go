@@ -267,7 +267,7 @@ func (f *fetching) hearRates(ctx context.Context) {
 				r, err := query[wire.StateReport](ctx, n, p.id,
 					func(id uint64) wire.Message { return wire.StateQuery{Query: id} })
 				if err == nil {
-					n.post(func() { f.rates[p.id], _ = clip(r.Up, nil, linkTo(r, n.ID()).Measured) })
+					n.post(func() { f.rates[p.id], _ = core.Credible(r.Up, nil, r.LinkTo(n.ID()).Measured) })
 				}
 			})
 		}

@@ -149,7 +149,7 @@ func (n *Node) ownState() core.NodeState {
 	now := time.Now()
 	s := core.NodeState{ID: n.ID(), Address: n.Listen, Labels: n.Labels, Zone: n.Labels["zone"], Down: n.limits.downNow,
 		DownAhead: n.limits.down.Forecast(now)}
-	s.Up, s.UpAhead = clip(n.limits.upNow, n.limits.up.Forecast(now), n.measures.up.Low())
+	s.Up, s.UpAhead = core.Credible(n.limits.upNow, n.limits.up.Forecast(now), n.measures.up.Low())
 	return s
 }
 
@@ -162,18 +162,10 @@ func (n *Node) linkReport(p *peer) (l wire.LinkReport) {
 	return l
 }
 
-// linkTo is the link to a peer in a report; empty where it is not there.
-func linkTo(r wire.StateReport, id core.ID) wire.LinkReport {
-	if i := slices.IndexFunc(r.Links, func(l wire.LinkReport) bool { return l.ID == id }); i >= 0 {
-		return r.Links[i]
-	}
-	return wire.LinkReport{}
-}
-
 // linkState is a link of a snapshot, whose ends reported it; measured by who sends over it.
 func linkState(from, to int, capacity core.Rate, sender, receiver wire.LinkReport) core.LinkState {
 	l := core.LinkState{From: from, To: to}
-	l.Rate, l.Ahead = clip(capacity, linkAhead(sender, receiver), sender.Measured)
+	l.Rate, l.Ahead = core.Credible(capacity, linkAhead(sender, receiver), sender.Measured)
 	return l
 }
 

@@ -161,20 +161,6 @@ func (m *measures) link(id core.ID) *account.Estimate {
 // measured is what was measured of the link to a peer, at most its capacity; 0 while too little was. Loop only.
 func (n *Node) measured(p *peer) core.Rate { return min(n.measures.link(p.id).Low(), p.capacity) }
 
-// clip is what a plan may count on: what is declared, and at most what was measured (0: nothing was).
-func clip(rate core.Rate, ahead core.Forecast, measured core.Rate) (core.Rate, core.Forecast) {
-	if measured == 0 {
-		return rate, ahead
-	}
-	if ahead != nil {
-		ahead = ahead.Narrower(core.Steady(measured))
-	}
-	if rate == 0 || measured < rate {
-		rate = measured
-	}
-	return rate, ahead
-}
-
 // remembered is the file of a node's measures.
 type remembered struct {
 	V     int                `json:"v"`

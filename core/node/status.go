@@ -72,7 +72,7 @@ func (n *Node) ListPeers(ctx context.Context, args control.PeersArgs,
 			return
 		}
 		rows[i].Remaining, rows[i].Files, rows[i].Degraded = report.Remaining, report.FileCount, report.Degraded
-		rows[i].MeasuredIn = linkTo(report, n.ID()).Measured
+		rows[i].MeasuredIn = report.LinkTo(n.ID()).Measured
 		if args.Links {
 			links[i] = n.linkRows(rows[i].ID, report)
 		}

@@ -50,7 +50,7 @@ func (pl *placing) survey(ctx context.Context) error {
 		for _, l := range reports[node.ID].Links {
 			if to, ok := pl.index[l.ID]; ok && to != 0 {
 				pl.snapshot.Links = append(pl.snapshot.Links,
-					linkState(pl.index[node.ID], to, l.Capacity, l, linkTo(reports[l.ID], node.ID)))
+					linkState(pl.index[node.ID], to, l.Capacity, l, reports[l.ID].LinkTo(node.ID)))
 			}
 		}
 	}
@@ -91,7 +91,7 @@ func (pl *placing) hear(ctx context.Context, peers []core.ID, reports map[core.I
 			if p.session == nil {
 				continue // no link of this node's leads there
 			}
-			here, there := n.linkReport(p), linkTo(r, n.ID())
+			here, there := n.linkReport(p), r.LinkTo(n.ID())
 			pl.snapshot.Links = append(pl.snapshot.Links, linkState(0, to, p.capacity, here, there),
 				linkState(to, 0, p.capacity, there, here))
 		}

@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/bkp-tool/bkp/core"
+import (
+	"slices"
+
+	"github.com/bkp-tool/bkp/core"
+)
 
 // Message is one control message. Every message travels as a JSON object whose "type" is Type().
 type Message interface{ Type() string }
@@ -88,6 +92,14 @@ type LinkReport struct {
 	Ahead core.Forecast `json:"ahead,omitempty" most:"steps"`
 	// with Ahead: what the other side gives it now, where it has a figure
 	Theirs core.Rate `json:"theirs,omitzero"`
+}
+
+// LinkTo is the link to a peer in a report; empty where it is not there.
+func (r StateReport) LinkTo(id core.ID) LinkReport {
+	if i := slices.IndexFunc(r.Links, func(l LinkReport) bool { return l.ID == id }); i >= 0 {
+		return r.Links[i]
+	}
+	return LinkReport{}
 }
 
 // StorageTask gives a target one segment of a task. Run numbers count Files first, then Reused.
