@@ -39,6 +39,7 @@
 //	      render      tables, JSON lines, progress and pictures of what commands came to
 //	5     node        the daemon: one loop that owns the state, and its acts
 //	4     file        split and join over files         control what commands ask of the node of their data directory
+//	      keep        what is kept for others, from acceptance to collection
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
 //	      durable     files that outlast a power loss: what storage, ledger and the roof make them by
@@ -51,9 +52,9 @@
 //	0     core        the nouns
 //
 // Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4
-// know ledger and plugins as interfaces that they declare themselves; node/doors.go lists them. What a place for chunks
-// promises stands in storage, with a suite that holds every implementation to it; storage/live says what a collection
-// must spare.
+// know ledger and plugins as interfaces that they declare themselves, as keep.Holdings and keep.Ledger. What a place
+// for chunks promises stands in storage, with a suite that holds every implementation to it; storage/live says what a
+// collection must spare.
 //
 // # A chunk's journey
 //

@@ -30,7 +30,8 @@ var floors = func() map[string][]string {
 		"core/link": three, "core/ledger": join(three, []string{"core/durable"}),
 		"core/file":    join(three, []string{"core/durable"}),
 		"core/control": {"core", "core/plan"},
-		"core/node":    join(three, []string{"core/storage", "core/link", "core/control"}),
+		"core/keep":    join(three, []string{"core/storage"}),
+		"core/node":    join(three, []string{"core/storage", "core/link", "core/control", "core/keep"}),
 
 		"plugins":            {"core", "core/durable", "plugins/proto"},
 		"plugins/proto":      nil,

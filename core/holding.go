@@ -82,3 +82,9 @@ type Described struct {
 	Segment SegmentID
 	Chunk   Chunk
 }
+
+// Damage is where the records of what a node keeps for others disagree, or one of them is lost.
+type Damage struct {
+	Key  string `json:"key"`
+	Text string `json:"text"`
+}

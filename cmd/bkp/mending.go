@@ -10,9 +10,9 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
@@ -229,11 +229,11 @@ func (m *mending) has(chunks []core.Chunk) (bool, error) {
 // run restores what stands in the ledger and is not in the database, enters licences that the ledger lacks, and gives
 // up what the packs do not have: in the ledger first.
 func (m *mending) run() error {
-	found, err := node.CheckRecords(m.ctx, m.db, m.rec.keeping, m.book)
+	found, err := keep.CheckRecords(m.ctx, m.db, m.rec.keeping, m.book)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(found.Lost, func(l node.LostRuns) bool { return !l.Known }) {
+	if slices.ContainsFunc(found.Lost, func(l keep.LostRuns) bool { return !l.Known }) {
 		standing, err := m.book.Standing()
 		if err == nil {
 			err = m.restore(&standing)
@@ -245,7 +245,7 @@ func (m *mending) run() error {
 	if err := m.licences(); err != nil {
 		return err
 	}
-	if found, err = node.CheckRecords(m.ctx, m.db, m.rec.keeping, m.book); err != nil {
+	if found, err = keep.CheckRecords(m.ctx, m.db, m.rec.keeping, m.book); err != nil {
 		return err
 	}
 	if err := m.giveUp(found); err != nil {
@@ -285,7 +285,7 @@ func (m *mending) licences() error {
 }
 
 // giveUp writes runs down as lost, and only then forgets them.
-func (m *mending) giveUp(found node.Records) error {
+func (m *mending) giveUp(found keep.Records) error {
 	for _, l := range found.Lost {
 		envelope, err := license.SignDischarge(core.Discharge{
 			Why: core.WhyLost, Owner: l.Owner, Task: l.Task, Segment: l.Number, Runs: core.Ranges(l.Runs),

@@ -11,12 +11,11 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/urfave/cli/v2"
 )
@@ -35,15 +34,15 @@ func nodeRepair() *cli.Command {
 
 // repairSummary is what was wrong, and what came of it.
 type repairSummary struct {
-	Damage    []control.Damage `json:"damage"`
-	Steps     []string         `json:"steps"` // done, or to be done
-	Aside     []string         `json:"aside"` // paths of what was replaced
-	Restored  int              `json:"restored_runs"`
-	Lost      int              `json:"lost_runs"`
-	LostBytes core.Size        `json:"lost_bytes"` // as far as they are known
-	LostRefs  int              `json:"lost_refs"`
-	Pins      int              `json:"pins"` // that could still be read
-	DryRun    bool             `json:"dry_run"`
+	Damage    []core.Damage `json:"damage"`
+	Steps     []string      `json:"steps"` // done, or to be done
+	Aside     []string      `json:"aside"` // paths of what was replaced
+	Restored  int           `json:"restored_runs"`
+	Lost      int           `json:"lost_runs"`
+	LostBytes core.Size     `json:"lost_bytes"` // as far as they are known
+	LostRefs  int           `json:"lost_refs"`
+	Pins      int           `json:"pins"` // that could still be read
+	DryRun    bool          `json:"dry_run"`
 }
 
 func doNodeRepair(ctx context.Context, c *call) error {
@@ -52,7 +51,7 @@ func doNodeRepair(ctx context.Context, c *call) error {
 		return core.WithHint(err, "stop the node that runs here, and repair it then")
 	}
 	defer lock.Close()
-	r := &recordsRepair{call: c, ctx: ctx, sum: repairSummary{DryRun: c.Bool("dry-run"), Damage: []control.Damage{},
+	r := &recordsRepair{call: c, ctx: ctx, sum: repairSummary{DryRun: c.Bool("dry-run"), Damage: []core.Damage{},
 		Steps: []string{}, Aside: []string{}}}
 	if r.signer, err = c.house.nodeKey(); err != nil {
 		return err
@@ -134,19 +133,19 @@ func (r *recordsRepair) run() error {
 }
 
 // look holds the records against each other. A ledger that was cut counts as lost: what is missing of it nobody has.
-func (r *recordsRepair) look() (found node.Records, lostDB, lostLog bool, err error) {
+func (r *recordsRepair) look() (found keep.Records, lostDB, lostLog bool, err error) {
 	rec, err := r.house.openRecords(r.signer)
 	if err != nil {
 		return found, false, false, err
 	}
-	found, err = node.CheckRecords(r.ctx, rec.holdings, rec.keeping, rec.ledger)
-	_, lostDB = rec.holdings.(*node.LostHoldings)
-	lostLog = slices.ContainsFunc(found.Damage, func(d control.Damage) bool { return d.Key == "ledger" })
+	found, err = keep.CheckRecords(r.ctx, rec.holdings, rec.keeping, rec.ledger)
+	_, lostDB = rec.holdings.(*keep.LostHoldings)
+	lostLog = slices.ContainsFunc(found.Damage, func(d core.Damage) bool { return d.Key == "ledger" })
 	return found, lostDB, lostLog, errors.Join(err, rec.Close())
 }
 
 // plan says what run would do.
-func (r *recordsRepair) plan(found node.Records, lostDB, lostLog bool) {
+func (r *recordsRepair) plan(found keep.Records, lostDB, lostLog bool) {
 	if lostDB {
 		r.step("holdings.db is made again from the descriptions in the packs%s",
 			map[bool]string{true: "", false: " and the ledger"}[lostLog])

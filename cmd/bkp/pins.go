@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 )
 
@@ -42,8 +41,8 @@ func openPins(path string) (*pins, error) {
 }
 
 // damage is what a node says of it.
-func (p *pins) damage() control.Damage {
-	return control.Damage{Key: "pins.json", Text: p.damaged.Error()}
+func (p *pins) damage() core.Damage {
+	return core.Damage{Key: "pins.json", Text: p.damaged.Error()}
 }
 
 var pinLine = regexp.MustCompile(`"([a-z2-7]{52})"\s*:\s*("(?:[^"\\]|\\.)*")`)

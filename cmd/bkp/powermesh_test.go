@@ -19,6 +19,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link/linktest"
 	"github.com/bkp-tool/bkp/core/node"
@@ -140,7 +141,7 @@ func (x *member) start(t *testing.T, m *mesh, peers []string) (err error) {
 	conf.Token = []byte("a token of the tests, long enough")
 	conf.Refs, conf.Assemble, conf.Cut, conf.Dial = h.refs(), assemble, h.cutFile, m.net.From(x.name)
 	conf.Trace = promises{x.name, m.Recorder, map[string]said{}}
-	conf.Verifiers = []node.NamedVerifier{
+	conf.Verifiers = []keep.NamedVerifier{
 		{Name: "signature", Verifier: signature.New()}, {Name: "targets", Verifier: targets.New()},
 	}
 	conf.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
@@ -250,7 +251,7 @@ func (k *remains) agrees() error {
 	}
 	ctx := context.Background()
 	// what a power loss leaves is no damage
-	found, err := node.CheckRecords(ctx, k.conf.Holdings, k.conf.Keeping, k.conf.Ledger)
+	found, err := keep.CheckRecords(ctx, k.conf.Holdings, k.conf.Keeping, k.conf.Ledger)
 	return errors.Join(err, found.Err())
 }
 

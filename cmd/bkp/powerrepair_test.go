@@ -16,7 +16,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
@@ -122,7 +122,7 @@ func TestPowerLossFirstStart(t *testing.T) {
 		})
 		err = errors.Join(err, liveErr, rec.Close())
 		if err == nil && begun {
-			var found node.Records
+			var found keep.Records
 			if found, err = h.checkRecords(target); err == nil {
 				err = found.Err()
 			}
@@ -187,13 +187,13 @@ func placedTarget(t *testing.T) *member {
 }
 
 // checkRecords holds a target's records against each other, as its node would.
-func (h house) checkRecords(x *member) (found node.Records, err error) {
+func (h house) checkRecords(x *member) (found keep.Records, err error) {
 	rec, err := h.openRecords(x.signer)
 	if err != nil {
 		return found, err
 	}
-	found, err = node.CheckRecords(context.Background(), rec.holdings, rec.keeping, rec.ledger)
-	_, lost := rec.holdings.(*node.LostHoldings)
+	found, err = keep.CheckRecords(context.Background(), rec.holdings, rec.keeping, rec.ledger)
+	_, lost := rec.holdings.(*keep.LostHoldings)
 	if head, known, _ := rec.holdings.Remembered(); known && !lost && head.Size == 0 {
 		err = errors.Join(err, errors.New("the database remembers an empty ledger: nobody would see that it was cut"))
 	}

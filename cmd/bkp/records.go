@@ -9,9 +9,9 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
@@ -19,8 +19,8 @@ import (
 // kept for, and the ledger of what was promised. A lost one has a stand-in, so that the others go on serving.
 type records struct {
 	keeping  *disk.Store
-	holdings node.Holdings
-	ledger   node.Ledger
+	holdings keep.Holdings
+	ledger   keep.Ledger
 	closing
 }
 
@@ -96,10 +96,10 @@ func (h house) openHoldings(r *records, there recordsThere) (says bool, err erro
 	db, err := disk.OpenHoldings(h.path("holdings.db"), !there.packs && !there.entries)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.holdings = &node.LostHoldings{Why: errors.New("holdings.db is gone, the record of what is kept here for others")}
+		r.holdings = &keep.LostHoldings{Why: errors.New("holdings.db is gone, the record of what is kept here for others")}
 		return false, nil
 	case core.CodeOf(err) == core.CodeWrong:
-		r.holdings = &node.LostHoldings{Why: err}
+		r.holdings = &keep.LostHoldings{Why: err}
 		return false, nil
 	case err != nil:
 		return false, err
@@ -115,12 +115,12 @@ func (h house) openHoldings(r *records, there recordsThere) (says bool, err erro
 
 func (h house) openLedger(r *records, there recordsThere, promised bool, signer *key.Signer) error {
 	if !there.ledger && (promised || there.packs) {
-		r.ledger = &node.LostLedger{Why: errNoLedger}
+		r.ledger = &keep.LostLedger{Why: errNoLedger}
 		return nil
 	}
 	log, err := ledger.Open(h.path("ledger"), signer)
 	if core.CodeOf(err) == core.CodeWrong {
-		r.ledger = &node.LostLedger{Why: err}
+		r.ledger = &keep.LostLedger{Why: err}
 		return nil
 	}
 	if err != nil {
@@ -137,7 +137,7 @@ func (noPacks) Has(context.Context, core.Hash) (bool, error) { return false, nil
 
 // checkRecords has the running node hold the records of what is kept here against each other, or does it, where there
 // are any.
-func (c *call) checkRecords(ctx context.Context) (found node.Records, err error) {
+func (c *call) checkRecords(ctx context.Context) (found keep.Records, err error) {
 	if caller, err := c.runningNode(); err == nil {
 		err := caller.Call(ctx, control.CommandRecords, control.None{}, &found, c.Status)
 		return found, err
@@ -155,14 +155,14 @@ func (c *call) checkRecords(ctx context.Context) (found node.Records, err error)
 }
 
 // readRecords holds the records against each other and changes none. node.lock is held.
-func (h house) readRecords(ctx context.Context, there recordsThere) (found node.Records, err error) {
+func (h house) readRecords(ctx context.Context, there recordsThere) (found keep.Records, err error) {
 	r := &records{}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	promised, err := h.openHoldings(r, there)
 	if err != nil {
 		return found, err
 	}
-	var log node.Log = &node.LostLedger{Why: errNoLedger}
+	var log keep.Log = &keep.LostLedger{Why: errNoLedger}
 	switch read, err := ledger.OpenRead(h.path("ledger")); {
 	case err == nil:
 		r.closing, log = append(r.closing, read), read
@@ -170,11 +170,11 @@ func (h house) readRecords(ctx context.Context, there recordsThere) (found node.
 	case errors.Is(err, core.ErrNotFound):
 		return found, nil // nothing was ever kept
 	case core.CodeOf(err) == core.CodeWrong:
-		log = &node.LostLedger{Why: err}
+		log = &keep.LostLedger{Why: err}
 	default:
 		return found, err
 	}
-	var keeping node.Packs = noPacks{}
+	var keeping keep.Packs = noPacks{}
 	if exists(h.path("holdings", "packs")) {
 		s, err := disk.OpenRead(h.path("holdings"))
 		if err != nil {
@@ -182,7 +182,7 @@ func (h house) readRecords(ctx context.Context, there recordsThere) (found node.
 		}
 		r.closing, keeping = append(r.closing, s), s
 	}
-	if found, err = node.CheckRecords(ctx, r.holdings, keeping, log); err != nil {
+	if found, err = keep.CheckRecords(ctx, r.holdings, keeping, log); err != nil {
 		return found, err
 	}
 	p, err := openPins(h.path("pins.json"))

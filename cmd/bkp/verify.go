@@ -56,14 +56,14 @@ type verifiedVersion struct {
 
 // verifySummary is what a verification came to.
 type verifySummary struct {
-	Versions int              `json:"versions"`
-	Packs    int              `json:"packs"`
-	Read     core.Size        `json:"read_bytes"`    // stored
-	Missing  core.Size        `json:"missing_bytes"` // of the files
-	Wrong    core.Size        `json:"wrong_bytes"`   // of the files
-	Damage   []packDamage     `json:"damage,omitempty"`
-	Records  []control.Damage `json:"records,omitempty"` // of what is kept for others, where they disagree
-	problems []verifyTrace    // what makes the command fail, first to last
+	Versions int           `json:"versions"`
+	Packs    int           `json:"packs"`
+	Read     core.Size     `json:"read_bytes"`    // stored
+	Missing  core.Size     `json:"missing_bytes"` // of the files
+	Wrong    core.Size     `json:"wrong_bytes"`   // of the files
+	Damage   []packDamage  `json:"damage,omitempty"`
+	Records  []core.Damage `json:"records,omitempty"` // of what is kept for others, where they disagree
+	problems []verifyTrace // what makes the command fail, first to last
 }
 
 type packDamage struct {

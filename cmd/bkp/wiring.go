@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
@@ -223,14 +224,14 @@ func (c *call) rooms(conf *node.Config) (opened closing, err error) {
 
 // verifiers starts the chain that judges licences. A node of one command keeps nothing, but its chain has to be whole.
 func (c *call) verifiers(ctx context.Context, host *plugins.Host, conf *node.Config,
-	wish nodeWish) ([]node.NamedVerifier, error) {
+	wish nodeWish) ([]keep.NamedVerifier, error) {
 	if wish.transient {
-		return []node.NamedVerifier{{Name: "signature", Verifier: refuseAll{}},
+		return []keep.NamedVerifier{{Name: "signature", Verifier: refuseAll{}},
 			{Name: "targets", Verifier: refuseAll{}}}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	var chain []node.NamedVerifier
+	var chain []keep.NamedVerifier
 	for name := range strings.SplitSeq(c.String("verifiers"), ",") {
 		name = strings.TrimSpace(name)
 		v, err := host.KeepVerifier(ctx, name, tell(conf.Health))
@@ -246,7 +247,7 @@ func (c *call) verifiers(ctx context.Context, host *plugins.Host, conf *node.Con
 				return nil, err
 			}
 		}
-		chain = append(chain, node.NamedVerifier{Name: name, Verifier: v})
+		chain = append(chain, keep.NamedVerifier{Name: name, Verifier: v})
 	}
 	return chain, nil
 }

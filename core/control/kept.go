@@ -118,11 +118,5 @@ type HealthReason struct {
 
 // RecordsResult is where the records of what the node keeps for others disagree.
 type RecordsResult struct {
-	Damage []Damage `json:"damage,omitempty"`
-}
-
-// Damage is where the records of what a node keeps for others disagree, or one of them is lost.
-type Damage struct {
-	Key  string `json:"key"`
-	Text string `json:"text"`
+	Damage []core.Damage `json:"damage,omitempty"`
 }

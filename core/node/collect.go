@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/storage/live"
 	"github.com/bkp-tool/bkp/core/version"
@@ -23,7 +21,7 @@ func (n *Node) Collect(ctx context.Context, _ control.None, status func(control.
 	n.collecting.Lock()
 	defer n.collecting.Unlock()
 	status(control.Status{Phase: "records"})
-	found, err := n.checkRecords(ctx)
+	found, err := n.target.Check(ctx)
 	if err = cmp.Or(err, found.Err()); err != nil {
 		return result, fmt.Errorf("gc: nothing is freed: %w", err)
 	}
@@ -41,10 +39,7 @@ func (n *Node) Collect(ctx context.Context, _ control.None, status func(control.
 		}
 	}
 	status(control.Status{Phase: "holdings"})
-	if err := n.releaseAbandoned(); err != nil {
-		return result, fmt.Errorf("gc: abandoned tasks: %w", err)
-	}
-	if result.Holdings, err = n.sweepKeeping(ctx); err != nil {
+	if result.Holdings, err = n.target.Collect(ctx); err != nil {
 		return result, fmt.Errorf("gc: holdings: %w", err)
 	}
 	if result.StagingKept, err = n.Staging.Used(ctx); err != nil {
@@ -108,78 +103,6 @@ func (n *Node) sweepNotes(ctx context.Context, known openedRefs) error {
 	}
 	_, err = n.Away.Collect(ctx, func(h core.Hash) bool { return cover.Copies(h) > 0 })
 	return err
-}
-
-// quietLife is how long nothing may come for a task before it can count as abandoned: a placement may outlast its
-// licence.
-const quietLife = 24 * time.Hour
-
-// releaseAbandoned lets go of tasks whose ref never came and whose licence has expired, and of those whose owner asked
-// to be kept only until a time that has passed: their coordinator died, or has forgotten them. The caller holds
-// collecting.
-func (n *Node) releaseAbandoned() error {
-	now := time.Now()
-	var tasks []core.Segment
-	n.ask(func() {
-		for _, s := range n.segments {
-			if now.Sub(s.touched) > quietLife {
-				tasks = append(tasks, s.Segment)
-			}
-		}
-	})
-	for _, s := range tasks {
-		expires, err := n.expiry(s)
-		if err != nil {
-			return err
-		}
-		if now.Before(expires) {
-			continue
-		}
-		n.Log.Info("task abandoned", "task", s.Task, "owner", s.Owner.Short())
-		_, _, err = n.letGo(s.Owner, s.Task, func() error {
-			return n.discharge(core.Discharge{Why: core.WhyExpired, Owner: s.Owner, Task: s.Task})
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// expiry is when a segment may go by itself.
-func (n *Node) expiry(s core.Segment) (time.Time, error) {
-	refs, err := n.Holdings.Refs(s.Owner)
-	if err != nil {
-		return time.Time{}, err
-	}
-	if slices.ContainsFunc(refs, func(r core.HeldRef) bool { return r.Task == s.Task }) {
-		return time.Unix(s.RetainUntil, 0), nil
-	}
-	l, _, _, err := license.Open(s.License)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("licence of task %s: %w", s.Task, err)
-	}
-	return time.Unix(l.Expires, 0), nil
-}
-
-// sweepKeeping marks and sweeps while no claim can begin. The caller holds collecting.
-func (n *Node) sweepKeeping(ctx context.Context) (freed core.Collected, err error) {
-	released := n.released.seen.Load()
-	err = n.keptPins.Sweep(func() error {
-		needed := n.keptPins.Pinned()
-		if err := n.Holdings.Live(func(c core.Chunk) { needed.Add(c.Hash) }); err != nil {
-			return err
-		}
-		return n.freeing(func() (err error) {
-			freed, err = n.Keeping.Collect(ctx, func(h core.Hash) (bool, error) { return needed.Has(h), nil }, nil)
-			return err
-		})
-	})
-	if err == nil {
-		n.released.freed.Store(released)
-		n.released.before.Store(false)
-	}
-	return freed, err
 }
 
 // stagedLive is every chunk that a ref of this machine reaches, but the content of versions that are away.

@@ -27,7 +27,7 @@ func (pl *placing) send() {
 		pl.barred[x.Node] = x.Barred
 	}
 	for _, s := range pl.segments {
-		swarm := pl.n.swarm(pl.task, pl.n.ID(), tables(s.message))
+		swarm := pl.n.swarm(pl.task, pl.n.ID(), s.message.Tables())
 		swarm.join(&piece{number: s.number, runs: len(s.runs),
 			file: func(run int) core.File { return s.runs[run].File }, store: cmp.Or(pl.from, Chunks(pl.n.Staging))},
 			s.message.Locations, func(target core.ID) core.Bitmap {
@@ -271,13 +271,7 @@ func (pl *placing) shortfall() error {
 // onReceipt takes a receipt that is for this coordinator, or passes it on.
 func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
 	if !m.To.IsZero() && m.To != n.ID() {
-		seg := n.segments[segmentKey{m.Task, m.Segment}]
-		if seg == nil || seg.Source != m.To {
-			return // this node passes on what it passed runs for
-		}
-		if !n.towardsSource(seg, m) {
-			n.Log.Warn("no way on for a receipt", "from", p.id.Short(), "to", m.To.Short())
-		}
+		n.kept.PassOn(p.id, m)
 		return
 	}
 	pl := n.places[m.Task]

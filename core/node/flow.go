@@ -399,7 +399,7 @@ func (n *Node) expireLeases() {
 					n.step(f, task.Event{Kind: task.Expired})
 				}
 			}
-			n.dropOutlived()
+			n.kept.DropOutlived()
 			n.must(n.book.Check())
 			n.endSwarms()
 			n.wakeWaiting()

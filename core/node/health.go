@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -59,13 +58,12 @@ func (h *Health) Reasons() []control.HealthReason {
 	return reasons
 }
 
-// refusal is why nothing new can be kept here; nil where it can.
-func (h *Health) refusal() error {
-	reasons := h.Reasons()
-	if len(reasons) == 0 || !reasons[0].Refuses {
-		return nil
+// Refuses reports whether nothing new can be kept here, and why.
+func (h *Health) Refuses() (why string, is bool) {
+	if reasons := h.Reasons(); len(reasons) > 0 && reasons[0].Refuses {
+		return reasons[0].Text, true
 	}
-	return refuse(core.ReasonDegraded, "this node is degraded and keeps nothing new: %s", reasons[0].Text)
+	return "", false
 }
 
 // told is the reasons as peers hear them, the first so many, each cut to its bounds.

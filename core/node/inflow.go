@@ -8,6 +8,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/link"
+	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -153,6 +154,41 @@ func (f *inflows) drop(s *link.Session) {
 			}
 		}
 	}
+}
+
+// onBegin prepares for a run's data.
+func (n *Node) onBegin(p *peer, s *link.Session, m wire.TransmissionBegin) {
+	f := n.flows[flowKey{p.id, m.Flow}]
+	var in *inflow
+	var number int
+	var err error
+	switch {
+	case f == nil || f.Sends:
+		err = fmt.Errorf("no flow %d is open to receive", m.Flow)
+	case chunk.RunHash(m.Chunks) != m.Hash && f.side.purpose() == purposeStore:
+		err = fmt.Errorf("the chunk list does not match the run's hash")
+	default:
+		if side, ok := f.side.(arrivals); ok {
+			in, number, err = side.begin(f, m)
+		}
+	}
+	if err == nil {
+		in.transfer = m.Transfer
+		if _, again := f.byRun[number]; again {
+			err = fmt.Errorf("run %d began twice", m.Run)
+		} else {
+			err = n.inflows.begin(s, in)
+		}
+	}
+	if err != nil {
+		n.inflows.refuse(s, m.Transfer)
+		n.send(p.id, wire.TransmissionAbort{Flow: m.Flow, Transfer: m.Transfer, Code: core.ReasonProtocol,
+			Reason: err.Error()})
+		return
+	}
+	f.bind(m.Transfer, number)
+	f.inflow[number] = in
+	n.step(f, task.Event{Kind: task.Begun, Run: number})
 }
 
 // receive takes one data message. It runs on the data socket's reader, so blocking here holds the sender back.

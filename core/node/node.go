@@ -5,13 +5,12 @@
 // barrier, the pumping of a run into a socket, is an act in a goroutine of its own that reports back by posting.
 //
 //	peer.go    sessions, bandwidth coordination, dispatch     query.go  questions and their answers
-//	target.go  accepting segments                             barrier.go  durability and receipts
+//	kept.go    what is kept for others: core/keep, on this loop
 //	survey.go  the network as a placement sees it             relay.go  messages through others
 //	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     inflow.go  runs that arrive
 //	swarm.go   a task under way: who has what, who is served  want.go     hints               lane.go    the way to one target
 //	fair.go    how much of the uplink a lane has              yield.go    what it leases in vain
-//	keeper.go  keeping what arrives
-//	holder.go  serving a fetch                                download.go asking for runs
+//	download.go asking for runs
 //	place.go   coordinating a placement                       replan.go  when a target is lost
 //	offer.go   licences, and who accepts                      deliver.go until all receipts are there
 //	segment.go  runs of chunks, and sealed records             versions.go  refs here and at peers
@@ -20,8 +19,7 @@
 //	probe.go   measuring them on purpose
 //	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
-//	health.go  what is wrong with the node                     space.go   room: offered, promised, freed
-//	records.go  holdings, ledger and packs say the same     lost.go  what stands in for a lost one
+//	health.go  what is wrong with the node
 //	remove.go  rm         collect.go  gc     away.go  doing without what others keep    local.go  the door for this machine's own commands
 package node
 
@@ -41,6 +39,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/storage"
@@ -76,8 +75,8 @@ type Config struct {
 	Staging  storage.Collector
 	Away     Away // nil: what went out of staging is forgotten
 	Keeping  storage.Collector
-	Holdings Holdings
-	Ledger   Ledger
+	Holdings keep.Holdings
+	Ledger   keep.Ledger
 	Refs     Refs
 
 	// Assemble puts together the file that a fetch writes.
@@ -86,7 +85,7 @@ type Config struct {
 	Cut func(context.Context, Cutting) (control.Cut, error)
 	// Strategy opens a strategy by name; closing it ends its process.
 	Strategy  func(ctx context.Context, name string) (core.Strategy, io.Closer, error)
-	Verifiers []NamedVerifier
+	Verifiers []keep.NamedVerifier
 
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the system's
 	// one JSON line per control message; nil: none
@@ -98,7 +97,7 @@ type Config struct {
 	Log    *slog.Logger
 	// Damaged is what the roof found wrong when it opened what this node stands on: while something is, nothing is
 	// collected.
-	Damaged []control.Damage
+	Damaged []core.Damage
 	// Health is where the roof says what is wrong beneath the node, also before Start. nil: the node has one of its
 	// own.
 	Health *Health
@@ -122,16 +121,11 @@ type Node struct {
 
 	found atomic.Pointer[key.Owner]
 
-	inflows    inflows    // runs that arrive; touched by data readers
-	barriers   barriers   // runs that wait for durability
-	collecting sync.Mutex // one collection at a time, or a look at the records
-	binding    binding
-	damaged    atomic.Bool // the records were found to disagree, which only a repair ends
-	entering   sync.Mutex  // held by who enters receipts, or what ends them, in the ledger
-	failed     chan error  // holds the failure of a disk, once
-	released   releases    // what the next one can free
-	keptPins   live.Pins   // chunks that no durable holding covers yet
-	stagedPins live.Pins   // records in staging that no ref names yet
+	inflows    inflows      // runs that arrive; touched by data readers
+	target     *keep.Target // what is kept for others
+	collecting sync.Mutex   // one collection of staging at a time
+	failed     chan error   // holds the failure of a disk, once
+	stagedPins live.Pins    // records in staging that no ref names yet
 
 	// Below: owned by the loop.
 	book      *account.Book
@@ -145,10 +139,8 @@ type Node struct {
 	scratch   core.Bitmap // of the loop
 	downloads map[*download]struct{}
 	waking    bool
-	segments  map[segmentKey]*segment  // accepted as a target
+	kept      *keep.State              // for others
 	places    map[core.TaskID]*placing // coordinated here
-	reserved  core.Size                // promised to accepted segments, not yet kept
-	keeps     core.Size                // how much this node can keep for others in all
 	leases    leaseLog
 	lastID    uint64
 }
@@ -175,7 +167,6 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		flows:     map[flowKey]*flow{},
 		swarms:    map[core.TaskID]*swarm{},
 		downloads: map[*download]struct{}{},
-		segments:  map[segmentKey]*segment{},
 		places:    map[core.TaskID]*placing{},
 	}
 	var seed [16]byte
@@ -185,23 +176,14 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.epoch = core.Epoch(binary.LittleEndian.Uint64(seed[:8]))
 	n.lastID = binary.LittleEndian.Uint64(seed[8:]) & (1<<48 - 1) // flows of two nodes must not share numbers
 	n.inflows.init()
-	n.barriers.init()
-	n.released.init()
 	n.recall()
 	n.limits = limits{up: c.Uplink, down: c.Downlink, links: map[core.ID]core.Calendar{}, changed: map[string]bool{}}
 	n.limits.upNow, n.limits.downNow = c.Uplink.At(n.started), c.Downlink.At(n.started)
 	n.book.SetCapacity(accountUp, n.limits.upNow)
 	n.book.SetCapacity(accountDown, n.limits.downNow)
 	n.ctx, n.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	if err := n.recover(); err != nil {
-		return nil, fmt.Errorf("read holdings: %w", err)
-	}
-	if err := n.begin(n.ctx); err != nil {
-		n.Log.Warn("the records of what is kept cannot be begun", "error", err) // the next start tries again
-	}
-	n.keeps = c.Capacity
-	if n.Room != nil {
-		n.measureSpace()
+	if err := n.openKept(); err != nil {
+		return nil, err
 	}
 	n.hub = link.New(link.Config{
 		Signer: c.Signer, Token: c.Token, Plaintext: c.Plaintext, Epoch: n.epoch, Listen: c.Listen,
@@ -210,17 +192,12 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}, (*handler)(n))
 	n.act(n.loop)
 	n.act(n.expireLeases)
-	n.act(n.keepDurable)
-	n.act(n.freeReleased)
-	if n.Room != nil {
-		n.act(n.watchSpace)
-	}
+	n.target.Start(c.Listener != nil) // a node of one command keeps nothing
 	n.act(n.watchDisks)
 	if n.Memory != nil {
 		n.act(n.remember)
 	}
-	if c.Listener != nil { // a node of one command keeps nothing
-		n.act(n.checkAtStart)
+	if c.Listener != nil {
 		n.act(func() {
 			if err := n.hub.Serve(c.Listener); err != nil && n.ctx.Err() == nil {
 				n.Log.Error("listen", "error", err)
@@ -242,7 +219,7 @@ func (n *Node) Close() error {
 	err := n.hub.Close(ctx)
 	n.acts.Wait()
 	if err == nil {
-		err = n.rememberHead()
+		err = n.target.Close()
 	}
 	return err
 }
@@ -341,7 +318,7 @@ func (n *Node) nextID() uint64 {
 func (n *Node) now() time.Duration { return time.Since(n.started) }
 
 // checkChain refuses a chain of verifiers without the two that make a licence mean anything.
-func checkChain(chain []NamedVerifier) error {
+func checkChain(chain []keep.NamedVerifier) error {
 	for _, need := range []string{"signature", "targets"} {
 		found := false
 		for _, v := range chain {

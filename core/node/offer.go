@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -167,7 +168,7 @@ func (pl *placing) license(s *placedSegment) ([]byte, error) {
 	owner := pl.n.owner().Signer()
 	l := core.License{
 		V: 1, Task: pl.task, Segment: s.number, TaskSource: core.TaskSource{Owner: owner.ID(), Node: pl.n.ID()},
-		Targets: s.targets, Op: "store", Root: segmentRoot(s.message.Files, s.message.Reused),
+		Targets: s.targets, Op: "store", Root: chunk.LicenseRoot(s.message.Files, s.message.Reused),
 		NotBefore: now.Unix(), Expires: now.Add(cmp.Or(pl.life, licenseLife)).Unix(),
 		RetainUntil: now.Add(pl.retain()).Unix(), Key: owner.Public(),
 	}

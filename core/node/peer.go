@@ -42,9 +42,7 @@ type peer struct {
 	rights   []key.Delegation
 	lastSeen time.Time
 	problem  string
-	record   incomingRecord
-	records  []core.Chunk // kept for it, claimed until its ref comes
-	settled  recent       // transfers that were completed lately
+	settled  recent // transfers that were completed lately
 }
 
 // maxRights is how many delegations of a peer are remembered, the newest.
@@ -82,7 +80,7 @@ func (n *Node) peerUp(s *link.Session) {
 		n.peers[info.ID] = p
 	}
 	if p.epoch != info.Epoch {
-		n.dropEarlier(p.id)
+		n.kept.Restarted(p.id)
 	}
 	p.epoch = info.Epoch
 	p.session, p.labels, p.problem, p.lastSeen = s, info.Labels, "", time.Now()
@@ -140,12 +138,7 @@ func (n *Node) coordinate(p *peer, m wire.BandwidthCoordination) {
 		n.wakeWaiting()
 		return
 	}
-	for _, seg := range n.segments {
-		n.deliverReceipts(seg)
-		if !seg.complete() && seg.partakes(p.id) {
-			n.take(seg)
-		}
-	}
+	n.kept.Met(p.id)
 	for _, s := range n.swarms {
 		s.greet(p.id)
 	}
@@ -163,7 +156,7 @@ func (n *Node) peerDown(s *link.Session, err error) {
 	}
 	n.Log.Info("peer down", "peer", p.id.Short(), "error", err)
 	n.inflows.drop(s)
-	n.dropRecords(p)
+	n.kept.Lost(p.id)
 	n.loseFlows(p.id)
 	for _, d := range n.queries {
 		if d.peer == p.id {
@@ -232,7 +225,7 @@ func (n *Node) dispatch(p *peer, s *link.Session, m wire.Message) {
 	case wire.StateQuery:
 		n.onStateQuery(p, m)
 	case wire.StorageTask:
-		n.onTask(p, m)
+		n.kept.Offer(p.id, p.member(), m)
 	case wire.TaskAgree:
 		n.onTaskAnswer(p, m.Task, m)
 	case wire.TaskRefuse:
@@ -268,7 +261,7 @@ func (n *Node) dispatch(p *peer, s *link.Session, m wire.Message) {
 	case wire.StateReport:
 		n.answered(p, m.Query, m)
 	case wire.RefPut:
-		n.onRefPut(p, m)
+		n.kept.PutRef(p.id, m)
 	case wire.RefList:
 		n.onRefList(p, m)
 	case wire.RefGet:
@@ -278,7 +271,7 @@ func (n *Node) dispatch(p *peer, s *link.Session, m wire.Message) {
 	case wire.RefReport:
 		n.answered(p, m.Query, m)
 	case wire.Release:
-		n.onRelease(p, m)
+		n.kept.Release(p.id, m)
 	case wire.ReleaseDone:
 		n.answered(p, m.Query, m)
 	default:

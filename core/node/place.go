@@ -158,7 +158,7 @@ func (pl *placing) run(ctx context.Context) error {
 }
 
 // lastReceipts is how long the receipts for what just arrived are waited for, where a placement is stopped.
-const lastReceipts = barrierPause / 2
+const lastReceipts = 500 * time.Millisecond
 
 // interrupted notes what has receipts, so that the next placement goes on from there, and says so.
 func (pl *placing) interrupted(ctx context.Context) error {

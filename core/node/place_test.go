@@ -13,6 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -269,7 +270,7 @@ func TestVerifiersDecideWhatIsStored(t *testing.T) {
 				c := newCluster(t)
 				a := c.start("a", "", c.owned)
 				b := c.start("b", "a-20MiB", func(conf *node.Config) {
-					conf.Verifiers = append(conf.Verifiers, node.NamedVerifier{Name: "office-hours",
+					conf.Verifiers = append(conf.Verifiers, keep.NamedVerifier{Name: "office-hours",
 						Verifier: test.verdict})
 				})
 				a.split("disk.img", 1, content(9, 1<<20))
@@ -389,7 +390,7 @@ func TestRefusedPlacementIsWithdrawn(t *testing.T) {
 		a := c.start("a", "", c.owned)
 		b := c.start("b", "a-20MiB")
 		c.start("c", "a-20MiB", func(conf *node.Config) {
-			conf.Verifiers = append(conf.Verifiers, node.NamedVerifier{Name: "never", Verifier: never{}})
+			conf.Verifiers = append(conf.Verifiers, keep.NamedVerifier{Name: "never", Verifier: never{}})
 		})
 		a.split("disk.img", 1, content(1, 1<<20))
 		c.settle()

@@ -253,3 +253,11 @@ func reasonFor(err error) core.Reason {
 	}
 	return core.ReasonInternal
 }
+
+// signal leaves one word in c unless one is there already.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -177,72 +176,4 @@ func (n *Node) releaseEverywhere(ctx context.Context, task core.TaskID, alias st
 			n.Log.Debug("release", "peer", peers[i].Short(), "error", err) // most often it kept nothing of it
 		}
 	})
-}
-
-// onRelease lets a task go for its owner.
-func (n *Node) onRelease(p *peer, m wire.Release) {
-	from := p.id
-	n.act(func() {
-		done := wire.ReleaseDone{Query: m.Query}
-		r, err := key.OpenRelease(m.Envelope)
-		if err == nil {
-			err = r.Allowed(time.Now())
-		}
-		if err != nil {
-			done.Code, done.Reason = core.ReasonRights, err.Error()
-			n.post(func() { n.send(from, done) })
-			return
-		}
-		done.Runs, done.Bytes, err = n.letGo(r.Owner, r.Task,
-			func() error { return n.Ledger.AppendRelease(m.Envelope) })
-		done.Code, done.Reason = reasonOf(err)
-		n.post(func() { n.send(from, done) })
-	})
-}
-
-// letGo forgets what is kept for a task, once the ledger says durably why: enter is what does that. A task that is not
-// known here is let go of already.
-func (n *Node) letGo(owner core.ID, task core.TaskID, enter func() error) (runs int, bytes core.Size, err error) {
-	err = n.freeing(func() error {
-		if err := n.endReceipts(owner, task, enter); err != nil {
-			return err
-		}
-		runs, bytes, err = n.Holdings.ReleaseTask(owner, task)
-		return err
-	})
-	if err == nil {
-		n.released.add()
-	}
-	if errors.Is(err, core.ErrNotFound) {
-		err = nil
-	}
-	return runs, bytes, err
-}
-
-// endReceipts enters what ends a task's receipts: after it none is entered any more.
-func (n *Node) endReceipts(owner core.ID, task core.TaskID, enter func() error) error {
-	n.entering.Lock()
-	defer n.entering.Unlock()
-	known, err := n.Holdings.HasTask(owner, task)
-	if err != nil || !known {
-		return err
-	}
-	n.ask(func() { n.forgetTask(owner, task) })
-	if err := errors.Join(enter(), n.Ledger.Sync()); err != nil {
-		return fmt.Errorf("enter in the ledger that task %s ends: %w", task, err)
-	}
-	return nil
-}
-
-// forgetTask drops what the loop knows of a task that was released. Loop only.
-func (n *Node) forgetTask(owner core.ID, task core.TaskID) {
-	for key, seg := range n.segments {
-		if key.task == task && seg.Owner == owner {
-			n.dropPromises(seg)
-			delete(n.segments, key)
-		}
-	}
-	if s := n.swarms[task]; s != nil && n.places[task] == nil {
-		s.end()
-	}
 }

@@ -39,7 +39,7 @@ func (pl *placing) replan(ctx context.Context, why reason) error {
 		n.ask(func() {
 			s.message.License = envelope
 			if swarm := n.swarms[pl.task]; swarm != nil {
-				swarm.tables = tables(s.message)
+				swarm.tables = s.message.Tables()
 			}
 			for _, target := range s.targets {
 				n.send(target, s.message)

@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link"
@@ -510,7 +511,7 @@ func TestLapsedPromiseIsMadeAgainOrRefused(t *testing.T) {
 }
 
 // slowHoldings answer a second late what must stay.
-type slowHoldings struct{ node.Holdings }
+type slowHoldings struct{ keep.Holdings }
 
 func (h slowHoldings) Live(visit func(core.Chunk)) error {
 	err := h.Holdings.Live(visit)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -138,10 +139,15 @@ func (n *Node) peerRow(p *peer) control.PeerRow {
 	return row
 }
 
+// onStateQuery answers a question after this node's state.
+func (n *Node) onStateQuery(p *peer, m wire.StateQuery) {
+	n.kept.AfterReleases(func(*keep.State) { n.reportState(p, m) })
+}
+
 // reportState answers what a coordinator needs to know of this node.
 func (n *Node) reportState(p *peer, m wire.StateQuery) {
 	report := wire.StateReport{
-		Query: m.Query, Remaining: n.offered(), Capacity: n.Capacity, Accounts: n.book.Accounts(),
+		Query: m.Query, Remaining: n.kept.Offered(), Capacity: n.Capacity, Accounts: n.book.Accounts(),
 		Labels: n.Labels, Degraded: n.Health.told(),
 	}
 	own := n.ownState()
@@ -165,28 +171,13 @@ func (n *Node) reportState(p *peer, m wire.StateQuery) {
 			if report.More = len(report.Files) > limit; report.More {
 				report.Files = report.Files[:limit]
 			}
-			n.withoutGone(report.Files)
+			n.target.WithoutGone(report.Files)
 		}
 		if err != nil {
 			n.Log.Error("report state", "error", err)
 		}
 		n.post(func() { n.send(from, report) })
 	})
-}
-
-// withoutGone takes the hash of every run out of a list whose bytes are not in the packs: nobody is told that it is
-// kept here, and lists page by position.
-func (n *Node) withoutGone(files []core.File) {
-	for i := range files {
-		held, err := n.Holdings.Run(files[i].Hash)
-		there := false
-		if err == nil {
-			there, err = hasAll(n.ctx, n.Keeping, held.Needed())
-		}
-		if err != nil || !there {
-			files[i].Hash = core.Hash{}
-		}
-	}
 }
 
 // Status is `bkp node status`.
@@ -203,8 +194,8 @@ func (n *Node) Status(ctx context.Context, _ control.None, _ func(control.Status
 	n.ask(func() {
 		r = control.StatusResult{
 			ID: n.ID(), Listen: n.Listen, Health: control.HealthReady, Reasons: n.Health.Reasons(), Started: n.started,
-			Capacity: n.Capacity, Used: used, Reserved: n.reserved,
-			Remaining: n.offered(), Staged: staged, Peers: len(n.connected()), Accounts: n.book.Accounts(),
+			Capacity: n.Capacity, Used: used, Reserved: n.kept.Reserved(),
+			Remaining: n.kept.Offered(), Staged: staged, Peers: len(n.connected()), Accounts: n.book.Accounts(),
 		}
 		for _, f := range n.flows {
 			if f.booked != 0 {
@@ -233,7 +224,7 @@ func (n *Node) Status(ctx context.Context, _ control.None, _ func(control.Status
 // taskRows sums up the segments kept here by task. Loop only.
 func (n *Node) taskRows() []control.TaskRow {
 	byTask := map[core.TaskID]*control.TaskRow{}
-	for _, seg := range n.segments {
+	for seg := range n.kept.Segments() {
 		row := byTask[seg.Task]
 		if row == nil {
 			row = &control.TaskRow{Task: seg.Task, Owner: seg.Owner, Alias: seg.Alias, Version: seg.Version}
@@ -241,7 +232,7 @@ func (n *Node) taskRows() []control.TaskRow {
 		}
 		row.Segments++
 		for run := range seg.Runs() {
-			if seg.durable.Has(run) {
+			if seg.Durable(run) {
 				row.Runs++
 				row.Bytes += seg.File(run).Size
 			}

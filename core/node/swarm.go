@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -48,9 +49,10 @@ type piece struct {
 	sent   core.Bitmap // at the source: given to somebody
 	copies []uint8     // by run: who is known to have it, or is being sent it from here
 	views  map[core.ID]*view
-	open   int      // of the views, those that lack something
-	mine   *segment // nil at the source
-	news   []int    // runs that came since the neighbours were told
+	open   int           // of the views, those that lack something
+	mine   *keep.Segment // nil at the source
+	news   []int         // runs that came since the neighbours were told
+	sought map[int]bool  // runs whose chunks are being looked up
 }
 
 // view is what one target lacks of a piece, as far as this node knows.
@@ -513,23 +515,23 @@ func (n *Node) zoneOf(id core.ID) string {
 }
 
 // pieceOf is a segment that this node accepted, as a piece of its swarm. Loop only.
-func (n *Node) pieceOf(seg *segment) *piece {
-	s := n.swarm(seg.Task, seg.Source, seg.tables)
+func (n *Node) pieceOf(seg *keep.Segment) *piece {
+	s := n.swarm(seg.Task, seg.Source, seg.Tables())
 	s.join(&piece{number: seg.Number, runs: seg.Runs(), file: seg.File, store: n.Keeping, mine: seg}, seg.Locations,
 		func(core.ID) core.Bitmap { return nil })
 	return s.pieces[seg.Number]
 }
 
 // take brings a segment that was accepted into its swarm. Loop only.
-func (n *Node) take(seg *segment) *piece {
+func (n *Node) take(seg *keep.Segment) *piece {
 	p := n.pieceOf(seg)
 	s := n.swarms[seg.Task]
-	seg.have.Each(func(run int) { s.give(p, run, nil) })
+	seg.Here(func(run int) { s.give(p, run, nil) })
 	return p
 }
 
 // arrived lets a run that came be sent on, and the neighbours know. Loop only.
-func (n *Node) arrived(seg *segment, run int, chunks []core.Chunk) {
+func (n *Node) arrived(seg *keep.Segment, run int, chunks []core.Chunk) {
 	p := n.pieceOf(seg)
 	s := n.swarms[seg.Task]
 	s.give(p, run, chunks)
@@ -541,14 +543,34 @@ func (n *Node) arrived(seg *segment, run int, chunks []core.Chunk) {
 func (s *swarm) parcel(p *piece, run int) (parcel, bool) {
 	chunks := p.chunks[run]
 	if chunks == nil && p.mine != nil {
-		known, err := s.n.Holdings.Run(p.file(run).Hash)
-		if err != nil {
-			return parcel{}, false
-		}
-		chunks = known.Chunks
+		s.seek(p, run)
 	}
 	return parcel{begin: wire.TransmissionBegin{Task: s.task, Segment: p.number, Hash: p.file(run).Hash,
 		Chunks: chunks}, store: p.store}, chunks != nil
+}
+
+// seek has the chunks of a run looked up that was here before the swarm, or that nobody wanted for a while; then it may
+// begin.
+func (s *swarm) seek(p *piece, run int) {
+	if p.sought[run] {
+		return
+	}
+	if p.sought == nil {
+		p.sought = map[int]bool{}
+	}
+	p.sought[run] = true
+	s.n.kept.Chunks(p.file(run).Hash, func(chunks []core.Chunk) {
+		delete(p.sought, run)
+		if len(chunks) == 0 {
+			return
+		}
+		p.chunks[run] = chunks
+		for _, l := range s.lanes {
+			if l.flow != nil && l.sends(p.number, run) {
+				l.more(l.flow)
+			}
+		}
+	})
 }
 
 // swarmLife is how long a swarm is kept in which nothing happens.
@@ -566,7 +588,7 @@ func (n *Node) endSwarms() {
 // lacking reports whether this node still lacks something of the task.
 func (s *swarm) lacking() bool {
 	for _, p := range s.pieces {
-		if p.mine != nil && !p.mine.complete() {
+		if p.mine != nil && !p.mine.Complete() {
 			return true
 		}
 	}

@@ -76,7 +76,7 @@ func (s *swarm) speak() {
 	ids, need := s.neighbours(), s.lacked()
 	for _, number := range s.order {
 		p := s.pieces[number]
-		if p.mine == nil || len(p.news) == 0 && len(p.mine.arriving) == 0 {
+		if p.mine == nil || len(p.news) == 0 && len(p.mine.Arriving()) == 0 {
 			continue
 		}
 		m := s.word(p, need)
@@ -90,7 +90,7 @@ func (s *swarm) speak() {
 
 // word is the part of a hint that is always there.
 func (s *swarm) word(p *piece, need core.Size) wire.Want {
-	m := wire.Want{Task: s.task, Segment: p.number, Coming: p.coming(), Need: need}
+	m := wire.Want{Task: s.task, Segment: p.number, Coming: p.mine.Arriving(), Need: need}
 	if down := s.n.book.Nominal(accountDown); down < account.Unlimited {
 		m.Down = down
 	}
@@ -100,19 +100,11 @@ func (s *swarm) word(p *piece, need core.Size) wire.Want {
 // lacked is what this node lacks of the task.
 func (s *swarm) lacked() (bytes core.Size) {
 	for _, p := range s.pieces {
-		if p.mine != nil && !p.mine.complete() {
-			bytes += p.mine.missing()
+		if p.mine != nil {
+			bytes += p.mine.Missing()
 		}
 	}
 	return bytes
-}
-
-func (p *piece) coming() []core.Range {
-	runs := make([]int, 0, len(p.mine.arriving))
-	for run := range p.mine.arriving {
-		runs = append(runs, run)
-	}
-	return core.Ranges(runs)
 }
 
 // greet tells a neighbour that came, or came back, all that it may have missed: a target what it has and lacks, the
@@ -127,9 +119,9 @@ func (s *swarm) greet(id core.ID) {
 			var have, lacks []int
 			for run := range p.runs {
 				switch {
-				case p.mine.have.Has(run):
+				case p.mine.Has(run):
 					have = append(have, run)
-				case p.mine.mine.Has(run):
+				case p.mine.Lacks(run):
 					lacks = append(lacks, run)
 				}
 			}
@@ -147,15 +139,15 @@ func (s *swarm) greet(id core.ID) {
 func (n *Node) onWant(from *peer, m wire.Want) {
 	s := n.swarms[m.Task]
 	if s == nil {
-		seg := n.segments[segmentKey{m.Task, m.Segment}]
-		if seg == nil || !seg.partakes(from.id) {
+		seg := n.kept.Segment(m.Task, m.Segment)
+		if seg == nil || !seg.Partakes(from.id) {
 			return
 		}
 		n.take(seg)
 		s = n.swarms[m.Task]
 	}
 	p := s.pieces[m.Segment]
-	if seg := n.segments[segmentKey{m.Task, m.Segment}]; p == nil && seg != nil && seg.partakes(from.id) {
+	if seg := n.kept.Segment(m.Task, m.Segment); p == nil && seg != nil && seg.Partakes(from.id) {
 		p = n.take(seg)
 	}
 	if p == nil {
@@ -163,7 +155,7 @@ func (n *Node) onWant(from *peer, m wire.Want) {
 	}
 	if from.id == s.source {
 		if p.mine != nil {
-			n.receiptAgain(from, p.mine, m.Wanted)
+			n.kept.ReceiptAgain(from.id, p.mine, m.Wanted)
 			s.wantAgain(p, m.Wanted)
 		}
 		return
@@ -190,7 +182,7 @@ func (n *Node) onWant(from *peer, m wire.Want) {
 func (s *swarm) wantAgain(p *piece, asked []core.Range) {
 	var lacks []int
 	each(asked, p.runs, func(run int) {
-		if p.mine.mine.Has(run) && !p.mine.have.Has(run) {
+		if p.mine.Lacks(run) {
 			lacks = append(lacks, run)
 		}
 	})
@@ -208,9 +200,4 @@ func each(ranges []core.Range, end int, f func(int)) {
 			f(run)
 		}
 	}
-}
-
-// partakes reports whether a node is the segment's source or one of its targets.
-func (s *segment) partakes(id core.ID) bool {
-	return id == s.Source || slices.ContainsFunc(s.Locations, func(span core.Span) bool { return span.Node == id })
 }

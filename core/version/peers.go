@@ -10,9 +10,6 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// refsPerReport is how many refs a peer is asked for at a time.
-const refsPerReport = 64
-
 // At asks a peer for the ref of an alias, of the newest version where number is 0, or for all refs of the owner where
 // alias is empty. Each is verified.
 func At(ctx context.Context, peers wire.Asker, peer core.ID, owner *key.Owner, alias string,
@@ -22,7 +19,7 @@ func At(ctx context.Context, peers wire.Asker, peer core.ID, owner *key.Owner, a
 			if alias != "" {
 				return wire.RefGet{Query: id, Owner: owner.ID(), Alias: alias, Version: number}
 			}
-			return wire.RefList{Query: id, Owner: owner.ID(), After: after, Limit: refsPerReport}
+			return wire.RefList{Query: id, Owner: owner.ID(), After: after, Limit: wire.RefsPerReport}
 		})
 		if err != nil {
 			return found, err

@@ -119,6 +119,11 @@ type StorageTask struct {
 	License     []byte            `json:"license"` // DSSE envelope
 }
 
+// Tables is what of a task a relay needs after it was accepted.
+func (m StorageTask) Tables() StorageTask {
+	return StorageTask{Bandwidth: m.Bandwidth, Trunks: m.Trunks, TrunkShares: m.TrunkShares}
+}
+
 // BandwidthRow is the planned rate of the flow from one node to another, and what it is to carry for the whole task.
 type BandwidthRow struct {
 	From  core.ID   `json:"from"`
@@ -268,6 +273,11 @@ type GainRefuse struct {
 	RetryS  float64     `json:"retry_s,omitzero"`
 	Missing []core.Hash `json:"missing,omitempty" most:"runs"`
 }
+
+const (
+	RecordPiece   = 1 * core.MiB // of a segment record that one message carries
+	RefsPerReport = 64
+)
 
 // RefPut gives a peer a piece of a segment record (Record set), or a ref whose records it was given before.
 type RefPut struct {

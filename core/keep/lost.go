@@ -1,4 +1,4 @@
-package node
+package keep
 
 import (
 	"github.com/bkp-tool/bkp/core"

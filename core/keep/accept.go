@@ -1,0 +1,286 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+const (
+	// verdictPatience is how long the whole chain of verifiers may take over one licence.
+	verdictPatience = 20 * time.Second
+	// maxSegments bounds a task: 1 PiB in the largest runs. The numbers of a flow's runs stay as small.
+	maxSegments = 1 << 16
+)
+
+// refusal is why a segment is not accepted.
+type refusal struct {
+	code   core.Reason
+	reason string
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+func refuse(code core.Reason, format string, args ...any) error {
+	return &refusal{code, fmt.Sprintf(format, args...)}
+}
+
+// refuses is why nothing new can be kept; nil where it can.
+func (t *Target) refuses() error {
+	if why, is := t.Health.Refuses(); is {
+		return refuse(core.ReasonDegraded, "this node is degraded and keeps nothing new: %s", why)
+	}
+	return nil
+}
+
+// Offer judges a segment that a peer offers, and answers. member: the peer, or who brought its word, showed the token.
+func (s *State) Offer(from core.ID, member bool, m wire.StorageTask) {
+	t := s.target
+	s.turns++
+	turn := s.turns
+	t.loop.Act(func() {
+		seg, known, err := t.consider(m, from, member, turn)
+		if err != nil {
+			t.refuse(from, m, err)
+			return
+		}
+		t.loop.Post(func(s *State) { s.agree(seg, known, m, from) })
+		t.arrivals.add(known...)
+	})
+}
+
+func (t *Target) refuse(to core.ID, m wire.StorageTask, err error) {
+	answer := wire.TaskRefuse{Task: m.Task, Segment: m.Segment, Code: core.ReasonInternal, Reason: err.Error()}
+	if r, ok := errors.AsType[*refusal](err); ok {
+		answer.Code = r.code
+	}
+	t.Log.Warn("segment refused", "task", m.Task, "segment", m.Segment, "reason", answer.Reason)
+	t.loop.Post(func(s *State) { s.peers.Send(to, answer) })
+}
+
+// agree answers that a segment is accepted, of which known is here already.
+func (s *State) agree(seg *Segment, known []arrival, m wire.StorageTask, to core.ID) {
+	for _, a := range known {
+		seg.have.Set(a.holding.Number)
+	}
+	s.trimPromise(seg)
+	s.peers.Send(to, wire.TaskAgree{Task: m.Task, Segment: m.Segment, Have: seg.have,
+		PredictedS: predicted(m.Bandwidth, s.target.Signer.ID())})
+	for _, a := range known {
+		s.transfers.Arrived(seg, a.holding.Number, a.holding.Chunks)
+	}
+	s.transfers.Accepted(seg)
+}
+
+// predicted is how long the flows to a node take at the rates of the bandwidth table, in seconds.
+func predicted(table []wire.BandwidthRow, self core.ID) (seconds float64) {
+	for _, row := range table {
+		if row.To == self && row.Rate > 0 {
+			seconds = max(seconds, row.Rate.Payload().Seconds(row.Bytes))
+		}
+	}
+	return seconds
+}
+
+// consider accepts a segment or says why not. known is those of its runs that earlier tasks brought here.
+func (t *Target) consider(m wire.StorageTask, from core.ID, member bool, turn uint64) (seg *Segment, known []arrival,
+	err error) {
+	if seg, err = t.accept(m, from, member); err != nil {
+		return nil, nil, err
+	}
+	t.loop.Ask(func(s *State) {
+		seg.turn = turn
+		seg = s.register(seg, from)
+	})
+	if err := t.forgetGone(seg); err != nil {
+		return nil, nil, err
+	}
+	var lacks core.Bitmap
+	t.loop.Ask(func(*State) {
+		lacks = slices.Clone(seg.mine)
+		seg.have.Each(lacks.Clear)
+	})
+	known, err = t.adoptKnown(seg, lacks)
+	return seg, known, err
+}
+
+// accept checks a segment's licence, has every verifier judge it, promises it room, and makes the acceptance durable.
+func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment, error) {
+	if err := t.refuses(); err != nil {
+		return nil, err
+	}
+	l, payload, signer, err := license.Open(m.License)
+	if err != nil {
+		return nil, refuse(core.ReasonLicense, "%v", err)
+	}
+	if l.Task != m.Task || l.Segment != m.Segment {
+		return nil, refuse(core.ReasonLicense, "the licence is for segment %d of task %s", l.Segment, l.Task)
+	}
+	if m.Segment >= maxSegments {
+		return nil, refuse(core.ReasonProtocol, "segment %d of a task, which has at most %d", m.Segment, maxSegments)
+	}
+	self, root := t.Signer.ID(), chunk.LicenseRoot(m.Files, m.Reused)
+	seg := newSegment(core.Segment{
+		Task: m.Task, Number: m.Segment, Owner: l.TaskSource.Owner, Source: l.TaskSource.Node, Alias: m.Alias,
+		Version: m.Version, License: m.License, LicenseID: l.ID, Files: m.Files, Reused: m.Reused,
+		Locations: m.Locations, RetainUntil: l.RetainUntil,
+	}, self)
+	seg.tables = m.Tables()
+	bytes, runs := seg.share()
+	err = license.Check(l, signer, license.Claim{Peer: from, Node: self, Root: root, Bytes: bytes, Runs: runs,
+		Now: time.Now(), OpenDelegation: key.DelegationFields})
+	if err != nil {
+		return nil, refuse(core.ReasonLicense, "%v", err)
+	}
+	if err := t.judge(core.VerifyRequest{Envelope: m.License, Payload: payload, Op: l.Op, Node: self, Peer: from,
+		TokenMember: member || t.Anyone, AddedBytes: t.newBytes(seg), Now: time.Now().Unix()},
+		l.TaskSource.Owner); err != nil {
+		return nil, err
+	}
+	need := t.roomFor(seg)
+	err = t.makeRoom(func() error {
+		err := errStopped
+		t.loop.Ask(func(s *State) { err = s.admit(seg, need) })
+		return err
+	})
+	if err == nil {
+		if err = t.bind(seg, root); err != nil {
+			t.loop.Ask(func(s *State) { s.dropPromises(seg) })
+		}
+	}
+	return seg, err
+}
+
+// judge asks every verifier; the first that says no, or cannot say, decides.
+func (t *Target) judge(req core.VerifyRequest, owner core.ID) error {
+	used, err := t.Holdings.OwnerBytes(owner)
+	if err != nil {
+		return fmt.Errorf("count the owner's bytes: %w", err)
+	}
+	req.UsedBytes = used
+	ctx, cancel := context.WithTimeout(t.ctx, verdictPatience)
+	defer cancel()
+	for _, v := range t.Verifiers {
+		verdict, err := v.Verify(ctx, req)
+		if err != nil {
+			return refuse(core.ReasonVerifier, "verifier %s failed: %v", v.Name, err)
+		}
+		if !verdict.OK {
+			return refuse(core.ReasonLicense, "verifier %s: %s", v.Name, verdict.Reason)
+		}
+	}
+	return nil
+}
+
+// roomFor is what the node's share of a segment takes beyond the runs that are kept here for any task.
+func (t *Target) roomFor(seg *Segment) core.Size {
+	return seg.bytesWithout(func(run core.Hash) error { _, err := t.Holdings.Run(run); return err })
+}
+
+// newBytes is what the node's share of a segment adds to what it keeps for the owner.
+func (t *Target) newBytes(seg *Segment) core.Size {
+	return seg.bytesWithout(func(run core.Hash) error { _, err := t.Holdings.RunOf(seg.Owner, run); return err })
+}
+
+// bytesWithout is the bytes of the node's share that find does not find.
+func (s *Segment) bytesWithout(find func(run core.Hash) error) (bytes core.Size) {
+	for run := range s.Runs() {
+		if s.mine.Has(run) && find(s.File(run).Hash) != nil {
+			bytes += s.File(run).Size
+		}
+	}
+	return bytes
+}
+
+// admit promises a segment its room, unless its task is known from another source: who learns a task's number must not
+// have a part in it.
+func (s *State) admit(seg *Segment, need core.Size) error {
+	other := s.transfers.Coordinates(seg.Task)
+	for id, known := range s.segments {
+		other = other || id.Task == seg.Task && (known.Source != seg.Source || known.Owner != seg.Owner)
+	}
+	if other {
+		return refuse(core.ReasonLicense, "task %s is known here from another source", seg.Task)
+	}
+	if s.segments[seg.ID()] != nil {
+		return nil
+	}
+	return s.promise(seg, need)
+}
+
+// register makes an accepted segment known; one known before takes on what its source adds with a further licence, and
+// nothing from a carrier that shows it again: a licence does not say who keeps what.
+func (s *State) register(seg *Segment, from core.ID) *Segment {
+	old, ok := s.segments[seg.ID()]
+	if !ok {
+		s.segments[seg.ID()] = seg
+		return seg
+	}
+	s.dropPromises(seg)
+	if from != old.Source || seg.turn < old.turn {
+		return old
+	}
+	old.turn = seg.turn
+	if old.LicenseID != seg.LicenseID {
+		for i := range old.mine { // what is here, or on its way, stays; the rest is as the source says now
+			kept := old.mine[i] & old.have[i]
+			old.moved[i] = (old.moved[i] | old.mine[i]&^kept) &^ seg.mine[i]
+			old.mine[i] = kept | seg.mine[i]
+		}
+		for run := range old.arriving { // a run that does not arrive after all goes then: see Receiver.Requeue
+			old.mine.Set(run)
+		}
+		s.trimPromise(old)
+		old.Locations, old.License, old.LicenseID = seg.Locations, seg.License, seg.LicenseID
+		s.transfers.Narrowed(old)
+	}
+	old.tables, old.touched = seg.tables, time.Now()
+	return old
+}
+
+// adoptKnown keeps, for the new task too, those of the lacking runs that an earlier task brought here.
+func (t *Target) adoptKnown(seg *Segment, lacks core.Bitmap) ([]arrival, error) {
+	var known []arrival
+	for run := range seg.Runs() {
+		if !lacks.Has(run) {
+			continue
+		}
+		a, there, err := t.adopt(seg, run)
+		if err != nil {
+			for _, a := range known {
+				t.pins.Release(a.pinned)
+			}
+			return nil, fmt.Errorf("look up run %d: %w", run, err)
+		}
+		if there {
+			known = append(known, a)
+		}
+	}
+	return known, nil
+}
+
+// adopt pins what a segment needs of a run that an earlier task brought here; there is false where that is not here.
+func (t *Target) adopt(seg *Segment, run int) (a arrival, there bool, err error) {
+	file := seg.File(run)
+	known, err := t.Holdings.Run(file.Hash)
+	switch {
+	case errors.Is(err, core.ErrNotFound):
+		return a, false, nil
+	case err != nil:
+		return a, false, err
+	case known.File.Size != file.Size:
+		return a, false, refuse(core.ReasonProtocol, "it has %d bytes, not %d", known.File.Size, file.Size)
+	}
+	h := core.Holding{Task: seg.Task, Segment: seg.Number, Number: run, File: file, Chunks: known.Chunks,
+		Kept: seg.used(run, len(known.Chunks))}
+	there, err = t.pins.If(t.ctx, h.Needed(), t.Keeping.Has)
+	return arrival{segment: seg.ID(), holding: h, pinned: h.Needed()}, there, err
+}

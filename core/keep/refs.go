@@ -1,0 +1,288 @@
+package keep
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+const (
+	maxRecord  = 32 * core.MiB // a segment's 4096 runs take about 5 MiB at the smallest chunks
+	maxRecords = maxSegments   // of a peer that may wait for their ref
+)
+
+// recordsOf is the segment records that one peer puts here before the ref that names them.
+type recordsOf struct {
+	size   core.Size // of the one of which pieces have arrived
+	data   []byte
+	pinned []core.Chunk // until their ref comes
+}
+
+// PutRef keeps a piece of a record, or a ref once its records are here, and answers.
+func (s *State) PutRef(from core.ID, m wire.RefPut) {
+	t := s.target
+	if !s.keepsTask(m.Owner, from, m.Task) {
+		s.answerRef(from, m.Query, core.ReasonUnknown,
+			fmt.Sprintf("task %s of that source was not accepted here", m.Task))
+		return
+	}
+	if m.Record.IsZero() {
+		t.loop.Act(func() {
+			err := t.keepRef(m, from)
+			t.loop.Post(func(s *State) {
+				s.Lost(from)
+				code, why := reasonOf(err)
+				s.answerRef(from, m.Query, code, why)
+			})
+		})
+		return
+	}
+	r := s.records[from]
+	if r == nil {
+		r = &recordsOf{}
+		s.records[from] = r
+	}
+	whole, err := r.add(m)
+	switch {
+	case err != nil:
+		s.answerRef(from, m.Query, core.ReasonProtocol, err.Error())
+	case whole == nil:
+		s.answerRef(from, m.Query, core.ReasonNone, "")
+	default:
+		s.putRecord(from, m, whole)
+	}
+}
+
+// putRecord keeps a whole record, pinned until its ref names it.
+func (s *State) putRecord(from core.ID, m wire.RefPut, whole []byte) {
+	t := s.target
+	t.loop.Act(func() {
+		c := core.Chunk{Hash: m.Record, Size: m.Size}
+		err := t.pins.While(c, func() error { return t.put(t.ctx, c, core.Hash{}, whole) })
+		t.loop.Post(func(s *State) {
+			r := s.records[from]
+			if r == nil { // the peer has gone meanwhile, and may come back
+				r = &recordsOf{}
+				s.records[from] = r
+			}
+			if r.pinned = append(r.pinned, c); len(r.pinned) > maxRecords {
+				s.Lost(from)
+			}
+			code, why := reasonOf(err)
+			s.answerRef(from, m.Query, code, why)
+		})
+	})
+}
+
+func (s *State) answerRef(to core.ID, query uint64, code core.Reason, why string) {
+	s.peers.Send(to, wire.RefOK{Query: query, Code: code, Reason: why})
+}
+
+// Lost releases the records of a peer: a ref names them, or none will.
+func (s *State) Lost(peer core.ID) {
+	if r := s.records[peer]; r != nil {
+		s.target.pins.Release(r.pinned)
+		r.pinned = nil
+		if len(r.data) == 0 {
+			delete(s.records, peer)
+		}
+	}
+}
+
+// keepsTask reports whether a segment of the owner's task was accepted here from that source.
+func (s *State) keepsTask(owner, source core.ID, task core.TaskID) bool {
+	for id, seg := range s.segments {
+		if id.Task == task && seg.Owner == owner && seg.Source == source {
+			return true
+		}
+	}
+	return false
+}
+
+// isForeign reports whether a task that is kept here has another source.
+func (s *State) isForeign(task core.TaskID, source core.ID) bool {
+	for id, seg := range s.segments {
+		if id.Task == task && seg.Source != source {
+			return true
+		}
+	}
+	return false
+}
+
+// reasonOf is an answer's code and words for an error of this node's own.
+func reasonOf(err error) (core.Reason, string) {
+	switch {
+	case err == nil:
+		return core.ReasonNone, ""
+	case errors.Is(err, errOtherContent):
+		return core.ReasonContent, err.Error()
+	}
+	return core.ReasonInternal, err.Error()
+}
+
+// errOtherContent is core.ReasonContent on the wire.
+var errOtherContent = errors.New("that version stands for other content here")
+
+// add appends a piece in order; it returns the record when it is whole and matches its hash.
+func (r *recordsOf) add(m wire.RefPut) ([]byte, error) {
+	if m.Size <= 0 || m.Size > maxRecord || core.Size(len(m.Data)) > wire.RecordPiece {
+		return nil, fmt.Errorf("record of %d bytes in pieces of %d: out of bounds", m.Size, len(m.Data))
+	}
+	if m.Offset == 0 {
+		r.size, r.data = m.Size, nil
+	}
+	if m.Size != r.size || m.Offset != core.Size(len(r.data)) || m.Offset+core.Size(len(m.Data)) > r.size {
+		return nil, fmt.Errorf("record piece at %d out of order", m.Offset)
+	}
+	r.data = append(r.data, m.Data...)
+	if core.Size(len(r.data)) < r.size {
+		return nil, nil
+	}
+	whole := r.data
+	r.size, r.data = 0, nil
+	if chunk.Hash(whole) != m.Record {
+		return nil, fmt.Errorf("record does not match its hash %s", m.Record)
+	}
+	return whole, nil
+}
+
+// keepRef makes a ref durable after its records. A version that another node placed stays: of two machines that split
+// the same name neither may take the other's version away.
+func (t *Target) keepRef(m wire.RefPut, from core.ID) error {
+	ref, err := key.OpenRef(m.Ref)
+	if err != nil {
+		return fmt.Errorf("open ref: %w", err)
+	}
+	if err := ref.Allowed(time.Now()); err != nil {
+		return fmt.Errorf("ref: %w", err)
+	}
+	if ref.Owner != m.Owner || ref.Alias != m.Alias || ref.Version != m.Version {
+		return fmt.Errorf("the ref is of %s.%d, not %s.%d", ref.Alias, ref.Version, m.Alias, m.Version)
+	}
+	held := core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Content: ref.Content,
+		Envelope: m.Ref, Records: m.Records}
+	if err := t.besideOthers(&held, ref.V, from); err != nil {
+		return err
+	}
+	there, err := t.pins.If(t.ctx, m.Records, t.Keeping.Has)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return fmt.Errorf("a record of ref %s.%d is missing", m.Alias, m.Version)
+	}
+	defer t.pins.Release(m.Records)
+	return t.putRefDescribed(held)
+}
+
+// besideOthers is an error where a ref may not take the place of what is kept for its version; else it takes on what
+// that says, where it is in form v itself.
+func (t *Target) besideOthers(r *core.HeldRef, v int, from core.ID) error {
+	refs, err := t.Holdings.Refs(r.Owner)
+	if err != nil {
+		return err
+	}
+	for _, old := range refs {
+		if old.Alias != r.Alias || old.Version != r.Version {
+			continue
+		}
+		foreign := false
+		if old.Task != r.Task {
+			t.loop.Ask(func(s *State) { foreign = s.isForeign(old.Task, from) })
+		}
+		switch {
+		case foreign:
+			return fmt.Errorf("version %d of that name is kept here for another node", r.Version)
+		case v == 1:
+			r.Content = old.Content
+		case !old.Content.IsZero() && old.Content != r.Content:
+			return fmt.Errorf("ref %s.%d: %w", r.Alias, r.Version, errOtherContent)
+		case old.Task == r.Task:
+			r.Former = former(old)
+		}
+	}
+	return nil
+}
+
+// former is the ref in version 1, where it came so.
+func former(r core.HeldRef) []byte {
+	if ref, err := key.OpenRef(r.Envelope); err == nil && ref.V == 1 {
+		return r.Envelope
+	}
+	return r.Former
+}
+
+// envelope is the envelope of a ref that a peer reads; refs2: it reads version 2.
+func envelope(r core.HeldRef, refs2 bool) []byte {
+	if !refs2 && r.Former != nil {
+		return r.Former
+	}
+	return r.Envelope
+}
+
+// ListRefs answers with an owner's refs, a page at a time. refs2: who asks reads refs of version 2.
+func (s *State) ListRefs(to core.ID, refs2 bool, m wire.RefList) {
+	t := s.target
+	t.loop.Act(func() {
+		report := wire.RefReport{Query: m.Query}
+		refs, err := t.Holdings.Refs(m.Owner)
+		report.Code, report.Reason = reasonOf(err)
+		refs = refs[min(max(m.After, 0), len(refs)):]
+		limit := wire.RefsPerReport
+		if m.Limit > 0 {
+			limit = min(limit, m.Limit)
+		}
+		report.More = len(refs) > limit
+		for _, r := range refs[:min(limit, len(refs))] {
+			report.Refs = append(report.Refs, envelope(r, refs2))
+		}
+		t.loop.Post(func(s *State) { s.peers.Send(to, report) })
+	})
+}
+
+// GetRef answers with one ref, the newest where no version is named, or with a piece of a record.
+func (s *State) GetRef(to core.ID, refs2 bool, m wire.RefGet) {
+	t := s.target
+	t.loop.Act(func() {
+		report := wire.RefReport{Query: m.Query}
+		if err := t.fill(&report, m, refs2); err != nil {
+			report.Code, report.Reason = core.ReasonUnknown, err.Error()
+		}
+		t.loop.Post(func(s *State) { s.peers.Send(to, report) })
+	})
+}
+
+func (t *Target) fill(report *wire.RefReport, m wire.RefGet, refs2 bool) error {
+	refs, err := t.Holdings.Refs(m.Owner)
+	if err != nil {
+		return err
+	}
+	refs = slices.DeleteFunc(refs, func(r core.HeldRef) bool {
+		return r.Alias != m.Alias || m.Version != 0 && r.Version != m.Version
+	})
+	if len(refs) == 0 {
+		return fmt.Errorf("no ref %s.%d here", m.Alias, m.Version)
+	}
+	newest := slices.MaxFunc(refs, func(a, b core.HeldRef) int { return a.Version - b.Version })
+	if m.Record.IsZero() {
+		report.Refs = [][]byte{envelope(newest, refs2)}
+		return nil
+	}
+	if !slices.ContainsFunc(newest.Records, func(c core.Chunk) bool { return c.Hash == m.Record }) {
+		return fmt.Errorf("ref %s.%d has no record %s", m.Alias, newest.Version, m.Record)
+	}
+	whole, err := t.Keeping.Get(t.ctx, m.Record, nil)
+	if err != nil {
+		return err
+	}
+	report.Size = core.Size(len(whole))
+	from := min(max(m.Offset, 0), report.Size)
+	report.Data = whole[from:min(from+wire.RecordPiece, report.Size)]
+	return nil
+}
