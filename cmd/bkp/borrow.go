@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/storage/disk"
@@ -67,7 +68,7 @@ func (c *call) borrow(ctx context.Context) (_ session, err error) {
 	if err != nil {
 		return session{}, fmt.Errorf("without writing into %s: %w", c.house.dir, err)
 	}
-	return session{Caller: n, close: func() error { return errors.Join(n.Close(), closers.Close(), tidy()) }}, nil
+	return session{Caller: control.Direct(n), close: func() error { return errors.Join(n.Close(), closers.Close(), tidy()) }}, nil
 }
 
 // staging opens the store of what was split: the data directory's for reading where nothing is written there.

@@ -83,7 +83,7 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the door for commands: %w", err)
 	}
-	n.ServeLocal(door)
+	n.Serve(door)
 	c.announce(n, wish)
 	select {
 	case <-ctx.Done():

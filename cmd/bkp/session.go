@@ -10,7 +10,6 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/node"
 )
 
 // session is the node that carries out a command: the one that runs on this data directory, or one in this process
@@ -47,7 +46,7 @@ func (c *call) openSession(ctx context.Context) (session, error) {
 	}
 	// A node that starts or stops at this moment holds the lock without a socket: look a few times.
 	for tries := 0; ; tries++ {
-		if remote, err := node.DialLocal(c.house.path("node.sock")); err == nil {
+		if remote, err := control.Dial(c.house.path("node.sock")); err == nil {
 			c.warnUnused()
 			return session{Caller: remote, running: true, close: func() error { return nil }}, nil
 		}
@@ -77,7 +76,7 @@ func (c *call) openSession(ctx context.Context) (session, error) {
 
 // running finds the node that runs on this data directory, and fails without one.
 func (c *call) runningNode() (control.Caller, error) {
-	remote, err := node.DialLocal(c.house.path("node.sock"))
+	remote, err := control.Dial(c.house.path("node.sock"))
 	if err != nil {
 		return nil, core.WithHint(core.Fail(core.CodeFailed, "no node runs on %s", c.house.dir),
 			"bkp node start --data %s", c.house.dir)
@@ -103,7 +102,7 @@ func (c *call) become(ctx context.Context, lock *durable.Lock) (session, error) 
 	if err != nil {
 		return session{}, errors.Join(err, lock.Close())
 	}
-	return session{Caller: n, close: func() error {
+	return session{Caller: control.Direct(n), close: func() error {
 		return errors.Join(n.Close(), closers.Close(), lock.Close())
 	}}, nil
 }

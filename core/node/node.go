@@ -20,7 +20,7 @@
 //	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
 //	health.go  what is wrong with the node
-//	remove.go  rm         collect.go  gc     away.go  doing without what others keep    local.go  the door for this machine's own commands
+//	remove.go  rm         collect.go  gc     away.go  doing without what others keep
 package node
 
 import (
@@ -290,6 +290,11 @@ func (n *Node) ask(event func()) bool {
 
 // later posts an event from the loop itself.
 func (n *Node) later(event func()) { n.act(func() { n.post(event) }) }
+
+// Serve answers the commands of this machine's own user at l until the node closes.
+func (n *Node) Serve(l net.Listener) {
+	n.act(func() { control.Serve(n.ctx, l, n) })
+}
 
 // act runs f in a goroutine that Close waits for.
 func (n *Node) act(f func()) { n.acts.Go(f) }
