@@ -192,7 +192,6 @@ func TestMisbehavingPeers(t *testing.T) {
 		{"21 length 2^63-1", raw(frame(1, 1<<63-1)), "1009 ", "size limit"},
 		{"21 length 2^64-1", raw(frame(1, 1<<64-1)), told, "size limit"},
 		{"22 unknown type", message(`{"type":"GIVE_ME"}`), told, `unknown message type "GIVE_ME"`},
-		{"22 local type", message(`{"type":"LOCAL_CALL","command":"stop"}`), told, "unknown message type"},
 		{"27 text frame for data", func(r *rogue) *websocket.Conn { r.text(r.send, "x"); return r.control }, told,
 			"text frame on a data socket"},
 		{"27 binary frame for control", func(r *rogue) *websocket.Conn {

@@ -31,7 +31,6 @@ type codec struct {
 	form   *form
 	since  Feature // that brought it; "" is version 1
 	bytes  int     // the most that one may have
-	local  bool    // for the node's own socket: not a word between peers
 	trim   func(Message, Dialect) (bounded, error)
 	encode func(bounded) ([]byte, error)
 	decode func(*scanner) (Message, error)
@@ -45,7 +44,7 @@ type bounded interface {
 	Validate() error
 }
 
-// register makes M a message. What is said about it beside its type: local, atMost, since.
+// register makes M a message. What is said about it beside its type: atMost, since.
 func register[M bounded](more ...func(*codec)) {
 	var zero M
 	c := &codec{
@@ -79,8 +78,6 @@ func register[M bounded](more ...func(*codec)) {
 	}
 	codecs[zero.Type()] = c
 }
-
-func local(c *codec) { c.local = true }
 
 func atMost(bytes int) func(*codec) { return func(c *codec) { c.bytes = bytes } }
 
@@ -117,10 +114,6 @@ func init() {
 	register[Release]()
 	register[ReleaseDone]()
 	register[Relay]()
-	register[LocalCall](local)
-	register[LocalStream](local)
-	register[LocalStatus](local)
-	register[LocalResult](local)
 }
 
 // Encode writes m, a message by value or by pointer, with all that this build knows.
@@ -129,12 +122,6 @@ func Encode(m Message) ([]byte, error) { return newest.Encode(m) }
 // Decode reads one message between peers with all that this build knows; Dialect.Decode says how.
 func Decode(data []byte) (Message, error) {
 	m, _, err := newest.Decode(data)
-	return m, err
-}
-
-// DecodeLocal reads one message of the node's own socket, as strictly as Decode; what a command reports may hold null.
-func DecodeLocal(data []byte) (Message, error) {
-	m, _, err := newest.decode(data, inLocal)
 	return m, err
 }
 
@@ -194,11 +181,7 @@ func (d Dialect) Trim(m Message) Message {
 // many. The message is nil where it was one of them.
 func (d Dialect) Decode(data []byte) (m Message, skipped int, err error) { return d.decode(data, "") }
 
-// inLocal stands for the types of the node's own socket.
-const inLocal = "local"
-
-// decode reads a message: of the type want, of the node's own socket where want is inLocal, of any between peers where
-// it is "".
+// decode reads a message of the type want, of any where it is "".
 func (d Dialect) decode(data []byte, want string) (m Message, skipped int, err error) {
 	if len(data) > MaxMessage {
 		return nil, 0, fmt.Errorf("decode: message of %d bytes, %d are allowed", len(data), MaxMessage)
@@ -214,9 +197,9 @@ func (d Dialect) decode(data []byte, want string) (m Message, skipped int, err e
 	switch {
 	case !known && d.skips && want == "":
 		return nil, 1, nil
-	case !known || c.local != (want == inLocal) || !d.knows(c.since):
+	case !known || !d.knows(c.since):
 		return nil, 0, fmt.Errorf("decode: %w %.40q", ErrUnknownType, name)
-	case want != "" && want != inLocal && name != want:
+	case want != "" && name != want:
 		return nil, 0, fmt.Errorf("%s before %s", name, want)
 	}
 	s, err := c.scan(data, d)
@@ -234,6 +217,6 @@ func (c *codec) scan(data []byte, d Dialect) (*scanner, error) {
 	if len(data) > c.bytes {
 		return nil, fmt.Errorf("message of %d bytes, %d are allowed", len(data), c.bytes)
 	}
-	s := &scanner{data: data, dialect: d, null: c.local, top: c.form}
+	s := &scanner{data: data, dialect: d, top: c.form}
 	return s, s.value(c.form)
 }

@@ -17,13 +17,6 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata/golden; of a vector that was there before, only where no release has written it")
 
-func decodeAny(m Message, data []byte) (Message, error) {
-	if codecs[m.Type()].local {
-		return DecodeLocal(data)
-	}
-	return Decode(data)
-}
-
 func TestGolden(t *testing.T) {
 	seen := map[string]bool{}
 	for _, m := range samples() {
@@ -66,7 +59,7 @@ func golden(t *testing.T, m Message, got []byte, path string) {
 	if !bytes.Equal(append(got, '\n'), want) {
 		t.Errorf("%s is encoded as\n%s, its golden vector is\n%s", m.Type(), got, want)
 	}
-	back, err := decodeAny(m, want)
+	back, err := Decode(want)
 	if err != nil || !reflect.DeepEqual(back, m) {
 		t.Errorf("the golden %s decodes to\n%+v, %v; want\n%+v", m.Type(), back, err, m)
 	}
@@ -104,7 +97,6 @@ func TestDecodeStrictly(t *testing.T) {
 		{"OK: escapes", `{"type":"STATE_QUERY","quer\u0079":7}`, ""},
 		{"22 unknown type", `{"type":"GIVE_ME"}`, "unknown message type"},
 		{"22 type in lower case", `{"type":"state_query","query":7}`, "unknown message type"},
-		{"22 a local type", `{"type":"LOCAL_CALL","command":"stop"}`, "unknown message type"},
 		{"no type", `{"query":7}`, "no type"},
 		{"type is a number", `{"type":7}`, "not a string"},
 		{"15 duplicate member", `{"type":"STATE_QUERY","query":7,"query":7}`, "duplicate"},
@@ -150,9 +142,6 @@ func TestDecodeStrictly(t *testing.T) {
 	if _, err := Decode([]byte(`{"type":"GIVE_ME"}`)); !errors.Is(err, ErrUnknownType) {
 		t.Errorf("an unknown type is not told apart: %v", err)
 	}
-	if _, err := DecodeLocal([]byte(`{"type":"STATE_QUERY","query":7}`)); !errors.Is(err, ErrUnknownType) {
-		t.Errorf("a peers' message on the local socket: %v; want unknown type", err)
-	}
 }
 
 func TestEncodeRefusesWhatIsTooLarge(t *testing.T) {
@@ -184,23 +173,21 @@ func FuzzDecode(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, decode := range []func([]byte) (Message, error){Decode, DecodeLocal} {
-			m, err := decode(data)
-			if err != nil {
-				continue
-			}
-			again, err := Encode(m)
-			if err != nil {
-				t.Fatalf("%s decodes to %+v, which cannot be encoded: %v", data, m, err)
-			}
-			back, err := decode(again)
-			if err != nil {
-				t.Fatalf("%s is encoded as %s, which does not decode: %v", data, again, err)
-			}
-			// Compared as bytes, since what was left out and what is empty are written alike.
-			if third, err := Encode(back); err != nil || !bytes.Equal(third, again) {
-				t.Fatalf("%s is encoded as %s, then as %s, %v", data, again, third, err)
-			}
+		m, err := Decode(data)
+		if err != nil {
+			return
+		}
+		again, err := Encode(m)
+		if err != nil {
+			t.Fatalf("%s decodes to %+v, which cannot be encoded: %v", data, m, err)
+		}
+		back, err := Decode(again)
+		if err != nil {
+			t.Fatalf("%s is encoded as %s, which does not decode: %v", data, again, err)
+		}
+		// Compared as bytes, since what was left out and what is empty are written alike.
+		if third, err := Encode(back); err != nil || !bytes.Equal(third, again) {
+			t.Fatalf("%s is encoded as %s, then as %s, %v", data, again, third, err)
 		}
 	})
 }

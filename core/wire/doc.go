@@ -45,10 +45,7 @@
 //	RELEASE                 owner's node                   each holder            RELEASE_DONE
 //	RELEASE_DONE            holder                         owner's node
 //	RELAY                   any node                       one it has no session with: one of the placement's messages, refs, RELEASE
-//	LOCAL_CALL              a bkp command                  the node of its user   LOCAL_STATUS any number of times, LOCAL_RESULT once
-//	LOCAL_STATUS, _RESULT   the node                       the command
 //
-// The LOCAL messages travel on the node's own Unix socket, one a line; a peer that sends one meets an unknown type.
 // Requests carry a number of the asker's (query, flow, transfer) that the answer repeats.
 //
 // # Encoding

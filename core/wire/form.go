@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // form is what a value in a message may look like. It is made from the Go type, once, and is what a message is held
@@ -18,7 +16,6 @@ type form struct {
 	most    int                // items of it
 	table   bool               // an object with free names
 	size    int                // bytes that an item takes in memory, without what it points to
-	any     bool               // JSON of somebody else's
 	grown   bool               // something within came after version 1
 }
 
@@ -40,10 +37,7 @@ var most = map[string]int{
 // formOf panics for what no message may have: it runs while the program starts.
 func formOf(t reflect.Type, limit string) *form {
 	text := reflect.TypeFor[encoding.TextUnmarshaler]()
-	switch {
-	case t == reflect.TypeFor[jsontext.Value]():
-		return &form{any: true}
-	case reflect.PointerTo(t).Implements(text), t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+	if reflect.PointerTo(t).Implements(text) || t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
 		return &form{}
 	}
 	switch t.Kind() {

@@ -76,11 +76,6 @@ func samples() []Message {
 		ReleaseDone{Query: 5, Code: core.ReasonNone, Reason: "x", Runs: 3, Bytes: 8388608},
 		Relay{Route: []core.ID{id("n1"), id("n2"), id("n3")}, Key: key, Signature: sig, Time: 1796000000,
 			Message: []byte("message")},
-		LocalCall{Command: "place", Args: []byte(`{"name":"disk","replicas":2}`)},
-		LocalStream{Stream: "0f9c37a1d2c84b5e9a7703126b4e8fd5"},
-		LocalStatus{Status: []byte(`{"message_type":"status","done":7}`)},
-		LocalResult{Result: []byte(`{"message_type":"summary","found":null}`), Code: core.CodePartial,
-			Error: "2 runs missing", Hint: "bkp repair"},
 	}
 }
 

@@ -84,7 +84,6 @@ type scanner struct {
 	data    []byte
 	at      int
 	dialect Dialect
-	null    bool   // may stand for a value
 	weight  int    // bytes that unmarshalling takes
 	skipped int    // members that belong to a feature which this side does not have
 	rest    []byte // what was scanned, without those; nil where there were none
@@ -175,9 +174,6 @@ func (s *scanner) more(end byte, first bool) (bool, error) {
 
 // value steps over one value that must be of a form; nil takes any.
 func (s *scanner) value(f *form) error {
-	if f != nil && f.any {
-		f = nil
-	}
 	switch s.next() {
 	case 0:
 		return io.ErrUnexpectedEOF
@@ -192,7 +188,7 @@ func (s *scanner) value(f *form) error {
 		}
 		return s.weigh(len(text) + aText)
 	case 'n':
-		if f != nil && !s.null {
+		if f != nil {
 			return errNull
 		}
 	case ',', ':', '}', ']':

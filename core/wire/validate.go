@@ -360,34 +360,3 @@ func (m ReleaseDone) Validate() error {
 	b.size("bytes", m.Bytes)
 	return b.err
 }
-
-func (m LocalCall) Validate() error {
-	var b bounds
-	b.word("command", m.Command)
-	b.must(len(m.Args) == 0 || m.Args.Kind() == '{', "args is not an object")
-	b.must(len(m.Stream) <= maxStream, "stream has a name of %d bytes", len(m.Stream))
-	return b.err
-}
-
-// maxStream bounds the name of a stream between a command and its node, which draws 128 bits for it.
-const maxStream = 64
-
-func (m LocalStream) Validate() error {
-	var b bounds
-	b.must(len(m.Stream) >= 16 && len(m.Stream) <= maxStream, "stream has a name of %d bytes", len(m.Stream))
-	return b.err
-}
-
-func (m LocalStatus) Validate() error {
-	var b bounds
-	b.must(m.Status.Kind() == '{', "status is not an object")
-	return b.err
-}
-
-func (m LocalResult) Validate() error {
-	var b bounds
-	b.within("code", int64(m.Code), 0, 255)
-	b.must((m.Code == core.CodeOK) == (m.Error == ""), "code %d does not go with error %.80q", m.Code, m.Error)
-	b.must(len(m.Result) == 0 || m.Result.Kind() == '{', "result is not an object")
-	return b.err
-}
