@@ -40,6 +40,7 @@
 //	5     node        the daemon: one loop that owns the state, and its acts
 //	4     file        split and join over files         control what commands ask of the node of their data directory
 //	      keep        what is kept for others, from acceptance to collection
+//	      place       coordinating a placement
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
 //	      durable     files that outlast a power loss: what storage, ledger and the roof make them by
@@ -64,10 +65,10 @@
 // chunks in order and seals the tree above them. After the barrier of the storage the version's ref appears in
 // DATA/refs: key.SealRef closes the root's key into it.
 //
-// bkp place big.iso: the command reaches the running node through DATA/node.sock, or becomes one. node groups new
-// chunks into runs and runs into segments and asks every peer for its state. A strategy prices the peers, plan.Place
-// decides by those prices, space and bandwidth which peer keeps which spans and who sends them to whom. license.Sign
-// writes a licence a segment, and STORAGE_TASK carries it to the targets. A target checks it, asks its verifiers,
+// bkp place big.iso: the command reaches the running node through DATA/node.sock, or becomes one. place asks
+// every peer for its state and groups new chunks into runs and runs into segments. A strategy prices the peers,
+// plan.Place decides by those prices, space and bandwidth which peer keeps which spans and who sends them to whom.
+// license.Sign writes a licence a segment, and STORAGE_TASK carries it to the targets. A target checks it, asks its verifiers,
 // enters it into its ledger, and agrees. Now the chunk travels. Every node that has runs which another lacks chooses
 // anew for every batch whom to serve (plan.Choose), by what WANT messages told it; the plan says who keeps what, never
 // when. The sender applies for a lease (STORAGE_APPLY), the receiver's accounts grant it (STORAGE_AGREE), BEGIN

@@ -3,11 +3,11 @@ package node
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/version"
 )
 
@@ -80,51 +80,9 @@ func (n *Node) enough(ctx context.Context, found control.VerifyResult, r version
 		if err != nil {
 			return fmt.Errorf("its licence: %w", err)
 		}
-		if err := boundFor(l.RetainUntil); err != nil {
+		if err := place.BoundFor(l.RetainUntil); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// boundFor says why holders are not bound long enough for this machine to do without; nil where they are.
-func boundFor(retainUntil int64) error {
-	if until := time.Unix(retainUntil, 0); time.Until(until) < awayFor {
-		return fmt.Errorf("its holders keep it until %s only", until.Format(time.DateOnly))
-	}
-	return nil
-}
-
-// letGo lets the staged content of a version go that has all its copies at peers, unless it is to stay. What goes wrong
-// here is no failure of the placement: the bytes are still there, and the next collection takes them.
-func (pl *placing) letGo(ctx context.Context) {
-	n, ref := pl.n, pl.version.Ref
-	warn := func(format string, args ...any) {
-		text := fmt.Sprintf(format, args...)
-		pl.result.Warnings = append(pl.result.Warnings, text)
-		pl.status(control.Status{Phase: "let go", Warning: true, Text: text})
-	}
-	err := boundFor(time.Now().Add(pl.retain()).Unix())
-	if err != nil && !pl.args.KeepLocal {
-		warn("its bytes stay on this machine too: %v", err)
-	}
-	away := err == nil && !pl.args.KeepLocal
-	if err := n.Refs.SetAway(ref.Alias, ref.Version, away); err != nil {
-		warn("its bytes stay on this machine too: %v", err)
-		return
-	}
-	if !away {
-		return
-	}
-	pl.status(control.Status{Phase: "let go"})
-	n.collecting.Lock()
-	defer n.collecting.Unlock()
-	done, err := n.sweepStaging(ctx, openedRefs{})
-	pl.result.LetGo = done.Freed
-	switch {
-	case err != nil:
-		warn("its bytes stay on this machine until bkp gc: %v", err)
-	case done.Waiting > 0:
-		warn("%s stay on this machine: other commands may need them; bkp gc frees them later", done.Waiting)
-	}
 }

@@ -10,12 +10,10 @@ import (
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/storage/live"
 	"github.com/bkp-tool/bkp/core/version"
 )
-
-// awayFor is how long holders must still be bound to keep a chunk for this machine to do without it.
-const awayFor = 30 * 24 * time.Hour
 
 // Away remembers chunks whose bytes this machine let go of. store.Away is the one on disk.
 type Away interface {
@@ -60,7 +58,7 @@ func newCover() *Cover {
 
 // readAll takes in the records of a version, as far as they are here and whole.
 func (c *Cover) readAll(ctx context.Context, records []core.Sealed, chunks Chunks) error {
-	until := time.Now().Add(awayFor).Unix()
+	until := time.Now().Add(place.AwayFor).Unix()
 	for _, sealed := range records {
 		err := c.read(ctx, sealed, chunks, until)
 		if err != nil && core.CodeOf(err) != core.CodeWrong && !errors.Is(err, core.ErrNotFound) {

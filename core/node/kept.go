@@ -44,7 +44,7 @@ func (p *keptPeers) Reachable(id core.ID) bool            { return p.peers[id].r
 // keptTransfers is the tasks under way as the target sees them.
 type keptTransfers Node
 
-func (t *keptTransfers) Coordinates(task core.TaskID) bool { return t.places[task] != nil }
+func (t *keptTransfers) Coordinates(task core.TaskID) bool { return (*Node)(t).coordinates(task) }
 func (t *keptTransfers) Accepted(seg *keep.Segment)        { (*Node)(t).take(seg) }
 
 func (t *keptTransfers) Arrived(seg *keep.Segment, run int, chunks []core.Chunk) {
@@ -69,7 +69,7 @@ func (t *keptTransfers) Lacking(task core.TaskID) bool {
 }
 
 func (t *keptTransfers) Released(task core.TaskID) {
-	if s := t.swarms[task]; s != nil && t.places[task] == nil {
+	if s := t.swarms[task]; s != nil && !(*Node)(t).coordinates(task) {
 		s.end()
 	}
 }

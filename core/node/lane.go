@@ -370,8 +370,8 @@ func (l *lane) slowDown(reason core.Reason) {
 	}
 	l.gaveUp = true
 	l.n.later(func() { // the flow is in the middle of a step
-		if pl := l.n.places[l.swarm.task]; pl != nil {
-			pl.giveUp(l.to, "it fails to keep what it is sent, its log says why")
+		if pl, ok := l.n.places[l.swarm.task]; ok {
+			pl.inbox.Fails(l.to, "it fails to keep what it is sent, its log says why")
 			return
 		}
 		l.swarm.forget(l.to)

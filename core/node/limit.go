@@ -162,26 +162,6 @@ func (n *Node) linkReport(p *peer) (l wire.LinkReport) {
 	return l
 }
 
-// linkState is a link of a snapshot, whose ends reported it; measured by who sends over it.
-func linkState(from, to int, capacity core.Rate, sender, receiver wire.LinkReport) core.LinkState {
-	l := core.LinkState{From: from, To: to}
-	l.Rate, l.Ahead = core.Credible(capacity, linkAhead(sender, receiver), sender.Measured)
-	return l
-}
-
-// linkAhead is what a link will carry by what its two ends reported; nil where neither has a calendar.
-func linkAhead(a, b wire.LinkReport) core.Forecast {
-	switch {
-	case a.Ahead == nil && b.Ahead == nil:
-		return nil
-	case a.Ahead == nil:
-		return b.Ahead.Narrower(core.Steady(b.Theirs))
-	case b.Ahead == nil:
-		return a.Ahead.Narrower(core.Steady(a.Theirs))
-	}
-	return a.Ahead.Narrower(b.Ahead)
-}
-
 // limitRows lists the sides and links. Loop only.
 func (n *Node) limitRows() []control.LimitRow {
 	now := time.Now()

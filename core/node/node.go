@@ -6,14 +6,13 @@
 //
 //	peer.go    sessions, bandwidth coordination, dispatch     query.go  questions and their answers
 //	kept.go    what is kept for others: core/keep, on this loop
-//	survey.go  the network as a placement sees it             relay.go  messages through others
+//	relay.go   messages through others
 //	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     inflow.go  runs that arrive
 //	swarm.go   a task under way: who has what, who is served  want.go     hints               lane.go    the way to one target
 //	fair.go    how much of the uplink a lane has              yield.go    what it leases in vain
 //	download.go asking for runs
-//	place.go   coordinating a placement                       replan.go  when a target is lost
-//	offer.go   licences, and who accepts                      deliver.go until all receipts are there
-//	segment.go  runs of chunks, and sealed records             versions.go  refs here and at peers
+//	place.go   the commands that place                        coordinate.go  what core/place needs of the node
+//	versions.go  refs here and at peers
 //	fetch.go   bringing a version back                        refs.go   refs and records at peers
 //	limit.go   what this node gives, by calendars              measure.go  what its links carry
 //	probe.go   measuring them on purpose
@@ -139,8 +138,8 @@ type Node struct {
 	scratch   core.Bitmap // of the loop
 	downloads map[*download]struct{}
 	waking    bool
-	kept      *keep.State              // for others
-	places    map[core.TaskID]*placing // coordinated here
+	kept      *keep.State            // for others
+	places    map[core.TaskID]placed // coordinated here
 	leases    leaseLog
 	lastID    uint64
 }
@@ -167,7 +166,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		flows:     map[flowKey]*flow{},
 		swarms:    map[core.TaskID]*swarm{},
 		downloads: map[*download]struct{}{},
-		places:    map[core.TaskID]*placing{},
+		places:    map[core.TaskID]placed{},
 	}
 	var seed [16]byte
 	if _, err := rand.Read(seed[:]); err != nil {

@@ -142,6 +142,9 @@ func (n *Node) coordinate(p *peer, m wire.BandwidthCoordination) {
 	for _, s := range n.swarms {
 		s.greet(p.id)
 	}
+	for _, pl := range n.places {
+		pl.inbox.Came(p.id)
+	}
 	n.wakeWaiting()
 }
 
@@ -164,7 +167,7 @@ func (n *Node) peerDown(s *link.Session, err error) {
 		}
 	}
 	for _, pl := range n.places {
-		pl.peerLost(p.id)
+		pl.inbox.Gone(p.id)
 	}
 }
 
@@ -227,9 +230,13 @@ func (n *Node) dispatch(p *peer, s *link.Session, m wire.Message) {
 	case wire.StorageTask:
 		n.kept.Offer(p.id, p.member(), m)
 	case wire.TaskAgree:
-		n.onTaskAnswer(p, m.Task, m)
+		if pl, ok := n.places[m.Task]; ok {
+			pl.inbox.Agreed(p.id, m)
+		}
 	case wire.TaskRefuse:
-		n.onTaskAnswer(p, m.Task, m)
+		if pl, ok := n.places[m.Task]; ok {
+			pl.inbox.Refused(p.id, m)
+		}
 	case wire.Want:
 		n.onWant(p, m)
 	case wire.StorageApply:
@@ -291,4 +298,9 @@ func (n *Node) connected() []*peer {
 		return cmp.Or(strings.Compare(a.address, b.address), a.id.Compare(b.id))
 	})
 	return up
+}
+
+// readsRefs2 reports whether a peer reads refs of version 2; one that is reached through others has not said.
+func (p *peer) readsRefs2() bool {
+	return p != nil && p.session != nil && p.session.Has(wire.FeatureRefs2)
 }

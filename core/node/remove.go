@@ -4,14 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/version"
-	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // Remove forgets versions here and releases them on their holders. Its bytes go with the next gc here, and by
@@ -133,7 +130,7 @@ func (n *Node) releaseVersion(ctx context.Context,
 		}
 	}
 	for _, s := range shares {
-		done, err := n.release(ctx, s.holder, s.task, r.Ref.Alias, r.Ref.Version)
+		done, err := n.coordinator().Release(ctx, s.holder, s.task, r.Ref.Alias, r.Ref.Version)
 		if err != nil {
 			gone := control.Refused{Node: s.holder, Reason: err.Error()}
 			n.ask(func() { gone.Address = n.addressOf(s.holder) })
@@ -143,37 +140,4 @@ func (n *Node) releaseVersion(ctx context.Context,
 		released = append(released, control.Release{Node: s.holder, Runs: done.Runs, Bytes: done.Bytes})
 	}
 	return released, unheard, nil
-}
-
-// release asks one holder to let a task go that was to keep a version, and the refs that it brought.
-func (n *Node) release(ctx context.Context, at core.ID, task core.TaskID, alias string,
-	version int) (wire.ReleaseDone, error) {
-	envelope, err := n.owner().SignRelease(key.Release{Owner: n.owner().ID(), Task: task, Alias: alias,
-		Version: version, Time: time.Now().Unix()})
-	if err != nil {
-		return wire.ReleaseDone{}, fmt.Errorf("sign release: %w", err)
-	}
-	done, err := query[wire.ReleaseDone](ctx, n, at, func(id uint64) wire.Message {
-		return wire.Release{Query: id,
-			Envelope: envelope}
-	})
-	if err == nil && done.Code != core.ReasonNone {
-		err = core.Fail(done.Code.ExitCode(), "peer %s: %s", at.Short(), done.Reason)
-	}
-	return done, err
-}
-
-// releaseEverywhere asks every connected peer; who keeps nothing of the task has nothing to do.
-func (n *Node) releaseEverywhere(ctx context.Context, task core.TaskID, alias string, version int) {
-	var peers []core.ID
-	n.ask(func() {
-		for _, p := range n.connected() {
-			peers = append(peers, p.id)
-		}
-	})
-	n.each(len(peers), func(i int) {
-		if _, err := n.release(ctx, peers[i], task, alias, version); err != nil {
-			n.Log.Debug("release", "peer", peers[i].Short(), "error", err) // most often it kept nothing of it
-		}
-	})
 }

@@ -51,6 +51,17 @@ func (n *Node) unreached() (problems []string) {
 	return problems
 }
 
+// each runs f for 0 to count-1 at once and waits.
+func (n *Node) each(count int, f func(i int)) {
+	done := make(chan struct{})
+	for i := range count {
+		n.act(func() { f(i); done <- struct{}{} })
+	}
+	for range count {
+		<-done
+	}
+}
+
 // ListPeers asks every connected peer for its state and adds those of the list that are not connected.
 func (n *Node) ListPeers(ctx context.Context, args control.PeersArgs,
 	_ func(control.Status)) (control.PeersResult, error) {

@@ -579,7 +579,7 @@ const swarmLife = 10 * time.Minute
 // endSwarms ends those that are done, and those in which nothing happens any more. Loop only.
 func (n *Node) endSwarms() {
 	for id, s := range n.swarms {
-		if n.places[id] == nil && (n.now()-s.touched > swarmLife || s.over() && !s.lacking()) {
+		if !n.coordinates(id) && (n.now()-s.touched > swarmLife || s.over() && !s.lacking()) {
 			s.end()
 		}
 	}

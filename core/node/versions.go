@@ -7,9 +7,16 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/version"
 	"golang.org/x/sync/errgroup"
 )
+
+// here is the chunks on this machine: staged, or kept for others.
+func (n *Node) here() storage.Either { return storage.Either{First: n.Staging, Second: n.Keeping} }
+
+// reader reads tree nodes and records that are on this machine.
+func (n *Node) reader(ctx context.Context) *version.Reader { return version.NewReader(ctx, n.here()) }
 
 // localRefs opens this machine's refs of an alias, or all where it is empty.
 func (n *Node) localRefs(alias string) ([]version.Found, error) {

@@ -107,31 +107,27 @@ func (s *swarm) lacked() (bytes core.Size) {
 	return bytes
 }
 
-// greet tells a neighbour that came, or came back, all that it may have missed: a target what it has and lacks, the
-// source whose receipts it waits for. Loop only.
+// greet tells a neighbour that came, or came back, all that it may have missed: what this node, a target, has and lacks.
+// The source asks for the receipts that it waits for (place.Inbox.Came). Loop only.
 func (s *swarm) greet(id core.ID) {
 	need := s.lacked()
 	for _, number := range s.order {
 		p := s.pieces[number]
-		switch {
-		case p.mine != nil:
-			m := s.word(p, need)
-			var have, lacks []int
-			for run := range p.runs {
-				switch {
-				case p.mine.Has(run):
-					have = append(have, run)
-				case p.mine.Lacks(run):
-					lacks = append(lacks, run)
-				}
-			}
-			m.Had, m.Wanted = core.Ranges(have), core.Ranges(lacks)
-			s.n.send(id, m)
-		case s.n.places[s.task] != nil:
-			if missing := s.n.places[s.task].unreceipted(p.number, id); len(missing) > 0 {
-				s.n.send(id, wire.Want{Task: s.task, Segment: p.number, Wanted: core.Ranges(missing)})
+		if p.mine == nil {
+			continue
+		}
+		m := s.word(p, need)
+		var have, lacks []int
+		for run := range p.runs {
+			switch {
+			case p.mine.Has(run):
+				have = append(have, run)
+			case p.mine.Lacks(run):
+				lacks = append(lacks, run)
 			}
 		}
+		m.Had, m.Wanted = core.Ranges(have), core.Ranges(lacks)
+		s.n.send(id, m)
 	}
 }
 

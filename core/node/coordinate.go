@@ -1,0 +1,259 @@
+package node
+
+import (
+	"context"
+	"slices"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/place"
+	"github.com/bkp-tool/bkp/core/version"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// placePeers is what a placement may know of peers, and say to them. Never on the loop.
+type placePeers struct{ asker }
+
+func (a placePeers) Await(ctx context.Context) { a.n.awaitPeers(ctx) }
+func (a placePeers) Unreached() []string       { return a.n.unreached() }
+
+func (a placePeers) Connected() (ids []core.ID) {
+	a.n.ask(func() {
+		for _, p := range a.n.connected() {
+			ids = append(ids, p.id)
+		}
+	})
+	return ids
+}
+
+func (a placePeers) Known(ids []core.ID) map[core.ID]place.Peer {
+	known := map[core.ID]place.Peer{}
+	a.n.ask(func() {
+		for _, id := range ids {
+			if p := a.n.peers[id]; p != nil {
+				known[id] = place.Peer{Reachable: p.reachable(), Connected: p.session != nil && p.capacity > 0,
+					Capacity: p.capacity, Refs2: p.readsRefs2()}
+			}
+		}
+	})
+	return known
+}
+
+func (a placePeers) Send(to []core.ID, m wire.Message) (unsent []core.ID) {
+	a.n.ask(func() {
+		for _, id := range to {
+			if !a.n.send(id, m) {
+				unsent = append(unsent, id)
+			}
+		}
+	})
+	return unsent
+}
+
+// placeNetwork is what a survey learns from this node. Never on the loop.
+type placeNetwork struct{ n *Node }
+
+func (w placeNetwork) Self() (s core.NodeState) {
+	w.n.ask(func() { s = w.n.ownState() })
+	return s
+}
+
+func (w placeNetwork) Ends(ids []core.ID) map[core.ID]place.LinkEnd {
+	ends := map[core.ID]place.LinkEnd{}
+	w.n.ask(func() {
+		for _, id := range ids {
+			if p := w.n.peers[id]; p.reachable() {
+				ends[id] = place.LinkEnd{Address: p.address, Direct: p.session != nil, Capacity: p.capacity,
+					Delay: w.n.delayTo(p), Report: w.n.linkReport(p)}
+			}
+		}
+	})
+	return ends
+}
+
+func (w placeNetwork) Beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]bool) (ids []core.ID) {
+	w.n.ask(func() { ids = w.n.beyond(reports, asked) })
+	return ids
+}
+
+// beyond notes ways to the nodes that those who reported are connected to, and that were not asked yet.
+func (n *Node) beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]bool) (ids []core.ID) {
+	for through, r := range reports {
+		way := n.peers[through].way()
+		if len(way) == 0 || len(way)+2 > wire.MaxRoute {
+			continue
+		}
+		for _, l := range r.Links {
+			if asked[l.ID] || slices.Contains(ids, l.ID) || len(asked)+len(ids) > place.MaxFar {
+				continue
+			}
+			p := n.far(l.ID)
+			if p == nil || p.session != nil {
+				continue
+			}
+			p.via, p.address, p.labels = append(slices.Clone(way), l.ID), l.Address, l.Labels
+			ids = append(ids, l.ID)
+		}
+	}
+	slices.SortFunc(ids, core.ID.Compare)
+	return ids
+}
+
+// delayTo is the delay to a node in seconds, that of the first hop where no session leads there.
+func (n *Node) delayTo(p *peer) float64 {
+	if p.session != nil {
+		return p.session.Delay().Seconds()
+	}
+	if len(p.via) > 0 {
+		if first := n.peers[p.via[0]]; first != nil && first.session != nil {
+			return first.session.Delay().Seconds() * float64(len(p.via))
+		}
+	}
+	return 0
+}
+
+// placeVersions is the owner's versions here and at peers.
+type placeVersions struct{ n *Node }
+
+func (v placeVersions) Local(alias string) ([]version.Found, error) { return v.n.localRefs(alias) }
+
+func (v placeVersions) At(ctx context.Context, alias string, number int) ([]version.Found, []string) {
+	return v.n.refsAt(ctx, alias, number)
+}
+
+// placed is a task that this node coordinates.
+type placed struct {
+	alias string
+	inbox *place.Inbox
+}
+
+// placeTransfers moves the data of what this node coordinates. Never on the loop.
+type placeTransfers struct{ n *Node }
+
+func (t placeTransfers) Enter(task core.TaskID, alias string, inbox *place.Inbox) place.Transfer {
+	busy := false
+	t.n.ask(func() {
+		for _, other := range t.n.places {
+			busy = busy || other.alias == alias
+		}
+		if !busy {
+			t.n.places[task] = placed{alias, inbox}
+		}
+	})
+	if busy {
+		return nil
+	}
+	return placeTransfer{t.n, task}
+}
+
+// placeTransfer is the swarm of a task that this node coordinates. Never on the loop.
+type placeTransfer struct {
+	n    *Node
+	task core.TaskID
+}
+
+// with runs f on the loop where the swarm is there.
+func (t placeTransfer) with(f func(s *swarm)) {
+	t.n.ask(func() {
+		if s := t.n.swarms[t.task]; s != nil {
+			f(s)
+		}
+	})
+}
+
+func (t placeTransfer) Begin(segments []*place.Segment, from version.Chunks,
+	here func(s *place.Segment, run int) bool) {
+	t.n.ask(func() {
+		for _, seg := range segments {
+			runs := seg.Runs
+			s := t.n.swarm(t.task, t.n.ID(), seg.Message.Tables())
+			s.join(&piece{number: seg.Number, runs: len(runs),
+				file: func(run int) core.File { return runs[run].File }, store: from}, seg.Message.Locations,
+				func(target core.ID) core.Bitmap { return seg.Answers[target].Have })
+			for run, r := range runs {
+				if here(seg, run) {
+					s.give(s.pieces[seg.Number], run, r.Chunks)
+				}
+			}
+		}
+		t.n.wakeWaiting()
+	})
+}
+
+func (t placeTransfer) Left(segments []int) map[core.ID]core.Size {
+	left := map[core.ID]core.Size{}
+	t.with(func(s *swarm) {
+		for _, number := range segments {
+			for id, v := range s.pieces[number].views {
+				left[id] += v.left
+			}
+		}
+	})
+	return left
+}
+
+func (t placeTransfer) Loose(segment int) map[core.ID]core.Bitmap {
+	loose := map[core.ID]core.Bitmap{}
+	t.with(func(s *swarm) {
+		p := s.pieces[segment]
+		for id, v := range p.views {
+			of := slices.Clone(v.lacks)
+			if s.n.now() <= v.until {
+				v.coming.Each(of.Clear)
+			}
+			if l := s.lanes[id]; l != nil {
+				l.sendingOf(p, of.Clear)
+			}
+			loose[id] = of
+		}
+	})
+	return loose
+}
+
+func (t placeTransfer) Narrow(seg *place.Segment) {
+	t.with(func(s *swarm) { s.narrow(s.pieces[seg.Number], seg.Message.Locations) })
+}
+
+func (t placeTransfer) Join(seg *place.Segment, locations []core.Span, target core.ID, have core.Bitmap) {
+	t.with(func(s *swarm) {
+		s.join(&piece{number: seg.Number}, locations, func(id core.ID) core.Bitmap {
+			if id == target {
+				return have
+			}
+			return nil
+		})
+		t.n.wakeWaiting()
+	})
+}
+
+func (t placeTransfer) Tables(seg *place.Segment) {
+	t.with(func(s *swarm) { s.tables = seg.Message.Tables() })
+}
+
+func (t placeTransfer) Forget(target core.ID) { t.with(func(s *swarm) { s.forget(target) }) }
+func (t placeTransfer) End()                  { t.with(func(s *swarm) { s.end() }) }
+
+func (t placeTransfer) Leave() {
+	t.n.ask(func() {
+		delete(t.n.places, t.task)
+		if s := t.n.swarms[t.task]; s != nil {
+			s.end()
+		}
+	})
+}
+
+// coordinates reports whether a task is this node's own.
+func (n *Node) coordinates(task core.TaskID) bool {
+	_, ok := n.places[task]
+	return ok
+}
+
+// onReceipt takes a receipt that is for this coordinator, or passes it on.
+func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
+	if !m.To.IsZero() && m.To != n.ID() {
+		n.kept.PassOn(p.id, m)
+		return
+	}
+	if pl, ok := n.places[m.Task]; ok {
+		pl.inbox.Receipt(p.id, m.Receipt)
+	}
+}

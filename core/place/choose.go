@@ -1,0 +1,162 @@
+package place
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/version"
+)
+
+// choose finds the version on this machine.
+func (p *placement) choose(context.Context) error {
+	alias := ""
+	if p.Args.Name != "" {
+		alias = p.owner.Alias(p.Args.Name)
+	}
+	refs, err := p.Versions.Local(alias)
+	if err != nil {
+		return err
+	}
+	p.Version, err = pick(refs, p.Args.Name, p.Args.Version)
+	return err
+}
+
+// pick is the version that is meant: of a name the latest, or the one with that number; without a name the newest that
+// was not placed yet.
+func pick(refs []version.Found, name string, number int) (version.Found, error) {
+	refs = slices.DeleteFunc(slices.Clone(refs), func(r version.Found) bool {
+		return number != 0 && r.Ref.Version != number || name == "" && len(r.Body.Records) > 0
+	})
+	switch {
+	case len(refs) > 0 && name == "":
+		return slices.MaxFunc(refs, func(a, b version.Found) int {
+			return cmp.Or(cmp.Compare(a.Ref.Created, b.Ref.Created), cmp.Compare(a.Ref.Version, b.Ref.Version))
+		}), nil
+	case len(refs) > 0:
+		return version.Newest(refs), nil
+	case name == "":
+		return version.Found{}, core.WithHint(core.Fail(core.CodeNoName, "there is no version that is not placed yet"),
+			"bkp split FILE first, or name a version to place again: bkp place NAME")
+	}
+	which := ""
+	if number != 0 {
+		which = fmt.Sprintf(" %d", number)
+	}
+	return version.Found{}, core.WithHint(core.Fail(core.CodeNoName, "there is no version%s of it on this machine",
+		which), "bkp ls lists what there is")
+}
+
+// chain finds out from this machine's refs and the peers' what the version's next envelope says. It is an error where
+// peers keep other content under this number, or a later version as another machine of this owner split it: one number
+// stands for one content, and the newest must be the one that a fetch brings.
+func (p *placement) chain(ctx context.Context) error {
+	p.Peers.Await(ctx)
+	ref := p.Version.Ref
+	local, err := p.Versions.Local(ref.Alias)
+	if err != nil {
+		return err
+	}
+	same, _ := p.Versions.At(ctx, ref.Alias, ref.Version)
+	newest, _ := p.Versions.At(ctx, ref.Alias, 0)
+	for _, r := range slices.Concat(same, newest) {
+		known := slices.ContainsFunc(local, r.SameContent)
+		if !known && (r.Ref.Version == ref.Version || r.Ref.Version > ref.Version && p.isForeign(ctx, r)) {
+			return core.WithHint(core.Fail(core.CodeFailed, "peers keep version %d of it as another machine split it, "+
+				"or this one before it was set back; this machine's version %d would take its place", r.Ref.Version,
+				ref.Version),
+				"split it under another name: bkp split FILE --name NAME")
+		}
+	}
+	p.next = key.Ref{Version: ref.Version, Prev: version.Previous(p.Version, local),
+		Created: version.Created(p.Version, slices.Concat(local, same))}
+	return nil
+}
+
+// isForeign reports whether another node placed what a ref at a peer points to, as its first record tells.
+func (p *placement) isForeign(ctx context.Context, r version.Found) bool {
+	if len(r.Body.Records) == 0 {
+		return false
+	}
+	stored, err := version.RecordAt(ctx, p.Peers, r.At, r.Ref, r.Body.Records[0])
+	if err != nil {
+		return false // the peer itself keeps one machine's version from another's
+	}
+	first, err := p.reader.OpenRecord(r.Body.Records[0], stored)
+	return err == nil && first.Source != p.Node
+}
+
+// collect finds what is to be sent, and what live tasks cover, and brings back what is not here.
+func (p *placement) collect(ctx context.Context) error {
+	covered, err := p.coverage()
+	if err != nil {
+		return err
+	}
+	walk := func(visit func(manifest.Entry) error) error {
+		return manifest.Nodes(p.Version.Body.Root, p.reader, func(e manifest.Entry) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return visit(e)
+		})
+	}
+	p.Content, err = Sort(walk, covered, p.Args.Replicas,
+		func(chunks []core.Chunk) (bool, error) { return p.staged(ctx, chunks) })
+	if err != nil {
+		return err
+	}
+	if err := p.recall(ctx, slices.Concat(p.Content.chunks[0], p.Content.chunks[1]), covered); err != nil {
+		return err
+	}
+	p.Content.Group(fmt.Sprintf("%s.%d", p.Version.Ref.Alias, p.Version.Ref.Version))
+	return nil
+}
+
+// coverage reads the records of this owner's placed versions.
+func (p *placement) coverage() (Covered, error) {
+	refs, err := p.Versions.Local("")
+	if err != nil {
+		return nil, err
+	}
+	covered := Covered{}
+	for _, ref := range refs {
+		for _, sealed := range ref.Body.Records {
+			r, err := p.reader.Record(sealed)
+			if err != nil {
+				return nil, fmt.Errorf("record of %s@%d: %w", ref.Body.Name, ref.Ref.Version, err)
+			}
+			covered.Add(r, p.Survey.index)
+		}
+	}
+	return covered, nil
+}
+
+func (p *placement) staged(ctx context.Context, chunks []core.Chunk) (bool, error) {
+	for _, c := range chunks {
+		if here, err := p.Staging.Has(ctx, c.Hash); !here || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// findHere finds the reused runs that have fewer holders than they are to have and can be sent from here.
+func (p *placement) findHere(ctx context.Context) error {
+	for _, class := range p.Content.Reused {
+		for _, r := range class {
+			if len(r.Holders) >= p.Args.Replicas {
+				continue
+			}
+			here, err := p.staged(ctx, r.Chunks)
+			if err != nil {
+				return err
+			}
+			p.here[r.Hash] = here
+		}
+	}
+	return nil
+}

@@ -1,0 +1,253 @@
+package place
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/version"
+)
+
+// maxRunChunks bounds a run of tiny chunks, so that announcements and records keep to their limits.
+const maxRunChunks = 4096
+
+// Content is what a version consists of: new runs, and runs of earlier tasks that it uses.
+type Content struct {
+	Bytes    core.Size // stored bytes of the version, each chunk once
+	NewBytes core.Size // of them, what no live task covers
+	Fresh    []core.Run
+	Reused   [][]*Reused  // by class, one class for each set of holders; the first is that of the new runs, and empty
+	Classes  []plan.Class // the new runs' first
+
+	chunks [2][]core.Chunk // of the new runs: content, tree nodes
+	uses   []*Reused
+}
+
+// Reused is a run of an earlier task and what this version uses of it.
+type Reused struct {
+	version.Run
+	Holders []int // in the snapshot
+	Whole   bool  // they keep every chunk of it, and can pass it on
+}
+
+// Runs is how many runs there are.
+func (c *Content) Runs() (runs int) {
+	for _, class := range c.Classes {
+		runs += len(class.Runs)
+	}
+	return runs
+}
+
+// Before is how many holders each reused run has.
+func (c *Content) Before() map[core.Hash]int {
+	before := map[core.Hash]int{}
+	for _, class := range c.Reused {
+		for _, r := range class {
+			before[r.Hash] = len(r.Holders)
+		}
+	}
+	return before
+}
+
+// all is the runs in the order of the task, and where each class begins.
+func (c *Content) all(task core.TaskID) (all []version.Run, starts []int) {
+	for _, r := range c.Fresh {
+		all = append(all, version.Run{Run: r, Task: task, Used: core.FullBitmap(len(r.Chunks))})
+	}
+	starts = make([]int, len(c.Classes))
+	for class, runs := range c.Reused {
+		if class > 0 {
+			starts[class] = len(all)
+		}
+		for _, r := range runs {
+			all = append(all, r.Run)
+		}
+	}
+	return all, starts
+}
+
+// hash is over the hashes and sizes of all runs.
+func (c *Content) hash() core.Hash {
+	all, _ := c.all(core.TaskID{})
+	runs := make([]core.Chunk, len(all))
+	for i, r := range all {
+		runs[i] = core.Chunk{Hash: r.Hash, Size: r.Size}
+	}
+	return chunk.RunHash(runs)
+}
+
+// Covered is the chunks that live tasks keep at connected peers.
+type Covered map[core.Hash]coveredChunk
+
+type coveredChunk struct {
+	run   *Reused
+	index int
+}
+
+// Add adds a record's runs; of two runs with the same chunk the one with more holders wins. index has the places of the
+// snapshot's nodes.
+func (c Covered) Add(r version.Record, index map[core.ID]int) {
+	for number, run := range r.Runs {
+		reused := &Reused{Run: run, Whole: run.Used.Count(len(run.Chunks)) == len(run.Chunks)}
+		for _, id := range r.Holders(number) {
+			if at, ok := index[id]; ok && at != 0 { // the source's own disk never counts
+				reused.Holders = append(reused.Holders, at)
+			}
+		}
+		if len(reused.Holders) == 0 {
+			continue
+		}
+		slices.Sort(reused.Holders)
+		for index, chunk := range run.Chunks {
+			// A holder keeps only the chunks that its task uses.
+			if old, ok := c[chunk.Hash]; run.Used.Has(index) && (!ok || len(old.run.Holders) < len(reused.Holders)) {
+				c[chunk.Hash] = coveredChunk{reused, index}
+			}
+		}
+	}
+}
+
+// Sort sorts the chunks of a manifest, as walk visits them: those that live tasks cover, and the rest. A run with fewer
+// holders than are wanted, that none of them has whole, is not reused unless staged has it: it would have to be sent
+// again, and nobody could send it as a whole.
+func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, replicas int,
+	staged func([]core.Chunk) (bool, error)) (*Content, error) {
+	c := &Content{}
+	seen := map[core.Hash]bool{}
+	uses := map[core.Hash]*Reused{}
+	err := walk(func(e manifest.Entry) error {
+		if e.Hole() || seen[e.Chunk.Hash] {
+			return nil
+		}
+		seen[e.Chunk.Hash] = true
+		c.Bytes += e.Chunk.Size
+		at, ok := covered[e.Chunk.Hash]
+		if !ok {
+			c.add(e.Type, core.Chunk{Hash: e.Chunk.Hash, Size: e.Chunk.Size})
+			return nil
+		}
+		r := uses[at.run.Hash]
+		if r == nil {
+			r = &Reused{Run: at.run.Run, Holders: at.run.Holders, Whole: at.run.Whole}
+			r.Used = core.NewBitmap(len(r.Chunks))
+			uses[at.run.Hash] = r
+			c.uses = append(c.uses, r)
+		}
+		r.Used.Set(at.index)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("walk the manifest: %w", err)
+	}
+	kept := c.uses[:0]
+	for _, r := range c.uses {
+		stays := len(r.Holders) >= replicas || r.Whole
+		if !stays {
+			if stays, err = staged(r.Chunks); err != nil {
+				return nil, err
+			}
+		}
+		if stays {
+			kept = append(kept, r)
+			continue
+		}
+		for i, chunk := range r.Chunks {
+			if r.Used.Has(i) {
+				c.add(r.Type, chunk)
+			}
+		}
+	}
+	c.uses = kept
+	return c, nil
+}
+
+// add takes in a chunk that is to be sent.
+func (c *Content) add(kind core.FileType, chunk core.Chunk) {
+	at := 0
+	if kind == core.TypeDirectory {
+		at = 1
+	}
+	c.chunks[at] = append(c.chunks[at], chunk)
+	c.NewBytes += chunk.Size
+}
+
+// Group makes runs of the chunks that are to be sent, the manifest's own tree nodes last, and groups the reused ones by
+// who keeps them. prefix is ALIAS.V.
+func (c *Content) Group(prefix string) {
+	g := grouper{prefix: prefix, limit: core.RunSize(c.NewBytes)}
+	for at, kind := range []core.FileType{core.TypeFile, core.TypeDirectory} {
+		for _, chunk := range c.chunks[at] {
+			g.add(kind, chunk)
+		}
+	}
+	g.close()
+	c.Fresh = g.runs
+	class := plan.Class{}
+	for _, r := range c.Fresh {
+		class.Runs = append(class.Runs, r.Size)
+	}
+	c.Classes, c.Reused = []plan.Class{class}, [][]*Reused{nil}
+	at := map[string]int{}
+	for _, r := range c.uses {
+		key := fmt.Sprint(r.Holders)
+		i, ok := at[key]
+		if !ok {
+			i = len(c.Classes)
+			at[key] = i
+			c.Classes = append(c.Classes, plan.Class{Holders: r.Holders})
+			c.Reused = append(c.Reused, nil)
+		}
+		c.Classes[i].Runs = append(c.Classes[i].Runs, r.Size)
+		c.Reused[i] = append(c.Reused[i], r)
+	}
+}
+
+// NewContent is a part of a file of which nobody keeps anything yet, in runs. prefix is ALIAS.V.
+func NewContent(prefix string, chunks []core.Chunk) *Content {
+	c := &Content{}
+	for _, chunk := range chunks {
+		c.add(core.TypeFile, chunk)
+	}
+	c.Bytes = c.NewBytes
+	c.Group(prefix)
+	return c
+}
+
+// grouper cuts a stream of chunks into runs, each chunk taken once.
+type grouper struct {
+	prefix string // ALIAS.V
+	limit  core.Size
+	order  int // of the next run
+	open   []core.Chunk
+	size   core.Size
+	kind   core.FileType
+	runs   []core.Run
+}
+
+// add appends a chunk; the run before it is closed where it would grow past the limit or is of another type.
+func (g *grouper) add(kind core.FileType, c core.Chunk) {
+	if len(g.open) > 0 && (g.size+c.Size > g.limit || kind != g.kind || len(g.open) == maxRunChunks) {
+		g.close()
+	}
+	g.kind = kind
+	g.open = append(g.open, c)
+	g.size += c.Size
+}
+
+func (g *grouper) close() {
+	if len(g.open) == 0 {
+		return
+	}
+	g.runs = append(g.runs, core.Run{
+		File: core.File{
+			Name: fmt.Sprintf("%s.%d", g.prefix, g.order), Type: g.kind, Order: g.order,
+			Hash: chunk.RunHash(g.open), Size: g.size,
+		},
+		Chunks: g.open,
+	})
+	g.order++
+	g.open, g.size = nil, 0
+}

@@ -1,0 +1,16 @@
+// Package place coordinates placements: what is asked of which peer, and what is done when it does not go as planned.
+//
+// It acts round a decision that does not. Standing is where a placement stands, plain data; Watch is told what happens
+// and says what is to be done. What they and the rest need of the node is in needs.go, as interfaces. One goroutine has
+// a placement; what the node's loop tells it goes through its Inbox.
+//
+//	place.go     the steps of a placement                standing.go  where one stands
+//	choose.go    the version, and what it consists of    content.go   new runs, and runs that peers have already
+//	survey.go    the network                             price.go     the strategy's prices, and the plan
+//	cut.go       segments of the plan                    recall.go    what is to be sent, and is here no more
+//	offer.go     licences, and who accepts               inbox.go     what the node tells
+//	watch.go     while the data moves: what is to be     deal.go      copies dealt anew: a target was lost, it runs
+//	             done                                                 late, or somebody joined
+//	deliver.go   doing it                                publish.go   records, refs, and what is let go
+//	window.go    placing a file while it is cut          needs.go     what is needed of the node
+package place

@@ -1,0 +1,138 @@
+package place
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/spread"
+	"github.com/bkp-tool/bkp/core/storage"
+	"github.com/bkp-tool/bkp/core/storage/live"
+	"github.com/bkp-tool/bkp/core/version"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// Coordinator places versions of an owner's names on the peers of a node. Its methods are safe for many goroutines.
+type Coordinator struct {
+	Node      core.ID         // this one
+	Life      context.Context // ends when it stops; its cause says so
+	Owner     func(doing string) (*key.Owner, error)
+	Peers     Peers
+	Network   Network
+	Transfers Transfers
+	Versions  Versions
+	Refs      Refs
+	Ledger    Ledger
+	Staging   storage.Store
+	Pins      *live.Pins     // of staging
+	Here      version.Chunks // all that is on this machine
+	Trunks    []core.TrunkState
+	Log       *slog.Logger
+
+	// Strategy opens a strategy by name; closing it ends its process.
+	Strategy func(ctx context.Context, name string) (core.Strategy, io.Closer, error)
+	// Bring has wanted chunks of a version of an alias brought from their holders, and hands each to keep. left is the
+	// runs that are at no reachable holder.
+	Bring func(ctx context.Context, alias string, wanted []spread.Wanted,
+		keep func(run, index int, data []byte) error) (left []int, err error)
+	// Sweep takes out of staging what this machine may do without.
+	Sweep func(ctx context.Context) (core.Collected, error)
+}
+
+// Peers is the nodes that this one knows, and what is said to them.
+type Peers interface {
+	wire.Asker
+	// Await returns when every peer of the list is connected or has failed, after some seconds at the latest.
+	Await(ctx context.Context)
+	// Connected is the nodes that a session leads to, over a link whose capacity is settled, by address.
+	Connected() []core.ID
+	// Unreached is why peers of the list are not connected.
+	Unreached() []string
+	// Known is what is known of nodes now; those that were never met are left out.
+	Known(ids []core.ID) map[core.ID]Peer
+	// Send sends a message to nodes, and returns those that it could not be sent to.
+	Send(to []core.ID, m wire.Message) (unsent []core.ID)
+}
+
+// Network is what this node knows of the network by itself.
+type Network interface {
+	// Self is this node as its own plans see it.
+	Self() core.NodeState
+	// Ends is this side of the links to nodes that can be reached; all others are left out.
+	Ends(ids []core.ID) map[core.ID]LinkEnd
+	// Beyond finds ways to nodes that those which reported are connected to, and that were not asked yet.
+	Beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]bool) []core.ID
+}
+
+// LinkEnd is one side of a link.
+type LinkEnd struct {
+	Address  string
+	Direct   bool      // a session leads there; else others pass on what is said
+	Capacity core.Rate // of the link
+	Delay    float64   // seconds
+	Report   wire.LinkReport
+}
+
+// Transfers moves the data of tasks.
+type Transfers interface {
+	// Enter makes a task known: what happens to it goes to inbox until it is left. It is nil where another task of the
+	// alias is known.
+	Enter(task core.TaskID, alias string, inbox *Inbox) Transfer
+}
+
+// Transfer is the data of one task under way, as its source sees it.
+type Transfer interface {
+	Progress
+	// Begin lets the data of segments move; here says which of a segment's runs this node can send, out of from.
+	Begin(segments []*Segment, from version.Chunks, here func(s *Segment, run int) bool)
+	// Narrow takes what a segment's Locations no longer ask for out of what its targets are to get.
+	Narrow(s *Segment)
+	// Join adds to what the targets of a segment are to get what is new in locations; target has some of it.
+	Join(s *Segment, locations []core.Span, target core.ID, have core.Bitmap)
+	// Tables has the rates and shares of trunks that a segment's message tells kept to.
+	Tables(s *Segment)
+	// Forget sends a target nothing more.
+	Forget(target core.ID)
+	// End stops what this node sends.
+	End()
+	// Leave ends it, and what happens to the task is told nobody any more.
+	Leave()
+}
+
+// Versions is what is known of the owner's versions.
+type Versions interface {
+	// Local opens this machine's refs of an alias, or all where it is empty.
+	Local(alias string) ([]version.Found, error)
+	// At asks every connected peer for the ref of a version of an alias, the newest where number is 0; peers that fail
+	// are named in problems.
+	At(ctx context.Context, alias string, number int) (found []version.Found, problems []string)
+}
+
+// Refs keeps the owner's own refs.
+type Refs interface {
+	Put(alias string, number int, envelope []byte) error
+	// SetAway says whether this machine does without the content of a version, since peers keep it.
+	SetAway(alias string, number int, away bool) error
+}
+
+// Ledger is the log of licences and receipts.
+type Ledger interface {
+	AppendLicense(envelope []byte) error
+	AppendReceipt(envelope []byte) error
+	// Sync returns when everything appended before it is durable.
+	Sync() error
+}
+
+// Status is progress on long work.
+type Status struct {
+	Phase   string
+	Done    core.Size
+	Total   core.Size // 0 while unknown
+	Seconds float64   // since the phase began
+	Text    string
+	Warning bool        // Text is one
+	Plan    *plan.Saved // what is about to be done, once, where Args.Show asks for it
+}

@@ -1,0 +1,222 @@
+package place
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/version"
+)
+
+// Args asks for a version to be placed. An empty Name is the newest version not yet placed; Version 0 is the latest.
+type Args struct {
+	Name     string
+	Version  int
+	Replicas int
+	Strategy string
+	DryRun   bool
+	Retain   int64 // how long targets are to keep it, seconds
+
+	KeepLocal bool // its bytes stay on this machine too
+
+	Objective string // of plan.Request; empty: as the strategy goes
+	Blend     float64
+	Deadline  float64
+
+	Plan *plan.Saved // to be carried out as it is; it sets all of the above but DryRun and Retain
+	Show bool        // tell the plan before anything is sent
+}
+
+// Result is what a placement came to, as far as it went.
+type Result struct {
+	Args     Args // as they were carried out: the strategy may want more replicas
+	Version  version.Found
+	Task     core.TaskID
+	Survey   *Survey
+	Content  *Content
+	Plan     *plan.Plan // nil: none was made
+	Standing *Standing  // nil: as Plan
+	Ended    bool       // the data moved, as far as it could
+	LetGo    core.Size  // stored bytes that went from this machine, since peers keep them now
+	Warnings []string
+}
+
+// placement is one placement under way. One goroutine has it.
+type placement struct {
+	*Coordinator
+	Result
+	tell     func(Status)
+	owner    *key.Owner
+	reader   *version.Reader
+	next     key.Ref        // what the version's next envelope says, but for Placed
+	from     version.Chunks // has the bytes of new runs
+	window   bool           // it is a window of a backup
+	request  plan.Request
+	here     map[core.Hash]bool // reused runs whose bytes are on this machine
+	recalled []core.Chunk       // claimed in staging
+	heard    map[core.ID]bool   // peers that came after the survey
+	inbox    *Inbox
+	transfer Transfer
+	watch    *Watch // nil until the data moves
+}
+
+func (c *Coordinator) placement(ctx context.Context, doing string, args Args, tell func(Status)) (*placement, error) {
+	owner, err := c.Owner(doing)
+	if err != nil {
+		return nil, err
+	}
+	p := &placement{Coordinator: c, tell: tell, owner: owner, reader: version.NewReader(ctx, c.Here), from: c.Staging,
+		here: map[core.Hash]bool{}, heard: map[core.ID]bool{}, inbox: NewInbox()}
+	p.Args = args
+	if _, err := rand.Read(p.Task[:]); err != nil {
+		return nil, fmt.Errorf("draw task: %w", err)
+	}
+	return p, nil
+}
+
+// Place gives a version to peers: it asks everybody for their state, has the strategy price them, plans, licenses each
+// segment, sends what nobody keeps yet, waits for receipts, and leaves records and the ref with every target.
+func (c *Coordinator) Place(ctx context.Context, args Args, tell func(Status)) (Result, error) {
+	if s := args.Plan; s != nil {
+		args.Name, args.Version, args.Replicas, args.Strategy = s.Name, s.Version, s.Replicas, s.Strategy
+		args.Objective, args.Blend, args.Deadline = s.Objective, s.Blend, s.Deadline
+	}
+	p, err := c.placement(ctx, "place", args, tell)
+	if err != nil {
+		return Result{}, err
+	}
+	if args.Replicas < 1 {
+		return Result{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
+	}
+	defer func() { c.Pins.Release(p.recalled) }()
+	err = p.run(ctx)
+	if err != nil {
+		err = fmt.Errorf("place %s: %w", cmp.Or(p.Version.Body.Name, args.Name), err)
+	}
+	return p.Result, err
+}
+
+func (p *placement) run(ctx context.Context) error {
+	p.tell(Status{Phase: "plan"})
+	for _, step := range []func(context.Context) error{p.choose, p.chain, p.look, p.collect, p.decide} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	p.show()
+	p.cut()
+	if p.Args.DryRun {
+		return nil
+	}
+	if err := p.recallUnlinked(ctx); err != nil {
+		return err
+	}
+	if err := p.findHere(ctx); err != nil {
+		return err
+	}
+	if err := p.enter(ctx); err != nil {
+		return err
+	}
+	defer p.leave()
+	if err := p.offer(ctx); err != nil {
+		p.withdraw(ctx)
+		return err
+	}
+	incomplete := p.deliver(ctx)
+	if ctx.Err() != nil {
+		return p.interrupted(ctx)
+	}
+	p.Ended = true
+	if err := p.publish(ctx); err != nil {
+		if incomplete != nil {
+			err = fmt.Errorf("%w; %w", incomplete, err)
+		}
+		return err
+	}
+	if incomplete == nil {
+		p.Pins.Release(p.recalled)
+		p.recalled = nil
+		p.letGo(ctx)
+	}
+	return incomplete
+}
+
+// look asks peers for their state.
+func (p *placement) look(ctx context.Context) (err error) {
+	p.Survey, err = p.Coordinator.Look(ctx, p.Args.Replicas, p.tell)
+	return err
+}
+
+// lastReceipts is how long the receipts for what just arrived are waited for, where a placement is stopped: half of
+// what a target may leave until its next barrier.
+const lastReceipts = 500 * time.Millisecond
+
+// interrupted notes what has receipts, so that the next placement goes on from there, and says so.
+func (p *placement) interrupted(ctx context.Context) error {
+	why := fmt.Errorf("stopped: %w", context.Cause(ctx))
+	p.transfer.End()
+	p.pause(p.Life, lastReceipts)
+	if p.take(); !p.Standing.Any() {
+		p.withdraw(p.Life)
+		return why
+	}
+	short, cancel := context.WithTimeout(p.Life, 10*time.Second)
+	defer cancel()
+	p.reader = p.reader.Within(short) // the one that the placement was given has ended
+	if err := p.publish(short); err != nil {
+		return fmt.Errorf("%w; what has receipts could not be noted: %w", why, err)
+	}
+	return core.WithHint(why, "bkp place %s again: what has receipts is not sent twice", p.Version.Body.Name)
+}
+
+// enter signs licences for all segments and makes the placement known, unless one of the same name is.
+func (p *placement) enter(context.Context) error {
+	for _, s := range p.Standing.Segments {
+		if err := p.license(s); err != nil {
+			return err
+		}
+	}
+	p.transfer = p.Transfers.Enter(p.Task, p.Version.Ref.Alias, p.inbox)
+	if p.transfer == nil {
+		return core.WithHint(core.Fail(core.CodeBusy, "another placement of it is running"),
+			"wait for it: bkp node status")
+	}
+	return nil
+}
+
+// leave ends it; receipts that have come are entered in the ledger still.
+func (p *placement) leave() {
+	p.transfer.Leave()
+	p.take()
+}
+
+// ground is what it was planned on.
+func (p *placement) ground() Ground {
+	return Ground{Snapshot: p.Survey.Snapshot, Plan: p.Plan, Scores: p.request.Scores, Given: p.Args.Plan != nil,
+		Far: p.Survey.Far}
+}
+
+// cut makes the plan's segments.
+func (p *placement) cut() {
+	ref := p.Version.Ref
+	p.Standing = NewStanding(p.Task, p.Node, Cut(p.Task, ref.Alias, ref.Version, p.Content, p.ground()))
+}
+
+// pause waits for d, or until the node or ctx ends; false when it ended.
+func (c *Coordinator) pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-c.Life.Done():
+		return false
+	}
+}

@@ -1,0 +1,98 @@
+package place
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+)
+
+// decide asks the strategy for prices and plans, unless the plan is given.
+func (p *placement) decide(ctx context.Context) (err error) {
+	p.request = plan.Request{
+		Relays: p.Survey.Far, Snapshot: p.Survey.Snapshot, Replicas: p.Args.Replicas, Classes: p.Content.Classes,
+		Seed:      p.seed(),
+		Objective: p.Args.Objective, Blend: p.Args.Blend, Deadline: p.Args.Deadline,
+	}
+	if given := p.Args.Plan; given != nil {
+		p.Plan, err = given.Carry(plan.Now{About: p.about(), Snapshot: p.Survey.Snapshot, Classes: p.Content.Classes})
+		return err
+	}
+	if p.request.Info, p.request.Scores, err = p.prices(ctx); err != nil {
+		return err
+	}
+	if more := p.request.Scores.Redundancy.Replicas; more > p.Args.Replicas {
+		if err := p.raise(ctx, more); err != nil {
+			return err
+		}
+	}
+	p.Plan, err = plan.Place(p.request)
+	if p.Args.Replicas == p.request.Replicas { // else the planner's own hint knows better
+		err = core.WithHint(err,
+			"bkp place --explain shows each node; add peers, free some space, or ask for fewer --replicas")
+	}
+	return err
+}
+
+// prices asks the strategy.
+func (p *placement) prices(ctx context.Context) (info core.StrategyInfo, scores core.Scores, err error) {
+	strategy, closer, err := p.Strategy(ctx, p.Args.Strategy)
+	if err != nil {
+		return info, scores, err
+	}
+	defer closer.Close()
+	if info, err = strategy.Describe(ctx); err != nil {
+		return info, scores, err
+	}
+	var classes []plan.Class
+	if p.Content != nil {
+		classes = p.Content.Classes
+	}
+	batch, _ := plan.BatchOf(p.Survey.Snapshot, classes, p.Args.Replicas)
+	batch.Seed, batch.Objective = p.seed(), cmp.Or(p.Args.Objective, plan.ObjectiveTime)
+	if scores, err = strategy.Score(ctx, batch); err != nil {
+		return info, scores, err
+	}
+	if err = plan.CheckScores(batch, scores); err != nil {
+		err = fmt.Errorf("strategy %s: %w", p.Args.Strategy, err)
+	}
+	return info, scores, err
+}
+
+// raise makes it as many copies as the strategy wants. What earlier versions left at fewer nodes may have to be sent
+// again.
+func (p *placement) raise(ctx context.Context, replicas int) error {
+	p.Args.Replicas = replicas
+	if p.window {
+		return nil // it has new runs only
+	}
+	if err := p.collect(ctx); err != nil {
+		return err
+	}
+	p.request.Classes = p.Content.Classes
+	return nil
+}
+
+// seed orders the nodes, for each owner and file in another way.
+func (p *placement) seed() uint64 {
+	owner := p.owner.ID()
+	return binary.LittleEndian.Uint64(owner[:8]) ^ uint64(p.Version.Body.Size)
+}
+
+// show tells the plan, where that was asked for.
+func (p *placement) show() {
+	if p.Args.Show {
+		saved := plan.Save(p.about(), p.request, p.Plan)
+		p.tell(Status{Phase: "plan", Plan: &saved})
+	}
+}
+
+// about says what the plan is for.
+func (p *placement) about() plan.About {
+	v := p.Version
+	return plan.About{Name: v.Body.Name, Version: v.Ref.Version, Root: v.Body.Root.Hash, Runs: p.Content.hash(),
+		Strategy: p.Args.Strategy}
+}

@@ -1,0 +1,240 @@
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/version"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// publish seals the records of what was receipted and leaves them and the ref with every target and on this machine.
+func (p *placement) publish(ctx context.Context) error {
+	if p.Standing.Worse(p.Content.Before(), p.Args.Replicas) {
+		p.tell(Status{Phase: "refs", Warning: true,
+			Text: "the placement before it stays in force: it reaches more copies"})
+		return nil
+	}
+	p.tell(Status{Phase: "refs"})
+	body := p.Version.Body
+	old := body
+	body.Task, body.Records = p.Task, nil
+	sealed, stored, claims, err := p.records(ctx)
+	defer p.Pins.Release(claims)
+	if err != nil {
+		return err
+	}
+	body.Records = sealed
+	if err := errors.Join(p.Staging.Barrier(ctx), p.Ledger.Sync()); err != nil { // what the ref is about to say
+		return fmt.Errorf("keep records and receipts: %w", err)
+	}
+	ref, next := p.Version.Ref, p.next
+	next.Placed = time.Now().Unix()
+	envelope, err := p.owner.SealRef(next, body)
+	if err != nil {
+		return fmt.Errorf("seal ref: %w", err)
+	}
+	former, err := p.owner.SealRef(version.InVersion1(next, ref), body)
+	if err != nil {
+		return fmt.Errorf("seal ref: %w", err)
+	}
+	put := wire.RefPut{Owner: p.owner.ID(), Alias: ref.Alias, Version: ref.Version, Task: p.Task, Records: claims}
+	if err := p.tellTargets(ctx, put, stored, former, envelope); err != nil {
+		return err
+	}
+	if err := p.Refs.Put(ref.Alias, ref.Version, envelope); err != nil {
+		return fmt.Errorf("keep ref: %w", err)
+	}
+	p.dismiss(ctx)
+	for _, task := range p.reader.Tasks(old) {
+		if task != p.Task {
+			p.releaseEverywhere(ctx, task)
+		}
+	}
+	return nil
+}
+
+// records seals the records of what was receipted, in the order of the segments, and keeps them in staging, claimed.
+func (p *placement) records(ctx context.Context) (sealed []core.Sealed, stored [][]byte, claims []core.Chunk,
+	err error) {
+	sealer, err := chunk.NewSealer(chunk.NewSecrets(p.owner.DedupSecret), chunk.LevelDefault)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p.take()
+	for _, s := range p.Standing.Segments {
+		r := version.Record{Task: p.Task, Number: s.Number, Source: p.Node, Runs: s.Runs, Spans: s.Kept(),
+			License: s.Message.License}
+		one, data, err := r.Seal(sealer)
+		if err != nil {
+			return sealed, stored, claims, err
+		}
+		c := core.Chunk{Hash: one.Hash, Size: one.Size}
+		claims = append(claims, c)
+		if err := p.keep(ctx, c, core.Hash{}, data); err != nil {
+			return sealed, stored, claims, err
+		}
+		sealed, stored = append(sealed, one), append(stored, data)
+	}
+	return sealed, stored, claims, nil
+}
+
+// tellTargets leaves records and the ref with every target that can be reached. It is an error where none took them.
+func (p *placement) tellTargets(ctx context.Context, put wire.RefPut, stored [][]byte, former, envelope []byte) error {
+	known := p.Peers.Known(p.Survey.IDs())
+	var targets []core.ID
+	for _, s := range p.Standing.Segments {
+		for _, id := range s.Targets {
+			if known[id].Reachable && !slices.Contains(targets, id) {
+				targets = append(targets, id)
+			}
+		}
+	}
+	problems := make([]error, len(targets))
+	each(len(targets), func(i int) { problems[i] = p.sendRef(ctx, targets[i], put, stored, former, envelope) })
+	kept := 0
+	for i, err := range problems {
+		if err == nil {
+			kept++
+			continue
+		}
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%s did not take the ref: %v", targets[i].Short(), err))
+	}
+	if kept == 0 {
+		return core.Fail(core.CodeRedundant, "no target took the ref: %v", problems)
+	}
+	return nil
+}
+
+// sendRef gives a peer a version's records and then its ref: former, of version 1, for whoever asks the peer and reads
+// no other, and envelope where the peer reads it itself.
+func (c *Coordinator) sendRef(ctx context.Context, to core.ID, put wire.RefPut, records [][]byte, former,
+	envelope []byte) error {
+	for i, whole := range records {
+		for from := core.Size(0); from < core.Size(len(whole)); from += wire.RecordPiece {
+			piece := put
+			piece.Records = nil
+			piece.Record, piece.Size, piece.Offset = put.Records[i].Hash, core.Size(len(whole)), from
+			piece.Data = whole[from:min(from+wire.RecordPiece, core.Size(len(whole)))]
+			if err := c.putRef(ctx, to, piece); err != nil {
+				return fmt.Errorf("record %d: %w", i, err)
+			}
+		}
+	}
+	put.Ref = former
+	if err := c.putRef(ctx, to, put); err != nil {
+		return err
+	}
+	if !c.Peers.Known([]core.ID{to})[to].Refs2 {
+		return nil
+	}
+	put.Ref = envelope
+	return c.putRef(ctx, to, put)
+}
+
+func (c *Coordinator) putRef(ctx context.Context, to core.ID, put wire.RefPut) error {
+	ok, err := wire.Ask[wire.RefOK](ctx, c.Peers, to, func(id uint64) wire.Message { put.Query = id; return put })
+	if err == nil && ok.Code != core.ReasonNone {
+		err = core.Fail(ok.Code.ExitCode(), "peer %s: %s", to.Short(), ok.Reason)
+	}
+	return err
+}
+
+// dismiss has those whose copies others keep now let go of the task; who cannot be told does so when its licence has
+// run out.
+func (p *placement) dismiss(ctx context.Context) {
+	known := p.Peers.Known(p.Survey.IDs())
+	p.release(ctx, "dismiss", slices.DeleteFunc(p.Survey.IDs(), func(id core.ID) bool {
+		return !p.Standing.Dismissed(id) || !known[id].Reachable
+	}))
+}
+
+// release asks nodes to let the task go.
+func (p *placement) release(ctx context.Context, why string, nodes []core.ID) {
+	ref := p.Version.Ref
+	each(len(nodes), func(i int) {
+		if _, err := p.Release(ctx, nodes[i], p.Task, ref.Alias, ref.Version); err != nil {
+			p.Log.Warn(why, "peer", nodes[i].Short(), "error", err)
+		}
+	})
+}
+
+// releaseEverywhere asks every connected peer to let an earlier task go; who keeps nothing of it has nothing to do.
+func (p *placement) releaseEverywhere(ctx context.Context, task core.TaskID) {
+	peers, ref := p.Peers.Connected(), p.Version.Ref
+	each(len(peers), func(i int) {
+		if _, err := p.Release(ctx, peers[i], task, ref.Alias, ref.Version); err != nil {
+			p.Log.Debug("release", "peer", peers[i].Short(), "error", err) // most often it kept nothing of it
+		}
+	})
+}
+
+// Release asks one holder to let a task go that was to keep a version, and the refs that it brought.
+func (c *Coordinator) Release(ctx context.Context, at core.ID, task core.TaskID, alias string,
+	number int) (wire.ReleaseDone, error) {
+	owner, err := c.Owner("release")
+	if err != nil {
+		return wire.ReleaseDone{}, err
+	}
+	envelope, err := owner.SignRelease(key.Release{Owner: owner.ID(), Task: task, Alias: alias, Version: number,
+		Time: time.Now().Unix()})
+	if err != nil {
+		return wire.ReleaseDone{}, fmt.Errorf("sign release: %w", err)
+	}
+	done, err := wire.Ask[wire.ReleaseDone](ctx, c.Peers, at, func(id uint64) wire.Message {
+		return wire.Release{Query: id, Envelope: envelope}
+	})
+	if err == nil && done.Code != core.ReasonNone {
+		err = core.Fail(done.Code.ExitCode(), "peer %s: %s", at.Short(), done.Reason)
+	}
+	return done, err
+}
+
+// AwayFor is how long holders must still be bound to keep a chunk for this machine to do without it.
+const AwayFor = 30 * 24 * time.Hour
+
+// BoundFor says why holders are not bound long enough for this machine to do without; nil where they are.
+func BoundFor(retainUntil int64) error {
+	if until := time.Unix(retainUntil, 0); time.Until(until) < AwayFor {
+		return fmt.Errorf("its holders keep it until %s only", until.Format(time.DateOnly))
+	}
+	return nil
+}
+
+// letGo lets the staged content of a version go that has all its copies at peers, unless it is to stay. What goes wrong
+// here is no failure of the placement: the bytes are still there, and the next collection takes them.
+func (p *placement) letGo(ctx context.Context) {
+	ref := p.Version.Ref
+	warn := func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		p.Warnings = append(p.Warnings, text)
+		p.tell(Status{Phase: "let go", Warning: true, Text: text})
+	}
+	err := BoundFor(time.Now().Add(p.retain()).Unix())
+	if err != nil && !p.Args.KeepLocal {
+		warn("its bytes stay on this machine too: %v", err)
+	}
+	away := err == nil && !p.Args.KeepLocal
+	if err := p.Refs.SetAway(ref.Alias, ref.Version, away); err != nil {
+		warn("its bytes stay on this machine too: %v", err)
+		return
+	}
+	if !away {
+		return
+	}
+	p.tell(Status{Phase: "let go"})
+	done, err := p.Sweep(ctx)
+	p.LetGo = done.Freed
+	switch {
+	case err != nil:
+		warn("its bytes stay on this machine until bkp gc: %v", err)
+	case done.Waiting > 0:
+		warn("%s stay on this machine: other commands may need them; bkp gc frees them later", done.Waiting)
+	}
+}

@@ -1,0 +1,122 @@
+package place
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/spread"
+)
+
+// recall brings chunks back that are to be sent from here and are here no more: copies of them were lost, and no holder
+// has the whole run that they stand in. They stay claimed until the placement ends.
+func (p *placement) recall(ctx context.Context, chunks []core.Chunk, covered Covered) error {
+	need := map[*Reused]core.Bitmap{}
+	var order []*Reused
+	lost, missing := core.Size(0), 0
+	for _, c := range chunks {
+		here, err := p.Staging.Has(ctx, c.Hash)
+		if err != nil {
+			return err
+		}
+		at, ok := covered[c.Hash]
+		switch {
+		case here:
+			continue
+		case !ok:
+			lost, missing = lost+c.Size, missing+1
+			continue
+		case need[at.run] == nil:
+			need[at.run] = core.NewBitmap(len(at.run.Chunks))
+			order = append(order, at.run)
+		}
+		need[at.run].Set(at.index)
+	}
+	if missing > 0 {
+		return core.WithHint(core.Fail(core.CodeRedundant,
+			"%d chunks (%s) are neither on this machine nor at a connected peer", missing, lost),
+			"bkp peers shows who is away: start the holders; or, if the file is still there: bkp split FILE --whole, "+
+				"and place that")
+	}
+	if p.Args.DryRun {
+		return nil
+	}
+	var wanted []spread.Wanted
+	for _, r := range order {
+		wanted = append(wanted, p.fromHolders(r, need[r]))
+	}
+	return p.bringBack(ctx, wanted)
+}
+
+// recallUnlinked brings runs back that holders have whole, but the plan gives to a node that none of them has a link
+// to.
+func (p *placement) recallUnlinked(ctx context.Context) error {
+	seen := map[*Reused]bool{}
+	var wanted []spread.Wanted
+	for class, spans := range p.Plan.Classes {
+		for _, s := range spans {
+			for run := s.Start; class > 0 && run < s.End(); run++ {
+				r := p.Content.Reused[class][run]
+				if seen[r] || slices.Contains(r.Holders, s.Node) || p.Survey.linked(r.Holders, s.Node) {
+					continue
+				}
+				staged, err := p.staged(ctx, r.Chunks)
+				if err != nil {
+					return err
+				}
+				if !staged {
+					seen[r] = true
+					wanted = append(wanted, p.fromHolders(r, core.FullBitmap(len(r.Chunks))))
+				}
+			}
+		}
+	}
+	return p.bringBack(ctx, wanted)
+}
+
+func (s *Survey) linked(from []int, to int) bool {
+	return slices.ContainsFunc(s.Links, func(l core.LinkState) bool {
+		return l.To == to && slices.Contains(from, l.From)
+	})
+}
+
+func (p *placement) fromHolders(r *Reused, wanted core.Bitmap) spread.Wanted {
+	var holders []core.ID
+	for _, node := range r.Holders {
+		holders = append(holders, p.Survey.Nodes[node].ID)
+	}
+	return spread.Wanted{Run: r.Run.Run, Needed: wanted, Holders: holders}
+}
+
+// bringBack puts what holders have into staging, claimed.
+func (p *placement) bringBack(ctx context.Context, wanted []spread.Wanted) error {
+	if len(wanted) == 0 {
+		return nil
+	}
+	for _, w := range wanted {
+		for i, c := range w.Chunks {
+			if w.Needed.Has(i) {
+				p.recalled = append(p.recalled, c)
+			}
+		}
+	}
+	p.tell(Status{Phase: "recall", Text: fmt.Sprintf("%d runs, to be copied once more", len(wanted))})
+	left, err := p.Bring(ctx, p.Version.Ref.Alias, wanted, func(run, index int, data []byte) error {
+		c := wanted[run].Chunks[index]
+		return p.keep(ctx, c, core.Hash{}, data)
+	})
+	if err == nil && len(left) > 0 {
+		err = core.Fail(core.CodeRedundant, "%d runs that are to be copied once more are at no reachable holder",
+			len(left))
+	}
+	if err != nil {
+		return fmt.Errorf("recall: %w", err)
+	}
+	return nil // what a power loss takes of it is brought back again
+}
+
+// keep puts a chunk into staging, claimed until the caller releases it from the pins.
+func (c *Coordinator) keep(ctx context.Context, chunk core.Chunk, id core.Hash, data []byte) error {
+	return c.Pins.While(chunk, func() error { _, err := c.Staging.Put(ctx, chunk, id, data); return err })
+}

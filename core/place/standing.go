@@ -1,0 +1,268 @@
+package place
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/version"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// Standing is where a placement stands: what was asked of whom, and what came of it. It is plain data.
+type Standing struct {
+	Task     core.TaskID
+	Source   core.ID // has the bytes of new runs
+	Segments []*Segment
+	Offered  int                   // how many of them were shown to their targets
+	Lost     map[core.ID]time.Time // targets that are away, since when
+	Failed   map[core.ID]string    // targets that were given up, and why
+	NoMore   map[core.ID]bool      // of those: they refused a further licence, and keep what they agreed to before
+	Finished map[core.ID]time.Time // when a target's last receipt came
+	Began    time.Time             // when the data began to move; zero before
+	Last     time.Time             // when the last receipt came, or copies were dealt anew
+	Dealt    bool                  // copies were dealt anew: the segments say who keeps what, not the plan
+}
+
+// NewStanding is that of a placement of which nobody was told yet.
+func NewStanding(task core.TaskID, source core.ID, segments []*Segment) *Standing {
+	return &Standing{Task: task, Source: source, Segments: segments, Lost: map[core.ID]time.Time{},
+		Failed: map[core.ID]string{}, NoMore: map[core.ID]bool{}, Finished: map[core.ID]time.Time{}}
+}
+
+// Segment is one segment of a placement: what is asked of whom, and what came of it.
+type Segment struct {
+	Number   int
+	Runs     []version.Run    // new, then reused
+	Fresh    int              // how many of them are new
+	Message  wire.StorageTask // as its targets are shown it: its Locations say who is to keep what
+	Targets  []core.ID
+	Licenses []core.LicenseID // all that were issued for it
+	Answers  map[core.ID]Answer
+	Receipts map[core.ID]core.Bitmap // by target: runs
+}
+
+// Answer is what a target said to a segment.
+type Answer struct {
+	Agreed bool
+	Have   core.Bitmap // runs that it has already, where it agreed
+	Code   core.Reason // why it refused
+	Reason string
+}
+
+// Share is the numbers of the runs that a target is to keep.
+func (s *Segment) Share(target core.ID) (runs []int) {
+	for _, span := range s.Message.Locations {
+		if span.Node == target {
+			for run := span.Start; run < span.Start+span.Length; run++ {
+				runs = append(runs, run)
+			}
+		}
+	}
+	return runs
+}
+
+// Unreceipted is the runs that a target keeps, or is to keep, without a receipt.
+func (s *Segment) Unreceipted(target core.ID) (runs []int) {
+	for _, run := range s.Share(target) {
+		if !s.Receipts[target].Has(run) {
+			runs = append(runs, run)
+		}
+	}
+	return runs
+}
+
+func (s *Segment) complete(target core.ID) bool { return len(s.Unreceipted(target)) == 0 }
+
+// Bounds is the most that one target is to keep of it.
+func (s *Segment) Bounds() (bytes core.Size, runs int) {
+	for _, target := range s.Targets {
+		share := s.Share(target)
+		bytes, runs = max(bytes, s.size(share)), max(runs, len(share))
+	}
+	return bytes, runs
+}
+
+func (s *Segment) size(runs []int) (bytes core.Size) {
+	for _, run := range runs {
+		bytes += s.Runs[run].Size
+	}
+	return bytes
+}
+
+// Kept is who keeps which runs, as the receipts say.
+func (s *Segment) Kept() (spans []core.Span) {
+	for _, target := range s.Targets {
+		var kept []int
+		s.Receipts[target].Each(func(run int) { kept = append(kept, run) }) // also what others were asked for meanwhile
+		for _, r := range core.Ranges(kept) {
+			spans = append(spans, core.Span{Node: target, Start: r.Start, Length: r.Length})
+		}
+	}
+	return spans
+}
+
+// add has a node among the targets.
+func (s *Segment) add(target core.ID) {
+	if !slices.Contains(s.Targets, target) {
+		s.Targets = append(s.Targets, target)
+		s.Receipts[target] = core.NewBitmap(len(s.Runs))
+	}
+}
+
+// Answered takes a target's answer to a segment and reports whether it is one. Who refuses a further licence keeps what
+// it agreed to before.
+func (s *Standing) Answered(from core.ID, segment int, a Answer) bool {
+	if segment < 0 || segment >= len(s.Segments) || !slices.Contains(s.Segments[segment].Targets, from) {
+		return false
+	}
+	answers := s.Segments[segment].Answers
+	if a.Agreed || !answers[from].Agreed {
+		answers[from] = a
+	}
+	return true
+}
+
+// Refusal is a target's no.
+type Refusal struct {
+	Target  core.ID
+	Segment int
+	Answer
+}
+
+// Missing counts the answers that are missing of what was offered, and returns the first refusal.
+func (s *Standing) Missing() (missing int, refused *Refusal) {
+	for _, seg := range s.Segments[:s.Offered] {
+		for _, target := range seg.Targets {
+			switch a, answered := seg.Answers[target]; {
+			case !answered:
+				missing++
+			case !a.Agreed && refused == nil:
+				refused = &Refusal{target, seg.Number, a}
+			}
+		}
+	}
+	return missing, refused
+}
+
+// Bound is the targets that agreed to something that they were offered, or may have.
+func (s *Standing) Bound() (targets []core.ID) {
+	for _, seg := range s.Segments[:s.Offered] {
+		for _, target := range seg.Targets {
+			if a, answered := seg.Answers[target]; (a.Agreed || !answered) && !slices.Contains(targets, target) {
+				targets = append(targets, target)
+			}
+		}
+	}
+	return targets
+}
+
+// Dismissed reports whether a node was asked to keep something, and has nothing to keep any more.
+func (s *Standing) Dismissed(id core.ID) bool {
+	asked := false
+	for _, seg := range s.Segments {
+		_, answered := seg.Answers[id]
+		asked = asked || answered
+		if slices.Contains(seg.Targets, id) && (len(seg.Share(id)) > 0 || !seg.Receipts[id].Empty()) {
+			return false
+		}
+	}
+	return asked
+}
+
+// Expects returns nil where a receipt is a target's, for a segment of this placement and under one of its licences.
+func (s *Standing) Expects(r core.Receipt) error {
+	if r.Task != s.Task || r.Segment < 0 || r.Segment >= len(s.Segments) ||
+		!slices.Contains(s.Segments[r.Segment].Targets, r.Target) {
+		return fmt.Errorf("a receipt of %s for segment %d of task %s, which it was not given", r.Target.Short(),
+			r.Segment, r.Task)
+	}
+	if !slices.Contains(s.Segments[r.Segment].Licenses, r.License) {
+		return fmt.Errorf("a receipt of %s under licence %s, which was not issued for segment %d", r.Target.Short(),
+			r.License, r.Segment)
+	}
+	return nil
+}
+
+// Receipted marks what a target keeps; the receipt is one that is expected.
+func (s *Standing) Receipted(now time.Time, r core.Receipt) {
+	seg := s.Segments[r.Segment]
+	for _, x := range r.Runs {
+		for run := max(0, x.Start); run < min(x.Start+x.Length, len(seg.Runs)); run++ {
+			seg.Receipts[r.Target].Set(run)
+		}
+	}
+	s.Last, s.Finished[r.Target] = now, now
+}
+
+// Any reports whether there is a receipt for anything.
+func (s *Standing) Any() bool {
+	return slices.ContainsFunc(s.Segments, func(seg *Segment) bool { return len(seg.Kept()) > 0 })
+}
+
+// Progress counts what has receipts, of all that is to be kept; ended is true when no target that is left lacks any.
+func (s *Standing) Progress() (done, total core.Size, ended bool) {
+	ended = true
+	for _, seg := range s.Segments {
+		for _, target := range seg.Targets {
+			left := seg.Unreceipted(target)
+			all := seg.size(seg.Share(target))
+			total += all
+			done += all - seg.size(left)
+			ended = ended && (len(left) == 0 || s.Failed[target] != "")
+		}
+	}
+	return done, total, ended
+}
+
+// Shortfall is the error for targets that failed; address is where one is reached, where that is known.
+func (s *Standing) Shortfall(name string, address func(core.ID) string) error {
+	var why []string
+	for id, reason := range s.Failed {
+		var missing core.Size
+		for _, seg := range s.Segments {
+			missing += seg.size(seg.Unreceipted(id))
+		}
+		if missing > 0 {
+			why = append(why, fmt.Sprintf("%s lacks %s: %s", cmp.Or(address(id), id.Short()), missing, reason))
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	slices.Sort(why)
+	return core.WithHint(core.Fail(core.CodeRedundant, "not every copy was made (%s)", strings.Join(why, "; ")),
+		"bkp place %s again: it places only what is missing, on the peers that are there then", name)
+}
+
+// Worse reports whether a run that was placed before, so many times, would have fewer copies by the receipts than it
+// has, or than are wanted.
+func (s *Standing) Worse(before map[core.Hash]int, replicas int) bool {
+	for _, seg := range s.Segments {
+		for run := seg.Fresh; run < len(seg.Runs); run++ {
+			copies := 0
+			for _, target := range seg.Targets {
+				if seg.Receipts[target].Has(run) {
+					copies++
+				}
+			}
+			if copies < min(before[seg.Runs[run].Hash], replicas) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Of is what a node is to keep, and how many of the runs have its receipt.
+func (s *Standing) Of(node core.ID) (bytes core.Size, runs, receipts int) {
+	for _, seg := range s.Segments {
+		share := seg.Share(node)
+		bytes, runs = bytes+seg.size(share), runs+len(share)
+		receipts += seg.Receipts[node].Count(len(seg.Runs))
+	}
+	return bytes, runs, receipts
+}
