@@ -1,9 +1,16 @@
 package core
 
+import "cmp"
+
 // SegmentID names a segment of a task.
 type SegmentID struct {
 	Task   TaskID
 	Number int
+}
+
+// Compare orders segments by their tasks, then by number.
+func (id SegmentID) Compare(other SegmentID) int {
+	return cmp.Or(id.Task.Compare(other.Task), cmp.Compare(id.Number, other.Number))
 }
 
 // Discharge is a node's signed word that runs which it gave receipts for are kept no longer, other than by their

@@ -125,6 +125,7 @@ func (r *Receiver) Requeue(f *task.Flow, runs []task.Run) {
 			delete(seg.arriving, run)
 			if seg.moved.Has(run) && !seg.have.Has(run) {
 				seg.mine.Clear(run) // it was awaited only because it was on its way
+				r.state.trimPromise(seg)
 			}
 		}
 	}

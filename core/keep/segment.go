@@ -130,7 +130,8 @@ func (s *State) Partakes(owner, peer core.ID) bool {
 
 // Met is told of a peer that messages can be sent to from now on.
 func (s *State) Met(peer core.ID) {
-	for _, seg := range s.segments {
+	for _, id := range slices.SortedFunc(maps.Keys(s.segments), core.SegmentID.Compare) {
+		seg := s.segments[id]
 		s.deliver(seg)
 		if !seg.Complete() && seg.Partakes(peer) {
 			s.transfers.Accepted(seg)

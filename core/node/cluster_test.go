@@ -3,7 +3,6 @@ package node_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -21,9 +20,8 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/keep/keeptest"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/ledger"
-	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link/linktest"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/node"
@@ -65,7 +63,7 @@ type member struct {
 	keeping  *disk.Store
 	holdings *disk.Holdings
 	refs     *memoryRefs
-	ledger   *memoryLedger
+	ledger   *keeptest.Ledger
 	trace    *bytes.Buffer
 	setup    func(*node.Config)
 }
@@ -102,7 +100,7 @@ func (c *cluster) start(name, peers string, setup ...func(*node.Config)) *member
 	signer, err := key.NewSigner(c.random)
 	check(c.t, err)
 	m := &member{cluster: c, name: name, dir: filepath.Join(c.t.TempDir(), name), signer: signer, refs: &memoryRefs{},
-		ledger: &memoryLedger{node: signer.ID()}}
+		ledger: &keeptest.Ledger{Node: signer.ID()}}
 	m.setup = func(conf *node.Config) {
 		var list []string
 		for entry := range strings.SplitSeq(peers, ",") {
@@ -137,9 +135,13 @@ func (m *member) run() {
 	l, err := m.cluster.net.Listen(m.name + ":8001")
 	check(t, err)
 	m.trace = &bytes.Buffer{}
+	watch := keeptest.NewOffLoop(t, "github.com/bkp-tool/bkp/core/node.(*Node).loop")
+	m.ledger.Watch = watch
 	conf := node.Config{
 		Signer: m.signer, Listen: m.name + ":8001", Listener: l, Capacity: 1 * core.GiB, Token: m.cluster.token,
-		Staging: m.staging, Away: m.away, Keeping: m.keeping, Holdings: m.holdings, Ledger: m.ledger, Refs: m.refs,
+		Staging: keeptest.DiskStore{Store: m.staging, Watch: watch, Name: "staging"}, Away: m.away,
+		Keeping:  keeptest.DiskStore{Store: m.keeping, Watch: watch, Name: "keeping"},
+		Holdings: keeptest.Holdings{Holdings: m.holdings, Watch: watch}, Ledger: m.ledger, Refs: m.refs,
 		Assemble: assemble, Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
 		Verifiers: []keep.NamedVerifier{{Name: "signature", Verifier: signature.New()},
 			{Name: "targets", Verifier: targets.New()}},
@@ -244,96 +246,6 @@ func (r *memoryRefs) SetAway(alias string, version int, away bool) error {
 	}
 	return nil
 }
-
-// memoryLedger checks that this node's receipts for a licence form a chain.
-type memoryLedger struct {
-	node     core.ID
-	mu       sync.Mutex
-	licenses int
-	receipts int
-	last     map[core.LicenseID]core.Hash
-	entries  []ledger.Entry
-}
-
-// entered takes an entry down. mu is held.
-func (l *memoryLedger) entered(kind ledger.Kind, envelope []byte) error {
-	l.entries = append(l.entries, ledger.Entry{Index: int64(len(l.entries)), Kind: kind, Envelope: envelope})
-	return nil
-}
-
-func (l *memoryLedger) AppendLicense(envelope []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.licenses++
-	return l.entered(ledger.KindLicense, envelope)
-}
-
-func (l *memoryLedger) AppendRelease(envelope []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.entered(ledger.KindRelease, envelope)
-}
-
-func (l *memoryLedger) AppendDischarge(envelope []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	d, err := license.OpenDischarge(envelope)
-	if err != nil {
-		return err
-	}
-	return l.entered(ledger.Kind(d.Why), envelope)
-}
-
-func (l *memoryLedger) Standing() (core.Standing, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f := ledger.NewFold(l.node)
-	for _, e := range l.entries {
-		if err := f.Add(e); err != nil {
-			return core.Standing{}, err
-		}
-	}
-	return f.Standing, nil
-}
-
-func (l *memoryLedger) Durable() (core.LedgerHead, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return core.LedgerHead{Size: int64(len(l.entries))}, nil
-}
-
-func (l *memoryLedger) Holds(head core.LedgerHead) error {
-	if now, _ := l.Durable(); now.Size < head.Size {
-		return core.Fail(core.CodeWrong, "the ledger was cut: it had %d entries, here are %d", head.Size, now.Size)
-	}
-	return nil
-}
-
-func (l *memoryLedger) AppendReceipt(envelope []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r, err := license.OpenReceipt(envelope)
-	if err != nil || r.Target != l.node {
-		return err
-	}
-	if r.Previous != l.last[r.License] {
-		return fmt.Errorf("receipt does not follow the last one")
-	}
-	if l.last == nil {
-		l.last = map[core.LicenseID]core.Hash{}
-	}
-	l.last[r.License] = license.ReceiptHash(envelope)
-	l.receipts++
-	return l.entered(ledger.KindReceipt, envelope)
-}
-
-func (l *memoryLedger) LastReceipt(id core.LicenseID) (core.Hash, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.last[id], nil
-}
-
-func (l *memoryLedger) Sync() error { return nil }
 
 // content is size bytes that do not compress, the same for the same seed.
 func content(seed byte, size int) []byte {

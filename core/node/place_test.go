@@ -14,6 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -280,8 +281,8 @@ func TestVerifiersDecideWhatIsStored(t *testing.T) {
 					t.Errorf("place: %v (code %d), want code %d that says %q", err, core.CodeOf(err), test.code,
 						test.says)
 				}
-				if used := usedOf(b.keeping); used != 0 || b.ledger.licenses != 0 {
-					t.Errorf("b keeps %s and %d licences, want nothing", used, b.ledger.licenses)
+				if used := usedOf(b.keeping); used != 0 || b.ledger.Count(ledger.KindLicense) != 0 {
+					t.Errorf("b keeps %s and %d licences, want nothing", used, b.ledger.Count(ledger.KindLicense))
 				}
 			})
 		})

@@ -63,8 +63,8 @@ func TestFailedDiskEndsTheNode(t *testing.T) {
 				if s := b.status(); s.Ready || s.Reasons[0].Key != "disk" || s.Remaining != 0 {
 					t.Errorf("status: %+v", s)
 				}
-				if b.ledger.receipts != 0 {
-					t.Errorf("%d receipts for what was not synced", b.ledger.receipts)
+				if b.ledger.Count(ledger.KindReceipt) != 0 {
+					t.Errorf("%d receipts for what was not synced", b.ledger.Count(ledger.KindReceipt))
 				}
 				b.crash()
 			})
@@ -114,8 +114,8 @@ func TestReleaseStandsInTheLedger(t *testing.T) {
 		_, a, b := kept(t)
 		_, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet)
 		check(t, err)
-		if last := b.ledger.entries[len(b.ledger.entries)-1]; last.Kind != ledger.KindRelease {
-			t.Errorf("the last entry is a %s", last.Kind)
+		if last := b.ledger.Last(); last != ledger.KindRelease {
+			t.Errorf("the last entry is a %s", last)
 		}
 		r, err := b.Collect(t.Context(), control.None{}, quiet)
 		check(t, err)
@@ -150,10 +150,10 @@ func TestLostPacksAreNotClaimed(t *testing.T) {
 func TestLostRecordsAreNoBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _, b := kept(t)
-		whole := b.ledger.entries
-		b.ledger.entries = whole[:1]
+		whole := b.ledger.Entries()
+		b.ledger.Rewrite(whole[:1])
 		b.damaged("ledger")
-		b.ledger.entries = whole
+		b.ledger.Rewrite(whole)
 		segments, err := b.holdings.Segments()
 		check(t, err)
 		for _, s := range segments {
@@ -185,8 +185,8 @@ func TestFirstStartBegins(t *testing.T) {
 		if s := b.status(); !s.Ready {
 			t.Errorf("degraded: %+v", s.Reasons)
 		}
-		if last := b.ledger.entries[len(b.ledger.entries)-1]; last.Kind != ledger.KindExpired {
-			t.Errorf("the last entry is a %s", last.Kind)
+		if last := b.ledger.Last(); last != ledger.KindExpired {
+			t.Errorf("the last entry is a %s", last)
 		}
 	})
 }

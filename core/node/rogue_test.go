@@ -13,6 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/node"
@@ -270,7 +271,7 @@ func TestLicencesThatDoNotFitAreRefused(t *testing.T) {
 				if refuse := hear[wire.TaskRefuse](r); refuse.Code != test.code {
 					t.Errorf("heard %+v, want code %d", refuse, test.code)
 				}
-				if b.ledger.licenses != 0 {
+				if b.ledger.Count(ledger.KindLicense) != 0 {
 					t.Error("the ledger has the refused licence")
 				}
 			})
