@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/urfave/cli/v2"
@@ -59,13 +60,13 @@ type action func(ctx context.Context, c *call) error
 type call struct {
 	*cli.Context
 	*render.Console
-	house  house
+	house  datadir.Dir
 	set    settings
 	phrase string // of the identity, once it was opened
 	alone  bool   // the command has something to do without any peer
 	reads  bool   // the command changes nothing of the data directory
 
-	scratch house // where a node keeps what is its own while the data directory is only borrowed
+	scratch datadir.Dir // where a node keeps what is its own while the data directory is only borrowed
 }
 
 // spec describes a command that a person can run.
@@ -101,7 +102,7 @@ func command(s spec) *cli.Command {
 			defer c.Console.EndProgress()
 			do := func() error { return s.do(cc.Context, c) }
 			if s.frees {
-				return c.house.reserve().during(do)
+				return c.house.Reserve().During(do)
 			}
 			return do()
 		},
@@ -179,7 +180,7 @@ func newCall(cc *cli.Context) (*call, error) {
 	if err := configure(c.Console, cc); err != nil {
 		return nil, err
 	}
-	c.house = house{dir: c.set.data}
+	c.house = datadir.Dir(c.set.data)
 	return c, nil
 }
 

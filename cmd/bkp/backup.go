@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -91,14 +92,14 @@ func doBackup(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	return c.told(render.Versioned(r.Name, r.Version), c.Result(r, func(t *render.Table) { render.Backup(t, r, c.house.isExported()) }))
+	return c.told(render.Versioned(r.Name, r.Version), c.Result(r, func(t *render.Table) { render.Backup(t, r, c.house.IsExported()) }))
 }
 
 // stillBackedUp is the result of a backup where a look at the file is enough: it is what the newest version, which
 // peers keep, was split from.
 func (c *call) stillBackedUp(o *key.Owner, args control.BackupArgs, skip string) (r control.BackupResult, ok bool) {
-	before, ok := c.house.newest(o, args.Name)
-	if !ok || skip != skipByStat || args.Input == "" || !before.placed() {
+	before, ok := c.house.Newest(o, args.Name)
+	if !ok || skip != datadir.SkipByStat || args.Input == "" || !before.Placed() {
 		return r, false
 	}
 	in, err := file.Open(args.Input)
@@ -107,7 +108,7 @@ func (c *call) stillBackedUp(o *key.Owner, args control.BackupArgs, skip string)
 	}
 	defer in.Close()
 	r = control.BackupResult{Name: args.Name, Cut: control.Cut{
-		Version: before.ref.Version, Unchanged: true, Bytes: before.body.Size, Root: before.body.Root.Hash,
+		Version: before.Ref.Version, Unchanged: true, Bytes: before.Body.Size, Root: before.Body.Root.Hash,
 	}}
-	return r, c.house.refs().isAsSplit(before, in)
+	return r, c.house.Refs().IsAsSplit(before, in)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/urfave/cli/v2"
 )
@@ -137,18 +138,18 @@ func namesHere(cc *cli.Context, before []string) (names []string) {
 	if dir == "" {
 		dir = defaultData()
 	}
-	c.house = house{dir}
+	c.house = datadir.Dir(dir)
 	o, err := c.ownerIfAny()
 	if o == nil || err != nil {
 		return nil
 	}
-	versions, err := c.house.refs().open(o)
+	versions, err := c.house.Refs().Open(o)
 	if err != nil && len(versions) == 0 {
 		return nil
 	}
 	for _, v := range versions {
-		if len(names) == 0 || names[len(names)-1] != v.body.Name {
-			names = append(names, v.body.Name)
+		if len(names) == 0 || names[len(names)-1] != v.Body.Name {
+			names = append(names, v.Body.Name)
 		}
 	}
 	return names

@@ -16,7 +16,7 @@ import (
 func (c *call) exportTo(path string) (write func([]byte) error, err error) {
 	if path != "-" {
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-			return nil, usageError("%s is not a regular file", render.Clean(path))
+			return nil, usageError("%s is not a regular file", core.Printable(path))
 		}
 		put := durable.New
 		if c.Bool("force") {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -126,13 +127,13 @@ func checkOutput(args control.FetchArgs, name string) error {
 		return nil // nothing is there, or it fails where the file is made
 	}
 	mode := info.Mode()
-	switch path := render.Clean(args.Output); {
+	switch path := core.Printable(args.Output); {
 	case mode.IsDir():
 		in := "FILE"
 		if file.CheckName(name) == nil {
 			in = name
 		}
-		return core.WithHint(usageError("%s is a directory", path), "name the file to write: -o %s", render.Clean(filepath.Join(args.Output, in)))
+		return core.WithHint(usageError("%s is a directory", path), "name the file to write: -o %s", core.Printable(filepath.Join(args.Output, in)))
 	case mode&(os.ModeNamedPipe|os.ModeSocket|os.ModeCharDevice) != 0:
 		return core.WithHint(usageError("%s is not a file", path), "write to it through standard output: -o - > %s", path)
 	case !args.Force && mode&os.ModeDevice == 0:
@@ -178,11 +179,11 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 		return r, err
 	}
 	if o == nil {
-		return r, core.WithHint(core.Fail(core.CodeRefused, "no identity in %s", c.house.dir), "bring yours with bkp key import FILE")
+		return r, core.WithHint(core.Fail(core.CodeRefused, "no identity in %s", string(c.house)), "bring yours with bkp key import FILE")
 	}
-	v, err := c.house.refs().find(o, args.Name, args.Version)
+	v, err := c.house.Refs().Find(o, args.Name, args.Version)
 	if core.CodeOf(err) == core.CodeNoName {
-		if c.peerList(o) == "" && !c.house.hasNode() {
+		if c.peerList(o) == "" && !c.house.HasNode() {
 			return r, err
 		}
 		return r, errNotHere
@@ -190,14 +191,14 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 	if err != nil {
 		return r, err
 	}
-	local, err := c.house.localChunks(ctx)
+	local, err := c.house.OpenChunks(ctx)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, local.Close()) }()
-	alone := c.peerList(o) == "" && !c.house.hasNode()
+	alone := c.peerList(o) == "" && !c.house.HasNode()
 	if !alone || !args.Partial { // else there is nobody to ask for what is lost here
-		whole, err := local.complete(ctx, v.body.Root)
+		whole, err := local.Complete(ctx, v.Body.Root)
 		if err == nil && !whole {
 			err = errNotHere
 		}
@@ -209,15 +210,15 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 		}
 	}
 	done, err := assemble(ctx, node.Assembly{
-		FetchArgs: *args, Root: v.body.Root, Mode: v.body.Mode, Secrets: o.DedupSecret, Get: local.Get,
-		Progress: c.Phase("fetch", wanted(*args, v.body.Size)),
+		FetchArgs: *args, Root: v.Body.Root, Mode: v.Body.Mode, Secrets: o.DedupSecret, Get: local.Get,
+		Progress: c.Phase("fetch", wanted(*args, v.Body.Size)),
 	})
 	if core.CodeOf(err) == core.CodeWrong && !alone { // not whole, and others may have what is damaged here
 		if args.Out == nil || done.Passed == 0 { // a file finds again what is in place
 			return r, errNotHere
 		}
-		args.End = args.Start + wanted(*args, v.body.Size)
-		args.Start, args.Version = args.Start+done.Passed, v.ref.Version
+		args.End = args.Start + wanted(*args, v.Body.Size)
+		args.Start, args.Version = args.Start+done.Passed, v.Ref.Version
 		return control.FetchResult{Bytes: done.Passed, Sources: []control.Source{{Address: "this machine", Bytes: done.Stored}}}, errNotHere
 	}
 	if err == nil {
@@ -227,13 +228,13 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 		return r, c.nowhere(err, v, alone)
 	}
 	return control.FetchResult{
-		Name: args.Name, Version: v.ref.Version, Output: args.Output, Bytes: wanted(*args, v.body.Size), Seconds: time.Since(began).Seconds(),
+		Name: args.Name, Version: v.Ref.Version, Output: args.Output, Bytes: wanted(*args, v.Body.Size), Seconds: time.Since(began).Seconds(),
 		Sources: []control.Source{{Address: "this machine", Bytes: done.Stored}}, Resumed: done.Resumed, Seeded: done.Seeded, Holes: done.Holes,
 	}, err
 }
 
 // nowhere adds the next step where what is damaged or missing here can be had from nobody else.
-func (c *call) nowhere(err error, v versionRef, alone bool) error {
+func (c *call) nowhere(err error, v datadir.Version, alone bool) error {
 	switch {
 	case errors.Is(err, errNotHere) && !alone:
 		return err
@@ -243,7 +244,7 @@ func (c *call) nowhere(err error, v versionRef, alone bool) error {
 	case core.CodeOf(err) == core.CodeWrong:
 		err = core.WithHint(err, "if the file is still there, bkp split it again: what is damaged is stored anew; --partial brings all but the damaged bytes")
 	}
-	return fmt.Errorf("%s: %w", render.Versioned(v.body.Name, v.ref.Version), err)
+	return fmt.Errorf("%s: %w", render.Versioned(v.Body.Name, v.Ref.Version), err)
 }
 
 // wanted is how many bytes of a file of that size are asked for.
@@ -258,7 +259,7 @@ func wanted(args control.FetchArgs, size core.Size) core.Size {
 // process assembles them.
 func (c *call) fetchToOut(ctx context.Context, args control.FetchArgs) error {
 	if render.IsTerminal(c.Stdout) {
-		return core.WithHint(usageError("standard output is a terminal"), "bkp fetch %s -o - > FILE", render.Clean(args.Name))
+		return core.WithHint(usageError("standard output is a terminal"), "bkp fetch %s -o - > FILE", core.Printable(args.Name))
 	}
 	args.Output, args.Out = "-", dataOut{c.Stdout}
 	r, err := c.fetch(ctx, args)

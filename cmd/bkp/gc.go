@@ -29,12 +29,12 @@ func gcCommand() *cli.Command {
 				return err
 			}
 			sum := render.Collection{GCResult: r}
-			if sum.LeftoversFreed, err = c.house.clearWindows(); err != nil {
+			if sum.LeftoversFreed, err = c.house.ClearWindows(); err != nil {
 				return err
 			}
-			c.house.sweep()
+			c.house.Sweep()
 			if len(r.Staging.Writers) == 0 {
-				if err := c.house.refs().clearCheckpoints(); err != nil {
+				if err := c.house.Refs().ClearCheckpoints(); err != nil {
 					return err
 				}
 			}

@@ -11,10 +11,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/file"
-	"github.com/bkp-tool/bkp/core/key"
 	"github.com/urfave/cli/v2"
 )
 
@@ -28,40 +27,18 @@ func inputFlags() []cli.Flag {
 	}
 }
 
-// skipByStat and skipByContent are what --skip-unchanged goes by.
-const (
-	skipByStat    = "stat"
-	skipByContent = "content"
-)
-
 // skipUnchanged is how --skip-unchanged is to look; empty where it is not to.
 func (c *call) skipUnchanged() (string, error) {
 	switch how := c.String("skip-unchanged"); how {
 	case "", "false":
 		return "", nil
-	case "true", "1", skipByStat:
-		return skipByStat, nil
-	case skipByContent:
+	case "true", "1", datadir.SkipByStat:
+		return datadir.SkipByStat, nil
+	case datadir.SkipByContent:
 		return how, nil
 	default:
 		return "", usageError("--skip-unchanged=%s: want stat or content", how)
 	}
-}
-
-// newest is the newest version of a name that can be read here.
-func (h house) newest(o *key.Owner, name string) (versionRef, bool) {
-	v, err := h.refs().find(o, name, 0)
-	return v, err == nil
-}
-
-// isOf tells whether a version that was split now would be the same. A mode that is not known is none other.
-func (v versionRef) isOf(body key.RefBody) bool {
-	return v.body.Root.Hash == body.Root.Hash && (v.body.Mode == body.Mode || v.body.Mode == 0 || body.Mode == 0)
-}
-
-// keepSource remembers what the newest version of a name was split from.
-func (h house) keepSource(o *key.Owner, body key.RefBody, in *file.Source) error {
-	return h.refs().keepSource(o.Alias(body.Name), keptSource{body.Root.Hash, in.Settled()})
 }
 
 // told is for what became of a version that is there already: that nobody could be told of it is no failure of its
@@ -89,7 +66,7 @@ func (c *call) openInput(ctx context.Context) (input, error) {
 	case c.given("command") && line == "":
 		return input{}, usageError("--command is empty")
 	case line != "" && named != "" && named != "-":
-		return input{}, core.WithHint(usageError("--command and %s: which of them?", render.Clean(named)), "leave out FILE")
+		return input{}, core.WithHint(usageError("--command and %s: which of them?", core.Printable(named)), "leave out FILE")
 	case line != "":
 		r, err := startCommand(ctx, line, c.Stderr)
 		if err != nil {

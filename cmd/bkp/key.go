@@ -11,7 +11,6 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/urfave/cli/v2"
 )
 
@@ -37,11 +36,11 @@ func keyShow() *cli.Command {
 			if err != nil {
 				return err
 			}
-			signer, err := c.house.nodeKey()
+			signer, err := c.house.NodeKey()
 			if err != nil {
 				return err
 			}
-			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.house.isExported(), o.Peers}
+			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.house.IsExported(), o.Peers}
 			return c.Result(info, func(t *render.Table) {
 				t.Line("owner  %s", info.Owner.Grouped())
 				t.Line("node   %s", info.Node.Grouped())
@@ -70,7 +69,11 @@ func keyExport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.rememberPeers(o); err != nil {
+			listed, err := core.ParsePeers(c.String("peers"))
+			if err != nil {
+				return err
+			}
+			if err := c.house.RememberPeers(o, listed); err != nil {
 				return err
 			}
 			text, err := o.Marshal(c.phrase)
@@ -80,8 +83,8 @@ func keyExport() *cli.Command {
 			if err := write(text); err != nil {
 				return fmt.Errorf("write the identity: %w", err)
 			}
-			if !c.house.isForeign() {
-				if err := c.house.markExported(); err != nil { // it is exported all the same
+			if !c.house.IsForeign() {
+				if err := c.house.MarkExported(); err != nil { // it is exported all the same
 					c.Status(control.Status{Warning: true, Text: err.Error()})
 				}
 			}
@@ -114,13 +117,14 @@ func keyImport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.makeWayFor(o.ID()); err != nil {
+			aside, err := c.makeWayFor(o.ID())
+			if err != nil {
 				return err
 			}
-			if err := durable.Replace(c.house.path("identity"), text, 0o600); err != nil {
-				return fmt.Errorf("write the identity: %w", err)
+			if err := c.house.ReplaceIdentity(text, aside); err != nil {
+				return err
 			}
-			if err := c.house.markExported(); err != nil {
+			if err := c.house.MarkExported(); err != nil {
 				return err
 			}
 			return c.Result(keyMoved{o.ID()}, func(t *render.Table) { t.Line("imported the identity %s", o.ID()) })
@@ -128,41 +132,35 @@ func keyImport() *cli.Command {
 	})
 }
 
-// makeWayFor keeps another identity that is here beside the one to come, with --force only.
-func (c *call) makeWayFor(id core.ID) error {
-	if err := c.house.make(); err != nil {
-		return err
+// makeWayFor says as what another identity that is here is to be kept beside the one to come, which takes --force;
+// empty where there is none.
+func (c *call) makeWayFor(id core.ID) (aside string, err error) {
+	if err := c.house.Make(); err != nil {
+		return "", err
 	}
-	path := c.house.path("identity")
+	path := c.house.Path("identity")
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return "", nil
 	}
 	if err != nil {
-		return fmt.Errorf("read the identity that is here: %w", err)
+		return "", fmt.Errorf("read the identity that is here: %w", err)
 	}
 	phrase, err := c.passphrase()
 	if err != nil {
-		return err
+		return "", err
 	}
 	old, err := c.openIdentity(text, phrase, path)
 	switch {
 	case err == nil && old.ID() == id:
-		return nil
+		return "", nil
 	case !c.Bool("force"):
-		return core.WithHint(core.Fail(core.CodeRefused, "another identity is here already: %s", path),
+		return "", core.WithHint(core.Fail(core.CodeRefused, "another identity is here already: %s", path),
 			"take another --data directory, or replace it with --force")
 	case err == nil:
-		return durable.Replace(path+"."+old.ID().Short(), text, 0o600)
+		return old.ID().Short(), nil
 	}
-	return durable.Replace(path+".old", text, 0o600)
-}
-
-func (h house) markExported() error {
-	if err := durable.Replace(h.path("exported"), nil, 0o600); err != nil {
-		return fmt.Errorf("note the export: %w", err)
-	}
-	return nil
+	return "old", nil
 }
 
 // readArgument reads the file named by the first argument, or standard input for "-", up to limit bytes.

@@ -136,9 +136,9 @@ func ledgerVerify() *cli.Command {
 }
 
 func (c *call) readLedger() (*ledger.Reader, error) {
-	log, err := ledger.OpenRead(c.house.path("ledger"))
+	log, err := ledger.OpenRead(c.house.Path("ledger"))
 	if errors.Is(err, core.ErrNotFound) {
-		return nil, core.WithHint(core.Fail(core.CodeNoName, "no ledger in %s yet", c.house.dir), "a node that kept or placed something has one")
+		return nil, core.WithHint(core.Fail(core.CodeNoName, "no ledger in %s yet", string(c.house)), "a node that kept or placed something has one")
 	}
 	return log, err
 }

@@ -63,9 +63,9 @@ func (c *call) versions(ctx context.Context) (r control.ListResult, err error) {
 		return r, err
 	}
 	if o == nil {
-		return r, core.WithHint(core.Fail(core.CodeNoName, "no identity in %s yet", c.house.dir), "bkp split FILE makes one, bkp key import FILE takes one over")
+		return r, core.WithHint(core.Fail(core.CodeNoName, "no identity in %s yet", string(c.house)), "bkp split FILE makes one, bkp key import FILE takes one over")
 	}
-	refs, err := c.house.refs().open(o)
+	refs, err := c.house.Refs().Open(o)
 	if err != nil && core.CodeOf(err) != core.CodeWrong {
 		return r, err
 	}
@@ -74,8 +74,8 @@ func (c *call) versions(ctx context.Context) (r control.ListResult, err error) {
 	}
 	for _, v := range refs {
 		r.Versions = append(r.Versions, control.VersionRow{
-			Name: v.body.Name, Version: v.ref.Version, Size: v.body.Size, Created: v.ref.Created,
-			Placed: v.placed(), Root: v.body.Root.Hash, Local: true, Away: v.away,
+			Name: v.Body.Name, Version: v.Ref.Version, Size: v.Body.Size, Created: v.Ref.Created,
+			Placed: v.Placed(), Root: v.Body.Root.Hash, Local: true, Away: v.Offloaded,
 		})
 	}
 	return r, err

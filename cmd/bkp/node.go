@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -46,10 +47,10 @@ func nodeStart() *cli.Command {
 }
 
 func doNodeStart(ctx context.Context, c *call) (err error) {
-	if err := c.house.make(); err != nil {
+	if err := c.house.Make(); err != nil {
 		return err
 	}
-	lock, err := c.house.lockNode()
+	lock, err := c.house.LockNode()
 	if err != nil {
 		return err
 	}
@@ -58,10 +59,10 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 	if err != nil {
 		return err
 	}
-	c.house.reserve().fill()
+	c.house.Reserve().Fill()
 	var n *node.Node
-	var closers closing
-	err = c.house.reserve().during(func() (err error) { // what is here can be freed by a node that runs
+	var closers datadir.Closers
+	err = c.house.Reserve().During(func() (err error) { // what is here can be freed by a node that runs
 		n, closers, err = c.startNode(ctx, wish)
 		return err
 	})
@@ -77,7 +78,7 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 			err = errors.Join(err, endError{fmt.Errorf("stop the node: %w", closing)})
 		}
 	}()
-	socket := c.house.path("node.sock")
+	socket := c.house.Path("node.sock")
 	_ = durable.Remove(socket) // of a node that was killed: the lock says that none runs
 	door, err := listenLocal(socket)
 	if err != nil {

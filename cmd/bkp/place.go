@@ -51,7 +51,7 @@ func doPlace(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	p := render.Placement{PlaceResult: r, Exported: c.house.isExported()}
+	p := render.Placement{PlaceResult: r, Exported: c.house.IsExported()}
 	return c.Result(p, func(t *render.Table) { p.Draw(t, c.Bool("explain")) })
 }
 

@@ -19,7 +19,7 @@ func pluginCommand() *cli.Command {
 // plugins is the host of this data directory's plugins.
 func (c *call) plugins() *plugins.Host {
 	return &plugins.Host{
-		Path: plugins.SearchPath(c.house.dir), Lock: c.house.path("bkp.lock.toml"), Inside: shippedNames(),
+		Path: plugins.SearchPath(string(c.house)), Lock: c.house.Path("bkp.lock.toml"), Inside: shippedNames(),
 		Log: c.Log(slog.LevelWarn),
 	}
 }

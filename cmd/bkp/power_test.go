@@ -13,7 +13,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
@@ -34,12 +36,12 @@ func recordBelow(t *testing.T, root string, seed int) *powered {
 	return &powered{durabletest.Record(t, root), t, root, rand.New(rand.NewPCG(uint64(seed), 2))}
 }
 
-func homeIn(root string) house { return house{filepath.Join(root, "home", "data")} }
+func homeIn(root string) datadir.Dir { return datadir.Dir(filepath.Join(root, "home", "data")) }
 
 // bkp runs a command line on the data directory below root and returns its exit code and what it printed.
 func bkp(root string, args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
-	line := append(append([]string{"bkp"}, args...), "--data", homeIn(root).dir)
+	line := append(append([]string{"bkp"}, args...), "--data", string(homeIn(root)))
 	return run(line, strings.NewReader(""), &out, &err), out.String(), err.String()
 }
 
@@ -94,8 +96,8 @@ func fates(words []any) map[numbered]fate {
 }
 
 // identityIn is the identity of a data directory; nil where there is none yet.
-func identityIn(h house) (*key.Owner, error) {
-	text, err := os.ReadFile(h.path("identity"))
+func identityIn(h datadir.Dir) (*key.Owner, error) {
+	text, err := os.ReadFile(h.Path("identity"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -105,9 +107,9 @@ func identityIn(h house) (*key.Owner, error) {
 	return key.ParseOwner(text, "")
 }
 
-// keepsItsWord holds a data directory against what was said: every version that must be there is whole, what is there
+// dirKeepsItsWord holds a data directory against what was said: every version that must be there is whole, what is there
 // beside those is whole and was asked for, so is what a checkpoint stands for, and no number is given twice.
-func (h house) keepsItsWord(words []any) error {
+func dirKeepsItsWord(h datadir.Dir, words []any) error {
 	o, err := identityIn(h)
 	if err != nil {
 		return err
@@ -115,25 +117,25 @@ func (h house) keepsItsWord(words []any) error {
 	all := fates(words)
 	there := map[numbered]bool{}
 	if o != nil {
-		versions, err := h.refs().open(o)
+		versions, err := h.Refs().Open(o)
 		if err != nil {
 			return err
 		}
 		for _, v := range versions {
-			id := numbered{v.body.Name, v.ref.Version}
+			id := numbered{v.Body.Name, v.Ref.Version}
 			there[id] = true
 			if !all[id].may {
 				return fmt.Errorf("%v is there, and should not be", id)
 			}
-			if err := h.holds(v, all[id].content); err != nil {
+			if err := holdsVersion(h, v, all[id].content); err != nil {
 				return fmt.Errorf("%v: %w", id, err)
 			}
 		}
-		checkpoints, err := h.refs().Unfinished()
+		checkpoints, err := h.Refs().Unfinished()
 		for _, r := range checkpoints {
-			v, openErr := openRef(o, r)
+			v, openErr := datadir.OpenRef(o, r)
 			if err = errors.Join(err, openErr); err == nil {
-				err = h.holds(v, nil)
+				err = holdsVersion(h, v, nil)
 			}
 		}
 		if err != nil {
@@ -145,7 +147,7 @@ func (h house) keepsItsWord(words []any) error {
 			return fmt.Errorf("%v is lost", id)
 		}
 		if (f.must || !f.may) && o != nil {
-			if next, err := h.refs().coming(o.Alias(id.name)); err != nil || next <= id.number {
+			if next, err := h.Refs().Coming(o.Alias(id.name)); err != nil || next <= id.number {
 				return fmt.Errorf("%v was known, and %d would be given next (%v)", id, next, err)
 			}
 		}
@@ -153,22 +155,22 @@ func (h house) keepsItsWord(words []any) error {
 	return nil
 }
 
-// holds compares a version's content, every chunk of which must be on this machine. nil: it may be any.
-func (h house) holds(v versionRef, want []byte) error {
-	local, err := h.localChunks(context.Background())
+// holdsVersion compares a version's content, every chunk of which must be on this machine. nil: it may be any.
+func holdsVersion(h datadir.Dir, v datadir.Version, want []byte) error {
+	local, err := h.OpenChunks(context.Background())
 	if err != nil {
 		return err
 	}
 	defer local.Close()
 	var got []byte
-	err = manifest.Walk(v.body.Root, local, func(e manifest.Entry) error {
+	err = manifest.Walk(v.Body.Root, local, func(e manifest.Entry) error {
 		if e.Hole() {
 			got = append(got, make([]byte, e.Span)...)
 			return nil
 		}
 		stored, err := local.Get(context.Background(), e.Chunk.Hash, nil)
 		if err == nil {
-			got, err = local.opener.OpenSealed(got, core.KindChunk, e.Chunk, stored)
+			got, err = chunk.NewOpener().OpenSealed(got, core.KindChunk, e.Chunk, stored)
 		}
 		return err
 	})
@@ -187,7 +189,7 @@ func (p *powered) check(budget int, file string) (tried int) {
 	n := p.random.IntN(goOnEvery)
 	return p.Check(p.t, budget, func(roots []string, words []any) error {
 		n++
-		if err := homeIn(roots[0]).keepsItsWord(words); err != nil || n%goOnEvery > 0 {
+		if err := dirKeepsItsWord(homeIn(roots[0]), words); err != nil || n%goOnEvery > 0 {
 			return err
 		}
 		return goesOn(roots[0], words, file)
@@ -199,7 +201,7 @@ func goesOn(root string, words []any, file string) error {
 	if code, _, problem := bkp(root, "gc"); code != 0 {
 		return fmt.Errorf("gc: code %d: %s", code, problem)
 	}
-	if err := homeIn(root).keepsItsWord(words); err != nil {
+	if err := dirKeepsItsWord(homeIn(root), words); err != nil {
 		return fmt.Errorf("after gc: %w", err)
 	}
 	content, err := os.ReadFile(file)
@@ -210,7 +212,7 @@ func goesOn(root string, words []any, file string) error {
 		return fmt.Errorf("split: code %d: %s", code, problem)
 	}
 	words = append(words[:len(words):len(words)], word{numbered{"later", 1}, content, true})
-	if err := homeIn(root).keepsItsWord(words); err != nil {
+	if err := dirKeepsItsWord(homeIn(root), words); err != nil {
 		return fmt.Errorf("after gc and split: %w", err)
 	}
 	return nil
@@ -431,7 +433,7 @@ func TestPowerLossIdentity(t *testing.T) {
 	p := recordBelow(t, durabletest.Dir(t), 4)
 	h := homeIn(p.root)
 	another := filepath.Join(t.TempDir(), "identity")
-	text, err := newOwner(t).Marshal("")
+	text, err := drawOwner(t).Marshal("")
 	if err == nil {
 		err = os.WriteFile(another, text, 0o600)
 	}
@@ -439,7 +441,7 @@ func TestPowerLossIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	is := func(name string) string {
-		text, err := os.ReadFile(h.path(name))
+		text, err := os.ReadFile(h.Path(name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -462,7 +464,7 @@ func TestPowerLossIdentity(t *testing.T) {
 	is("identity")
 	p.Promise(inFile{"identity." + o.ID().Short(), drawn, true})
 
-	pinned, err := openPins(h.path("pins.json"))
+	pinned, err := h.OpenPins(h)
 	for n := 1; n < 4 && err == nil; n++ {
 		id := core.ID{byte(n)}
 		err = pinned.Pin(id, "n:8001")
@@ -471,8 +473,8 @@ func TestPowerLossIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refs, o := h.refs(), newOwner(t)
-	if _, err := refs.Append(o.Alias("f"), sealed(o, "f")); err != nil {
+	refs, o := h.Refs(), drawOwner(t)
+	if _, err := refs.Append(o.Alias("f"), sealedAs(o, "f")); err != nil {
 		t.Fatal(err)
 	}
 	ref := filepath.Join("refs", o.Alias("f"), "1")
@@ -484,14 +486,16 @@ func TestPowerLossIdentity(t *testing.T) {
 		}
 		p.Promise(inFile{ref + ".away", content, true})
 	}
-	p.Check(t, durabletest.Budget(1), func(roots []string, words []any) error { return homeIn(roots[0]).is(words) })
+	p.Check(t, durabletest.Budget(1), func(roots []string, words []any) error {
+		return isAsTold(homeIn(roots[0]), words)
+	})
 }
 
-// is holds files against what was said: each is as somebody was told last, or as what was begun since makes it.
+// isAsTold holds files against what was said: each is as somebody was told last, or as what was begun since makes it.
 // Whoever is told that an identity was replaced finds the one before beside it.
-func (h house) is(words []any) error {
+func isAsTold(h datadir.Dir, words []any) error {
 	may := map[string][]string{}
-	pinned, err := openPins(h.path("pins.json"))
+	pinned, err := h.OpenPins(h)
 	if err != nil {
 		return err
 	}
@@ -512,7 +516,7 @@ func (h house) is(words []any) error {
 		}
 	}
 	for name, contents := range may {
-		got, err := os.ReadFile(h.path(name))
+		got, err := os.ReadFile(h.Path(name))
 		if errors.Is(err, os.ErrNotExist) {
 			got, err = []byte(gone), nil
 		}
@@ -523,9 +527,9 @@ func (h house) is(words []any) error {
 			return fmt.Errorf("%s is not as it was told: %d bytes", name, len(got))
 		}
 	}
-	if old, err := os.ReadFile(h.path("identity")); len(may["identity"]) == 2 && err == nil &&
+	if old, err := os.ReadFile(h.Path("identity")); len(may["identity"]) == 2 && err == nil &&
 		string(old) == may["identity"][1] {
-		if kept, _ := filepath.Glob(h.path("identity.*")); len(kept) == 0 {
+		if kept, _ := filepath.Glob(h.Path("identity.*")); len(kept) == 0 {
 			return errors.New("an identity was replaced and is not kept beside the new one")
 		}
 	}

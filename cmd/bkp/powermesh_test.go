@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
@@ -46,7 +47,7 @@ type member struct {
 	name   string
 	root   string // its house is below
 	signer *key.Signer
-	opened closing
+	opened io.Closer
 }
 
 // sourceName is the member that owns the files.
@@ -61,16 +62,16 @@ func newMesh(t *testing.T, seed int, names ...string) *mesh {
 		signer, err := key.NewSigner(m.random)
 		check(t, err)
 		m.nodes[name] = &member{name: name, root: filepath.Join(root, name), signer: signer}
-		check(t, homeIn(m.nodes[name].root).make())
+		check(t, homeIn(m.nodes[name].root).Make())
 		seed := signer.Seed()
-		check(t, durable.New(homeIn(m.nodes[name].root).path("node.key"), []byte(hex.EncodeToString(seed[:])), 0o600))
+		check(t, durable.New(homeIn(m.nodes[name].root).Path("node.key"), []byte(hex.EncodeToString(seed[:])), 0o600))
 	}
 	var err error
 	m.owner, err = key.NewOwner(m.random)
 	check(t, err)
 	text, err := m.owner.Marshal("")
 	check(t, err)
-	check(t, durable.New(homeIn(m.nodes[sourceName].root).path("identity"), text, 0o600))
+	check(t, durable.New(homeIn(m.nodes[sourceName].root).Path("identity"), text, 0o600))
 	m.powered = &powered{t: t, root: m.nodes[sourceName].root, random: rand.New(m.random)}
 	return m
 }
@@ -120,18 +121,19 @@ func (m *mesh) stop(t *testing.T) {
 	}
 }
 
-// rooms opens what a node stands on.
-func (x *member) rooms(root string) (conf node.Config, opened closing, err error) {
+// stores opens what a node stands on.
+func (x *member) stores(root string) (conf node.Config, opened *datadir.Stores, err error) {
 	conf.Signer = x.signer
-	opened, err = (&call{house: homeIn(root)}).rooms(&conf)
-	if err != nil {
-		_ = opened.Close()
+	if opened, err = homeIn(root).OpenStores(x.signer); err != nil {
+		return conf, nil, err
 	}
-	return conf, opened, err
+	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = opened.Staging, opened.Offloaded, opened.Keeping,
+		opened.Holdings, opened.Ledger
+	return conf, opened, nil
 }
 
 func (x *member) start(t *testing.T, m *mesh, peers []string) (err error) {
-	conf, opened, err := x.rooms(x.root)
+	conf, opened, err := x.stores(x.root)
 	if err != nil {
 		return err
 	}
@@ -139,7 +141,7 @@ func (x *member) start(t *testing.T, m *mesh, peers []string) (err error) {
 	h := homeIn(x.root)
 	conf.Listen, conf.Capacity, conf.Strict = x.name+":8001", core.GiB, true
 	conf.Token = []byte("a token of the tests, long enough")
-	conf.Refs, conf.Assemble, conf.Cut, conf.Dial = h.refs(), assemble, h.cutFile, m.net.From(x.name)
+	conf.Refs, conf.Assemble, conf.Cut, conf.Dial = h.Refs(), assemble, h.CutFile, m.net.From(x.name)
 	conf.Trace = promises{x.name, m.Recorder, map[string]said{}}
 	conf.Verifiers = []keep.NamedVerifier{
 		{Name: "signature", Verifier: signature.New()}, {Name: "targets", Verifier: targets.New()},
@@ -154,7 +156,7 @@ func (x *member) start(t *testing.T, m *mesh, peers []string) (err error) {
 	if conf.Peers, err = core.ParsePeers(strings.Join(peers, ",")); err != nil {
 		return err
 	}
-	if conf.Pins, err = openPins(h.path("pins.json")); err != nil {
+	if conf.Pins, err = h.OpenPins(h); err != nil {
 		return err
 	}
 	if conf.Listener, err = m.net.Listen(conf.Listen); err != nil {

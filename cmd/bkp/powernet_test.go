@@ -149,7 +149,7 @@ func (m *mesh) interruptedBackup(t *testing.T, args control.BackupArgs) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	m.Fail(func(op durabletest.Op) error {
-		found, _ := filepath.Glob(homeIn(m.root).path("refs", "*", "checkpoint"))
+		found, _ := filepath.Glob(homeIn(m.root).Path("refs", "*", "checkpoint"))
 		if op.Kind == "syncdir" && len(found) > 0 {
 			stop()
 		}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/keep"
@@ -26,7 +27,7 @@ import (
 // remains is what a node's data directory holds after a power loss.
 type remains struct {
 	*member
-	home     house
+	home     datadir.Dir
 	conf     node.Config
 	segments map[core.TaskID]map[int]core.Segment
 	licences map[core.LicenseID]core.License
@@ -37,7 +38,7 @@ type remains struct {
 func (x *member) recover(root string) (k *remains, close func() error, err error) {
 	k = &remains{member: x, home: homeIn(root), segments: map[core.TaskID]map[int]core.Segment{},
 		licences: map[core.LicenseID]core.License{}}
-	conf, opened, err := x.rooms(root)
+	conf, opened, err := x.stores(root)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -50,7 +51,7 @@ func (x *member) recover(root string) (k *remains, close func() error, err error
 		k.segments[s.Task][s.Number] = s
 	}
 	if err == nil {
-		err = k.readLedger(conf.Ledger.(*logbook))
+		err = k.readLedger(conf.Ledger.(*datadir.Logbook))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, opened.Close())
@@ -58,7 +59,7 @@ func (x *member) recover(root string) (k *remains, close func() error, err error
 	return k, opened.Close, nil
 }
 
-func (k *remains) readLedger(l *logbook) error {
+func (k *remains) readLedger(l *datadir.Logbook) error {
 	entries, err := l.Entries(0, 10_000)
 	for _, e := range entries {
 		switch e.Kind {
@@ -282,13 +283,13 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 	if err := source.toldOwner(m.owner, words); err != nil {
 		return err
 	}
-	versions, err := source.home.refs().open(m.owner)
+	versions, err := source.home.Refs().Open(m.owner)
 	if err != nil {
 		return err
 	}
-	there := map[numbered]versionRef{}
+	there := map[numbered]datadir.Version{}
 	for _, v := range versions {
-		there[numbered{v.body.Name, v.ref.Version}] = v
+		there[numbered{v.Body.Name, v.Ref.Version}] = v
 	}
 	for id, f := range fates(words) {
 		v, ok := there[id]
@@ -303,9 +304,9 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 			}
 		}
 	}
-	checkpoints, err := source.home.checkpoints()
+	checkpoints, err := checkpointsIn(source.home)
 	for _, r := range checkpoints {
-		v, openErr := openRef(m.owner, r)
+		v, openErr := datadir.OpenRef(m.owner, r)
 		if err = errors.Join(err, openErr); err == nil {
 			err = m.readable(v, nil, all, replicas)
 		}
@@ -320,20 +321,21 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 // of a task are in the one before anything says that the task is placed.
 func (k *remains) toldOwner(o *key.Owner, words []any) error {
 	told := map[core.TaskID]bool{}
-	for _, list := range []func() ([]node.StoredRef, error){k.home.refs().List, k.home.checkpoints} {
+	checkpoints := func() ([]node.StoredRef, error) { return checkpointsIn(k.home) }
+	for _, list := range []func() ([]node.StoredRef, error){k.home.Refs().List, checkpoints} {
 		refs, err := list()
 		if err != nil {
 			return err
 		}
 		for _, r := range refs {
-			v, err := openRef(o, r)
+			v, err := datadir.OpenRef(o, r)
 			if err != nil {
 				return err
 			}
-			told[v.body.Task] = len(v.body.Records) > 0
-			for _, r := range v.body.Records {
+			told[v.Body.Task] = len(v.Body.Records) > 0
+			for _, r := range v.Body.Records {
 				if err := k.has(k.conf.Staging, r.Hash); err != nil {
-					return fmt.Errorf("a segment record of %s@%d: %w", v.body.Name, v.ref.Version, err)
+					return fmt.Errorf("a segment record of %s@%d: %w", v.Body.Name, v.Ref.Version, err)
 				}
 			}
 		}
@@ -359,11 +361,11 @@ func (k *remains) toldOwner(o *key.Owner, words []any) error {
 	return nil
 }
 
-// checkpoints is every checkpoint, however old: a mesh lives in the year 2000.
-func (h house) checkpoints() (all []node.StoredRef, err error) {
-	paths, err := filepath.Glob(h.path("refs", "*", "checkpoint"))
+// checkpointsIn is every checkpoint, however old: a mesh lives in the year 2000.
+func checkpointsIn(h datadir.Dir) (all []node.StoredRef, err error) {
+	paths, err := filepath.Glob(h.Path("refs", "*", "checkpoint"))
 	for _, path := range paths {
-		var c checkpointFile
+		var c struct{ Envelope []byte }
 		text, readErr := os.ReadFile(path)
 		if err = errors.Join(err, readErr, json.Unmarshal(text, &c)); err != nil {
 			return nil, err
@@ -374,16 +376,15 @@ func (h house) checkpoints() (all []node.StoredRef, err error) {
 }
 
 // readable reads a version from what the source has staged, else from as many targets as there are to be copies.
-func (m *mesh) readable(v versionRef, want []byte, all map[string]*remains, replicas int) error {
+func (m *mesh) readable(v datadir.Version, want []byte, all map[string]*remains, replicas int) error {
 	source := all[sourceName]
 	sealer, err := chunk.NewSealer(chunk.NewSecrets(m.owner.DedupSecret), chunk.LevelDefault)
 	if err != nil {
 		return err
 	}
-	staged := []chunkStore{source.conf.Staging.(*disk.Store)}
-	local := &localChunks{ctx: context.Background(), stores: staged, opener: chunk.NewOpener()}
+	local, opener := datadir.NewChunks(context.Background(), source.conf.Staging.(*disk.Store)), chunk.NewOpener()
 	var got []byte
-	err = manifest.Walk(v.body.Root, local, func(e manifest.Entry) error {
+	err = manifest.Walk(v.Body.Root, local, func(e manifest.Entry) error {
 		stored, err := local.Get(context.Background(), e.Chunk.Hash, nil)
 		copies := 0
 		for name, k := range all {
@@ -398,7 +399,7 @@ func (m *mesh) readable(v versionRef, want []byte, all map[string]*remains, repl
 		if err != nil && copies < replicas {
 			return fmt.Errorf("a chunk is staged no more, and %d targets have it", copies)
 		}
-		plain, openErr := local.opener.OpenSealed(nil, core.KindChunk, e.Chunk, stored)
+		plain, openErr := opener.OpenSealed(nil, core.KindChunk, e.Chunk, stored)
 		if got = append(got, plain...); openErr != nil || err == nil || m.unnoted {
 			return openErr
 		}

@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
@@ -36,9 +37,9 @@ func TestPowerLossRepair(t *testing.T) {
 		t.Run(loss.what, func(t *testing.T) {
 			target := placedTarget(t)
 			home := homeIn(target.root)
-			runs, err := home.heldRuns(target)
+			runs, err := heldRuns(home, target)
 			check(t, err)
-			gone, err := filepath.Glob(home.path(loss.lost))
+			gone, err := filepath.Glob(home.Path(loss.lost))
 			check(t, err)
 			for _, path := range gone {
 				check(t, os.RemoveAll(path))
@@ -54,7 +55,7 @@ func TestPowerLossRepair(t *testing.T) {
 			// few, each worth a try
 			r.Check(t, max(300, durabletest.Budget(1)), func(roots []string, promises []any) error {
 				h := homeIn(roots[0])
-				found, err := h.checkRecords(target)
+				found, err := recordsOf(h, target)
 				if err == nil && len(promises) > 0 {
 					err = found.Err()
 				}
@@ -64,7 +65,7 @@ func TestPowerLossRepair(t *testing.T) {
 							l.Task))
 					}
 				}
-				if loss.spoil && !h.keepsAside(loss.lost) {
+				if loss.spoil && !keepsAside(h, loss.lost) {
 					err = errors.Join(err, errors.New("what was replaced is not kept beside it"))
 				}
 				if err != nil {
@@ -73,10 +74,10 @@ func TestPowerLossRepair(t *testing.T) {
 				if code, _, problem := bkp(roots[0], "node", "repair"); code != 0 {
 					return fmt.Errorf("repaired again: code %d: %s", code, problem)
 				}
-				if found, err = h.checkRecords(target); err == nil {
+				if found, err = recordsOf(h, target); err == nil {
 					err = found.Err()
 				}
-				left, heldErr := h.heldRuns(target)
+				left, heldErr := heldRuns(h, target)
 				if loss.whole && left != runs {
 					err = errors.Join(err, fmt.Errorf("%d runs are held of %d", left, runs))
 				}
@@ -90,8 +91,8 @@ func TestPowerLossRepair(t *testing.T) {
 var spoilt = []byte("this is no database")
 
 // keepsAside reports whether a spoilt file is there still, under its own name or beside it.
-func (h house) keepsAside(name string) bool {
-	paths, _ := filepath.Glob(h.path(name + "*"))
+func keepsAside(h datadir.Dir, name string) bool {
+	paths, _ := filepath.Glob(h.Path(name + "*"))
 	return slices.ContainsFunc(paths, func(path string) bool {
 		text, _ := os.ReadFile(path)
 		return bytes.Equal(text, spoilt)
@@ -111,19 +112,19 @@ func TestPowerLossFirstStart(t *testing.T) {
 	})
 	m.Check(t, durabletest.Budget(1), func(roots []string, _ []any) error {
 		h := homeIn(roots[0])
-		rec, err := h.openRecords(target.signer)
+		rec, err := h.OpenRecords(target.signer)
 		if err != nil {
 			return err
 		}
-		_, begun, err := rec.holdings.Remembered()
-		liveErr := rec.holdings.Live(func(c core.Chunk) { // with descriptions
-			_, getErr := rec.keeping.Get(context.Background(), c.Hash, nil)
+		_, begun, err := rec.Holdings.Remembered()
+		liveErr := rec.Holdings.Live(func(c core.Chunk) { // with descriptions
+			_, getErr := rec.Keeping.Get(context.Background(), c.Hash, nil)
 			err = errors.Join(err, getErr)
 		})
 		err = errors.Join(err, liveErr, rec.Close())
 		if err == nil && begun {
 			var found keep.Records
-			if found, err = h.checkRecords(target); err == nil {
+			if found, err = recordsOf(h, target); err == nil {
 				err = found.Err()
 			}
 		}
@@ -135,22 +136,22 @@ func TestPowerLossFirstStart(t *testing.T) {
 func (x *member) makeOld(t *testing.T) {
 	t.Helper()
 	h := homeIn(x.root)
-	db, err := bbolt.Open(h.path("holdings.db"), 0o600, nil)
+	db, err := bbolt.Open(h.Path("holdings.db"), 0o600, nil)
 	check(t, err)
 	check(t, db.Update(func(tx *bbolt.Tx) error {
 		return errors.Join(tx.DeleteBucket([]byte("described")), tx.Bucket([]byte("meta")).Delete([]byte("head")))
 	}))
 	check(t, db.Close())
-	holdings, err := disk.OpenHoldings(h.path("holdings.db"), false)
+	holdings, err := disk.OpenHoldings(h.Path("holdings.db"), false)
 	check(t, err)
 	segments, err := holdings.Segments()
 	check(t, err)
 	_, _, err = holdings.ReleaseTask(segments[0].Owner, segments[0].Task)
 	check(t, err)
 
-	before, err := disk.OpenRead(h.path("holdings"))
+	before, err := disk.OpenRead(h.Path("holdings"))
 	check(t, err)
-	after, err := disk.Open(h.path("without"))
+	after, err := disk.Open(h.Path("without"))
 	check(t, err)
 	check(t, holdings.Live(func(c core.Chunk) {
 		data, err := before.Get(t.Context(), c.Hash, nil)
@@ -159,8 +160,8 @@ func (x *member) makeOld(t *testing.T) {
 		check(t, err)
 	}))
 	check(t, errors.Join(holdings.Close(), before.Close(), after.Close()))
-	check(t, os.RemoveAll(h.path("holdings")))
-	check(t, os.Rename(h.path("without"), h.path("holdings")))
+	check(t, os.RemoveAll(h.Path("holdings")))
+	check(t, os.Rename(h.Path("without"), h.Path("holdings")))
 }
 
 // placedTarget is a node, stopped, that keeps two versions for another.
@@ -186,31 +187,31 @@ func placedTarget(t *testing.T) *member {
 	return m.nodes["b"]
 }
 
-// checkRecords holds a target's records against each other, as its node would.
-func (h house) checkRecords(x *member) (found keep.Records, err error) {
-	rec, err := h.openRecords(x.signer)
+// recordsOf holds a target's records against each other, as its node would.
+func recordsOf(h datadir.Dir, x *member) (found keep.Records, err error) {
+	rec, err := h.OpenRecords(x.signer)
 	if err != nil {
 		return found, err
 	}
-	found, err = keep.CheckRecords(context.Background(), rec.holdings, rec.keeping, rec.ledger)
-	_, lost := rec.holdings.(*keep.LostHoldings)
-	if head, known, _ := rec.holdings.Remembered(); known && !lost && head.Size == 0 {
+	found, err = keep.CheckRecords(context.Background(), rec.Holdings, rec.Keeping, rec.Ledger)
+	_, lost := rec.Holdings.(*keep.LostHoldings)
+	if head, known, _ := rec.Holdings.Remembered(); known && !lost && head.Size == 0 {
 		err = errors.Join(err, errors.New("the database remembers an empty ledger: nobody would see that it was cut"))
 	}
 	return found, errors.Join(err, rec.Close())
 }
 
 // heldRuns counts what a target holds.
-func (h house) heldRuns(x *member) (runs int, err error) {
-	rec, err := h.openRecords(x.signer)
+func heldRuns(h datadir.Dir, x *member) (runs int, err error) {
+	rec, err := h.OpenRecords(x.signer)
 	if err != nil {
 		return 0, err
 	}
-	segments, err := rec.holdings.Segments()
+	segments, err := rec.Holdings.Segments()
 	for _, s := range segments {
 		var kept []core.Holding
 		if err == nil {
-			kept, err = rec.holdings.Kept(s.Task, s.Number)
+			kept, err = rec.Holdings.Kept(s.Task, s.Number)
 		}
 		runs += len(kept)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -178,7 +179,7 @@ func doPrune(ctx context.Context, c *call) error {
 // pruneRows lists the versions of one name or of all, by name and oldest first.
 func (c *call) pruneRows(name string) ([]pruneRow, error) {
 	if plain, _, err := nameVersion(name); err != nil || plain != name {
-		return nil, usageError("%s: prune takes a name without a version; bkp rm takes one", render.Clean(name))
+		return nil, usageError("%s: prune takes a name without a version; bkp rm takes one", core.Printable(name))
 	}
 	o, err := c.ownerIfAny()
 	if err != nil {
@@ -186,29 +187,29 @@ func (c *call) pruneRows(name string) ([]pruneRow, error) {
 	}
 	var rows []pruneRow
 	if o != nil {
-		versions, err := c.house.refs().open(o)
+		versions, err := c.house.Refs().Open(o)
 		if err != nil {
 			return nil, err
 		}
 		for _, v := range versions {
-			if name == "" || v.body.Name == name {
-				rows = append(rows, pruneRow{Name: v.body.Name, Version: v.ref.Version, Size: v.body.Size, Created: v.ref.Created, Placed: v.placed()})
+			if name == "" || v.Body.Name == name {
+				rows = append(rows, pruneRow{Name: v.Body.Name, Version: v.Ref.Version, Size: v.Body.Size, Created: v.Ref.Created, Placed: v.Placed()})
 			}
 		}
 	}
 	if len(rows) == 0 && name != "" {
-		return nil, noSuchName(name, 0)
+		return nil, datadir.NoSuchName(name, 0)
 	}
 	return rows, nil
 }
 
 // prune removes versions as bkp rm does.
 func (c *call) prune(ctx context.Context, gone []pruneRow, sum *pruneSummary) error {
-	l := c.house.leaning()
-	if err := l.alone(); err != nil {
+	unlock, err := c.house.LockOffloaded()
+	if err != nil {
 		return err
 	}
-	defer l.end()
+	defer unlock()
 	c.alone = true
 	return c.withNode(ctx, func(s session) error {
 		for _, g := range gone {

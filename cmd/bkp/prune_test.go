@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
@@ -106,12 +107,12 @@ func TestSiftOutOfOrder(t *testing.T) {
 
 // Versions of five days that were all placed again today are still of five days.
 func TestPruneOfWhatWasPlacedAgain(t *testing.T) {
-	o, h, now := newOwner(t), house{t.TempDir()}, time.Now()
+	o, h, now := drawOwner(t), datadir.Dir(t.TempDir()), time.Now()
 	text, err := o.Marshal("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := durable.New(h.path("identity"), text, 0o600); err != nil {
+	if err := durable.New(h.Path("identity"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for v := 1; v <= 5; v++ {
@@ -121,13 +122,13 @@ func TestPruneOfWhatWasPlacedAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := h.refs().Put(o.Alias("f"), v, envelope); err != nil {
+		if err := h.Refs().Put(o.Alias("f"), v, envelope); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for days, want := range map[string]string{"7": `"kept":5,"removed":0`, "3": `"kept":3,"removed":0`} {
 		var out, errs bytes.Buffer
-		code := run([]string{"bkp", "prune", "--keep-daily", days, "--dry-run", "--json", "--data", h.dir}, nil, &out,
+		code := run([]string{"bkp", "prune", "--keep-daily", days, "--dry-run", "--json", "--data", string(h)}, nil, &out,
 			&errs)
 		if code != 0 || !strings.Contains(out.String(), want) {
 			t.Errorf("--keep-daily %s ended with %d\n%s%s", days, code, &out, &errs)

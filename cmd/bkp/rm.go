@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -30,11 +31,11 @@ func rmCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			l := c.house.leaning()
-			if err := l.alone(); err != nil {
+			unlock, err := c.house.LockOffloaded()
+			if err != nil {
 				return err
 			}
-			defer l.end()
+			defer unlock()
 			c.alone = true
 			r, err := ask[control.RemoveResult](ctx, c, control.CommandRemove,
 				control.RemoveArgs{Name: name, Version: version, Force: c.Bool("force")})
@@ -67,10 +68,10 @@ func (c *call) newest(name string) (int, error) {
 		return 0, err
 	}
 	if o == nil {
-		return 0, noSuchName(name, 0)
+		return 0, datadir.NoSuchName(name, 0)
 	}
-	v, err := c.house.refs().find(o, name, 0)
-	return v.ref.Version, err
+	v, err := c.house.Refs().Find(o, name, 0)
+	return v.Ref.Version, err
 }
 
 // unheard is the part of a removal that was left undone.

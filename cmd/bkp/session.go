@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -39,28 +38,28 @@ func ask[Result any](ctx context.Context, c *call, command string, args any) (re
 
 // openSession finds the running node, or takes node.lock and becomes one.
 func (c *call) openSession(ctx context.Context) (session, error) {
-	if !c.reads || !c.house.isForeign() {
-		if err := c.house.make(); err != nil {
+	if !c.reads || !c.house.IsForeign() {
+		if err := c.house.Make(); err != nil {
 			return session{}, err
 		}
 	}
 	// A node that starts or stops at this moment holds the lock without a socket: look a few times.
 	for tries := 0; ; tries++ {
-		if remote, err := control.Dial(c.house.path("node.sock")); err == nil {
+		if remote, err := control.Dial(c.house.Path("node.sock")); err == nil {
 			c.warnUnused()
 			return session{Caller: remote, running: true, close: func() error { return nil }}, nil
 		}
-		if c.reads && c.house.isForeign() {
+		if c.reads && c.house.IsForeign() {
 			return c.borrow(ctx)
 		}
-		lock, err := c.house.lockNode()
+		lock, err := c.house.LockNode()
 		if err == nil {
 			var s session
 			if s, err = c.become(ctx, lock); err == nil {
 				return s, nil
 			}
 		}
-		if c.reads && unwritable(err) {
+		if c.reads && datadir.Unwritable(err) {
 			return c.borrow(ctx)
 		}
 		if core.CodeOf(err) != core.CodeBusy || tries == 10 {
@@ -76,10 +75,10 @@ func (c *call) openSession(ctx context.Context) (session, error) {
 
 // running finds the node that runs on this data directory, and fails without one.
 func (c *call) runningNode() (control.Caller, error) {
-	remote, err := control.Dial(c.house.path("node.sock"))
+	remote, err := control.Dial(c.house.Path("node.sock"))
 	if err != nil {
-		return nil, core.WithHint(core.Fail(core.CodeFailed, "no node runs on %s", c.house.dir),
-			"bkp node start --data %s", c.house.dir)
+		return nil, core.WithHint(core.Fail(core.CodeFailed, "no node runs on %s", string(c.house)),
+			"bkp node start --data %s", string(c.house))
 	}
 	return remote, nil
 }
@@ -105,33 +104,4 @@ func (c *call) become(ctx context.Context, lock *durable.Lock) (session, error) 
 	return session{Caller: control.Direct(n), close: func() error {
 		return errors.Join(n.Close(), closers.Close(), lock.Close())
 	}}, nil
-}
-
-// lockNode takes node.lock: one node a data directory.
-func (h house) lockNode() (*durable.Lock, error) {
-	lock := durable.NewLock(h.path("node.lock"))
-	got, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock the data directory: %w", err)
-	}
-	if !got {
-		return nil, h.busy()
-	}
-	return lock, nil
-}
-
-func (h house) busy() error {
-	return core.WithHint(core.Fail(core.CodeBusy, "another node or command uses %s", h.dir),
-		"wait for it to end, or take another --data directory")
-}
-
-// closing is what must be closed once the node is, last opened first.
-type closing []io.Closer
-
-func (s closing) Close() error {
-	var errs []error
-	for i := len(s) - 1; i >= 0; i-- {
-		errs = append(errs, s[i].Close())
-	}
-	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/manifest"
@@ -55,13 +56,13 @@ func doShow(ctx context.Context, c *call) error {
 		return err
 	}
 	if o == nil {
-		return noSuchName(name, version)
+		return datadir.NoSuchName(name, version)
 	}
-	v, err := c.house.refs().find(o, name, version)
+	v, err := c.house.Refs().Find(o, name, version)
 	if err != nil {
 		return err
 	}
-	local, err := c.house.localChunks(ctx)
+	local, err := c.house.OpenChunks(ctx)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func doShow(ctx context.Context, c *call) error {
 	sum, tree, files, err := c.walk(ctx, v, local)
 	if errors.Is(err, core.ErrNotFound) {
 		return core.WithHint(core.Fail(core.CodeRedundant, "%s: its manifest is not on this machine: %w",
-			render.Versioned(v.body.Name, v.ref.Version), err),
+			render.Versioned(v.Body.Name, v.Ref.Version), err),
 			"bring it back with bkp fetch")
 	}
 	if err != nil {
@@ -89,20 +90,20 @@ func doShow(ctx context.Context, c *call) error {
 }
 
 // walk visits the manifest. With --json it prints entries as it meets them; else it returns what a person is to see.
-func (c *call) walk(ctx context.Context, v versionRef, local *localChunks) (sum shownVersion, tree []string,
+func (c *call) walk(ctx context.Context, v datadir.Version, local *datadir.Chunks) (sum shownVersion, tree []string,
 	files []core.File, err error) {
-	info, err := manifest.Stat(v.body.Root, local)
+	info, err := manifest.Stat(v.Body.Root, local)
 	if err != nil {
 		return sum, nil, nil, fmt.Errorf("manifest: %w", err)
 	}
 	sum = shownVersion{
-		Name: v.body.Name, Version: v.ref.Version, Bytes: info.Size, Root: v.body.Root.Hash, Placed: v.placed(),
+		Name: v.Body.Name, Version: v.Ref.Version, Bytes: info.Size, Root: v.Body.Root.Hash, Placed: v.Placed(),
 		Cut: fmt.Sprintf("%s %s", info.Method, core.Size(info.Avg)),
 	}
-	err = manifest.Nodes(v.body.Root, local, func(e manifest.Entry) error {
+	err = manifest.Nodes(v.Body.Root, local, func(e manifest.Entry) error {
 		f := e.File()
 		if f.Name == "" { // the root stands for the file itself
-			f.Name = v.body.Name
+			f.Name = v.Body.Name
 		}
 		sum.Stored += f.Size
 		if e.Type == core.TypeDirectory {

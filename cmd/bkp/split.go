@@ -2,21 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
-	"time"
 	"unicode/utf8"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/file"
-	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/manifest"
-	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/urfave/cli/v2"
 )
 
@@ -47,19 +41,6 @@ func splitCommand() *cli.Command {
 	})
 }
 
-// splitSummary is what a split came to.
-type splitSummary struct {
-	Name      string    `json:"name"`
-	Version   int       `json:"version"`
-	Bytes     core.Size `json:"bytes"`
-	Chunks    int       `json:"chunks"`
-	NewChunks int       `json:"new_chunks"`
-	Stored    core.Size `json:"stored_bytes"` // of the new chunks and tree nodes
-	Root      core.Hash `json:"root"`
-	Seconds   float64   `json:"seconds"`
-	Unchanged bool      `json:"unchanged,omitempty"` // Version is that from before
-}
-
 func doSplit(ctx context.Context, c *call) error {
 	name, err := c.splitName()
 	if err != nil {
@@ -82,21 +63,23 @@ func doSplit(ctx context.Context, c *call) error {
 		return err
 	}
 	defer in.Close()
+	wish := datadir.SplitInput{
+		Name: name, Source: in, Chunker: c.String("chunker"), Level: level, Digest: c.String("digest"),
+		Recheck: !c.Bool("no-recheck"), Empty: c.Bool("allow-empty"), Whole: c.Bool("whole"),
+		CheckpointEvery: checkpointEvery, Warn: c.Say,
+	}
 	if c.Bool("dry-run") {
-		return c.drySplit(ctx, name, in, level)
+		return c.drySplit(ctx, wish)
 	}
-	o, err := c.owner()
-	if err != nil {
+	if wish.Owner, err = c.owner(); err != nil {
 		return err
 	}
-	skip, err := c.skipUnchanged()
-	if err != nil {
+	if wish.SkipUnchanged, err = c.skipUnchanged(); err != nil {
 		return err
 	}
-	sum := splitSummary{Name: name}
-	if before, ok := c.house.newest(o, name); ok && skip == skipByStat && c.house.refs().isAsSplit(before, in) {
-		sum.isStill(before)
-	} else if sum, err = c.split(ctx, o, name, level, in, skip != ""); err != nil {
+	wish.Progress = c.Phase("split", max(in.Size, 0))
+	sum, err := c.house.Split(ctx, wish)
+	if err != nil {
 		return err
 	}
 	return c.told(render.Versioned(sum.Name, sum.Version), c.Result(sum, func(t *render.Table) {
@@ -109,124 +92,26 @@ func doSplit(ctx context.Context, c *call) error {
 	}))
 }
 
-// isStill says that there is no new version, since the newest is the same.
-func (s *splitSummary) isStill(v versionRef) {
-	s.Version, s.Bytes, s.Root, s.Unchanged = v.ref.Version, v.body.Size, v.body.Root.Hash, true
-}
-
-// split makes a version; none, with skip, of what the newest consists of already.
-func (c *call) split(
-	ctx context.Context, o *key.Owner, name string, level chunk.Level, in *file.Source, skip bool,
-) (sum splitSummary, err error) {
-	params, err := c.house.splitParams(ctx, o, name, c.String("chunker"), in)
-	if err != nil {
-		return sum, err
+// drySplit shows what a split would add.
+func (c *call) drySplit(ctx context.Context, in datadir.SplitInput) (err error) {
+	if in.Owner, err = c.ownerIfAny(); err != nil {
+		return err
 	}
-	c.house.reserve().fill()
-	staging, err := disk.Open(c.house.path("staging"))
-	if err != nil {
-		return sum, fmt.Errorf("open staging: %w", err)
-	}
-	// Until the version is there, gc must see that somebody leans on what it is made of.
-	defer func() {
-		if closeErr := staging.Close(); err != nil {
-			err = errors.Join(err, closeErr)
-		} else if closeErr != nil {
-			c.Say("warning: close staging: %v", closeErr) // the version is there, and all of it durable
-		}
-	}()
-	var away *awayChunks
-	if !c.Bool("whole") {
-		if away, err = c.house.openAway(ctx, o); err != nil {
-			return sum, err
-		}
-	}
-	defer away.Close()
-	began := time.Now()
-	saved := c.house.savedSplit(o, name)
-	r, err := file.Split(ctx, file.SplitInput{
-		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: splitStore{staging, away},
-		Digest: c.String("digest"), Recheck: !c.Bool("no-recheck"), Empty: c.Bool("allow-empty"),
-		Progress: c.Phase("split", max(in.Size, 0)), Resume: saved.load(), Every: checkpointEvery, Checkpoint: saved.save,
-	})
-	if err != nil {
-		return sum, err
-	}
-	sum = splitSummary{
-		Name: name, Bytes: r.Bytes, Chunks: r.Chunks, NewChunks: r.NewChunks, Stored: r.StoredBytes, Root: r.Root.Hash,
-	}
-	body := key.RefBody{Name: name, Root: r.Root, Size: r.Bytes, Mode: in.Mode()}
-	if before, ok := c.house.newest(o, name); ok && skip && before.isOf(body) {
-		sum.isStill(before)
-		err = c.house.keepSource(o, body, in)
-	} else {
-		sum.Version, err = c.house.commit(o, params, body, in)
-	}
-	if err == nil {
-		saved.remove()
-	}
-	sum.Seconds = time.Since(began).Seconds()
-	return sum, err
-}
-
-// drySummary is what a split would come to.
-type drySummary struct {
-	splitSummary
-	NewBytes core.Size `json:"new_bytes"` // of the file, in new chunks
-	Ranges   int       `json:"ranges"`    // that they stand in
-	DryRun   bool      `json:"dry_run"`
-}
-
-// drySplit cuts and seals as split does, and keeps nothing of it.
-func (c *call) drySplit(ctx context.Context, name string, in *file.Source, level chunk.Level) error {
-	o, err := c.ownerIfAny()
-	if err == nil && o == nil {
-		o, err = key.NewOwner(rand.Reader) // everything is new to it
-	}
+	in.Progress = c.Phase("look", max(in.Source.Size, 0))
+	sum, err := c.house.DrySplit(ctx, in)
 	if err != nil {
 		return err
 	}
-	params, err := c.house.splitParams(ctx, o, name, c.String("chunker"), in)
-	if err != nil {
-		return err
-	}
-	dry, err := c.house.dryStore()
-	if err != nil {
-		return err
-	}
-	defer dry.Close()
-	if dry.away, err = c.house.readAway(ctx, o); err != nil {
-		return err
-	}
-	var news added
-	began := time.Now()
-	r, err := file.Split(ctx, file.SplitInput{
-		Source: in, Params: params, Level: level, Secrets: chunk.NewSecrets(o.DedupSecret), Store: dry,
-		Empty: c.Bool("allow-empty"), Progress: c.Phase("look", max(in.Size, 0)),
-		Chunk: func(p file.Piece) error {
-			if p.IsNew {
-				news.add(p.Offset, p.Plain, p.Size)
-			}
-			return nil
-		},
-	})
-	if err != nil {
-		return err
-	}
-	version := 1
-	if before, err := c.house.refs().find(o, name, 0); err == nil {
-		version = before.ref.Version + 1
-	}
-	sum := drySummary{splitSummary{
-		Name: name, Version: version, Bytes: r.Bytes, Chunks: r.Chunks, NewChunks: r.NewChunks, Stored: r.StoredBytes, Root: r.Root.Hash,
-		Seconds: time.Since(began).Seconds(),
-	}, news.Bytes, len(news.Ranges), true}
-	return render.List(c.Console, news.Ranges, sum, func(t *render.Table) {
-		render.Ranges(t, news.Ranges, c.Bool("all"))
-		t.Line("Would split %s: %s in %s, %d of them new in %s of %s (%s stored).", render.Versioned(name, version), r.Bytes,
-			render.Counted(r.Chunks, "chunk"), r.NewChunks, render.Counted(len(news.Ranges), "range"), news.Bytes, r.StoredBytes)
+	return render.List(c.Console, sum.Ranges, sum, func(t *render.Table) {
+		render.Ranges(t, sum.Ranges, c.Bool("all"))
+		t.Line("Would split %s: %s in %s, %d of them new in %s of %s (%s stored).",
+			render.Versioned(sum.Name, sum.Version), sum.Bytes, render.Counted(sum.Chunks, "chunk"), sum.NewChunks,
+			render.Counted(sum.Places, "range"), sum.NewBytes, sum.Stored)
 	})
 }
+
+// checkpointEvery is how many plain bytes lie between two moments from which an interrupted split goes on; tests lower it.
+var checkpointEvery = 4 * core.GiB
 
 // maxName is how many bytes a name may have. A path of Linux is as long at most.
 const maxName = 4096
@@ -261,74 +146,4 @@ func (c *call) splitName() (string, error) {
 			"give another: bkp split FILE --name NAME")
 	}
 	return name, nil
-}
-
-// splitParams says where to cut: as --chunker asks, else as the version before was cut, else as what is in the file
-// asks.
-func (h house) splitParams(ctx context.Context, o *key.Owner, name, method string, in *file.Source) (chunk.Params, error) {
-	switch method {
-	case chunk.MethodCDC, chunk.MethodFixed:
-		return chunk.DefaultParams(method, in.Size), nil
-	case chunk.MethodAuto, "":
-	default:
-		return chunk.Params{}, usageError("--chunker %q: want auto, cdc or fixed", method)
-	}
-	before, err := h.cutBefore(ctx, o, name)
-	if err != nil || before.Method != "" {
-		return before, err
-	}
-	if in.IsDevice() {
-		return chunk.DefaultParams(chunk.MethodFixed, in.Size), nil
-	}
-	first, err := in.Head(ctx, chunk.GuessSize)
-	return chunk.DefaultParams(chunk.Guess(first), in.Size), err
-}
-
-// cutBefore says how the version before was cut, or nothing where that is not known here.
-func (h house) cutBefore(ctx context.Context, o *key.Owner, name string) (p chunk.Params, err error) {
-	before, err := h.refs().find(o, name, 0)
-	switch core.CodeOf(err) {
-	case core.CodeOK:
-	case core.CodeNoName:
-		return p, nil
-	case core.CodeWrong:
-		return h.refs().keptCut(o.Alias(name)), nil
-	default:
-		return p, err
-	}
-	local, err := h.localChunks(ctx)
-	if err != nil {
-		return p, err
-	}
-	defer local.Close()
-	info, err := manifest.Stat(before.body.Root, local)
-	if errors.Is(err, core.ErrNotFound) || core.CodeOf(err) == core.CodeWrong {
-		return h.refs().keptCut(o.Alias(name)), nil // placed and collected since, or damaged
-	}
-	p = chunk.Params{Method: info.Method, Min: info.Min, Avg: info.Avg, Max: info.Max}
-	return p, errors.Join(err, p.Check())
-}
-
-// commit makes the next version of a name visible, and keeps how it was cut and of what; its chunks must be durable.
-// After an error there is none.
-func (h house) commit(o *key.Owner, cut chunk.Params, body key.RefBody, in *file.Source) (version int, err error) {
-	if err := h.refs().keepCut(o.Alias(body.Name), cut); err != nil {
-		return 0, err
-	}
-	if err := h.keepSource(o, body, in); err != nil {
-		return 0, err
-	}
-	return h.refs().Append(o.Alias(body.Name), func(version int, previous []byte) ([]byte, error) {
-		return o.SealRef(key.Ref{Version: version, Prev: contentOf(o, previous), Created: time.Now().Unix()}, body)
-	})
-}
-
-// contentOf is what the next version's ref says of the one before it; zero where that is damaged, or there is none.
-func contentOf(o *key.Owner, envelope []byte) core.Hash {
-	r, err := key.OpenRef(envelope)
-	if err != nil || r.V > 1 {
-		return r.Content
-	}
-	body, _ := o.OpenRefBody(r)
-	return body.Root.Hash
 }

@@ -9,13 +9,11 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/urfave/cli/v2"
 )
 
@@ -43,39 +41,6 @@ func verifyCommand() *cli.Command {
 	})
 }
 
-// verifiedVersion is what a verification found of a version.
-type verifiedVersion struct {
-	Name    string `json:"name"`
-	Version int    `json:"version"`
-	file.Verified
-	Elsewhere *control.VerifyResult `json:"elsewhere,omitempty"` // what the holders were asked
-	Problem   string                `json:"problem,omitempty"`   // why they could not be
-
-	unknown bool // here: only peers may know it
-}
-
-// verifySummary is what a verification came to.
-type verifySummary struct {
-	Versions int           `json:"versions"`
-	Packs    int           `json:"packs"`
-	Read     core.Size     `json:"read_bytes"`    // stored
-	Missing  core.Size     `json:"missing_bytes"` // of the files
-	Wrong    core.Size     `json:"wrong_bytes"`   // of the files
-	Damage   []packDamage  `json:"damage,omitempty"`
-	Records  []core.Damage `json:"records,omitempty"` // of what is kept for others, where they disagree
-	problems []verifyTrace // what makes the command fail, first to last
-}
-
-type packDamage struct {
-	Store string `json:"store"`
-	disk.Damage
-}
-
-type verifyTrace struct {
-	code core.Code
-	text string
-}
-
 func doVerify(ctx context.Context, c *call) error {
 	name, version, err := nameVersion(c.Args().First())
 	if err != nil {
@@ -89,23 +54,18 @@ func doVerify(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	v := &verification{call: c, owner: o, there: there, state: c.house.verifyState(c.Args().First(), here, c.Bool("restart"))}
-	if v.state.resumed {
-		c.Say("going on with the verification that was interrupted; --restart begins anew")
-	}
+	v := &verifying{call: c, owner: o, there: there}
 	versions, err := v.choose(ctx, name, version)
 	if err != nil && (core.CodeOf(err) != core.CodeWrong || len(versions) == 0) {
 		return err
 	}
 	v.refs = err
-	local, err := c.house.localChunks(ctx)
-	if err != nil {
+	if v.here, err = c.house.Verify(ctx, c.Args().First(), here, c.Bool("restart"), o); err != nil {
 		return err
 	}
-	defer local.Close()
-	v.reader = &file.Verifier{Local: local, Share: here}
-	if o != nil {
-		v.reader.Secrets = chunk.NewSecrets(o.DedupSecret)
+	defer v.here.Close()
+	if v.here.Resumed() {
+		c.Say("going on with the verification that was interrupted; --restart begins anew")
 	}
 	for _, x := range versions {
 		if err := v.version(ctx, x); err != nil {
@@ -113,7 +73,7 @@ func doVerify(ctx context.Context, c *call) error {
 		}
 	}
 	if name == "" {
-		if err := v.packs(ctx, here); err != nil {
+		if err := v.packs(ctx); err != nil {
 			return err
 		}
 	}
@@ -125,9 +85,10 @@ func doVerify(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	v.state.remove()
+	v.here.Done()
 	v.sum()
-	return errors.Join(render.List(c.Console, v.rows, v.summary, v.draw), v.failure())
+	return errors.Join(render.List(c.Console, v.rows, v.summary, func(t *render.Table) { v.summary.Draw(t, v.rows) }),
+		v.failure())
 }
 
 // shares is how much is read here and at the holders.
@@ -154,105 +115,78 @@ func (c *call) shares() (here, there float64, err error) {
 	return here, there, nil
 }
 
-// verification is one under way.
-type verification struct {
+// verifying is a verification under way.
+type verifying struct {
 	*call
-	owner   *key.Owner
-	there   float64 // the share read at holders
-	reader  *file.Verifier
-	state   *verifyState
-	refs    error // those that are damaged
-	rows    []verifiedVersion
-	summary verifySummary
+	owner    *key.Owner
+	there    float64 // the share read at targets
+	here     *datadir.Verification
+	refs     error // those that are damaged
+	rows     []render.VerifiedVersion
+	unknown  bool // of the one row nothing is here: only peers may know it
+	summary  render.Verification
+	problems []verifyProblem // what makes the command fail, first to last
+}
+
+// verifyProblem is one of them, and the code that it alone would end the command with.
+type verifyProblem struct {
+	code core.Code
+	text string
 }
 
 // choose lists what is to be verified: one version, or all that this machine or, without any here, a peer knows.
-func (v *verification) choose(ctx context.Context, name string, version int) ([]versionRef, error) {
+func (v *verifying) choose(ctx context.Context, name string, version int) ([]datadir.Version, error) {
 	if v.owner == nil {
 		if name == "" {
 			return nil, nil // a machine that keeps for others
 		}
-		return nil, noSuchName(name, version)
+		return nil, datadir.NoSuchName(name, version)
 	}
-	refs := v.house.refs()
+	refs := v.house.Refs()
 	if name == "" {
-		return refs.open(v.owner)
+		return refs.Open(v.owner)
 	}
-	found, err := refs.find(v.owner, name, version)
+	found, err := refs.Find(v.owner, name, version)
 	if core.CodeOf(err) == core.CodeNoName && v.reachable() {
-		v.rows = append(v.rows, verifiedVersion{Name: name, Version: version, unknown: true})
+		v.rows, v.unknown = append(v.rows, render.VerifiedVersion{Name: name, Version: version}), true
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return []versionRef{found}, nil
+	return []datadir.Version{found}, nil
 }
 
 // reachable tells whether there is anybody to ask.
-func (v *verification) reachable() bool { return v.house.hasNode() || v.peerList(v.owner) != "" }
+func (v *verifying) reachable() bool { return v.house.HasNode() || v.peerList(v.owner) != "" }
 
 // version reads what is on this machine of a version.
-func (v *verification) version(ctx context.Context, x versionRef) error {
-	name := render.Versioned(x.body.Name, x.ref.Version)
-	known := v.state.Versions[x.body.Root.Hash]
-	var err error
-	if !known.Done {
-		progress := v.Phase("verify "+name, x.body.Size)
-		known.Verified, err = v.reader.Verify(ctx, x.body.Root, x.body.Size, known.Verified, func(so file.Verified) error {
-			progress(so.At)
-			return v.state.keep(x.body.Root.Hash, versionProgress{Verified: so})
-		})
-		if err == nil {
-			err = v.state.keep(x.body.Root.Hash, versionProgress{Verified: known.Verified, Done: true})
-		}
+func (v *verifying) version(ctx context.Context, x datadir.Version) error {
+	found, err := v.here.Version(ctx, x, v.Phase("verify "+x.Title(), x.Body.Size))
+	if err == nil {
+		v.rows = append(v.rows, render.VerifiedVersion{Name: x.Body.Name, Version: x.Ref.Version, Verified: found})
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", name, err), v.state.save())
-	}
-	v.rows = append(v.rows, verifiedVersion{Name: x.body.Name, Version: x.ref.Version, Verified: known.Verified})
-	return nil
+	return err
 }
 
-// packs looks through the stores: what belongs to no version, and what a pack has beside its chunks.
-func (v *verification) packs(ctx context.Context, share float64) error {
-	for _, name := range []string{"staging", "holdings"} {
-		at := v.state.Packs[name]
-		progress := v.Phase("verify "+name, 0)
-		var done core.Size
-		err := disk.Check(ctx, v.house.path(name), at.After, func(hash core.Hash) bool {
-			return !v.reader.Seen(hash) && draw(share)
-		}, func(p disk.Checked) error {
-			done += p.Bytes
-			progress(done)
-			at.After, at.Packs, at.Read = p.Pack, at.Packs+1, at.Read+p.Bytes
-			at.Damage = append(at.Damage, p.Damage...)
-			for _, d := range p.Damage {
-				if v.house.isForeign() {
-					break
-				}
-				disk.Note(v.house.path(name), d)
-			}
-			return v.state.keepPacks(name, at)
-		})
+// packs looks through the stores.
+func (v *verifying) packs(ctx context.Context) error {
+	for _, store := range datadir.StoreNames {
+		found, err := v.here.Packs(ctx, store, v.Phase("verify "+store, 0))
 		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", name, err), v.state.save())
+			return err
 		}
-		index, read, err := disk.CheckIndex(ctx, v.house.path(name), share > 0)
-		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", name, err), v.state.save())
-		}
-		v.summary.Packs += at.Packs
-		v.summary.Read += at.Read + read
-		for _, d := range append(at.Damage, index...) {
-			v.summary.Damage = append(v.summary.Damage, packDamage{name, d})
+		v.summary.Packs += found.Packs
+		v.summary.Read += found.Read
+		for _, d := range found.Damage {
+			v.summary.Damage = append(v.summary.Damage, render.PackDamage{Store: store, Damage: d})
 		}
 	}
 	return nil
 }
 
 // records holds what this machine says that it keeps for others against what it has.
-func (v *verification) records(ctx context.Context) error {
+func (v *verifying) records(ctx context.Context) error {
 	found, err := v.checkRecords(ctx)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		v.Say("warning: whether all is here that this machine keeps for others cannot be told: %v", err)
@@ -263,10 +197,10 @@ func (v *verification) records(ctx context.Context) error {
 }
 
 // askHolders asks about versions of which something is not here, or with --remote about all.
-func (v *verification) askHolders(ctx context.Context) error {
-	var ask []*verifiedVersion
+func (v *verifying) askHolders(ctx context.Context) error {
+	var ask []*render.VerifiedVersion
 	for i := range v.rows {
-		if x := &v.rows[i]; x.Missing > 0 || x.unknown || v.Bool("remote") {
+		if x := &v.rows[i]; x.Missing > 0 || v.unknown || v.Bool("remote") {
 			ask = append(ask, x)
 		}
 	}
@@ -282,7 +216,7 @@ func (v *verification) askHolders(ctx context.Context) error {
 			switch code := core.CodeOf(err); {
 			case err == nil:
 				x.Elsewhere, x.Version = &r, r.Version
-			case code == core.CodeRedundant || code == core.CodeNoName && !x.unknown:
+			case code == core.CodeRedundant || code == core.CodeNoName && !v.unknown:
 				x.Problem = err.Error()
 			default:
 				return err
@@ -293,11 +227,11 @@ func (v *verification) askHolders(ctx context.Context) error {
 }
 
 // sum puts together what is wrong, whatever it was found by.
-func (v *verification) sum() {
+func (v *verifying) sum() {
 	s := &v.summary
 	s.Versions = len(v.rows)
 	if v.refs != nil {
-		s.add(core.CodeWrong, "%v", v.refs)
+		v.add(core.CodeWrong, "%v", v.refs)
 	}
 	for i := range v.rows {
 		x := &v.rows[i]
@@ -305,32 +239,33 @@ func (v *verification) sum() {
 		s.Read += x.Read
 		s.Wrong += x.Wrong
 		if x.Wrong > 0 {
-			s.add(core.CodeWrong, "%s: %s wrong on this machine", name, x.Wrong)
+			v.add(core.CodeWrong, "%s: %s wrong on this machine", name, x.Wrong)
 		}
 		if e := x.Elsewhere; e != nil {
 			s.Read += e.Read
 			x.Hurt = append(withoutMissing(x.Hurt), e.Hurt...) // what is missing here was looked for there
-			s.elsewhere(name, e, v.Bool("remote"))
+			v.elsewhere(name, e, v.Bool("remote"))
 			e.Hurt = nil
 			continue
 		}
 		s.Missing += x.Missing
 		if x.Missing > 0 {
-			s.add(core.CodeRedundant, "%s: %s missing%s", name, x.Missing, because(x.Problem))
+			v.add(core.CodeRedundant, "%s: %s missing%s", name, x.Missing, because(x.Problem))
 		} else if x.Problem != "" {
-			s.add(core.CodeRedundant, "%s: %s", name, x.Problem)
+			v.add(core.CodeRedundant, "%s: %s", name, x.Problem)
 		}
 	}
 	for _, d := range s.Records {
-		s.add(core.CodeWrong, "%s", d.Text)
+		v.add(core.CodeWrong, "%s", d.Text)
 	}
 	if n := len(s.Damage); n > 0 {
-		s.add(core.CodeWrong, "%s in the stores of this machine", render.Counted(n, "damaged place"))
+		v.add(core.CodeWrong, "%s in the stores of this machine", render.Counted(n, "damaged place"))
 	}
 }
 
 // elsewhere adds what the holders were found to lack.
-func (s *verifySummary) elsewhere(name string, r *control.VerifyResult, all bool) {
+func (v *verifying) elsewhere(name string, r *control.VerifyResult, all bool) {
+	s := &v.summary
 	var nowhere, wrong core.Size
 	lacking := map[core.ID]core.Size{}
 	for _, h := range r.Hurt {
@@ -346,26 +281,26 @@ func (s *verifySummary) elsewhere(name string, r *control.VerifyResult, all bool
 	s.Missing += nowhere
 	s.Wrong += wrong
 	if nowhere > 0 {
-		s.add(core.CodeRedundant, "%s: %s can be had from nowhere", name, nowhere)
+		v.add(core.CodeRedundant, "%s: %s can be had from nowhere", name, nowhere)
 	}
 	if wrong > 0 {
-		s.add(core.CodeWrong, "%s: %s wrong at holders", name, wrong)
+		v.add(core.CodeWrong, "%s: %s wrong at holders", name, wrong)
 	}
 	for _, h := range r.Holders {
 		if len(h.Degraded) > 0 {
-			s.add(core.CodeRedundant, "%s: %s %s is degraded: %s", name, h.Node.Short(), h.Address, strings.Join(h.Degraded, ", "))
+			v.add(core.CodeRedundant, "%s: %s %s is degraded: %s", name, h.Node.Short(), h.Address, strings.Join(h.Degraded, ", "))
 		}
 		switch {
 		case lacking[h.Node] > 0:
-			s.add(core.CodeRedundant, "%s: %s %s lacks %s", name, h.Node.Short(), h.Address, lacking[h.Node])
+			v.add(core.CodeRedundant, "%s: %s %s lacks %s", name, h.Node.Short(), h.Address, lacking[h.Node])
 		case all && h.Problem != "":
-			s.add(core.CodeRedundant, "%s: %s: %s", name, h.Node.Short(), h.Problem)
+			v.add(core.CodeRedundant, "%s: %s: %s", name, h.Node.Short(), h.Problem)
 		}
 	}
 }
 
-func (s *verifySummary) add(code core.Code, format string, args ...any) {
-	s.problems = append(s.problems, verifyTrace{code, fmt.Sprintf(format, args...)})
+func (v *verifying) add(code core.Code, format string, args ...any) {
+	v.problems = append(v.problems, verifyProblem{code, fmt.Sprintf(format, args...)})
 }
 
 func because(problem string) string {
@@ -385,83 +320,25 @@ func withoutMissing(hurts []core.Hurt) (wrong []core.Hurt) {
 }
 
 // failure is the error that what was found comes to: wrong bytes weigh more than missing ones.
-func (v *verification) failure() error {
-	if len(v.summary.problems) == 0 {
+func (v *verifying) failure() error {
+	if len(v.problems) == 0 {
 		return nil
 	}
 	code := core.CodeRedundant
 	var texts []string
-	for _, p := range v.summary.problems {
+	for _, p := range v.problems {
 		code = max(code, p.code)
 		if len(texts) < 5 {
 			texts = append(texts, p.text)
 		}
 	}
-	if more := len(v.summary.problems) - len(texts); more > 0 {
+	if more := len(v.problems) - len(texts); more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
 	if len(v.summary.Records) > 0 && len(v.rows) == 0 {
-		return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")), "stop the node that keeps it, and: bkp node repair --data %s", v.house.dir)
+		return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")), "stop the node that keeps it, and: bkp node repair --data %s", string(v.house))
 	}
 	return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")),
 		"where the file is still there, split it again: what is damaged here is stored anew, and bkp gc drops the damaged; "+
 			"else bkp fetch brings what a holder still has, and with --partial all but the holes")
-}
-
-// draw shows a line a version, a line a holder, and every hurt stretch.
-func (v *verification) draw(t *render.Table) {
-	if len(v.rows) > 0 {
-		t.Header("version", "chunks", "read", "not here", "wrong here", "at holders")
-	}
-	for _, x := range v.rows {
-		t.Row(render.Versioned(x.Name, x.Version), x.Chunks, x.Read, x.Missing, x.Wrong, elsewhereText(x))
-	}
-	for _, x := range v.rows {
-		if x.Elsewhere != nil {
-			drawHolders(t, render.Versioned(x.Name, x.Version), x.Elsewhere)
-		}
-	}
-	for _, x := range v.rows {
-		for _, h := range x.Hurt {
-			t.Line("%s: bytes %d-%d %s: %s", render.Versioned(x.Name, x.Version), h.Start, h.Start+h.Length, hurtWhere(h), h.Reason)
-		}
-	}
-	for _, d := range v.summary.Records {
-		t.Line("%s", d.Text)
-	}
-	for _, d := range v.summary.Damage {
-		t.Line("%s/%s at %d: %s", d.Store, d.File, d.Offset, d.Reason)
-	}
-	t.Line("%s and %s verified, %s read, %s missing, %s wrong", render.Counted(v.summary.Versions, "version"),
-		render.Counted(v.summary.Packs, "pack"), v.summary.Read, v.summary.Missing, v.summary.Wrong)
-}
-
-func elsewhereText(x verifiedVersion) string {
-	switch {
-	case x.Problem != "":
-		return x.Problem
-	case x.Elsewhere == nil:
-		return "-"
-	}
-	return fmt.Sprintf("%s of %s, kept %d times", render.Counted(x.Elsewhere.Chunks, "chunk"), x.Elsewhere.Bytes,
-		x.Elsewhere.Copies)
-}
-
-func drawHolders(t *render.Table, name string, r *control.VerifyResult) {
-	t.Line("")
-	t.Header("holder of "+name, "address", "runs", "kept", "bytes", "problem")
-	for _, h := range r.Holders {
-		t.Row(h.Node, h.Address, h.Runs, h.Kept, h.Bytes, h.Problem)
-	}
-}
-
-func hurtWhere(h core.Hurt) string {
-	word := "missing"
-	if h.Wrong {
-		word = "wrong"
-	}
-	if h.Node.IsZero() {
-		return word
-	}
-	return word + " at " + h.Node.Short()
 }

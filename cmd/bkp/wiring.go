@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
@@ -27,7 +29,7 @@ type nodeWish struct {
 }
 
 // startNode wires a node from the data directory and the settings. What it opened is closed after the node.
-func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, opened closing, err error) {
+func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, opened datadir.Closers, err error) {
 	defer func() {
 		if err != nil {
 			_ = opened.Close()
@@ -35,14 +37,14 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 		}
 	}()
 	conf := node.Config{Health: &node.Health{}, Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks,
-		Links: c.set.links, Log: c.Log(slog.LevelInfo), Refs: c.house.refs()}
+		Links: c.set.links, Log: c.Log(slog.LevelInfo), Refs: c.house.Refs()}
 	if wish.transient {
 		conf.Log = c.Log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
 	if conf.Signer, err = c.nodeKey(); err != nil {
 		return nil, opened, err
 	}
-	c.house.sweep()
+	c.house.Sweep()
 	conf.Owner = c.ownerDoor()
 	if err := c.network(&conf, wish); err != nil {
 		return nil, opened, err
@@ -50,10 +52,14 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 	if err := c.limits(&conf, wish); err != nil {
 		return nil, opened, err
 	}
-	if opened, err = c.rooms(&conf); err != nil {
+	stood, err := c.stores(conf.Signer)
+	if err != nil {
 		return nil, opened, err
 	}
-	conf.Freeing = c.house.reserve().during
+	opened = append(opened, stood)
+	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = stood.Staging, stood.Offloaded, stood.Keeping,
+		stood.Holdings, stood.Ledger
+	conf.Freeing = c.house.Reserve().During
 	if !wish.transient {
 		if err = c.capacity(&conf); err != nil {
 			return nil, opened, err
@@ -66,8 +72,8 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 		}
 		conf.Trace, opened = f, append(opened, f)
 	}
-	conf.Memory = memory(c.own().path("bandwidth.json"))
-	conf.Assemble, conf.Cut = assemble, c.house.cutFile
+	conf.Memory = c.own().Memory("bandwidth.json")
+	conf.Assemble, conf.Cut = assemble, c.house.CutFile
 	host := c.plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {
@@ -114,18 +120,15 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 		}
 	}
 	if wish.transient && len(conf.Peers) == 0 && !c.alone {
-		return core.WithHint(usageError("no peers are known and no node runs on %s", c.house.dir),
+		return core.WithHint(usageError("no peers are known and no node runs on %s", string(c.house)),
 			"name some with --peers wss://HOST:8001-20MiB, or peers = \"…\" in %s", c.set.path)
 	}
-	met, err := openPins(c.house.path("pins.json"))
+	met, err := c.house.OpenPins(c.own())
 	if err != nil {
 		return err
 	}
-	met.path = c.own().path("pins.json")
 	conf.Pins = met
-	if met.damaged != nil {
-		conf.Damaged = append(conf.Damaged, met.damage())
-	}
+	conf.Damaged = append(conf.Damaged, met.Damage()...)
 	if conf.Plaintext && conf.Token == nil && !wish.transient {
 		c.Say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
 	}
@@ -137,7 +140,7 @@ func (c *call) peerList(o *key.Owner) string {
 	if list := c.String("peers"); list != "" || o == nil {
 		return list
 	}
-	return remembered(o)
+	return datadir.Remembered(o)
 }
 
 // limits is what the node gives: space, bandwidth, labels, and to whom.
@@ -199,29 +202,6 @@ func parseIssuers(words map[string]string) (map[core.ID]core.Size, error) {
 	return issuers, nil
 }
 
-// rooms opens what stands on disk.
-func (c *call) rooms(conf *node.Config) (opened closing, err error) {
-	own := c.own()
-	staging, err := c.staging()
-	if err != nil {
-		return opened, fmt.Errorf("open staging: %w", err)
-	}
-	opened = append(opened, staging)
-	away, err := disk.OpenAway(own.path("away"))
-	if err != nil {
-		return opened, err
-	}
-	opened = append(opened, away)
-	kept, err := own.openRecords(conf.Signer)
-	if err != nil {
-		return opened, err
-	}
-	opened = append(opened, kept)
-	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = staging, away, kept.keeping, kept.holdings,
-		kept.ledger
-	return opened, nil
-}
-
 // verifiers starts the chain that judges licences. A node of one command keeps nothing, but its chain has to be whole.
 func (c *call) verifiers(ctx context.Context, host *plugins.Host, conf *node.Config,
 	wish nodeWish) ([]keep.NamedVerifier, error) {
@@ -280,4 +260,30 @@ type refuseAll struct{}
 
 func (refuseAll) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
 	return core.Verdict{Code: "transient", Reason: "this node keeps nothing: it carries out one command"}, nil
+}
+
+// capacity is how much the node keeps for others: what --capacity says, of which a disk may have less, else 80 % of
+// what is free or kept already.
+func (c *call) capacity(conf *node.Config) error {
+	where, aside := c.house.Path("holdings"), c.house.Reserve()
+	conf.Room = func() (core.Size, error) {
+		room, err := disk.Room(where)
+		return max(0, room-aside.Missing()), err
+	}
+	used, err := conf.Keeping.Used(context.Background())
+	if err != nil {
+		return err
+	}
+	room, err := conf.Room()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported) && conf.Capacity > 0:
+	case err != nil:
+		return err
+	case conf.Capacity == 0:
+		conf.Capacity = (used + room) / 10 * 8
+	case conf.Capacity > used+room:
+		c.Say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity,
+			string(c.house), used+room)
+	}
+	return nil
 }

@@ -23,7 +23,7 @@ import (
 // rooms are looked through; tested are the packages whose tests are run, that of the site first.
 var (
 	rooms = []string{"core/durable", "core/ledger", "core/storage/disk", "core/file", "core/keep", "core/node",
-		"cmd/bkp", "plugins"}
+		"cmd/bkp", "cmd/bkp/datadir", "cmd/bkp/datadir/mend", "plugins"}
 	tested = []string{"core/durable", "core/ledger", "core/storage/disk", "core/file", "cmd/bkp"}
 )
 

@@ -1,6 +1,9 @@
 package render
 
-import "github.com/bkp-tool/bkp/core/control"
+import (
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
+)
 
 // Fetch shows where the bytes of a file came from.
 func Fetch(t *Table, r control.FetchResult) {
@@ -11,5 +14,5 @@ func Fetch(t *Table, r control.FetchResult) {
 	for _, l := range r.Lost {
 		t.Line("lost %s %s on the way: %s", l.Node.Short(), l.Address, l.Reason)
 	}
-	t.Line("Fetched %s to %s: %s in %s.", Versioned(r.Name, r.Version), Clean(r.Output), r.Bytes, Seconds(r.Seconds))
+	t.Line("Fetched %s to %s: %s in %s.", Versioned(r.Name, r.Version), core.Printable(r.Output), r.Bytes, Seconds(r.Seconds))
 }

@@ -145,7 +145,7 @@ func (p *barProgress) show(s control.Status) {
 			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
 	}
 	if s.Text != "" {
-		p.bar.Describe(s.Phase + " (" + Clean(s.Text) + ")")
+		p.bar.Describe(s.Phase + " (" + core.Printable(s.Text) + ")")
 	}
 	_ = p.bar.Set64(int64(s.Done)) // a bar that cannot be drawn is no reason to stop
 }

@@ -5,10 +5,8 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/bkp-tool/bkp/core"
 )
@@ -22,7 +20,9 @@ func Counted[N int | int64](n N, noun string) string {
 }
 
 // Versioned writes a name and version as a person gives them.
-func Versioned(name string, version int) string { return fmt.Sprintf("%s@%d", Clean(name), version) }
+func Versioned(name string, version int) string {
+	return fmt.Sprintf("%s@%d", core.Printable(name), version)
+}
 
 // Day is a date and time of a signed word, in UTC.
 func Day(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02 15:04:05Z") }
@@ -36,22 +36,11 @@ func labelText(labels map[string]string) string {
 	return strings.Join(words, " ")
 }
 
-// Clean makes a name safe to show: unless every rune of it prints, those that do not are escaped as in Go source.
-func Clean(s string) string {
-	for _, r := range s {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			q := strconv.Quote(s)
-			return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
-		}
-	}
-	return s
-}
-
-// cleanLines is clean for text of several lines.
+// cleanLines is core.Printable for text of several lines.
 func cleanLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {
-		lines[i] = Clean(l)
+		lines[i] = core.Printable(l)
 	}
 	return strings.Join(lines, "\n")
 }
@@ -60,7 +49,7 @@ func cleanLines(s string) string {
 func Cell(v any) string {
 	switch v := v.(type) {
 	case string:
-		return Clean(v)
+		return core.Printable(v)
 	case bool:
 		return map[bool]string{true: "yes", false: "no"}[v]
 	case core.Size:
@@ -85,9 +74,9 @@ func Cell(v any) string {
 	case float64:
 		return fmt.Sprintf("%.3g", v)
 	case map[string]string:
-		return Clean(labelText(v))
+		return core.Printable(labelText(v))
 	}
-	return Clean(fmt.Sprint(v))
+	return core.Printable(fmt.Sprint(v))
 }
 
 // Seconds is a span of time as a person reads it.

@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"encoding/json"
@@ -17,13 +17,10 @@ import (
 
 const checkpointLife = 7 * 24 * time.Hour
 
-// checkpointEvery is in plain bytes; tests lower it.
-var checkpointEvery = 4 * core.GiB
-
 // savedSplit is where an interrupted split of a name had come to: DATA/refs/ALIAS/checkpoint. What it stands for is
-// sealed like a ref, and a root for gc while it is young.
+// sealed like a ref, and a root for gc while it is recent.
 type savedSplit struct {
-	refs    refStore
+	refs    Refs
 	owner   *key.Owner
 	name    string
 	task    core.TaskID // of a backup: its last window's
@@ -39,14 +36,14 @@ type checkpointFile struct {
 	Envelope []byte    `json:"envelope"` // a ref of version 1, whatever the version will be
 }
 
-func (h house) savedSplit(o *key.Owner, name string) savedSplit {
-	return savedSplit{refs: h.refs(), owner: o, name: name}
+func (d Dir) savedSplit(o *key.Owner, name string) savedSplit {
+	return savedSplit{refs: d.Refs(), owner: o, name: name}
 }
 
-func (s refStore) checkpoint(alias string) string { return filepath.Join(s.dir, alias, "checkpoint") }
+func (s Refs) checkpoint(alias string) string { return filepath.Join(s.dir, alias, "checkpoint") }
 
-// readCheckpoint is the checkpoint of an alias where there is a young one.
-func (s refStore) readCheckpoint(alias string) (c checkpointFile, ok bool) {
+// readCheckpoint is the checkpoint of an alias where there is a recent one.
+func (s Refs) readCheckpoint(alias string) (c checkpointFile, ok bool) {
 	text, err := os.ReadFile(s.checkpoint(alias))
 	if err != nil || json.Unmarshal(text, &c) != nil || c.V != 1 || time.Since(c.Created) > checkpointLife {
 		return checkpointFile{}, false
@@ -67,11 +64,11 @@ func (s savedSplit) read() (*file.Checkpoint, key.RefBody) {
 	if !ok {
 		return nil, key.RefBody{}
 	}
-	v, err := openRef(s.owner, node.StoredRef{Alias: alias, Version: 1, Envelope: c.Envelope})
+	v, err := OpenRef(s.owner, node.StoredRef{Alias: alias, Version: 1, Envelope: c.Envelope})
 	if err != nil {
 		return nil, key.RefBody{} // damaged: the split begins at the start
 	}
-	return &file.Checkpoint{Root: v.body.Root, Bytes: c.Bytes, Stamp: c.Stamp}, v.body
+	return &file.Checkpoint{Root: v.Body.Root, Bytes: c.Bytes, Stamp: c.Stamp}, v.Body
 }
 
 // save takes the place of the checkpoint before.
@@ -97,7 +94,7 @@ func (s savedSplit) save(reached file.Checkpoint) error {
 func (s savedSplit) remove() { _ = durable.Remove(s.refs.checkpoint(s.owner.Alias(s.name))) }
 
 // Unfinished is the checkpoints of splits that may be resumed: what they stand for must stay.
-func (s refStore) Unfinished() ([]node.StoredRef, error) {
+func (s Refs) Unfinished() ([]node.StoredRef, error) {
 	aliases, err := os.ReadDir(s.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("list checkpoints: %w", err)
@@ -111,8 +108,8 @@ func (s refStore) Unfinished() ([]node.StoredRef, error) {
 	return out, nil
 }
 
-// clearCheckpoints removes the checkpoints that are too old to go on from. No split may be under way.
-func (s refStore) clearCheckpoints() error {
+// ClearCheckpoints removes the checkpoints that are too old to go on from. No split may be under way.
+func (s Refs) ClearCheckpoints() error {
 	paths, err := filepath.Glob(s.checkpoint("*"))
 	for _, path := range paths {
 		info, err := os.Stat(path)

@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"crypto/rand"
@@ -32,7 +32,7 @@ func sealed(o *key.Owner, name string) func(int, []byte) ([]byte, error) {
 }
 
 func TestRefVersionsAreConsecutive(t *testing.T) {
-	o, refs := newOwner(t), refStore{t.TempDir()}
+	o, refs := newOwner(t), Refs{t.TempDir()}
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
@@ -42,15 +42,15 @@ func TestRefVersionsAreConsecutive(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	found, err := refs.open(o)
+	found, err := refs.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var versions []int
 	for i, v := range found {
-		versions = append(versions, v.ref.Version)
-		if i > 0 && v.ref.Prev != key.RefHash(found[i-1].envelope) {
-			t.Errorf("version %d does not point to the one before it", v.ref.Version)
+		versions = append(versions, v.Ref.Version)
+		if i > 0 && v.Ref.Prev != key.RefHash(found[i-1].envelope) {
+			t.Errorf("version %d does not point to the one before it", v.Ref.Version)
 		}
 	}
 	if want := []int{1, 2, 3, 4, 5, 6, 7, 8}; !slices.Equal(versions, want) {
@@ -59,7 +59,7 @@ func TestRefVersionsAreConsecutive(t *testing.T) {
 }
 
 func TestRefVersionsAreNotGivenTwice(t *testing.T) {
-	o, refs := newOwner(t), refStore{t.TempDir()}
+	o, refs := newOwner(t), Refs{t.TempDir()}
 	alias := o.Alias("f")
 	for want := range 3 {
 		if got, err := refs.Append(alias, sealed(o, "f")); err != nil || got != want+1 {
@@ -74,29 +74,29 @@ func TestRefVersionsAreNotGivenTwice(t *testing.T) {
 	if got, err := refs.Append(alias, sealed(o, "f")); err != nil || got != 4 {
 		t.Errorf("after versions 2 and 3 were removed the next is %d, %v; want 4", got, err)
 	}
-	if v, err := refs.find(o, "f", 0); err != nil || v.ref.Version != 4 {
-		t.Errorf("the latest version is %d, %v; want 4", v.ref.Version, err)
+	if v, err := refs.Find(o, "f", 0); err != nil || v.Ref.Version != 4 {
+		t.Errorf("the latest version is %d, %v; want 4", v.Ref.Version, err)
 	}
-	if _, err := refs.find(o, "f", 3); core.CodeOf(err) != core.CodeNoName {
+	if _, err := refs.Find(o, "f", 3); core.CodeOf(err) != core.CodeNoName {
 		t.Errorf("a removed version: %v, want code %d", err, core.CodeNoName)
 	}
 }
 
 func TestRefOfAnotherVersionIsNotTaken(t *testing.T) {
-	o, refs := newOwner(t), refStore{t.TempDir()}
+	o, refs := newOwner(t), Refs{t.TempDir()}
 	for range 2 {
 		if _, err := refs.Append(o.Alias("f"), sealed(o, "f")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	old, err := refs.find(o, "f", 1)
+	old, err := refs.Find(o, "f", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := refs.Put(o.Alias("f"), 2, old.envelope); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := refs.find(o, "f", 2); core.CodeOf(err) != core.CodeWrong {
+	if _, err := refs.Find(o, "f", 2); core.CodeOf(err) != core.CodeWrong {
 		t.Errorf("version 1 in the place of version 2: %v, want code %d", err, core.CodeWrong)
 	}
 }

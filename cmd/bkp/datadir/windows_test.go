@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"bytes"
@@ -63,7 +63,7 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	content, node := put(1), put(2)
+	content, index := put(1), put(2)
 	put(9)
 	if _, err := w.Get(ctx, atPeers.Hash, nil); err == nil {
 		t.Error("what peers keep was kept here")
@@ -76,7 +76,7 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	if _, id, _ := piece(1); !noted(away, id, content, 2) {
 		t.Error("what was placed is not noted for versions to come")
 	}
-	if err := w.drop(ctx, 99); err != nil || has(staging, node.Hash) {
+	if err := w.drop(ctx, 99); err != nil || has(staging, index.Hash) {
 		t.Fatalf("dropped a window of which some is under way: %v", err)
 	}
 	if err := w.drop(ctx, 100); err != nil {
@@ -85,7 +85,7 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "windows", "0")); err == nil {
 		t.Error("the window still stands on disk")
 	}
-	if has(staging, content.Hash) || !has(staging, node.Hash) {
+	if has(staging, content.Hash) || !has(staging, index.Hash) {
 		t.Error("want what was not placed in staging, and nothing else")
 	}
 	if _, _, data := piece(3); !has(w, later.Hash) {

@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"encoding/json"
@@ -9,15 +9,16 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/key"
 )
 
 // DATA/refs/ALIAS/cut says how the newest version of a name was cut, for when its manifest is on this machine no more:
 // the next version must be cut alike to share chunks with what peers keep.
 
-func (s refStore) cut(alias string) string { return filepath.Join(s.dir, alias, "cut") }
+func (s Refs) cut(alias string) string { return filepath.Join(s.dir, alias, "cut") }
 
 // keepCut writes the parameters down.
-func (s refStore) keepCut(alias string, p chunk.Params) error {
+func (s Refs) keepCut(alias string, p chunk.Params) error {
 	text, err := json.Marshal(p)
 	if err != nil {
 		return err
@@ -35,9 +36,9 @@ type keptSource struct {
 	Stamp string    `json:"stamp,omitempty"` // of file.Source; empty where nothing tells
 }
 
-func (s refStore) source(alias string) string { return filepath.Join(s.dir, alias, "source") }
+func (s Refs) source(alias string) string { return filepath.Join(s.dir, alias, "source") }
 
-func (s refStore) keepSource(alias string, k keptSource) error {
+func (s Refs) keepSource(alias string, k keptSource) error {
 	text, err := json.Marshal(k)
 	if err != nil {
 		return err
@@ -48,21 +49,26 @@ func (s refStore) keepSource(alias string, k keptSource) error {
 	return nil
 }
 
-// isAsSplit tells whether a source is, by its stamp, what the version was split from.
-func (s refStore) isAsSplit(v versionRef, in *file.Source) bool {
+// IsAsSplit tells whether a source is, by its stamp, what the version was split from.
+func (s Refs) IsAsSplit(v Version, in *file.Source) bool {
 	var k keptSource
-	text, err := os.ReadFile(s.source(v.ref.Alias))
+	text, err := os.ReadFile(s.source(v.Ref.Alias))
 	if err != nil || json.Unmarshal(text, &k) != nil {
 		return false
 	}
-	return k.Root == v.body.Root.Hash && k.Stamp != "" && k.Stamp == in.Stamp()
+	return k.Root == v.Body.Root.Hash && k.Stamp != "" && k.Stamp == in.Stamp()
 }
 
 // keptCut is what keepCut wrote, or nothing where that is not there or makes no sense.
-func (s refStore) keptCut(alias string) (p chunk.Params) {
+func (s Refs) keptCut(alias string) (p chunk.Params) {
 	text, err := os.ReadFile(s.cut(alias))
 	if err != nil || json.Unmarshal(text, &p) != nil || p.Check() != nil {
 		return chunk.Params{}
 	}
 	return p
+}
+
+// keepSource remembers what the newest version of a name was split from.
+func (d Dir) keepSource(o *key.Owner, body key.RefBody, in *file.Source) error {
+	return d.Refs().keepSource(o.Alias(body.Name), keptSource{body.Root.Hash, in.Settled()})
 }

@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"errors"
@@ -18,9 +18,9 @@ func TestACommitThatFailsLeavesNoVersion(t *testing.T) {
 	body := key.RefBody{Name: "f", Root: core.Sealed{Hash: core.Hash{1}}, Size: 7}
 	failed := 0
 	for n := 1; ; n++ {
-		h := house{t.TempDir()}
+		h := Dir(t.TempDir())
 		calls := 0
-		r := durabletest.Record(t, h.dir)
+		r := durabletest.Record(t, string(h))
 		r.Fail(func(op durabletest.Op) error {
 			if calls++; calls != n {
 				return nil
@@ -32,7 +32,7 @@ func TestACommitThatFailsLeavesNoVersion(t *testing.T) {
 		if calls < n {
 			break
 		}
-		stored, listErr := h.refs().List()
+		stored, listErr := h.Refs().List()
 		if listErr != nil {
 			t.Fatal(listErr)
 		}

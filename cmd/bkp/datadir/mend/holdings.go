@@ -1,4 +1,4 @@
-package main
+package mend
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -18,20 +19,20 @@ import (
 
 // remakeHoldings makes holdings.db again from the descriptions in the packs: of what stands in the ledger, or of all
 // where that is lost too.
-func (r *recordsRepair) remakeHoldings(lostLog bool) error {
+func (r *repair) remakeHoldings(lostLog bool) error {
 	const made = "holdings.db.new"
-	if err := durable.RemoveAll(r.house.path(made)); err != nil {
+	if err := durable.RemoveAll(r.dir.Path(made)); err != nil {
 		return err
 	}
-	db, err := disk.OpenHoldings(r.house.path(made), true)
+	db, err := disk.OpenHoldings(r.dir.Path(made), true)
 	if err != nil {
 		return err
 	}
-	keeping, err := disk.Open(r.house.path("holdings"))
+	keeping, err := disk.Open(r.dir.Path("holdings"))
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	m := &mending{recordsRepair: r, db: db, rec: &records{keeping: keeping}}
+	m := &mending{repair: r, db: db, rec: &datadir.Records{Keeping: keeping}}
 	var head core.LedgerHead
 	if lostLog {
 		err = m.restore(nil)
@@ -52,16 +53,16 @@ func (r *recordsRepair) remakeHoldings(lostLog bool) error {
 
 // mending brings holdings back.
 type mending struct {
-	*recordsRepair
-	rec   *records
+	*repair
+	rec   *datadir.Records
 	db    *disk.Holdings
-	book  *logbook
+	book  *datadir.Logbook
 	order map[core.LicenseID]int64 // where a licence stands in the ledger
 }
 
 // fromLedger binds every licence that the ledger has, and restores what stands in it.
 func (m *mending) fromLedger() (head core.LedgerHead, err error) {
-	log, err := ledger.OpenRead(m.house.path("ledger"))
+	log, err := ledger.OpenRead(m.dir.Path("ledger"))
 	if err != nil {
 		return head, err
 	}
@@ -209,17 +210,17 @@ func (m *mending) restoreRuns(d described, tasks map[core.TaskID]bool, standing 
 
 func (m *mending) describedInPacks(visit func(described) error) error {
 	began := time.Now()
-	return disk.Described(m.ctx, m.house.path("holdings"), func(c core.Chunk, d core.Description) error {
+	return disk.Described(m.ctx, m.dir.Path("holdings"), func(c core.Chunk, d core.Description) error {
 		return visit(described{d, c})
 	}, func(done, packs int) {
-		m.Status(control.Status{Phase: "repair", Text: fmt.Sprintf("pack %d of %d", done, packs),
+		m.status(control.Status{Phase: "repair", Text: fmt.Sprintf("pack %d of %d", done, packs),
 			Seconds: time.Since(began).Seconds()})
 	})
 }
 
 func (m *mending) has(chunks []core.Chunk) (bool, error) {
 	for _, c := range chunks {
-		if there, err := m.rec.keeping.Has(m.ctx, c.Hash); !there || err != nil {
+		if there, err := m.rec.Keeping.Has(m.ctx, c.Hash); !there || err != nil {
 			return false, err
 		}
 	}
@@ -229,7 +230,7 @@ func (m *mending) has(chunks []core.Chunk) (bool, error) {
 // run restores what stands in the ledger and is not in the database, enters licences that the ledger lacks, and gives
 // up what the packs do not have: in the ledger first.
 func (m *mending) run() error {
-	found, err := keep.CheckRecords(m.ctx, m.db, m.rec.keeping, m.book)
+	found, err := keep.CheckRecords(m.ctx, m.db, m.rec.Keeping, m.book)
 	if err != nil {
 		return err
 	}
@@ -245,7 +246,7 @@ func (m *mending) run() error {
 	if err := m.licences(); err != nil {
 		return err
 	}
-	if found, err = keep.CheckRecords(m.ctx, m.db, m.rec.keeping, m.book); err != nil {
+	if found, err = keep.CheckRecords(m.ctx, m.db, m.rec.Keeping, m.book); err != nil {
 		return err
 	}
 	if err := m.giveUp(found); err != nil {

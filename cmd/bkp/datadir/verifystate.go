@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"encoding/json"
@@ -45,9 +45,9 @@ type packProgress struct {
 }
 
 // verifyState reads where the same verification was interrupted, or begins a new one.
-func (h house) verifyState(what string, share float64, restart bool) *verifyState {
-	path := h.path("verify.json")
-	if h.isForeign() {
+func (d Dir) verifyState(what string, share float64, restart bool) *verifyState {
+	path := d.Path("verify.json")
+	if d.IsForeign() {
 		path = ""
 	}
 	fresh := &verifyState{V: 1, What: what, Share: share, Began: time.Now(), path: path, saved: time.Now(),
@@ -87,7 +87,7 @@ func (s *verifyState) save() error {
 	s.saved = time.Now()
 	text, err := json.Marshal(s)
 	if err == nil && s.path != "" {
-		if err = durable.Replace(s.path, text, 0o600); unwritable(err) {
+		if err = durable.Replace(s.path, text, 0o600); Unwritable(err) {
 			s.path, err = "", nil // it goes on, but an interrupted one begins anew
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"context"
@@ -24,12 +24,12 @@ const maxKnown = 1 << 20
 // windows is where a backup's cutting puts what it seals: a store for each window of the file, which goes when the
 // window is placed. What in it is no placed chunk, as the tree nodes of the manifest, moves to staging first.
 type windows struct {
-	dir     string
-	staging storage.Store
-	notes   node.Away // of what peers keep; nil: none
-	away    *awayChunks
-	covered func(core.Hash) bool
-	keep    func(core.Chunk, core.Hash, []byte) error
+	dir       string
+	staging   storage.Store
+	notes     node.Away // of what peers keep; nil: none
+	offloaded *Offloaded
+	covered   func(core.Hash) bool
+	keep      func(core.Chunk, core.Hash, []byte) error
 
 	mu    sync.Mutex
 	open  []*window // oldest first; the last takes what is new
@@ -49,8 +49,8 @@ type window struct {
 }
 
 // openWindows makes the first window below dir, and removes those of a backup that was interrupted.
-func openWindows(dir string, in node.Cutting, away *awayChunks) (*windows, error) {
-	w := &windows{dir: dir, staging: in.Staging, notes: in.Away, away: away, covered: in.Covered, keep: in.Keep,
+func openWindows(dir string, in node.Cutting, off *Offloaded) (*windows, error) {
+	w := &windows{dir: dir, staging: in.Staging, notes: in.Away, offloaded: off, covered: in.Covered, keep: in.Keep,
 		known: map[[16]byte]core.Chunk{}}
 	if err := durable.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("remove old windows: %w", err)
@@ -92,7 +92,7 @@ func (w *windows) Find(ctx context.Context, id core.Hash) (c core.Chunk, found b
 	if c, found, err = w.staging.Find(ctx, id); found || err != nil {
 		return c, found, err
 	}
-	c, found, err = w.away.find(ctx, id)
+	c, found, err = w.offloaded.find(ctx, id)
 	return c, found && w.covered(c.Hash), err
 }
 
@@ -166,7 +166,7 @@ func (w *windows) Has(ctx context.Context, hash core.Hash) (bool, error) {
 	return w.staging.Has(ctx, hash)
 }
 
-// placed lets go of chunks of which peers keep so many copies, and notes them for versions to come.
+// placed forgets chunks of which peers keep so many copies, and notes them for versions to come.
 func (w *windows) placed(ctx context.Context, chunks []core.Chunk, copies int) error {
 	for _, x := range w.list() {
 		ids := make([]core.Hash, len(chunks))
@@ -270,9 +270,9 @@ func (w *windows) stage(ctx context.Context, c core.Chunk) error {
 	return errors.Join(w.keep(c, id, data), context.Cause(ctx))
 }
 
-// clearWindows removes what backups left that were killed: no living one holds their lock.
-func (h house) clearWindows() (freed core.Size, err error) {
-	dirs, err := filepath.Glob(h.path("backup", "*"))
+// ClearWindows removes what backups left that were killed: no living one holds their lock.
+func (d Dir) ClearWindows() (freed core.Size, err error) {
+	dirs, err := filepath.Glob(d.Path("backup", "*"))
 	for _, dir := range dirs {
 		var n core.Size
 		if n, err = clearWindow(dir); err != nil {

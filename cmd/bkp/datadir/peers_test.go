@@ -1,8 +1,7 @@
-package main
+package datadir
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +18,7 @@ func exportedPeers(t rapid.TB, listed []core.Peer, met map[core.ID]string) []cor
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range mergePeers(listed, (&pins{met: met}).peers()) {
+	for _, p := range mergePeers(listed, (&Pins{met: met}).peers()) {
 		o.Peers = append(o.Peers, p.String())
 	}
 	text, err := o.Marshal("")
@@ -30,7 +29,7 @@ func exportedPeers(t rapid.TB, listed []core.Peer, met map[core.ID]string) []cor
 	if err != nil {
 		t.Fatalf("import: %v", err)
 	}
-	peers, err := core.ParsePeers(remembered(imported))
+	peers, err := core.ParsePeers(Remembered(imported))
 	if err != nil {
 		t.Fatalf("read back: %v\n%s", err, text)
 	}
@@ -128,9 +127,9 @@ func TestExportedIdentityReadsBack(t *testing.T) {
 				t.Errorf("%s was listed and is forgotten", p)
 			}
 		}
-		for _, p := range (&pins{met: met}).peers() {
+		for _, p := range (&Pins{met: met}).peers() {
 			others := 0
-			for _, o := range slices.Concat(listed, (&pins{met: met}).peers()) {
+			for _, o := range slices.Concat(listed, (&Pins{met: met}).peers()) {
 				if o.Address() == p.Address() && o.ID != p.ID && !o.ID.IsZero() {
 					others++
 				}
@@ -176,14 +175,14 @@ func TestRememberedOfEarlierReleases(t *testing.T) {
 	}
 	o.Peers = []string{"wss://" + idOf(1).String() + "@a:1", "wss://" + idOf(2).String() + "@a:1", "nonsense",
 		"wss://b:1-20480"}
-	if got, want := remembered(o), "wss://a:1,wss://b:1-20480"; got != want {
+	if got, want := Remembered(o), "wss://a:1,wss://b:1-20480"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
 func TestPinsRememberTheNewestAddress(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "pins.json")
-	p, err := openPins(path)
+	h := Dir(t.TempDir())
+	p, err := h.OpenPins(h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +191,7 @@ func TestPinsRememberTheNewestAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again, err := openPins(path)
+	again, err := h.OpenPins(h)
 	if err != nil {
 		t.Fatal(err)
 	}

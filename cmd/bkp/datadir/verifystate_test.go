@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"testing"
@@ -10,7 +10,7 @@ import (
 )
 
 func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
-	h := house{t.TempDir()}
+	h := Dir(t.TempDir())
 	root := core.Hash{1}
 	s := h.verifyState("disk", 1, false)
 	if s.resumed {
@@ -59,10 +59,10 @@ func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
 // Bad input 85: a verification of a data directory that can only be read goes on to its end.
 func TestVerificationGoesOnWhereNothingCanBeWritten(t *testing.T) {
 	const sys = "/sys" // where root cannot make files either
-	if err := durable.Replace(sys+"/verify.json", nil, 0o600); !unwritable(err) {
+	if err := durable.Replace(sys+"/verify.json", nil, 0o600); !Unwritable(err) {
 		t.Skipf("%s takes files, or is not there: %v", sys, err)
 	}
-	s := house{sys}.verifyState("disk", 1, true)
+	s := Dir(sys).verifyState("disk", 1, true)
 	s.path = sys + "/verify.json" // also where it is another user's
 	for range 2 {
 		s.saved = s.saved.Add(-verifyStatePause)

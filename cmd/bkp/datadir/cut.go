@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
@@ -46,44 +45,44 @@ type filled struct {
 	end    core.Size // of the file, that is placed with it
 }
 
-// cutFile cuts a file for the node and makes the version visible once every window is placed.
-func (h house) cutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err error) {
+// CutFile cuts a file for the node and makes the version visible once every window is placed.
+func (d Dir) CutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err error) {
 	alias := in.Owner.Alias(in.Name)
-	dir := h.path("backup", alias)
+	dir := d.Path("backup", alias)
 	if err := durable.MkdirAll(dir); err != nil {
 		return control.Cut{}, fmt.Errorf("make room for windows: %w", err)
 	}
-	lock := durable.NewLock(h.path("backup", alias, "lock"))
+	lock := durable.NewLock(d.Path("backup", alias, "lock"))
 	got, err := lock.TryLock()
 	if err != nil {
 		return control.Cut{}, fmt.Errorf("make room for windows: %w", err)
 	}
 	if !got {
-		return control.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", render.Clean(in.Name))
+		return control.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", core.Printable(in.Name))
 	}
 	defer lock.Close()
-	source, err := input{path: in.Input, reader: in.In}.source()
+	source, err := sourceOf(in)
 	if err != nil {
 		return control.Cut{}, err
 	}
 	defer source.Close()
-	params, err := h.splitParams(ctx, in.Owner, in.Name, in.Chunker, source)
+	params, err := d.splitParams(ctx, in.Owner, in.Name, in.Chunker, source)
 	if err != nil {
 		return control.Cut{}, err
 	}
 	level, err := chunk.ParseLevel(in.Compression)
 	if err != nil {
-		return control.Cut{}, usageError("--compression: %w", err)
+		return control.Cut{}, core.Fail(core.CodeUsage, "--compression: %w", err)
 	}
-	c := &cutting{Cutting: in, saved: h.savedSplit(in.Owner, in.Name), filled: make(chan filled),
+	c := &cutting{Cutting: in, saved: d.savedSplit(in.Owner, in.Name), filled: make(chan filled),
 		listed: map[core.Hash]bool{}, known: map[core.Hash]bool{}}
 	c.ahead = file.Ahead(params)
-	away, err := h.openAway(ctx, in.Owner)
+	off, err := d.openOffloaded(ctx, in.Owner)
 	if err != nil {
 		return control.Cut{}, err
 	}
-	defer away.Close()
-	if c.version, err = h.refs().coming(alias); err != nil {
+	defer off.Close()
+	if c.version, err = d.Refs().Coming(alias); err != nil {
 		return control.Cut{}, err
 	}
 	resume, reached := c.saved.read()
@@ -94,7 +93,7 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err
 			c.saved.task, c.saved.records = reached.Task, reached.Records
 		}
 	}
-	if c.windows, err = openWindows(h.path("backup", alias, "windows"), in, away); err != nil {
+	if c.windows, err = openWindows(d.Path("backup", alias, "windows"), in, off); err != nil {
 		return control.Cut{}, err
 	}
 	defer func() { err = errors.Join(err, c.windows.Close()) }()
@@ -111,18 +110,26 @@ func (h house) cutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err
 	body := key.RefBody{
 		Name: in.Name, Root: r.Root, Size: r.Bytes, Task: c.saved.task, Records: c.saved.records, Mode: source.Mode(),
 	}
-	before, ok := h.newest(in.Owner, in.Name)
-	isPlaced := ok && before.placed() && len(body.Records) == 0 // and no window had to be
+	before, ok := d.Newest(in.Owner, in.Name)
+	isPlaced := ok && before.Placed() && len(body.Records) == 0 // and no window had to be
 	if in.SkipUnchanged && isPlaced && before.isOf(body) {
-		c.cut.Version, c.cut.Unchanged = before.ref.Version, true
-		err = h.keepSource(in.Owner, body, source)
+		c.cut.Version, c.cut.Unchanged = before.Ref.Version, true
+		err = d.keepSource(in.Owner, body, source)
 	} else {
-		c.cut.Version, err = h.commit(in.Owner, params, body, source)
+		c.cut.Version, err = d.commit(in.Owner, params, body, source)
 	}
 	if err == nil {
 		c.saved.remove()
 	}
 	return c.cut, err
+}
+
+// sourceOf is what a backup reads: a path, or a reader where there is none.
+func sourceOf(in node.Cutting) (*file.Source, error) {
+	if in.In != nil {
+		return file.NewReader(in.In), nil
+	}
+	return file.Open(in.Input)
 }
 
 // run splits and places side by side, one window ahead.
@@ -236,7 +243,7 @@ func (c *cutting) save(ctx context.Context, end core.Size) error {
 		return nil
 	}
 	var nodes []core.Chunk // below one that is staged all are
-	opener := &localChunks{ctx: ctx, stores: []chunkStore{c.windows}, opener: chunk.NewOpener()}
+	opener := NewChunks(ctx, c.windows)
 	err := manifest.Nodes(last.Root, opener, func(e manifest.Entry) error {
 		if e.Type != core.TypeDirectory {
 			return nil

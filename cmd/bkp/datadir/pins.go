@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"encoding/json"
@@ -15,8 +15,8 @@ import (
 	"github.com/bkp-tool/bkp/core/durable"
 )
 
-// pins is pins.json: the nodes that proved the cluster token once, by ID, with the address they were met at.
-type pins struct {
+// Pins is pins.json: the nodes that proved the cluster token once, by ID, with the address they were met at.
+type Pins struct {
 	path string
 	mu   sync.Mutex
 	met  map[core.ID]string
@@ -24,9 +24,10 @@ type pins struct {
 	damaged error // why the file cannot be read: until it is repaired nothing is written over what is left of it
 }
 
-func openPins(path string) (*pins, error) {
-	p := &pins{path: path, met: map[core.ID]string{}}
-	text, err := os.ReadFile(path)
+// OpenPins reads pins.json; what is pinned from now on is written into own, which may be another directory.
+func (d Dir) OpenPins(own Dir) (*Pins, error) {
+	p := &Pins{path: own.Path("pins.json"), met: map[core.ID]string{}}
+	text, err := os.ReadFile(d.Path("pins.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
 	}
@@ -40,9 +41,22 @@ func openPins(path string) (*pins, error) {
 	return p, nil
 }
 
-// damage is what a node says of it.
-func (p *pins) damage() core.Damage {
-	return core.Damage{Key: "pins.json", Text: p.damaged.Error()}
+// Damage is what is wrong with the file; nil where nothing is.
+func (p *Pins) Damage() []core.Damage {
+	if p.damaged == nil {
+		return nil
+	}
+	return []core.Damage{{Key: "pins.json", Text: p.damaged.Error()}}
+}
+
+// Len is how many nodes are known.
+func (p *Pins) Len() int { return len(p.met) }
+
+// Rewrite replaces a damaged file by what could be read of it.
+func (p *Pins) Rewrite() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.write()
 }
 
 var pinLine = regexp.MustCompile(`"([a-z2-7]{52})"\s*:\s*("(?:[^"\\]|\\.)*")`)
@@ -61,7 +75,7 @@ func salvagePins(text []byte) map[core.ID]string {
 }
 
 // Known reports whether the node was pinned.
-func (p *pins) Known(id core.ID) bool {
+func (p *Pins) Known(id core.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, ok := p.met[id]
@@ -70,7 +84,7 @@ func (p *pins) Known(id core.ID) bool {
 
 // Pin remembers a node and where it was met last; it is durable when Pin returns. A node that cannot be dialled has no
 // address, and one that could be before keeps it.
-func (p *pins) Pin(id core.ID, address string) error {
+func (p *Pins) Pin(id core.ID, address string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if at, ok := p.met[id]; ok && (at == address || address == "") {
@@ -84,7 +98,7 @@ func (p *pins) Pin(id core.ID, address string) error {
 }
 
 // write replaces the file. mu is held.
-func (p *pins) write() error {
+func (p *Pins) write() error {
 	text, err := json.MarshalIndent(p.met, "", "  ")
 	if err != nil {
 		return fmt.Errorf("pin nodes: %w", err)
@@ -96,7 +110,7 @@ func (p *pins) write() error {
 }
 
 // peers lists the pinned nodes that were met at an address where they can be asked again, by address.
-func (p *pins) peers() (list []core.Peer) {
+func (p *Pins) peers() (list []core.Peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, address := range p.met {

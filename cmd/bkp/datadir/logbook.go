@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"sync"
@@ -8,9 +8,9 @@ import (
 	"github.com/bkp-tool/bkp/core/license"
 )
 
-// logbook is a ledger as the node writes it: it remembers the newest receipt that this node gave for each licence,
+// Logbook is a ledger as the node writes it: it remembers the newest receipt that this node gave for each licence,
 // since the next one has to name it.
-type logbook struct {
+type Logbook struct {
 	*ledger.Log
 	node core.ID
 
@@ -18,14 +18,17 @@ type logbook struct {
 	last map[core.LicenseID]core.Hash // nil until the log was read
 }
 
-func newLogbook(log *ledger.Log, node core.ID) *logbook { return &logbook{Log: log, node: node} }
+// NewLogbook is the ledger of a node.
+func NewLogbook(log *ledger.Log, node core.ID) *Logbook { return &Logbook{Log: log, node: node} }
 
-func (l *logbook) AppendLicense(envelope []byte) error {
+// AppendLicense enters a licence that was accepted, or given.
+func (l *Logbook) AppendLicense(envelope []byte) error {
 	_, err := l.Append(ledger.KindLicense, envelope)
 	return err
 }
 
-func (l *logbook) AppendReceipt(envelope []byte) error {
+// AppendReceipt enters a receipt, of this node or for one.
+func (l *Logbook) AppendReceipt(envelope []byte) error {
 	r, err := license.OpenReceipt(envelope)
 	if err != nil {
 		return err
@@ -42,13 +45,13 @@ func (l *logbook) AppendReceipt(envelope []byte) error {
 }
 
 // AppendRelease enters an owner's release.
-func (l *logbook) AppendRelease(envelope []byte) error {
+func (l *Logbook) AppendRelease(envelope []byte) error {
 	_, err := l.Append(ledger.KindRelease, envelope)
 	return err
 }
 
 // AppendDischarge enters this node's own word that it keeps runs no longer.
-func (l *logbook) AppendDischarge(envelope []byte) error {
+func (l *Logbook) AppendDischarge(envelope []byte) error {
 	d, err := license.OpenDischarge(envelope)
 	if err == nil {
 		_, err = l.Append(ledger.Kind(d.Why), envelope)
@@ -57,13 +60,13 @@ func (l *logbook) AppendDischarge(envelope []byte) error {
 }
 
 // Durable is the newest head.
-func (l *logbook) Durable() (core.LedgerHead, error) {
+func (l *Logbook) Durable() (core.LedgerHead, error) {
 	head, err := l.Head()
 	return core.LedgerHead{Size: head.Size, Root: head.Root}, err
 }
 
 // LastReceipt is the hash of the newest receipt that this node entered for a licence, zero where there is none.
-func (l *logbook) LastReceipt(id core.LicenseID) (core.Hash, error) {
+func (l *Logbook) LastReceipt(id core.LicenseID) (core.Hash, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := l.read()
@@ -71,7 +74,7 @@ func (l *logbook) LastReceipt(id core.LicenseID) (core.Hash, error) {
 }
 
 // read goes through the log once, at the first receipt: a node that only carries out commands never needs to.
-func (l *logbook) read() error {
+func (l *Logbook) read() error {
 	if l.last != nil {
 		return nil
 	}

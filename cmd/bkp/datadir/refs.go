@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"errors"
@@ -10,32 +10,33 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
 )
 
-// refStore is DATA/refs: refs/ALIAS/VERSION holds the newest envelope of a version, refs/ALIAS/last the highest version
+// Refs is DATA/refs: refs/ALIAS/VERSION holds the newest envelope of a version, refs/ALIAS/last the highest version
 // ever given, so that a number is never given twice, refs/ALIAS/VERSION.away is there where this machine does without
 // the version's content. Files appear whole, by rename; refs/lock guards changes.
-type refStore struct{ dir string }
+type Refs struct{ dir string }
 
-func (h house) refs() refStore { return refStore{h.path("refs")} }
+// Refs is the owner's refs.
+func (d Dir) Refs() Refs { return Refs{d.Path("refs")} }
 
-// versionRef is a version of a name as its owner sees it.
-type versionRef struct {
-	envelope []byte
-	ref      key.Ref
-	body     key.RefBody
-	away     bool
+// Version is a version of a name as its owner sees it.
+type Version struct {
+	envelope  []byte // sealed
+	Ref       key.Ref
+	Body      key.RefBody
+	Offloaded bool // its content is at peers only
 }
 
-func (v versionRef) placed() bool { return len(v.body.Records) > 0 }
+// Placed tells whether peers keep the version.
+func (v Version) Placed() bool { return len(v.Body.Records) > 0 }
 
 // List is the newest envelope of every version, by alias and version.
-func (s refStore) List() ([]node.StoredRef, error) {
+func (s Refs) List() ([]node.StoredRef, error) {
 	aliases, err := os.ReadDir(s.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list refs: %w", err)
@@ -65,7 +66,7 @@ func (s refStore) List() ([]node.StoredRef, error) {
 }
 
 // Put writes the newest envelope of a version.
-func (s refStore) Put(alias string, version int, envelope []byte) error {
+func (s Refs) Put(alias string, version int, envelope []byte) error {
 	unlock, err := s.lock()
 	if err != nil {
 		return err
@@ -75,7 +76,7 @@ func (s refStore) Put(alias string, version int, envelope []byte) error {
 }
 
 // Remove forgets a version; its number is not given again.
-func (s refStore) Remove(alias string, version int) error {
+func (s Refs) Remove(alias string, version int) error {
 	unlock, err := s.lock()
 	if err != nil {
 		return err
@@ -95,7 +96,7 @@ func (s refStore) Remove(alias string, version int) error {
 }
 
 // SetAway says whether this machine does without the content of a version.
-func (s refStore) SetAway(alias string, version int, away bool) error {
+func (s Refs) SetAway(alias string, version int, away bool) error {
 	path := s.awayFile(alias, version)
 	var err error
 	if away {
@@ -111,16 +112,16 @@ func (s refStore) SetAway(alias string, version int, away bool) error {
 	return nil
 }
 
-func (s refStore) awayFile(alias string, version int) string { return s.file(alias, version) + ".away" }
+func (s Refs) awayFile(alias string, version int) string { return s.file(alias, version) + ".away" }
 
-// coming is the number that the next version of an alias will have, unless another process is faster.
-func (s refStore) coming(alias string) (int, error) {
+// Coming is the number that the next version of an alias will have, unless another process is faster.
+func (s Refs) Coming(alias string) (int, error) {
 	versions, err := s.versions(alias)
 	return max(slices.Max(append(versions, 0)), s.last(alias)) + 1, err
 }
 
 // Append makes the next version of an alias: make is told its number and the envelope before it (nil for none).
-func (s refStore) Append(alias string,
+func (s Refs) Append(alias string,
 	make func(version int, previous []byte) ([]byte, error)) (version int, err error) {
 	unlock, err := s.lock()
 	if err != nil {
@@ -150,11 +151,11 @@ func (s refStore) Append(alias string,
 	return version, nil
 }
 
-func (s refStore) file(alias string, version int) string {
+func (s Refs) file(alias string, version int) string {
 	return filepath.Join(s.dir, alias, strconv.Itoa(version))
 }
 
-func (s refStore) put(alias string, version int, envelope []byte) error {
+func (s Refs) put(alias string, version int, envelope []byte) error {
 	if err := s.write(s.file(alias, version), envelope); err != nil {
 		return fmt.Errorf("write ref: %w", err)
 	}
@@ -162,14 +163,14 @@ func (s refStore) put(alias string, version int, envelope []byte) error {
 }
 
 // write puts a file into the directory of an alias, which it makes where it must.
-func (s refStore) write(path string, content []byte) error {
+func (s Refs) write(path string, content []byte) error {
 	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
 	return durable.Replace(path, content, 0o600)
 }
 
-func (s refStore) remember(alias string, version int) error {
+func (s Refs) remember(alias string, version int) error {
 	if version <= s.last(alias) {
 		return nil
 	}
@@ -180,13 +181,13 @@ func (s refStore) remember(alias string, version int) error {
 	return nil
 }
 
-func (s refStore) last(alias string) int {
+func (s Refs) last(alias string) int {
 	text, _ := os.ReadFile(filepath.Join(s.dir, alias, "last"))
 	n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
 	return n
 }
 
-func (s refStore) versions(alias string) ([]int, error) {
+func (s Refs) versions(alias string) ([]int, error) {
 	files, err := os.ReadDir(filepath.Join(s.dir, alias))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list refs: %w", err)
@@ -202,7 +203,7 @@ func (s refStore) versions(alias string) ([]int, error) {
 }
 
 // lock waits for other processes that change refs; they hold it for a moment only.
-func (s refStore) lock() (func(), error) {
+func (s Refs) lock() (func(), error) {
 	if err := durable.MkdirAll(s.dir); err != nil {
 		return nil, fmt.Errorf("lock refs: %w", err)
 	}
@@ -213,9 +214,9 @@ func (s refStore) lock() (func(), error) {
 	return func() { _ = l.Close() }, nil
 }
 
-// open reads every ref of the owner, by name and version. Where some are damaged it returns the others, and
+// Open reads every ref of the owner, by name and version. Where some are damaged it returns the others, and
 // core.CodeWrong.
-func (s refStore) open(o *key.Owner) (out []versionRef, err error) {
+func (s Refs) Open(o *key.Owner) (out []Version, err error) {
 	stored, err := s.List()
 	if err != nil {
 		return nil, err
@@ -232,11 +233,11 @@ func (s refStore) open(o *key.Owner) (out []versionRef, err error) {
 			out = append(out, v)
 		}
 	}
-	slices.SortFunc(out, func(a, b versionRef) int {
-		if d := strings.Compare(a.body.Name, b.body.Name); d != 0 {
+	slices.SortFunc(out, func(a, b Version) int {
+		if d := strings.Compare(a.Body.Name, b.Body.Name); d != 0 {
 			return d
 		}
-		return a.ref.Version - b.ref.Version
+		return a.Ref.Version - b.Ref.Version
 	})
 	if err = errors.Join(damaged...); err != nil {
 		err = core.WithHint(core.Fail(core.CodeWrong, "%w", err), "%s", core.HintOf(damaged[0]))
@@ -244,51 +245,71 @@ func (s refStore) open(o *key.Owner) (out []versionRef, err error) {
 	return out, err
 }
 
-// find is one version of a name; version 0 is the latest.
-func (s refStore) find(o *key.Owner, name string, version int) (versionRef, error) {
+// Find is one version of a name; version 0 is the latest.
+func (s Refs) Find(o *key.Owner, name string, version int) (Version, error) {
 	alias := o.Alias(name)
 	versions, err := s.versions(alias)
 	if err != nil {
-		return versionRef{}, err
+		return Version{}, err
 	}
 	if version == 0 && len(versions) > 0 {
 		version = slices.Max(versions)
 	}
 	if !slices.Contains(versions, version) {
-		return versionRef{}, noSuchName(name, version)
+		return Version{}, NoSuchName(name, version)
 	}
 	envelope, err := os.ReadFile(s.file(alias, version))
 	if err != nil {
-		return versionRef{}, fmt.Errorf("read ref: %w", err)
+		return Version{}, fmt.Errorf("read ref: %w", err)
 	}
 	return s.openRef(o, node.StoredRef{Alias: alias, Version: version, Envelope: envelope})
 }
 
 // openRef is openRef for a ref of this directory, with the next step where it is damaged.
-func (s refStore) openRef(o *key.Owner, r node.StoredRef) (versionRef, error) {
-	v, err := openRef(o, r)
+func (s Refs) openRef(o *key.Owner, r node.StoredRef) (Version, error) {
+	v, err := OpenRef(o, r)
 	if core.CodeOf(err) == core.CodeWrong {
-		err = core.WithHint(err, "what it names cannot be found here without it, nor is it swept; bring it back from a copy of %s, or remove "+
+		err = core.WithHint(err, "what it names cannot be found here without it, nor is it swept; bring it back from "+
+			"a copy of %s, or remove "+
 			"the file: a placed version is at its peers still (bkp ls --remote)", s.file(r.Alias, r.Version))
 	}
 	return v, err
 }
 
-func noSuchName(name string, version int) error {
+// NoSuchName is the error of who finds no such name or version here; version 0 is any.
+func NoSuchName(name string, version int) error {
 	if version > 0 {
-		name = render.Versioned(name, version)
+		name = fmt.Sprintf("%s@%d", name, version)
 	}
-	return core.WithHint(core.Fail(core.CodeNoName, "no such name here: %s", render.Clean(name)), "bkp ls lists the names")
+	return core.WithHint(core.Fail(core.CodeNoName, "no such name here: %s", core.Printable(name)),
+		"bkp ls lists the names")
 }
 
-func openRef(o *key.Owner, r node.StoredRef) (v versionRef, err error) {
-	v.envelope, v.away = r.Envelope, r.Away
-	if v.ref, err = key.OpenRef(r.Envelope); err != nil {
+// OpenRef opens a stored ref of the owner; core.CodeWrong where it is damaged or another's.
+func OpenRef(o *key.Owner, r node.StoredRef) (v Version, err error) {
+	v.envelope, v.Offloaded = r.Envelope, r.Away
+	if v.Ref, err = key.OpenRef(r.Envelope); err != nil {
 		return v, core.Fail(core.CodeWrong, "ref %s.%d: %w", r.Alias, r.Version, err)
 	}
-	if v.ref.Owner != o.ID() || v.ref.Alias != r.Alias || v.ref.Version != r.Version {
+	if v.Ref.Owner != o.ID() || v.Ref.Alias != r.Alias || v.Ref.Version != r.Version {
 		return v, core.Fail(core.CodeWrong, "ref %s.%d: it is of another owner, name or version", r.Alias, r.Version)
 	}
-	v.body, err = o.OpenRefBody(v.ref)
+	v.Body, err = o.OpenRefBody(v.Ref)
 	return v, err
+}
+
+// Newest is the newest version of a name that can be read here.
+func (d Dir) Newest(o *key.Owner, name string) (Version, bool) {
+	v, err := d.Refs().Find(o, name, 0)
+	return v, err == nil
+}
+
+// isOf tells whether a version that was split now would be the same. A mode that is not known is none other.
+func (v Version) isOf(body key.RefBody) bool {
+	return v.Body.Root.Hash == body.Root.Hash && (v.Body.Mode == body.Mode || v.Body.Mode == 0 || body.Mode == 0)
+}
+
+// Title is how a person names the version: NAME@VERSION.
+func (v Version) Title() string {
+	return fmt.Sprintf("%s@%d", core.Printable(v.Body.Name), v.Ref.Version)
 }

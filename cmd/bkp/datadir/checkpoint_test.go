@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"os"
@@ -12,7 +12,7 @@ import (
 )
 
 func TestCheckpointsComeBack(t *testing.T) {
-	h := house{t.TempDir()}
+	h := Dir(t.TempDir())
 	o, err := key.NewOwner(strings.NewReader(strings.Repeat("randomness ", 100)))
 	if err != nil {
 		t.Fatal(err)
@@ -32,14 +32,14 @@ func TestCheckpointsComeBack(t *testing.T) {
 	if h.savedSplit(o, "other.img").load() != nil {
 		t.Error("another name resumes it")
 	}
-	if roots, err := h.refs().Unfinished(); err != nil || len(roots) != 1 {
+	if roots, err := h.Refs().Unfinished(); err != nil || len(roots) != 1 {
 		t.Errorf("%d roots for gc, %v", len(roots), err)
 	}
-	if list, err := h.refs().List(); err != nil || len(list) != 0 {
+	if list, err := h.Refs().List(); err != nil || len(list) != 0 {
 		t.Errorf("a checkpoint counts as a version: %v, %v", list, err)
 	}
 
-	path := h.refs().checkpoint(o.Alias("disk.img"))
+	path := h.Refs().checkpoint(o.Alias("disk.img"))
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestCheckpointsComeBack(t *testing.T) {
 		}
 	}
 	saved.remove()
-	if roots, _ := h.refs().Unfinished(); len(roots) != 0 {
+	if roots, _ := h.Refs().Unfinished(); len(roots) != 0 {
 		t.Error("removed, and still a root")
 	}
 }

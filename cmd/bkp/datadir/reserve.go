@@ -1,7 +1,6 @@
-package main
+package datadir
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"os"
@@ -11,41 +10,14 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// capacity is how much the node keeps for others: what --capacity says, of which a disk may have less, else 80 % of
-// what is free or kept already.
-func (c *call) capacity(conf *node.Config) error {
-	where, aside := c.house.path("holdings"), c.house.reserve()
-	conf.Room = func() (core.Size, error) {
-		room, err := disk.Room(where)
-		return max(0, room-aside.missing()), err
-	}
-	used, err := conf.Keeping.Used(context.Background())
-	if err != nil {
-		return err
-	}
-	room, err := conf.Room()
-	switch {
-	case errors.Is(err, errors.ErrUnsupported) && conf.Capacity > 0:
-	case err != nil:
-		return err
-	case conf.Capacity == 0:
-		conf.Capacity = (used + room) / 10 * 8
-	case conf.Capacity > used+room:
-		c.Say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity,
-			c.house.dir, used+room)
-	}
-	return nil
-}
-
-// reserve is room that is set aside in DATA/reserve, blocks as well as inodes: on a full disk it is let go of, so that
+// Reserve is room that is set aside in DATA/reserve, blocks as well as inodes: on a full disk it is let go of, so that
 // what frees space can write the little that it has to.
-type reserve struct{ dir string }
+type Reserve struct{ dir string }
 
-func (h house) reserve() reserve { return reserve{h.path("reserve")} }
+func (d Dir) Reserve() Reserve { return Reserve{d.Path("reserve")} }
 
 const (
 	reserveFiles = 4
@@ -55,15 +27,15 @@ const (
 	reserveNames = 16
 )
 
-// fill sets the room aside where there is enough of it. It has no need of being durable.
-func (r reserve) fill() {
+// Fill sets the room aside where there is enough of it. It has no need of being durable.
+func (r Reserve) Fill() {
 	if room, err := disk.Room(filepath.Dir(r.dir)); err == nil && room >= reserveSize {
 		r.restore()
 	}
 }
 
 // restore takes back as much as the disk has.
-func (r reserve) restore() {
+func (r Reserve) restore() {
 	if err := durable.Mkdir(r.dir); err != nil && !errors.Is(err, os.ErrExist) {
 		return
 	}
@@ -93,8 +65,8 @@ func (r reserve) restore() {
 	}
 }
 
-// missing is how much is not set aside at the moment: it is not for anything else.
-func (r reserve) missing() core.Size {
+// Missing is how much is not set aside at the moment: it is not for anything else.
+func (r Reserve) Missing() core.Size {
 	missing := core.Size(reserveSize)
 	for i := range reserveFiles {
 		if info, err := os.Stat(r.name(i)); err == nil {
@@ -104,10 +76,10 @@ func (r reserve) missing() core.Size {
 	return missing
 }
 
-func (r reserve) name(i int) string { return filepath.Join(r.dir, strconv.Itoa(i)) }
+func (r Reserve) name(i int) string { return filepath.Join(r.dir, strconv.Itoa(i)) }
 
 // letGo gives the room back; false where none was set aside.
-func (r reserve) letGo() (had bool) {
+func (r Reserve) letGo() (had bool) {
 	for i := range reserveNames {
 		had = durable.Remove(r.name(i)) == nil || had
 	}
@@ -115,7 +87,7 @@ func (r reserve) letGo() (had bool) {
 }
 
 // short reports whether the disk has less free than was set aside.
-func (r reserve) short() bool {
+func (r Reserve) short() bool {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(filepath.Dir(r.dir), &fs); err != nil {
 		return false
@@ -124,8 +96,8 @@ func (r reserve) short() bool {
 	return blocks || fs.Files > 0 && fs.Ffree < reserveNames // some file systems do not count inodes
 }
 
-// during carries out what frees space, in the room that was set aside where there is no other.
-func (r reserve) during(do func() error) error {
+// During carries out what frees space, in the room that was set aside where there is no other.
+func (r Reserve) During(do func() error) error {
 	had := r.short() && r.letGo()
 	err := do()
 	// a quota is not seen from outside
@@ -136,7 +108,7 @@ func (r reserve) during(do func() error) error {
 	if had {
 		r.restore()
 	} else {
-		r.fill()
+		r.Fill()
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"context"
@@ -13,25 +13,30 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// localChunks is what this machine's stores hold, read without disturbing who writes them.
-type localChunks struct {
+// Chunks is what this machine's stores hold, read without disturbing who writes them.
+type Chunks struct {
 	ctx    context.Context // of the command
-	stores []chunkStore
+	stores []ChunkStore
 	opener *chunk.Opener
 }
 
-// chunkStore is a store as its readers need it.
-type chunkStore interface {
+// ChunkStore is a store as its readers need it.
+type ChunkStore interface {
 	Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error)
 	Has(ctx context.Context, hash core.Hash) (bool, error)
 	Close() error
 }
 
-// localChunks opens staging and holdings for reading; either may not exist yet, or be half made.
-func (h house) localChunks(ctx context.Context) (*localChunks, error) {
-	l := &localChunks{ctx: ctx, opener: chunk.NewOpener()}
+// NewChunks is the chunks of those stores; ctx is that of the command.
+func NewChunks(ctx context.Context, stores ...ChunkStore) *Chunks {
+	return &Chunks{ctx: ctx, stores: stores, opener: chunk.NewOpener()}
+}
+
+// OpenChunks opens staging and holdings for reading; either may not exist yet, or be half made.
+func (d Dir) OpenChunks(ctx context.Context) (*Chunks, error) {
+	l := NewChunks(ctx)
 	for _, name := range []string{"staging", "holdings"} {
-		s, err := disk.OpenRead(h.path(name))
+		s, err := disk.OpenRead(d.Path(name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -43,7 +48,7 @@ func (h house) localChunks(ctx context.Context) (*localChunks, error) {
 	return l, nil
 }
 
-func (l *localChunks) Close() error {
+func (l *Chunks) Close() error {
 	var errs []error
 	for _, s := range l.stores {
 		errs = append(errs, s.Close())
@@ -53,7 +58,7 @@ func (l *localChunks) Close() error {
 
 // Get appends the stored bytes of a chunk to dst; core.ErrNotFound where no store has it, core.CodeWrong where none has
 // it whole.
-func (l *localChunks) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
+func (l *Chunks) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	none := core.ErrNotFound
 	for _, s := range l.stores {
 		stored, err := s.Get(ctx, hash, dst)
@@ -68,7 +73,7 @@ func (l *localChunks) Get(ctx context.Context, hash core.Hash, dst []byte) ([]by
 }
 
 // Has reports whether a store has the chunk, whole or not.
-func (l *localChunks) Has(ctx context.Context, hash core.Hash) (bool, error) {
+func (l *Chunks) Has(ctx context.Context, hash core.Hash) (bool, error) {
 	for _, s := range l.stores {
 		has, err := s.Has(ctx, hash)
 		if doubter, ok := s.(storage.Doubter); ok && !has && err == nil {
@@ -82,7 +87,7 @@ func (l *localChunks) Has(ctx context.Context, hash core.Hash) (bool, error) {
 }
 
 // OpenNode opens a tree node of a manifest.
-func (l *localChunks) OpenNode(s core.Sealed) ([]byte, error) {
+func (l *Chunks) OpenNode(s core.Sealed) ([]byte, error) {
 	stored, err := l.Get(l.ctx, s.Hash, nil)
 	if err != nil {
 		return nil, err
@@ -90,8 +95,8 @@ func (l *localChunks) OpenNode(s core.Sealed) ([]byte, error) {
 	return l.opener.OpenSealed(nil, core.KindNode, s, stored)
 }
 
-// complete reports whether every chunk below root is here.
-func (l *localChunks) complete(ctx context.Context, root core.Sealed) (bool, error) {
+// Complete reports whether every chunk below root is here.
+func (l *Chunks) Complete(ctx context.Context, root core.Sealed) (bool, error) {
 	missing := errors.New("missing")
 	err := manifest.Walk(root, l, func(e manifest.Entry) error {
 		if e.Hole() {

@@ -1,0 +1,152 @@
+package datadir
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/key"
+)
+
+// Dir is a data directory:
+//
+//	config.toml   settings                         identity      the owner (0600)
+//	node.key      this node's seed in hex (0600)   exported      there once the identity was exported
+//	refs/         the owner's refs                 pins.json     nodes met, with their addresses
+//	staging/      sealed chunks not yet placed     holdings/     sealed chunks kept for others
+//	away/         what was offloaded               leaning       locked by who builds on that
+//	backup/       windows of backups under way
+//	holdings.db   what they are kept for           ledger/       licences and receipts
+//	plugins/      plugins of this node             bkp.lock.toml their checksums
+//	reserve/      room for what frees space
+//	token         the cluster token, where one was generated
+//	node.lock     held by the node that runs here  node.sock     its socket for commands
+//	verify.json   how far a verification has come
+type Dir string
+
+// Path is the path of what has that name in the data directory.
+func (d Dir) Path(names ...string) string {
+	return filepath.Join(append([]string{string(d)}, names...)...)
+}
+
+// Make creates the directory; only its owner may look inside.
+func (d Dir) Make() error {
+	if err := durable.MkdirAll(string(d)); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	return nil
+}
+
+// NodeKey reads this node's key, and draws it at first use.
+func (d Dir) NodeKey() (*key.Signer, error) {
+	text, err := d.createOnce("node.key", func() ([]byte, error) {
+		signer, err := key.NewSigner(rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		seed := signer.Seed()
+		return fmt.Appendln(nil, hex.EncodeToString(seed[:])), nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("node key: %w", err)
+	}
+	seed, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(seed) != 32 {
+		return nil, fmt.Errorf("node key: %s: want 64 hex digits", d.Path("node.key"))
+	}
+	return key.SignerFromSeed([32]byte(seed)), nil
+}
+
+// HasNode tells whether a node seems to run here.
+func (d Dir) HasNode() bool {
+	_, err := os.Stat(d.Path("node.sock"))
+	return err == nil
+}
+
+// Sweep removes what killed commands left half written, and the pipes that those of the first release left.
+func (d Dir) Sweep() {
+	dirs, _ := filepath.Glob(d.Path("refs", "*"))
+	for _, dir := range append(dirs, d.Path("refs"), string(d)) {
+		durable.Sweep(dir)
+	}
+	fetches, _ := filepath.Glob(d.Path("fetch-*"))
+	backups, _ := filepath.Glob(d.Path("backup-*"))
+	for _, dir := range append(fetches, backups...) {
+		if info, err := os.Lstat(dir); err == nil && info.IsDir() && time.Since(info.ModTime()) > time.Hour {
+			_ = durable.RemoveAll(dir)
+		}
+	}
+}
+
+// createOnce reads a file that is made at first use. Of two processes that make it at once one wins, and both read the
+// same.
+func (d Dir) createOnce(name string, content func() ([]byte, error)) ([]byte, error) {
+	text, err := os.ReadFile(d.Path(name))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return text, err
+	}
+	if err := d.Make(); err != nil {
+		return nil, err
+	}
+	if text, err = content(); err != nil {
+		return nil, err
+	}
+	if err := durable.New(d.Path(name), text, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return os.ReadFile(d.Path(name))
+}
+
+// LockNode takes node.lock: one node a data directory.
+func (d Dir) LockNode() (*durable.Lock, error) {
+	lock := durable.NewLock(d.Path("node.lock"))
+	got, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	if !got {
+		return nil, d.Busy()
+	}
+	return lock, nil
+}
+
+// Busy is the error of who finds the data directory in use.
+func (d Dir) Busy() error {
+	return core.WithHint(core.Fail(core.CodeBusy, "another node or command uses %s", d),
+		"wait for it to end, or take another --data directory")
+}
+
+// IsForeign reports whether the data directory is another user's: what root wrote into it that user could not read.
+func (d Dir) IsForeign() bool {
+	info, err := os.Stat(string(d))
+	if err != nil {
+		return false
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(s.Uid) != os.Geteuid()
+}
+
+// Unwritable reports whether err says that nothing can be written where it was tried, for want of rights or of space.
+func Unwritable(err error) bool {
+	for _, e := range []error{fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Has tells whether the data directory has a file or directory of that name.
+func (d Dir) Has(names ...string) bool {
+	_, err := os.Lstat(d.Path(names...))
+	return err == nil
+}

@@ -1,0 +1,3 @@
+// Package mend makes the records of what a stopped node keeps for others agree again, where they disagree or one is
+// lost.
+package mend
