@@ -36,6 +36,7 @@
 // given time, randomness and bytes by who acts.
 //
 //	roof  cmd/bkp     one file a command; wiring.go puts a node together
+//	      line        what a command was told: its words, the environment, config.toml
 //	      datadir     the data directory: what stands where, and who may touch it; datadir/mend repairs its records
 //	      render      tables, JSON lines, progress and pictures of what commands came to
 //	5     node        the daemon: one loop that owns the state, and its acts

@@ -53,9 +53,10 @@ var floors = func() map[string][]string {
 
 // roof says which rooms of the roof each of them may import. What lies below the roof they may all import.
 var roof = map[string][]string{
-	"cmd/bkp":              {"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "cmd/bkp/render"},
+	"cmd/bkp":              {"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "cmd/bkp/line", "cmd/bkp/render"},
 	"cmd/bkp/datadir":      nil,
 	"cmd/bkp/datadir/mend": {"cmd/bkp/datadir"},
+	"cmd/bkp/line":         nil,
 	"cmd/bkp/render":       nil,
 }
 

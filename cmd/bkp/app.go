@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"os"
-	"strings"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/urfave/cli/v2"
@@ -37,7 +37,7 @@ func newApp(con *render.Console) *cli.App {
 		},
 	}
 	for _, f := range app.Flags {
-		fromEnvironment(f)
+		line.FromEnvironment(f)
 	}
 	for _, c := range app.Commands {
 		prepare(c)
@@ -58,10 +58,9 @@ type action func(ctx context.Context, c *call) error
 
 // call is one run of a command.
 type call struct {
-	*cli.Context
+	*line.Flags
 	*render.Console
-	house  datadir.Dir
-	set    settings
+	dir    datadir.Dir
 	phrase string // of the identity, once it was opened
 	alone  bool   // the command has something to do without any peer
 	reads  bool   // the command changes nothing of the data directory
@@ -89,10 +88,11 @@ type spec struct {
 func command(s spec) *cli.Command {
 	return &cli.Command{
 		Name: s.name, Usage: s.usage, ArgsUsage: s.args, Hidden: s.hidden, Flags: s.flags,
-		Description: describe(s.about, s.examples),
+		Description: line.Describe(s.about, s.examples),
 		Action: func(cc *cli.Context) error {
 			if n := cc.NArg(); n < s.least || n > s.most {
-				return core.WithHint(wrongArguments(s, cc.Args().Slice()), "%s --help shows examples", cc.Command.HelpName)
+				return core.WithHint(wrongArguments(s, cc.Args().Slice()), "%s --help shows examples",
+					cc.Command.HelpName)
 			}
 			c, err := newCall(cc)
 			if err != nil {
@@ -102,50 +102,18 @@ func command(s spec) *cli.Command {
 			defer c.Console.EndProgress()
 			do := func() error { return s.do(cc.Context, c) }
 			if s.frees {
-				return c.house.Reserve().During(do)
+				return c.dir.Reserve().During(do)
 			}
 			return do()
 		},
 	}
 }
 
-func describe(about, examples string) string {
-	var b strings.Builder
-	if about != "" {
-		b.WriteString(wrapped(about, 100) + "\n\n")
-	}
-	b.WriteString("Examples:\n")
-	for l := range strings.Lines(strings.TrimSpace(examples)) {
-		b.WriteString("   " + strings.TrimSpace(l) + "\n")
-	}
-	return strings.TrimSpace(b.String())
-}
-
-// wrapped breaks text into lines of at most so many bytes, where words allow it.
-func wrapped(text string, width int) string {
-	var b strings.Builder
-	column := 0
-	for _, word := range strings.Fields(text) {
-		switch {
-		case column == 0:
-		case column+1+len(word) > width:
-			b.WriteByte('\n')
-			column = 0
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String()
-}
-
 // group is a command that only holds others.
 func group(name, usage string, subcommands ...*cli.Command) *cli.Command {
 	return &cli.Command{Name: name, Usage: usage, Subcommands: subcommands, Action: func(c *cli.Context) error {
 		if c.NArg() > 0 {
-			return unknownCommand(subcommands, c.Args().First())
+			return line.UnknownCommand(subcommands, c.Args().First())
 		}
 		return cli.ShowSubcommandHelp(c)
 	}}
@@ -160,38 +128,30 @@ func prepare(c *cli.Command) {
 		c.Flags = append(c.Flags, globalFlags()...)
 	}
 	for _, f := range c.Flags {
-		fromEnvironment(f)
+		line.FromEnvironment(f)
 	}
 	for _, sub := range c.Subcommands {
 		prepare(sub)
 	}
 }
 
-// newCall reads the configuration and fills in every flag that the command line and the environment left open.
 func newCall(cc *cli.Context) (*call, error) {
-	c := &call{Context: cc, Console: cc.App.Metadata["console"].(*render.Console)}
-	var err error
-	if c.set, err = readSettings(cc); err != nil {
+	read, err := line.Read(cc)
+	if err != nil {
 		return nil, err
 	}
-	if err := c.set.fill(cc); err != nil {
-		return nil, err
-	}
-	if err := configure(c.Console, cc); err != nil {
-		return nil, err
-	}
-	c.house = datadir.Dir(c.set.data)
-	return c, nil
+	con := cc.App.Metadata["console"].(*render.Console)
+	return &call{Flags: read, Console: con, dir: datadir.Dir(read.Settings.Data)}, configure(con, cc)
 }
 
-func onUsageError(_ *cli.Context, err error, _ bool) error { return usageError("%w", err) }
+func onUsageError(_ *cli.Context, err error, _ bool) error { return line.UsageError("%w", err) }
 
 func wrongArguments(s spec, got []string) error {
 	want := s.args
 	if want == "" {
 		want = "no arguments"
 	}
-	return usageError("wants %s, got %s", want, render.Counted(len(got), "argument"))
+	return line.UsageError("wants %s, got %s", want, render.Counted(len(got), "argument"))
 }
 
 const commandHelp = `{{.HelpName}} - {{.Usage}}
@@ -237,5 +197,5 @@ func configure(con *render.Console, cc *cli.Context) error {
 	case "auto", "plain", "json", "none":
 		return nil
 	}
-	return usageError("--progress %q: want auto, plain, json or none", con.Mode)
+	return line.UsageError("--progress %q: want auto, plain, json or none", con.Mode)
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -18,21 +19,23 @@ func backupCommand() *cli.Command {
 	return command(spec{
 		name: "backup", args: "FILE|-", most: 1,
 		usage: "split a file and place it in one stream",
-		about: "The file is cut a window at a time; peers get each window while the next is cut, and this machine keeps the manifest alone, so that " +
-			"no second copy of the file is needed here. A backup that was interrupted goes on where it was.",
+		about: "The file is cut a window at a time; peers get each window while the next is cut, and this machine " +
+			"keeps the manifest alone, so that no second copy of the file is needed here. A backup that was " +
+			"interrupted goes on where it was.",
 		examples: `bkp backup big.iso
 			bkp backup big.iso --replicas 3 --window 4GiB
 			tar -c photos | bkp backup - --name photos.tar
 			bkp backup --command 'pg_dump shop' --name shop.sql`,
 		flags: append(append([]cli.Flag{
-			textFlag("name", "", "call the file `NAME` (default: the base name of FILE)"),
-			textFlag("window", "1GiB", "place `SIZE` at a time; about three of them stand on this disk"),
-			textFlag("chunker", chunk.MethodAuto, "cut by `HOW`: cdc (by content), fixed (for images of disks) or auto"),
-			textFlag("compression", string(chunk.LevelDefault), "compress at `LEVEL`: off, fast, default or best"),
-			boolFlag("no-recheck", "do not open again what was just sealed"),
-			intFlag("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
-			textFlag("strategy", "seed", "have the strategy `NAME` price the nodes"),
-			textFlag("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
+			line.Text("name", "", "call the file `NAME` (default: the base name of FILE)"),
+			line.Text("window", "1GiB", "place `SIZE` at a time; about three of them stand on this disk"),
+			line.Text("chunker", chunk.MethodAuto, "cut by `HOW`: cdc (by content), fixed (for images of disks) or "+
+				"auto"),
+			line.Text("compression", string(chunk.LevelDefault), "compress at `LEVEL`: off, fast, default or best"),
+			line.Bool("no-recheck", "do not open again what was just sealed"),
+			line.Int("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
+			line.Text("strategy", "seed", "have the strategy `NAME` price the nodes"),
+			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
 		}, append(inputFlags(), networkFlags()...)...), identityFlags()...),
 		do: doBackup,
 	})
@@ -50,22 +53,22 @@ func doBackup(ctx context.Context, c *call) error {
 		Name: name, Chunker: c.String("chunker"), Compression: c.String("compression"), Recheck: !c.Bool("no-recheck"),
 		Replicas: c.Int("replicas"), Strategy: c.String("strategy"), AllowEmpty: c.Bool("allow-empty"),
 	}
-	if args.Window, err = c.size("window"); err != nil {
+	if args.Window, err = c.Size("window"); err != nil {
 		return err
 	}
-	retain, err := c.span("retain")
+	retain, err := c.Span("retain")
 	if err != nil {
 		return err
 	}
 	args.Retain = int64(retain.Seconds())
 	switch {
 	case args.Window < leastWindow:
-		return usageError("--window %s: want %s or more", args.Window, core.Size(leastWindow))
+		return line.UsageError("--window %s: want %s or more", args.Window, core.Size(leastWindow))
 	case args.Replicas < 1:
-		return usageError("--replicas %d: want 1 or more", args.Replicas)
+		return line.UsageError("--replicas %d: want 1 or more", args.Replicas)
 	}
 	if _, err := chunk.ParseLevel(args.Compression); err != nil {
-		return usageError("--compression: %w", err)
+		return line.UsageError("--compression: %w", err)
 	}
 	o, err := c.owner() // made at first use, before the node looks for it
 	if err != nil {
@@ -92,13 +95,16 @@ func doBackup(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	return c.told(render.Versioned(r.Name, r.Version), c.Result(r, func(t *render.Table) { render.Backup(t, r, c.house.IsExported()) }))
+	return c.told(render.Versioned(r.Name, r.Version), c.Result(r, func(t *render.Table) {
+		render.Backup(t, r,
+			c.dir.IsExported())
+	}))
 }
 
 // stillBackedUp is the result of a backup where a look at the file is enough: it is what the newest version, which
 // peers keep, was split from.
 func (c *call) stillBackedUp(o *key.Owner, args control.BackupArgs, skip string) (r control.BackupResult, ok bool) {
-	before, ok := c.house.Newest(o, args.Name)
+	before, ok := c.dir.Newest(o, args.Name)
 	if !ok || skip != datadir.SkipByStat || args.Input == "" || !before.Placed() {
 		return r, false
 	}
@@ -110,5 +116,5 @@ func (c *call) stillBackedUp(o *key.Owner, args control.BackupArgs, skip string)
 	r = control.BackupResult{Name: args.Name, Cut: control.Cut{
 		Version: before.Ref.Version, Unchanged: true, Bytes: before.Body.Size, Root: before.Body.Root.Hash,
 	}}
-	return r, c.house.Refs().IsAsSplit(before, in)
+	return r, c.dir.Refs().IsAsSplit(before, in)
 }

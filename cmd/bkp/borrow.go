@@ -23,14 +23,14 @@ func (c *call) own() datadir.Dir {
 	if c.scratch != "" {
 		return c.scratch
 	}
-	return c.house
+	return c.dir
 }
 
 // borrow starts a node that leaves the data directory as it is.
 func (c *call) borrow(ctx context.Context) (_ session, err error) {
-	lock := durable.LockOf(c.house.Path("node.lock")) // not made, and not taken where nothing can be written
+	lock := durable.LockOf(c.dir.Path("node.lock")) // not made, and not taken where nothing can be written
 	if got, err := lock.TryLock(); err == nil && !got {
-		return session{}, c.house.Busy()
+		return session{}, c.dir.Busy()
 	}
 	c.scratch = datadir.Dir(filepath.Join(os.TempDir(), "bkp-"+rand.Text()))
 	tidy := func() error { return errors.Join(lock.Close(), durable.RemoveAll(string(c.scratch))) }
@@ -44,7 +44,7 @@ func (c *call) borrow(ctx context.Context) (_ session, err error) {
 	}
 	n, closers, err := c.startNode(ctx, nodeWish{transient: true})
 	if err != nil {
-		return session{}, fmt.Errorf("without writing into %s: %w", string(c.house), err)
+		return session{}, fmt.Errorf("without writing into %s: %w", string(c.dir), err)
 	}
 	return session{Caller: control.Direct(n), close: func() error { return errors.Join(n.Close(), closers.Close(), tidy()) }}, nil
 }
@@ -52,15 +52,15 @@ func (c *call) borrow(ctx context.Context) (_ session, err error) {
 // stores opens what a node of this process stands on.
 func (c *call) stores(signer *key.Signer) (*datadir.Stores, error) {
 	if c.scratch != "" {
-		return c.scratch.OpenStoresBeside(c.house, signer)
+		return c.scratch.OpenStoresBeside(c.dir, signer)
 	}
-	return c.house.OpenStores(signer)
+	return c.dir.OpenStores(signer)
 }
 
 // nodeKey is this node's key; one for the moment where none can be kept.
 func (c *call) nodeKey() (*key.Signer, error) {
-	if _, err := os.Stat(c.house.Path("node.key")); err != nil {
+	if _, err := os.Stat(c.dir.Path("node.key")); err != nil {
 		return c.own().NodeKey()
 	}
-	return c.house.NodeKey()
+	return c.dir.NodeKey()
 }

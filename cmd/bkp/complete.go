@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/urfave/cli/v2"
 )
@@ -20,7 +21,7 @@ func completionCommand() *cli.Command {
 		do: func(_ context.Context, c *call) error {
 			script, ok := completionScripts[c.Args().First()]
 			if !ok {
-				return usageError("%q: want bash, zsh or fish", c.Args().First())
+				return line.UsageError("%q: want bash, zsh or fish", c.Args().First())
 			}
 			_, err := fmt.Fprint(c.Stdout, script)
 			return err
@@ -55,7 +56,7 @@ complete -c bkp -a '(__bkp_complete)'
 func completeCommand() *cli.Command {
 	return &cli.Command{
 		Name: "complete", Hidden: true, SkipFlagParsing: true, Usage: "list what may stand next on a command line",
-		Description: describe("", "bkp complete -- place --re"),
+		Description: line.Describe("", "bkp complete -- place --re"),
 		Action: func(cc *cli.Context) (err error) {
 			defer func() {
 				if recover() != nil {
@@ -82,12 +83,13 @@ func complete(cc *cli.Context, words []string) []string {
 	before, last := words[:len(words)-1], words[len(words)-1]
 	commands, flags, name := cc.App.Commands, cc.App.Flags, ""
 	for _, w := range before {
-		if c := find(commands, w); c != nil {
+		if c := line.Find(commands, w); c != nil {
 			commands, flags, name = c.Subcommands, c.Flags, strings.TrimSpace(name+" "+c.Name)
 		}
 	}
-	if len(before) > 0 && strings.HasPrefix(before[len(before)-1], "-") && !strings.Contains(before[len(before)-1], "=") {
-		if f := findFlag(flags, strings.TrimLeft(before[len(before)-1], "-")); f != nil {
+	if len(before) > 0 && strings.HasPrefix(before[len(before)-1], "-") && !strings.Contains(before[len(before)-1],
+		"=") {
+		if f := line.FindFlag(flags, strings.TrimLeft(before[len(before)-1], "-")); f != nil {
 			if _, isBool := f.(*cli.BoolFlag); !isBool {
 				return nil // a value: the shell completes files
 			}
@@ -126,7 +128,8 @@ func complete(cc *cli.Context, words []string) []string {
 // namesHere lists the names of the data directory that the line works on; nothing where the identity needs a
 // passphrase.
 func namesHere(cc *cli.Context, before []string) (names []string) {
-	c := &call{Context: cc, Console: &render.Console{Stdin: strings.NewReader(""), Stdout: cc.App.Writer, Stderr: cc.App.ErrWriter, Quiet: true}}
+	c := &call{Flags: &line.Flags{Context: cc}, Console: &render.Console{Stdin: strings.NewReader(""),
+		Stdout: cc.App.Writer, Stderr: cc.App.ErrWriter, Quiet: true}}
 	dir := cc.String("data")
 	for i, w := range before {
 		if value, ok := strings.CutPrefix(w, "--data="); ok {
@@ -136,14 +139,14 @@ func namesHere(cc *cli.Context, before []string) (names []string) {
 		}
 	}
 	if dir == "" {
-		dir = defaultData()
+		dir = line.DefaultData()
 	}
-	c.house = datadir.Dir(dir)
+	c.dir = datadir.Dir(dir)
 	o, err := c.ownerIfAny()
 	if o == nil || err != nil {
 		return nil
 	}
-	versions, err := c.house.Refs().Open(o)
+	versions, err := c.dir.Refs().Open(o)
 	if err != nil && len(versions) == 0 {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 )
@@ -17,7 +18,7 @@ type diffSummary struct {
 
 func doDiff(ctx context.Context, c *call) error {
 	if c.NArg() != 2 {
-		return core.WithHint(usageError("--diff wants two versions"), "bkp show --diff big.iso@1 big.iso@2")
+		return core.WithHint(line.UsageError("--diff wants two versions"), "bkp show --diff big.iso@1 big.iso@2")
 	}
 	o, err := c.ownerIfAny()
 	if err != nil {
@@ -25,18 +26,18 @@ func doDiff(ctx context.Context, c *call) error {
 	}
 	var versions [2]datadir.Version
 	for i := range versions {
-		name, version, err := nameVersion(c.Args().Get(i))
+		name, version, err := line.NameVersion(c.Args().Get(i))
 		if err == nil && o == nil {
 			err = datadir.NoSuchName(name, version)
 		}
 		if err == nil {
-			versions[i], err = c.house.Refs().Find(o, name, version)
+			versions[i], err = c.dir.Refs().Find(o, name, version)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	local, err := c.house.OpenChunks(ctx)
+	local, err := c.dir.OpenChunks(ctx)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -16,7 +17,7 @@ import (
 func (c *call) exportTo(path string) (write func([]byte) error, err error) {
 	if path != "-" {
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-			return nil, usageError("%s is not a regular file", core.Printable(path))
+			return nil, line.UsageError("%s is not a regular file", core.Printable(path))
 		}
 		put := durable.New
 		if c.Bool("force") {
@@ -36,7 +37,7 @@ func (c *call) exportTo(path string) (write func([]byte) error, err error) {
 		return func(text []byte) error { _, err := c.Stdout.Write(text); return err }, nil
 	}
 	if render.IsTerminal(f) {
-		return nil, core.WithHint(usageError("the identity is secret and standard output is a terminal"),
+		return nil, core.WithHint(line.UsageError("the identity is secret and standard output is a terminal"),
 			"bkp key export -o identity.bkp")
 	}
 	info, err := f.Stat()
@@ -45,10 +46,11 @@ func (c *call) exportTo(path string) (write func([]byte) error, err error) {
 	}
 	// also where it is closed: so Go opens it
 	if null, err := os.Stat(os.DevNull); err == nil && os.SameFile(info, null) {
-		return nil, core.WithHint(usageError("standard output leads nowhere"), "bkp key export -o identity.bkp")
+		return nil, core.WithHint(line.UsageError("standard output leads nowhere"), "bkp key export -o identity.bkp")
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
-		c.Status(control.Status{Warning: true, Text: fmt.Sprintf("others may read the file that standard output goes to (mode %04o), and the identity "+
+		c.Status(control.Status{Warning: true, Text: fmt.Sprintf("others may read the file that standard output goes "+
+			"to (mode %04o), and the identity "+
 			"is secret: chmod 600 it; bkp key export -o FILE makes one that they cannot read", mode.Perm())})
 	}
 	return func(text []byte) error {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -24,9 +25,9 @@ func fetchCommand() *cli.Command {
 	return command(spec{
 		name: "fetch", args: "NAME[@VERSION]", least: 1, most: 1,
 		usage: "bring a file back",
-		about: "What is on this machine is read here, the rest comes from all holders at once. Every chunk is verified; the file " +
-			"appears under its name when every byte is in place, or not at all, with the mode that it was split with; where none is " +
-			"known, for its owner alone.",
+		about: "What is on this machine is read here, the rest comes from all holders at once. Every chunk is " +
+			"verified; the file appears under its name when every byte is in place, or not at all, with the mode " +
+			"that it was split with; where none is known, for its owner alone.",
 		examples: `bkp fetch big.iso
 			bkp fetch big.iso@1 -o old.iso
 			bkp fetch backup.tar -o - | tar -x
@@ -34,11 +35,11 @@ func fetchCommand() *cli.Command {
 			bkp fetch disk.img --range 1GiB-2GiB -o part
 			bkp fetch big.iso --peers wss://a.example:8001 --token-file token`,
 		flags: append(append([]cli.Flag{
-			textFlag("output", "", "write `FILE`, or standard output for - (default: NAME in this directory)", "o"),
-			boolFlag("force", "replace the file, or the link, that is there; or write onto a block device"),
-			textFlag("range", "", "bring the bytes `A-B` only: from A on, up to and without B"),
-			textFlag("seed", "", "take what an older version of the file at `PATH` already has from there"),
-			boolFlag("partial", "where bytes are lost, write the rest and name the holes (exit code 3)"),
+			line.Text("output", "", "write `FILE`, or standard output for - (default: NAME in this directory)", "o"),
+			line.Bool("force", "replace the file, or the link, that is there; or write onto a block device"),
+			line.Text("range", "", "bring the bytes `A-B` only: from A on, up to and without B"),
+			line.Text("seed", "", "take what an older version of the file at `PATH` already has from there"),
+			line.Bool("partial", "where bytes are lost, write the rest and name the holes (exit code 3)"),
 		}, networkFlags()...), identityFlags()...),
 		reads: true,
 		do:    doFetch,
@@ -46,7 +47,7 @@ func fetchCommand() *cli.Command {
 }
 
 func doFetch(ctx context.Context, c *call) error {
-	name, version, err := nameVersion(c.Args().First())
+	name, version, err := line.NameVersion(c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -86,20 +87,20 @@ func byteRange(text string) (start, end core.Size, err error) {
 	}
 	from, to, ok := strings.Cut(text, "-")
 	if !ok || from == "" || to == "" {
-		return 0, 0, core.WithHint(usageError("--range %s: want A-B", text), "--range 1GiB-2GiB")
+		return 0, 0, core.WithHint(line.UsageError("--range %s: want A-B", text), "--range 1GiB-2GiB")
 	}
 	if from != "0" {
 		if start, err = core.ParseSize(from); err != nil {
-			return 0, 0, usageError("--range: %w", err)
+			return 0, 0, line.UsageError("--range: %w", err)
 		}
 	}
 	if to != "0" {
 		if end, err = core.ParseSize(to); err != nil {
-			return 0, 0, usageError("--range: %w", err)
+			return 0, 0, line.UsageError("--range: %w", err)
 		}
 	}
 	if start >= end {
-		return 0, 0, usageError("--range %s: it ends before it begins", text)
+		return 0, 0, line.UsageError("--range %s: it ends before it begins", text)
 	}
 	return start, end, nil
 }
@@ -133,11 +134,14 @@ func checkOutput(args control.FetchArgs, name string) error {
 		if file.CheckName(name) == nil {
 			in = name
 		}
-		return core.WithHint(usageError("%s is a directory", path), "name the file to write: -o %s", core.Printable(filepath.Join(args.Output, in)))
+		return core.WithHint(line.UsageError("%s is a directory", path), "name the file to write: -o %s",
+			core.Printable(filepath.Join(args.Output, in)))
 	case mode&(os.ModeNamedPipe|os.ModeSocket|os.ModeCharDevice) != 0:
-		return core.WithHint(usageError("%s is not a file", path), "write to it through standard output: -o - > %s", path)
+		return core.WithHint(line.UsageError("%s is not a file", path), "write to it through standard output: -o - > "+
+			"%s", path)
 	case !args.Force && mode&os.ModeDevice == 0:
-		return core.WithHint(core.Fail(core.CodeFailed, "%s is there already", path), "take another name with -o FILE, or replace it with --force")
+		return core.WithHint(core.Fail(core.CodeFailed, "%s is there already", path), "take another name with -o "+
+			"FILE, or replace it with --force")
 	}
 	return nil
 }
@@ -179,11 +183,12 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 		return r, err
 	}
 	if o == nil {
-		return r, core.WithHint(core.Fail(core.CodeRefused, "no identity in %s", string(c.house)), "bring yours with bkp key import FILE")
+		return r, core.WithHint(core.Fail(core.CodeRefused, "no identity in %s", string(c.dir)),
+			"bring yours with bkp key import FILE")
 	}
-	v, err := c.house.Refs().Find(o, args.Name, args.Version)
+	v, err := c.dir.Refs().Find(o, args.Name, args.Version)
 	if core.CodeOf(err) == core.CodeNoName {
-		if c.peerList(o) == "" && !c.house.HasNode() {
+		if c.peerList(o) == "" && !c.dir.HasNode() {
 			return r, err
 		}
 		return r, errNotHere
@@ -191,12 +196,12 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 	if err != nil {
 		return r, err
 	}
-	local, err := c.house.OpenChunks(ctx)
+	local, err := c.dir.OpenChunks(ctx)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, local.Close()) }()
-	alone := c.peerList(o) == "" && !c.house.HasNode()
+	alone := c.peerList(o) == "" && !c.dir.HasNode()
 	if !alone || !args.Partial { // else there is nobody to ask for what is lost here
 		whole, err := local.Complete(ctx, v.Body.Root)
 		if err == nil && !whole {
@@ -219,7 +224,8 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 		}
 		args.End = args.Start + wanted(*args, v.Body.Size)
 		args.Start, args.Version = args.Start+done.Passed, v.Ref.Version
-		return control.FetchResult{Bytes: done.Passed, Sources: []control.Source{{Address: "this machine", Bytes: done.Stored}}}, errNotHere
+		return control.FetchResult{Bytes: done.Passed, Sources: []control.Source{{Address: "this machine",
+			Bytes: done.Stored}}}, errNotHere
 	}
 	if err == nil {
 		err = node.Lost(done.Holes, args.Output)
@@ -228,8 +234,10 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 		return r, c.nowhere(err, v, alone)
 	}
 	return control.FetchResult{
-		Name: args.Name, Version: v.Ref.Version, Output: args.Output, Bytes: wanted(*args, v.Body.Size), Seconds: time.Since(began).Seconds(),
-		Sources: []control.Source{{Address: "this machine", Bytes: done.Stored}}, Resumed: done.Resumed, Seeded: done.Seeded, Holes: done.Holes,
+		Name: args.Name, Version: v.Ref.Version, Output: args.Output, Bytes: wanted(*args,
+			v.Body.Size), Seconds: time.Since(began).Seconds(),
+		Sources: []control.Source{{Address: "this machine",
+			Bytes: done.Stored}}, Resumed: done.Resumed, Seeded: done.Seeded, Holes: done.Holes,
 	}, err
 }
 
@@ -239,10 +247,13 @@ func (c *call) nowhere(err error, v datadir.Version, alone bool) error {
 	case errors.Is(err, errNotHere) && !alone:
 		return err
 	case errors.Is(err, errNotHere):
-		err = core.WithHint(core.Fail(core.CodeRedundant, "a part of it is not on this machine, and no peers are known"),
-			`name those that keep it with --peers wss://HOST:8001-20MiB, or peers = "…" in %s; --partial brings what is here`, c.set.path)
+		err = core.WithHint(core.Fail(core.CodeRedundant, "a part of it is not on this machine, and no peers are "+
+			"known"),
+			`name those that keep it with --peers wss://HOST:8001-20MiB, or peers = "…" in %s; --partial brings what is here`,
+			c.Settings.Path)
 	case core.CodeOf(err) == core.CodeWrong:
-		err = core.WithHint(err, "if the file is still there, bkp split it again: what is damaged is stored anew; --partial brings all but the damaged bytes")
+		err = core.WithHint(err, "if the file is still there, bkp split it again: what is damaged is stored anew; "+
+			"--partial brings all but the damaged bytes")
 	}
 	return fmt.Errorf("%s: %w", render.Versioned(v.Body.Name, v.Ref.Version), err)
 }
@@ -259,7 +270,8 @@ func wanted(args control.FetchArgs, size core.Size) core.Size {
 // process assembles them.
 func (c *call) fetchToOut(ctx context.Context, args control.FetchArgs) error {
 	if render.IsTerminal(c.Stdout) {
-		return core.WithHint(usageError("standard output is a terminal"), "bkp fetch %s -o - > FILE", core.Printable(args.Name))
+		return core.WithHint(line.UsageError("standard output is a terminal"), "bkp fetch %s -o - > FILE",
+			core.Printable(args.Name))
 	}
 	args.Output, args.Out = "-", dataOut{c.Stdout}
 	r, err := c.fetch(ctx, args)

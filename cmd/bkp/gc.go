@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -11,17 +12,20 @@ import (
 func gcCommand() *cli.Command {
 	return command(spec{
 		name: "gc", usage: "free the space of chunks that nothing needs any more",
-		about: "Sweeps what is staged here and what is kept here for others, while other commands may write: what one of them may build on goes with a gc " +
-			"after it has ended. A pack goes when all of it is dead; of one that is dead by half, the rest is copied first, and many small ones become one. What killed backups left goes too, and so do the checkpoints of splits that were interrupted more than 7 days ago. " +
-			"What place --keep-local left here goes with --placed, once enough holders say that they keep all of it; its manifest stays.",
+		about: "Sweeps what is staged here and what is kept here for others, while other commands may write: what " +
+			"one of them may build on goes with a gc after it has ended. A pack goes when all of it is dead; of " +
+			"one that is dead by half, the rest is copied first, and many small ones become one. What killed " +
+			"backups left goes too, and so do the checkpoints of splits that were interrupted more than 7 days " +
+			"ago. What place --keep-local left here goes with --placed, once enough holders say that they keep all " +
+			"of it; its manifest stays.",
 		examples: "bkp gc\nbkp gc --placed 2\nbkp gc --json",
 		flags: append(append([]cli.Flag{
-			intFlag("placed", 0, "let go also of what `N` holders answer for, for 30 days more at least"),
+			line.Int("placed", 0, "let go also of what `N` holders answer for, for 30 days more at least"),
 		}, networkFlags()...), identityFlags()...),
 		frees: true,
 		do: func(ctx context.Context, c *call) error {
 			if c.Int("placed") < 0 {
-				return usageError("--placed %d: want 1 or more", c.Int("placed"))
+				return line.UsageError("--placed %d: want 1 or more", c.Int("placed"))
 			}
 			c.alone = c.Int("placed") == 0
 			r, err := ask[control.GCResult](ctx, c, control.CommandGC, control.GCArgs{Copies: c.Int("placed")})
@@ -29,12 +33,12 @@ func gcCommand() *cli.Command {
 				return err
 			}
 			sum := render.Collection{GCResult: r}
-			if sum.LeftoversFreed, err = c.house.ClearWindows(); err != nil {
+			if sum.LeftoversFreed, err = c.dir.ClearWindows(); err != nil {
 				return err
 			}
-			c.house.Sweep()
+			c.dir.Sweep()
 			if len(r.Staging.Writers) == 0 {
-				if err := c.house.Refs().ClearCheckpoints(); err != nil {
+				if err := c.dir.Refs().ClearCheckpoints(); err != nil {
 					return err
 				}
 			}

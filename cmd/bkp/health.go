@@ -15,8 +15,8 @@ import (
 func healthCommand() *cli.Command {
 	return command(spec{
 		name: "health", usage: "end with 0 once the node of this data directory is ready, with 3 while it is degraded",
-		about: "A degraded node runs, but something is wrong with it: the command says what. " +
-			"Until that is mended it may accept nothing new from peers; what it keeps it goes on serving.",
+		about: "A degraded node runs, but something is wrong with it: the command says what. Until that is mended " +
+			"it may accept nothing new from peers; what it keeps it goes on serving.",
 		examples: "bkp health --data /srv/bkp\nbkp health --json",
 		do: func(ctx context.Context, c *call) error {
 			caller, err := c.runningNode()

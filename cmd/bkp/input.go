@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/urfave/cli/v2"
@@ -20,9 +21,11 @@ import (
 // inputFlags are understood by what splits.
 func inputFlags() []cli.Flag {
 	return []cli.Flag{
-		textFlag("command", "", "split what `COMMAND`, a line of sh, writes; unless it ends with 0 there is no version"),
-		boolFlag("allow-empty", "make a version also where standard input or the command gives not a byte"),
-		optionFlag("skip-unchanged", "true", "make no version of what the newest consists of; `HOW` is stat, the default, where a "+
+		line.Text("command", "", "split what `COMMAND`, a line of sh, writes; unless it ends with 0 there is no "+
+			"version"),
+		line.Bool("allow-empty", "make a version also where standard input or the command gives not a byte"),
+		line.Option("skip-unchanged", "true", "make no version of what the newest consists of; `HOW` is stat, the "+
+			"default, where a "+
 			"file of the same size, times and inode is not read, or content, which reads it in any case"),
 	}
 }
@@ -37,7 +40,7 @@ func (c *call) skipUnchanged() (string, error) {
 	case datadir.SkipByContent:
 		return how, nil
 	default:
-		return "", usageError("--skip-unchanged=%s: want stat or content", how)
+		return "", line.UsageError("--skip-unchanged=%s: want stat or content", how)
 	}
 }
 
@@ -61,14 +64,15 @@ type input struct {
 
 // openInput finds what the command line names, and starts the command that it asks for.
 func (c *call) openInput(ctx context.Context) (input, error) {
-	line := c.String("command")
+	command := c.String("command")
 	switch named := c.Args().First(); {
-	case c.given("command") && line == "":
-		return input{}, usageError("--command is empty")
-	case line != "" && named != "" && named != "-":
-		return input{}, core.WithHint(usageError("--command and %s: which of them?", core.Printable(named)), "leave out FILE")
-	case line != "":
-		r, err := startCommand(ctx, line, c.Stderr)
+	case c.Given("command") && command == "":
+		return input{}, line.UsageError("--command is empty")
+	case command != "" && named != "" && named != "-":
+		return input{}, core.WithHint(line.UsageError("--command and %s: which of them?", core.Printable(named)),
+			"leave out FILE")
+	case command != "":
+		r, err := startCommand(ctx, command, c.Stderr)
 		if err != nil {
 			return input{}, err
 		}
@@ -83,7 +87,8 @@ func (c *call) openInput(ctx context.Context) (input, error) {
 }
 
 func errNoInput(c *call) error {
-	return core.WithHint(usageError("wants FILE|-, got 0 arguments"), "bkp %s --help shows examples", c.Command.Name)
+	return core.WithHint(line.UsageError("wants FILE|-, got 0 arguments"), "bkp %s --help shows examples",
+		c.Command.Name)
 }
 
 func (in input) Close() {

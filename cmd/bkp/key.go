@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -36,16 +37,17 @@ func keyShow() *cli.Command {
 			if err != nil {
 				return err
 			}
-			signer, err := c.house.NodeKey()
+			signer, err := c.dir.NodeKey()
 			if err != nil {
 				return err
 			}
-			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.house.IsExported(), o.Peers}
+			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.dir.IsExported(), o.Peers}
 			return c.Result(info, func(t *render.Table) {
 				t.Line("owner  %s", info.Owner.Grouped())
 				t.Line("node   %s", info.Node.Grouped())
 				if !info.Exported {
-					t.Line("The identity was not exported yet. Without it nothing can be fetched: bkp key export -o FILE")
+					t.Line("The identity was not exported yet. Without it nothing can be fetched: bkp key export " +
+						"-o FILE")
 				}
 			})
 		},
@@ -55,11 +57,14 @@ func keyShow() *cli.Command {
 func keyExport() *cli.Command {
 	return command(spec{
 		name: "export", usage: "write the identity to a file; keep it in a safe place",
-		about: "The identity opens every backup. It is written as it is kept, or under a passphrase where one is given; the peers " +
-			"that this machine has met go with it, so that a new machine knows whom to ask. A file made by -o can be read by its owner only.",
-		examples: "bkp key export -o identity.bkp\nbkp key export -o identity.bkp --passphrase-file pass.txt\nbkp key export | ssh safe 'cat > identity.bkp'",
-		flags: append(identityFlags(), textFlag("peers", "", "let a new machine ask the peers of `LIST`"),
-			textFlag("output", "-", "write `FILE`, or standard output for -", "o"), boolFlag("force", "replace FILE")),
+		about: "The identity opens every backup. It is written as it is kept, or under a passphrase where one is " +
+			"given; the peers that this machine has met go with it, so that a new machine knows whom to ask. A " +
+			"file made by -o can be read by its owner only.",
+		examples: "bkp key export -o identity.bkp\nbkp key export -o identity.bkp --passphrase-file pass.txt\nbkp " +
+			"key export | ssh safe 'cat > identity.bkp'",
+		flags: append(identityFlags(), line.Text("peers", "", "let a new machine ask the peers of `LIST`"),
+			line.Text("output", "-", "write `FILE`, or standard output for -", "o"), line.Bool("force",
+				"replace FILE")),
 		do: func(_ context.Context, c *call) error {
 			write, err := c.exportTo(c.String("output"))
 			if err != nil {
@@ -73,7 +78,7 @@ func keyExport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.house.RememberPeers(o, listed); err != nil {
+			if err := c.dir.RememberPeers(o, listed); err != nil {
 				return err
 			}
 			text, err := o.Marshal(c.phrase)
@@ -83,8 +88,8 @@ func keyExport() *cli.Command {
 			if err := write(text); err != nil {
 				return fmt.Errorf("write the identity: %w", err)
 			}
-			if !c.house.IsForeign() {
-				if err := c.house.MarkExported(); err != nil { // it is exported all the same
+			if !c.dir.IsForeign() {
+				if err := c.dir.MarkExported(); err != nil { // it is exported all the same
 					c.Status(control.Status{Warning: true, Text: err.Error()})
 				}
 			}
@@ -103,7 +108,7 @@ func keyImport() *cli.Command {
 		usage:    "take over an exported identity",
 		about:    "An identity that is here already is only replaced with --force; it is kept beside the new one.",
 		examples: "bkp key import identity.bkp --data /srv/bkp",
-		flags:    append(identityFlags(), boolFlag("force", "replace another identity")),
+		flags:    append(identityFlags(), line.Bool("force", "replace another identity")),
 		do: func(_ context.Context, c *call) error {
 			text, err := c.readArgument(1 << 20)
 			if err != nil {
@@ -121,10 +126,10 @@ func keyImport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.house.ReplaceIdentity(text, aside); err != nil {
+			if err := c.dir.ReplaceIdentity(text, aside); err != nil {
 				return err
 			}
-			if err := c.house.MarkExported(); err != nil {
+			if err := c.dir.MarkExported(); err != nil {
 				return err
 			}
 			return c.Result(keyMoved{o.ID()}, func(t *render.Table) { t.Line("imported the identity %s", o.ID()) })
@@ -135,10 +140,10 @@ func keyImport() *cli.Command {
 // makeWayFor says as what another identity that is here is to be kept beside the one to come, which takes --force;
 // empty where there is none.
 func (c *call) makeWayFor(id core.ID) (aside string, err error) {
-	if err := c.house.Make(); err != nil {
+	if err := c.dir.Make(); err != nil {
 		return "", err
 	}
-	path := c.house.Path("identity")
+	path := c.dir.Path("identity")
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -169,7 +174,7 @@ func (c *call) readArgument(limit int64) ([]byte, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, usageError("%w", err)
+			return nil, line.UsageError("%w", err)
 		}
 		defer f.Close()
 		in = f
@@ -179,7 +184,7 @@ func (c *call) readArgument(limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if int64(len(text)) > limit {
-		return nil, usageError("%s: more than %d bytes", name, limit)
+		return nil, line.UsageError("%s: more than %d bytes", name, limit)
 	}
 	return text, nil
 }

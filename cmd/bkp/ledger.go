@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
@@ -24,8 +25,8 @@ func ledgerLog() *cli.Command {
 			bkp ledger log --after 1000 --limit 50
 			bkp ledger log --json | jq -c 'select(.kind == "license") | .envelope' | head -n 1 | bkp license show -`,
 		flags: []cli.Flag{
-			intFlag("after", 0, "leave out the first `N` entries"),
-			intFlag("limit", 0, "list at most `N` entries; 0 is all"),
+			line.Int("after", 0, "leave out the first `N` entries"),
+			line.Int("limit", 0, "list at most `N` entries; 0 is all"),
 		},
 		do: func(ctx context.Context, c *call) error {
 			log, err := c.readLedger()
@@ -37,7 +38,10 @@ func ledgerLog() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return render.List(c.Console, rows, ledgerSummary{len(rows)}, func(t *render.Table) { render.Ledger(t, rows) })
+			return render.List(c.Console, rows, ledgerSummary{len(rows)}, func(t *render.Table) {
+				render.Ledger(t,
+					rows)
+			})
 		},
 	})
 }
@@ -63,7 +67,8 @@ func ledgerRows(ctx context.Context, log *ledger.Reader, after int64, limit int)
 		for _, e := range entries {
 			row, err := readEntry(e)
 			if err != nil {
-				return nil, core.WithHint(core.Fail(core.CodeWrong, "entry %d: %w", e.Index, err), "bkp ledger verify tells more")
+				return nil, core.WithHint(core.Fail(core.CodeWrong, "entry %d: %w", e.Index, err),
+					"bkp ledger verify tells more")
 			}
 			rows = append(rows, row)
 		}
@@ -110,8 +115,8 @@ func readEnd(e ledger.Entry, row render.LedgerEntry) (render.LedgerEntry, error)
 func ledgerVerify() *cli.Command {
 	return command(spec{
 		name: "verify", usage: "check the whole log with public keys only",
-		about: "Every entry, the tree over them, every signed head, every signature, and that receipts follow each other. " +
-			"Ends with code 14 where something is wrong.",
+		about: "Every entry, the tree over them, every signed head, every signature, and that receipts follow each " +
+			"other. Ends with code 14 where something is wrong.",
 		examples: "bkp ledger verify\nbkp ledger verify --data /srv/bkp --json",
 		do: func(_ context.Context, c *call) error {
 			log, err := c.readLedger()
@@ -128,7 +133,8 @@ func ledgerVerify() *cli.Command {
 			}
 			return c.Result(report, func(t *render.Table) {
 				t.Line("the ledger of node %s holds: %d entries (%s, %s) under %s", report.Node, report.Size,
-					render.Counted(report.Licenses, "licence"), render.Counted(report.Receipts, "receipt"), render.Counted(report.Heads, "signed head"))
+					render.Counted(report.Licenses, "licence"), render.Counted(report.Receipts,
+						"receipt"), render.Counted(report.Heads, "signed head"))
 				t.Line("root %s", report.Root)
 			})
 		},
@@ -136,9 +142,10 @@ func ledgerVerify() *cli.Command {
 }
 
 func (c *call) readLedger() (*ledger.Reader, error) {
-	log, err := ledger.OpenRead(c.house.Path("ledger"))
+	log, err := ledger.OpenRead(c.dir.Path("ledger"))
 	if errors.Is(err, core.ErrNotFound) {
-		return nil, core.WithHint(core.Fail(core.CodeNoName, "no ledger in %s yet", string(c.house)), "a node that kept or placed something has one")
+		return nil, core.WithHint(core.Fail(core.CodeNoName, "no ledger in %s yet", string(c.dir)),
+			"a node that kept or placed something has one")
 	}
 	return log, err
 }

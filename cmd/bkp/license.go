@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
@@ -37,10 +38,10 @@ func licenseVerify() *cli.Command {
 	return command(spec{
 		name: "verify", args: "FILE|-", least: 1, most: 1,
 		usage: "check a licence's form, signature, delegation and dates",
-		about: "Ends with code 12 and the broken rule where something is wrong. With --node it is also checked that the node is " +
-			"named among the targets or spares.",
+		about: "Ends with code 12 and the broken rule where something is wrong. With --node it is also checked " +
+			"that the node is named among the targets or spares.",
 		examples: "bkp license verify license.json\nbkp license verify license.json --node NODEID",
-		flags:    []cli.Flag{textFlag("node", "", "check that node `ID` is to keep the runs")},
+		flags:    []cli.Flag{line.Text("node", "", "check that node `ID` is to keep the runs")},
 		do: func(_ context.Context, c *call) error {
 			l, err := c.readLicense()
 			if err != nil {
@@ -49,7 +50,7 @@ func licenseVerify() *cli.Command {
 			at := l.Targets[0]
 			if c.String("node") != "" {
 				if at, err = core.ParseID(c.String("node")); err != nil {
-					return usageError("--node: %w", err)
+					return line.UsageError("--node: %w", err)
 				}
 			}
 			if err := license.Check(l.License, l.Signer, license.Claim{
@@ -58,7 +59,10 @@ func licenseVerify() *cli.Command {
 			}); err != nil {
 				return fmt.Errorf("licence %s: %w", l.ID, err)
 			}
-			return c.Result(l, func(t *render.Table) { t.Line("licence %s is good until %s", l.ID, render.Day(l.Expires)) })
+			return c.Result(l, func(t *render.Table) {
+				t.Line("licence %s is good until %s", l.ID,
+					render.Day(l.Expires))
+			})
 		},
 	})
 }

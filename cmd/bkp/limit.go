@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"strings"
 	_ "time/tzdata" // calendars name time zones, and a container may have none
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -12,43 +12,46 @@ import (
 )
 
 // calendarHelp tells how a calendar is written.
-const calendarHelp = "A bandwidth is a rate (20MiB, 100Mbit, or KiB per second), the word unlimited, or a calendar: windows " +
-	"[DAY[-DAY]] HH:MM-HH:MM=RATE, the first that holds the moment counts, then else=RATE. A window past midnight belongs to the day " +
-	"on which it begins. tz=ZONE in front names the time zone; without it the machine's own counts."
+const calendarHelp = "A bandwidth is a rate (20MiB, 100Mbit, or KiB per second), the word unlimited, or a " +
+	"calendar: windows [DAY[-DAY]] HH:MM-HH:MM=RATE, the first that holds the moment counts, then else=RATE. A " +
+	"window past midnight belongs to the day on which it begins. tz=ZONE in front names the time zone; without it " +
+	"the machine's own counts."
 
 func nodeLimit() *cli.Command {
 	return command(spec{
 		name: "limit", usage: "change what the running node gives its sides and links, at once",
-		about: "Without flags it shows what the node gives now. Leases that no longer fit are scaled down, and the peers are told. A change lasts " +
+		about: "Without flags it shows what the node gives now. Leases that no longer fit are scaled down, and the " +
+			"peers are told. A change lasts " +
 			"until the node stops; what is to last longer stands in config.toml. " + calendarHelp,
 		examples: `bkp node limit
 			bkp node limit --uplink 5MiB
 			bkp node limit --uplink 22:00-06:00=50MiB,else=5MiB --downlink unlimited
 			bkp node limit --peer backup.example:8001 --link "tz=Europe/Berlin,mon-fri 08:00-18:00=1MiB,else=20MiB"`,
 		flags: []cli.Flag{
-			textFlag("uplink", "", "send at most `RATE`, all links together"),
-			textFlag("downlink", "", "receive at most `RATE`, all links together"),
-			textFlag("peer", "", "change the link to `PEER`: its ID, the start of it, or its address"),
-			textFlag("link", "", "give that link `RATE`"),
+			line.Text("uplink", "", "send at most `RATE`, all links together"),
+			line.Text("downlink", "", "receive at most `RATE`, all links together"),
+			line.Text("peer", "", "change the link to `PEER`: its ID, the start of it, or its address"),
+			line.Text("link", "", "give that link `RATE`"),
 		},
 		do: func(ctx context.Context, c *call) error {
 			// What config.toml or the environment set is what the node was started with, not a change.
 			said := func(flag string) (words string, err error) {
-				if c.given(flag) {
+				if c.Given(flag) {
 					if words = c.String(flag); words == "" {
-						err = usageError("--%s is empty", flag)
+						err = line.UsageError("--%s is empty", flag)
 					}
 				}
 				return words, err
 			}
 			var args control.LimitArgs
-			for flag, into := range map[string]*string{"uplink": &args.Uplink, "downlink": &args.Downlink, "peer": &args.Peer, "link": &args.Link} {
+			for flag, into := range map[string]*string{"uplink": &args.Uplink, "downlink": &args.Downlink,
+				"peer": &args.Peer, "link": &args.Link} {
 				words, err := said(flag)
 				if err != nil {
 					return err
 				}
 				if _, err := core.ParseCalendar(words); err != nil && words != "" && flag != "peer" {
-					return usageError("--%s: %w", flag, err)
+					return line.UsageError("--%s: %w", flag, err)
 				}
 				*into = words
 			}
@@ -62,9 +65,10 @@ func nodeLimit() *cli.Command {
 			}
 			rows := make([]render.Limit, len(r.Limits))
 			for i, l := range r.Limits {
-				rows[i] = render.Limit{LimitRow: l, Lasts: c.set.keeps(l)}
+				rows[i] = render.Limit{LimitRow: l, Lasts: c.Settings.Keeps(l)}
 			}
-			return render.List(c.Console, rows, limitSummary{len(rows), c.set.path}, func(t *render.Table) { render.Limits(t, rows, c.set.path) })
+			return render.List(c.Console, rows, limitSummary{len(rows), c.Settings.Path},
+				func(t *render.Table) { render.Limits(t, rows, c.Settings.Path) })
 		},
 	})
 }
@@ -72,25 +76,4 @@ func nodeLimit() *cli.Command {
 type limitSummary struct {
 	Limits int    `json:"limits"`
 	Config string `json:"config"`
-}
-
-// keeps tells whether a limit that was changed stands in config.toml alike.
-func (s settings) keeps(l control.LimitRow) bool {
-	if !l.Changed {
-		return true
-	}
-	if l.Account == "link" {
-		for _, name := range []string{l.Peer.String(), l.Address} {
-			if c, ok := s.links[name]; ok {
-				return c.String() == l.Bandwidth
-			}
-		}
-		return false
-	}
-	words, err := setting(s.values[l.Account])
-	if err != nil {
-		return false
-	}
-	c, err := core.ParseCalendar(strings.Join(words, ","))
-	return err == nil && c.String() == l.Bandwidth
 }

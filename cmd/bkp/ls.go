@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -14,30 +15,33 @@ import (
 func lsCommand() *cli.Command {
 	return command(spec{
 		name: "ls", usage: "list the names and their versions",
-		about: "Lists what this data directory knows. With --peers, --remote or on a machine that knows nothing yet, the peers are asked too.",
+		about: "Lists what this data directory knows. With --peers, --remote or on a machine that knows nothing " +
+			"yet, the peers are asked too.",
 		examples: `bkp ls
 			bkp ls --json
 			bkp ls --peers wss://a.example:8001 --token-file token`,
-		flags: append(append([]cli.Flag{boolFlag("remote", "ask the peers too")}, networkFlags()...), identityFlags()...),
+		flags: append(append([]cli.Flag{line.Bool("remote", "ask the peers too")}, networkFlags()...),
+			identityFlags()...),
 		reads: true,
 		do: func(ctx context.Context, c *call) error {
 			r, damaged := c.versions(ctx)
 			if damaged != nil && core.CodeOf(damaged) != core.CodeWrong {
 				return damaged
 			}
-			return errors.Join(render.List(c.Console, r.Versions, lsSummary{len(r.Versions), r.Problems}, func(t *render.Table) {
-				if len(r.Versions) == 0 {
-					t.Line("no names yet: bkp split FILE")
-				} else {
-					t.Header("name", "version", "size", "created", "placed", "content")
-				}
-				for _, v := range r.Versions {
-					t.Row(v.Name, v.Version, v.Size, time.Unix(v.Created, 0), v.Placed, whereabouts(v))
-				}
-				for _, p := range r.Problems {
-					t.Line("%s", p)
-				}
-			}), damaged)
+			return errors.Join(render.List(c.Console, r.Versions, lsSummary{len(r.Versions), r.Problems},
+				func(t *render.Table) {
+					if len(r.Versions) == 0 {
+						t.Line("no names yet: bkp split FILE")
+					} else {
+						t.Header("name", "version", "size", "created", "placed", "content")
+					}
+					for _, v := range r.Versions {
+						t.Row(v.Name, v.Version, v.Size, time.Unix(v.Created, 0), v.Placed, whereabouts(v))
+					}
+					for _, p := range r.Problems {
+						t.Line("%s", p)
+					}
+				}), damaged)
 		},
 	})
 }
@@ -63,13 +67,14 @@ func (c *call) versions(ctx context.Context) (r control.ListResult, err error) {
 		return r, err
 	}
 	if o == nil {
-		return r, core.WithHint(core.Fail(core.CodeNoName, "no identity in %s yet", string(c.house)), "bkp split FILE makes one, bkp key import FILE takes one over")
+		return r, core.WithHint(core.Fail(core.CodeNoName, "no identity in %s yet", string(c.dir)),
+			"bkp split FILE makes one, bkp key import FILE takes one over")
 	}
-	refs, err := c.house.Refs().Open(o)
+	refs, err := c.dir.Refs().Open(o)
 	if err != nil && core.CodeOf(err) != core.CodeWrong {
 		return r, err
 	}
-	if c.given("peers") || c.Bool("remote") || len(refs) == 0 && c.peerList(o) != "" {
+	if c.Given("peers") || c.Bool("remote") || len(refs) == 0 && c.peerList(o) != "" {
 		return ask[control.ListResult](ctx, c, control.CommandList, control.ListArgs{})
 	}
 	for _, v := range refs {

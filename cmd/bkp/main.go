@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 )
@@ -26,11 +27,11 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	defer stop()
 	con := &render.Console{Stdin: stdin, Stdout: stdout, Stderr: stderr}
 	app := newApp(con)
-	line, err := parseLine(app, argv)
-	con.JSON = line.json
+	typed, err := line.Parse(app, argv)
+	con.JSON = typed.JSON
 	if err == nil {
-		app.Metadata["given"] = line.given
-		err = app.RunContext(ctx, line.words())
+		app.Metadata["given"] = typed.Given
+		err = app.RunContext(ctx, typed.Words())
 	}
 	if err == nil {
 		return int(core.CodeOK)
@@ -40,7 +41,7 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if ok && !ended && (!errors.Is(err, stopped) || core.CodeOf(err) != stopped.Code) {
 		err = stopped // whatever else came of it
 	}
-	con.Fail(line.command, err)
+	con.Fail(typed.Command, err)
 	return int(core.CodeOf(err))
 }
 
@@ -73,9 +74,6 @@ func interruptible(parent context.Context) (context.Context, func()) {
 	}()
 	return ctx, func() { signal.Stop(signals); close(done); cancel(nil) }
 }
-
-// usageError is a mistake on the command line or in the configuration.
-func usageError(format string, args ...any) error { return core.Fail(core.CodeUsage, format, args...) }
 
 // coded gives err a code unless it carries one already.
 func coded(code core.Code, err error) error {

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -22,21 +23,24 @@ func nodeCommand() *cli.Command {
 
 func nodeStart() *cli.Command {
 	flags := append(networkFlags(),
-		textFlag("listen", "", "listen at `HOST:PORT` (default: :8001, with --insecure-plaintext 127.0.0.1:8001)"),
-		textFlag("capacity", "", "keep at most `SIZE` for others (default: 80 % of the free disk)"),
-		textFlag("uplink", "", "send at most `RATE`, all links together: 20MiB, 100Mbit, or a calendar: 22:00-06:00=50MiB,else=5MiB"),
-		textFlag("downlink", "", "receive at most `RATE`, all links together; a rate or a calendar, too"),
-		textFlag("default-link", "", "give `RATE` to a peer that the peer list has no bandwidth for"),
-		listFlag("label", "tell peers `K=V`; strategies read zone, price_store, price_send, afr, uptime (repeatable)"),
-		listFlag("issuer", "let `OWNERID[=QUOTA]` store here; without any, members of the cluster token may (repeatable)"),
-		textFlag("verifiers", "signature,targets,issuers", "have every licence judged by the verifiers of `LIST`, in order"),
+		line.Text("listen", "", "listen at `HOST:PORT` (default: :8001, with --insecure-plaintext 127.0.0.1:8001)"),
+		line.Text("capacity", "", "keep at most `SIZE` for others (default: 80 % of the free disk)"),
+		line.Text("uplink", "", "send at most `RATE`, all links together: 20MiB, 100Mbit, or a calendar: "+
+			"22:00-06:00=50MiB,else=5MiB"),
+		line.Text("downlink", "", "receive at most `RATE`, all links together; a rate or a calendar, too"),
+		line.Text("default-link", "", "give `RATE` to a peer that the peer list has no bandwidth for"),
+		line.List("label", "tell peers `K=V`; strategies read zone, price_store, price_send, afr, uptime (repeatable)"),
+		line.List("issuer", "let `OWNERID[=QUOTA]` store here; without any, members of the cluster token may "+
+			"(repeatable)"),
+		line.Text("verifiers", "signature,targets,issuers", "have every licence judged by the verifiers of `LIST`, "+
+			"in order"),
 	)
 	return command(spec{
 		name: "start", usage: "run a node until it is stopped",
-		about: "A node keeps what licensed owners give it, passes it on, and carries out the commands of this data directory. " +
-			"The first INT or TERM stops it cleanly, with code 0. " + calendarHelp +
-			" What a single link is given may follow a calendar, too: " +
-			"in config.toml under [links], as \"backup.example:8001\" = \"mon-fri 08:00-18:00=1MiB,else=20MiB\".",
+		about: "A node keeps what licensed owners give it, passes it on, and carries out the commands of this data " +
+			"directory. The first INT or TERM stops it cleanly, with code 0. " + calendarHelp +
+			" What a single link is given may follow a calendar, too: in config.toml under [links], as " +
+			"\"backup.example:8001\" = \"mon-fri 08:00-18:00=1MiB,else=20MiB\".",
 		examples: `bkp node start --data /srv/bkp --peers wss://other.example:8001-20MiB --token-file token
 			bkp node start --listen :8001 --capacity 500GiB --uplink 100Mbit --label zone=berlin
 			bkp node start --uplink tz=Europe/Berlin,22:00-06:00=50MiB,else=5MiB
@@ -47,10 +51,10 @@ func nodeStart() *cli.Command {
 }
 
 func doNodeStart(ctx context.Context, c *call) (err error) {
-	if err := c.house.Make(); err != nil {
+	if err := c.dir.Make(); err != nil {
 		return err
 	}
-	lock, err := c.house.LockNode()
+	lock, err := c.dir.LockNode()
 	if err != nil {
 		return err
 	}
@@ -59,10 +63,10 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 	if err != nil {
 		return err
 	}
-	c.house.Reserve().Fill()
+	c.dir.Reserve().Fill()
 	var n *node.Node
 	var closers datadir.Closers
-	err = c.house.Reserve().During(func() (err error) { // what is here can be freed by a node that runs
+	err = c.dir.Reserve().During(func() (err error) { // what is here can be freed by a node that runs
 		n, closers, err = c.startNode(ctx, wish)
 		return err
 	})
@@ -78,7 +82,7 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 			err = errors.Join(err, endError{fmt.Errorf("stop the node: %w", closing)})
 		}
 	}()
-	socket := c.house.Path("node.sock")
+	socket := c.dir.Path("node.sock")
 	_ = durable.Remove(socket) // of a node that was killed: the lock says that none runs
 	door, err := listenLocal(socket)
 	if err != nil {
@@ -121,11 +125,12 @@ func (c *call) listen() (nodeWish, error) {
 		}
 	}
 	if _, _, err := net.SplitHostPort(at); err != nil {
-		return nodeWish{}, usageError("--listen %q: want HOST:PORT: %w", at, err)
+		return nodeWish{}, line.UsageError("--listen %q: want HOST:PORT: %w", at, err)
 	}
 	l, err := net.Listen("tcp", at)
 	if err != nil {
-		return nodeWish{}, core.WithHint(fmt.Errorf("listen: %w", err), "another program may listen there: take another with --listen HOST:PORT")
+		return nodeWish{}, core.WithHint(fmt.Errorf("listen: %w", err), "another program may listen there: take "+
+			"another with --listen HOST:PORT")
 	}
 	return nodeWish{listen: at, listener: l}, nil
 }

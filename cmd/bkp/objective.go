@@ -3,6 +3,7 @@ package main
 import (
 	"strconv"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/urfave/cli/v2"
 )
@@ -10,9 +11,10 @@ import (
 // objectiveFlags are understood by every command that plans.
 func objectiveFlags() []cli.Flag {
 	return []cli.Flag{
-		textFlag("objective", "", "make `WHAT` small first: time, cost (the strategy's order of nodes) or blend (default: as the strategy asks, else time)"),
-		textFlag("blend", "0.5", "with --objective blend, let time weigh `W`, from 0 to 1, and cost the rest"),
-		textFlag("deadline", "", "let no node receive for longer than `SPAN`: seconds, or 90m"),
+		line.Text("objective", "", "make `WHAT` small first: time, cost (the strategy's order of nodes) or blend "+
+			"(default: as the strategy asks, else time)"),
+		line.Text("blend", "0.5", "with --objective blend, let time weigh `W`, from 0 to 1, and cost the rest"),
+		line.Text("deadline", "", "let no node receive for longer than `SPAN`: seconds, or 90m"),
 	}
 }
 
@@ -22,14 +24,14 @@ func (c *call) objective() (objective string, blend, deadline float64, err error
 	case "", plan.ObjectiveTime, plan.ObjectiveCost:
 	case plan.ObjectiveBlend:
 		if blend, err = strconv.ParseFloat(c.String("blend"), 64); err != nil || !(blend >= 0 && blend <= 1) {
-			return "", 0, 0, usageError("--blend %s: want a number from 0 to 1", c.String("blend"))
+			return "", 0, 0, line.UsageError("--blend %s: want a number from 0 to 1", c.String("blend"))
 		}
 	default:
-		return "", 0, 0, usageError("--objective %s: want %s, %s or %s", objective, plan.ObjectiveTime,
+		return "", 0, 0, line.UsageError("--objective %s: want %s, %s or %s", objective, plan.ObjectiveTime,
 			plan.ObjectiveCost, plan.ObjectiveBlend)
 	}
-	if c.given("blend") && objective != plan.ObjectiveBlend {
-		return "", 0, 0, usageError("--blend is for --objective %s", plan.ObjectiveBlend)
+	if c.Given("blend") && objective != plan.ObjectiveBlend {
+		return "", 0, 0, line.UsageError("--blend is for --objective %s", plan.ObjectiveBlend)
 	}
 	text := c.String("deadline")
 	if text == "" {
@@ -37,10 +39,10 @@ func (c *call) objective() (objective string, blend, deadline float64, err error
 	}
 	if deadline, err = strconv.ParseFloat(text, 64); err == nil {
 		if !(deadline > 0 && deadline < 1e12) {
-			return "", 0, 0, usageError("--deadline %s: want seconds above 0", text)
+			return "", 0, 0, line.UsageError("--deadline %s: want seconds above 0", text)
 		}
 		return objective, blend, deadline, nil
 	}
-	span, err := c.span("deadline")
+	span, err := c.Span("deadline")
 	return objective, blend, span.Seconds(), err
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -23,11 +24,11 @@ func (c *call) owner() (*key.Owner, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, drawn, err := c.house.Identity(phrase)
+	text, drawn, err := c.dir.Identity(phrase)
 	if err != nil {
 		return nil, err
 	}
-	o, err := c.openIdentity(text, phrase, c.house.Path("identity"))
+	o, err := c.openIdentity(text, phrase, c.dir.Path("identity"))
 	if err == nil && drawn {
 		c.Say("made the identity %s", o.ID())
 	}
@@ -36,7 +37,7 @@ func (c *call) owner() (*key.Owner, error) {
 
 // ownerIfAny opens the identity where there is one; nil without.
 func (c *call) ownerIfAny() (*key.Owner, error) {
-	if !c.house.HasIdentity() {
+	if !c.dir.HasIdentity() {
 		return nil, nil
 	}
 	return c.owner()
@@ -51,7 +52,7 @@ func (c *call) ownerDoor() func() (*key.Owner, error) {
 	return func() (*key.Owner, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		text, err := os.ReadFile(c.house.Path("identity"))
+		text, err := os.ReadFile(c.dir.Path("identity"))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}
@@ -65,7 +66,7 @@ func (c *call) ownerDoor() func() (*key.Owner, error) {
 		if err != nil {
 			return nil, err
 		}
-		if owner, err = c.openIdentity(text, phrase, c.house.Path("identity")); err == nil {
+		if owner, err = c.openIdentity(text, phrase, c.dir.Path("identity")); err == nil {
 			read = text
 		}
 		return owner, err
@@ -102,11 +103,11 @@ func (c *call) token() ([]byte, error) {
 	if path := c.String("token-file"); path != "" {
 		var err error
 		if text, err = os.ReadFile(path); err != nil {
-			return nil, usageError("--token-file: %w", err)
+			return nil, line.UsageError("--token-file: %w", err)
 		}
 		where = path
 	} else if len(text) == 0 {
-		where = c.house.Path("token")
+		where = c.dir.Path("token")
 		var err error
 		if text, err = os.ReadFile(where); errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
@@ -116,7 +117,8 @@ func (c *call) token() ([]byte, error) {
 	}
 	token := bytes.TrimSpace(text)
 	if len(token) < 22 { // 128 bits in base64
-		return nil, core.WithHint(usageError("the cluster token in %s has %d characters, at least 22 are needed", where,
+		return nil, core.WithHint(line.UsageError("the cluster token in %s has %d characters, at least 22 are needed",
+			where,
 			len(token)),
 			"draw one: head -c 32 /dev/urandom | base64 > token")
 	}
@@ -130,5 +132,5 @@ func (c *call) checkRecords(ctx context.Context) (found keep.Records, err error)
 		err := caller.Call(ctx, control.CommandRecords, control.None{}, &found, c.Status)
 		return found, err
 	}
-	return c.house.CheckRecords(ctx)
+	return c.dir.CheckRecords(ctx)
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/core"
 )
 
@@ -15,35 +16,35 @@ import (
 // BKP_PASSPHRASE, or by
 // --passphrase-command; empty without. What stands on the command line goes before what does not.
 func (c *call) passphrase() (string, error) {
-	path, line, set := c.String("passphrase-file"), c.String("passphrase-command"), os.Getenv("BKP_PASSPHRASE")
-	asked := c.given("passphrase-command")
+	path, command, set := c.String("passphrase-file"), c.String("passphrase-command"), os.Getenv("BKP_PASSPHRASE")
+	asked := c.Given("passphrase-command")
 	switch {
 	case c.phrase != "":
 		return c.phrase, nil
-	case asked && c.given("passphrase-file"):
-		return "", usageError("--passphrase-file and --passphrase-command exclude one another")
+	case asked && c.Given("passphrase-file"):
+		return "", line.UsageError("--passphrase-file and --passphrase-command exclude one another")
 	case path != "" && !asked:
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return "", usageError("--passphrase-file: %w", err)
+			return "", line.UsageError("--passphrase-file: %w", err)
 		}
 		return firstLine(text, "--passphrase-file: "+path)
-	case set != "" && !asked, line == "":
+	case set != "" && !asked, command == "":
 		return set, nil
 	}
-	text, err := c.printed(line)
+	text, err := c.printed(command)
 	if err != nil {
-		return "", core.WithHint(fmt.Errorf("the passphrase command %q: %w", line, err),
+		return "", core.WithHint(fmt.Errorf("the passphrase command %q: %w", command, err),
 			"run it alone: it must print the passphrase and end with 0")
 	}
-	return firstLine(text, fmt.Sprintf("what the passphrase command %q printed", line))
+	return firstLine(text, fmt.Sprintf("what the passphrase command %q printed", command))
 }
 
 // firstLine is the passphrase in a text that where names.
 func firstLine(text []byte, where string) (string, error) {
 	phrase, _, _ := bytes.Cut(text, []byte("\n"))
 	if phrase = bytes.TrimRight(phrase, "\r"); len(phrase) == 0 {
-		return "", usageError("%s is empty", where)
+		return "", line.UsageError("%s is empty", where)
 	}
 	return string(phrase), nil
 }

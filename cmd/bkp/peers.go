@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -13,30 +14,32 @@ import (
 func peersCommand() *cli.Command {
 	return command(spec{
 		name: "peers", usage: "list the peers: bandwidth, space, files, delay", args: "[PEER]", most: 1,
-		about: "Bandwidths are declared (the smaller of what both sides give the link, in each direction), measured by transfers, and leased now. Out is " +
-			"to the peer, in is from it. A plan counts on what was measured where that is less than what was declared. --probe measures on purpose: " +
-			"it sends each peer, or PEER alone, at most 64 MiB or for 2 s, within what is free of the link.",
+		about: "Bandwidths are declared (the smaller of what both sides give the link, in each direction), " +
+			"measured by transfers, and leased now. Out is to the peer, in is from it. A plan counts on what was " +
+			"measured where that is less than what was declared. --probe measures on purpose: it sends each peer, " +
+			"or PEER alone, at most 64 MiB or for 2 s, within what is free of the link.",
 		examples: `bkp peers
 			bkp peers --json --peers wss://a.example:8001-20MiB --token-file token
 			bkp peers --probe backup.example:8001
 			bkp peers --dot | dot -Tsvg > network.svg`,
 		flags: append(append([]cli.Flag{
-			boolFlag("probe", "measure the links with a short burst"),
-			boolFlag("dot", "draw the network in the language of Graphviz"),
+			line.Bool("probe", "measure the links with a short burst"),
+			line.Bool("dot", "draw the network in the language of Graphviz"),
 		}, networkFlags()...), identityFlags()...),
 		reads: true,
 		do: func(ctx context.Context, c *call) error {
 			switch {
 			case c.Bool("probe") && c.Bool("dot"):
-				return usageError("--probe and --dot do not go together")
+				return line.UsageError("--probe and --dot do not go together")
 			case c.Bool("dot") && c.JSON:
-				return usageError("--dot and --json do not go together: bkp peers --json lists what --dot draws")
+				return line.UsageError("--dot and --json do not go together: bkp peers --json lists what --dot draws")
 			case c.Bool("probe"):
 				return probePeers(ctx, c)
 			case c.NArg() > 0:
-				return usageError("a peer is named with --probe only")
+				return line.UsageError("a peer is named with --probe only")
 			}
-			r, err := ask[control.PeersResult](ctx, c, control.CommandPeers, control.PeersArgs{WaitS: 3, Links: c.Bool("dot")})
+			r, err := ask[control.PeersResult](ctx, c, control.CommandPeers, control.PeersArgs{WaitS: 3,
+				Links: c.Bool("dot")})
 			if err != nil {
 				return err
 			}
@@ -80,7 +83,8 @@ func probePeers(ctx context.Context, c *call) error {
 	}
 	err = render.List(c.Console, r.Probes, sum, func(t *render.Table) { render.Probes(t, r.Probes) })
 	if err == nil && sum.Measured < sum.Probes {
-		err = core.Fail(core.CodePartial, "%d of %s could not be measured", sum.Probes-sum.Measured, render.Counted(sum.Probes, "link"))
+		err = core.Fail(core.CodePartial, "%d of %s could not be measured", sum.Probes-sum.Measured,
+			render.Counted(sum.Probes, "link"))
 	}
 	return err
 }

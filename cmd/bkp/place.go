@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -15,11 +16,12 @@ func placeCommand() *cli.Command {
 	return command(spec{
 		name: "place", args: "[NAME[@VERSION]]", most: 1,
 		usage: "give a version to peers to keep",
-		about: "Asks every peer for its state, has the strategy price them, and sends each what it is to keep, by way of other " +
-			"targets where that is faster. Without a name it takes the newest version not yet placed. Once every copy has its receipt the staged bytes go from " +
-			"this machine; a split of the next version knows them still. " +
-			"A plan that was saved is carried out span for span. It is refused, with what differs, where the version was split anew, a node of it is " +
-			"away or lacks room for its share, or a node or link that it uses has lost more than 10 % of its bandwidth.",
+		about: "Asks every peer for its state, has the strategy price them, and sends each what it is to keep, by " +
+			"way of other targets where that is faster. Without a name it takes the newest version not yet placed. " +
+			"Once every copy has its receipt the staged bytes go from this machine; a split of the next version " +
+			"knows them still. A plan that was saved is carried out span for span. It is refused, with what " +
+			"differs, where the version was split anew, a node of it is away or lacks room for its share, or a " +
+			"node or link that it uses has lost more than 10 % of its bandwidth.",
 		examples: `bkp place
 			bkp place big.iso --replicas 3
 			bkp place big.iso@2 --strategy most-free --dry-run
@@ -28,15 +30,16 @@ func placeCommand() *cli.Command {
 			bkp place big.iso --dry-run --plot plan.svg
 			bkp place big.iso --peers wss://a.example:8001-20MiB,wss://b.example:8001 --token-file token`,
 		flags: slices.Concat([]cli.Flag{
-			intFlag("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
-			textFlag("strategy", "seed", "have the strategy `NAME` price the nodes"),
-			boolFlag("dry-run", "plan only"),
-			boolFlag("explain", "show how the plan came about: why each node gets its share, flows, times, what losses would mean"),
-			textFlag("plan-out", "", "write the plan to `FILE`, before anything is sent"),
+			line.Int("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
+			line.Text("strategy", "seed", "have the strategy `NAME` price the nodes"),
+			line.Bool("dry-run", "plan only"),
+			line.Bool("explain", "show how the plan came about: why each node gets its share, flows, times, what "+
+				"losses would mean"),
+			line.Text("plan-out", "", "write the plan to `FILE`, before anything is sent"),
 			plotFlag(),
-			textFlag("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
-			textFlag("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
-			boolFlag("keep-local", "keep its bytes on this machine too"),
+			line.Text("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
+			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
+			line.Bool("keep-local", "keep its bytes on this machine too"),
 		}, objectiveFlags(), networkFlags(), identityFlags()),
 		do: doPlace,
 	})
@@ -51,24 +54,25 @@ func doPlace(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	p := render.Placement{PlaceResult: r, Exported: c.house.IsExported()}
+	p := render.Placement{PlaceResult: r, Exported: c.dir.IsExported()}
 	return c.Result(p, func(t *render.Table) { p.Draw(t, c.Bool("explain")) })
 }
 
 // placeArgs reads the flags.
 func (c *call) placeArgs() (args control.PlaceArgs, err error) {
-	retain, err := c.span("retain")
+	retain, err := c.Span("retain")
 	if err != nil {
 		return args, err
 	}
-	args = control.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"), Retain: int64(retain.Seconds()),
+	args = control.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"),
+		Retain:    int64(retain.Seconds()),
 		KeepLocal: c.Bool("keep-local"),
 		Show:      c.String("plan-out") != "" || c.String("plot") != ""}
-	if args.Name, args.Version, err = nameVersion(c.Args().First()); err != nil {
+	if args.Name, args.Version, err = line.NameVersion(c.Args().First()); err != nil {
 		return args, err
 	}
 	if args.Replicas < 1 {
-		return args, usageError("--replicas %d: want 1 or more", args.Replicas)
+		return args, line.UsageError("--replicas %d: want 1 or more", args.Replicas)
 	}
 	if args.Objective, args.Blend, args.Deadline, err = c.objective(); err != nil {
 		return args, err
@@ -77,13 +81,14 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 		return args, nil
 	}
 	for _, flag := range []string{"replicas", "strategy", "objective", "blend", "deadline"} {
-		if c.given(flag) {
-			return args, usageError("--%s and --plan: the plan says that already", flag)
+		if c.Given(flag) {
+			return args, line.UsageError("--%s and --plan: the plan says that already", flag)
 		}
 	}
 	saved, err := c.readPlan(c.String("plan"))
-	if err == nil && (args.Name != "" && args.Name != saved.Name || args.Version != 0 && args.Version != saved.Version) {
-		err = usageError("--plan %s is for %s", c.String("plan"), render.Versioned(saved.Name, saved.Version))
+	if err == nil && (args.Name != "" && args.Name != saved.Name || args.Version != 0 &&
+		args.Version != saved.Version) {
+		err = line.UsageError("--plan %s is for %s", c.String("plan"), render.Versioned(saved.Name, saved.Version))
 	}
 	args.Plan = &saved
 	return args, err

@@ -21,8 +21,8 @@ func planDiffCommand() *cli.Command {
 	return command(spec{
 		name: "diff", args: "A B", least: 2, most: 2,
 		usage: "show what changes from one plan to another",
-		about: "Reads two files that bkp place --plan-out wrote, one of which may be - for standard input, and shows what each node keeps " +
-			"in the one and in the other, and what they promise.",
+		about: "Reads two files that bkp place --plan-out wrote, one of which may be - for standard input, and " +
+			"shows what each node keeps in the one and in the other, and what they promise.",
 		examples: `bkp place big.iso --dry-run --plan-out now.json
 			bkp place big.iso --dry-run --strategy most-free --plan-out roomy.json
 			bkp plan diff now.json roomy.json`,

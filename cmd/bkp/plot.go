@@ -3,12 +3,13 @@ package main
 import (
 	"fmt"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/urfave/cli/v2"
 )
 
 func plotFlag() cli.Flag {
-	return textFlag("plot", "", "draw nodes, links, flows and finish times to `FILE.svg`")
+	return line.Text("plot", "", "draw nodes, links, flows and finish times to `FILE.svg`")
 }
 
 // plot writes a picture where --plot asks for one.

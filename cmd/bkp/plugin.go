@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins"
@@ -19,7 +20,7 @@ func pluginCommand() *cli.Command {
 // plugins is the host of this data directory's plugins.
 func (c *call) plugins() *plugins.Host {
 	return &plugins.Host{
-		Path: plugins.SearchPath(string(c.house)), Lock: c.house.Path("bkp.lock.toml"), Inside: shippedNames(),
+		Path: plugins.SearchPath(string(c.dir)), Lock: c.dir.Path("bkp.lock.toml"), Inside: shippedNames(),
 		Log: c.Log(slog.LevelWarn),
 	}
 }
@@ -27,8 +28,8 @@ func (c *call) plugins() *plugins.Host {
 func pluginList() *cli.Command {
 	return command(spec{
 		name: "list", usage: "list the plugins that can be found",
-		about: "Plugins are files named bkp-strategy-NAME or bkp-verifier-NAME in $BKP_PLUGIN_PATH, in the data directory's " +
-			"plugins, beside the binary, or inside it.",
+		about: "Plugins are files named bkp-strategy-NAME or bkp-verifier-NAME in $BKP_PLUGIN_PATH, in the data " +
+			"directory's plugins, beside the binary, or inside it.",
 		examples: "bkp plugin list\nbkp plugin list --json",
 		do: func(_ context.Context, c *call) error {
 			found, err := c.plugins().List()
@@ -100,7 +101,7 @@ func pluginNamed(host *plugins.Host, args []string) (plugins.Kind, string, error
 	if len(args) == 2 {
 		kind := plugins.Kind(args[0])
 		if kind != plugins.KindStrategy && kind != plugins.KindVerifier {
-			return "", "", usageError("%q: want strategy or verifier", args[0])
+			return "", "", line.UsageError("%q: want strategy or verifier", args[0])
 		}
 		return kind, args[1], nil
 	}
@@ -108,7 +109,7 @@ func pluginNamed(host *plugins.Host, args []string) (plugins.Kind, string, error
 	_, asVerifier := host.Find(plugins.KindVerifier, args[0])
 	switch {
 	case asStrategy == nil && asVerifier == nil:
-		return "", "", usageError("there is a strategy and a verifier named %q: say which", args[0])
+		return "", "", line.UsageError("there is a strategy and a verifier named %q: say which", args[0])
 	case asVerifier == nil:
 		return plugins.KindVerifier, args[0], nil
 	case asStrategy == nil:
@@ -126,7 +127,7 @@ func pluginServeCommand() *cli.Command {
 			name := plugins.Name{Kind: plugins.Kind(c.Args().Get(0)), Name: c.Args().Get(1)}
 			serve, ok := shipped[name]
 			if !ok {
-				return usageError("no %s is inside bkp", name)
+				return line.UsageError("no %s is inside bkp", name)
 			}
 			serve()
 			return nil

@@ -41,8 +41,8 @@ func homeIn(root string) datadir.Dir { return datadir.Dir(filepath.Join(root, "h
 // bkp runs a command line on the data directory below root and returns its exit code and what it printed.
 func bkp(root string, args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
-	line := append(append([]string{"bkp"}, args...), "--data", string(homeIn(root)))
-	return run(line, strings.NewReader(""), &out, &err), out.String(), err.String()
+	words := append(append([]string{"bkp"}, args...), "--data", string(homeIn(root)))
+	return run(words, strings.NewReader(""), &out, &err), out.String(), err.String()
 }
 
 // does is bkp for a command that must succeed.
@@ -107,8 +107,8 @@ func identityIn(h datadir.Dir) (*key.Owner, error) {
 	return key.ParseOwner(text, "")
 }
 
-// dirKeepsItsWord holds a data directory against what was said: every version that must be there is whole, what is there
-// beside those is whole and was asked for, so is what a checkpoint stands for, and no number is given twice.
+// dirKeepsItsWord holds a data directory against what was said: every version that must be there is whole, what is
+// there beside those is whole and was asked for, so is what a checkpoint stands for, and no number is given twice.
 func dirKeepsItsWord(h datadir.Dir, words []any) error {
 	o, err := identityIn(h)
 	if err != nil {

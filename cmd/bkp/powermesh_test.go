@@ -127,8 +127,8 @@ func (x *member) stores(root string) (conf node.Config, opened *datadir.Stores, 
 	if opened, err = homeIn(root).OpenStores(x.signer); err != nil {
 		return conf, nil, err
 	}
-	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = opened.Staging, opened.Offloaded, opened.Keeping,
-		opened.Holdings, opened.Ledger
+	conf.Staging, conf.Away = opened.Staging, opened.Offloaded
+	conf.Keeping, conf.Holdings, conf.Ledger = opened.Keeping, opened.Holdings, opened.Ledger
 	return conf, opened, nil
 }
 

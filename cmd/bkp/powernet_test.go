@@ -60,7 +60,8 @@ func TestPowerLossPlace(t *testing.T) {
 			m.place(t, 2, quiet)
 			gone := word{numbered{"f", 1 + seed/2%2}, nil, false}
 			m.Promise(gone)
-			_, err := m.nodes[sourceName].Remove(t.Context(), control.RemoveArgs{Name: "f", Version: gone.number}, quiet)
+			_, err := m.nodes[sourceName].Remove(t.Context(), control.RemoveArgs{Name: "f", Version: gone.number},
+				quiet)
 			check(t, err)
 			gone.told = true
 			m.Promise(gone)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -20,18 +21,19 @@ func pruneCommand() *cli.Command {
 	return command(spec{
 		name: "prune", args: "[NAME]", most: 1,
 		usage: "forget the versions that no rule keeps, here and at the peers",
-		about: "Of each name, or of the one given, a version stays that any rule keeps. Days, weeks (from Monday) and months are those of this " +
-			"machine's clock, by when a version was split, whatever was done with it since; the newest version of each counts, which is the one " +
-			"of the highest number. With -v each version that goes says why no rule keeps it. Versions go as with bkp rm, bytes with bkp gc.",
+		about: "Of each name, or of the one given, a version stays that any rule keeps. Days, weeks (from Monday) " +
+			"and months are those of this machine's clock, by when a version was split, whatever was done with it " +
+			"since; the newest version of each counts, which is the one of the highest number. With -v each " +
+			"version that goes says why no rule keeps it. Versions go as with bkp rm, bytes with bkp gc.",
 		examples: `bkp prune --keep-last 3 --dry-run
 			bkp prune big.iso --keep-last 1 --keep-daily 7 --keep-weekly 4 --keep-monthly 12`,
 		flags: append(append([]cli.Flag{
-			intFlag("keep-last", 0, "keep the `N` newest versions"),
-			intFlag("keep-daily", 0, "keep the newest version of each of the last `N` days that have one"),
-			intFlag("keep-weekly", 0, "keep the newest version of each of the last `N` weeks that have one"),
-			intFlag("keep-monthly", 0, "keep the newest version of each of the last `N` months that have one"),
-			boolFlag("dry-run", "show what would go, and let nothing go"),
-			boolFlag("force", "forget a version also where peers that keep it cannot be told"),
+			line.Int("keep-last", 0, "keep the `N` newest versions"),
+			line.Int("keep-daily", 0, "keep the newest version of each of the last `N` days that have one"),
+			line.Int("keep-weekly", 0, "keep the newest version of each of the last `N` weeks that have one"),
+			line.Int("keep-monthly", 0, "keep the newest version of each of the last `N` months that have one"),
+			line.Bool("dry-run", "show what would go, and let nothing go"),
+			line.Bool("force", "forget a version also where peers that keep it cannot be told"),
 		}, networkFlags()...), identityFlags()...),
 		do: doPrune, frees: true,
 	})
@@ -62,13 +64,14 @@ func (c *call) keepRules() (rules []keepRule, err error) {
 	for _, r := range allRules() {
 		switch r.count = c.Int("keep-" + r.name); {
 		case r.count < 0:
-			return nil, usageError("--keep-%s %d: want 0 or more", r.name, r.count)
+			return nil, line.UsageError("--keep-%s %d: want 0 or more", r.name, r.count)
 		case r.count > 0:
 			rules = append(rules, r)
 		}
 	}
 	if len(rules) == 0 {
-		return nil, core.WithHint(usageError("no rule says what to keep"), "bkp prune --keep-last 3 --keep-monthly 12 --dry-run")
+		return nil, core.WithHint(line.UsageError("no rule says what to keep"), "bkp prune --keep-last 3 "+
+			"--keep-monthly 12 --dry-run")
 	}
 	return rules, nil
 }
@@ -178,8 +181,8 @@ func doPrune(ctx context.Context, c *call) error {
 
 // pruneRows lists the versions of one name or of all, by name and oldest first.
 func (c *call) pruneRows(name string) ([]pruneRow, error) {
-	if plain, _, err := nameVersion(name); err != nil || plain != name {
-		return nil, usageError("%s: prune takes a name without a version; bkp rm takes one", core.Printable(name))
+	if plain, _, err := line.NameVersion(name); err != nil || plain != name {
+		return nil, line.UsageError("%s: prune takes a name without a version; bkp rm takes one", core.Printable(name))
 	}
 	o, err := c.ownerIfAny()
 	if err != nil {
@@ -187,13 +190,14 @@ func (c *call) pruneRows(name string) ([]pruneRow, error) {
 	}
 	var rows []pruneRow
 	if o != nil {
-		versions, err := c.house.Refs().Open(o)
+		versions, err := c.dir.Refs().Open(o)
 		if err != nil {
 			return nil, err
 		}
 		for _, v := range versions {
 			if name == "" || v.Body.Name == name {
-				rows = append(rows, pruneRow{Name: v.Body.Name, Version: v.Ref.Version, Size: v.Body.Size, Created: v.Ref.Created, Placed: v.Placed()})
+				rows = append(rows, pruneRow{Name: v.Body.Name, Version: v.Ref.Version, Size: v.Body.Size,
+					Created: v.Ref.Created, Placed: v.Placed()})
 			}
 		}
 	}
@@ -205,7 +209,7 @@ func (c *call) pruneRows(name string) ([]pruneRow, error) {
 
 // prune removes versions as bkp rm does.
 func (c *call) prune(ctx context.Context, gone []pruneRow, sum *pruneSummary) error {
-	unlock, err := c.house.LockOffloaded()
+	unlock, err := c.dir.LockOffloaded()
 	if err != nil {
 		return err
 	}
@@ -214,7 +218,8 @@ func (c *call) prune(ctx context.Context, gone []pruneRow, sum *pruneSummary) er
 	return c.withNode(ctx, func(s session) error {
 		for _, g := range gone {
 			var r control.RemoveResult
-			err := s.Call(ctx, control.CommandRemove, control.RemoveArgs{Name: g.Name, Version: g.Version, Force: c.Bool("force")}, &r, c.Status)
+			err := s.Call(ctx, control.CommandRemove, control.RemoveArgs{Name: g.Name, Version: g.Version,
+				Force: c.Bool("force")}, &r, c.Status)
 			if err != nil {
 				return fmt.Errorf("%s: %w", render.Versioned(g.Name, g.Version), err)
 			}
@@ -239,7 +244,8 @@ func drawPrune(t *render.Table, rows []pruneRow, sum pruneSummary, explain bool)
 		if explain && !r.Keep {
 			because = r.Against
 		}
-		t.Row(render.Versioned(r.Name, r.Version), time.Unix(r.Created, 0), r.Size, r.Placed, word, strings.Join(because, ", "))
+		t.Row(render.Versioned(r.Name, r.Version), time.Unix(r.Created, 0), r.Size, r.Placed, word,
+			strings.Join(because, ", "))
 	}
 	if sum.DryRun {
 		t.Line("%s kept, %d would go", render.Counted(sum.Kept, "version"), len(rows)-sum.Kept)

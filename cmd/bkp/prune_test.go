@@ -128,7 +128,8 @@ func TestPruneOfWhatWasPlacedAgain(t *testing.T) {
 	}
 	for days, want := range map[string]string{"7": `"kept":5,"removed":0`, "3": `"kept":3,"removed":0`} {
 		var out, errs bytes.Buffer
-		code := run([]string{"bkp", "prune", "--keep-daily", days, "--dry-run", "--json", "--data", string(h)}, nil, &out,
+		code := run([]string{"bkp", "prune", "--keep-daily", days, "--dry-run", "--json", "--data", string(h)}, nil,
+			&out,
 			&errs)
 		if code != 0 || !strings.Contains(out.String(), want) {
 			t.Errorf("--keep-daily %s ended with %d\n%s%s", days, code, &out, &errs)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -17,21 +18,22 @@ func rmCommand() *cli.Command {
 	return command(spec{
 		name: "rm", args: "NAME[@VERSION]", least: 1, most: 1,
 		usage: "forget a name or one version of it, here and at the peers that keep it",
-		about: "Peers let go what no other version needs, and free it by themselves; what is staged here goes with bkp gc. Where a peer that keeps it cannot be told, " +
-			"the command ends with code 3, says which, and the version stays: remove it again when the peer is back.",
+		about: "Peers let go what no other version needs, and free it by themselves; what is staged here goes with " +
+			"bkp gc. Where a peer that keeps it cannot be told, the command ends with code 3, says which, and the " +
+			"version stays: remove it again when the peer is back.",
 		examples: "bkp rm big.iso@1\nbkp rm big.iso@latest\nbkp rm big.iso\nbkp rm big.iso --force",
-		flags: append(append([]cli.Flag{boolFlag("force", "forget it also where peers that keep it cannot be told")},
+		flags: append(append([]cli.Flag{line.Bool("force", "forget it also where peers that keep it cannot be told")},
 			networkFlags()...), identityFlags()...),
 		frees: true,
 		do: func(ctx context.Context, c *call) error {
-			name, version, err := nameVersion(c.Args().First())
-			if err == nil && strings.HasSuffix(c.Args().First(), "@"+latest) { // a name alone is all its versions
+			name, version, err := line.NameVersion(c.Args().First())
+			if err == nil && strings.HasSuffix(c.Args().First(), "@"+line.Latest) { // a name alone is all its versions
 				version, err = c.newest(name)
 			}
 			if err != nil {
 				return err
 			}
-			unlock, err := c.house.LockOffloaded()
+			unlock, err := c.dir.LockOffloaded()
 			if err != nil {
 				return err
 			}
@@ -70,7 +72,7 @@ func (c *call) newest(name string) (int, error) {
 	if o == nil {
 		return 0, datadir.NoSuchName(name, 0)
 	}
-	v, err := c.house.Refs().Find(o, name, 0)
+	v, err := c.dir.Refs().Find(o, name, 0)
 	return v.Ref.Version, err
 }
 

@@ -38,21 +38,21 @@ func ask[Result any](ctx context.Context, c *call, command string, args any) (re
 
 // openSession finds the running node, or takes node.lock and becomes one.
 func (c *call) openSession(ctx context.Context) (session, error) {
-	if !c.reads || !c.house.IsForeign() {
-		if err := c.house.Make(); err != nil {
+	if !c.reads || !c.dir.IsForeign() {
+		if err := c.dir.Make(); err != nil {
 			return session{}, err
 		}
 	}
 	// A node that starts or stops at this moment holds the lock without a socket: look a few times.
 	for tries := 0; ; tries++ {
-		if remote, err := control.Dial(c.house.Path("node.sock")); err == nil {
+		if remote, err := control.Dial(c.dir.Path("node.sock")); err == nil {
 			c.warnUnused()
 			return session{Caller: remote, running: true, close: func() error { return nil }}, nil
 		}
-		if c.reads && c.house.IsForeign() {
+		if c.reads && c.dir.IsForeign() {
 			return c.borrow(ctx)
 		}
-		lock, err := c.house.LockNode()
+		lock, err := c.dir.LockNode()
 		if err == nil {
 			var s session
 			if s, err = c.become(ctx, lock); err == nil {
@@ -75,10 +75,10 @@ func (c *call) openSession(ctx context.Context) (session, error) {
 
 // running finds the node that runs on this data directory, and fails without one.
 func (c *call) runningNode() (control.Caller, error) {
-	remote, err := control.Dial(c.house.Path("node.sock"))
+	remote, err := control.Dial(c.dir.Path("node.sock"))
 	if err != nil {
-		return nil, core.WithHint(core.Fail(core.CodeFailed, "no node runs on %s", string(c.house)),
-			"bkp node start --data %s", string(c.house))
+		return nil, core.WithHint(core.Fail(core.CodeFailed, "no node runs on %s", string(c.dir)),
+			"bkp node start --data %s", string(c.dir))
 	}
 	return remote, nil
 }
@@ -86,14 +86,11 @@ func (c *call) runningNode() (control.Caller, error) {
 // warnUnused tells that the running node keeps to what it was started with.
 func (c *call) warnUnused() {
 	for _, flag := range []string{"peers", "token-file", "insecure-plaintext", "trace"} {
-		if c.given(flag) {
+		if c.Given(flag) {
 			c.Say("warning: --%s is not used: the node that runs on this data directory was started with its own", flag)
 		}
 	}
 }
-
-// given tells whether a flag stood on the command line.
-func (c *call) given(flag string) bool { return c.App.Metadata["given"].(map[string]bool)[flag] }
 
 // become starts a node in this process, and waits a moment for its peers.
 func (c *call) become(ctx context.Context, lock *durable.Lock) (session, error) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/manifest"
@@ -17,12 +18,13 @@ func showCommand() *cli.Command {
 	return command(spec{
 		name: "show", args: "NAME[@VERSION] [OTHER[@VERSION]]", least: 1, most: 2,
 		usage: "show how a version is put together: its tree and its chunks",
-		about: "For people: the tree of nodes, then the first chunks (all of them with --all). With --json: every entry of the manifest as " +
-			"{name, type, order, hash, size}, in order; sizes are stored bytes. With --diff: the stretches of the second version that are " +
-			"in chunks the first does not have.",
-		examples: "bkp show big.iso\nbkp show big.iso@1 --all\nbkp show big.iso --json\nbkp show --diff big.iso@1 big.iso@latest",
-		flags: append(identityFlags(), boolFlag("all", "list every chunk, or every range"),
-			boolFlag("diff", "show what the second version adds to the first")),
+		about: "For people: the tree of nodes, then the first chunks (all of them with --all). With --json: every " +
+			"entry of the manifest as {name, type, order, hash, size}, in order; sizes are stored bytes. With " +
+			"--diff: the stretches of the second version that are in chunks the first does not have.",
+		examples: "bkp show big.iso\nbkp show big.iso@1 --all\nbkp show big.iso --json\nbkp show --diff big.iso@1 " +
+			"big.iso@latest",
+		flags: append(identityFlags(), line.Bool("all", "list every chunk, or every range"),
+			line.Bool("diff", "show what the second version adds to the first")),
 		do: doShow,
 	})
 }
@@ -45,9 +47,9 @@ func doShow(ctx context.Context, c *call) error {
 		return doDiff(ctx, c)
 	}
 	if c.NArg() > 1 {
-		return core.WithHint(usageError("shows one version, got %d", c.NArg()), "two are compared with --diff")
+		return core.WithHint(line.UsageError("shows one version, got %d", c.NArg()), "two are compared with --diff")
 	}
-	name, version, err := nameVersion(c.Args().First())
+	name, version, err := line.NameVersion(c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -58,11 +60,11 @@ func doShow(ctx context.Context, c *call) error {
 	if o == nil {
 		return datadir.NoSuchName(name, version)
 	}
-	v, err := c.house.Refs().Find(o, name, version)
+	v, err := c.dir.Refs().Find(o, name, version)
 	if err != nil {
 		return err
 	}
-	local, err := c.house.OpenChunks(ctx)
+	local, err := c.dir.OpenChunks(ctx)
 	if err != nil {
 		return err
 	}

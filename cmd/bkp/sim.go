@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -22,8 +23,11 @@ func simCommand() *cli.Command {
 		name: "sim", args: "TOPOLOGY|-", most: 1,
 		usage: "try a placement or a fetch on a simulated network",
 		about: "Reads nodes, links and a job from a file of " + sim.Schema +
-			", or with --live takes the network that this machine's node sees, and lets the planner and the transfer decisions of real " +
-			"nodes work on virtual time. Only bandwidth takes time, and what a node's \"delay\" says: seconds that a message takes between it and the source. A bandwidth of the file may be a calendar, as \"22:00-06:00=50MiB,else=5MiB\". The same seed gives the same result. Several --strategy stand side by side.",
+			", or with --live takes the network that this machine's node sees, and lets the planner and the " +
+			"transfer decisions of real nodes work on virtual time. Only bandwidth takes time, and what a node's " +
+			"\"delay\" says: seconds that a message takes between it and the source. A bandwidth of the file may " +
+			"be a calendar, as \"22:00-06:00=50MiB,else=5MiB\". The same seed gives the same result. Several " +
+			"--strategy stand side by side.",
 		examples: `bkp sim network.json
 			bkp sim network.json --strategy seed --strategy cheapest,zone-spread
 			bkp sim network.json --objective blend --blend 0.7 --deadline 2h
@@ -32,16 +36,18 @@ func simCommand() *cli.Command {
 			bkp sim network.json --lose n3@40 --cut "n1>n2@10" --json
 			bkp sim --live --size 2TiB --replicas 3 --plot try.svg`,
 		flags: slices.Concat([]cli.Flag{
-			&cli.StringSliceFlag{Name: "strategy", Value: cli.NewStringSlice("seed"), Usage: "have the strategies of `LIST` price the nodes, such as cheapest=2,zone-spread; may be repeated, to compare"},
-			intFlag("runs", 1000, "cut the file into `N` runs"),
-			intFlag("seed", 1, "draw everything that is left to chance from `K`"),
-			textFlag("error", "0", "let the planner's estimates be wrong by up to this `PART`, as 0.3 for ±30 %"),
-			listFlag("lose", "take a node away, as `NODE@SECONDS`; may be repeated"),
-			listFlag("cut", "cut a link, as `A>B@SECONDS`, or all links from one zone to another; may be repeated"),
-			textFlag("at", "", "let virtual time begin at `TIME`, as 2026-01-05T22:00:00+01:00, for bandwidths that follow calendars (default: as the file says, else a Monday, 00:00 UTC)"),
-			boolFlag("live", "take the network as the node on this data directory, or its peers, report it"),
-			textFlag("size", "100GiB", "with --live, place a file of `SIZE`"),
-			intFlag("replicas", 2, "with --live, keep `N` copies"),
+			&cli.StringSliceFlag{Name: "strategy", Value: cli.NewStringSlice("seed"), Usage: "have the strategies " +
+				"of `LIST` price the nodes, such as cheapest=2,zone-spread; may be repeated, to compare"},
+			line.Int("runs", 1000, "cut the file into `N` runs"),
+			line.Int("seed", 1, "draw everything that is left to chance from `K`"),
+			line.Text("error", "0", "let the planner's estimates be wrong by up to this `PART`, as 0.3 for ±30 %"),
+			line.List("lose", "take a node away, as `NODE@SECONDS`; may be repeated"),
+			line.List("cut", "cut a link, as `A>B@SECONDS`, or all links from one zone to another; may be repeated"),
+			line.Text("at", "", "let virtual time begin at `TIME`, as 2026-01-05T22:00:00+01:00, for bandwidths that "+
+				"follow calendars (default: as the file says, else a Monday, 00:00 UTC)"),
+			line.Bool("live", "take the network as the node on this data directory, or its peers, report it"),
+			line.Text("size", "100GiB", "with --live, place a file of `SIZE`"),
+			line.Int("replicas", 2, "with --live, keep `N` copies"),
 			plotFlag(),
 		}, objectiveFlags(), networkFlags(), identityFlags()),
 		do: doSim,
@@ -77,20 +83,20 @@ func (c *call) topology(ctx context.Context) (sim.Topology, error) {
 	live, files := c.Bool("live"), c.NArg()
 	switch {
 	case live == (files == 1):
-		return sim.Topology{}, usageError("wants a topology file or --live, and not both")
-	case !live && (c.given("size") || c.given("replicas")):
-		return sim.Topology{}, usageError("--size and --replicas are for --live: a topology file says them itself")
-	case live && c.given("at"):
-		return sim.Topology{}, usageError("--at is for topology files: --live begins now")
+		return sim.Topology{}, line.UsageError("wants a topology file or --live, and not both")
+	case !live && (c.Given("size") || c.Given("replicas")):
+		return sim.Topology{}, line.UsageError("--size and --replicas are for --live: a topology file says them itself")
+	case live && c.Given("at"):
+		return sim.Topology{}, line.UsageError("--at is for topology files: --live begins now")
 	case !live:
 		return c.readTopology(c.Args().First())
 	}
-	size, err := c.size("size")
+	size, err := c.Size("size")
 	if err != nil {
 		return sim.Topology{}, err
 	}
 	if c.Int("replicas") < 1 {
-		return sim.Topology{}, usageError("--replicas %d: want 1 or more", c.Int("replicas"))
+		return sim.Topology{}, line.UsageError("--replicas %d: want 1 or more", c.Int("replicas"))
 	}
 	s, err := ask[control.SurveyResult](ctx, c, control.CommandSurvey, control.None{})
 	return sim.Live(s.Snapshot, plan.Goal{Mode: plan.Replicas, Size: size, Replicas: c.Int("replicas")}), err
@@ -100,15 +106,15 @@ func (c *call) topology(ctx context.Context) (sim.Topology, error) {
 func (c *call) simConfig(t sim.Topology) (conf sim.Config, err error) {
 	conf = sim.Config{Runs: c.Int("runs"), Seed: uint64(c.Int("seed"))}
 	if conf.Error, err = strconv.ParseFloat(c.String("error"), 64); err != nil || !(conf.Error >= 0 && conf.Error < 1) {
-		return conf, usageError("--error %s: want a part from 0 to below 1", c.String("error"))
+		return conf, line.UsageError("--error %s: want a part from 0 to below 1", c.String("error"))
 	}
 	if conf.Objective, conf.Blend, conf.Deadline, err = c.objective(); err != nil {
 		return conf, err
 	}
-	if conf.Lose, err = losses(t, c.list("lose")); err != nil {
+	if conf.Lose, err = losses(t, c.List("lose")); err != nil {
 		return conf, err
 	}
-	conf.Cut, err = cuts(t, c.list("cut"))
+	conf.Cut, err = cuts(t, c.List("cut"))
 	return conf, err
 }
 
@@ -132,7 +138,7 @@ func (c *call) simulate(ctx context.Context, t sim.Topology, conf sim.Config, li
 // keep the others from being shown.
 func (c *call) compareSims(ctx context.Context, t sim.Topology, conf sim.Config, lists []string) error {
 	if c.String("plot") != "" {
-		return usageError("--plot draws one strategy, not %d", len(lists))
+		return line.UsageError("--plot draws one strategy, not %d", len(lists))
 	}
 	summary := struct {
 		Name       string  `json:"name"`
@@ -188,7 +194,8 @@ func readMoment(text string) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, usageError("--at %s: want a moment, as 2026-01-05T22:00:00+01:00, or in UTC 2026-01-05T22:00", text)
+	return time.Time{}, line.UsageError("--at %s: want a moment, as 2026-01-05T22:00:00+01:00, or in UTC "+
+		"2026-01-05T22:00", text)
 }
 
 // losses reads NODE@SECONDS.
@@ -199,9 +206,9 @@ func losses(t sim.Topology, list []string) (out []sim.Loss, err error) {
 		node := t.Node(name)
 		switch {
 		case err != nil || !(at >= 0 && at < 1e9):
-			return nil, usageError("--lose %s: want NODE@SECONDS", text)
+			return nil, line.UsageError("--lose %s: want NODE@SECONDS", text)
 		case node < 0:
-			return nil, usageError("--lose %s: there is no node %q in %s", text, name, t.Name)
+			return nil, line.UsageError("--lose %s: there is no node %q in %s", text, name, t.Name)
 		}
 		out = append(out, sim.Loss{Node: node, At: at})
 	}
@@ -215,11 +222,11 @@ func cuts(t sim.Topology, list []string) (out []sim.Cut, err error) {
 		from, to, both := strings.Cut(ways, ">")
 		at, err := strconv.ParseFloat(when, 64)
 		if err != nil || !(at >= 0 && at < 1e9) || !both {
-			return nil, usageError("--cut %s: want A>B@SECONDS", text)
+			return nil, line.UsageError("--cut %s: want A>B@SECONDS", text)
 		}
 		cut := t.Cut(from, to, at)
 		if len(cut) == 0 {
-			return nil, usageError("--cut %s: there is no link from %s to %s in %s", text, from, to, t.Name)
+			return nil, line.UsageError("--cut %s: there is no link from %s to %s in %s", text, from, to, t.Name)
 		}
 		out = append(out, cut...)
 	}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -18,24 +19,25 @@ func splitCommand() *cli.Command {
 	return command(spec{
 		name: "split", args: "FILE|-", most: 1,
 		usage: "cut a file into sealed chunks, as a new version of its name",
-		about: "Only chunks are stored that are not here yet, and that peers do not keep already by receipts for 30 days more. " +
-			"Nothing leaves this machine before bkp place. A directory is piped: " +
-			"tar -c DIR | bkp split - --name DIR.tar. What a program writes is best split with --command: " +
-			"where that fails no version is made.",
+		about: "Only chunks are stored that are not here yet, and that peers do not keep already by receipts for " +
+			"30 days more. Nothing leaves this machine before bkp place. A directory is piped: tar -c DIR | bkp " +
+			"split - --name DIR.tar. What a program writes is best split with --command: where that fails no " +
+			"version is made.",
 		examples: `bkp split big.iso
 			bkp split /dev/shm/dump.sql --name nightly.sql
 			tar -c photos | bkp split - --name photos.tar
 			bkp split --command 'pg_dump shop' --name shop.sql
 			bkp split disk.img --compression best --digest sha256`,
 		flags: append([]cli.Flag{
-			textFlag("name", "", "call the file `NAME` (default: the base name of FILE)"),
-			textFlag("chunker", chunk.MethodAuto, "cut by `HOW`: cdc (by content), fixed (for images of disks) or auto: as the version before, else as the first sectors ask for"),
-			textFlag("compression", string(chunk.LevelDefault), "compress at `LEVEL`: off, fast, default or best"),
-			textFlag("digest", "", "put a digest of the whole file into its manifest: `HASH` is sha256 or blake3"),
-			boolFlag("no-recheck", "do not open again what was just sealed"),
-			boolFlag("whole", "store also what peers keep already"),
-			boolFlag("dry-run", "show what the new version would add, and store nothing"),
-			boolFlag("all", "with --dry-run: list every range that is new"),
+			line.Text("name", "", "call the file `NAME` (default: the base name of FILE)"),
+			line.Text("chunker", chunk.MethodAuto, "cut by `HOW`: cdc (by content), fixed (for images of disks) or "+
+				"auto: as the version before, else as the first sectors ask for"),
+			line.Text("compression", string(chunk.LevelDefault), "compress at `LEVEL`: off, fast, default or best"),
+			line.Text("digest", "", "put a digest of the whole file into its manifest: `HASH` is sha256 or blake3"),
+			line.Bool("no-recheck", "do not open again what was just sealed"),
+			line.Bool("whole", "store also what peers keep already"),
+			line.Bool("dry-run", "show what the new version would add, and store nothing"),
+			line.Bool("all", "with --dry-run: list every range that is new"),
 		}, append(inputFlags(), identityFlags()...)...),
 		do: doSplit,
 	})
@@ -48,10 +50,10 @@ func doSplit(ctx context.Context, c *call) error {
 	}
 	level, err := chunk.ParseLevel(c.String("compression"))
 	if err != nil {
-		return usageError("--compression: %w", err)
+		return line.UsageError("--compression: %w", err)
 	}
 	if d := c.String("digest"); d != "" && !slices.Contains(file.Digests, d) {
-		return usageError("--digest %q: want sha256 or blake3", d)
+		return line.UsageError("--digest %q: want sha256 or blake3", d)
 	}
 	from, err := c.openInput(ctx)
 	if err != nil {
@@ -78,7 +80,7 @@ func doSplit(ctx context.Context, c *call) error {
 		return err
 	}
 	wish.Progress = c.Phase("split", max(in.Size, 0))
-	sum, err := c.house.Split(ctx, wish)
+	sum, err := c.dir.Split(ctx, wish)
 	if err != nil {
 		return err
 	}
@@ -87,7 +89,8 @@ func doSplit(ctx context.Context, c *call) error {
 			t.Line("%s is unchanged: there is no new version.", render.Versioned(sum.Name, sum.Version))
 			return
 		}
-		t.Line("Split %s: %s in %s, %d of them new (%s stored), in %s.", render.Versioned(sum.Name, sum.Version), sum.Bytes,
+		t.Line("Split %s: %s in %s, %d of them new (%s stored), in %s.", render.Versioned(sum.Name, sum.Version),
+			sum.Bytes,
 			render.Counted(sum.Chunks, "chunk"), sum.NewChunks, sum.Stored, render.Seconds(sum.Seconds))
 	}))
 }
@@ -98,7 +101,7 @@ func (c *call) drySplit(ctx context.Context, in datadir.SplitInput) (err error) 
 		return err
 	}
 	in.Progress = c.Phase("look", max(in.Source.Size, 0))
-	sum, err := c.house.DrySplit(ctx, in)
+	sum, err := c.dir.DrySplit(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -110,7 +113,8 @@ func (c *call) drySplit(ctx context.Context, in datadir.SplitInput) (err error) 
 	})
 }
 
-// checkpointEvery is how many plain bytes lie between two moments from which an interrupted split goes on; tests lower it.
+// checkpointEvery is how many plain bytes lie between two moments from which an interrupted split goes on; tests lower
+// it.
 var checkpointEvery = 4 * core.GiB
 
 // maxName is how many bytes a name may have. A path of Linux is as long at most.
@@ -119,30 +123,31 @@ const maxName = 4096
 // splitName is --name, else the base name of FILE.
 func (c *call) splitName() (string, error) {
 	name := c.String("name")
-	if name == "" && c.given("name") {
-		return "", usageError("--name is empty")
+	if name == "" && c.Given("name") {
+		return "", line.UsageError("--name is empty")
 	}
 	if name == "" {
 		switch c.Args().First() {
 		case "-":
-			return "", core.WithHint(usageError("standard input has no name"),
+			return "", core.WithHint(line.UsageError("standard input has no name"),
 				"give it one: bkp %s - --name NAME", c.Command.Name)
 		case "":
 			if c.String("command") == "" {
 				return "", errNoInput(c)
 			}
-			return "", core.WithHint(usageError("what a command writes has no name"), "give it one: --name NAME")
+			return "", core.WithHint(line.UsageError("what a command writes has no name"), "give it one: --name NAME")
 		}
 		name = filepath.Base(c.Args().First())
 	}
 	if !utf8.ValidString(name) {
-		return "", usageError("the name %q is not UTF-8", name)
+		return "", line.UsageError("the name %q is not UTF-8", name)
 	}
 	if len(name) > maxName {
-		return "", usageError("the name has %d bytes, it may have %d", len(name), maxName)
+		return "", line.UsageError("the name has %d bytes, it may have %d", len(name), maxName)
 	}
-	if plain, _, err := nameVersion(name); err != nil || plain != name {
-		return "", core.WithHint(usageError("a name cannot end in @ and a number or @latest, since %q means a version of %q", name, plain),
+	if plain, _, err := line.NameVersion(name); err != nil || plain != name {
+		return "", core.WithHint(line.UsageError("a name cannot end in @ and a number or @latest, since %q means a "+
+			"version of %q", name, plain),
 			"give another: bkp split FILE --name NAME")
 	}
 	return name, nil

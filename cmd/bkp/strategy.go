@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/plugins"
@@ -23,7 +24,7 @@ func openStrategy(ctx context.Context, host *plugins.Host, list string) (core.St
 		case !weighted:
 			weight = 1
 		case err != nil || !(weight >= 0 && weight <= 1e6):
-			return nil, nil, errors.Join(choir.Close(), usageError("--strategy %s: %q is no weight", list, text))
+			return nil, nil, errors.Join(choir.Close(), line.UsageError("--strategy %s: %q is no weight", list, text))
 		}
 		s, err := host.Strategy(ctx, strings.TrimSpace(name))
 		if err != nil {

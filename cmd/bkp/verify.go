@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -21,20 +22,23 @@ func verifyCommand() *cli.Command {
 	return command(spec{
 		name: "verify", args: "[NAME[@VERSION]]", most: 1,
 		usage: "look whether every chunk is there and right, and name the bytes of the file that are not",
-		about: "What is on this machine is read, held against its hash and opened. What is not is looked for at its holders by the records. " +
-			"Without a name all versions are verified, and every pack of this data directory with what is kept for others. Nothing is written but " +
-			"a note of what is damaged, so that the next split stores it anew. A verification that was interrupted goes on where it was. Wrong bytes end it with code 14, missing ones with 13.",
+		about: "What is on this machine is read, held against its hash and opened. What is not is looked for at " +
+			"its holders by the records. Without a name all versions are verified, and every pack of this data " +
+			"directory with what is kept for others. Nothing is written but a note of what is damaged, so that the " +
+			"next split stores it anew. A verification that was interrupted goes on where it was. Wrong bytes end " +
+			"it with code 14, missing ones with 13.",
 		examples: `bkp verify
 			bkp verify big.iso
 			bkp verify big.iso@3 --sample 5%
 			bkp verify big.iso --presence --remote
 			bkp verify --full --remote --peers wss://a.example:8001 --token-file token`,
 		flags: append(append([]cli.Flag{
-			boolFlag("full", "read every chunk; with --remote also those at every holder (default for what is on this machine)"),
-			textFlag("sample", "", "read only this `SHARE` of the chunks, drawn anew each time, as 5%"),
-			boolFlag("presence", "read nothing, look only whether it is there"),
-			boolFlag("remote", "ask the holders also about what is on this machine; every one on record must answer"),
-			boolFlag("restart", "begin anew where an earlier verification was interrupted"),
+			line.Bool("full", "read every chunk; with --remote also those at every holder (default for what is on "+
+				"this machine)"),
+			line.Text("sample", "", "read only this `SHARE` of the chunks, drawn anew each time, as 5%"),
+			line.Bool("presence", "read nothing, look only whether it is there"),
+			line.Bool("remote", "ask the holders also about what is on this machine; every one on record must answer"),
+			line.Bool("restart", "begin anew where an earlier verification was interrupted"),
 		}, networkFlags()...), identityFlags()...),
 		reads: true,
 		do:    doVerify,
@@ -42,7 +46,7 @@ func verifyCommand() *cli.Command {
 }
 
 func doVerify(ctx context.Context, c *call) error {
-	name, version, err := nameVersion(c.Args().First())
+	name, version, err := line.NameVersion(c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -60,7 +64,7 @@ func doVerify(ctx context.Context, c *call) error {
 		return err
 	}
 	v.refs = err
-	if v.here, err = c.house.Verify(ctx, c.Args().First(), here, c.Bool("restart"), o); err != nil {
+	if v.here, err = c.dir.Verify(ctx, c.Args().First(), here, c.Bool("restart"), o); err != nil {
 		return err
 	}
 	defer v.here.Close()
@@ -96,7 +100,7 @@ func (c *call) shares() (here, there float64, err error) {
 	here = 1
 	switch {
 	case c.String("sample") != "" && (c.Bool("full") || c.Bool("presence")) || c.Bool("full") && c.Bool("presence"):
-		return 0, 0, usageError("--full, --sample and --presence exclude one another")
+		return 0, 0, line.UsageError("--full, --sample and --presence exclude one another")
 	case c.Bool("presence"):
 		here = 0
 	case c.String("sample") != "":
@@ -106,7 +110,8 @@ func (c *call) shares() (here, there float64, err error) {
 			here /= 100
 		}
 		if err != nil || !(here > 0 && here <= 1) {
-			return 0, 0, usageError("--sample %q: want a share as 5%%, above 0 and up to 100%%", c.String("sample"))
+			return 0, 0, line.UsageError("--sample %q: want a share as 5%%, above 0 and up to 100%%",
+				c.String("sample"))
 		}
 	}
 	if c.Bool("remote") && (c.Bool("full") || c.String("sample") != "") {
@@ -142,7 +147,7 @@ func (v *verifying) choose(ctx context.Context, name string, version int) ([]dat
 		}
 		return nil, datadir.NoSuchName(name, version)
 	}
-	refs := v.house.Refs()
+	refs := v.dir.Refs()
 	if name == "" {
 		return refs.Open(v.owner)
 	}
@@ -158,7 +163,7 @@ func (v *verifying) choose(ctx context.Context, name string, version int) ([]dat
 }
 
 // reachable tells whether there is anybody to ask.
-func (v *verifying) reachable() bool { return v.house.HasNode() || v.peerList(v.owner) != "" }
+func (v *verifying) reachable() bool { return v.dir.HasNode() || v.peerList(v.owner) != "" }
 
 // version reads what is on this machine of a version.
 func (v *verifying) version(ctx context.Context, x datadir.Version) error {
@@ -288,7 +293,8 @@ func (v *verifying) elsewhere(name string, r *control.VerifyResult, all bool) {
 	}
 	for _, h := range r.Holders {
 		if len(h.Degraded) > 0 {
-			v.add(core.CodeRedundant, "%s: %s %s is degraded: %s", name, h.Node.Short(), h.Address, strings.Join(h.Degraded, ", "))
+			v.add(core.CodeRedundant, "%s: %s %s is degraded: %s", name, h.Node.Short(), h.Address,
+				strings.Join(h.Degraded, ", "))
 		}
 		switch {
 		case lacking[h.Node] > 0:
@@ -336,9 +342,11 @@ func (v *verifying) failure() error {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
 	if len(v.summary.Records) > 0 && len(v.rows) == 0 {
-		return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")), "stop the node that keeps it, and: bkp node repair --data %s", string(v.house))
+		return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")), "stop the node that keeps it, "+
+			"and: bkp node repair --data %s", string(v.dir))
 	}
 	return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")),
-		"where the file is still there, split it again: what is damaged here is stored anew, and bkp gc drops the damaged; "+
+		"where the file is still there, split it again: what is damaged here is stored anew, and bkp gc drops the "+
+			"damaged; "+
 			"else bkp fetch brings what a holder still has, and with --partial all but the holes")
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
@@ -36,15 +37,15 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 			opened = nil
 		}
 	}()
-	conf := node.Config{Health: &node.Health{}, Listen: wish.listen, Listener: wish.listener, Trunks: c.set.trunks,
-		Links: c.set.links, Log: c.Log(slog.LevelInfo), Refs: c.house.Refs()}
+	conf := node.Config{Health: &node.Health{}, Listen: wish.listen, Listener: wish.listener, Trunks: c.Settings.Trunks,
+		Links: c.Settings.Links, Log: c.Log(slog.LevelInfo), Refs: c.dir.Refs()}
 	if wish.transient {
 		conf.Log = c.Log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
 	if conf.Signer, err = c.nodeKey(); err != nil {
 		return nil, opened, err
 	}
-	c.house.Sweep()
+	c.dir.Sweep()
 	conf.Owner = c.ownerDoor()
 	if err := c.network(&conf, wish); err != nil {
 		return nil, opened, err
@@ -59,7 +60,7 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 	opened = append(opened, stood)
 	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = stood.Staging, stood.Offloaded, stood.Keeping,
 		stood.Holdings, stood.Ledger
-	conf.Freeing = c.house.Reserve().During
+	conf.Freeing = c.dir.Reserve().During
 	if !wish.transient {
 		if err = c.capacity(&conf); err != nil {
 			return nil, opened, err
@@ -68,12 +69,12 @@ func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, open
 	if path := c.String("trace"); path != "" {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
-			return nil, opened, usageError("--trace: %w", err)
+			return nil, opened, line.UsageError("--trace: %w", err)
 		}
 		conf.Trace, opened = f, append(opened, f)
 	}
 	conf.Memory = c.own().Memory("bandwidth.json")
-	conf.Assemble, conf.Cut = assemble, c.house.CutFile
+	conf.Assemble, conf.Cut = assemble, c.dir.CutFile
 	host := c.plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {
@@ -110,9 +111,9 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 		return err
 	}
 	for _, p := range conf.Peers {
-		if p.Rate == 0 && !wish.transient && c.String("peers") != "" && !c.set.names(p) {
-			return core.WithHint(usageError("peer %s: its bandwidth is missing", p.Address()),
-				"say what this node gives the link: %s-20MiB, or in a calendar: [links] in %s", p, c.set.path)
+		if p.Rate == 0 && !wish.transient && c.String("peers") != "" && !c.Settings.Names(p) {
+			return core.WithHint(line.UsageError("peer %s: its bandwidth is missing", p.Address()),
+				"say what this node gives the link: %s-20MiB, or in a calendar: [links] in %s", p, c.Settings.Path)
 		}
 		if p.Scheme == "ws" && !conf.Plaintext {
 			return core.WithHint(core.Fail(core.CodeUsage, "peer %s: ws:// is not encrypted", p.Address()),
@@ -120,10 +121,10 @@ func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
 		}
 	}
 	if wish.transient && len(conf.Peers) == 0 && !c.alone {
-		return core.WithHint(usageError("no peers are known and no node runs on %s", string(c.house)),
-			"name some with --peers wss://HOST:8001-20MiB, or peers = \"…\" in %s", c.set.path)
+		return core.WithHint(line.UsageError("no peers are known and no node runs on %s", string(c.dir)),
+			"name some with --peers wss://HOST:8001-20MiB, or peers = \"…\" in %s", c.Settings.Path)
 	}
-	met, err := c.house.OpenPins(c.own())
+	met, err := c.dir.OpenPins(c.own())
 	if err != nil {
 		return err
 	}
@@ -148,58 +149,23 @@ func (c *call) limits(conf *node.Config, wish nodeWish) (err error) {
 	if wish.transient {
 		return nil
 	}
-	if conf.Uplink, err = c.calendar("uplink"); err != nil {
+	if conf.Uplink, err = c.Calendar("uplink"); err != nil {
 		return err
 	}
-	if conf.Downlink, err = c.calendar("downlink"); err != nil {
+	if conf.Downlink, err = c.Calendar("downlink"); err != nil {
 		return err
 	}
-	if conf.DefaultLink, err = c.rate("default-link"); err != nil {
+	if conf.DefaultLink, err = c.Rate("default-link"); err != nil {
 		return err
 	}
-	if conf.Labels, err = labelled("label", c.list("label")); err != nil {
+	if conf.Labels, err = line.Labelled("label", c.List("label")); err != nil {
 		return err
 	}
-	if conf.Issuers, err = c.issuers(); err != nil {
+	if conf.Issuers, err = c.Issuers(); err != nil {
 		return err
 	}
-	conf.Capacity, err = c.size("capacity")
+	conf.Capacity, err = c.Size("capacity")
 	return err
-}
-
-// issuers is who may store here, of --issuer or [issuers].
-func (c *call) issuers() (map[core.ID]core.Size, error) {
-	given := c.list("issuer")
-	if len(given) == 0 {
-		return parseIssuers(c.set.issuers)
-	}
-	words := map[string]string{}
-	for _, g := range given {
-		id, quota, _ := strings.Cut(g, "=")
-		words[id] = quota
-	}
-	return parseIssuers(words)
-}
-
-// parseIssuers reads owner IDs and their quotas; without a quota the node's capacity is the limit.
-func parseIssuers(words map[string]string) (map[core.ID]core.Size, error) {
-	issuers := map[core.ID]core.Size{}
-	for text, quota := range words {
-		id, err := core.ParseID(text)
-		if err != nil {
-			return nil, usageError("issuer: %w", err)
-		}
-		if _, twice := issuers[id]; twice {
-			return nil, usageError("issuer %s is given twice", id.Short())
-		}
-		issuers[id] = 0
-		if quota != "" && quota != "0" {
-			if issuers[id], err = core.ParseSize(quota); err != nil {
-				return nil, usageError("issuer %s: quota: %w", id.Short(), err)
-			}
-		}
-	}
-	return issuers, nil
 }
 
 // verifiers starts the chain that judges licences. A node of one command keeps nothing, but its chain has to be whole.
@@ -265,7 +231,7 @@ func (refuseAll) Verify(context.Context, core.VerifyRequest) (core.Verdict, erro
 // capacity is how much the node keeps for others: what --capacity says, of which a disk may have less, else 80 % of
 // what is free or kept already.
 func (c *call) capacity(conf *node.Config) error {
-	where, aside := c.house.Path("holdings"), c.house.Reserve()
+	where, aside := c.dir.Path("holdings"), c.dir.Reserve()
 	conf.Room = func() (core.Size, error) {
 		room, err := disk.Room(where)
 		return max(0, room-aside.Missing()), err
@@ -283,7 +249,7 @@ func (c *call) capacity(conf *node.Config) error {
 		conf.Capacity = (used + room) / 10 * 8
 	case conf.Capacity > used+room:
 		c.Say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity,
-			string(c.house), used+room)
+			string(c.dir), used+room)
 	}
 	return nil
 }

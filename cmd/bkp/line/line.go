@@ -1,4 +1,4 @@
-package main
+package line
 
 import (
 	"os"
@@ -10,34 +10,34 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// line is a command line taken apart: urfave/cli hands flags that follow an argument to the command as arguments,
+// Line is a command line taken apart: urfave/cli hands flags that follow an argument to the command as arguments,
 // so the words are put in order before it sees them.
-type line struct {
+type Line struct {
 	program string
-	command string   // "key export"
+	Command string   // "key export"
 	flags   []string // with their values
 	args    []string
-	json    bool
-	given   map[string]bool // long names of flags on the line
+	JSON    bool
+	Given   map[string]bool // long names of flags on the line
 	raw     []string        // given to cli as they are, where not nil
 }
 
-// words is the line with every flag in front of the first argument.
-func (l line) words() []string {
+// Words is the line with every flag in front of the first argument.
+func (l Line) Words() []string {
 	if l.raw != nil {
 		return l.raw
 	}
-	words := append([]string{l.program}, strings.Fields(l.command)...)
+	words := append([]string{l.program}, strings.Fields(l.Command)...)
 	words = append(words, l.flags...)
 	return append(append(words, "--"), l.args...)
 }
 
-// parseLine takes argv apart by the commands and flags that app knows. Even with an error, the command and the wish
+// Parse takes argv apart by the commands and flags that app knows. Even with an error, the command and the wish
 // for JSON are filled in as far as they were read.
-func parseLine(app *cli.App, argv []string) (l line, err error) {
-	l.program, l.given = argv[0], map[string]bool{}
-	l.json, _ = strconv.ParseBool(os.Getenv("BKP_JSON"))
-	l.json = l.json || slices.Contains(argv, "--json")
+func Parse(app *cli.App, argv []string) (l Line, err error) {
+	l.program, l.Given = argv[0], map[string]bool{}
+	l.JSON, _ = strconv.ParseBool(os.Getenv("BKP_JSON"))
+	l.JSON = l.JSON || slices.Contains(argv, "--json")
 	commands, flags := app.Commands, app.Flags
 	rest := argv[1:]
 	for len(rest) > 0 {
@@ -52,15 +52,15 @@ func parseLine(app *cli.App, argv []string) (l line, err error) {
 				return l, err
 			}
 			rest = rest[used:]
-		case l.command == "" && (word == "help" || word == "h"): // cli's own command
+		case l.Command == "" && (word == "help" || word == "h"): // cli's own command
 			l.raw = argv
 			return l, nil
 		case len(commands) > 0 && len(l.args) == 0:
-			c := find(commands, word)
+			c := Find(commands, word)
 			if c == nil {
-				return l, unknownCommand(commands, word)
+				return l, UnknownCommand(commands, word)
 			}
-			l.command = strings.TrimSpace(l.command + " " + c.Name)
+			l.Command = strings.TrimSpace(l.Command + " " + c.Name)
 			commands, flags = c.Subcommands, c.Flags
 			if c.SkipFlagParsing {
 				l.raw = argv
@@ -74,26 +74,26 @@ func parseLine(app *cli.App, argv []string) (l line, err error) {
 }
 
 // flag takes one flag and, where it needs one, its value from rest; used is how many words of rest that was.
-func (l *line) flag(word string, rest []string, flags []cli.Flag) (used int, err error) {
+func (l *Line) flag(word string, rest []string, flags []cli.Flag) (used int, err error) {
 	name, value, hasValue := strings.Cut(strings.TrimLeft(word, "-"), "=")
-	f := findFlag(flags, name)
+	f := FindFlag(flags, name)
 	if f == nil {
 		if name == "help" || name == "h" {
 			l.flags = append(l.flags, "--help")
 			return 0, nil
 		}
-		err := usageError("unknown flag %s", word)
+		err := UsageError("unknown flag %s", word)
 		if near := cli.SuggestFlag(flags, name, true); isTypo(name, strings.TrimLeft(near, "-")) {
 			return 0, core.WithHint(err, "did you mean %s?", near)
 		}
-		return 0, core.WithHint(err, "%s lists the flags", strings.TrimSpace("bkp "+l.command+" --help"))
+		return 0, core.WithHint(err, "%s lists the flags", strings.TrimSpace("bkp "+l.Command+" --help"))
 	}
 	long := f.Names()[0]
 	_, isBool := f.(*cli.BoolFlag)
-	if _, repeatable := f.(*cli.StringSliceFlag); l.given[long] && !repeatable && !isBool {
-		return 0, usageError("--%s is given twice", long)
+	if _, repeatable := f.(*cli.StringSliceFlag); l.Given[long] && !repeatable && !isBool {
+		return 0, UsageError("--%s is given twice", long)
 	}
-	l.given[long] = true
+	l.Given[long] = true
 	if isBool {
 		l.flags = append(l.flags, word)
 		return 0, nil
@@ -103,7 +103,7 @@ func (l *line) flag(word string, rest []string, flags []cli.Flag) (used int, err
 	}
 	if !hasValue {
 		if len(rest) == 0 {
-			return 0, usageError("--%s needs a value", long)
+			return 0, UsageError("--%s needs a value", long)
 		}
 		value, used = rest[0], 1
 	}
@@ -111,7 +111,8 @@ func (l *line) flag(word string, rest []string, flags []cli.Flag) (used int, err
 	return used, nil
 }
 
-func find(commands []*cli.Command, name string) *cli.Command {
+// Find is the command of that name; nil where there is none.
+func Find(commands []*cli.Command, name string) *cli.Command {
 	for _, c := range commands {
 		if c.HasName(name) {
 			return c
@@ -120,7 +121,8 @@ func find(commands []*cli.Command, name string) *cli.Command {
 	return nil
 }
 
-func findFlag(flags []cli.Flag, name string) cli.Flag {
+// FindFlag is the flag of that name; nil where there is none.
+func FindFlag(flags []cli.Flag, name string) cli.Flag {
 	for _, f := range flags {
 		if slices.Contains(f.Names(), name) {
 			return f
@@ -129,8 +131,9 @@ func findFlag(flags []cli.Flag, name string) cli.Flag {
 	return nil
 }
 
-func unknownCommand(commands []*cli.Command, word string) error {
-	err := usageError("unknown command %q", word)
+// UnknownCommand is the error of who asks for a command that there is not, with what may have been meant.
+func UnknownCommand(commands []*cli.Command, word string) error {
+	err := UsageError("unknown command %q", word)
 	var names []cli.Flag // SuggestFlag finds the nearest of any names
 	for _, c := range commands {
 		if !c.Hidden {

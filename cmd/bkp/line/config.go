@@ -1,4 +1,4 @@
-package main
+package line
 
 import (
 	"errors"
@@ -13,75 +13,77 @@ import (
 
 	"github.com/adrg/xdg"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/pelletier/go-toml/v2"
 	"github.com/urfave/cli/v2"
 )
 
-// settings is config.toml: keys are flag names; [[trunk]], [links] and [issuers] are tables of their own.
-type settings struct {
-	data    string // the data directory
-	path    string // of the file, whether it exists or not
+// Settings is config.toml: keys are flag names; [[trunk]], [links] and [issuers] are tables of their own.
+type Settings struct {
+	Data    string // the data directory
+	Path    string // of the file, whether it exists or not
 	values  map[string]any
-	trunks  []core.TrunkState
-	links   map[string]core.Calendar // node ID or HOST:PORT: what this node gives the link
+	Trunks  []core.TrunkState
+	Links   map[string]core.Calendar // node ID or HOST:PORT: what this node gives the link
 	issuers map[string]string        // owner ID: quota
 }
 
 // readSettings finds the data directory and reads the configuration. A file that --config names must exist.
-func readSettings(cc *cli.Context) (settings, error) {
-	s := settings{data: cc.String("data"), path: cc.String("config")}
-	named := s.path != ""
-	if s.data == "" {
-		s.data = defaultData()
+func readSettings(cc *cli.Context) (Settings, error) {
+	s := Settings{Data: cc.String("data"), Path: cc.String("config")}
+	named := s.Path != ""
+	if s.Data == "" {
+		s.Data = DefaultData()
 	}
 	if !named {
-		s.path = filepath.Join(s.data, "config.toml")
+		s.Path = filepath.Join(s.Data, "config.toml")
 	}
-	text, err := os.ReadFile(s.path)
+	text, err := os.ReadFile(s.Path)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return s.absolute()
 	}
 	if err != nil {
-		return s, usageError("read configuration: %w", err)
+		return s, UsageError("read configuration: %w", err)
 	}
 	if err := toml.Unmarshal(text, &s.values); err != nil {
 		if bad, ok := errors.AsType[*toml.DecodeError](err); ok {
 			row, col := bad.Position()
-			return s, usageError("%s, line %d, column %d: %w", s.path, row, col, err)
+			return s, UsageError("%s, line %d, column %d: %w", s.Path, row, col, err)
 		}
-		return s, usageError("%s: %w", s.path, err)
+		return s, UsageError("%s: %w", s.Path, err)
 	}
 	if err := s.check(cc.App); err != nil {
-		return s, usageError("%s: %w", s.path, err)
+		return s, UsageError("%s: %w", s.Path, err)
 	}
 	if dir, ok := s.values["data"]; ok && named && !cc.IsSet("data") {
-		s.data = fmt.Sprint(dir)
+		s.Data = fmt.Sprint(dir)
 	}
 	return s.absolute()
 }
 
-func defaultData() string { return filepath.Join(xdg.DataHome, "bkp") }
+// DefaultData is the data directory of a user who names none.
+func DefaultData() string { return filepath.Join(xdg.DataHome, "bkp") }
 
-func (s settings) absolute() (settings, error) {
-	dir, err := filepath.Abs(s.data)
-	s.data = dir
+func (s Settings) absolute() (Settings, error) {
+	dir, err := filepath.Abs(s.Data)
+	s.Data = dir
 	return s, err
 }
 
 // check refuses keys that no command knows and reads the tables.
-func (s *settings) check(app *cli.App) error {
+func (s *Settings) check(app *cli.App) error {
 	known := settable(app)
 	for _, key := range slices.Sorted(maps.Keys(s.values)) {
 		value := s.values[key]
 		var err error
 		switch {
 		case key == "trunk":
-			s.trunks, err = readTrunks(value)
+			s.Trunks, err = readTrunks(value)
 		case key == "links":
-			s.links, err = readLinks(value)
+			s.Links, err = readLinks(value)
 		case key == "issuers":
 			s.issuers, err = readIssuers(value)
-		case findFlag(known, key) == nil:
+		case FindFlag(known, key) == nil:
 			known = append(known, &cli.BoolFlag{Name: "trunk"}, &cli.BoolFlag{Name: "links"},
 				&cli.BoolFlag{Name: "issuers"})
 			err := fmt.Errorf("unknown key %q", key)
@@ -98,7 +100,7 @@ func (s *settings) check(app *cli.App) error {
 }
 
 // fill sets every flag of the command that neither the command line nor the environment has set.
-func (s settings) fill(cc *cli.Context) error {
+func (s Settings) fill(cc *cli.Context) error {
 	for _, f := range cc.Command.Flags {
 		name := f.Names()[0]
 		value, ok := s.values[name]
@@ -107,14 +109,14 @@ func (s settings) fill(cc *cli.Context) error {
 		}
 		words, err := setting(value)
 		if err != nil {
-			return usageError("%s: %s: %w", s.path, name, err)
+			return UsageError("%s: %s: %w", s.Path, name, err)
 		}
 		if _, list := f.(*cli.StringSliceFlag); !list {
 			words = []string{strings.Join(words, ",")}
 		}
 		for _, w := range words {
 			if err := cc.Set(name, w); err != nil {
-				return usageError("%s: %s = %q: %w", s.path, name, w, err)
+				return UsageError("%s: %s = %q: %w", s.Path, name, w, err)
 			}
 		}
 	}
@@ -201,10 +203,10 @@ func readLinks(value any) (map[string]core.Calendar, error) {
 	return links, nil
 }
 
-// names tells whether [links] has a bandwidth for an entry of the peer list.
-func (s settings) names(p core.Peer) bool {
-	_, byAddress := s.links[p.Address()]
-	_, byID := s.links[p.ID.String()]
+// Names tells whether [links] has a bandwidth for an entry of the peer list.
+func (s Settings) Names(p core.Peer) bool {
+	_, byAddress := s.Links[p.Address()]
+	_, byID := s.Links[p.ID.String()]
 	return byAddress || byID
 }
 
@@ -229,7 +231,7 @@ func settable(app *cli.App) []cli.Flag {
 		for _, c := range commands {
 			for _, f := range c.Flags {
 				name := f.Names()[0]
-				if name != "help" && name != "config" && findFlag(flags, name) == nil {
+				if name != "help" && name != "config" && FindFlag(flags, name) == nil {
 					flags = append(flags, f)
 				}
 			}
@@ -239,4 +241,92 @@ func settable(app *cli.App) []cli.Flag {
 	walk(app.Commands)
 	slices.SortFunc(flags, func(a, b cli.Flag) int { return strings.Compare(a.Names()[0], b.Names()[0]) })
 	return flags
+}
+
+// parseIssuers reads owner IDs and their quotas; without a quota the node's capacity is the limit.
+func parseIssuers(words map[string]string) (map[core.ID]core.Size, error) {
+	issuers := map[core.ID]core.Size{}
+	for text, quota := range words {
+		id, err := core.ParseID(text)
+		if err != nil {
+			return nil, UsageError("issuer: %w", err)
+		}
+		if _, twice := issuers[id]; twice {
+			return nil, UsageError("issuer %s is given twice", id.Short())
+		}
+		issuers[id] = 0
+		if quota != "" && quota != "0" {
+			if issuers[id], err = core.ParseSize(quota); err != nil {
+				return nil, UsageError("issuer %s: quota: %w", id.Short(), err)
+			}
+		}
+	}
+	return issuers, nil
+}
+
+// Keeps tells whether a limit that was changed stands in config.toml alike.
+func (s Settings) Keeps(l control.LimitRow) bool {
+	if !l.Changed {
+		return true
+	}
+	if l.Account == "link" {
+		for _, name := range []string{l.Peer.String(), l.Address} {
+			if c, ok := s.Links[name]; ok {
+				return c.String() == l.Bandwidth
+			}
+		}
+		return false
+	}
+	words, err := setting(s.values[l.Account])
+	if err != nil {
+		return false
+	}
+	c, err := core.ParseCalendar(strings.Join(words, ","))
+	return err == nil && c.String() == l.Bandwidth
+}
+
+// Setting is one setting, its value, and where that comes from.
+type Setting struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	From  string `json:"from"` // "flag", "environment", "config.toml" or "default"
+}
+
+// Origins lists every setting as a command would see it.
+func (s Settings) Origins(app *cli.App, cc *cli.Context) []Setting {
+	var rows []Setting
+	given := app.Metadata["given"].(map[string]bool)
+	for _, f := range settable(app) {
+		name := f.Names()[0]
+		row := Setting{Key: name, From: "default"}
+		if d, ok := f.(cli.DocGenerationFlag); ok && d.TakesValue() {
+			row.Value = strings.Trim(d.GetDefaultText(), `"`)
+		} else {
+			row.Value = "false"
+		}
+		if value, ok := s.values[name]; ok {
+			words, _ := setting(value)
+			row.Value, row.From = strings.Join(words, ","), "config.toml"
+		}
+		if value, ok := os.LookupEnv(environmentName(name)); ok && value != "" {
+			row.Value, row.From = value, "environment"
+		}
+		if given[name] {
+			row.Value, row.From = cc.String(name), "flag"
+		}
+		if name == "data" {
+			row.Value = s.Data
+		}
+		rows = append(rows, row)
+	}
+	for _, t := range s.Trunks {
+		rows = append(rows, Setting{"trunk", t.From + " to " + t.To + ": " + t.Rate.String(), "config.toml"})
+	}
+	for _, peer := range slices.Sorted(maps.Keys(s.Links)) {
+		rows = append(rows, Setting{"links", peer + ": " + s.Links[peer].String(), "config.toml"})
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.issuers)) {
+		rows = append(rows, Setting{"issuers", id + " = " + s.issuers[id], "config.toml"})
+	}
+	return rows
 }

@@ -1,4 +1,4 @@
-package main
+package line
 
 import (
 	"testing"
@@ -22,7 +22,7 @@ func TestNameVersion(t *testing.T) {
 		{"@3", "", 0, false},
 		{"a@99999999999999999999", "", 0, false},
 	} {
-		name, version, err := nameVersion(c.in)
+		name, version, err := NameVersion(c.in)
 		if name != c.name || version != c.version || (err == nil) != c.ok {
 			t.Errorf("nameVersion(%q) = %q, %d, %v; want %q, %d", c.in, name, version, err, c.name, c.version)
 		}
