@@ -37,6 +37,8 @@
 //
 //	roof  cmd/bkp     one file a command; wiring.go puts a node together
 //	      line        what a command was told: its words, the environment, config.toml
+//	      input       what is split: a file, standard input, or what a command writes
+//	      retain      the rules by which versions are kept
 //	      datadir     the data directory: what stands where, and who may touch it; datadir/mend repairs its records
 //	      render      tables, JSON lines, progress and pictures of what commands came to
 //	5     node        the daemon: one loop that owns the state, and its acts

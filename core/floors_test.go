@@ -53,11 +53,14 @@ var floors = func() map[string][]string {
 
 // roof says which rooms of the roof each of them may import. What lies below the roof they may all import.
 var roof = map[string][]string{
-	"cmd/bkp":              {"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "cmd/bkp/line", "cmd/bkp/render"},
+	"cmd/bkp": {"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "cmd/bkp/input", "cmd/bkp/line", "cmd/bkp/render",
+		"cmd/bkp/retain"},
 	"cmd/bkp/datadir":      nil,
 	"cmd/bkp/datadir/mend": {"cmd/bkp/datadir"},
+	"cmd/bkp/input":        nil,
 	"cmd/bkp/line":         nil,
 	"cmd/bkp/render":       nil,
+	"cmd/bkp/retain":       nil,
 }
 
 // pure rooms decide; they neither act nor look at the world.

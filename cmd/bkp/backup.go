@@ -84,8 +84,8 @@ func doBackup(ctx context.Context, c *call) error {
 		return err
 	}
 	defer from.Close()
-	if args.In = from.reader; from.path != "" {
-		if args.Input, err = filepath.Abs(from.path); err != nil {
+	if args.In = from.Reader; from.Path != "" {
+		if args.Input, err = filepath.Abs(from.Path); err != nil {
 			return err
 		}
 	}

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/retain"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -39,33 +38,13 @@ func pruneCommand() *cli.Command {
 	})
 }
 
-// keepRule keeps the newest version of each of the last so many periods. With no period each version is one of its own.
-type keepRule struct {
-	name   string
-	count  int
-	period func(time.Time) string // periods sort as their texts do
-}
-
-// allRules is every rule, keeping nothing yet.
-func allRules() []keepRule {
-	return []keepRule{
-		{name: "last"},
-		{name: "daily", period: func(t time.Time) string { return t.Format("2006-01-02") }},
-		{name: "weekly", period: func(t time.Time) string {
-			year, week := t.ISOWeek()
-			return fmt.Sprintf("%d-W%02d", year, week)
-		}},
-		{name: "monthly", period: func(t time.Time) string { return t.Format("2006-01") }},
-	}
-}
-
 // keepRules is the rules that the flags give.
-func (c *call) keepRules() (rules []keepRule, err error) {
-	for _, r := range allRules() {
-		switch r.count = c.Int("keep-" + r.name); {
-		case r.count < 0:
-			return nil, line.UsageError("--keep-%s %d: want 0 or more", r.name, r.count)
-		case r.count > 0:
+func (c *call) keepRules() (rules []retain.Rule, err error) {
+	for _, r := range retain.Rules() {
+		switch r.Count = c.Int("keep-" + r.Name); {
+		case r.Count < 0:
+			return nil, line.UsageError("--keep-%s %d: want 0 or more", r.Name, r.Count)
+		case r.Count > 0:
 			rules = append(rules, r)
 		}
 	}
@@ -74,65 +53,6 @@ func (c *call) keepRules() (rules []keepRule, err error) {
 			"--keep-monthly 12 --dry-run")
 	}
 	return rules, nil
-}
-
-// pruneRow is what becomes of a version, and why.
-type pruneRow struct {
-	Name    string    `json:"name"`
-	Version int       `json:"version"`
-	Size    core.Size `json:"size"`
-	Created int64     `json:"created"`
-	Placed  bool      `json:"placed"`
-	Keep    bool      `json:"keep"`
-	Reasons []string  `json:"reasons,omitempty"` // the rules that keep it
-	Against []string  `json:"against,omitempty"` // where none does: why, a rule each
-}
-
-// sift decides about the versions of one name. A clock may have been set back between two splits, and a zone may step
-// back over midnight, so that periods need not come in the order of the versions: each is counted once, the last ones
-// first.
-func sift(versions []pruneRow, rules []keepRule, zone *time.Location) {
-	for _, rule := range rules {
-		newest := map[string]*pruneRow{} // by period
-		periods := make([]string, len(versions))
-		for i := range versions {
-			v := &versions[i]
-			periods[i] = fmt.Sprintf("%20d", v.Version)
-			if rule.period != nil {
-				periods[i] = rule.period(time.Unix(v.Created, 0).In(zone))
-			}
-			if n := newest[periods[i]]; n == nil || n.Version < v.Version {
-				newest[periods[i]] = v
-			}
-		}
-		last := slices.Sorted(maps.Keys(newest))
-		last = last[max(len(last)-rule.count, 0):]
-		for i := range versions {
-			versions[i].judge(rule, periods[i], newest[periods[i]].Version, last)
-		}
-	}
-	for i := range versions {
-		if versions[i].Keep {
-			versions[i].Against = nil
-		}
-	}
-}
-
-// judge notes what a rule says about a version of a period whose newest is given, and whose last periods are kept.
-func (v *pruneRow) judge(rule keepRule, period string, newest int, last []string) {
-	name := rule.name
-	if rule.period != nil {
-		name += " " + period
-	}
-	switch {
-	case newest != v.Version:
-		v.Against = append(v.Against, fmt.Sprintf("%s: version %d is newer", name, newest))
-	case !slices.Contains(last, period):
-		v.Against = append(v.Against, fmt.Sprintf("%s: not among the newest %d", name, rule.count))
-	default:
-		v.Keep = true
-		v.Reasons = append(v.Reasons, name)
-	}
 }
 
 // pruneSummary is what a pruning came to.
@@ -156,10 +76,10 @@ func doPrune(ctx context.Context, c *call) error {
 	for from, to := 0, 0; from < len(rows); from = to {
 		for to = from; to < len(rows) && rows[to].Name == rows[from].Name; to++ {
 		}
-		sift(rows[from:to], rules, time.Local)
+		retain.Sift(rows[from:to], rules, time.Local)
 	}
 	sum := pruneSummary{DryRun: c.Bool("dry-run")}
-	var gone []pruneRow
+	var gone []retain.Version
 	for _, r := range rows {
 		if r.Keep {
 			sum.Kept++
@@ -180,7 +100,7 @@ func doPrune(ctx context.Context, c *call) error {
 }
 
 // pruneRows lists the versions of one name or of all, by name and oldest first.
-func (c *call) pruneRows(name string) ([]pruneRow, error) {
+func (c *call) pruneRows(name string) ([]retain.Version, error) {
 	if plain, _, err := line.NameVersion(name); err != nil || plain != name {
 		return nil, line.UsageError("%s: prune takes a name without a version; bkp rm takes one", core.Printable(name))
 	}
@@ -188,7 +108,7 @@ func (c *call) pruneRows(name string) ([]pruneRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rows []pruneRow
+	var rows []retain.Version
 	if o != nil {
 		versions, err := c.dir.Refs().Open(o)
 		if err != nil {
@@ -196,7 +116,7 @@ func (c *call) pruneRows(name string) ([]pruneRow, error) {
 		}
 		for _, v := range versions {
 			if name == "" || v.Body.Name == name {
-				rows = append(rows, pruneRow{Name: v.Body.Name, Version: v.Ref.Version, Size: v.Body.Size,
+				rows = append(rows, retain.Version{Name: v.Body.Name, Version: v.Ref.Version, Size: v.Body.Size,
 					Created: v.Ref.Created, Placed: v.Placed()})
 			}
 		}
@@ -208,7 +128,7 @@ func (c *call) pruneRows(name string) ([]pruneRow, error) {
 }
 
 // prune removes versions as bkp rm does.
-func (c *call) prune(ctx context.Context, gone []pruneRow, sum *pruneSummary) error {
+func (c *call) prune(ctx context.Context, gone []retain.Version, sum *pruneSummary) error {
 	unlock, err := c.dir.LockOffloaded()
 	if err != nil {
 		return err
@@ -231,7 +151,7 @@ func (c *call) prune(ctx context.Context, gone []pruneRow, sum *pruneSummary) er
 	})
 }
 
-func drawPrune(t *render.Table, rows []pruneRow, sum pruneSummary, explain bool) {
+func drawPrune(t *render.Table, rows []retain.Version, sum pruneSummary, explain bool) {
 	if len(rows) > 0 {
 		t.Header("version", "created", "size", "placed", "", "because")
 	}

@@ -60,7 +60,7 @@ func doSplit(ctx context.Context, c *call) error {
 		return err
 	}
 	defer from.Close()
-	in, err := from.source()
+	in, err := from.Source()
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,2 @@
+// Package input is what is to be split: a file, standard input, or what a command writes.
+package input

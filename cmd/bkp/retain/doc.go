@@ -1,0 +1,2 @@
+// Package retain decides which versions of a name rules of retention keep.
+package retain
