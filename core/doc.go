@@ -35,8 +35,10 @@
 // A room imports rooms below it only; floors_test.go holds them to it. Floors 0 to 2 are pure: they decide, and are
 // given time, randomness and bytes by who acts.
 //
-//	roof  cmd/bkp     one file a command; wiring.go puts a node together
+//	roof  cmd/bkp     one file a command: flags, one call, its result printed
 //	      line        what a command was told: its words, the environment, config.toml
+//	      owner       the identity of who gives a command
+//	      session     the node that carries out a command: the running one, or one put together for as long as it takes
 //	      input       what is split: a file, standard input, or what a command writes
 //	      retain      the rules by which versions are kept
 //	      datadir     the data directory: what stands where, and who may touch it; datadir/mend repairs its records

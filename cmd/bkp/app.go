@@ -6,7 +6,9 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
+	"github.com/bkp-tool/bkp/cmd/bkp/owner"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/urfave/cli/v2"
 )
@@ -60,12 +62,9 @@ type action func(ctx context.Context, c *call) error
 type call struct {
 	*line.Flags
 	*render.Console
-	dir    datadir.Dir
-	phrase string // of the identity, once it was opened
-	alone  bool   // the command has something to do without any peer
-	reads  bool   // the command changes nothing of the data directory
-
-	scratch datadir.Dir // where a node keeps what is its own while the data directory is only borrowed
+	*owner.Identity
+	*session.Opener
+	dir datadir.Dir
 }
 
 // spec describes a command that a person can run.
@@ -98,7 +97,7 @@ func command(s spec) *cli.Command {
 			if err != nil {
 				return err
 			}
-			c.reads = s.reads
+			c.Reads = s.reads
 			defer c.Console.EndProgress()
 			do := func() error { return s.do(cc.Context, c) }
 			if s.frees {
@@ -141,7 +140,10 @@ func newCall(cc *cli.Context) (*call, error) {
 		return nil, err
 	}
 	con := cc.App.Metadata["console"].(*render.Console)
-	return &call{Flags: read, Console: con, dir: datadir.Dir(read.Settings.Data)}, configure(con, cc)
+	dir := datadir.Dir(read.Settings.Data)
+	c := &call{Flags: read, Console: con, dir: dir, Identity: owner.New(read, con, dir)}
+	c.Opener = session.NewOpener(read, con, dir, c.Identity.Current())
+	return c, configure(con, cc)
 }
 
 func onUsageError(_ *cli.Context, err error, _ bool) error { return line.UsageError("%w", err) }

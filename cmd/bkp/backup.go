@@ -7,6 +7,7 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
@@ -70,7 +71,7 @@ func doBackup(ctx context.Context, c *call) error {
 	if _, err := chunk.ParseLevel(args.Compression); err != nil {
 		return line.UsageError("--compression: %w", err)
 	}
-	o, err := c.owner() // made at first use, before the node looks for it
+	o, err := c.Owner() // made at first use, before the node looks for it
 	if err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func doBackup(ctx context.Context, c *call) error {
 	}
 	r, ok := c.stillBackedUp(o, args, skip)
 	if !ok {
-		if r, err = ask[control.BackupResult](ctx, c, control.CommandBackup, args); err != nil {
+		if r, err = session.Ask[control.BackupResult](ctx, c.Opener, control.CommandBackup, args); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
+	"github.com/bkp-tool/bkp/cmd/bkp/owner"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/urfave/cli/v2"
 )
@@ -128,8 +129,6 @@ func complete(cc *cli.Context, words []string) []string {
 // namesHere lists the names of the data directory that the line works on; nothing where the identity needs a
 // passphrase.
 func namesHere(cc *cli.Context, before []string) (names []string) {
-	c := &call{Flags: &line.Flags{Context: cc}, Console: &render.Console{Stdin: strings.NewReader(""),
-		Stdout: cc.App.Writer, Stderr: cc.App.ErrWriter, Quiet: true}}
 	dir := cc.String("data")
 	for i, w := range before {
 		if value, ok := strings.CutPrefix(w, "--data="); ok {
@@ -141,12 +140,12 @@ func namesHere(cc *cli.Context, before []string) (names []string) {
 	if dir == "" {
 		dir = line.DefaultData()
 	}
-	c.dir = datadir.Dir(dir)
-	o, err := c.ownerIfAny()
+	con := &render.Console{Stdin: strings.NewReader(""), Stdout: cc.App.Writer, Stderr: cc.App.ErrWriter, Quiet: true}
+	o, err := owner.New(&line.Flags{Context: cc}, con, datadir.Dir(dir)).OwnerIfAny()
 	if o == nil || err != nil {
 		return nil
 	}
-	versions, err := c.dir.Refs().Open(o)
+	versions, err := datadir.Dir(dir).Refs().Open(o)
 	if err != nil && len(versions) == 0 {
 		return nil
 	}

@@ -20,7 +20,7 @@ func doDiff(ctx context.Context, c *call) error {
 	if c.NArg() != 2 {
 		return core.WithHint(line.UsageError("--diff wants two versions"), "bkp show --diff big.iso@1 big.iso@2")
 	}
-	o, err := c.ownerIfAny()
+	o, err := c.OwnerIfAny()
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
@@ -152,7 +153,7 @@ func (c *call) fetch(ctx context.Context, args control.FetchArgs) (control.Fetch
 	if !errors.Is(err, errNotHere) {
 		return here, err
 	}
-	r, err := ask[control.FetchResult](ctx, c, control.CommandFetch, args)
+	r, err := session.Ask[control.FetchResult](ctx, c.Opener, control.CommandFetch, args)
 	r.Bytes += here.Bytes
 	for _, s := range here.Sources {
 		r.Sources = withSource(r.Sources, s)
@@ -178,7 +179,7 @@ var errNotHere = errors.New("not wholly on this machine")
 // stream has taken bytes before the first damaged chunk, what comes behind them; the result says how many.
 func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r control.FetchResult, err error) {
 	began := time.Now()
-	o, err := c.ownerIfAny()
+	o, err := c.OwnerIfAny()
 	if err != nil {
 		return r, err
 	}
@@ -188,7 +189,7 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 	}
 	v, err := c.dir.Refs().Find(o, args.Name, args.Version)
 	if core.CodeOf(err) == core.CodeNoName {
-		if c.peerList(o) == "" && !c.dir.HasNode() {
+		if c.PeerList(o) == "" && !c.dir.HasNode() {
 			return r, err
 		}
 		return r, errNotHere
@@ -201,7 +202,7 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 		return r, err
 	}
 	defer func() { err = errors.Join(err, local.Close()) }()
-	alone := c.peerList(o) == "" && !c.dir.HasNode()
+	alone := c.PeerList(o) == "" && !c.dir.HasNode()
 	if !alone || !args.Partial { // else there is nobody to ask for what is lost here
 		whole, err := local.Complete(ctx, v.Body.Root)
 		if err == nil && !whole {
@@ -214,7 +215,7 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 			return r, c.nowhere(err, v, alone)
 		}
 	}
-	done, err := assemble(ctx, node.Assembly{
+	done, err := datadir.Assemble(ctx, node.Assembly{
 		FetchArgs: *args, Root: v.Body.Root, Mode: v.Body.Mode, Secrets: o.DedupSecret, Get: local.Get,
 		Progress: c.Phase("fetch", wanted(*args, v.Body.Size)),
 	})

@@ -5,6 +5,7 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
@@ -27,8 +28,8 @@ func gcCommand() *cli.Command {
 			if c.Int("placed") < 0 {
 				return line.UsageError("--placed %d: want 1 or more", c.Int("placed"))
 			}
-			c.alone = c.Int("placed") == 0
-			r, err := ask[control.GCResult](ctx, c, control.CommandGC, control.GCArgs{Copies: c.Int("placed")})
+			c.Alone = c.Int("placed") == 0
+			r, err := session.Ask[control.GCResult](ctx, c.Opener, control.CommandGC, control.GCArgs{Copies: c.Int("placed")})
 			if err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ func healthCommand() *cli.Command {
 			"it may accept nothing new from peers; what it keeps it goes on serving.",
 		examples: "bkp health --data /srv/bkp\nbkp health --json",
 		do: func(ctx context.Context, c *call) error {
-			caller, err := c.runningNode()
+			caller, err := c.Running()
 			if err != nil {
 				return err
 			}

@@ -33,7 +33,7 @@ func keyShow() *cli.Command {
 		examples: "bkp key show\nbkp key show --json",
 		flags:    identityFlags(),
 		do: func(_ context.Context, c *call) error {
-			o, err := c.owner()
+			o, err := c.Owner()
 			if err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ func keyExport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o, err := c.owner()
+			o, err := c.Owner()
 			if err != nil {
 				return err
 			}
@@ -81,7 +81,7 @@ func keyExport() *cli.Command {
 			if err := c.dir.RememberPeers(o, listed); err != nil {
 				return err
 			}
-			text, err := o.Marshal(c.phrase)
+			text, err := o.Marshal(c.Phrase)
 			if err != nil {
 				return err
 			}
@@ -114,11 +114,11 @@ func keyImport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			phrase, err := c.passphrase()
+			phrase, err := c.Passphrase()
 			if err != nil {
 				return err
 			}
-			o, err := c.openIdentity(text, phrase, "identity "+c.Args().First())
+			o, err := c.OpenIdentity(text, phrase, "identity "+c.Args().First())
 			if err != nil {
 				return err
 			}
@@ -151,11 +151,11 @@ func (c *call) makeWayFor(id core.ID) (aside string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("read the identity that is here: %w", err)
 	}
-	phrase, err := c.passphrase()
+	phrase, err := c.Passphrase()
 	if err != nil {
 		return "", err
 	}
-	old, err := c.openIdentity(text, phrase, path)
+	old, err := c.OpenIdentity(text, phrase, path)
 	switch {
 	case err == nil && old.ID() == id:
 		return "", nil

@@ -55,7 +55,7 @@ func nodeLimit() *cli.Command {
 				}
 				*into = words
 			}
-			caller, err := c.runningNode()
+			caller, err := c.Running()
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -62,7 +63,7 @@ type lsSummary struct {
 // versions lists the refs here, and those of the peers where that is asked for or nothing is here. Where some here are
 // damaged it lists the others, and the error is core.CodeWrong.
 func (c *call) versions(ctx context.Context) (r control.ListResult, err error) {
-	o, err := c.ownerIfAny()
+	o, err := c.OwnerIfAny()
 	if err != nil {
 		return r, err
 	}
@@ -74,8 +75,8 @@ func (c *call) versions(ctx context.Context) (r control.ListResult, err error) {
 	if err != nil && core.CodeOf(err) != core.CodeWrong {
 		return r, err
 	}
-	if c.Given("peers") || c.Bool("remote") || len(refs) == 0 && c.peerList(o) != "" {
-		return ask[control.ListResult](ctx, c, control.CommandList, control.ListArgs{})
+	if c.Given("peers") || c.Bool("remote") || len(refs) == 0 && c.PeerList(o) != "" {
+		return session.Ask[control.ListResult](ctx, c.Opener, control.CommandList, control.ListArgs{})
 	}
 	for _, v := range refs {
 		r.Versions = append(r.Versions, control.VersionRow{

@@ -1,8 +1,7 @@
 // Command bkp backs up large files over a network of peer nodes.
 //
-// Each command has a file of its own: flags, one call, render. app.go holds the list of commands and what all of
-// them share; house.go is the data directory and wires the rooms of core to it; session.go finds the running node
-// or becomes one.
+// Each command has a file of its own: flags, one call, its result printed. app.go holds the list of commands and what
+// all of them share.
 package main
 
 import (

@@ -10,6 +10,7 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -67,11 +68,11 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 	var n *node.Node
 	var closers datadir.Closers
 	err = c.dir.Reserve().During(func() (err error) { // what is here can be freed by a node that runs
-		n, closers, err = c.startNode(ctx, wish)
+		n, closers, err = c.Start(ctx, wish)
 		return err
 	})
 	if err != nil {
-		err = errors.Join(err, wish.listener.Close())
+		err = errors.Join(err, wish.Listener.Close())
 		if ctx.Err() != nil {
 			return nil // it was stopped before it was up
 		}
@@ -106,8 +107,8 @@ type started struct {
 }
 
 // announce says that the node is up: what a script waits for.
-func (c *call) announce(n *node.Node, wish nodeWish) {
-	at := wish.listener.Addr().String()
+func (c *call) announce(n *node.Node, wish session.Wish) {
+	at := wish.Listener.Addr().String()
 	if c.JSON {
 		_ = c.Object("started", started{n.ID(), at})
 		return
@@ -116,7 +117,7 @@ func (c *call) announce(n *node.Node, wish nodeWish) {
 }
 
 // listen binds the address of --listen.
-func (c *call) listen() (nodeWish, error) {
+func (c *call) listen() (session.Wish, error) {
 	at := c.String("listen")
 	if at == "" {
 		at = ":8001"
@@ -125,14 +126,14 @@ func (c *call) listen() (nodeWish, error) {
 		}
 	}
 	if _, _, err := net.SplitHostPort(at); err != nil {
-		return nodeWish{}, line.UsageError("--listen %q: want HOST:PORT: %w", at, err)
+		return session.Wish{}, line.UsageError("--listen %q: want HOST:PORT: %w", at, err)
 	}
 	l, err := net.Listen("tcp", at)
 	if err != nil {
-		return nodeWish{}, core.WithHint(fmt.Errorf("listen: %w", err), "another program may listen there: take "+
+		return session.Wish{}, core.WithHint(fmt.Errorf("listen: %w", err), "another program may listen there: take "+
 			"another with --listen HOST:PORT")
 	}
-	return nodeWish{listen: at, listener: l}, nil
+	return session.Wish{Listen: at, Listener: l}, nil
 }
 
 // listenLocal opens the socket for commands of this machine's own user.
@@ -152,7 +153,7 @@ func nodeStatus() *cli.Command {
 		name: "status", usage: "show the running node: health, space, accounts, leases, tasks",
 		examples: "bkp node status\nbkp node status --json | jq .leases",
 		do: func(ctx context.Context, c *call) error {
-			caller, err := c.runningNode()
+			caller, err := c.Running()
 			if err != nil {
 				return err
 			}
@@ -170,7 +171,7 @@ func nodeFiles() *cli.Command {
 		name: "files", usage: "list what the running node keeps: name, type, order, hash, size",
 		examples: "bkp node files\nbkp node files --json",
 		do: func(ctx context.Context, c *call) error {
-			caller, err := c.runningNode()
+			caller, err := c.Running()
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -38,7 +39,7 @@ func peersCommand() *cli.Command {
 			case c.NArg() > 0:
 				return line.UsageError("a peer is named with --probe only")
 			}
-			r, err := ask[control.PeersResult](ctx, c, control.CommandPeers, control.PeersArgs{WaitS: 3,
+			r, err := session.Ask[control.PeersResult](ctx, c.Opener, control.CommandPeers, control.PeersArgs{WaitS: 3,
 				Links: c.Bool("dot")})
 			if err != nil {
 				return err
@@ -70,7 +71,7 @@ type probeSummary struct {
 
 // probePeers measures links, and prints what they carried.
 func probePeers(ctx context.Context, c *call) error {
-	r, err := ask[control.ProbeResult](ctx, c, control.CommandProbe, control.ProbeArgs{Peer: c.Args().First()})
+	r, err := session.Ask[control.ProbeResult](ctx, c.Opener, control.CommandProbe, control.ProbeArgs{Peer: c.Args().First()})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/urfave/cli/v2"
@@ -99,7 +100,7 @@ func (c *call) place(ctx context.Context, args control.PlaceArgs) (r control.Pla
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c.DataOut = c.String("plan-out") == "-" || c.String("plot") == "-"
-	err = c.withNode(ctx, func(s session) error {
+	err = c.With(ctx, func(s session.Session) error {
 		return s.Call(ctx, control.CommandPlace, args, &r, func(st control.Status) {
 			if st.Plan == nil {
 				c.Status(st)

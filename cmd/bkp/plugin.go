@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins"
 	"github.com/urfave/cli/v2"
@@ -17,14 +17,6 @@ func pluginCommand() *cli.Command {
 	return group("plugin", "look at strategies and verifiers", pluginList(), pluginInfo())
 }
 
-// plugins is the host of this data directory's plugins.
-func (c *call) plugins() *plugins.Host {
-	return &plugins.Host{
-		Path: plugins.SearchPath(string(c.dir)), Lock: c.dir.Path("bkp.lock.toml"), Inside: shippedNames(),
-		Log: c.Log(slog.LevelWarn),
-	}
-}
-
 func pluginList() *cli.Command {
 	return command(spec{
 		name: "list", usage: "list the plugins that can be found",
@@ -32,7 +24,7 @@ func pluginList() *cli.Command {
 			"directory's plugins, beside the binary, or inside it.",
 		examples: "bkp plugin list\nbkp plugin list --json",
 		do: func(_ context.Context, c *call) error {
-			found, err := c.plugins().List()
+			found, err := c.Plugins().List()
 			if err != nil {
 				return err
 			}
@@ -72,7 +64,7 @@ func pluginInfo() *cli.Command {
 		examples: "bkp plugin info seed\nbkp plugin info verifier issuers --json",
 		do: func(ctx context.Context, c *call) error {
 			defer plugins.Cleanup()
-			host := c.plugins()
+			host := c.Plugins()
 			kind, name, err := pluginNamed(host, c.Args().Slice())
 			if err != nil {
 				return err
@@ -125,7 +117,7 @@ func pluginServeCommand() *cli.Command {
 		usage: "serve a plugin inside bkp; started by bkp itself", examples: "bkp plugin-serve strategy seed",
 		do: func(_ context.Context, c *call) error {
 			name := plugins.Name{Kind: plugins.Kind(c.Args().Get(0)), Name: c.Args().Get(1)}
-			serve, ok := shipped[name]
+			serve, ok := session.Shipped[name]
 			if !ok {
 				return line.UsageError("no %s is inside bkp", name)
 			}

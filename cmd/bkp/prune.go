@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/retain"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -104,7 +105,7 @@ func (c *call) pruneRows(name string) ([]retain.Version, error) {
 	if plain, _, err := line.NameVersion(name); err != nil || plain != name {
 		return nil, line.UsageError("%s: prune takes a name without a version; bkp rm takes one", core.Printable(name))
 	}
-	o, err := c.ownerIfAny()
+	o, err := c.OwnerIfAny()
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +135,8 @@ func (c *call) prune(ctx context.Context, gone []retain.Version, sum *pruneSumma
 		return err
 	}
 	defer unlock()
-	c.alone = true
-	return c.withNode(ctx, func(s session) error {
+	c.Alone = true
+	return c.With(ctx, func(s session.Session) error {
 		for _, g := range gone {
 			var r control.RemoveResult
 			err := s.Call(ctx, control.CommandRemove, control.RemoveArgs{Name: g.Name, Version: g.Version,

@@ -9,6 +9,7 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -38,8 +39,8 @@ func rmCommand() *cli.Command {
 				return err
 			}
 			defer unlock()
-			c.alone = true
-			r, err := ask[control.RemoveResult](ctx, c, control.CommandRemove,
+			c.Alone = true
+			r, err := session.Ask[control.RemoveResult](ctx, c.Opener, control.CommandRemove,
 				control.RemoveArgs{Name: name, Version: version, Force: c.Bool("force")})
 			if err != nil {
 				return err
@@ -65,7 +66,7 @@ func rmCommand() *cli.Command {
 
 // newest is the highest version of a name on this machine.
 func (c *call) newest(name string) (int, error) {
-	o, err := c.ownerIfAny()
+	o, err := c.OwnerIfAny()
 	if err != nil {
 		return 0, err
 	}

@@ -53,7 +53,7 @@ func doShow(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	o, err := c.ownerIfAny()
+	o, err := c.OwnerIfAny()
 	if err != nil {
 		return err
 	}

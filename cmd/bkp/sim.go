@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -98,7 +99,7 @@ func (c *call) topology(ctx context.Context) (sim.Topology, error) {
 	if c.Int("replicas") < 1 {
 		return sim.Topology{}, line.UsageError("--replicas %d: want 1 or more", c.Int("replicas"))
 	}
-	s, err := ask[control.SurveyResult](ctx, c, control.CommandSurvey, control.None{})
+	s, err := session.Ask[control.SurveyResult](ctx, c.Opener, control.CommandSurvey, control.None{})
 	return sim.Live(s.Snapshot, plan.Goal{Mode: plan.Replicas, Size: size, Replicas: c.Int("replicas")}), err
 }
 
@@ -120,7 +121,7 @@ func (c *call) simConfig(t sim.Topology) (conf sim.Config, err error) {
 
 // simulate lets one strategy, or several as one, have its way.
 func (c *call) simulate(ctx context.Context, t sim.Topology, conf sim.Config, list string) (r sim.Result, err error) {
-	s, closer, err := openStrategy(ctx, c.plugins(), list)
+	s, closer, err := session.OpenStrategy(ctx, c.Plugins(), list)
 	if err != nil {
 		return r, err
 	}

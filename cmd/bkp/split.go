@@ -73,7 +73,7 @@ func doSplit(ctx context.Context, c *call) error {
 	if c.Bool("dry-run") {
 		return c.drySplit(ctx, wish)
 	}
-	if wish.Owner, err = c.owner(); err != nil {
+	if wish.Owner, err = c.Owner(); err != nil {
 		return err
 	}
 	if wish.SkipUnchanged, err = c.skipUnchanged(); err != nil {
@@ -97,7 +97,7 @@ func doSplit(ctx context.Context, c *call) error {
 
 // drySplit shows what a split would add.
 func (c *call) drySplit(ctx context.Context, in datadir.SplitInput) (err error) {
-	if in.Owner, err = c.ownerIfAny(); err != nil {
+	if in.Owner, err = c.OwnerIfAny(); err != nil {
 		return err
 	}
 	in.Progress = c.Phase("look", max(in.Source.Size, 0))

@@ -12,8 +12,10 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/urfave/cli/v2"
 )
@@ -54,7 +56,7 @@ func doVerify(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	o, err := c.ownerIfAny()
+	o, err := c.OwnerIfAny()
 	if err != nil {
 		return err
 	}
@@ -163,7 +165,7 @@ func (v *verifying) choose(ctx context.Context, name string, version int) ([]dat
 }
 
 // reachable tells whether there is anybody to ask.
-func (v *verifying) reachable() bool { return v.dir.HasNode() || v.peerList(v.owner) != "" }
+func (v *verifying) reachable() bool { return v.dir.HasNode() || v.PeerList(v.owner) != "" }
 
 // version reads what is on this machine of a version.
 func (v *verifying) version(ctx context.Context, x datadir.Version) error {
@@ -212,7 +214,7 @@ func (v *verifying) askHolders(ctx context.Context) error {
 	if len(ask) == 0 || !v.reachable() && !v.Bool("remote") {
 		return nil
 	}
-	return v.withNode(ctx, func(s session) error {
+	return v.With(ctx, func(s session.Session) error {
 		for _, x := range ask {
 			var r control.VerifyResult
 			err := s.Call(ctx, control.CommandVerify, control.VerifyArgs{
@@ -349,4 +351,14 @@ func (v *verifying) failure() error {
 		"where the file is still there, split it again: what is damaged here is stored anew, and bkp gc drops the "+
 			"damaged; "+
 			"else bkp fetch brings what a holder still has, and with --partial all but the holes")
+}
+
+// checkRecords has the running node hold the records of what is kept here against each other, or does it, where there
+// are any.
+func (c *call) checkRecords(ctx context.Context) (found keep.Records, err error) {
+	if caller, err := c.Running(); err == nil {
+		err := caller.Call(ctx, control.CommandRecords, control.None{}, &found, c.Status)
+		return found, err
+	}
+	return c.dir.CheckRecords(ctx)
 }

@@ -1,4 +1,4 @@
-package main
+package session
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,65 +23,65 @@ import (
 	"github.com/bkp-tool/bkp/plugins"
 )
 
-// nodeWish is what kind of node a command needs.
-type nodeWish struct {
+// Wish is what kind of node a command needs.
+type Wish struct {
 	transient bool   // for the time of one command: it dials, keeps nothing for others, and needs no verifiers
-	listen    string // HOST:PORT
-	listener  net.Listener
+	Listen    string // HOST:PORT
+	Listener  net.Listener
 }
 
-// startNode wires a node from the data directory and the settings. What it opened is closed after the node.
-func (c *call) startNode(ctx context.Context, wish nodeWish) (_ *node.Node, opened datadir.Closers, err error) {
+// Start wires a node from the data directory and the settings. What it opened is closed after the node.
+func (op *Opener) Start(ctx context.Context, wish Wish) (_ *node.Node, opened datadir.Closers, err error) {
 	defer func() {
 		if err != nil {
 			_ = opened.Close()
 			opened = nil
 		}
 	}()
-	conf := node.Config{Health: &node.Health{}, Listen: wish.listen, Listener: wish.listener, Trunks: c.Settings.Trunks,
-		Links: c.Settings.Links, Log: c.Log(slog.LevelInfo), Refs: c.dir.Refs()}
+	conf := node.Config{Health: &node.Health{}, Listen: wish.Listen, Listener: wish.Listener, Trunks: op.flags.Settings.Trunks,
+		Links: op.flags.Settings.Links, Log: op.console.Log(slog.LevelInfo), Refs: op.dir.Refs()}
 	if wish.transient {
-		conf.Log = c.Log(slog.LevelError) // what went wrong on the way stands in the command's result
+		conf.Log = op.console.Log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
-	if conf.Signer, err = c.nodeKey(); err != nil {
+	if conf.Signer, err = op.nodeKey(); err != nil {
 		return nil, opened, err
 	}
-	c.dir.Sweep()
-	conf.Owner = c.ownerDoor()
-	if err := c.network(&conf, wish); err != nil {
+	op.dir.Sweep()
+	conf.Owner = op.identity
+	if err := op.network(&conf, wish); err != nil {
 		return nil, opened, err
 	}
-	if err := c.limits(&conf, wish); err != nil {
+	if err := op.limits(&conf, wish); err != nil {
 		return nil, opened, err
 	}
-	stood, err := c.stores(conf.Signer)
+	stood, err := op.stores(conf.Signer)
 	if err != nil {
 		return nil, opened, err
 	}
 	opened = append(opened, stood)
 	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = stood.Staging, stood.Offloaded, stood.Keeping,
 		stood.Holdings, stood.Ledger
-	conf.Freeing = c.dir.Reserve().During
+	conf.Freeing = op.dir.Reserve().During
 	if !wish.transient {
-		if err = c.capacity(&conf); err != nil {
+		if err = op.capacity(&conf); err != nil {
 			return nil, opened, err
 		}
 	}
-	if path := c.String("trace"); path != "" {
+	if path := op.flags.String("trace"); path != "" {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			return nil, opened, line.UsageError("--trace: %w", err)
 		}
 		conf.Trace, opened = f, append(opened, f)
 	}
-	conf.Memory = c.own().Memory("bandwidth.json")
-	conf.Assemble, conf.Cut = assemble, c.dir.CutFile
-	host := c.plugins()
+	conf.Memory = op.own().Memory("bandwidth.json")
+	conf.Assemble, conf.Cut = datadir.Assemble, op.dir.CutFile
+	host := op.Plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {
-		return openStrategy(ctx, host, name)
+		return OpenStrategy(ctx, host, name)
 	}
-	if conf.Verifiers, err = c.verifiers(ctx, host, &conf, wish); err != nil {
+	if conf.Verifiers, err = op.verifiers(ctx, host, &conf, wish); err != nil {
 		return nil, opened, err
 	}
 	n, err := node.Start(ctx, conf)
@@ -92,85 +93,85 @@ type closer func() error
 func (f closer) Close() error { return f() }
 
 // network is whom the node meets, and how it trusts them.
-func (c *call) network(conf *node.Config, wish nodeWish) (err error) {
-	conf.Plaintext = c.Bool("insecure-plaintext")
-	if conf.Token, err = c.token(); err != nil {
+func (op *Opener) network(conf *node.Config, wish Wish) (err error) {
+	conf.Plaintext = op.flags.Bool("insecure-plaintext")
+	if conf.Token, err = op.token(); err != nil {
 		return err
 	}
 	o, err := conf.Owner()
 	if err != nil {
 		return err
 	}
-	if conf.Peers, err = core.ParsePeers(c.peerList(o)); err != nil {
+	if conf.Peers, err = core.ParsePeers(op.PeerList(o)); err != nil {
 		return err
 	}
-	if c.String("peers") == "" {
-		conf.Peers = c.withoutUnfit(conf.Peers, conf.Signer.ID(), wish.listen)
+	if op.flags.String("peers") == "" {
+		conf.Peers = op.withoutUnfit(conf.Peers, conf.Signer.ID(), wish.Listen)
 	}
-	if err := core.RefuseSelf(conf.Peers, conf.Signer.ID(), wish.listen); err != nil {
+	if err := core.RefuseSelf(conf.Peers, conf.Signer.ID(), wish.Listen); err != nil {
 		return err
 	}
 	for _, p := range conf.Peers {
-		if p.Rate == 0 && !wish.transient && c.String("peers") != "" && !c.Settings.Names(p) {
+		if p.Rate == 0 && !wish.transient && op.flags.String("peers") != "" && !op.flags.Settings.Names(p) {
 			return core.WithHint(line.UsageError("peer %s: its bandwidth is missing", p.Address()),
-				"say what this node gives the link: %s-20MiB, or in a calendar: [links] in %s", p, c.Settings.Path)
+				"say what this node gives the link: %s-20MiB, or in a calendar: [links] in %s", p, op.flags.Settings.Path)
 		}
 		if p.Scheme == "ws" && !conf.Plaintext {
 			return core.WithHint(core.Fail(core.CodeUsage, "peer %s: ws:// is not encrypted", p.Address()),
 				"write wss://, or allow it with --insecure-plaintext")
 		}
 	}
-	if wish.transient && len(conf.Peers) == 0 && !c.alone {
-		return core.WithHint(line.UsageError("no peers are known and no node runs on %s", string(c.dir)),
-			"name some with --peers wss://HOST:8001-20MiB, or peers = \"…\" in %s", c.Settings.Path)
+	if wish.transient && len(conf.Peers) == 0 && !op.Alone {
+		return core.WithHint(line.UsageError("no peers are known and no node runs on %s", string(op.dir)),
+			"name some with --peers wss://HOST:8001-20MiB, or peers = \"…\" in %s", op.flags.Settings.Path)
 	}
-	met, err := c.dir.OpenPins(c.own())
+	met, err := op.dir.OpenPins(op.own())
 	if err != nil {
 		return err
 	}
 	conf.Pins = met
 	conf.Damaged = append(conf.Damaged, met.Damage()...)
 	if conf.Plaintext && conf.Token == nil && !wish.transient {
-		c.Say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
+		op.console.Say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
 	}
 	return nil
 }
 
-// peerList is --peers, which the configuration may fill, else what the identity remembers.
-func (c *call) peerList(o *key.Owner) string {
-	if list := c.String("peers"); list != "" || o == nil {
+// PeerList is --peers, which the configuration may fill, else what the identity remembers.
+func (op *Opener) PeerList(o *key.Owner) string {
+	if list := op.flags.String("peers"); list != "" || o == nil {
 		return list
 	}
 	return datadir.Remembered(o)
 }
 
 // limits is what the node gives: space, bandwidth, labels, and to whom.
-func (c *call) limits(conf *node.Config, wish nodeWish) (err error) {
+func (op *Opener) limits(conf *node.Config, wish Wish) (err error) {
 	if wish.transient {
 		return nil
 	}
-	if conf.Uplink, err = c.Calendar("uplink"); err != nil {
+	if conf.Uplink, err = op.flags.Calendar("uplink"); err != nil {
 		return err
 	}
-	if conf.Downlink, err = c.Calendar("downlink"); err != nil {
+	if conf.Downlink, err = op.flags.Calendar("downlink"); err != nil {
 		return err
 	}
-	if conf.DefaultLink, err = c.Rate("default-link"); err != nil {
+	if conf.DefaultLink, err = op.flags.Rate("default-link"); err != nil {
 		return err
 	}
-	if conf.Labels, err = line.Labelled("label", c.List("label")); err != nil {
+	if conf.Labels, err = line.Labelled("label", op.flags.List("label")); err != nil {
 		return err
 	}
-	if conf.Issuers, err = c.Issuers(); err != nil {
+	if conf.Issuers, err = op.flags.Issuers(); err != nil {
 		return err
 	}
-	conf.Capacity, err = c.Size("capacity")
+	conf.Capacity, err = op.flags.Size("capacity")
 	return err
 }
 
 // verifiers starts the chain that judges licences. A node of one command keeps nothing, but its chain has to be whole.
-func (c *call) verifiers(ctx context.Context, host *plugins.Host, conf *node.Config,
-	wish nodeWish) ([]keep.NamedVerifier, error) {
+func (op *Opener) verifiers(ctx context.Context, host *plugins.Host, conf *node.Config,
+	wish Wish) ([]keep.NamedVerifier, error) {
 	if wish.transient {
 		return []keep.NamedVerifier{{Name: "signature", Verifier: refuseAll{}},
 			{Name: "targets", Verifier: refuseAll{}}}, nil
@@ -178,7 +179,7 @@ func (c *call) verifiers(ctx context.Context, host *plugins.Host, conf *node.Con
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var chain []keep.NamedVerifier
-	for name := range strings.SplitSeq(c.String("verifiers"), ",") {
+	for name := range strings.SplitSeq(op.flags.String("verifiers"), ",") {
 		name = strings.TrimSpace(name)
 		v, err := host.KeepVerifier(ctx, name, tell(conf.Health))
 		if err != nil {
@@ -230,8 +231,8 @@ func (refuseAll) Verify(context.Context, core.VerifyRequest) (core.Verdict, erro
 
 // capacity is how much the node keeps for others: what --capacity says, of which a disk may have less, else 80 % of
 // what is free or kept already.
-func (c *call) capacity(conf *node.Config) error {
-	where, aside := c.dir.Path("holdings"), c.dir.Reserve()
+func (op *Opener) capacity(conf *node.Config) error {
+	where, aside := op.dir.Path("holdings"), op.dir.Reserve()
 	conf.Room = func() (core.Size, error) {
 		room, err := disk.Room(where)
 		return max(0, room-aside.Missing()), err
@@ -248,8 +249,29 @@ func (c *call) capacity(conf *node.Config) error {
 	case conf.Capacity == 0:
 		conf.Capacity = (used + room) / 10 * 8
 	case conf.Capacity > used+room:
-		c.Say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity,
-			string(c.dir), used+room)
+		op.console.Say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity,
+			string(op.dir), used+room)
 	}
 	return nil
+}
+
+// withoutUnfit leaves out of remembered peers those that are of no use here: this machine itself, where the identity
+// came to one of its own peers, and those that are reached without encryption only, unless that is allowed.
+func (op *Opener) withoutUnfit(peers []core.Peer, self core.ID, listen string) []core.Peer {
+	return slices.DeleteFunc(peers, func(p core.Peer) bool {
+		plain := p.Scheme == "ws" && !op.flags.Bool("insecure-plaintext")
+		if plain {
+			op.console.Say("warning: the peer %s is not asked: ws:// is not encrypted, and --insecure-plaintext was not given",
+				p.Address())
+		}
+		return plain || core.RefuseSelf([]core.Peer{p}, self, listen) != nil
+	})
+}
+
+// Plugins is the host of this data directory's plugins.
+func (op *Opener) Plugins() *plugins.Host {
+	return &plugins.Host{
+		Path: plugins.SearchPath(string(op.dir)), Lock: op.dir.Path("bkp.lock.toml"), Inside: shippedNames(),
+		Log: op.console.Log(slog.LevelWarn),
+	}
 }

@@ -1,4 +1,4 @@
-package main
+package session
 
 import (
 	"cmp"
@@ -17,8 +17,8 @@ import (
 	"github.com/bkp-tool/bkp/plugins"
 )
 
-// shipped is every plugin inside the binary and what serves it. They run in processes of their own like any other.
-var shipped = map[plugins.Name]func(){
+// Shipped is every plugin inside the binary and what serves it. They run in processes of their own like any other.
+var Shipped = map[plugins.Name]func(){
 	{Kind: plugins.KindStrategy, Name: "seed"}:        func() { plugins.ServeStrategy(seed.New()) },
 	{Kind: plugins.KindStrategy, Name: "nearest"}:     func() { plugins.ServeStrategy(nearest.New()) },
 	{Kind: plugins.KindStrategy, Name: "most-free"}:   func() { plugins.ServeStrategy(mostfree.New()) },
@@ -32,7 +32,7 @@ var shipped = map[plugins.Name]func(){
 
 func shippedNames() []plugins.Name {
 	var names []plugins.Name
-	for n := range shipped {
+	for n := range Shipped {
 		names = append(names, n)
 	}
 	slices.SortFunc(names, func(a, b plugins.Name) int {

@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"github.com/bkp-tool/bkp/core/node"
 )
 
-// assemble puts a file together for the node, or for a fetch that needs none.
-func assemble(ctx context.Context, a node.Assembly) (node.Assembled, error) {
+// Assemble puts a file together for the node, or for a fetch that needs none.
+func Assemble(ctx context.Context, a node.Assembly) (node.Assembled, error) {
 	r := file.Restore{
 		Assembly: file.Assembly{
 			Root: a.Root, Secrets: chunk.NewSecrets(a.Secrets), Local: getter(a.Get), Start: a.Start, End: a.End,

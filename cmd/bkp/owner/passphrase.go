@@ -1,4 +1,4 @@
-package main
+package owner
 
 import (
 	"bytes"
@@ -12,16 +12,16 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// passphrase is what opened the identity before, else what is given by --passphrase-file, in the environment as
+// Passphrase is what opened the identity before, else what is given by --passphrase-file, in the environment as
 // BKP_PASSPHRASE, or by
 // --passphrase-command; empty without. What stands on the command line goes before what does not.
-func (c *call) passphrase() (string, error) {
-	path, command, set := c.String("passphrase-file"), c.String("passphrase-command"), os.Getenv("BKP_PASSPHRASE")
-	asked := c.Given("passphrase-command")
+func (i *Identity) Passphrase() (string, error) {
+	path, command, set := i.flags.String("passphrase-file"), i.flags.String("passphrase-command"), os.Getenv("BKP_PASSPHRASE")
+	asked := i.flags.Given("passphrase-command")
 	switch {
-	case c.phrase != "":
-		return c.phrase, nil
-	case asked && c.Given("passphrase-file"):
+	case i.Phrase != "":
+		return i.Phrase, nil
+	case asked && i.flags.Given("passphrase-file"):
 		return "", line.UsageError("--passphrase-file and --passphrase-command exclude one another")
 	case path != "" && !asked:
 		text, err := os.ReadFile(path)
@@ -32,7 +32,7 @@ func (c *call) passphrase() (string, error) {
 	case set != "" && !asked, command == "":
 		return set, nil
 	}
-	text, err := c.printed(command)
+	text, err := i.printed(command)
 	if err != nil {
 		return "", core.WithHint(fmt.Errorf("the passphrase command %q: %w", command, err),
 			"run it alone: it must print the passphrase and end with 0")
@@ -53,9 +53,9 @@ func firstLine(text []byte, where string) (string, error) {
 const maxPrinted = 64 << 10
 
 // printed is what a line of the shell prints. Standard input is not its own: it may be what is to be split.
-func (c *call) printed(line string) ([]byte, error) {
-	cmd := exec.CommandContext(c.Context.Context, "sh", "-c", line)
-	cmd.Stderr, cmd.WaitDelay = c.Stderr, time.Second
+func (i *Identity) printed(line string) ([]byte, error) {
+	cmd := exec.CommandContext(i.flags.Context.Context, "sh", "-c", line)
+	cmd.Stderr, cmd.WaitDelay = i.console.Stderr, time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package main
+package session
 
 import (
 	"context"
@@ -13,9 +13,9 @@ import (
 	"github.com/bkp-tool/bkp/plugins"
 )
 
-// openStrategy opens the strategies of a list such as "cheapest=2,zone-spread", each in a process of its own, as one.
+// OpenStrategy opens the strategies of a list such as "cheapest=2,zone-spread", each in a process of its own, as one.
 // The number is how much a strategy's costs count, 1 where there is none.
-func openStrategy(ctx context.Context, host *plugins.Host, list string) (core.Strategy, io.Closer, error) {
+func OpenStrategy(ctx context.Context, host *plugins.Host, list string) (core.Strategy, io.Closer, error) {
 	var choir choir
 	for part := range strings.SplitSeq(list, ",") {
 		name, text, weighted := strings.Cut(part, "=")

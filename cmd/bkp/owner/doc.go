@@ -1,0 +1,2 @@
+// Package owner opens the identity of who gives a command.
+package owner

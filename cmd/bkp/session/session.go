@@ -1,0 +1,123 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/line"
+	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/key"
+)
+
+// Session is the node that carries out a command: the one that runs on this data directory, or one in this process
+// for as long as the command runs.
+type Session struct {
+	control.Caller
+	close func() error
+}
+
+// Opener finds or starts the node that carries out a command.
+type Opener struct {
+	flags    *line.Flags
+	console  *render.Console
+	dir      datadir.Dir
+	identity func() (*key.Owner, error) // opens the identity whenever a node asks for it; nil without one
+
+	Alone   bool        // the command has something to do without any peer
+	Reads   bool        // the command changes nothing of the data directory
+	scratch datadir.Dir // where a node keeps what is its own while the data directory is only borrowed
+}
+
+// NewOpener opens sessions for a command.
+func NewOpener(flags *line.Flags, con *render.Console, dir datadir.Dir, identity func() (*key.Owner, error)) *Opener {
+	return &Opener{flags: flags, console: con, dir: dir, identity: identity}
+}
+
+// With calls do with a node of this data directory.
+func (op *Opener) With(ctx context.Context, do func(s Session) error) error {
+	s, err := op.openSession(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(s), s.close())
+}
+
+// Ask carries out one command on a node and shows its progress.
+func Ask[Result any](ctx context.Context, op *Opener, command string, args any) (result Result, err error) {
+	err = op.With(ctx, func(s Session) error {
+		return s.Call(ctx, command, args, &result, op.console.Status)
+	})
+	return result, err
+}
+
+// openSession finds the running node, or takes node.lock and becomes one.
+func (op *Opener) openSession(ctx context.Context) (Session, error) {
+	if !op.Reads || !op.dir.IsForeign() {
+		if err := op.dir.Make(); err != nil {
+			return Session{}, err
+		}
+	}
+	// A node that starts or stops at this moment holds the lock without a socket: look a few times.
+	for tries := 0; ; tries++ {
+		if remote, err := control.Dial(op.dir.Path("node.sock")); err == nil {
+			op.warnUnused()
+			return Session{Caller: remote, close: func() error { return nil }}, nil
+		}
+		if op.Reads && op.dir.IsForeign() {
+			return op.borrow(ctx)
+		}
+		lock, err := op.dir.LockNode()
+		if err == nil {
+			var s Session
+			if s, err = op.become(ctx, lock); err == nil {
+				return s, nil
+			}
+		}
+		if op.Reads && datadir.Unwritable(err) {
+			return op.borrow(ctx)
+		}
+		if core.CodeOf(err) != core.CodeBusy || tries == 10 {
+			return Session{}, err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return Session{}, context.Cause(ctx)
+		}
+	}
+}
+
+// running finds the node that runs on this data directory, and fails without one.
+func (op *Opener) Running() (control.Caller, error) {
+	remote, err := control.Dial(op.dir.Path("node.sock"))
+	if err != nil {
+		return nil, core.WithHint(core.Fail(core.CodeFailed, "no node runs on %s", string(op.dir)),
+			"bkp node start --data %s", string(op.dir))
+	}
+	return remote, nil
+}
+
+// warnUnused tells that the running node keeps to what it was started with.
+func (op *Opener) warnUnused() {
+	for _, flag := range []string{"peers", "token-file", "insecure-plaintext", "trace"} {
+		if op.flags.Given(flag) {
+			op.console.Say("warning: --%s is not used: the node that runs on this data directory was started with its own", flag)
+		}
+	}
+}
+
+// become starts a node in this process, and waits a moment for its peers.
+func (op *Opener) become(ctx context.Context, lock *durable.Lock) (Session, error) {
+	n, closers, err := op.Start(ctx, Wish{transient: true})
+	if err != nil {
+		return Session{}, errors.Join(err, lock.Close())
+	}
+	return Session{Caller: control.Direct(n), close: func() error {
+		return errors.Join(n.Close(), closers.Close(), lock.Close())
+	}}, nil
+}
