@@ -26,9 +26,9 @@ func fetchCommand() *cli.Command {
 	return command(spec{
 		name: "fetch", args: "NAME[@VERSION]", least: 1, most: 1,
 		usage: "bring a file back",
-		about: "What is on this machine is read here, the rest comes from all holders at once. Every chunk is " +
-			"verified; the file appears under its name when every byte is in place, or not at all, with the mode " +
-			"that it was split with; where none is known, for its owner alone.",
+		about: "What is on this machine is read here, the rest comes from all peers that keep it at once. Every " +
+			"chunk is verified; the file appears under its name when every byte is in place, or not at all, with " +
+			"the mode that it was split with; where none is known, for its owner alone.",
 		examples: `bkp fetch big.iso
 			bkp fetch big.iso@1 -o old.iso
 			bkp fetch backup.tar -o - | tar -x

@@ -17,11 +17,11 @@ func gcCommand() *cli.Command {
 			"one of them may build on goes with a gc after it has ended. A pack goes when all of it is dead; of " +
 			"one that is dead by half, the rest is copied first, and many small ones become one. What killed " +
 			"backups left goes too, and so do the checkpoints of splits that were interrupted more than 7 days " +
-			"ago. What place --keep-local left here goes with --placed, once enough holders say that they keep all " +
+			"ago. What place --keep-local left here goes with --placed, once enough peers say that they keep all " +
 			"of it; its manifest stays.",
 		examples: "bkp gc\nbkp gc --placed 2\nbkp gc --json",
 		flags: append(append([]cli.Flag{
-			line.Int("placed", 0, "let go also of what `N` holders answer for, for 30 days more at least"),
+			line.Int("placed", 0, "offload also what `N` peers answer for, for 30 days more at least"),
 		}, networkFlags()...), identityFlags()...),
 		frees: true,
 		do: func(ctx context.Context, c *call) error {
@@ -29,7 +29,8 @@ func gcCommand() *cli.Command {
 				return line.UsageError("--placed %d: want 1 or more", c.Int("placed"))
 			}
 			c.Alone = c.Int("placed") == 0
-			r, err := session.Ask[control.GCResult](ctx, c.Opener, control.CommandGC, control.GCArgs{Copies: c.Int("placed")})
+			r, err := session.Ask[control.GCResult](ctx, c.Opener, control.CommandGC,
+				control.GCArgs{Copies: c.Int("placed")})
 			if err != nil {
 				return err
 			}

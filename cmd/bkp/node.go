@@ -85,11 +85,11 @@ func doNodeStart(ctx context.Context, c *call) (err error) {
 	}()
 	socket := c.dir.Path("node.sock")
 	_ = durable.Remove(socket) // of a node that was killed: the lock says that none runs
-	door, err := listenLocal(socket)
+	commands, err := listenLocal(socket)
 	if err != nil {
-		return fmt.Errorf("open the door for commands: %w", err)
+		return fmt.Errorf("open the socket for commands: %w", err)
 	}
-	n.Serve(door)
+	n.Serve(commands)
 	c.announce(n, wish)
 	select {
 	case <-ctx.Done():

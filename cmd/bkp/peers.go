@@ -71,7 +71,8 @@ type probeSummary struct {
 
 // probePeers measures links, and prints what they carried.
 func probePeers(ctx context.Context, c *call) error {
-	r, err := session.Ask[control.ProbeResult](ctx, c.Opener, control.CommandProbe, control.ProbeArgs{Peer: c.Args().First()})
+	r, err := session.Ask[control.ProbeResult](ctx, c.Opener, control.CommandProbe,
+		control.ProbeArgs{Peer: c.Args().First()})
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
-	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/urfave/cli/v2"
@@ -21,7 +20,7 @@ func placeCommand() *cli.Command {
 			"way of other targets where that is faster. Without a name it takes the newest version not yet placed. " +
 			"Once every copy has its receipt the staged bytes go from this machine; a split of the next version " +
 			"knows them still. A plan that was saved is carried out span for span. It is refused, with what " +
-			"differs, where the version was split anew, a node of it is away or lacks room for its share, or a " +
+			"differs, where the version was split anew, a node of it is gone or lacks room for its share, or a " +
 			"node or link that it uses has lost more than 10 % of its bandwidth.",
 		examples: `bkp place
 			bkp place big.iso --replicas 3
@@ -100,8 +99,8 @@ func (c *call) place(ctx context.Context, args control.PlaceArgs) (r control.Pla
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c.DataOut = c.String("plan-out") == "-" || c.String("plot") == "-"
-	err = c.With(ctx, func(s session.Session) error {
-		return s.Call(ctx, control.CommandPlace, args, &r, func(st control.Status) {
+	err = c.With(ctx, func(n control.Caller) error {
+		return n.Call(ctx, control.CommandPlace, args, &r, func(st control.Status) {
 			if st.Plan == nil {
 				c.Status(st)
 				return

@@ -11,7 +11,6 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/retain"
-	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -62,7 +61,7 @@ type pruneSummary struct {
 	Removed  int               `json:"removed"`
 	DryRun   bool              `json:"dry_run"`
 	Released []control.Release `json:"released,omitempty"`
-	Unheard  []control.Refused `json:"unheard,omitempty"` // holders that could not be told
+	Unheard  []control.Refused `json:"unheard,omitempty"` // peers that keep a version and could not be told
 }
 
 func doPrune(ctx context.Context, c *call) error {
@@ -136,10 +135,10 @@ func (c *call) prune(ctx context.Context, gone []retain.Version, sum *pruneSumma
 	}
 	defer unlock()
 	c.Alone = true
-	return c.With(ctx, func(s session.Session) error {
+	return c.With(ctx, func(n control.Caller) error {
 		for _, g := range gone {
 			var r control.RemoveResult
-			err := s.Call(ctx, control.CommandRemove, control.RemoveArgs{Name: g.Name, Version: g.Version,
+			err := n.Call(ctx, control.CommandRemove, control.RemoveArgs{Name: g.Name, Version: g.Version,
 				Force: c.Bool("force")}, &r, c.Status)
 			if err != nil {
 				return fmt.Errorf("%s: %w", render.Versioned(g.Name, g.Version), err)

@@ -19,9 +19,9 @@ func rmCommand() *cli.Command {
 	return command(spec{
 		name: "rm", args: "NAME[@VERSION]", least: 1, most: 1,
 		usage: "forget a name or one version of it, here and at the peers that keep it",
-		about: "Peers let go what no other version needs, and free it by themselves; what is staged here goes with " +
-			"bkp gc. Where a peer that keeps it cannot be told, the command ends with code 3, says which, and the " +
-			"version stays: remove it again when the peer is back.",
+		about: "Peers drop what no other version needs by themselves; what is staged here goes with bkp gc. Where " +
+			"a peer that keeps it cannot be told, the command ends with code 3, says which, and the version stays: " +
+			"remove it again when the peer is back.",
 		examples: "bkp rm big.iso@1\nbkp rm big.iso@latest\nbkp rm big.iso\nbkp rm big.iso --force",
 		flags: append(append([]cli.Flag{line.Bool("force", "forget it also where peers that keep it cannot be told")},
 			networkFlags()...), identityFlags()...),

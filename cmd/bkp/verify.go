@@ -12,7 +12,6 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
-	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/keep"
@@ -25,21 +24,21 @@ func verifyCommand() *cli.Command {
 		name: "verify", args: "[NAME[@VERSION]]", most: 1,
 		usage: "look whether every chunk is there and right, and name the bytes of the file that are not",
 		about: "What is on this machine is read, held against its hash and opened. What is not is looked for at " +
-			"its holders by the records. Without a name all versions are verified, and every pack of this data " +
-			"directory with what is kept for others. Nothing is written but a note of what is damaged, so that the " +
-			"next split stores it anew. A verification that was interrupted goes on where it was. Wrong bytes end " +
-			"it with code 14, missing ones with 13.",
+			"the peers that keep it, by the records. Without a name all versions are verified, and every pack of " +
+			"this data directory with what is kept for others. Nothing is written but a note of what is damaged, " +
+			"so that the next split stores it anew. A verification that was interrupted goes on where it was. " +
+			"Wrong bytes end it with code 14, missing ones with 13.",
 		examples: `bkp verify
 			bkp verify big.iso
 			bkp verify big.iso@3 --sample 5%
 			bkp verify big.iso --presence --remote
 			bkp verify --full --remote --peers wss://a.example:8001 --token-file token`,
 		flags: append(append([]cli.Flag{
-			line.Bool("full", "read every chunk; with --remote also those at every holder (default for what is on "+
-				"this machine)"),
+			line.Bool("full", "read every chunk; with --remote also those at every peer that keeps some (default for "+
+				"what is on this machine)"),
 			line.Text("sample", "", "read only this `SHARE` of the chunks, drawn anew each time, as 5%"),
 			line.Bool("presence", "read nothing, look only whether it is there"),
-			line.Bool("remote", "ask the holders also about what is on this machine; every one on record must answer"),
+			line.Bool("remote", "ask the peers also about what is on this machine; every one on record must answer"),
 			line.Bool("restart", "begin anew where an earlier verification was interrupted"),
 		}, networkFlags()...), identityFlags()...),
 		reads: true,
@@ -83,7 +82,7 @@ func doVerify(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	if err := v.askHolders(ctx); err != nil {
+	if err := v.askPeers(ctx); err != nil {
 		return err
 	}
 	if name == "" {
@@ -97,7 +96,7 @@ func doVerify(ctx context.Context, c *call) error {
 		v.failure())
 }
 
-// shares is how much is read here and at the holders.
+// shares is how much is read here and at peers.
 func (c *call) shares() (here, there float64, err error) {
 	here = 1
 	switch {
@@ -203,8 +202,8 @@ func (v *verifying) records(ctx context.Context) error {
 	return err
 }
 
-// askHolders asks about versions of which something is not here, or with --remote about all.
-func (v *verifying) askHolders(ctx context.Context) error {
+// askPeers asks about versions of which something is not here, or with --remote about all.
+func (v *verifying) askPeers(ctx context.Context) error {
 	var ask []*render.VerifiedVersion
 	for i := range v.rows {
 		if x := &v.rows[i]; x.Missing > 0 || v.unknown || v.Bool("remote") {
@@ -214,10 +213,10 @@ func (v *verifying) askHolders(ctx context.Context) error {
 	if len(ask) == 0 || !v.reachable() && !v.Bool("remote") {
 		return nil
 	}
-	return v.With(ctx, func(s session.Session) error {
+	return v.With(ctx, func(n control.Caller) error {
 		for _, x := range ask {
 			var r control.VerifyResult
-			err := s.Call(ctx, control.CommandVerify, control.VerifyArgs{
+			err := n.Call(ctx, control.CommandVerify, control.VerifyArgs{
 				Name: x.Name, Version: x.Version, All: v.Bool("remote"), Share: v.there,
 			}, &r, v.Status)
 			switch code := core.CodeOf(err); {
@@ -270,7 +269,7 @@ func (v *verifying) sum() {
 	}
 }
 
-// elsewhere adds what the holders were found to lack.
+// elsewhere adds what the peers that keep it were found to lack.
 func (v *verifying) elsewhere(name string, r *control.VerifyResult, all bool) {
 	s := &v.summary
 	var nowhere, wrong core.Size
@@ -291,7 +290,7 @@ func (v *verifying) elsewhere(name string, r *control.VerifyResult, all bool) {
 		v.add(core.CodeRedundant, "%s: %s can be had from nowhere", name, nowhere)
 	}
 	if wrong > 0 {
-		v.add(core.CodeWrong, "%s: %s wrong at holders", name, wrong)
+		v.add(core.CodeWrong, "%s: %s wrong at peers", name, wrong)
 	}
 	for _, h := range r.Holders {
 		if len(h.Degraded) > 0 {
@@ -318,8 +317,8 @@ func because(problem string) string {
 	return " (" + problem + ")"
 }
 
-func withoutMissing(hurts []core.Hurt) (wrong []core.Hurt) {
-	for _, h := range hurts {
+func withoutMissing(damage []core.Hurt) (wrong []core.Hurt) {
+	for _, h := range damage {
 		if h.Wrong {
 			wrong = append(wrong, h)
 		}
@@ -350,7 +349,7 @@ func (v *verifying) failure() error {
 	return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")),
 		"where the file is still there, split it again: what is damaged here is stored anew, and bkp gc drops the "+
 			"damaged; "+
-			"else bkp fetch brings what a holder still has, and with --partial all but the holes")
+			"else bkp fetch brings what a peer still has, and with --partial all but the holes")
 }
 
 // checkRecords has the running node hold the records of what is kept here against each other, or does it, where there

@@ -58,7 +58,7 @@ func (s Refs) List() ([]node.StoredRef, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read ref: %w", err)
 			}
-			_, err = os.Stat(s.awayFile(a.Name(), v))
+			_, err = os.Stat(s.offloadedFile(a.Name(), v))
 			out = append(out, node.StoredRef{Alias: a.Name(), Version: v, Envelope: envelope, Away: err == nil})
 		}
 	}
@@ -91,13 +91,13 @@ func (s Refs) Remove(alias string, version int) error {
 	if err := durable.SyncDir(filepath.Join(s.dir, alias)); err != nil {
 		return fmt.Errorf("remove ref: %w", err)
 	}
-	_ = durable.Remove(s.awayFile(alias, version)) // after the ref, which says without it that its content is here
+	_ = durable.Remove(s.offloadedFile(alias, version)) // after the ref, which says without it that its content is here
 	return nil
 }
 
 // SetAway says whether this machine does without the content of a version.
 func (s Refs) SetAway(alias string, version int, away bool) error {
-	path := s.awayFile(alias, version)
+	path := s.offloadedFile(alias, version)
 	var err error
 	if away {
 		err = durable.Replace(path, nil, 0o600)
@@ -112,7 +112,9 @@ func (s Refs) SetAway(alias string, version int, away bool) error {
 	return nil
 }
 
-func (s Refs) awayFile(alias string, version int) string { return s.file(alias, version) + ".away" }
+func (s Refs) offloadedFile(alias string, version int) string {
+	return s.file(alias, version) + ".away"
+}
 
 // Coming is the number that the next version of an alias will have, unless another process is faster.
 func (s Refs) Coming(alias string) (int, error) {

@@ -13,7 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
-// Reserve is room that is set aside in DATA/reserve, blocks as well as inodes: on a full disk it is let go of, so that
+// Reserve is room that is set aside in DATA/reserve, blocks as well as inodes: on a full disk it is given back, so that
 // what frees space can write the little that it has to.
 type Reserve struct{ dir string }
 
@@ -78,8 +78,8 @@ func (r Reserve) Missing() core.Size {
 
 func (r Reserve) name(i int) string { return filepath.Join(r.dir, strconv.Itoa(i)) }
 
-// letGo gives the room back; false where none was set aside.
-func (r Reserve) letGo() (had bool) {
+// giveBack gives the room back; false where none was set aside.
+func (r Reserve) giveBack() (had bool) {
 	for i := range reserveNames {
 		had = durable.Remove(r.name(i)) == nil || had
 	}
@@ -98,10 +98,10 @@ func (r Reserve) short() bool {
 
 // During carries out what frees space, in the room that was set aside where there is no other.
 func (r Reserve) During(do func() error) error {
-	had := r.short() && r.letGo()
+	had := r.short() && r.giveBack()
 	err := do()
 	// a quota is not seen from outside
-	if !had && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && r.letGo() {
+	if !had && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && r.giveBack() {
 		had = true
 		err = do()
 	}

@@ -13,10 +13,11 @@ import (
 )
 
 // Passphrase is what opened the identity before, else what is given by --passphrase-file, in the environment as
-// BKP_PASSPHRASE, or by
-// --passphrase-command; empty without. What stands on the command line goes before what does not.
+// BKP_PASSPHRASE, or by --passphrase-command; empty without. What stands on the command line goes before what does
+// not.
 func (i *Identity) Passphrase() (string, error) {
-	path, command, set := i.flags.String("passphrase-file"), i.flags.String("passphrase-command"), os.Getenv("BKP_PASSPHRASE")
+	path, command := i.flags.String("passphrase-file"), i.flags.String("passphrase-command")
+	set := os.Getenv("BKP_PASSPHRASE")
 	asked := i.flags.Given("passphrase-command")
 	switch {
 	case i.Phrase != "":

@@ -14,5 +14,6 @@ func Fetch(t *Table, r control.FetchResult) {
 	for _, l := range r.Lost {
 		t.Line("lost %s %s on the way: %s", l.Node.Short(), l.Address, l.Reason)
 	}
-	t.Line("Fetched %s to %s: %s in %s.", Versioned(r.Name, r.Version), core.Printable(r.Output), r.Bytes, Seconds(r.Seconds))
+	t.Line("Fetched %s to %s: %s in %s.", Versioned(r.Name, r.Version), core.Printable(r.Output), r.Bytes,
+		Seconds(r.Seconds))
 }

@@ -103,7 +103,7 @@ func Difference(t *Table, d plan.Difference) {
 	a, b := d.Change.A, d.Change.B
 	header := []string{"node", "address", "keeps", "", "runs", "", "cost", ""}
 	if d.Same {
-		header = append(header, "gets", "lets go")
+		header = append(header, "gets", "drops")
 	}
 	t.Header(header...)
 	for _, n := range d.Nodes {

@@ -14,7 +14,7 @@ type VerifiedVersion struct {
 	Name    string `json:"name"`
 	Version int    `json:"version"`
 	file.Verified
-	Elsewhere *control.VerifyResult `json:"elsewhere,omitempty"` // what the holders were asked
+	Elsewhere *control.VerifyResult `json:"elsewhere,omitempty"` // what the peers that keep it were asked
 	Problem   string                `json:"problem,omitempty"`   // why they could not be
 }
 
@@ -34,22 +34,23 @@ type PackDamage struct {
 	disk.Damage
 }
 
-// Draw shows a line a version, a line a holder, and every hurt stretch.
+// Draw shows a line a version, a line a peer that keeps some of it, and every damaged stretch.
 func (s Verification) Draw(t *Table, rows []VerifiedVersion) {
 	if len(rows) > 0 {
-		t.Header("version", "chunks", "read", "not here", "wrong here", "at holders")
+		t.Header("version", "chunks", "read", "not here", "wrong here", "at peers")
 	}
 	for _, x := range rows {
 		t.Row(Versioned(x.Name, x.Version), x.Chunks, x.Read, x.Missing, x.Wrong, elsewhereText(x))
 	}
 	for _, x := range rows {
 		if x.Elsewhere != nil {
-			drawHolders(t, Versioned(x.Name, x.Version), x.Elsewhere)
+			drawTargets(t, Versioned(x.Name, x.Version), x.Elsewhere)
 		}
 	}
 	for _, x := range rows {
 		for _, h := range x.Hurt {
-			t.Line("%s: bytes %d-%d %s: %s", Versioned(x.Name, x.Version), h.Start, h.Start+h.Length, hurtWhere(h), h.Reason)
+			t.Line("%s: bytes %d-%d %s: %s", Versioned(x.Name, x.Version), h.Start, h.Start+h.Length, damagedWhere(h),
+				h.Reason)
 		}
 	}
 	for _, d := range s.Records {
@@ -73,15 +74,15 @@ func elsewhereText(x VerifiedVersion) string {
 		x.Elsewhere.Copies)
 }
 
-func drawHolders(t *Table, name string, r *control.VerifyResult) {
+func drawTargets(t *Table, name string, r *control.VerifyResult) {
 	t.Line("")
-	t.Header("holder of "+name, "address", "runs", "kept", "bytes", "problem")
+	t.Header("peer with "+name, "address", "runs", "kept", "bytes", "problem")
 	for _, h := range r.Holders {
 		t.Row(h.Node, h.Address, h.Runs, h.Kept, h.Bytes, h.Problem)
 	}
 }
 
-func hurtWhere(h core.Hurt) string {
+func damagedWhere(h core.Hurt) string {
 	word := "missing"
 	if h.Wrong {
 		word = "wrong"

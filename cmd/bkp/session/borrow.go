@@ -27,10 +27,10 @@ func (op *Opener) own() datadir.Dir {
 }
 
 // borrow starts a node that leaves the data directory as it is.
-func (op *Opener) borrow(ctx context.Context) (_ Session, err error) {
+func (op *Opener) borrow(ctx context.Context) (_ session, err error) {
 	lock := durable.LockOf(op.dir.Path("node.lock")) // not made, and not taken where nothing can be written
 	if got, err := lock.TryLock(); err == nil && !got {
-		return Session{}, op.dir.Busy()
+		return session{}, op.dir.Busy()
 	}
 	op.scratch = datadir.Dir(filepath.Join(os.TempDir(), "bkp-"+rand.Text()))
 	tidy := func() error { return errors.Join(lock.Close(), durable.RemoveAll(string(op.scratch))) }
@@ -40,13 +40,15 @@ func (op *Opener) borrow(ctx context.Context) (_ Session, err error) {
 		}
 	}()
 	if err := op.scratch.Make(); err != nil {
-		return Session{}, err
+		return session{}, err
 	}
 	n, closers, err := op.Start(ctx, Wish{transient: true})
 	if err != nil {
-		return Session{}, fmt.Errorf("without writing into %s: %w", string(op.dir), err)
+		return session{}, fmt.Errorf("without writing into %s: %w", string(op.dir), err)
 	}
-	return Session{Caller: control.Direct(n), close: func() error { return errors.Join(n.Close(), closers.Close(), tidy()) }}, nil
+	return session{Caller: control.Direct(n), close: func() error {
+		return errors.Join(n.Close(), closers.Close(), tidy())
+	}}, nil
 }
 
 // stores opens what a node of this process stands on.

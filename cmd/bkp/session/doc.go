@@ -1,2 +1,3 @@
-// Package session is the node that carries out a command: the one that runs on the data directory, or one in this process.
+// Package session is the node that carries out a command: the one that runs on the data directory, or one in this
+// process.
 package session

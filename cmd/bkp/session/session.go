@@ -14,9 +14,9 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 )
 
-// Session is the node that carries out a command: the one that runs on this data directory, or one in this process
+// session is the node that carries out a command: the one that runs on this data directory, or one in this process
 // for as long as the command runs.
-type Session struct {
+type session struct {
 	control.Caller
 	close func() error
 }
@@ -39,41 +39,41 @@ func NewOpener(flags *line.Flags, con *render.Console, dir datadir.Dir, identity
 }
 
 // With calls do with a node of this data directory.
-func (op *Opener) With(ctx context.Context, do func(s Session) error) error {
+func (op *Opener) With(ctx context.Context, do func(n control.Caller) error) error {
 	s, err := op.openSession(ctx)
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(s), s.close())
+	return errors.Join(do(s.Caller), s.close())
 }
 
 // Ask carries out one command on a node and shows its progress.
 func Ask[Result any](ctx context.Context, op *Opener, command string, args any) (result Result, err error) {
-	err = op.With(ctx, func(s Session) error {
-		return s.Call(ctx, command, args, &result, op.console.Status)
+	err = op.With(ctx, func(n control.Caller) error {
+		return n.Call(ctx, command, args, &result, op.console.Status)
 	})
 	return result, err
 }
 
 // openSession finds the running node, or takes node.lock and becomes one.
-func (op *Opener) openSession(ctx context.Context) (Session, error) {
+func (op *Opener) openSession(ctx context.Context) (session, error) {
 	if !op.Reads || !op.dir.IsForeign() {
 		if err := op.dir.Make(); err != nil {
-			return Session{}, err
+			return session{}, err
 		}
 	}
 	// A node that starts or stops at this moment holds the lock without a socket: look a few times.
 	for tries := 0; ; tries++ {
 		if remote, err := control.Dial(op.dir.Path("node.sock")); err == nil {
 			op.warnUnused()
-			return Session{Caller: remote, close: func() error { return nil }}, nil
+			return session{Caller: remote, close: func() error { return nil }}, nil
 		}
 		if op.Reads && op.dir.IsForeign() {
 			return op.borrow(ctx)
 		}
 		lock, err := op.dir.LockNode()
 		if err == nil {
-			var s Session
+			var s session
 			if s, err = op.become(ctx, lock); err == nil {
 				return s, nil
 			}
@@ -82,17 +82,17 @@ func (op *Opener) openSession(ctx context.Context) (Session, error) {
 			return op.borrow(ctx)
 		}
 		if core.CodeOf(err) != core.CodeBusy || tries == 10 {
-			return Session{}, err
+			return session{}, err
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
-			return Session{}, context.Cause(ctx)
+			return session{}, context.Cause(ctx)
 		}
 	}
 }
 
-// running finds the node that runs on this data directory, and fails without one.
+// Running finds the node that runs on this data directory, and fails without one.
 func (op *Opener) Running() (control.Caller, error) {
 	remote, err := control.Dial(op.dir.Path("node.sock"))
 	if err != nil {
@@ -106,18 +106,19 @@ func (op *Opener) Running() (control.Caller, error) {
 func (op *Opener) warnUnused() {
 	for _, flag := range []string{"peers", "token-file", "insecure-plaintext", "trace"} {
 		if op.flags.Given(flag) {
-			op.console.Say("warning: --%s is not used: the node that runs on this data directory was started with its own", flag)
+			op.console.Say("warning: --%s is not used: the node that runs on this data directory was started with "+
+				"its own", flag)
 		}
 	}
 }
 
 // become starts a node in this process, and waits a moment for its peers.
-func (op *Opener) become(ctx context.Context, lock *durable.Lock) (Session, error) {
+func (op *Opener) become(ctx context.Context, lock *durable.Lock) (session, error) {
 	n, closers, err := op.Start(ctx, Wish{transient: true})
 	if err != nil {
-		return Session{}, errors.Join(err, lock.Close())
+		return session{}, errors.Join(err, lock.Close())
 	}
-	return Session{Caller: control.Direct(n), close: func() error {
+	return session{Caller: control.Direct(n), close: func() error {
 		return errors.Join(n.Close(), closers.Close(), lock.Close())
 	}}, nil
 }

@@ -16,7 +16,7 @@ import (
 // OpenStrategy opens the strategies of a list such as "cheapest=2,zone-spread", each in a process of its own, as one.
 // The number is how much a strategy's costs count, 1 where there is none.
 func OpenStrategy(ctx context.Context, host *plugins.Host, list string) (core.Strategy, io.Closer, error) {
-	var choir choir
+	var all combined
 	for part := range strings.SplitSeq(list, ",") {
 		name, text, weighted := strings.Cut(part, "=")
 		weight, err := strconv.ParseFloat(text, 64)
@@ -24,30 +24,31 @@ func OpenStrategy(ctx context.Context, host *plugins.Host, list string) (core.St
 		case !weighted:
 			weight = 1
 		case err != nil || !(weight >= 0 && weight <= 1e6):
-			return nil, nil, errors.Join(choir.Close(), line.UsageError("--strategy %s: %q is no weight", list, text))
+			return nil, nil, errors.Join(all.Close(), line.UsageError("--strategy %s: %q is no weight", list, text))
 		}
 		s, err := host.Strategy(ctx, strings.TrimSpace(name))
 		if err != nil {
-			return nil, nil, errors.Join(err, choir.Close())
+			return nil, nil, errors.Join(err, all.Close())
 		}
-		choir = append(choir, singer{s, weight, s.Close})
+		all = append(all, weightedStrategy{s, weight, s.Close})
 	}
-	if len(choir) == 1 {
-		return choir[0].Strategy, choir, nil
+	if len(all) == 1 {
+		return all[0].Strategy, all, nil
 	}
-	return choir, choir, nil
+	return all, all, nil
 }
 
-// choir is several strategies that are asked as one; plan.Combine says how.
-type choir []singer
+// combined is several strategies that are asked as one; plan.Combine says how.
+type combined []weightedStrategy
 
-type singer struct {
+// weightedStrategy is one of them; weight says how much its costs count.
+type weightedStrategy struct {
 	core.Strategy
 	weight float64
 	close  func()
 }
 
-func (c choir) Describe(ctx context.Context) (core.StrategyInfo, error) {
+func (c combined) Describe(ctx context.Context) (core.StrategyInfo, error) {
 	voices, err := c.voices(ctx)
 	if err != nil {
 		return core.StrategyInfo{}, err
@@ -56,7 +57,7 @@ func (c choir) Describe(ctx context.Context) (core.StrategyInfo, error) {
 	return info, nil
 }
 
-func (c choir) Score(ctx context.Context, batch core.Batch) (core.Scores, error) {
+func (c combined) Score(ctx context.Context, batch core.Batch) (core.Scores, error) {
 	voices, err := c.voices(ctx)
 	if err != nil {
 		return core.Scores{}, err
@@ -73,7 +74,7 @@ func (c choir) Score(ctx context.Context, batch core.Batch) (core.Scores, error)
 	return scores, nil
 }
 
-func (c choir) voices(ctx context.Context) (voices []plan.Voice, err error) {
+func (c combined) voices(ctx context.Context) (voices []plan.Voice, err error) {
 	for _, s := range c {
 		info, err := s.Describe(ctx)
 		if err != nil {
@@ -84,7 +85,7 @@ func (c choir) voices(ctx context.Context) (voices []plan.Voice, err error) {
 	return voices, nil
 }
 
-func (c choir) Close() error {
+func (c combined) Close() error {
 	for _, s := range c {
 		s.close()
 	}

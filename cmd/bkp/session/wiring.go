@@ -38,8 +38,9 @@ func (op *Opener) Start(ctx context.Context, wish Wish) (_ *node.Node, opened da
 			opened = nil
 		}
 	}()
-	conf := node.Config{Health: &node.Health{}, Listen: wish.Listen, Listener: wish.Listener, Trunks: op.flags.Settings.Trunks,
-		Links: op.flags.Settings.Links, Log: op.console.Log(slog.LevelInfo), Refs: op.dir.Refs()}
+	conf := node.Config{Health: &node.Health{}, Listen: wish.Listen, Listener: wish.Listener,
+		Trunks: op.flags.Settings.Trunks,
+		Links:  op.flags.Settings.Links, Log: op.console.Log(slog.LevelInfo), Refs: op.dir.Refs()}
 	if wish.transient {
 		conf.Log = op.console.Log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
@@ -114,7 +115,8 @@ func (op *Opener) network(conf *node.Config, wish Wish) (err error) {
 	for _, p := range conf.Peers {
 		if p.Rate == 0 && !wish.transient && op.flags.String("peers") != "" && !op.flags.Settings.Names(p) {
 			return core.WithHint(line.UsageError("peer %s: its bandwidth is missing", p.Address()),
-				"say what this node gives the link: %s-20MiB, or in a calendar: [links] in %s", p, op.flags.Settings.Path)
+				"say what this node gives the link: %s-20MiB, or in a calendar: [links] in "+
+					"%s", p, op.flags.Settings.Path)
 		}
 		if p.Scheme == "ws" && !conf.Plaintext {
 			return core.WithHint(core.Fail(core.CodeUsage, "peer %s: ws:// is not encrypted", p.Address()),
@@ -249,7 +251,8 @@ func (op *Opener) capacity(conf *node.Config) error {
 	case conf.Capacity == 0:
 		conf.Capacity = (used + room) / 10 * 8
 	case conf.Capacity > used+room:
-		op.console.Say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered", conf.Capacity,
+		op.console.Say("warning: --capacity %s: the disk of %s has room for %s, so no more than that is offered",
+			conf.Capacity,
 			string(op.dir), used+room)
 	}
 	return nil
@@ -261,7 +264,8 @@ func (op *Opener) withoutUnfit(peers []core.Peer, self core.ID, listen string) [
 	return slices.DeleteFunc(peers, func(p core.Peer) bool {
 		plain := p.Scheme == "ws" && !op.flags.Bool("insecure-plaintext")
 		if plain {
-			op.console.Say("warning: the peer %s is not asked: ws:// is not encrypted, and --insecure-plaintext was not given",
+			op.console.Say("warning: the peer %s is not asked: ws:// is not encrypted, and --insecure-plaintext was "+
+				"not given",
 				p.Address())
 		}
 		return plain || core.RefuseSelf([]core.Peer{p}, self, listen) != nil
