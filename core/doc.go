@@ -46,7 +46,7 @@
 //	5     node        the daemon: one loop that owns the state, and its acts
 //	4     file        split and join over files         control what commands ask of the node of their data directory
 //	      keep        what is kept for others, from acceptance to collection
-//	      place       coordinating a placement
+//	      place       coordinating a placement          fetch   a version where it is kept
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
 //	      durable     files that outlast a power loss: what storage, ledger and the roof make them by

@@ -29,10 +29,12 @@ var floors = func() map[string][]string {
 		"core/sim": three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
 		"core/link": three, "core/ledger": join(three, []string{"core/durable"}),
 		"core/file":    join(three, []string{"core/durable"}),
+		"core/fetch":   three,
 		"core/control": {"core", "core/plan"},
 		"core/keep":    join(three, []string{"core/storage"}),
 		"core/place":   join(three, []string{"core/storage", "core/durable"}),
-		"core/node":    join(three, []string{"core/storage", "core/link", "core/control", "core/keep", "core/place"}),
+		"core/node": join(three, []string{"core/storage", "core/link", "core/control", "core/keep", "core/place",
+			"core/fetch", "core/file"}),
 
 		"plugins":            {"core", "core/durable", "plugins/proto"},
 		"plugins/proto":      nil,

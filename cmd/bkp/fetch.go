@@ -16,9 +16,9 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
 )
 
@@ -215,10 +215,13 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 			return r, c.nowhere(err, v, alone)
 		}
 	}
-	done, err := datadir.Assemble(ctx, node.Assembly{
-		FetchArgs: *args, Root: v.Body.Root, Mode: v.Body.Mode, Secrets: o.DedupSecret, Get: local.Get,
-		Progress: c.Phase("fetch", wanted(*args, v.Body.Size)),
-	})
+	done, err := file.Restore{
+		Assembly: file.Assembly{
+			Root: v.Body.Root, Secrets: chunk.NewSecrets(o.DedupSecret), Local: local, Start: args.Start, End: args.End,
+			Partial: args.Partial, Progress: c.Phase("fetch", wanted(*args, v.Body.Size)),
+		},
+		Path: args.Output, Out: args.Out, Force: args.Force, Seed: args.Seed, Mode: v.Body.Mode,
+	}.Run(ctx)
 	if core.CodeOf(err) == core.CodeWrong && !alone { // not whole, and others may have what is damaged here
 		if args.Out == nil || done.Passed == 0 { // a file finds again what is in place
 			return r, errNotHere
@@ -229,7 +232,7 @@ func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r contro
 			Bytes: done.Stored}}}, errNotHere
 	}
 	if err == nil {
-		err = node.Lost(done.Holes, args.Output)
+		err = done.Lost(args.Output)
 	}
 	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return r, c.nowhere(err, v, alone)

@@ -98,3 +98,19 @@ func (r Restore) open(ctx context.Context) (output, error) {
 	}
 	return t, err
 }
+
+// Lost is the error, core.CodePartial, that holes in an output are; nil without any.
+func (a Assembled) Lost(output string) error {
+	var lost core.Size
+	for _, h := range a.Holes {
+		lost += core.Size(h.Length)
+	}
+	if lost == 0 {
+		return nil
+	}
+	if output == "-" {
+		output = "what was written"
+	}
+	return core.Fail(core.CodePartial, "%s in %d places could be had from nowhere and are zeros in %s", lost,
+		len(a.Holes), output)
+}

@@ -18,7 +18,6 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/keep/keeptest"
 	"github.com/bkp-tool/bkp/core/key"
@@ -142,7 +141,7 @@ func (m *member) run() {
 		Staging: keeptest.DiskStore{Store: m.staging, Watch: watch, Name: "staging"}, Away: m.away,
 		Keeping:  keeptest.DiskStore{Store: m.keeping, Watch: watch, Name: "keeping"},
 		Holdings: keeptest.Holdings{Holdings: m.holdings, Watch: watch}, Ledger: m.ledger, Refs: m.refs,
-		Assemble: assemble, Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
+		Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
 		Verifiers: []keep.NamedVerifier{{Name: "signature", Verifier: signature.New()},
 			{Name: "targets", Verifier: targets.New()}},
 		Log: slog.New(slog.NewTextHandler(testLog{t, m.name}, &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -309,32 +308,6 @@ func (s stager) seal(kind core.Kind, plain []byte) (core.Sealed, error) {
 	sealed := core.Sealed{Hash: chunk.Hash(stored), Size: core.Size(len(stored)), Key: k, Plain: core.Size(len(plain))}
 	_, err = s.staging.Put(ctx, core.Chunk{Hash: sealed.Hash, Size: sealed.Size}, id, stored)
 	return sealed, err
-}
-
-// assemble puts files together as the command does.
-func assemble(ctx context.Context, a node.Assembly) (node.Assembled, error) {
-	done, err := file.Restore{
-		Assembly: file.Assembly{
-			Root: a.Root, Secrets: chunk.NewSecrets(a.Secrets), Local: getter(a.Get), Remote: bringer(a.Bring),
-			Start: a.Start, End: a.End,
-			Partial: a.Partial, Progress: a.Progress,
-		},
-		Path: a.Output, Out: a.Out, Force: a.Force, Seed: a.Seed,
-	}.Run(ctx)
-	return node.Assembled(done), err
-}
-
-type getter func(context.Context, core.Hash, []byte) ([]byte, error)
-
-func (g getter) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
-	return g(ctx, hash, dst)
-}
-
-type bringer func(context.Context, []core.Sealed, func(core.Hash, []byte) error) ([]core.Hash, error)
-
-func (b bringer) Bring(ctx context.Context, wanted []core.Sealed,
-	deliver func(core.Hash, []byte) error) ([]core.Hash, error) {
-	return b(ctx, wanted, deliver)
 }
 
 func quiet(control.Status) {}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
@@ -12,18 +11,6 @@ import (
 
 // placePeers is what a placement may know of peers, and say to them. Never on the loop.
 type placePeers struct{ asker }
-
-func (a placePeers) Await(ctx context.Context) { a.n.awaitPeers(ctx) }
-func (a placePeers) Unreached() []string       { return a.n.unreached() }
-
-func (a placePeers) Connected() (ids []core.ID) {
-	a.n.ask(func() {
-		for _, p := range a.n.connected() {
-			ids = append(ids, p.id)
-		}
-	})
-	return ids
-}
 
 func (a placePeers) Known(ids []core.ID) map[core.ID]place.Peer {
 	known := map[core.ID]place.Peer{}
@@ -109,15 +96,6 @@ func (n *Node) delayTo(p *peer) float64 {
 		}
 	}
 	return 0
-}
-
-// placeVersions is the owner's versions here and at peers.
-type placeVersions struct{ n *Node }
-
-func (v placeVersions) Local(alias string) ([]version.Found, error) { return v.n.localRefs(alias) }
-
-func (v placeVersions) At(ctx context.Context, alias string, number int) ([]version.Found, []string) {
-	return v.n.refsAt(ctx, alias, number)
 }
 
 // placed is a task that this node coordinates.

@@ -142,5 +142,3 @@ func (n notes) Note(ctx context.Context, c core.Chunk, id core.Hash) error {
 }
 
 func (n notes) Barrier(ctx context.Context) error { return n.away.Barrier(ctx) }
-
-var errNotHere = errors.New("it is neither on this machine nor placed")

@@ -10,29 +10,18 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/fetch"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// order is runs to be downloaded for a piece of work that may download more than once.
-type order struct {
-	alias   string
-	wanted  []spread.Wanted
-	holders map[core.ID]spread.Standing // what is known of them, kept up to date
-	judges  bool                        // wrong bytes are an answer: no other holder is asked
-	what    string                      // the runs are, for a person
-	// keep takes a chunk of a run, held against its hash, at its place in Run.Chunks. What it cannot keep no other
-	// holder brings better: its error ends the download.
-	keep func(from core.ID, run, index int, data []byte) error
-}
-
 // download carries out over flows what spread.Download decides. The loop's, but for arriving and end.
 type download struct {
 	*spread.Download
 	n        *Node
-	order    *order
-	keep     func(from core.ID, run, index int, data []byte) error
+	order    fetch.Order
+	keep     func(run, index int, data []byte) error
 	arriving []arrivingRun
 	flows    map[core.ID]*flow
 	due      bool                  // something happened since it was driven last
@@ -72,26 +61,31 @@ func (r *arrivingRun) once(i int, keep func() error) error {
 	return err
 }
 
-// download brings what is ordered. The runs that nobody left can bring come back, with the reason, and those of which
-// bytes are wrong at their holder, where the order judges.
-func (n *Node) download(ctx context.Context, o *order) (left, wrong []int, why error) {
-	if len(o.wanted) == 0 {
+// downloads is the node as fetch.Downloads. Never on the loop.
+type downloads struct{ n *Node }
+
+func (d downloads) Download(ctx context.Context, o fetch.Order) (left, wrong []int, why error) {
+	return d.n.download(ctx, o)
+}
+
+func (n *Node) download(ctx context.Context, o fetch.Order) (left, wrong []int, why error) {
+	if len(o.Wanted) == 0 {
 		return nil, nil, nil
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	d := &download{n: n, order: o, flows: map[core.ID]*flow{}, end: make(chan struct{})}
-	d.keep = func(from core.ID, run, index int, data []byte) error {
-		err := o.keep(from, run, index, data)
+	d.keep = func(run, index int, data []byte) error {
+		err := o.Keep(run, index, data)
 		if err != nil {
 			end(err)
 		}
 		return err
 	}
-	for _, w := range o.wanted {
+	for _, w := range o.Wanted {
 		d.arriving = append(d.arriving, newArrivingRun(w))
 	}
-	d.Download = spread.NewDownload(o.wanted, o.holders, o.judges)
+	d.Download = spread.NewDownload(o.Wanted, o.Holders, o.Judges)
 	n.ask(func() { d.due = true; n.downloads[d] = struct{}{} })
 	defer n.ask(d.stop)
 	tick := time.NewTicker(250 * time.Millisecond)
@@ -100,7 +94,7 @@ func (n *Node) download(ctx context.Context, o *order) (left, wrong []int, why e
 		select {
 		case <-d.end:
 			if len(d.outcome.Left) > 0 {
-				why = d.unreachable(o.wanted[d.outcome.Left[0]])
+				why = d.unreachable(o.Wanted[d.outcome.Left[0]])
 			}
 			return d.outcome.Left, d.outcome.Wrong, why
 		case <-tick.C:
@@ -116,7 +110,7 @@ func (n *Node) download(ctx context.Context, o *order) (left, wrong []int, why e
 // stop ends every flow that is left.
 func (d *download) stop() {
 	delete(d.n.downloads, d)
-	maps.Copy(d.order.holders, d.Standings())
+	maps.Copy(d.order.Holders, d.Standings())
 	for _, f := range d.flows {
 		d.n.step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
 	}
@@ -133,10 +127,10 @@ func (d *download) unreachable(w spread.Wanted) error {
 		}
 	})
 	if len(why) == 0 {
-		return core.Fail(core.CodeRedundant, "%s run %s (%s) is whole at none of its holders", d.order.what, w.Name,
+		return core.Fail(core.CodeRedundant, "%s run %s (%s) is whole at none of its holders", d.order.What, w.Name,
 			w.Size)
 	}
-	return core.WithHint(core.Fail(core.CodeRedundant, "%s run %s (%s) is at no reachable holder (%s)", d.order.what,
+	return core.WithHint(core.Fail(core.CodeRedundant, "%s run %s (%s) is at no reachable holder (%s)", d.order.What,
 		w.Name, w.Size, strings.Join(why, "; ")),
 		"start those nodes, or name them with --peers, and fetch again")
 }
@@ -201,13 +195,13 @@ type downloadFrom struct {
 func (d downloadFrom) purpose() string { return purposeGain }
 
 func (d downloadFrom) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
-	m := wire.GainApply{Flow: f.ID, Owner: d.n.owner().ID(), Name: d.order.alias, Rate: rate}
+	m := wire.GainApply{Flow: f.ID, Owner: d.n.owner().ID(), Name: d.order.Alias, Rate: rate}
 	asked := map[int]int{}
 	for number, run := range d.Asked(d.holder) {
 		asked[number] = run
 	}
 	for _, r := range runs {
-		w := d.order.wanted[asked[r.Number]]
+		w := d.order.Wanted[asked[r.Number]]
 		g := wire.GainRun{Hash: w.Hash}
 		if len(d.arriving[asked[r.Number]].sent) < len(w.Chunks) {
 			g.Chunks = w.Needed
@@ -238,7 +232,7 @@ func (d downloadFrom) more(f *flow) {
 // numbered finds what the holder was asked for by the run's hash.
 func (d downloadFrom) numbered(hash core.Hash) (number, run int, ok bool) {
 	for number, run := range d.Asked(d.holder) {
-		if d.order.wanted[run].Hash == hash {
+		if d.order.Wanted[run].Hash == hash {
 			return number, run, true
 		}
 	}
@@ -274,7 +268,7 @@ func (n *Node) onGainAgree(p *peer, m wire.GainAgree) {
 		Term: time.Duration(m.ExpiresS * float64(time.Second))}
 	for _, hash := range m.Runs {
 		if number, run, ok := d.numbered(hash); ok {
-			e.Runs = append(e.Runs, task.Run{Number: number, Size: d.order.wanted[run].Bytes()})
+			e.Runs = append(e.Runs, task.Run{Number: number, Size: d.order.Wanted[run].Bytes()})
 		}
 	}
 	n.step(f, e)
@@ -305,12 +299,12 @@ func (d downloadFrom) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, er
 	return &inflow{
 		chunks: m.Chunks,
 		keep: func(i int, c core.Chunk, data []byte) error {
-			return r.once(i, func() error { return d.keep(d.holder, run, r.indexes[i], data) })
+			return r.once(i, func() error { return d.keep(run, r.indexes[i], data) })
 		},
 		done: func(err error) {
 			d.n.ask(func() {
 				if err != nil {
-					d.n.Log.Warn("run refused", "from", d.holder.Short(), "run", d.order.wanted[run].Name, "error", err)
+					d.n.Log.Warn("run refused", "from", d.holder.Short(), "run", d.order.Wanted[run].Name, "error", err)
 					d.n.step(f, task.Event{Kind: task.RunFailed, Run: number, Reason: reasonFor(err)})
 					return
 				}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage"
 )
@@ -37,19 +38,31 @@ type deliveries struct {
 
 func (d *deliveries) count(conf *node.Config) {
 	d.times = map[core.Hash]int{}
-	conf.Assemble = func(ctx context.Context, a node.Assembly) (node.Assembled, error) {
-		bring := a.Bring
-		a.Bring = func(ctx context.Context, wanted []core.Sealed, deliver func(core.Hash, []byte) error) ([]core.Hash,
-			error) {
-			return bring(ctx, wanted, func(h core.Hash, data []byte) error {
-				d.mu.Lock()
-				d.times[h]++
-				d.mu.Unlock()
-				return deliver(h, data)
-			})
-		}
-		return assemble(ctx, a)
+	conf.Restore = through(func(h core.Hash, data []byte, deliver func(core.Hash, []byte) error) error {
+		d.mu.Lock()
+		d.times[h]++
+		d.mu.Unlock()
+		return deliver(h, data)
+	})
+}
+
+// through has a fetched file put together out of chunks that go through a function.
+func through(pass func(core.Hash, []byte, func(core.Hash, []byte) error) error) func(file.Restore,
+	context.Context) (file.Assembled, error) {
+	return func(r file.Restore, ctx context.Context) (file.Assembled, error) {
+		r.Remote = passing{r.Remote, pass}
+		return r.Run(ctx)
 	}
+}
+
+type passing struct {
+	file.Remote
+	pass func(core.Hash, []byte, func(core.Hash, []byte) error) error
+}
+
+func (p passing) Bring(ctx context.Context, wanted []core.Sealed,
+	deliver func(core.Hash, []byte) error) ([]core.Hash, error) {
+	return p.Remote.Bring(ctx, wanted, func(h core.Hash, data []byte) error { return p.pass(h, data, deliver) })
 }
 
 // more lists how many chunks came more than once.
@@ -118,14 +131,7 @@ func TestFetchEndsWhenItsBytesCannotBeKept(t *testing.T) {
 		c.settle()
 		a.place(control.PlaceArgs{Replicas: 1})
 		z := c.start("z", "b-20MiB", c.owned, func(conf *node.Config) {
-			conf.Assemble = func(ctx context.Context, a node.Assembly) (node.Assembled, error) {
-				bring := a.Bring
-				a.Bring = func(ctx context.Context, wanted []core.Sealed, _ func(core.Hash, []byte) error) ([]core.Hash,
-					error) {
-					return bring(ctx, wanted, func(core.Hash, []byte) error { return syscall.ENOSPC })
-				}
-				return assemble(ctx, a)
-			}
+			conf.Restore = through(func(core.Hash, []byte, func(core.Hash, []byte) error) error { return syscall.ENOSPC })
 		})
 		c.settle()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

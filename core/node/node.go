@@ -10,13 +10,13 @@
 //	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     inflow.go  runs that arrive
 //	swarm.go   a task under way: who has what, who is served  want.go     hints               lane.go    the way to one target
 //	fair.go    how much of the uplink a lane has              yield.go    what it leases in vain
-//	download.go asking for runs
+//	download.go  what spread.Download decides, over flows
 //	place.go   the commands that place                        coordinate.go  what core/place needs of the node
 //	versions.go  refs here and at peers
-//	fetch.go   bringing a version back                        refs.go   refs and records at peers
+//	fetch.go   the commands that fetch, and what core/fetch needs of the node
 //	limit.go   what this node gives, by calendars              measure.go  what its links carry
 //	probe.go   measuring them on purpose
-//	verify.go  what the holders of a version keep             backup.go  placing a file while it is cut
+//	backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
 //	health.go  what is wrong with the node
 //	remove.go  rm         collect.go  gc     away.go  doing without what others keep
@@ -38,6 +38,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
@@ -78,8 +79,8 @@ type Config struct {
 	Ledger   keep.Ledger
 	Refs     Refs
 
-	// Assemble puts together the file that a fetch writes.
-	Assemble func(context.Context, Assembly) (Assembled, error)
+	// Restore puts together the file that a fetch writes; nil: file.Restore.Run.
+	Restore func(file.Restore, context.Context) (file.Assembled, error)
 	// Cut cuts and seals the file of a backup.
 	Cut func(context.Context, Cutting) (control.Cut, error)
 	// Strategy opens a strategy by name; closing it ends its process.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/fetch"
 	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/spread"
 )
@@ -15,7 +16,7 @@ import (
 func (n *Node) coordinator() *place.Coordinator {
 	return &place.Coordinator{
 		Node: n.ID(), Life: n.ctx, Owner: n.identity, Peers: placePeers{asker{n}}, Network: placeNetwork{n},
-		Transfers: placeTransfers{n}, Versions: placeVersions{n}, Refs: n.Refs, Ledger: n.Ledger, Staging: n.Staging,
+		Transfers: placeTransfers{n}, Versions: ownVersions{n}, Refs: n.Refs, Ledger: n.Ledger, Staging: n.Staging,
 		Pins: &n.stagedPins, Here: n.here(), Trunks: n.Trunks, Log: n.Log, Strategy: n.Strategy,
 		Bring: n.bringBack, Sweep: func(ctx context.Context) (core.Collected, error) {
 			n.collecting.Lock()
@@ -28,9 +29,8 @@ func (n *Node) coordinator() *place.Coordinator {
 // bringBack has chunks brought from their holders that are to be sent from here.
 func (n *Node) bringBack(ctx context.Context, alias string, wanted []spread.Wanted,
 	keep func(run, index int, data []byte) error) ([]int, error) {
-	left, _, err := n.download(ctx, &order{alias: alias, wanted: wanted, holders: map[core.ID]spread.Standing{},
-		what: "recall",
-		keep: func(_ core.ID, run, index int, data []byte) error { return keep(run, index, data) }})
+	left, _, err := n.download(ctx, fetch.Order{Alias: alias, Wanted: wanted, Holders: map[core.ID]spread.Standing{},
+		What: "recall", Keep: keep})
 	return left, err
 }
 

@@ -18,8 +18,21 @@ func query[Answer wire.Message](ctx context.Context, n *Node, to core.ID,
 	return wire.Ask[Answer](ctx, asker{n}, to, build)
 }
 
-// asker is the node as wire.Asker. Never on the loop.
+// asker is the node's peers as rooms see them that act for this node. Never on the loop.
 type asker struct{ n *Node }
+
+func (a asker) Await(ctx context.Context) { a.n.awaitPeers(ctx) }
+
+func (a asker) Unreached() []string { return a.n.unreached() }
+
+func (a asker) Connected() (ids []core.ID) {
+	a.n.ask(func() {
+		for _, p := range a.n.connected() {
+			ids = append(ids, p.id)
+		}
+	})
+	return ids
+}
 
 // Ask waits for queryPatience at most.
 func (a asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wire.Message) (wire.Message, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/storage"
@@ -65,15 +66,19 @@ func (n *Node) openRefs(alias string, known openedRefs) ([]version.Found, error)
 	return found, nil
 }
 
+// ownVersions is the owner's versions here and at peers, as rooms see them that act for this node. Never on the loop.
+type ownVersions struct{ n *Node }
+
+func (v ownVersions) Local(alias string) ([]version.Found, error) { return v.n.localRefs(alias) }
+
+func (v ownVersions) At(ctx context.Context, alias string, number int) ([]version.Found, []string) {
+	return v.n.refsAt(ctx, alias, number)
+}
+
 // refsAt asks every connected peer for the versions of an alias that it knows, or for all of the owner's where
 // alias is empty. Each envelope is verified; peers that fail are skipped and named in problems.
 func (n *Node) refsAt(ctx context.Context, alias string, number int) (found []version.Found, problems []string) {
-	var peers []core.ID
-	n.ask(func() {
-		for _, p := range n.connected() {
-			peers = append(peers, p.id)
-		}
-	})
+	peers := asker{n}.Connected()
 	ctx, cancel := context.WithTimeout(ctx, queryPatience)
 	defer cancel()
 	type answer struct {
@@ -98,4 +103,18 @@ func (n *Node) refsAt(ctx context.Context, alias string, number int) (found []ve
 		found = append(found, a.refs...)
 	}
 	return found, problems
+}
+
+func versionSuffix(number int) string {
+	if number == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %d", number)
+}
+
+func because(problems []string) string {
+	if len(problems) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(problems, "; ") + ")"
 }

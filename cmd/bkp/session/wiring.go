@@ -76,7 +76,7 @@ func (op *Opener) Start(ctx context.Context, wish Wish) (_ *node.Node, opened da
 		conf.Trace, opened = f, append(opened, f)
 	}
 	conf.Memory = op.own().Memory("bandwidth.json")
-	conf.Assemble, conf.Cut = datadir.Assemble, op.dir.CutFile
+	conf.Cut = op.dir.CutFile
 	host := op.Plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {

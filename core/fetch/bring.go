@@ -1,0 +1,91 @@
+package fetch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/spread"
+)
+
+var errNotHere = errors.New("it is neither on this machine nor placed")
+
+// Get appends the stored bytes of what is on this machine, or was brought, to dst; core.ErrNotFound else. Safe for many
+// goroutines.
+func (v *Version) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
+	return v.reader.Get(ctx, hash, dst)
+}
+
+// Bring gets chunks from their holders, all at once. It calls deliver once for every one that it gets, from many
+// goroutines, with bytes that match its hash, and returns those that nobody could give, and why.
+func (v *Version) Bring(ctx context.Context, wanted []core.Sealed,
+	deliver func(core.Hash, []byte) error) (missing []core.Hash, why error) {
+	need := needs{index: &v.index}
+	for _, s := range wanted {
+		if at, placed := v.index.where[s.Hash]; placed {
+			need.add(at)
+			continue
+		}
+		missing = append(missing, s.Hash)
+		why = core.WithHint(errNotHere, "if the file is still there, bkp split it again")
+	}
+	runs := need.wanted()
+	left, _, err := v.download(ctx, runs, "fetch", func(run, index int, data []byte) error {
+		return deliver(runs[run].Chunks[index].Hash, data)
+	})
+	for _, run := range left {
+		runs[run].Needed.Each(func(i int) { missing = append(missing, runs[run].Chunks[i].Hash) })
+	}
+	return missing, cmp.Or(err, why)
+}
+
+// bringNodes makes every tree node of the manifest local.
+func (v *Version) bringNodes(ctx context.Context) error {
+	need := needs{index: &v.index}
+	for i, run := range v.index.runs[:v.own] {
+		for chunk, c := range run.Chunks {
+			if run.Type != core.TypeDirectory || !run.Used.Has(chunk) {
+				continue
+			}
+			if _, err := v.reader.Stored(c.Hash); err != nil {
+				need.add(place{i, chunk})
+			}
+		}
+	}
+	var mu sync.Mutex
+	runs, came := need.wanted(), map[core.Hash][]byte{}
+	left, _, err := v.download(ctx, runs, "manifest", func(run, index int, data []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		came[runs[run].Chunks[index].Hash] = slices.Clone(data)
+		return nil
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	for hash, stored := range came {
+		v.reader.Add(hash, stored)
+	}
+	if err == nil && len(left) > 0 {
+		err = core.Fail(core.CodeRedundant, "the manifest is at no reachable holder")
+	}
+	return err
+}
+
+// download brings wanted runs. Those that nobody left can bring come back, with the reason.
+func (v *Version) download(ctx context.Context, wanted []spread.Wanted, what string,
+	keep func(run, index int, data []byte) error) (left, wrong []int, why error) {
+	if len(wanted) == 0 {
+		return nil, nil, nil
+	}
+	for id, rate := range v.told() {
+		if s := v.known[id]; s.Rate == 0 {
+			s.Rate = rate
+			v.known[id] = s
+		}
+	}
+	return v.fetcher.Downloads.Download(ctx, Order{Alias: v.Ref.Alias, Wanted: wanted, Holders: v.known,
+		Judges: v.judges, What: what, Keep: keep})
+}
