@@ -9,14 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/urfave/cli/v2"
@@ -149,8 +147,22 @@ func checkOutput(args control.FetchArgs, name string) error {
 
 // fetch reads what is wholly on this machine without a node, and asks one else.
 func (c *call) fetch(ctx context.Context, args control.FetchArgs) (control.FetchResult, error) {
-	here, err := c.fetchHere(ctx, &args)
-	if !errors.Is(err, errNotHere) {
+	o, err := c.OwnerIfAny()
+	if err != nil {
+		return control.FetchResult{}, err
+	}
+	if o == nil {
+		return control.FetchResult{}, core.WithHint(core.Fail(core.CodeRefused, "no identity in %s", c.dir),
+			"bring yours with bkp key import FILE")
+	}
+	alone := c.PeerList(o) == "" && !c.dir.HasNode()
+	here, err := c.dir.Fetch(ctx, o, &args, alone, c.Phase)
+	switch {
+	case errors.Is(err, datadir.ErrNobodyToAsk):
+		return here, core.WithHint(err,
+			`name those that keep it with --peers wss://HOST:8001-20MiB, or peers = "…" in %s; `+
+				"--partial brings what is here", c.Settings.Path)
+	case !errors.Is(err, datadir.ErrElsewhere):
 		return here, err
 	}
 	r, err := session.Ask[control.FetchResult](ctx, c.Opener, control.CommandFetch, args)
@@ -170,104 +182,6 @@ func withSource(list []control.Source, more control.Source) []control.Source {
 		}
 	}
 	return append(list, more)
-}
-
-// errNotHere is what fetchHere returns where a part of the version is on other machines only.
-var errNotHere = errors.New("not wholly on this machine")
-
-// fetchHere fetches what is wholly on this machine. With errNotHere, args are what is left to fetch: all, or, where a
-// stream has taken bytes before the first damaged chunk, what comes behind them; the result says how many.
-func (c *call) fetchHere(ctx context.Context, args *control.FetchArgs) (r control.FetchResult, err error) {
-	began := time.Now()
-	o, err := c.OwnerIfAny()
-	if err != nil {
-		return r, err
-	}
-	if o == nil {
-		return r, core.WithHint(core.Fail(core.CodeRefused, "no identity in %s", string(c.dir)),
-			"bring yours with bkp key import FILE")
-	}
-	v, err := c.dir.Refs().Find(o, args.Name, args.Version)
-	if core.CodeOf(err) == core.CodeNoName {
-		if c.PeerList(o) == "" && !c.dir.HasNode() {
-			return r, err
-		}
-		return r, errNotHere
-	}
-	if err != nil {
-		return r, err
-	}
-	local, err := c.dir.OpenChunks(ctx)
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, local.Close()) }()
-	alone := c.PeerList(o) == "" && !c.dir.HasNode()
-	if !alone || !args.Partial { // else there is nobody to ask for what is lost here
-		whole, err := local.Complete(ctx, v.Body.Root)
-		if err == nil && !whole {
-			err = errNotHere
-		}
-		if core.CodeOf(err) == core.CodeWrong && !alone {
-			err = errNotHere
-		}
-		if err != nil {
-			return r, c.nowhere(err, v, alone)
-		}
-	}
-	done, err := file.Restore{
-		Assembly: file.Assembly{
-			Root: v.Body.Root, Secrets: chunk.NewSecrets(o.DedupSecret), Local: local, Start: args.Start, End: args.End,
-			Partial: args.Partial, Progress: c.Phase("fetch", wanted(*args, v.Body.Size)),
-		},
-		Path: args.Output, Out: args.Out, Force: args.Force, Seed: args.Seed, Mode: v.Body.Mode,
-	}.Run(ctx)
-	if core.CodeOf(err) == core.CodeWrong && !alone { // not whole, and others may have what is damaged here
-		if args.Out == nil || done.Passed == 0 { // a file finds again what is in place
-			return r, errNotHere
-		}
-		args.End = args.Start + wanted(*args, v.Body.Size)
-		args.Start, args.Version = args.Start+done.Passed, v.Ref.Version
-		return control.FetchResult{Bytes: done.Passed, Sources: []control.Source{{Address: "this machine",
-			Bytes: done.Stored}}}, errNotHere
-	}
-	if err == nil {
-		err = done.Lost(args.Output)
-	}
-	if err != nil && core.CodeOf(err) != core.CodePartial {
-		return r, c.nowhere(err, v, alone)
-	}
-	return control.FetchResult{
-		Name: args.Name, Version: v.Ref.Version, Output: args.Output, Bytes: wanted(*args,
-			v.Body.Size), Seconds: time.Since(began).Seconds(),
-		Sources: []control.Source{{Address: "this machine",
-			Bytes: done.Stored}}, Resumed: done.Resumed, Seeded: done.Seeded, Holes: done.Holes,
-	}, err
-}
-
-// nowhere adds the next step where what is damaged or missing here can be had from nobody else.
-func (c *call) nowhere(err error, v datadir.Version, alone bool) error {
-	switch {
-	case errors.Is(err, errNotHere) && !alone:
-		return err
-	case errors.Is(err, errNotHere):
-		err = core.WithHint(core.Fail(core.CodeRedundant, "a part of it is not on this machine, and no peers are "+
-			"known"),
-			`name those that keep it with --peers wss://HOST:8001-20MiB, or peers = "…" in %s; --partial brings what is here`,
-			c.Settings.Path)
-	case core.CodeOf(err) == core.CodeWrong:
-		err = core.WithHint(err, "if the file is still there, bkp split it again: what is damaged is stored anew; "+
-			"--partial brings all but the damaged bytes")
-	}
-	return fmt.Errorf("%s: %w", render.Versioned(v.Body.Name, v.Ref.Version), err)
-}
-
-// wanted is how many bytes of a file of that size are asked for.
-func wanted(args control.FetchArgs, size core.Size) core.Size {
-	if args.End > 0 {
-		return args.End - args.Start
-	}
-	return size
 }
 
 // fetchToOut fetches to standard output: the bytes come in order, verified, and with a bounded read-ahead, whichever
