@@ -1,0 +1,302 @@
+package spread
+
+// A relay passes runs on that it does not keep. It takes a run only while somebody behind it lacks it: a node that is
+// to keep it, or a relay to which the plan has it send, or that is farther from where the runs come from. So relays
+// wait for each other in one direction only, and two full ones do not wait for each other. What nobody behind it lacks
+// any more it drops.
+
+// How many runs a relay holds or expects at a time.
+const (
+	// Busy is for a task that everybody wants: enough to be busy, and few enough that it takes no run that others would
+	// bring sooner.
+	Busy = 12
+	// Alone is for what a relay carries for one node, when nobody else brings it.
+	Alone = 256
+)
+
+// Relays are the nodes of a transfer that pass on what they do not keep, as far as is known.
+type Relays struct {
+	Neighbours func(node int) (out, in []int) // to which, and from which, a way leads
+	Planned    func(from, to int) bool        // the plan sends over that way
+
+	t     *Transfer
+	hops  []int   // from who held something at the start; −1: nothing leads there
+	order []*Peer // the farthest first: the nearer ones ask what they lack
+	space int
+	loose bool  // they had filled up: they take whatever helps
+	stale bool  // something changed
+	dirty []set // by segment: the words of sets in which
+}
+
+// relaying is what a peer is as a relay, and passing the same of one segment.
+type relaying struct {
+	carry float64 // bytes that the plan has it pass on, still
+	held  int     // runs there or on their way that it does not keep
+}
+
+type passing struct {
+	behind set // what is lacked behind it
+	takes  set // of that, what it would take to pass on
+	had    set // it passed on and dropped: it takes nothing twice, or two relays could play catch
+}
+
+// Relay lets nodes of the transfer pass runs on, each so many of them.
+func (t *Transfer) Relay(space int) *Relays {
+	t.relays = &Relays{t: t, space: space}
+	return t.relays
+}
+
+// Hops is how far a node is from who held something at the start; −1 where nothing leads to it.
+func (r *Relays) Hops(node int) int { return r.hops[node] }
+
+// Lay says anew who is a relay, and how many bytes the plan has each pass on. carry is below 0 for who is none.
+func (r *Relays) Lay(carry func(node int) float64) {
+	r.measure()
+	r.order = nil
+	for hop := len(r.t.peers); hop >= 0; hop-- {
+		for _, q := range r.t.peers {
+			if r.hops[q.Number] != hop {
+				continue
+			}
+			if out, _ := r.Neighbours(q.Number); len(out) > 0 && !q.gone && carry(q.Number) >= 0 {
+				r.order = append(r.order, q)
+			}
+		}
+	}
+	for _, q := range r.t.peers {
+		was := q.relay
+		q.relay = nil
+		for _, p := range q.parts {
+			if p != nil {
+				p.pass = nil
+			}
+		}
+		if was != nil {
+			q.list()
+		}
+	}
+	for _, q := range r.order {
+		q.relay = &relaying{carry: carry(q.Number)}
+		for _, s := range r.t.segments {
+			p := q.of(s)
+			p.pass = &passing{behind: newSet(s.Runs()), takes: newSet(s.Runs()), had: newSet(s.Runs())}
+			for run := range s.sizes {
+				if p.state(run).held() && !p.want.has(run) && !p.owns.has(run) {
+					q.relay.held++
+				}
+			}
+		}
+		q.list()
+	}
+	r.spoil()
+}
+
+// measure finds how far each node is from the next one that holds something from the start, or, where those are gone,
+// something at all.
+func (r *Relays) measure() {
+	r.hops = make([]int, len(r.t.peers))
+	var queue []int
+	for _, begins := range []func(p *Progress) bool{
+		func(p *Progress) bool { return !p.owns.empty() },
+		func(p *Progress) bool { return meets(p.has, p.want) },
+	} {
+		for i, q := range r.t.peers {
+			r.hops[i] = -1
+			for _, p := range q.parts {
+				if p != nil && !q.gone && begins(p) && r.hops[i] < 0 {
+					r.hops[i] = 0
+					queue = append(queue, i)
+				}
+			}
+		}
+		if len(queue) > 0 {
+			break
+		}
+	}
+	for ; len(queue) > 0; queue = queue[1:] {
+		out, _ := r.Neighbours(queue[0])
+		for _, to := range out {
+			if r.hops[to] < 0 && !r.t.peers[to].gone {
+				r.hops[to] = r.hops[queue[0]] + 1
+				queue = append(queue, to)
+			}
+		}
+	}
+}
+
+// Passing is how many runs are at a node, or on their way to it, that it does not keep.
+func (q *Peer) Passing() int {
+	if q.relay == nil {
+		return 0
+	}
+	return q.relay.held
+}
+
+// room reports whether a relay takes more.
+func (r *Relays) room(q *Peer) bool { return q.relay.held < r.space }
+
+// touch notes that a run's whereabouts changed.
+func (r *Relays) touch(s *Segment, run int) {
+	if len(r.order) > 0 && s.index < len(r.dirty) {
+		r.dirty[s.index][run/64] = 1
+		r.stale = true
+	}
+}
+
+// spoil has everything looked at anew.
+func (r *Relays) spoil() {
+	r.dirty = r.dirty[:0]
+	for _, s := range r.t.segments {
+		all := make(set, len(newSet(s.Runs())))
+		for k := range all {
+			all[k] = 1
+		}
+		r.dirty = append(r.dirty, all)
+	}
+	r.stale = len(r.order) > 0
+}
+
+// beyond reports whether a node may have a relay pass runs on to another relay.
+func (r *Relays) beyond(q, v *Peer) bool {
+	return r.loose || r.hops[v.Number] > r.hops[q.Number] || r.Planned(q.Number, v.Number)
+}
+
+// refresh finds anew what each relay would take of the runs whose whereabouts changed. A run that somebody else can
+// already give to whoever lacks it is worth taking only within what the plan has the relay carry.
+func (r *Relays) refresh() {
+	if !r.stale {
+		return
+	}
+	r.stale = false
+	for i, words := range r.dirty {
+		s := r.t.segments[i]
+		for k, dirty := range words {
+			if dirty == 0 {
+				continue
+			}
+			words[k] = 0
+			for _, q := range r.order {
+				p := q.parts[i]
+				was := p.pass.behind[k]
+				p.pass.behind[k] = r.behind(q, s, k)
+				p.pass.takes[k] = p.pass.behind[k] &^ p.pass.had[k]
+				if p.pass.behind[k] != was { // others may have looked before
+					words[k], r.stale = 1, true
+				}
+			}
+		}
+	}
+}
+
+// behind is 64 runs that are lacked behind a relay.
+func (r *Relays) behind(q *Peer, s *Segment, k int) (word uint64) {
+	out, _ := r.Neighbours(q.Number)
+	mine, more := q.parts[s.index], q.relay.carry > 0 || r.loose
+	for _, to := range out {
+		v := r.t.peers[to]
+		theirs := v.in(s)
+		if v.gone || theirs == nil {
+			continue
+		}
+		lacks := theirs.want[k]
+		if theirs.pass != nil && r.beyond(q, v) {
+			lacks |= theirs.pass.behind[k]
+		}
+		lacks &^= theirs.has[k] | theirs.coming[k] | theirs.said[k] | mine.want[k]
+		if lacks == 0 {
+			continue
+		}
+		if !more {
+			_, in := r.Neighbours(to)
+			for _, other := range in {
+				if z := r.t.peers[other]; !z.gone {
+					if p := z.in(s); p != nil {
+						lacks &^= p.has[k] | p.coming[k]
+					}
+				}
+			}
+		}
+		word |= lacks
+	}
+	return word
+}
+
+// Loosen lets relays take more, and again what they had, when nothing moves though something is missing: relays may
+// have filled up with what they cannot pass on yet. False when they can take everything already.
+func (r *Relays) Loosen() bool {
+	runs := 0
+	for _, s := range r.t.segments {
+		runs += s.Runs()
+	}
+	if r.t.missing == 0 || r.space >= 4*runs {
+		return false
+	}
+	r.space *= 4
+	r.loose = true
+	for _, q := range r.order {
+		for _, p := range q.parts {
+			clear(p.pass.had)
+		}
+	}
+	r.spoil()
+	return true
+}
+
+// Shed has every relay drop what nobody needs from it any more.
+func (r *Relays) Shed() {
+	for _, q := range r.order {
+		for _, s := range r.t.segments {
+			for run := range s.sizes {
+				r.shed(q, s, run)
+			}
+		}
+	}
+}
+
+// relieve drops a run from the relays before a node that has received it, where nobody else behind them lacks it.
+func (r *Relays) relieve(q *Peer, s *Segment, run int) {
+	if len(r.order) == 0 {
+		return
+	}
+	_, in := r.Neighbours(q.Number)
+	for _, before := range in {
+		if v := r.t.peers[before]; v.relay != nil {
+			r.shed(v, s, run)
+		}
+	}
+}
+
+// shed drops a run from a relay that nobody needs it from any more.
+func (r *Relays) shed(q *Peer, s *Segment, run int) {
+	p := q.parts[s.index]
+	if !p.has.has(run) || p.want.has(run) || p.owns.has(run) {
+		return
+	}
+	r.refresh()
+	out, _ := r.Neighbours(q.Number)
+	for _, to := range out {
+		v := r.t.peers[to]
+		theirs := v.in(s)
+		if v.gone || theirs == nil || theirs.has.has(run) {
+			continue
+		}
+		if theirs.state(run).due || theirs.want.has(run) ||
+			theirs.pass != nil && theirs.pass.behind.has(run) && r.beyond(q, v) {
+			return
+		}
+	}
+	p.pass.had.add(run)
+	q.relay.held--
+	p.mark(p.has, run, false)
+}
+
+// crit is how urgently a relay has to receive: as who waits behind it, but for who would send to it.
+func (r *Relays) crit(q, from *Peer) (crit float64) {
+	out, _ := r.Neighbours(q.Number)
+	for _, to := range out {
+		if v := r.t.peers[to]; v.need > 0 && v != from && v.Down > 0 {
+			crit = max(crit, v.Down.Seconds(v.need))
+		}
+	}
+	return crit
+}

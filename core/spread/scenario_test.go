@@ -1,0 +1,250 @@
+package spread
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/task"
+)
+
+var update = flag.Bool("update", false, "write what is expected in testdata/spread-*.txt anew")
+
+// TestScenarios reads testdata/spread-*.txt: lines that say what happens, then ---- and what node a does, to the next
+// empty line. The words:
+//
+//	runs 8x1MiB                               of the one segment, numbered from 0 on
+//	node NAME [up=RATE] [down=RATE] [beyond]  the first is a, whose engine decides; beyond: across a trunk
+//	link NAME [rate=RATE] [rtt=SPAN] [trunk=RATE] [share=RATE]     from a
+//	source            a has all runs, and gave none of them away
+//	want|unwant|have|lose NAME RUNS      as 0-3,7
+//	coming NAME RUNS                     its own word of what others send it
+//	hint NAME SIZE                       its own word of what it lacks
+//	first NAME SIZE                      what it can do with first copies
+//	agree NAME [RATE] [only=RUNS]        it grants what it was asked for, at RATE, or only some runs
+//	refuse NAME busy|have|in-flight
+//	came NAME        all that it granted is there
+//	low NAME    broke NAME    gone NAME    lost NAME    due NAME    wait SPAN
+//	used NAME RUNS SIZE SPAN             so many runs of SIZE took SPAN each
+func TestScenarios(t *testing.T) {
+	files, _ := filepath.Glob("testdata/spread-*.txt")
+	if len(files) == 0 {
+		t.Fatal("no scenarios")
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) { scenario(t, file) })
+	}
+}
+
+func scenario(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, out := &script{}, bytes.Buffer{}
+	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	for i := 0; i < len(lines); i++ {
+		fmt.Fprintln(&out, lines[i])
+		if lines[i] != "----" {
+			if err := s.line(lines[i]); err != nil {
+				t.Fatalf("%s:%d: %v", file, i+1, err)
+			}
+			continue
+		}
+		s.drive()
+		var want strings.Builder
+		for i++; i < len(lines) && lines[i] != ""; i++ {
+			fmt.Fprintln(&want, lines[i])
+		}
+		if got := s.did.String(); got != want.String() && !*update {
+			t.Errorf("%s:%d: got\n%swant\n%s", file, i+1, got, want.String())
+		}
+		out.WriteString(s.did.String())
+		s.did.Reset()
+		if i < len(lines) {
+			fmt.Fprintln(&out)
+		}
+	}
+	if err := s.w.t.recount(); err != nil {
+		t.Error(err)
+	}
+	if *update {
+		if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// script is a scenario under way.
+type script struct {
+	w      *world
+	beyond Zone
+	did    strings.Builder
+}
+
+func (s *script) drive() {
+	s.w.nodes[0].engine.Wake()
+	s.w.drive(s.w.nodes[0])
+}
+
+// print tells what node a does.
+func (s *script) print(_ *virtual, a Action) {
+	fmt.Fprintf(&s.did, "%s %s", a.Kind, s.w.nodes[a.Sender.To()].name)
+	if a.Rate > 0 {
+		fmt.Fprintf(&s.did, " at %s", a.Rate)
+	}
+	if len(a.Runs) > 0 {
+		fmt.Fprintf(&s.did, ": %s", strings.Trim(fmt.Sprint(a.Runs), "[]"))
+	}
+	fmt.Fprintln(&s.did)
+}
+
+func (s *script) line(line string) error {
+	words := strings.Fields(line)
+	if len(words) == 0 || words[0] == "#" {
+		return nil
+	}
+	options := map[string]string{}
+	words = slices.DeleteFunc(words, func(word string) bool {
+		name, value, ok := strings.Cut(word, "=")
+		if ok {
+			options[name] = value
+		}
+		return ok
+	})
+	switch words[0] {
+	case "runs":
+		n, size, _ := strings.Cut(words[1], "x")
+		count, err := strconv.Atoi(n)
+		if err != nil {
+			return err
+		}
+		s.w = newWorld(slices.Repeat([]core.Size{sizeOf(size)}, count))
+		s.w.t.Once = true
+		s.w.asked = s.print
+		return nil
+	case "node":
+		var zone *Zone
+		if len(words) > 2 {
+			zone = &s.beyond
+		}
+		s.w.add(words[1], zone, core.Rate(sizeOf(options["up"])), core.Rate(sizeOf(options["down"])))
+		return nil
+	case "source":
+		for run := range s.w.seg.sizes {
+			s.w.nodes[0].peer.Own(s.w.seg, run)
+		}
+		s.w.nodes[0].part.Spread(s.w.seg)
+		return nil
+	case "wait":
+		span, err := time.ParseDuration(words[1])
+		s.w.now += span
+		return err
+	}
+	return s.about(words, options)
+}
+
+// about is a line about one node.
+func (s *script) about(words []string, options map[string]string) error {
+	w := s.w
+	i := slices.IndexFunc(w.nodes, func(n *virtual) bool { return n.name == words[1] })
+	if i < 0 {
+		return fmt.Errorf("there is no node %s", words[1])
+	}
+	a, n := w.nodes[0], w.nodes[i]
+	to, runs := a.part.Sender(i), []int(nil)
+	if len(words) > 2 {
+		runs = runsOf(words[2])
+	}
+	switch words[0] {
+	case "link":
+		trip, _ := time.ParseDuration(options["rtt"])
+		w.link(a, n, Way{Rate: core.Rate(sizeOf(options["rate"])), RoundTrip: trip,
+			Trunk: core.Rate(sizeOf(options["trunk"])), Share: core.Rate(sizeOf(options["share"]))})
+	case "coming":
+		var ranges []core.Range
+		for _, run := range runs {
+			ranges = append(ranges, core.Range{Start: run, Length: 1})
+		}
+		n.peer.Coming(w.now, w.seg, ranges)
+	case "hint":
+		n.peer.Hint(sizeOf(words[2]), n.down)
+	case "first":
+		a.part.First(i, float64(sizeOf(words[2])))
+	case "agree":
+		rate := to.Flow.Rate
+		if len(words) > 2 {
+			rate = core.Rate(sizeOf(words[2]))
+		}
+		w.agree(to, rate, max(len(runsOf(options["only"])), 1000*(1-len(options))))
+	case "refuse":
+		to.Refused()
+		w.step(to, task.Event{Kind: task.Refused, Reason: map[string]core.Reason{"busy": core.ReasonBusy,
+			"have": core.ReasonHave, "in-flight": core.ReasonInFlight}[words[2]]})
+	case "came":
+		for _, r := range to.Flow.Open() {
+			w.came(to, r.Number)
+		}
+	case "low":
+		to.Low()
+	case "broke":
+		to.Broke(w.now, core.ReasonInternal)
+	case "gone":
+		n.peer.Gone()
+	case "lost":
+		w.step(to, task.Event{Kind: task.Lost})
+	case "due":
+		w.step(to, task.Event{Kind: task.Due})
+	case "used":
+		span, err := time.ParseDuration(words[4])
+		for range runs[0] {
+			to.Used(w.now, span, sizeOf(words[3]), span.Seconds()*float64(to.Flow.Rate))
+		}
+		return err
+	}
+	for _, run := range runs {
+		switch words[0] {
+		case "want":
+			n.peer.Want(w.seg, run)
+		case "unwant":
+			n.peer.Unwant(w.seg, run)
+		case "have":
+			n.peer.Have(w.now, w.seg, run)
+		case "lose":
+			n.peer.Lose(w.seg, run)
+		}
+	}
+	return nil
+}
+
+func sizeOf(text string) core.Size {
+	size, _ := core.ParseSize(text)
+	return size
+}
+
+// runsOf reads 0-3,7.
+func runsOf(text string) (runs []int) {
+	for part := range strings.SplitSeq(text, ",") {
+		first, last, ok := strings.Cut(part, "-")
+		a, err := strconv.Atoi(first)
+		b, err2 := strconv.Atoi(last)
+		if !ok {
+			b = a
+		}
+		if err != nil || ok && err2 != nil {
+			return runs
+		}
+		for run := a; run <= b; run++ {
+			runs = append(runs, run)
+		}
+	}
+	return runs
+}
