@@ -37,9 +37,13 @@ func (t Topology) Cut(from, to string, at float64) (cuts []Cut) {
 }
 
 // sever ends a link. What is on its way is lost; both ends hear nothing until they notice.
-func (w *world) sever(l *lane) {
+func (w *world) sever(from, to *node) {
 	w.severed++
-	if l == nil || l.cut {
+	if !slices.Contains(from.out, to.index) {
+		return
+	}
+	l := w.lane(from, to)
+	if l.cut {
 		return
 	}
 	l.cut = true
@@ -71,7 +75,7 @@ func (w *world) missLink(l *lane) {
 func (l *lane) dead() bool { return l.cut || l.from.lost || l.to.lost }
 
 // beyondReach reports whether nothing leads to a node any more from who has the runs.
-func (w *world) beyondReach(i int) bool { return w.severed > 0 && w.hops[i] < 0 }
+func (w *world) beyondReach(i int) bool { return w.severed > 0 && w.relays.Hops(i) < 0 }
 
 // disturbed is the moment of the first loss or cut.
 func (w *world) disturbed() (at float64, ok bool) {
@@ -103,7 +107,7 @@ func (w *world) restore() float64 {
 		key := make([]byte, (len(w.nodes)+7)/8)
 		for i, n := range w.nodes {
 			for shard := range shards {
-				if unit := shard*w.Runs + run; i != source && !n.lost && n.has.has(unit) && n.want.has(unit) &&
+				if unit := shard*w.Runs + run; i != source && !n.lost && n.has(unit) && n.peer.Wants(w.units, unit) &&
 					key[i/8]&(1<<(i%8)) == 0 {
 					holders = append(holders, i)
 					key[i/8] |= 1 << (i % 8)

@@ -1,10 +1,10 @@
 // Package sim runs placements and fetches on a virtual network: the real planner, accounts and flows, on virtual time.
 //
 // A Topology (bkp-topology/1) gives nodes, links, trunks and a job. Run cuts the file into runs, has core/plan decide
-// who keeps what, and then lets every node act as a real one does: it asks plan.Choose whom to send to, applies for a
-// lease through core/task, and its receiver grants it from core/account. Each run takes size·core.WireOverhead/rate
-// seconds. Nothing else takes time, no disk and no word, but for the delays of nodes. So a makespan is what the
-// decisions cost, and no more.
+// who keeps what, and then lets every node act as a real one does: core/spread says what it sends to whom, it applies
+// for a lease through core/task, and its receiver grants it from core/account. Each run takes
+// size·core.WireOverhead/rate seconds. Nothing else takes time, no disk and no word, but for the delays of nodes. So a
+// makespan is what the decisions cost, and no more.
 //
 // Where nodes have a delay, all that passes between two of them is on its way for the larger of theirs. As real nodes
 // do then, they ask ahead for some round trips' worth of runs and keep a lease for longer; and TCP's window grows from

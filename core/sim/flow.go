@@ -8,12 +8,13 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/task"
 )
 
 // open makes a lane's flow anew where there is none any more.
-func (w *world) open(l *lane) {
-	if l.asker != nil && l.asker.State != task.Closed && len(l.units) < core.SegmentRuns {
+func (w *world) open(l *lane, s *spread.Sender) {
+	if l.asker != nil && l.asker.State != task.Closed {
 		return
 	}
 	// it is gone and never heard that the flow ended; its accounts went with it
@@ -23,40 +24,31 @@ func (w *world) open(l *lane) {
 	w.serial++
 	l.asker = task.NewFlow(w.serial, task.Asker, true)
 	l.grantor = task.NewFlow(w.serial, task.Grantor, false)
-	l.units = nil
 	l.epoch++
+	s.Flow = l.asker
 }
 
-// expect counts a unit as on its way over a lane, as the next run of its flow.
-func (w *world) expect(l *lane, unit int) task.Run {
-	n, size := l.from, float64(w.sizes[unit])
-	if !n.sent.has(unit) {
-		n.sent.add(unit)
-		n.unsent--
-		n.given[l.to.index] += size
+// do is what a node decided to do about one of its lanes.
+func (w *world) do(l *lane, a spread.Action) {
+	switch a.Kind {
+	case spread.Ask:
+		w.open(l, a.Sender)
+		if !l.asker.Holds() {
+			w.flows++
+			l.way.busy, l.way.left = false, 0
+		}
+		runs := make([]task.Run, len(a.Runs))
+		for i, unit := range a.Runs {
+			runs[i] = task.Run{Number: unit, Size: w.sizes[unit]}
+		}
+		w.step(l, l.asker, task.Event{Kind: task.Ask, Rate: a.Rate, Runs: runs})
+	case spread.Raise:
+		w.step(l, l.asker, task.Event{Kind: task.Ask, Rate: a.Rate})
+	case spread.Lower:
+		w.must(w.book.Adjust(l.hold, a.Rate))
+		w.step(l, l.asker, task.Event{Kind: task.Scaled, Rate: a.Rate})
+		w.after(0, func() { w.try(l.from) })
 	}
-	if l.trunk != nil {
-		l.to.entered += size
-	}
-	if n.share != nil && !n.owns.empty() {
-		n.gave[w.part[unit]] += size
-	}
-	l.to.coming.add(unit)
-	w.stale = true
-	if !l.to.want.has(unit) {
-		l.to.relayed++
-	}
-	w.count(l.to, unit, +1)
-	l.units = append(l.units, unit)
-	return task.Run{Number: len(l.units) - 1, Size: w.sizes[unit]}
-}
-
-// apply lets a node that has no lease apply for one.
-func (w *world) apply(l *lane, runs []task.Run, rate core.Rate) {
-	l.busy, l.sending, l.left, l.spared, l.leased = true, false, 0, 0, w.now
-	l.from.active++
-	w.flows++
-	w.step(l, l.asker, task.Event{Kind: task.Ask, Rate: rate, Runs: runs})
 }
 
 // step moves one end of a lane's flow and does what it says.
@@ -70,11 +62,20 @@ func (w *world) step(l *lane, f *task.Flow, e task.Event) {
 	for _, a := range actions {
 		w.act(l, f, a)
 	}
-	if f == l.asker && f.Holds() && f.Agreed() != rate && l.sending && l.left > 0 {
+	if f != l.asker {
+		return
+	}
+	if f.Holds() && f.Agreed() != rate && l.way.busy && l.way.left > 0 {
 		w.settle(l)
 		w.pace(l)
 	}
+	if s := l.sender(); f.State == task.Closed && s.Flow == f {
+		s.Ended(w.now)
+	}
 }
+
+// sender is the lane as its sender sees it.
+func (l *lane) sender() *spread.Sender { return l.from.part.Sender(l.to.index) }
 
 // act is the shell of one end: accounts and messages.
 func (w *world) act(l *lane, f *task.Flow, a task.Action) {
@@ -105,7 +106,7 @@ func (w *world) act(l *lane, f *task.Flow, a task.Action) {
 	case task.DoRequeue:
 		if f == l.asker || l.from.lost {
 			for _, r := range a.Runs {
-				w.unsend(l, l.units[r.Number])
+				l.sender().Drop(w.units, r.Number)
 			}
 		}
 	case task.DoRetry:
@@ -135,24 +136,6 @@ func (w *world) act(l *lane, f *task.Flow, a task.Action) {
 	}
 }
 
-// unsend takes back what was counted when a unit was to be sent that will not come this way.
-func (w *world) unsend(l *lane, unit int) {
-	size := float64(w.sizes[unit])
-	w.uncome(l.to, unit)
-	if l.from.share != nil && w.part != nil {
-		l.from.gave[w.part[unit]] -= size
-	}
-	if l.trunk != nil {
-		l.to.entered -= size
-	}
-	// only the source has it: it was never sent
-	if l.from.index == w.source && w.copies[unit] == 1 && l.from.sent.has(unit) {
-		l.from.sent.drop(unit)
-		l.from.unsent++
-		l.from.given[l.to.index] -= size
-	}
-}
-
 func (w *world) must(err error) {
 	if err != nil {
 		panic("sim: " + err.Error()) // the shell looked at the book just before
@@ -169,6 +152,12 @@ func (w *world) send(l *lane, f *task.Flow, e task.Event) {
 	w.after(l.delay, func() {
 		if l.dead() || l.epoch != epoch {
 			return
+		}
+		switch e.Kind {
+		case task.Agreed:
+			l.sender().Agreed(e.Rate)
+		case task.Refused:
+			l.sender().Refused()
 		}
 		w.step(l, other, e)
 		if e.Kind == task.Agreed {
@@ -193,16 +182,39 @@ func (w *world) applied(l *lane, a task.Action) {
 	})
 }
 
+// more lets the sender ask for more, before it has sent all that was granted.
+func (w *world) more(l *lane) {
+	if l.delay > 0 && l.asker.State == task.Leased && !l.to.noticed && w.unsent(l) < w.refill(l) {
+		l.sender().Low()
+		w.drive(l.from)
+	}
+}
+
+// refill is how much may be left to send when a lane asks for more.
+func (w *world) refill(l *lane) float64 { return float64(l.sender().Refill(2 * l.delay)) }
+
+// unsent is what was granted and is not sent yet.
+func (w *world) unsent(l *lane) float64 {
+	sum := 0.0
+	if l.way.busy {
+		sum = l.way.left - (w.now-l.way.since).Seconds()*float64(l.way.rate)/core.WireOverhead
+	}
+	for _, r := range l.asker.Unbegun() {
+		sum += float64(r.Size)
+	}
+	return sum
+}
+
 // next begins the next run that was granted, where none is being sent.
 func (w *world) next(l *lane) {
-	if runs := l.asker.Unbegun(); len(runs) > 0 && !l.sending {
+	if runs := l.asker.Unbegun(); len(runs) > 0 && !l.way.busy {
 		w.step(l, l.asker, task.Event{Kind: task.Begun, Run: runs[0].Number})
 	}
 }
 
 // transfer lets the bytes of a run arrive when the lease has carried them.
-func (w *world) transfer(l *lane, number int) {
-	l.number, l.sending, l.left = number, true, float64(w.sizes[l.units[number]])-l.spared+l.slowStart(w.now)
+func (w *world) transfer(l *lane, unit int) {
+	l.way.unit, l.way.busy, l.way.left = unit, true, float64(w.sizes[unit])+l.slowStart(w.now)
 	w.pace(l)
 }
 
@@ -221,21 +233,21 @@ func (l *lane) slowStart(now time.Duration) float64 {
 
 // pace says when what is left of a run will have been sent, at the rate that the lease has now.
 func (w *world) pace(l *lane) {
-	l.since, l.pacedAt = w.now, l.asker.Agreed()
-	l.paced++
-	epoch, paced := l.epoch, l.paced
-	seconds := core.WireOverhead * l.left / float64(l.pacedAt)
+	l.way.since, l.way.rate = w.now, l.asker.Agreed()
+	l.way.count++
+	epoch, paced := l.epoch, l.way.count
+	seconds := core.WireOverhead * l.way.left / float64(l.way.rate)
 	w.after(time.Duration(seconds*float64(time.Second)), func() {
-		if !l.dead() && l.epoch == epoch && l.paced == paced {
+		if !l.dead() && l.epoch == epoch && l.way.count == paced {
 			w.sent(l)
 		}
 	})
 	if l.delay == 0 {
 		return
 	}
-	if soon := (w.unsent(l) - l.refill()) * core.WireOverhead / float64(l.pacedAt); soon > 0 && soon < seconds {
+	if soon := (w.unsent(l) - w.refill(l)) * core.WireOverhead / float64(l.way.rate); soon > 0 && soon < seconds {
 		w.after(time.Duration(soon*float64(time.Second))+1, func() {
-			if !l.dead() && l.epoch == epoch && l.paced == paced {
+			if !l.dead() && l.epoch == epoch && l.way.count == paced {
 				w.more(l)
 			}
 		})
@@ -244,13 +256,13 @@ func (w *world) pace(l *lane) {
 
 // sent lets a run arrive when its last byte has come, and the next one follow it at once.
 func (w *world) sent(l *lane) {
-	l.sending, l.left, l.spared = false, 0, 0
+	l.way.busy, l.way.left = false, 0
 	l.warm = w.now + keepsWindow + 2*l.delay
-	epoch, number := l.epoch, l.number
+	epoch, unit := l.epoch, l.way.unit
 	arrive := func() {
 		if !l.dead() && l.epoch == epoch && l.grantor.State != task.Closed {
-			w.step(l, l.grantor, task.Event{Kind: task.Received, Run: number})
-			w.arrived(l, l.units[number])
+			w.step(l, l.grantor, task.Event{Kind: task.Received, Run: unit})
+			w.arrived(l, unit)
 		}
 	}
 	if l.delay == 0 {
@@ -264,8 +276,8 @@ func (w *world) sent(l *lane) {
 
 // settle takes off what was sent since the run was last paced.
 func (w *world) settle(l *lane) {
-	l.left = max(1, l.left-(w.now-l.since).Seconds()*float64(l.pacedAt)/core.WireOverhead)
-	l.since = w.now
+	l.way.left = max(1, l.way.left-(w.now-l.way.since).Seconds()*float64(l.way.rate)/core.WireOverhead)
+	l.way.since = w.now
 }
 
 // expireLater ends a lease that nobody renewed.
@@ -284,8 +296,6 @@ func (w *world) expireLater(l *lane, f *task.Flow, at time.Duration) {
 
 // idle is called when the sender's end of a lane holds nothing any more.
 func (w *world) idle(l *lane) {
-	l.busy = false
-	l.from.active--
 	w.flows--
 	w.after(0, func() { w.try(l.from) })
 }

@@ -32,7 +32,7 @@ func units(g plan.Goal, runs int) []core.Size {
 
 func (w *world) beginBroadcast() error {
 	for unit := range w.sizes {
-		w.keep(w.nodes[w.source], unit)
+		w.nodes[w.source].peer.Own(w.units, unit)
 	}
 	for _, t := range w.topology.Goal.Targets {
 		if t == w.source {
@@ -43,11 +43,11 @@ func (w *world) beginBroadcast() error {
 				w.topology.Goal.Size)
 		}
 		for unit := range w.sizes {
-			w.wish(w.nodes[t], unit)
+			w.nodes[t].peer.Want(w.units, unit)
 			w.owed = append(w.owed, plan.Copy{Run: unit, Node: t})
 		}
 	}
-	w.nodes[w.source].unsent = len(w.sizes)
+	w.nodes[w.source].part.Spread(w.units)
 	return nil
 }
 
@@ -87,15 +87,15 @@ func (w *world) beginFetch() error {
 		for k := range max(1, g.K) {
 			unit := k*w.Runs + run
 			w.part[unit] = part
-			w.wish(w.nodes[g.Sink], unit)
+			w.nodes[g.Sink].peer.Want(w.units, unit)
 			w.owed = append(w.owed, plan.Copy{Run: run, Shard: k, Node: g.Sink})
 			for _, h := range holders {
 				if g.K <= 1 {
-					w.keep(w.nodes[h], unit)
+					w.nodes[h].peer.Own(w.units, unit)
 				}
 			}
 			if g.K > 1 {
-				w.keep(w.nodes[holders[k]], unit)
+				w.nodes[holders[k]].peer.Own(w.units, unit)
 				shares[part][holders[k]] -= float64(w.sizes[unit])
 			}
 		}
@@ -113,7 +113,7 @@ func (w *world) standIn() {
 	load := make([]float64, len(w.nodes)) // seconds
 	give := func(h, unit int) { load[h] += float64(w.sizes[unit]) / float64(max(1, w.nodes[h].up)) }
 	for _, c := range w.owed {
-		if unit := w.unit(c); !sink.has.has(unit) {
+		if unit := w.unit(c); !sink.has(unit) {
 			for _, h := range w.where(unit) {
 				give(h, unit)
 			}
@@ -121,20 +121,20 @@ func (w *world) standIn() {
 	}
 	for _, c := range w.owed {
 		unit, best := w.unit(c), -1
-		if sink.has.has(unit) || len(w.where(unit)) > 0 {
+		if sink.has(unit) || len(w.where(unit)) > 0 {
 			continue
 		}
 		for _, h := range g.Parts[w.part[unit]].Holders {
 			used := w.nodes[h].noticed
 			for k := range g.K {
-				used = used || w.nodes[h].owns.has(k*w.Runs+c.Run)
+				used = used || w.nodes[h].peer.Owns(w.units, k*w.Runs+c.Run)
 			}
 			if !used && (best < 0 || load[h] < load[best]) {
 				best = h
 			}
 		}
 		if best >= 0 {
-			w.keep(w.nodes[best], unit)
+			w.nodes[best].peer.Own(w.units, unit)
 			give(best, unit)
 		}
 	}
@@ -149,16 +149,16 @@ func (w *world) beginPlaced() error {
 	w.plan = p
 	runs := w.Runs
 	for unit := range w.sizes {
-		w.keep(w.nodes[w.source], unit)
+		w.nodes[w.source].peer.Own(w.units, unit)
 	}
 	for _, s := range p.Classes[0] {
 		for run := s.Start; run < s.End(); run++ {
 			c := plan.Copy{Run: run, Shard: s.Shard, Node: s.Node}
 			w.owed = append(w.owed, c)
-			w.wish(w.nodes[s.Node], c.Shard*runs+run)
+			w.nodes[s.Node].peer.Want(w.units, c.Shard*runs+run)
 		}
 	}
-	w.nodes[w.source].unsent = len(w.sizes)
+	w.nodes[w.source].part.Spread(w.units)
 	return nil
 }
 
@@ -205,12 +205,14 @@ func (w *world) weigh(seconds float64) {
 	network := w.view().Over(seconds)
 	ups, quotas := make([]core.Rate, len(w.nodes)), make([]core.Size, len(w.nodes))
 	for i, n := range w.nodes {
-		ups[i], quotas[i] = network.Nodes[i].Up, n.need+n.got
+		ups[i], quotas[i] = network.Nodes[i].Up, n.peer.Need()+n.got
 		if quotas[i] == 0 && n.carry > 0 {
 			quotas[i] = g.Size
 		}
 	}
-	copy(w.nodes[w.source].first, plan.FirstWeights(ups, quotas, copies, plan.Slack*seconds))
+	for i, bytes := range plan.FirstWeights(ups, quotas, copies, plan.Slack*seconds) {
+		w.nodes[w.source].part.First(i, bytes)
+	}
 }
 
 // share asks the planner who gives what of the parts of a fetch that are not on their way yet.
@@ -224,11 +226,11 @@ func (w *world) share() {
 	}
 	w.due = w.now + time.Duration(min(bound.Seconds, 1e9)*float64(time.Second))
 	for i, n := range w.nodes {
-		n.carry = f.Passed[i]
-		n.gave, n.share = make([]float64, len(parts)), make([]float64, len(parts))
+		share := make([]float64, len(parts))
 		for c := range parts {
-			n.share[c] = f.Shares[c][i]
+			share[c] = f.Shares[c][i]
 		}
+		n.part.Limit(w.units, w.part, share, w.due)
 	}
 }
 
@@ -244,7 +246,7 @@ func (w *world) partsLeft() []plan.Part {
 		}
 	}
 	for unit, c := range w.part {
-		if !w.nodes[g.Sink].has.has(unit) && len(parts[c].Holders) > 0 {
+		if !w.nodes[g.Sink].has(unit) && len(parts[c].Holders) > 0 {
 			parts[c].Size += w.sizes[unit]
 		}
 	}
@@ -264,7 +266,7 @@ func (w *world) relay() {
 	switch g.Mode {
 	case plan.Broadcast:
 		for _, n := range w.nodes {
-			if n.need == 0 && n.got == 0 {
+			if n.peer.Need() == 0 && n.got == 0 {
 				n.carry = math.MaxFloat64 // whatever helps
 			}
 		}
@@ -280,15 +282,14 @@ func (w *world) relay() {
 		}
 	}
 	for _, l := range links {
-		if lane := w.nodes[l.From].lanes[l.To]; lane != nil {
-			lane.planned = true
-		}
+		w.lane(w.nodes[l.From], w.nodes[l.To]).planned = true
 	}
-	mesh := len(w.topology.Network.Links) == 0
-	w.layRelays(func(n *node) bool {
-		if g.Mode == plan.Fetch && n.index == g.Sink || n.index == w.source {
-			return false
+	w.relays.Lay(func(i int) float64 {
+		n := w.nodes[i]
+		idle := !w.mesh && (g.Mode != plan.Broadcast || n.peer.Need() == 0 && n.got == 0)
+		if g.Mode == plan.Fetch && i == g.Sink || i == w.source || n.carry <= 1 && !idle {
+			return -1
 		}
-		return n.carry > 1 || !mesh && (g.Mode != plan.Broadcast || n.need == 0 && n.got == 0)
+		return n.carry
 	})
 }

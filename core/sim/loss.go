@@ -33,14 +33,7 @@ func (w *world) notice(n *node) {
 			}
 		}
 	}
-	n.has.all(func(unit int) { w.count(n, unit, -1) })
-	n.want.all(func(unit int) { w.unwish(n, unit) })
-	for unit := range w.sizes {
-		n.has.drop(unit)
-	}
-	for _, z := range w.zones {
-		w.recount(z)
-	}
+	n.peer.Gone()
 	if n.index == w.source {
 		w.source = -1
 	}
@@ -50,39 +43,13 @@ func (w *world) notice(n *node) {
 	}
 }
 
-// recount finds what of a zone's wishes is in none of its nodes any more.
-func (w *world) recount(z *zone) {
-	z.need = 0
-	for unit, size := range w.sizes {
-		z.there.drop(unit)
-		z.wanted.drop(unit)
-		for _, m := range z.members {
-			if n := w.nodes[m]; !n.noticed {
-				if n.has.has(unit) {
-					z.there.add(unit)
-				}
-				if n.want.has(unit) {
-					z.wanted.add(unit)
-				}
-			}
-		}
-		if z.wanted.has(unit) && !z.there.has(unit) {
-			z.need += size
-		}
-	}
-}
-
 // replan gives copies that nobody keeps any more to others; if even, it also moves what is not there yet from slow
 // nodes to fast ones, by what was measured. The coordinator is the source: without it nothing is planned anew.
 func (w *world) replan(even bool) {
 	w.replanned = w.now
 	defer func() {
 		w.relay()
-		for _, r := range w.relays {
-			for unit := range w.sizes {
-				w.shed(r, unit)
-			}
-		}
+		w.relays.Shed()
 	}()
 	switch mode := w.topology.Goal.Mode; {
 	case mode == plan.Fetch:
@@ -98,16 +65,16 @@ func (w *world) replan(even bool) {
 		s := network.Nodes[i]
 		r.Room = append(r.Room, s.Free)
 		r.Arrive = append(r.Arrive, s.Down)
-		r.May = append(r.May, !n.noticed && i != w.topology.Network.Source && w.hops[i] >= 0 && w.allowed(i))
+		r.May = append(r.May, !n.noticed && i != w.topology.Network.Source && w.relays.Hops(i) >= 0 && w.allowed(i))
 		r.Zone = append(r.Zone, s.Zone)
 	}
 	for _, c := range w.owed {
 		if unit := w.unit(c); c.Node >= 0 && (w.nodes[c.Node].noticed || w.beyondReach(c.Node) &&
-			!w.nodes[c.Node].has.has(unit)) {
+			!w.nodes[c.Node].has(unit)) {
 			c.Node = -1
 		} else if c.Node >= 0 {
 			n := w.nodes[c.Node]
-			if c.Fixed = n.has.has(unit) || n.coming.has(unit); c.Fixed {
+			if c.Fixed = n.has(unit) || n.peer.Expects(w.units, unit); c.Fixed {
 				r.Room[c.Node] -= w.sizes[unit]
 			}
 		}
@@ -120,14 +87,11 @@ func (w *world) replan(even bool) {
 			continue
 		}
 		if !w.nodes[old].noticed {
-			w.unwish(w.nodes[old], w.unit(c))
+			w.nodes[old].peer.Unwant(w.units, w.unit(c))
 		}
-		w.wish(w.nodes[c.Node], w.unit(c))
+		w.nodes[c.Node].peer.Want(w.units, w.unit(c))
 		c.Fixed = false
 		w.owed[k] = c
-	}
-	for _, z := range w.zones {
-		w.recount(z)
 	}
 }
 
@@ -147,7 +111,7 @@ func (w *world) allowed(i int) bool {
 // where lists the nodes that have a unit.
 func (w *world) where(unit int) (nodes []int) {
 	for i, n := range w.nodes {
-		if !n.lost && n.has.has(unit) {
+		if !n.lost && n.has(unit) {
 			nodes = append(nodes, i)
 		}
 	}

@@ -4,41 +4,28 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/task"
 )
 
-// node is one virtual node. Sets are of units: runs, or shards of runs.
+// node is one virtual node.
 type node struct {
+	w        *world
 	index    int
 	name     string
 	up, down core.Rate // 0 is unlimited
 	account  struct{ up, down string }
 
-	has    set
-	owns   set // had it from the start
-	coming set // on its way to it
-	want   set // what it is to keep
-	behind set // what is lacked behind it
-	passes set // what it would take to pass on, and not keep
-	had    set // it passed on and dropped: it takes nothing twice, or two relays could play catch
-	sent   set // what it sent to anybody: a source spreads what it never sent
-	unsent int // of what it held at the start
+	peer   *spread.Peer // what is known of it, which is the truth
+	engine *spread.Engine
+	part   *spread.Part
 
-	need    core.Size // of want, not here
-	got     core.Size // of want, received
-	began   bool      // it received something
-	relayed int       // units here or on their way that it does not keep
-	carry   float64   // bytes that the plan has it pass on, still
+	got   core.Size // of what it is to keep, received
+	carry float64   // bytes that the plan has it pass on
 
-	out, in []int // neighbours
-	lanes   []*lane
-	given   []float64 // by receiver: bytes of first copies
-	first   []float64 // by receiver: what it can do with them
-	entered float64   // bytes that came to it across trunks
-	active  int       // flows under way from here
-	hungry  bool      // has bandwidth that it found no use for
-
-	share, gave []float64 // in a fetch, by part: what it should give, and what it gave
+	out, in []int   // neighbours
+	lanes   []*lane // nil where nothing was sent yet, or no link leads
 
 	lost, noticed bool
 	lastGot       float64 // seconds
@@ -53,25 +40,24 @@ type lane struct {
 	trunk    *trunk
 
 	asker, grantor *task.Flow
-	hold, lease    uint64 // in the book
-	units          []int  // by number in the flow
-	busy           bool
-	taste          bool          // the lease that stands was for one run, since the receiver had nothing yet
-	leased         time.Duration // since when, without a break
+	hold, lease    uint64        // in the book
 	warm           time.Duration // until then TCP keeps its window
 	planned        bool          // the fluid plan sends over it
 	cut, gone      bool          // nothing passes any more; both ends know it
 	epoch          int           // counts flows: what belongs to an earlier one is void
 	carried        core.Size
+	ahead          core.Forecast // of link
+	way            pacing
+}
 
-	ahead   core.Forecast // of link
-	number  int           // of the run that is being sent
-	sending bool          // there is one
-	left    float64       // bytes of it that were still to be sent at since
-	since   time.Duration
-	spared  float64 // bytes of it that were there before
-	pacedAt core.Rate
-	paced   uint64 // counts the times at which it was to arrive: only the last is right
+// pacing is the run that is being sent.
+type pacing struct {
+	unit  int
+	busy  bool    // there is one
+	left  float64 // bytes of it that were still to be sent at since
+	since time.Duration
+	rate  core.Rate
+	count uint64 // the times at which it was to arrive: only the last is right
 }
 
 // trunk is a cap that all lanes from one zone to another share.
@@ -83,12 +69,36 @@ type trunk struct {
 	carried  core.Size
 }
 
-// zone knows which units have come into it.
-type zone struct {
-	name    string
-	members []int
-	copies  []int32   // by unit: there or on the way
-	need    core.Size // wanted by some member, kept by none
-	wanted  set
-	there   set
+// has reports whether a unit is there.
+func (n *node) has(unit int) bool { return n.peer.Has(n.w.units, unit) }
+
+// Uplink, with Way, is what the node knows of the network: all that hints tell it, at once.
+func (n *node) Uplink() (free, all core.Rate) { return n.w.book.Free(n.account.up), n.up }
+
+// Way is the way to another node.
+func (n *node) Way(to int) (way spread.Way, ok bool) {
+	v, l := n.w.nodes[to], n.lanes[to]
+	if l == nil && !n.w.mesh || v.noticed || l != nil && l.gone {
+		return way, false
+	}
+	way = spread.Way{Free: n.w.book.Free(v.account.down), Rate: plan.Least(n.up, v.down)}
+	t := n.w.trunkTo(n, v)
+	if l != nil {
+		way.RoundTrip = 2 * l.delay
+		if len(l.accounts) > 1 {
+			way.Free = min(way.Free, n.w.book.Free(l.accounts[1:]...))
+		}
+		way.Rate = plan.Least(way.Rate, l.link)
+	} else {
+		way.RoundTrip = 2 * n.w.delay(n, v)
+		if t != nil {
+			way.Free = min(way.Free, n.w.book.Free(t.account()))
+		}
+	}
+	if t != nil {
+		way.Trunk, way.Rate = t.rate, plan.Least(way.Rate, t.rate)
+	}
+	return way, true
 }
+
+func (t *trunk) account() string { return "trunk " + t.name }

@@ -96,12 +96,12 @@ func (w *world) result(bound plan.Bound) (Result, error) {
 
 func (w *world) rows(r *Result) {
 	for _, n := range w.nodes {
-		row := Row{Node: n.name, Zone: w.zones[w.zoneOf[n.index]].name, Bytes: n.got, Finish: n.lastGot, Lost: n.lost}
-		n.want.all(func(unit int) {
-			if n.has.has(unit) && !n.owns.has(unit) {
+		row := Row{Node: n.name, Zone: w.zones[w.zoneOf[n.index]], Bytes: n.got, Finish: n.lastGot, Lost: n.lost}
+		for unit := range w.sizes {
+			if n.has(unit) && n.peer.Wants(w.units, unit) && !n.peer.Owns(w.units, unit) {
 				row.Runs++
 			}
-		})
+		}
 		for _, from := range w.nodes {
 			if l := from.lanes[n.index]; l != nil {
 				row.Passed += l.carried
@@ -119,7 +119,7 @@ func (w *world) rows(r *Result) {
 		r.Nodes = append(r.Nodes, row)
 	}
 	for _, t := range w.trunks {
-		r.Trunks = append(r.Trunks, Use{w.zones[t.from].name, w.zones[t.to].name, t.carried,
+		r.Trunks = append(r.Trunks, Use{w.zones[t.from], w.zones[t.to], t.carried,
 			w.used(t.carried, t.rate, t.ahead)})
 	}
 	slices.SortFunc(r.Trunks, func(a, b Use) int {
@@ -156,7 +156,7 @@ func (w *world) boundOfTheRest() (plan.Bound, bool) {
 	}
 	for i, n := range w.nodes {
 		for _, to := range n.out {
-			if l := n.lanes[to]; !gone(i) && !gone(to) {
+			if l := w.lane(n, w.nodes[to]); !gone(i) && !gone(to) {
 				s.Links = append(s.Links, core.LinkState{From: i, To: to, Rate: l.link,
 					Ahead: l.ahead.Later(int64(from))})
 			}
@@ -168,7 +168,7 @@ func (w *world) boundOfTheRest() (plan.Bound, bool) {
 	if len(s.Links) == 0 {
 		return plan.Bound{}, false
 	}
-	g.Targets = slices.DeleteFunc(slices.Clone(g.Targets), func(t int) bool { return gone(t) || w.hops[t] < 0 })
+	g.Targets = slices.DeleteFunc(slices.Clone(g.Targets), func(t int) bool { return gone(t) || w.relays.Hops(t) < 0 })
 	g.Parts = slices.Clone(g.Parts)
 	for c, p := range g.Parts {
 		g.Parts[c].Holders = slices.DeleteFunc(slices.Clone(p.Holders), gone)
@@ -193,7 +193,7 @@ func (w *world) absent(r *Result) {
 					reason = "it is gone, and so is the source, which would plan anew"
 				}
 			}
-		case w.nodes[c.Node].has.has(unit):
+		case w.nodes[c.Node].has(unit):
 			continue
 		case len(w.where(unit)) == 0:
 			name, reason = w.nodes[c.Node].name, "no node that is left has it"

@@ -99,7 +99,7 @@ func (w *world) run(bound plan.Bound) (Result, error) {
 		w.after(time.Duration(l.At*float64(time.Second)), func() { w.lose(w.nodes[l.Node]) })
 	}
 	for _, c := range w.Config.Cut {
-		w.after(time.Duration(c.At*float64(time.Second)), func() { w.sever(w.nodes[c.From].lanes[c.To]) })
+		w.after(time.Duration(c.At*float64(time.Second)), func() { w.sever(w.nodes[c.From], w.nodes[c.To]) })
 	}
 	w.after(tick, w.tick)
 	for _, n := range w.nodes {
@@ -111,7 +111,9 @@ func (w *world) run(bound plan.Bound) (Result, error) {
 }
 
 // over reports that nothing is left to do, or nothing can be done any more.
-func (w *world) over() bool { return w.missing == 0 && w.unnoticed == 0 && w.flows == 0 || w.stuck }
+func (w *world) over() bool {
+	return w.spread.Missing() == 0 && w.unnoticed == 0 && w.flows == 0 || w.stuck
+}
 
 // begin says what each node has and wants, and what the planner thinks of it.
 func (w *world) begin(seconds float64) error {
@@ -175,7 +177,7 @@ func (w *world) tick() {
 	}
 	if before == 0 && w.flows == 0 && w.unnoticed == 0 && w.losses == len(w.Lose) && w.severed == len(w.Config.Cut) &&
 		w.waiting == 0 {
-		w.stuck = w.now >= w.due && !w.loosen()
+		w.stuck = w.now >= w.due && !w.relays.Loosen()
 		w.due = min(w.due, w.now)
 	}
 	w.after(tick, w.tick)

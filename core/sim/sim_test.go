@@ -123,7 +123,7 @@ func loseOne(t testing.TB, top Topology, c Config) {
 	}
 	for _, owed := range w.owed {
 		to, unit := w.nodes[owed.Node], w.unit(owed)
-		if to.has.has(unit) {
+		if to.has(unit) {
 			continue
 		}
 		if !named[to.name] {
@@ -187,7 +187,7 @@ func TestLostCopiesAreMadeAnew(t *testing.T) {
 				}
 				copies[c.Run][c.Node] = true
 				zones[fmt.Sprint(c.Run, top.Network.Nodes[c.Node].Zone)]++
-				if !w.nodes[c.Node].has.has(w.unit(c)) {
+				if !w.nodes[c.Node].has(w.unit(c)) {
 					t.Fatalf("%s, %s lost: run %d is not at %s", name, w.nodes[node].name, c.Run, w.nodes[c.Node].name)
 				}
 			}
@@ -231,8 +231,8 @@ func TestChainReachesTheEnd(t *testing.T) {
 			t.Errorf("%s: ratio %v of %v s by %s, missing %v", g.Mode, r.Ratio, r.BoundS, r.Binding, r.Missing)
 		}
 		for i := 1; i < 4; i++ {
-			if n := w.nodes[i]; n.relayed > 0 || n.got > 0 {
-				t.Errorf("%s: relay %s is left with %d units, keeps %s", g.Mode, n.name, n.relayed, n.got)
+			if n := w.nodes[i]; n.peer.Passing() > 0 || n.got > 0 {
+				t.Errorf("%s: relay %s is left with %d units, keeps %s", g.Mode, n.name, n.peer.Passing(), n.got)
 			}
 		}
 	}
@@ -354,7 +354,7 @@ func TestCutLinks(t *testing.T) {
 			t.Errorf("%s: %s undelivered, %s lost: %v", name, r.UndeliveredBytes, r.LostBytes, r.Missing)
 		}
 		for _, cut := range c.cuts {
-			if l := w.nodes[cut.From].lanes[cut.To]; l.busy {
+			if l := w.nodes[cut.From].lanes[cut.To]; l.asker != nil && l.asker.Holds() {
 				t.Errorf("%s: %s>%s is busy", name, l.from.name, l.to.name)
 			}
 		}

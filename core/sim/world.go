@@ -8,6 +8,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/spread"
 )
 
 // world is the network while it works. One Book holds all accounts; a node looks at its own and at what hints tell it
@@ -21,29 +22,25 @@ type world struct {
 	serial   uint64 // of flows and leases
 
 	nodes  []*node
-	zones  []*zone
+	zones  []string
 	trunks map[[2]int]*trunk
 	zoneOf []int
-	sizes  []core.Size // by unit
-	copies []int32     // by unit: there or on the way, anywhere
-	source int         // −1 in a fetch
+	mesh   bool            // everybody is linked to everybody, without limit
+	sizes  []core.Size     // by unit
+	units  *spread.Segment // runs, or shards of runs
+	spread *spread.Transfer
+	relays *spread.Relays
+	source int // −1 in a fetch
 
-	flows   int // under way
-	missing int // copies that are wanted and not there
-	end     time.Duration
-	due     time.Duration // in a fetch: when the fluid plan is done
-	part    []int         // in a fetch: which part of the file a unit belongs to
-	plan    *plan.Plan
+	flows int // under way
+	end   time.Duration
+	due   time.Duration // in a fetch: when the fluid plan is done
+	part  []int         // in a fetch: which part of the file a unit belongs to
+	plan  *plan.Plan
 
 	predicted float64     // seconds
 	owed      []plan.Copy // every copy that some node is to get
 	perZone   int
-	scratch   set
-	hops      []int   // from who held something at the start
-	relays    []*node // the farthest first
-	space     int     // units that a relay holds or expects
-	loose     bool    // relays had filled up: they take whatever helps
-	stale     bool    // what relays would take has to be found anew
 
 	believed          core.Snapshot // the network as the planner sees it
 	measured          bool          // believed is what was measured
@@ -56,40 +53,29 @@ type world struct {
 
 // newWorld makes the network as it really is, with nothing wanted yet.
 func newWorld(t Topology, c Config) *world {
-	sizes := units(t.Goal, c.Runs)
-	w := &world{Config: c, topology: t, book: account.New(), trunks: map[[2]int]*trunk{}, sizes: sizes,
-		source: t.Network.Source,
-		random: rand.New(rand.NewPCG(c.Seed, 0x62_6b_70)), copies: make([]int32, len(sizes)), space: relaySpace,
-		scratch: newSet(len(sizes))}
-	if t.Goal.Mode == plan.Fetch {
+	w := &world{Config: c, topology: t, book: account.New(), trunks: map[[2]int]*trunk{}, sizes: units(t.Goal, c.Runs),
+		source: t.Network.Source, mesh: len(t.Network.Links) == 0, spread: &spread.Transfer{},
+		random: rand.New(rand.NewPCG(c.Seed, 0x62_6b_70))}
+	w.units = w.spread.Segment(0, w.sizes)
+	space := spread.Alone
+	switch t.Goal.Mode {
+	case plan.Fetch:
 		w.source = -1
+	case plan.Broadcast:
+		w.spread.Once, space = true, spread.Busy
+	case plan.Replicas:
+		w.spread.Once = true
 	}
-	if t.Goal.Mode != plan.Broadcast {
-		w.space = farSpace // what a relay carries for one target, nobody else can bring
-	}
-	at := map[string]int{}
-	for i, s := range t.Network.Nodes {
-		n := &node{index: i, name: nameOf(s), up: s.Up, down: s.Down, has: newSet(len(sizes)), owns: newSet(len(sizes)),
-			coming: newSet(len(sizes)),
-			want:   newSet(len(sizes)), passes: newSet(len(sizes)), behind: newSet(len(sizes)),
-			sent: newSet(len(sizes)), had: newSet(len(sizes)),
-			lanes: make([]*lane, len(t.Network.Nodes)), given: make([]float64, len(t.Network.Nodes)),
-			first: make([]float64, len(t.Network.Nodes))}
-		n.account.up, n.account.down = n.name+" up", n.name+" down"
-		w.book.SetCapacity(n.account.up, n.up)
-		w.book.SetCapacity(n.account.down, n.down)
-		w.follow(n.account.up, s.UpAhead, &n.up)
-		w.follow(n.account.down, s.DownAhead, &n.down)
-		w.nodes = append(w.nodes, n)
-		k, ok := at[s.Zone]
-		if !ok {
-			k = len(w.zones)
-			at[s.Zone] = k
-			w.zones = append(w.zones, &zone{name: s.Zone, copies: make([]int32, len(sizes)), wanted: newSet(len(sizes)),
-				there: newSet(len(sizes))})
+	w.relays = w.spread.Relay(space)
+	w.relays.Neighbours = func(i int) (out, in []int) { return w.nodes[i].out, w.nodes[i].in }
+	w.relays.Planned = func(from, to int) bool { l := w.nodes[from].lanes[to]; return l != nil && l.planned }
+	at, behind := map[string]int{}, map[int]*spread.Zone{}
+	for _, s := range t.Network.Nodes {
+		if _, ok := at[s.Zone]; !ok {
+			at[s.Zone] = len(w.zones)
+			w.zones = append(w.zones, s.Zone)
 		}
-		w.zoneOf = append(w.zoneOf, k)
-		w.zones[k].members = append(w.zones[k].members, i)
+		w.zoneOf = append(w.zoneOf, at[s.Zone])
 	}
 	for _, s := range t.Network.Trunks {
 		from, ok := at[s.From]
@@ -97,9 +83,22 @@ func newWorld(t Topology, c Config) *world {
 		if ok && ok2 && (s.Rate > 0 || len(s.Ahead) > 0) {
 			t := &trunk{name: s.From + ">" + s.To, from: from, to: to, rate: s.Rate, ahead: s.Ahead}
 			w.trunks[[2]int{from, to}] = t
-			w.book.SetCapacity("trunk "+t.name, s.Rate)
-			w.follow("trunk "+t.name, s.Ahead, &t.rate)
+			behind[to] = &spread.Zone{}
+			w.book.SetCapacity(t.account(), s.Rate)
+			w.follow(t.account(), s.Ahead, &t.rate)
 		}
+	}
+	for i, s := range t.Network.Nodes {
+		n := &node{w: w, index: i, name: nameOf(s), up: s.Up, down: s.Down, lanes: make([]*lane, len(t.Network.Nodes))}
+		n.account.up, n.account.down = n.name+" up", n.name+" down"
+		w.book.SetCapacity(n.account.up, n.up)
+		w.book.SetCapacity(n.account.down, n.down)
+		w.follow(n.account.up, s.UpAhead, &n.up)
+		w.follow(n.account.down, s.DownAhead, &n.down)
+		n.peer = w.spread.Join(i, behind[w.zoneOf[i]], n.up, n.down)
+		n.engine = spread.New(n, w.random)
+		n.part = n.engine.Add(w.spread, n.peer)
+		w.nodes = append(w.nodes, n)
 	}
 	w.connect()
 	return w
@@ -112,7 +111,7 @@ func nameOf(s core.NodeState) string {
 	return s.ID.Short()
 }
 
-// connect makes the lanes.
+// connect says who is whose neighbour, and makes the lanes where links are named.
 func (w *world) connect() {
 	rates, ahead := map[[2]int]core.Rate{}, map[[2]int]core.Forecast{}
 	for _, l := range w.topology.Network.Links {
@@ -123,26 +122,46 @@ func (w *world) connect() {
 	for _, from := range w.nodes {
 		for _, to := range w.nodes {
 			rate, ok := rates[[2]int{from.index, to.index}]
-			if from == to || !ok && len(rates) > 0 {
+			if from == to || !ok && !w.mesh {
 				continue
 			}
-			l := &lane{from: from, to: to, link: rate, delay: w.delay(from, to),
-				ahead: ahead[[2]int{from.index, to.index}], accounts: []string{from.account.up}}
+			from.out = append(from.out, to.index)
+			to.in = append(to.in, from.index)
+			if !ok {
+				continue
+			}
+			l := w.lane(from, to)
+			l.link, l.ahead = rate, ahead[[2]int{from.index, to.index}]
 			if rate > 0 || len(l.ahead) > 0 {
 				name := fmt.Sprintf("%s>%s", from.name, to.name)
 				w.book.SetCapacity(name, rate)
 				w.follow(name, l.ahead, &l.link)
 				l.accounts = append(l.accounts, name)
 			}
-			if t := w.trunks[[2]int{w.zoneOf[from.index], w.zoneOf[to.index]}]; t != nil {
-				l.trunk = t
-				l.accounts = append(l.accounts, "trunk "+t.name)
-			}
-			from.lanes[to.index] = l
-			from.out = append(from.out, to.index)
-			to.in = append(to.in, from.index)
 		}
 	}
+}
+
+// lane finds or makes the lane from one node to another.
+func (w *world) lane(from, to *node) *lane {
+	l := from.lanes[to.index]
+	if l == nil {
+		l = &lane{from: from, to: to, delay: w.delay(from, to), trunk: w.trunkTo(from, to),
+			accounts: []string{from.account.up}}
+		if l.trunk != nil {
+			l.accounts = append(l.accounts, l.trunk.account())
+		}
+		from.lanes[to.index] = l
+	}
+	return l
+}
+
+// trunkTo is the trunk between two nodes; nil where there is none.
+func (w *world) trunkTo(from, to *node) *trunk {
+	if len(w.trunks) == 0 {
+		return nil
+	}
+	return w.trunks[[2]int{w.zoneOf[from.index], w.zoneOf[to.index]}]
 }
 
 // delay is how long a message takes from one node to another. Between two others than the source they are taken to be
@@ -152,104 +171,47 @@ func (w *world) delay(a, b *node) time.Duration {
 	return time.Duration(max(nodes[a.index].Delay, nodes[b.index].Delay) * float64(time.Second))
 }
 
-// keep makes a unit a node's own from the start.
-func (w *world) keep(n *node, unit int) {
-	n.has.add(unit)
-	n.owns.add(unit)
-	w.copies[unit]++
-	z := w.zones[w.zoneOf[n.index]]
-	z.copies[unit]++
-	z.there.add(unit)
-}
-
-// wish makes a node want a unit.
-func (w *world) wish(n *node, unit int) {
-	if n.want.has(unit) {
-		return
-	}
-	n.want.add(unit)
-	if n.has.has(unit) {
-		return
-	}
-	n.need += w.sizes[unit]
-	w.missing++
-	z := w.zones[w.zoneOf[n.index]]
-	if !z.wanted.has(unit) {
-		z.wanted.add(unit)
-		if !z.there.has(unit) {
-			z.need += w.sizes[unit]
-		}
-	}
-}
-
-// unwish takes a wish back.
-func (w *world) unwish(n *node, unit int) {
-	if n.want.has(unit) {
-		n.want.drop(unit)
-		if !n.has.has(unit) {
-			n.need -= w.sizes[unit]
-			w.missing--
-		}
-	}
-}
-
-// count keeps the numbers of copies that are there or on the way.
-func (w *world) count(n *node, unit int, by int32) {
-	w.copies[unit] += by
-	w.zones[w.zoneOf[n.index]].copies[unit] += by
-}
-
-// uncome forgets a unit that was on its way.
-func (w *world) uncome(n *node, unit int) {
-	if n.coming.has(unit) {
-		n.coming.drop(unit)
-		w.count(n, unit, -1)
-		w.stale = true
-		if !n.want.has(unit) {
-			n.relayed--
-		}
-	}
-}
-
 // arrived settles a unit that a lane brought.
 func (w *world) arrived(l *lane, unit int) {
 	n := l.to
-	if n.has.has(unit) || !n.coming.has(unit) {
+	if n.has(unit) || !n.peer.Expects(w.units, unit) {
 		return
 	}
-	w.stale = true
-	n.coming.drop(unit)
-	n.has.add(unit)
-	n.began = true
+	l.from.part.Sender(n.index).Arrived(w.now, w.units, unit)
 	size := w.sizes[unit]
 	l.carried += size
 	if l.trunk != nil {
 		l.trunk.carried += size
 	}
-	z := w.zones[w.zoneOf[n.index]]
-	if !z.there.has(unit) {
-		z.there.add(unit)
-		if z.wanted.has(unit) {
-			z.need -= size
-		}
-	}
-	if n.want.has(unit) {
-		n.need -= size
+	if n.peer.Wants(w.units, unit) {
 		n.got += size
 		n.lastGot = w.now.Seconds()
-		w.missing--
 		w.end = w.now
-	} else {
-		n.carry -= float64(size)
 	}
-	w.relieve(n, unit)
 	w.after(0, func() { w.wake(n) })
 }
 
+// try lets a node look for something to send.
+func (w *world) try(n *node) {
+	n.engine.Wake()
+	w.drive(n)
+}
+
+// drive does what a node decides, until there is nothing more.
+func (w *world) drive(n *node) {
+	for !n.lost {
+		a, ok := n.engine.Next(w.now)
+		if !ok {
+			return
+		}
+		w.do(w.lane(n, w.nodes[a.Sender.To()]), a)
+	}
+}
+
 // wake lets those look again for whom something changed when a node received something: the source first, since nobody
-// can make up for a moment that it waits; then the node itself; then who has bandwidth left and a link to it.
+// can make up for a moment that it waits; then the node itself; then who has bandwidth left and something for it.
 func (w *world) wake(n *node) {
-	if w.source >= 0 && w.nodes[w.source].hungry {
+	if w.source >= 0 && w.nodes[w.source].engine.Hungry() {
 		w.try(w.nodes[w.source])
 	}
 	w.try(n)
@@ -259,10 +221,10 @@ func (w *world) wake(n *node) {
 	start, looked := w.random.IntN(len(n.in)), 0
 	for k := range n.in {
 		from := w.nodes[n.in[(start+k)%len(n.in)]]
-		if l := from.lanes[n.index]; from.hungry && looked < plan.MaxReceivers && !l.busy &&
-			!w.useful(l, plan.Filling).empty() {
+		if looked < plan.MaxReceivers && from.engine.Hungry() && from.part.Could(w.now, n.peer) {
 			looked++
-			w.try(from)
+			from.engine.WakeFor(n.peer)
+			w.drive(from)
 		}
 	}
 }
