@@ -97,8 +97,7 @@ func doBackup(ctx context.Context, c *call) error {
 		}
 	}
 	return c.told(render.Versioned(r.Name, r.Version), c.Result(r, func(t *render.Table) {
-		render.Backup(t, r,
-			c.dir.IsExported())
+		render.Backup(t, r, c.dir.IsExported())
 	}))
 }
 

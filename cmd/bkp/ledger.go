@@ -39,8 +39,7 @@ func ledgerLog() *cli.Command {
 				return err
 			}
 			return render.List(c.Console, rows, ledgerSummary{len(rows)}, func(t *render.Table) {
-				render.Ledger(t,
-					rows)
+				render.Ledger(t, rows)
 			})
 		},
 	})

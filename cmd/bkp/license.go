@@ -60,8 +60,7 @@ func licenseVerify() *cli.Command {
 				return fmt.Errorf("licence %s: %w", l.ID, err)
 			}
 			return c.Result(l, func(t *render.Table) {
-				t.Line("licence %s is good until %s", l.ID,
-					render.Day(l.Expires))
+				t.Line("licence %s is good until %s", l.ID, render.Day(l.Expires))
 			})
 		},
 	})

@@ -123,8 +123,7 @@ func (s Refs) Coming(alias string) (int, error) {
 }
 
 // Append makes the next version of an alias: make is told its number and the envelope before it (nil for none).
-func (s Refs) Append(alias string,
-	make func(version int, previous []byte) ([]byte, error)) (version int, err error) {
+func (s Refs) Append(alias string, make func(version int, previous []byte) ([]byte, error)) (version int, err error) {
 	unlock, err := s.lock()
 	if err != nil {
 		return 0, err
