@@ -48,17 +48,9 @@ type filled struct {
 // CutFile cuts a file for the node and makes the version visible once every window is placed.
 func (d Dir) CutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err error) {
 	alias := in.Owner.Alias(in.Name)
-	dir := d.Path("backup", alias)
-	if err := durable.MkdirAll(dir); err != nil {
-		return control.Cut{}, fmt.Errorf("make room for windows: %w", err)
-	}
-	lock := durable.NewLock(d.Path("backup", alias, "lock"))
-	got, err := lock.TryLock()
+	lock, err := d.lockBackup(alias, in.Name)
 	if err != nil {
-		return control.Cut{}, fmt.Errorf("make room for windows: %w", err)
-	}
-	if !got {
-		return control.Cut{}, core.Fail(core.CodeBusy, "another backup of %s is running", core.Printable(in.Name))
+		return control.Cut{}, err
 	}
 	defer lock.Close()
 	source, err := sourceOf(in)
@@ -110,18 +102,39 @@ func (d Dir) CutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err e
 	body := key.RefBody{
 		Name: in.Name, Root: r.Root, Size: r.Bytes, Task: c.saved.task, Records: c.saved.records, Mode: source.Mode(),
 	}
-	before, ok := d.Newest(in.Owner, in.Name)
-	isPlaced := ok && before.Placed() && len(body.Records) == 0 // and no window had to be
-	if in.SkipUnchanged && isPlaced && before.isOf(body) {
-		c.cut.Version, c.cut.Unchanged = before.Ref.Version, true
-		err = d.keepSource(in.Owner, body, source)
-	} else {
-		c.cut.Version, err = d.commit(in.Owner, params, body, source)
-	}
+	c.cut.Version, c.cut.Unchanged, err = d.commitBackup(in, params, body, source)
 	if err == nil {
 		c.saved.remove()
 	}
 	return c.cut, err
+}
+
+// commitBackup makes the version visible, unless it is to be skipped where the newest is the same.
+func (d Dir) commitBackup(in node.Cutting, params chunk.Params, body key.RefBody, source *file.Source) (
+	version int, unchanged bool, err error) {
+	before, ok := d.Newest(in.Owner, in.Name)
+	isPlaced := ok && before.Placed() && len(body.Records) == 0 // and no window had to be
+	if in.SkipUnchanged && isPlaced && before.isOf(body) {
+		return before.Ref.Version, true, d.keepSource(in.Owner, body, source)
+	}
+	version, err = d.commit(in.Owner, params, body, source)
+	return version, false, err
+}
+
+// lockBackup takes the lock of backups of one name, which stands beside their windows.
+func (d Dir) lockBackup(alias, name string) (*durable.Lock, error) {
+	if err := durable.MkdirAll(d.Path("backup", alias)); err != nil {
+		return nil, fmt.Errorf("make room for windows: %w", err)
+	}
+	lock := durable.NewLock(d.Path("backup", alias, "lock"))
+	got, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("make room for windows: %w", err)
+	}
+	if !got {
+		return nil, core.Fail(core.CodeBusy, "another backup of %s is running", core.Printable(name))
+	}
+	return lock, nil
 }
 
 // sourceOf is what a backup reads: a path, or a reader where there is none.
