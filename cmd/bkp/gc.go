@@ -35,14 +35,8 @@ func gcCommand() *cli.Command {
 				return err
 			}
 			sum := render.Collection{GCResult: r}
-			if sum.LeftoversFreed, err = c.dir.ClearWindows(); err != nil {
+			if sum.LeftoversFreed, err = c.dir.Tidy(len(r.Staging.Writers) > 0); err != nil {
 				return err
-			}
-			c.dir.Sweep()
-			if len(r.Staging.Writers) == 0 {
-				if err := c.dir.Refs().ClearCheckpoints(); err != nil {
-					return err
-				}
 			}
 			return c.Result(sum, sum.Draw)
 		},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 )
 
@@ -35,7 +36,7 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return int(core.CodeOK)
 	}
-	_, ended := errors.AsType[endError](err)
+	_, ended := errors.AsType[session.StopError](err)
 	stopped, ok := errors.AsType[*core.Error](context.Cause(ctx))
 	if ok && !ended && (!errors.Is(err, stopped) || core.CodeOf(err) != stopped.Code) {
 		err = stopped // whatever else came of it
@@ -43,12 +44,6 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	con.Fail(typed.Command, err)
 	return int(core.CodeOf(err))
 }
-
-// endError is what went wrong when a daemon ended as a signal asked it to: no consequence of the signal, which alone is
-// its ordinary end.
-type endError struct{ error }
-
-func (e endError) Unwrap() error { return e.error }
 
 // interruptible returns a context that the first INT or TERM cancels; the second ends the process at once.
 // The function it returns stops listening and must be called.

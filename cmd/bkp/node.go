@@ -2,19 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"os"
 
-	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
-	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/urfave/cli/v2"
 )
 
@@ -51,73 +44,7 @@ func nodeStart() *cli.Command {
 	})
 }
 
-func doNodeStart(ctx context.Context, c *call) (err error) {
-	if err := c.dir.Make(); err != nil {
-		return err
-	}
-	lock, err := c.dir.LockNode()
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	wish, err := c.listen()
-	if err != nil {
-		return err
-	}
-	c.dir.Reserve().Fill()
-	var n *node.Node
-	var closers datadir.Closers
-	err = c.dir.Reserve().During(func() (err error) { // what is here can be freed by a node that runs
-		n, closers, err = c.Start(ctx, wish)
-		return err
-	})
-	if err != nil {
-		err = errors.Join(err, wish.Listener.Close())
-		if ctx.Err() != nil {
-			return nil // it was stopped before it was up
-		}
-		return err
-	}
-	defer func() {
-		if closing := errors.Join(n.Close(), closers.Close()); closing != nil {
-			err = errors.Join(err, endError{fmt.Errorf("stop the node: %w", closing)})
-		}
-	}()
-	socket := c.dir.Path("node.sock")
-	_ = durable.Remove(socket) // of a node that was killed: the lock says that none runs
-	commands, err := listenLocal(socket)
-	if err != nil {
-		return fmt.Errorf("open the socket for commands: %w", err)
-	}
-	n.Serve(commands)
-	c.announce(n, wish)
-	select {
-	case <-ctx.Done():
-		c.Say("stopping")
-		return nil
-	case err := <-n.Failed():
-		return core.WithHint(fmt.Errorf("the node ends: %w", err),
-			"what was acknowledged is on disk: start it again, and look at the disk where that fails too")
-	}
-}
-
-type started struct {
-	ID     core.ID `json:"id"`
-	Listen string  `json:"listen"`
-}
-
-// announce says that the node is up: what a script waits for.
-func (c *call) announce(n *node.Node, wish session.Wish) {
-	at := wish.Listener.Addr().String()
-	if c.JSON {
-		_ = c.Object("started", started{n.ID(), at})
-		return
-	}
-	c.Say("node %s listens at %s", n.ID(), at)
-}
-
-// listen binds the address of --listen.
-func (c *call) listen() (session.Wish, error) {
+func doNodeStart(ctx context.Context, c *call) error {
 	at := c.String("listen")
 	if at == "" {
 		at = ":8001"
@@ -126,26 +53,23 @@ func (c *call) listen() (session.Wish, error) {
 		}
 	}
 	if _, _, err := net.SplitHostPort(at); err != nil {
-		return session.Wish{}, line.UsageError("--listen %q: want HOST:PORT: %w", at, err)
+		return line.UsageError("--listen %q: want HOST:PORT: %w", at, err)
 	}
-	l, err := net.Listen("tcp", at)
-	if err != nil {
-		return session.Wish{}, core.WithHint(fmt.Errorf("listen: %w", err), "another program may listen there: take "+
-			"another with --listen HOST:PORT")
-	}
-	return session.Wish{Listen: at, Listener: l}, nil
+	return c.Serve(ctx, at, c.announce)
 }
 
-// listenLocal opens the socket for commands of this machine's own user.
-func listenLocal(path string) (net.Listener, error) {
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
+type started struct {
+	ID     core.ID `json:"id"`
+	Listen string  `json:"listen"`
+}
+
+// announce says that the node is up: what a script waits for.
+func (c *call) announce(id core.ID, at net.Addr) {
+	if c.JSON {
+		_ = c.Object("started", started{id, at.String()})
+		return
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
+	c.Say("node %s listens at %s", id, at)
 }
 
 func nodeStatus() *cli.Command {

@@ -73,11 +73,7 @@ func doPrune(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	for from, to := 0, 0; from < len(rows); from = to {
-		for to = from; to < len(rows) && rows[to].Name == rows[from].Name; to++ {
-		}
-		retain.Sift(rows[from:to], rules, time.Local)
-	}
+	retain.Sift(rows, rules, time.Local)
 	sum := pruneSummary{DryRun: c.Bool("dry-run")}
 	var gone []retain.Version
 	for _, r := range rows {

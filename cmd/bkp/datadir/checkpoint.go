@@ -108,8 +108,8 @@ func (s Refs) Unfinished() ([]node.StoredRef, error) {
 	return out, nil
 }
 
-// ClearCheckpoints removes the checkpoints that are too old to go on from. No split may be under way.
-func (s Refs) ClearCheckpoints() error {
+// clearCheckpoints removes the checkpoints that are too old to go on from. No split may be under way.
+func (s Refs) clearCheckpoints() error {
 	paths, err := filepath.Glob(s.checkpoint("*"))
 	for _, path := range paths {
 		info, err := os.Stat(path)

@@ -72,6 +72,19 @@ func (d Dir) HasNode() bool {
 	return err == nil
 }
 
+// Tidy removes what killed commands left: windows of backups, files that are half written and, unless a split may be
+// under way, checkpoints that are too old to go on from. freed is what the windows took.
+func (d Dir) Tidy(splitting bool) (freed core.Size, err error) {
+	if freed, err = d.clearWindows(); err != nil {
+		return freed, err
+	}
+	d.Sweep()
+	if !splitting {
+		err = d.Refs().clearCheckpoints()
+	}
+	return freed, err
+}
+
 // Sweep removes what killed commands left half written, and the pipes that those of the first release left.
 func (d Dir) Sweep() {
 	dirs, _ := filepath.Glob(d.Path("refs", "*"))

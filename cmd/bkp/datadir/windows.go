@@ -270,8 +270,8 @@ func (w *windows) stage(ctx context.Context, c core.Chunk) error {
 	return errors.Join(w.keep(c, id, data), context.Cause(ctx))
 }
 
-// ClearWindows removes what backups left that were killed: no living one holds their lock.
-func (d Dir) ClearWindows() (freed core.Size, err error) {
+// clearWindows removes what backups left that were killed: no living one holds their lock.
+func (d Dir) clearWindows() (freed core.Size, err error) {
 	dirs, err := filepath.Glob(d.Path("backup", "*"))
 	for _, dir := range dirs {
 		var n core.Size

@@ -41,10 +41,19 @@ type Version struct {
 	Against []string  `json:"against,omitempty"` // where none does: why, a rule each
 }
 
-// Sift decides about the versions of one name. A clock may have been set back between two splits, and a zone may step
+// Sift decides which versions stay, those of each name, which stand together, by themselves.
+func Sift(versions []Version, rules []Rule, zone *time.Location) {
+	for from, to := 0, 0; from < len(versions); from = to {
+		for to = from; to < len(versions) && versions[to].Name == versions[from].Name; to++ {
+		}
+		siftOne(versions[from:to], rules, zone)
+	}
+}
+
+// siftOne decides about the versions of one name. A clock may have been set back between two splits, and a zone may step
 // back over midnight, so that periods need not come in the order of the versions: each is counted once, the last ones
 // first.
-func Sift(versions []Version, rules []Rule, zone *time.Location) {
+func siftOne(versions []Version, rules []Rule, zone *time.Location) {
 	for _, rule := range rules {
 		newest := map[string]*Version{} // by period
 		periods := make([]string, len(versions))

@@ -97,3 +97,14 @@ func TestSiftOutOfOrder(t *testing.T) {
 		}
 	}
 }
+
+// Each name keeps its own newest version.
+func TestSiftByName(t *testing.T) {
+	rows := []Version{{Name: "a", Version: 1}, {Name: "a", Version: 2}, {Name: "b", Version: 1}}
+	rule := Rules()[0]
+	rule.Count = 1
+	Sift(rows, []Rule{rule}, time.UTC)
+	if rows[0].Keep || !rows[1].Keep || !rows[2].Keep {
+		t.Errorf("kept %+v", rows)
+	}
+}

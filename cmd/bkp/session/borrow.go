@@ -42,7 +42,7 @@ func (op *Opener) borrow(ctx context.Context) (_ session, err error) {
 	if err := op.scratch.Make(); err != nil {
 		return session{}, err
 	}
-	n, closers, err := op.Start(ctx, Wish{transient: true})
+	n, closers, err := op.start(ctx, wish{transient: true})
 	if err != nil {
 		return session{}, fmt.Errorf("without writing into %s: %w", string(op.dir), err)
 	}

@@ -114,7 +114,7 @@ func (op *Opener) warnUnused() {
 
 // become starts a node in this process, and waits a moment for its peers.
 func (op *Opener) become(ctx context.Context, lock *durable.Lock) (session, error) {
-	n, closers, err := op.Start(ctx, Wish{transient: true})
+	n, closers, err := op.start(ctx, wish{transient: true})
 	if err != nil {
 		return session{}, errors.Join(err, lock.Close())
 	}

@@ -23,25 +23,25 @@ import (
 	"github.com/bkp-tool/bkp/plugins"
 )
 
-// Wish is what kind of node a command needs.
-type Wish struct {
+// wish is what kind of node a command needs.
+type wish struct {
 	transient bool   // for the time of one command: it dials, keeps nothing for others, and needs no verifiers
-	Listen    string // HOST:PORT
-	Listener  net.Listener
+	listen    string // HOST:PORT
+	listener  net.Listener
 }
 
-// Start wires a node from the data directory and the settings. What it opened is closed after the node.
-func (op *Opener) Start(ctx context.Context, wish Wish) (_ *node.Node, opened datadir.Closers, err error) {
+// start wires a node from the data directory and the settings. What it opened is closed after the node.
+func (op *Opener) start(ctx context.Context, w wish) (_ *node.Node, opened datadir.Closers, err error) {
 	defer func() {
 		if err != nil {
 			_ = opened.Close()
 			opened = nil
 		}
 	}()
-	conf := node.Config{Health: &node.Health{}, Listen: wish.Listen, Listener: wish.Listener,
-		Trunks: op.flags.Settings.Trunks,
-		Links:  op.flags.Settings.Links, Log: op.console.Log(slog.LevelInfo), Refs: op.dir.Refs()}
-	if wish.transient {
+	set := op.flags.Settings
+	conf := node.Config{Health: &node.Health{}, Listen: w.listen, Listener: w.listener, Trunks: set.Trunks,
+		Links: set.Links, Log: op.console.Log(slog.LevelInfo), Refs: op.dir.Refs()}
+	if w.transient {
 		conf.Log = op.console.Log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
 	if conf.Signer, err = op.nodeKey(); err != nil {
@@ -49,10 +49,10 @@ func (op *Opener) Start(ctx context.Context, wish Wish) (_ *node.Node, opened da
 	}
 	op.dir.Sweep()
 	conf.Owner = op.identity
-	if err := op.network(&conf, wish); err != nil {
+	if err := op.network(&conf, w); err != nil {
 		return nil, opened, err
 	}
-	if err := op.limits(&conf, wish); err != nil {
+	if err := op.limits(&conf, w); err != nil {
 		return nil, opened, err
 	}
 	stood, err := op.stores(conf.Signer)
@@ -63,7 +63,7 @@ func (op *Opener) Start(ctx context.Context, wish Wish) (_ *node.Node, opened da
 	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = stood.Staging, stood.Offloaded, stood.Keeping,
 		stood.Holdings, stood.Ledger
 	conf.Freeing = op.dir.Reserve().During
-	if !wish.transient {
+	if !w.transient {
 		if err = op.capacity(&conf); err != nil {
 			return nil, opened, err
 		}
@@ -82,7 +82,7 @@ func (op *Opener) Start(ctx context.Context, wish Wish) (_ *node.Node, opened da
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {
 		return OpenStrategy(ctx, host, name)
 	}
-	if conf.Verifiers, err = op.verifiers(ctx, host, &conf, wish); err != nil {
+	if conf.Verifiers, err = op.verifiers(ctx, host, &conf, w); err != nil {
 		return nil, opened, err
 	}
 	n, err := node.Start(ctx, conf)
@@ -94,7 +94,7 @@ type closer func() error
 func (f closer) Close() error { return f() }
 
 // network is whom the node meets, and how it trusts them.
-func (op *Opener) network(conf *node.Config, wish Wish) (err error) {
+func (op *Opener) network(conf *node.Config, w wish) (err error) {
 	conf.Plaintext = op.flags.Bool("insecure-plaintext")
 	if conf.Token, err = op.token(); err != nil {
 		return err
@@ -107,13 +107,13 @@ func (op *Opener) network(conf *node.Config, wish Wish) (err error) {
 		return err
 	}
 	if op.flags.String("peers") == "" {
-		conf.Peers = op.withoutUnfit(conf.Peers, conf.Signer.ID(), wish.Listen)
+		conf.Peers = op.withoutUnfit(conf.Peers, conf.Signer.ID(), w.listen)
 	}
-	if err := core.RefuseSelf(conf.Peers, conf.Signer.ID(), wish.Listen); err != nil {
+	if err := core.RefuseSelf(conf.Peers, conf.Signer.ID(), w.listen); err != nil {
 		return err
 	}
 	for _, p := range conf.Peers {
-		if p.Rate == 0 && !wish.transient && op.flags.String("peers") != "" && !op.flags.Settings.Names(p) {
+		if p.Rate == 0 && !w.transient && op.flags.String("peers") != "" && !op.flags.Settings.Names(p) {
 			return core.WithHint(line.UsageError("peer %s: its bandwidth is missing", p.Address()),
 				"say what this node gives the link: %s-20MiB, or in a calendar: [links] in "+
 					"%s", p, op.flags.Settings.Path)
@@ -123,7 +123,7 @@ func (op *Opener) network(conf *node.Config, wish Wish) (err error) {
 				"write wss://, or allow it with --insecure-plaintext")
 		}
 	}
-	if wish.transient && len(conf.Peers) == 0 && !op.Alone {
+	if w.transient && len(conf.Peers) == 0 && !op.Alone {
 		return core.WithHint(line.UsageError("no peers are known and no node runs on %s", string(op.dir)),
 			"name some with --peers wss://HOST:8001-20MiB, or peers = \"…\" in %s", op.flags.Settings.Path)
 	}
@@ -133,7 +133,7 @@ func (op *Opener) network(conf *node.Config, wish Wish) (err error) {
 	}
 	conf.Pins = met
 	conf.Damaged = append(conf.Damaged, met.Damage()...)
-	if conf.Plaintext && conf.Token == nil && !wish.transient {
+	if conf.Plaintext && conf.Token == nil && !w.transient {
 		op.console.Say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
 	}
 	return nil
@@ -148,8 +148,8 @@ func (op *Opener) PeerList(o *key.Owner) string {
 }
 
 // limits is what the node gives: space, bandwidth, labels, and to whom.
-func (op *Opener) limits(conf *node.Config, wish Wish) (err error) {
-	if wish.transient {
+func (op *Opener) limits(conf *node.Config, w wish) (err error) {
+	if w.transient {
 		return nil
 	}
 	if conf.Uplink, err = op.flags.Calendar("uplink"); err != nil {
@@ -173,8 +173,8 @@ func (op *Opener) limits(conf *node.Config, wish Wish) (err error) {
 
 // verifiers starts the chain that judges licences. A node of one command keeps nothing, but its chain has to be whole.
 func (op *Opener) verifiers(ctx context.Context, host *plugins.Host, conf *node.Config,
-	wish Wish) ([]keep.NamedVerifier, error) {
-	if wish.transient {
+	w wish) ([]keep.NamedVerifier, error) {
+	if w.transient {
 		return []keep.NamedVerifier{{Name: "signature", Verifier: refuseAll{}},
 			{Name: "targets", Verifier: refuseAll{}}}, nil
 	}
