@@ -134,6 +134,7 @@ func prepare(c *cli.Command) {
 	}
 }
 
+// newCall reads what the command was told, and finds the data directory.
 func newCall(cc *cli.Context) (*call, error) {
 	read, err := line.Read(cc)
 	if err != nil {

@@ -49,9 +49,9 @@ func (c *call) exportTo(path string) (write func([]byte) error, err error) {
 		return nil, core.WithHint(line.UsageError("standard output leads nowhere"), "bkp key export -o identity.bkp")
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
-		c.Status(control.Status{Warning: true, Text: fmt.Sprintf("others may read the file that standard output goes "+
-			"to (mode %04o), and the identity "+
-			"is secret: chmod 600 it; bkp key export -o FILE makes one that they cannot read", mode.Perm())})
+		c.Status(control.Status{Warning: true, Text: fmt.Sprintf("others may read the file that standard output "+
+			"goes to (mode %04o), and the identity is secret: chmod 600 it; bkp key export -o FILE makes one that "+
+			"they cannot read", mode.Perm())})
 	}
 	return func(text []byte) error {
 		_, err := f.Write(text)

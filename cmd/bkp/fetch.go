@@ -136,8 +136,8 @@ func checkOutput(args control.FetchArgs, name string) error {
 		return core.WithHint(line.UsageError("%s is a directory", path), "name the file to write: -o %s",
 			core.Printable(filepath.Join(args.Output, in)))
 	case mode&(os.ModeNamedPipe|os.ModeSocket|os.ModeCharDevice) != 0:
-		return core.WithHint(line.UsageError("%s is not a file", path), "write to it through standard output: -o - > "+
-			"%s", path)
+		return core.WithHint(line.UsageError("%s is not a file", path), "write to it through standard output: -o - "+
+			"> %s", path)
 	case !args.Force && mode&os.ModeDevice == 0:
 		return core.WithHint(core.Fail(core.CodeFailed, "%s is there already", path), "take another name with -o "+
 			"FILE, or replace it with --force")

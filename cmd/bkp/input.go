@@ -17,8 +17,8 @@ func inputFlags() []cli.Flag {
 			"version"),
 		line.Bool("allow-empty", "make a version also where standard input or the command gives not a byte"),
 		line.Option("skip-unchanged", "true", "make no version of what the newest consists of; `HOW` is stat, the "+
-			"default, where a "+
-			"file of the same size, times and inode is not read, or content, which reads it in any case"),
+			"default, where a file of the same size, times and inode is not read, or content, which reads it in "+
+			"any case"),
 	}
 }
 

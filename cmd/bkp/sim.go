@@ -44,8 +44,8 @@ func simCommand() *cli.Command {
 			line.Text("error", "0", "let the planner's estimates be wrong by up to this `PART`, as 0.3 for ±30 %"),
 			line.List("lose", "take a node away, as `NODE@SECONDS`; may be repeated"),
 			line.List("cut", "cut a link, as `A>B@SECONDS`, or all links from one zone to another; may be repeated"),
-			line.Text("at", "", "let virtual time begin at `TIME`, as 2026-01-05T22:00:00+01:00, for bandwidths that "+
-				"follow calendars (default: as the file says, else a Monday, 00:00 UTC)"),
+			line.Text("at", "", "let virtual time begin at `TIME`, as 2026-01-05T22:00:00+01:00, for bandwidths "+
+				"that follow calendars (default: as the file says, else a Monday, 00:00 UTC)"),
 			line.Bool("live", "take the network as the node on this data directory, or its peers, report it"),
 			line.Text("size", "100GiB", "with --live, place a file of `SIZE`"),
 			line.Int("replicas", 2, "with --live, keep `N` copies"),

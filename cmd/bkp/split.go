@@ -90,8 +90,7 @@ func doSplit(ctx context.Context, c *call) error {
 			return
 		}
 		t.Line("Split %s: %s in %s, %d of them new (%s stored), in %s.", render.Versioned(sum.Name, sum.Version),
-			sum.Bytes,
-			render.Counted(sum.Chunks, "chunk"), sum.NewChunks, sum.Stored, render.Seconds(sum.Seconds))
+			sum.Bytes, render.Counted(sum.Chunks, "chunk"), sum.NewChunks, sum.Stored, render.Seconds(sum.Seconds))
 	}))
 }
 

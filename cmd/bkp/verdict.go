@@ -126,11 +126,10 @@ func (v *verifying) failure() error {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
 	if len(v.summary.Records) > 0 && len(v.rows) == 0 {
-		return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")), "stop the node that keeps it, "+
-			"and: bkp node repair --data %s", string(v.dir))
+		return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")), "stop the node that keeps "+
+			"it, and: bkp node repair --data %s", string(v.dir))
 	}
 	return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")),
 		"where the file is still there, split it again: what is damaged here is stored anew, and bkp gc drops the "+
-			"damaged; "+
-			"else bkp fetch brings what a peer still has, and with --partial all but the holes")
+			"damaged; else bkp fetch brings what a peer still has, and with --partial all but the holes")
 }

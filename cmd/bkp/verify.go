@@ -33,8 +33,8 @@ func verifyCommand() *cli.Command {
 			bkp verify big.iso --presence --remote
 			bkp verify --full --remote --peers wss://a.example:8001 --token-file token`,
 		flags: append(append([]cli.Flag{
-			line.Bool("full", "read every chunk; with --remote also those at every peer that keeps some (default for "+
-				"what is on this machine)"),
+			line.Bool("full", "read every chunk; with --remote also those at every peer that keeps some (default "+
+				"for what is on this machine)"),
 			line.Text("sample", "", "read only this `SHARE` of the chunks, drawn anew each time, as 5%"),
 			line.Bool("presence", "read nothing, look only whether it is there"),
 			line.Bool("remote", "ask the peers also about what is on this machine; every one on record must answer"),

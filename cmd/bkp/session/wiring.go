@@ -264,8 +264,8 @@ func (op *Opener) withoutUnfit(peers []core.Peer, self core.ID, listen string) [
 	return slices.DeleteFunc(peers, func(p core.Peer) bool {
 		plain := p.Scheme == "ws" && !op.flags.Bool("insecure-plaintext")
 		if plain {
-			op.console.Say("warning: the peer %s is not asked: ws:// is not encrypted, and --insecure-plaintext was "+
-				"not given",
+			op.console.Say("warning: the peer %s is not asked: ws:// is not encrypted, and --insecure-plaintext "+
+				"was not given",
 				p.Address())
 		}
 		return plain || core.RefuseSelf([]core.Peer{p}, self, listen) != nil

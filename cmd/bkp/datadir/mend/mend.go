@@ -146,8 +146,7 @@ func (r *repair) pins() error {
 	r.sum.Damage = append(r.sum.Damage, p.Damage()...)
 	r.sum.Pins = p.Len()
 	r.step("pins.json is written anew with the %d nodes that can still be read; others are known again once they "+
-		"prove "+
-		"the cluster token", p.Len())
+		"prove the cluster token", p.Len())
 	if r.sum.DryRun {
 		return nil
 	}
