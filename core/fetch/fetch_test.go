@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/version"
@@ -255,23 +256,49 @@ func TestIndex(t *testing.T) {
 	})
 }
 
-// TestCloseEndsQuestions: a peer that does not answer holds up neither the fetch nor its end.
+// A download knows what holders said that they can send, until they agreed to something.
+func TestDownloadsKnowRates(t *testing.T) {
+	w := newWorld(t)
+	w.add("b").up = 5
+	f := w.place(w.split("disk", 1, 4), 1, "b")
+	w.forget()
+	v, err := w.fetcher().find(t.Context(), "disk", 0)
+	check(t, err)
+	v.asked.Wait()
+	check(t, v.readRecords(t.Context()))
+	check(t, v.bringNodes(t.Context()))
+	_, _, err = bring(t, v, f.chunks)
+	check(t, err)
+	v.Close()
+	if !slices.Equal(w.rates, []core.Rate{5, 1}) {
+		t.Errorf("downloads were told the rates %v", w.rates)
+	}
+}
+
+// TestCloseEndsQuestions: a peer that does not answer does not hold up the fetch, and nobody waits for it afterwards.
 func TestCloseEndsQuestions(t *testing.T) {
 	w := newWorld(t)
 	w.split("disk", 1, 2)
-	f := w.fetcher()
-	f.Peers = silent{w}
+	f, left := w.fetcher(), false
+	f.Peers = silent{w, &left}
 	v, err := f.Open(t.Context(), "disk", 0)
 	check(t, err)
-	v.Close()
+	if v.Close(); !left {
+		t.Error("the question is still there")
+	}
 }
 
 // silent is peers of which one never answers.
-type silent struct{ *world }
+type silent struct {
+	*world
+	left *bool
+}
 
 func (silent) Connected() []core.ID { return []core.ID{{1}} }
 
-func (silent) Ask(ctx context.Context, _ core.ID, _ func(uint64) wire.Message) (wire.Message, error) {
+func (s silent) Ask(ctx context.Context, _ core.ID, _ func(uint64) wire.Message) (wire.Message, error) {
 	<-ctx.Done()
+	time.Sleep(time.Millisecond)
+	*s.left = true
 	return nil, context.Cause(ctx)
 }

@@ -22,7 +22,7 @@ type Version struct {
 	fetcher *Fetcher
 	reader  *version.Reader
 	at      []core.ID       // peers that have the ref
-	offered map[core.ID]int // the version that a peer offered as the newest
+	offered map[core.ID]int // the version that a peer offered
 	index   index
 	own     int // runs of the index that are of the version's own records
 	judges  bool
@@ -84,10 +84,11 @@ func (f *Fetcher) find(ctx context.Context, name string, number int) (*Version, 
 		f.Teller.Warn(fork)
 	}
 	for _, r := range refs {
-		if number == 0 && !r.At.IsZero() {
-			v.offered[r.At] = r.Ref.Version
+		if r.At.IsZero() {
+			continue
 		}
-		if !r.At.IsZero() && r.Ref.Version == v.Ref.Version {
+		v.offered[r.At] = r.Ref.Version
+		if r.Ref.Version == v.Ref.Version {
 			v.at = append(v.at, r.At)
 		}
 	}

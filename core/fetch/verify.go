@@ -133,9 +133,7 @@ func (f *Fetcher) keptBy(ctx context.Context, id core.ID) (kept map[core.Hash]bo
 		}
 		degraded = report.Degraded
 		for _, f := range report.Files {
-			if !f.Hash.IsZero() { // a run whose bytes are gone is listed without it
-				kept[f.Hash] = true
-			}
+			kept[f.Hash] = true // a run whose bytes are gone is listed without its hash
 		}
 		after += len(report.Files)
 		more = report.More && len(report.Files) > 0

@@ -1,10 +1,12 @@
 package fetch
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/manifest"
 )
 
 // hurts writes what a report says is wrong, in chunks of the file.
@@ -19,9 +21,9 @@ func hurts(r Report) string {
 		if h.Wrong {
 			word = "wrong"
 		}
-		all = append(all, strings.Join([]string{who, word, (h.Start / 80).String(), (h.Length / 80).String()}, " "))
+		all = append(all, fmt.Sprintf("%s %s %d %d", who, word, h.Start/80, h.Length/80))
 	}
-	return strings.ReplaceAll(strings.Join(all, ", "), " B", "")
+	return strings.Join(all, ", ")
 }
 
 // TestVerify says what a verification reports of what is done to a version of six chunks, in runs of two, at b and c.
@@ -117,5 +119,37 @@ func TestVerifyOfWhatIsHere(t *testing.T) {
 	}
 	if _, err = w.fetcher().Verify(t.Context(), "none", 0, Look{}); core.CodeOf(err) != core.CodeNoName {
 		t.Errorf("a name that nobody knows: %v", err)
+	}
+}
+
+// A tree node that is nowhere is named, and what stands below the others is looked at still.
+func TestVerifyOfALostTreeNode(t *testing.T) {
+	w := newWorld(t)
+	b := w.add("b")
+	f := w.place(w.split("disk", 1, manifest.Fanout+5), 1, "b")
+	w.forget()
+	b.lacks[f.nodes[0].Hash] = true
+	r, err := w.fetcher().Verify(t.Context(), "disk", 1, Look{})
+	if check(t, err); hurts(r) != "- gone 0 1024" {
+		t.Errorf("it reports %s\n%+v", hurts(r), r.Hurt)
+	}
+	if r.Chunks != 5+3 {
+		t.Errorf("%d chunks were asked for, want those of the second leaf and the tree nodes", r.Chunks)
+	}
+}
+
+// Of a share of the runs the bytes are read.
+func TestVerifyReadsAShare(t *testing.T) {
+	w := newWorld(t)
+	w.add("b")
+	w.place(w.split("disk", 1, 400), 1, "b")
+	r, err := w.fetcher().Verify(t.Context(), "disk", 1, Look{All: true, Share: 0.5})
+	w.kept = w.here
+	if check(t, err); r.Read != 0 {
+		t.Errorf("%d bytes were read of what nobody keeps", r.Read)
+	}
+	r, err = w.fetcher().Verify(t.Context(), "disk", 1, Look{All: true, Share: 0.5})
+	if check(t, err); r.Read < r.Bytes/4 || r.Read > r.Bytes*3/4 {
+		t.Errorf("%d bytes were read of %d", r.Read, r.Bytes)
 	}
 }

@@ -31,6 +31,8 @@ type world struct {
 	told  []string
 	asked []string // for records, by whom
 	runs  []string // that were downloaded, and from whom
+	nodes []core.Chunk
+	rates []core.Rate // that each download was told of its runs' first holder
 }
 
 // far is a peer.
@@ -84,7 +86,9 @@ func (w *world) sealed(kind core.Kind, plain []byte) core.Sealed {
 
 // SealNode makes it manifest.Sealer.
 func (w *world) SealNode(plain []byte) (core.Sealed, error) {
-	return w.sealed(core.KindNode, plain), nil
+	s := w.sealed(core.KindNode, plain)
+	w.nodes = append(w.nodes, core.Chunk{Hash: s.Hash, Size: s.Size})
+	return s, nil
 }
 
 // file is a version of a name that was split here, in chunks of 80 bytes.
@@ -96,6 +100,7 @@ type file struct {
 
 func (w *world) split(name string, number, count int) (f file) {
 	tree := manifest.NewBuilder(w)
+	w.nodes = nil
 	for i := range count {
 		c := w.sealed(core.KindChunk, fmt.Appendf(nil, "%-80s", fmt.Sprint(name, number, i)))
 		f.chunks = append(f.chunks, c)
@@ -103,7 +108,7 @@ func (w *world) split(name string, number, count int) (f file) {
 	}
 	root, err := tree.Finish(manifest.Info{Size: core.Size(80 * count), Method: "fixed", Min: 80, Avg: 80, Max: 80})
 	check(w.t, err)
-	f.nodes = []core.Chunk{{Hash: root.Hash, Size: root.Size}}
+	f.nodes = w.nodes
 	f.Body = key.RefBody{Name: name, Root: root, Size: core.Size(80 * count)}
 	return w.sealRef(f, number)
 }
@@ -122,7 +127,7 @@ func (w *world) sealRef(f file, number int) file {
 	return f
 }
 
-// place has peers keep a file: runs of two chunks, each run at all of them, and the tree node in a run of its own.
+// place has peers keep a file: runs of two chunks, each run at all of them, and one for each tree node.
 func (w *world) place(f file, number int, names ...string) file {
 	rec := version.Record{Task: core.TaskID{byte(number)}}
 	run := func(kind core.FileType, chunks []core.Chunk) {
@@ -141,7 +146,9 @@ func (w *world) place(f file, number int, names ...string) file {
 		}
 		run(core.TypeFile, chunks)
 	}
-	run(core.TypeDirectory, f.nodes)
+	for node := range slices.Chunk(f.nodes, 1) {
+		run(core.TypeDirectory, node)
+	}
 	for _, name := range names {
 		rec.Spans = append(rec.Spans, core.Span{Node: id(name), Length: len(rec.Runs)})
 	}
@@ -262,6 +269,9 @@ func (w *world) Warn(text string)  { w.told = append(w.told, "warning: "+text) }
 
 // Download brings each run from the first holder that has it whole, as far as an order without judgement wants.
 func (w *world) Download(_ context.Context, o Order) (left, wrong []int, why error) {
+	if len(o.Wanted) > 0 && len(o.Wanted[0].Holders) > 0 {
+		w.rates = append(w.rates, o.Holders[o.Wanted[0].Holders[0]].Rate)
+	}
 	for i, run := range o.Wanted {
 		state := "lost"
 		for _, holder := range run.Holders {
@@ -270,6 +280,7 @@ func (w *world) Download(_ context.Context, o Order) (left, wrong []int, why err
 			switch state {
 			case "came":
 				s.Got += run.Bytes()
+				s.Rate = 1 // it agreed to that
 			case "away":
 				s.Lost = "it is away"
 			}

@@ -548,6 +548,9 @@ func checkAsk(t *rapid.T, w *downloadWorld, a DownloadAction) {
 			ahead += d.runs[was.run].size
 		}
 	}
+	if len(h.asked) == len(a.Runs) && h.pace.since != d.now {
+		t.Fatalf("it had nothing to bring, and counts as late since %v", h.pace.since)
+	}
 	first := d.runs[chosen[0]].size
 	if window := windowBefore(d, h, a); len(chosen) > 1 && ahead+first+bytes > window {
 		t.Fatalf("%d bytes are asked for, %d before, the window is %d", first+bytes, ahead, window)
@@ -604,6 +607,28 @@ func checkEnd(t *rapid.T, w *downloadWorld) {
 	}
 	if got != want {
 		t.Fatalf("runs of %d bytes are there, and count as %d", want, got)
+	}
+}
+
+// TestWrongTooOften gives a holder up that has wrong bytes 65 times, though it has runs that are right.
+func TestWrongTooOften(t *testing.T) {
+	w := newDownloadWorld()
+	b := w.add("b", 10<<20)
+	w.want(slices.Repeat([]core.Size{core.MiB}, 70), []core.ID{b.id})
+	w.start(false)
+	for n := range 65 {
+		if w.d.Standings()[b.id].Lost != "" {
+			t.Fatalf("it is lost after %d times", n)
+		}
+		for b.flow.State != task.Leased {
+			w.agree(b, b.flow.Rate, nil)
+			w.drain()
+		}
+		w.step(b, task.Event{Kind: task.RunFailed, Run: b.flow.Open()[0].Number, Reason: core.ReasonCorrupt})
+		w.drain()
+	}
+	if lost := w.d.Standings()[b.id].Lost; !strings.Contains(lost, "65 times") {
+		t.Errorf("it is lost since %q", lost)
 	}
 }
 
