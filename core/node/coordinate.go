@@ -14,25 +14,25 @@ type placePeers struct{ asker }
 
 func (a placePeers) Known(ids []core.ID) map[core.ID]place.Peer {
 	known := map[core.ID]place.Peer{}
-	a.n.ask(func() {
+	a.n.ask(do(func(n *state) {
 		for _, id := range ids {
-			if p := a.n.peers[id]; p != nil {
+			if p := n.peers[id]; p != nil {
 				known[id] = place.Peer{Reachable: p.reachable(), Connected: p.session != nil && p.capacity > 0,
 					Capacity: p.capacity, Refs2: p.readsRefs2()}
 			}
 		}
-	})
+	}))
 	return known
 }
 
 func (a placePeers) Send(to []core.ID, m wire.Message) (unsent []core.ID) {
-	a.n.ask(func() {
+	a.n.ask(do(func(n *state) {
 		for _, id := range to {
-			if !a.n.send(id, m) {
+			if !n.send(id, m) {
 				unsent = append(unsent, id)
 			}
 		}
-	})
+	}))
 	return unsent
 }
 
@@ -40,30 +40,30 @@ func (a placePeers) Send(to []core.ID, m wire.Message) (unsent []core.ID) {
 type placeNetwork struct{ n *Node }
 
 func (w placeNetwork) Self() (s core.NodeState) {
-	w.n.ask(func() { s = w.n.ownState() })
+	w.n.ask(do(func(n *state) { s = n.ownState() }))
 	return s
 }
 
 func (w placeNetwork) Ends(ids []core.ID) map[core.ID]place.LinkEnd {
 	ends := map[core.ID]place.LinkEnd{}
-	w.n.ask(func() {
+	w.n.ask(do(func(n *state) {
 		for _, id := range ids {
-			if p := w.n.peers[id]; p.reachable() {
+			if p := n.peers[id]; p.reachable() {
 				ends[id] = place.LinkEnd{Address: p.address, Direct: p.session != nil, Capacity: p.capacity,
-					Delay: w.n.delayTo(p), Report: w.n.linkReport(p)}
+					Delay: n.delayTo(p), Report: n.linkReport(p)}
 			}
 		}
-	})
+	}))
 	return ends
 }
 
 func (w placeNetwork) Beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]bool) (ids []core.ID) {
-	w.n.ask(func() { ids = w.n.beyond(reports, asked) })
+	w.n.ask(do(func(n *state) { ids = n.beyond(reports, asked) }))
 	return ids
 }
 
 // beyond notes ways to the nodes that those who reported are connected to, and that were not asked yet.
-func (n *Node) beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]bool) (ids []core.ID) {
+func (n *state) beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]bool) (ids []core.ID) {
 	for through, r := range reports {
 		way := n.peers[through].way()
 		if len(way) == 0 || len(way)+2 > wire.MaxRoute {
@@ -86,7 +86,7 @@ func (n *Node) beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]bo
 }
 
 // delayTo is the delay to a node in seconds, that of the first hop where no session leads there.
-func (n *Node) delayTo(p *peer) float64 {
+func (n *state) delayTo(p *peer) float64 {
 	if p.session != nil {
 		return p.session.Delay().Seconds()
 	}
@@ -109,14 +109,14 @@ type placeTransfers struct{ n *Node }
 
 func (t placeTransfers) Enter(task core.TaskID, alias string, inbox *place.Inbox) place.Transfer {
 	busy := false
-	t.n.ask(func() {
-		for _, other := range t.n.places {
+	t.n.ask(do(func(n *state) {
+		for _, other := range n.places {
 			busy = busy || other.alias == alias
 		}
 		if !busy {
-			t.n.places[task] = placed{alias, inbox}
+			n.places[task] = placed{alias, inbox}
 		}
-	})
+	}))
 	if busy {
 		return nil
 	}
@@ -131,19 +131,19 @@ type placeTransfer struct {
 
 // with runs f on the loop where the swarm is there.
 func (t placeTransfer) with(f func(s *swarm)) {
-	t.n.ask(func() {
-		if s := t.n.swarms[t.task]; s != nil {
+	t.n.ask(do(func(n *state) {
+		if s := n.swarms[t.task]; s != nil {
 			f(s)
 		}
-	})
+	}))
 }
 
 func (t placeTransfer) Begin(segments []*place.Segment, from version.Chunks,
 	here func(s *place.Segment, run int) bool) {
-	t.n.ask(func() {
+	t.n.ask(do(func(n *state) {
 		for _, seg := range segments {
 			runs := seg.Runs
-			s := t.n.swarm(t.task, t.n.ID(), seg.Message.Tables())
+			s := n.swarm(t.task, n.ID(), seg.Message.Tables())
 			s.join(&piece{number: seg.Number, runs: len(runs),
 				file: func(run int) core.File { return runs[run].File }, store: from}, seg.Message.Locations,
 				func(target core.ID) core.Bitmap { return seg.Answers[target].Have })
@@ -153,8 +153,8 @@ func (t placeTransfer) Begin(segments []*place.Segment, from version.Chunks,
 				}
 			}
 		}
-		t.n.wakeWaiting()
-	})
+		n.wakeWaiting()
+	}))
 }
 
 func (t placeTransfer) Left(segments []int) map[core.ID]core.Size {
@@ -199,7 +199,7 @@ func (t placeTransfer) Join(seg *place.Segment, locations []core.Span, target co
 			}
 			return nil
 		})
-		t.n.wakeWaiting()
+		s.n.wakeWaiting()
 	})
 }
 
@@ -211,22 +211,22 @@ func (t placeTransfer) Forget(target core.ID) { t.with(func(s *swarm) { s.forget
 func (t placeTransfer) End()                  { t.with(func(s *swarm) { s.end() }) }
 
 func (t placeTransfer) Leave() {
-	t.n.ask(func() {
-		delete(t.n.places, t.task)
-		if s := t.n.swarms[t.task]; s != nil {
+	t.n.ask(do(func(n *state) {
+		delete(n.places, t.task)
+		if s := n.swarms[t.task]; s != nil {
 			s.end()
 		}
-	})
+	}))
 }
 
 // coordinates reports whether a task is this node's own.
-func (n *Node) coordinates(task core.TaskID) bool {
+func (n *state) coordinates(task core.TaskID) bool {
 	_, ok := n.places[task]
 	return ok
 }
 
 // onReceipt takes a receipt that is for this coordinator, or passes it on.
-func (n *Node) onReceipt(p *peer, m wire.TransmissionComplete) {
+func (n *state) onReceipt(p *peer, m wire.TransmissionComplete) {
 	if !m.To.IsZero() && m.To != n.ID() {
 		n.kept.PassOn(p.id, m)
 		return

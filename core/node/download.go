@@ -16,17 +16,18 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// download carries out over flows what spread.Download decides. The loop's, but for arriving and end.
+// download carries out over flows what spread.Download decides. What stands below end is the loop's.
 type download struct {
-	*spread.Download
 	n        *Node
 	order    fetch.Order
 	keep     func(run, index int, data []byte) error
 	arriving []arrivingRun
-	flows    map[core.ID]*flow
-	due      bool                  // something happened since it was driven last
 	end      chan struct{}         // closed when it has ended
 	outcome  spread.DownloadAction // from then on
+
+	*spread.Download
+	flows map[core.ID]*flow
+	due   bool // something happened since it was driven last
 }
 
 // arrivingRun is a wanted run as holders send it.
@@ -86,8 +87,8 @@ func (n *Node) download(ctx context.Context, o fetch.Order) (left, wrong []int, 
 		d.arriving = append(d.arriving, newArrivingRun(w))
 	}
 	d.Download = spread.NewDownload(o.Wanted, o.Holders, o.Judges)
-	n.ask(func() { d.due = true; n.downloads[d] = struct{}{} })
-	defer n.ask(d.stop)
+	n.ask(do(func(n *state) { d.due = true; n.downloads[d] = struct{}{} }))
+	defer n.ask(do(d.stop))
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -98,7 +99,7 @@ func (n *Node) download(ctx context.Context, o fetch.Order) (left, wrong []int, 
 			}
 			return d.outcome.Left, d.outcome.Wrong, why
 		case <-tick.C:
-			n.post(func() { d.due = true })
+			n.post(do(func(n *state) { d.due = true }))
 		case <-ctx.Done():
 			return nil, nil, context.Cause(ctx)
 		case <-n.ctx.Done():
@@ -108,24 +109,24 @@ func (n *Node) download(ctx context.Context, o fetch.Order) (left, wrong []int, 
 }
 
 // stop ends every flow that is left.
-func (d *download) stop() {
-	delete(d.n.downloads, d)
+func (d *download) stop(n *state) {
+	delete(n.downloads, d)
 	maps.Copy(d.order.Holders, d.Standings())
 	for _, f := range d.flows {
-		d.n.step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
+		n.step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
 	}
 }
 
 func (d *download) unreachable(w spread.Wanted) error {
 	var why []string
-	d.n.ask(func() {
+	d.n.ask(do(func(n *state) {
 		standings := d.Standings()
 		for _, id := range w.Holders {
 			if lost := standings[id].Lost; lost != "" {
-				why = append(why, fmt.Sprintf("%s: %s", cmp.Or(d.n.addressOf(id), id.Short()), lost))
+				why = append(why, fmt.Sprintf("%s: %s", cmp.Or(n.addressOf(id), id.Short()), lost))
 			}
 		}
-	})
+	}))
 	if len(why) == 0 {
 		return core.Fail(core.CodeRedundant, "%s run %s (%s) is whole at none of its holders", d.order.What, w.Name,
 			w.Size)
@@ -136,55 +137,59 @@ func (d *download) unreachable(w spread.Wanted) error {
 }
 
 // driveDownloads lets downloads go on for which something happened. The loop calls it after every event.
-func (n *Node) driveDownloads() {
+func (n *state) driveDownloads() {
 	for d := range n.downloads {
 		if !d.due {
 			continue
 		}
-		for a, more := d.Next(n.now(), d); more; a, more = d.Next(n.now(), d) {
-			d.do(a)
+		for a, more := d.Next(n.now(), reach{n, d}); more; a, more = d.Next(n.now(), reach{n, d}) {
+			d.do(n, a)
 		}
 		d.due = false
 	}
 }
 
-func (d *download) do(a spread.DownloadAction) {
+func (d *download) do(n *state, a spread.DownloadAction) {
 	switch a.Kind {
 	case spread.DownloadAsk:
 		if d.flows[a.Holder] == nil {
-			d.flows[a.Holder] = d.n.open(a.Holder, d.n.nextID(), task.Asker, false, downloadFrom{d, a.Holder})
+			d.flows[a.Holder] = n.open(a.Holder, n.nextID(), task.Asker, false, downloadFrom{d, a.Holder})
 		}
-		d.n.step(d.flows[a.Holder], task.Event{Kind: task.Ask, Runs: a.Runs, Rate: a.Rate})
+		n.step(d.flows[a.Holder], task.Event{Kind: task.Ask, Runs: a.Runs, Rate: a.Rate})
 	case spread.DownloadStop:
 		f := d.flows[a.Holder]
 		if _, begun := f.byRun[a.Number]; begun {
-			d.n.step(f, task.Event{Kind: task.RunFailed, Run: a.Number, Reason: core.ReasonHave})
+			n.step(f, task.Event{Kind: task.RunFailed, Run: a.Number, Reason: core.ReasonHave})
 		}
 	case spread.DownloadLose:
-		d.n.Log.Warn("holder lost", "peer", a.Holder.Short(), "reason", a.Reason)
+		n.Log.Warn("holder lost", "peer", a.Holder.Short(), "reason", a.Reason)
 	case spread.DownloadEnd:
 		d.outcome = a
 		close(d.end)
 	}
 }
 
-// Holder makes it spread.Holders.
-func (d *download) Holder(id core.ID) (r spread.Reach) {
-	p := d.n.peers[id]
+// reach is the node as spread.Holders.
+type reach struct {
+	n *state
+	d *download
+}
+
+func (h reach) Holder(id core.ID) (r spread.Reach) {
+	p := h.n.peers[id]
 	if p == nil || p.session == nil {
 		return r
 	}
 	accounts := []string{accountDown, accountIn(id)}
 	r = spread.Reach{Connected: true, Capacity: p.capacity > 0, Delay: p.session.Delay(),
-		Free: d.n.book.Free(accounts...), Nominal: d.n.book.Nominal(accounts...)}
-	if f := d.flows[id]; f != nil {
+		Free: h.n.book.Free(accounts...), Nominal: h.n.book.Nominal(accounts...)}
+	if f := h.d.flows[id]; f != nil {
 		r.State, r.Rate = f.State, f.Rate
 	}
 	return r
 }
 
-// Down is the other half of spread.Holders.
-func (d *download) Down() core.Rate { return d.n.book.Free(accountDown) }
+func (h reach) Down() core.Rate { return h.n.book.Free(accountDown) }
 
 // downloadFrom is what the flow from one holder is for.
 type downloadFrom struct {
@@ -220,12 +225,12 @@ func (d downloadFrom) settled(_ *flow, number int) {
 	d.due = true
 }
 
-func (d downloadFrom) more(f *flow) {
+func (d downloadFrom) more(n *state, f *flow) {
 	d.due = true
 	if f == d.flows[d.holder] && f.State == task.Closed {
 		delete(d.flows, d.holder)
-		p := d.n.peers[d.holder]
-		d.Ended(d.n.now(), d.holder, f.Reason, p != nil && p.session != nil)
+		p := n.peers[d.holder]
+		d.Ended(n.now(), d.holder, f.Reason, p != nil && p.session != nil)
 	}
 }
 
@@ -256,7 +261,7 @@ func numbersOf(runs []task.Run) (numbers []int) {
 }
 
 // onGainAgree is the holder's grant. What it misses is asked of others.
-func (n *Node) onGainAgree(p *peer, m wire.GainAgree) {
+func (n *state) onGainAgree(p *peer, m wire.GainAgree) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	d, ok := sideOf[downloadFrom](f)
 	if !ok {
@@ -275,7 +280,7 @@ func (n *Node) onGainAgree(p *peer, m wire.GainAgree) {
 }
 
 // onGainRefuse is the holder's no.
-func (n *Node) onGainRefuse(p *peer, m wire.GainRefuse) {
+func (n *state) onGainRefuse(p *peer, m wire.GainRefuse) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	d, ok := sideOf[downloadFrom](f)
 	if !ok {
@@ -302,14 +307,14 @@ func (d downloadFrom) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, er
 			return r.once(i, func() error { return d.keep(run, r.indexes[i], data) })
 		},
 		done: func(err error) {
-			d.n.ask(func() {
+			d.n.ask(do(func(n *state) {
 				if err != nil {
-					d.n.Log.Warn("run refused", "from", d.holder.Short(), "run", d.order.Wanted[run].Name, "error", err)
-					d.n.step(f, task.Event{Kind: task.RunFailed, Run: number, Reason: reasonFor(err)})
+					n.Log.Warn("run refused", "from", d.holder.Short(), "run", d.order.Wanted[run].Name, "error", err)
+					n.step(f, task.Event{Kind: task.RunFailed, Run: number, Reason: reasonFor(err)})
 					return
 				}
-				d.n.received(f, number)
-			})
+				n.received(f, number)
+			}))
 		},
 	}, number, nil
 }

@@ -60,8 +60,7 @@ const (
 	raiseEvery = time.Second
 )
 
-// raise asks for more of the uplink for what is on its way, where others have left it and nobody waits for it. Loop
-// only.
+// raise asks for more of the uplink for what is on its way, where others have left it and nobody waits for it.
 func (l *lane) raise() {
 	n, f := l.n, l.flow
 	if f == nil || f.State != task.Leased || l.full || l.taste || n.now() < l.raised+raiseEvery+l.roundTrip() ||
@@ -82,7 +81,7 @@ func (l *lane) raise() {
 	}
 }
 
-// lower gives back what the lane's lease is above a rate, and lets others have it. Loop only.
+// lower gives back what the lane's lease is above a rate, and lets others have it.
 func (l *lane) lower(r core.Rate) {
 	n, f := l.n, l.flow
 	n.must(n.book.Adjust(f.booked, r))

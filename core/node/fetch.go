@@ -84,7 +84,7 @@ func (n *Node) fetched(args control.FetchArgs, v *fetch.Version, f file.Assemble
 	if f.Stored > 0 {
 		r.Sources = append(r.Sources, control.Source{Address: "this machine", Bytes: f.Stored})
 	}
-	n.ask(func() {
+	n.ask(do(func(n *state) {
 		for id, s := range v.Holders() {
 			if s.Got > 0 {
 				r.Sources = append(r.Sources, control.Source{Node: id, Address: n.addressOf(id), Bytes: s.Got})
@@ -93,7 +93,7 @@ func (n *Node) fetched(args control.FetchArgs, v *fetch.Version, f file.Assemble
 				r.Lost = append(r.Lost, control.Refused{Node: id, Address: n.addressOf(id), Reason: s.Lost})
 			}
 		}
-	})
+	}))
 	slices.SortFunc(r.Sources, func(a, b control.Source) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	slices.SortFunc(r.Lost, func(a, b control.Refused) int { return a.Node.Compare(b.Node) })
 	return r
@@ -111,17 +111,17 @@ func (n *Node) Verify(ctx context.Context, args control.VerifyArgs,
 	}
 	r := control.VerifyResult{Name: args.Name, Version: f.Version, Size: f.Size, Chunks: f.Chunks, Bytes: f.Bytes,
 		Copies: f.Copies, Staged: f.Staged, Read: f.Read, Hurt: f.Hurt}
-	n.ask(func() {
+	n.ask(do(func(n *state) {
 		for _, h := range f.Holders {
 			r.Holders = append(r.Holders, control.HolderRow{Node: h.Node, Address: n.addressOf(h.Node), Runs: h.Runs,
 				Kept: h.Kept, Bytes: h.Bytes, Problem: h.Problem, Degraded: h.Degraded})
 		}
-	})
+	}))
 	return r, err
 }
 
-// addressOf is where a peer is reached, as far as this node has met it. Loop only.
-func (n *Node) addressOf(id core.ID) string {
+// addressOf is where a peer is reached, as far as this node has met it.
+func (n *state) addressOf(id core.ID) string {
 	if p := n.peers[id]; p != nil {
 		return p.address
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// flow is one end of a flow: what core/task decides, and what its actions need. Owned by the loop.
+// flow is one end of a flow: what core/task decides, and what its actions need.
 type flow struct {
 	*task.Flow
 	peer     core.ID
@@ -38,11 +38,11 @@ type flowKey struct {
 	id   uint64
 }
 
-// side is what a flow is for. Its methods run on the loop.
+// side is what a flow is for. Its methods are called in events.
 type side interface {
 	purpose() string
 	// more is called after every step: ask for more, begin more.
-	more(f *flow)
+	more(n *state, f *flow)
 }
 
 // What else a side does depends on its end of the flow, and on what it wants to know.
@@ -75,7 +75,7 @@ type (
 )
 
 // open makes a flow known under its number.
-func (n *Node) open(peer core.ID, id uint64, end task.End, sends bool, s side) *flow {
+func (n *state) open(peer core.ID, id uint64, end task.End, sends bool, s side) *flow {
 	f := &flow{Flow: task.NewFlow(id, end, sends), peer: peer, side: s, transfers: map[uint64]int{},
 		byRun: map[int]uint64{}, inflow: map[int]*inflow{}}
 	f.accounts = []string{accountDown, accountIn(peer)}
@@ -86,8 +86,8 @@ func (n *Node) open(peer core.ID, id uint64, end task.End, sends bool, s side) *
 	return f
 }
 
-// step moves a flow and does what comes of it. Loop only.
-func (n *Node) step(f *flow, e task.Event) {
+// step moves a flow and does what comes of it.
+func (n *state) step(f *flow, e task.Event) {
 	e.Now = n.now()
 	before := f.Agreed()
 	f.stretch.lapse(e.Now, before)
@@ -105,11 +105,11 @@ func (n *Node) step(f *flow, e task.Event) {
 	if f.State == task.Closed {
 		n.closeFlow(f)
 	}
-	f.side.more(f)
+	f.side.more(n, f)
 }
 
 // do carries out one action of a flow.
-func (n *Node) do(f *flow, e task.Event, a task.Action) {
+func (n *state) do(f *flow, e task.Event, a task.Action) {
 	switch a.Kind {
 	case task.DoHold:
 		n.hold(f, a)
@@ -126,7 +126,7 @@ func (n *Node) do(f *flow, e task.Event, a task.Action) {
 			s.requeue(f, a.Runs, e.Reason)
 		}
 	case task.DoRetry:
-		time.AfterFunc(a.At-n.now(), func() { n.post(func() { n.step(f, task.Event{Kind: task.Due}) }) })
+		n.after(a.At-n.now(), do(func(n *state) { n.step(f, task.Event{Kind: task.Due}) }))
 	case task.SendApply:
 		n.send(f.peer, f.side.(asking).apply(f, a.Runs, a.Rate))
 	case task.SendAgree:
@@ -158,7 +158,7 @@ func (f *flow) wireRun(number int) int {
 	return number
 }
 
-func (n *Node) hold(f *flow, a task.Action) {
+func (n *state) hold(f *flow, a task.Action) {
 	f.booked = n.nextID()
 	n.must(n.book.Reserve(n.now(), account.Lease{ID: f.booked, Flow: f.ID, Accounts: f.accounts, Rate: a.Rate,
 		Expires: a.At}))
@@ -182,7 +182,7 @@ func (n *Node) must(err error) {
 	}
 }
 
-func (n *Node) giveBack(f *flow, e task.Event) {
+func (n *state) giveBack(f *flow, e task.Event) {
 	if !n.book.GiveBack(f.booked) {
 		n.must(fmt.Errorf("I3: lease %d of flow %d was given back twice", f.booked, f.ID))
 	}
@@ -212,7 +212,7 @@ func finite(s float64) float64 {
 }
 
 // forget drops what arrived of runs that will not be completed, at the receiving end.
-func (n *Node) forget(f *flow, runs []task.Run) {
+func (n *state) forget(f *flow, runs []task.Run) {
 	p := n.peers[f.peer]
 	for _, r := range runs {
 		transfer, begun := f.byRun[r.Number]
@@ -234,15 +234,15 @@ func (f *flow) unbind(number int) {
 	delete(f.inflow, number)
 }
 
-// closeFlow forgets a flow; another that the peer opened meanwhile under the same number stays. Loop only.
-func (n *Node) closeFlow(f *flow) {
+// closeFlow forgets a flow; another that the peer opened meanwhile under the same number stays.
+func (n *state) closeFlow(f *flow) {
 	if key := (flowKey{f.peer, f.ID}); n.flows[key] == f {
 		delete(n.flows, key)
 	}
 }
 
 // beginRun sends TRANSMISSION_BEGIN and hands the run to the pump.
-func (n *Node) beginRun(f *flow, a task.Action) {
+func (n *state) beginRun(f *flow, a task.Action) {
 	parcel, ok := f.side.(sending).outgoing(f, a.Run)
 	if !ok {
 		n.must(fmt.Errorf("flow %d: run %d is to begin and nobody has it", f.ID, a.Run))
@@ -259,7 +259,7 @@ func (n *Node) beginRun(f *flow, a task.Action) {
 }
 
 // beginMore begins granted runs while few enough are under way. Sending ends call it from more.
-func (n *Node) beginMore(f *flow) {
+func (n *state) beginMore(f *flow) {
 	if f.pump == nil || f.State != task.Leased && f.State != task.Renewing {
 		return
 	}
@@ -297,7 +297,7 @@ func (f *flow) unsent(least core.Size) bool {
 }
 
 // window is how many bytes may be on their way: what the link holds in two round trips, and three runs.
-func (n *Node) window(f *flow, run core.Size) core.Size {
+func (n *state) window(f *flow, run core.Size) core.Size {
 	p := n.peers[f.peer]
 	if p == nil || p.session == nil {
 		return run
@@ -306,7 +306,7 @@ func (n *Node) window(f *flow, run core.Size) core.Size {
 }
 
 // onComplete frees a run at its sender, or takes a receipt to the coordinator.
-func (n *Node) onComplete(p *peer, m wire.TransmissionComplete) {
+func (n *state) onComplete(p *peer, m wire.TransmissionComplete) {
 	if len(m.Receipt) > 0 {
 		n.onReceipt(p, m)
 		return
@@ -330,7 +330,7 @@ func (n *Node) onComplete(p *peer, m wire.TransmissionComplete) {
 }
 
 // received settles a run at either end.
-func (n *Node) received(f *flow, number int) {
+func (n *state) received(f *flow, number int) {
 	f.row.Bytes += f.runSize(number)
 	n.step(f, task.Event{Kind: task.Received, Run: number})
 	f.unbind(number)
@@ -358,7 +358,7 @@ func (f *flow) runSize(number int) core.Size {
 }
 
 // onAbort ends a flow or one of its runs as the other end asks.
-func (n *Node) onAbort(p *peer, m wire.TransmissionAbort) {
+func (n *state) onAbort(p *peer, m wire.TransmissionAbort) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	if f == nil {
 		return
@@ -387,32 +387,35 @@ const (
 // expireLeases ends flows whose lease has run out, and promises of room that nobody came for.
 func (n *Node) expireLeases() {
 	for wait := lookSeldom; n.pause(context.Background(), wait); {
-		n.ask(func() {
-			wait = lookSeldom
-			if len(n.flows)+len(n.swarms)+len(n.downloads) > 0 {
-				wait = lookOften
-			}
-			n.follow()
-			now := n.now()
-			for _, f := range n.flows {
-				if f.booked != 0 && f.Expires <= now {
-					n.step(f, task.Event{Kind: task.Expired})
-				}
-			}
-			n.kept.DropOutlived()
-			n.must(n.book.Check())
-			n.endSwarms()
-			n.wakeWaiting()
-		})
+		n.ask(do(func(n *state) { wait = n.look() }))
 	}
+}
+
+// look does what is due, and says how long nothing will be.
+func (n *state) look() time.Duration {
+	wait := lookSeldom
+	if len(n.flows)+len(n.swarms)+len(n.downloads) > 0 {
+		wait = lookOften
+	}
+	n.follow()
+	now := n.now()
+	for _, f := range n.flows {
+		if f.booked != 0 && f.Expires <= now {
+			n.step(f, task.Event{Kind: task.Expired})
+		}
+	}
+	n.kept.DropOutlived()
+	n.must(n.book.Check())
+	n.endSwarms()
+	n.wakeWaiting()
+	return wait
 }
 
 // maxFlows is how many flows a peer may have open here at a time.
 const maxFlows = 64
 
 // closedTo says why an application of a peer is not heard, for a flow that is open or, where f is nil, to be opened.
-// Loop only.
-func (n *Node) closedTo(p *peer, f *flow) (core.Reason, string) {
+func (n *state) closedTo(p *peer, f *flow) (core.Reason, string) {
 	switch {
 	case p.capacity == 0:
 		return core.ReasonProtocol, "BANDWIDTH_COORDINATION comes first"
@@ -422,8 +425,8 @@ func (n *Node) closedTo(p *peer, f *flow) (core.Reason, string) {
 	return core.ReasonNone, ""
 }
 
-// flowsOf lists the flows with a peer. Loop only.
-func (n *Node) flowsOf(peer core.ID) (out []*flow) {
+// flowsOf lists the flows with a peer.
+func (n *state) flowsOf(peer core.ID) (out []*flow) {
 	for key, f := range n.flows {
 		if key.peer == peer {
 			out = append(out, f)
@@ -433,14 +436,14 @@ func (n *Node) flowsOf(peer core.ID) (out []*flow) {
 }
 
 // loseFlows ends every flow with a peer whose session is gone.
-func (n *Node) loseFlows(peer core.ID) {
+func (n *state) loseFlows(peer core.ID) {
 	for _, f := range n.flowsOf(peer) {
 		n.step(f, task.Event{Kind: task.Lost})
 	}
 }
 
 // setCapacity gives a link its capacity and scales the leases that no longer fit.
-func (n *Node) setCapacity(account string, r core.Rate) {
+func (n *state) setCapacity(account string, r core.Rate) {
 	waking := n.waking
 	n.waking = true // nobody takes anything before all are scaled
 	defer func() {
@@ -459,7 +462,7 @@ func (n *Node) setCapacity(account string, r core.Rate) {
 }
 
 // onRevise lowers a lease to what the other end has left of it.
-func (n *Node) onRevise(p *peer, m wire.LeaseRevise) {
+func (n *state) onRevise(p *peer, m wire.LeaseRevise) {
 	if f := n.flows[flowKey{p.id, m.Flow}]; f != nil {
 		n.step(f, task.Event{Kind: task.Revised, Lease: m.Lease, Rate: m.Rate})
 	}

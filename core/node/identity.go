@@ -46,11 +46,11 @@ func (n *Node) owner() *key.Owner {
 func (n *Node) announce() {
 	n.act(func() {
 		delegations := n.delegations()
-		n.post(func() {
+		n.post(do(func(n *state) {
 			for _, p := range n.peers {
 				n.send(p.id, wire.Delegation{Delegations: delegations})
 			}
-		})
+		}))
 	})
 }
 

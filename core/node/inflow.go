@@ -157,7 +157,7 @@ func (f *inflows) drop(s *link.Session) {
 }
 
 // onBegin prepares for a run's data.
-func (n *Node) onBegin(p *peer, s *link.Session, m wire.TransmissionBegin) {
+func (n *state) onBegin(p *peer, s *link.Session, m wire.TransmissionBegin) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	var in *inflow
 	var number int

@@ -12,43 +12,37 @@ import (
 )
 
 // openKept reads back what this node keeps for others.
-func (n *Node) openKept() (err error) {
+func (n *state) openKept() (err error) {
 	c := keep.Config{Signer: n.Signer, Capacity: n.Capacity, Room: n.Room, Freeing: n.Freeing,
 		Anyone: n.Plaintext && len(n.Token) == 0, Keeping: n.Keeping, Holdings: n.Holdings, Ledger: n.Ledger,
 		Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
-	n.target, n.kept, err = keep.Open(n.ctx, c, (*keptLoop)(n), (*keptPeers)(n), (*keptTransfers)(n))
+	n.target, n.kept, err = keep.Open(n.ctx, c, keptLoop{n.Node}, (*keptPeers)(n), (*keptTransfers)(n))
 	return err
 }
 
 // keptLoop is the loop as the target sees it.
-type keptLoop Node
+type keptLoop struct{ n *Node }
 
-func (l *keptLoop) Post(event func(*keep.State)) {
-	n := (*Node)(l)
-	n.post(func() { event(n.kept) })
-}
+func (l keptLoop) Post(e func(*keep.State)) { l.n.post(do(func(n *state) { e(n.kept) })) }
 
-func (l *keptLoop) Ask(event func(*keep.State)) bool {
-	n := (*Node)(l)
-	return n.ask(func() { event(n.kept) })
-}
+func (l keptLoop) Ask(e func(*keep.State)) bool { return l.n.ask(do(func(n *state) { e(n.kept) })) }
 
-func (l *keptLoop) Act(f func()) { (*Node)(l).act(f) }
+func (l keptLoop) Act(f func()) { l.n.act(f) }
 
 // keptPeers is the peers as the target sees them.
-type keptPeers Node
+type keptPeers state
 
-func (p *keptPeers) Send(to core.ID, m wire.Message) bool { return (*Node)(p).send(to, m) }
+func (p *keptPeers) Send(to core.ID, m wire.Message) bool { return (*state)(p).send(to, m) }
 func (p *keptPeers) Reachable(id core.ID) bool            { return p.peers[id].reachable() }
 
 // keptTransfers is the tasks under way as the target sees them.
-type keptTransfers Node
+type keptTransfers state
 
-func (t *keptTransfers) Coordinates(task core.TaskID) bool { return (*Node)(t).coordinates(task) }
-func (t *keptTransfers) Accepted(seg *keep.Segment)        { (*Node)(t).take(seg) }
+func (t *keptTransfers) Coordinates(task core.TaskID) bool { return (*state)(t).coordinates(task) }
+func (t *keptTransfers) Accepted(seg *keep.Segment)        { (*state)(t).take(seg) }
 
 func (t *keptTransfers) Arrived(seg *keep.Segment, run int, chunks []core.Chunk) {
-	(*Node)(t).arrived(seg, run, chunks)
+	(*state)(t).arrived(seg, run, chunks)
 }
 
 func (t *keptTransfers) Narrowed(seg *keep.Segment) {
@@ -69,7 +63,7 @@ func (t *keptTransfers) Lacking(task core.TaskID) bool {
 }
 
 func (t *keptTransfers) Released(task core.TaskID) {
-	if s := t.swarms[task]; s != nil && !(*Node)(t).coordinates(task) {
+	if s := t.swarms[task]; s != nil && !(*state)(t).coordinates(task) {
 		s.end()
 	}
 }
@@ -77,12 +71,12 @@ func (t *keptTransfers) Released(task core.TaskID) {
 // receiving is the side of a flow by which runs of a placement come.
 type receiving struct {
 	*keep.Receiver
-	n    *Node
+	n    *state
 	flow *flow
 }
 
 // onApply answers an application at once.
-func (n *Node) onApply(p *peer, m wire.StorageApply) {
+func (n *state) onApply(p *peer, m wire.StorageApply) {
 	refuse := func(code core.Reason, reason string) {
 		n.send(p.id, wire.StorageRefuse{Flow: m.Flow, Code: code, Reason: reason})
 	}
@@ -123,9 +117,9 @@ func (r *receiving) Failed(number int, why error) {
 	r.n.step(r.flow, task.Event{Kind: task.RunFailed, Run: number, Reason: reasonFor(why)})
 }
 
-func (r *receiving) more(f *flow) {
+func (r *receiving) more(n *state, f *flow) {
 	if f.State == task.Idle {
-		r.n.closeFlow(f) // drained: a further application opens it again
+		n.closeFlow(f) // drained: a further application opens it again
 	}
 	r.Stepped(f.Flow)
 }
@@ -137,7 +131,7 @@ type serving struct {
 }
 
 // onGainApply has the runs looked up, and answers.
-func (n *Node) onGainApply(p *peer, m wire.GainApply) {
+func (n *state) onGainApply(p *peer, m wire.GainApply) {
 	refuse := func(code core.Reason, reason string) {
 		n.send(p.id, wire.GainRefuse{Flow: m.Flow, Code: code, Reason: reason})
 	}
@@ -146,7 +140,7 @@ func (n *Node) onGainApply(p *peer, m wire.GainApply) {
 		return
 	}
 	n.kept.Find(m, func(_ *keep.State, found keep.Asked) {
-		f, s := grantor(n, p, m.Flow, true, refuse, func(*flow) *serving { return &serving{keep.NewServer(), n} })
+		f, s := grantor(n, p, m.Flow, true, refuse, func(*flow) *serving { return &serving{keep.NewServer(), n.Node} })
 		if f != nil {
 			n.grant(f, m.Rate, s.Apply(f.Flow, found))
 		}
@@ -154,7 +148,7 @@ func (n *Node) onGainApply(p *peer, m wire.GainApply) {
 }
 
 // mayRead reports whether a peer may read what is kept for an owner: by a delegation, or by a place in a task.
-func (n *Node) mayRead(p *peer, owner core.ID) bool {
+func (n *state) mayRead(p *peer, owner core.ID) bool {
 	return p.may(owner, key.RightRead) || n.kept.Partakes(owner, p.id)
 }
 
@@ -170,15 +164,15 @@ func (s *serving) outgoing(_ *flow, number int) (parcel, bool) {
 
 func (s *serving) settled(_ *flow, number int) { s.Settled(number) }
 
-func (s *serving) more(f *flow) {
-	s.n.beginMore(f)
+func (s *serving) more(n *state, f *flow) {
+	n.beginMore(f)
 	if f.State == task.Idle {
-		s.n.closeFlow(f)
+		n.closeFlow(f)
 	}
 }
 
 // grantor finds the flow of an application and what it is for, or opens it; nil where the application is not heard.
-func grantor[S side](n *Node, p *peer, id uint64, sends bool, refuse func(core.Reason, string),
+func grantor[S side](n *state, p *peer, id uint64, sends bool, refuse func(core.Reason, string),
 	end func(*flow) S) (*flow, S) {
 	var none S
 	f := n.flows[flowKey{p.id, id}]
@@ -202,7 +196,7 @@ func grantor[S side](n *Node, p *peer, id uint64, sends bool, refuse func(core.R
 }
 
 // grant answers an application, of which e says what it comes to.
-func (n *Node) grant(f *flow, rate core.Rate, e task.Event) {
+func (n *state) grant(f *flow, rate core.Rate, e task.Event) {
 	e.Rate, e.Lease = rate, n.nextID()
 	e.Free, e.Nominal = n.book.Free(f.accounts...), n.book.Nominal(f.accounts...)
 	n.step(f, e)
@@ -212,19 +206,19 @@ func (n *Node) grant(f *flow, rate core.Rate, e task.Event) {
 }
 
 // onRefList and onRefGet answer who may read.
-func (n *Node) onRefList(p *peer, m wire.RefList) {
+func (n *state) onRefList(p *peer, m wire.RefList) {
 	if n.mayReadRefs(p, m.Query, m.Owner) {
 		n.kept.ListRefs(p.id, p.readsRefs2(), m)
 	}
 }
 
-func (n *Node) onRefGet(p *peer, m wire.RefGet) {
+func (n *state) onRefGet(p *peer, m wire.RefGet) {
 	if n.mayReadRefs(p, m.Query, m.Owner) {
 		n.kept.GetRef(p.id, p.readsRefs2(), m)
 	}
 }
 
-func (n *Node) mayReadRefs(p *peer, query uint64, owner core.ID) bool {
+func (n *state) mayReadRefs(p *peer, query uint64, owner core.ID) bool {
 	may := n.mayRead(p, owner)
 	if !may {
 		n.send(p.id, wire.RefReport{Query: query, Code: core.ReasonRights,

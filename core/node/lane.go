@@ -16,9 +16,9 @@ const purposeStore, purposeGain = "store", "gain"
 const batchRuns = 256
 
 // lane is the way from this node to one target of a swarm: at most one flow at a time, opened anew where one ended
-// early. Owned by the loop.
+// early.
 type lane struct {
-	n     *Node
+	n     *state
 	swarm *swarm
 	to    core.ID
 
@@ -48,7 +48,7 @@ type laneRun struct {
 	first bool // counted in given
 }
 
-// lane finds or makes the lane to a target. Loop only.
+// lane finds or makes the lane to a target.
 func (s *swarm) lane(to core.ID) *lane {
 	l := s.lanes[to]
 	if l == nil {
@@ -71,8 +71,8 @@ func rowOf(table []wire.BandwidthRow, from, to core.ID) *wire.BandwidthRow {
 	return nil
 }
 
-// wakeWaiting lets every swarm and download look again: bandwidth came free, a peer came up, or time passed. Loop only.
-func (n *Node) wakeWaiting() {
+// wakeWaiting lets every swarm and download look again: bandwidth came free, a peer came up, or time passed.
+func (n *state) wakeWaiting() {
 	if n.waking {
 		return // the one that woke us will look at everybody
 	}
@@ -369,13 +369,13 @@ func (l *lane) slowDown(reason core.Reason) {
 		l.n.Log.Warn("gave up sending", "to", l.to.Short(), "task", l.swarm.task, "reason", reason)
 	}
 	l.gaveUp = true
-	l.n.later(func() { // the flow is in the middle of a step
-		if pl, ok := l.n.places[l.swarm.task]; ok {
+	l.n.later(do(func(n *state) { // the flow is in the middle of a step
+		if pl, ok := n.places[l.swarm.task]; ok {
 			pl.inbox.Fails(l.to, "it fails to keep what it is sent, its log says why")
 			return
 		}
 		l.swarm.forget(l.to)
-	})
+	}))
 }
 
 func (l *lane) outgoing(_ *flow, number int) (parcel, bool) {
@@ -405,20 +405,20 @@ func (l *lane) has(ranges []core.Range) {
 	}
 }
 
-func (l *lane) more(f *flow) {
+func (l *lane) more(n *state, f *flow) {
 	if f != l.flow {
 		return
 	}
 	if f.State == task.Closed {
 		l.flow = nil
 		l.fails++
-		l.after = l.n.now() + min(time.Duration(l.fails)*250*time.Millisecond, 5*time.Second)
+		l.after = n.now() + min(time.Duration(l.fails)*250*time.Millisecond, 5*time.Second)
 		return // expireLeases wakes it when its time has come
 	}
-	l.n.beginMore(f)
+	n.beginMore(f)
 	l.renew()
 	if f.State == task.Idle || f.State == task.Leased {
-		l.n.wakeWaiting()
+		n.wakeWaiting()
 	}
 }
 
@@ -432,7 +432,7 @@ func (l *lane) end() {
 }
 
 // onAgree is the target's grant.
-func (n *Node) onAgree(p *peer, m wire.StorageAgree) {
+func (n *state) onAgree(p *peer, m wire.StorageAgree) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	l, ok := sideOf[*lane](f)
 	if !ok || l.piece == nil {
@@ -448,7 +448,7 @@ func (n *Node) onAgree(p *peer, m wire.StorageAgree) {
 }
 
 // onRefuse is the target's no.
-func (n *Node) onRefuse(p *peer, m wire.StorageRefuse) {
+func (n *state) onRefuse(p *peer, m wire.StorageRefuse) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	l, ok := sideOf[*lane](f)
 	if !ok || l.piece == nil {

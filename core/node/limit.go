@@ -13,7 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// limits is what this node gives its sides and links, by calendars. Owned by the loop.
+// limits is what this node gives its sides and links, by calendars.
 type limits struct {
 	up, down       core.Calendar
 	upNow, downNow core.Rate                 // as the accounts have them
@@ -41,7 +41,7 @@ func (n *Node) Limit(_ context.Context, args control.LimitArgs,
 	case of != nil && of.Lifted():
 		return r, errNoFigure
 	}
-	n.ask(func() {
+	n.ask(do(func(n *state) {
 		var p *peer
 		if p, err = n.peerNamed(args.Peer); err != nil {
 			return
@@ -59,7 +59,7 @@ func (n *Node) Limit(_ context.Context, args control.LimitArgs,
 		n.follow()
 		n.wakeWaiting()
 		r.Limits = n.limitRows()
-	})
+	}))
 	return r, err
 }
 
@@ -76,8 +76,8 @@ func limitOf(s string) (*core.Calendar, error) {
 	return &c, err
 }
 
-// peerNamed finds the one peer that a person means; nil without a name. Loop only.
-func (n *Node) peerNamed(name string) (found *peer, err error) {
+// peerNamed finds the one peer that a person means; nil without a name.
+func (n *state) peerNamed(name string) (found *peer, err error) {
 	if name == "" {
 		return nil, nil
 	}
@@ -100,8 +100,7 @@ func (n *Node) peerNamed(name string) (found *peer, err error) {
 }
 
 // linkOf is what this side gives a peer: by what was said while the node ran, by Config.Links, or by the peer list.
-// Loop only.
-func (n *Node) linkOf(info link.Peer) (c core.Calendar, named bool) {
+func (n *state) linkOf(info link.Peer) (c core.Calendar, named bool) {
 	if c, ok := n.limits.links[info.ID]; ok {
 		return c, true
 	}
@@ -114,9 +113,8 @@ func (n *Node) linkOf(info link.Peer) (c core.Calendar, named bool) {
 	return core.Always(r), r > 0
 }
 
-// follow gives every account the capacity that its calendar has now, and tells the peers whose links have another. Loop
-// only.
-func (n *Node) follow() {
+// follow gives every account the capacity that its calendar has now, and tells the peers whose links have another.
+func (n *state) follow() {
 	now := time.Now()
 	side := func(account string, have *core.Rate, c core.Calendar) {
 		if r := c.At(now); r != *have {
@@ -135,8 +133,8 @@ func (n *Node) follow() {
 	}
 }
 
-// relink gives a link the smaller of both words. Loop only.
-func (n *Node) relink(p *peer) {
+// relink gives a link the smaller of both words.
+func (n *state) relink(p *peer) {
 	if p.capacity = p.declared; !p.followed {
 		p.capacity = min(p.declared, p.theirs)
 	}
@@ -144,8 +142,8 @@ func (n *Node) relink(p *peer) {
 	n.setCapacity(accountIn(p.id), p.capacity)
 }
 
-// ownState is this node as its own plans see it. Loop only.
-func (n *Node) ownState() core.NodeState {
+// ownState is this node as its own plans see it.
+func (n *state) ownState() core.NodeState {
 	now := time.Now()
 	s := core.NodeState{ID: n.ID(), Address: n.Listen, Labels: n.Labels, Zone: n.Labels["zone"], Down: n.limits.downNow,
 		DownAhead: n.limits.down.Forecast(now)}
@@ -153,8 +151,8 @@ func (n *Node) ownState() core.NodeState {
 	return s
 }
 
-// linkReport is what only this side knows of a link. Loop only.
-func (n *Node) linkReport(p *peer) (l wire.LinkReport) {
+// linkReport is what only this side knows of a link.
+func (n *state) linkReport(p *peer) (l wire.LinkReport) {
 	l.Measured = n.measured(p)
 	if l.Ahead = p.link.Forecast(time.Now()); l.Ahead != nil && !p.followed {
 		l.Theirs = p.theirs
@@ -162,8 +160,8 @@ func (n *Node) linkReport(p *peer) (l wire.LinkReport) {
 	return l
 }
 
-// limitRows lists the sides and links. Loop only.
-func (n *Node) limitRows() []control.LimitRow {
+// limitRows lists the sides and links.
+func (n *state) limitRows() []control.LimitRow {
 	now := time.Now()
 	row := func(account string, c core.Calendar) control.LimitRow {
 		r := control.LimitRow{Account: account, Bandwidth: c.String(), Rate: c.At(now)}

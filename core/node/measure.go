@@ -13,15 +13,16 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// measures is what this node has seen its links carry, as their sender. Owned by the loop.
+// measures is what this node has seen its links carry, as their sender.
 //
 // A sample is taken of each second in which a flow always had more to send, from one word that a run arrived to the
 // next, so neither its start nor a pause for want of runs counts. What it says depends on what held the flow back:
 //
-//   - it got its lease: the link carries at least that. Where the lease was all that the link had, it carries just that;
+//   - it got its lease: the link carries at least that. Where the lease was all that the link had, it carries just
+//     that;
 //   - the receiver was at work with what came for over a quarter of the time, or this node with reading: at least that;
-//   - runs went to other peers meanwhile, and none of those flows got its lease either: the uplink was slow, this link carries
-//     at least that;
+//   - runs went to other peers meanwhile, and none of those flows got its lease either: the uplink was slow, this link
+//     carries at least that;
 //   - else the link was what was slow, and carries what it did.
 type measures struct {
 	links map[core.ID]*account.Estimate // to each peer
@@ -64,8 +65,8 @@ type stretch struct {
 	read          time.Duration // this node read from its store
 }
 
-// measure takes a run that its receiver has. Loop only.
-func (n *Node) measure(f *flow, size core.Size, held time.Duration) {
+// measure takes a run that its receiver has.
+func (n *state) measure(f *flow, size core.Size, held time.Duration) {
 	p := n.peers[f.peer]
 	if p == nil {
 		return
@@ -102,16 +103,16 @@ func (s *stretch) lapse(now time.Duration, lease core.Rate) {
 	s.until = now
 }
 
-// slack ends a stretch: the flow has nothing more to send just now, and little on its way. Loop only.
-func (n *Node) slack(f *flow, under core.Size) {
+// slack ends a stretch: the flow has nothing more to send just now, and little on its way.
+func (n *state) slack(f *flow, under core.Size) {
 	p := n.peers[f.peer]
 	if p == nil || p.session == nil || float64(under) <= float64(f.Agreed())*2*p.session.Delay().Seconds() {
 		f.stretch.on = false
 	}
 }
 
-// sample makes a sample of the stretches of a flow. Loop only.
-func (n *Node) sample(f *flow, p *peer) {
+// sample makes a sample of the stretches of a flow.
+func (n *state) sample(f *flow, p *peer) {
 	s, at := &f.stretch, time.Now().Unix()
 	rate := func(bytes core.Size) account.Sample {
 		return account.Sample{At: at, Rate: core.Rate(core.WireOverhead * float64(bytes) / s.took.Seconds())}
@@ -138,8 +139,8 @@ func (n *Node) sample(f *flow, p *peer) {
 	}
 }
 
-// othersFine reports whether a flow to another peer got its lease lately. Loop only.
-func (n *Node) othersFine(p *peer) bool {
+// othersFine reports whether a flow to another peer got its lease lately.
+func (n *state) othersFine(p *peer) bool {
 	for _, other := range n.peers {
 		if other != p && other.fine > 0 && n.now()-other.fine < fineTime {
 			return true
@@ -158,8 +159,8 @@ func (m *measures) link(id core.ID) *account.Estimate {
 	return e
 }
 
-// measured is what was measured of the link to a peer, at most its capacity; 0 while too little was. Loop only.
-func (n *Node) measured(p *peer) core.Rate { return min(n.measures.link(p.id).Low(), p.capacity) }
+// measured is what was measured of the link to a peer, at most its capacity; 0 while too little was.
+func (n *state) measured(p *peer) core.Rate { return min(n.measures.link(p.id).Low(), p.capacity) }
 
 // remembered is the file of a node's measures.
 type remembered struct {
@@ -180,14 +181,14 @@ const (
 )
 
 // recall reads what was measured before this node started. What cannot be read is measured anew.
-func (n *Node) recall() {
-	n.measures.links = map[core.ID]*account.Estimate{}
+func (n *Node) recall() measures {
+	m := measures{links: map[core.ID]*account.Estimate{}}
 	if n.Memory == nil {
-		return
+		return m
 	}
 	text, err := n.Memory.Read()
 	if errors.Is(err, core.ErrNotFound) {
-		return
+		return m
 	}
 	var r remembered
 	if err == nil {
@@ -195,19 +196,23 @@ func (n *Node) recall() {
 	}
 	if err != nil || r.V != memoryVersion {
 		n.Log.Warn("what was measured before is not known any more", "version", r.V, "error", err)
-		return
+		return m
 	}
-	n.measures.up = account.Recall(r.Up)
+	m.up = account.Recall(r.Up)
 	for _, l := range r.Links[:min(len(r.Links), maxMemory)] {
 		e := account.Recall(l.Samples)
-		n.measures.links[l.Peer] = &e
+		m.links[l.Peer] = &e
 	}
+	return m
 }
 
-// written is the file as it should be now, and whether it is another than before. Loop only.
-func (m *measures) written() (r remembered, changed bool) {
-	changed, m.dirty = m.dirty, false
-	r = remembered{V: memoryVersion, Up: m.up.Samples()}
+// written is the file as it should be now; nil where it is as it was.
+func (m *measures) written() *remembered {
+	if !m.dirty {
+		return nil
+	}
+	m.dirty = false
+	r := remembered{V: memoryVersion, Up: m.up.Samples()}
 	for id, e := range m.links {
 		if samples := e.Samples(); len(samples) > 0 {
 			r.Links = append(r.Links, rememberedSample{id, samples})
@@ -218,22 +223,19 @@ func (m *measures) written() (r remembered, changed bool) {
 		return cmp.Or(cmp.Compare(last(b), last(a)), a.Peer.Compare(b.Peer))
 	})
 	r.Links = r.Links[:min(len(r.Links), maxMemory)]
-	return r, changed
+	return &r
 }
 
 // remember writes down what was measured, now and then, and in the end.
 func (n *Node) remember() {
 	for more := true; more; {
-		more = n.pause(context.Background(), saveEvery)
-		var r remembered
-		changed := false
-		take := func() { r, changed = n.measures.written() }
-		if more {
-			n.ask(take)
-		} else if <-n.ended; true { // the loop is over: nobody else touches it
-			take()
+		var r *remembered
+		written := do(func(n *state) { r = n.measures.written() })
+		if more = n.pause(context.Background(), saveEvery) && n.ask(written); !more {
+			<-n.ended
+			r = n.unwritten
 		}
-		if !changed {
+		if r == nil {
 			continue
 		}
 		text, err := json.Marshal(r)

@@ -1,9 +1,11 @@
 // Package node is the daemon: one loop that owns the state of a node, and the acts that loop decides.
 //
-// Everything that changes what the node knows runs as a function on the loop (post, ask): sessions coming and going,
-// messages, accounts and leases, tasks and flows. The loop does no I/O. Whatever takes time, a plugin's verdict, a
-// barrier, the pumping of a run into a socket, is an act in a goroutine of its own that reports back by posting.
+// Everything that changes what the node knows is an event that the loop applies to its state (post, ask): sessions
+// coming and going, messages, accounts and leases, tasks and flows. Only events receive the state, so whoever has one
+// runs on the loop. The loop does no I/O. Whatever takes time, a plugin's verdict, a barrier, the pumping of a run into
+// a socket, is an act in a goroutine of its own that reports back by posting.
 //
+//	state.go   the state, its events, the loop
 //	peer.go    sessions, bandwidth coordination, dispatch     query.go  questions and their answers
 //	kept.go    what is kept for others: core/keep, on this loop
 //	relay.go   messages through others
@@ -36,7 +38,6 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/keep"
@@ -116,7 +117,7 @@ type Node struct {
 	ctx    context.Context // ends when the node closes
 	cancel context.CancelCauseFunc
 	acts   sync.WaitGroup
-	events chan func()
+	events chan event
 	ended  chan struct{} // closed when the loop has run its last event
 
 	found atomic.Pointer[key.Owner]
@@ -126,23 +127,7 @@ type Node struct {
 	collecting sync.Mutex   // one collection of staging at a time
 	failed     chan error   // holds the failure of a disk, once
 	stagedPins live.Pins    // records in staging that no ref names yet
-
-	// Below: owned by the loop.
-	book      *account.Book
-	limits    limits
-	measures  measures
-	peers     map[core.ID]*peer
-	queries   map[uint64]door
-	flows     map[flowKey]*flow
-	swarms    map[core.TaskID]*swarm
-	turn      int         // of the swarms
-	scratch   core.Bitmap // of the loop
-	downloads map[*download]struct{}
-	waking    bool
-	kept      *keep.State            // for others
-	places    map[core.TaskID]placed // coordinated here
-	leases    leaseLog
-	lastID    uint64
+	unwritten  *remembered  // measured since it was written down last; set when ended is closed
 }
 
 // Start opens the node's sessions and begins to serve. The caller closes what Config brought after Close.
@@ -158,31 +143,19 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{
 		Config: c, started: time.Now(),
-		events:    make(chan func(), 256),
-		ended:     make(chan struct{}),
-		failed:    make(chan error, 1),
-		book:      account.New(),
-		peers:     map[core.ID]*peer{},
-		queries:   map[uint64]door{},
-		flows:     map[flowKey]*flow{},
-		swarms:    map[core.TaskID]*swarm{},
-		downloads: map[*download]struct{}{},
-		places:    map[core.TaskID]placed{},
+		events: make(chan event, 256),
+		ended:  make(chan struct{}),
+		failed: make(chan error, 1),
 	}
 	var seed [16]byte
 	if _, err := rand.Read(seed[:]); err != nil {
 		return nil, fmt.Errorf("draw epoch: %w", err)
 	}
 	n.epoch = core.Epoch(binary.LittleEndian.Uint64(seed[:8]))
-	n.lastID = binary.LittleEndian.Uint64(seed[8:]) & (1<<48 - 1) // flows of two nodes must not share numbers
 	n.inflows.init()
-	n.recall()
-	n.limits = limits{up: c.Uplink, down: c.Downlink, links: map[core.ID]core.Calendar{}, changed: map[string]bool{}}
-	n.limits.upNow, n.limits.downNow = c.Uplink.At(n.started), c.Downlink.At(n.started)
-	n.book.SetCapacity(accountUp, n.limits.upNow)
-	n.book.SetCapacity(accountDown, n.limits.downNow)
 	n.ctx, n.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	if err := n.openKept(); err != nil {
+	s, err := newState(n, binary.LittleEndian.Uint64(seed[8:]))
+	if err != nil {
 		return nil, err
 	}
 	n.hub = link.New(link.Config{
@@ -190,7 +163,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		Labels: c.Labels, Pins: c.Pins, Delegations: n.delegations, Admit: n.admit, Dial: c.Dial,
 		Trace: n.trace(c.Trace), Log: c.Log,
 	}, (*handler)(n))
-	n.act(n.loop)
+	n.act(s.loop)
 	n.act(n.expireLeases)
 	n.target.Start(c.Listener != nil) // a node of one command keeps nothing
 	n.act(n.watchDisks)
@@ -249,48 +222,6 @@ var errStopped = errors.New("the node is stopping")
 // ID is the node's identity.
 func (n *Node) ID() core.ID { return n.Signer.ID() }
 
-// loop runs events one after another until the node closes.
-func (n *Node) loop() {
-	defer close(n.ended)
-	for {
-		select {
-		case event := <-n.events:
-			event()
-			n.driveDownloads()
-		case <-n.ctx.Done():
-			return
-		}
-	}
-}
-
-// post hands an event to the loop; after Close it is dropped.
-func (n *Node) post(event func()) {
-	select {
-	case n.events <- event:
-	case <-n.ctx.Done():
-	}
-}
-
-// ask runs event on the loop and returns when it has run; false when the node closed first. Never call it on the loop.
-func (n *Node) ask(event func()) bool {
-	done := make(chan struct{})
-	n.post(func() { event(); close(done) })
-	select {
-	case <-done:
-		return true
-	case <-n.ended: // and not the end of n.ctx: the event may be running
-		select {
-		case <-done:
-			return true
-		default:
-			return false
-		}
-	}
-}
-
-// later posts an event from the loop itself.
-func (n *Node) later(event func()) { n.act(func() { n.post(event) }) }
-
 // Serve answers the commands of this machine's own user at l until the node closes.
 func (n *Node) Serve(l net.Listener) {
 	n.act(func() { control.Serve(n.ctx, l, n) })
@@ -311,12 +242,6 @@ func (n *Node) pause(ctx context.Context, d time.Duration) bool {
 	case <-n.ctx.Done():
 		return false
 	}
-}
-
-// nextID draws a number for a query, a flow or a lease. Loop only.
-func (n *Node) nextID() uint64 {
-	n.lastID = (n.lastID + 1) & (1<<53 - 1) // exact in every JSON reader
-	return n.lastID
 }
 
 // now is the moment on the node's own monotonic clock.

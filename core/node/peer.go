@@ -21,7 +21,7 @@ const (
 func accountOut(id core.ID) string { return "out:" + id.String() }
 func accountIn(id core.ID) string  { return "in:" + id.String() }
 
-// peer is a node that this one has met since it started. Owned by the loop.
+// peer is a node that this one has met since it started.
 type peer struct {
 	id       core.ID
 	session  *link.Session // nil while gone
@@ -52,28 +52,32 @@ const maxRights = 64
 type handler Node
 
 // Up is called once a session is authenticated, before any message of it.
-func (h *handler) Up(s *link.Session) {
-	n := (*Node)(h)
-	n.ask(func() { n.peerUp(s) })
-}
+func (h *handler) Up(s *link.Session) { (*Node)(h).ask(peerUp{s}) }
 
 // Down is called once after the last message of a session.
-func (h *handler) Down(s *link.Session, err error) {
-	n := (*Node)(h)
-	n.ask(func() { n.peerDown(s, err) })
-}
+func (h *handler) Down(s *link.Session, err error) { (*Node)(h).ask(peerDown{s, err}) }
 
 // Message is called for one message after another; the next is read when it returns.
-func (h *handler) Message(s *link.Session, m wire.Message) {
-	n := (*Node)(h)
-	n.ask(func() { n.message(s, m) })
-}
+func (h *handler) Message(s *link.Session, m wire.Message) { (*Node)(h).ask(said{s, m}) }
 
 // Data is called on the data socket's reader; blocking here holds the sender back.
 func (h *handler) Data(s *link.Session, d wire.Data) { (*Node)(h).receive(s, d) }
 
-func (n *Node) peerUp(s *link.Session) {
-	info := s.Peer()
+// The events of a session.
+type (
+	peerUp   struct{ session *link.Session }
+	peerDown struct {
+		session *link.Session
+		why     error
+	}
+	said struct {
+		session *link.Session
+		message wire.Message
+	}
+)
+
+func (e peerUp) apply(n *state) {
+	s, info := e.session, e.session.Peer()
 	p := n.peers[info.ID]
 	if p == nil {
 		p = &peer{id: info.ID}
@@ -101,7 +105,7 @@ func (n *Node) peerUp(s *link.Session) {
 
 // declared is this side's figure for a peer, from the peer list: by ID, by address, or by who answered there; 0 where
 // there is none.
-func (n *Node) declared(info link.Peer) core.Rate {
+func (n *state) declared(info link.Peer) core.Rate {
 	for _, p := range n.Peers {
 		if p.ID == info.ID || p.ID.IsZero() && (p.Address() == info.Listen || info.Dialled &&
 			p.Address() == info.Address) {
@@ -118,7 +122,7 @@ func (n *Node) declared(info link.Peer) core.Rate {
 
 // coordinate settles a link's capacity: the smaller of both words, one account per direction. Only the first word is
 // answered.
-func (n *Node) coordinate(p *peer, m wire.BandwidthCoordination) {
+func (n *state) coordinate(p *peer, m wire.BandwidthCoordination) {
 	if m.Size == 0 {
 		p.session.Close(core.ReasonProtocol, "a link of 0 bytes per second")
 		return
@@ -148,16 +152,16 @@ func (n *Node) coordinate(p *peer, m wire.BandwidthCoordination) {
 	n.wakeWaiting()
 }
 
-func (n *Node) peerDown(s *link.Session, err error) {
-	p := n.peers[s.Peer().ID]
+func (e peerDown) apply(n *state) {
+	s, p := e.session, n.peers[e.session.Peer().ID]
 	if p == nil || p.session != s {
 		return // another session took its place
 	}
 	p.session, p.lastSeen = nil, time.Now()
-	if err != nil {
-		p.problem = err.Error()
+	if e.why != nil {
+		p.problem = e.why.Error()
 	}
-	n.Log.Info("peer down", "peer", p.id.Short(), "error", err)
+	n.Log.Info("peer down", "peer", p.id.Short(), "error", e.why)
 	n.inflows.drop(s)
 	n.kept.Lost(p.id)
 	n.loseFlows(p.id)
@@ -190,8 +194,8 @@ func (d door) deliver(m wire.Message) {
 	}
 }
 
-// send queues a message for a peer; false where it has no session. Loop only.
-func (n *Node) send(to core.ID, m wire.Message) bool {
+// send queues a message for a peer; false where it has no session.
+func (n *state) send(to core.ID, m wire.Message) bool {
 	p := n.peers[to]
 	if p == nil || p.session == nil {
 		return p.reachable() && n.sendFar(p, m)
@@ -203,22 +207,21 @@ func (n *Node) send(to core.ID, m wire.Message) bool {
 	return true
 }
 
-// message is where every control message enters the loop.
-func (n *Node) message(s *link.Session, m wire.Message) {
-	p := n.peers[s.Peer().ID]
-	if p == nil || p.session != s {
+func (e said) apply(n *state) {
+	p := n.peers[e.session.Peer().ID]
+	if p == nil || p.session != e.session {
 		return
 	}
 	p.lastSeen = time.Now()
-	if r, ok := m.(wire.Relay); ok {
+	if r, ok := e.message.(wire.Relay); ok {
 		n.onRelay(p, r)
 		return
 	}
-	n.dispatch(p, s, m)
+	n.dispatch(p, e.session, e.message)
 }
 
 // dispatch hands a message of a peer to who answers it. s brought it, from the peer itself or the last one on its way.
-func (n *Node) dispatch(p *peer, s *link.Session, m wire.Message) {
+func (n *state) dispatch(p *peer, s *link.Session, m wire.Message) {
 	switch m := m.(type) {
 	case wire.BandwidthCoordination:
 		n.coordinate(p, m)
@@ -286,8 +289,8 @@ func (n *Node) dispatch(p *peer, s *link.Session, m wire.Message) {
 	}
 }
 
-// connected lists peers with a coordinated session, by address and ID. Loop only.
-func (n *Node) connected() []*peer {
+// connected lists peers with a coordinated session, by address and ID.
+func (n *state) connected() []*peer {
 	var up []*peer
 	for _, p := range n.peers {
 		if p.session != nil && p.capacity > 0 {

@@ -31,7 +31,7 @@ const (
 func (n *Node) Probe(ctx context.Context, args control.ProbeArgs,
 	status func(control.Status)) (r control.ProbeResult, err error) {
 	n.awaitPeers(ctx)
-	n.ask(func() {
+	n.ask(do(func(n *state) {
 		var one *peer
 		if one, err = n.peerNamed(args.Peer); err != nil {
 			return
@@ -42,7 +42,7 @@ func (n *Node) Probe(ctx context.Context, args control.ProbeArgs,
 					Declared: cmp.Or(p.capacity, p.declared)})
 			}
 		}
-	})
+	}))
 	if err == nil && len(r.Probes) == 0 {
 		err = core.WithHint(core.Fail(core.CodeFailed, "no peer is known%s", because(n.unreached())),
 			"bkp peers shows what is wrong with them")
@@ -73,7 +73,7 @@ func (n *Node) Probe(ctx context.Context, args control.ProbeArgs,
 // probe measures one link.
 func (n *Node) probe(ctx context.Context, row *control.ProbeRow, block []byte) (err error) {
 	pr := &prober{n: n, done: make(chan struct{})}
-	n.ask(func() { err = pr.begin(row.ID, block) })
+	n.ask(do(func(n *state) { err = pr.begin(n, row.ID, block) }))
 	if err != nil {
 		return err
 	}
@@ -82,14 +82,14 @@ func (n *Node) probe(ctx context.Context, row *control.ProbeRow, block []byte) (
 	case <-ctx.Done():
 	case <-time.After(probeTime + task.Hold):
 	}
-	n.ask(func() {
+	n.ask(do(func(n *state) {
 		n.step(pr.flow, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
-		err = pr.result(row)
-	})
+		err = pr.result(n, row)
+	}))
 	return err
 }
 
-// prober is the sending end of a probe. Owned by the loop.
+// prober is the sending end of a probe.
 type prober struct {
 	n       *Node
 	flow    *flow
@@ -106,9 +106,8 @@ type prober struct {
 	over    bool
 }
 
-// begin applies for a lease over everything that a probe may send. Loop only.
-func (pr *prober) begin(to core.ID, block []byte) error {
-	n := pr.n
+// begin applies for a lease over everything that a probe may send.
+func (pr *prober) begin(n *state, to core.ID, block []byte) error {
 	if pr.peer = n.peers[to]; pr.peer == nil || pr.peer.session == nil || pr.peer.capacity == 0 {
 		return fmt.Errorf("it is not connected")
 	}
@@ -132,8 +131,8 @@ func (pr *prober) begin(to core.ID, block []byte) error {
 	return nil
 }
 
-// result fills the row, and lets the estimate know. Loop only.
-func (pr *prober) result(row *control.ProbeRow) error {
+// result fills the row, and lets the estimate know.
+func (pr *prober) result(n *state, row *control.ProbeRow) error {
 	count := len(pr.arrived)
 	row.Lease = pr.lease
 	if pr.refused != "" {
@@ -150,7 +149,7 @@ func (pr *prober) result(row *control.ProbeRow) error {
 	row.Carried = min(row.Carried, pr.lease)
 	short := float64(row.Carried) < fellShort*float64(pr.lease)
 	row.AtLeast = short && pr.held.Seconds() > atWork*row.Seconds || !short && pr.lease < pr.peer.capacity/20*19
-	e, s := pr.n.measures.link(pr.peer.id), account.Sample{At: time.Now().Unix(), Rate: row.Carried}
+	e, s := n.measures.link(pr.peer.id), account.Sample{At: time.Now().Unix(), Rate: row.Carried}
 	for range account.Enough {
 		if row.AtLeast {
 			e.AtLeast(s)
@@ -158,7 +157,7 @@ func (pr *prober) result(row *control.ProbeRow) error {
 			e.Carried(s)
 		}
 	}
-	pr.n.measures.dirty = true
+	n.measures.dirty = true
 	return nil
 }
 
@@ -172,11 +171,7 @@ func (pr *prober) outgoing(*flow, int) (parcel, bool) {
 	chunks := []core.Chunk{pr.chunk}
 	if pr.began == 0 {
 		pr.began = pr.n.now()
-		pr.n.act(func() {
-			if pr.n.pause(context.Background(), probeTime) {
-				pr.n.post(pr.finish)
-			}
-		})
+		pr.n.after(probeTime, do(func(*state) { pr.finish() }))
 	}
 	return parcel{begin: wire.TransmissionBegin{Hash: chunk.RunHash(chunks), Chunks: chunks}, store: pr.block}, !pr.over
 }
@@ -195,12 +190,12 @@ func (pr *prober) finish() {
 	}
 }
 
-func (pr *prober) more(f *flow) {
+func (pr *prober) more(n *state, f *flow) {
 	if f.State == task.Closed || f.State == task.Idle || f.State == task.Waiting {
 		pr.finish()
 		return
 	}
-	pr.n.beginMore(f)
+	n.beginMore(f)
 }
 
 // blockStore has one chunk, and it is always the one that is asked for.
@@ -210,8 +205,8 @@ func (b blockStore) Get(_ context.Context, _ core.Hash, dst []byte) ([]byte, err
 	return append(dst, b...), nil
 }
 
-// onProbeAnswer takes the answer to a probe; false where the flow is of another kind. Loop only.
-func (n *Node) onProbeAnswer(p *peer, m wire.Message) bool {
+// onProbeAnswer takes the answer to a probe; false where the flow is of another kind.
+func (n *state) onProbeAnswer(p *peer, m wire.Message) bool {
 	switch m := m.(type) {
 	case wire.StorageAgree:
 		f := n.flows[flowKey{p.id, m.Flow}]
@@ -240,14 +235,14 @@ func (n *Node) onProbeAnswer(p *peer, m wire.Message) bool {
 	return true
 }
 
-// probed is the receiving end of a probe: what arrives is dropped. Owned by the loop.
+// probed is the receiving end of a probe: what arrives is dropped.
 type probed struct {
 	n    *Node
 	size core.Size
 }
 
 // onProbe answers a probe's application.
-func (n *Node) onProbe(p *peer, m wire.ProbeApply) {
+func (n *state) onProbe(p *peer, m wire.ProbeApply) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	code, reason := n.closedTo(p, f)
 	if f != nil && reason == "" {
@@ -257,7 +252,7 @@ func (n *Node) onProbe(p *peer, m wire.ProbeApply) {
 		n.send(p.id, wire.StorageRefuse{Flow: m.Flow, Code: code, Reason: reason})
 		return
 	}
-	f = n.open(p.id, m.Flow, task.Grantor, false, &probed{n: n, size: m.Size})
+	f = n.open(p.id, m.Flow, task.Grantor, false, &probed{n: n.Node, size: m.Size})
 	e := task.Event{Kind: task.Applied, Rate: m.Rate, Lease: n.nextID(), Free: n.book.Free(f.accounts...),
 		Nominal: n.book.Nominal(f.accounts...)}
 	for i := range m.Runs {
@@ -289,20 +284,20 @@ func (pd *probed) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error)
 		chunks: m.Chunks,
 		keep:   func(int, core.Chunk, []byte) error { return nil },
 		done: func(err error) {
-			pd.n.ask(func() {
+			pd.n.ask(do(func(n *state) {
 				if err != nil {
-					pd.n.step(f, task.Event{Kind: task.RunFailed, Run: m.Run, Reason: reasonFor(err)})
+					n.step(f, task.Event{Kind: task.RunFailed, Run: m.Run, Reason: reasonFor(err)})
 					return
 				}
-				pd.n.received(f, m.Run)
-			})
+				n.received(f, m.Run)
+			}))
 		},
 	}, m.Run, nil
 }
 
-func (pd *probed) more(f *flow) {
+func (pd *probed) more(n *state, f *flow) {
 	if f.State == task.Idle {
-		pd.n.closeFlow(f)
+		n.closeFlow(f)
 	}
 }
 

@@ -64,19 +64,20 @@ type pump struct {
 	waiting int // jobs not wholly written
 }
 
-func (n *Node) startPump(f *flow, r core.Rate) {
+func (n *state) startPump(f *flow, r core.Rate) {
 	p := n.peers[f.peer]
 	if p == nil || p.session == nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(n.ctx)
+	node, more := n.Node, do(func(n *state) { f.side.more(n, f) })
+	ctx, cancel := context.WithCancel(node.ctx)
 	pm := &pump{session: p.session, limiter: rate.NewLimiter(0, 0), end: cancel, wake: make(chan struct{}, 1),
 		dead: map[uint64]bool{},
-		low:  func() { n.post(func() { f.side.more(f) }) }}
+		low:  func() { node.post(more) }}
 	pm.setRate(r)
 	pm.limiter.AllowN(time.Now(), pm.limiter.Burst()) // a new lease begins without savings
 	f.pump = pm
-	n.act(func() { n.runPump(ctx, f, pm) })
+	node.act(func() { node.runPump(ctx, f, pm) })
 }
 
 // setRate paces what is sent from now on: payload is the lease less what the wire adds.
@@ -201,14 +202,14 @@ func (n *Node) runPump(ctx context.Context, f *flow, p *pump) {
 		if ctx.Err() != nil {
 			return
 		}
-		n.post(func() {
+		n.post(do(func(n *state) {
 			if err != nil {
 				n.Log.Warn("send run", "peer", f.peer.Short(), "run", j.number, "error", err)
 				n.step(f, task.Event{Kind: task.RunFailed, Run: j.number, Reason: reasonFor(err)})
 				return
 			}
-			f.side.more(f)
-		})
+			f.side.more(n, f)
+		}))
 	}
 }
 

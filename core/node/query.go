@@ -26,11 +26,11 @@ func (a asker) Await(ctx context.Context) { a.n.awaitPeers(ctx) }
 func (a asker) Unreached() []string { return a.n.unreached() }
 
 func (a asker) Connected() (ids []core.ID) {
-	a.n.ask(func() {
-		for _, p := range a.n.connected() {
+	a.n.ask(do(func(n *state) {
+		for _, p := range n.connected() {
 			ids = append(ids, p.id)
 		}
-	})
+	}))
 	return ids
 }
 
@@ -40,12 +40,12 @@ func (a asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wir
 	var id uint64
 	answer := make(chan wire.Message, 2)
 	sent := false
-	n.ask(func() {
+	n.ask(do(func(n *state) {
 		id = n.nextID()
 		n.queries[id] = door{to, answer}
 		sent = n.send(to, question(id))
-	})
-	defer n.post(func() { delete(n.queries, id) })
+	}))
+	defer n.post(do(func(n *state) { delete(n.queries, id) }))
 	if !sent {
 		return nil, fmt.Errorf("peer %s is not connected", to.Short())
 	}
@@ -66,8 +66,8 @@ func (a asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wir
 	}
 }
 
-// answered hands an answer to the question it names. Loop only.
-func (n *Node) answered(p *peer, id uint64, m wire.Message) {
+// answered hands an answer to the question it names.
+func (n *state) answered(p *peer, id uint64, m wire.Message) {
 	if d, ok := n.queries[id]; ok && d.peer == p.id {
 		d.deliver(m)
 	}

@@ -33,8 +33,8 @@ func (p *peer) member() bool {
 }
 
 // sendFar sends a message through others. What may go that way is a placement's question and answer, and its refs:
-// everything else is between neighbours. Loop only.
-func (n *Node) sendFar(p *peer, m wire.Message) bool {
+// everything else is between neighbours.
+func (n *state) sendFar(p *peer, m wire.Message) bool {
 	first := n.peers[p.via[0]]
 	if !mayTravel(m) || first == nil || first.session == nil {
 		return false
@@ -47,8 +47,8 @@ func (n *Node) sendFar(p *peer, m wire.Message) bool {
 	return n.send(first.id, r)
 }
 
-// far finds or makes a peer that came through others only; nil where too many such are known. Loop only.
-func (n *Node) far(id core.ID) *peer {
+// far finds or makes a peer that came through others only; nil where too many such are known.
+func (n *state) far(id core.ID) *peer {
 	p := n.peers[id]
 	if p == nil && len(n.peers) < maxPeers {
 		p = &peer{id: id}
@@ -70,7 +70,7 @@ func mayTravel(m wire.Message) bool {
 
 // passOn gives a relayed message to the next node on its way. Members of a token pass on for members only: that is what
 // lets the last one take the word of its neighbour for who sent it.
-func (n *Node) passOn(p *peer, to core.ID, r wire.Relay) error {
+func (n *state) passOn(p *peer, to core.ID, r wire.Relay) error {
 	next := n.peers[to]
 	switch {
 	case len(n.Token) > 0 && !p.session.Peer().Token:
@@ -84,7 +84,7 @@ func (n *Node) passOn(p *peer, to core.ID, r wire.Relay) error {
 }
 
 // onRelay passes a message on, or takes one that is for this node.
-func (n *Node) onRelay(p *peer, r wire.Relay) {
+func (n *state) onRelay(p *peer, r wire.Relay) {
 	at := slices.Index(r.Route, n.ID())
 	if at < 1 || r.Route[at-1] != p.id {
 		n.Log.Warn("relay", "from", p.id.Short(), "error", "this node is not next on its route")

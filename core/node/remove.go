@@ -133,7 +133,7 @@ func (n *Node) releaseVersion(ctx context.Context,
 		done, err := n.coordinator().Release(ctx, s.holder, s.task, r.Ref.Alias, r.Ref.Version)
 		if err != nil {
 			gone := control.Refused{Node: s.holder, Reason: err.Error()}
-			n.ask(func() { gone.Address = n.addressOf(s.holder) })
+			n.ask(do(func(n *state) { gone.Address = n.addressOf(s.holder) }))
 			unheard = append(unheard, gone)
 			continue
 		}

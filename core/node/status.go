@@ -26,7 +26,7 @@ func (n *Node) awaitPeers(ctx context.Context) {
 	for {
 		settled := true
 		diallers := n.hub.Diallers()
-		n.ask(func() {
+		n.ask(do(func(n *state) {
 			for _, d := range diallers {
 				p := n.peers[d.ID]
 				settled = settled && (d.Err != nil || p != nil && p.session != nil)
@@ -34,7 +34,7 @@ func (n *Node) awaitPeers(ctx context.Context) {
 			for _, p := range n.peers {
 				settled = settled && (p.session == nil || p.capacity > 0)
 			}
-		})
+		}))
 		if settled || !n.pause(ctx, 20*time.Millisecond) {
 			return
 		}
@@ -67,11 +67,11 @@ func (n *Node) ListPeers(ctx context.Context, args control.PeersArgs,
 	_ func(control.Status)) (control.PeersResult, error) {
 	n.awaitPeers(ctx)
 	var rows []control.PeerRow
-	n.ask(func() {
+	n.ask(do(func(n *state) {
 		for _, p := range n.peers {
 			rows = append(rows, n.peerRow(p))
 		}
-	})
+	}))
 	links := make([][]control.LinkRow, len(rows))
 	n.each(len(rows), func(i int) {
 		if !rows[i].Connected {
@@ -126,8 +126,8 @@ func (n *Node) linkRows(from core.ID, report wire.StateReport) (rows []control.L
 	return rows
 }
 
-// peerRow is what this node itself knows of a peer. Loop only.
-func (n *Node) peerRow(p *peer) control.PeerRow {
+// peerRow is what this node itself knows of a peer.
+func (n *state) peerRow(p *peer) control.PeerRow {
 	row := control.PeerRow{ID: p.id, Address: p.address, Labels: p.labels, Declared: cmp.Or(p.capacity, p.declared),
 		LastSeen: p.lastSeen, Problem: p.problem}
 	e := n.measures.link(p.id)
@@ -151,12 +151,12 @@ func (n *Node) peerRow(p *peer) control.PeerRow {
 }
 
 // onStateQuery answers a question after this node's state.
-func (n *Node) onStateQuery(p *peer, m wire.StateQuery) {
+func (n *state) onStateQuery(p *peer, m wire.StateQuery) {
 	n.kept.AfterReleases(func(*keep.State) { n.reportState(p, m) })
 }
 
 // reportState answers what a coordinator needs to know of this node.
-func (n *Node) reportState(p *peer, m wire.StateQuery) {
+func (n *state) reportState(p *peer, m wire.StateQuery) {
 	report := wire.StateReport{
 		Query: m.Query, Remaining: n.kept.Offered(), Capacity: n.Capacity, Accounts: n.book.Accounts(),
 		Labels: n.Labels, Degraded: n.Health.told(),
@@ -172,22 +172,22 @@ func (n *Node) reportState(p *peer, m wire.StateQuery) {
 			report.Links = append(report.Links, l)
 		}
 	}
-	from := p.id
-	n.act(func() {
+	from, node := p.id, n.Node
+	node.act(func() {
 		var err error
-		report.FileCount, err = n.Holdings.Count()
+		report.FileCount, err = node.Holdings.Count()
 		if err == nil && m.Files {
 			limit := cmp.Or(min(m.Limit, 1000), 1000)
-			report.Files, err = n.Holdings.Files(m.After, limit+1)
+			report.Files, err = node.Holdings.Files(m.After, limit+1)
 			if report.More = len(report.Files) > limit; report.More {
 				report.Files = report.Files[:limit]
 			}
-			n.target.WithoutGone(report.Files)
+			node.target.WithoutGone(report.Files)
 		}
 		if err != nil {
-			n.Log.Error("report state", "error", err)
+			node.Log.Error("report state", "error", err)
 		}
-		n.post(func() { n.send(from, report) })
+		node.post(do(func(n *state) { n.send(from, report) }))
 	})
 }
 
@@ -202,7 +202,7 @@ func (n *Node) Status(ctx context.Context, _ control.None, _ func(control.Status
 	if err != nil {
 		return r, err
 	}
-	n.ask(func() {
+	n.ask(do(func(n *state) {
 		r = control.StatusResult{
 			ID: n.ID(), Listen: n.Listen, Health: control.HealthReady, Reasons: n.Health.Reasons(), Started: n.started,
 			Capacity: n.Capacity, Used: used, Reserved: n.kept.Reserved(),
@@ -218,7 +218,7 @@ func (n *Node) Status(ctx context.Context, _ control.None, _ func(control.Status
 		}
 		r.Leases = append(r.Leases, n.leases.newest()...)
 		r.Tasks = n.taskRows()
-	})
+	}))
 	if len(r.Reasons) > 0 {
 		r.Health = control.HealthDegraded
 	}
@@ -232,8 +232,8 @@ func (n *Node) Status(ctx context.Context, _ control.None, _ func(control.Status
 	return r, nil
 }
 
-// taskRows sums up the segments kept here by task. Loop only.
-func (n *Node) taskRows() []control.TaskRow {
+// taskRows sums up the segments kept here by task.
+func (n *state) taskRows() []control.TaskRow {
 	byTask := map[core.TaskID]*control.TaskRow{}
 	for seg := range n.kept.Segments() {
 		row := byTask[seg.Task]

@@ -16,9 +16,9 @@ import (
 
 // swarm is a task under way as one node sees it, its source or a target: what this node can send, who wants it, and who
 // has it already as far as agreements and hints tell. Which run goes to whom next is decided anew for every batch
-// (plan.Choose), so a link that turns out slower than planned costs no more than its share. Owned by the loop.
+// (plan.Choose), so a link that turns out slower than planned costs no more than its share.
 type swarm struct {
-	n       *Node
+	n       *state
 	task    core.TaskID
 	source  core.ID
 	tables  wire.StorageTask // its Bandwidth, Trunks and TrunkShares only
@@ -67,8 +67,8 @@ type view struct {
 // comingLife is how long word is believed of runs that are on their way to somebody.
 const comingLife = 5 * time.Second
 
-// swarm finds or makes the swarm of a task. Loop only.
-func (n *Node) swarm(id core.TaskID, source core.ID, tables wire.StorageTask) *swarm {
+// swarm finds or makes the swarm of a task.
+func (n *state) swarm(id core.TaskID, source core.ID, tables wire.StorageTask) *swarm {
 	s := n.swarms[id]
 	if s == nil {
 		s = &swarm{n: n, task: id, source: source, pieces: map[int]*piece{}, lanes: map[core.ID]*lane{},
@@ -179,7 +179,7 @@ func (p *piece) forget(id core.ID) {
 	delete(p.views, id)
 }
 
-// narrow takes out of the views of a piece what its locations no longer ask for. Loop only.
+// narrow takes out of the views of a piece what its locations no longer ask for.
 func (s *swarm) narrow(p *piece, locations []core.Span) {
 	share := core.NewBitmap(p.runs)
 	for id, v := range p.views {
@@ -225,7 +225,7 @@ func (s *swarm) over() bool {
 	return true
 }
 
-// end closes every lane. Loop only.
+// end closes every lane.
 func (s *swarm) end() {
 	delete(s.n.swarms, s.task)
 	for _, l := range s.lanes {
@@ -466,8 +466,8 @@ func (s *swarm) pick(p *piece, useful core.Bitmap, stage plan.Stage, bytes core.
 	return runs
 }
 
-// driveLanes gives the uplink to whoever should have it next, as long as there is some to give. Loop only.
-func (n *Node) driveLanes() {
+// driveLanes gives the uplink to whoever should have it next, as long as there is some to give.
+func (n *state) driveLanes() {
 	for {
 		if n.busyLanes() >= plan.MaxFlows || !n.serveSwarms() {
 			break
@@ -481,7 +481,7 @@ func (n *Node) driveLanes() {
 }
 
 // serveSwarms lets the tasks take turns.
-func (n *Node) serveSwarms() bool {
+func (n *state) serveSwarms() bool {
 	ids := slices.SortedFunc(maps.Keys(n.swarms), core.TaskID.Compare)
 	for i := range ids {
 		s := n.swarms[ids[(i+n.turn)%len(ids)]]
@@ -494,7 +494,7 @@ func (n *Node) serveSwarms() bool {
 }
 
 // busyLanes counts the lanes that hold a lease or ask for one.
-func (n *Node) busyLanes() (busy int) {
+func (n *state) busyLanes() (busy int) {
 	for _, f := range n.flows {
 		if _, ok := sideOf[*lane](f); ok && f.Holds() {
 			busy++
@@ -504,7 +504,7 @@ func (n *Node) busyLanes() (busy int) {
 }
 
 // zoneOf is a node's zone as its labels say.
-func (n *Node) zoneOf(id core.ID) string {
+func (n *state) zoneOf(id core.ID) string {
 	if id == n.ID() {
 		return n.Labels["zone"]
 	}
@@ -514,24 +514,24 @@ func (n *Node) zoneOf(id core.ID) string {
 	return ""
 }
 
-// pieceOf is a segment that this node accepted, as a piece of its swarm. Loop only.
-func (n *Node) pieceOf(seg *keep.Segment) *piece {
+// pieceOf is a segment that this node accepted, as a piece of its swarm.
+func (n *state) pieceOf(seg *keep.Segment) *piece {
 	s := n.swarm(seg.Task, seg.Source, seg.Tables())
 	s.join(&piece{number: seg.Number, runs: seg.Runs(), file: seg.File, store: n.Keeping, mine: seg}, seg.Locations,
 		func(core.ID) core.Bitmap { return nil })
 	return s.pieces[seg.Number]
 }
 
-// take brings a segment that was accepted into its swarm. Loop only.
-func (n *Node) take(seg *keep.Segment) *piece {
+// take brings a segment that was accepted into its swarm.
+func (n *state) take(seg *keep.Segment) *piece {
 	p := n.pieceOf(seg)
 	s := n.swarms[seg.Task]
 	seg.Here(func(run int) { s.give(p, run, nil) })
 	return p
 }
 
-// arrived lets a run that came be sent on, and the neighbours know. Loop only.
-func (n *Node) arrived(seg *keep.Segment, run int, chunks []core.Chunk) {
+// arrived lets a run that came be sent on, and the neighbours know.
+func (n *state) arrived(seg *keep.Segment, run int, chunks []core.Chunk) {
 	p := n.pieceOf(seg)
 	s := n.swarms[seg.Task]
 	s.give(p, run, chunks)
@@ -567,7 +567,7 @@ func (s *swarm) seek(p *piece, run int) {
 		p.chunks[run] = chunks
 		for _, l := range s.lanes {
 			if l.flow != nil && l.sends(p.number, run) {
-				l.more(l.flow)
+				l.more(s.n, l.flow)
 			}
 		}
 	})
@@ -576,8 +576,8 @@ func (s *swarm) seek(p *piece, run int) {
 // swarmLife is how long a swarm is kept in which nothing happens.
 const swarmLife = 10 * time.Minute
 
-// endSwarms ends those that are done, and those in which nothing happens any more. Loop only.
-func (n *Node) endSwarms() {
+// endSwarms ends those that are done, and those in which nothing happens any more.
+func (n *state) endSwarms() {
 	for id, s := range n.swarms {
 		if !n.coordinates(id) && (n.now()-s.touched > swarmLife || s.over() && !s.lacking()) {
 			s.end()

@@ -19,13 +19,13 @@ const (
 	maxNeighbours = 16
 )
 
-// tell has the neighbours told soon what is new: runs that came, or are on their way. Loop only.
+// tell has the neighbours told soon what is new: runs that came, or are on their way.
 func (s *swarm) tell() {
 	if s.told {
 		return
 	}
 	s.told = true
-	time.AfterFunc(s.pace(), func() { s.n.post(s.speak) })
+	s.n.after(s.pace(), do(s.speak))
 }
 
 // pace is how long news waits, so that hints stay within their share of the uplink.
@@ -68,7 +68,7 @@ func (s *swarm) neighbours() (ids []core.ID) {
 }
 
 // speak tells the neighbours what is new.
-func (s *swarm) speak() {
+func (s *swarm) speak(*state) {
 	s.told = false
 	if s.n.swarms[s.task] != s {
 		return
@@ -108,7 +108,7 @@ func (s *swarm) lacked() (bytes core.Size) {
 }
 
 // greet tells a neighbour that came, or came back, all that it may have missed: what this node, a target, has and lacks.
-// The source asks for the receipts that it waits for (place.Inbox.Came). Loop only.
+// The source asks for the receipts that it waits for (place.Inbox.Came).
 func (s *swarm) greet(id core.ID) {
 	need := s.lacked()
 	for _, number := range s.order {
@@ -132,7 +132,7 @@ func (s *swarm) greet(id core.ID) {
 }
 
 // onWant takes a neighbour's hint.
-func (n *Node) onWant(from *peer, m wire.Want) {
+func (n *state) onWant(from *peer, m wire.Want) {
 	s := n.swarms[m.Task]
 	if s == nil {
 		seg := n.kept.Segment(m.Task, m.Segment)

@@ -27,8 +27,8 @@ const (
 )
 
 // yield lowers the lease of a lane that carries much less than it was given, whatever holds it back, where others could
-// use the uplink: bandwidth that is leased and not used is nobody's. Loop only.
-func (n *Node) yield(f *flow, took time.Duration, size core.Size) {
+// use the uplink: bandwidth that is leased and not used is nobody's.
+func (n *state) yield(f *flow, took time.Duration, size core.Size) {
 	u := &f.use
 	u.runs++
 	u.took += took

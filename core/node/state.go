@@ -1,0 +1,118 @@
+package node
+
+import (
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/keep"
+)
+
+// state is what the loop owns. It goes from event to event: a Node leads to none, so what has one runs in an event.
+type state struct {
+	*Node
+	book      *account.Book
+	limits    limits
+	measures  measures
+	peers     map[core.ID]*peer
+	queries   map[uint64]door
+	flows     map[flowKey]*flow
+	swarms    map[core.TaskID]*swarm
+	turn      int         // of the swarms
+	scratch   core.Bitmap // for whoever needs one and keeps it no longer than a call
+	downloads map[*download]struct{}
+	waking    bool
+	kept      *keep.State            // for others
+	places    map[core.TaskID]placed // coordinated here
+	leases    leaseLog
+	lastID    uint64
+	next      []event // that follow from the one that is applied
+}
+
+// newState is the state of a node that begins; its numbers are drawn from seed on.
+func newState(n *Node, seed uint64) (*state, error) {
+	s := &state{
+		Node: n,
+		book: account.New(),
+		limits: limits{up: n.Uplink, down: n.Downlink, upNow: n.Uplink.At(n.started),
+			downNow: n.Downlink.At(n.started), links: map[core.ID]core.Calendar{}, changed: map[string]bool{}},
+		measures:  n.recall(),
+		peers:     map[core.ID]*peer{},
+		queries:   map[uint64]door{},
+		flows:     map[flowKey]*flow{},
+		swarms:    map[core.TaskID]*swarm{},
+		downloads: map[*download]struct{}{},
+		places:    map[core.TaskID]placed{},
+		lastID:    seed & (1<<48 - 1), // flows of two nodes must not share numbers
+	}
+	s.book.SetCapacity(accountUp, s.limits.upNow)
+	s.book.SetCapacity(accountDown, s.limits.downNow)
+	return s, s.openKept()
+}
+
+// event is something that happened, or that somebody asks of the node.
+type event interface{ apply(*state) }
+
+// do is an event that has no name.
+type do func(*state)
+
+func (f do) apply(n *state) { f(n) }
+
+// loop applies events one after another until the node closes.
+func (n *state) loop() {
+	defer close(n.ended)
+	for {
+		select {
+		case e := <-n.events:
+			n.run(e)
+		case <-n.ctx.Done():
+			n.unwritten = n.measures.written()
+			return
+		}
+	}
+}
+
+// run applies an event, and what follows from it.
+func (n *state) run(e event) {
+	for n.next = append(n.next, e); len(n.next) > 0; n.driveDownloads() {
+		e, n.next = n.next[0], n.next[1:]
+		e.apply(n)
+	}
+}
+
+// later has an event applied after the one that is.
+func (n *state) later(e event) { n.next = append(n.next, e) }
+
+// post hands an event to the loop; after Close it is dropped.
+func (n *Node) post(e event) {
+	select {
+	case n.events <- e:
+	case <-n.ctx.Done():
+	}
+}
+
+// ask returns when an event was applied; false when the node closed first. No event asks: it would wait for itself.
+func (n *Node) ask(e event) bool {
+	done := make(chan struct{})
+	n.post(do(func(n *state) { e.apply(n); close(done) }))
+	select {
+	case <-done:
+		return true
+	case <-n.ended: // and not the end of n.ctx: the event may be under way
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// after posts an event when d has passed.
+func (n *Node) after(d time.Duration, e event) { time.AfterFunc(d, func() { n.post(e) }) }
+
+// nextID draws a number for a query, a flow or a lease.
+func (n *state) nextID() uint64 {
+	n.lastID = (n.lastID + 1) & (1<<53 - 1) // exact in every JSON reader
+	return n.lastID
+}
