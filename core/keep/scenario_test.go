@@ -111,8 +111,7 @@ func (s *scene) do(words []string) string {
 			return "error: " + err.Error()
 		}
 	case "abort": // FLOW: its other end does
-		e := s.flows[uint64(number(args[0]))]
-		s.Ask(func(*State) { e.step(task.Event{Kind: task.Aborted, Reason: core.ReasonStopped}) })
+		s.abort(uint64(number(args[0])))
 	case "wait":
 		d, err := time.ParseDuration(args[0])
 		check(s.t, err)
@@ -129,7 +128,7 @@ func (s *scene) do(words []string) string {
 	case "outlived": // what the loop asks now and then
 		s.Ask(func(st *State) { st.DropOutlived() })
 	case "release": // TASK [owner=NAME]
-		s.release(args[0], option("owner", "owner"), from)
+		s.release(core.TaskID{number(args[0][1:])}, option("owner", "owner"), from)
 	case "space":
 		used, reserved, remaining := s.space()
 		return fmt.Sprintf("used %s, reserved %s, remaining %s", kB(used), kB(reserved), kB(remaining))
@@ -230,14 +229,6 @@ func (s *scene) makeOffer(name string, runs []string, option func(name, otherwis
 		o.Locations = []core.Span{{Node: s.id("self"), From: s.id(option("by", "source")), Start: own.Start,
 			Length: own.Length}}
 	})
-}
-
-func (s *scene) release(name, owner, from string) {
-	id := s.owners[owner].ID()
-	envelope, err := s.owners[owner].SignRelease(key.Release{Owner: id, Task: core.TaskID{number(name[1:])},
-		Alias: s.owners[owner].Alias("abc"), Version: 1, Time: time.Now().Unix()})
-	check(s.t, err)
-	s.Ask(func(st *State) { st.Release(s.id(from), wire.Release{Query: 1, Envelope: envelope}) })
 }
 
 // segment is what the loop knows of a segment.

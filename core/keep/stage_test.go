@@ -476,6 +476,20 @@ func (w *stage) bring(flow uint64, o offered, run int) error {
 	return err
 }
 
+// abort ends a flow as its other end asks.
+func (w *stage) abort(flow uint64) {
+	w.Ask(func(*State) { w.flows[flow].step(task.Event{Kind: task.Aborted, Reason: core.ReasonStopped}) })
+}
+
+// release lets a task go, signed by who says to be its owner.
+func (w *stage) release(task core.TaskID, owner, from string) {
+	o := w.owners[owner]
+	envelope, err := o.SignRelease(key.Release{Owner: o.ID(), Task: task, Alias: o.Alias("abc"), Version: 1,
+		Time: time.Now().Unix()})
+	check(w.t, err)
+	w.Ask(func(s *State) { s.Release(w.id(from), wire.Release{Query: 1, Envelope: envelope}) })
+}
+
 // space is what is used, promised and left.
 func (w *stage) space() (used, reserved, remaining core.Size) {
 	w.Ask(func(s *State) { reserved, remaining = s.Reserved(), s.remaining() })

@@ -26,14 +26,6 @@ func usedOf(s storage.Store) core.Size {
 	return used
 }
 
-func isKept(s storage.Store, hash core.Hash) bool {
-	has, err := s.Has(context.Background(), hash)
-	if err != nil {
-		panic(err)
-	}
-	return has
-}
-
 // edited is data with one stretch in the middle replaced.
 func edited(data []byte) []byte {
 	return slices.Concat(data[:len(data)/2], bytes.Repeat([]byte("changed since "), 100), data[len(data)/2+1400:])

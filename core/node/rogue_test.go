@@ -11,12 +11,9 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -252,55 +249,6 @@ func TestWholeRunIsReceipted(t *testing.T) {
 	})
 }
 
-func TestLicencesThatDoNotFitAreRefused(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		change func(*core.License)
-		code   core.Reason
-	}{
-		{"5 expired", func(l *core.License) { l.NotBefore -= 7200; l.Expires = l.NotBefore + 60 }, core.ReasonLicense},
-		{"6 not yet valid", func(l *core.License) { l.NotBefore += 3000 }, core.ReasonLicense},
-		{"7 wrong target", func(l *core.License) { l.Targets = []core.ID{{1}} }, core.ReasonLicense},
-		{"11 presented by a stranger", func(l *core.License) { l.TaskSource.Node = core.ID{3} }, core.ReasonLicense},
-		{"19 one byte over", func(l *core.License) { l.MaxBytes-- }, core.ReasonLicense},
-		{"another root", func(l *core.License) { l.Root[0] ^= 1 }, core.ReasonLicense},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			withRogue(t, func(t *testing.T, b *member, r *rogue) {
-				r.say(r.offer(b, test.change).task)
-				if refuse := hear[wire.TaskRefuse](r); refuse.Code != test.code {
-					t.Errorf("heard %+v, want code %d", refuse, test.code)
-				}
-				if b.ledger.Count(ledger.KindLicense) != 0 {
-					t.Error("the ledger has the refused licence")
-				}
-			})
-		})
-	}
-}
-
-// Bad input 10.
-func TestLicenceIDIsBoundToItsFirstRoot(t *testing.T) {
-	withRogue(t, func(t *testing.T, b *member, r *rogue) {
-		first := r.offer(b, unchanged)
-		r.say(first.task)
-		hear[wire.TaskAgree](r)
-
-		second := r.offer(b, unchanged)
-		second.lic.Task, second.task.Task = core.TaskID{8}, core.TaskID{8}
-		second.task.Files[0].Hash[0] ^= 1
-		second.lic.Root = chunk.RunHash([]core.Chunk{{Hash: second.task.Files[0].Hash,
-			Size: second.task.Files[0].Size}})
-		envelope, err := license.Sign(second.lic, r.c.owner.Signer())
-		check(t, err)
-		second.task.License = envelope
-		r.say(second.task)
-		if refuse := hear[wire.TaskRefuse](r); refuse.Code != core.ReasonReplay {
-			t.Errorf("heard %+v, want a replay refused", refuse)
-		}
-	})
-}
-
 func TestLeaseOfASilentSenderExpires(t *testing.T) {
 	withRogue(t, func(t *testing.T, b *member, r *rogue) {
 		o := r.offer(b, unchanged)
@@ -367,34 +315,6 @@ func (r *rogue) receipt() core.Receipt {
 	return receipt
 }
 
-// A run's number in a flow is counted from the task's first segment, and settled ones are remembered in a bitmap.
-func TestSegmentNumbersAreBounded(t *testing.T) {
-	withRogue(t, func(t *testing.T, b *member, r *rogue) {
-		o := r.offer(b, unchanged)
-		o.task.Segment = 1<<31 - 1
-		r.resign(&o)
-		r.say(o.task)
-		if refuse := hear[wire.TaskRefuse](r); refuse.Code != core.ReasonProtocol {
-			t.Errorf("heard %+v, want segment 2^31-1 refused", refuse)
-		}
-	})
-}
-
-func TestRunLargerThanItsTaskSaysIsNotKept(t *testing.T) {
-	withRogue(t, func(t *testing.T, b *member, r *rogue) {
-		o := r.offer(b, unchanged)
-		o.task.Files[0].Size = 1
-		r.resign(&o)
-		r.say(o.task)
-		hear[wire.TaskAgree](r)
-		r.say(o.apply(5))
-		r.say(o.begin(5, 9, hear[wire.StorageAgree](r).Lease))
-		if abort := hear[wire.TransmissionAbort](r); abort.Transfer != 9 || abort.Code != core.ReasonProtocol {
-			t.Errorf("heard %+v, want transfer 9 aborted", abort)
-		}
-	})
-}
-
 func TestRunBeginsOnce(t *testing.T) {
 	withRogue(t, func(t *testing.T, b *member, r *rogue) {
 		o := r.offer(b, unchanged)
@@ -428,141 +348,6 @@ type slowStore struct{ storage.Collector }
 func (s slowStore) Barrier(ctx context.Context) error {
 	time.Sleep(time.Second)
 	return s.Collector.Barrier(ctx)
-}
-
-// The first task keeps the barrier busy, so that the other two wait for the next one together.
-func TestReleasedTaskDoesNotCostAnotherItsReceipt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		b := c.start("b", "", func(conf *node.Config) { conf.Keeping = slowStore{conf.Keeping} })
-		r := c.rogue("b")
-		first, gone, stays := r.another(b, 1), r.another(b, 2), r.another(b, 3)
-		for i, o := range []offered{first, gone, stays} {
-			r.say(o.task)
-			hear[wire.TaskAgree](r)
-			r.give(o, uint64(5+i), uint64(9+i))
-		}
-		envelope, err := r.c.owner.SignRelease(key.Release{Task: gone.task.Task, Alias: r.c.owner.Alias("abc"),
-			Version: 1, Time: time.Now().Unix()})
-		check(t, err)
-		r.say(wire.Release{Query: 1, Envelope: envelope})
-		for _, want := range []offered{first, stays} {
-			if got := r.receipt(); got.Task != want.task.Task {
-				t.Errorf("receipt %+v, want one for task %s", got, want.task.Task)
-			}
-		}
-		if s := b.status(); s.Runs != 2 {
-			t.Errorf("%d runs kept, want those of the two tasks that stay", s.Runs)
-		}
-	})
-}
-
-func TestDurableRunOfferedAgainIsReceiptedAgain(t *testing.T) {
-	withRogue(t, func(t *testing.T, b *member, r *rogue) {
-		o := r.offer(b, unchanged)
-		r.say(o.task)
-		hear[wire.TaskAgree](r)
-		r.give(o, 5, 9)
-		first := r.receipt()
-		r.say(o.apply(6)) // as after a receipt that was lost
-		hear[wire.StorageRefuse](r)
-		if again := r.receipt(); !slices.Equal(again.Runs, first.Runs) || again.Previous.IsZero() {
-			t.Errorf("receipt %+v, want one that follows %+v", again, first)
-		}
-	})
-}
-
-func TestNoRoomIsNoAcceptance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		b := c.start("b", "", func(conf *node.Config) { conf.Capacity = 1000 })
-		r := c.rogue("b")
-		o := r.offer(b, unchanged)
-		r.say(o.task)
-		if refuse := hear[wire.TaskRefuse](r); refuse.Code != core.ReasonSpace {
-			t.Errorf("heard %+v, want it refused for want of room", refuse)
-		}
-		b.stop()
-		b.run()
-		if tasks := b.status().Tasks; len(tasks) != 0 {
-			t.Errorf("after a restart the node knows the refused tasks %+v", tasks)
-		}
-	})
-}
-
-func TestLapsedPromiseIsMadeAgainOrRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		b := c.start("b", "", func(conf *node.Config) { conf.Capacity = 150 << 10 })
-		r := c.rogue("b")
-		o, other := r.offer(b, unchanged), r.offer(b, unchanged)
-		other.task.Task, other.lic.ID = core.TaskID{8}, core.LicenseID{2}
-		other.task.Files[0].Hash[0] ^= 1
-		r.resign(&other)
-		r.say(o.task)
-		hear[wire.TaskAgree](r)
-		time.Sleep(11 * time.Minute)
-		r.say(other.task)
-		hear[wire.TaskAgree](r)
-		r.say(o.apply(5))
-		if refuse := hear[wire.StorageRefuse](r); refuse.Code != core.ReasonSpace {
-			t.Errorf("heard %+v, want it refused for want of room", refuse)
-		}
-	})
-}
-
-// slowHoldings answer a second late what must stay.
-type slowHoldings struct{ keep.Holdings }
-
-func (h slowHoldings) Live(visit func(core.Chunk)) error {
-	err := h.Holdings.Live(visit)
-	time.Sleep(5 * time.Second)
-	return err
-}
-
-// A run becomes durable after collection has looked at the holdings and before it sweeps.
-func TestCollectionSparesWhatIsReceiptedMeanwhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		b := c.start("b", "", func(conf *node.Config) {
-			conf.Keeping, conf.Holdings = slowStore{conf.Keeping}, slowHoldings{conf.Holdings}
-		})
-		r := c.rogue("b")
-		o := r.offer(b, unchanged)
-		r.say(o.task)
-		hear[wire.TaskAgree](r)
-		r.give(o, 5, 9)
-		b.collect()
-		r.receipt()
-		if !isKept(b.keeping, o.chunk.Hash) {
-			t.Error("a receipted chunk was collected")
-		}
-	})
-}
-
-func TestCollectionSparesARecordThatWaitsForItsRef(t *testing.T) {
-	withRogue(t, func(t *testing.T, b *member, r *rogue) {
-		o := r.offer(b, unchanged)
-		r.say(o.task)
-		hear[wire.TaskAgree](r)
-		data := content(50, 1000)
-		record := core.Chunk{Hash: chunk.Hash(data), Size: core.Size(len(data))}
-		put := wire.RefPut{Query: 1, Owner: r.c.owner.ID(), Alias: r.c.owner.Alias("x"), Version: 1, Task: o.task.Task,
-			Record: record.Hash, Size: record.Size, Data: data}
-		r.say(put)
-		if ok := hear[wire.RefOK](r); ok.Code != core.ReasonNone {
-			t.Fatalf("heard %+v", ok)
-		}
-		b.collect()
-		envelope, err := r.c.owner.SealRef(key.Ref{V: 1, Version: 1, Created: time.Now().Unix()},
-			key.RefBody{Name: "x", Root: core.Sealed{Hash: core.Hash{1}, Size: 1, Key: [32]byte{1}, Plain: 1}})
-		check(t, err)
-		r.say(wire.RefPut{Query: 2, Owner: put.Owner, Alias: put.Alias, Version: 1, Task: put.Task, Ref: envelope,
-			Records: []core.Chunk{record}})
-		if ok := hear[wire.RefOK](r); ok.Code != core.ReasonNone {
-			t.Errorf("heard %+v, want the ref kept", ok)
-		}
-	})
 }
 
 func TestNothingIsGrantedBeforeTheLinkHasACapacity(t *testing.T) {
@@ -602,36 +387,6 @@ func TestFlowsOfAPeerAreBounded(t *testing.T) {
 	})
 }
 
-// Bad input 70: one version stands for one content for ever, whoever says otherwise and however often it is placed.
-func TestRefWithOtherContentIsRefused(t *testing.T) {
-	withRogue(t, func(t *testing.T, b *member, r *rogue) {
-		o := r.offer(b, unchanged)
-		r.say(o.task)
-		hear[wire.TaskAgree](r)
-		for i, step := range []struct {
-			v       int
-			content byte
-			want    core.Reason
-		}{
-			{2, 1, core.ReasonNone},
-			{2, 2, core.ReasonContent},
-			{2, 1, core.ReasonNone}, // placed again
-			{1, 1, core.ReasonNone}, // by an earlier release, which does not tell the content
-			{2, 2, core.ReasonContent},
-		} {
-			body := key.RefBody{Name: "x", Root: core.Sealed{Hash: core.Hash{step.content}, Size: 1, Key: [32]byte{1},
-				Plain: 1}}
-			envelope, err := r.c.owner.SealRef(key.Ref{V: step.v, Version: 1, Created: time.Now().Unix()}, body)
-			check(t, err)
-			r.say(wire.RefPut{Query: uint64(i + 1), Owner: r.c.owner.ID(), Alias: r.c.owner.Alias("x"), Version: 1,
-				Task: o.task.Task, Ref: envelope})
-			if ok := hear[wire.RefOK](r); ok.Code != step.want {
-				t.Errorf("step %d: heard %+v, want code %d", i+1, ok, step.want)
-			}
-		}
-	})
-}
-
 // A holder keeps a ref in both versions, for whoever may ask, and answers with the one that the peer reads.
 func TestRefInVersion1IsKeptBesideVersion2(t *testing.T) {
 	withRogue(t, func(t *testing.T, b *member, r *rogue) {
@@ -662,30 +417,6 @@ func TestRefInVersion1IsKeptBesideVersion2(t *testing.T) {
 		if report := hear[wire.RefReport](r); len(report.Refs) != 1 || !bytes.Equal(report.Refs[0], sent[2]) {
 			t.Errorf("asked by a peer that reads version 2: %d refs, code %d %s", len(report.Refs), report.Code,
 				report.Reason)
-		}
-	})
-}
-
-func TestRefOfAnotherSourceIsNotReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		a := c.start("a", "", c.owned)
-		b := c.start("b", "a-20MiB")
-		a.split("disk.img", 1, content(17, 1<<20))
-		c.settle()
-		a.place(control.PlaceArgs{Replicas: 1})
-		r := c.rogue("b")
-		o := r.offer(b, unchanged)
-		r.say(o.task)
-		hear[wire.TaskAgree](r)
-		root := core.Sealed{Hash: core.Hash{1}, Size: 1, Key: [32]byte{1}, Plain: 1}
-		envelope, err := c.owner.SealRef(key.Ref{V: 1, Version: 1, Created: time.Now().Unix()},
-			key.RefBody{Name: "disk.img", Root: root})
-		check(t, err)
-		r.say(wire.RefPut{Query: 2, Owner: c.owner.ID(), Alias: c.owner.Alias("disk.img"), Version: 1,
-			Task: o.task.Task, Ref: envelope})
-		if ok := hear[wire.RefOK](r); ok.Code == core.ReasonNone {
-			t.Error("the ref of another source took the place of the one before")
 		}
 	})
 }

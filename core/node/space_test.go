@@ -1,8 +1,6 @@
 package node_test
 
 import (
-	"errors"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,24 +11,6 @@ import (
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/wire"
 )
-
-func TestReleasedBytesComeBackByThemselves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		a := c.start("a", "", c.owned)
-		b := c.start("b", "a-20MiB", func(conf *node.Config) { conf.Capacity = 3 * core.MiB })
-		a.split("disk.img", 1, content(1, 2<<20))
-		c.settle()
-		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 1})
-		_, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet)
-		check(t, err)
-		time.Sleep(30 * time.Second)
-		synctest.Wait()
-		if s := b.status(); s.Used != 0 || s.Remaining != 3*core.MiB {
-			t.Errorf("half a minute after it was released %s are kept, and %s offered", s.Used, s.Remaining)
-		}
-	})
-}
 
 func TestReleasedBytesAreRoomAtOnceForWhoAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -43,59 +23,6 @@ func TestReleasedBytesAreRoomAtOnceForWhoAsks(t *testing.T) {
 			a.place(control.PlaceArgs{Name: name, Replicas: 1})
 			_, err := a.Remove(t.Context(), control.RemoveArgs{Name: name}, quiet)
 			check(t, err)
-		}
-	})
-}
-
-// otherDisk is one that others write to as well.
-type otherDisk struct{ free atomic.Int64 }
-
-func (d *otherDisk) room() (core.Size, error) {
-	if d.free.Load() < 0 {
-		return 0, errors.New("input/output error")
-	}
-	return core.Size(d.free.Load()), nil
-}
-
-func TestNodeOffersWhatItsDiskHas(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		a := c.start("a", "", c.owned)
-		var d otherDisk
-		d.free.Store(5 << 20)
-		b := c.start("b", "a-20MiB", func(conf *node.Config) { conf.Capacity, conf.Room = 10*core.MiB, d.room })
-		offers := func(want core.Size) {
-			t.Helper()
-			time.Sleep(5 * time.Second)
-			synctest.Wait()
-			if s := b.status(); s.Remaining != want {
-				t.Errorf("with %d bytes free and %s kept it offers %s, want %s", d.free.Load(), s.Used, s.Remaining,
-					want)
-			}
-		}
-		offers(5 << 20)
-		a.split("disk.img", 1, content(1, 2<<20))
-		c.settle()
-		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 1})
-		used := b.status().Used
-		if s := b.status(); s.Remaining > 5<<20-used {
-			t.Errorf("before it looked again it offers %s beside %s", s.Remaining, used)
-		}
-		d.free.Store(100 << 20)
-		offers(10<<20 - used)
-		d.free.Store(1 << 20)
-		offers(1 << 20)
-		d.free.Store(0)
-		offers(0)
-		d.free.Store(-1)
-		offers(0)
-		if s := b.status(); len(s.Reasons) != 1 || !s.Reasons[0].Refuses {
-			t.Errorf("a disk that does not answer: %+v", s.Reasons)
-		}
-		d.free.Store(5 << 20)
-		offers(5 << 20)
-		if s := b.status(); s.Health != control.HealthReady {
-			t.Errorf("the disk is well again, and the node %s", s.Health)
 		}
 	})
 }
@@ -135,21 +62,6 @@ func TestPromiseOfASourceThatStartedAnewIsDropped(t *testing.T) {
 		if s := b.status(); s.Reserved != o.chunk.Size {
 			t.Errorf("%s are promised to who goes on, want %s", s.Reserved, o.chunk.Size)
 		}
-	})
-}
-
-func TestPromiseOfALostSourceIsItsOwnersToUse(t *testing.T) {
-	withPromise(t, func(t *testing.T, c *cluster, b *member, r *rogue, o offered) {
-		other := c.rogue("b")
-		next := other.another(b, 3)
-		other.say(next.task)
-		if m := hear[wire.TaskRefuse](other); m.Code != core.ReasonSpace {
-			t.Errorf("the first source is there, and another is refused with %d: %s", m.Code, m.Reason)
-		}
-		check(t, r.hub.Close(t.Context()))
-		synctest.Wait()
-		other.say(next.task)
-		hear[wire.TaskAgree](other)
 	})
 }
 
