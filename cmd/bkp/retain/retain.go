@@ -50,9 +50,9 @@ func Sift(versions []Version, rules []Rule, zone *time.Location) {
 	}
 }
 
-// siftOne decides about the versions of one name. A clock may have been set back between two splits, and a zone may step
-// back over midnight, so that periods need not come in the order of the versions: each is counted once, the last ones
-// first.
+// siftOne decides about the versions of one name. A clock may have been set back between two splits, and a zone may
+// step back over midnight, so that periods need not come in the order of the versions: each is counted once, the last
+// ones first.
 func siftOne(versions []Version, rules []Rule, zone *time.Location) {
 	for _, rule := range rules {
 		newest := map[string]*Version{} // by period
