@@ -17,8 +17,8 @@ func (a placePeers) Known(ids []core.ID) map[core.ID]place.Peer {
 	a.n.ask(do(func(n *state) {
 		for _, id := range ids {
 			if p := n.peers[id]; p != nil {
-				known[id] = place.Peer{Reachable: p.reachable(), Connected: p.session != nil && p.capacity > 0,
-					Capacity: p.capacity, Refs2: p.readsRefs2()}
+				known[id] = place.Peer{Address: p.address, Reachable: p.reachable(),
+					Connected: p.session != nil && p.capacity > 0, Capacity: p.capacity, Refs2: p.readsRefs2()}
 			}
 		}
 	}))

@@ -21,7 +21,7 @@
 //	backup.go  placing a file while it is cut
 //	identity.go  the owner, and who may act for whom
 //	health.go  what is wrong with the node
-//	remove.go  rm         collect.go  gc     away.go  doing without what others keep
+//	collect.go  gc                                             away.go  doing without what others keep
 package node
 
 import (

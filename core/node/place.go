@@ -10,6 +10,7 @@ import (
 	"github.com/bkp-tool/bkp/core/fetch"
 	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/spread"
+	"github.com/bkp-tool/bkp/core/version"
 )
 
 // coordinator places versions on this node's peers.
@@ -18,7 +19,15 @@ func (n *Node) coordinator() *place.Coordinator {
 		Node: n.ID(), Life: n.ctx, Owner: n.identity, Peers: placePeers{asker{n}}, Network: placeNetwork{n},
 		Transfers: placeTransfers{n}, Versions: ownVersions{n}, Refs: n.Refs, Ledger: n.Ledger, Staging: n.Staging,
 		Pins: &n.stagedPins, Here: n.here(), Trunks: n.Trunks, Log: n.Log, Strategy: n.Strategy,
-		Bring: n.bringBack, Sweep: func(ctx context.Context) (core.Collected, error) {
+		Bring: n.bringBack,
+		Cover: func(ctx context.Context, refs []version.Found) (func(core.Hash) int, error) {
+			c, err := n.cover(ctx, refs)
+			if err != nil {
+				return nil, err
+			}
+			return c.Copies, nil
+		},
+		Sweep: func(ctx context.Context) (core.Collected, error) {
 			n.collecting.Lock()
 			defer n.collecting.Unlock()
 			return n.sweepStaging(ctx, openedRefs{})
@@ -129,4 +138,18 @@ func describeOutcome(out *control.PlaceResult, r place.Result) {
 	for id, reason := range s.Failed {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("%s (%s): %s", r.Survey.Address(id), id.Short(), reason))
 	}
+}
+
+// Remove forgets versions here and releases them on their holders.
+func (n *Node) Remove(ctx context.Context, args control.RemoveArgs,
+	status func(control.Status)) (control.RemoveResult, error) {
+	r, err := n.coordinator().Remove(ctx, args.Name, args.Version, args.Force, told(status))
+	result := control.RemoveResult{Name: args.Name, Versions: r.Versions}
+	for _, x := range r.Released {
+		result.Released = append(result.Released, control.Release(x))
+	}
+	for _, x := range r.Unheard {
+		result.Unheard = append(result.Unheard, control.Refused(x))
+	}
+	return result, err
 }

@@ -105,13 +105,6 @@ func (n *Node) refsAt(ctx context.Context, alias string, number int) (found []ve
 	return found, problems
 }
 
-func versionSuffix(number int) string {
-	if number == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" %d", number)
-}
-
 func because(problems []string) string {
 	if len(problems) == 0 {
 		return ""

@@ -43,12 +43,17 @@ func pick(refs []version.Found, name string, number int) (version.Found, error) 
 		return version.Found{}, core.WithHint(core.Fail(core.CodeNoName, "there is no version that is not placed yet"),
 			"bkp split FILE first, or name a version to place again: bkp place NAME")
 	}
+	return version.Found{}, notHere(number)
+}
+
+// notHere is the error where this machine has no version of a name, or not the one with that number.
+func notHere(number int) error {
 	which := ""
 	if number != 0 {
 		which = fmt.Sprintf(" %d", number)
 	}
-	return version.Found{}, core.WithHint(core.Fail(core.CodeNoName, "there is no version%s of it on this machine",
-		which), "bkp ls lists what there is")
+	return core.WithHint(core.Fail(core.CodeNoName, "there is no version%s of it on this machine", which),
+		"bkp ls lists what there is")
 }
 
 // chain finds out from this machine's refs and the peers' what the version's next envelope says. It is an error where

@@ -12,5 +12,6 @@
 //	watch.go     while the data moves: what is to be     deal.go      copies dealt anew: a target was lost, it runs
 //	             done                                                 late, or somebody joined
 //	deliver.go   doing it                                publish.go   records, refs, and what is let go
-//	window.go    placing a file while it is cut          needs.go     what is needed of the node
+//	window.go    placing a file while it is cut          remove.go    forgetting versions, and having them let go
+//	needs.go     what is needed of the node
 package place

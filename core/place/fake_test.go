@@ -84,7 +84,7 @@ func newTown(t *testing.T, names ...string) *town {
 		Strategy: func(context.Context, string) (core.Strategy, io.Closer, error) {
 			return seed.New(), io.NopCloser(nil), nil
 		},
-		Bring: w.bring, Sweep: func(context.Context) (core.Collected, error) {
+		Bring: w.bring, Cover: w.cover, Sweep: func(context.Context) (core.Collected, error) {
 			w.swept++
 			return core.Collected{Freed: 42}, nil
 		},
@@ -240,7 +240,8 @@ func (w *town) Known(ids []core.ID) map[core.ID]Peer {
 	known := map[core.ID]Peer{}
 	for _, id := range ids {
 		if p := w.peer(id); p != nil {
-			known[id] = Peer{Reachable: !p.away, Connected: !p.away, Capacity: 1 << 20, Refs2: !p.old}
+			known[id] = Peer{Address: p.name + ":8001", Reachable: !p.away, Connected: !p.away,
+				Capacity: 1 << 20, Refs2: !p.old}
 		}
 	}
 	return known
@@ -308,12 +309,17 @@ func (w *town) At(_ context.Context, alias string, number int) (found []version.
 }
 
 func (w *town) Put(alias string, number int, envelope []byte) error {
-	w.refs = slices.DeleteFunc(w.refs, func(r version.Found) bool {
-		return r.Ref.Alias == alias && r.Ref.Version == number
-	})
+	w.Remove(alias, number)
 	r, err := version.Open(w.owner, envelope)
 	w.refs = append(w.refs, r)
 	return err
+}
+
+func (w *town) Remove(alias string, number int) error {
+	w.refs = slices.DeleteFunc(w.refs, func(r version.Found) bool {
+		return r.Ref.Alias == alias && r.Ref.Version == number
+	})
+	return nil
 }
 
 func (w *town) SetAway(alias string, number int, away bool) error {
@@ -349,6 +355,27 @@ func (w *town) bring(_ context.Context, _ string, wanted []spread.Wanted,
 		}
 	}
 	return nil, nil
+}
+
+// cover counts holders on record.
+func (w *town) cover(ctx context.Context, refs []version.Found) (func(core.Hash) int, error) {
+	copies := map[core.Hash]int{}
+	for _, ref := range refs {
+		for _, sealed := range ref.Body.Records {
+			r, err := version.NewReader(ctx, w.Here).Record(sealed)
+			if err != nil {
+				return nil, err
+			}
+			for number, run := range r.Runs {
+				for i, c := range run.Chunks {
+					if run.Used.Has(i) {
+						copies[c.Hash] = max(copies[c.Hash], len(r.Holders(number)))
+					}
+				}
+			}
+		}
+	}
+	return func(h core.Hash) int { return copies[h] }, nil
 }
 
 // Enter makes the town Transfers.

@@ -38,6 +38,8 @@ type Coordinator struct {
 	// runs that are at no reachable holder.
 	Bring func(ctx context.Context, alias string, wanted []spread.Wanted,
 		keep func(run, index int, data []byte) error) (left []int, err error)
+	// Cover tells how many holders gave receipts for a chunk, by the records of versions.
+	Cover func(ctx context.Context, refs []version.Found) (copies func(core.Hash) int, err error)
 	// Sweep takes out of staging what this machine may do without.
 	Sweep func(ctx context.Context) (core.Collected, error)
 }
@@ -114,6 +116,7 @@ type Versions interface {
 // Refs keeps the owner's own refs.
 type Refs interface {
 	Put(alias string, number int, envelope []byte) error
+	Remove(alias string, number int) error
 	// SetAway says whether this machine does without the content of a version, since peers keep it.
 	SetAway(alias string, number int, away bool) error
 }

@@ -45,6 +45,7 @@ type Ground struct {
 
 // Peer is what is known of a node of the snapshot now.
 type Peer struct {
+	Address   string    // where it was reached last
 	Reachable bool      // messages can be sent to it, by a session or through others
 	Connected bool      // by a session, over a link whose capacity is settled
 	Capacity  core.Rate // of the link; 0 where it is not known
