@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,10 +231,10 @@ func TestLicencesCountInTheOrderInWhichTheyCame(t *testing.T) {
 			})
 		}
 		second, third := further(2, 0), further(3, 1)
-		v.takes = 15 * time.Second
+		v.takes.Store(int64(15 * time.Second))
 		w.Ask(func(s *State) { s.Offer(w.id("source"), true, second.StorageTask) })
 		synctest.Wait()
-		v.takes = time.Second
+		v.takes.Store(int64(time.Second))
 		w.Ask(func(s *State) { s.Offer(w.id("source"), true, third.StorageTask) })
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
@@ -244,9 +245,9 @@ func TestLicencesCountInTheOrderInWhichTheyCame(t *testing.T) {
 }
 
 // delaying says yes after a while.
-type delaying struct{ takes time.Duration }
+type delaying struct{ takes atomic.Int64 }
 
 func (v *delaying) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
-	time.Sleep(v.takes)
+	time.Sleep(time.Duration(v.takes.Load()))
 	return core.Verdict{OK: true}, nil
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +138,25 @@ func (m *spaceMachine) data() (bytes core.Size) {
 	return bytes
 }
 
+// sharedDisk is one that others write to as well.
+type sharedDisk struct {
+	mu   sync.Mutex
+	room core.Size
+	err  error
+}
+
+func (d *sharedDisk) set(room core.Size, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room, d.err = room, err
+}
+
+func (d *sharedDisk) Room() (core.Size, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.room, d.err
+}
+
 // TestHonestSpace: what is offered follows the disk, which others write to as well.
 func TestHonestSpace(t *testing.T) {
 	for _, c := range []struct {
@@ -155,11 +176,9 @@ func TestHonestSpace(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				room, failed := core.Size(1e6), error(nil)
-				w := newStage(t, func(conf *Config) {
-					conf.Room = func() (core.Size, error) { return room, failed }
-				})
-				room, failed = c.room, c.err
+				d := &sharedDisk{room: 1e6}
+				w := newStage(t, func(conf *Config) { conf.Room = d.Room })
+				d.set(c.room, c.err)
 				w.store.Fail("used", c.used)
 				time.Sleep(lookAtDisk + time.Second)
 				var offered core.Size
@@ -167,7 +186,7 @@ func TestHonestSpace(t *testing.T) {
 				if _, degraded := w.Refuses(); offered != c.want || degraded != c.degraded {
 					t.Errorf("it offers %s, degraded %v; want %s, %v", offered, degraded, c.want, c.degraded)
 				}
-				room, failed = 4e5, nil
+				d.set(4e5, nil)
 				w.store.Fail("used", nil)
 				time.Sleep(lookAtDisk + time.Second)
 				w.Ask(func(s *State) { offered = s.Offered() })
@@ -182,9 +201,9 @@ func TestHonestSpace(t *testing.T) {
 // A question after the room waits for what was released to be freed, but not for ever.
 func TestQuestionAfterTheRoomWaitsForWhatWasReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		slow := time.Duration(0)
+		var slow atomic.Int64
 		w := newStage(t, func(c *Config) {
-			c.Freeing = func(do func() error) error { time.Sleep(slow); return do() }
+			c.Freeing = func(do func() error) error { time.Sleep(time.Duration(slow.Load())); return do() }
 		})
 		asked := func() (remaining core.Size, took time.Duration) {
 			began, done := time.Now(), make(chan core.Size)
@@ -208,7 +227,7 @@ func TestQuestionAfterTheRoomWaitsForWhatWasReleased(t *testing.T) {
 			t.Errorf("%s remain after %s", remaining, took)
 		}
 		keep(2)
-		slow = time.Minute
+		slow.Store(int64(time.Minute))
 		if remaining, took := asked(); remaining > 4e5 || took != questionPatience {
 			t.Errorf("%s remain after %s, while a collection takes a minute", remaining, took)
 		}

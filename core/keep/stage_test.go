@@ -69,7 +69,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 		check(t, err)
 		w.owners[name] = owner
 	}
-	watch := keeptest.NewOffLoop(t, "github.com/bkp-tool/bkp/core/keep.(*stage).loop")
+	watch := keeptest.NewOffLoop(t, (*stage).loop)
 	w.ledger = &keeptest.Ledger{Node: w.id("self"), Watch: watch}
 	w.store.Watch = watch
 	var err error

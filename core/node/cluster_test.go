@@ -134,7 +134,7 @@ func (m *member) run() {
 	l, err := m.cluster.net.Listen(m.name + ":8001")
 	check(t, err)
 	m.trace = &bytes.Buffer{}
-	watch := keeptest.NewOffLoop(t, "github.com/bkp-tool/bkp/core/node.(*Node).loop")
+	watch := keeptest.NewOffLoop(t, node.Loop)
 	m.ledger.Watch = watch
 	conf := node.Config{
 		Signer: m.signer, Listen: m.name + ":8001", Listener: l, Capacity: 1 * core.GiB, Token: m.cluster.token,

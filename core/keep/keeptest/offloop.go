@@ -2,6 +2,7 @@ package keeptest
 
 import (
 	"context"
+	"reflect"
 	"runtime"
 	"sync"
 	"testing"
@@ -14,14 +15,15 @@ import (
 // Each call is named once.
 type OffLoop struct {
 	t    testing.TB
-	loop string // function at the root of the loop's goroutine
+	loop string // name of the function
 	mu   sync.Mutex
 	told map[string]bool
 }
 
-// NewOffLoop watches calls below a function, as runtime.Frame names it.
-func NewOffLoop(t testing.TB, loop string) *OffLoop {
-	return &OffLoop{t: t, loop: loop, told: map[string]bool{}}
+// NewOffLoop watches calls below a function: the one at the root of the loop's goroutine.
+func NewOffLoop(t testing.TB, loop any) *OffLoop {
+	name := runtime.FuncForPC(reflect.ValueOf(loop).Pointer()).Name()
+	return &OffLoop{t: t, loop: name, told: map[string]bool{}}
 }
 
 // Called is told of a call. A nil OffLoop minds none.

@@ -21,7 +21,7 @@ func loop(event func()) { event() }
 // A call below the loop is seen, however deep, and named once; one beside it is not.
 func TestOffLoopSeesCallsOnTheLoop(t *testing.T) {
 	c := &complaints{TB: t}
-	s := &Store{Watch: NewOffLoop(c, "github.com/bkp-tool/bkp/core/keep/keeptest.loop")}
+	s := &Store{Watch: NewOffLoop(c, loop)}
 	ask := func() { s.Used(t.Context()) }
 	ask()
 	done := make(chan bool)

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -73,16 +74,17 @@ func TestPinsThatCannotLook(t *testing.T) {
 func TestNothingIsPinnedWhileACollectionSweeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pins
-		sweep, put := make(chan bool), false
+		var put atomic.Bool
+		sweep := make(chan bool)
 		go p.Sweep(func() error { <-sweep; return nil })
 		synctest.Wait()
-		go p.While(core.Chunk{}, func() error { put = true; return nil })
+		go p.While(core.Chunk{}, func() error { put.Store(true); return nil })
 		sweep <- true
-		if put {
+		if put.Load() {
 			t.Error("a chunk was put while the sweep went on")
 		}
 		synctest.Wait()
-		if !put {
+		if !put.Load() {
 			t.Error("the chunk was not put after the sweep")
 		}
 	})

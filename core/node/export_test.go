@@ -1,0 +1,4 @@
+package node
+
+// Loop is the function that runs a node's events.
+var Loop = (*state).loop
