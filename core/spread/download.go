@@ -28,7 +28,8 @@ type Download struct {
 	byID     map[core.ID]*holder
 	now      time.Duration
 	decided  []DownloadAction // by events, to be carried out before anybody is asked
-	fewer    bool             // some holder was lost, or taken off a run: there may be orphans
+	orphans  []int            // pending runs that no holder left can bring
+	stale    bool             // the orphans must be looked for anew
 	orphaned time.Duration    // since when there are orphans; -1: there are none
 	ended    bool
 }
@@ -156,7 +157,7 @@ const (
 // NewDownload begins a download; standings is what is known of holders. One that judges gives a run up of which bytes
 // are wrong at its holder, else that holder is asked for it no more.
 func NewDownload(wanted []Wanted, standings map[core.ID]Standing, judges bool) *Download {
-	d := &Download{judges: judges, byID: map[core.ID]*holder{}, open: len(wanted), fewer: true, orphaned: -1}
+	d := &Download{judges: judges, byID: map[core.ID]*holder{}, open: len(wanted), stale: true, orphaned: -1}
 	for i, w := range wanted {
 		d.runs = append(d.runs, soughtRun{size: w.Bytes(), holders: w.Holders})
 		d.pending = append(d.pending, i)
@@ -204,7 +205,7 @@ func (d *Download) Next(now time.Duration, holders Holders) (a DownloadAction, o
 	for _, h := range d.holders {
 		h.reach = holders.Holder(h.id)
 		if h.Away && h.reach.Connected {
-			h.Away, h.Lost, h.fails = false, "", 0
+			h.Away, h.Lost, h.fails, d.stale = false, "", 0, true
 		}
 	}
 	for _, h := range d.holders {
@@ -272,6 +273,7 @@ func (d *Download) take(h *holder) (runs []task.Run) {
 		runs = append(runs, task.Run{Number: h.next, Size: r.size})
 		h.next++
 	}
+	last := -1
 	for _, run := range d.dealt(h) {
 		r := &d.runs[run]
 		if !slices.Contains(r.holders, h.id) {
@@ -281,13 +283,28 @@ func (d *Download) take(h *holder) (runs []task.Run) {
 			break
 		}
 		take(run)
+		last = run
 	}
-	if len(runs) > 0 {
-		d.pending = slices.DeleteFunc(d.pending, func(run int) bool { return d.runs[run].asked > 0 })
+	if last >= 0 {
+		d.unpend(last)
 	} else if run := d.again(h); run >= 0 {
 		take(run)
 	}
 	return runs
+}
+
+// unpend takes out of the pending runs those that are asked for by now, of which last is the last. It looks at none
+// behind that: there may be a million.
+func (d *Download) unpend(last int) {
+	end := slices.Index(d.pending, last) + 1
+	from := end
+	for i := end - 1; i >= 0; i-- {
+		if run := d.pending[i]; d.runs[run].asked == 0 {
+			from--
+			d.pending[from] = run
+		}
+	}
+	d.pending = d.pending[from:]
 }
 
 // dealt is the runs that a holder may be asked for: all that nobody was asked for, or near the end those that it would
@@ -399,7 +416,10 @@ func (d *Download) bringer(h *holder) plan.Bringer {
 
 // end ends the download when every run is there or given up, or what is left could be had from nobody for a while.
 func (d *Download) end() (a DownloadAction, ok bool) {
-	left := d.orphans()
+	if d.stale {
+		d.orphans, d.stale = d.lonely(), false
+	}
+	left := d.orphans
 	switch {
 	case len(left) == 0 && d.open == 0:
 	case len(left) == 0:
@@ -415,11 +435,8 @@ func (d *Download) end() (a DownloadAction, ok bool) {
 	return DownloadAction{Kind: DownloadEnd, Left: left, Wrong: d.wrong}, true
 }
 
-// orphans are the runs that no holder left can bring.
-func (d *Download) orphans() (left []int) {
-	if !d.fewer {
-		return nil
-	}
+// lonely looks for orphans.
+func (d *Download) lonely() (left []int) {
 	for _, run := range d.pending {
 		if !slices.ContainsFunc(d.runs[run].holders, func(id core.ID) bool { return d.byID[id].Lost == "" }) {
 			left = append(left, run)
@@ -430,7 +447,7 @@ func (d *Download) orphans() (left []int) {
 
 // lose gives a holder up that was not.
 func (d *Download) lose(h *holder, format string, args ...any) DownloadAction {
-	h.Lost, d.fewer = fmt.Sprintf(format, args...), true
+	h.Lost, d.stale = fmt.Sprintf(format, args...), true
 	return DownloadAction{Kind: DownloadLose, Holder: h.id, Reason: h.Lost}
 }
 
@@ -469,7 +486,7 @@ func (d *Download) misses(h *holder, numbers []int) {
 func (d *Download) without(run int, id core.ID) {
 	r := &d.runs[run]
 	r.holders = slices.DeleteFunc(slices.Clone(r.holders), func(h core.ID) bool { return h == id })
-	d.fewer = true
+	d.stale = true
 }
 
 // Begun says that a run of a holder's flow begins to arrive.
@@ -551,6 +568,7 @@ func (d *Download) Back(id core.ID, numbers []int, reason core.Reason) {
 		return
 	}
 	d.pending = append(back, d.pending...)
+	d.stale = true
 	if reason == core.ReasonCorrupt {
 		if h.wrong++; h.wrong > downloadWrong {
 			d.loseSoon(h, "it sent bytes that do not match their hash, %d times", h.wrong)

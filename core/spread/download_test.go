@@ -403,6 +403,9 @@ func checkDownload(t *rapid.T) {
 		if rapid.Bool().Draw(t, "heard") {
 			w.heard[h.id] = Standing{Rate: h.link}
 		}
+		if rapid.IntRange(0, 9).Draw(t, "lost before") == 0 {
+			w.heard[h.id] = Standing{Lost: "before", Away: rapid.Bool().Draw(t, "away then")}
+		}
 	}
 	for range rapid.IntRange(1, 90).Draw(t, "runs") {
 		var holders []core.ID
@@ -523,6 +526,9 @@ func checkCounts(t *rapid.T, d *Download) {
 	}
 	if open != d.open {
 		t.Fatalf("%d runs are not there, and %d count so", open, d.open)
+	}
+	if orphans := d.lonely(); !d.stale && !slices.Equal(orphans, d.orphans) {
+		t.Fatalf("%v are orphans, and %v count so", orphans, d.orphans)
 	}
 }
 
@@ -674,5 +680,36 @@ func TestDownloadSharesByRate(t *testing.T) {
 	s := w.d.Standings()
 	if fast, slow := s[core.ID{1}].Got, s[core.ID{2}].Got; fast < 3*slow || fast > 5*slow {
 		t.Errorf("the fast holder brought %s and the slow one %s", fast, slow)
+	}
+}
+
+// BenchmarkDownload is the cost of a run, from the choice to its arrival, where many are wanted: each at one of eight
+// holders, as a verification asks, or at all.
+func BenchmarkDownload(b *testing.B) {
+	for name, each := range map[string]int{"at-one": 1, "at-all": 8} {
+		b.Run(name, func(b *testing.B) {
+			w := newDownloadWorld()
+			for i := range 8 {
+				h := w.add(string(rune('b'+i)), 100<<20)
+				w.heard[h.id] = Standing{Rate: h.link}
+			}
+			for i := range b.N {
+				var holders []core.ID
+				for j := range each {
+					holders = append(holders, w.all[(i+j)%8].id)
+				}
+				w.want([]core.Size{core.MiB}, holders)
+			}
+			w.did.Grow(64 * b.N)
+			b.ResetTimer()
+			w.start(false)
+			for w.over == nil {
+				for _, h := range w.all {
+					behave(w, h)
+					w.drain()
+				}
+				w.now += time.Millisecond
+			}
+		})
 	}
 }
