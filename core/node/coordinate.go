@@ -225,6 +225,19 @@ func (n *state) coordinates(task core.TaskID) bool {
 	return ok
 }
 
+// onTaskAgree and onTaskRefuse are a target's answer to a segment.
+func (n *state) onTaskAgree(p *peer, m wire.TaskAgree) {
+	if pl, ok := n.places[m.Task]; ok {
+		pl.inbox.Agreed(p.id, m)
+	}
+}
+
+func (n *state) onTaskRefuse(p *peer, m wire.TaskRefuse) {
+	if pl, ok := n.places[m.Task]; ok {
+		pl.inbox.Refused(p.id, m)
+	}
+}
+
 // onReceipt takes a receipt that is for this coordinator, or passes it on.
 func (n *state) onReceipt(p *peer, m wire.TransmissionComplete) {
 	if !m.To.IsZero() && m.To != n.ID() {

@@ -265,12 +265,11 @@ func (n *state) onGainAgree(p *peer, m wire.GainAgree) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	d, ok := sideOf[downloadFrom](f)
 	if !ok {
-		n.send(p.id, wire.TransmissionAbort{Flow: m.Flow, Code: core.ReasonStopped, Reason: "that flow has ended here"})
+		n.noSuchFlow(p, m.Flow)
 		return
 	}
 	d.Agreed(p.id, m.Rate, d.numbers(m.Missing))
-	e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate,
-		Term: time.Duration(m.ExpiresS * float64(time.Second))}
+	e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate, Term: seconds(m.ExpiresS)}
 	for _, hash := range m.Runs {
 		if number, run, ok := d.numbered(hash); ok {
 			e.Runs = append(e.Runs, task.Run{Number: number, Size: d.order.Wanted[run].Bytes()})
@@ -287,7 +286,7 @@ func (n *state) onGainRefuse(p *peer, m wire.GainRefuse) {
 		return
 	}
 	d.Refused(p.id, m.Code, m.Reason, d.numbers(m.Missing))
-	n.step(f, task.Event{Kind: task.Refused, Reason: m.Code, Retry: time.Duration(m.RetryS * float64(time.Second))})
+	n.step(f, task.Event{Kind: task.Refused, Reason: m.Code, Retry: seconds(m.RetryS)})
 }
 
 // begin makes the inflow of a granted run.

@@ -51,6 +51,12 @@ type (
 	asking interface {
 		apply(f *flow, runs []task.Run, rate core.Rate) wire.Message
 	}
+	// applying is such a side that sends: the answers of the other end.
+	applying interface {
+		side
+		agreed(n *state, f *flow, m wire.StorageAgree)
+		refused(n *state, f *flow, m wire.StorageRefuse)
+	}
 	// granting is the other end's.
 	granting interface {
 		agree(f *flow, a task.Action) wire.Message
@@ -73,6 +79,16 @@ type (
 		settled(f *flow, number int)
 	}
 )
+
+// sideOf is what a flow is for, where it is for that.
+func sideOf[S side](f *flow) (S, bool) {
+	var none S
+	if f == nil {
+		return none, false
+	}
+	s, ok := f.side.(S)
+	return s, ok
+}
 
 // open makes a flow known under its number.
 func (n *state) open(peer core.ID, id uint64, end task.End, sends bool, s side) *flow {
@@ -316,7 +332,7 @@ func (n *state) onComplete(p *peer, m wire.TransmissionComplete) {
 			continue
 		}
 		if number, ok := f.transfers[m.Transfer]; ok {
-			n.measure(f, f.runSize(number), time.Duration(m.HeldS*float64(time.Second)))
+			n.measure(f, f.runSize(number), seconds(m.HeldS))
 			n.received(f, number)
 			p.settled.add(m.Transfer)
 			return
@@ -459,6 +475,28 @@ func (n *state) setCapacity(account string, r core.Rate) {
 			}
 		}
 	}
+}
+
+// onAgree and onRefuse are the answers to applications to send.
+func (n *state) onAgree(p *peer, m wire.StorageAgree) {
+	f := n.flows[flowKey{p.id, m.Flow}]
+	if s, ok := sideOf[applying](f); ok {
+		s.agreed(n, f, m)
+	} else {
+		n.noSuchFlow(p, m.Flow)
+	}
+}
+
+func (n *state) onRefuse(p *peer, m wire.StorageRefuse) {
+	f := n.flows[flowKey{p.id, m.Flow}]
+	if s, ok := sideOf[applying](f); ok {
+		s.refused(n, f, m)
+	}
+}
+
+// noSuchFlow gives a lease back that a peer granted to a flow which is gone.
+func (n *state) noSuchFlow(p *peer, flow uint64) {
+	n.send(p.id, wire.TransmissionAbort{Flow: flow, Code: core.ReasonStopped, Reason: "that flow has ended here"})
 }
 
 // onRevise lowers a lease to what the other end has left of it.

@@ -157,7 +157,7 @@ func (f *inflows) drop(s *link.Session) {
 }
 
 // onBegin prepares for a run's data.
-func (n *state) onBegin(p *peer, s *link.Session, m wire.TransmissionBegin) {
+func (n *state) onBegin(p *peer, m wire.TransmissionBegin) {
 	f := n.flows[flowKey{p.id, m.Flow}]
 	var in *inflow
 	var number int
@@ -177,11 +177,11 @@ func (n *state) onBegin(p *peer, s *link.Session, m wire.TransmissionBegin) {
 		if _, again := f.byRun[number]; again {
 			err = fmt.Errorf("run %d began twice", m.Run)
 		} else {
-			err = n.inflows.begin(s, in)
+			err = n.inflows.begin(p.session, in)
 		}
 	}
 	if err != nil {
-		n.inflows.refuse(s, m.Transfer)
+		n.inflows.refuse(p.session, m.Transfer)
 		n.send(p.id, wire.TransmissionAbort{Flow: m.Flow, Transfer: m.Transfer, Code: core.ReasonProtocol,
 			Reason: err.Error()})
 		return

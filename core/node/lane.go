@@ -431,31 +431,19 @@ func (l *lane) end() {
 	}
 }
 
-// onAgree is the target's grant.
-func (n *state) onAgree(p *peer, m wire.StorageAgree) {
-	f := n.flows[flowKey{p.id, m.Flow}]
-	l, ok := sideOf[*lane](f)
-	if !ok || l.piece == nil {
-		n.send(p.id, wire.TransmissionAbort{Flow: m.Flow, Code: core.ReasonStopped, Reason: "that flow has ended here"})
-		return
-	}
+// agreed is the target's grant.
+func (l *lane) agreed(n *state, f *flow, m wire.StorageAgree) {
 	l.has(m.Have)
 	l.elsewhere(f, m.Runs)
 	l.full = m.Rate < f.Rate
 	n.step(f, task.Event{Kind: task.Agreed, Runs: l.sized(m.Runs), Have: l.numbers(m.Have), Lease: m.Lease,
-		Rate: m.Rate,
-		Term: time.Duration(m.ExpiresS * float64(time.Second))})
+		Rate: m.Rate, Term: seconds(m.ExpiresS)})
 }
 
-// onRefuse is the target's no.
-func (n *state) onRefuse(p *peer, m wire.StorageRefuse) {
-	f := n.flows[flowKey{p.id, m.Flow}]
-	l, ok := sideOf[*lane](f)
-	if !ok || l.piece == nil {
-		return
-	}
+// refused is the target's no.
+func (l *lane) refused(n *state, f *flow, m wire.StorageRefuse) {
 	if m.Code != core.ReasonBusy && m.Code != core.ReasonHave && m.Code != core.ReasonInFlight {
-		n.Log.Warn("target refused runs", "peer", p.id.Short(), "reason", m.Reason)
+		n.Log.Warn("target refused runs", "peer", l.to.Short(), "reason", m.Reason)
 	}
 	have := l.numbers(m.Have)
 	l.has(m.Have)
@@ -463,8 +451,7 @@ func (n *state) onRefuse(p *peer, m wire.StorageRefuse) {
 	if m.Code == core.ReasonInFlight {
 		l.elsewhere(f, nil)
 	}
-	n.step(f, task.Event{Kind: task.Refused, Have: have, Reason: m.Code,
-		Retry: time.Duration(m.RetryS * float64(time.Second))})
+	n.step(f, task.Event{Kind: task.Refused, Have: have, Reason: m.Code, Retry: seconds(m.RetryS)})
 }
 
 // elsewhere notes that what was applied for and neither granted nor there is on its way from others.
@@ -486,16 +473,6 @@ func (l *lane) elsewhere(f *flow, granted []core.Range) {
 			v.until = l.n.now() + comingLife
 		}
 	}
-}
-
-// sideOf is what a flow is for, where it is for that.
-func sideOf[S side](f *flow) (S, bool) {
-	var none S
-	if f == nil {
-		return none, false
-	}
-	s, ok := f.side.(S)
-	return s, ok
 }
 
 // numbers and sized name runs of the segment that was asked for by their numbers in the flow.

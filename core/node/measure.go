@@ -248,5 +248,8 @@ func (n *Node) remember() {
 	}
 }
 
+// seconds is a span of time that travelled as finiteSeconds.
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
 // finiteSeconds is a span of time as it travels.
 func finiteSeconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e6) / 1e6 }

@@ -120,9 +120,9 @@ func (n *state) declared(info link.Peer) core.Rate {
 	return 0
 }
 
-// coordinate settles a link's capacity: the smaller of both words, one account per direction. Only the first word is
+// onBandwidth settles a link's capacity: the smaller of both words, one account per direction. Only the first word is
 // answered.
-func (n *state) coordinate(p *peer, m wire.BandwidthCoordination) {
+func (n *state) onBandwidth(p *peer, m wire.BandwidthCoordination) {
 	if m.Size == 0 {
 		p.session.Close(core.ReasonProtocol, "a link of 0 bytes per second")
 		return
@@ -175,6 +175,12 @@ func (e peerDown) apply(n *state) {
 	}
 }
 
+// onDelegation takes further word of whom a peer may act for.
+func (n *state) onDelegation(p *peer, m wire.Delegation) {
+	p.rights = append(p.rights, validRights(m.Delegations, p.id)...)
+	p.rights = slices.Clone(p.rights[max(0, len(p.rights)-maxRights):])
+}
+
 // lost tells flows and questions that their peer's session is gone. It never travels.
 type lost struct{}
 
@@ -217,76 +223,7 @@ func (e said) apply(n *state) {
 		n.onRelay(p, r)
 		return
 	}
-	n.dispatch(p, e.session, e.message)
-}
-
-// dispatch hands a message of a peer to who answers it. s brought it, from the peer itself or the last one on its way.
-func (n *state) dispatch(p *peer, s *link.Session, m wire.Message) {
-	switch m := m.(type) {
-	case wire.BandwidthCoordination:
-		n.coordinate(p, m)
-	case wire.Delegation:
-		p.rights = append(p.rights, validRights(m.Delegations, p.id)...)
-		p.rights = slices.Clone(p.rights[max(0, len(p.rights)-maxRights):])
-	case wire.StateQuery:
-		n.onStateQuery(p, m)
-	case wire.StorageTask:
-		n.kept.Offer(p.id, p.member(), m)
-	case wire.TaskAgree:
-		if pl, ok := n.places[m.Task]; ok {
-			pl.inbox.Agreed(p.id, m)
-		}
-	case wire.TaskRefuse:
-		if pl, ok := n.places[m.Task]; ok {
-			pl.inbox.Refused(p.id, m)
-		}
-	case wire.Want:
-		n.onWant(p, m)
-	case wire.StorageApply:
-		n.onApply(p, m)
-	case wire.StorageAgree:
-		if !n.onProbeAnswer(p, m) {
-			n.onAgree(p, m)
-		}
-	case wire.StorageRefuse:
-		if !n.onProbeAnswer(p, m) {
-			n.onRefuse(p, m)
-		}
-	case wire.ProbeApply:
-		n.onProbe(p, m)
-	case wire.TransmissionBegin:
-		n.onBegin(p, s, m)
-	case wire.TransmissionComplete:
-		n.onComplete(p, m)
-	case wire.TransmissionAbort:
-		n.onAbort(p, m)
-	case wire.LeaseRevise:
-		n.onRevise(p, m)
-	case wire.GainApply:
-		n.onGainApply(p, m)
-	case wire.GainAgree:
-		n.onGainAgree(p, m)
-	case wire.GainRefuse:
-		n.onGainRefuse(p, m)
-	case wire.StateReport:
-		n.answered(p, m.Query, m)
-	case wire.RefPut:
-		n.kept.PutRef(p.id, m)
-	case wire.RefList:
-		n.onRefList(p, m)
-	case wire.RefGet:
-		n.onRefGet(p, m)
-	case wire.RefOK:
-		n.answered(p, m.Query, m)
-	case wire.RefReport:
-		n.answered(p, m.Query, m)
-	case wire.Release:
-		n.kept.Release(p.id, m)
-	case wire.ReleaseDone:
-		n.answered(p, m.Query, m)
-	default:
-		s.Close(core.ReasonProtocol, "unexpected "+m.Type())
-	}
+	n.dispatch(p, e.message)
 }
 
 // connected lists peers with a coordinated session, by address and ID.

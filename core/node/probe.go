@@ -101,7 +101,7 @@ type prober struct {
 	began   time.Duration // the first run; 0 before
 	lease   core.Rate
 	held    time.Duration
-	refused string
+	problem string        // why the peer refused
 	done    chan struct{} // closed when nothing more will come
 	over    bool
 }
@@ -135,8 +135,8 @@ func (pr *prober) begin(n *state, to core.ID, block []byte) error {
 func (pr *prober) result(n *state, row *control.ProbeRow) error {
 	count := len(pr.arrived)
 	row.Lease = pr.lease
-	if pr.refused != "" {
-		return fmt.Errorf("it refused: %s", pr.refused)
+	if pr.problem != "" {
+		return fmt.Errorf("it refused: %s", pr.problem)
 	}
 	skip := int(probeStart * float64(count))
 	if count-skip < 2 {
@@ -205,34 +205,21 @@ func (b blockStore) Get(_ context.Context, _ core.Hash, dst []byte) ([]byte, err
 	return append(dst, b...), nil
 }
 
-// onProbeAnswer takes the answer to a probe; false where the flow is of another kind.
-func (n *state) onProbeAnswer(p *peer, m wire.Message) bool {
-	switch m := m.(type) {
-	case wire.StorageAgree:
-		f := n.flows[flowKey{p.id, m.Flow}]
-		pr, ok := sideOf[*prober](f)
-		if !ok {
-			return false
+// agreed and refused are the peer's answer.
+func (pr *prober) agreed(n *state, f *flow, m wire.StorageAgree) {
+	pr.lease = m.Rate
+	e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate, Term: seconds(m.ExpiresS)}
+	for _, r := range m.Runs {
+		for number := r.Start; number < r.Start+r.Length; number++ {
+			e.Runs = append(e.Runs, task.Run{Number: number, Size: pr.chunk.Size})
 		}
-		pr.lease = m.Rate
-		e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate,
-			Term: time.Duration(m.ExpiresS * float64(time.Second))}
-		for _, r := range m.Runs {
-			for number := r.Start; number < r.Start+r.Length; number++ {
-				e.Runs = append(e.Runs, task.Run{Number: number, Size: pr.chunk.Size})
-			}
-		}
-		n.step(f, e)
-	case wire.StorageRefuse:
-		f := n.flows[flowKey{p.id, m.Flow}]
-		pr, ok := sideOf[*prober](f)
-		if !ok {
-			return false
-		}
-		pr.refused = m.Reason
-		n.step(f, task.Event{Kind: task.Refused, Reason: m.Code})
 	}
-	return true
+	n.step(f, e)
+}
+
+func (pr *prober) refused(n *state, f *flow, m wire.StorageRefuse) {
+	pr.problem = m.Reason
+	n.step(f, task.Event{Kind: task.Refused, Reason: m.Code})
 }
 
 // probed is the receiving end of a probe: what arrives is dropped.

@@ -116,5 +116,5 @@ func (n *state) onRelay(p *peer, r wire.Relay) {
 		from.vouched = p.session.Peer().Token // by the neighbour that brought its word
 	}
 	from.lastSeen = time.Now()
-	n.dispatch(from, p.session, m)
+	n.dispatch(from, m)
 }

@@ -1,0 +1,68 @@
+package node
+
+import (
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// reactions is what messages do to the state, by type. A relay is not among them: what it carries is.
+var reactions = byType(
+	on((*state).onBandwidth),
+	on((*state).onDelegation),
+	on((*state).onStateQuery),
+	on(func(n *state, p *peer, m wire.StateReport) { n.answered(p, m.Query, m) }),
+
+	on(func(n *state, p *peer, m wire.StorageTask) { n.kept.Offer(p.id, p.member(), m) }),
+	on((*state).onTaskAgree),
+	on((*state).onTaskRefuse),
+	on((*state).onWant),
+
+	on((*state).onApply),
+	on((*state).onProbe),
+	on((*state).onAgree),
+	on((*state).onRefuse),
+	on((*state).onGainApply),
+	on((*state).onGainAgree),
+	on((*state).onGainRefuse),
+	on((*state).onBegin),
+	on((*state).onComplete),
+	on((*state).onAbort),
+	on((*state).onRevise),
+
+	on(func(n *state, p *peer, m wire.RefPut) { n.kept.PutRef(p.id, m) }),
+	on(func(n *state, p *peer, m wire.RefOK) { n.answered(p, m.Query, m) }),
+	on((*state).onRefList),
+	on((*state).onRefGet),
+	on(func(n *state, p *peer, m wire.RefReport) { n.answered(p, m.Query, m) }),
+	on(func(n *state, p *peer, m wire.Release) { n.kept.Release(p.id, m) }),
+	on(func(n *state, p *peer, m wire.ReleaseDone) { n.answered(p, m.Query, m) }),
+)
+
+// reaction is what messages of one type do.
+type reaction struct {
+	to string
+	do func(*state, *peer, wire.Message)
+}
+
+// on is a reaction. Where the messages are between neighbours (mayTravel), the peer has a session and they came by it.
+func on[M wire.Message](do func(*state, *peer, M)) reaction {
+	var m M
+	return reaction{m.Type(), func(n *state, p *peer, m wire.Message) { do(n, p, m.(M)) }}
+}
+
+func byType(all ...reaction) map[string]func(*state, *peer, wire.Message) {
+	table := map[string]func(*state, *peer, wire.Message){}
+	for _, r := range all {
+		table[r.to] = r.do
+	}
+	return table
+}
+
+// dispatch lets a message of a peer do what it does.
+func (n *state) dispatch(p *peer, m wire.Message) {
+	if do := reactions[m.Type()]; do != nil {
+		do(n, p, m)
+	} else if p.session != nil {
+		p.session.Close(core.ReasonProtocol, "unexpected "+m.Type())
+	}
+}
