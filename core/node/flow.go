@@ -460,12 +460,7 @@ func (n *state) loseFlows(peer core.ID) {
 
 // setCapacity gives a link its capacity and scales the leases that no longer fit.
 func (n *state) setCapacity(account string, r core.Rate) {
-	waking := n.waking
-	n.waking = true // nobody takes anything before all are scaled
-	defer func() {
-		n.waking = waking
-		n.wakeWaiting()
-	}()
+	n.wakeWaiting()
 	for _, l := range n.book.SetCapacity(account, r) {
 		for _, f := range n.flows {
 			// what others did before may have changed it

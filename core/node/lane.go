@@ -71,17 +71,20 @@ func rowOf(table []wire.BandwidthRow, from, to core.ID) *wire.BandwidthRow {
 	return nil
 }
 
-// wakeWaiting lets every swarm and download look again: bandwidth came free, a peer came up, or time passed.
+// wakeWaiting has every swarm and download look again, once, when what happens now has happened: bandwidth came free, a
+// peer came up, or time passed.
 func (n *state) wakeWaiting() {
 	if n.waking {
-		return // the one that woke us will look at everybody
+		return
 	}
 	n.waking = true
-	defer func() { n.waking = false }()
-	n.driveLanes()
-	for d := range n.downloads {
-		d.due = true
-	}
+	n.later(do(func(n *state) {
+		n.waking = false
+		n.driveLanes()
+		for d := range n.downloads {
+			d.due = true
+		}
+	}))
 }
 
 // waits tells whether a lane could apply for a lease now.
@@ -228,7 +231,7 @@ func (l *lane) renew() {
 		rate := l.due(stage)
 		if float64(f.Rate) > plan.TooMuch*float64(rate) && (l.trunk() != nil || l.waitedFor()) {
 			if l.lower(rate); f.State != task.Leased {
-				return // it was looked at again meanwhile, and has asked
+				return // it has asked, being stepped
 			}
 		}
 		rate = max(f.Rate, min(rate, f.Rate+n.book.Free(f.accounts...)))

@@ -21,7 +21,7 @@ type state struct {
 	turn      int         // of the swarms
 	scratch   core.Bitmap // for whoever needs one and keeps it no longer than a call
 	downloads map[*download]struct{}
-	waking    bool
+	waking    bool                   // wakeWaiting is among next
 	kept      *keep.State            // for others
 	places    map[core.TaskID]placed // coordinated here
 	leases    leaseLog
