@@ -289,8 +289,8 @@ func (n *state) onGainRefuse(p *peer, m wire.GainRefuse) {
 	n.step(f, task.Event{Kind: task.Refused, Reason: m.Code, Retry: seconds(m.RetryS)})
 }
 
-// begin makes the inflow of a granted run.
-func (d downloadFrom) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) {
+// begin makes the incoming run of a granted run.
+func (d downloadFrom) begin(f *flow, m wire.TransmissionBegin) (*incoming, int, error) {
 	number, run, ok := d.numbered(m.Hash)
 	if !ok {
 		return nil, 0, fmt.Errorf("run %s was not asked for", m.Hash)
@@ -300,7 +300,7 @@ func (d downloadFrom) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, er
 		return nil, 0, fmt.Errorf("run %s comes with other chunks than were asked for", m.Hash)
 	}
 	d.Begun(d.holder, number)
-	return &inflow{
+	return &incoming{
 		chunks: m.Chunks,
 		keep: func(i int, c core.Chunk, data []byte) error {
 			return r.once(i, func() error { return d.keep(run, r.indexes[i], data) })

@@ -22,13 +22,13 @@ type flow struct {
 	accounts []string // of this end
 	side     side
 
-	booked    uint64          // number of the lease in this node's book, 0 while it holds none
-	transfers map[uint64]int  // numbers of open runs by transfer
-	byRun     map[int]uint64  // the other way
-	pump      *pump           // at the sending end
-	stretch   stretch         // the same
-	use       use             // the same
-	inflow    map[int]*inflow // by run, at the receiving end
+	booked    uint64            // number of the lease in this node's book, 0 while it holds none
+	transfers map[uint64]int    // numbers of open runs by transfer
+	byRun     map[int]uint64    // the other way
+	pump      *pump             // at the sending end
+	stretch   stretch           // the same
+	use       use               // the same
+	incoming  map[int]*incoming // by run, at the receiving end
 	row       control.LeaseRow
 	began     time.Duration // of the lease
 }
@@ -66,9 +66,9 @@ type (
 	sending interface {
 		outgoing(f *flow, number int) (parcel, bool)
 	}
-	// arrivals is a side to which runs come: begin makes the inflow of one that was granted.
+	// arrivals is a side to which runs come: begin makes the incoming run of one that was granted.
 	arrivals interface {
-		begin(*flow, wire.TransmissionBegin) (*inflow, int, error)
+		begin(*flow, wire.TransmissionBegin) (*incoming, int, error)
 	}
 	// requeueing takes back runs that will not come this way.
 	requeueing interface {
@@ -93,7 +93,7 @@ func sideOf[S side](f *flow) (S, bool) {
 // open makes a flow known under its number.
 func (n *state) open(peer core.ID, id uint64, end task.End, sends bool, s side) *flow {
 	f := &flow{Flow: task.NewFlow(id, end, sends), peer: peer, side: s, transfers: map[uint64]int{},
-		byRun: map[int]uint64{}, inflow: map[int]*inflow{}}
+		byRun: map[int]uint64{}, incoming: map[int]*incoming{}}
 	f.accounts = []string{accountDown, accountIn(peer)}
 	if sends {
 		f.accounts = []string{accountUp, accountOut(peer)}
@@ -153,7 +153,7 @@ func (n *state) do(f *flow, e task.Event, a task.Action) {
 		n.beginRun(f, a)
 	case task.SendComplete:
 		n.send(f.peer, wire.TransmissionComplete{Transfer: f.byRun[a.Run], Run: f.wireRun(a.Run), Received: true,
-			HeldS: f.inflow[a.Run].heldTime()})
+			HeldS: f.incoming[a.Run].heldTime()})
 	case task.SendRevise:
 		n.send(f.peer, wire.LeaseRevise{Flow: f.ID, Lease: a.Lease, Rate: a.Rate})
 	case task.SendAbort:
@@ -234,7 +234,7 @@ func (n *state) forget(f *flow, runs []task.Run) {
 		transfer, begun := f.byRun[r.Number]
 		f.unbind(r.Number)
 		if !f.Sends && begun && p != nil && p.session != nil {
-			n.inflows.giveUp(p.session, transfer)
+			n.incoming.giveUp(p.session, transfer)
 		}
 	}
 }
@@ -247,7 +247,7 @@ func (f *flow) bind(transfer uint64, number int) {
 func (f *flow) unbind(number int) {
 	delete(f.transfers, f.byRun[number])
 	delete(f.byRun, number)
-	delete(f.inflow, number)
+	delete(f.incoming, number)
 }
 
 // closeFlow forgets a flow; another that the peer opened meanwhile under the same number stays.

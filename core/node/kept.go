@@ -102,9 +102,9 @@ func (r *receiving) refuse(f *flow, a task.Action) wire.Message { return r.Refus
 
 func (r *receiving) requeue(f *flow, runs []task.Run, _ core.Reason) { r.Requeue(f.Flow, runs) }
 
-func (r *receiving) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) {
+func (r *receiving) begin(f *flow, m wire.TransmissionBegin) (*incoming, int, error) {
 	in, number, err := r.Begin(f.Flow, m)
-	return &inflow{chunks: in.Chunks, keep: in.Keep, done: in.Done, dropped: in.Dropped}, number, err
+	return &incoming{chunks: in.Chunks, keep: in.Keep, done: in.Done, dropped: in.Dropped}, number, err
 }
 
 // Received makes it a keep.Flow. What is here may go on to others at once.

@@ -9,12 +9,12 @@
 //	peer.go    sessions, bandwidth coordination, dispatch     query.go  questions and their answers
 //	kept.go    what is kept for others: core/keep, on this loop
 //	relay.go   messages through others
-//	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     inflow.go  runs that arrive
+//	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     incoming.go  runs that arrive
 //	swarm.go   a task under way: who has what, who is served  want.go     hints               lane.go    the way to one target
 //	fair.go    how much of the uplink a lane has              yield.go    what it leases in vain
 //	download.go  what spread.Download decides, over flows
 //	place.go   the commands that place                        coordinate.go  what core/place needs of the node
-//	versions.go  refs here and at peers
+//	versions.go  refs here and at peers                       refs.go   the owner's own refs, as this room asks for them
 //	fetch.go   the commands that fetch, and what core/fetch needs of the node
 //	limit.go   what this node gives, by calendars              measure.go  what its links carry
 //	probe.go   measuring them on purpose
@@ -122,7 +122,7 @@ type Node struct {
 
 	found atomic.Pointer[key.Owner]
 
-	inflows    inflows      // runs that arrive; touched by data readers
+	incoming   incomingRuns // runs that arrive; touched by data readers
 	target     *keep.Target // what is kept for others
 	collecting sync.Mutex   // one collection of staging at a time
 	failed     chan error   // holds the failure of a disk, once
@@ -152,7 +152,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		return nil, fmt.Errorf("draw epoch: %w", err)
 	}
 	n.epoch = core.Epoch(binary.LittleEndian.Uint64(seed[:8]))
-	n.inflows.init()
+	n.incoming.init()
 	n.ctx, n.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	s, err := newState(n, binary.LittleEndian.Uint64(seed[8:]))
 	if err != nil {
@@ -200,6 +200,12 @@ func (n *Node) Close() error {
 // Failed holds the reason once a disk beneath the node has failed: nobody knows then what is durable, nothing is
 // acknowledged any more, and whoever started the node should end it and start anew.
 func (n *Node) Failed() <-chan error { return n.failed }
+
+// Breakable is a store, a database or a log that answers nothing any more once its disk failed.
+type Breakable interface {
+	// Broken is why; nil while it does.
+	Broken() error
+}
 
 // watchDisks looks every second whether what the node stands on is still whole.
 func (n *Node) watchDisks() {

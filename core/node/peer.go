@@ -162,7 +162,7 @@ func (e peerDown) apply(n *state) {
 		p.problem = e.why.Error()
 	}
 	n.Log.Info("peer down", "peer", p.id.Short(), "error", e.why)
-	n.inflows.drop(s)
+	n.incoming.drop(s)
 	n.kept.Lost(p.id)
 	n.loseFlows(p.id)
 	for _, d := range n.queries {
@@ -185,20 +185,6 @@ func (n *state) onDelegation(p *peer, m wire.Delegation) {
 type lost struct{}
 
 func (lost) Type() string { return "lost" }
-
-// door is where the answer of a peer to a question is handed in.
-type door struct {
-	peer core.ID
-	in   chan wire.Message
-}
-
-// deliver hands m to whoever waits at the door, who reads promptly or has left.
-func (d door) deliver(m wire.Message) {
-	select {
-	case d.in <- m:
-	default:
-	}
-}
 
 // send queues a message for a peer; false where it has no session.
 func (n *state) send(to core.ID, m wire.Message) bool {

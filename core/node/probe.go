@@ -263,11 +263,11 @@ func (pd *probed) refuse(f *flow, a task.Action) wire.Message {
 		RetryS: a.Retry.Seconds()}
 }
 
-func (pd *probed) begin(f *flow, m wire.TransmissionBegin) (*inflow, int, error) {
+func (pd *probed) begin(f *flow, m wire.TransmissionBegin) (*incoming, int, error) {
 	if len(m.Chunks) != 1 || m.Chunks[0].Size != pd.size {
 		return nil, 0, fmt.Errorf("run %d of a probe has other bytes than were applied for", m.Run)
 	}
-	return &inflow{
+	return &incoming{
 		chunks: m.Chunks,
 		keep:   func(int, core.Chunk, []byte) error { return nil },
 		done: func(err error) {

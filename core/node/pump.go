@@ -36,6 +36,11 @@ type parcel struct {
 	store Chunks
 }
 
+// Chunks gives the stored bytes of chunks, as a storage.Store does.
+type Chunks interface {
+	Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error)
+}
+
 // job is one run for the pump.
 type job struct {
 	transfer uint64

@@ -42,7 +42,7 @@ func (a asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wir
 	sent := false
 	n.ask(do(func(n *state) {
 		id = n.nextID()
-		n.queries[id] = door{to, answer}
+		n.queries[id] = asked{to, answer}
 		sent = n.send(to, question(id))
 	}))
 	defer n.post(do(func(n *state) { delete(n.queries, id) }))
@@ -66,9 +66,23 @@ func (a asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wir
 	}
 }
 
+// asked is a question that a peer was asked, and where its answer is handed in.
+type asked struct {
+	peer   core.ID
+	answer chan wire.Message
+}
+
+// deliver hands m to whoever waits for it, who reads promptly or has left.
+func (a asked) deliver(m wire.Message) {
+	select {
+	case a.answer <- m:
+	default:
+	}
+}
+
 // answered hands an answer to the question it names.
 func (n *state) answered(p *peer, id uint64, m wire.Message) {
-	if d, ok := n.queries[id]; ok && d.peer == p.id {
-		d.deliver(m)
+	if a, ok := n.queries[id]; ok && a.peer == p.id {
+		a.deliver(m)
 	}
 }

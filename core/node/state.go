@@ -15,7 +15,7 @@ type state struct {
 	limits    limits
 	measures  measures
 	peers     map[core.ID]*peer
-	queries   map[uint64]door
+	queries   map[uint64]asked
 	flows     map[flowKey]*flow
 	swarms    map[core.TaskID]*swarm
 	turn      int         // of the swarms
@@ -38,7 +38,7 @@ func newState(n *Node, seed uint64) (*state, error) {
 			downNow: n.Downlink.At(n.started), links: map[core.ID]core.Calendar{}, changed: map[string]bool{}},
 		measures:  n.recall(),
 		peers:     map[core.ID]*peer{},
-		queries:   map[uint64]door{},
+		queries:   map[uint64]asked{},
 		flows:     map[flowKey]*flow{},
 		swarms:    map[core.TaskID]*swarm{},
 		downloads: map[*download]struct{}{},

@@ -15,8 +15,8 @@ import (
 // beginPatience is how long data may wait for the TRANSMISSION_BEGIN that travels on the control socket.
 const beginPatience = 5 * time.Second
 
-// inflow is one run that arrives. Its data reader alone touches what stands below keep.
-type inflow struct {
+// incoming is one run that arrives. Its data reader alone touches what stands below keep.
+type incoming struct {
 	transfer uint64
 	chunks   []core.Chunk // those that are sent
 	keep     func(i int, c core.Chunk, data []byte) error
@@ -28,43 +28,43 @@ type inflow struct {
 	data []byte
 }
 
-type inflowKey struct {
+type incomingKey struct {
 	session  *link.Session
 	transfer uint64
 }
 
-// inflows finds the run that a data message belongs to. Sessions' data readers use it beside the loop.
-type inflows struct {
+// incomingRuns finds the run that a data message belongs to. Sessions' data readers use it beside the loop.
+type incomingRuns struct {
 	mu    sync.Mutex
-	live  map[inflowKey]*inflow       // nil: given up, what still comes is dropped
-	over  map[*link.Session][]uint64  // the last maxGivenUp that were given up
-	wait  map[inflowKey]chan struct{} // data that came before its BEGIN
-	spare sync.Pool                   // *[]byte buffers of chunks
+	live  map[incomingKey]*incoming     // nil: given up, what still comes is dropped
+	over  map[*link.Session][]uint64    // the last maxGivenUp that were given up
+	wait  map[incomingKey]chan struct{} // data that came before its BEGIN
+	spare sync.Pool                     // *[]byte buffers of chunks
 }
 
-func (f *inflows) init() {
-	f.live, f.wait, f.over = map[inflowKey]*inflow{}, map[inflowKey]chan struct{}{}, map[*link.Session][]uint64{}
+func (f *incomingRuns) init() {
+	f.live, f.wait, f.over = map[incomingKey]*incoming{}, map[incomingKey]chan struct{}{}, map[*link.Session][]uint64{}
 }
 
 // maxGivenUp is how many transfers of a session that were given up are remembered: far more than can be on their way.
 const maxGivenUp = 4096
 
 // forgo drops what still comes of a transfer. The caller holds mu.
-func (f *inflows) forgo(key inflowKey) {
+func (f *incomingRuns) forgo(key incomingKey) {
 	f.live[key] = nil
 	over := append(f.over[key.session], key.transfer)
 	if len(over) > maxGivenUp {
-		delete(f.live, inflowKey{key.session, over[0]})
+		delete(f.live, incomingKey{key.session, over[0]})
 		over = over[1:]
 	}
 	f.over[key.session] = over
 }
 
 // begin makes a run known. A transfer number that is in use is an error.
-func (f *inflows) begin(s *link.Session, in *inflow) error {
+func (f *incomingRuns) begin(s *link.Session, in *incoming) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key := inflowKey{s, in.transfer}
+	key := incomingKey{s, in.transfer}
 	if _, used := f.live[key]; used {
 		return fmt.Errorf("transfer %d began twice", in.transfer)
 	}
@@ -77,10 +77,10 @@ func (f *inflows) begin(s *link.Session, in *inflow) error {
 }
 
 // refuse drops whatever data comes for a transfer that was not begun here.
-func (f *inflows) refuse(s *link.Session, transfer uint64) {
+func (f *incomingRuns) refuse(s *link.Session, transfer uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key := inflowKey{s, transfer}
+	key := incomingKey{s, transfer}
 	if _, used := f.live[key]; used {
 		return
 	}
@@ -92,8 +92,8 @@ func (f *inflows) refuse(s *link.Session, transfer uint64) {
 }
 
 // find waits for the run of a transfer; ok is false where none began in time.
-func (f *inflows) find(s *link.Session, transfer uint64) (in *inflow, ok bool) {
-	key := inflowKey{s, transfer}
+func (f *incomingRuns) find(s *link.Session, transfer uint64) (in *incoming, ok bool) {
+	key := incomingKey{s, transfer}
 	f.mu.Lock()
 	in, ok = f.live[key]
 	if ok {
@@ -118,22 +118,22 @@ func (f *inflows) find(s *link.Session, transfer uint64) (in *inflow, ok bool) {
 }
 
 // end forgets a run that is complete; of one that failed more may be on its way.
-func (f *inflows) end(s *link.Session, transfer uint64, err error) {
+func (f *incomingRuns) end(s *link.Session, transfer uint64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
-		f.forgo(inflowKey{s, transfer})
+		f.forgo(incomingKey{s, transfer})
 		return
 	}
-	delete(f.live, inflowKey{s, transfer})
+	delete(f.live, incomingKey{s, transfer})
 }
 
 // giveUp ends a run that will not be completed: its data is dropped from now on.
-func (f *inflows) giveUp(s *link.Session, transfer uint64) {
+func (f *incomingRuns) giveUp(s *link.Session, transfer uint64) {
 	f.mu.Lock()
-	in := f.live[inflowKey{s, transfer}]
+	in := f.live[incomingKey{s, transfer}]
 	if in != nil {
-		f.forgo(inflowKey{s, transfer})
+		f.forgo(incomingKey{s, transfer})
 	}
 	f.mu.Unlock()
 	if in != nil && in.dropped != nil {
@@ -142,7 +142,7 @@ func (f *inflows) giveUp(s *link.Session, transfer uint64) {
 }
 
 // drop forgets everything of a session that is gone.
-func (f *inflows) drop(s *link.Session) {
+func (f *incomingRuns) drop(s *link.Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.over, s)
@@ -159,7 +159,7 @@ func (f *inflows) drop(s *link.Session) {
 // onBegin prepares for a run's data.
 func (n *state) onBegin(p *peer, m wire.TransmissionBegin) {
 	f := n.flows[flowKey{p.id, m.Flow}]
-	var in *inflow
+	var in *incoming
 	var number int
 	var err error
 	switch {
@@ -177,23 +177,23 @@ func (n *state) onBegin(p *peer, m wire.TransmissionBegin) {
 		if _, again := f.byRun[number]; again {
 			err = fmt.Errorf("run %d began twice", m.Run)
 		} else {
-			err = n.inflows.begin(p.session, in)
+			err = n.incoming.begin(p.session, in)
 		}
 	}
 	if err != nil {
-		n.inflows.refuse(p.session, m.Transfer)
+		n.incoming.refuse(p.session, m.Transfer)
 		n.send(p.id, wire.TransmissionAbort{Flow: m.Flow, Transfer: m.Transfer, Code: core.ReasonProtocol,
 			Reason: err.Error()})
 		return
 	}
 	f.bind(m.Transfer, number)
-	f.inflow[number] = in
+	f.incoming[number] = in
 	n.step(f, task.Event{Kind: task.Begun, Run: number})
 }
 
 // receive takes one data message. It runs on the data socket's reader, so blocking here holds the sender back.
 func (n *Node) receive(s *link.Session, d wire.Data) {
-	in, ok := n.inflows.find(s, d.Transfer)
+	in, ok := n.incoming.find(s, d.Transfer)
 	if !ok {
 		s.Close(core.ReasonProtocol, fmt.Sprintf("data of transfer %d, which never began", d.Transfer))
 		return
@@ -202,17 +202,17 @@ func (n *Node) receive(s *link.Session, d wire.Data) {
 		return // given up
 	}
 	began := time.Now()
-	whole, err := n.inflows.take(in, d)
+	whole, err := n.incoming.take(in, d)
 	in.held += time.Since(began)
 	if err == nil && !whole {
 		return
 	}
-	n.inflows.end(s, d.Transfer, err)
+	n.incoming.end(s, d.Transfer, err)
 	in.done(err)
 }
 
 // heldTime is how long the reader was at work with a run, in seconds; 0 where it did not come as data.
-func (in *inflow) heldTime() float64 {
+func (in *incoming) heldTime() float64 {
 	if in == nil {
 		return 0
 	}
@@ -220,7 +220,7 @@ func (in *inflow) heldTime() float64 {
 }
 
 // take adds a data message to its run; whole tells that the run is complete.
-func (f *inflows) take(in *inflow, d wire.Data) (whole bool, err error) {
+func (f *incomingRuns) take(in *incoming, d wire.Data) (whole bool, err error) {
 	if int(d.Chunk) != in.at || in.at >= len(in.chunks) || int(d.Offset) != len(in.data) {
 		return false, core.Fail(core.CodeFailed, "data of chunk %d at %d out of order", d.Chunk, d.Offset)
 	}
@@ -248,7 +248,7 @@ func (f *inflows) take(in *inflow, d wire.Data) (whole bool, err error) {
 	return in.at == len(in.chunks), nil
 }
 
-func (f *inflows) buffer(size int) []byte {
+func (f *incomingRuns) buffer(size int) []byte {
 	if b, ok := f.spare.Get().(*[]byte); ok && cap(*b) >= size {
 		return (*b)[:0]
 	}

@@ -1,22 +1,5 @@
 package node
 
-import (
-	"context"
-
-	"github.com/bkp-tool/bkp/core"
-)
-
-// Chunks gives the stored bytes of chunks, as a storage.Store does.
-type Chunks interface {
-	Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error)
-}
-
-// Breakable is a store, a database or a log that answers nothing any more once its disk failed.
-type Breakable interface {
-	// Broken is why; nil while it does.
-	Broken() error
-}
-
 // Refs keeps the owner's own refs: DATA/refs.
 type Refs interface {
 	// List is the newest envelope of every version, by alias and version.
