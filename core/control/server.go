@@ -188,8 +188,9 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			err = fmt.Errorf("read the stream: %w", err)
 		}
-		_ = p.writer.CloseWithError(err)                                   // nil: it ends here
-		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // net/http would read the rest
+		_ = p.writer.CloseWithError(err) // nil: it ends here
+		// net/http would read what the command did not want.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}

@@ -83,13 +83,11 @@ func TestArgumentsHaveABound(t *testing.T) {
 	}
 }
 
-// endless is spaces.
+// endless is zeros.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
+	clear(p)
 	return len(p), nil
 }
 

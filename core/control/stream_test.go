@@ -205,6 +205,15 @@ func TestACommandThatFailsEndsItsStream(t *testing.T) {
 		err.Error() != failed.Error() {
 		t.Error(err)
 	}
+	// The stream itself ends in another way than a whole one.
+	go c.Call(t.Context(), CommandFetch+"?stream=7", FetchArgs{}, new(FetchResult), nil)
+	answer, err := c.do(t.Context(), "GET", "/v1/streams/7", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(answer.Body); err == nil || string(got) != "half of it" {
+		t.Errorf("%q, %v", got, err)
+	}
 	in := newStuck()
 	defer close(in.free)
 	if err := c.Call(t.Context(), CommandBackup, BackupArgs{In: in}, new(BackupResult), nil); err == nil ||
