@@ -32,9 +32,9 @@ func (v *verifying) sum() {
 		}
 		if e := x.Elsewhere; e != nil {
 			s.Read += e.Read
-			x.Hurt = append(withoutMissing(x.Hurt), e.Hurt...) // what is missing here was looked for there
+			x.Damaged = append(withoutMissing(x.Damaged), e.Damaged...) // what is missing here was looked for there
 			v.elsewhere(name, e, v.Bool("remote"))
-			e.Hurt = nil
+			e.Damaged = nil
 			continue
 		}
 		s.Missing += x.Missing
@@ -57,7 +57,7 @@ func (v *verifying) elsewhere(name string, r *control.VerifyResult, all bool) {
 	s := &v.summary
 	var nowhere, wrong core.Size
 	lacking := map[core.ID]core.Size{}
-	for _, h := range r.Hurt {
+	for _, h := range r.Damaged {
 		switch {
 		case h.Wrong:
 			wrong += h.Length
@@ -100,7 +100,7 @@ func because(problem string) string {
 	return " (" + problem + ")"
 }
 
-func withoutMissing(damage []core.Hurt) (wrong []core.Hurt) {
+func withoutMissing(damage []core.Damaged) (wrong []core.Damaged) {
 	for _, h := range damage {
 		if h.Wrong {
 			wrong = append(wrong, h)

@@ -52,16 +52,16 @@ type VerifyArgs struct {
 
 // VerifyResult says what the holders keep.
 type VerifyResult struct {
-	Name    string      `json:"name"`
-	Version int         `json:"version"`
-	Size    core.Size   `json:"size"`    // plain bytes of the version
-	Chunks  int         `json:"chunks"`  // asked for
-	Bytes   core.Size   `json:"bytes"`   // stored, of them
-	Copies  int         `json:"copies"`  // the fewest holders that keep any of them
-	Staged  int         `json:"staged"`  // chunks, not asked for, that are on this machine and on no record
-	Read    core.Size   `json:"read"`    // stored bytes that were brought
-	Holders []HolderRow `json:"holders"` // those on record
-	Hurt    []core.Hurt `json:"hurt,omitempty"`
+	Name    string         `json:"name"`
+	Version int            `json:"version"`
+	Size    core.Size      `json:"size"`    // plain bytes of the version
+	Chunks  int            `json:"chunks"`  // asked for
+	Bytes   core.Size      `json:"bytes"`   // stored, of them
+	Copies  int            `json:"copies"`  // the fewest holders that keep any of them
+	Staged  int            `json:"staged"`  // chunks, not asked for, that are on this machine and on no record
+	Read    core.Size      `json:"read"`    // stored bytes that were brought
+	Holders []HolderRow    `json:"holders"` // those on record
+	Damaged []core.Damaged `json:"hurt,omitempty"`
 }
 
 // HolderRow is what a holder keeps of a version, of what was asked for.

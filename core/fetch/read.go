@@ -27,7 +27,7 @@ func (v *verifying) read(ctx context.Context) error {
 		var single, rest []copied
 		for _, c := range broken {
 			if !c.corrupt {
-				v.noteChunks(c, core.Hurt{Reason: "it did not come: " +
+				v.noteChunks(c, core.Damaged{Reason: "it did not come: " +
 					cmp.Or(v.known[c.holder].Lost, "that holder does not have it whole")})
 				continue
 			}
@@ -42,7 +42,7 @@ func (v *verifying) read(ctx context.Context) error {
 		}
 		for _, c := range wrong {
 			// A holder that noticed says by now that it has the chunk no more.
-			v.noteChunks(c, core.Hurt{Wrong: c.corrupt || v.known[c.holder].Lost == "",
+			v.noteChunks(c, core.Damaged{Wrong: c.corrupt || v.known[c.holder].Lost == "",
 				Reason: "its bytes there do not match its hash"})
 		}
 		broken = rest
@@ -70,7 +70,7 @@ func (v *verifying) chosen() (all []copied) {
 	return all
 }
 
-func (v *verifying) noteChunks(c copied, h core.Hurt) {
+func (v *verifying) noteChunks(c copied, h core.Damaged) {
 	h.Node = c.holder
 	for _, i := range c.chunks {
 		v.note(v.index.runs[c.run].Chunks[i].Hash, h)

@@ -26,7 +26,7 @@ type Report struct {
 	Staged  int       // chunks, not asked for, that are on this machine and on no record
 	Read    core.Size // stored bytes that were brought
 	Holders []Holder  // those on record
-	Hurt    []core.Hurt
+	Damaged []core.Damaged
 }
 
 // Holder is what a holder keeps of a version, of what was asked for.
@@ -39,8 +39,8 @@ type Holder struct {
 	Degraded []string // what it says is wrong with it
 }
 
-// maxHurts bounds the stretches that a verification names.
-const maxHurts = 1 << 14
+// maxDamaged bounds the stretches that a verification names.
+const maxDamaged = 1 << 14
 
 // Verify holds the records of a version against what its holders say that they keep, or against their bytes. A report
 // may accompany an error.
@@ -51,7 +51,7 @@ func (f *Fetcher) Verify(ctx context.Context, name string, number int, look Look
 	}
 	defer v.Close()
 	w := &verifying{Version: v, look: look, need: needs{index: &v.index}, rows: map[core.ID]*Holder{},
-		keeps: map[core.ID]map[core.Hash]bool{}, bad: map[core.Hash][]core.Hurt{}}
+		keeps: map[core.ID]map[core.Hash]bool{}, bad: map[core.Hash][]core.Damaged{}}
 	w.report = Report{Version: v.Ref.Version, Size: v.Body.Size}
 	err = w.run(ctx)
 	return w.report, err
@@ -64,7 +64,7 @@ type verifying struct {
 	need   needs // chunks asked for
 	rows   map[core.ID]*Holder
 	keeps  map[core.ID]map[core.Hash]bool // run hashes by holder
-	bad    map[core.Hash][]core.Hurt      // by chunk; places are filled in at the end
+	bad    map[core.Hash][]core.Damaged   // by chunk; places are filled in at the end
 	report Report
 }
 
@@ -164,7 +164,7 @@ func (v *verifying) walk(ctx context.Context) error {
 			v.report.Staged++ // a version that was never placed, or was placed in part
 			return context.Cause(ctx)
 		case !placed:
-			v.note(hash, core.Hurt{Reason: errNotHere.Error()})
+			v.note(hash, core.Damaged{Reason: errNotHere.Error()})
 			return context.Cause(ctx)
 		}
 		if v.need.add(at) {
@@ -172,7 +172,7 @@ func (v *verifying) walk(ctx context.Context) error {
 			v.report.Bytes += e.Chunk.Size
 		}
 		if v.copies(at.run) == 0 {
-			v.note(hash, core.Hurt{Reason: "it is at no holder that answers"})
+			v.note(hash, core.Damaged{Reason: "it is at no holder that answers"})
 		}
 		return context.Cause(ctx)
 	})
@@ -182,7 +182,7 @@ func (v *verifying) walk(ctx context.Context) error {
 func (v *verifying) nodes(visit func(manifest.Entry) error) error {
 	root := v.Body.Root
 	if _, err := v.reader.OpenNode(root); err != nil {
-		v.note(root.Hash, core.Hurt{Reason: "it is a tree node, and at no reachable holder"})
+		v.note(root.Hash, core.Damaged{Reason: "it is a tree node, and at no reachable holder"})
 		return visit(manifest.Entry{Type: core.TypeDirectory, Chunk: root, Span: v.Body.Size})
 	}
 	return manifest.Nodes(root, v.reader, func(e manifest.Entry) error {
@@ -190,7 +190,7 @@ func (v *verifying) nodes(visit func(manifest.Entry) error) error {
 			return err
 		}
 		if _, err := v.reader.OpenNode(e.Chunk); err != nil {
-			v.note(e.Chunk.Hash, core.Hurt{Reason: "it is a tree node, and at no reachable holder"})
+			v.note(e.Chunk.Hash, core.Damaged{Reason: "it is a tree node, and at no reachable holder"})
 			return manifest.SkipNode
 		}
 		return nil
@@ -198,9 +198,9 @@ func (v *verifying) nodes(visit func(manifest.Entry) error) error {
 }
 
 // note remembers what is wrong with a chunk, once for each node.
-func (v *verifying) note(hash core.Hash, h core.Hurt) {
-	known := slices.ContainsFunc(v.bad[hash], func(old core.Hurt) bool { return old.Node == h.Node })
-	if !known && len(v.bad) < maxHurts {
+func (v *verifying) note(hash core.Hash, h core.Damaged) {
+	known := slices.ContainsFunc(v.bad[hash], func(old core.Damaged) bool { return old.Node == h.Node })
+	if !known && len(v.bad) < maxDamaged {
 		h.Chunk = hash
 		v.bad[hash] = append(v.bad[hash], h)
 	}
@@ -230,7 +230,7 @@ func (v *verifying) count() {
 				row.Bytes += w.Bytes()
 			case row.Problem == "":
 				w.Needed.Each(func(i int) {
-					v.note(w.Chunks[i].Hash, core.Hurt{Node: id, Reason: "it does not keep it any more"})
+					v.note(w.Chunks[i].Hash, core.Damaged{Node: id, Reason: "it does not keep it any more"})
 				})
 			}
 		}
@@ -252,10 +252,10 @@ func (v *verifying) place(ctx context.Context) error {
 			if e.Type == core.TypeDirectory && !h.Node.IsZero() {
 				h.Reason = "tree node: " + h.Reason
 			}
-			all := &v.report.Hurt
+			all := &v.report.Damaged
 			if last := len(*all) - 1; last >= 0 && h.Follows((*all)[last]) {
 				(*all)[last].Length += h.Length
-			} else if len(*all) < maxHurts {
+			} else if len(*all) < maxDamaged {
 				*all = append(*all, h)
 			}
 		}

@@ -9,10 +9,10 @@ import (
 	"github.com/bkp-tool/bkp/core/manifest"
 )
 
-// hurts writes what a report says is wrong, in chunks of the file.
-func hurts(r Report) string {
+// damage writes what a report says is wrong, in chunks of the file.
+func damage(r Report) string {
 	var all []string
-	for _, h := range r.Hurt {
+	for _, h := range r.Damaged {
 		who := "-"
 		if !h.Node.IsZero() {
 			who = string(h.Node[:1])
@@ -29,11 +29,11 @@ func hurts(r Report) string {
 // TestVerify says what a verification reports of what is done to a version of six chunks, in runs of two, at b and c.
 func TestVerify(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		does   func(w *world, f file)
-		look   Look
-		hurt   string // who, how, from which chunk on, how many
-		copies int
+		name    string
+		does    func(w *world, f file)
+		look    Look
+		damaged string // who, how, from which chunk on, how many
+		copies  int
 	}{
 		{"all is well", nil, Look{}, "", 2},
 		{"all is well, by its bytes", nil, Look{Share: 1}, "", 2},
@@ -79,8 +79,8 @@ func TestVerify(t *testing.T) {
 			}
 			r, err := w.fetcher().Verify(t.Context(), "disk", 0, c.look)
 			check(t, err)
-			if got := hurts(r); got != c.hurt || r.Copies != c.copies {
-				t.Errorf("%s; %d copies: want %s; %d\n%+v", got, r.Copies, c.hurt, c.copies, r.Hurt)
+			if got := damage(r); got != c.damaged || r.Copies != c.copies {
+				t.Errorf("%s; %d copies: want %s; %d\n%+v", got, r.Copies, c.damaged, c.copies, r.Damaged)
 			}
 			if (r.Read > 0) != (c.look.Share > 0) && c.look.Share > 0 {
 				t.Errorf("%d bytes were read", r.Read)
@@ -109,13 +109,13 @@ func TestVerifyOfWhatIsHere(t *testing.T) {
 	}
 	w.split("disk", 2, 3)
 	r, err = w.fetcher().Verify(t.Context(), "disk", 2, Look{All: true})
-	if check(t, err); r.Staged != 4 || r.Chunks != 0 || len(r.Hurt) > 0 {
+	if check(t, err); r.Staged != 4 || r.Chunks != 0 || len(r.Damaged) > 0 {
 		t.Errorf("a version that was never placed: %+v", r)
 	}
 	clear(w.here)
 	r, err = w.fetcher().Verify(t.Context(), "disk", 2, Look{})
-	if check(t, err); hurts(r) != "- gone 0 3" {
-		t.Errorf("and that is lost: %s", hurts(r))
+	if check(t, err); damage(r) != "- gone 0 3" {
+		t.Errorf("and that is lost: %s", damage(r))
 	}
 	if _, err = w.fetcher().Verify(t.Context(), "none", 0, Look{}); core.CodeOf(err) != core.CodeNoName {
 		t.Errorf("a name that nobody knows: %v", err)
@@ -130,8 +130,8 @@ func TestVerifyOfALostTreeNode(t *testing.T) {
 	w.forget()
 	b.lacks[f.nodes[0].Hash] = true
 	r, err := w.fetcher().Verify(t.Context(), "disk", 1, Look{})
-	if check(t, err); hurts(r) != "- gone 0 1024" {
-		t.Errorf("it reports %s\n%+v", hurts(r), r.Hurt)
+	if check(t, err); damage(r) != "- gone 0 1024" {
+		t.Errorf("it reports %s\n%+v", damage(r), r.Damaged)
 	}
 	if r.Chunks != 5+3 {
 		t.Errorf("%d chunks were asked for, want those of the second leaf and the tree nodes", r.Chunks)

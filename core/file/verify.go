@@ -16,7 +16,7 @@ import (
 const (
 	verifyBatch = 64 * core.MiB // plain bytes that are looked at between two words of progress
 	maxSeen     = 1 << 20       // chunks remembered as read, so that versions do not read each other's again
-	maxHurts    = 1 << 14       // stretches that are named; of more only the sizes are told
+	maxDamaged  = 1 << 14       // stretches that are named; of more only the sizes are told
 )
 
 // Verifier looks at versions where they stand on this machine, and writes nothing.
@@ -34,24 +34,24 @@ type Verifier struct {
 
 // Verified is what was found up to At.
 type Verified struct {
-	At      core.Size   `json:"at"` // in the file: all before it was looked at
-	Chunks  int         `json:"chunks"`
-	Read    core.Size   `json:"read_bytes"`    // stored, read and opened
-	Missing core.Size   `json:"missing_bytes"` // plain, not on this machine
-	Wrong   core.Size   `json:"wrong_bytes"`   // plain, damaged on this machine
-	Hurt    []core.Hurt `json:"hurt,omitempty"`
+	At      core.Size      `json:"at"` // in the file: all before it was looked at
+	Chunks  int            `json:"chunks"`
+	Read    core.Size      `json:"read_bytes"`    // stored, read and opened
+	Missing core.Size      `json:"missing_bytes"` // plain, not on this machine
+	Wrong   core.Size      `json:"wrong_bytes"`   // plain, damaged on this machine
+	Damaged []core.Damaged `json:"hurt,omitempty"`
 }
 
-func (v *Verified) hurt(h core.Hurt) {
+func (v *Verified) damaged(h core.Damaged) {
 	if h.Wrong {
 		v.Wrong += h.Length
 	} else {
 		v.Missing += h.Length
 	}
-	if last := len(v.Hurt) - 1; last >= 0 && h.Follows(v.Hurt[last]) {
-		v.Hurt[last].Length += h.Length
-	} else if len(v.Hurt) < maxHurts {
-		v.Hurt = append(v.Hurt, h)
+	if last := len(v.Damaged) - 1; last >= 0 && h.Follows(v.Damaged[last]) {
+		v.Damaged[last].Length += h.Length
+	} else if len(v.Damaged) < maxDamaged {
+		v.Damaged = append(v.Damaged, h)
 	}
 }
 
@@ -62,8 +62,8 @@ func (v *Verifier) Seen(hash core.Hash) bool {
 }
 
 // Verify looks at a version of size plain bytes, from before.At on. progress is told what was found so far and may keep
-// it as before of another try; an error of it ends the work. A manifest that cannot be read is a hurt stretch like any
-// other.
+// it as before of another try; an error of it ends the work. A manifest that cannot be read is a damaged stretch like
+// any other.
 func (v *Verifier) Verify(ctx context.Context, root core.Sealed, size core.Size, before Verified,
 	progress func(Verified) error) (Verified, error) {
 	cores, done := takeCores()
@@ -71,7 +71,7 @@ func (v *Verifier) Verify(ctx context.Context, root core.Sealed, size core.Size,
 	if v.seen == nil {
 		v.seen, v.bad = map[[16]byte]struct{}{}, map[core.Hash]string{}
 	}
-	for _, h := range before.Hurt {
+	for _, h := range before.Damaged {
 		if h.Wrong {
 			v.bad[h.Chunk] = h.Reason
 		}
@@ -91,7 +91,7 @@ func (v *Verifier) Verify(ctx context.Context, root core.Sealed, size core.Size,
 		if !v.isHurt(err) {
 			return found, err
 		}
-		found.hurt(hurtBy(err, 0, size, root.Hash))
+		found.damaged(damagedBy(err, 0, size, root.Hash))
 		return found, progress(found)
 	}
 	err := manifest.Nodes(root, nodes, func(e manifest.Entry) error {
@@ -104,7 +104,7 @@ func (v *Verifier) Verify(ctx context.Context, root core.Sealed, size core.Size,
 				if !v.isHurt(err) {
 					return err
 				}
-				found.hurt(hurtBy(fmt.Errorf("tree node: %w", err), e.Offset, e.Span, e.Chunk.Hash))
+				found.damaged(damagedBy(fmt.Errorf("tree node: %w", err), e.Offset, e.Span, e.Chunk.Hash))
 				return manifest.SkipNode
 			}
 			return nil
@@ -118,7 +118,7 @@ func (v *Verifier) Verify(ctx context.Context, root core.Sealed, size core.Size,
 		return flush(end)
 	})
 	if core.CodeOf(err) == core.CodeWrong { // a tree that no builder makes
-		found.hurt(hurtBy(err, found.At, size-found.At, root.Hash))
+		found.damaged(damagedBy(err, found.At, size-found.At, root.Hash))
 		err = nil
 	}
 	if err == nil {
@@ -132,11 +132,11 @@ func (v *Verifier) isHurt(err error) bool {
 	return errors.Is(err, core.ErrNotFound) || core.CodeOf(err) == core.CodeWrong
 }
 
-func hurtBy(err error, at, length core.Size, hash core.Hash) core.Hurt {
+func damagedBy(err error, at, length core.Size, hash core.Hash) core.Damaged {
 	if errors.Is(err, core.ErrNotFound) {
-		return core.Hurt{Start: at, Length: length, Chunk: hash, Reason: "it is not here"}
+		return core.Damaged{Start: at, Length: length, Chunk: hash, Reason: "it is not here"}
 	}
-	return core.Hurt{Start: at, Length: length, Chunk: hash, Wrong: true, Reason: err.Error()}
+	return core.Damaged{Start: at, Length: length, Chunk: hash, Wrong: true, Reason: err.Error()}
 }
 
 // look reads a batch with all cores, and notes what it finds in the order of the file.
@@ -185,9 +185,10 @@ func (v *Verifier) look(ctx context.Context, cores int, batch []manifest.Entry, 
 			v.bad[e.Chunk.Hash] = problems[i].Error()
 		}
 		if reason, bad := v.bad[e.Chunk.Hash]; bad {
-			found.hurt(core.Hurt{Start: e.Offset, Length: e.Span, Chunk: e.Chunk.Hash, Wrong: true, Reason: reason})
+			found.damaged(core.Damaged{Start: e.Offset, Length: e.Span, Chunk: e.Chunk.Hash, Wrong: true,
+				Reason: reason})
 		} else if problems[i] != nil {
-			found.hurt(hurtBy(problems[i], e.Offset, e.Span, e.Chunk.Hash))
+			found.damaged(damagedBy(problems[i], e.Offset, e.Span, e.Chunk.Hash))
 		}
 	}
 	return nil

@@ -72,13 +72,13 @@ func TestVerifyNamesEveryPlaceOfAHurtChunk(t *testing.T) {
 	if len(wrong) != 2 {
 		t.Fatalf("the chunk stands at %v: want two places", wrong)
 	}
-	for _, h := range got.Hurt {
+	for _, h := range got.Damaged {
 		at := &missing
 		if h.Wrong {
 			at = &wrong
 		}
 		if len(*at) == 0 || (*at)[0] != h.Start {
-			t.Fatalf("hurt %+v: want wrong at %v, missing at %v", h, wrong, missing)
+			t.Fatalf("damaged %+v: want wrong at %v, missing at %v", h, wrong, missing)
 		}
 		*at = (*at)[1:]
 	}
@@ -104,7 +104,7 @@ func TestVerifyNamesWhatATreeNodeStandsFor(t *testing.T) {
 	}
 	local.damage(second.Chunk.Hash)
 	got, err := v.Verify(t.Context(), root, core.Size(len(data)), file.Verified{}, quiet)
-	if err != nil || len(got.Hurt) != 1 || got.Hurt[0].Start != second.Offset || got.Wrong != second.Span {
+	if err != nil || len(got.Damaged) != 1 || got.Damaged[0].Start != second.Offset || got.Wrong != second.Span {
 		t.Errorf("found %+v, %v: want bytes %d-%d wrong", got, err, second.Offset, second.Offset+second.Span)
 	}
 	local.damage(root.Hash)
@@ -135,7 +135,7 @@ func TestVerifyReadsNoMoreThanItIsAsked(t *testing.T) {
 		_, v := verifying(s)
 		v.Share = share
 		got, err := v.Verify(t.Context(), root, 1_000_000, file.Verified{}, quiet)
-		if err != nil || len(got.Hurt) > 0 || got.Chunks != len(list) {
+		if err != nil || len(got.Damaged) > 0 || got.Chunks != len(list) {
 			t.Fatalf("share %g: found %+v, %v", share, got, err)
 		}
 		if read := float64(got.Read) / 1_000_000; read < share/2 || read > share*2 {
@@ -185,7 +185,8 @@ func TestVerifyGoesOnWhereItWasStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(got.Hurt, whole.Hurt) || got.Chunks != whole.Chunks || got.Read != whole.Read || got.At != size {
+	if !slices.Equal(got.Damaged, whole.Damaged) || got.Chunks != whole.Chunks || got.Read != whole.Read ||
+		got.At != size {
 		t.Errorf("in two goes: %+v, in one: %+v", got, whole)
 	}
 	if local.reads[list[5].Chunk.Hash] > 0 {

@@ -64,9 +64,9 @@ func (n *Node) enough(ctx context.Context, found control.VerifyResult, r version
 	switch {
 	case found.Staged > 0:
 		return fmt.Errorf("%d of its chunks were never placed", found.Staged)
-	case len(found.Hurt) > 0:
-		return fmt.Errorf("bytes %d-%d: %s", found.Hurt[0].Start, found.Hurt[0].Start+found.Hurt[0].Length,
-			found.Hurt[0].Reason)
+	case len(found.Damaged) > 0:
+		return fmt.Errorf("bytes %d-%d: %s", found.Damaged[0].Start, found.Damaged[0].Start+found.Damaged[0].Length,
+			found.Damaged[0].Reason)
 	case found.Chunks > 0 && found.Copies < copies:
 		return fmt.Errorf("%d of %d copies answer for all of it", found.Copies, copies)
 	}

@@ -110,7 +110,7 @@ func (n *Node) Verify(ctx context.Context, args control.VerifyArgs,
 		err = fmt.Errorf("verify %s: %w", args.Name, err)
 	}
 	r := control.VerifyResult{Name: args.Name, Version: f.Version, Size: f.Size, Chunks: f.Chunks, Bytes: f.Bytes,
-		Copies: f.Copies, Staged: f.Staged, Read: f.Read, Hurt: f.Hurt}
+		Copies: f.Copies, Staged: f.Staged, Read: f.Read, Damaged: f.Damaged}
 	n.ask(do(func(n *state) {
 		for _, h := range f.Holders {
 			r.Holders = append(r.Holders, control.HolderRow{Node: h.Node, Address: n.addressOf(h.Node), Runs: h.Runs,

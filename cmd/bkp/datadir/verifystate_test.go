@@ -17,8 +17,8 @@ func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
 		t.Fatal("resumed out of nothing")
 	}
 	s.saved = s.saved.Add(-verifyStatePause)
-	hurt := []core.Hurt{{Start: 5, Length: 2, Chunk: core.Hash{2}, Wrong: true, Reason: "why"}}
-	if err := s.keep(root, versionProgress{Verified: file.Verified{At: 7, Hurt: hurt}}); err != nil {
+	damaged := []core.Damaged{{Start: 5, Length: 2, Chunk: core.Hash{2}, Wrong: true, Reason: "why"}}
+	if err := s.keep(root, versionProgress{Verified: file.Verified{At: 7, Damaged: damaged}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.keepPacks("staging", packProgress{After: "p",
@@ -36,7 +36,7 @@ func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
 	}
 	again := h.verifyState("disk", 1, false)
 	got := again.Versions[root]
-	if !again.resumed || got.At != 7 || len(got.Hurt) != 1 || got.Hurt[0] != hurt[0] || got.Done {
+	if !again.resumed || got.At != 7 || len(got.Damaged) != 1 || got.Damaged[0] != damaged[0] || got.Done {
 		t.Errorf("kept %+v", got)
 	}
 	if p := again.Packs["staging"]; p.After != "p" || len(p.Damage) != 1 {

@@ -48,7 +48,7 @@ func (s Verification) Draw(t *Table, rows []VerifiedVersion) {
 		}
 	}
 	for _, x := range rows {
-		for _, h := range x.Hurt {
+		for _, h := range x.Damaged {
 			t.Line("%s: bytes %d-%d %s: %s", Versioned(x.Name, x.Version), h.Start, h.Start+h.Length, damagedWhere(h),
 				h.Reason)
 		}
@@ -82,7 +82,7 @@ func drawTargets(t *Table, name string, r *control.VerifyResult) {
 	}
 }
 
-func damagedWhere(h core.Hurt) string {
+func damagedWhere(h core.Damaged) string {
 	word := "missing"
 	if h.Wrong {
 		word = "wrong"

@@ -1,7 +1,7 @@
 package core
 
-// Hurt is a stretch of a file that cannot be had from somewhere.
-type Hurt struct {
+// Damaged is a stretch of a file that cannot be had from somewhere.
+type Damaged struct {
 	Start  Size   `json:"start"`
 	Length Size   `json:"length"`
 	Chunk  Hash   `json:"chunk"`
@@ -10,8 +10,8 @@ type Hurt struct {
 	Reason string `json:"reason"`
 }
 
-// Follows reports whether h begins where before ends and is hurt alike, whatever the chunk.
-func (h Hurt) Follows(before Hurt) bool {
+// Follows reports whether h begins where before ends and is damaged alike, whatever the chunk.
+func (h Damaged) Follows(before Damaged) bool {
 	return before.Start+before.Length == h.Start && before.Node == h.Node && !before.Wrong && !h.Wrong &&
 		before.Reason == h.Reason
 }
