@@ -84,8 +84,9 @@
 // alias, and the staged bytes go: disk.Away notes what they were, and node.CoverOf says from the records which of them
 // a later split may lean on.
 //
-// bkp fetch big.iso, on a new machine with the identity file only: peers return the refs under the alias, key.OpenRef
-// opens the newest, its segment records say who keeps which run. GAIN_APPLY asks holders for runs within leases, from
-// all at once, and another holder where one dies or lies. Each chunk is held against its hash, opened, and written to
-// its place in a temporary file, which is renamed when every byte is in place.
+// bkp fetch big.iso, on a new machine with the identity file only: fetch asks peers for the refs under the alias,
+// version opens the newest, and its segment records say who keeps which run. spread.Download decides which holder is
+// asked for which runs; GAIN_APPLY asks within leases, all holders at once, and another where one dies or lies. Each
+// chunk is held against its hash, opened, and written by file to its place in a temporary file, which is renamed when
+// every byte is in place.
 package core

@@ -131,7 +131,9 @@ func TestFetchEndsWhenItsBytesCannotBeKept(t *testing.T) {
 		c.settle()
 		a.place(control.PlaceArgs{Replicas: 1})
 		z := c.start("z", "b-20MiB", c.owned, func(conf *node.Config) {
-			conf.Restore = through(func(core.Hash, []byte, func(core.Hash, []byte) error) error { return syscall.ENOSPC })
+			conf.Restore = through(func(core.Hash, []byte, func(core.Hash, []byte) error) error {
+				return syscall.ENOSPC
+			})
 		})
 		c.settle()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
