@@ -95,15 +95,17 @@ func newTown(t *testing.T, names ...string) *town {
 	return w
 }
 
-func (w *town) join(name string, random io.Reader) *peer {
+func (w *town) join(name string, random io.Reader, setup ...func(*peer)) {
 	signer, err := key.NewSigner(random)
 	check(w.t, err)
 	p := &peer{Signer: signer, name: name, free: core.GiB, signs: time.Second,
 		keeps: map[core.TaskID]map[int]core.Bitmap{}}
+	for _, f := range setup {
+		f(p)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.peers = append(w.peers, p)
-	return p
 }
 
 func (w *town) named(name string) *peer {

@@ -299,7 +299,7 @@ func TestJoinerIsHeard(t *testing.T) {
 		w.named("b").signs = 5 * time.Second
 		time.AfterFunc(time.Second, func() {
 			w.join("d", rand.NewChaCha8([32]byte{2}))
-			w.join("e", rand.NewChaCha8([32]byte{3})).mute = true
+			w.join("e", rand.NewChaCha8([32]byte{3}), func(p *peer) { p.mute = true })
 		})
 		r, err := w.place(t.Context(), Args{Replicas: 2})
 		check(t, err)
