@@ -32,7 +32,7 @@ var floors = func() map[string][]string {
 		"core/fetch":   three,
 		"core/control": {"core", "core/plan"},
 		"core/keep":    join(three, []string{"core/storage"}),
-		"core/place":   join(three, []string{"core/storage", "core/durable"}),
+		"core/place":   join(three, []string{"core/storage"}),
 		"core/node": join(three, []string{"core/storage", "core/link", "core/control", "core/keep", "core/place",
 			"core/fetch", "core/file"}),
 

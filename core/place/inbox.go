@@ -13,92 +13,53 @@ import (
 // block.
 type Inbox struct {
 	mu     sync.Mutex
-	events []event
+	events []timed
 	news   chan struct{} // holds a word while there may be events
 }
 
-// event is something that happened, at a moment.
-type event struct {
-	at    time.Time
-	apply func(p *placement, at time.Time)
+// event is something that happened to a placement, at a moment.
+type event interface {
+	apply(p *placement, at time.Time)
+}
+
+type timed struct {
+	event
+	at time.Time
 }
 
 // NewInbox is an empty one.
 func NewInbox() *Inbox { return &Inbox{news: make(chan struct{}, 1)} }
 
-func (b *Inbox) put(apply func(p *placement, at time.Time)) {
+// Agreed is a target's yes to a segment.
+func (b *Inbox) Agreed(from core.ID, m wire.TaskAgree) {
+	b.put(answered{from, m.Segment, Answer{Agreed: true, Have: m.Have}})
+}
+
+// Refused is a target's no.
+func (b *Inbox) Refused(from core.ID, m wire.TaskRefuse) {
+	b.put(answered{from, m.Segment, Answer{Code: m.Code, Reason: m.Reason}})
+}
+
+// Receipt is a receipt that came from a node, which need not be the one that signed it.
+func (b *Inbox) Receipt(from core.ID, envelope []byte) { b.put(receipt{from, envelope}) }
+
+// Came is a node whose session has begun, over a link whose capacity is settled.
+func (b *Inbox) Came(id core.ID) { b.put(came{id}) }
+
+// Gone is a node whose session has ended.
+func (b *Inbox) Gone(id core.ID) { b.put(gone{id}) }
+
+// Fails is a target that keeps nothing of what it is sent.
+func (b *Inbox) Fails(id core.ID, why string) { b.put(fails{id, why}) }
+
+func (b *Inbox) put(e event) {
 	b.mu.Lock()
-	b.events = append(b.events, event{time.Now(), apply})
+	b.events = append(b.events, timed{e, time.Now()})
 	b.mu.Unlock()
 	select {
 	case b.news <- struct{}{}:
 	default:
 	}
-}
-
-// Agreed is a target's yes to a segment.
-func (b *Inbox) Agreed(from core.ID, m wire.TaskAgree) {
-	b.answered(from, m.Segment, Answer{Agreed: true, Have: m.Have})
-}
-
-// Refused is a target's no.
-func (b *Inbox) Refused(from core.ID, m wire.TaskRefuse) {
-	b.answered(from, m.Segment, Answer{Code: m.Code, Reason: m.Reason})
-}
-
-func (b *Inbox) answered(from core.ID, segment int, a Answer) {
-	b.put(func(p *placement, _ time.Time) {
-		if p.watch != nil {
-			p.watch.Answered(from, segment, a)
-		} else {
-			p.Standing.Answered(from, segment, a)
-		}
-	})
-}
-
-// Receipt is a receipt that came from a node, which need not be the one that signed it.
-func (b *Inbox) Receipt(from core.ID, envelope []byte) {
-	b.put(func(p *placement, at time.Time) {
-		r, err := license.OpenReceipt(envelope)
-		if err == nil {
-			err = p.Standing.Expects(r)
-		}
-		if err == nil {
-			err = p.Ledger.AppendReceipt(envelope)
-		}
-		if err != nil {
-			p.Log.Warn("receipt", "from", from.Short(), "error", err)
-			return
-		}
-		p.Standing.Receipted(at, r)
-	})
-}
-
-// Came is a node whose session has begun, over a link whose capacity is settled.
-func (b *Inbox) Came(id core.ID) {
-	b.put(func(p *placement, _ time.Time) {
-		if p.watch != nil {
-			p.watch.Came(id)
-		}
-	})
-}
-
-// Gone is a node whose session has ended.
-func (b *Inbox) Gone(id core.ID) {
-	b.put(func(p *placement, at time.Time) {
-		if _, known := p.Survey.index[id]; known {
-			p.Standing.Lost[id] = at
-		}
-	})
-}
-
-// Fails is a target that keeps nothing of what it is sent.
-func (b *Inbox) Fails(id core.ID, why string) {
-	b.put(func(p *placement, _ time.Time) {
-		if p.watch != nil {
-			p.watch.GiveUp(id, why)
-		}
-	})
 }
 
 // take applies what has happened.
@@ -109,5 +70,66 @@ func (p *placement) take() {
 	p.inbox.mu.Unlock()
 	for _, e := range events {
 		e.apply(p, e.at)
+	}
+}
+
+type answered struct {
+	from    core.ID
+	segment int
+	Answer
+}
+
+func (e answered) apply(p *placement, _ time.Time) {
+	if p.watch != nil {
+		p.watch.Answered(e.from, e.segment, e.Answer)
+	} else {
+		p.Standing.Answered(e.from, e.segment, e.Answer)
+	}
+}
+
+type receipt struct {
+	from     core.ID
+	envelope []byte
+}
+
+func (e receipt) apply(p *placement, at time.Time) {
+	r, err := license.OpenReceipt(e.envelope)
+	if err == nil {
+		err = p.Standing.Expects(r)
+	}
+	if err == nil {
+		err = p.Ledger.AppendReceipt(e.envelope)
+	}
+	if err != nil {
+		p.Log.Warn("receipt", "from", e.from.Short(), "error", err)
+		return
+	}
+	p.Standing.Receipted(at, r)
+}
+
+type came struct{ id core.ID }
+
+func (e came) apply(p *placement, _ time.Time) {
+	if p.watch != nil { // else nothing is owed yet
+		p.watch.Came(e.id)
+	}
+}
+
+type gone struct{ id core.ID }
+
+func (e gone) apply(p *placement, at time.Time) {
+	if _, known := p.Survey.index[e.id]; known {
+		p.Standing.Lost[e.id] = at
+	}
+}
+
+type fails struct {
+	id  core.ID
+	why string
+}
+
+func (e fails) apply(p *placement, _ time.Time) {
+	if p.watch != nil {
+		p.watch.GiveUp(e.id, e.why)
 	}
 }
