@@ -208,11 +208,14 @@ func (s *Standing) Progress() (done, total core.Size, ended bool) {
 	ended = true
 	for _, seg := range s.Segments {
 		for _, target := range seg.Targets {
-			left := seg.Unreceipted(target)
-			all := seg.size(seg.Share(target))
-			total += all
-			done += all - seg.size(left)
-			ended = ended && (len(left) == 0 || s.Failed[target] != "")
+			for _, run := range seg.Share(target) {
+				total += seg.Runs[run].Size
+				if seg.Receipts[target].Has(run) {
+					done += seg.Runs[run].Size
+				} else if s.Failed[target] == "" {
+					ended = false
+				}
+			}
 		}
 	}
 	return done, total, ended
