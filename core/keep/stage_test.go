@@ -2,7 +2,6 @@ package keep
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -493,15 +492,8 @@ func (w *stage) release(task core.TaskID, owner, from string) {
 // space is what is used, promised and left.
 func (w *stage) space() (used, reserved, remaining core.Size) {
 	w.Ask(func(s *State) { reserved, remaining = s.Reserved(), s.remaining() })
-	used, err := w.store.Used(w.ctx)
-	return cmp.Or(used, 0), reserved, okOr(err, remaining)
-}
-
-func okOr(err error, size core.Size) core.Size {
-	if err != nil {
-		return 0
-	}
-	return size
+	used, _ = w.store.Used(w.ctx)
+	return used, reserved, remaining
 }
 
 var errDown = errors.New("input/output error")

@@ -135,10 +135,10 @@ func (m *member) run() {
 	check(t, err)
 	m.trace = &bytes.Buffer{}
 	watch := keeptest.NewOffLoop(t, node.Loop)
-	m.ledger.Watch = watch
+	m.ledger.Watch, m.refs.watch = watch, watch
 	conf := node.Config{
 		Signer: m.signer, Listen: m.name + ":8001", Listener: l, Capacity: 1 * core.GiB, Token: m.cluster.token,
-		Staging: keeptest.DiskStore{Store: m.staging, Watch: watch, Name: "staging"}, Away: m.away,
+		Staging: keeptest.DiskStore{Store: m.staging, Watch: watch, Name: "staging"}, Away: awayOffLoop{m.away, watch},
 		Keeping:  keeptest.DiskStore{Store: m.keeping, Watch: watch, Name: "keeping"},
 		Holdings: keeptest.Holdings{Holdings: m.holdings, Watch: watch}, Ledger: m.ledger, Refs: m.refs,
 		Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
@@ -208,19 +208,48 @@ func shippedStrategy(_ context.Context, name string) (core.Strategy, io.Closer, 
 	return shipped[name](), io.NopCloser(nil), nil
 }
 
+// awayOffLoop is notes of what peers keep that are never asked on the loop.
+type awayOffLoop struct {
+	*disk.Away
+	watch *keeptest.OffLoop
+}
+
+func (a awayOffLoop) Note(ctx context.Context, c core.Chunk, id core.Hash, copies int) error {
+	a.watch.Called("away.Note")
+	return a.Away.Note(ctx, c, id, copies)
+}
+
+func (a awayOffLoop) Find(ctx context.Context, id core.Hash) (core.Chunk, int, bool, error) {
+	a.watch.Called("away.Find")
+	return a.Away.Find(ctx, id)
+}
+
+func (a awayOffLoop) Barrier(ctx context.Context) error {
+	a.watch.Called("away.Barrier")
+	return a.Away.Barrier(ctx)
+}
+
+func (a awayOffLoop) Collect(ctx context.Context, kept func(core.Hash) bool) (core.Collected, error) {
+	a.watch.Called("away.Collect")
+	return a.Away.Collect(ctx, kept)
+}
+
 // memoryRefs is DATA/refs in memory.
 type memoryRefs struct {
-	mu   sync.Mutex
-	refs []node.StoredRef
+	watch *keeptest.OffLoop
+	mu    sync.Mutex
+	refs  []node.StoredRef
 }
 
 func (r *memoryRefs) List() ([]node.StoredRef, error) {
+	r.watch.Called("refs.List")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.refs), nil
 }
 
 func (r *memoryRefs) Put(alias string, version int, envelope []byte) error {
+	r.watch.Called("refs.Put")
 	r.Remove(alias, version)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -229,6 +258,7 @@ func (r *memoryRefs) Put(alias string, version int, envelope []byte) error {
 }
 
 func (r *memoryRefs) Remove(alias string, version int) error {
+	r.watch.Called("refs.Remove")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refs = slices.DeleteFunc(r.refs, func(s node.StoredRef) bool { return s.Alias == alias && s.Version == version })
@@ -236,6 +266,7 @@ func (r *memoryRefs) Remove(alias string, version int) error {
 }
 
 func (r *memoryRefs) SetAway(alias string, version int, away bool) error {
+	r.watch.Called("refs.SetAway")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.refs {
