@@ -38,7 +38,8 @@ func TestSegmentsThatDoNotFitAreRefused(t *testing.T) {
 		{"another root", "source", func(o *offered) { o.license.Root = core.Hash{1} }, "30: "},
 		{"another task", "source", func(o *offered) { o.Task = core.TaskID{2} },
 			"30: the licence is for segment 0 of task t1"},
-		{"another segment", "source", func(o *offered) { o.Segment = 3 }, "30: the licence is for segment 0 of task t1"},
+		{"another segment", "source", func(o *offered) { o.Segment = 3 },
+			"30: the licence is for segment 0 of task t1"},
 		{"a number that no task has", "source", func(o *offered) { o.Segment, o.license.Segment = 1<<31-1, 1<<31-1 },
 			"2: segment 2147483647 of a task, which has at most 65536"},
 		{"more than there is room for", "source", func(o *offered) {
@@ -180,7 +181,8 @@ func TestAcceptanceThatIsNotDurableIsNone(t *testing.T) {
 		w := newStage(t, nil)
 		w.ledger.Fail(errDown)
 		o := w.offer(1, []string{"a:100"}, nil)
-		if answer := w.judged(o, "source"); !strings.HasPrefix(answer, "source hears TASK_REFUSE code 1: enter licence") {
+		want := "source hears TASK_REFUSE code 1: enter licence"
+		if answer := w.judged(o, "source"); !strings.HasPrefix(answer, want) {
 			t.Error(answer)
 		}
 		if _, reserved, _ := w.space(); reserved != 0 {

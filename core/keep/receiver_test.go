@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -196,5 +197,56 @@ func TestManyBytesAreABarrierAtOnce(t *testing.T) {
 	a.add()
 	if len(a.first) != 0 {
 		t.Error("nothing is said to wait")
+	}
+}
+
+// A receipt of another node goes on to who it is for, or to who is nearer, where this node keeps the segment too.
+func TestReceiptsOfOthersArePassedOn(t *testing.T) {
+	for _, c := range []struct {
+		name, to string
+		number   int
+		away     []string
+		want     string
+	}{
+		{"its source is there", "source", 0, nil, "source hears a receipt of other"},
+		{"its source is away", "source", 0, []string{"source"}, "carrier hears a receipt of other"},
+		{"nobody is there", "source", 0, []string{"source", "carrier"}, ""},
+		{"it is for another", "carrier", 0, nil, ""},
+		{"a segment that is not known here", "source", 3, nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newStage(t, nil)
+				o := w.offer(1, []string{"a:100"}, func(o *offered) { o.Locations[0].From = w.id("carrier") })
+				w.judged(o, "source")
+				envelope, err := license.SignReceipt(core.Receipt{V: 1, License: o.license.ID, Task: o.Task,
+					Target: w.id("other"), Runs: []core.Range{{Start: 0, Length: 1}}, Bytes: 100_000,
+					RetainUntil: time.Now().Add(time.Hour).Unix(), Time: time.Now().Unix(),
+					Key: w.signers["other"].Public()}, w.signers["other"])
+				check(t, err)
+				for _, name := range c.away {
+					w.away[name] = true
+				}
+				w.said()
+				w.Ask(func(s *State) {
+					s.PassOn(w.id("other"), wire.TransmissionComplete{Task: o.Task, Segment: c.number, To: w.id(c.to),
+						Receipt: envelope})
+				})
+				if said := w.said(); !strings.HasPrefix(said, c.want) || (said == "") != (c.want == "") {
+					t.Errorf("%q, want %q", said, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestTheSlowestFlowIsPredicted(t *testing.T) {
+	self, a, b := core.ID{1}, core.ID{2}, core.ID{3}
+	table := []wire.BandwidthRow{
+		{From: a, To: self, Rate: 1050, Bytes: 5000}, {From: b, To: self, Rate: 2100, Bytes: 20_000},
+		{From: a, To: b, Rate: 1, Bytes: 1e6}, {From: self, To: b, Rate: 1, Bytes: 1e6}, {From: a, To: self, Bytes: 9},
+	}
+	if got := predicted(table, self); got < 9.9 || got > 10.1 {
+		t.Errorf("%.2f s, want 10", got)
 	}
 }

@@ -217,7 +217,8 @@ func TestLostRecords(t *testing.T) {
 					t.Error(answer)
 				}
 				w.release(core.TaskID{1}, "owner", "source")
-				if said := w.said(); c.keys[0] == "holdings.db" && !strings.Contains(said, "RELEASE_DONE 0 runs, 0 kB code 1") {
+				said, want := w.said(), "RELEASE_DONE 0 runs, 0 kB code 1"
+				if c.keys[0] == "holdings.db" && !strings.Contains(said, want) {
 					t.Error(said)
 				}
 			})
@@ -225,8 +226,8 @@ func TestLostRecords(t *testing.T) {
 	}
 }
 
-// A database of a release that knew nothing of the ledger is begun: its holdings are described, and receipts of what was
-// let go of by then end.
+// A database of a release that knew nothing of the ledger is begun: its holdings are described, and receipts of what
+// was let go of by then end.
 func TestFirstStartBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStage(t, nil)

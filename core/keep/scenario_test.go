@@ -95,7 +95,7 @@ func (s *scene) do(words []string) string {
 	}
 	from := option("from", "source")
 	switch words[0] {
-	case "offer": // TASK RUN... [from=PEER] [seg=N] [licence=N] [source=PEER] [by=PEER] [span=A-B] [says=kB of the first]
+	case "offer": // TASK RUN... [from=PEER] [seg=N] [licence=N] [source=PEER] [by=PEER] [span=A-B] [says=kB of run 0]
 		o := s.makeOffer(args[0], args[1:], option)
 		s.offers[args[0]+"."+option("seg", "0")] = o
 		s.Ask(func(st *State) { st.Offer(s.id(from), true, o.StorageTask) })
@@ -240,7 +240,8 @@ func (s *scene) segment(task core.TaskID, number int) (text string) {
 			return
 		}
 		text = fmt.Sprintf("has %s, durable %s, lacks %s, arriving %s, promised %s", runsOf(seg.Runs(), seg.Has),
-			runsOf(seg.Runs(), seg.Durable), runsOf(seg.Runs(), seg.Lacks), rangesText(seg.Arriving()), kB(seg.promised))
+			runsOf(seg.Runs(), seg.Durable), runsOf(seg.Runs(), seg.Lacks), rangesText(seg.Arriving()),
+			kB(seg.promised))
 	})
 	return text
 }
@@ -328,8 +329,9 @@ func (s *scene) refs(command string, args []string, option func(name, otherwise 
 		data, c := record(args[1] + ":" + args[2])
 		size := 1000 * atoi(option("piece", args[2]))
 		for at := 1000 * atoi(option("offset", "0")); at < len(data); at += size {
-			m := wire.RefPut{Query: 1, Owner: owner.ID(), Alias: alias, Version: 1, Task: core.TaskID{number(args[0][1:])},
-				Record: c.Hash, Size: c.Size, Offset: core.Size(at), Data: data[at:min(at+size, len(data))]}
+			m := wire.RefPut{Query: 1, Owner: owner.ID(), Alias: alias, Version: 1,
+				Task: core.TaskID{number(args[0][1:])}, Record: c.Hash, Size: c.Size,
+				Offset: core.Size(at), Data: data[at:min(at+size, len(data))]}
 			if option("spoilt", "") != "" {
 				m.Data = slices.Clone(m.Data)
 				m.Data[0]++
@@ -353,7 +355,8 @@ func (s *scene) refs(command string, args []string, option func(name, otherwise 
 		}
 		s.Ask(func(st *State) { st.PutRef(s.id(from), m) })
 	case "refs":
-		m := wire.RefList{Query: 1, Owner: owner.ID(), After: atoi(option("after", "0")), Limit: atoi(option("limit", "0"))}
+		m := wire.RefList{Query: 1, Owner: owner.ID(), After: atoi(option("after", "0")),
+			Limit: atoi(option("limit", "0"))}
 		s.Ask(func(st *State) { st.ListRefs(s.id(from), option("v", "2") == "2", m) })
 	case "getref":
 		m := wire.RefGet{Query: 1, Owner: owner.ID(), Alias: alias, Version: atoi(args[0]),

@@ -75,8 +75,9 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	w.holdings, err = disk.OpenHoldings(filepath.Join(t.TempDir(), "holdings.db"), true)
 	check(t, err)
 	t.Cleanup(func() { w.stop(); w.holdings.Close() })
-	w.config = Config{Signer: w.signers["self"], Capacity: 1e6, Keeping: w.store, Holdings: keeptest.Holdings{Holdings: w.holdings, Watch: watch},
-		Ledger: w.ledger, Health: w}
+	w.config = Config{Signer: w.signers["self"], Capacity: 1e6, Keeping: w.store,
+		Holdings: keeptest.Holdings{Holdings: w.holdings, Watch: watch},
+		Ledger:   w.ledger, Health: w}
 	if change != nil {
 		change(&w.config)
 	}
@@ -389,7 +390,8 @@ type end struct {
 func (w *stage) flow(s *State, id uint64, peer string) *end {
 	e := w.flows[id]
 	if e == nil {
-		e = &end{w: w, peer: peer, flow: task.NewFlow(id, task.Grantor, false), in: map[int]Incoming{}, began: time.Now()}
+		e = &end{w: w, peer: peer, flow: task.NewFlow(id, task.Grantor, false), in: map[int]Incoming{},
+			began: time.Now()}
 		e.r = s.Receive(e)
 		w.flows[id] = e
 	}

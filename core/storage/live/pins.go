@@ -7,9 +7,9 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Pins is the chunks of a store that somebody needs and nothing durable names yet; a collection must spare them. Pinning
-// holds back a collection and a collection holds back pinning, so that no chunk is swept between a look and its pin. A
-// chunk stays until it is released as often as it was pinned. The zero value has none.
+// Pins is the chunks of a store that somebody needs and nothing durable names yet; a collection must spare them.
+// Pinning holds back a collection and a collection holds back pinning, so that no chunk is swept between a look and its
+// pin. A chunk stays until it is released as often as it was pinned. The zero value has none.
 type Pins struct {
 	sweeping sync.RWMutex
 	mu       sync.Mutex
