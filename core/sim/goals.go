@@ -33,6 +33,7 @@ func units(g plan.Goal, runs int) []core.Size {
 func (w *world) beginBroadcast() error {
 	for unit := range w.sizes {
 		w.nodes[w.source].peer.Own(w.units, unit)
+		w.nodes[w.source].part.Spread(w.units, unit)
 	}
 	for _, t := range w.topology.Goal.Targets {
 		if t == w.source {
@@ -47,7 +48,6 @@ func (w *world) beginBroadcast() error {
 			w.owed = append(w.owed, plan.Copy{Run: unit, Node: t})
 		}
 	}
-	w.nodes[w.source].part.Spread(w.units)
 	return nil
 }
 
@@ -150,6 +150,7 @@ func (w *world) beginPlaced() error {
 	runs := w.Runs
 	for unit := range w.sizes {
 		w.nodes[w.source].peer.Own(w.units, unit)
+		w.nodes[w.source].part.Spread(w.units, unit)
 	}
 	for _, s := range p.Classes[0] {
 		for run := s.Start; run < s.End(); run++ {
@@ -158,7 +159,6 @@ func (w *world) beginPlaced() error {
 			w.nodes[s.Node].peer.Want(w.units, c.Shard*runs+run)
 		}
 	}
-	w.nodes[w.source].part.Spread(w.units)
 	return nil
 }
 

@@ -95,9 +95,9 @@ func newWorld(t Topology, c Config) *world {
 		w.book.SetCapacity(n.account.down, n.down)
 		w.follow(n.account.up, s.UpAhead, &n.up)
 		w.follow(n.account.down, s.DownAhead, &n.down)
-		n.peer = w.spread.Join(i, behind[w.zoneOf[i]], n.up, n.down)
+		n.peer = w.spread.Join(0, i, behind[w.zoneOf[i]], n.up, n.down)
 		n.engine = spread.New(n, w.random)
-		n.part = n.engine.Add(w.spread, n.peer)
+		n.part = n.engine.Add(w.spread, n.peer, n)
 		w.nodes = append(w.nodes, n)
 	}
 	w.connect()

@@ -1,18 +1,24 @@
 package spread
 
 import (
+	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
 )
 
-// Network is what a node knows of the bandwidth round it.
-type Network interface {
-	// Uplink is what is free of this node's uplink, and all of it; all is 0 where it is unlimited.
+// Uplink is the one side of a node that all its tasks share.
+type Uplink interface {
+	// Uplink is what is free of it, and all of it; all is 0 where it is unlimited.
 	Uplink() (free, all core.Rate)
-	// Way is the way from this node to another; false where there is none now.
+}
+
+// Ways is what a node knows of the ways that lead from it.
+type Ways interface {
+	// Way is the one to another node of a task; false where there is none now.
 	Way(to int) (Way, bool)
 }
 
@@ -50,7 +56,7 @@ type Action struct {
 // Engine decides what one node sends, over all tasks that share its uplink. Its driver tells it what happened, and then
 // calls Next until there is nothing more to do.
 type Engine struct {
-	net    Network
+	net    Uplink
 	random *rand.Rand
 	parts  []*Part // by the time at which they were added
 	turn   int     // of the parts
@@ -64,13 +70,14 @@ type Engine struct {
 }
 
 // New is the engine of a node.
-func New(net Network, random *rand.Rand) *Engine { return &Engine{net: net, random: random} }
+func New(up Uplink, random *rand.Rand) *Engine { return &Engine{net: up, random: random} }
 
 // Part is a node's part in a transfer.
 type Part struct {
 	e       *Engine
 	t       *Transfer
 	me      *Peer
+	ways    Ways
 	senders []*Sender // by the target's number; nil where nothing was sent there
 	busy    []*Sender // that hold a lease or ask for one; some may not any more
 	sent    []set     // by segment, at the source: given to somebody
@@ -81,19 +88,35 @@ type Part struct {
 }
 
 // Add lets a node take part in a transfer.
-func (e *Engine) Add(t *Transfer, me *Peer) *Part {
-	p := &Part{e: e, t: t, me: me}
+func (e *Engine) Add(t *Transfer, me *Peer, ways Ways) *Part {
+	p := &Part{e: e, t: t, me: me, ways: ways}
 	e.parts = append(e.parts, p)
 	return p
 }
 
-// Spread says that the source has some runs of a segment to spread, which it gave to nobody yet.
-func (p *Part) Spread(s *Segment) {
+// Remove ends a node's part in a transfer.
+func (e *Engine) Remove(p *Part) {
+	ours := func(s *Sender) bool { return s.part == p }
+	e.parts = slices.DeleteFunc(e.parts, func(other *Part) bool { return other == p })
+	e.low, e.raise = slices.DeleteFunc(e.low, ours), slices.DeleteFunc(e.raise, ours)
+	e.pending = slices.DeleteFunc(e.pending, func(a Action) bool { return ours(a.Sender) })
+}
+
+// Spread says that the source has a run to spread, which it gave to nobody yet.
+func (p *Part) Spread(s *Segment, run int) {
 	for len(p.sent) <= s.index {
 		p.sent = append(p.sent, nil)
 	}
-	p.sent[s.index] = newSet(s.Runs())
-	p.unsent += s.Runs()
+	if p.sent[s.index] == nil {
+		p.sent[s.index] = newSet(s.Runs())
+		for k := range p.sent[s.index] {
+			p.sent[s.index][k] = math.MaxUint64
+		}
+	}
+	if p.sent[s.index].has(run) {
+		p.sent[s.index].drop(run)
+		p.unsent++
+	}
 }
 
 // First says what a target can do with first copies, in bytes: plan.FirstWeights, or the plan's share of the link.

@@ -160,7 +160,7 @@ func (p *Part) candidate(now time.Duration, to *Peer) (c candidate, ok bool) {
 	if c = (candidate{to: to, s: p.Sender(to.Number)}); to == p.me || !c.s.rests(now) {
 		return c, false
 	}
-	c.way, ok = p.e.net.Way(to.Number)
+	c.way, ok = p.ways.Way(to.Number)
 	return c, ok
 }
 
@@ -196,7 +196,7 @@ func (p *Part) again(s *Sender) (c candidate, ok bool) {
 	if s == nil {
 		return c, false
 	}
-	way, ok := p.e.net.Way(s.to.Number)
+	way, ok := p.ways.Way(s.to.Number)
 	return candidate{to: s.to, s: s, way: way}, ok
 }
 

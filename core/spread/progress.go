@@ -1,6 +1,7 @@
 package spread
 
 import (
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -142,6 +143,31 @@ func (q *Peer) Have(now time.Duration, s *Segment, run int) bool {
 func (q *Peer) Lose(s *Segment, run int) {
 	p := q.of(s)
 	p.mark(p.has, run, false)
+}
+
+// Lacks is the size of what a node lacks of a segment.
+func (q *Peer) Lacks(s *Segment) (bytes core.Size) {
+	if p := q.in(s); p != nil {
+		p.want.all(func(run int) {
+			if !p.has.has(run) {
+				bytes += s.sizes[run]
+			}
+		})
+	}
+	return bytes
+}
+
+// Open calls f with every run that a node lacks and that is not on its way to it.
+func (q *Peer) Open(now time.Duration, s *Segment, f func(run int)) {
+	q.t.doubt(now)
+	if p := q.in(s); p != nil {
+		p.open.all(f)
+	}
+}
+
+// Lacked reports whether anybody lacks a run.
+func (t *Transfer) Lacked(s *Segment, run int) bool {
+	return slices.ContainsFunc(t.peers, func(q *Peer) bool { return q.Wants(s, run) && !q.Has(s, run) })
 }
 
 // Coming takes a node's word of all runs that are on their way to it.

@@ -141,8 +141,8 @@ func (s *script) line(line string) error {
 	case "source":
 		for run := range s.w.seg.sizes {
 			s.w.nodes[0].peer.Own(s.w.seg, run)
+			s.w.nodes[0].part.Spread(s.w.seg, run)
 		}
-		s.w.nodes[0].part.Spread(s.w.seg)
 		return nil
 	case "wait":
 		span, err := time.ParseDuration(words[1])

@@ -40,6 +40,14 @@ type underway struct {
 // To is the target's number.
 func (s *Sender) To() int { return s.to.Number }
 
+// Part is the part in a transfer to which it belongs.
+func (s *Sender) Part() *Part { return s.part }
+
+// Sends reports whether the target was asked to take a run, which is not there yet.
+func (s *Sender) Sends(seg *Segment, run int) bool {
+	return slices.ContainsFunc(s.sending, func(u underway) bool { return u.seg == seg && u.run == run })
+}
+
 // sender finds or makes the way to a target.
 func (p *Part) sender(to *Peer) *Sender {
 	for len(p.senders) <= to.Number {

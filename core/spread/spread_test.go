@@ -62,7 +62,9 @@ func anyWorld(r *rand.Rand) *world {
 			}
 		}
 	}
-	w.nodes[0].part.Spread(w.seg)
+	for run := range w.seg.sizes {
+		w.nodes[0].part.Spread(w.seg, run)
+	}
 	for i := range n {
 		w.nodes[0].part.First(i, float64(r.IntN(4)))
 	}
@@ -125,7 +127,11 @@ func TestEveryRunArrives(t *testing.T) {
 				r.Fatal(err)
 			}
 			given := 0
-			w.nodes[0].part.sent[0].all(func(int) { given++ })
+			w.nodes[0].part.sent[0].all(func(run int) {
+				if run < len(w.seg.sizes) {
+					given++
+				}
+			})
 			if source := w.nodes[0].part; source.unsent+given != len(w.seg.sizes) {
 				r.Fatalf("the source gave %d runs away, and has %d to give", given, source.unsent)
 			}
@@ -219,7 +225,7 @@ func (p *Part) twin(w *world, stage plan.Stage) (best int, rank func(int) int) {
 	var able []plan.Receiver
 	var who []int
 	for _, to := range w.t.peers {
-		way, ok := p.e.net.Way(to.Number)
+		way, ok := p.ways.Way(to.Number)
 		if !ok || to == p.me {
 			continue
 		}
@@ -231,7 +237,7 @@ func (p *Part) twin(w *world, stage plan.Stage) (best int, rank func(int) int) {
 		}
 	}
 	for i := range able {
-		if way, _ := p.e.net.Way(who[i]); way.RoundTrip > 0 && up > 0 {
+		if way, _ := p.ways.Way(who[i]); way.RoundTrip > 0 && up > 0 {
 			able[i].Fair = plan.Fair(stage, up, able[i], nil, slices.Delete(slices.Clone(able), i, i+1))
 			if way.Trunk > 0 {
 				able[i].Fair = plan.Least(up/2, able[i].Nominal)
@@ -260,7 +266,7 @@ func (p *Part) useful(w *world, stage plan.Stage, to *Peer, run int) bool {
 	if !to.Wants(w.seg, run) && !passes || stage == plan.Spreading && p.sent[0].has(run) {
 		return false
 	}
-	if way, _ := p.e.net.Way(to.Number); way.Trunk > 0 && w.t.Once && to.zone != nil && to.zone.need > 0 {
+	if way, _ := p.ways.Way(to.Number); way.Trunk > 0 && w.t.Once && to.zone != nil && to.zone.need > 0 {
 		for _, other := range w.t.peers {
 			if other.zone == to.zone && (other.Has(w.seg, run) || other.Expects(w.seg, run)) {
 				return false
@@ -299,7 +305,7 @@ func BenchmarkChoice(b *testing.B) {
 			s := t.Segment(0, slices.Repeat([]core.Size{core.MiB}, c.runs))
 			random := rand.New(rand.NewPCG(1, 2))
 			for i := range c.nodes {
-				q := t.Join(i, nil, 1e7, 1e7)
+				q := t.Join(0, i, nil, 1e7, 1e7)
 				for run := range c.runs {
 					if i == 0 || random.IntN(4) == 0 {
 						q.Own(s, run)
@@ -308,7 +314,7 @@ func BenchmarkChoice(b *testing.B) {
 				}
 			}
 			e := New(open{c.trip}, random)
-			p := e.Add(t, t.peers[0])
+			e.Add(t, t.peers[0], open{c.trip})
 			for b.Loop() {
 				e.Wake()
 				a, ok := e.Next(time.Second)
@@ -319,7 +325,6 @@ func BenchmarkChoice(b *testing.B) {
 					a.Sender.Drop(a.Segment, run)
 				}
 			}
-			_ = p
 		})
 	}
 }

@@ -59,12 +59,12 @@ func (s *Segment) Runs() int { return len(s.sizes) }
 
 // Join makes a node known. zone is nil where no trunk leads to it; up and down are its sides, 0 where unlimited or not
 // known.
-func (t *Transfer) Join(number int, zone *Zone, up, down core.Rate) *Peer {
+func (t *Transfer) Join(now time.Duration, number int, zone *Zone, up, down core.Rate) *Peer {
 	for len(t.peers) <= number {
 		t.peers = append(t.peers, nil)
 	}
 	if t.peers[number] == nil {
-		t.peers[number] = &Peer{Number: number, t: t, zone: zone, Up: up, Down: down, at: -1}
+		t.peers[number] = &Peer{Number: number, t: t, zone: zone, Up: up, Down: down, at: -1, fed: now}
 	}
 	return t.peers[number]
 }
@@ -114,6 +114,26 @@ func (q *Peer) Need() core.Size {
 
 // Hint takes a node's word of what it lacks of the whole task, and of its downlink (0: no limit).
 func (q *Peer) Hint(need core.Size, down core.Rate) { q.said, q.hinted, q.Down = need, true, down }
+
+// Move puts a node into another zone, when more is known of it.
+func (q *Peer) Move(zone *Zone) {
+	from := q.zone
+	if from == zone {
+		return
+	}
+	q.zone = zone
+	for _, p := range q.parts {
+		for run := 0; p != nil && run < p.seg.Runs(); run++ {
+			is := p.state(run)
+			if from != nil {
+				from.count(p.seg, run, is, state{})
+			}
+			if zone != nil {
+				zone.count(p.seg, run, state{}, is)
+			}
+		}
+	}
+}
 
 // Gone takes a node out: nothing is wanted there any more, and what it had is nowhere.
 func (q *Peer) Gone() {

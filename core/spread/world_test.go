@@ -39,9 +39,9 @@ func newWorld(sizes []core.Size) *world {
 }
 
 func (w *world) add(name string, zone *Zone, up, down core.Rate) *virtual {
-	n := &virtual{w: w, name: name, up: up, down: down, peer: w.t.Join(len(w.nodes), zone, up, down)}
+	n := &virtual{w: w, name: name, up: up, down: down, peer: w.t.Join(0, len(w.nodes), zone, up, down)}
 	n.engine = New(n, rand.New(rand.NewPCG(uint64(len(w.nodes)), 1)))
-	n.part = n.engine.Add(w.t, n.peer)
+	n.part = n.engine.Add(w.t, n.peer, n)
 	w.nodes = append(w.nodes, n)
 	return n
 }
