@@ -123,17 +123,17 @@ func (t placeTransfers) Enter(task core.TaskID, alias string, inbox *place.Inbox
 	return placeTransfer{t.n, task}
 }
 
-// placeTransfer is the swarm of a task that this node coordinates. Never on the loop.
+// placeTransfer is the transfer of a task that this node coordinates. Never on the loop.
 type placeTransfer struct {
 	n    *Node
 	task core.TaskID
 }
 
-// with runs f on the loop where the swarm is there.
-func (t placeTransfer) with(f func(s *swarm)) {
+// with runs f on the loop where the transfer is there.
+func (t placeTransfer) with(f func(moving *transfer)) {
 	t.n.ask(do(func(n *state) {
-		if s := n.swarms[t.task]; s != nil {
-			f(s)
+		if moving := n.transfers[t.task]; moving != nil {
+			f(moving)
 		}
 	}))
 }
@@ -143,13 +143,13 @@ func (t placeTransfer) Begin(segments []*place.Segment, from version.Chunks,
 	t.n.ask(do(func(n *state) {
 		for _, seg := range segments {
 			runs := seg.Runs
-			s := n.swarm(t.task, n.ID(), seg.Message.Tables())
-			s.join(&piece{number: seg.Number, runs: len(runs),
-				file: func(run int) core.File { return runs[run].File }, store: from}, seg.Message.Locations,
+			moving := n.transfer(t.task, n.ID(), seg.Message.Tables())
+			s := moving.join(seg.Number, len(runs), segment{file: func(run int) core.File { return runs[run].File },
+				store: from}, seg.Message.Locations,
 				func(target core.ID) core.Bitmap { return seg.Answers[target].Have })
 			for run, r := range runs {
 				if here(seg, run) {
-					s.give(s.pieces[seg.Number], run, r.Chunks)
+					moving.give(s, run, r.Chunks)
 				}
 			}
 		}
@@ -159,10 +159,13 @@ func (t placeTransfer) Begin(segments []*place.Segment, from version.Chunks,
 
 func (t placeTransfer) Left(segments []int) map[core.ID]core.Size {
 	left := map[core.ID]core.Size{}
-	t.with(func(s *swarm) {
+	t.with(func(moving *transfer) {
 		for _, number := range segments {
-			for id, v := range s.pieces[number].views {
-				left[id] += v.left
+			s := moving.segments[number].Segment
+			for id, q := range moving.peers {
+				if q.Partakes(s) {
+					left[id] += q.Lacks(s)
+				}
 			}
 		}
 	})
@@ -171,50 +174,48 @@ func (t placeTransfer) Left(segments []int) map[core.ID]core.Size {
 
 func (t placeTransfer) Loose(segment int) map[core.ID]core.Bitmap {
 	loose := map[core.ID]core.Bitmap{}
-	t.with(func(s *swarm) {
-		p := s.pieces[segment]
-		for id, v := range p.views {
-			of := slices.Clone(v.lacks)
-			if s.n.now() <= v.until {
-				v.coming.Each(of.Clear)
+	t.with(func(moving *transfer) {
+		s := moving.segments[segment].Segment
+		for id, q := range moving.peers {
+			if q.Partakes(s) {
+				loose[id] = core.NewBitmap(s.Runs())
+				q.Open(moving.n.now(), s, loose[id].Set)
 			}
-			if l := s.lanes[id]; l != nil {
-				l.sendingOf(p, of.Clear)
-			}
-			loose[id] = of
 		}
 	})
 	return loose
 }
 
 func (t placeTransfer) Narrow(seg *place.Segment) {
-	t.with(func(s *swarm) { s.narrow(s.pieces[seg.Number], seg.Message.Locations) })
+	t.with(func(moving *transfer) { moving.narrow(moving.segments[seg.Number], seg.Message.Locations) })
 }
 
 func (t placeTransfer) Join(seg *place.Segment, locations []core.Span, target core.ID, have core.Bitmap) {
-	t.with(func(s *swarm) {
-		s.join(&piece{number: seg.Number}, locations, func(id core.ID) core.Bitmap {
+	t.with(func(moving *transfer) {
+		moving.join(seg.Number, len(seg.Runs), segment{}, locations, func(id core.ID) core.Bitmap {
 			if id == target {
 				return have
 			}
 			return nil
 		})
-		s.n.wakeWaiting()
+		moving.n.wakeWaiting()
 	})
 }
 
 func (t placeTransfer) Tables(seg *place.Segment) {
-	t.with(func(s *swarm) { s.tables = seg.Message.Tables() })
+	t.with(func(moving *transfer) { moving.tables = seg.Message.Tables() })
 }
 
-func (t placeTransfer) Forget(target core.ID) { t.with(func(s *swarm) { s.forget(target) }) }
-func (t placeTransfer) End()                  { t.with(func(s *swarm) { s.end() }) }
+func (t placeTransfer) Forget(target core.ID) {
+	t.with(func(moving *transfer) { moving.forget(target) })
+}
+func (t placeTransfer) End() { t.with((*transfer).end) }
 
 func (t placeTransfer) Leave() {
 	t.n.ask(do(func(n *state) {
 		delete(n.places, t.task)
-		if s := n.swarms[t.task]; s != nil {
-			s.end()
+		if moving := n.transfers[t.task]; moving != nil {
+			moving.end()
 		}
 	}))
 }

@@ -27,7 +27,6 @@ type flow struct {
 	byRun     map[int]uint64    // the other way
 	pump      *pump             // at the sending end
 	stretch   stretch           // the same
-	use       use               // the same
 	incoming  map[int]*incoming // by run, at the receiving end
 	row       control.LeaseRow
 	began     time.Duration // of the lease
@@ -215,7 +214,7 @@ func (n *state) giveBack(f *flow, e task.Event) {
 	default:
 		f.row.State = "aborted"
 	}
-	f.stretch.on, f.use = false, use{}
+	f.stretch.on = false
 	n.leases.add(f.row)
 	n.wakeWaiting()
 }
@@ -410,7 +409,7 @@ func (n *Node) expireLeases() {
 // look does what is due, and says how long nothing will be.
 func (n *state) look() time.Duration {
 	wait := lookSeldom
-	if len(n.flows)+len(n.swarms)+len(n.downloads) > 0 {
+	if len(n.flows)+len(n.transfers)+len(n.downloads) > 0 {
 		wait = lookOften
 	}
 	n.follow()
@@ -422,7 +421,7 @@ func (n *state) look() time.Duration {
 	}
 	n.kept.DropOutlived()
 	n.must(n.book.Check())
-	n.endSwarms()
+	n.endTransfers()
 	n.wakeWaiting()
 	return wait
 }

@@ -46,25 +46,25 @@ func (t *keptTransfers) Arrived(seg *keep.Segment, run int, chunks []core.Chunk)
 }
 
 func (t *keptTransfers) Narrowed(seg *keep.Segment) {
-	if s := t.swarms[seg.Task]; s != nil && s.pieces[seg.Number] != nil {
-		s.narrow(s.pieces[seg.Number], seg.Locations)
+	if moving := t.transfers[seg.Task]; moving != nil && moving.segments[seg.Number] != nil {
+		moving.narrow(moving.segments[seg.Number], seg.Locations)
 	}
 }
 
 func (t *keptTransfers) Coming(task core.TaskID) {
-	if s := t.swarms[task]; s != nil {
-		s.tell()
+	if moving := t.transfers[task]; moving != nil {
+		moving.tell()
 	}
 }
 
 func (t *keptTransfers) Lacking(task core.TaskID) bool {
-	s := t.swarms[task]
-	return s != nil && s.lacking()
+	moving := t.transfers[task]
+	return moving != nil && moving.lacking()
 }
 
 func (t *keptTransfers) Released(task core.TaskID) {
-	if s := t.swarms[task]; s != nil && !(*state)(t).coordinates(task) {
-		s.end()
+	if moving := t.transfers[task]; moving != nil && !(*state)(t).coordinates(task) {
+		moving.end()
 	}
 }
 

@@ -88,7 +88,9 @@ func (n *state) measure(f *flow, size core.Size, held time.Duration) {
 		s.lease += s.allowed
 		s.held += held
 		s.read += read
-		n.yield(f, took, size)
+		if to, ok := sideOf[*sender](f); ok {
+			to.Used(now, took, size, s.allowed)
+		}
 	}
 	s.on, s.since, s.sent, s.all, s.allowed = true, now, p.sent, n.measures.sent, 0
 	if s.took >= sampleTime {

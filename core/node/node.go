@@ -10,8 +10,7 @@
 //	kept.go    what is kept for others: core/keep, on this loop
 //	relay.go   messages through others
 //	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     incoming.go  runs that arrive
-//	swarm.go   a task under way: who has what, who is served  want.go     hints               lane.go    the way to one target
-//	fair.go    how much of the uplink a lane has              yield.go    what it leases in vain
+//	transfer.go  a task under way, as spread.Engine decides it  sender.go  the way to one target  want.go  hints
 //	download.go  what spread.Download decides, over flows
 //	place.go   the commands that place                        coordinate.go  what core/place needs of the node
 //	versions.go  refs here and at peers                       refs.go   the owner's own refs, as this room asks for them

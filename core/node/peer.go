@@ -143,7 +143,7 @@ func (n *state) onBandwidth(p *peer, m wire.BandwidthCoordination) {
 		return
 	}
 	n.kept.Met(p.id)
-	for _, s := range n.swarms {
+	for _, s := range n.transfers {
 		s.greet(p.id)
 	}
 	for _, pl := range n.places {

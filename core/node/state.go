@@ -6,6 +6,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/spread"
 )
 
 // state is what the loop owns. It goes from event to event: a Node leads to none, so what has one runs in an event.
@@ -17,11 +18,9 @@ type state struct {
 	peers     map[core.ID]*peer
 	queries   map[uint64]asked
 	flows     map[flowKey]*flow
-	swarms    map[core.TaskID]*swarm
-	turn      int         // of the swarms
-	scratch   core.Bitmap // for whoever needs one and keeps it no longer than a call
+	transfers map[core.TaskID]*transfer
+	engine    *spread.Engine // decides what is sent
 	downloads map[*download]struct{}
-	waking    bool                   // wakeWaiting is among next
 	kept      *keep.State            // for others
 	places    map[core.TaskID]placed // coordinated here
 	leases    leaseLog
@@ -40,11 +39,12 @@ func newState(n *Node, seed uint64) (*state, error) {
 		peers:     map[core.ID]*peer{},
 		queries:   map[uint64]asked{},
 		flows:     map[flowKey]*flow{},
-		swarms:    map[core.TaskID]*swarm{},
+		transfers: map[core.TaskID]*transfer{},
 		downloads: map[*download]struct{}{},
 		places:    map[core.TaskID]placed{},
 		lastID:    seed & (1<<48 - 1), // flows of two nodes must not share numbers
 	}
+	s.engine = newEngine(s.book)
 	s.book.SetCapacity(accountUp, s.limits.upNow)
 	s.book.SetCapacity(accountDown, s.limits.downNow)
 	return s, s.openKept()
@@ -74,9 +74,11 @@ func (n *state) loop() {
 
 // run applies an event, and what follows from it.
 func (n *state) run(e event) {
-	for n.next = append(n.next, e); len(n.next) > 0; n.driveDownloads() {
+	for n.next = append(n.next, e); len(n.next) > 0; {
 		e, n.next = n.next[0], n.next[1:]
 		e.apply(n)
+		n.driveSenders()
+		n.driveDownloads()
 	}
 }
 

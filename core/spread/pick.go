@@ -261,7 +261,7 @@ func (p *Part) ask(now time.Duration, stage plan.Stage, c candidate) (Action, bo
 	if len(runs) == 0 {
 		return Action{}, false
 	}
-	s.taste, s.raising, s.full, s.leased = taste, false, false, now
+	s.taste, s.raising, s.full, s.leased, s.use = taste, false, false, now, use{}
 	if !s.busy {
 		s.busy, p.busy = true, append(p.busy, s)
 	}

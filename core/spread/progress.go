@@ -145,6 +145,9 @@ func (q *Peer) Lose(s *Segment, run int) {
 	p.mark(p.has, run, false)
 }
 
+// Partakes reports whether a node is to keep something of a segment.
+func (q *Peer) Partakes(s *Segment) bool { p := q.in(s); return p != nil && !p.want.empty() }
+
 // Lacks is the size of what a node lacks of a segment.
 func (q *Peer) Lacks(s *Segment) (bytes core.Size) {
 	if p := q.in(s); p != nil {

@@ -81,6 +81,9 @@ func (t *Transfer) doubt(now time.Duration) {
 	})
 }
 
+// Peer is the node of a number.
+func (t *Transfer) Peer(number int) *Peer { return t.peers[number] }
+
 // Missing is how many runs are wanted and not there, over all nodes.
 func (t *Transfer) Missing() int { return t.missing }
 

@@ -1,0 +1,243 @@
+package node
+
+import (
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/spread"
+	"github.com/bkp-tool/bkp/core/task"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+const purposeStore, purposeGain = "store", "gain"
+
+// sender is the way to one target of a transfer, as the side of its flows: at most one at a time, opened anew where one
+// ended early.
+type sender struct {
+	*spread.Sender
+	of     *transfer
+	target core.ID
+	flow   *flow
+	asked  *segment // of the application under way
+	gaveUp bool     // said so
+}
+
+// driveSenders does what is decided about what to send. The loop calls it after every event.
+func (n *state) driveSenders() {
+	for {
+		a, ok := n.engine.Next(n.now())
+		if !ok {
+			return
+		}
+		for _, t := range n.transfers {
+			if t.part == a.Sender.Part() {
+				t.do(a)
+				break
+			}
+		}
+	}
+}
+
+// do carries out what was decided.
+func (t *transfer) do(a spread.Action) {
+	id := t.ids[a.Sender.To()]
+	s := t.senders[id]
+	if s == nil || s.Sender != a.Sender {
+		s = &sender{Sender: a.Sender, of: t, target: id}
+		t.senders[id] = s
+	}
+	n := t.n
+	switch a.Kind {
+	case spread.Ask:
+		if s.flow == nil {
+			s.flow = n.open(id, n.nextID(), task.Asker, true, s)
+			s.Flow = s.flow.Flow
+		}
+		s.asked = t.segments[a.Segment.Number]
+		runs := make([]task.Run, len(a.Runs))
+		for i, run := range a.Runs {
+			runs[i] = task.Run{Number: s.number(run), Size: s.asked.file(run).Size}
+		}
+		n.step(s.flow, task.Event{Kind: task.Ask, Runs: runs, Rate: a.Rate})
+	case spread.Raise:
+		n.step(s.flow, task.Event{Kind: task.Ask, Rate: a.Rate})
+	case spread.Lower:
+		n.must(n.book.Adjust(s.flow.booked, a.Rate))
+		s.flow.row.Rate = a.Rate
+		n.step(s.flow, task.Event{Kind: task.Scaled, Rate: a.Rate})
+		n.wakeWaiting()
+	case spread.GiveUp:
+		s.giveUp(a.Reason)
+	}
+}
+
+// giveUp ends with a target that fails to keep whatever it is sent.
+func (s *sender) giveUp(reason core.Reason) {
+	n, t := s.of.n, s.of
+	if !s.gaveUp {
+		n.Log.Warn("gave up sending", "to", s.target.Short(), "task", t.task, "reason", reason)
+	}
+	s.gaveUp = true
+	if pl, ok := n.places[t.task]; ok {
+		pl.inbox.Fails(s.target, "it fails to keep what it is sent, its log says why")
+		return
+	}
+	t.forget(s.target)
+}
+
+// number is a run of the segment that was asked for, as its flow calls it.
+func (s *sender) number(run int) int { return s.asked.Number*core.SegmentRuns + run }
+
+// run is what the flow calls so.
+func (s *sender) run(number int) (*segment, int) {
+	return s.of.segments[number/core.SegmentRuns], number % core.SegmentRuns
+}
+
+func (s *sender) purpose() string { return purposeStore }
+
+func (s *sender) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
+	m := wire.StorageApply{Flow: f.ID, Task: s.of.task, Segment: s.asked.Number, Filename: s.asked.file(0).Name,
+		Rate: rate}
+	if len(runs) > 0 {
+		m.Filename = s.asked.file(runs[0].Number % core.SegmentRuns).Name
+	}
+	numbers := make([]int, len(runs))
+	for i, r := range runs {
+		numbers[i] = r.Number % core.SegmentRuns
+		m.Size += r.Size
+	}
+	m.Runs = core.Ranges(numbers)
+	return m
+}
+
+// requeue leaves runs to be chosen again, a little later if the flow ended for a reason.
+func (s *sender) requeue(_ *flow, runs []task.Run, reason core.Reason) {
+	for _, r := range runs {
+		seg, run := s.run(r.Number)
+		s.Drop(seg.Segment, run)
+	}
+	if reason == core.ReasonInternal || reason == core.ReasonCorrupt {
+		s.Broke(s.of.n.now(), reason)
+	}
+}
+
+func (s *sender) outgoing(_ *flow, number int) (parcel, bool) {
+	seg, run := s.run(number)
+	if !s.Sends(seg.Segment, run) {
+		return parcel{}, false
+	}
+	return s.of.toSend(seg, run)
+}
+
+func (s *sender) settled(_ *flow, number int) {
+	seg, run := s.run(number)
+	if s.Sends(seg.Segment, run) {
+		s.Arrived(s.of.n.now(), seg.Segment, run)
+		s.of.spare(seg, run)
+	}
+	s.of.touched, s.gaveUp = s.of.n.now(), false
+}
+
+// has drops runs that the target keeps already.
+func (s *sender) has(ranges []core.Range) {
+	each(ranges, s.asked.Runs(), func(run int) {
+		s.Drop(s.asked.Segment, run)
+		s.of.had(s.asked, s.of.known.Peer(s.To()), run)
+	})
+}
+
+func (s *sender) more(n *state, f *flow) {
+	switch {
+	case f != s.flow:
+		return
+	case f.State == task.Closed:
+		s.flow = nil
+		s.Ended(n.now())
+		return // expireLeases wakes it when its time has come
+	}
+	n.beginMore(f)
+	if f.State == task.Leased && !f.unsent(s.Refill(s.roundTrip())) {
+		s.Low()
+	}
+	if f.State == task.Idle || f.State == task.Leased {
+		n.wakeWaiting()
+	}
+}
+
+// roundTrip is how long the target's answer takes on its way.
+func (s *sender) roundTrip() time.Duration {
+	if p := s.of.n.peers[s.target]; p != nil && p.session != nil {
+		return 2 * p.session.Delay()
+	}
+	return 0
+}
+
+// end closes the flow and takes the sender out of its transfer.
+func (s *sender) end() {
+	delete(s.of.senders, s.target)
+	if f := s.flow; f != nil {
+		s.flow = nil
+		s.of.n.step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
+		s.Ended(s.of.n.now())
+	}
+}
+
+// agreed is the target's grant.
+func (s *sender) agreed(n *state, f *flow, m wire.StorageAgree) {
+	if s.flow != f {
+		return
+	}
+	s.has(m.Have)
+	s.Elsewhere(n.now(), s.asked.Segment, s.granted(m.Runs))
+	s.Agreed(m.Rate)
+	n.step(f, task.Event{Kind: task.Agreed, Runs: s.sized(m.Runs), Have: s.numbers(m.Have), Lease: m.Lease,
+		Rate: m.Rate, Term: seconds(m.ExpiresS)})
+}
+
+// refused is the target's no.
+func (s *sender) refused(n *state, f *flow, m wire.StorageRefuse) {
+	if s.flow != f {
+		return
+	}
+	if m.Code != core.ReasonBusy && m.Code != core.ReasonHave && m.Code != core.ReasonInFlight {
+		n.Log.Warn("target refused runs", "peer", s.target.Short(), "reason", m.Reason)
+	}
+	s.has(m.Have)
+	s.Refused()
+	if m.Code == core.ReasonInFlight {
+		s.Elsewhere(n.now(), s.asked.Segment, s.granted(nil))
+	}
+	n.step(f, task.Event{Kind: task.Refused, Have: s.numbers(m.Have), Reason: m.Code, Retry: seconds(m.RetryS)})
+}
+
+// granted are the runs of the segment that was asked for that the target takes from here: those, and what is open.
+func (s *sender) granted(ranges []core.Range) (runs []int) {
+	each(ranges, s.asked.Runs(), func(run int) { runs = append(runs, run) })
+	for _, r := range s.flow.Open() {
+		if seg, run := s.run(r.Number); seg == s.asked {
+			runs = append(runs, run)
+		}
+	}
+	return runs
+}
+
+// numbers and sized name runs of the segment that was asked for by their numbers in the flow.
+func (s *sender) numbers(ranges []core.Range) (out []int) {
+	for _, r := range ranges {
+		for run := r.Start; run < r.Start+r.Length; run++ {
+			out = append(out, s.number(run))
+		}
+	}
+	return out
+}
+
+func (s *sender) sized(ranges []core.Range) (out []task.Run) {
+	for _, number := range s.numbers(ranges) {
+		r := task.Run{Number: number}
+		if seg, run := s.run(number); seg != nil && run < seg.Runs() && s.Sends(seg.Segment, run) {
+			r.Size = seg.file(run).Size
+		}
+		out = append(out, r)
+	}
+	return out
+}
