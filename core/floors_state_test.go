@@ -45,18 +45,19 @@ func (n *Node) post(func(*state)) {}
 func (n *Node) ask(func(*state)) {}
 type state struct { *Node; lanes map[int]*lane }
 type lane struct { n *state }
-type inflow struct { done func() }
+type incoming struct { done func() }
 func (n *state) loop() {}
 func (n *state) look() {}
 `
 	for _, c := range []struct{ code, want string }{
 		{`func (n *state) f() { node := n.Node; n.act(func() { node.post(func(n *state) { n.look() }) }) }`, ``},
 		{`func f() { s := &state{}; s.act(s.loop) }`, ``},
-		{`func f(n *Node) inflow { return inflow{done: func() { n.post(nil) }} }`, ``},
+		{`func f(n *Node) incoming { return incoming{done: func() { n.post(nil) }} }`, ``},
 		{`func (n *state) f() { n.act(func() { n.post(nil) }) }`, `x.go:11: n goes to a goroutine`},
 		{`func (n *state) f() { n.act(n.look) }`, `x.go:11: n goes to a goroutine`},
 		{`func f(l *lane) { go func() { l.n = nil }() }`, `x.go:11: l goes to a goroutine`},
-		{`func (n *state) f() *inflow { return &inflow{done: func() { n.look() }} }`, `x.go:11: n goes to a goroutine`},
+		{`func (n *state) f() *incoming { return &incoming{done: n.look} }`, `x.go:11: n goes to a goroutine`},
+		{`func f(n *state) any { return incoming{done: func() { n.look() }} }`, `x.go:11: n goes to a goroutine`},
 		{`var last map[int][]*lane`, `last leads to state`},
 		{`var all []Node; type M struct { Node; l lane }`, ``},
 		{`func (n *state) f() { n.ask(nil) }`, `x.go:11: an event asks, and waits for itself`},
@@ -100,12 +101,8 @@ func stateLeaks(t *testing.T, fset *token.FileSet, files []*ast.File, imports ty
 	return l.found
 }
 
-// starters are the methods and functions that run what they are given in a goroutine; readers are types whose
-// functions are called in one.
-var (
-	starters = []string{"act", "each", "Go", "AfterFunc"}
-	readers  = []string{"inflow", "pump"}
-)
+// starters are the methods and functions that run what they are given in a goroutine.
+var starters = []string{"act", "each", "Go", "AfterFunc"}
 
 // leaks are those of one package, as they are found.
 type leaks struct {
@@ -137,13 +134,17 @@ func (l *leaks) visit(n ast.Node) {
 			}
 		}
 	case *ast.CompositeLit:
-		of, _ := l.info.Types[n].Type.(*types.Named)
-		switch {
-		case of == nil:
-		case of.Obj() == l.state:
+		if l.info.Types[n].Type == l.state.Type() {
 			l.made++
-		case slices.Contains(readers, of.Obj().Name()):
-			l.beside(n)
+		}
+	case *ast.KeyValueExpr: // a function that is kept may be called anywhere
+		switch v := n.Value.(type) {
+		case *ast.FuncLit:
+			l.beside(v)
+		case *ast.SelectorExpr:
+			if _, method := l.info.Uses[v.Sel].(*types.Func); method {
+				l.beside(v)
+			}
 		}
 	}
 }

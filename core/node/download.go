@@ -306,14 +306,10 @@ func (d downloadFrom) begin(f *flow, m wire.TransmissionBegin) (*incoming, int, 
 			return r.once(i, func() error { return d.keep(run, r.indexes[i], data) })
 		},
 		done: func(err error) {
-			d.n.ask(do(func(n *state) {
-				if err != nil {
-					n.Log.Warn("run refused", "from", d.holder.Short(), "run", d.order.Wanted[run].Name, "error", err)
-					n.step(f, task.Event{Kind: task.RunFailed, Run: number, Reason: reasonFor(err)})
-					return
-				}
-				n.received(f, number)
-			}))
+			if err != nil {
+				d.n.Log.Warn("run refused", "from", d.holder.Short(), "run", d.order.Wanted[run].Name, "error", err)
+			}
+			d.n.ask(runEnded{f, number, err})
 		},
 	}, number, nil
 }

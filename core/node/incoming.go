@@ -191,6 +191,21 @@ func (n *state) onBegin(p *peer, m wire.TransmissionBegin) {
 	n.step(f, task.Event{Kind: task.Begun, Run: number})
 }
 
+// runEnded is the event that all of a run came, or that it cannot.
+type runEnded struct {
+	flow *flow
+	run  int
+	why  error
+}
+
+func (e runEnded) apply(n *state) {
+	if e.why == nil {
+		n.received(e.flow, e.run)
+	} else {
+		n.step(e.flow, task.Event{Kind: task.RunFailed, Run: e.run, Reason: reasonFor(e.why)})
+	}
+}
+
 // receive takes one data message. It runs on the data socket's reader, so blocking here holds the sender back.
 func (n *Node) receive(s *link.Session, d wire.Data) {
 	in, ok := n.incoming.find(s, d.Transfer)

@@ -5,22 +5,21 @@
 // runs on the loop. The loop does no I/O. Whatever takes time, a plugin's verdict, a barrier, the pumping of a run into
 // a socket, is an act in a goroutine of its own that reports back by posting.
 //
-//	state.go   the state, its events, the loop
-//	peer.go    sessions, bandwidth coordination, dispatch     query.go  questions and their answers
-//	kept.go    what is kept for others: core/keep, on this loop
-//	relay.go   messages through others
-//	flow.go    one end of a flow: leases, runs                pump.go     pacing runs out     incoming.go  runs that arrive
-//	transfer.go  a task under way, as spread.Engine decides it  sender.go  the way to one target  want.go  hints
-//	download.go  what spread.Download decides, over flows
-//	place.go   the commands that place                        coordinate.go  what core/place needs of the node
-//	versions.go  refs here and at peers                       refs.go   the owner's own refs, as this room asks for them
-//	fetch.go   the commands that fetch, and what core/fetch needs of the node
-//	limit.go   what this node gives, by calendars              measure.go  what its links carry
-//	probe.go   measuring them on purpose
-//	backup.go  placing a file while it is cut
-//	identity.go  the owner, and who may act for whom
-//	health.go  what is wrong with the node
-//	collect.go  gc                                             away.go  doing without what others keep
+//	state.go       the state, its events, the loop          dispatch.go  what each message does
+//	peer.go        sessions, bandwidth coordination         query.go     questions and their answers
+//	relay.go       messages through others                  identity.go  the owner, and who may act for whom
+//	flow.go        one end of a flow: leases, runs          pump.go      pacing runs out
+//	incoming.go    runs that arrive                         kept.go      what is kept for others: core/keep
+//	transfer.go    a task under way, over spread.Engine     sender.go    the way to one target
+//	want.go        hints                                    download.go  what spread.Download decides, over flows
+//	place.go       the commands that place                  coordinate.go  what core/place needs of the node
+//	fetch.go       the commands that fetch                  backup.go    placing a file while it is cut
+//	versions.go    refs here and at peers                   refs.go      the owner's own refs
+//	limit.go       what this node gives, by calendars       measure.go   what its links carry
+//	probe.go       measuring them on purpose                health.go    what is wrong with the node
+//	collect.go     gc                                       away.go      doing without what others keep
+//	cover.go       who keeps a chunk, by the records        status.go    what commands are told of the node
+//	trace.go       what was said, line by line
 package node
 
 import (

@@ -165,9 +165,10 @@ func (e peerDown) apply(n *state) {
 	n.incoming.drop(s)
 	n.kept.Lost(p.id)
 	n.loseFlows(p.id)
-	for _, d := range n.queries {
-		if d.peer == p.id {
-			d.deliver(lost{})
+	for id, q := range n.queries {
+		if q.peer == p.id {
+			close(q.answer)
+			delete(n.queries, id)
 		}
 	}
 	for _, pl := range n.places {
@@ -180,11 +181,6 @@ func (n *state) onDelegation(p *peer, m wire.Delegation) {
 	p.rights = append(p.rights, validRights(m.Delegations, p.id)...)
 	p.rights = slices.Clone(p.rights[max(0, len(p.rights)-maxRights):])
 }
-
-// lost tells flows and questions that their peer's session is gone. It never travels.
-type lost struct{}
-
-func (lost) Type() string { return "lost" }
 
 // send queues a message for a peer; false where it has no session.
 func (n *state) send(to core.ID, m wire.Message) bool {

@@ -240,15 +240,11 @@ func (n *state) onProbe(p *peer, m wire.ProbeApply) {
 		return
 	}
 	f = n.open(p.id, m.Flow, task.Grantor, false, &probed{n: n.Node, size: m.Size})
-	e := task.Event{Kind: task.Applied, Rate: m.Rate, Lease: n.nextID(), Free: n.book.Free(f.accounts...),
-		Nominal: n.book.Nominal(f.accounts...)}
+	e := task.Event{Kind: task.Applied}
 	for i := range m.Runs {
 		e.Runs = append(e.Runs, task.Run{Number: i, Size: m.Size})
 	}
-	n.step(f, e)
-	if f.State == task.Idle {
-		n.closeFlow(f)
-	}
+	n.grant(f, m.Rate, e)
 }
 
 func (pd *probed) purpose() string { return purposeProbe }
@@ -270,15 +266,7 @@ func (pd *probed) begin(f *flow, m wire.TransmissionBegin) (*incoming, int, erro
 	return &incoming{
 		chunks: m.Chunks,
 		keep:   func(int, core.Chunk, []byte) error { return nil },
-		done: func(err error) {
-			pd.n.ask(do(func(n *state) {
-				if err != nil {
-					n.step(f, task.Event{Kind: task.RunFailed, Run: m.Run, Reason: reasonFor(err)})
-					return
-				}
-				n.received(f, m.Run)
-			}))
-		},
+		done:   func(err error) { pd.n.ask(runEnded{f, m.Run, err}) },
 	}, m.Run, nil
 }
 
@@ -287,8 +275,3 @@ func (pd *probed) more(n *state, f *flow) {
 		n.closeFlow(f)
 	}
 }
-
-func (pd *probed) requeue(*flow, []task.Run, core.Reason)          {}
-func (pd *probed) settled(*flow, int)                              {}
-func (pd *probed) outgoing(*flow, int) (parcel, bool)              { return parcel{}, false }
-func (pd *probed) apply(*flow, []task.Run, core.Rate) wire.Message { return nil }

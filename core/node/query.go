@@ -38,7 +38,7 @@ func (a asker) Connected() (ids []core.ID) {
 func (a asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wire.Message) (wire.Message, error) {
 	n := a.n
 	var id uint64
-	answer := make(chan wire.Message, 2)
+	answer := make(chan wire.Message, 1)
 	sent := false
 	n.ask(do(func(n *state) {
 		id = n.nextID()
@@ -52,8 +52,8 @@ func (a asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wir
 	timer := time.NewTimer(queryPatience)
 	defer timer.Stop()
 	select {
-	case m := <-answer:
-		if _, gone := m.(lost); gone {
+	case m, ok := <-answer:
+		if !ok {
 			return nil, fmt.Errorf("peer %s went away", to.Short())
 		}
 		return m, nil
@@ -66,23 +66,18 @@ func (a asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wir
 	}
 }
 
-// asked is a question that a peer was asked, and where its answer is handed in.
+// asked is a question that a peer was asked.
 type asked struct {
 	peer   core.ID
-	answer chan wire.Message
+	answer chan wire.Message // holds one; closed where the peer went away
 }
 
-// deliver hands m to whoever waits for it, who reads promptly or has left.
-func (a asked) deliver(m wire.Message) {
-	select {
-	case a.answer <- m:
-	default:
-	}
-}
-
-// answered hands an answer to the question it names.
+// answered hands an answer to the question it names, where that has none yet.
 func (n *state) answered(p *peer, id uint64, m wire.Message) {
-	if a, ok := n.queries[id]; ok && a.peer == p.id {
-		a.deliver(m)
+	if q, ok := n.queries[id]; ok && q.peer == p.id {
+		select {
+		case q.answer <- m:
+		default:
+		}
 	}
 }

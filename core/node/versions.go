@@ -86,16 +86,9 @@ func (n *Node) refsAt(ctx context.Context, alias string, number int) (found []ve
 		err  error
 	}
 	answers := make([]answer, len(peers))
-	done := make(chan int)
-	for i, id := range peers {
-		n.act(func() {
-			answers[i].refs, answers[i].err = version.At(ctx, asker{n}, id, n.owner(), alias, number)
-			done <- i
-		})
-	}
-	for range peers {
-		<-done
-	}
+	n.each(len(peers), func(i int) {
+		answers[i].refs, answers[i].err = version.At(ctx, asker{n}, peers[i], n.owner(), alias, number)
+	})
 	for i, a := range answers {
 		if a.err != nil {
 			problems = append(problems, fmt.Sprintf("%s: %v", peers[i].Short(), a.err))
