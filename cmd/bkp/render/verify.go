@@ -29,6 +29,7 @@ type Verification struct {
 	Records  []core.Damage `json:"records,omitempty"` // of what is kept for others, where they disagree
 }
 
+// PackDamage is damage in a pack of one of the two stores.
 type PackDamage struct {
 	Store string `json:"store"`
 	disk.Damage
