@@ -256,8 +256,9 @@ func reasonFor(err error) core.Reason {
 		return core.ReasonCorrupt
 	case core.CodeOK:
 		return core.ReasonNone
+	default:
+		return core.ReasonInternal
 	}
-	return core.ReasonInternal
 }
 
 // signal leaves one word in c unless one is there already.

@@ -48,6 +48,7 @@ func (w *world) do(l *lane, a spread.Action) {
 		w.must(w.book.Adjust(l.hold, a.Rate))
 		w.step(l, l.asker, task.Event{Kind: task.Scaled, Rate: a.Rate})
 		w.after(0, func() { w.try(l.from) })
+	case spread.GiveUp: // no disk fails here
 	}
 }
 
@@ -158,6 +159,7 @@ func (w *world) send(l *lane, f *task.Flow, e task.Event) {
 			l.sender().Agreed(e.Rate)
 		case task.Refused:
 			l.sender().Refused()
+		default: // the sender hears of it by its flow
 		}
 		w.step(l, other, e)
 		if e.Kind == task.Agreed {

@@ -280,6 +280,7 @@ func (w *world) relay() {
 				n.carry = f.Passed[i]
 			}
 		}
+	case plan.Replicas: // who passes a run on keeps it
 	}
 	for _, l := range links {
 		w.lane(w.nodes[l.From], w.nodes[l.To]).planned = true

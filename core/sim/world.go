@@ -65,6 +65,7 @@ func newWorld(t Topology, c Config) *world {
 		w.spread.Once, space = true, spread.Busy
 	case plan.Replicas:
 		w.spread.Once = true
+	case plan.Shards:
 	}
 	w.relays = w.spread.Relay(space)
 	w.relays.Neighbours = func(i int) (out, in []int) { return w.nodes[i].out, w.nodes[i].in }
