@@ -5,6 +5,7 @@ GO          ?= go
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+REVIVE      := github.com/mgechev/revive@v1.15.0
 FUZZTIME    ?= 10s
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
@@ -33,10 +34,15 @@ test: c-compiler ## all tests; under the race detector, which needs a C compiler
 race: c-compiler ## all tests under the race detector: a quarter of an hour
 	$(GO) test -race -timeout 30m ./...
 
-check: ## formatting, vet, staticcheck and the floors; without the C library, which takes long to compile
+check: ## formatting, lines, vet, staticcheck, revive, exhaustive switches and the floors; without the C library, which takes long to compile
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt -w these:"; echo "$$bad"; exit 1; fi
+	@scripts/long-lines
+	$(GO) mod tidy -diff
 	CGO_ENABLED=0 $(GO) vet ./...
 	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./...
+	CGO_ENABLED=0 $(GO) run $(REVIVE) -config .revive.toml -exclude plugins/proto/... ./...
+	CGO_ENABLED=0 $(GO) build -C scripts/exhaustive -o ../../build/tools/exhaustive .
+	CGO_ENABLED=0 build/tools/exhaustive -default-signifies-exhaustive -test=false ./...
 	CGO_ENABLED=0 $(GO) test -count=1 -run Floors ./core
 
 fuzz: ## every fuzz target for FUZZTIME; twice if need be, since Go may take the end of the time for a failure, and a real one fails again on the input that it left
@@ -45,7 +51,7 @@ fuzz: ## every fuzz target for FUZZTIME; twice if need be, since Go may take the
 			echo "$$dir $$target"; try="$(GO) test -run ^$$ -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) $$dir"; $$try || $$try; \
 		done; done
 
-faults: build ## power loss in 10^5 states, kills at random moments, and each durable call failed or killed at: half an hour
+faults: build ## power loss in 10^5 states, kills at random moments, and each durable call failed or killed at: an hour or two
 	scripts/faults
 
 mutants: ## take out each sync, one at a time: a power-loss test must miss it; half an hour

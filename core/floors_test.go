@@ -42,10 +42,11 @@ var floors = func() map[string][]string {
 		"plugins/verifiers":  {"core", "plugins", "core/license", "core/ledger"},
 		"plugins/engines":    {"core", "plugins", "core/license", "core/ledger"},
 
-		"scripts/compare": nil,
-		"scripts/inject":  nil,
-		"scripts/mutants": nil,
-		"scripts/netlab":  {"core", "core/plan"},
+		"scripts/compare":    nil,
+		"scripts/exhaustive": nil,
+		"scripts/inject":     nil,
+		"scripts/mutants":    nil,
+		"scripts/netlab":     {"core", "core/plan"},
 	}
 	for _, r := range one {
 		rooms[r] = nouns
