@@ -37,6 +37,7 @@ race: c-compiler ## all tests under the race detector: a quarter of an hour
 check: ## formatting, lines, vet, staticcheck, revive, exhaustive switches and the floors; without the C library, which takes long to compile
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt -w these:"; echo "$$bad"; exit 1; fi
 	@scripts/long-lines
+	@bad=$$(git ls-files '*.go' | grep -v '\.pb\.go$$' | xargs grep -L '^// SPDX-License-Identifier: Apache-2.0$$' || true); if [ -n "$$bad" ]; then echo "these lack the SPDX line:"; echo "$$bad"; exit 1; fi
 	$(GO) mod tidy -diff
 	CGO_ENABLED=0 $(GO) vet ./...
 	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./...

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package core
 
 // Damaged is a stretch of a file that cannot be had from somewhere.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package core names what every room of bkp shares: IDs, sizes and rates, files, chunks and runs, licences and
 // receipts, what the planner knows of the network, what plugins are asked, and errors with their exit codes.
 // It imports the standard library only and does nothing. This file is the map of the project.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package core
 
 // FileType is what a stored file's bytes mean: content, or tree nodes of the manifest.

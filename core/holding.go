@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package core
 
 // Reused is a run of an earlier task that a later task keeps too, with the chunks of it that the new version uses.

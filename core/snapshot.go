@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package core
 
 // Snapshot is what the planner knows of the network at one moment. Rates are wire bytes per second, 0 is unlimited.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package plugins connects bkp with strategies and verifiers that run as processes of their own.
 //
 // An author writes a core.Strategy or core.Verifier and a main of one line:

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command bkp backs up large files over a network of peer nodes.
 //
 // Each command has a file of its own: flags, one call, its result printed. app.go holds the list of commands and what

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package account keeps the bandwidth that a node has given away: accounts, and the leases on them.
 //
 // A node has one Book. It names its accounts as core.Account tells: "up" and "down" for its own sides, "out:ID" and

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package chunk cuts content into chunks and seals them; opening is the inverse of sealing.
 //
 // # Secrets

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package chunk
 
 // SealBody seals a body of a test's making, as only somebody with the key could.

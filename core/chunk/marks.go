@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package chunk
 
 // Mark is a place where a chunk may end, whatever came before: the last 64 bytes decide alone whether h ends one there.

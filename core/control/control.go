@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package control is how the commands of a data directory reach its running node.
 //
 // A command is a POST over the unix socket DATA/node.sock, its arguments a JSON object, its answer JSON lines as the

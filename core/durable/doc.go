@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package durable makes bytes survive a power loss. It is the only room that creates, renames, removes or syncs files
 // below a data directory; floors_test.go holds the others to it.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package fetch reaches a version where it is kept.
 //
 //	fetch.go   what it asks of the node that it runs on

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package file splits a file into sealed chunks and joins them again.
 //
 // Splitting is a pipeline of goroutines over a few reused blocks of memory, so that it needs as much for a terabyte as

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package keep is the target of placements: it keeps runs for others, under their licences.
 //
 // State is what the loop of a node owns of that. Nothing but an event of the loop is ever given one, so whoever has it

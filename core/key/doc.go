@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package key holds who signs and who may: key pairs, owners, delegations, refs and releases.
 //
 // # Keys and envelopes

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package ledger is a node's verifiable log of licences, receipts, and what ends them.
 //
 // # The log

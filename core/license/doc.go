@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package license holds the signed words between an owner and those who keep its runs: licences, and the receipts
 // that answer them.
 //

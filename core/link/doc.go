@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package link keeps this node's authenticated sessions with its peers.
 //
 // A Hub listens and dials; for each peer it keeps one Session, whoever dialled it. A session is three WebSockets on the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package manifest builds and walks the directory tree that orders the chunks of a file.
 //
 // A tree node is a sealed chunk of kind node. Its plain bytes are one deterministic CBOR array, and its fields stand in

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package node is the daemon: one loop that owns the state of a node, and the acts that loop decides.
 //
 // Everything that changes what the node knows is an event that the loop applies to its state (post, ask): sessions

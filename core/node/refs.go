@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package node
 
 // Refs keeps the owner's own refs: DATA/refs.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package place coordinates placements: what is asked of which peer, and what is done when it does not go as planned.
 //
 // It acts round a decision that does not. Standing is where a placement stands, plain data; Watch is told what happens

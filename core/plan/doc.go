@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package plan decides which nodes keep what of a job, from whom each gets it, and how long that will take.
 //
 // It is pure: the same request gives the same plan, in the daemon and in a simulation. It computes with classes of runs

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package sim runs placements and fetches on a virtual network: the real planner, accounts and flows, on virtual time.
 //
 // A Topology (bkp-topology/1) gives nodes, links, trunks and a job. Run cuts the file into runs, has core/plan decide

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package spread decides which runs travel next, from whom and to whom, and how fast.
 //
 // Events come in and actions go out; nothing here acts, waits, or knows a clock or a source of chance but those that it

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package spread
 
 // A relay passes runs on that it does not keep. It takes a run only while somebody behind it lacks it: a node that is

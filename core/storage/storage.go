@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package storage says what a place for sealed chunks promises, wherever it is. storage/disk keeps them in packs on a
 // disk; storagetest holds every implementation to what is written here.
 //

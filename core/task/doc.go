@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package task moves a flow from its first application to the moment when everything it leased is given back.
 //
 // A flow is one sender, one receiver and one task. Two questions tell its ends apart. Who asks? In a placement the

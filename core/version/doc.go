@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package version is what an owner's refs and records say of the versions of his names.
 //
 //	found.go   refs that were verified and opened, which of them to go by, and what they tell of a version

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package wire is the language of the network: the messages that nodes exchange, and their bytes.
 //
 // # Conversation

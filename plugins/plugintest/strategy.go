@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package plugintest tells authors whether their strategy or verifier behaves as bkp wants.
 //
 // A plugin's test is a few lines; the second form builds the plugin's main and talks to it as bkp would:

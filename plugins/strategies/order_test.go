@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package strategies_test compares the strategies that bkp ships.
 package strategies_test
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command compare measures bkp beside other programs on the same real files, one after the other in every round, and
 // prints ratios with their spread. scripts/bench installs what it needs and runs it.
 package main

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command exhaustive checks that a switch over an enumeration names every value or has a default. It is a module of its
 // own, since the analyzer's last release asks for packages that no longer build.
 package main

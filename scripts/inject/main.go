@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build linux && amd64
 
 // Command inject makes the Nth call fail that a process makes to have its files last (a sync, a rename, a write …),

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command mutants takes every sync out of the program, one at a time, and runs the power-loss tests: each must be
 // missed by one of them.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build linux
 
 // Command netlab moves real files between real processes over links of known bandwidth, and holds the time against the

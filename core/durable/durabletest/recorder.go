@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package durabletest is the recording twin of core/durable: it takes down what a program does to the files below some
 // directories, and builds every state in which a power loss may leave them.
 //

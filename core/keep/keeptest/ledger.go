@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package keeptest has what a target stands on in tests: a ledger and a store in memory.
 package keeptest
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package linktest is a network in memory for tests of whole nodes: hosts, listeners and connections with small
 // buffers, a delay, hosts that vanish and hosts that fall silent. It runs inside a testing/synctest bubble, where its
 // delays cost no time.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package disk keeps sealed chunks on disk, and what they are kept for.
 //
 // # Packs

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package live says which chunks a collection must spare. storage.Collector asks about each.
 //
 //	set.go   a set of millions of chunks, in about 10 bytes each

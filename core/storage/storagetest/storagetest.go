@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package storagetest holds an implementation of storage.Store to what that package promises.
 package storagetest
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package cheapest is the strategy that stores where it costs least.
 //
 // place_cost is price_store + price_send: what a node asks for keeping a byte, and for a byte that is sent to it. Nodes

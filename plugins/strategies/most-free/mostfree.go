@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package mostfree is the strategy that fills nodes in proportion to their free space.
 //
 // It gives no costs: target_weight is the free space in bytes, and the planner shares the runs out by it.

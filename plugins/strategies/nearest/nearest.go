@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package nearest is the strategy that stores on the nodes with the least delay.
 //
 // place_cost is the delay in whole steps of 5 milliseconds, given in seconds: below that, measured delays are noise.

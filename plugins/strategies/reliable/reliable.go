@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package reliable is the strategy that stores on nodes that seldom fail.
 //
 // place_cost is −log(1 − afr), afr being the part of nodes like this one that fail in a year: costs add up as the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package seed is the default strategy: it weighs transfer time, delay and fullness.
 //
 // A node's cost is what it takes to bring it one full run of 4 MiB, in seconds:

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package zonespread is the strategy that keeps at most one copy of a run in a zone.
 //
 // It has no opinion on anything else: costs and weights are left to the planner, or to a strategy that it is combined

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command misbehave is a plugin that does wrong what the name it is run by says: bkp-strategy-nan answers NaN.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package issuers is the verifier that decides who may store on this node, and how much.
 //
 // Its configuration is a JSON object:

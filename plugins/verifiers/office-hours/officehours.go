@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package officehours is an example of a verifier: it refuses licences outside working hours. It is not part of bkp;
 // build and add it with
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package signature is the verifier that checks a licence's signature again, by other code than the node's.
 //
 // The node has opened the envelope already. This verifier has go-securesystemslib judge the DSSE envelope over the

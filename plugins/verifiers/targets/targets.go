@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package targets is the verifier that wants this node to be named in the licence.
 //
 // For op "store" the node must be among targets or spares. For "carry" (to pass runs on without keeping them) it must

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package tap is where core/durable's recording twin listens. Nobody outside core/durable can set it.
 package tap
 

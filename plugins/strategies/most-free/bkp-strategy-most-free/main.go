@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command bkp-strategy-most-free is package mostfree as a process of its own.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command bkp-strategy-reliable is package reliable as a process of its own.
 package main
 

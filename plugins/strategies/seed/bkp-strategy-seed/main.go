@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command bkp-strategy-seed is package seed as a process of its own.
 package main
 

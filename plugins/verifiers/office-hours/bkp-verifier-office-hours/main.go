@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command bkp-verifier-office-hours is package officehours as a process of its own.
 package main
 

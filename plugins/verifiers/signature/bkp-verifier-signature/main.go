@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command bkp-verifier-signature is package signature as a process of its own.
 package main
 
