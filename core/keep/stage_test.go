@@ -380,13 +380,12 @@ func (w *stage) offer(number int, runs []string, change func(*offered)) offered 
 
 // end is the receiving end of a flow, stepped as a node's loop does it.
 type end struct {
-	w      *stage
-	peer   string
-	flow   *task.Flow
-	r      *Receiver
-	booked bool
-	in     map[int]Incoming
-	began  time.Time
+	w     *stage
+	peer  string
+	flow  *task.Flow
+	r     *Receiver
+	in    map[int]Incoming
+	began time.Time
 }
 
 func (w *stage) flow(s *State, id uint64, peer string) *end {

@@ -27,7 +27,6 @@ type state struct {
 	places    map[core.TaskID]placed // coordinated here
 	leases    leaseLog
 	lastID    uint64
-	next      []event // that follow from the one that is applied
 }
 
 // newState is the state of a node that begins; its numbers are drawn from seed on.
@@ -76,16 +75,10 @@ func (n *state) loop() {
 
 // run applies an event, and what follows from it.
 func (n *state) run(e event) {
-	for n.next = append(n.next, e); len(n.next) > 0; {
-		e, n.next = n.next[0], n.next[1:]
-		e.apply(n)
-		n.driveSenders()
-		n.driveDownloads()
-	}
+	e.apply(n)
+	n.driveSenders()
+	n.driveDownloads()
 }
-
-// later has an event applied after the one that is.
-func (n *state) later(e event) { n.next = append(n.next, e) }
 
 // post hands an event to the loop; after Close it is dropped.
 func (n *Node) post(e event) {
