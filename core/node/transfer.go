@@ -242,9 +242,10 @@ func (t *transfer) had(s *segment, q *spread.Peer, run int) {
 	}
 }
 
-// spare forgets the chunks of a run that nobody wants from here any more.
+// spare forgets the chunks of a run that nobody wants from here any more, once they can be looked up: somebody who joins
+// may want it again.
 func (t *transfer) spare(s *segment, run int) {
-	if s.mine != nil && !t.known.Lacked(s.Segment, run) {
+	if s.mine != nil && s.mine.Durable(run) && !t.known.Lacked(s.Segment, run) {
 		delete(s.chunks, run)
 	}
 }
