@@ -19,7 +19,8 @@ type Reader struct {
 	entries, heads, hashes, offsets *os.File
 }
 
-// OpenRead opens the log in dir for reading. A directory without a log gives core.ErrNotFound.
+// OpenRead opens the log in dir for reading. A directory without a log, or with one
+// that was never begun, gives core.ErrNotFound.
 func OpenRead(dir string) (*Reader, error) {
 	r := &Reader{dir: dir}
 	if err := r.open(os.Open); err != nil {
@@ -28,7 +29,24 @@ func OpenRead(dir string) (*Reader, error) {
 		}
 		return nil, fmt.Errorf("open ledger %s: %w", dir, err)
 	}
+	if begun, err := r.begun(); err != nil || !begun {
+		if err == nil {
+			err = core.ErrNotFound
+		}
+		return nil, fmt.Errorf("open ledger %s: %w", dir, errors.Join(err, r.Close()))
+	}
 	return r, nil
+}
+
+// begun reports whether an entry may stand in the log: what failed or was killed before the first head was signed leaves
+// files with nothing in them, which the next writer takes over.
+func (r *Reader) begun() (bool, error) {
+	_, number, err := lastMark(r.heads)
+	if err != nil || number >= 0 {
+		return true, nil // what is damaged is told by who reads it
+	}
+	info, err := r.entries.Stat()
+	return err == nil && info.Size() > int64(len(magic)), err
 }
 
 // open opens the log's files, or none of them.

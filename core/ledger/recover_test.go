@@ -5,6 +5,7 @@ package ledger
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -200,6 +201,34 @@ func TestLostHashesAndOffsets(t *testing.T) {
 				}
 				wantEntries(t, dir, 5)
 			})
+		}
+	}
+}
+
+// TestALogThatWasNeverBegunIsNotThere reads what a full disk or a kill leaves of a first start: verify called it damage.
+func TestALogThatWasNeverBegunIsNotThere(t *testing.T) {
+	for name, entries := range map[string]string{"nothing": "", "a part of the magic": magic[:3], "no entry": magic} {
+		dir := t.TempDir()
+		for _, file := range []string{"entries", "heads", "hashes", "offsets"} {
+			if err := os.WriteFile(filepath.Join(dir, file), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, "entries"), []byte(entries), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenRead(dir); !errors.Is(err, core.ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if log, err := Open(dir, signer(1)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if err := log.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if r, err := OpenRead(dir); err != nil {
+			t.Errorf("%s, begun: %v", name, err)
+		} else {
+			r.Close()
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -19,8 +20,10 @@ type inode struct{ device, number uint64 }
 
 // A loss is what was written to a file since its last good sync.
 type loss struct {
+	of       inode
 	file     *os.File
 	from, to int64
+	again    bool // all of it was written once more: the next good sync makes it last
 }
 
 // sizes is how long each file below the directories is: all of that is taken for durable.
@@ -47,8 +50,34 @@ func inodeOf(info fs.FileInfo) inode {
 
 // synced notes how much of a file a sync makes durable.
 func (t *tracer) synced(tid int, fd uint64) {
-	if info, err := os.Stat(openFile(tid, fd)); err == nil && info.Mode().IsRegular() {
-		t.before[inodeOf(info)] = max(t.before[inodeOf(info)], info.Size())
+	info, err := os.Stat(openFile(tid, fd))
+	if err != nil || !info.Mode().IsRegular() {
+		return
+	}
+	id := inodeOf(info)
+	t.before[id] = max(t.before[id], info.Size())
+	t.lost = slices.DeleteFunc(t.lost, func(l loss) bool {
+		over := l.of == id && l.again
+		if over {
+			l.file.Close()
+		}
+		return over
+	})
+}
+
+// wrote notes what is written to a file once more that a failed sync had lost.
+func (t *tracer) wrote(tid int, fd uint64, at, size int64) {
+	if len(t.lost) == 0 {
+		return
+	}
+	info, err := os.Stat(openFile(tid, fd))
+	if err != nil {
+		return
+	}
+	for i, l := range t.lost {
+		if l.of == inodeOf(info) && at <= l.from && at+size >= l.to {
+			t.lost[i].again = true
+		}
 	}
 }
 
@@ -63,7 +92,7 @@ func (t *tracer) loses(tid int, fd uint64) {
 		return
 	}
 	id := inodeOf(info)
-	t.lost = append(t.lost, loss{file, t.before[id], info.Size()})
+	t.lost = append(t.lost, loss{of: id, file: file, from: t.before[id], to: info.Size()})
 	t.before[id] = info.Size() // a later sync has nothing left to write
 }
 

@@ -302,6 +302,8 @@ func (w *world) try(p point) verdict {
 		w.run = run{ops: []op{p.op}, op: p.op, nth: p.nth, fault: p.fault, delay: 300 * time.Millisecond}
 		if p.op != "fsync" {
 			w.run.ops = append(w.run.ops, "fsync") // what is durable is known by it
+		} else {
+			w.run.ops = append(w.run.ops, "write") // and what is written once more
 		}
 		o := p.scene.act(w)
 		v.injected, v.at = o.injected > 0, strings.TrimPrefix(o.at, w.path("")+"/")

@@ -255,8 +255,11 @@ func (t *tracer) call(tid int) {
 	t.calls[c.op]++
 	hit := t.fault != "" && c.op == t.op && (t.calls[c.op] == t.nth || t.calls[c.op] > t.nth && t.fault == "eio-on")
 	if !hit {
-		if c.op == "fsync" {
+		switch {
+		case c.op == "fsync":
 			t.synced(tid, args[0])
+		case regs.Orig_rax == unix.SYS_PWRITE64:
+			t.wrote(tid, args[0], int64(args[3]), int64(args[2]))
 		}
 		unix.PtraceCont(tid, 0)
 		return

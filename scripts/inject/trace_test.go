@@ -44,10 +44,13 @@ func writeAll(threads int) int {
 			if err != nil {
 				panic(err)
 			}
-			for range rounds {
+			for round := range rounds {
 				f.Write(bytes.Repeat([]byte{'x'}, block))
-				if err := f.Sync(); errors.Is(err, unix.EIO) {
+				switch err := f.Sync(); {
+				case errors.Is(err, unix.EIO):
 					failed[i]++
+				case errors.Is(err, unix.ENOSPC):
+					f.WriteAt(bytes.Repeat([]byte{'x'}, block), int64(round*block))
 				}
 			}
 		})
@@ -137,6 +140,16 @@ func TestFailedSyncLosesBytes(t *testing.T) {
 	want := bytes.Repeat([]byte{'x'}, rounds*block)
 	clear(want[2*block : 3*block])
 	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d of %d bytes are x, at %d zeros: %v", bytes.Count(got, []byte{'x'}), len(got),
+			bytes.IndexByte(got, 0), err)
+	}
+}
+
+// TestBytesWrittenAgainLast: what a sync had failed for is written to the same place again, and the next sync is good.
+func TestBytesWrittenAgainLast(t *testing.T) {
+	_, dir := traced(t, 1, run{op: "fsync", nth: 3, fault: "enospc"})
+	got, err := os.ReadFile(filepath.Join(dir, "0"))
+	if err != nil || !bytes.Equal(got, bytes.Repeat([]byte{'x'}, rounds*block)) {
 		t.Errorf("%d of %d bytes are x, at %d zeros: %v", bytes.Count(got, []byte{'x'}), len(got),
 			bytes.IndexByte(got, 0), err)
 	}
