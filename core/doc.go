@@ -57,7 +57,7 @@
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
 //	      manifest    build and walk the tree           plan    who keeps what, and how good that is
 //	      account     bandwidth accounts and leases     license licences and receipts
-//	      wire        messages and their codec          shard   erasure coding
+//	      wire        messages and their codec
 //	0     core        the nouns
 //
 // Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4
