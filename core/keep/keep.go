@@ -137,6 +137,9 @@ func Open(ctx context.Context, c Config, loop Loop, peers Peers, transfers Trans
 		return nil, nil, fmt.Errorf("read holdings: %w", err)
 	}
 	if err := t.begin(ctx); err != nil {
+		if b, ok := t.Holdings.(interface{ Broken() error }); ok && b.Broken() != nil {
+			return nil, nil, fmt.Errorf("begin the records of what is kept: %w", err) // it takes nothing any more
+		}
 		t.Log.Warn("the records of what is kept cannot be begun", "error", err) // the next start tries again
 	}
 	s.keeps = c.Capacity

@@ -269,6 +269,25 @@ func (f *forgetful) Remember(head core.LedgerHead) error {
 	return f.Holdings.Remember(head)
 }
 
+// A database that failed while its records were begun answers nothing any more: nothing is begun on it, where a fetch once
+// brought its file, failed at the end, and left the file there.
+func TestNothingIsBegunOnABrokenDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStage(t, nil)
+		w.stop()
+		w.config.Holdings = &failing{forgetful{Holdings: w.config.Holdings}}
+		if _, _, err := Open(t.Context(), w.config, w, w, (*played)(w)); !errors.Is(err, errDown) {
+			t.Errorf("it begins: %v", err)
+		}
+	})
+}
+
+// failing is a database whose first commit fails.
+type failing struct{ forgetful }
+
+func (f *failing) Remember(core.LedgerHead) error { return errDown }
+func (f *failing) Broken() error                  { return errDown }
+
 // Lists are told without the runs whose bytes are gone.
 func TestFilesWithoutWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
