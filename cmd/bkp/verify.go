@@ -231,8 +231,9 @@ func (v *verifying) askPeers(ctx context.Context) error {
 // are any.
 func (c *call) checkRecords(ctx context.Context) (found keep.Records, err error) {
 	if caller, err := c.Running(); err == nil {
-		err := caller.Call(ctx, control.CommandRecords, control.None{}, &found, c.Status)
-		return found, err
+		var told control.RecordsResult
+		err := caller.Call(ctx, control.CommandRecords, control.None{}, &told, c.Status)
+		return keep.Records{Damage: told.Damage}, err
 	}
 	return c.dir.CheckRecords(ctx)
 }
