@@ -65,7 +65,7 @@ type (
 	}
 	// sending is a side that sends runs: outgoing is the one to pump.
 	sending interface {
-		outgoing(f *flow, number int) (parcel, bool)
+		outgoing(f *flow, number int) (runToSend, bool)
 	}
 	// arrivals is a side to which runs come: begin makes the incoming run of one that was granted.
 	arrivals interface {
@@ -260,19 +260,19 @@ func (n *state) closeFlow(f *flow) {
 
 // beginRun sends TRANSMISSION_BEGIN and hands the run to the pump.
 func (n *state) beginRun(f *flow, a task.Action) {
-	parcel, ok := f.side.(sending).outgoing(f, a.Run)
+	toSend, ok := f.side.(sending).outgoing(f, a.Run)
 	if !ok {
 		n.must(fmt.Errorf("flow %d: run %d is to begin and nobody has it", f.ID, a.Run))
 		return
 	}
 	transfer := n.nextID()
 	f.bind(transfer, a.Run)
-	m := parcel.begin
+	m := toSend.begin
 	m.Transfer, m.Flow, m.Lease, m.Run = transfer, f.ID, a.Lease, f.wireRun(a.Run)
 	if !n.send(f.peer, m) {
 		return // the session's end is on its way to the loop
 	}
-	f.pump.push(job{transfer: transfer, number: a.Run, parcel: parcel, size: f.runSize(a.Run)})
+	f.pump.push(job{transfer: transfer, number: a.Run, toSend: toSend, size: f.runSize(a.Run)})
 }
 
 // beginMore begins granted runs while few enough are under way. Sending ends call it from more.

@@ -159,9 +159,9 @@ func (s *serving) purpose() string { return purposeGain }
 func (s *serving) agree(f *flow, a task.Action) wire.Message  { return s.Agree(f.Flow, a, s.n.now()) }
 func (s *serving) refuse(f *flow, a task.Action) wire.Message { return s.Refuse(f.Flow, a) }
 
-func (s *serving) outgoing(_ *flow, number int) (parcel, bool) {
+func (s *serving) outgoing(_ *flow, number int) (runToSend, bool) {
 	begin, ok := s.Outgoing(number)
-	return parcel{begin: begin, store: s.n.Keeping}, ok
+	return runToSend{begin: begin, store: s.n.Keeping}, ok
 }
 
 func (s *serving) settled(_ *flow, number int) { s.Settled(number) }

@@ -169,13 +169,13 @@ func (pr *prober) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
 	return wire.ProbeApply{Flow: f.ID, Rate: rate, Size: pr.chunk.Size, Runs: len(runs)}
 }
 
-func (pr *prober) outgoing(*flow, int) (parcel, bool) {
+func (pr *prober) outgoing(*flow, int) (runToSend, bool) {
 	chunks := []core.Chunk{pr.chunk}
 	if pr.began == 0 {
 		pr.began = pr.n.now()
 		pr.n.after(probeTime, do(func(*state) { pr.finish() }))
 	}
-	return parcel{begin: wire.TransmissionBegin{Hash: chunk.RunHash(chunks), Chunks: chunks}, store: pr.block}, !pr.over
+	return runToSend{begin: wire.TransmissionBegin{Hash: chunk.RunHash(chunks), Chunks: chunks}, store: pr.block}, !pr.over
 }
 
 func (pr *prober) settled(f *flow, _ int) {

@@ -32,8 +32,8 @@ const (
 	unpaced = 1 << 50
 )
 
-// parcel is a run that can be sent: its announcement and where its chunks are.
-type parcel struct {
+// runToSend is a run that can be sent: its announcement and where its chunks are.
+type runToSend struct {
 	begin wire.TransmissionBegin
 	store Chunks
 }
@@ -47,7 +47,7 @@ type Chunks interface {
 type job struct {
 	transfer uint64
 	number   int
-	parcel   parcel
+	toSend   runToSend
 	size     core.Size
 }
 
@@ -222,9 +222,9 @@ func (n *Node) runPump(ctx context.Context, f *flow, p *pump) {
 
 // write sends the chunks of one run, each in messages of at most a frame, and says how many bytes it wrote.
 func (p *pump) write(ctx context.Context, j job, buffer *[]byte) (written core.Size, err error) {
-	for i, c := range j.parcel.begin.Chunks {
+	for i, c := range j.toSend.begin.Chunks {
 		began := time.Now()
-		if *buffer, err = j.parcel.store.Get(ctx, c.Hash, (*buffer)[:0]); err != nil {
+		if *buffer, err = j.toSend.store.Get(ctx, c.Hash, (*buffer)[:0]); err != nil {
 			return written, err
 		}
 		p.reading.Add(int64(time.Since(began)))

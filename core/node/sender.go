@@ -123,10 +123,10 @@ func (s *sender) requeue(_ *flow, runs []task.Run, reason core.Reason) {
 	}
 }
 
-func (s *sender) outgoing(_ *flow, number int) (parcel, bool) {
+func (s *sender) outgoing(_ *flow, number int) (runToSend, bool) {
 	seg, run := s.run(number)
 	if !s.Sends(seg.Segment, run) {
-		return parcel{}, false
+		return runToSend{}, false
 	}
 	return s.of.toSend(seg, run)
 }

@@ -311,12 +311,12 @@ func (n *state) arrived(seg *keep.Segment, run int, chunks []core.Chunk) {
 }
 
 // toSend is a run, ready to be sent; false where its chunks are not known now.
-func (t *transfer) toSend(s *segment, run int) (parcel, bool) {
+func (t *transfer) toSend(s *segment, run int) (runToSend, bool) {
 	chunks := s.chunks[run]
 	if chunks == nil && s.mine != nil {
 		t.seek(s, run)
 	}
-	return parcel{begin: wire.TransmissionBegin{Task: t.task, Segment: s.Number, Hash: s.file(run).Hash,
+	return runToSend{begin: wire.TransmissionBegin{Task: t.task, Segment: s.Number, Hash: s.file(run).Hash,
 		Chunks: chunks}, store: s.store}, chunks != nil
 }
 

@@ -34,7 +34,7 @@ type Repair struct {
 // soonest with it: that may keep it, has room, and has no other copy of the run. If Even, copies then move one by one
 // from the node that would be done last to the one that would be done first, as long as that makes the last sooner.
 // Copies are changed in place; those left without a node found none. What is delivered never moves.
-func (r *Repair) Replan() (moved, homeless int) {
+func (r *Repair) Replan() (moved, unplaced int) {
 	t := &repair{Repair: r, left: make([]float64, len(r.May)), on: map[[2]int]int{}, zones: map[zoneRun]int{},
 		byNode: make([][]int, len(r.May))}
 	for node, bytes := range r.Busy {
@@ -54,7 +54,7 @@ func (r *Repair) Replan() (moved, homeless int) {
 			to = t.makeRoom(c.Run)
 		}
 		if to < 0 {
-			homeless++
+			unplaced++
 			continue
 		}
 		r.Copies[k].Node = to
@@ -64,7 +64,7 @@ func (r *Repair) Replan() (moved, homeless int) {
 	for r.Even && t.shift() {
 		moved++
 	}
-	return moved, homeless
+	return moved, unplaced
 }
 
 type zoneRun struct {

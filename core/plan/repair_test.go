@@ -11,7 +11,7 @@ import (
 )
 
 // TestReplanKeepsWhatHolds draws a half-done task with a lost node. Afterwards fixed copies stand where they stood, no
-// run has two copies on a node, rooms and zones are kept to, and a copy is homeless only if no node could take it as it
+// run has two copies on a node, rooms and zones are kept to, and a copy is unplaced only if no node could take it as it
 // is.
 func TestReplanKeepsWhatHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -45,7 +45,7 @@ func TestReplanKeepsWhatHolds(t *testing.T) {
 		}
 		before, room := slices.Clone(r.Copies), slices.Clone(r.Room)
 		lost := len(slices.DeleteFunc(slices.Clone(before), func(c Copy) bool { return c.Node >= 0 }))
-		moved, homeless := r.Replan()
+		moved, unplaced := r.Replan()
 		clear(zones)
 		left := 0
 		for k, c := range r.Copies {
@@ -77,8 +77,8 @@ func TestReplanKeepsWhatHolds(t *testing.T) {
 				t.Fatalf("node %d has room for %d, says %d", node, rest, r.Room[node])
 			}
 		}
-		if left != homeless || moved < lost-homeless {
-			t.Fatalf("%d homeless, %d left; %d moved of %d lost", homeless, left, moved, lost)
+		if left != unplaced || moved < lost-unplaced {
+			t.Fatalf("%d unplaced, %d left; %d moved of %d lost", unplaced, left, moved, lost)
 		}
 		for _, c := range r.Copies {
 			for node := range nodes {
@@ -110,8 +110,8 @@ func TestReplanMakesRoom(t *testing.T) {
 		May:  []bool{true, true, true},
 		Zone: []string{"", "", ""}, Copies: []Copy{{Run: 0, Node: -1}, {Run: 0, Node: 2, Fixed: true},
 			{Run: 1, Node: 1}}}
-	if _, homeless := r.Replan(); homeless > 0 || r.Copies[0].Node != 1 || r.Copies[2].Node != 2 {
-		t.Errorf("%d homeless: %+v", homeless, r.Copies)
+	if _, unplaced := r.Replan(); unplaced > 0 || r.Copies[0].Node != 1 || r.Copies[2].Node != 2 {
+		t.Errorf("%d unplaced: %+v", unplaced, r.Copies)
 	}
 }
 
@@ -124,7 +124,7 @@ func TestManyHomelessCopies(t *testing.T) {
 		r.Copies = append(r.Copies, Copy{Run: run, Node: run % 3}, Copy{Run: run, Node: (run + 1) % 3},
 			Copy{Run: run, Node: -1})
 	}
-	if _, homeless := r.Replan(); homeless != 100 {
-		t.Errorf("%d of 100 copies found no place", homeless)
+	if _, unplaced := r.Replan(); unplaced != 100 {
+		t.Errorf("%d of 100 copies found no place", unplaced)
 	}
 }
