@@ -45,8 +45,8 @@ type Node struct {}
 func (n *Node) act(func()) {}
 func (n *Node) post(func(*state)) {}
 func (n *Node) ask(func(*state)) {}
-type state struct { *Node; lanes map[int]*lane }
-type lane struct { n *state }
+type state struct { *Node; senders map[int]*sender }
+type sender struct { n *state }
 type incoming struct { done func() }
 func (n *state) loop() {}
 func (n *state) look() {}
@@ -57,11 +57,11 @@ func (n *state) look() {}
 		{`func f(n *Node) incoming { return incoming{done: func() { n.post(nil) }} }`, ``},
 		{`func (n *state) f() { n.act(func() { n.post(nil) }) }`, `x.go:11: n goes to a goroutine`},
 		{`func (n *state) f() { n.act(n.look) }`, `x.go:11: n goes to a goroutine`},
-		{`func f(l *lane) { go func() { l.n = nil }() }`, `x.go:11: l goes to a goroutine`},
+		{`func f(l *sender) { go func() { l.n = nil }() }`, `x.go:11: l goes to a goroutine`},
 		{`func (n *state) f() *incoming { return &incoming{done: n.look} }`, `x.go:11: n goes to a goroutine`},
 		{`func f(n *state) any { return incoming{done: func() { n.look() }} }`, `x.go:11: n goes to a goroutine`},
-		{`var last map[int][]*lane`, `last leads to state`},
-		{`var all []Node; type M struct { Node; l lane }`, ``},
+		{`var last map[int][]*sender`, `last leads to state`},
+		{`var all []Node; type M struct { Node; l sender }`, ``},
 		{`func (n *state) f() { n.ask(nil) }`, `x.go:11: an event asks, and waits for itself`},
 		{`func f() { _ = &state{}; _ = new(state) }`, `2 states are made`},
 	} {

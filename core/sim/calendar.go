@@ -43,10 +43,10 @@ func (w *world) change(name string, known *core.Rate, to core.Rate) {
 	}
 }
 
-// holder is the end of a lane that holds a lease.
-func (w *world) holder(lease uint64) (*lane, *task.Flow) {
+// holder is the end of a link that holds a lease.
+func (w *world) holder(lease uint64) (*link, *task.Flow) {
 	for _, n := range w.nodes {
-		for _, l := range n.lanes {
+		for _, l := range n.links {
 			switch {
 			case l == nil || l.asker == nil:
 			case l.asker.Holds() && l.hold == lease:

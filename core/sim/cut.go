@@ -44,7 +44,7 @@ func (w *world) sever(from, to *node) {
 	if !slices.Contains(from.out, to.index) {
 		return
 	}
-	l := w.lane(from, to)
+	l := w.link(from, to)
 	if l.cut {
 		return
 	}
@@ -54,7 +54,7 @@ func (w *world) sever(from, to *node) {
 }
 
 // missLink ends what was going on over a link that is gone, and plans anew for whom nothing can reach any more.
-func (w *world) missLink(l *lane) {
+func (w *world) missLink(l *link) {
 	w.unnoticed--
 	l.gone = true
 	l.from.out = slices.DeleteFunc(l.from.out, func(i int) bool { return i == l.to.index })
@@ -73,8 +73,8 @@ func (w *world) missLink(l *lane) {
 	}
 }
 
-// dead reports that no message passes between the ends of a lane.
-func (l *lane) dead() bool { return l.cut || l.from.lost || l.to.lost }
+// dead reports that no message passes between the ends of a link.
+func (l *link) dead() bool { return l.cut || l.from.lost || l.to.lost }
 
 // beyondReach reports whether nothing leads to a node any more from who has the runs.
 func (w *world) beyondReach(i int) bool { return w.severed > 0 && w.relays.Hops(i) < 0 }

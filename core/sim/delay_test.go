@@ -64,9 +64,9 @@ func TestLossFarAway(t *testing.T) {
 	}
 }
 
-// A lane that was still begins with TCP's first window, and one that was not goes on with what it has.
+// A link that was still begins with TCP's first window, and one that was not goes on with what it has.
 func TestSlowStart(t *testing.T) {
-	l := lane{delay: 20e6, warm: 1e9}
+	l := link{delay: 20e6, warm: 1e9}
 	l.asker = &task.Flow{Rate: 100e6 / 8}
 	if cold, want := l.slowStart(2e9), 500e3*(math.Log2(1+500e3/plan.InitialWindow)-1)/core.WireOverhead; math.Abs(cold-want) > 1 || l.slowStart(5e8) != 0 {
 		t.Errorf("cold %.0f, want %.0f; warm %.0f", cold, want, l.slowStart(5e8))

@@ -10,7 +10,7 @@
 //
 // Where nodes have a delay, all that passes between two of them is on its way for the larger of theirs. As real nodes
 // do then, they ask ahead for some round trips' worth of runs and keep a lease for longer; and TCP's window grows from
-// its first size where a lane was still.
+// its first size where a link was still.
 //
 // What nodes know of each other is what hints tell them in a real network, at once: who has and expects which run, what
 // is free at a receiver, how many copies there are. A trunk's account is shared by all its senders.

@@ -14,8 +14,8 @@ import (
 	"github.com/bkp-tool/bkp/core/task"
 )
 
-// open makes a lane's flow anew where there is none any more.
-func (w *world) open(l *lane, s *spread.Sender) {
+// open makes a link's flow anew where there is none any more.
+func (w *world) open(l *link, s *spread.Sender) {
 	if l.asker != nil && l.asker.State != task.Closed {
 		return
 	}
@@ -30,8 +30,8 @@ func (w *world) open(l *lane, s *spread.Sender) {
 	s.Flow = l.asker
 }
 
-// do is what a node decided to do about one of its lanes.
-func (w *world) do(l *lane, a spread.Action) {
+// do is what a node decided to do about one of its links.
+func (w *world) do(l *link, a spread.Action) {
 	switch a.Kind {
 	case spread.Ask:
 		w.open(l, a.Sender)
@@ -54,8 +54,8 @@ func (w *world) do(l *lane, a spread.Action) {
 	}
 }
 
-// step moves one end of a lane's flow and does what it says.
-func (w *world) step(l *lane, f *task.Flow, e task.Event) {
+// step moves one end of a link's flow and does what it says.
+func (w *world) step(l *link, f *task.Flow, e task.Event) {
 	e.Now = w.now
 	rate := f.Agreed()
 	actions, err := f.Step(e)
@@ -77,11 +77,11 @@ func (w *world) step(l *lane, f *task.Flow, e task.Event) {
 	}
 }
 
-// sender is the lane as its sender sees it.
-func (l *lane) sender() *spread.Sender { return l.from.part.Sender(l.to.index) }
+// sender is the link as its sender sees it.
+func (l *link) sender() *spread.Sender { return l.from.part.Sender(l.to.index) }
 
 // act is the shell of one end: accounts and messages.
-func (w *world) act(l *lane, f *task.Flow, a task.Action) {
+func (w *world) act(l *link, f *task.Flow, a task.Action) {
 	accounts, id := l.accounts, &l.hold
 	if f == l.grantor {
 		accounts, id = []string{l.to.account.down}, &l.lease
@@ -146,7 +146,7 @@ func (w *world) must(err error) {
 }
 
 // send carries a message to the other end, unless somebody there or here is gone.
-func (w *world) send(l *lane, f *task.Flow, e task.Event) {
+func (w *world) send(l *link, f *task.Flow, e task.Event) {
 	other := l.grantor
 	if f == l.grantor {
 		other = l.asker
@@ -174,7 +174,7 @@ func (w *world) send(l *lane, f *task.Flow, e task.Event) {
 }
 
 // applied is the receiver's side of an application: it looks at its accounts and answers at once.
-func (w *world) applied(l *lane, a task.Action) {
+func (w *world) applied(l *link, a task.Action) {
 	epoch := l.epoch
 	w.after(l.delay, func() {
 		if l.dead() || l.epoch != epoch {
@@ -187,18 +187,18 @@ func (w *world) applied(l *lane, a task.Action) {
 }
 
 // more lets the sender ask for more, before it has sent all that was granted.
-func (w *world) more(l *lane) {
+func (w *world) more(l *link) {
 	if l.delay > 0 && l.asker.State == task.Leased && !l.to.noticed && w.unsent(l) < w.refill(l) {
 		l.sender().Low()
 		w.drive(l.from)
 	}
 }
 
-// refill is how much may be left to send when a lane asks for more.
-func (w *world) refill(l *lane) float64 { return float64(l.sender().Refill(2 * l.delay)) }
+// refill is how much may be left to send when a link asks for more.
+func (w *world) refill(l *link) float64 { return float64(l.sender().Refill(2 * l.delay)) }
 
 // unsent is what was granted and is not sent yet.
-func (w *world) unsent(l *lane) float64 {
+func (w *world) unsent(l *link) float64 {
 	sum := 0.0
 	if l.way.busy {
 		sum = l.way.left - (w.now-l.way.since).Seconds()*float64(l.way.rate)/core.WireOverhead
@@ -210,14 +210,14 @@ func (w *world) unsent(l *lane) float64 {
 }
 
 // next begins the next run that was granted, where none is being sent.
-func (w *world) next(l *lane) {
+func (w *world) next(l *link) {
 	if runs := l.asker.Unbegun(); len(runs) > 0 && !l.way.busy {
 		w.step(l, l.asker, task.Event{Kind: task.Begun, Run: runs[0].Number})
 	}
 }
 
 // transfer lets the bytes of a run arrive when the lease has carried them.
-func (w *world) transfer(l *lane, unit int) {
+func (w *world) transfer(l *link, unit int) {
 	l.way.unit, l.way.busy, l.way.left = unit, true, float64(w.sizes[unit])+l.slowStart(w.now)
 	w.pace(l)
 }
@@ -227,7 +227,7 @@ const keepsWindow = 200 * time.Millisecond
 
 // slowStart is how many bytes more could have been sent while TCP's window doubles with every round trip until the
 // lease's rate fits in.
-func (l *lane) slowStart(now time.Duration) float64 {
+func (l *link) slowStart(now time.Duration) float64 {
 	if l.delay == 0 || now < l.warm {
 		return 0
 	}
@@ -236,7 +236,7 @@ func (l *lane) slowStart(now time.Duration) float64 {
 }
 
 // pace says when what is left of a run will have been sent, at the rate that the lease has now.
-func (w *world) pace(l *lane) {
+func (w *world) pace(l *link) {
 	l.way.since, l.way.rate = w.now, l.asker.Agreed()
 	l.way.count++
 	epoch, paced := l.epoch, l.way.count
@@ -259,7 +259,7 @@ func (w *world) pace(l *lane) {
 }
 
 // sent lets a run arrive when its last byte has come, and the next one follow it at once.
-func (w *world) sent(l *lane) {
+func (w *world) sent(l *link) {
 	l.way.busy, l.way.left = false, 0
 	l.warm = w.now + keepsWindow + 2*l.delay
 	epoch, unit := l.epoch, l.way.unit
@@ -279,13 +279,13 @@ func (w *world) sent(l *lane) {
 }
 
 // settle takes off what was sent since the run was last paced.
-func (w *world) settle(l *lane) {
+func (w *world) settle(l *link) {
 	l.way.left = max(1, l.way.left-(w.now-l.way.since).Seconds()*float64(l.way.rate)/core.WireOverhead)
 	l.way.since = w.now
 }
 
 // expireLater ends a lease that nobody renewed.
-func (w *world) expireLater(l *lane, f *task.Flow, at time.Duration) {
+func (w *world) expireLater(l *link, f *task.Flow, at time.Duration) {
 	epoch := l.epoch
 	w.after(at-w.now, func() {
 		switch {
@@ -298,8 +298,8 @@ func (w *world) expireLater(l *lane, f *task.Flow, at time.Duration) {
 	})
 }
 
-// idle is called when the sender's end of a lane holds nothing any more.
-func (w *world) idle(l *lane) {
+// idle is called when the sender's end of a link holds nothing any more.
+func (w *world) idle(l *link) {
 	w.flows--
 	w.after(0, func() { w.try(l.from) })
 }

@@ -285,7 +285,7 @@ func (w *world) relay() {
 	case plan.Replicas: // who passes a run on keeps it
 	}
 	for _, l := range links {
-		w.lane(w.nodes[l.From], w.nodes[l.To]).planned = true
+		w.link(w.nodes[l.From], w.nodes[l.To]).planned = true
 	}
 	w.relays.Lay(func(i int) float64 {
 		n := w.nodes[i]

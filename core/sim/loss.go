@@ -23,7 +23,7 @@ func (w *world) notice(n *node) {
 	n.noticed = true
 	w.unnoticed--
 	for _, other := range w.nodes {
-		for _, l := range []*lane{n.lanes[other.index], other.lanes[n.index]} {
+		for _, l := range []*link{n.links[other.index], other.links[n.index]} {
 			if l == nil || l.asker == nil {
 				continue
 			}

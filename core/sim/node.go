@@ -27,16 +27,16 @@ type node struct {
 	carry float64   // bytes that the plan has it pass on
 
 	out, in []int   // neighbours
-	lanes   []*lane // nil where nothing was sent yet, or no link leads
+	links   []*link // nil where nothing was sent yet, or no link leads
 
 	lost, noticed bool
 	lastGot       float64 // seconds
 }
 
-// lane is everything from one node to another: both ends of a flow, and the account of the link.
-type lane struct {
+// link is everything from one node to another: both ends of a flow, and its account.
+type link struct {
 	from, to *node
-	link     core.Rate     // 0 is unlimited
+	rate     core.Rate     // 0 is unlimited
 	delay    time.Duration // of messages and bytes on their way
 	accounts []string      // the sender's: its uplink, the link, a trunk
 	trunk    *trunk
@@ -48,7 +48,7 @@ type lane struct {
 	cut, gone      bool          // nothing passes any more; both ends know it
 	epoch          int           // counts flows: what belongs to an earlier one is void
 	carried        core.Size
-	ahead          core.Forecast // of link
+	ahead          core.Forecast // of rate
 	way            pacing
 }
 
@@ -62,7 +62,7 @@ type pacing struct {
 	count uint64 // the times at which it was to arrive: only the last is right
 }
 
-// trunk is a cap that all lanes from one zone to another share.
+// trunk is a cap that all links from one zone to another share.
 type trunk struct {
 	name     string
 	from, to int // zones
@@ -79,7 +79,7 @@ func (n *node) Uplink() (free, all core.Rate) { return n.w.book.Free(n.account.u
 
 // Way is the way to another node.
 func (n *node) Way(to int) (way spread.Way, ok bool) {
-	v, l := n.w.nodes[to], n.lanes[to]
+	v, l := n.w.nodes[to], n.links[to]
 	if l == nil && !n.w.mesh || v.noticed || l != nil && l.gone {
 		return way, false
 	}
@@ -90,7 +90,7 @@ func (n *node) Way(to int) (way spread.Way, ok bool) {
 		if len(l.accounts) > 1 {
 			way.Free = min(way.Free, n.w.book.Free(l.accounts[1:]...))
 		}
-		way.Rate = plan.Least(way.Rate, l.link)
+		way.Rate = plan.Least(way.Rate, l.rate)
 	} else {
 		way.RoundTrip = 2 * n.w.delay(n, v)
 		if t != nil {

@@ -105,17 +105,17 @@ func (w *world) rows(r *Result) {
 			}
 		}
 		for _, from := range w.nodes {
-			if l := from.lanes[n.index]; l != nil {
+			if l := from.links[n.index]; l != nil {
 				row.Passed += l.carried
 			}
 		}
 		row.Passed -= n.got
-		for _, l := range n.lanes {
+		for _, l := range n.links {
 			if l == nil {
 				continue
 			}
 			if row.Sent += l.carried; l.carried > 0 {
-				r.Links = append(r.Links, Use{n.name, l.to.name, l.carried, w.used(l.carried, l.link, l.ahead)})
+				r.Links = append(r.Links, Use{n.name, l.to.name, l.carried, w.used(l.carried, l.rate, l.ahead)})
 			}
 		}
 		r.Nodes = append(r.Nodes, row)
@@ -158,8 +158,8 @@ func (w *world) boundOfTheRest() (plan.Bound, bool) {
 	}
 	for i, n := range w.nodes {
 		for _, to := range n.out {
-			if l := w.lane(n, w.nodes[to]); !gone(i) && !gone(to) {
-				s.Links = append(s.Links, core.LinkState{From: i, To: to, Rate: l.link,
+			if l := w.link(n, w.nodes[to]); !gone(i) && !gone(to) {
+				s.Links = append(s.Links, core.LinkState{From: i, To: to, Rate: l.rate,
 					Ahead: l.ahead.Later(int64(from))})
 			}
 		}

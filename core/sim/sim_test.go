@@ -356,7 +356,7 @@ func TestCutLinks(t *testing.T) {
 			t.Errorf("%s: %s undelivered, %s lost: %v", name, r.UndeliveredBytes, r.LostBytes, r.Missing)
 		}
 		for _, cut := range c.cuts {
-			if l := w.nodes[cut.From].lanes[cut.To]; l.asker != nil && l.asker.Holds() {
+			if l := w.nodes[cut.From].links[cut.To]; l.asker != nil && l.asker.Holds() {
 				t.Errorf("%s: %s>%s is busy", name, l.from.name, l.to.name)
 			}
 		}

@@ -71,7 +71,7 @@ func newWorld(t Topology, c Config) *world {
 	}
 	w.relays = w.spread.Relay(space)
 	w.relays.Neighbours = func(i int) (out, in []int) { return w.nodes[i].out, w.nodes[i].in }
-	w.relays.Planned = func(from, to int) bool { l := w.nodes[from].lanes[to]; return l != nil && l.planned }
+	w.relays.Planned = func(from, to int) bool { l := w.nodes[from].links[to]; return l != nil && l.planned }
 	at, behind := map[string]int{}, map[int]*spread.Zone{}
 	for _, s := range t.Network.Nodes {
 		if _, ok := at[s.Zone]; !ok {
@@ -92,7 +92,7 @@ func newWorld(t Topology, c Config) *world {
 		}
 	}
 	for i, s := range t.Network.Nodes {
-		n := &node{w: w, index: i, name: nameOf(s), up: s.Up, down: s.Down, lanes: make([]*lane, len(t.Network.Nodes))}
+		n := &node{w: w, index: i, name: nameOf(s), up: s.Up, down: s.Down, links: make([]*link, len(t.Network.Nodes))}
 		n.account.up, n.account.down = n.name+" up", n.name+" down"
 		w.book.SetCapacity(n.account.up, n.up)
 		w.book.SetCapacity(n.account.down, n.down)
@@ -114,7 +114,7 @@ func nameOf(s core.NodeState) string {
 	return s.ID.Short()
 }
 
-// connect says who is whose neighbour, and makes the lanes where links are named.
+// connect says who is whose neighbour, and makes the links that are named.
 func (w *world) connect() {
 	rates, ahead := map[[2]int]core.Rate{}, map[[2]int]core.Forecast{}
 	for _, l := range w.topology.Network.Links {
@@ -133,28 +133,28 @@ func (w *world) connect() {
 			if !ok {
 				continue
 			}
-			l := w.lane(from, to)
-			l.link, l.ahead = rate, ahead[[2]int{from.index, to.index}]
+			l := w.link(from, to)
+			l.rate, l.ahead = rate, ahead[[2]int{from.index, to.index}]
 			if rate > 0 || len(l.ahead) > 0 {
 				name := fmt.Sprintf("%s>%s", from.name, to.name)
 				w.book.SetCapacity(name, rate)
-				w.follow(name, l.ahead, &l.link)
+				w.follow(name, l.ahead, &l.rate)
 				l.accounts = append(l.accounts, name)
 			}
 		}
 	}
 }
 
-// lane finds or makes the lane from one node to another.
-func (w *world) lane(from, to *node) *lane {
-	l := from.lanes[to.index]
+// link finds or makes the link from one node to another.
+func (w *world) link(from, to *node) *link {
+	l := from.links[to.index]
 	if l == nil {
-		l = &lane{from: from, to: to, delay: w.delay(from, to), trunk: w.trunkTo(from, to),
+		l = &link{from: from, to: to, delay: w.delay(from, to), trunk: w.trunkTo(from, to),
 			accounts: []string{from.account.up}}
 		if l.trunk != nil {
 			l.accounts = append(l.accounts, l.trunk.account())
 		}
-		from.lanes[to.index] = l
+		from.links[to.index] = l
 	}
 	return l
 }
@@ -174,8 +174,8 @@ func (w *world) delay(a, b *node) time.Duration {
 	return time.Duration(max(nodes[a.index].Delay, nodes[b.index].Delay) * float64(time.Second))
 }
 
-// arrived settles a unit that a lane brought.
-func (w *world) arrived(l *lane, unit int) {
+// arrived settles a unit that a link brought.
+func (w *world) arrived(l *link, unit int) {
 	n := l.to
 	if n.has(unit) || !n.peer.Expects(w.units, unit) {
 		return
@@ -207,7 +207,7 @@ func (w *world) drive(n *node) {
 		if !ok {
 			return
 		}
-		w.do(w.lane(n, w.nodes[a.Sender.To()]), a)
+		w.do(w.link(n, w.nodes[a.Sender.To()]), a)
 	}
 }
 
