@@ -7,10 +7,12 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 REVIVE      := github.com/mgechev/revive@v1.15.0
 FUZZTIME    ?= 10s
+SEEDS       ?= 1-1000
+ERROR       ?= 0
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
 
-.PHONY: all help build test race check fuzz faults mutants soak bench lab demo image proto clean c-compiler
+.PHONY: all help build test race check fuzz faults mutants soak bench lab demo random image proto clean c-compiler
 all: build
 
 help: ## this list
@@ -69,6 +71,11 @@ lab: build ## place and fetch over shaped links between network namespaces, agai
 
 microbench: ## every benchmark of a package
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+random: ## bkp sim on random networks against their exact least times: SEEDS=1-1000, 10 minutes; ERROR=0.3, LOSE=1
+	@scripts/need python3:python3
+	CGO_ENABLED=0 $(GO) build -o build/tools/bkp ./cmd/bkp
+	python3 scripts/random $(SEEDS) --error $(ERROR) $(if $(LOSE),--lose)
 
 demo: build ## split, place over five nodes, lose one, fetch: a tour that takes a few minutes
 	scripts/demo
