@@ -56,6 +56,7 @@
 //	      version     what an owner's refs and records say
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
 //	      manifest    build and walk the tree           plan    who keeps what, and how good that is
+//	                                                             plan/fluid: what a network can do, as if data flowed
 //	      account     bandwidth accounts and leases     license licences and receipts
 //	      wire        messages and their codec
 //	0     core        the nouns

@@ -2,25 +2,15 @@
 
 package plan
 
-import (
-	"math"
-	"slices"
+import "github.com/bkp-tool/bkp/core/plan/fluid"
 
-	"github.com/bkp-tool/bkp/core"
-)
-
-// timeFits is how far the time that a plan takes may be from the time over which its rates are meant; a bound, which is
-// compared with, has to be closer, but where it is made of trees, which themselves come no closer.
-const (
-	timeFits  = 0.005
-	boundFits = 1e-8
-	treeFits  = 0.002
-)
+// timeFits is how far the time that a plan takes may be from the time over which its rates are meant.
+const timeFits = 0.005
 
 // placeAhead plans where rates follow calendars: by the mean rates over the time that the plan itself takes.
 func placeAhead(req Request) (out *Plan, err error) {
-	changing := narrowed(req.Snapshot)
-	seconds, err := settle(timeFits, func(t float64) (float64, error) {
+	changing := fluid.Narrowed(req.Snapshot)
+	seconds, err := fluid.Settle(timeFits, func(t float64) (float64, error) {
 		req.Snapshot = changing.Over(t)
 		if out, err = place(req); err != nil {
 			return 0, err
@@ -32,98 +22,4 @@ func placeAhead(req Request) (out *Plan, err error) {
 	}
 	out.PredictedS = seconds
 	return out, nil
-}
-
-// leastAhead is the bound where rates follow calendars. Whatever passes within a time passes at the mean rates over it
-// too, so that the job cannot end before the mean rates allow it; and what may pass grows with the time.
-func leastAhead(s core.Snapshot, g Goal) (b Bound, err error) {
-	s = narrowed(s)
-	meet := func(fits float64, least func(core.Snapshot) (Bound, error)) {
-		var binding string
-		seconds, failed := settle(fits, func(t float64) (float64, error) {
-			at, err := least(s.Over(t))
-			binding = at.Binding
-			return at.Seconds, err
-		})
-		if b.raise(seconds/(1+fits), binding); failed != nil {
-			err = failed
-		}
-	}
-	if g.Mode != Broadcast {
-		meet(boundFits, func(s core.Snapshot) (Bound, error) { return LeastTime(s, g) })
-		return b, err
-	}
-	meet(boundFits, func(s core.Snapshot) (Bound, error) {
-		net, err := newNetwork(s)
-		if err == nil {
-			err = g.check(net)
-		}
-		if err != nil || g.Size == 0 {
-			return Bound{}, err
-		}
-		return net.cutBroadcast(g), nil
-	})
-	if err == nil && b.Seconds > 0 && !math.IsInf(b.Seconds, 1) {
-		if trees, _ := LeastTime(s.Over(b.Seconds), g); trees.Seconds > b.Seconds*(1+treeFits) {
-			meet(treeFits, func(s core.Snapshot) (Bound, error) { return LeastTime(s, g) })
-		}
-	}
-	return b, err
-}
-
-// narrowed lets a link carry at no moment more than its two ends and its trunk do at that moment: their means alone
-// would not know that the one sleeps while the other is open.
-func narrowed(s core.Snapshot) core.Snapshot {
-	s.Links = slices.Clone(s.Links)
-	trunks := map[[2]string]core.Forecast{}
-	for _, t := range s.Trunks {
-		trunks[[2]string{t.From, t.To}] = ahead(t.Rate, t.Ahead)
-	}
-	for i := range s.Links {
-		l := &s.Links[i]
-		from, to := s.Nodes[l.From], s.Nodes[l.To]
-		trunk := trunks[[2]string{from.Zone, to.Zone}]
-		if len(l.Ahead)+len(from.UpAhead)+len(to.DownAhead) > 0 || len(trunk) > 1 {
-			l.Ahead = ahead(l.Rate, l.Ahead).Narrower(ahead(from.Up, from.UpAhead)).Narrower(ahead(to.Down,
-				to.DownAhead)).Narrower(trunk)
-		}
-	}
-	return s
-}
-
-// ahead is the forecast of a rate that may have none.
-func ahead(r core.Rate, f core.Forecast) core.Forecast {
-	if len(f) == 0 {
-		return core.Steady(r)
-	}
-	return f
-}
-
-// settle finds the time that something takes at the mean rates over just that time. The longer the time, the nearer its
-// means are to those of a week, so that one fits; it is found by trying the time that the last try took, between the
-// longest that was too short and the shortest that was too long.
-func settle(fits float64, takes func(seconds float64) (float64, error)) (float64, error) {
-	t, err := takes(0)
-	if err != nil {
-		return 0, err
-	}
-	short, long := 0.0, math.Inf(1)
-	for tries := 0; t > 0 && !math.IsInf(t, 1) && long-short > fits*short && tries < 60; tries++ {
-		took, err := takes(t)
-		switch {
-		case err != nil || math.Abs(took-t) <= fits*t:
-			return took, err
-		case took > t:
-			short = t
-		default:
-			long = t
-		}
-		if t = took; t <= short || t >= long {
-			t = (short + long) / 2
-		}
-	}
-	if !math.IsInf(long, 1) {
-		return long, nil // a window opens at this moment, and all that is left passes at once
-	}
-	return t, nil
 }

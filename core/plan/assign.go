@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
 // assign gives every run its nodes, class by class. Where a class finds too little room because those before it took
@@ -113,10 +114,10 @@ func (p *planner) zoneLimits(c int) (copies map[string]int, bytes map[string]flo
 	}
 	copies, bytes = map[string]int{}, map[string]float64{}
 	for _, i := range p.usable {
-		copies[p.net.zone(i)] = p.Scores.Spread.Max
+		copies[p.net.ZoneOf(i)] = p.Scores.Spread.Max
 	}
 	for _, h := range p.held[c] {
-		copies[p.net.zone(h)]--
+		copies[p.net.ZoneOf(h)]--
 	}
 	for z := range copies {
 		copies[z] = max(0, copies[z])
@@ -200,7 +201,7 @@ func (p *planner) cap(c, i int) (core.Size, why) {
 // zoneOf is a node's domain where the strategy spreads copies; else zones only keep neighbours together.
 func (p *planner) zoneOf(i int) string {
 	if p.Scores.Spread.Level != "" {
-		return p.net.zone(i)
+		return p.net.ZoneOf(i)
 	}
 	return p.Snapshot.Nodes[i].Zone
 }
@@ -225,7 +226,7 @@ func mix(z uint64) uint64 {
 
 // bytesIn is what a payload rate carries in some seconds, as a size.
 func bytesIn(rate, seconds float64) core.Size {
-	if b := carried(rate, seconds); b < math.MaxInt64/2 && !math.IsNaN(b) {
+	if b := fluid.Within(rate, seconds); b < math.MaxInt64/2 && !math.IsNaN(b) {
 		return core.Size(b)
 	}
 	return math.MaxInt64

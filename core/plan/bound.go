@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
 // demand is what has to be carried, as the bound sees it.
@@ -34,31 +35,31 @@ const (
 )
 
 // meets reports whether time t is enough for one of them.
-func (n *network) meets(d *demand, way int, t float64) bool {
+func (d *demand) meets(n *fluid.Network, way int, t float64) bool {
 	const tolerance = 1 - 1e-9
 	var sum float64
 	switch way {
 	case bySource:
-		return carried(n.out[n.Source], t) >= d.first*tolerance
+		return fluid.Within(n.Out[n.Source], t) >= d.first*tolerance
 	case byReceive:
 		zones := map[string]float64{}
 		for i, node := range d.nodes {
-			got := min(float64(d.room[i]), carried(n.in[node], t))
+			got := min(float64(d.room[i]), fluid.Within(n.In[node], t))
 			if sum += got; !math.IsInf(d.zone, 1) {
-				zones[n.zone(node)] += got
+				zones[n.ZoneOf(node)] += got
 			}
 		}
 		for _, zone := range slices.Sorted(maps.Keys(zones)) { // in order: sums of floats depend on it
 			sum -= max(0, zones[zone]-d.zone)
 		}
 	case bySendings:
-		sum = carried(n.out[n.Source], t)
+		sum = fluid.Within(n.Out[n.Source], t)
 		for i, node := range d.nodes {
-			got := min(float64(d.room[i]), carried(n.in[node], t))
-			sum += min(carried(n.out[node], t), d.resend*got+d.extra[i])
+			got := min(float64(d.room[i]), fluid.Within(n.In[node], t))
+			sum += min(fluid.Within(n.Out[node], t), d.resend*got+d.extra[i])
 		}
 	case byTrunks:
-		return n.leaves(d, t, tolerance)
+		return d.leaves(n, t, tolerance)
 	}
 	return sum >= d.copies*tolerance
 }
@@ -66,24 +67,24 @@ func (n *network) meets(d *demand, way int, t float64) bool {
 // leaves reports whether the trunks out of the source's zone can carry in time t what must leave it: copies that find
 // no room at home stand elsewhere, and each run of them crosses once, however many copies of it there are on the other
 // side.
-func (n *network) leaves(d *demand, t, tolerance float64) bool {
+func (d *demand) leaves(n *fluid.Network, t, tolerance float64) bool {
 	home := n.Nodes[n.Source].Zone
 	rate, inside, away, beyond := 0.0, 0.0, 0.0, map[string]bool{}
 	for i, node := range d.nodes {
 		switch zone := n.Nodes[node].Zone; {
 		case zone == home:
-			inside += min(float64(d.room[i]), carried(n.in[node], t))
+			inside += min(float64(d.room[i]), fluid.Within(n.In[node], t))
 		default:
 			away++
 			beyond[zone] = true
 		}
 	}
 	for _, zone := range slices.Sorted(maps.Keys(beyond)) {
-		trunk, ok := n.trunks[[2]string{home, zone}]
+		trunk, ok := n.TrunkBetween(home, zone)
 		if !ok {
 			return true
 		}
-		rate += payload(trunk)
+		rate += trunk
 	}
 	if away == 0 || d.moved || home == "" {
 		return true
@@ -92,14 +93,14 @@ func (n *network) leaves(d *demand, t, tolerance float64) bool {
 	if d.zone < d.copies { // of every run, at least one copy stands elsewhere
 		leaving = max(leaving, d.first)
 	}
-	return carried(rate, t) >= leaving*tolerance
+	return fluid.Within(rate, t) >= leaving*tolerance
 }
 
 // bound is the least time in which d can be carried whatever the plan, and what sets it. Space must suffice for d.
-func (n *network) bound(d *demand) (seconds float64, binding string) {
+func (d *demand) bound(n *fluid.Network) (seconds float64, binding string) {
 	enough := func(t float64) bool {
 		for way := range ways {
-			if !n.meets(d, way, t) {
+			if !d.meets(n, way, t) {
 				return false
 			}
 		}
@@ -125,17 +126,17 @@ func (n *network) bound(d *demand) (seconds float64, binding string) {
 		}
 	}
 	for way := range ways {
-		if !n.meets(d, way, high*(1-1e-6)) {
-			return high, n.bindingOf(d, way, high)
+		if !d.meets(n, way, high*(1-1e-6)) {
+			return high, d.bindingOf(n, way, high)
 		}
 	}
 	return high, "all together"
 }
 
-func (n *network) bindingOf(d *demand, way int, t float64) string {
+func (d *demand) bindingOf(n *fluid.Network, way int, t float64) string {
 	switch way {
 	case bySource:
-		if n.out[n.Source] < n.up[n.Source] {
+		if n.Out[n.Source] < n.Up[n.Source] {
 			return "links of the source"
 		}
 		return "source uplink"
@@ -143,8 +144,8 @@ func (n *network) bindingOf(d *demand, way int, t float64) string {
 		var sides, links []int
 		for i, node := range d.nodes {
 			switch {
-			case carried(n.in[node], t) >= float64(d.room[i])*(1+1e-6):
-			case n.in[node] < n.down[node]:
+			case fluid.Within(n.In[node], t) >= float64(d.room[i])*(1+1e-6):
+			case n.In[node] < n.Down[node]:
 				links = append(links, node)
 			default:
 				sides = append(sides, node)
@@ -152,22 +153,22 @@ func (n *network) bindingOf(d *demand, way int, t float64) string {
 		}
 		switch {
 		case len(links) == 0 && len(sides) == 1:
-			return "downlink " + n.names(sides)
+			return "downlink " + n.NamesOf(sides)
 		case len(links) == 0:
-			return "downlinks " + n.names(sides)
+			return "downlinks " + n.NamesOf(sides)
 		}
 		both := slices.Concat(sides, links)
 		slices.Sort(both)
-		return "links to " + n.names(both)
+		return "links to " + n.NamesOf(both)
 	}
 	if way == byTrunks {
 		return "trunk out of zone " + n.Nodes[n.Source].Zone
 	}
 	var weak []int
 	for _, node := range d.nodes {
-		if !math.IsInf(n.out[node], 1) {
+		if !math.IsInf(n.Out[node], 1) {
 			weak = append(weak, node)
 		}
 	}
-	return fmt.Sprintf("uplinks %s", n.names(append([]int{n.Source}, weak...)))
+	return fmt.Sprintf("uplinks %s", n.NamesOf(append([]int{n.Source}, weak...)))
 }

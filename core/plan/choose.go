@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
 // What a sender goes by when it chooses whom to send to next.
@@ -140,7 +141,7 @@ func FirstWeights(up []core.Rate, quota []core.Size, replicas int, seconds float
 	for i := range up {
 		weights[i] = float64(replicas-1) * float64(quota[i])
 		if up[i] > 0 {
-			weights[i] = math.Min(weights[i], payload(up[i])*seconds)
+			weights[i] = math.Min(weights[i], fluid.Payload(up[i])*seconds)
 		}
 	}
 	return weights

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
 // describe writes for each node that keeps something why it keeps this much.
@@ -135,17 +136,17 @@ func (p *planner) shortage(c int, shares []share, zoneMax map[string]int) error 
 		room += core.Size(s.cap)
 		if core.Size(s.cap) >= size {
 			fits++
-			with = append(with, p.net.name(s.node))
+			with = append(with, p.net.NameOf(s.node))
 			continue
 		}
-		without = append(without, fmt.Sprintf("%s lacks %s", p.net.name(s.node), size-core.Size(s.cap)))
+		without = append(without, fmt.Sprintf("%s lacks %s", p.net.NameOf(s.node), size-core.Size(s.cap)))
 	}
 	need := size * core.Size(lacking)
 	var err error
 	allowance, zones := 0, []string{}
 	for _, z := range slices.Sorted(maps.Keys(zoneMax)) {
 		allowance += zoneMax[z]
-		zones = append(zones, zoneName(z))
+		zones = append(zones, fluid.ZoneName(z))
 	}
 	switch {
 	case zoneMax != nil && allowance < lacking:
@@ -168,7 +169,7 @@ func (p *planner) shortage(c int, shares []share, zoneMax map[string]int) error 
 func (p *planner) unfit(c int, shares []share) error {
 	var rooms []string
 	for _, s := range shares {
-		rooms = append(rooms, fmt.Sprintf("%s has room for %s", p.net.name(s.node), core.Size(s.cap)))
+		rooms = append(rooms, fmt.Sprintf("%s has room for %s", p.net.NameOf(s.node), core.Size(s.cap)))
 	}
 	err := core.Fail(core.CodeRedundant, "%s of %s do not fit in whole runs of up to %s; %s",
 		copies(p.Replicas-len(p.held[c])), p.sizes[c], slices.Max(p.Classes[c].Runs), list(rooms))
@@ -179,24 +180,24 @@ func (p *planner) unfit(c int, shares []share) error {
 func (p *planner) tooFew(lacking int, shares []share, held []int) error {
 	var may, not []string
 	for _, h := range held {
-		may = append(may, p.net.name(h))
+		may = append(may, p.net.NameOf(h))
 	}
 	for _, s := range shares {
-		may = append(may, p.net.name(s.node))
+		may = append(may, p.net.NameOf(s.node))
 	}
 	for i := range p.Snapshot.Nodes {
 		switch {
 		case i == p.Snapshot.Source || slices.Contains(p.usable, i) || slices.Contains(held, i):
 		case !p.allowed[i]:
-			not = append(not, p.net.name(i)+" is not allowed by the strategy")
+			not = append(not, p.net.NameOf(i)+" is not allowed by the strategy")
 		default:
-			not = append(not, "the source has no link to "+p.net.name(i))
+			not = append(not, "the source has no link to "+p.net.NameOf(i))
 		}
 	}
 	sentence := fmt.Sprintf("%s need %d nodes beside the source; there is none", copies(p.Replicas), p.Replicas)
 	if len(may) > 0 {
 		sentence = fmt.Sprintf("%s need %d nodes beside the source; there %s only %s", copies(p.Replicas), p.Replicas,
-			plural(len(may), "is", "are"), list(may))
+			fluid.Plural(len(may), "is", "are"), list(may))
 	}
 	if len(not) > 0 {
 		sentence += "; " + list(not)
@@ -214,40 +215,25 @@ func (p *planner) zoneRooms(shares []share) string {
 		rooms[s.zone] += core.Size(s.cap)
 	}
 	for k, z := range names {
-		names[k] = fmt.Sprintf("%s has room for %s", zoneName(z), rooms[z])
+		names[k] = fmt.Sprintf("%s has room for %s", fluid.ZoneName(z), rooms[z])
 	}
 	return list(names)
 }
 
-// zoneName is how a sentence calls a domain; see network.zone.
-func zoneName(z string) string {
-	if strings.HasPrefix(z, "\x00") {
-		return "a node without a zone"
-	}
-	return "zone " + z
-}
-
-func copies(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "replica", "replicas")) }
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
-}
+func copies(n int) string { return fmt.Sprintf("%d %s", n, fluid.Plural(n, "replica", "replicas")) }
 
 func onlyHave(names []string) string {
 	if len(names) == 0 {
 		return "none has it"
 	}
-	return fmt.Sprintf("only %s %s it", strings.Join(names, " and "), plural(len(names), "has", "have"))
+	return fmt.Sprintf("only %s %s it", strings.Join(names, " and "), fluid.Plural(len(names), "has", "have"))
 }
 
 func roomFor(names []string) []string {
 	if len(names) == 0 {
 		return nil
 	}
-	return []string{strings.Join(names, ", ") + plural(len(names), " has", " have") + " room for all"}
+	return []string{strings.Join(names, ", ") + fluid.Plural(len(names), " has", " have") + " room for all"}
 }
 
 // list joins parts with commas; of more than eight it shows the first and says how many follow.

@@ -37,7 +37,7 @@ func (p *planner) finish() (*Plan, error) {
 func (p *planner) least() (float64, string) {
 	held := slices.ContainsFunc(p.held, func(h []int) bool { return len(h) > 0 })
 	if held || !p.Relays && p.K == 0 {
-		return p.net.bound(p.demand(p.everyone(), nil))
+		return p.demand(p.everyone(), nil).bound(p.net)
 	}
 	b, err := LeastTime(p.Snapshot, p.goal())
 	if err != nil {
@@ -105,17 +105,17 @@ func (p *planner) rate(flows []Flow) (seconds []float64) {
 	up, down := make([]int, len(p.Snapshot.Nodes)), make([]int, len(p.Snapshot.Nodes))
 	for i := range p.Snapshot.Nodes {
 		up[i], down[i] = len(capacities), len(capacities)+1
-		capacities = append(capacities, p.net.up[i], p.net.down[i])
+		capacities = append(capacities, p.net.Up[i], p.net.Down[i])
 	}
 	demands := make([]Demand, len(flows))
 	for k, f := range flows {
 		demands[k] = Demand{Weight: max(1, float64(f.Bytes)), Accounts: []int{up[f.From], down[f.To]}}
 		// a link has one flow, so its account is new
-		if link, ok := p.net.link(f.From, f.To); ok && !math.IsInf(link, 1) {
+		if link, ok := p.net.Link(f.From, f.To); ok && !math.IsInf(link, 1) {
 			demands[k].Accounts = append(demands[k].Accounts, len(capacities))
 			capacities = append(capacities, link)
 		}
-		if name, rate, ok := p.net.trunk(f.From, f.To); ok {
+		if name, rate, ok := p.net.Trunk(f.From, f.To); ok {
 			demands[k].Accounts = append(demands[k].Accounts, account(name[0]+">"+name[1], rate))
 		}
 	}

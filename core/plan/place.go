@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
 // Place decides who keeps what. Replicas are never lowered in silence: where the nodes or their space do not suffice,
@@ -22,7 +23,7 @@ func Place(req Request) (*Plan, error) {
 	}
 	if nodes := len(req.Snapshot.Nodes) - 1; r.Replicas > nodes {
 		return nil, tooMany(core.Fail(core.CodeRedundant, "%s; %s beside the source", raised,
-			plural(nodes, "there is 1 node", fmt.Sprintf("there are %d nodes", nodes))))
+			fluid.Plural(nodes, "there is 1 node", fmt.Sprintf("there are %d nodes", nodes))))
 	}
 	req.Replicas = r.Replicas
 	out, err := place(req)
@@ -49,7 +50,7 @@ func place(req Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.t0, _ = p.net.bound(p.demand(p.usable, p.quotaLeft))
+	p.t0, _ = p.demand(p.usable, p.quotaLeft).bound(p.net)
 	caps := []float64{math.Inf(1)}
 	if p.timed {
 		// Whole runs and zones may need more time than the bound knows of: then a little more is allowed, and a little

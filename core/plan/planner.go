@@ -8,12 +8,13 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
 // planner is one question on its way to a plan. Slices indexed by node have an entry for each node of the snapshot.
 type planner struct {
 	Request
-	net               *network
+	net               *fluid.Network
 	sizes             []core.Size // bytes of each class
 	largest, smallest core.Size   // of all runs
 	timed             bool
@@ -44,7 +45,7 @@ type planner struct {
 }
 
 func newPlanner(req Request) (*planner, error) {
-	net, err := newNetwork(req.Snapshot)
+	net, err := fluid.NewNetwork(req.Snapshot)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func newPlanner(req Request) (*planner, error) {
 			ObjectiveTime, ObjectiveCost, ObjectiveBlend)
 	}
 	p := &planner{Request: req, net: net, allowed: make([]bool, n), linked: make([]bool, n),
-		arrive: slices.Clone(net.in), cost: make([]float64, n),
+		arrive: slices.Clone(net.In), cost: make([]float64, n),
 		weight: make([]float64, n), first: make([]float64, n), explain: make([]string, n),
 		quotaLeft: make([]core.Size, n)}
 	p.timed = cmp.Or(req.Objective, req.Scores.Objective, ObjectiveTime) == ObjectiveTime
@@ -100,7 +101,7 @@ func newPlanner(req Request) (*planner, error) {
 func (p *planner) score(row, i int) {
 	s := p.Scores
 	p.allowed[i] = len(s.Allow) == 0 || s.Allow[row]
-	if _, direct := p.net.link(p.Snapshot.Source, i); direct || p.Relays && p.arrive[i] > 0 {
+	if _, direct := p.net.Link(p.Snapshot.Source, i); direct || p.Relays && p.arrive[i] > 0 {
 		p.linked[i] = true
 	}
 	p.quotaLeft[i] = math.MaxInt64
@@ -137,7 +138,7 @@ func (p *planner) weigh() {
 	for _, i := range p.usable {
 		p.weight[i] = p.arrive[i]
 		if p.Replicas > 1 && p.K == 0 {
-			p.weight[i] = min(p.weight[i], p.net.out[i])
+			p.weight[i] = min(p.weight[i], p.net.Out[i])
 		}
 		if !math.IsInf(p.weight[i], 1) {
 			fastest = max(fastest, p.weight[i])
@@ -153,7 +154,7 @@ func (p *planner) weigh() {
 // weighShards weighs nodes by what a fluid flow of least time keeps on them: shards are a flow of one commodity, so
 // where links differ that says exactly who can have how much.
 func (p *planner) weighShards() bool {
-	if p.K == 0 || p.net.links == nil && len(p.net.trunks) == 0 {
+	if p.K == 0 || p.net.Meshed() && len(p.Snapshot.Trunks) == 0 {
 		return false
 	}
 	g := p.goal()

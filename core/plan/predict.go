@@ -3,10 +3,9 @@
 package plan
 
 import (
-	"math"
 	"slices"
 
-	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
 // times says when each node has its first and its last run, and how long everything takes: as long as the slowest flow,
@@ -69,7 +68,7 @@ func (p *planner) meshed() bool {
 	nodes := p.everyone()
 	for _, from := range append([]int{p.Snapshot.Source}, nodes...) {
 		for _, to := range nodes {
-			if _, ok := p.net.link(from, to); from != to && !ok {
+			if _, ok := p.net.Link(from, to); from != to && !ok {
 				return false
 			}
 		}
@@ -100,147 +99,23 @@ func (p *planner) fill(blocks []block) (most float64) {
 		}
 		seen = append(seen, nodes)
 		run := float64(b.bytes) / float64(b.end-b.start)
-		most = max(most, p.net.fill(append([]int{p.Snapshot.Source}, p.held[b.class]...), nodes, run))
+		most = max(most, p.net.Fill(append([]int{p.Snapshot.Source}, p.held[b.class]...), nodes, run))
 	}
 	return most
 }
 
-// Fill is how much longer than its bound a job takes because its runs are passed on whole. In a fetch, half a run of
-// the slowest holder is left when the others are done, on the mean. Of replicas and shards Place knows more.
-func Fill(s core.Snapshot, g Goal, run core.Size) (float64, error) {
-	net, err := newNetwork(s)
-	if err == nil {
-		err = g.check(net)
-	}
-	if err != nil {
-		return 0, err
-	}
-	if g.Mode != Fetch {
-		return net.fill([]int{s.Source}, g.Targets, float64(run)), nil
-	}
-	slowest := 0.0
-	for _, part := range g.Parts {
-		for _, h := range part.Holders {
-			if h != g.Sink {
-				slowest = max(slowest, seconds(float64(run), min(net.out[h], net.in[g.Sink])))
-			}
-		}
-	}
-	return slowest / 2, nil
-}
-
-// mostSpread is up to how many nodes a run is followed to; beyond, its time grows as the logarithm of their number.
-const mostSpread = 64
-
-// fill lets one run travel alone from who has it to nodes, from each to the next as soon as it is there, always by the
-// sending that ends first. The slowest of these sendings is in the time of a fluid already; the others come on top.
-// Where the ways branch, nodes have other runs to send at the same time, so that it takes about twice as long.
-func (n *network) fill(have, nodes []int, run float64) float64 {
-	factor := 1.0
-	if len(nodes) > mostSpread {
-		factor = math.Log2(float64(len(nodes))) / math.Log2(mostSpread)
-		some := make([]int, mostSpread)
-		for k := range some {
-			some[k] = nodes[k*len(nodes)/mostSpread]
-		}
-		nodes = some
-	}
-	t := &traveller{network: n, run: run, have: slices.Clone(have), free: map[int]float64{}, sent: map[int]int{}}
-	last, slowest, branches := 0.0, 0.0, false
-	for lack := slices.Clone(nodes); len(lack) > 0; {
-		from, to, ends := t.next(lack)
-		if from < 0 { // nobody has a link to any of them: somebody else passes it on
-			if from, to, ends = t.next(t.others(lack)); from < 0 {
-				break
-			}
-		}
-		slowest = max(slowest, ends-t.free[from])
-		t.sent[from]++
-		branches = branches || t.sent[from] > 1
-		t.have, t.free[from], t.free[to] = append(t.have, to), ends, ends
-		if k := slices.Index(lack, to); k >= 0 {
-			lack, last = slices.Delete(lack, k, k+1), ends
-		}
-	}
-	if branches {
-		factor *= 2
-	}
-	return factor * max(0, last-slowest)
-}
-
-// traveller is one run on its way.
-type traveller struct {
-	*network
-	run  float64
-	have []int
-	free map[int]float64 // when who has it can send it again, in seconds
-	sent map[int]int
-}
-
-// next is the sending that ends first, −1 where there is none.
-func (t *traveller) next(lack []int) (from, to int, ends float64) {
-	from, ends = -1, math.Inf(1)
-	for _, a := range t.have {
-		for _, b := range lack {
-			if _, linked := t.link(a, b); !linked {
-				continue
-			}
-			if e := t.free[a] + t.takes(a, b); from < 0 || e < ends {
-				from, to, ends = a, b, e
-			}
-		}
-	}
-	return from, to, ends
-}
-
-// InitialWindow is how many bytes TCP sends before the first acknowledgement (RFC 6928: ten segments).
-const InitialWindow = 14600
-
-// talk is how long two nodes need before bytes flow at their rate, by the delay one way: an application, its answer,
-// the way of the first byte; then TCP's window doubles with every round trip until the run fits in.
-func talk(delay, run float64) float64 { return 3*delay + 2*delay*math.Log2(1+run/InitialWindow) }
-
-// takes is how long the run takes from one node to another when they have nothing else to do. Between two others they
-// are taken to be as far from each other as the farther one is from the source.
-func (t *traveller) takes(from, to int) float64 {
-	link, _ := t.link(from, to)
-	rate := min(link, t.up[from], t.down[to])
-	if _, trunk, crosses := t.trunk(from, to); crosses {
-		rate = min(rate, trunk)
-	}
-	return talk(max(t.Nodes[from].Delay, t.Nodes[to].Delay), t.run) + seconds(t.run, rate)
-}
-
-// others is who neither has the run nor is to keep it.
-func (t *traveller) others(lack []int) (nodes []int) {
-	for i := range t.Nodes {
-		if !slices.Contains(t.have, i) && !slices.Contains(lack, i) {
-			nodes = append(nodes, i)
-		}
-	}
-	return nodes
-}
-
 // firsts is when the first run can be at each node, over the plan's flows.
 func (p *planner) firsts(flows []Flow) []float64 {
-	t := &traveller{network: p.net, run: float64(p.largest)}
-	var ways []way
+	t := fluid.NewTraveller(p.net, float64(p.largest))
+	var ways []fluid.Way
 	for _, f := range flows {
-		ways = append(ways, way{from: f.From, to: f.To, cost: t.takes(f.From, f.To)})
+		ways = append(ways, fluid.Way{From: f.From, To: f.To, Cost: t.Takes(f.From, f.To)})
 	}
 	for _, held := range p.held {
 		for _, h := range held {
-			ways = append(ways, way{from: p.Snapshot.Source, to: h}) // it has something to pass on already
+			ways = append(ways, fluid.Way{From: p.Snapshot.Source, To: h}) // it has something to pass on already
 		}
 	}
-	first, _ := paths(len(p.Snapshot.Nodes), p.Snapshot.Source, ways)
+	first, _ := fluid.Paths(len(p.Snapshot.Nodes), p.Snapshot.Source, ways)
 	return first
-}
-
-// seconds is how long bytes take at a payload rate.
-func seconds(bytes, rate float64) float64 {
-	if math.IsInf(rate, 1) {
-		return 0
-	}
-	return bytes / rate
 }

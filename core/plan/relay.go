@@ -2,32 +2,25 @@
 
 package plan
 
-import (
-	"math"
-	"slices"
-)
+import "slices"
 
 // reach finds how fast each node can be reached from the source, by min-cuts.
 func (p *planner) reach() {
-	if p.net.links == nil {
+	if p.net.Meshed() {
 		return
 	}
 	for i := range p.Snapshot.Nodes {
 		if i == p.Snapshot.Source {
 			continue
 		}
-		g := p.net.pipes()
-		g.arc(g.node[i], g.sink, forever, 0, pipe{})
-		if p.arrive[i] = g.flow(1); p.arrive[i] >= forever/2 {
-			p.arrive[i] = math.Inf(1)
-		}
+		p.arrive[i] = p.net.Arrive(i)
 	}
 }
 
 // detour is the way of fewest hops to a node from any that has the piece, through nodes that do not keep it; of two
 // such ways the one that was given less. Nothing without Request.Relays, or where there is no way.
 func (r *router) detour(have []int, to int, bytes float64) (way []hop) {
-	if !r.Relays || r.net.links == nil {
+	if !r.Relays || r.net.Meshed() {
 		return nil
 	}
 	from := make([]int, len(r.Snapshot.Nodes))
@@ -72,7 +65,7 @@ func (r *router) detour(have []int, to int, bytes float64) (way []hop) {
 func (r *router) apart(nodes []int, bytes float64) (hops []hop) {
 	for _, node := range nodes {
 		way := []hop{{from: r.Snapshot.Source, to: node, depth: 1}}
-		if _, direct := r.net.link(r.Snapshot.Source, node); !direct {
+		if _, direct := r.net.Link(r.Snapshot.Source, node); !direct {
 			if detour := r.detour([]int{r.Snapshot.Source}, node, bytes); len(detour) > 0 {
 				way = detour
 			}

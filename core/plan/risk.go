@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
 // Risk is what the loss of nodes would mean for a plan; the source's own disk does not count.
@@ -43,11 +44,11 @@ func riskOf(s core.Snapshot, classes [][]Span, replicas, needed int) Risk {
 func loses(s core.Snapshot, nodes []int, needed int) string {
 	in := map[string]int{}
 	for _, i := range nodes {
-		in[zoneOf(s, i)]++
+		in[fluid.ZoneIn(s, i)]++
 	}
 	for _, z := range slices.Sorted(maps.Keys(in)) {
 		if len(nodes)-in[z] < needed {
-			return zoneName(z)
+			return fluid.ZoneName(z)
 		}
 	}
 	return ""

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
 // hop is one sending: depth 1 comes from somebody who had the runs before.
@@ -74,15 +75,15 @@ func (r *router) weighFirst() {
 		}
 	}
 	for i := range n {
-		r.fw[i] = min(carried(r.net.out[i], Slack*r.t0), float64(r.Replicas-1)*kept[i])
+		r.fw[i] = min(fluid.Within(r.net.Out[i], Slack*r.t0), float64(r.Replicas-1)*kept[i])
 		if r.Info.OwnsFirstHolder {
 			r.fw[i] = r.first[i]
 		}
 	}
 	order := slices.Clone(r.usable)
 	slices.SortStableFunc(order, func(a, b int) int {
-		fromA, _ := r.net.link(r.Snapshot.Source, a)
-		fromB, _ := r.net.link(r.Snapshot.Source, b)
+		fromA, _ := r.net.Link(r.Snapshot.Source, a)
+		fromB, _ := r.net.Link(r.Snapshot.Source, b)
 		return cmp.Or(cmp.Compare(r.first[b], r.first[a]),
 			cmp.Compare(r.Snapshot.Nodes[a].Delay, r.Snapshot.Nodes[b].Delay), cmp.Compare(fromB, fromA))
 	})
@@ -123,7 +124,7 @@ func (r *router) way(c int, nodes []int, bytes float64) (best []hop) {
 		return r.apart(nodes, bytes)
 	}
 	firsts := slices.DeleteFunc(slices.Clone(nodes), func(i int) bool {
-		_, ok := r.net.link(r.Snapshot.Source, i)
+		_, ok := r.net.Link(r.Snapshot.Source, i)
 		return !ok
 	})
 	if len(firsts) == 0 { // relays do it
@@ -219,12 +220,12 @@ func (r *router) try(c, first int, nodes []int, bytes float64) (hops []hop, last
 
 // ends is when a sender would be done with everything it was given and these bytes to that node; false without a link.
 func (r *router) ends(from, to int, bytes float64) (float64, bool) {
-	link, ok := r.net.link(from, to)
+	link, ok := r.net.Link(from, to)
 	if !ok {
 		return 0, false
 	}
-	ends := max((r.upLoad[from]+bytes)/r.net.up[from], (r.linkLoad[[2]int{from, to}]+bytes)/link)
-	if name, rate, ok := r.net.trunk(from, to); ok {
+	ends := max((r.upLoad[from]+bytes)/r.net.Up[from], (r.linkLoad[[2]int{from, to}]+bytes)/link)
+	if name, rate, ok := r.net.Trunk(from, to); ok {
 		ends = max(ends, (r.trunkLoad[name]+bytes)/rate)
 	}
 	return ends, true
@@ -233,7 +234,7 @@ func (r *router) ends(from, to int, bytes float64) (float64, bool) {
 func (r *router) load(from, to int, bytes float64) {
 	r.upLoad[from] += bytes
 	r.linkLoad[[2]int{from, to}] += bytes
-	if name, _, ok := r.net.trunk(from, to); ok {
+	if name, _, ok := r.net.Trunk(from, to); ok {
 		r.trunkLoad[name] += bytes
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plan
+package fluid
 
 import (
 	"cmp"
@@ -24,10 +24,10 @@ type Packing struct {
 	binding string // what the bound's prices are paid for, dearest first
 }
 
-// Packing stops within closeEnough of the best, or after so many rounds.
+// Packing stops within closeEnough of the best, or after MostRounds rounds.
 const (
 	closeEnough = 1.02
-	mostRounds  = 20000
+	MostRounds  = 20000
 	mostWays    = 3e6 // ways looked at in all rounds: about a second
 	exactRelays = 5   // up to so many relays, every set of them is tried for the cheapest tree
 )
@@ -41,7 +41,7 @@ const (
 // Which tree to the targets alone is cheapest is hard where relays may help (Steiner's problem): with few relays all
 // sets of them are tried, with more, trees are good ones and the bound is that of cuts.
 func Pack(s core.Snapshot, g Goal) (Packing, error) {
-	net, err := newNetwork(s)
+	net, err := NewNetwork(s)
 	if err == nil {
 		err = g.check(net)
 	}
@@ -59,10 +59,10 @@ func Pack(s core.Snapshot, g Goal) (Packing, error) {
 }
 
 // pack stops once the rate is within closeEnough of one that is a bound, of which one is known.
-func (n *network) pack(g Goal, known float64) (out Packing) {
+func (n *Network) pack(g Goal, known float64) (out Packing) {
 	p := newPacker(n, g)
 	out.Most = known
-	rounds := min(mostRounds, int(mostWays)/(1+len(p.ways)*p.trials()))
+	rounds := min(MostRounds, int(mostWays)/(1+len(p.ways)*p.trials()))
 	for out.Rounds = 0; out.Rounds < rounds; out.Rounds++ {
 		tree, cost := p.cheapest()
 		if tree == nil {
@@ -84,11 +84,11 @@ func (n *network) pack(g Goal, known float64) (out Packing) {
 
 // packer holds prices and what was sent. Resources are uplinks, downlinks, links and trunks that have a limit.
 type packer struct {
-	net     *network
+	net     *Network
 	targets []int
 	relays  []int
 	exact   bool
-	ways    []way
+	ways    []Way
 	uses    [][]int // by way: its resources
 	cap     []float64
 	name    []string
@@ -101,7 +101,7 @@ type packer struct {
 // step is by how much a place that was filled once gets dearer.
 const step = 0.1
 
-func newPacker(n *network, g Goal) *packer {
+func newPacker(n *Network, g Goal) *packer {
 	p := &packer{net: n}
 	resource := func(rate float64, name string) int {
 		if math.IsInf(rate, 1) {
@@ -112,7 +112,7 @@ func newPacker(n *network, g Goal) *packer {
 	}
 	ups, downs, trunks := make([]int, len(n.Nodes)), make([]int, len(n.Nodes)), map[[2]string]int{}
 	for i := range n.Nodes {
-		ups[i], downs[i] = resource(n.up[i], "uplink "+n.name(i)), resource(n.down[i], "downlink "+n.name(i))
+		ups[i], downs[i] = resource(n.Up[i], "uplink "+n.NameOf(i)), resource(n.Down[i], "downlink "+n.NameOf(i))
 		if i != n.Source && slices.Contains(g.Targets, i) {
 			p.targets = append(p.targets, i)
 		} else if i != n.Source && n.fanout(i) > 0 {
@@ -122,18 +122,18 @@ func newPacker(n *network, g Goal) *packer {
 	p.exact = len(p.relays) <= exactRelays
 	for i := range n.Nodes {
 		for j := range n.Nodes {
-			rate, ok := n.link(i, j)
+			rate, ok := n.Link(i, j)
 			if !ok || j == n.Source {
 				continue
 			}
-			uses := []int{ups[i], downs[j], resource(rate, "link "+n.name(i)+">"+n.name(j))}
-			if name, limit, crosses := n.trunk(i, j); crosses {
+			uses := []int{ups[i], downs[j], resource(rate, "link "+n.NameOf(i)+">"+n.NameOf(j))}
+			if name, limit, crosses := n.Trunk(i, j); crosses {
 				if _, known := trunks[name]; !known {
 					trunks[name] = resource(limit, "trunk "+name[0]+">"+name[1])
 				}
 				uses = append(uses, trunks[name])
 			}
-			p.ways = append(p.ways, way{from: i, to: j, name: len(p.ways)})
+			p.ways = append(p.ways, Way{From: i, To: j, Name: len(p.ways)})
 			p.uses = append(p.uses, slices.DeleteFunc(uses, func(r int) bool { return r < 0 }))
 		}
 	}
@@ -183,9 +183,9 @@ func (p *packer) worth() (sum float64) {
 // cheapest is the cheapest tree to all targets, as ways, and its price.
 func (p *packer) cheapest() (tree []int, cost float64) {
 	for k := range p.ways {
-		p.ways[k].cost = 0
+		p.ways[k].Cost = 0
 		for _, r := range p.uses[k] {
-			p.ways[k].cost += p.price[r]
+			p.ways[k].Cost += p.price[r]
 		}
 	}
 	if !p.exact {
@@ -218,10 +218,10 @@ func (p *packer) over(chosen int) []int {
 			add(r)
 		}
 	}
-	var ways []way
+	var ways []Way
 	for k, w := range p.ways {
-		if a, b := number[w.from], number[w.to]; a >= 0 && b >= 0 {
-			ways = append(ways, way{a, b, w.cost, k})
+		if a, b := number[w.From], number[w.To]; a >= 0 && b >= 0 {
+			ways = append(ways, Way{a, b, w.Cost, k})
 		}
 	}
 	return arborescence(count, 0, ways)
@@ -229,7 +229,7 @@ func (p *packer) over(chosen int) []int {
 
 func (p *packer) costOf(tree []int) (sum float64) {
 	for _, k := range tree {
-		sum += p.ways[k].cost
+		sum += p.ways[k].Cost
 	}
 	return sum
 }
@@ -240,14 +240,14 @@ func (p *packer) grow() (tree []int, cost float64) {
 	for left := slices.Clone(p.targets); len(left) > 0; {
 		ways := slices.Clone(p.ways)
 		for k := range ways {
-			if reached[ways[k].to] {
-				ways[k].cost = math.Inf(1)
+			if reached[ways[k].To] {
+				ways[k].Cost = math.Inf(1)
 			}
-			if reached[ways[k].from] {
-				ways[k].from = p.net.Source
+			if reached[ways[k].From] {
+				ways[k].From = p.net.Source
 			}
 		}
-		distance, by := paths(len(p.net.Nodes), p.net.Source, ways)
+		distance, by := Paths(len(p.net.Nodes), p.net.Source, ways)
 		next := slices.MinFunc(left, func(a, b int) int {
 			switch {
 			case distance[a] < distance[b]:
@@ -264,7 +264,7 @@ func (p *packer) grow() (tree []int, cost float64) {
 			k := by[v]
 			tree = append(tree, k)
 			reached[v] = true
-			v = p.ways[k].from
+			v = p.ways[k].From
 		}
 		left = slices.DeleteFunc(left, func(t int) bool { return reached[t] })
 	}
@@ -315,9 +315,9 @@ func (p *packer) overload() (most float64) {
 func (p *packer) links(out *Packing) {
 	for k, w := range p.ways {
 		if part := p.carried[k] / p.sent; part > 0 {
-			out.Links = append(out.Links, Carried{w.from, w.to, part})
-			if slices.Contains(p.relays, w.from) && !slices.Contains(out.Relays, w.from) {
-				out.Relays = append(out.Relays, w.from)
+			out.Links = append(out.Links, Carried{w.From, w.To, part})
+			if slices.Contains(p.relays, w.From) && !slices.Contains(out.Relays, w.From) {
+				out.Relays = append(out.Relays, w.From)
 			}
 		}
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plan
+package fluid
 
 import (
 	"cmp"
@@ -22,7 +22,7 @@ type pipes struct {
 	node   []int // the middle vertex of each node
 	source int
 	sink   int
-	net    *network
+	net    *Network
 	level  []int
 	next   []int
 }
@@ -74,14 +74,14 @@ func (p *pipes) arc(from, to int, fixed, rate float64, what pipe) {
 }
 
 // pipes builds the graph of the whole network; the source is the snapshot's.
-func (n *network) pipes() *pipes {
+func (n *Network) pipes() *pipes {
 	p := &pipes{net: n}
 	p.sink = p.vertex()
 	var ups, downs []int
 	for i := range n.Nodes {
 		down, mid, up := p.vertex(), p.vertex(), p.vertex()
-		p.arc(down, mid, 0, n.down[i], pipe{kind: ofDown, node: i})
-		p.arc(mid, up, 0, n.up[i], pipe{kind: ofUp, node: i})
+		p.arc(down, mid, 0, n.Down[i], pipe{kind: ofDown, node: i})
+		p.arc(mid, up, 0, n.Up[i], pipe{kind: ofUp, node: i})
 		p.node, ups, downs = append(p.node, mid), append(ups, up), append(downs, down)
 	}
 	p.source = p.node[n.Source]
@@ -98,12 +98,12 @@ func (n *network) pipes() *pipes {
 	if n.links != nil {
 		for i := range n.Nodes {
 			for j := range n.Nodes {
-				rate, ok := n.link(i, j)
+				rate, ok := n.Link(i, j)
 				if !ok {
 					continue
 				}
 				from, to := ups[i], downs[j]
-				if name, limit, crosses := n.trunk(i, j); crosses {
+				if name, limit, crosses := n.Trunk(i, j); crosses {
 					ends := trunk(name, limit)
 					middle := ends[0]
 					p.arc(from, middle, 0, rate, pipe{kind: ofLink, node: i, to: j})
@@ -139,7 +139,7 @@ func (n *network) pipes() *pipes {
 		for _, b := range zones {
 			switch rate, ok := n.trunks[[2]string{a, b}]; {
 			case ok:
-				ends := trunk([2]string{a, b}, payload(rate))
+				ends := trunk([2]string{a, b}, Payload(rate))
 				p.arc(out[a], ends[0], forever, 0, pipe{})
 				p.arc(ends[1], in[b], forever, 0, pipe{})
 			case !whole:
@@ -152,13 +152,13 @@ func (n *network) pipes() *pipes {
 }
 
 // stores adds what each node but the source, and each zone, may keep.
-func (p *pipes) stores(n *network, most float64, perZone int) {
+func (p *pipes) stores(n *Network, most float64, perZone int) {
 	zones := map[string]int{}
 	for i := range n.Nodes {
 		if i == n.Source {
 			continue
 		}
-		z := n.zone(i)
+		z := n.ZoneOf(i)
 		at, ok := zones[z]
 		if !ok {
 			at = p.vertex()
@@ -167,7 +167,7 @@ func (p *pipes) stores(n *network, most float64, perZone int) {
 			if perZone > 0 {
 				limit = float64(perZone) * most
 			}
-			p.arc(at, p.sink, limit, 0, pipe{kind: ofZone, name: zoneName(z)})
+			p.arc(at, p.sink, limit, 0, pipe{kind: ofZone, name: ZoneName(z)})
 		}
 		p.arc(p.node[i], at, min(most, float64(n.Nodes[i].Free)), 0, pipe{kind: ofStore, node: i})
 	}
@@ -282,9 +282,9 @@ func (p *pipes) names(cut []int) string {
 	for _, k := range cut {
 		switch w := p.arcs[k].pipe; w.kind {
 		case ofUp, ofDown, ofStore, ofShare:
-			words[w.kind] = append(words[w.kind], p.net.name(w.node))
+			words[w.kind] = append(words[w.kind], p.net.NameOf(w.node))
 		case ofLink:
-			words[w.kind] = append(words[w.kind], p.net.name(w.node)+">"+p.net.name(w.to))
+			words[w.kind] = append(words[w.kind], p.net.NameOf(w.node)+">"+p.net.NameOf(w.to))
 		case ofTrunk, ofZone:
 			words[w.kind] = append(words[w.kind], w.name)
 		case ofNothing, ofPart: // they limit nothing
@@ -301,12 +301,12 @@ func (p *pipes) names(cut []int) string {
 		list := words[kind.pipeKind]
 		switch slices.Sort(list); {
 		case len(list) == 0:
-		case kind.pipeKind == ofUp && len(list) == 1 && list[0] == p.net.name(p.net.Source):
+		case kind.pipeKind == ofUp && len(list) == 1 && list[0] == p.net.NameOf(p.net.Source):
 			parts = append(parts, "source uplink")
 		case len(list) > 5:
 			parts = append(parts, fmt.Sprintf("%d %s", len(list), strings.TrimSuffix(kind.many, " of")))
 		default:
-			parts = append(parts, plural(len(list), kind.one, kind.many)+" "+strings.Join(list, ", "))
+			parts = append(parts, Plural(len(list), kind.one, kind.many)+" "+strings.Join(list, ", "))
 		}
 	}
 	return cmp.Or(strings.Join(parts, " and "), "nothing (no bandwidth limits it)")

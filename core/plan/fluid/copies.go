@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plan
+package fluid
 
 import (
 	"maps"
@@ -11,8 +11,8 @@ import (
 // leastReplicas is the least time for some copies of every run on nodes of free choice. By bisection: the source must
 // send every run once; the copies must arrive where there is room; somebody must send each; and what a set of zones
 // around the source cannot keep must leave it.
-func (n *network) leastReplicas(g Goal) (b Bound) {
-	c := &copyBound{network: n, size: float64(g.Size), copies: float64(g.Replicas), perZone: float64(g.Replicas)}
+func (n *Network) leastReplicas(g Goal) (b Bound) {
+	c := &copyBound{Network: n, size: float64(g.Size), copies: float64(g.Replicas), perZone: float64(g.Replicas)}
 	if g.PerZone > 0 {
 		c.perZone = float64(min(g.PerZone, g.Replicas))
 	}
@@ -30,7 +30,7 @@ func (n *network) leastReplicas(g Goal) (b Bound) {
 
 // copyBound is one question about copies.
 type copyBound struct {
-	*network
+	*Network
 	size, copies, perZone float64
 	arrive                []float64 // by node: the rate at which anything can reach it
 	into                  map[string]float64
@@ -38,7 +38,7 @@ type copyBound struct {
 
 // reach finds how fast each node, and each zone, can be reached from the source, by min-cuts.
 func (c *copyBound) reach() {
-	c.arrive = slices.Clone(c.in)
+	c.arrive = slices.Clone(c.In)
 	if c.links != nil {
 		for i := range c.Nodes {
 			if i != c.Source {
@@ -52,15 +52,15 @@ func (c *copyBound) reach() {
 	}
 	c.into = map[string]float64{}
 	for i := range c.Nodes {
-		z := c.zone(i)
+		z := c.ZoneOf(i)
 		if _, done := c.into[z]; done {
 			continue
 		}
 		c.into[z] = math.Inf(1)
-		if len(c.trunks) > 0 && z != c.zone(c.Source) {
+		if len(c.trunks) > 0 && z != c.ZoneOf(c.Source) {
 			p := c.pipes()
 			for j := range c.Nodes {
-				if c.zone(j) == z {
+				if c.ZoneOf(j) == z {
 					p.arc(p.node[j], p.sink, forever, 0, pipe{})
 				}
 			}
@@ -76,17 +76,17 @@ func (c *copyBound) room(i int, t float64) float64 {
 	if i == c.Source {
 		return 0
 	}
-	return min(c.size, float64(c.Nodes[i].Free), carried(c.arrive[i], t))
+	return min(c.size, float64(c.Nodes[i].Free), Within(c.arrive[i], t))
 }
 
 // received: copies that can have arrived after t seconds. A zone has at most perZone copies of what came into it.
 func (c *copyBound) received(t float64) (sum float64) {
 	zones := map[string]float64{}
 	for i := range c.Nodes {
-		zones[c.zone(i)] += c.room(i, t)
+		zones[c.ZoneOf(i)] += c.room(i, t)
 	}
 	for _, z := range slices.Sorted(maps.Keys(zones)) {
-		sum += min(zones[z], c.perZone*min(c.size, carried(c.into[z], t)))
+		sum += min(zones[z], c.perZone*min(c.size, Within(c.into[z], t)))
 	}
 	return sum
 }
@@ -94,14 +94,14 @@ func (c *copyBound) received(t float64) (sum float64) {
 // sent: copies that can have been sent after t seconds. Of what a node keeps it sends at most copies−1; of what it only
 // passes on at most all, but that has to be sent to it first.
 func (c *copyBound) sent(t float64) float64 {
-	sum := carried(c.out[c.Source], t)
+	sum := Within(c.Out[c.Source], t)
 	for i := range c.Nodes {
 		if i == c.Source {
 			continue
 		}
-		out, kept := carried(c.out[i], t), c.room(i, t)*(c.copies-1)
+		out, kept := Within(c.Out[i], t), c.room(i, t)*(c.copies-1)
 		sum += min(out, kept)
-		if passed := min((out-kept)/c.copies, carried(c.in[i], t)); out > kept && c.copies > 1 && c.fanout(i) > 0 {
+		if passed := min((out-kept)/c.copies, Within(c.In[i], t)); out > kept && c.copies > 1 && c.fanout(i) > 0 {
 			sum += passed * (c.copies - 1)
 		}
 	}
@@ -142,14 +142,14 @@ func (c *copyBound) receiving() string {
 			slow = append(slow, i)
 		}
 	}
-	return plural(len(slow), "downlink ", "downlinks ") + c.names(slow)
+	return Plural(len(slow), "downlink ", "downlinks ") + c.NamesOf(slow)
 }
 
 // holds is how many copies of a run a zone can keep: each on a node of its own, and the source keeps none.
 func (c *copyBound) holds(zone string) float64 {
 	nodes := 0.0
 	for i := range c.Nodes {
-		if i != c.Source && c.zone(i) == zone && c.Nodes[i].Free > 0 {
+		if i != c.Source && c.ZoneOf(i) == zone && c.Nodes[i].Free > 0 {
 			nodes++
 		}
 	}
@@ -167,9 +167,9 @@ func (c *copyBound) leaving() (ways []leavingWay) {
 	if len(c.trunks) == 0 {
 		return nil
 	}
-	home, others := c.zone(c.Source), []string{}
+	home, others := c.ZoneOf(c.Source), []string{}
 	for i := range c.Nodes {
-		if z := c.zone(i); z != home && !slices.Contains(others, z) {
+		if z := c.ZoneOf(i); z != home && !slices.Contains(others, z) {
 			others = append(others, z)
 		}
 	}
@@ -195,7 +195,7 @@ func (c *copyBound) leaving() (ways []leavingWay) {
 				}
 				r, ok := c.trunks[[2]string{a, b}]
 				if open = open || !ok; ok {
-					rate += payload(r)
+					rate += Payload(r)
 					if name != "" {
 						name += ", "
 					}

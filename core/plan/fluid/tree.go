@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plan
+package fluid
 
 import "math"
 
-// way is an arc of a graph with a cost.
-type way struct {
-	from, to int
-	cost     float64
-	name     int // the caller's
+// Way is an arc of a graph with a cost.
+type Way struct {
+	From, To int
+	Cost     float64
+	Name     int // the caller's
 }
 
 // arborescence is a cheapest tree from root to all of n vertices, by the algorithm of Chu, Liu (1965) and Edmonds
 // (1967): each vertex takes its cheapest way in; a circle that comes of it is drawn together into one vertex, whose
 // ways in cost what they cost more than the one they would replace; and so on. It returns the names of the ways taken;
 // nil where some vertex cannot be reached.
-func arborescence(n, root int, ways []way) (taken []int) {
+func arborescence(n, root int, ways []Way) (taken []int) {
 	best := make([]int, n) // the cheapest way in
 	for v := range best {
 		best[v] = -1
 	}
 	for k, w := range ways {
-		if w.to != root && w.from != w.to && (best[w.to] < 0 || w.cost < ways[best[w.to]].cost) {
-			best[w.to] = k
+		if w.To != root && w.From != w.To && (best[w.To] < 0 || w.Cost < ways[best[w.To]].Cost) {
+			best[w.To] = k
 		}
 	}
 	for v := range n {
@@ -30,11 +30,11 @@ func arborescence(n, root int, ways []way) (taken []int) {
 			return nil
 		}
 	}
-	circle, circles := circlesOf(n, root, func(v int) int { return ways[best[v]].from })
+	circle, circles := circlesOf(n, root, func(v int) int { return ways[best[v]].From })
 	if circles == 0 {
 		for v := range n {
 			if v != root {
-				taken = append(taken, ways[best[v]].name)
+				taken = append(taken, ways[best[v]].Name)
 			}
 		}
 		return taken
@@ -46,16 +46,16 @@ func arborescence(n, root int, ways []way) (taken []int) {
 			next++
 		}
 	}
-	var drawn []way
+	var drawn []Way
 	for k, w := range ways {
-		if into[w.from] == into[w.to] {
+		if into[w.From] == into[w.To] {
 			continue
 		}
-		cost := w.cost
-		if circle[w.to] >= 0 {
-			cost -= ways[best[w.to]].cost
+		cost := w.Cost
+		if circle[w.To] >= 0 {
+			cost -= ways[best[w.To]].Cost
 		}
-		drawn = append(drawn, way{into[w.from], into[w.to], cost, k})
+		drawn = append(drawn, Way{into[w.From], into[w.To], cost, k})
 	}
 	inner := arborescence(next, into[root], drawn)
 	if inner == nil && next > 1 {
@@ -63,12 +63,12 @@ func arborescence(n, root int, ways []way) (taken []int) {
 	}
 	replaced := make([]bool, n)
 	for _, k := range inner {
-		taken = append(taken, ways[k].name)
-		replaced[ways[k].to] = true
+		taken = append(taken, ways[k].Name)
+		replaced[ways[k].To] = true
 	}
 	for v := range n {
 		if circle[v] >= 0 && !replaced[v] {
-			taken = append(taken, ways[best[v]].name)
+			taken = append(taken, ways[best[v]].Name)
 		}
 	}
 	return taken
@@ -101,8 +101,8 @@ func circlesOf(n, root int, before func(v int) int) (circle []int, count int) {
 	return circle, count
 }
 
-// paths is how far each vertex is from root, and by which way it is reached: Bellman and Ford's, on costs from 0 up.
-func paths(n, root int, ways []way) (distance []float64, by []int) {
+// Paths is how far each vertex is from root, and by which way it is reached: Bellman and Ford's, on costs from 0 up.
+func Paths(n, root int, ways []Way) (distance []float64, by []int) {
 	distance, by = make([]float64, n), make([]int, n)
 	for v := range n {
 		distance[v], by[v] = math.Inf(1), -1
@@ -111,8 +111,8 @@ func paths(n, root int, ways []way) (distance []float64, by []int) {
 	for changed := true; changed; {
 		changed = false
 		for k, w := range ways {
-			if d := distance[w.from] + w.cost; d < distance[w.to] {
-				distance[w.to], by[w.to] = d, k
+			if d := distance[w.From] + w.Cost; d < distance[w.To] {
+				distance[w.To], by[w.To] = d, k
 				changed = true
 			}
 		}
