@@ -3,10 +3,8 @@
 package keep
 
 import (
-	"flag"
+	"cmp"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,61 +14,28 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/scenariotest"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write what scenarios come to now into their files")
 
 // TestScenarios plays testdata/*.txt: a command, a line ----, what comes of it, an empty line. scene.do lists the
 // commands. Peers are source, carrier and other; t1 is a task with the licence 1; a:100+50 is a run
 // of two chunks, of 100 and of 50 kB. The target takes 1 MB.
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	check(t, err)
-	if len(files) == 0 {
-		t.Fatal("no scenarios")
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { play(t, file) })
+	scenariotest.Each(t, "testdata/*.txt", func(t *testing.T, file string) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &scene{stage: newStage(t, nil), offers: map[string]offered{}}
+			s.said()
+			var did string
+			do := func(words []string) error { did += s.do(words); return nil }
+			scenariotest.Play(t, file, do, func() string {
+				all := strings.TrimSpace(did + "\n" + s.said())
+				did = ""
+				return cmp.Or(all, "nothing") + "\n"
+			})
 		})
-	}
-}
-
-func play(t *testing.T, file string) {
-	text, err := os.ReadFile(file)
-	check(t, err)
-	s := &scene{stage: newStage(t, nil), offers: map[string]offered{}}
-	s.said()
-	var played strings.Builder
-	for i, block := range strings.Split(strings.TrimSpace(string(text)), "\n\n") {
-		command, want, _ := strings.Cut(block, "\n----")
-		if i > 0 {
-			played.WriteString("\n\n")
-		}
-		played.WriteString(command)
-		var line string
-		for l := range strings.Lines(command) {
-			if !strings.HasPrefix(l, "#") {
-				line = strings.TrimSpace(l)
-			}
-		}
-		if line == "" {
-			continue // only a comment
-		}
-		got := s.do(strings.Fields(line))
-		if got = strings.TrimSpace(got + "\n" + s.said()); got == "" {
-			got = "nothing"
-		}
-		played.WriteString("\n----\n" + got)
-		if want = strings.TrimSpace(want); strings.TrimSpace(got) != want && !*rewrite {
-			t.Errorf("%s:\n%s\nwant:\n%s", line, got, want)
-		}
-	}
-	if *rewrite {
-		check(t, os.WriteFile(file, []byte(strings.TrimSpace(played.String())+"\n"), 0o644))
-	}
+	})
 }
 
 // scene is a stage that takes commands.
@@ -81,14 +46,7 @@ type scene struct {
 
 // do carries out a command; options are words with = in them.
 func (s *scene) do(words []string) string {
-	options := map[string]string{}
-	args := slices.DeleteFunc(words[1:], func(w string) bool {
-		name, value, is := strings.Cut(w, "=")
-		if is {
-			options[name] = value
-		}
-		return is
-	})
+	args, options := scenariotest.Options(words[1:])
 	option := func(name, otherwise string) string {
 		if value, is := options[name]; is {
 			return value

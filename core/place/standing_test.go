@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -235,7 +236,7 @@ func TestMovedCopiesStayAsMany(t *testing.T) {
 		runs, nodes := rapid.IntRange(1, 12).Draw(t, "runs"), rapid.IntRange(3, 6).Draw(t, "nodes")
 		w := newWorld()
 		say := func(line string) {
-			if err := w.line(line); err != nil {
+			if err := w.line(strings.Fields(line)); err != nil {
 				t.Fatalf("%s: %v", line, err)
 			}
 		}

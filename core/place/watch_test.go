@@ -3,9 +3,7 @@
 package place
 
 import (
-	"bytes"
 	"cmp"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -18,9 +16,8 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/scenariotest"
 )
-
-var update = flag.Bool("update", false, "write what is expected in testdata/*.txt anew")
 
 // TestWatch reads testdata/*.txt: lines that say what happens, then ---- and what is decided, to the next empty line.
 // What is decided is carried out, on targets and a transfer that are made up. The words:
@@ -43,43 +40,10 @@ var update = flag.Bool("update", false, "write what is expected in testdata/*.tx
 //	where                                 prints who is to keep what
 //	stand                                 prints what has receipts, and what is wrong
 func TestWatch(t *testing.T) {
-	files, _ := filepath.Glob("testdata/*.txt")
-	if len(files) == 0 {
-		t.Fatal("no scenarios")
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			check(t, err)
-			var out bytes.Buffer
-			w := newWorld()
-			lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-			for i := 0; i < len(lines); i++ {
-				fmt.Fprintln(&out, lines[i])
-				if lines[i] != "----" {
-					if err := w.line(lines[i]); err != nil {
-						t.Fatalf("%s:%d: %v", file, i+1, err)
-					}
-					continue
-				}
-				var want strings.Builder
-				for i++; i < len(lines) && lines[i] != ""; i++ {
-					fmt.Fprintln(&want, lines[i])
-				}
-				if got := w.did.String(); got != want.String() && !*update {
-					t.Errorf("%s:%d: got\n%swant\n%s", file, i+1, got, want.String())
-				}
-				out.WriteString(w.did.String())
-				w.did.Reset()
-				if i < len(lines) {
-					fmt.Fprintln(&out)
-				}
-			}
-			if *update {
-				check(t, os.WriteFile(file, out.Bytes(), 0o644))
-			}
-		})
-	}
+	scenariotest.Each(t, "testdata/*.txt", func(t *testing.T, file string) {
+		w := newWorld()
+		scenariotest.Play(t, file, w.line, func() string { defer w.did.Reset(); return w.did.String() })
+	})
 }
 
 func check(t testing.TB, err error) {
@@ -156,11 +120,7 @@ func (w *world) set(of map[core.ID]core.Bitmap, id core.ID) core.Bitmap {
 	return of[id]
 }
 
-func (w *world) line(line string) error {
-	f := strings.Fields(line)
-	if len(f) == 0 || f[0] == "#" {
-		return nil
-	}
+func (w *world) line(f []string) error {
 	switch f[0] {
 	case "node":
 		return w.addNode(f[1:])

@@ -3,13 +3,9 @@
 package plan
 
 import (
-	"bytes"
 	"cmp"
-	"flag"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,9 +13,8 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/scenariotest"
 )
-
-var update = flag.Bool("update", false, "rewrite the expected plans in testdata")
 
 // TestScenarios reads testdata/*.txt: lines that describe a network and a job, then ---- and the expected plan, to the
 // next empty line. What one block says stays said for those below it, until "reset". The words:
@@ -31,48 +26,10 @@ var update = flag.Bool("update", false, "rewrite the expected plans in testdata"
 //	cost|weight|quota|allow|first A=… B=…     a column of scores (others: 0, or true); alone, it is empty again
 //	place     prints the plan     place brief     only who keeps what, and the times
 func TestScenarios(t *testing.T) {
-	files, _ := filepath.Glob("testdata/*.txt")
-	if len(files) == 0 {
-		t.Fatal("no scenarios")
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := &world{}
-			var out bytes.Buffer
-			lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-			for i := 0; i < len(lines); i++ {
-				fmt.Fprintln(&out, lines[i])
-				if lines[i] != "----" {
-					if err := w.line(lines[i]); err != nil {
-						t.Fatalf("%s:%d: %v", file, i+1, err)
-					}
-					continue
-				}
-				var want []string
-				for i++; i < len(lines) && lines[i] != ""; i++ {
-					want = append(want, lines[i])
-				}
-				got := w.printed.String()
-				w.printed.Reset()
-				if wanted := strings.Join(want, "\n") + "\n"; got != wanted && !*update {
-					t.Errorf("%s:%d: got\n%s\nwant\n%s", file, i+1, got, wanted)
-				}
-				fmt.Fprintf(&out, "%s", got)
-				if i < len(lines) {
-					fmt.Fprintln(&out)
-				}
-			}
-			if *update {
-				if err := os.WriteFile(file, out.Bytes(), 0o666); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
-	}
+	scenariotest.Each(t, "testdata/*.txt", func(t *testing.T, file string) {
+		w := &world{}
+		scenariotest.Play(t, file, w.line, func() string { defer w.printed.Reset(); return w.printed.String() })
+	})
 }
 
 // world is what a scenario has said so far.
@@ -84,12 +41,7 @@ type world struct {
 	printed   strings.Builder
 }
 
-func (w *world) line(line string) error {
-	line, _, _ = strings.Cut(line, "#")
-	words := strings.Fields(line)
-	if len(words) == 0 {
-		return nil
-	}
+func (w *world) line(words []string) error {
 	if w.columns == nil {
 		w.columns, w.Replicas = map[string]map[string]string{}, 2
 	}

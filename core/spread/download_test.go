@@ -3,12 +3,8 @@
 package spread
 
 import (
-	"bytes"
 	"cmp"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,11 +12,10 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/scenariotest"
 	"github.com/bkp-tool/bkp/core/task"
 	"pgregory.net/rapid"
 )
-
-var updateDownloads = flag.Bool("update-downloads", false, "write what is expected in testdata/download-*.txt anew")
 
 // TestDownloads reads testdata/download-*.txt: lines that say what happens, then ---- and what the download does, to
 // the next empty line. The words:
@@ -35,47 +30,10 @@ var updateDownloads = flag.Bool("update-downloads", false, "write what is expect
 //	abort NAME     away NAME     back NAME     wait SPAN
 //	asked                                 prints who was asked for what and has not brought it
 func TestDownloads(t *testing.T) {
-	files, _ := filepath.Glob("testdata/download-*.txt")
-	if len(files) == 0 {
-		t.Fatal("no scenarios")
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var out bytes.Buffer
-			w := newDownloadWorld()
-			lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-			for i := 0; i < len(lines); i++ {
-				fmt.Fprintln(&out, lines[i])
-				if lines[i] != "----" {
-					if err := w.line(lines[i]); err != nil {
-						t.Fatalf("%s:%d: %v", file, i+1, err)
-					}
-					continue
-				}
-				var want strings.Builder
-				for i++; i < len(lines) && lines[i] != ""; i++ {
-					fmt.Fprintln(&want, lines[i])
-				}
-				if got := w.did.String(); got != want.String() && !*updateDownloads {
-					t.Errorf("%s:%d: got\n%swant\n%s", file, i+1, got, want.String())
-				}
-				out.WriteString(w.did.String())
-				w.did.Reset()
-				if i < len(lines) {
-					fmt.Fprintln(&out)
-				}
-			}
-			if *updateDownloads {
-				if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
-	}
+	scenariotest.Each(t, "testdata/download-*.txt", func(t *testing.T, file string) {
+		w := newDownloadWorld()
+		scenariotest.Play(t, file, w.line, func() string { defer w.did.Reset(); return w.did.String() })
+	})
 }
 
 // downloadWorld drives a Download by real flows over made-up holders, whose far ends the test plays.
@@ -287,11 +245,7 @@ func (w *downloadWorld) pass(span time.Duration) {
 }
 
 // line carries out one line of a scenario.
-func (w *downloadWorld) line(line string) (err error) {
-	f := strings.Fields(line)
-	if len(f) == 0 || f[0] == "#" {
-		return nil
-	}
+func (w *downloadWorld) line(f []string) (err error) {
 	size := func(s string) core.Size {
 		n, e := core.ParseSize(s)
 		err = cmp.Or(err, e)

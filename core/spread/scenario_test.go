@@ -3,11 +3,8 @@
 package spread
 
 import (
-	"bytes"
-	"flag"
+	"cmp"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,10 +12,9 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/scenariotest"
 	"github.com/bkp-tool/bkp/core/task"
 )
-
-var update = flag.Bool("update", false, "write what is expected in testdata/spread-*.txt anew")
 
 // TestScenarios reads testdata/spread-*.txt: lines that say what happens, then ---- and what node a does, to the next
 // empty line. The words:
@@ -37,52 +33,13 @@ var update = flag.Bool("update", false, "write what is expected in testdata/spre
 //	low NAME    broke NAME    gone NAME    lost NAME    due NAME    wait SPAN
 //	used NAME RUNS SIZE SPAN             so many runs of SIZE took SPAN each
 func TestScenarios(t *testing.T) {
-	files, _ := filepath.Glob("testdata/spread-*.txt")
-	if len(files) == 0 {
-		t.Fatal("no scenarios")
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) { scenario(t, file) })
-	}
-}
-
-func scenario(t *testing.T, file string) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, out := &script{}, bytes.Buffer{}
-	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	for i := 0; i < len(lines); i++ {
-		fmt.Fprintln(&out, lines[i])
-		if lines[i] != "----" {
-			if err := s.line(lines[i]); err != nil {
-				t.Fatalf("%s:%d: %v", file, i+1, err)
-			}
-			continue
+	scenariotest.Each(t, "testdata/spread-*.txt", func(t *testing.T, file string) {
+		s := &script{}
+		scenariotest.Play(t, file, s.line, s.drive)
+		if err := s.w.t.recount(); err != nil {
+			t.Error(err)
 		}
-		s.drive()
-		var want strings.Builder
-		for i++; i < len(lines) && lines[i] != ""; i++ {
-			fmt.Fprintln(&want, lines[i])
-		}
-		if got := s.did.String(); got != want.String() && !*update {
-			t.Errorf("%s:%d: got\n%swant\n%s", file, i+1, got, want.String())
-		}
-		out.WriteString(s.did.String())
-		s.did.Reset()
-		if i < len(lines) {
-			fmt.Fprintln(&out)
-		}
-	}
-	if err := s.w.t.recount(); err != nil {
-		t.Error(err)
-	}
-	if *update {
-		if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 }
 
 // script is a scenario under way.
@@ -92,9 +49,12 @@ type script struct {
 	did    strings.Builder
 }
 
-func (s *script) drive() {
+// drive has node a do what it decides now, and tells it.
+func (s *script) drive() string {
 	s.w.nodes[0].engine.Wake()
 	s.w.drive(s.w.nodes[0])
+	defer s.did.Reset()
+	return s.did.String()
 }
 
 // print tells what node a does.
@@ -109,19 +69,8 @@ func (s *script) print(_ *virtual, a Action) {
 	fmt.Fprintln(&s.did)
 }
 
-func (s *script) line(line string) error {
-	words := strings.Fields(line)
-	if len(words) == 0 || words[0] == "#" {
-		return nil
-	}
-	options := map[string]string{}
-	words = slices.DeleteFunc(words, func(word string) bool {
-		name, value, ok := strings.Cut(word, "=")
-		if ok {
-			options[name] = value
-		}
-		return ok
-	})
+func (s *script) line(words []string) error {
+	words, options := scenariotest.Options(words)
 	switch words[0] {
 	case "runs":
 		n, size, _ := strings.Cut(words[1], "x")
@@ -162,9 +111,12 @@ func (s *script) about(words []string, options map[string]string) error {
 		return fmt.Errorf("there is no node %s", words[1])
 	}
 	a, n := w.nodes[0], w.nodes[i]
-	to, runs := a.part.Sender(i), []int(nil)
-	if len(words) > 2 {
-		runs = runsOf(words[2])
+	to, runs, err := a.part.Sender(i), []int(nil), error(nil)
+	switch words[0] {
+	case "want", "unwant", "have", "lose", "coming":
+		if runs, err = scenariotest.Numbers(words[2]); err != nil {
+			return err
+		}
 	}
 	switch words[0] {
 	case "link":
@@ -186,7 +138,14 @@ func (s *script) about(words []string, options map[string]string) error {
 		if len(words) > 2 {
 			rate = core.Rate(sizeOf(words[2]))
 		}
-		w.agree(to, rate, max(len(runsOf(options["only"])), 1000*(1-len(options))))
+		most := w.seg.Runs()
+		if only, some := options["only"]; some {
+			if runs, err = scenariotest.Numbers(only); err != nil {
+				return err
+			}
+			most = len(runs)
+		}
+		w.agree(to, rate, most)
 	case "refuse":
 		to.Refused()
 		w.step(to, task.Event{Kind: task.Refused, Reason: map[string]core.Reason{"busy": core.ReasonBusy,
@@ -206,11 +165,15 @@ func (s *script) about(words []string, options map[string]string) error {
 	case "due":
 		w.step(to, task.Event{Kind: task.Due})
 	case "used":
-		span, err := time.ParseDuration(words[4])
-		for range runs[0] {
+		times, err := strconv.Atoi(words[2])
+		span, err2 := time.ParseDuration(words[4])
+		for range times {
 			to.Used(w.now, span, sizeOf(words[3]), span.Seconds()*float64(to.Flow.Rate))
 		}
-		return err
+		return cmp.Or(err, err2)
+	case "want", "unwant", "have", "lose":
+	default:
+		return fmt.Errorf("no word %q", words[0])
 	}
 	for _, run := range runs {
 		switch words[0] {
@@ -230,23 +193,4 @@ func (s *script) about(words []string, options map[string]string) error {
 func sizeOf(text string) core.Size {
 	size, _ := core.ParseSize(text)
 	return size
-}
-
-// runsOf reads 0-3,7.
-func runsOf(text string) (runs []int) {
-	for part := range strings.SplitSeq(text, ",") {
-		first, last, ok := strings.Cut(part, "-")
-		a, err := strconv.Atoi(first)
-		b, err2 := strconv.Atoi(last)
-		if !ok {
-			b = a
-		}
-		if err != nil || ok && err2 != nil {
-			return runs
-		}
-		for run := a; run <= b; run++ {
-			runs = append(runs, run)
-		}
-	}
-	return runs
 }
