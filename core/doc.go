@@ -29,6 +29,7 @@
 //	lease        a flow's reservation on its accounts, with a time to live
 //	strategy     prices nodes; a verifier judges licences: both are plugins
 //	receipt      a target's signed word that it keeps runs
+//	audit        a challenge that only who has the bytes can answer; what answers it is a proof
 //	ledger       the verifiable log of licences and receipts
 //	bound        the least possible time
 //
@@ -58,7 +59,7 @@
 //	      manifest    build and walk the tree           plan    who keeps what, and how good that is
 //	                                                             plan/fluid: what a network can do, as if data flowed
 //	      account     bandwidth accounts and leases     license licences and receipts
-//	      wire        messages and their codec
+//	      wire        messages and their codec            audit   challenges, and what proves that bytes are there
 //	0     core        the nouns
 //
 // Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4
