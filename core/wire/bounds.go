@@ -26,7 +26,8 @@ const (
 	maxPiece   = 2 << 20   // a piece of a record
 	maxRecord  = 1 << 31   // a segment record
 	maxRuns    = core.SegmentRuns
-	maxWord    = 40 // the name of a feature
+	maxWord    = 40      // the name of a feature
+	maxSlice   = 4 << 10 // of a BLAKE3 tree: 1 KiB and 64 bytes a level
 
 	maxFeatures = 64
 

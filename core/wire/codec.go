@@ -116,6 +116,9 @@ func init() {
 	register[Release]()
 	register[ReleaseDone]()
 	register[Relay]()
+	register[Audit](since(FeatureAudit))
+	register[AuditProof](since(FeatureAudit))
+	register[AuditRefuse](since(FeatureAudit))
 }
 
 // Encode writes m, a message by value or by pointer, with all that this build knows.

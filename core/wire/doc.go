@@ -46,6 +46,9 @@
 //	REF_OK, REF_REPORT      who was asked                  who asked
 //	RELEASE                 owner's node                   each holder            RELEASE_DONE
 //	RELEASE_DONE            holder                         owner's node
+//	AUDIT                   owner's node                   holder                 AUDIT_PROOF or AUDIT_REFUSE
+//	AUDIT_PROOF             holder                         owner's node           slices of BLAKE3 trees, signed
+//	AUDIT_REFUSE            holder                         owner's node
 //	RELAY                   any node                       one it has no session with: one of the placement's messages, refs, RELEASE
 //
 // Requests carry a number of the asker's (query, flow, transfer) that the answer repeats.
@@ -77,8 +80,8 @@
 //	a meaning   (as of refs of version 2) is a feature without members: who sends asks first.
 //
 // Then: Validate for what is in it, a sample in samples_test.go, and go test -update for its vector in golden/v2. What
-// is sent inside RELAY is of version 1, since its two ends have not met: what came later does not travel through
-// others.
+// is sent inside RELAY is of version 1, since its two ends have not met: members that came later do not travel through
+// others, and who asks by a later type of message may get no answer.
 //
 // # Limits
 //

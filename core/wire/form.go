@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/bkp-tool/bkp/core"
 )
 
 // form is what a value in a message may look like. It is made from the Go type, once, and is what a message is held
@@ -33,7 +35,7 @@ type member struct {
 var most = map[string]int{
 	"runs": maxRuns, "chunks": MaxRunChunks, "list": maxList, "labels": maxLabels, "proofs": maxProofs,
 	"steps": maxSteps,
-	"route": MaxRoute, "features": maxFeatures, "reasons": MaxReasons,
+	"route": MaxRoute, "features": maxFeatures, "reasons": MaxReasons, "audited": core.MaxAuditRanges,
 }
 
 // formOf panics for what no message may have: it runs while the program starts.

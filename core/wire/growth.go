@@ -26,12 +26,13 @@ type Feature string
 const (
 	FeatureDegraded Feature = "degraded" // STATE_REPORT says why its node is not well
 	FeatureRefs2    Feature = "refs2"    // refs of version 2 are read; who does not list it is sent refs of version 1
+	FeatureAudit    Feature = "audit"    // AUDIT is answered
 
 	inVersion2 Feature = "v2" // no feature: what belongs to version 2 itself
 )
 
 // Features are all that this build has, as its HELLO lists them.
-var Features = []Feature{FeatureDegraded, FeatureRefs2}
+var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit}
 
 // Dialect is what the two ends of a session agreed to speak: a version, and the features that both list. It reads and
 // writes their messages.

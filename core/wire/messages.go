@@ -347,6 +347,27 @@ type ReleaseDone struct {
 	Bytes  core.Size   `json:"bytes"`
 }
 
+// Audit asks a holder to prove that it has what it keeps of a segment.
+type Audit struct {
+	Query uint64 `json:"query"`
+	core.Challenge
+}
+
+// AuditProof answers Audit.
+type AuditProof struct {
+	Query uint64 `json:"query"`
+	core.Proof
+}
+
+// AuditRefuse says that an Audit is not answered: later, where RetryS is set; or because runs are not here.
+type AuditRefuse struct {
+	Query  uint64       `json:"query"`
+	Code   core.Reason  `json:"code"`
+	Reason string       `json:"reason"`
+	RetryS float64      `json:"retry_s,omitzero"`
+	Lost   []core.Range `json:"lost,omitempty" most:"runs"` // runs of which bytes are lost, as the holder found
+}
+
 func (Hello) Type() string                 { return "HELLO" }
 func (Auth) Type() string                  { return "AUTH" }
 func (Delegation) Type() string            { return "DELEGATION" }
@@ -375,3 +396,6 @@ func (RefGet) Type() string                { return "REF_GET" }
 func (RefReport) Type() string             { return "REF_REPORT" }
 func (Release) Type() string               { return "RELEASE" }
 func (ReleaseDone) Type() string           { return "RELEASE_DONE" }
+func (Audit) Type() string                 { return "AUDIT" }
+func (AuditProof) Type() string            { return "AUDIT_PROOF" }
+func (AuditRefuse) Type() string           { return "AUDIT_REFUSE" }

@@ -5,6 +5,7 @@ package wire
 import (
 	"crypto/ed25519"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,7 +26,7 @@ type Relay struct {
 	Key       []byte    `json:"key"`                // the sender's public key
 	Signature []byte    `json:"signature"`          // by it, over all of the rest
 	Time      int64     `json:"time"`
-	Message   []byte    `json:"message"` // as V1.Encode gives it: its two ends have agreed on nothing
+	Message   []byte    `json:"message"` // as inRelay has it encoded
 }
 
 // Signer signs for a node.
@@ -36,7 +37,7 @@ type Signer interface {
 
 // NewRelay wraps a message for the last node of a route that begins with the signer's.
 func NewRelay(route []core.ID, m Message, now time.Time, by Signer) (Relay, error) {
-	encoded, err := V1.Encode(m)
+	encoded, err := inRelay(m).Encode(m)
 	if err != nil {
 		return Relay{}, err
 	}
@@ -54,8 +55,24 @@ func (r Relay) Open(now time.Time) (Message, error) {
 		return nil, fmt.Errorf("a relayed message of %s: its clock or this one is wrong",
 			time.Unix(r.Time, 0).UTC().Format(time.DateTime))
 	}
-	inner, _, err := V1.Decode(r.Message)
-	return inner, err
+	return openInRelay(r.Message)
+}
+
+func openInRelay(data []byte) (Message, error) {
+	m, _, err := V1.Decode(data)
+	if errors.Is(err, ErrUnknownType) {
+		m, _, err = newest.Decode(data)
+	}
+	return m, err
+}
+
+// inRelay is what is spoken inside RELAY, whose two ends have agreed on nothing: version 1, but for types of message
+// that it does not have. Who does not know such a type either drops it, and nothing answers.
+func inRelay(m Message) Dialect {
+	if c := codecs[m.Type()]; c != nil && c.since != "" {
+		return newest
+	}
+	return V1
 }
 
 func (r Relay) signed() []byte {

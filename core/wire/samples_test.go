@@ -83,6 +83,7 @@ func samples() []Message {
 
 // grown holds the messages that have something which version 1 does not have, each with all of it set.
 func grown() (messages []Message) {
+	id := func(s string) core.ID { return sha256.Sum256([]byte(s)) }
 	for _, m := range samples() {
 		switch m := m.(type) {
 		case Hello:
@@ -93,7 +94,14 @@ func grown() (messages []Message) {
 			messages = append(messages, m)
 		}
 	}
-	return messages
+	ranges := []core.AuditedRange{{Run: 3, Chunk: 1, Offset: 4096}, {Run: 7}}
+	return append(messages,
+		Audit{Query: 6, Challenge: core.Challenge{Owner: id("owner"), Task: core.TaskID{0xaa, 1}, Segment: 2,
+			Nonce: core.Hash(id("nonce")), Ranges: ranges}},
+		AuditProof{Query: 6, Proof: core.Proof{Slices: [][]byte{[]byte("slice 0"), []byte("slice 1")},
+			Key: make([]byte, 32), Signature: make([]byte, 64)}},
+		AuditRefuse{Query: 6, Code: core.ReasonUnknown, Reason: "run 3 is gone", RetryS: 2,
+			Lost: []core.Range{{Start: 3, Length: 1}}})
 }
 
 // spare holds the other forms of messages that have two.

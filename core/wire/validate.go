@@ -362,3 +362,37 @@ func (m ReleaseDone) Validate() error {
 	b.size("bytes", m.Bytes)
 	return b.err
 }
+
+func (m Audit) Validate() error {
+	var b bounds
+	b.id("owner", m.Owner)
+	b.task(m.Task)
+	b.number("segment", m.Segment)
+	b.must(len(m.Ranges) > 0, "ranges is empty")
+	b.count("ranges", len(m.Ranges), core.MaxAuditRanges)
+	for _, r := range m.Ranges {
+		b.within("ranges: run", int64(r.Run), 0, maxRuns-1)
+		b.within("ranges: chunk", int64(r.Chunk), 0, MaxRunChunks-1)
+		b.within("ranges: offset", int64(r.Offset), 0, int64(MaxStored))
+	}
+	return b.err
+}
+
+func (m AuditProof) Validate() error {
+	var b bounds
+	b.count("slices", len(m.Slices), core.MaxAuditRanges)
+	for _, s := range m.Slices {
+		b.bytes("slices", s, 1, maxSlice)
+	}
+	b.bytes("key", m.Key, ed25519.PublicKeySize, ed25519.PublicKeySize)
+	b.bytes("signature", m.Signature, ed25519.SignatureSize, ed25519.SignatureSize)
+	return b.err
+}
+
+func (m AuditRefuse) Validate() error {
+	var b bounds
+	b.refusal(m.Code, m.Reason)
+	b.seconds("retry_s", m.RetryS)
+	b.ranges("lost", m.Lost)
+	return b.err
+}
