@@ -13,6 +13,7 @@
 //	server.go    the end of a flow that serves a fetch            describe.go  what the packs say of holdings
 //	refs.go      refs and their records, for whom they are about  release.go   letting a task go
 //	records.go   holdings, ledger and packs say the same          collect.go   freeing what nobody needs
+//	audit.go     proving that it is here
 //	check.go     looking whether they do                          begin.go     where an older database begins
 //	holdings.go, ledger.go  what it stands on                     lost.go      what stands in for a lost one
 package keep
@@ -31,6 +32,7 @@ import (
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/live"
 	"github.com/bkp-tool/bkp/core/wire"
+	"golang.org/x/time/rate"
 )
 
 // Config is what a target stands on.
@@ -106,6 +108,7 @@ type State struct {
 	transfers Transfers
 	segments  map[core.SegmentID]*Segment // accepted
 	records   map[core.ID]*recordsOf      // by the peer that puts them
+	audits    map[core.ID]int             // challenges that are being answered, by who asks
 	turns     uint64                      // of segments that were offered
 	keeps     core.Size                   // how much can be kept in all
 	reserved  core.Size                   // promised to accepted segments, not here yet
@@ -122,17 +125,18 @@ type Target struct {
 	binding    binding
 	entering   sync.Mutex // held by who enters receipts, or what ends them, in the ledger
 	released   releases
-	collecting sync.Mutex  // one collection at a time, or a look at the records
-	hasDamage  atomic.Bool // the records were found to disagree, which only a repair ends
+	auditing   *rate.Limiter // of bytes read for audits
+	collecting sync.Mutex    // one collection at a time, or a look at the records
+	hasDamage  atomic.Bool   // the records were found to disagree, which only a repair ends
 }
 
 // Open reads back what was accepted and kept when the node last stopped. The state is the loop's from then on.
 func Open(ctx context.Context, c Config, loop Loop, peers Peers, transfers Transfers) (*Target, *State, error) {
-	t := &Target{Config: c, ctx: ctx, loop: loop}
+	t := &Target{Config: c, ctx: ctx, loop: loop, auditing: rate.NewLimiter(rate.Limit(auditRate), int(auditBurst))}
 	t.arrivals.init()
 	t.released.init()
 	s := &State{target: t, peers: peers, transfers: transfers, segments: map[core.SegmentID]*Segment{},
-		records: map[core.ID]*recordsOf{}}
+		records: map[core.ID]*recordsOf{}, audits: map[core.ID]int{}}
 	if err := s.recover(); err != nil {
 		return nil, nil, fmt.Errorf("read holdings: %w", err)
 	}

@@ -49,6 +49,7 @@ type stage struct {
 	away    map[string]bool // peers that cannot be reached
 	reasons map[string]string
 	lacking bool
+	proof   core.Proof           // the last
 	mine    map[core.TaskID]bool // coordinated here
 	config  Config
 	stop    func()
@@ -290,6 +291,11 @@ func (w *stage) tell(m wire.Message) string {
 		check(w.t, err)
 		return fmt.Sprintf("a receipt of %s under licence %d: runs %s of t%d.%d, %s", w.name(r.Target),
 			r.License[0], rangesText(r.Runs), r.Task[0], r.Segment, kB(r.Bytes))
+	case wire.AuditProof:
+		w.proof = m.Proof
+		return fmt.Sprintf("%s %d slices", text, len(m.Slices))
+	case wire.AuditRefuse:
+		return fmt.Sprintf("%s%s, lost %s", text, refused(m.Code, m.Reason), rangesText(m.Lost))
 	case wire.ReleaseDone:
 		return fmt.Sprintf("%s %d runs, %s%s", text, m.Runs, kB(m.Bytes), refused(m.Code, m.Reason))
 	case wire.RefOK:

@@ -38,6 +38,10 @@ var reactions = byType(
 	on(func(n *state, p *peer, m wire.RefReport) { n.answered(p, m.Query, m) }),
 	on(func(n *state, p *peer, m wire.Release) { n.kept.Release(p.id, m) }),
 	on(func(n *state, p *peer, m wire.ReleaseDone) { n.answered(p, m.Query, m) }),
+
+	on((*state).onAudit),
+	on(func(n *state, p *peer, m wire.AuditProof) { n.answered(p, m.Query, m) }),
+	on(func(n *state, p *peer, m wire.AuditRefuse) { n.answered(p, m.Query, m) }),
 )
 
 // reaction is what messages of one type do.

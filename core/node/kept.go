@@ -220,6 +220,11 @@ func (n *state) onRefGet(p *peer, m wire.RefGet) {
 	}
 }
 
+// onAudit has who acts for an owner told whether what it keeps is here.
+func (n *state) onAudit(p *peer, m wire.Audit) {
+	n.kept.Audit(p.id, p.may(m.Owner, key.RightRead) || p.may(m.Owner, key.RightWrite), m)
+}
+
 func (n *state) mayReadRefs(p *peer, query uint64, owner core.ID) bool {
 	may := n.mayRead(p, owner)
 	if !may {

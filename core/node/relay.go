@@ -64,7 +64,7 @@ func (n *state) far(id core.ID) *peer {
 func mayTravel(m wire.Message) bool {
 	switch m.(type) {
 	case wire.StateQuery, wire.StateReport, wire.StorageTask, wire.TaskAgree, wire.TaskRefuse, wire.RefPut, wire.RefOK,
-		wire.Release, wire.ReleaseDone:
+		wire.Release, wire.ReleaseDone, wire.Audit, wire.AuditProof, wire.AuditRefuse:
 		return true
 	}
 	return false
