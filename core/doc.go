@@ -53,6 +53,7 @@
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
 //	      durable     files that outlast a power loss: what storage, ledger and the roof make them by
+//	      flow        leases booked, and runs paced out and taken in within them
 //	2     task        the transitions of a flow           spread  which runs travel next, from whom to whom
 //	      version     what an owner's refs and records say
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
@@ -60,6 +61,7 @@
 //	                                                             plan/fluid: what a network can do, as if data flowed
 //	      account     bandwidth accounts and leases     license licences and receipts
 //	      wire        messages and their codec            audit   challenges, and what proves that bytes are there
+//	      measure     what links carry, by what arrived over them
 //	0     core        the nouns
 //
 // Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4
@@ -82,7 +84,7 @@
 // it into its ledger, and agrees. Now the chunk travels. Every node that has runs which another lacks chooses anew for
 // every batch whom to serve (plan.Choose), by what WANT messages told it; the plan says who keeps what, never when. The
 // sender applies for a lease (STORAGE_APPLY), the receiver's accounts grant it (STORAGE_AGREE), BEGIN announces the
-// run, and its bytes follow on the data socket, paced at the lease. The target holds them against their hash, puts them
+// run, and its bytes follow on the data socket, paced at the lease (flow). The target holds them against their hash, puts them
 // into its own store, and passes them on to others. The copies of a target that is lost go to others, under a further
 // licence. After a barrier a receipt goes back, and both ledgers keep it. Last, the ref goes to every target, under the
 // alias, and the staged bytes go: disk.Away notes what they were, and node.CoverOf says from the records which of them

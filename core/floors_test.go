@@ -21,7 +21,7 @@ const module = "github.com/bkp-tool/bkp/"
 // floors says which rooms each room may import. A room that is not listed must not exist.
 var floors = func() map[string][]string {
 	one := []string{"core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license", "core/wire",
-		"core/shard", "core/audit"}
+		"core/shard", "core/audit", "core/measure"}
 	nouns := []string{"core"}
 	two := join(nouns, one)
 	three := join(two, []string{"core/task", "core/spread", "core/version"})
@@ -29,14 +29,14 @@ var floors = func() map[string][]string {
 		"core":      nil,
 		"core/task": two, "core/spread": join(two, []string{"core/task"}), "core/version": two,
 		"core/sim": three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
-		"core/link": three, "core/ledger": join(three, []string{"core/durable"}),
+		"core/link": three, "core/flow": three, "core/ledger": join(three, []string{"core/durable"}),
 		"core/file":    join(three, []string{"core/durable"}),
 		"core/fetch":   three,
 		"core/control": {"core", "core/plan"},
-		"core/keep":    join(three, []string{"core/storage"}),
+		"core/keep":    join(three, []string{"core/storage", "core/flow"}),
 		"core/place":   join(three, []string{"core/storage"}),
-		"core/node": join(three, []string{"core/storage", "core/link", "core/control", "core/keep", "core/place",
-			"core/fetch", "core/file"}),
+		"core/node": join(three, []string{"core/storage", "core/link", "core/flow", "core/control", "core/keep",
+			"core/place", "core/fetch", "core/file"}),
 
 		"plugins":            {"core", "core/durable", "plugins/proto"},
 		"plugins/proto":      nil,
@@ -72,7 +72,7 @@ var roof = map[string][]string{
 
 // pure rooms decide; they neither act nor look at the world.
 var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license",
-	"core/wire", "core/shard", "core/audit", "core/task", "core/spread", "core/version",
+	"core/wire", "core/shard", "core/audit", "core/measure", "core/task", "core/spread", "core/version",
 	"core/sim"}
 
 // pureFiles decide, in rooms that act on what they say.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -119,7 +120,7 @@ func notGranted(reason core.Reason) string {
 }
 
 // Requeue is told of runs that will not come this way.
-func (r *Receiver) Requeue(f *task.Flow, runs []task.Run) {
+func (r *Receiver) Requeue(f *task.Flow, runs []task.Run, _ core.Reason) {
 	for _, x := range runs {
 		run := x.Number % core.SegmentRuns
 		seg := r.state.Segment(r.last.Task, x.Number/core.SegmentRuns)
@@ -140,16 +141,8 @@ func (r *Receiver) Stepped(f *task.Flow) {
 	}
 }
 
-// Incoming is what is done with a run that arrives.
-type Incoming struct {
-	Chunks  []core.Chunk // those that are sent
-	Keep    func(i int, c core.Chunk, data []byte) error
-	Done    func(err error) // called once, when the run is here or cannot be; never in an event
-	Dropped func()          // called instead where the run is given up
-}
-
 // Begin prepares for a granted run. number is its number in the flow.
-func (r *Receiver) Begin(f *task.Flow, m wire.TransmissionBegin) (in Incoming, number int, err error) {
+func (r *Receiver) Begin(f *task.Flow, m wire.TransmissionBegin) (in flow.Incoming, number int, err error) {
 	t := r.state.target
 	seg := r.state.Segment(m.Task, m.Segment)
 	if seg == nil || m.Task != r.last.Task || m.Run >= seg.Runs() || seg.arriving[m.Run] != f.ID {
@@ -164,7 +157,7 @@ func (r *Receiver) Begin(f *task.Flow, m wire.TransmissionBegin) (in Incoming, n
 	}
 	number = m.Segment*core.SegmentRuns + m.Run
 	p := &pinnedRun{pins: &t.pins}
-	return Incoming{
+	return flow.Incoming{
 		Chunks: m.Chunks,
 		Keep: func(_ int, c core.Chunk, data []byte) error {
 			return p.add(c, func() error { return t.put(t.ctx, c, core.Hash{}, data) })

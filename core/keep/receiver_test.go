@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -75,7 +76,7 @@ func TestChunksArePinnedWhileTheyArrive(t *testing.T) {
 		o := w.offer(1, []string{"a:100+50"}, nil)
 		w.judged(o, "source")
 		p := o.pieces[0]
-		first := func(flow uint64) *Incoming {
+		first := func(flow uint64) *flow.Incoming {
 			w.apply(flow, "source", o, core.Range{Start: 0, Length: 1})
 			in, err := w.begin(flow, o, 0, p)
 			check(t, err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/keep/keeptest"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
@@ -390,14 +391,14 @@ type end struct {
 	peer  string
 	flow  *task.Flow
 	r     *Receiver
-	in    map[int]Incoming
+	in    map[int]flow.Incoming
 	began time.Time
 }
 
 func (w *stage) flow(s *State, id uint64, peer string) *end {
 	e := w.flows[id]
 	if e == nil {
-		e = &end{w: w, peer: peer, flow: task.NewFlow(id, task.Grantor, false), in: map[int]Incoming{},
+		e = &end{w: w, peer: peer, flow: task.NewFlow(id, task.Grantor, false), in: map[int]flow.Incoming{},
 			began: time.Now()}
 		e.r = s.Receive(e)
 		w.flows[id] = e
@@ -424,7 +425,7 @@ func (e *end) step(ev task.Event) {
 					delete(e.in, r.Number)
 				}
 			}
-			e.r.Requeue(e.flow, a.Runs)
+			e.r.Requeue(e.flow, a.Runs, ev.Reason)
 		case task.SendComplete:
 			(*played)(e.w).note("run %d is received", a.Run)
 		case task.SendAbort:
@@ -453,12 +454,12 @@ func (w *stage) apply(flow uint64, peer string, o offered, runs ...core.Range) {
 }
 
 // begin announces a run; what is done with it, nil where that is refused.
-func (w *stage) begin(flow uint64, o offered, run int, p piece) (in *Incoming, err error) {
+func (w *stage) begin(id uint64, o offered, run int, p piece) (in *flow.Incoming, err error) {
 	w.Ask(func(s *State) {
-		e := w.flows[flow]
+		e := w.flows[id]
 		var number int
-		var made Incoming
-		made, number, err = e.r.Begin(e.flow, wire.TransmissionBegin{Flow: flow, Task: o.Task, Segment: o.Segment,
+		var made flow.Incoming
+		made, number, err = e.r.Begin(e.flow, wire.TransmissionBegin{Flow: id, Task: o.Task, Segment: o.Segment,
 			Run: run, Hash: p.Hash, Chunks: p.Chunks})
 		if err == nil {
 			e.in[number], in = made, &made

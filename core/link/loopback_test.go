@@ -69,8 +69,8 @@ func loopback(t testing.TB, scheme string) (dialler, listener *Session, atDialle
 	return dialler, listener, counters[0], counters[1]
 }
 
-// pump sends total bytes in messages of the given size and waits for their arrival.
-func pump(t testing.TB, s *Session, at *counter, size int, total int64) {
+// stream sends total bytes in messages of the given size and waits for their arrival.
+func stream(t testing.TB, s *Session, at *counter, size int, total int64) {
 	t.Helper()
 	payload := bytes.Repeat([]byte{0xa5}, size)
 	want := at.bytes.Load() + total
@@ -93,8 +93,8 @@ func TestLoopback(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			dialler, listener, atDialler, atListener := loopback(t, scheme)
 			const total = 16 << 20
-			pump(t, dialler, atListener, 200_000, total)
-			pump(t, listener, atDialler, wire.MaxData, total)
+			stream(t, dialler, atListener, 200_000, total)
+			stream(t, listener, atDialler, wire.MaxData, total)
 			if n := atDialler.wrong.Load() + atListener.wrong.Load(); n > 0 {
 				t.Errorf("%d data messages arrived with other bytes than they left", n)
 			}
@@ -164,7 +164,7 @@ func BenchmarkSendData(b *testing.B) {
 					b.SetBytes(int64(size))
 					b.ReportAllocs()
 					b.ResetTimer()
-					pump(b, s, at, size, int64(size)*int64(b.N))
+					stream(b, s, at, size, int64(size)*int64(b.N))
 				})
 			}
 		}

@@ -20,7 +20,7 @@ func TestPace(t *testing.T) {
 	dialler.Pace(rate)
 	dialler.Pace(rate)
 	began := time.Now()
-	pump(t, dialler, atListener, 256<<10, total)
+	stream(t, dialler, atListener, 256<<10, total)
 	if d := time.Since(began); d < 250*time.Millisecond {
 		t.Errorf("%d bytes at %d a second took %v", total, 2*rate, d)
 	}

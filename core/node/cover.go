@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/place"
@@ -40,7 +41,7 @@ const maxCover = 16
 
 // CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. chunks has the
 // stored bytes of a record. A ref or record that is lost or damaged covers nothing.
-func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks Chunks) (*Cover, error) {
+func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks flow.Chunks) (*Cover, error) {
 	c := newCover()
 	for _, stored := range refs {
 		r, err := version.Open(owner, stored.Envelope)
@@ -59,7 +60,7 @@ func newCover() *Cover {
 }
 
 // readAll takes in the records of a version, as far as they are here and whole.
-func (c *Cover) readAll(ctx context.Context, records []core.Sealed, chunks Chunks) error {
+func (c *Cover) readAll(ctx context.Context, records []core.Sealed, chunks flow.Chunks) error {
 	until := time.Now().Add(place.AwayFor).Unix()
 	for _, sealed := range records {
 		err := c.read(ctx, sealed, chunks, until)
@@ -70,7 +71,7 @@ func (c *Cover) readAll(ctx context.Context, records []core.Sealed, chunks Chunk
 	return nil
 }
 
-func (c *Cover) read(ctx context.Context, sealed core.Sealed, chunks Chunks, until int64) error {
+func (c *Cover) read(ctx context.Context, sealed core.Sealed, chunks flow.Chunks, until int64) error {
 	data, err := chunks.Get(ctx, sealed.Hash, nil)
 	if err != nil {
 		return err

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/fetch"
+	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -28,7 +30,7 @@ type download struct {
 	outcome  spread.DownloadAction // from then on
 
 	*spread.Download
-	flows map[core.ID]*flow
+	flows map[core.ID]*flow.Flow
 	due   bool // something happened since it was driven last
 }
 
@@ -77,7 +79,7 @@ func (n *Node) download(ctx context.Context, o fetch.Order) (left, wrong []int, 
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	d := &download{n: n, order: o, flows: map[core.ID]*flow{}, end: make(chan struct{})}
+	d := &download{n: n, order: o, flows: map[core.ID]*flow.Flow{}, end: make(chan struct{})}
 	d.keep = func(run, index int, data []byte) error {
 		err := o.Keep(run, index, data)
 		if err != nil {
@@ -115,7 +117,7 @@ func (d *download) stop(n *state) {
 	delete(n.downloads, d)
 	maps.Copy(d.order.Holders, d.Standings())
 	for _, f := range d.flows {
-		n.step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
+		n.flows.Step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
 	}
 }
 
@@ -155,13 +157,13 @@ func (d *download) do(n *state, a spread.DownloadAction) {
 	switch a.Kind {
 	case spread.DownloadAsk:
 		if d.flows[a.Holder] == nil {
-			d.flows[a.Holder] = n.open(a.Holder, n.nextID(), task.Asker, false, downloadFrom{d, a.Holder})
+			d.flows[a.Holder] = n.flows.Open(a.Holder, n.nextID(), task.Asker, false, downloadFrom{d, n, a.Holder})
 		}
-		n.step(d.flows[a.Holder], task.Event{Kind: task.Ask, Runs: a.Runs, Rate: a.Rate})
+		n.flows.Step(d.flows[a.Holder], task.Event{Kind: task.Ask, Runs: a.Runs, Rate: a.Rate})
 	case spread.DownloadStop:
 		f := d.flows[a.Holder]
-		if _, begun := f.byRun[a.Number]; begun {
-			n.step(f, task.Event{Kind: task.RunFailed, Run: a.Number, Reason: core.ReasonHave})
+		if f.Begun(a.Number) {
+			n.flows.Step(f, task.Event{Kind: task.RunFailed, Run: a.Number, Reason: core.ReasonHave})
 		}
 	case spread.DownloadLose:
 		n.Log.Warn("holder lost", "peer", a.Holder.Short(), "reason", a.Reason)
@@ -182,7 +184,7 @@ func (h reach) Holder(id core.ID) (r spread.Reach) {
 	if p == nil || p.session == nil {
 		return r
 	}
-	accounts := []string{accountDown, accountIn(id)}
+	accounts := []string{account.Down, account.In(id)}
 	r = spread.Reach{Connected: true, Capacity: p.capacity > 0, Delay: p.session.Delay(),
 		Free: h.n.book.Free(accounts...), Nominal: h.n.book.Nominal(accounts...)}
 	if f := h.d.flows[id]; f != nil {
@@ -191,17 +193,20 @@ func (h reach) Holder(id core.ID) (r spread.Reach) {
 	return r
 }
 
-func (h reach) Down() core.Rate { return h.n.book.Free(accountDown) }
+func (h reach) Down() core.Rate { return h.n.book.Free(account.Down) }
 
 // downloadFrom is what the flow from one holder is for.
 type downloadFrom struct {
 	*download
+	from   *state
 	holder core.ID
 }
 
-func (d downloadFrom) purpose() string { return purposeGain }
+// Purpose makes it a flow.Side.
+func (d downloadFrom) Purpose() string { return purposeGain }
 
-func (d downloadFrom) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
+// Apply makes it flow.Asking.
+func (d downloadFrom) Apply(f *task.Flow, runs []task.Run, rate core.Rate) wire.Message {
 	m := wire.GainApply{Flow: f.ID, Owner: d.n.owner().ID(), Name: d.order.Alias, Rate: rate}
 	asked := map[int]int{}
 	for number, run := range d.Asked(d.holder) {
@@ -218,16 +223,20 @@ func (d downloadFrom) apply(f *flow, runs []task.Run, rate core.Rate) wire.Messa
 	return m
 }
 
-func (d downloadFrom) requeue(_ *flow, runs []task.Run, reason core.Reason) {
+// Requeue makes it flow.Requeueing.
+func (d downloadFrom) Requeue(_ *task.Flow, runs []task.Run, reason core.Reason) {
 	d.Back(d.holder, numbersOf(runs), reason)
 }
 
-func (d downloadFrom) settled(_ *flow, number int) {
+// Settled makes it flow.Settling.
+func (d downloadFrom) Settled(number int) {
 	d.Came(d.n.now(), d.holder, number)
 	d.due = true
 }
 
-func (d downloadFrom) more(n *state, f *flow) {
+// More makes it a flow.Side.
+func (d downloadFrom) More(f *flow.Flow) {
+	n := d.from
 	d.due = true
 	if f == d.flows[d.holder] && f.State == task.Closed {
 		delete(d.flows, d.holder)
@@ -264,54 +273,53 @@ func numbersOf(runs []task.Run) (numbers []int) {
 
 // onGainAgree is the holder's grant. What it misses is asked of others.
 func (n *state) onGainAgree(p *peer, m wire.GainAgree) {
-	f := n.flows[flowKey{p.id, m.Flow}]
-	d, ok := sideOf[downloadFrom](f)
+	f, d, ok := flow.SideOf[downloadFrom](n.flows, p.id, m.Flow)
 	if !ok {
-		n.noSuchFlow(p, m.Flow)
+		n.flows.NoSuchFlow(p.id, m.Flow)
 		return
 	}
 	d.Agreed(p.id, m.Rate, d.numbers(m.Missing))
-	e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate, Term: seconds(m.ExpiresS)}
+	e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate, Term: flow.Seconds(m.ExpiresS)}
 	for _, hash := range m.Runs {
 		if number, run, ok := d.numbered(hash); ok {
 			e.Runs = append(e.Runs, task.Run{Number: number, Size: d.order.Wanted[run].Bytes()})
 		}
 	}
-	n.step(f, e)
+	n.flows.Step(f, e)
 }
 
 // onGainRefuse is the holder's no.
 func (n *state) onGainRefuse(p *peer, m wire.GainRefuse) {
-	f := n.flows[flowKey{p.id, m.Flow}]
-	d, ok := sideOf[downloadFrom](f)
+	f, d, ok := flow.SideOf[downloadFrom](n.flows, p.id, m.Flow)
 	if !ok {
 		return
 	}
 	d.Refused(p.id, m.Code, m.Reason, d.numbers(m.Missing))
-	n.step(f, task.Event{Kind: task.Refused, Reason: m.Code, Retry: seconds(m.RetryS)})
+	n.flows.Step(f, task.Event{Kind: task.Refused, Reason: m.Code, Retry: flow.Seconds(m.RetryS)})
 }
 
-// begin makes the incoming run of a granted run.
-func (d downloadFrom) begin(f *flow, m wire.TransmissionBegin) (*incoming, int, error) {
+// Begin makes the incoming run of a granted run.
+func (d downloadFrom) Begin(_ *task.Flow, m wire.TransmissionBegin) (in flow.Incoming, number int, err error) {
 	number, run, ok := d.numbered(m.Hash)
 	if !ok {
-		return nil, 0, fmt.Errorf("run %s was not asked for", m.Hash)
+		return in, 0, fmt.Errorf("run %s was not asked for", m.Hash)
 	}
 	r := &d.arriving[run]
 	if !slices.Equal(m.Chunks, r.sent) {
-		return nil, 0, fmt.Errorf("run %s comes with other chunks than were asked for", m.Hash)
+		return in, 0, fmt.Errorf("run %s comes with other chunks than were asked for", m.Hash)
 	}
 	d.Begun(d.holder, number)
-	return &incoming{
-		chunks: m.Chunks,
-		keep: func(i int, c core.Chunk, data []byte) error {
-			return r.once(i, func() error { return d.keep(run, r.indexes[i], data) })
+	f, holder, on := d.flows[d.holder], d.holder, d.download
+	return flow.Incoming{
+		Chunks: m.Chunks,
+		Keep: func(i int, c core.Chunk, data []byte) error {
+			return r.once(i, func() error { return on.keep(run, r.indexes[i], data) })
 		},
-		done: func(err error) {
+		Done: func(err error) {
 			if err != nil {
-				d.n.Log.Warn("run refused", "from", d.holder.Short(), "run", d.order.Wanted[run].Name, "error", err)
+				on.n.Log.Warn("run refused", "from", holder.Short(), "run", on.order.Wanted[run].Name, "error", err)
 			}
-			d.n.ask(runEnded{f, number, err})
+			on.n.ask(do(func(n *state) { n.flows.Ended(f, number, err) }))
 		},
 	}, number, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/task"
@@ -18,24 +19,10 @@ func (n *state) openKept() (err error) {
 	c := keep.Config{Signer: n.Signer, Capacity: n.Capacity, Room: n.Room, Freeing: n.Freeing,
 		Anyone: n.Plaintext && len(n.Token) == 0, Keeping: n.Keeping, Holdings: n.Holdings, Ledger: n.Ledger,
 		Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
-	n.target, n.kept, err = keep.Open(n.ctx, c, keptLoop{n.Node}, (*keptPeers)(n), (*keptTransfers)(n))
+	n.target, n.kept, err = keep.Open(n.ctx, c,
+		loopOf[*keep.State]{n.Node, func(n *state) *keep.State { return n.kept }}, (*others)(n), (*keptTransfers)(n))
 	return err
 }
-
-// keptLoop is the loop as the target sees it.
-type keptLoop struct{ n *Node }
-
-func (l keptLoop) Post(e func(*keep.State)) { l.n.post(do(func(n *state) { e(n.kept) })) }
-
-func (l keptLoop) Ask(e func(*keep.State)) bool { return l.n.ask(do(func(n *state) { e(n.kept) })) }
-
-func (l keptLoop) Act(f func()) { l.n.act(f) }
-
-// keptPeers is the peers as the target sees them.
-type keptPeers state
-
-func (p *keptPeers) Send(to core.ID, m wire.Message) bool { return (*state)(p).send(to, m) }
-func (p *keptPeers) Reachable(id core.ID) bool            { return p.peers[id].reachable() }
 
 // keptTransfers is the tasks under way as the target sees them.
 type keptTransfers state
@@ -74,7 +61,7 @@ func (t *keptTransfers) Released(task core.TaskID) {
 type receiving struct {
 	*keep.Receiver
 	n    *state
-	flow *flow
+	flow *flow.Flow
 }
 
 // onApply answers an application at once.
@@ -82,7 +69,7 @@ func (n *state) onApply(p *peer, m wire.StorageApply) {
 	refuse := func(code core.Reason, reason string) {
 		n.send(p.id, wire.StorageRefuse{Flow: m.Flow, Code: code, Reason: reason})
 	}
-	f, r := grantor(n, p, m.Flow, false, refuse, func(f *flow) *receiving {
+	f, r := flow.Asked(n.flows, p.id, m.Flow, false, refuse, func(f *flow.Flow) *receiving {
 		r := &receiving{n: n, flow: f}
 		r.Receiver = n.kept.Receive(r)
 		return r
@@ -94,34 +81,25 @@ func (n *state) onApply(p *peer, m wire.StorageApply) {
 		refuse(core.ReasonProtocol, "that flow is for another task")
 		return
 	}
-	n.grant(f, m.Rate, r.Apply(f.Flow, p.id, m))
+	n.flows.Grant(f, m.Rate, r.Apply(f.Flow, p.id, m))
 }
 
-func (r *receiving) purpose() string { return purposeStore }
-
-func (r *receiving) agree(f *flow, a task.Action) wire.Message  { return r.Agree(f.Flow, a, r.n.now()) }
-func (r *receiving) refuse(f *flow, a task.Action) wire.Message { return r.Refuse(f.Flow, a) }
-
-func (r *receiving) requeue(f *flow, runs []task.Run, _ core.Reason) { r.Requeue(f.Flow, runs) }
-
-func (r *receiving) begin(f *flow, m wire.TransmissionBegin) (*incoming, int, error) {
-	in, number, err := r.Begin(f.Flow, m)
-	return &incoming{chunks: in.Chunks, keep: in.Keep, done: in.Done, dropped: in.Dropped}, number, err
-}
+// Purpose makes it a flow.Side.
+func (r *receiving) Purpose() string { return flow.PurposeStore }
 
 // Received makes it a keep.Flow. What is here may go on to others at once.
 func (r *receiving) Received(number int) {
-	r.n.received(r.flow, number)
+	r.n.flows.Received(r.flow, number)
 	r.n.wakeWaiting()
 }
 
-func (r *receiving) Failed(number int, why error) {
-	r.n.step(r.flow, task.Event{Kind: task.RunFailed, Run: number, Reason: reasonFor(why)})
-}
+// Failed makes it a keep.Flow.
+func (r *receiving) Failed(number int, why error) { r.n.flows.Failed(r.flow, number, why) }
 
-func (r *receiving) more(n *state, f *flow) {
+// More makes it a flow.Side.
+func (r *receiving) More(f *flow.Flow) {
 	if f.State == task.Idle {
-		n.closeFlow(f) // drained: a further application opens it again
+		r.n.flows.Close(f) // drained: a further application opens it again
 	}
 	r.Stepped(f.Flow)
 }
@@ -129,7 +107,7 @@ func (r *receiving) more(n *state, f *flow) {
 // serving is the side of a flow by which runs that are kept here go to who fetches them.
 type serving struct {
 	*keep.Server
-	n *Node
+	n *state
 }
 
 // onGainApply has the runs looked up, and answers.
@@ -142,9 +120,10 @@ func (n *state) onGainApply(p *peer, m wire.GainApply) {
 		return
 	}
 	n.kept.Find(m, func(_ *keep.State, found keep.Asked) {
-		f, s := grantor(n, p, m.Flow, true, refuse, func(*flow) *serving { return &serving{keep.NewServer(), n.Node} })
+		f, s := flow.Asked(n.flows, p.id, m.Flow, true, refuse,
+			func(*flow.Flow) *serving { return &serving{keep.NewServer(), n} })
 		if f != nil {
-			n.grant(f, m.Rate, s.Apply(f.Flow, found))
+			n.flows.Grant(f, m.Rate, s.Apply(f.Flow, found))
 		}
 	})
 }
@@ -154,56 +133,20 @@ func (n *state) mayRead(p *peer, owner core.ID) bool {
 	return p.may(owner, key.RightRead) || n.kept.Partakes(owner, p.id)
 }
 
-func (s *serving) purpose() string { return purposeGain }
+// Purpose makes it a flow.Side.
+func (s *serving) Purpose() string { return purposeGain }
 
-func (s *serving) agree(f *flow, a task.Action) wire.Message  { return s.Agree(f.Flow, a, s.n.now()) }
-func (s *serving) refuse(f *flow, a task.Action) wire.Message { return s.Refuse(f.Flow, a) }
-
-func (s *serving) outgoing(_ *flow, number int) (runToSend, bool) {
-	begin, ok := s.Outgoing(number)
-	return runToSend{begin: begin, store: s.n.Keeping}, ok
+// Outgoing makes it flow.Sending.
+func (s *serving) Outgoing(number int) (flow.Run, bool) {
+	begin, ok := s.Server.Outgoing(number)
+	return flow.Run{Begin: begin, Store: s.n.Keeping}, ok
 }
 
-func (s *serving) settled(_ *flow, number int) { s.Settled(number) }
-
-func (s *serving) more(n *state, f *flow) {
-	n.beginMore(f)
+// More makes it a flow.Side.
+func (s *serving) More(f *flow.Flow) {
+	s.n.flows.BeginMore(f)
 	if f.State == task.Idle {
-		n.closeFlow(f)
-	}
-}
-
-// grantor finds the flow of an application and what it is for, or opens it; nil where the application is not heard.
-func grantor[S side](n *state, p *peer, id uint64, sends bool, refuse func(core.Reason, string),
-	end func(*flow) S) (*flow, S) {
-	var none S
-	f := n.flows[flowKey{p.id, id}]
-	if code, reason := n.closedTo(p, f); reason != "" {
-		refuse(code, reason)
-		return nil, none
-	}
-	if f == nil {
-		if p.session == nil {
-			return nil, none
-		}
-		f = n.open(p.id, id, task.Grantor, sends, nil)
-		f.side = end(f)
-	}
-	s, ok := sideOf[S](f)
-	if !ok {
-		refuse(core.ReasonProtocol, "that flow is of another kind")
-		return nil, none
-	}
-	return f, s
-}
-
-// grant answers an application, of which e says what it comes to.
-func (n *state) grant(f *flow, rate core.Rate, e task.Event) {
-	e.Rate, e.Lease = rate, n.nextID()
-	e.Free, e.Nominal = n.book.Free(f.accounts...), n.book.Nominal(f.accounts...)
-	n.step(f, e)
-	if f.State == task.Idle {
-		n.closeFlow(f) // nothing was granted
+		s.n.flows.Close(f)
 	}
 }
 

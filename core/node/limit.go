@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -49,10 +50,10 @@ func (n *Node) Limit(_ context.Context, args control.LimitArgs,
 			return
 		}
 		if up != nil {
-			n.limits.up, n.limits.changed[accountUp] = *up, true
+			n.limits.up, n.limits.changed[account.Up] = *up, true
 		}
 		if down != nil {
-			n.limits.down, n.limits.changed[accountDown] = *down, true
+			n.limits.down, n.limits.changed[account.Down] = *down, true
 		}
 		if p != nil {
 			n.limits.links[p.id] = *of
@@ -118,14 +119,14 @@ func (n *state) linkOf(info link.Peer) (c core.Calendar, named bool) {
 // follow gives every account the capacity that its calendar has now, and tells the peers whose links have another.
 func (n *state) follow() {
 	now := time.Now()
-	side := func(account string, have *core.Rate, c core.Calendar) {
+	side := func(name string, have *core.Rate, c core.Calendar) {
 		if r := c.At(now); r != *have {
 			*have = r
-			n.setCapacity(account, r)
+			n.flows.SetCapacity(name, r)
 		}
 	}
-	side(accountUp, &n.limits.upNow, n.limits.up)
-	side(accountDown, &n.limits.downNow, n.limits.down)
+	side(account.Up, &n.limits.upNow, n.limits.up)
+	side(account.Down, &n.limits.downNow, n.limits.down)
 	for _, p := range n.peers {
 		if r := p.link.At(now); p.named && p.session != nil && p.capacity > 0 && r != p.declared {
 			p.declared, p.follows = r, false
@@ -140,8 +141,8 @@ func (n *state) relink(p *peer) {
 	if p.capacity = p.declared; !p.followed {
 		p.capacity = min(p.declared, p.theirs)
 	}
-	n.setCapacity(accountOut(p.id), p.capacity)
-	n.setCapacity(accountIn(p.id), p.capacity)
+	n.flows.SetCapacity(account.Out(p.id), p.capacity)
+	n.flows.SetCapacity(account.In(p.id), p.capacity)
 }
 
 // ownState is this node as its own plans see it.
@@ -149,7 +150,7 @@ func (n *state) ownState() core.NodeState {
 	now := time.Now()
 	s := core.NodeState{ID: n.ID(), Address: n.Listen, Labels: n.Labels, Zone: n.Labels["zone"], Down: n.limits.downNow,
 		DownAhead: n.limits.down.Forecast(now)}
-	s.Up, s.UpAhead = core.Credible(n.limits.upNow, n.limits.up.Forecast(now), n.measures.up.Low())
+	s.Up, s.UpAhead = core.Credible(n.limits.upNow, n.limits.up.Forecast(now), n.measures.Up.Low())
 	return s
 }
 
@@ -165,8 +166,8 @@ func (n *state) linkReport(p *peer) (l wire.LinkReport) {
 // limitRows lists the sides and links.
 func (n *state) limitRows() []control.LimitRow {
 	now := time.Now()
-	row := func(account string, c core.Calendar) control.LimitRow {
-		r := control.LimitRow{Account: account, Bandwidth: c.String(), Rate: c.At(now)}
+	row := func(of string, c core.Calendar) control.LimitRow {
+		r := control.LimitRow{Account: of, Bandwidth: c.String(), Rate: c.At(now)}
 		if at, ok := c.Next(now); ok {
 			r.Changes, r.Then = at, c.At(at)
 		}
@@ -177,9 +178,9 @@ func (n *state) limitRows() []control.LimitRow {
 		leased[a.Name] = a.Leased
 	}
 	up, down := row("uplink", n.limits.up), row("downlink", n.limits.down)
-	up.Measured = n.measures.up.Low()
-	up.Leased, down.Leased = leased[accountUp], leased[accountDown]
-	up.Changed, down.Changed = n.limits.changed[accountUp], n.limits.changed[accountDown]
+	up.Measured = n.measures.Up.Low()
+	up.Leased, down.Leased = leased[account.Up], leased[account.Down]
+	up.Changed, down.Changed = n.limits.changed[account.Up], n.limits.changed[account.Down]
 	var links []control.LimitRow
 	for _, p := range n.peers {
 		if p.session == nil && p.declared == 0 {
@@ -193,7 +194,7 @@ func (n *state) limitRows() []control.LimitRow {
 		r.Peer, r.Address, r.Followed = p.id, p.address, p.follows
 		r.Measured = n.measured(p)
 		_, r.Changed = n.limits.links[p.id]
-		if r.Leased = leased[accountOut(p.id)] + leased[accountIn(p.id)]; p.session != nil {
+		if r.Leased = leased[account.Out(p.id)] + leased[account.In(p.id)]; p.session != nil {
 			r.Capacity = p.capacity
 		}
 		links = append(links, r)

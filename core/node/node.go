@@ -4,20 +4,19 @@
 //
 // Everything that changes what the node knows is an event that the loop applies to its state (post, ask): sessions
 // coming and going, messages, accounts and leases, tasks and flows. Only events receive the state, so whoever has one
-// runs on the loop. The loop does no I/O. Whatever takes time, a plugin's verdict, a barrier, the pumping of a run into
+// runs on the loop. The loop does no I/O. Whatever takes time, a plugin's verdict, a barrier, the writing of a run into
 // a socket, is an act in a goroutine of its own that reports back by posting.
 //
 //	state.go       the state, its events, the loop          dispatch.go  what each message does
 //	peer.go        sessions, bandwidth coordination         query.go     questions and their answers
 //	relay.go       messages through others                  identity.go  the owner, and who may act for whom
-//	flow.go        one end of a flow: leases, runs          pump.go      pacing runs out
-//	incoming.go    runs that arrive                         kept.go      what is kept for others: core/keep
+//	flows.go       the flows: core/flow                     kept.go      what is kept for others: core/keep
 //	transfer.go    a task under way, over spread.Engine     sender.go    the way to one target
 //	want.go        hints                                    download.go  what spread.Download decides, over flows
 //	place.go       the commands that place                  coordinate.go  what core/place needs of the node
 //	fetch.go       the commands that fetch                  backup.go    placing a file while it is cut
 //	versions.go    refs here and at peers                   refs.go      the owner's own refs
-//	limit.go       what this node gives, by calendars       measure.go   what its links carry
+//	limit.go       what this node gives, by calendars       measure.go   what its links carry, over restarts
 //	probe.go       measuring them on purpose                health.go    what is wrong with the node
 //	collect.go     gc                                       away.go      doing without what others keep
 //	cover.go       who keeps a chunk, by the records        status.go    what commands are told of the node
@@ -40,9 +39,11 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
+	"github.com/bkp-tool/bkp/core/measure"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/live"
 )
@@ -122,12 +123,12 @@ type Node struct {
 
 	found atomic.Pointer[key.Owner]
 
-	incoming   incomingRuns // runs that arrive; touched by data readers
-	target     *keep.Target // what is kept for others
-	collecting sync.Mutex   // one collection of staging at a time
-	failed     chan error   // holds the failure of a disk, once
-	stagedPins live.Pins    // records in staging that no ref names yet
-	unwritten  *remembered  // measured since it was written down last; set when ended is closed
+	arrivals   *flow.Arrivals  // runs that arrive
+	target     *keep.Target    // what is kept for others
+	collecting sync.Mutex      // one collection of staging at a time
+	failed     chan error      // holds the failure of a disk, once
+	stagedPins live.Pins       // records in staging that no ref names yet
+	unwritten  *measure.Memory // measured since it was written down last; set when ended is closed
 }
 
 // Start opens the node's sessions and begins to serve. The caller closes what Config brought after Close.
@@ -143,16 +144,16 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{
 		Config: c, started: time.Now(),
-		events: make(chan event, 256),
-		ended:  make(chan struct{}),
-		failed: make(chan error, 1),
+		events:   make(chan event, 256),
+		arrivals: flow.NewArrivals(),
+		ended:    make(chan struct{}),
+		failed:   make(chan error, 1),
 	}
 	var seed [16]byte
 	if _, err := rand.Read(seed[:]); err != nil {
 		return nil, fmt.Errorf("draw epoch: %w", err)
 	}
 	n.epoch = core.Epoch(binary.LittleEndian.Uint64(seed[:8]))
-	n.incoming.init()
 	n.ctx, n.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	s, err := newState(n, binary.LittleEndian.Uint64(seed[8:]))
 	if err != nil {

@@ -14,15 +14,6 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// Names of accounts; core.Account documents them.
-const (
-	accountUp   = "up"
-	accountDown = "down"
-)
-
-func accountOut(id core.ID) string { return "out:" + id.String() }
-func accountIn(id core.ID) string  { return "in:" + id.String() }
-
 // peer is a node that this one has met since it started.
 type peer struct {
 	id       core.ID
@@ -32,19 +23,16 @@ type peer struct {
 	labels   map[string]string
 	link     core.Calendar // what this side gives the link, where it has a figure (named)
 	named    bool
-	declared core.Rate     // this side's word: what it gives the link now
-	theirs   core.Rate     // the other side's; 0 until it came
-	follows  bool          // this side has no figure and takes the other's
-	followed bool          // the other way round: theirs says what this side said when it came
-	capacity core.Rate     // the smaller word of both; 0 until coordinated
-	sent     core.Size     // payload that arrived there
-	fine     time.Duration // when a flow to it got its lease last; 0: never
-	via      []core.ID     // the way to it through others, where no session leads there
-	vouched  bool          // whoever brought word from it last is a member of this node's token
+	declared core.Rate // this side's word: what it gives the link now
+	theirs   core.Rate // the other side's; 0 until it came
+	follows  bool      // this side has no figure and takes the other's
+	followed bool      // the other way round: theirs says what this side said when it came
+	capacity core.Rate // the smaller word of both; 0 until coordinated
+	via      []core.ID // the way to it through others, where no session leads there
+	vouched  bool      // whoever brought word from it last is a member of this node's token
 	rights   []key.Delegation
 	lastSeen time.Time
 	problem  string
-	settled  recent // transfers that were completed lately
 }
 
 // maxRights is how many delegations of a peer are remembered, the newest.
@@ -63,7 +51,7 @@ func (h *handler) Down(s *link.Session, err error) { (*Node)(h).ask(peerDown{s, 
 func (h *handler) Message(s *link.Session, m wire.Message) { (*Node)(h).ask(said{s, m}) }
 
 // Data is called on the data socket's reader; blocking here holds the sender back.
-func (h *handler) Data(s *link.Session, d wire.Data) { (*Node)(h).receive(s, d) }
+func (h *handler) Data(s *link.Session, d wire.Data) { h.arrivals.Receive(s, d) }
 
 // The events of a session.
 type (
@@ -164,9 +152,8 @@ func (e peerDown) apply(n *state) {
 		p.problem = e.why.Error()
 	}
 	n.Log.Info("peer down", "peer", p.id.Short(), "error", e.why)
-	n.incoming.drop(s)
 	n.kept.Lost(p.id)
-	n.loseFlows(p.id)
+	n.flows.Lost(p.id, s)
 	for id, q := range n.queries {
 		if q.peer == p.id {
 			close(q.answer)

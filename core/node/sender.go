@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-const purposeStore, purposeGain = "store", "gain"
+// purposeGain is the purpose of flows that carry the runs of a fetch.
+const purposeGain = "gain"
 
 // sender is the way to one target of a transfer, as the side of its flows: at most one at a time, opened anew where one
 // ended early.
@@ -19,7 +21,7 @@ type sender struct {
 	*spread.Sender
 	of     *transfer
 	target core.ID
-	flow   *flow
+	flow   *flow.Flow
 	asked  *segment // of the application under way
 	gaveUp bool     // said so
 }
@@ -52,7 +54,7 @@ func (t *transfer) do(a spread.Action) {
 	switch a.Kind {
 	case spread.Ask:
 		if s.flow == nil {
-			s.flow = n.open(id, n.nextID(), task.Asker, true, s)
+			s.flow = n.flows.Open(id, n.nextID(), task.Asker, true, s)
 			s.Flow = s.flow.Flow
 		}
 		s.asked = t.segments[a.Segment.Number]
@@ -60,14 +62,11 @@ func (t *transfer) do(a spread.Action) {
 		for i, run := range a.Runs {
 			runs[i] = task.Run{Number: s.number(run), Size: s.asked.file(run).Size}
 		}
-		n.step(s.flow, task.Event{Kind: task.Ask, Runs: runs, Rate: a.Rate})
+		n.flows.Step(s.flow, task.Event{Kind: task.Ask, Runs: runs, Rate: a.Rate})
 	case spread.Raise:
-		n.step(s.flow, task.Event{Kind: task.Ask, Rate: a.Rate})
+		n.flows.Step(s.flow, task.Event{Kind: task.Ask, Rate: a.Rate})
 	case spread.Lower:
-		n.must(n.book.Adjust(s.flow.booked, a.Rate))
-		s.flow.row.Rate = a.Rate
-		n.step(s.flow, task.Event{Kind: task.Scaled, Rate: a.Rate})
-		n.wakeWaiting()
+		n.flows.Lower(s.flow, a.Rate)
 	case spread.GiveUp:
 		s.giveUp(a.Reason)
 	}
@@ -95,9 +94,11 @@ func (s *sender) run(number int) (*segment, int) {
 	return s.of.segments[number/core.SegmentRuns], number % core.SegmentRuns
 }
 
-func (s *sender) purpose() string { return purposeStore }
+// Purpose makes it a flow.Side.
+func (s *sender) Purpose() string { return flow.PurposeStore }
 
-func (s *sender) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
+// Apply makes it flow.Asking.
+func (s *sender) Apply(f *task.Flow, runs []task.Run, rate core.Rate) wire.Message {
 	m := wire.StorageApply{Flow: f.ID, Task: s.of.task, Segment: s.asked.Number, Filename: s.asked.file(0).Name,
 		Rate: rate}
 	if len(runs) > 0 {
@@ -112,8 +113,8 @@ func (s *sender) apply(f *flow, runs []task.Run, rate core.Rate) wire.Message {
 	return m
 }
 
-// requeue leaves runs to be chosen again, a little later if the flow ended for a reason.
-func (s *sender) requeue(_ *flow, runs []task.Run, reason core.Reason) {
+// Requeue leaves runs to be chosen again, a little later if the flow ended for a reason.
+func (s *sender) Requeue(_ *task.Flow, runs []task.Run, reason core.Reason) {
 	for _, r := range runs {
 		seg, run := s.run(r.Number)
 		s.Drop(seg.Segment, run)
@@ -123,15 +124,17 @@ func (s *sender) requeue(_ *flow, runs []task.Run, reason core.Reason) {
 	}
 }
 
-func (s *sender) outgoing(_ *flow, number int) (runToSend, bool) {
+// Outgoing makes it flow.Sending.
+func (s *sender) Outgoing(number int) (flow.Run, bool) {
 	seg, run := s.run(number)
 	if !s.Sends(seg.Segment, run) {
-		return runToSend{}, false
+		return flow.Run{}, false
 	}
 	return s.of.toSend(seg, run)
 }
 
-func (s *sender) settled(_ *flow, number int) {
+// Settled makes it flow.Settling.
+func (s *sender) Settled(number int) {
 	seg, run := s.run(number)
 	if s.Sends(seg.Segment, run) {
 		s.Arrived(s.of.n.now(), seg.Segment, run)
@@ -148,7 +151,9 @@ func (s *sender) has(ranges []core.Range) {
 	})
 }
 
-func (s *sender) more(n *state, f *flow) {
+// More makes it a flow.Side.
+func (s *sender) More(f *flow.Flow) {
+	n := s.of.n
 	switch {
 	case f != s.flow:
 		return
@@ -157,8 +162,8 @@ func (s *sender) more(n *state, f *flow) {
 		s.Ended(n.now())
 		return // expireLeases wakes it when its time has come
 	}
-	n.beginMore(f)
-	if f.State == task.Leased && !f.unsent(s.Refill(s.roundTrip())) {
+	n.flows.BeginMore(f)
+	if f.State == task.Leased && !f.Unsent(s.Refill(s.roundTrip())) {
 		s.Low()
 	}
 	if f.State == task.Idle || f.State == task.Leased {
@@ -174,30 +179,39 @@ func (s *sender) roundTrip() time.Duration {
 	return 0
 }
 
+// Timed makes it flow.Timing.
+func (s *sender) Timed(now, took time.Duration, size core.Size, allowed float64, _ time.Duration) {
+	if took > 0 {
+		s.Used(now, took, size, allowed)
+	}
+}
+
 // end closes the flow and takes the sender out of its transfer.
 func (s *sender) end() {
 	delete(s.of.senders, s.target)
 	if f := s.flow; f != nil {
 		s.flow = nil
-		s.of.n.step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
+		s.of.n.flows.Step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
 		s.Ended(s.of.n.now())
 	}
 }
 
-// agreed is the target's grant.
-func (s *sender) agreed(n *state, f *flow, m wire.StorageAgree) {
+// Agreed is the target's grant.
+func (s *sender) Agreed(f *flow.Flow, m wire.StorageAgree) {
 	if s.flow != f {
 		return
 	}
+	n := s.of.n
 	s.has(m.Have)
 	s.Elsewhere(n.now(), s.asked.Segment, s.granted(m.Runs))
-	s.Agreed(m.Rate)
-	n.step(f, task.Event{Kind: task.Agreed, Runs: s.sized(m.Runs), Have: s.numbers(m.Have), Lease: m.Lease,
-		Rate: m.Rate, Term: seconds(m.ExpiresS)})
+	s.Sender.Agreed(m.Rate)
+	n.flows.Step(f, task.Event{Kind: task.Agreed, Runs: s.sized(m.Runs), Have: s.numbers(m.Have), Lease: m.Lease,
+		Rate: m.Rate, Term: flow.Seconds(m.ExpiresS)})
 }
 
-// refused is the target's no.
-func (s *sender) refused(n *state, f *flow, m wire.StorageRefuse) {
+// Refused is the target's no.
+func (s *sender) Refused(f *flow.Flow, m wire.StorageRefuse) {
+	n := s.of.n
 	if s.flow != f {
 		return
 	}
@@ -205,11 +219,11 @@ func (s *sender) refused(n *state, f *flow, m wire.StorageRefuse) {
 		n.Log.Warn("target refused runs", "peer", s.target.Short(), "reason", m.Reason)
 	}
 	s.has(m.Have)
-	s.Refused()
+	s.Sender.Refused()
 	if m.Code == core.ReasonInFlight {
 		s.Elsewhere(n.now(), s.asked.Segment, s.granted(nil))
 	}
-	n.step(f, task.Event{Kind: task.Refused, Have: s.numbers(m.Have), Reason: m.Code, Retry: seconds(m.RetryS)})
+	n.flows.Step(f, task.Event{Kind: task.Refused, Have: s.numbers(m.Have), Reason: m.Code, Retry: flow.Seconds(m.RetryS)})
 }
 
 // granted are the runs of the segment that was asked for that the target takes from here: those, and what is open.

@@ -7,7 +7,9 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/measure"
 	"github.com/bkp-tool/bkp/core/spread"
 )
 
@@ -16,16 +18,15 @@ type state struct {
 	*Node
 	book      *account.Book
 	limits    limits
-	measures  measures
+	measures  *measure.Links
 	peers     map[core.ID]*peer
 	queries   map[uint64]asked
-	flows     map[flowKey]*flow
+	flows     *flow.Flows
 	transfers map[core.TaskID]*transfer
 	engine    *spread.Engine // decides what is sent
 	downloads map[*download]struct{}
 	kept      *keep.State            // for others
 	places    map[core.TaskID]placed // coordinated here
-	leases    leaseLog
 	lastID    uint64
 }
 
@@ -39,15 +40,15 @@ func newState(n *Node, seed uint64) (*state, error) {
 		measures:  n.recall(),
 		peers:     map[core.ID]*peer{},
 		queries:   map[uint64]asked{},
-		flows:     map[flowKey]*flow{},
 		transfers: map[core.TaskID]*transfer{},
 		downloads: map[*download]struct{}{},
 		places:    map[core.TaskID]placed{},
 		lastID:    seed & (1<<48 - 1), // flows of two nodes must not share numbers
 	}
 	s.engine = newEngine(s.book)
-	s.book.SetCapacity(accountUp, s.limits.upNow)
-	s.book.SetCapacity(accountDown, s.limits.downNow)
+	s.openFlows()
+	s.book.SetCapacity(account.Up, s.limits.upNow)
+	s.book.SetCapacity(account.Down, s.limits.downNow)
 	return s, s.openKept()
 }
 
@@ -67,7 +68,7 @@ func (n *state) loop() {
 		case e := <-n.events:
 			n.run(e)
 		case <-n.ctx.Done():
-			n.unwritten = n.measures.written()
+			n.unwritten = n.measures.Changed()
 			return
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/version"
@@ -119,7 +120,7 @@ func (n *Node) linkRows(from core.ID, report wire.StateReport) (rows []control.L
 		row := control.LinkRow{From: from, To: l.ID, Address: l.Address, Declared: l.Capacity, Measured: l.Measured,
 			DelayMS: l.DelayMS}
 		for _, a := range report.Accounts {
-			if a.Name == accountOut(l.ID) {
+			if a.Name == account.Out(l.ID) {
 				row.Leased = a.Leased
 			}
 		}
@@ -132,7 +133,7 @@ func (n *Node) linkRows(from core.ID, report wire.StateReport) (rows []control.L
 func (n *state) peerRow(p *peer) control.PeerRow {
 	row := control.PeerRow{ID: p.id, Address: p.address, Labels: p.labels, Declared: cmp.Or(p.capacity, p.declared),
 		LastSeen: p.lastSeen, Problem: p.problem}
-	e := n.measures.link(p.id)
+	e := n.measures.To(p.id)
 	row.MeasuredMean, row.Samples = min(e.Mean(), p.capacity), len(e.Samples())
 	row.Measured = cmp.Or(n.measured(p), row.MeasuredMean)
 	if p.session != nil {
@@ -142,9 +143,9 @@ func (n *state) peerRow(p *peer) control.PeerRow {
 	}
 	for _, a := range n.book.Accounts() {
 		switch a.Name {
-		case accountOut(p.id):
+		case account.Out(p.id):
 			row.LeasedOut = a.Leased
-		case accountIn(p.id):
+		case account.In(p.id):
 			row.LeasedIn = a.Leased
 		}
 		row.Leased = row.LeasedOut + row.LeasedIn
@@ -210,15 +211,9 @@ func (n *Node) Status(ctx context.Context, _ control.None, _ func(control.Status
 			Capacity: n.Capacity, Used: used, Reserved: n.kept.Reserved(),
 			Remaining: n.kept.Offered(), Staged: staged, Peers: len(n.connected()), Accounts: n.book.Accounts(),
 		}
-		for _, f := range n.flows {
-			if f.booked != 0 {
-				row := f.row
-				row.TookS = (n.now() - f.began).Seconds()
-				row.ExpectedS = finite(row.Rate.Payload().Seconds(row.Bytes + f.OpenBytes()))
-				r.Leases = append(r.Leases, row)
-			}
+		for _, l := range n.flows.Leases() {
+			r.Leases = append(r.Leases, control.LeaseRow(l))
 		}
-		r.Leases = append(r.Leases, n.leases.newest()...)
 		r.Tasks = n.taskRows()
 	}))
 	if len(r.Reasons) > 0 {
@@ -318,22 +313,4 @@ func (n *Node) ListVersions(ctx context.Context, _ control.ListArgs,
 		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
 	})
 	return result, nil
-}
-
-// leaseLog keeps the last leases that ended.
-type leaseLog struct{ rows []control.LeaseRow }
-
-const keptLeases = 64
-
-func (l *leaseLog) add(row control.LeaseRow) {
-	l.rows = append(l.rows, row)
-	if len(l.rows) > keptLeases {
-		l.rows = slices.Delete(l.rows, 0, len(l.rows)-keptLeases)
-	}
-}
-
-func (l *leaseLog) newest() []control.LeaseRow {
-	rows := slices.Clone(l.rows)
-	slices.Reverse(rows)
-	return rows
 }

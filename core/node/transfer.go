@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -39,7 +40,7 @@ type transfer struct {
 type segment struct {
 	*spread.Segment
 	file   func(run int) core.File
-	store  Chunks               // has the bytes of what is here
+	store  flow.Chunks          // has the bytes of what is here
 	chunks map[int][]core.Chunk // of runs that are here
 	mine   *keep.Segment        // nil at the source
 	news   []int                // runs that came since the neighbours were told
@@ -50,7 +51,7 @@ type segment struct {
 type uplink struct{ book *account.Book }
 
 func (u uplink) Uplink() (free, all core.Rate) {
-	return u.book.Free(accountUp), bounded(u.book.Nominal(accountUp))
+	return u.book.Free(account.Up), bounded(u.book.Nominal(account.Up))
 }
 
 // bounded is a rate of which 0 is unlimited.
@@ -181,7 +182,7 @@ func (t *transfer) Way(to int) (way spread.Way, ok bool) {
 	if p == nil || p.session == nil || p.capacity == 0 {
 		return way, false
 	}
-	way = spread.Way{Free: t.n.book.Free(accountOut(id)), Rate: bounded(t.n.book.Nominal(accountUp, accountOut(id))),
+	way = spread.Way{Free: t.n.book.Free(account.Out(id)), Rate: bounded(t.n.book.Nominal(account.Up, account.Out(id))),
 		RoundTrip: max(instant, 2*p.session.Delay())}
 	if trunk := t.trunk(id); trunk != nil {
 		way.Trunk = trunk.Rate
@@ -311,13 +312,13 @@ func (n *state) arrived(seg *keep.Segment, run int, chunks []core.Chunk) {
 }
 
 // toSend is a run, ready to be sent; false where its chunks are not known now.
-func (t *transfer) toSend(s *segment, run int) (runToSend, bool) {
+func (t *transfer) toSend(s *segment, run int) (flow.Run, bool) {
 	chunks := s.chunks[run]
 	if chunks == nil && s.mine != nil {
 		t.seek(s, run)
 	}
-	return runToSend{begin: wire.TransmissionBegin{Task: t.task, Segment: s.Number, Hash: s.file(run).Hash,
-		Chunks: chunks}, store: s.store}, chunks != nil
+	return flow.Run{Begin: wire.TransmissionBegin{Task: t.task, Segment: s.Number, Hash: s.file(run).Hash,
+		Chunks: chunks}, Store: s.store}, chunks != nil
 }
 
 // seek has the chunks of a run looked up that was here before the transfer, or that nobody wanted for a while; then it
@@ -338,7 +339,7 @@ func (t *transfer) seek(s *segment, run int) {
 		s.chunks[run] = chunks
 		for _, to := range t.senders {
 			if to.flow != nil && to.Sends(s.Segment, run) {
-				to.more(t.n, to.flow)
+				to.More(to.flow)
 			}
 		}
 	})

@@ -32,7 +32,7 @@ func (t *transfer) tell() {
 
 // pace is how long news waits, so that hints stay within their share of the uplink.
 func (t *transfer) pace() time.Duration {
-	up := t.n.book.Nominal(accountUp)
+	up := t.n.book.Nominal(account.Up)
 	if up >= account.Unlimited {
 		return wantOften
 	}
@@ -95,7 +95,7 @@ func (t *transfer) speak(*state) {
 // word is the part of a hint that is always there.
 func (t *transfer) word(s *segment, need core.Size) wire.Want {
 	m := wire.Want{Task: t.task, Segment: s.Number, Coming: s.mine.Arriving(), Need: need}
-	if down := t.n.book.Nominal(accountDown); down < account.Unlimited {
+	if down := t.n.book.Nominal(account.Down); down < account.Unlimited {
 		m.Down = down
 	}
 	return m

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package account
+package measure
 
 import (
 	"testing"
@@ -28,14 +28,14 @@ func TestEstimate(t *testing.T) {
 		if e.Low() != low || e.Mean() < meanFrom || e.Mean() > meanTo {
 			t.Errorf("%s: low %d, mean %d; want %d, %d to %d", what, e.Low(), e.Mean(), low, meanFrom, meanTo)
 		}
-		if again := Recall(e.Samples()); again.Low() != e.Low() || len(again.Samples()) != len(e.Samples()) {
+		if again := recall(e.Samples()); again.Low() != e.Low() || len(again.Samples()) != len(e.Samples()) {
 			t.Errorf("%s: recalled, it says %d of %d samples", what, again.Low(), len(again.Samples()))
 		}
 	}
 	want("nothing seen", 0, 0, 0)
 	atLeast(50, 100)
 	want("only lower bounds: the link may carry anything", 0, 0, 0)
-	carried(100, Enough-1)
+	carried(100, enough-1)
 	want("too little seen", 0, 100, 100)
 	carried(100, 1)
 	want("enough seen", 100, 100, 100)
@@ -50,7 +50,7 @@ func TestEstimate(t *testing.T) {
 	want("and a little more", 20, 20, 40)
 	atLeast(90, 24)
 	want("lower bounds above it raise it, as the link recovers", 90, 80, 100)
-	carried(200, Enough-1)
+	carried(200, enough-1)
 	want("a burst", 90, 120, 200)
 	carried(200, 1)
 	want("no burst, but more than there was", 200, 150, 200)
@@ -60,7 +60,7 @@ func TestEstimate(t *testing.T) {
 	if len(e.Samples()) != 1 {
 		t.Errorf("%d samples are left", len(e.Samples()))
 	}
-	if e := Recall([]Sample{{1, -5}, {2, 0}}); len(e.Samples()) != 0 {
+	if e := recall([]Sample{{1, -5}, {2, 0}}); len(e.Samples()) != 0 {
 		t.Error("samples that cannot be were recalled")
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package account
+package measure
 
 import (
 	"slices"
@@ -23,9 +23,9 @@ type Sample struct {
 }
 
 const (
-	// Window is how many samples an estimate keeps, and Enough how many it takes to say something.
-	Window = 32
-	Enough = 8
+	// window is how many samples an estimate keeps, and enough how many it takes to say something.
+	window = 32
+	enough = 8
 	// MaxAge is how long a sample counts.
 	MaxAge = 14 * 24 * time.Hour
 	// newest is the weight of the newest sample in the mean.
@@ -38,15 +38,15 @@ const (
 // Carried notes what the link carried when nothing but the link held the transfer back.
 func (e *Estimate) Carried(s Sample) {
 	e.samples = slices.DeleteFunc(e.samples, func(old Sample) bool { return old.At < s.At-int64(MaxAge/time.Second) })
-	if len(e.samples) >= Window {
-		e.samples = slices.Delete(e.samples, 0, len(e.samples)-Window+1)
+	if len(e.samples) >= window {
+		e.samples = slices.Delete(e.samples, 0, len(e.samples)-window+1)
 	}
 	if len(e.samples) == 0 {
 		e.mean = float64(s.Rate)
 	}
 	e.samples = append(e.samples, s)
 	e.mean += newest * (float64(s.Rate) - e.mean)
-	if last := e.samples[max(0, len(e.samples)-Enough):]; !slices.ContainsFunc(last, func(s Sample) bool {
+	if last := e.samples[max(0, len(e.samples)-enough):]; !slices.ContainsFunc(last, func(s Sample) bool {
 		return float64(s.Rate) < recovered*float64(e.quartile())
 	}) {
 		e.samples = slices.Clone(last) // the link is another than it was
@@ -63,7 +63,7 @@ func (e *Estimate) AtLeast(s Sample) {
 
 // Low is the lower quartile of the samples, which a plan may count on; 0 while there are not enough.
 func (e *Estimate) Low() core.Rate {
-	if len(e.samples) < Enough {
+	if len(e.samples) < enough {
 		return 0
 	}
 	return e.quartile()
@@ -84,9 +84,9 @@ func (e *Estimate) Mean() core.Rate { return core.Rate(e.mean) }
 // Samples lists the samples, the oldest first.
 func (e *Estimate) Samples() []Sample { return slices.Clone(e.samples) }
 
-// Recall is the estimate that those samples make. Samples that cannot be are left out.
-func Recall(samples []Sample) (e Estimate) {
-	for _, s := range samples[max(0, len(samples)-Window):] {
+// recall is the estimate that those samples make. Samples that cannot be are left out.
+func recall(samples []Sample) (e Estimate) {
+	for _, s := range samples[max(0, len(samples)-window):] {
 		if s.Rate > 0 {
 			e.Carried(s)
 		}
