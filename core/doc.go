@@ -56,6 +56,7 @@
 //	      flow        leases booked, and runs paced out and taken in within them
 //	2     task        the transitions of a flow           spread  which runs travel next, from whom to whom
 //	      version     what an owner's refs and records say
+//	      reconcile   what a placement shall be and what is known of it: what to do next
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
 //	      manifest    build and walk the tree           plan    who keeps what, and how good that is
 //	                                                             plan/fluid: what a network can do, as if data flowed

@@ -24,11 +24,12 @@ var floors = func() map[string][]string {
 		"core/shard", "core/audit", "core/measure"}
 	nouns := []string{"core"}
 	two := join(nouns, one)
-	three := join(two, []string{"core/task", "core/spread", "core/version"})
+	three := join(two, []string{"core/task", "core/spread", "core/reconcile", "core/version"})
 	rooms := map[string][]string{
 		"core":      nil,
 		"core/task": two, "core/spread": join(two, []string{"core/task"}), "core/version": two,
-		"core/sim": three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
+		"core/reconcile": two,
+		"core/sim":       three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
 		"core/link": three, "core/flow": three, "core/ledger": join(three, []string{"core/durable"}),
 		"core/file":    join(three, []string{"core/durable"}),
 		"core/fetch":   three,
@@ -72,7 +73,7 @@ var roof = map[string][]string{
 
 // pure rooms decide; they neither act nor look at the world.
 var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license",
-	"core/wire", "core/shard", "core/audit", "core/measure", "core/task", "core/spread", "core/version",
+	"core/wire", "core/shard", "core/audit", "core/measure", "core/task", "core/spread", "core/reconcile", "core/version",
 	"core/sim"}
 
 // pureFiles decide, in rooms that act on what they say.

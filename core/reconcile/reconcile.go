@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package reconcile decides how a placement comes to what it shall be: by what is wanted and what is known of copies
+// and nodes it says what to do next.
+//
+// It is pure. Placing for the first time is the question with nothing known yet; placing again, going on after a
+// refusal, a silence or a loss, draining a node and letting go of what is too many are the same question. Who asks
+// carries the moves out, notes what became known, and asks again, until there is nothing to do but to wait.
+//
+// Three things never happen: a node is asked for more than it has room for, a copy that counts is let go before
+// as many others count as are wanted, and a node that is merely away is given up early, least of all when it is the
+// coordinator that has lost its line.
+package reconcile
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+)
+
+// Wanted is what a placement shall be.
+type Wanted struct {
+	Copies int           // of every run, on as many nodes
+	Proof  bool          // a copy counts once it was proved, not by its receipt alone
+	Grace  time.Duration // how long a node may be away before its copies are made elsewhere
+	Now    bool          // a person asks: who is away is done without, however long it may be
+}
+
+// Segment is what is known of one segment.
+type Segment struct {
+	Sizes []core.Size        // of its runs
+	At    map[core.ID]Copies // by everybody who was ever told of it or has runs of it
+}
+
+// Copies is what is known of one node and one segment. The bitmaps are of runs, and may be nil.
+type Copies struct {
+	Told      bool        // it was asked to keep some, and did not say since that it let go or wants none
+	Coming    core.Bitmap // it agreed to them, and they are being sent
+	Has       core.Bitmap // it said that it has them
+	Receipted core.Bitmap // it signed for them
+	Proved    core.Bitmap // it showed that it has them
+}
+
+// here is the runs that are at the node, as far as it is known to say so.
+func (c Copies) here(run int) bool { return c.Has.Has(run) || c.Receipted.Has(run) }
+
+// Network is the nodes, this one first.
+type Network struct{ Nodes []Node }
+
+// Node is a node as it is now.
+type Node struct {
+	ID      core.ID
+	Barred  string    // why it gets nothing new; what it has counts
+	Drained bool      // it is to keep nothing; what it has counts until others have it
+	Away    time.Time // since when it cannot be reached; zero where it can
+}
+
+// Plan finds nodes for classes of runs: spans by class. The holders are indexes into the nodes of the network, and so
+// are the nodes of the spans; holders stay as far as they are wanted. Barred and drained nodes get nothing new.
+type Plan func(classes []plan.Class) ([][]plan.Span, error)
+
+// Kind is what a move is.
+type Kind uint8
+
+const (
+	Send    Kind = iota // have the node get runs
+	Prove               // have it show that it has runs
+	Release             // let it go of all that it keeps for the placement
+	Wait                // for runs that are on their way, or until its grace is over
+)
+
+// Move is something to be done next.
+type Move struct {
+	Kind    Kind
+	Node    core.ID
+	Segment int          // of Send, Prove and Wait
+	Runs    []core.Range // likewise; none where a node that is away is waited for
+	Copies  int          // that count of the run that has the fewest
+	Until   time.Time    // Wait: when grace ends, where it does
+}
+
+// Decision is what is to be done, the most endangered runs first, and what it is to come to.
+type Decision struct {
+	Moves     []Move
+	Locations [][]core.Span // by segment: who is to keep which runs
+}
+
+// Next says what to do next. An error is the plan's: the network has no room for what is wanted; the decision says even
+// then what else is to be done.
+func Next(w Wanted, known []Segment, n Network, now time.Time, p Plan) (Decision, error) {
+	q := &question{Wanted: w, known: known, nodes: n.Nodes, now: now, index: map[core.ID]int{}}
+	for i, node := range n.Nodes {
+		q.index[node.ID] = i
+	}
+	q.patient = !q.mostReached()
+	var d Decision
+	err := q.locate(&d, p)
+	q.waits(&d)
+	q.moves(&d)
+	if err == nil {
+		q.releases(&d)
+	}
+	slices.SortStableFunc(d.Moves, func(a, b Move) int {
+		return cmp.Or(cmp.Compare(a.Copies, b.Copies), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Segment, b.Segment),
+			a.Node.Compare(b.Node))
+	})
+	return d, err
+}
+
+// question is one call of Next.
+type question struct {
+	Wanted
+	known   []Segment
+	nodes   []Node
+	now     time.Time
+	index   map[core.ID]int
+	patient bool // the coordinator reaches too few to judge: nobody is lost
+}
+
+// part is the nodes that have a part in the placement.
+func (q *question) part() (ids []core.ID) {
+	seen := map[core.ID]bool{}
+	for _, s := range q.known {
+		for id, c := range s.At {
+			if !seen[id] && (c.Told || !c.Has.Empty() || !c.Receipted.Empty()) {
+				seen[id] = true
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.SortFunc(ids, core.ID.Compare)
+	return ids
+}
+
+// mostReached reports whether the coordinator reaches more than half of the nodes that have a part in the placement.
+func (q *question) mostReached() bool {
+	part, reached := q.part(), 0
+	for _, id := range part {
+		if i, there := q.index[id]; there && q.nodes[i].Away.IsZero() {
+			reached++
+		}
+	}
+	return 2*reached > len(part)
+}
+
+// lost reports whether what a node has is given up.
+func (q *question) lost(id core.ID) bool {
+	i, there := q.index[id]
+	switch {
+	case there && q.nodes[i].Away.IsZero():
+		return false
+	case q.Now:
+		return true
+	}
+	return there && !q.patient && q.now.Sub(q.nodes[i].Away) > q.Grace
+}
+
+// counts reports whether a node's copy of a run does.
+func (q *question) counts(s Segment, id core.ID, run int) bool {
+	c := s.At[id]
+	return c.Receipted.Has(run) && (!q.Proof || c.Proved.Has(run)) && !q.lost(id)
+}
+
+// counting is how many copies of a run do, among the nodes that ask is true for.
+func (q *question) counting(s Segment, run int, ask func(core.ID) bool) (copies int) {
+	for id := range s.At {
+		if q.counts(s, id, run) && ask(id) {
+			copies++
+		}
+	}
+	return copies
+}
+
+func anybody(core.ID) bool { return true }
+
+// stays reports whether a node is to go on keeping a run, or to get it still.
+func (q *question) stays(s Segment, i, run int) bool {
+	node := q.nodes[i]
+	c := s.At[node.ID]
+	return i > 0 && !node.Drained && !q.lost(node.ID) && (c.here(run) || node.Barred == "" && c.Coming.Has(run))
+}
+
+// place is a run, by where it stands.
+type place struct{ segment, run int }
+
+// locate plans who is to keep which runs. The first class is of those that nobody keeps, and may be empty.
+func (q *question) locate(d *Decision, p Plan) error {
+	classes, places := []plan.Class{{}}, [][]place{nil}
+	class := map[string]int{"": 0}
+	for number, s := range q.known {
+		for run, size := range s.Sizes {
+			var holders []int
+			var name []byte
+			for i := range q.nodes {
+				if q.stays(s, i, run) {
+					holders = append(holders, i)
+					name = append(name, byte(i), byte(i>>8), byte(i>>16))
+				}
+			}
+			c, ok := class[string(name)]
+			if !ok {
+				c = len(classes)
+				class[string(name)] = c
+				classes, places = append(classes, plan.Class{Holders: holders}), append(places, nil)
+			}
+			classes[c].Runs = append(classes[c].Runs, size)
+			places[c] = append(places[c], place{number, run})
+		}
+	}
+	spans, err := p(classes)
+	if err != nil {
+		return err
+	}
+	d.Locations = make([][]core.Span, len(q.known))
+	for c, list := range spans {
+		for _, s := range list {
+			for at := s.Start; at < s.End(); {
+				first, end := places[c][at], at+1
+				for end < s.End() && places[c][end] == (place{first.segment, first.run + end - at}) {
+					end++
+				}
+				d.Locations[first.segment] = append(d.Locations[first.segment], core.Span{Node: q.nodes[s.Node].ID,
+					From: q.nodes[s.From].ID, Start: first.run, Length: end - at})
+				at = end
+			}
+		}
+	}
+	return nil
+}
+
+// moves is what brings copies to where they are to be, and has them count.
+func (q *question) moves(d *Decision) {
+	for number, spans := range d.Locations {
+		s := q.known[number]
+		asked := map[core.ID][]int{}
+		for _, span := range spans {
+			for run := span.Start; run < span.Start+span.Length; run++ {
+				asked[span.Node] = append(asked[span.Node], run)
+			}
+		}
+		for id, runs := range asked {
+			var send, prove, wait []int
+			for _, run := range runs {
+				switch c := s.At[id]; {
+				case q.counts(s, id, run):
+				case c.Receipted.Has(run):
+					prove = append(prove, run)
+				case c.Has.Has(run) || c.Coming.Has(run):
+					wait = append(wait, run)
+				default:
+					send = append(send, run)
+				}
+			}
+			q.do(d, Send, id, number, send)
+			q.do(d, Prove, id, number, prove)
+			q.do(d, Wait, id, number, wait)
+		}
+	}
+}
+
+// do adds a move for runs, if there are any.
+func (q *question) do(d *Decision, kind Kind, id core.ID, number int, runs []int) {
+	if len(runs) == 0 {
+		return
+	}
+	m := Move{Kind: kind, Node: id, Segment: number, Runs: core.Ranges(runs), Copies: len(q.nodes)}
+	for _, run := range runs {
+		m.Copies = min(m.Copies, q.counting(q.known[number], run, anybody))
+	}
+	d.Moves = append(d.Moves, m)
+}
+
+// waits is for nodes that are away and not given up yet.
+func (q *question) waits(d *Decision) {
+	for _, id := range q.part() {
+		i, there := q.index[id]
+		if q.lost(id) || there && q.nodes[i].Away.IsZero() {
+			continue
+		}
+		m := Move{Kind: Wait, Node: id, Copies: q.Copies}
+		if there && !q.patient {
+			m.Until = q.nodes[i].Away.Add(q.Grace)
+		}
+		d.Moves = append(d.Moves, m)
+	}
+}
+
+// releases is of nodes that are to keep nothing and can be told so, once enough copies of all that they have count at
+// nodes that are to keep it and are there.
+func (q *question) releases(d *Decision) {
+	keeps := make([]map[core.ID]core.Bitmap, len(q.known))
+	wanted := map[core.ID]bool{}
+	for number, spans := range d.Locations {
+		keeps[number] = map[core.ID]core.Bitmap{}
+		for _, span := range spans {
+			wanted[span.Node] = true
+			if keeps[number][span.Node] == nil {
+				keeps[number][span.Node] = core.NewBitmap(len(q.known[number].Sizes))
+			}
+			for run := span.Start; run < span.Start+span.Length; run++ {
+				keeps[number][span.Node].Set(run)
+			}
+		}
+	}
+	for _, id := range q.part() {
+		i, there := q.index[id]
+		if wanted[id] || !there || !q.nodes[i].Away.IsZero() || !q.told(id) {
+			continue
+		}
+		spare := true
+		for number, s := range q.known {
+			for run := range s.Sizes {
+				spare = spare && (!s.At[id].here(run) || q.counting(s, run, func(other core.ID) bool {
+					return keeps[number][other].Has(run) && q.nodes[q.index[other]].Away.IsZero()
+				}) >= q.Copies)
+			}
+		}
+		if spare {
+			d.Moves = append(d.Moves, Move{Kind: Release, Node: id, Copies: q.Copies})
+		}
+	}
+}
+
+func (q *question) told(id core.ID) bool {
+	return slices.ContainsFunc(q.known, func(s Segment) bool { return s.At[id].Told })
+}
