@@ -78,7 +78,7 @@ var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/pla
 
 // pureFiles decide, in rooms that act on what they say.
 var pureFiles = []string{"core/place/standing.go", "core/place/content.go", "core/place/cut.go", "core/place/watch.go",
-	"core/place/deal.go"}
+	"core/place/deal.go", "core/place/settle.go"}
 
 // worldly packages read a clock, a disk, a network or the system's randomness.
 var worldly = []string{"os", "net", "net/http", "syscall", "crypto/rand", "math/rand", "os/exec", "os/signal",

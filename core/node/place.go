@@ -3,6 +3,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -107,8 +108,9 @@ func describePlan(out *control.PlaceResult, r place.Result) {
 			control.FlowRow{From: nodes[f.From].ID, To: nodes[f.To].ID, Bytes: f.Bytes, Rate: f.Rate})
 	}
 	for _, x := range p.Refused {
-		out.Refused = append(out.Refused,
-			control.Refused{Node: nodes[x.Node].ID, Address: nodes[x.Node].Address, Reason: x.Reason})
+		id := nodes[x.Node].ID
+		out.Refused = append(out.Refused, control.Refused{Node: id, Address: nodes[x.Node].Address,
+			Reason: cmp.Or(r.Standing.Barred[id], x.Reason)})
 	}
 }
 
@@ -134,9 +136,7 @@ func describeOutcome(out *control.PlaceResult, r place.Result) {
 			row.Seconds = at.Sub(s.Began).Seconds()
 		}
 	}
-	for _, f := range out.Flows {
-		out.SentBytes += f.Bytes
-	}
+	out.SentBytes = s.Sent()
 	for id, reason := range s.Failed {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("%s (%s): %s", r.Survey.Address(id), id.Short(), reason))
 	}

@@ -398,8 +398,8 @@ func TestRefusedPlacementIsWithdrawn(t *testing.T) {
 		a.split("disk.img", 1, content(1, 1<<20))
 		c.settle()
 		_, err := a.Place(t.Context(), control.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed"}, quiet)
-		if core.CodeOf(err) != core.CodeRefused {
-			t.Fatalf("place: %v, want it refused", err)
+		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "verifier never: never") {
+			t.Fatalf("place: %v, want no room, and who refused", err)
 		}
 		if s := b.status(); s.Reserved != 0 || len(s.Tasks) != 0 {
 			t.Errorf("b has promised %s to %d tasks after another refused", s.Reserved, len(s.Tasks))

@@ -150,20 +150,3 @@ func (p *placement) staged(ctx context.Context, chunks []core.Chunk) (bool, erro
 	}
 	return true, nil
 }
-
-// findHere finds the reused runs that have fewer holders than they are to have and can be sent from here.
-func (p *placement) findHere(ctx context.Context) error {
-	for _, class := range p.Content.Reused {
-		for _, r := range class {
-			if len(r.Holders) >= p.Args.Replicas {
-				continue
-			}
-			here, err := p.staged(ctx, r.Chunks)
-			if err != nil {
-				return err
-			}
-			p.here[r.Hash] = here
-		}
-	}
-	return nil
-}

@@ -54,21 +54,17 @@ func (c *Content) Before() map[core.Hash]int {
 	return before
 }
 
-// all is the runs in the order of the task, and where each class begins.
-func (c *Content) all(task core.TaskID) (all []version.Run, starts []int) {
+// all is the runs in the order of the task, and who of the snapshot keeps each for another task.
+func (c *Content) all(task core.TaskID) (all []version.Run, held [][]int) {
 	for _, r := range c.Fresh {
-		all = append(all, version.Run{Run: r, Task: task, Used: core.FullBitmap(len(r.Chunks))})
+		all, held = append(all, version.Run{Run: r, Task: task, Used: core.FullBitmap(len(r.Chunks))}), append(held, nil)
 	}
-	starts = make([]int, len(c.Classes))
-	for class, runs := range c.Reused {
-		if class > 0 {
-			starts[class] = len(all)
-		}
+	for _, runs := range c.Reused {
 		for _, r := range runs {
-			all = append(all, r.Run)
+			all, held = append(all, r.Run), append(held, r.Holders)
 		}
 	}
-	return all, starts
+	return all, held
 }
 
 // hash is over the hashes and sizes of all runs.

@@ -27,7 +27,7 @@ func (p *placement) deliver(ctx context.Context) error {
 	s := p.Standing
 	p.watch = NewWatch(time.Now(), s, p.ground())
 	p.transfer.Begin(s.Segments, p.from, func(seg *Segment, run int) bool {
-		return run < seg.Fresh || p.here[seg.Runs[run].Hash]
+		return p.window || p.here[seg.Runs[run].Hash]
 	})
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()

@@ -9,8 +9,9 @@
 //	place.go     the steps of a placement                standing.go  where one stands
 //	choose.go    the version, and what it consists of    content.go   new runs, and runs that peers have already
 //	survey.go    the network                             price.go     the strategy's prices, and the plan
-//	cut.go       segments of the plan                    recall.go    what is to be sent, and is here no more
-//	offer.go     licences, and who accepts               inbox.go     what the node tells
+//	cut.go       segments of the content                 settle.go    what core/reconcile is told, and its answer
+//	offer.go     licences, and who accepts               recall.go    what is to be sent, and is here no more
+//	inbox.go     what the node tells
 //	watch.go     while the data moves: what is to be     deal.go      copies dealt anew: a target was lost, it runs
 //	             done                                                 late, or somebody joined
 //	deliver.go   doing it                                publish.go   records, refs, and what is let go

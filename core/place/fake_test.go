@@ -266,13 +266,26 @@ func (w *town) Send(to []core.ID, m wire.Message) (unsent []core.ID) {
 		}
 		inbox := w.inboxes["task"]
 		if task, ok := m.(wire.StorageTask); ok && !p.silent && inbox != nil {
-			time.AfterFunc(10*time.Millisecond, func() { p.judge(inbox, task) })
+			time.AfterFunc(10*time.Millisecond, func() { w.judge(p, inbox, task) })
 		}
 	}
 	return unsent
 }
 
-func (p *peer) judge(inbox *Inbox, m wire.StorageTask) {
+func (w *town) judge(p *peer, inbox *Inbox, m wire.StorageTask) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	asked := core.Size(0)
+	for _, span := range m.Locations {
+		for run := span.Start; span.Node == p.ID() && run < min(span.Start+span.Length, len(m.Files)); run++ {
+			asked += m.Files[run].Size
+		}
+	}
+	if asked > p.free {
+		inbox.Refused(p.ID(), wire.TaskRefuse{Task: m.Task, Segment: m.Segment, Code: core.ReasonSpace,
+			Reason: "it is full"})
+		return
+	}
 	if p.refuses != 0 {
 		inbox.Refused(p.ID(), wire.TaskRefuse{Task: m.Task, Segment: m.Segment, Code: p.refuses, Reason: "so it says"})
 		return

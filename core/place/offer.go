@@ -3,9 +3,12 @@
 package place
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -20,8 +23,9 @@ const (
 	windowLife = 90 * 24 * time.Hour
 	// defaultRetain is how long targets are asked to keep a version.
 	defaultRetain = 5 * 365 * 24 * time.Hour
-	// answerPatience is with a target that judges a segment.
-	answerPatience = 60 * time.Second
+	// answerPatience is with targets that judge segments, while none of them answers: as long as a target gives its
+	// verifiers (keep.verdictPatience).
+	answerPatience = 20 * time.Second
 	// withdrawPatience is how long answers that are on their way are waited for, before what they agree to is released.
 	withdrawPatience = 2 * time.Second
 	// offersOpen is how many answers may be outstanding: each question holds a segment's whole run list.
@@ -62,51 +66,154 @@ func (p *placement) license(s *Segment) error {
 	return p.Ledger.AppendLicense(envelope)
 }
 
-// offer sends the segments to their targets, a few at a time, and waits until all agreed; the first refusal ends it.
-func (p *placement) offer(ctx context.Context) error {
-	if err := p.Ledger.Sync(); err != nil {
-		return fmt.Errorf("enter licences in the ledger: %w", err)
-	}
-	deadline := time.NewTimer(answerPatience)
-	defer deadline.Stop()
-	for {
-		p.take()
-		missing, refused := p.Standing.Missing()
-		for s := p.Standing; refused == nil && s.Offered < len(s.Segments) && missing < offersOpen; {
-			p.offerOne(s.Segments[s.Offered])
-			s.Offered++
-			missing, refused = s.Missing()
+// settle shows segments to their targets until all have agreed. Whoever refuses, does not answer or is gone gets
+// nothing new; its share is planned anew, as long as the network has room for it.
+func (p *placement) settle(ctx context.Context, offers []*Segment) error {
+	var refused []Refusal
+	for len(offers) > 0 {
+		for _, s := range offers {
+			if err := p.license(s); err != nil {
+				return err
+			}
 		}
-		if refused != nil {
-			return p.refused(refused)
-		}
-		if missing == 0 {
+		p.Standing.Offer(offers)
+		no, err := p.offer(ctx)
+		switch {
+		case err != nil:
+			return err
+		case len(no) == 0:
 			return nil
+		case p.Args.Plan != nil: // which is carried out as it is
+			return p.refused(no[0])
 		}
-		p.tell(Status{Phase: "license",
-			Text: fmt.Sprintf("segment %d of %d", p.Standing.Offered, len(p.Standing.Segments))})
+		refused = append(refused, no...)
+		for _, r := range no {
+			p.bar(ctx, r)
+		}
+		if offers, err = p.decide(); err != nil {
+			return p.unsettled(refused, err)
+		}
+	}
+	return nil
+}
+
+// offer shows the segments of a round, a few at a time, and waits for the answers. It returns the targets that are to
+// get nothing new.
+func (p *placement) offer(ctx context.Context) (no []Refusal, err error) {
+	if err := p.Ledger.Sync(); err != nil {
+		return nil, fmt.Errorf("enter licences in the ledger: %w", err)
+	}
+	heard := time.Now()
+	ticks := time.NewTicker(tick)
+	defer ticks.Stop()
+	for s := p.Standing; ; {
+		p.take()
+		for s.Offered < len(s.Offers) && s.Open() < offersOpen {
+			if _, refused := s.Missing(); len(refused) > 0 {
+				break // it is planned anew
+			}
+			p.offerOne(s.Show())
+		}
+		missing, refused := s.Missing()
+		if len(missing) == 0 {
+			return refused, nil
+		}
+		p.tell(Status{Phase: "license", Text: fmt.Sprintf("segment %d of %d", s.Offered, len(s.Offers))})
+		if gone := p.gone(missing); len(gone) > 0 && len(gone) == len(missing) || time.Since(heard) > answerPatience {
+			for _, id := range sorted(missing) {
+				why := cmp.Or(gone[id], fmt.Sprintf("it did not answer within %s", answerPatience))
+				refused = append(refused, Refusal{id, missing[id], Answer{Code: core.ReasonStopped, Reason: why}})
+			}
+			return refused, nil
+		}
 		select {
 		case <-p.inbox.news:
-			deadline.Reset(answerPatience)
-		case <-deadline.C:
-			return core.WithHint(core.Fail(core.CodeRedundant, "%d answers to segments are missing after %s", missing,
-				answerPatience), "bkp peers shows who is slow or gone")
+			heard = time.Now()
+		case <-ticks.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case <-p.Life.Done():
-			return context.Cause(p.Life)
+			return nil, context.Cause(p.Life)
 		}
 	}
+}
+
+// gone is those of the targets that answers are missing of whose session ended too long ago, and why they are given up.
+// Who is back is shown again what it may have missed.
+func (p *placement) gone(missing map[core.ID]int) map[core.ID]string {
+	known, gone := p.Peers.Known(p.Survey.IDs()), map[core.ID]string{}
+	for _, id := range sorted(missing) {
+		since, lost := p.Standing.Lost[id]
+		switch {
+		case !lost:
+		case known[id].Connected:
+			delete(p.Standing.Lost, id)
+			for _, s := range p.Standing.shown() {
+				if _, answered := s.Answers[id]; !answered && slices.Contains(s.Targets, id) {
+					p.Peers.Send([]core.ID{id}, s.Message)
+				}
+			}
+		case time.Since(since) > awayPatience:
+			gone[id] = "it went away"
+		}
+	}
+	return gone
 }
 
 // offerOne sends a segment to its targets.
 func (p *placement) offerOne(s *Segment) {
 	for _, target := range p.Peers.Send(s.Targets, s.Message) {
-		s.Answers[target] = Answer{Code: core.ReasonStopped, Reason: "it is not connected"}
+		p.Standing.Answered(target, s.Number, Answer{Code: core.ReasonStopped, Reason: "it is not connected"})
 	}
 }
 
-func (p *placement) refused(r *Refusal) error {
+// bar has a target get nothing new. Who lacks room for all of its share has what it agreed to and what it offers now.
+func (p *placement) bar(ctx context.Context, r Refusal) {
+	node := &p.Survey.Nodes[p.Survey.index[r.Target]]
+	room := core.Size(0)
+	if r.Code == core.ReasonSpace {
+		room = p.roomNow(ctx, r.Target)
+	}
+	if node.Free = room; room == 0 {
+		p.Standing.Barred[r.Target] = r.Reason
+	}
+	p.tell(Status{Phase: "license", Warning: true, Text: fmt.Sprintf("%s (%s) does not keep its share: %s; it is "+
+		"planned anew", node.Address, r.Target.Short(), r.Reason)})
+}
+
+// roomNow is what a target that lacks room for its share can be asked for in the next round: less than in this one.
+func (p *placement) roomNow(ctx context.Context, target core.ID) core.Size {
+	asked, agreed := core.Size(0), core.Size(0)
+	for _, s := range p.Standing.shown() {
+		share := s.size(s.Share(target))
+		if asked += share; s.Answers[target].Agreed {
+			agreed += share
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, hearPatience)
+	defer cancel()
+	state, err := p.ask(ctx, target, p.owner.ID())
+	if err != nil {
+		return agreed
+	}
+	return max(0, min(agreed+state.Remaining, asked-1))
+}
+
+// unsettled is the error where the others have no room for what those want none of who were to keep it: where nobody
+// wants any that is the first of those.
+func (p *placement) unsettled(refused []Refusal, planned error) error {
+	if len(p.Standing.Barred) == len(p.Survey.Nodes)-1 {
+		return p.refused(refused[0])
+	}
+	var why []string
+	for _, r := range refused {
+		why = append(why, fmt.Sprintf("%s: %s", cmp.Or(p.Survey.Address(r.Target), r.Target.Short()), r.Reason))
+	}
+	return core.WithHint(core.Fail(core.CodeRedundant, "%w (%s)", planned, strings.Join(why, "; ")),
+		"add peers, free some space, or ask for fewer --replicas")
+}
+
+func (p *placement) refused(r Refusal) error {
 	err := core.Fail(r.Code.ExitCode(), "peer %s (%s) refused segment %d: %s", r.Target.Short(),
 		p.Survey.Address(r.Target), r.Segment, r.Reason)
 	return core.WithHint(err, "nothing was stored; bkp place --dry-run shows what the plan needs of that peer")
@@ -119,7 +226,7 @@ func (p *placement) withdraw(ctx context.Context) {
 	until := time.Now().Add(withdrawPatience)
 	for missing := 1; missing > 0 && time.Now().Before(until) && p.pause(ctx, 20*time.Millisecond); {
 		p.take()
-		missing, _ = p.Standing.Missing()
+		missing = p.Standing.Open()
 	}
 	p.release(ctx, "withdraw", p.Standing.Bound())
 }

@@ -105,27 +105,28 @@ func (c *Coordinator) Place(ctx context.Context, args Args, tell func(Status)) (
 
 func (p *placement) run(ctx context.Context) error {
 	p.tell(Status{Phase: "plan"})
-	for _, step := range []func(context.Context) error{p.choose, p.chain, p.look, p.collect, p.decide} {
+	for _, step := range []func(context.Context) error{p.choose, p.chain, p.look, p.collect, p.price} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
+	offers, err := p.decide()
+	if err != nil {
+		return err
+	}
 	p.show()
-	p.cut()
 	if p.Args.DryRun {
 		return nil
 	}
-	if err := p.recallUnlinked(ctx); err != nil {
-		return err
-	}
-	if err := p.findHere(ctx); err != nil {
-		return err
-	}
-	if err := p.enter(ctx); err != nil {
+	if err := p.enter(); err != nil {
 		return err
 	}
 	defer p.leave()
-	if err := p.offer(ctx); err != nil {
+	if err := p.settle(ctx, offers); err != nil {
+		p.withdraw(ctx)
+		return err
+	}
+	if err := p.gather(ctx); err != nil {
 		p.withdraw(ctx)
 		return err
 	}
@@ -176,13 +177,8 @@ func (p *placement) interrupted(ctx context.Context) error {
 	return core.WithHint(why, "bkp place %s again: what has receipts is not sent twice", p.Version.Body.Name)
 }
 
-// enter signs licences for all segments and makes the placement known, unless one of the same name is.
-func (p *placement) enter(context.Context) error {
-	for _, s := range p.Standing.Segments {
-		if err := p.license(s); err != nil {
-			return err
-		}
-	}
+// enter makes the placement known, unless one of the same name is.
+func (p *placement) enter() error {
 	p.transfer = p.Transfers.Enter(p.Task, p.Version.Ref.Alias, p.inbox)
 	if p.transfer == nil {
 		return core.WithHint(core.Fail(core.CodeBusy, "another placement of it is running"),
@@ -201,12 +197,6 @@ func (p *placement) leave() {
 func (p *placement) ground() Ground {
 	return Ground{Snapshot: p.Survey.Snapshot, Plan: p.Plan, Scores: p.request.Scores, Given: p.Args.Plan != nil,
 		Far: p.Survey.Far}
-}
-
-// cut makes the plan's segments.
-func (p *placement) cut() {
-	ref := p.Version.Ref
-	p.Standing = NewStanding(p.Task, p.Node, Cut(p.Task, ref.Alias, ref.Version, p.Content, p.ground()))
 }
 
 // pause waits for d, or until the node or ctx ends; false when it ended.

@@ -7,36 +7,62 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/reconcile"
 )
 
-// decide asks the strategy for prices and plans, unless the plan is given.
-func (p *placement) decide(ctx context.Context) (err error) {
-	p.request = plan.Request{
-		Relays: p.Survey.Far, Snapshot: p.Survey.Snapshot, Replicas: p.Args.Replicas, Classes: p.Content.Classes,
-		Seed:      p.seed(),
-		Objective: p.Args.Objective, Blend: p.Args.Blend, Deadline: p.Args.Deadline,
-	}
-	if given := p.Args.Plan; given != nil {
-		p.Plan, err = given.Carry(plan.Now{About: p.about(), Snapshot: p.Survey.Snapshot, Classes: p.Content.Classes})
-		return err
-	}
-	if p.request.Info, p.request.Scores, err = p.prices(ctx); err != nil {
-		return err
-	}
-	if more := p.request.Scores.Redundancy.Replicas; more > p.Args.Replicas {
-		if err := p.raise(ctx, more); err != nil {
+// price asks the strategy, unless the plan is given, and cuts segments of the content that its word makes of it.
+func (p *placement) price(ctx context.Context) (err error) {
+	p.request = plan.Request{Relays: p.Survey.Far, Replicas: p.Args.Replicas, Seed: p.seed(),
+		Objective: p.Args.Objective, Blend: p.Args.Blend, Deadline: p.Args.Deadline}
+	if p.Args.Plan == nil {
+		if p.request.Info, p.request.Scores, err = p.prices(ctx); err != nil {
 			return err
 		}
+		if more := p.request.Scores.Redundancy.Replicas; more > p.Args.Replicas {
+			if err := p.raise(ctx, more); err != nil {
+				return err
+			}
+		}
 	}
-	p.Plan, err = plan.Place(p.request)
-	if p.Args.Replicas == p.request.Replicas { // else the planner's own hint knows better
-		err = core.WithHint(err,
-			"bkp place --explain shows each node; add peers, free some space, or ask for fewer --replicas")
+	ref := p.Version.Ref
+	p.Standing = NewStanding(p.Task, p.Node, Cut(p.Task, ref.Alias, ref.Version, p.Content))
+	return nil
+}
+
+// decide finds who is to keep what, by what is known now, and returns the segments of which that is news.
+func (p *placement) decide() (changed []*Segment, err error) {
+	var network reconcile.Network
+	for _, node := range p.Survey.Nodes {
+		network.Nodes = append(network.Nodes, reconcile.Node{ID: node.ID, Barred: p.Standing.Barred[node.ID]})
 	}
-	return err
+	d, err := reconcile.Next(reconcile.Wanted{Copies: p.Args.Replicas, Now: true},
+		p.Standing.Known(p.Survey.Nodes), network, time.Now(), p.plan)
+	if err != nil {
+		return nil, err
+	}
+	return p.Standing.Assign(d.Locations, p.ground()), nil
+}
+
+// plan is the planner as reconcile sees it.
+func (p *placement) plan(classes []plan.Class) (_ [][]plan.Span, err error) {
+	p.request.Snapshot, p.request.Classes = p.Survey.Snapshot, classes
+	if given := p.Args.Plan; given != nil {
+		p.Plan, err = given.Carry(plan.Now{About: p.about(), Snapshot: p.Survey.Snapshot, Classes: classes})
+	} else {
+		p.Plan, err = plan.Place(p.request)
+		if p.Args.Replicas == p.request.Replicas { // else the planner's own hint knows better
+			err = core.WithHint(err,
+				"bkp place --explain shows each node; add peers, free some space, or ask for fewer --replicas")
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.Plan.Spans(), nil
 }
 
 // prices asks the strategy.
@@ -71,11 +97,7 @@ func (p *placement) raise(ctx context.Context, replicas int) error {
 	if p.window {
 		return nil // it has new runs only
 	}
-	if err := p.collect(ctx); err != nil {
-		return err
-	}
-	p.request.Classes = p.Content.Classes
-	return nil
+	return p.collect(ctx)
 }
 
 // seed orders the nodes, for each owner and file in another way.

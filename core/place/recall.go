@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/reconcile"
 	"github.com/bkp-tool/bkp/core/spread"
 )
 
@@ -51,30 +52,46 @@ func (p *placement) recall(ctx context.Context, chunks []core.Chunk, covered Cov
 	return p.bringBack(ctx, wanted)
 }
 
-// recallUnlinked brings runs back that holders have whole, but the plan gives to a node that none of them has a link
-// to.
-func (p *placement) recallUnlinked(ctx context.Context) error {
-	seen := map[*Reused]bool{}
+// gather finds which runs this node can send of those that some target lacks, and brings back what the holders have no
+// link for to send it over themselves.
+func (p *placement) gather(ctx context.Context) error {
+	known := p.Standing.Known(p.Survey.Nodes)
 	var wanted []spread.Wanted
-	for class, spans := range p.Plan.Classes {
-		for _, s := range spans {
-			for run := s.Start; class > 0 && run < s.End(); run++ {
-				r := p.Content.Reused[class][run]
-				if seen[r] || slices.Contains(r.Holders, s.Node) || p.Survey.linked(r.Holders, s.Node) {
-					continue
-				}
-				staged, err := p.staged(ctx, r.Chunks)
-				if err != nil {
-					return err
-				}
-				if !staged {
-					seen[r] = true
-					wanted = append(wanted, p.fromHolders(r, core.FullBitmap(len(r.Chunks))))
-				}
+	for _, s := range p.Standing.Segments {
+		shares := s.shares()
+		for run, r := range s.Runs {
+			holders, lacking := p.whoHas(known[s.Number], shares, run)
+			if len(lacking) == 0 {
+				continue
 			}
+			here, err := p.staged(ctx, r.Chunks)
+			if err != nil {
+				return err
+			}
+			unlinked := slices.ContainsFunc(lacking, func(to int) bool { return !p.Survey.linked(holders, to) })
+			if !here && unlinked {
+				w := spread.Wanted{Run: r.Run, Needed: core.FullBitmap(len(r.Chunks))}
+				for _, node := range holders {
+					w.Holders = append(w.Holders, p.Survey.Nodes[node].ID)
+				}
+				wanted = append(wanted, w)
+			}
+			p.here[r.Hash] = here || unlinked
 		}
 	}
 	return p.bringBack(ctx, wanted)
+}
+
+// whoHas is the nodes that have a run, and those that are to get it.
+func (p *placement) whoHas(k reconcile.Segment, shares map[core.ID]core.Bitmap, run int) (holders, lacking []int) {
+	for at, node := range p.Survey.Nodes {
+		if c := k.At[node.ID]; c.Has.Has(run) || c.Receipted.Has(run) {
+			holders = append(holders, at)
+		} else if shares[node.ID].Has(run) {
+			lacking = append(lacking, at)
+		}
+	}
+	return holders, lacking
 }
 
 func (s *Survey) linked(from []int, to int) bool {

@@ -19,7 +19,9 @@ type Standing struct {
 	Task     core.TaskID
 	Source   core.ID // has the bytes of new runs
 	Segments []*Segment
-	Offered  int                   // how many of them were shown to their targets
+	Offers   []int                 // segments that are shown to their targets in this round
+	Offered  int                   // how many of them were
+	Barred   map[core.ID]string    // nodes that get nothing new, and why
 	Lost     map[core.ID]time.Time // targets that are away, since when
 	Failed   map[core.ID]string    // targets that were given up, and why
 	NoMore   map[core.ID]bool      // of those: they refused a further licence, and keep what they agreed to before
@@ -31,19 +33,24 @@ type Standing struct {
 
 // NewStanding is that of a placement of which nobody was told yet.
 func NewStanding(task core.TaskID, source core.ID, segments []*Segment) *Standing {
-	return &Standing{Task: task, Source: source, Segments: segments, Lost: map[core.ID]time.Time{},
+	s := &Standing{Task: task, Source: source, Segments: segments, Barred: map[core.ID]string{}, Lost: map[core.ID]time.Time{},
 		Failed: map[core.ID]string{}, NoMore: map[core.ID]bool{}, Finished: map[core.ID]time.Time{}}
+	s.Offer(segments)
+	return s
 }
 
 // Segment is one segment of a placement: what is asked of whom, and what came of it.
 type Segment struct {
 	Number   int
 	Runs     []version.Run    // new, then reused
+	Held     [][]int          // by run: nodes of the snapshot that keep it for another task; nil where none does
 	Fresh    int              // how many of them are new
 	Message  wire.StorageTask // as its targets are shown it: its Locations say who is to keep what
 	Targets  []core.ID
-	Licenses []core.LicenseID // all that were issued for it
-	Answers  map[core.ID]Answer
+	Licenses []core.LicenseID        // all that were issued for it
+	Told     map[core.ID]bool        // who was ever shown it, but for those who wanted none of it
+	Has      map[core.ID]core.Bitmap // by who ever agreed: the runs that it said last that it has
+	Answers  map[core.ID]Answer      // to the licence that was shown last
 	Receipts map[core.ID]core.Bitmap // by target: runs
 }
 
@@ -65,6 +72,18 @@ func (s *Segment) Share(target core.ID) (runs []int) {
 		}
 	}
 	return runs
+}
+
+// shares is Share of every target, as bitmaps.
+func (s *Segment) shares() map[core.ID]core.Bitmap {
+	shares := map[core.ID]core.Bitmap{}
+	for _, target := range s.Targets {
+		shares[target] = core.NewBitmap(len(s.Runs))
+		for _, run := range s.Share(target) {
+			shares[target].Set(run)
+		}
+	}
+	return shares
 }
 
 // Unreceipted is the runs that a target keeps, or is to keep, without a receipt.
@@ -111,7 +130,28 @@ func (s *Segment) Kept() (spans []core.Span) {
 func (s *Segment) add(target core.ID) {
 	if !slices.Contains(s.Targets, target) {
 		s.Targets = append(s.Targets, target)
+	}
+	if s.Receipts[target] == nil {
 		s.Receipts[target] = core.NewBitmap(len(s.Runs))
+	}
+}
+
+// Show counts a segment of this round as shown to its targets.
+func (s *Standing) Show() *Segment {
+	seg := s.Segments[s.Offers[s.Offered]]
+	s.Offered++
+	for _, id := range seg.Targets {
+		seg.Told[id] = true
+	}
+	return seg
+}
+
+// Offer begins a round in which segments are shown to their targets, whose earlier answers do not count any more.
+func (s *Standing) Offer(segments []*Segment) {
+	s.Offers, s.Offered = nil, 0
+	for _, seg := range segments {
+		s.Offers = append(s.Offers, seg.Number)
+		clear(seg.Answers)
 	}
 }
 
@@ -121,9 +161,16 @@ func (s *Standing) Answered(from core.ID, segment int, a Answer) bool {
 	if segment < 0 || segment >= len(s.Segments) || !slices.Contains(s.Segments[segment].Targets, from) {
 		return false
 	}
-	answers := s.Segments[segment].Answers
-	if a.Agreed || !answers[from].Agreed {
-		answers[from] = a
+	seg := s.Segments[segment]
+	_, agreed := seg.Has[from]
+	switch {
+	case a.Agreed:
+		seg.Told[from], seg.Has[from] = true, a.Have
+	case !agreed:
+		delete(seg.Told, from)
+	}
+	if a.Agreed || !seg.Answers[from].Agreed {
+		seg.Answers[from] = a
 	}
 	return true
 }
@@ -135,39 +182,62 @@ type Refusal struct {
 	Answer
 }
 
-// Missing counts the answers that are missing of what was offered, and returns the first refusal.
-func (s *Standing) Missing() (missing int, refused *Refusal) {
-	for _, seg := range s.Segments[:s.Offered] {
+// shown is the segments of this round that were.
+func (s *Standing) shown() (segments []*Segment) {
+	for _, number := range s.Offers[:s.Offered] {
+		segments = append(segments, s.Segments[number])
+	}
+	return segments
+}
+
+// Missing is who has not answered something that was offered, and who refused it, each with its first such segment.
+func (s *Standing) Missing() (missing map[core.ID]int, refused []Refusal) {
+	missing = map[core.ID]int{}
+	for _, seg := range s.shown() {
 		for _, target := range seg.Targets {
-			switch a, answered := seg.Answers[target]; {
-			case !answered:
-				missing++
-			case !a.Agreed && refused == nil:
-				refused = &Refusal{target, seg.Number, a}
+			a, answered := seg.Answers[target]
+			_, also := missing[target]
+			switch {
+			case !answered && !also:
+				missing[target] = seg.Number
+			case answered && !a.Agreed &&
+				!slices.ContainsFunc(refused, func(r Refusal) bool { return r.Target == target }):
+				refused = append(refused, Refusal{target, seg.Number, a})
 			}
 		}
 	}
 	return missing, refused
 }
 
-// Bound is the targets that agreed to something that they were offered, or may have.
-func (s *Standing) Bound() (targets []core.ID) {
-	for _, seg := range s.Segments[:s.Offered] {
+// Open is how many answers to what was offered are missing.
+func (s *Standing) Open() (open int) {
+	for _, seg := range s.shown() {
 		for _, target := range seg.Targets {
-			if a, answered := seg.Answers[target]; (a.Agreed || !answered) && !slices.Contains(targets, target) {
-				targets = append(targets, target)
+			if _, answered := seg.Answers[target]; !answered {
+				open++
 			}
 		}
 	}
-	return targets
+	return open
+}
+
+// Bound is who agreed to something that it was shown, or may have.
+func (s *Standing) Bound() (nodes []core.ID) {
+	for _, seg := range s.Segments {
+		for _, id := range sorted(seg.Told) {
+			if !slices.Contains(nodes, id) {
+				nodes = append(nodes, id)
+			}
+		}
+	}
+	return nodes
 }
 
 // Dismissed reports whether a node was asked to keep something, and has nothing to keep any more.
 func (s *Standing) Dismissed(id core.ID) bool {
 	asked := false
 	for _, seg := range s.Segments {
-		_, answered := seg.Answers[id]
-		asked = asked || answered
+		asked = asked || seg.Told[id]
 		if slices.Contains(seg.Targets, id) && (len(seg.Share(id)) > 0 || !seg.Receipts[id].Empty()) {
 			return false
 		}
@@ -221,6 +291,20 @@ func (s *Standing) Progress() (done, total core.Size, ended bool) {
 		}
 	}
 	return done, total, ended
+}
+
+// Sent is the payload of the copies that came to be since the targets agreed.
+func (s *Standing) Sent() (bytes core.Size) {
+	for _, seg := range s.Segments {
+		for _, target := range seg.Targets {
+			for _, run := range seg.Share(target) {
+				if seg.Receipts[target].Has(run) && !seg.Has[target].Has(run) {
+					bytes += seg.Runs[run].Size
+				}
+			}
+		}
+	}
+	return bytes
 }
 
 // Shortfall is the error for targets that failed; address is where one is reached, where that is known.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/reconcile"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 	"pgregory.net/rapid"
@@ -23,7 +24,8 @@ var a, b, c, d = core.ID{1}, core.ID{2}, core.ID{3}, core.ID{4}
 // twoSegments is of four runs and of two: b and c keep the first, b and d the second.
 func twoSegments() *Standing {
 	segment := func(number, runs int, targets ...core.ID) *Segment {
-		s := &Segment{Number: number, Fresh: runs, Answers: map[core.ID]Answer{},
+		s := &Segment{Number: number, Fresh: runs, Answers: map[core.ID]Answer{}, Told: map[core.ID]bool{},
+			Has:      map[core.ID]core.Bitmap{},
 			Receipts: map[core.ID]core.Bitmap{}, Licenses: []core.LicenseID{{byte(number + 1)}}}
 		for run := range runs {
 			file := core.File{Size: 100, Hash: core.Hash{byte(number), byte(run)}}
@@ -57,36 +59,39 @@ func TestAnswers(t *testing.T) {
 		offered int
 		said    []said
 		missing int
-		refused core.ID
+		refused []core.ID
 		bound   []core.ID
 	}{
-		{"nobody was asked", 0, nil, 0, core.ID{}, nil},
-		{"nobody has answered", 2, nil, 4, core.ID{}, []core.ID{b, c, d}},
-		{"one has", 1, []said{{b, 0, yes(1)}}, 1, core.ID{}, []core.ID{b, c}},
-		{"all have", 2, []said{{b, 0, yes()}, {c, 0, yes()}, {b, 1, yes()}, {d, 1, yes()}}, 0, core.ID{},
+		{"nobody was asked", 0, nil, 0, nil, nil},
+		{"nobody has answered", 2, nil, 4, nil, []core.ID{b, c, d}},
+		{"one has", 1, []said{{b, 0, yes(1)}}, 1, nil, []core.ID{b, c}},
+		{"all have", 2, []said{{b, 0, yes()}, {c, 0, yes()}, {b, 1, yes()}, {d, 1, yes()}}, 0, nil,
 			[]core.ID{b, c, d}},
-		{"one refuses", 2, []said{{b, 0, yes()}, {c, 0, no}, {b, 1, yes()}}, 1, c, []core.ID{b, d}},
-		{"two refuse: the first in the order of segments counts", 2, []said{{d, 1, no}, {c, 0, no}}, 2, c,
+		{"one refuses", 2, []said{{b, 0, yes()}, {c, 0, no}, {b, 1, yes()}}, 1, []core.ID{c}, []core.ID{b, d}},
+		{"two refuse", 2, []said{{d, 1, no}, {c, 0, no}}, 2, []core.ID{c, d},
 			[]core.ID{b}},
-		{"a no after a yes changes nothing", 1, []said{{b, 0, yes()}, {b, 0, no}, {c, 0, yes()}}, 0, core.ID{},
+		{"a no after a yes changes nothing", 1, []said{{b, 0, yes()}, {b, 0, no}, {c, 0, yes()}}, 0, nil,
 			[]core.ID{b, c}},
-		{"a yes after a no counts", 1, []said{{b, 0, no}, {b, 0, yes()}, {c, 0, yes()}}, 0, core.ID{}, []core.ID{b, c}},
-		{"of who was not asked", 1, []said{{d, 0, no}, {b, 7, no}, {b, -1, no}}, 2, core.ID{}, []core.ID{b, c}},
+		{"a yes after a no counts", 1, []said{{b, 0, no}, {b, 0, yes()}, {c, 0, yes()}}, 0, nil, []core.ID{b, c}},
+		{"of who was not asked", 1, []said{{d, 0, no}, {b, 7, no}, {b, -1, no}}, 2, nil, []core.ID{b, c}},
 	} {
 		s := twoSegments()
-		s.Offered = test.offered
+		for range test.offered {
+			s.Show()
+		}
 		for _, x := range test.said {
 			s.Answered(x.from, x.segment, x.Answer)
 		}
-		missing, refused := s.Missing()
-		var who core.ID
-		if refused != nil {
-			who = refused.Target
+		_, refusals := s.Missing()
+		var refused []core.ID
+		for _, r := range refusals {
+			refused = append(refused, r.Target)
 		}
 		bound := slices.SortedFunc(slices.Values(s.Bound()), core.ID.Compare)
-		if missing != test.missing || who != test.refused || !slices.Equal(bound, test.bound) {
-			t.Errorf("%s: %d missing, refused by %s, bound %v; want %d, %s, %v", test.name, missing, who.Short(), bound,
-				test.missing, test.refused.Short(), test.bound)
+		if missing := s.Open(); missing != test.missing || !slices.Equal(refused, test.refused) ||
+			!slices.Equal(bound, test.bound) {
+			t.Errorf("%s: %d missing, refused by %v, bound %v; want %d, %v, %v", test.name, missing, refused, bound,
+				test.missing, test.refused, test.bound)
 		}
 	}
 }
@@ -130,7 +135,8 @@ func TestReceiptBeyondTheSegment(t *testing.T) {
 // TestWhoIsDismissed: nodes that were asked, and have nothing to keep any more.
 func TestWhoIsDismissed(t *testing.T) {
 	s := twoSegments()
-	for _, seg := range s.Segments {
+	for range s.Segments {
+		seg := s.Show()
 		for _, id := range seg.Targets {
 			s.Answered(id, seg.Number, Answer{Agreed: true})
 		}
@@ -302,6 +308,20 @@ func TestMovedCopiesStayAsMany(t *testing.T) {
 	})
 }
 
+// assign has segments ask for what a plan says.
+func assign(s *Standing, g Ground) error {
+	var n reconcile.Network
+	for _, node := range g.Snapshot.Nodes {
+		n.Nodes = append(n.Nodes, reconcile.Node{ID: node.ID})
+	}
+	d, err := reconcile.Next(reconcile.Wanted{Now: true}, s.Known(g.Snapshot.Nodes), n, time.Time{},
+		func([]plan.Class) ([][]plan.Span, error) { return g.Plan.Spans(), nil })
+	if err == nil {
+		s.Assign(d.Locations, g)
+	}
+	return err
+}
+
 // TestCut: the segments ask for what the plan does, run by run, whatever runs a segment has.
 func TestCut(t *testing.T) {
 	const runs, reused = core.SegmentRuns + 100, 50
@@ -311,7 +331,7 @@ func TestCut(t *testing.T) {
 	}
 	for range reused {
 		content.Reused[1] = append(content.Reused[1], &Reused{Run: version.Run{
-			Run: core.Run{File: core.File{Size: 100}}, Task: core.TaskID{5}}})
+			Run: core.Run{File: core.File{Size: 100}}, Task: core.TaskID{5}}, Holders: []int{1}})
 	}
 	nodes := []core.NodeState{{ID: a, Zone: "x"}, {ID: b, Zone: "x"}, {ID: c, Zone: "y"}}
 	g := Ground{Snapshot: core.Snapshot{Nodes: nodes, Trunks: []core.TrunkState{{From: "x", To: "y", Rate: 7}}},
@@ -323,7 +343,8 @@ func TestCut(t *testing.T) {
 			Relays: []plan.Span{{Node: 2, Start: 0, Length: 10}},
 			Flows:  []plan.Flow{{From: 0, To: 1, Rate: 5, Bytes: 50}, {From: 0, To: 2, Rate: 6, Bytes: 60}},
 		}}
-	segments := Cut(core.TaskID{9}, "x", 1, content, g)
+	segments := Cut(core.TaskID{9}, "x", 1, content)
+	check(t, assign(NewStanding(core.TaskID{9}, a, segments), g))
 	want := map[copyAt]bool{}
 	for class, starts := range []int{0, runs} {
 		for _, s := range g.Plan.Classes[class] {

@@ -139,9 +139,7 @@ func (c *Coordinator) hear(ctx context.Context, s *Survey, owner core.ID, peers 
 	answers := make([]wire.StateReport, len(peers))
 	failed := make([]error, len(peers))
 	each(len(peers), func(i int) {
-		answers[i], failed[i] = wire.Ask[wire.StateReport](ctx, c.Peers, peers[i], func(id uint64) wire.Message {
-			return wire.StateQuery{Query: id, Owner: owner}
-		})
+		answers[i], failed[i] = c.ask(ctx, peers[i], owner)
 	})
 	ends := c.Network.Ends(peers)
 	for i, id := range peers {
@@ -156,6 +154,13 @@ func (c *Coordinator) hear(ctx context.Context, s *Survey, owner core.ID, peers 
 		}
 		s.Add(id, end, answers[i])
 	}
+}
+
+// ask asks a node for its state.
+func (c *Coordinator) ask(ctx context.Context, peer, owner core.ID) (wire.StateReport, error) {
+	return wire.Ask[wire.StateReport](ctx, c.Peers, peer, func(id uint64) wire.Message {
+		return wire.StateQuery{Query: id, Owner: owner}
+	})
 }
 
 // each runs f for 0 to count-1 at once and waits.

@@ -206,14 +206,18 @@ func (w *world) start(span string) error {
 		}
 		p.Nodes = append(p.Nodes, row)
 	}
-	segments := Cut(core.TaskID{1}, "alias", 1, &w.content, w.ground)
+	segments := Cut(core.TaskID{1}, "alias", 1, &w.content)
+	standing := NewStanding(core.TaskID{1}, w.ground.Snapshot.Nodes[0].ID, segments)
+	if err := assign(standing, w.ground); err != nil {
+		return err
+	}
 	for _, s := range segments {
 		s.Licenses = []core.LicenseID{{1}}
 		for _, id := range s.Targets {
 			s.Answers[id] = Answer{Agreed: true}
 		}
 	}
-	w.w = NewWatch(w.now, NewStanding(core.TaskID{1}, w.ground.Snapshot.Nodes[0].ID, segments), w.ground)
+	w.w = NewWatch(w.now, standing, w.ground)
 	for _, span := range segments[0].Message.Locations {
 		w.give(span)
 	}

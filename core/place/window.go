@@ -128,9 +128,7 @@ func (w *Windows) Place(ctx context.Context, number int, from version.Chunks, ch
 	if err := p.carry(ctx); err != nil {
 		return Window{}, err
 	}
-	for _, f := range p.Plan.Flows {
-		w.sent += f.Bytes
-	}
+	w.sent += p.Standing.Sent()
 	sealed, _, claims, err := p.records(ctx)
 	w.claims = append(w.claims, claims...)
 	if err != nil {
@@ -141,15 +139,18 @@ func (w *Windows) Place(ctx context.Context, number int, from version.Chunks, ch
 
 // carry plans, licenses and sends a window.
 func (p *placement) carry(ctx context.Context) error {
-	if err := p.decide(ctx); err != nil {
+	if err := p.price(ctx); err != nil {
 		return err
 	}
-	p.cut()
-	if err := p.enter(ctx); err != nil {
+	offers, err := p.decide()
+	if err != nil {
+		return err
+	}
+	if err := p.enter(); err != nil {
 		return err
 	}
 	defer p.leave()
-	err := p.offer(ctx)
+	err = p.settle(ctx, offers)
 	if err == nil {
 		err = p.deliver(ctx)
 	}

@@ -2,7 +2,11 @@
 
 package plan
 
-import "github.com/bkp-tool/bkp/core"
+import (
+	"slices"
+
+	"github.com/bkp-tool/bkp/core"
+)
 
 // What a plan is to make small first.
 const (
@@ -61,6 +65,17 @@ type Plan struct {
 	Binding    string  // what sets the bound: "source uplink", "downlinks n2, n4", …
 	Relays     []Span  // what nodes pass on and do not keep, in the order of the classes; none without Request.Relays
 	FillS      float64 // what it takes longer because runs are passed on whole
+}
+
+// Spans is who has which runs at the end, by class: who passes runs on keeps them too.
+func (p *Plan) Spans() (spans [][]Span) {
+	for _, list := range p.Classes {
+		spans = append(spans, slices.Clone(list))
+	}
+	for _, s := range p.Relays {
+		spans[s.Class] = append(spans[s.Class], s)
+	}
+	return spans
 }
 
 // Span gives the runs Start to Start+Length-1 of a class to Node, which gets them from From.
