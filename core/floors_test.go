@@ -194,6 +194,7 @@ var elsewhere = map[string]string{
 	"cmd/bkp/session/wiring.go": "the trace of --trace",
 	"core/file/device.go":       "a block device that is restored",
 	"core/file/source.go":       "opened for reading, but without waiting",
+	"plugins/sockets.go":        "sockets of plugins, of no use after their program",
 }
 
 func TestFloorsDurable(t *testing.T) {

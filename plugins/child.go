@@ -3,12 +3,17 @@
 package plugins
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"fmt"
 	"io"
 	"log/slog"
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -20,15 +25,23 @@ type child struct {
 	cmd    *exec.Cmd
 	stdout io.ReadCloser
 	stderr io.ReadCloser
+	first  *firstLine    // what came over standard output, as far as it can be a handshake
 	errs   *lines        // what came over standard error
+	mark   string        // KEY=VALUE in the environment of all that the plugin starts, and of nothing else
 	pid    atomic.Int64  // 0 before the start
 	done   chan struct{} // closed when the process has been waited for
+	swept  chan struct{} // closed when what it started has ended, too
 }
 
 func newChild(cmd *exec.Cmd, log *slog.Logger) *child {
 	cmd.SysProcAttr = ownGroup()
-	return &child{cmd: cmd, errs: newLines(log, slog.LevelDebug), done: make(chan struct{})}
+	return &child{cmd: cmd, errs: newLines(log, slog.LevelDebug), mark: markKey + "=" + rand.Text(),
+		done: make(chan struct{}), swept: make(chan struct{})}
 }
+
+// markKey is the variable by which the processes that a plugin started are known, whatever group or session they went
+// to.
+const markKey = "BKP_PLUGIN_RUN"
 
 // Start starts the process from a thread that lives as long as it does, since the kernel kills it with the thread that
 // started it.
@@ -36,6 +49,7 @@ func (c *child) Start(context.Context) (err error) {
 	if c.stdout, err = c.cmd.StdoutPipe(); err != nil {
 		return err
 	}
+	c.first = &firstLine{ReadCloser: c.stdout}
 	if c.stderr, err = c.cmd.StderrPipe(); err != nil {
 		return err
 	}
@@ -55,10 +69,12 @@ func (c *child) Start(context.Context) (err error) {
 	return <-started
 }
 
-// Wait is called once, by go-plugin, after both pipes have ended.
+// Wait is called once, by go-plugin, after both pipes have ended. What the plugin started ends with it.
 func (c *child) Wait(context.Context) error {
 	err := c.cmd.Wait()
 	close(c.done)
+	killMarked(c.mark)
+	close(c.swept)
 	return err
 }
 
@@ -67,12 +83,14 @@ func (c *child) Kill(context.Context) error {
 	return nil
 }
 
-// kill ends the process and its group. A grandchild that left the group may hold the pipes: they are closed soon after.
+// kill ends the process, its group, and what left the group. One that cannot be found may hold the pipes: they are closed
+// soon after.
 func (c *child) kill() {
 	if !c.started() || c.exited() {
 		return
 	}
 	killGroup(int(c.pid.Load()), c.cmd.Process)
+	killMarked(c.mark)
 	time.AfterFunc(exitGrace, func() {
 		_ = c.stdout.Close()
 		_ = c.stderr.Close()
@@ -91,11 +109,16 @@ func (c *child) exited() bool {
 }
 
 // waitExit waits for the end of the process, at most for d.
-func (c *child) waitExit(d time.Duration) bool {
+func (c *child) waitExit(d time.Duration) bool { return waitFor(c.done, d) }
+
+// waitSwept waits until what the process started has ended as well, at most for d.
+func (c *child) waitSwept(d time.Duration) bool { return !c.started() || waitFor(c.swept, d) }
+
+func waitFor(done <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-c.done:
+	case <-done:
 		return true
 	case <-timer.C:
 		return false
@@ -114,7 +137,46 @@ func (c *child) epitaph() string {
 	return how
 }
 
-func (c *child) Stdout() io.ReadCloser { return c.stdout }
+func (c *child) Stdout() io.ReadCloser { return c.first }
+
+// instead tells what the plugin printed where its handshake should stand, if it did.
+func (c *child) instead() string {
+	if line := c.first.text(); line != "" && !strings.HasPrefix(line, "1|") { // go-plugin's own protocol version
+		return fmt.Sprintf(" but the line %q", line)
+	}
+	return ""
+}
+
+// firstLine keeps the beginning of a stream, up to the end of its first line.
+type firstLine struct {
+	io.ReadCloser
+	mu    sync.Mutex
+	kept  []byte
+	ended bool
+}
+
+const mostFirst = 200 // bytes of a first line that are told
+
+func (f *firstLine) Read(buf []byte) (int, error) {
+	n, err := f.ReadCloser.Read(buf)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ended {
+		line, _, ended := bytes.Cut(buf[:n], []byte("\n"))
+		f.kept = append(f.kept, line[:min(len(line), mostFirst-len(f.kept))]...)
+		f.ended = ended || len(f.kept) == mostFirst
+	}
+	return n, err
+}
+
+func (f *firstLine) text() string {
+	if f == nil {
+		return ""
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return clean(strings.TrimSpace(string(f.kept)))
+}
 
 // Stderr gives go-plugin nothing but the end of the stream: its own reader of log lines panics on some of them.
 func (c *child) Stderr() io.ReadCloser { return stderrEnd{c} }

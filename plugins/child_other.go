@@ -13,3 +13,6 @@ import (
 func ownGroup() *syscall.SysProcAttr { return nil }
 
 func killGroup(_ int, process *os.Process) { _ = process.Kill() }
+
+// killMarked: the environment of other processes cannot be read everywhere.
+func killMarked(string) {}

@@ -3,6 +3,7 @@
 package plugins
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -46,6 +47,9 @@ type Found struct {
 	Inside bool   `json:"inside"` // inside bkp
 	// as kept in the lock file; empty before first use and for a plugin inside bkp
 	SHA256 string `json:"sha256,omitempty"`
+	// Ignored is a file of that name that is not used, since nobody said that it shall take the place of the plugin inside
+	// bkp.
+	Ignored string `json:"ignored,omitempty"`
 	// Problem is why it would not be used; set by List only.
 	Problem string `json:"problem,omitempty"`
 }
@@ -53,7 +57,7 @@ type Found struct {
 // SearchPath is where plugins are looked for, first match first: $BKP_PLUGIN_PATH, data's folder plugins, the folder of
 // the running binary.
 func SearchPath(data string) []string {
-	dirs := filepath.SplitList(os.Getenv("BKP_PLUGIN_PATH"))
+	dirs := ToldPath()
 	if data != "" {
 		dirs = append(dirs, filepath.Join(data, "plugins"))
 	}
@@ -63,7 +67,13 @@ func SearchPath(data string) []string {
 	return slices.DeleteFunc(dirs, func(dir string) bool { return dir == "" })
 }
 
-// Find looks a plugin up, without starting it.
+// ToldPath are the folders that the user named in $BKP_PLUGIN_PATH: what lies there is meant, whatever its name.
+func ToldPath() []string {
+	return slices.DeleteFunc(filepath.SplitList(os.Getenv("BKP_PLUGIN_PATH")), func(dir string) bool { return dir == "" })
+}
+
+// Find looks a plugin up, without starting it. A file takes the place of a plugin inside bkp only where somebody said
+// so: by its checksum in the lock file, or by its folder in Told.
 func (h *Host) Find(kind Kind, name string) (Found, error) {
 	want := Name{Kind: kind, Name: name}
 	if !ValidName(name) {
@@ -74,20 +84,26 @@ func (h *Host) Find(kind Kind, name string) (Found, error) {
 	if err != nil {
 		return Found{}, core.Fail(core.CodePlugin, "%s: %w", want, err)
 	}
+	inside, ignored := slices.Contains(h.Inside, want), ""
 	for _, dir := range h.Path {
 		path, err := filepath.Abs(filepath.Join(dir, want.File()))
 		if err != nil {
 			return Found{}, core.Fail(core.CodePlugin, "%s: %w", want, err)
 		}
+		told := slices.Contains(h.Told, dir) || locked.get(want).SHA256 != ""
 		switch err := executable(path); {
+		case inside && !told:
+			if err == nil {
+				ignored = cmp.Or(ignored, path)
+			}
 		case err == nil:
 			return Found{Name: want, Path: path, SHA256: locked.get(want).SHA256}, nil
 		case !errors.Is(err, fs.ErrNotExist):
 			return Found{}, core.WithHint(core.Fail(core.CodePlugin, "%s: %w", want, err),
-				"make it an executable file, or take it away")
+				"make it an executable file that only you can write, or take it away")
 		}
 	}
-	if !slices.Contains(h.Inside, want) {
+	if !inside {
 		return Found{}, core.WithHint(core.Fail(core.CodePlugin, "no %s %q", kind, name),
 			"known: %s; another is an executable %s in one of %s", h.known(kind), want.File(),
 			strings.Join(h.Path, ", "))
@@ -98,7 +114,7 @@ func (h *Host) Find(kind Kind, name string) (Found, error) {
 			"put it back, or remove [%s.%s] from %s to use the one inside bkp", kind, name, h.Lock)
 	}
 	self, err := h.self()
-	return Found{Name: want, Path: self, Inside: true}, err
+	return Found{Name: want, Path: self, Inside: true, Ignored: ignored}, err
 }
 
 // List is every plugin there is, by kind and name; where several files have one name, the one that would be used.
@@ -166,5 +182,15 @@ func executable(path string) error {
 	case info.Mode().Perm()&0o111 == 0:
 		return fmt.Errorf("%s is not executable", path)
 	}
-	return nil
+	if err := ours(path, info); err != nil {
+		return err
+	}
+	folder := filepath.Dir(path)
+	if info, err = os.Stat(folder); err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSticky != 0 { // nobody there takes away or renames what is another's
+		return nil
+	}
+	return ours(folder, info)
 }

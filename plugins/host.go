@@ -26,10 +26,11 @@ const (
 // Host finds and starts plugins. Its fields are set before its first use; it may then be used from many goroutines.
 type Host struct {
 	Path   []string // folders that are searched, first match first; see SearchPath
+	Told   []string // those of them whose files take the place of plugins inside bkp; see ToldPath
 	Lock   string   // bkp.lock.toml; "" keeps no checksums
 	Inside []Name   // plugins inside Self, used where no file is found
 	Self   string   // the binary that serves Inside; "" is the running one
-	// folder for the sockets; "" is the system's temporary folder, or Lock's where there is none
+	// folder for the sockets; where it is "", or too long a path for a socket, the system's temporary folder is
 	Sockets      string
 	Log          *slog.Logger  // what plugins log and print; nil drops it
 	StartTimeout time.Duration // until a plugin has said what it is; 0 is 10 s

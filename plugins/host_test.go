@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
+	plugins.Cleanup()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Println("FAIL: a closed plugin left something running:", err)
 		code = 1
@@ -439,20 +440,177 @@ func TestPluginInsideTheBinary(t *testing.T) {
 	plugintest.Strategy(t, s)
 }
 
-func TestFilesComeBeforeInside(t *testing.T) {
+// A file takes the place of a plugin inside bkp only where that was said: by its folder, or by locking it.
+func TestShippedNamesAreShadowedWhenTold(t *testing.T) {
 	t.Parallel()
 	h := misbehaving(t, "bkp-strategy-seed", "bkp-verifier-fine")
 	h.Inside = []plugins.Name{{Kind: plugins.KindStrategy, Name: "seed"}, {Kind: plugins.KindStrategy, Name: "nearest"}}
-	found, err := h.List()
+	lists := func(when, want string) {
+		t.Helper()
+		found, err := h.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, f := range found {
+			got = append(got, fmt.Sprint(f.Name, " ", f.Inside, " ", f.Ignored != ""))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: got  %s\nwant %s", when, strings.Join(got, ", "), want)
+		}
+	}
+	lists("untold", "strategy nearest true false, strategy seed true true, verifier fine false false")
+	said := &syncBuffer{}
+	h.Log = slog.New(slog.NewTextHandler(said, nil))
+	if s, err := h.Strategy(t.Context(), "seed"); err != nil || !s.Found().Inside {
+		t.Errorf("untold: %v", err)
+	} else {
+		s.Close()
+	}
+	if !strings.Contains(said.String(), "bkp-strategy-seed is not used") {
+		t.Errorf("nobody was told of the file that is not used: %s", said)
+	}
+	told := *h
+	told.Told = h.Path
+	if f, err := told.Find(plugins.KindStrategy, "seed"); err != nil || f.Inside {
+		t.Errorf("in a folder that was named: %+v %v", f, err)
+	}
+	if _, err := h.Relock(plugins.KindStrategy, "seed"); err != nil {
+		t.Fatal(err)
+	}
+	lists("locked", "strategy nearest true false, strategy seed false false, verifier fine false false")
+}
+
+// A plugin whose file somebody else could replace is not run.
+func TestFilesThatOthersMayWrite(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name         string
+		folder, file os.FileMode
+		want         string
+	}{
+		{"only by the user", 0o755, 0o755, ""},
+		{"a file by everybody", 0o755, 0o777, "may be written by others (mode 0777)"},
+		{"a folder by everybody", 0o777, 0o755, "may be written by others (mode 0777)"},
+		{"a folder by everybody, where only owners take files away", 0o777 | os.ModeSticky, 0o755, ""},
+	} {
+		h := misbehaving(t, "bkp-strategy-fine")
+		file := filepath.Join(h.Path[0], "bkp-strategy-fine")
+		text, err := os.ReadFile(file) // it is one file under many names
+		if err == nil {
+			err = errors.Join(os.Remove(file), os.WriteFile(file, text, 0o700), os.Chmod(file, c.file), os.Chmod(h.Path[0], c.folder))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = h.Find(plugins.KindStrategy, "fine")
+		if c.want == "" && err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if c.want != "" {
+			says(t, err, c.want, "only you can write")
+		}
+	}
+}
+
+// What a plugin says where its handshake should stand is told: it is what its author needs to know.
+func TestPluginThatPrintsBeforeItsHandshake(t *testing.T) {
+	t.Parallel()
+	h := scripted(t, "echo loading the model of seven layers", "exec sleep 60")
+	_, err := h.Strategy(t.Context(), "script")
+	says(t, err, `no handshake but the line "loading the model of seven layers"`, "in its first line")
+}
+
+// scripted is a host of a strategy that is a shell script.
+func scripted(t *testing.T, lines ...string) *plugins.Host {
+	t.Helper()
+	h := misbehaving(t, "bkp-strategy-fine")
+	script := "#!/bin/sh\n" + strings.Join(lines, "\n") + "\n"
+	if err := os.WriteFile(filepath.Join(h.Path[0], "bkp-strategy-script"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// What a plugin starts ends with it, also what went to a session of its own, and however the plugin ends.
+func TestDescendantsEndWithTheirPlugin(t *testing.T) {
+	t.Parallel()
+	for how, last := range map[string]string{
+		"asked to":        `exec "$(dirname "$0")/bkp-strategy-script-inner"`,
+		"by itself":       "exit 3",
+		"by being killed": "echo no handshake; exec sleep 60",
+	} {
+		dir := t.TempDir()
+		h := scripted(t, "cd "+dir, "sleep 300 >/dev/null 2>&1 & echo $! >one",
+			"setsid sleep 300 >/dev/null 2>&1 & echo $! >two", "while ! [ -s two ]; do :; done", last)
+		if how == "asked to" {
+			if err := os.Link(filepath.Join(h.Path[0], "bkp-strategy-fine"), filepath.Join(h.Path[0], "bkp-strategy-script-inner")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := h.Strategy(t.Context(), "script")
+		if err == nil {
+			s.Close()
+		}
+		for _, name := range []string{"one", "two"} {
+			text, err := os.ReadFile(filepath.Join(dir, name))
+			pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+			if err != nil || pid == 0 {
+				t.Fatalf("%s: the script was not run: %v", how, err)
+			}
+			for wait := 0; !gone(pid); wait++ {
+				if wait > 500 {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+					t.Fatalf("%s: its process %s still runs", how, name)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+	}
+}
+
+// The sockets of a program that was killed go when another one starts, and its own when it ends.
+func TestSocketsOfKilledProgramsGo(t *testing.T) {
+	t.Parallel()
+	h := misbehaving(t, "bkp-verifier-fine")
+	temp, err := os.MkdirTemp("", "s") // t.TempDir is too long a path for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
-	for _, f := range found {
-		got = append(got, fmt.Sprint(f.Name, " ", f.Inside))
+	t.Cleanup(func() { _ = os.RemoveAll(temp) })
+	run := func(env ...string) (pid int, end func()) {
+		host := exec.Command(os.Args[0])
+		host.Env = append(append(os.Environ(), hostEnv+"="+h.Path[0], "TMPDIR="+temp), env...)
+		out, err := host.StdoutPipe()
+		if err == nil {
+			err = host.Start()
+		}
+		if err == nil {
+			_, err = fmt.Fscan(out, &pid)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid, func() { _ = host.Process.Kill(); _ = host.Wait() }
 	}
-	if want := "strategy nearest true, strategy seed false, verifier fine false"; strings.Join(got, ", ") != want {
-		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
+	left := func() int {
+		entries, err := os.ReadDir(temp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	_, kill := run()
+	kill()
+	_, stop := run() // beside it, another that lives
+	if left() != 2 {
+		t.Errorf("beside one that lives there are %d files, not its folder and its lock", left())
+	}
+	stop()
+	host := exec.Command(os.Args[0])
+	host.Env = append(os.Environ(), hostEnv+"="+h.Path[0], "TMPDIR="+temp, stopEnv+"=1")
+	if err := host.Run(); err != nil || left() != 0 {
+		t.Errorf("after one that ended in peace %d files are left: %v", left(), err)
 	}
 }
 

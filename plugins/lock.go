@@ -145,7 +145,7 @@ func (l *lockFile) set(n Name, e lockEntry) {
 func (h *Host) Relock(kind Kind, name string) (Found, error) {
 	n := Name{Kind: kind, Name: name}
 	unlocked := *h
-	unlocked.Lock = "" // look past what is kept
+	unlocked.Lock, unlocked.Told = "", h.Path // look past what is kept: this is to say what is meant
 	f, err := unlocked.Find(kind, name)
 	if err != nil {
 		return f, err

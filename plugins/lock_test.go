@@ -75,7 +75,7 @@ func TestChangedPluginIsRefused(t *testing.T) {
 func TestLockedPluginThatIsGone(t *testing.T) {
 	t.Parallel()
 	h := misbehaving(t, "bkp-strategy-seed")
-	h.Inside = []plugins.Name{{Kind: plugins.KindStrategy, Name: "seed"}}
+	h.Inside, h.Told = []plugins.Name{{Kind: plugins.KindStrategy, Name: "seed"}}, h.Path
 	s, err := h.Strategy(t.Context(), "seed")
 	if err != nil {
 		t.Fatal(err)

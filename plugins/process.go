@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -58,6 +57,7 @@ func Cleanup() {
 	})
 	all.Wait()
 	plugin.CleanupClients()
+	removeSockets()
 }
 
 // open finds, checks and starts a plugin. It has not yet said what it is.
@@ -65,6 +65,10 @@ func (h *Host) open(ctx context.Context, kind Kind, name string) (*process, erro
 	found, err := h.Find(kind, name)
 	if err != nil {
 		return nil, err
+	}
+	if found.Ignored != "" && h.Log != nil {
+		h.Log.Warn(found.Ignored + " is not used: the " + found.Name.String() + " inside bkp is; to use the file: bkp plugin lock " +
+			string(kind) + " " + name)
 	}
 	sum, err := h.checksum(found)
 	if err != nil {
@@ -98,6 +102,10 @@ func (p *process) executable() string {
 func (p *process) start(ctx context.Context) error {
 	h := p.host
 	timeout := orDefault(h.StartTimeout, defaultStartTimeout)
+	sockets, err := h.sockets()
+	if err != nil {
+		return err
+	}
 	timed, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	log := h.Log
@@ -122,7 +130,7 @@ func (p *process) start(ctx context.Context) error {
 		Logger:           quiet(log),
 		SyncStdout:       newLines(log, slog.LevelInfo),
 		SyncStderr:       newLines(log, slog.LevelInfo),
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: h.sockets()},
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: sockets},
 		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer),
 			grpc.MaxCallSendMsgSize(maxAsk))},
 		// A runner of our own, since go-plugin's gives the plugin bkp's standard input. It also must check the sum
@@ -134,7 +142,7 @@ func (p *process) start(ctx context.Context) error {
 			} else if !ok {
 				return nil, plugin.ErrChecksumsDoNotMatch
 			}
-			cmd.Env = append(environment(), spec.Env...)
+			cmd.Env = append(append(environment(), spec.Env...), p.child.mark)
 			return p.child, nil
 		},
 	})
@@ -163,13 +171,13 @@ func (p *process) startError(err error, late bool, timeout time.Duration) error 
 	hint := fmt.Sprintf("is %s a %s made for bkp? ", p.found.Path, p.found.Kind)
 	switch text := err.Error(); {
 	case late:
-		return p.fail(doing, fmt.Errorf("not ready within %s", timeout), hint+"raise the limit if the machine is slow")
+		return p.fail(doing, fmt.Errorf("not ready within %s%s", timeout, p.child.instead()), hint+"raise the limit if the machine is slow")
 	case strings.HasPrefix(text, "incompatible API version"), strings.HasPrefix(text, "incompatible core API version"):
 		return p.fail(doing, fmt.Errorf("speaks another protocol version than %d", ProtocolVersion),
 			"build the plugin again with the plugins package of this bkp")
 	case p.child.started() && !errors.Is(err, plugin.ErrChecksumsDoNotMatch):
-		return p.fail(doing, fmt.Errorf("no handshake, %s", p.child.epitaph()),
-			hint+"run by hand it should say that it is a plugin")
+		return p.fail(doing, fmt.Errorf("no handshake%s, %s", p.child.instead(), p.child.epitaph()),
+			hint+"run by hand it should say that it is a plugin, in its first line")
 	default:
 		first, _, _ := strings.Cut(text, "\n")
 		return p.fail(doing, errors.New(clean(first)), hint)
@@ -264,6 +272,7 @@ func (p *process) Close() {
 		late := time.AfterFunc(closeGrace, p.child.kill)
 		defer late.Stop()
 		p.client.Kill()
+		p.child.waitSwept(exitGrace)
 		live.Delete(p)
 	})
 }
@@ -276,17 +285,6 @@ func environment() (env []string) {
 		}
 	}
 	return env
-}
-
-// sockets is the folder for sockets; an image made from scratch has no temporary folder.
-func (h *Host) sockets() string {
-	if h.Sockets != "" {
-		return h.Sockets
-	}
-	if info, err := os.Stat(os.TempDir()); (err != nil || !info.IsDir()) && h.Lock != "" {
-		return filepath.Dir(h.Lock)
-	}
-	return os.TempDir()
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {

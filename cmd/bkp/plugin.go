@@ -16,7 +16,7 @@ import (
 )
 
 func pluginCommand() *cli.Command {
-	return group("plugin", "look at strategies and verifiers", pluginList(), pluginInfo())
+	return group("plugin", "look at strategies and verifiers, and say which files are meant", pluginList(), pluginInfo(), pluginLock())
 }
 
 func pluginList() *cli.Command {
@@ -45,6 +45,9 @@ type pluginSummary struct {
 }
 
 func whereIs(f plugins.Found) string {
+	if f.Inside && f.Ignored != "" {
+		return "inside bkp, and not " + f.Ignored
+	}
 	if f.Inside {
 		return "inside bkp"
 	}
@@ -84,6 +87,33 @@ func pluginInfo() *cli.Command {
 				}
 				if info.SHA256 != "" {
 					t.Line("sha256  %s", info.SHA256)
+				}
+			})
+		},
+	})
+}
+
+func pluginLock() *cli.Command {
+	return command(spec{
+		name: "lock", args: "[strategy|verifier] NAME", least: 1, most: 2,
+		usage: "accept a plugin's file as it is now",
+		about: "The checksum of a plugin's file is kept when it is first used, and a file that has changed is refused until it " +
+			"is locked again. A file that has the name of a plugin inside bkp is used only after this.",
+		examples: "bkp plugin lock nearby\nbkp plugin lock strategy seed",
+		do: func(_ context.Context, c *call) error {
+			host := c.Plugins()
+			kind, name, err := pluginNamed(host, c.Args().Slice())
+			if err != nil {
+				return err
+			}
+			found, err := host.Relock(kind, name)
+			if err != nil {
+				return err
+			}
+			return c.Result(found, func(t *render.Table) {
+				t.Line("%s is %s from now on", found.Name, whereIs(found))
+				if found.SHA256 != "" {
+					t.Line("sha256  %s", found.SHA256)
 				}
 			})
 		},

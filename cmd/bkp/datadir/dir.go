@@ -29,7 +29,7 @@ import (
 //	backup/       windows of backups under way
 //	holdings.db   what they are kept for           ledger/       licences and receipts
 //	plugins/      plugins of this node             bkp.lock.toml their checksums
-//	reserve/      room for what frees space
+//	reserve/      room for what frees space        plugin-sockets/ of plugins that run
 //	token         the cluster token, where one was generated
 //	node.lock     held by the node that runs here  node.sock     its socket for commands
 //	verify.json   how far a verification has come

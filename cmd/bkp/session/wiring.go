@@ -277,7 +277,8 @@ func (op *Opener) withoutUnfit(peers []core.Peer, self core.ID, listen string) [
 // Plugins is the host of this data directory's plugins.
 func (op *Opener) Plugins() *plugins.Host {
 	return &plugins.Host{
-		Path: plugins.SearchPath(string(op.dir)), Lock: op.dir.Path("bkp.lock.toml"), Inside: shippedNames(),
+		Path: plugins.SearchPath(string(op.dir)), Told: plugins.ToldPath(), Sockets: op.dir.Path("plugin-sockets"),
+		Lock: op.dir.Path("bkp.lock.toml"), Inside: shippedNames(),
 		Log: op.console.Log(slog.LevelWarn),
 	}
 }
