@@ -62,6 +62,9 @@ type NodeColumns struct {
 	AnnualFailure []float64
 	Uptime        []float64
 	Load          []float64
+	// further columns by name: every label that is a number at some candidate, 0 where it is none. Who reads one needs
+	// numbers.NAME
+	Numbers map[string][]float64
 }
 
 // Len is the number of candidates.

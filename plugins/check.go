@@ -34,6 +34,11 @@ func CheckColumns(n core.NodeColumns) error {
 			return err
 		}
 	}
+	for name, column := range n.Numbers {
+		if err := checkLen(clean(name), len(column), n.Len()); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -47,6 +47,12 @@ func nodesToProto(n core.NodeColumns) *proto.Nodes {
 	for _, labels := range n.Labels {
 		out.Labels = append(out.Labels, &proto.Labels{Label: labels})
 	}
+	if len(n.Numbers) > 0 {
+		out.Numbers = map[string]*proto.Numbers{}
+	}
+	for name, column := range n.Numbers {
+		out.Numbers[name] = &proto.Numbers{At: column}
+	}
 	return out
 }
 
@@ -95,6 +101,12 @@ func nodesFromProto(n *proto.Nodes) core.NodeColumns {
 		Uptime:        n.GetUptime(), Load: n.GetLoad()}
 	for _, labels := range n.GetLabels() {
 		out.Labels = append(out.Labels, labels.GetLabel())
+	}
+	if len(n.GetNumbers()) > 0 {
+		out.Numbers = map[string][]float64{}
+	}
+	for name, column := range n.GetNumbers() {
+		out.Numbers[name] = column.GetAt()
 	}
 	return out
 }

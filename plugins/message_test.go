@@ -60,6 +60,8 @@ func TestBatchThatDoesNotFit(t *testing.T) {
 	nodes := core.NodeColumns{ID: []string{"a", "b"}}
 	for want, batch := range map[string]core.Batch{
 		"column free has 1 entries for 2 candidates": {Nodes: core.NodeColumns{ID: nodes.ID, Free: []core.Size{1}}},
+		"column carbon has 1 entries for 2 candidates": {Nodes: core.NodeColumns{ID: nodes.ID,
+			Numbers: map[string][]float64{"carbon": {1}}}},
 		"holder 2 of 2 candidates": {Nodes: nodes,
 			File: core.BatchFile{Classes: []core.BatchClass{{Holders: []int{2}}}}},
 		"link 0 to -1 of 2 candidates": {Nodes: nodes, Links: []core.BatchLink{{From: 0, To: -1}}},

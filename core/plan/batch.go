@@ -3,7 +3,10 @@
 package plan
 
 import (
+	"cmp"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/bkp-tool/bkp/core"
@@ -12,6 +15,7 @@ import (
 // BatchOf is what a strategy is asked about a network and a job. index tells which node of the snapshot each candidate
 // is: all but the source, in the snapshot's order. Prices, failure rate and uptime are read from a node's labels
 // price_store, price_send, afr and uptime; a label that is absent or no number from 0 up counts as 0 (uptime: 1).
+// Every label that is such a number at some candidate is a column in Numbers.
 func BatchOf(snapshot core.Snapshot, classes []Class, replicas int) (batch core.Batch, index []int) {
 	batch = core.Batch{Objective: ObjectiveTime, Replicas: replicas}
 	candidate := make([]int, len(snapshot.Nodes))
@@ -39,6 +43,7 @@ func BatchOf(snapshot core.Snapshot, classes []Class, replicas int) (batch core.
 		cols.Uptime = append(cols.Uptime, label(n, "uptime", 1))
 		cols.Load = append(cols.Load, n.Load)
 	}
+	cols.Numbers = numbers(snapshot, index)
 	for _, l := range snapshot.Links {
 		if from, to := candidate[l.From], candidate[l.To]; from >= 0 && to >= 0 {
 			batch.Links = append(batch.Links, core.BatchLink{From: from, To: to, Rate: l.Rate})
@@ -62,6 +67,31 @@ func BatchOf(snapshot core.Snapshot, classes []Class, replicas int) (batch core.
 		batch.File.Classes = append(batch.File.Classes, row)
 	}
 	return batch, index
+}
+
+// maxNumbers is the most columns that labels make: what peers call themselves must not fill a question.
+const maxNumbers = 64
+
+// numbers are the columns that labels make: of more than maxNumbers, those that most candidates have.
+func numbers(snapshot core.Snapshot, index []int) map[string][]float64 {
+	has, columns := map[string]int{}, map[string][]float64{}
+	for row, i := range index {
+		for name := range snapshot.Nodes[i].Labels {
+			if v := label(snapshot.Nodes[i], name, -1); v >= 0 {
+				if has[name]++; columns[name] == nil {
+					columns[name] = make([]float64, len(index))
+				}
+				columns[name][row] = v
+			}
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(has), func(a, b string) int {
+		return cmp.Or(cmp.Compare(has[b], has[a]), cmp.Compare(a, b))
+	})
+	for _, name := range names[min(len(names), maxNumbers):] {
+		delete(columns, name)
+	}
+	return columns
 }
 
 // reachRates is the rate at which data can come to each node from the source, 0 where nothing limits it: that of its

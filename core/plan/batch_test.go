@@ -4,6 +4,8 @@ package plan
 
 import (
 	"math"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -37,6 +39,26 @@ func TestBatchLeavesTheSourceOut(t *testing.T) {
 	if b.Nodes.PriceStore[0] != 0.5 || b.Nodes.PriceSend[0] != 0 || b.Nodes.AnnualFailure[0] != 0.02 ||
 		b.Nodes.Uptime[0] != 1 || b.Nodes.Uptime[1] != 0.99 {
 		t.Errorf("labels read as %+v", b.Nodes)
+	}
+}
+
+// TestNumericLabelsAreColumns: a strategy finds every label that is a number by its name.
+func TestNumericLabelsAreColumns(t *testing.T) {
+	s := threeNodes()
+	s.Nodes[0].Labels = map[string]string{"carbon": "12.5", "rack": "left", "owed": "-1"}
+	s.Nodes[2].Labels = map[string]string{"height": "3"}
+	b, _ := BatchOf(s, nil, 1)
+	want := map[string][]float64{"carbon": {12.5, 0}, "height": {0, 3}}
+	if !reflect.DeepEqual(b.Nodes.Numbers, want) {
+		t.Errorf("columns %v, want %v", b.Nodes.Numbers, want)
+	}
+	for i := range 2 * maxNumbers {
+		s.Nodes[2].Labels["x"+strconv.Itoa(i)] = "1"
+	}
+	s.Nodes[0].Labels["height"] = "4"
+	b, _ = BatchOf(s, nil, 1)
+	if n := b.Nodes.Numbers; len(n) != maxNumbers || n["height"] == nil || n["carbon"] == nil {
+		t.Errorf("%d columns, of those that most nodes have %v", len(n), n["height"])
 	}
 }
 

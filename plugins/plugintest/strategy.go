@@ -10,6 +10,7 @@ package plugintest
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -39,7 +40,11 @@ var columns = map[string]func(*core.NodeColumns){
 	"annual_failure": func(n *core.NodeColumns) { clear(n.AnnualFailure) },
 	"uptime":         func(n *core.NodeColumns) { clear(n.Uptime) },
 	"load":           func(n *core.NodeColumns) { clear(n.Load) },
+	"numbers":        func(n *core.NodeColumns) { n.Numbers = nil },
 }
+
+// further is how a strategy says that it needs one of the columns in Numbers: numbers.NAME.
+const further = "numbers."
 
 // Strategy runs the suite: the strategy describes itself, answers every question in the right shape, leaves the
 // question as it was, stands questions from many goroutines, and, where it says so, is deterministic and reads no
@@ -53,7 +58,7 @@ func Strategy(t *testing.T, s core.Strategy) {
 	t.Run("describes itself", func(t *testing.T) {
 		described(t, info.Name, info.Version, info.Summary)
 		for _, need := range info.Needs {
-			if columns[need] == nil {
+			if columns[need] == nil && !strings.HasPrefix(need, further) {
 				t.Errorf("needs %q, which is no column", need)
 			}
 		}
@@ -109,11 +114,16 @@ func score(t *testing.T, s core.Strategy, batch core.Batch) (core.Scores, error)
 // without clears the columns that are not needed.
 func without(b core.Batch, needs []string) core.Batch {
 	b = copied(b)
+	numbers := maps.Clone(b.Nodes.Numbers)
+	maps.DeleteFunc(numbers, func(name string, _ []float64) bool {
+		return !slices.Contains(needs, "numbers") && !slices.Contains(needs, further+name)
+	})
 	for name, clearColumn := range columns {
 		if !slices.Contains(needs, name) {
 			clearColumn(&b.Nodes)
 		}
 	}
+	b.Nodes.Numbers = numbers
 	return b
 }
 
@@ -124,6 +134,10 @@ func copied(b core.Batch) core.Batch {
 	n.Uplink, n.Downlink, n.Link = slices.Clone(n.Uplink), slices.Clone(n.Downlink), slices.Clone(n.Link)
 	n.Delay, n.PriceStore, n.PriceSend = slices.Clone(n.Delay), slices.Clone(n.PriceStore), slices.Clone(n.PriceSend)
 	n.AnnualFailure, n.Uptime, n.Load = slices.Clone(n.AnnualFailure), slices.Clone(n.Uptime), slices.Clone(n.Load)
+	n.Numbers = maps.Clone(n.Numbers)
+	for name, column := range n.Numbers {
+		n.Numbers[name] = slices.Clone(column)
+	}
 	b.Links, b.Trunks, b.File.Classes = slices.Clone(b.Links), slices.Clone(b.Trunks), slices.Clone(b.File.Classes)
 	return b
 }
@@ -142,6 +156,9 @@ func Batches() *rapid.Generator[core.Batch] {
 		b.File.Classes = []core.BatchClass{{Count: rapid.IntRange(0, 4096).Draw(r, "runs"), Size: size}}
 		for i := range count {
 			candidate(r, &b.Nodes, i)
+		}
+		if count > 0 && rapid.Bool().Draw(r, "numbers") {
+			b.Nodes.Numbers = map[string][]float64{"carbon": rapid.SliceOfN(parts, count, count).Draw(r, "carbon")}
 		}
 		for from := range count {
 			for to := range count {

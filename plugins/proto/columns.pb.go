@@ -210,6 +210,7 @@ type Nodes struct {
 	AnnualFailure []float64              `protobuf:"fixed64,12,rep,packed,name=annual_failure,json=annualFailure,proto3" json:"annual_failure,omitempty"`
 	Uptime        []float64              `protobuf:"fixed64,13,rep,packed,name=uptime,proto3" json:"uptime,omitempty"`
 	Load          []float64              `protobuf:"fixed64,14,rep,packed,name=load,proto3" json:"load,omitempty"`
+	Numbers       map[string]*Numbers    `protobuf:"bytes,15,rep,name=numbers,proto3" json:"numbers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // further columns by name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -342,6 +343,58 @@ func (x *Nodes) GetLoad() []float64 {
 	return nil
 }
 
+func (x *Nodes) GetNumbers() map[string]*Numbers {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
+
+// Numbers is a column.
+type Numbers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            []float64              `protobuf:"fixed64,1,rep,packed,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Numbers) Reset() {
+	*x = Numbers{}
+	mi := &file_columns_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Numbers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Numbers) ProtoMessage() {}
+
+func (x *Numbers) ProtoReflect() protoreflect.Message {
+	mi := &file_columns_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Numbers.ProtoReflect.Descriptor instead.
+func (*Numbers) Descriptor() ([]byte, []int) {
+	return file_columns_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Numbers) GetAt() []float64 {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 type Labels struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Label         map[string]string      `protobuf:"bytes,1,rep,name=label,proto3" json:"label,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -351,7 +404,7 @@ type Labels struct {
 
 func (x *Labels) Reset() {
 	*x = Labels{}
-	mi := &file_columns_proto_msgTypes[3]
+	mi := &file_columns_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +416,7 @@ func (x *Labels) String() string {
 func (*Labels) ProtoMessage() {}
 
 func (x *Labels) ProtoReflect() protoreflect.Message {
-	mi := &file_columns_proto_msgTypes[3]
+	mi := &file_columns_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +429,7 @@ func (x *Labels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Labels.ProtoReflect.Descriptor instead.
 func (*Labels) Descriptor() ([]byte, []int) {
-	return file_columns_proto_rawDescGZIP(), []int{3}
+	return file_columns_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Labels) GetLabel() map[string]string {
@@ -398,7 +451,7 @@ type Links struct {
 
 func (x *Links) Reset() {
 	*x = Links{}
-	mi := &file_columns_proto_msgTypes[4]
+	mi := &file_columns_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +463,7 @@ func (x *Links) String() string {
 func (*Links) ProtoMessage() {}
 
 func (x *Links) ProtoReflect() protoreflect.Message {
-	mi := &file_columns_proto_msgTypes[4]
+	mi := &file_columns_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +476,7 @@ func (x *Links) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Links.ProtoReflect.Descriptor instead.
 func (*Links) Descriptor() ([]byte, []int) {
-	return file_columns_proto_rawDescGZIP(), []int{4}
+	return file_columns_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Links) GetFrom() []int64 {
@@ -459,7 +512,7 @@ type Trunk struct {
 
 func (x *Trunk) Reset() {
 	*x = Trunk{}
-	mi := &file_columns_proto_msgTypes[5]
+	mi := &file_columns_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +524,7 @@ func (x *Trunk) String() string {
 func (*Trunk) ProtoMessage() {}
 
 func (x *Trunk) ProtoReflect() protoreflect.Message {
-	mi := &file_columns_proto_msgTypes[5]
+	mi := &file_columns_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +537,7 @@ func (x *Trunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trunk.ProtoReflect.Descriptor instead.
 func (*Trunk) Descriptor() ([]byte, []int) {
-	return file_columns_proto_rawDescGZIP(), []int{5}
+	return file_columns_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Trunk) GetFrom() string {
@@ -528,7 +581,7 @@ type Scores struct {
 
 func (x *Scores) Reset() {
 	*x = Scores{}
-	mi := &file_columns_proto_msgTypes[6]
+	mi := &file_columns_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +593,7 @@ func (x *Scores) String() string {
 func (*Scores) ProtoMessage() {}
 
 func (x *Scores) ProtoReflect() protoreflect.Message {
-	mi := &file_columns_proto_msgTypes[6]
+	mi := &file_columns_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +606,7 @@ func (x *Scores) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scores.ProtoReflect.Descriptor instead.
 func (*Scores) Descriptor() ([]byte, []int) {
-	return file_columns_proto_rawDescGZIP(), []int{6}
+	return file_columns_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Scores) GetAllow() []bool {
@@ -651,7 +704,7 @@ const file_columns_proto_rawDesc = "" +
 	"\x05Class\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x03R\x05count\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x18\n" +
-	"\aholders\x18\x03 \x03(\x03R\aholders\"\xf5\x02\n" +
+	"\aholders\x18\x03 \x03(\x03R\aholders\"\x86\x04\n" +
 	"\x05Nodes\x12\x0e\n" +
 	"\x02id\x18\x01 \x03(\tR\x02id\x12\x12\n" +
 	"\x04zone\x18\x02 \x03(\tR\x04zone\x12-\n" +
@@ -669,7 +722,13 @@ const file_columns_proto_rawDesc = "" +
 	"price_send\x18\v \x03(\x01R\tpriceSend\x12%\n" +
 	"\x0eannual_failure\x18\f \x03(\x01R\rannualFailure\x12\x16\n" +
 	"\x06uptime\x18\r \x03(\x01R\x06uptime\x12\x12\n" +
-	"\x04load\x18\x0e \x03(\x01R\x04load\"z\n" +
+	"\x04load\x18\x0e \x03(\x01R\x04load\x12;\n" +
+	"\anumbers\x18\x0f \x03(\v2!.bkp.plugin.v1.Nodes.NumbersEntryR\anumbers\x1aR\n" +
+	"\fNumbersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.bkp.plugin.v1.NumbersR\x05value:\x028\x01\"\x19\n" +
+	"\aNumbers\x12\x0e\n" +
+	"\x02at\x18\x01 \x03(\x01R\x02at\"z\n" +
 	"\x06Labels\x126\n" +
 	"\x05label\x18\x01 \x03(\v2 .bkp.plugin.v1.Labels.LabelEntryR\x05label\x1a8\n" +
 	"\n" +
@@ -712,29 +771,33 @@ func file_columns_proto_rawDescGZIP() []byte {
 	return file_columns_proto_rawDescData
 }
 
-var file_columns_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_columns_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_columns_proto_goTypes = []any{
-	(*Batch)(nil),  // 0: bkp.plugin.v1.Batch
-	(*Class)(nil),  // 1: bkp.plugin.v1.Class
-	(*Nodes)(nil),  // 2: bkp.plugin.v1.Nodes
-	(*Labels)(nil), // 3: bkp.plugin.v1.Labels
-	(*Links)(nil),  // 4: bkp.plugin.v1.Links
-	(*Trunk)(nil),  // 5: bkp.plugin.v1.Trunk
-	(*Scores)(nil), // 6: bkp.plugin.v1.Scores
-	nil,            // 7: bkp.plugin.v1.Labels.LabelEntry
+	(*Batch)(nil),   // 0: bkp.plugin.v1.Batch
+	(*Class)(nil),   // 1: bkp.plugin.v1.Class
+	(*Nodes)(nil),   // 2: bkp.plugin.v1.Nodes
+	(*Numbers)(nil), // 3: bkp.plugin.v1.Numbers
+	(*Labels)(nil),  // 4: bkp.plugin.v1.Labels
+	(*Links)(nil),   // 5: bkp.plugin.v1.Links
+	(*Trunk)(nil),   // 6: bkp.plugin.v1.Trunk
+	(*Scores)(nil),  // 7: bkp.plugin.v1.Scores
+	nil,             // 8: bkp.plugin.v1.Nodes.NumbersEntry
+	nil,             // 9: bkp.plugin.v1.Labels.LabelEntry
 }
 var file_columns_proto_depIdxs = []int32{
 	1, // 0: bkp.plugin.v1.Batch.classes:type_name -> bkp.plugin.v1.Class
 	2, // 1: bkp.plugin.v1.Batch.nodes:type_name -> bkp.plugin.v1.Nodes
-	4, // 2: bkp.plugin.v1.Batch.links:type_name -> bkp.plugin.v1.Links
-	5, // 3: bkp.plugin.v1.Batch.trunks:type_name -> bkp.plugin.v1.Trunk
-	3, // 4: bkp.plugin.v1.Nodes.labels:type_name -> bkp.plugin.v1.Labels
-	7, // 5: bkp.plugin.v1.Labels.label:type_name -> bkp.plugin.v1.Labels.LabelEntry
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	5, // 2: bkp.plugin.v1.Batch.links:type_name -> bkp.plugin.v1.Links
+	6, // 3: bkp.plugin.v1.Batch.trunks:type_name -> bkp.plugin.v1.Trunk
+	4, // 4: bkp.plugin.v1.Nodes.labels:type_name -> bkp.plugin.v1.Labels
+	8, // 5: bkp.plugin.v1.Nodes.numbers:type_name -> bkp.plugin.v1.Nodes.NumbersEntry
+	9, // 6: bkp.plugin.v1.Labels.label:type_name -> bkp.plugin.v1.Labels.LabelEntry
+	3, // 7: bkp.plugin.v1.Nodes.NumbersEntry.value:type_name -> bkp.plugin.v1.Numbers
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_columns_proto_init() }
@@ -748,7 +811,7 @@ func file_columns_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_columns_proto_rawDesc), len(file_columns_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
