@@ -86,41 +86,6 @@ func atMost(bytes int) func(*codec) { return func(c *codec) { c.bytes = bytes } 
 // since says which feature brought a type of message: it is sent to nobody who does not list it.
 func since(f Feature) func(*codec) { return func(c *codec) { c.since = f } }
 
-func init() {
-	register[Hello](atMost(MaxHello))
-	register[Auth](atMost(MaxAuth))
-	register[Delegation]()
-	register[BandwidthCoordination]()
-	register[StateQuery]()
-	register[StateReport]()
-	register[StorageTask]()
-	register[TaskAgree]()
-	register[TaskRefuse]()
-	register[Want]()
-	register[StorageApply]()
-	register[StorageAgree]()
-	register[StorageRefuse]()
-	register[TransmissionBegin]()
-	register[TransmissionComplete]()
-	register[TransmissionAbort]()
-	register[ProbeApply]()
-	register[LeaseRevise]()
-	register[GainApply]()
-	register[GainAgree]()
-	register[GainRefuse]()
-	register[RefPut]()
-	register[RefOK]()
-	register[RefList]()
-	register[RefGet]()
-	register[RefReport]()
-	register[Release]()
-	register[ReleaseDone]()
-	register[Relay]()
-	register[Audit](since(FeatureAudit))
-	register[AuditProof](since(FeatureAudit))
-	register[AuditRefuse](since(FeatureAudit))
-}
-
 // Encode writes m, a message by value or by pointer, with all that this build knows.
 func Encode(m Message) ([]byte, error) { return newest.Encode(m) }
 

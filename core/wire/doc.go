@@ -75,7 +75,7 @@
 //	a feature   a constant and its place in Features, both in growth.go. Its name is new: what it stands for never changes.
 //	a member    a field with the tag wire:"FEATURE", left out when empty. Who sends may always set it: a peer without the feature is
 //	            sent the message without it. Members that came later are never needed to understand the rest.
-//	a type      register[T](since(FeatureX)) in codec.go. Who sends asks first whether the peer has it (Session.Has).
+//	a type      register[T](since(FeatureX)) in messages.go. Who sends asks first whether the peer has it (Session.Has).
 //	a list      has the tag most:"NAME" with a name out of the table most in form.go.
 //	a meaning   (as of refs of version 2) is a feature without members: who sends asks first.
 //

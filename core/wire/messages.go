@@ -11,6 +11,42 @@ import (
 // Message is one control message. Every message travels as a JSON object whose "type" is Type().
 type Message interface{ Type() string }
 
+// The messages that there are.
+func init() {
+	register[Hello](atMost(MaxHello))
+	register[Auth](atMost(MaxAuth))
+	register[Delegation]()
+	register[BandwidthCoordination]()
+	register[StateQuery]()
+	register[StateReport]()
+	register[StorageTask]()
+	register[TaskAgree]()
+	register[TaskRefuse]()
+	register[Want]()
+	register[StorageApply]()
+	register[StorageAgree]()
+	register[StorageRefuse]()
+	register[TransmissionBegin]()
+	register[TransmissionComplete]()
+	register[TransmissionAbort]()
+	register[ProbeApply]()
+	register[LeaseRevise]()
+	register[GainApply]()
+	register[GainAgree]()
+	register[GainRefuse]()
+	register[RefPut]()
+	register[RefOK]()
+	register[RefList]()
+	register[RefGet]()
+	register[RefReport]()
+	register[Release]()
+	register[ReleaseDone]()
+	register[Relay]()
+	register[Audit](since(FeatureAudit))
+	register[AuditProof](since(FeatureAudit))
+	register[AuditRefuse](since(FeatureAudit))
+}
+
 // The channels that HELLO opens between two nodes. The directions of data are told from the dialler of the socket.
 const (
 	ChannelControl     = "control"
