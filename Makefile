@@ -31,7 +31,7 @@ c-compiler:
 
 test: c-compiler ## all tests; under the race detector, which needs a C compiler, but for the longest, the simulator, and most stories
 	RAPID_CHECKS=500 $(GO) test -race -short -timeout 15m $$($(GO) list ./... | grep -v /core/sim) # -short would leave a fifth of rapid's 100 checks
-	CGO_ENABLED=0 $(GO) test -timeout 15m ./cmd/bkp/... ./core/durable ./core/ledger ./core/storage/disk ./core/node ./core/sim ./core/chunk # as it is built where there is no C compiler; all power losses
+	CGO_ENABLED=0 $(GO) test -timeout 15m ./cmd/bkp/... ./core/durable ./core/ledger ./core/storage/... ./core/node ./core/sim ./core/chunk # as it is built where there is no C compiler; all power losses
 
 race: c-compiler ## all tests under the race detector: a quarter of an hour
 	$(GO) test -race -timeout 30m ./...

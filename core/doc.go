@@ -68,7 +68,8 @@
 // Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4
 // know ledger and plugins as interfaces that they declare themselves, as keep.Holdings and keep.Ledger. What a place
 // for chunks promises stands in storage, with a suite that holds every implementation to it; storage/live says what a
-// collection must spare.
+// collection must spare. storage/disk joins the rooms below it, which know nothing of it: pack, index (tables: table),
+// writers, damage, collect, check, space, files. storage/holdings is what a node keeps chunks for.
 //
 // # A chunk's journey
 //

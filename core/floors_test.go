@@ -71,6 +71,23 @@ var roof = map[string][]string{
 	"cmd/bkp/session":      {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render"},
 }
 
+// within says which rooms of storage/disk each of them may import. storage/disk itself joins them all, and nobody else in
+// storage but holdings, which looks for descriptions, knows any.
+var within = map[string][]string{
+	"core/storage/disk/space":   nil,
+	"core/storage/disk/files":   nil,
+	"core/storage/disk/writers": nil,
+	"core/storage/disk/damage":  nil,
+	"core/storage/disk/pack":    {"space"},
+	"core/storage/disk/table":   {"pack"},
+	"core/storage/disk/index":   {"pack", "table", "files", "damage"},
+	"core/storage/disk/collect": {"pack", "writers"},
+	"core/storage/disk/check":   {"pack", "table", "index", "writers", "damage"},
+	"core/storage/holdings":     {"pack"},
+	"core/storage/live":         nil,
+	"core/storage":              nil,
+}
+
 // pure rooms decide; they neither act nor look at the world.
 var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license",
 	"core/wire", "core/shard", "core/audit", "core/measure", "core/task", "core/spread", "core/reconcile", "core/version",
@@ -118,6 +135,31 @@ func TestFloorsImport(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestFloorsWithinStorage(t *testing.T) {
+	const disk = "core/storage/disk"
+	found := map[string]bool{}
+	eachFile(t, func(_, name string, f *ast.File) {
+		pkg := path.Dir(name)
+		allowed, known := within[pkg]
+		if !strings.HasPrefix(pkg, "core/storage") || pkg == disk {
+			return
+		}
+		if !known {
+			t.Errorf("%s: %s is no room of storage", name, pkg)
+		}
+		found[pkg] = true
+		for _, imp := range imports(f) {
+			other, inside := strings.CutPrefix(imp, module+disk)
+			if inside && !slices.Contains(allowed, strings.TrimPrefix(other, "/")) {
+				t.Errorf("%s must not import %s", name, imp)
+			}
+		}
+	})
+	if len(found) != len(within) {
+		t.Errorf("of %d rooms only %d are there", len(within), len(found))
+	}
 }
 
 func TestFloorsPure(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/holdings"
 )
 
 // TestPowerLossRepair repairs a target that lost a record, or its packs. Wherever the power goes another repair ends
@@ -144,7 +145,7 @@ func (x *member) makeOld(t *testing.T) {
 		return errors.Join(tx.DeleteBucket([]byte("described")), tx.Bucket([]byte("meta")).Delete([]byte("head")))
 	}))
 	check(t, db.Close())
-	holdings, err := disk.OpenHoldings(h.Path("holdings.db"), false)
+	holdings, err := holdings.Open(h.Path("holdings.db"), false)
 	check(t, err)
 	segments, err := holdings.Segments()
 	check(t, err)

@@ -25,7 +25,7 @@ import (
 	"github.com/bkp-tool/bkp/core/keep/keeptest"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/holdings"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -38,7 +38,7 @@ type stage struct {
 	ctx      context.Context
 	acts     sync.WaitGroup
 	store    *keeptest.Store
-	holdings *disk.Holdings
+	holdings *holdings.Holdings
 	ledger   *keeptest.Ledger
 	owners   map[string]*key.Owner
 	signers  map[string]*key.Signer
@@ -76,7 +76,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	w.ledger = &keeptest.Ledger{Node: w.id("self"), Watch: watch}
 	w.store.Watch = watch
 	var err error
-	w.holdings, err = disk.OpenHoldings(filepath.Join(t.TempDir(), "holdings.db"), true)
+	w.holdings, err = holdings.Open(filepath.Join(t.TempDir(), "holdings.db"), true)
 	check(t, err)
 	t.Cleanup(func() { w.stop(); w.holdings.Close() })
 	w.config = Config{Signer: w.signers["self"], Capacity: 1e6, Keeping: w.store,

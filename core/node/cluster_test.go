@@ -27,6 +27,7 @@ import (
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/holdings"
 	mostfree "github.com/bkp-tool/bkp/plugins/strategies/most-free"
 	"github.com/bkp-tool/bkp/plugins/strategies/nearest"
 	"github.com/bkp-tool/bkp/plugins/strategies/reliable"
@@ -62,7 +63,7 @@ type member struct {
 	staging  *disk.Store
 	away     *disk.Away
 	keeping  *disk.Store
-	holdings *disk.Holdings
+	holdings *holdings.Holdings
 	refs     *memoryRefs
 	ledger   *keeptest.Ledger
 	trace    *bytes.Buffer
@@ -131,7 +132,7 @@ func (m *member) run() {
 	check(t, err)
 	m.keeping, err = disk.Open(filepath.Join(m.dir, "holdings"))
 	check(t, err)
-	m.holdings, err = disk.OpenHoldings(filepath.Join(m.dir, "holdings.db"), true)
+	m.holdings, err = holdings.Open(filepath.Join(m.dir, "holdings.db"), true)
 	check(t, err)
 	l, err := m.cluster.net.Listen(m.name + ":8001")
 	check(t, err)

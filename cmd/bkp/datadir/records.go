@@ -14,6 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/holdings"
 )
 
 // Records are the three that say what this machine keeps for others: chunks in packs, the database of what they are
@@ -94,7 +95,7 @@ func (d Dir) OpenRecords(signer *key.Signer) (_ *Records, err error) {
 
 // openHoldings opens the database, and reports whether it has anything to say.
 func (d Dir) openHoldings(r *Records, there Present) (says bool, err error) {
-	db, err := disk.OpenHoldings(d.Path("holdings.db"), !there.packs && !there.entries)
+	db, err := holdings.Open(d.Path("holdings.db"), !there.packs && !there.entries)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		r.Holdings = &keep.LostHoldings{Why: errors.New("holdings.db is gone, the record of what is kept here for " +

@@ -12,7 +12,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/disk/space"
 )
 
 // Reserve is room that is set aside in DATA/reserve, blocks as well as inodes: on a full disk it is given back, so that
@@ -31,7 +31,7 @@ const (
 
 // Fill sets the room aside where there is enough of it. It has no need of being durable.
 func (r Reserve) Fill() {
-	if room, err := disk.Room(filepath.Dir(r.dir)); err == nil && room >= reserveSize {
+	if room, err := space.Room(filepath.Dir(r.dir)); err == nil && room >= reserveSize {
 		r.restore()
 	}
 }

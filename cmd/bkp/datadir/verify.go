@@ -11,7 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/disk/check"
 )
 
 // Verification reads what is on this machine and holds it against its hashes. Where it is interrupted another goes on.
@@ -69,7 +69,7 @@ var StoreNames = []string{"staging", "holdings"}
 type VerifiedPacks struct {
 	Packs  int
 	Read   core.Size
-	Damage []disk.Damage
+	Damage []check.Damage
 }
 
 // Packs looks through a store for what belongs to no version that was verified, and for what a pack has beside its
@@ -78,9 +78,9 @@ func (v *Verification) Packs(ctx context.Context, store string, progress func(co
 	err error) {
 	at, path := v.state.Packs[store], v.dir.Path(store)
 	var done core.Size
-	err = disk.Check(ctx, path, at.After, func(hash core.Hash) bool {
+	err = check.Packs(ctx, path, at.After, func(hash core.Hash) bool {
 		return !v.reader.Seen(hash) && draw(v.share)
-	}, func(p disk.Checked) error {
+	}, func(p check.Checked) error {
 		done += p.Bytes
 		progress(done)
 		at.After, at.Packs, at.Read = p.Pack, at.Packs+1, at.Read+p.Bytes
@@ -89,14 +89,14 @@ func (v *Verification) Packs(ctx context.Context, store string, progress func(co
 			if v.dir.IsForeign() {
 				break
 			}
-			disk.Note(path, d)
+			check.Note(path, d)
 		}
 		return v.state.keepPacks(store, at)
 	})
-	var index []disk.Damage
+	var index []check.Damage
 	var read core.Size
 	if err == nil {
-		index, read, err = disk.CheckIndex(ctx, path, v.share > 0)
+		index, read, err = check.Index(ctx, path, v.share > 0)
 	}
 	if err != nil {
 		return found, errors.Join(fmt.Errorf("%s: %w", store, err), v.state.save())

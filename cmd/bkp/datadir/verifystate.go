@@ -12,7 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/file"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/disk/check"
 )
 
 const (
@@ -40,10 +40,10 @@ type versionProgress struct {
 }
 
 type packProgress struct {
-	After  string        `json:"after"` // the last pack looked at
-	Packs  int           `json:"packs"`
-	Read   core.Size     `json:"read_bytes"`
-	Damage []disk.Damage `json:"damage,omitempty"`
+	After  string         `json:"after"` // the last pack looked at
+	Packs  int            `json:"packs"`
+	Read   core.Size      `json:"read_bytes"`
+	Damage []check.Damage `json:"damage,omitempty"`
 }
 
 // verifyState reads where the same verification was interrupted, or begins a new one.

@@ -8,7 +8,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/file"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/disk/check"
 )
 
 func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
@@ -24,7 +24,7 @@ func TestVerificationGoesOnOnlyWithTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.keepPacks("staging", packProgress{After: "p",
-		Damage: []disk.Damage{{File: "p", Offset: 3}}}); err != nil {
+		Damage: []check.Damage{{File: "p", Offset: 3}}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.save(); err != nil {

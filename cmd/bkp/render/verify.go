@@ -8,7 +8,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/disk/check"
 )
 
 // VerifiedVersion is what a verification found of a version.
@@ -34,7 +34,7 @@ type Verification struct {
 // PackDamage is damage in a pack of one of the two stores.
 type PackDamage struct {
 	Store string `json:"store"`
-	disk.Damage
+	check.Damage
 }
 
 // Draw shows a line a version, a line a peer that keeps some of it, and every damaged stretch.

@@ -21,7 +21,7 @@ import (
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/disk/space"
 	"github.com/bkp-tool/bkp/plugins"
 )
 
@@ -238,7 +238,7 @@ func (refuseAll) Verify(context.Context, core.VerifyRequest) (core.Verdict, erro
 func (op *Opener) capacity(conf *node.Config) error {
 	where, aside := op.dir.Path("holdings"), op.dir.Reserve()
 	conf.Room = func() (core.Size, error) {
-		room, err := disk.Room(where)
+		room, err := space.Room(where)
 		return max(0, room-aside.Missing()), err
 	}
 	used, err := conf.Keeping.Used(context.Background())

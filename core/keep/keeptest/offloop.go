@@ -11,6 +11,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/holdings"
 )
 
 // OffLoop fails a test where a store, a database or a log is asked on the loop of a node, which must not wait for one.
@@ -107,7 +108,7 @@ func (s DiskStore) Damaged(ctx context.Context, hash core.Hash) (bool, error) {
 
 // Holdings is a database that is never asked on the loop.
 type Holdings struct {
-	*disk.Holdings
+	*holdings.Holdings
 	Watch *OffLoop
 }
 

@@ -66,7 +66,7 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 		acknowledged = max(acknowledged, runAndKill(t, dir, time.Duration(rand.IntN(150))*time.Millisecond))
 		s := open(t, dir)
 		for n := range acknowledged {
-			check(t, s, killedPiece(n))
+			wantPiece(t, s, killedPiece(n))
 		}
 		closeStore(t, s)
 		if left := packFiles(t, dir, ".open"); len(left) > 0 {
@@ -132,7 +132,7 @@ func TestTornTail(t *testing.T) {
 			}
 		}
 		put(t, s, pieces[3])
-		check(t, s, pieces[3])
+		wantPiece(t, s, pieces[3])
 		closeStore(t, s)
 	}
 }
@@ -163,8 +163,8 @@ func TestHoleInAPack(t *testing.T) {
 			overwrite(t, packFiles(t, crashed, ".open")[0], hole.from, make([]byte, hole.length))
 			s := open(t, crashed)
 			defer closeStore(t, s)
-			check(t, s, pieces[0])
-			check(t, s, pieces[2])
+			wantPiece(t, s, pieces[0])
+			wantPiece(t, s, pieces[2])
 			if has(s, pieces[1].Hash) {
 				t.Error("has the chunk that is not whole")
 			}
@@ -231,7 +231,7 @@ func TestDamagedTableIsRebuilt(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, p := range pieces {
-				check(t, reader, p)
+				wantPiece(t, reader, p)
 			}
 			closeStore(t, reader)
 			if after, _ := os.ReadFile(pack); string(after) != string(damaged) {
@@ -239,7 +239,7 @@ func TestDamagedTableIsRebuilt(t *testing.T) {
 			}
 			s := open(t, dir)
 			for _, p := range pieces {
-				check(t, s, p)
+				wantPiece(t, s, p)
 			}
 			closeStore(t, s)
 			if after, _ := os.ReadFile(pack); string(after) != string(healthy) {
@@ -259,8 +259,8 @@ func TestDamagedDataIsRefused(t *testing.T) {
 		if _, err := s.Get(bg, pieces[1].Hash, nil); core.CodeOf(err) != core.CodeWrong {
 			t.Fatalf("bit at %d: %v", offset, err)
 		}
-		check(t, s, pieces[0])
-		check(t, s, pieces[2])
+		wantPiece(t, s, pieces[0])
+		wantPiece(t, s, pieces[2])
 		closeStore(t, s)
 	}
 }

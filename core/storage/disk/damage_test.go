@@ -11,6 +11,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/disk/check"
 )
 
 // hurt flips a bit in the data of a piece, wherever in the store that stands first.
@@ -57,10 +58,10 @@ func TestADamagedPieceIsPutAgain(t *testing.T) {
 				}
 			},
 			"a check": func(t testing.TB, dir string, _ piece) {
-				err := disk.Check(t.Context(), dir, "", func(core.Hash) bool { return true },
-					func(c disk.Checked) error {
+				err := check.Packs(t.Context(), dir, "", func(core.Hash) bool { return true },
+					func(c check.Checked) error {
 						for _, d := range c.Damage {
-							disk.Note(dir, d)
+							check.Note(dir, d)
 						}
 						return nil
 					})
@@ -96,9 +97,9 @@ func TestADamagedPieceIsPutAgain(t *testing.T) {
 				if !put(t, s, p) || put(t, s, p) {
 					t.Error("it is not put again once")
 				}
-				check(t, s, p)
+				wantPiece(t, s, p)
 				closeStore(t, s)
-				check(t, old, p)
+				wantPiece(t, old, p)
 				for range 5 { // packs are read in any order
 					s = open(t, dir)
 					merge(s)
@@ -106,7 +107,7 @@ func TestADamagedPieceIsPutAgain(t *testing.T) {
 						t.Error("it is not found")
 					}
 					for n := range 40 {
-						check(t, s, makePiece(n, 200))
+						wantPiece(t, s, makePiece(n, 200))
 					}
 					closeStore(t, s)
 				}
@@ -142,7 +143,7 @@ func TestADamagedPieceThatIsNowhereElse(t *testing.T) {
 	if after := packFiles(t, dir, ".pack"); len(after) != len(before)+1 || notes(t, dir) != 2 {
 		t.Errorf("packs %v became %v, with %d notes", before, after, notes(t, dir))
 	}
-	check(t, s, makePiece(2, 200))
+	wantPiece(t, s, makePiece(2, 200))
 	if _, err := s.Get(bg, makePiece(3, 200).Hash, nil); core.CodeOf(err) != core.CodeWrong {
 		t.Error(err)
 	}
@@ -175,7 +176,7 @@ func TestACutPackUnderAMergedTable(t *testing.T) {
 	defer closeStore(t, s)
 	sweep(t, s, func(core.Hash) bool { return true })
 	for n := range 12 {
-		check(t, s, makePiece(n, 200))
+		wantPiece(t, s, makePiece(n, 200))
 	}
 	if found := named(t, dir); len(found) > 0 {
 		t.Errorf("after a sweep %v are damaged", found)

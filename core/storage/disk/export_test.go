@@ -3,15 +3,16 @@
 package disk
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/binary"
-	"encoding/hex"
-	"errors"
+	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/storage/disk/collect"
+	"github.com/bkp-tool/bkp/core/storage/disk/index"
+	"github.com/bkp-tool/bkp/core/storage/disk/pack"
+	"github.com/bkp-tool/bkp/core/storage/disk/table"
 	"github.com/zeebo/blake3"
 )
 
@@ -19,123 +20,97 @@ import (
 func OpenSized(dir string, packSize int64) (*Store, error) { return openSized(dir, packSize) }
 
 // SetPackSize makes the store finish its packs sooner.
-func (s *Store) SetPackSize(n int64) { s.packSize = n }
+func (s *Store) SetPackSize(n int64) { s.setPackSize(n) }
 
 // SetMaxLoose makes the store merge its tables sooner.
-func (s *Store) SetMaxLoose(rows int) { s.maxLoose = rows }
+func (s *Store) SetMaxLoose(rows int) { s.index.MergeAt(rows) }
 
 // Compact merges the tables of all finished packs.
-func (s *Store) Compact() error { return s.compact() }
+func (s *Store) Compact() error { return s.index.Compact() }
 
 // Tables is how many merged tables there are, and how many rows stand in memory.
-func (s *Store) Tables() (tables, loose int) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return len(s.tables), len(s.index.hashes)
+func (s *Store) Tables() (tables, loose int) { return s.index.Counts() }
+
+// SetSpace makes the store believe in another disk.
+func (s *Store) SetSpace(space func(dir string) (free, all core.Size, err error)) {
+	s.packs.SetSpace(space)
 }
 
-// GenerateIndex makes an index of so many rows over packs that hold nothing, and calls each for some of the rows.
-func GenerateIndex(dir string, rows, perPack int, each func(i int, hash, id core.Hash)) error {
+// SetStepped has a collection tell how far it has come.
+func (s *Store) SetStepped(f func(step string)) { s.stepped = f }
+
+// SweepReport says what a collection found and did.
+type SweepReport = collect.Report
+
+// Sweep is Collect for who wants to know all of that.
+func (s *Store) Sweep(ctx context.Context, live func(core.Hash) (bool, error)) (SweepReport, error) {
+	return s.collect(ctx, live, nil)
+}
+
+// Break makes the store fail, as a sync in the background does.
+func (s *Store) Break(err error) { s.packs.Fail(err) }
+
+// GenerateIndex makes an index of so many rows over packs that hold nothing, and calls each for every hash.
+func GenerateIndex(dir string, rows, perPack int, each func(i int, hash core.Hash)) error {
 	s, err := Open(dir)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	if err := os.MkdirAll(s.indexDir(), 0o700); err != nil {
+	if err := os.MkdirAll(index.Dir(dir), 0o700); err != nil {
 		return err
 	}
-	const name = "00000000000000000000000000000001"
-	out, err := os.Create(s.tablePath(name))
-	if err != nil {
-		return err
-	}
-	w := &mergedWriter{out: bufio.NewWriter(out)}
-	var packs []mergedPack
-	for i := range (rows + perPack - 1) / perPack {
-		p := mergedPack{name: [16]byte{1, byte(i >> 16), byte(i >> 8), byte(i)}, bytes: core.Size(perPack)}
-		packs = append(packs, p)
-		if err := os.WriteFile(packPath(s.dir, hex.EncodeToString(p.name[:])), nil, 0o600); err != nil {
-			return err
-		}
-	}
-	step := ^uint64(0)/uint64(rows) - 1
-	for kind, size := range []int{hashRow, idRow} {
-		row := make([]byte, size)
-		for i := range rows { // keys in order, spread with some noise
-			sum := blake3.Sum256(fmt.Appendf(nil, "%d of %d", i, kind))
-			copy(row, sum[:])
-			binary.BigEndian.PutUint64(row, uint64(i)*step+binary.BigEndian.Uint64(sum[:])%step)
-			if kind == 0 {
-				binary.LittleEndian.PutUint32(row[32:], uint32(i/perPack))
-				binary.LittleEndian.PutUint32(row[36:], uint32(packHeader))
-				each(i, core.Hash(row[:32]), core.Hash{})
-			} else {
-				each(i, core.Hash{}, core.Hash(row[:32]))
+	path := func(n int) string { return index.TablePath(index.Dir(dir), fmt.Sprintf("%032x", n)) }
+	const most = 1 << 20 // rows of a part: they are sorted in memory
+	var parts []string
+	for from := 0; from < rows; from += most {
+		var packs []table.Loose
+		for i := from; i < min(from+most, rows); i++ {
+			if n := len(packs); n == 0 || len(packs[n-1].Rows) == perPack {
+				packs = append(packs, table.Loose{Name: fmt.Sprintf("%032x", i+1)})
 			}
-			if err := w.add(kind, row); err != nil {
+			r := pack.Row{Hash: blake3.Sum256(fmt.Appendf(nil, "hash %d", i)), ID: blake3.Sum256(fmt.Appendf(nil, "id %d", i)),
+				Offset: pack.HeaderSize, Size: 1}
+			each(i, r.Hash)
+			p := &packs[len(packs)-1]
+			p.Rows = append(p.Rows, r)
+		}
+		for _, p := range packs {
+			if err := os.WriteFile(pack.Path(filepath.Join(dir, "packs"), p.Name), nil, 0o600); err != nil {
 				return err
 			}
 		}
-	}
-	if err := errors.Join(w.finish(packs), out.Close()); err != nil {
-		return err
-	}
-	return s.writeCurrent([]*merged{{name: name}})
-}
-
-// SetSpace makes the store believe in another disk.
-func (s *Store) SetSpace(space func(dir string) (free, all core.Size, err error)) { s.space = space }
-
-// SetStepped has a sweep tell how far it has come.
-func (s *Store) SetStepped(f func(step string)) { s.stepped = f }
-
-// TestRow is a row of a table.
-type TestRow = row
-
-// ReadTable reads the table at the end of a pack.
-func ReadTable(pack []byte) ([]TestRow, error) {
-	return readTable(bytes.NewReader(pack), int64(len(pack)))
-}
-
-// Salvage reads through a pack without its table.
-func Salvage(pack []byte) (rows []TestRow, end int64, err error) {
-	end, err = salvage(bytes.NewReader(pack), int64(len(pack)),
-		func(r row, _ []byte) error { rows = append(rows, r); return nil })
-	return rows, end, err
-}
-
-// Scan reads a pack that is being written.
-func Scan(pack []byte) (rows []TestRow, end int64, err error) {
-	end, err = scan(bytes.NewReader(pack), packHeader, int64(len(pack)), func(r row) { rows = append(rows, r) })
-	return rows, end, err
-}
-
-// Place is where the row's record begins and ends.
-func (r row) Place() (begin, end int64) { return int64(r.offset), r.end() }
-
-// Data is where the row's data begins in its pack.
-func (r row) Data() int64 { return int64(r.offset) + recordHeader }
-
-// Hash is the row's hash.
-func (r row) Hash() [32]byte { return r.hash }
-
-// SearchMerged looks a key up in a merged table.
-func SearchMerged(table []byte, key core.Hash) (found int, err error) {
-	t, err := openMerged(bytes.NewReader(table), int64(len(table)))
-	if err != nil {
-		return 0, err
-	}
-	for _, s := range []*section{&t.hashes, &t.ids} {
-		if err := s.search(bytes.NewReader(table), key, func([]byte) bool { found++; return false }); err != nil {
-			return found, err
+		parts = append(parts, path(1+len(parts)))
+		if err := writeMerged(parts[len(parts)-1], nil, packs); err != nil {
+			return err
 		}
 	}
-	return found, nil
+	if err := writeMerged(path(0), parts, nil); err != nil {
+		return err
+	}
+	return index.SetCurrent(index.Dir(dir), []string{fmt.Sprintf("%032x", 0)})
 }
 
-// Break makes the store fail, as a sync in the background does.
-func (s *Store) Break(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fail(err)
+// writeMerged writes a table of what stands in others, which go, and in packs.
+func writeMerged(path string, parts []string, packs []table.Loose) error {
+	var old []table.Old
+	for _, part := range parts {
+		t, err := table.Open(part)
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(part)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		defer os.Remove(part)
+		old = append(old, table.Old{Table: t, File: f, Gone: func(int) bool { return false }})
+	}
+	out, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	return table.Merge(out, old, packs)
 }

@@ -12,18 +12,19 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/disk/check"
 )
 
 // named is every file of a store in which Check or CheckIndex finds damage.
 func named(t testing.TB, dir string) (files []string) {
 	t.Helper()
-	err := disk.Check(t.Context(), dir, "", func(core.Hash) bool { return true }, func(c disk.Checked) error {
+	err := check.Packs(t.Context(), dir, "", func(core.Hash) bool { return true }, func(c check.Checked) error {
 		for _, d := range c.Damage {
 			files = append(files, d.File)
 		}
 		return nil
 	})
-	index, _, indexErr := disk.CheckIndex(t.Context(), dir, true)
+	index, _, indexErr := check.Index(t.Context(), dir, true)
 	if err := errors.Join(err, indexErr); err != nil {
 		t.Fatal(err)
 	}

@@ -55,8 +55,8 @@ func TestAFailedWriteHurtsNothingElse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		check(t, s, before)
-		check(t, s, after)
+		wantPiece(t, s, before)
+		wantPiece(t, s, after)
 		if has(s, large.Hash) != (d == dir) {
 			t.Error("the large chunk, after the crash or not: has is", has(s, large.Hash))
 		}

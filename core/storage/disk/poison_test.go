@@ -61,8 +61,8 @@ func TestAPoisonedPackIsPutAnew(t *testing.T) {
 			}
 			next := open(t, dir)
 			defer closeStore(t, next)
-			check(t, next, pieces[0])
-			check(t, next, pieces[1]) // it was whole, and was put anew
+			wantPiece(t, next, pieces[0])
+			wantPiece(t, next, pieces[1]) // it was whole, and was put anew
 			if left, _ := filepath.Glob(filepath.Join(dir, "packs", poisoned+".*")); len(left) > 0 {
 				t.Errorf("the poisoned pack is still there: %v", left)
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/disk/check"
 )
 
 // What a store told somebody about its n-th piece, see powered.piece.
@@ -117,7 +118,7 @@ func recovered(dir string, promises []any) error {
 // wholeFiles looks through every finished pack and the index: what has its final name is whole.
 func wholeFiles(dir string) error {
 	every := func(core.Hash) bool { return true }
-	err := disk.Check(context.Background(), dir, "", every, func(c disk.Checked) error {
+	err := check.Packs(context.Background(), dir, "", every, func(c check.Checked) error {
 		if len(c.Damage) > 0 {
 			return fmt.Errorf("%+v", c.Damage[0])
 		}
@@ -126,7 +127,7 @@ func wholeFiles(dir string) error {
 	if err != nil {
 		return err
 	}
-	damage, _, err := disk.CheckIndex(context.Background(), dir, true)
+	damage, _, err := check.Index(context.Background(), dir, true)
 	if len(damage) > 0 {
 		return fmt.Errorf("%+v", damage[0])
 	}

@@ -34,7 +34,7 @@ func wantOnly(t testing.TB, s *disk.Store, referred refs, of int) {
 	for n := range of {
 		p := makePiece(n, 1000)
 		if referred[n] {
-			check(t, s, p)
+			wantPiece(t, s, p)
 		} else if has(s, p.Hash) {
 			t.Errorf("piece %d is still there", n)
 		}
@@ -74,7 +74,7 @@ func TestAPackIsRewrittenOnceHalfOfItIsDead(t *testing.T) {
 				t.Errorf("%d packs are left", len(packs))
 			}
 			for n := range referred {
-				check(t, reader, makePiece(n, 1000)) // it finds the new place
+				wantPiece(t, reader, makePiece(n, 1000)) // it finds the new place
 			}
 		})
 	}
@@ -162,7 +162,7 @@ func TestADamagedPackIsNotRewritten(t *testing.T) {
 			t.Fatalf("it is copied again and again: %d packs", len(packs))
 		}
 	}
-	check(t, s, pieces[0])
+	wantPiece(t, s, pieces[0])
 	if _, err := s.Get(bg, pieces[1].Hash, nil); core.CodeOf(err) != core.CodeWrong {
 		t.Errorf("got %v", err)
 	}
@@ -197,7 +197,7 @@ func TestASweepThatIsCutOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		for n := range referred {
-			check(t, reader, makePiece(n, 1000))
+			wantPiece(t, reader, makePiece(n, 1000))
 		}
 		closeStore(t, reader)
 		s := open(t, dir)
@@ -238,7 +238,7 @@ func TestSmallPacksAreMerged(t *testing.T) {
 	s := open(t, dir)
 	defer closeStore(t, s)
 	for n := range versions {
-		check(t, s, makePiece(n, size))
+		wantPiece(t, s, makePiece(n, size))
 		if !finds(s, makePiece(n, size)) {
 			t.Errorf("piece %d lost its id", n)
 		}

@@ -82,7 +82,7 @@ type fataler interface {
 	Fatalf(string, ...any)
 }
 
-func check(t fataler, s *disk.Store, p piece) {
+func wantPiece(t fataler, s *disk.Store, p piece) {
 	t.Helper()
 	got, err := s.Get(bg, p.Hash, []byte("before"))
 	if err != nil {
@@ -130,7 +130,7 @@ func TestChunksComeBack(t *testing.T) {
 		if put(t, s, p) {
 			t.Fatal("a chunk was new twice")
 		}
-		check(t, s, p)
+		wantPiece(t, s, p)
 		total += p.Chunk.Size
 	}
 	if used(s) != total {
@@ -144,7 +144,7 @@ func TestChunksComeBack(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		for _, p := range pieces {
-			check(t, s, p)
+			wantPiece(t, s, p)
 			if found, ok := found(s, p.id); !ok || found != p.Chunk {
 				t.Errorf("%s: find %s: %v, %v", name, p.id, found, ok)
 			}
@@ -223,9 +223,9 @@ func TestReadersSeeWhatOthersWrite(t *testing.T) {
 		p := makePiece(n, 4000)
 		put(t, writer, p)
 		barrier(t, writer)
-		check(t, reader, p)
+		wantPiece(t, reader, p)
 		if n%25 == 0 {
-			check(t, second, p)
+			wantPiece(t, second, p)
 		}
 	}
 	closeStore(t, writer)
@@ -233,7 +233,7 @@ func TestReadersSeeWhatOthersWrite(t *testing.T) {
 		t.Errorf("%d packs are too few for this test", packs)
 	}
 	for n := range 100 {
-		check(t, second, makePiece(n, 4000))
+		wantPiece(t, second, makePiece(n, 4000))
 	}
 }
 
@@ -255,7 +255,7 @@ func TestReadersFollowAPack(t *testing.T) {
 	}
 	put(t, writer, makePiece(1, 1000))
 	barrier(t, writer)
-	check(t, reader, makePiece(1, 1000))
+	wantPiece(t, reader, makePiece(1, 1000))
 }
 
 // A reader sees a chunk whole or not at all, at whatever moment it looks.
@@ -296,7 +296,7 @@ func TestAnothersUnfinishedChunkIsPutAgain(t *testing.T) {
 	p := makePiece(1, 5000)
 	put(t, other, p)
 	barrier(t, other)
-	check(t, s, p)
+	wantPiece(t, s, p)
 	if _, ok := found(s, p.id); ok {
 		t.Error("found a chunk that the next barrier does not cover")
 	}
@@ -411,7 +411,7 @@ func TestStoreIsAMap(t *testing.T) {
 						rt.Fatalf("piece %d: found is %v", n, found)
 					}
 					if want {
-						check(t, s, p)
+						wantPiece(t, s, p)
 					}
 				}
 			},
@@ -451,7 +451,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("used %d", used(s))
 	}
 	put(t, s, pieces[5]) // and on it goes
-	check(t, s, pieces[5])
+	wantPiece(t, s, pieces[5])
 }
 
 func TestUnreadableStore(t *testing.T) {
@@ -477,7 +477,7 @@ func TestStoreInABubble(t *testing.T) {
 		if err := s.Barrier(bg); err != nil {
 			t.Fatal(err)
 		}
-		check(t, s, makePiece(3, 5000))
+		wantPiece(t, s, makePiece(3, 5000))
 		closeStore(t, s)
 	})
 	if len(packFiles(t, dir, ".pack")) < 3 {

@@ -3,15 +3,12 @@
 package disk_test
 
 import (
-	"bytes"
-	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/storage/disk"
-	"github.com/zeebo/blake3"
 )
 
 // fill puts pieces into packs of about per pieces each.
@@ -30,7 +27,7 @@ func wantAll(t testing.TB, s *disk.Store, n int) {
 	t.Helper()
 	for i := range n {
 		p := makePiece(i, 200)
-		check(t, s, p)
+		wantPiece(t, s, p)
 		if c, ok := found(s, p.id); !ok || c != p.Chunk {
 			t.Fatalf("piece %d is found as %v, %v", i, c, ok)
 		}
@@ -184,35 +181,4 @@ func TestALostIndexIsRebuilt(t *testing.T) {
 			closeStore(t, s)
 		})
 	}
-}
-
-func FuzzMergedTable(f *testing.F) {
-	dir := f.TempDir()
-	fill(f, dir, 0, 40, 20)
-	s := open(f, dir)
-	if err := s.Compact(); err != nil {
-		f.Fatal(err)
-	}
-	closeStore(f, s)
-	files, _ := filepath.Glob(filepath.Join(dir, "index", "*.idx"))
-	table, err := os.ReadFile(files[0])
-	if err != nil {
-		f.Fatal(err)
-	}
-	known := makePiece(3, 200)
-	f.Add(table, known.Hash[:], false)
-	f.Add(table, known.Hash[:], true)
-	f.Add(table[:len(table)-1], []byte{1}, false)
-	f.Add(table[48*5:], []byte{255}, true)
-	f.Fuzz(func(_ *testing.T, table, key []byte, sealed bool) {
-		if n := len(table); sealed && n > 80 { // behind the hash stands what a writer that errs might write
-			table = bytes.Clone(table)
-			start := min(binary.LittleEndian.Uint64(table[n-64:]), uint64(n-80))
-			sum := blake3.Sum256(table[start : n-32])
-			copy(table[n-32:], sum[:])
-		}
-		var k core.Hash
-		copy(k[:], key)
-		_, _ = disk.SearchMerged(table, k) // must come to an end
-	})
 }

@@ -33,7 +33,7 @@ func TestRecordsAcrossBuffers(t *testing.T) {
 		pieces = append(pieces, p)
 		end = until
 		for _, p := range pieces[max(0, len(pieces)-4):] {
-			check(t, s, p)
+			wantPiece(t, s, p)
 		}
 	}
 	for _, flush := range []bool{true, false, true} {
@@ -66,8 +66,8 @@ func checkDurable(t *testing.T, s *disk.Store, dir string, pieces []piece) {
 	closeStore(t, s)
 	again := open(t, dir)
 	for _, p := range pieces {
-		check(t, crashed, p)
-		check(t, again, p)
+		wantPiece(t, crashed, p)
+		wantPiece(t, again, p)
 	}
 	closeStore(t, crashed)
 	closeStore(t, again)
@@ -118,7 +118,7 @@ func TestANearlyFullDiskIsLeftAlone(t *testing.T) {
 		t.Errorf("got %v, hint %q", err, core.HintOf(err))
 	}
 	barrier(t, s)
-	check(t, s, first)
+	wantPiece(t, s, first)
 	if has(s, second.Hash) {
 		t.Error("has what it refused")
 	}
@@ -127,6 +127,6 @@ func TestANearlyFullDiskIsLeftAlone(t *testing.T) {
 	closeStore(t, s)
 	s = open(t, dir)
 	defer closeStore(t, s)
-	check(t, s, first)
-	check(t, s, second)
+	wantPiece(t, s, first)
+	wantPiece(t, s, second)
 }

@@ -64,7 +64,7 @@ func TestADeadChunkWaitsForWhoMayLeanOnIt(t *testing.T) {
 			if finds(late, p) {
 				t.Error("a late writer finds it")
 			}
-			check(t, late, p)
+			wantPiece(t, late, p)
 			if report = sweep(t, s, nothing); report.Removed != 0 || len(report.Writers) != 1 ||
 				report.Writers[0].Epoch != 0 {
 				t.Errorf("the late writer is not in the way, the early one is: %+v", report)
@@ -87,7 +87,7 @@ func TestADeadChunkWaitsForWhoMayLeanOnIt(t *testing.T) {
 			if !finds(last, p) {
 				t.Error("it is not found again")
 			}
-			check(t, last, p)
+			wantPiece(t, last, p)
 		})
 	}
 }
@@ -117,7 +117,7 @@ func TestAWriterThatCameAndWentDuringASweep(t *testing.T) {
 	if report = sweep(t, s, refs{1: true}.live(1000)); report.Removed != 0 || report.Waiting != 0 {
 		t.Errorf("now that it is known: %+v", report)
 	}
-	check(t, s, p)
+	wantPiece(t, s, p)
 	if report = sweep(t, s, nothing); report.Removed != 1 {
 		t.Errorf("and not used any more: %+v", report)
 	}
@@ -199,8 +199,8 @@ func TestOneSweepAtATime(t *testing.T) {
 		closeStore(t, other)
 		return true
 	})
-	check(t, s, p)
-	check(t, s, makePiece(2, 10))
+	wantPiece(t, s, p)
+	wantPiece(t, s, makePiece(2, 10))
 }
 
 // Writers come, find or put pieces, refer to them, die or go, while sweeps run, also in the middle of these: what is
@@ -299,13 +299,13 @@ func TestNoOrderOfWritersAndSweepsLosesAPiece(t *testing.T) {
 					rt.Fatal(err)
 				}
 				for n := range referred {
-					check(rt, s, makePiece(n, size))
+					wantPiece(rt, s, makePiece(n, size))
 				}
 				closeStore(t, s)
 			}
 			for _, w := range writers {
 				for n := range w.leans {
-					check(rt, w.Store, makePiece(n, size))
+					wantPiece(rt, w.Store, makePiece(n, size))
 				}
 			}
 		}}

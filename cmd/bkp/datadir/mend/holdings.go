@@ -17,6 +17,7 @@ import (
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/holdings"
 )
 
 // remakeHoldings makes holdings.db again from the descriptions in the packs: of what stands in the ledger, or of all
@@ -26,7 +27,7 @@ func (r *repair) remakeHoldings(lostLog bool) error {
 	if err := durable.RemoveAll(r.dir.Path(made)); err != nil {
 		return err
 	}
-	db, err := disk.OpenHoldings(r.dir.Path(made), true)
+	db, err := holdings.Open(r.dir.Path(made), true)
 	if err != nil {
 		return err
 	}
@@ -57,7 +58,7 @@ func (r *repair) remakeHoldings(lostLog bool) error {
 type mending struct {
 	*repair
 	rec   *datadir.Records
-	db    *disk.Holdings
+	db    *holdings.Holdings
 	book  *datadir.Logbook
 	order map[core.LicenseID]int64 // where a licence stands in the ledger
 }
@@ -212,7 +213,7 @@ func (m *mending) restoreRuns(d described, tasks map[core.TaskID]bool, standing 
 
 func (m *mending) describedInPacks(visit func(described) error) error {
 	began := time.Now()
-	return disk.Described(m.ctx, m.dir.Path("holdings"), func(c core.Chunk, d core.Description) error {
+	return holdings.Described(m.ctx, m.dir.Path("holdings"), func(c core.Chunk, d core.Description) error {
 		return visit(described{d, c})
 	}, func(done, packs int) {
 		m.status(control.Status{Phase: "repair", Text: fmt.Sprintf("pack %d of %d", done, packs),

@@ -19,7 +19,7 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage/holdings"
 )
 
 // Result is what was wrong, and what came of it.
@@ -187,7 +187,7 @@ func (r *repair) remakeLedger() error {
 	if err := durable.RemoveAll(r.dir.Path(made)); err != nil {
 		return err
 	}
-	db, err := disk.OpenHoldings(r.dir.Path("holdings.db"), false)
+	db, err := holdings.Open(r.dir.Path("holdings.db"), false)
 	if err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (r *repair) remakeLedger() error {
 }
 
 // promiseAnew enters a segment's licence, and a receipt for the runs of it that are kept.
-func (r *repair) promiseAnew(db *disk.Holdings, book *datadir.Logbook, s core.Segment) error {
+func (r *repair) promiseAnew(db *holdings.Holdings, book *datadir.Logbook, s core.Segment) error {
 	kept, err := db.Kept(s.Task, s.Number)
 	if err != nil {
 		return err
@@ -257,7 +257,7 @@ func (r *repair) align() error {
 	}
 	m := &mending{repair: r, rec: rec}
 	var known, logged bool
-	if m.db, known = rec.Holdings.(*disk.Holdings); known {
+	if m.db, known = rec.Holdings.(*holdings.Holdings); known {
 		m.book, logged = rec.Ledger.(*datadir.Logbook)
 	}
 	if !known || !logged {
