@@ -113,8 +113,11 @@ func (h *Host) Find(kind Kind, name string) (Found, error) {
 			"%s: the plugin used before, %s with checksum %s, is gone", want, gone.Path, gone.SHA256),
 			"put it back, or remove [%s.%s] from %s to use the one inside bkp", kind, name, h.Lock)
 	}
-	self, err := h.self()
-	return Found{Name: want, Path: self, Inside: true, Ignored: ignored}, err
+	self, err := os.Executable()
+	if err != nil {
+		return Found{}, core.Fail(core.CodePlugin, "find bkp itself: %w", err)
+	}
+	return Found{Name: want, Path: self, Inside: true, Ignored: ignored}, nil
 }
 
 // List is every plugin there is, by kind and name; where several files have one name, the one that would be used.
@@ -159,17 +162,6 @@ func (h *Host) known(kind Kind) string {
 		return "none"
 	}
 	return strings.Join(names, ", ")
-}
-
-func (h *Host) self() (string, error) {
-	if h.Self != "" {
-		return h.Self, nil
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return "", core.Fail(core.CodePlugin, "find bkp itself: %w", err)
-	}
-	return self, nil
 }
 
 func executable(path string) error {

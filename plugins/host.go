@@ -28,8 +28,7 @@ type Host struct {
 	Path   []string // folders that are searched, first match first; see SearchPath
 	Told   []string // those of them whose files take the place of plugins inside bkp; see ToldPath
 	Lock   string   // bkp.lock.toml; "" keeps no checksums
-	Inside []Name   // plugins inside Self, used where no file is found
-	Self   string   // the binary that serves Inside; "" is the running one
+	Inside []Name   // plugins inside the running binary, used where no file is found
 	// folder for the sockets; where it is "", or too long a path for a socket, the system's temporary folder is
 	Sockets      string
 	Log          *slog.Logger  // what plugins log and print; nil drops it

@@ -30,6 +30,8 @@ const (
 	// makes the test binary a host of the verifier fine in that folder, which waits to be killed
 	hostEnv = "BKP_TEST_HOST"
 	stopEnv = "BKP_TEST_STOP" // or which stops the plugin and cleans up
+	// makes it a host of the strategy inside it whose own file becomes another
+	replacedEnv = "BKP_TEST_REPLACED"
 )
 
 // The test binary serves the strategy inside it when it is run as bkp runs itself.
@@ -47,6 +49,9 @@ func TestMain(m *testing.M) {
 		_ = syscall.Kill(v.PID(), syscall.SIGSTOP)
 		plugins.Cleanup()
 		return
+	}
+	if os.Getenv(replacedEnv) != "" {
+		os.Exit(hostOfReplaced())
 	}
 	code := m.Run()
 	plugins.Cleanup()
@@ -438,6 +443,46 @@ func TestPluginInsideTheBinary(t *testing.T) {
 	}
 	defer s.Close()
 	plugintest.Strategy(t, s)
+}
+
+// hostOfReplaced puts another program in the place of the running one's file, and asks the strategy inside what it is.
+func hostOfReplaced() int {
+	self, err := os.Executable()
+	if err == nil {
+		err = os.WriteFile(self+".new", []byte("#!/bin/sh\necho another program\n"), 0o700)
+	}
+	if err == nil {
+		err = os.Rename(self+".new", self)
+	}
+	var info plugins.Info
+	if err == nil {
+		h := plugins.Host{Inside: []plugins.Name{{Kind: plugins.KindStrategy, Name: "seed"}}}
+		info, err = h.Info(context.Background(), plugins.KindStrategy, "seed")
+	}
+	plugins.Cleanup()
+	fmt.Println(info.Name, err)
+	if err != nil {
+		return 1
+	}
+	return 0
+}
+
+// A node that runs while bkp is upgraded goes on with the plugins inside the program that it is.
+func TestPluginInsideAProgramWhoseFileWasReplaced(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "bkp")
+	if err := os.Link(self, program); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(program)
+	c.Env = append(os.Environ(), replacedEnv+"=1")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
 }
 
 // A file takes the place of a plugin inside bkp only where that was said: by its folder, or by locking it.

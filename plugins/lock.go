@@ -99,13 +99,17 @@ func editLock(path string, edit func(*lockFile)) error {
 }
 
 // checksum is the SHA-256 that f must have to be started: the one kept since first use, which this is if there is none.
-// It refuses a file that has another. A plugin inside bkp has none to keep.
+// It refuses a file that has another. A plugin inside bkp has none: it is the program that runs, whose file nobody can
+// write to, and which is too large to be read whenever a plugin starts.
 func (h *Host) checksum(f Found) ([]byte, error) {
+	if f.Inside {
+		return nil, nil
+	}
 	sum, err := fileSum(f.Path)
 	if err != nil {
 		return nil, core.Fail(core.CodePlugin, "%s: take its checksum: %w", f.Name, err)
 	}
-	if f.Inside || h.Lock == "" {
+	if h.Lock == "" {
 		return sum, nil
 	}
 	have, want := hex.EncodeToString(sum), f.SHA256

@@ -3,7 +3,6 @@
 package plugins
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -35,7 +34,7 @@ const (
 type process struct {
 	host    *Host
 	found   Found
-	sum     []byte // of its file
+	sum     []byte // of its file; none for a plugin inside bkp
 	client  *plugin.Client
 	child   *child
 	door    any              // the gRPC client of its kind
@@ -89,12 +88,15 @@ func (p *process) again(ctx context.Context) (*process, error) {
 }
 
 // executable is what is run: for a plugin inside bkp the program that runs now, also where its file was replaced
-// meanwhile.
+// meanwhile. It is run by its path where that leads to it still, since this is the name that people see.
 func (p *process) executable() string {
-	if p.found.Inside && p.host.Self == "" {
-		if sum, err := fileSum(p.found.Path); err != nil || !bytes.Equal(sum, p.sum) {
-			return "/proc/self/exe"
-		}
+	const itself = "/proc/self/exe"
+	now, err := os.Stat(itself)
+	if err != nil || !p.found.Inside {
+		return p.found.Path
+	}
+	if file, err := os.Stat(p.found.Path); err != nil || !os.SameFile(now, file) {
+		return itself
 	}
 	return p.found.Path
 }
@@ -136,11 +138,13 @@ func (p *process) start(ctx context.Context) error {
 		// A runner of our own, since go-plugin's gives the plugin bkp's standard input. It also must check the sum
 		// itself: SecureConfig of the client cannot see what a runner runs.
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
-			secure := plugin.SecureConfig{Checksum: p.sum, Hash: sha256.New()}
-			if ok, err := secure.Check(cmd.Path); err != nil {
-				return nil, err
-			} else if !ok {
-				return nil, plugin.ErrChecksumsDoNotMatch
+			if !p.found.Inside {
+				secure := plugin.SecureConfig{Checksum: p.sum, Hash: sha256.New()}
+				if ok, err := secure.Check(cmd.Path); err != nil {
+					return nil, err
+				} else if !ok {
+					return nil, plugin.ErrChecksumsDoNotMatch
+				}
 			}
 			cmd.Env = append(append(environment(), spec.Env...), p.child.mark)
 			return p.child, nil
