@@ -3,6 +3,7 @@
 package node
 
 import (
+	"context"
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
@@ -102,21 +103,48 @@ func (n *state) delayTo(p *peer) float64 {
 
 // placed is a task that this node coordinates.
 type placed struct {
-	alias string
-	inbox *place.Inbox
+	alias   string
+	inbox   *place.Inbox
+	stopped <-chan struct{} // closed when it is to end
+	left    chan struct{}   // closed when it has
 }
 
 // placeTransfers moves the data of what this node coordinates. Never on the loop.
 type placeTransfers struct{ n *Node }
 
-func (t placeTransfers) Enter(task core.TaskID, alias string, inbox *place.Inbox) place.Transfer {
+func (t placeTransfers) AwaitStopped(ctx context.Context, alias string) {
+	for {
+		var left <-chan struct{}
+		t.n.ask(do(func(n *state) {
+			for _, other := range n.places {
+				select {
+				case <-other.stopped:
+					if alias == "" || alias == other.alias {
+						left = other.left
+					}
+				default:
+				}
+			}
+		}))
+		if left == nil {
+			return
+		}
+		select {
+		case <-left:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (t placeTransfers) Enter(ctx context.Context, task core.TaskID, alias string, inbox *place.Inbox) place.Transfer {
 	busy := false
 	t.n.ask(do(func(n *state) {
 		for _, other := range n.places {
 			busy = busy || other.alias == alias
 		}
 		if !busy {
-			n.places[task] = placed{alias, inbox}
+			n.places[task] = placed{alias, inbox, ctx.Done(), make(chan struct{})}
 		}
 	}))
 	if busy {
@@ -215,7 +243,10 @@ func (t placeTransfer) End() { t.with((*transfer).end) }
 
 func (t placeTransfer) Leave() {
 	t.n.ask(do(func(n *state) {
-		delete(n.places, t.task)
+		if pl, ok := n.places[t.task]; ok {
+			close(pl.left)
+			delete(n.places, t.task)
+		}
 		if moving := n.transfers[t.task]; moving != nil {
 			moving.end()
 		}

@@ -423,13 +423,19 @@ func TestInterruptedPlacementGoesOnWhereItStopped(t *testing.T) {
 		a.split("disk.img", 1, data)
 		c.settle()
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(700*time.Millisecond, cancel)
-		if _, err := a.Place(ctx, control.PlaceArgs{Replicas: 2, Strategy: "nearest"}, quiet); err == nil {
-			t.Fatal("the placement ended before it was interrupted")
-		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := a.Place(ctx, control.PlaceArgs{Replicas: 2, Strategy: "nearest"}, quiet)
+			ended <- err
+		}()
+		time.Sleep(700 * time.Millisecond)
+		cancel() // whose command has hung up: it does not wait until the node has noted where the placement stands
 		again := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "nearest"})
 		if again.SentBytes > 2*again.Bytes*3/4 {
 			t.Errorf("sent %s of %s again", again.SentBytes, 2*again.Bytes)
+		}
+		if err := <-ended; err == nil {
+			t.Error("the placement ended before it was interrupted")
 		}
 		c.settle()
 		for _, m := range c.nodes {

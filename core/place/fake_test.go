@@ -395,8 +395,11 @@ func (w *town) cover(ctx context.Context, refs []version.Found) (func(core.Hash)
 	return func(h core.Hash) int { return copies[h] }, nil
 }
 
+// AwaitStopped has nothing to wait for.
+func (w *town) AwaitStopped(context.Context, string) {}
+
 // Enter makes the town Transfers.
-func (w *town) Enter(task core.TaskID, alias string, inbox *Inbox) Transfer {
+func (w *town) Enter(_ context.Context, task core.TaskID, alias string, inbox *Inbox) Transfer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.inboxes[alias] != nil {

@@ -105,6 +105,7 @@ func (c *Coordinator) Place(ctx context.Context, args Args, tell func(Status)) (
 
 func (p *placement) run(ctx context.Context) error {
 	p.tell(Status{Phase: "plan"})
+	p.awaitStopped(ctx)
 	for _, step := range []func(context.Context) error{p.choose, p.chain, p.look, p.collect, p.price} {
 		if err := step(ctx); err != nil {
 			return err
@@ -118,7 +119,7 @@ func (p *placement) run(ctx context.Context) error {
 	if p.Args.DryRun {
 		return nil
 	}
-	if err := p.enter(); err != nil {
+	if err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer p.leave()
@@ -147,6 +148,16 @@ func (p *placement) run(ctx context.Context) error {
 		p.letGo(ctx)
 	}
 	return incomplete
+}
+
+// awaitStopped waits for a placement of the name that was stopped and notes what has receipts: this one goes on from
+// there.
+func (p *placement) awaitStopped(ctx context.Context) {
+	alias := ""
+	if p.Args.Name != "" {
+		alias = p.owner.Alias(p.Args.Name)
+	}
+	p.Transfers.AwaitStopped(ctx, alias)
 }
 
 // look asks peers for their state.
@@ -178,8 +189,8 @@ func (p *placement) interrupted(ctx context.Context) error {
 }
 
 // enter makes the placement known, unless one of the same name is.
-func (p *placement) enter() error {
-	p.transfer = p.Transfers.Enter(p.Task, p.Version.Ref.Alias, p.inbox)
+func (p *placement) enter(ctx context.Context) error {
+	p.transfer = p.Transfers.Enter(ctx, p.Task, p.Version.Ref.Alias, p.inbox)
 	if p.transfer == nil {
 		return core.WithHint(core.Fail(core.CodeBusy, "another placement of it is running"),
 			"wait for it: bkp node status")

@@ -71,6 +71,7 @@ func (w *Windows) placement(ctx context.Context) (*placement, error) {
 		return nil, err
 	}
 	p.window = true
+	p.awaitStopped(ctx)
 	p.Peers.Await(ctx)
 	return p, p.look(ctx)
 }
@@ -146,7 +147,7 @@ func (p *placement) carry(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.enter(); err != nil {
+	if err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer p.leave()
