@@ -6,7 +6,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,6 +85,13 @@ func (c call) file(tid int, args [6]uint64) string {
 		return ""
 	}
 	return filepath.Join(dir, name)
+}
+
+// idle reports that the call would change nothing: the directory is there, or what is to go is not. Such calls are not
+// counted.
+func (c call) idle(name string) bool {
+	_, err := os.Lstat(name)
+	return c.op == "mkdir" && err == nil || c.op == "unlink" && errors.Is(err, fs.ErrNotExist)
 }
 
 func openFile(tid int, fd uint64) string { return fmt.Sprintf("/proc/%d/fd/%d", tid, int32(fd)) }

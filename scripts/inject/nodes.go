@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +29,13 @@ type node struct {
 
 // start starts the node and waits until it is ready.
 func (w *world) start(data string) {
+	w.begins(data)
+	if !w.ready(data, 0, limit) {
+		w.wrong("the node of %s does not become ready", data)
+	}
+}
+
+func (w *world) begins(data string) {
 	args := w.nodeArgs(data)
 	out := w.append("$ bkp " + strings.Join(args, " ") + " &")
 	c := exec.Command(w.bkp, args...)
@@ -42,9 +51,6 @@ func (w *world) start(data string) {
 		c.Wait()
 		n.outcome.code = c.ProcessState.ExitCode()
 	}()
-	if !w.ready(data, 0, limit) {
-		w.wrong("the node of %s does not become ready", data)
-	}
 }
 
 // startTraced starts the node that something befalls; it may never become ready.
@@ -118,34 +124,69 @@ func (w *world) kill() {
 	}
 }
 
+// nodeArgs name two verifiers, the fewest that a node starts with: each is a process of its own, which costs as much as
+// all else that a node does here.
 func (w *world) nodeArgs(data string) []string {
-	other := map[string]string{"src": "dst", "dst": "src"}[data]
+	other := peerOf[data]
 	listen := strings.TrimPrefix(w.address(data), "wss://")
 	return []string{"node", "start", "--data", data, "--listen", listen, "--token-file", "token", "--capacity", "1GiB",
-		"--peers", w.address(other) + "-200MiB"}
+		"--peers", w.address(other) + "-200MiB", "--verifiers", "signature,targets"}
 }
+
+var peerOf = map[string]string{"src": "dst", "dst": "src"}
 
 func (w *world) address(data string) string {
 	return fmt.Sprint("wss://127.0.0.1:", w.ports[map[string]int{"src": 0, "dst": 1}[data]])
 }
 
-// ready waits until the node is ready and has met so many peers; false where it ends before.
+// ready waits until nothing is wrong with the node and it has met so many peers.
 func (w *world) ready(data string, peers int, within time.Duration) bool {
+	return w.answers(data, within, func(s status) bool { return s.Ready && s.Peers >= peers })
+}
+
+// met waits until the node has met its peer, whatever may be wrong with it.
+func (w *world) met(data string, within time.Duration) bool {
+	return w.answers(data, within, func(s status) bool { return s.Peers > 0 })
+}
+
+// A status is part of what a node says of itself.
+type status struct {
+	Ready bool
+	Peers int
+}
+
+// answers asks the node until its answer is the wanted one; false where the node ends before, or time does.
+func (w *world) answers(data string, within time.Duration, wanted func(status) bool) bool {
 	ctx, cancel := context.WithTimeout(w.ctx, within)
 	defer cancel()
 	for ctx.Err() == nil {
-		var health struct{ Peers int }
-		out, err := exec.CommandContext(ctx, w.bkp, "health", "--json", "--data", w.path(data)).Output()
-		if err == nil && json.Unmarshal(out, &health) == nil && health.Peers >= peers {
+		if s, err := w.ask(ctx, data); err == nil && wanted(s) {
 			return true
 		}
 		select {
 		case <-w.nodes[data].ended:
 			return false
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 	return false
+}
+
+// ask asks at the node's socket: a command that asks is a process, and a sweep would spend most of its time on those.
+func (w *world) ask(ctx context.Context, data string) (s status, err error) {
+	socket := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(w.path(data), "node.sock"))
+	}}
+	question, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://bkp/v1/status", strings.NewReader("{}"))
+	if err != nil {
+		return s, err
+	}
+	answer, err := socket.RoundTrip(question)
+	if err != nil {
+		return s, err
+	}
+	defer answer.Body.Close()
+	return s, json.NewDecoder(answer.Body).Decode(&s)
 }
 
 // freePorts finds ports that nobody listens at, below those that the system lends to whoever dials.

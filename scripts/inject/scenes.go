@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"os"
 	"path/filepath"
@@ -183,29 +184,42 @@ func placedAndNew(w *world) {
 	w.must("split", "new", "--data", "src")
 }
 
-func placeFromTraced(w *world) outcome { return w.placed("src", "dst") }
-func placeToTraced(w *world) outcome   { return w.placed("dst", "src") }
+func placeFromTraced(w *world) outcome { return w.placed("src") }
+func placeToTraced(w *world) outcome   { return w.placed("dst") }
 
-// patience is how long somebody waits for a place that something befalls before pressing ^C.
-const patience = 8 * time.Second
+// How long somebody waits for a place before pressing ^C: while both nodes run, and once one of them has ended.
+const (
+	patience     = 8 * time.Second
+	patienceGone = 500 * time.Millisecond
+)
 
-// placed places new while something befalls one of the two nodes.
-func (w *world) placed(traced, other string) outcome {
-	w.start(other)
+// placed places new while something befalls one of the two nodes. The other one runs on, as it would.
+func (w *world) placed(traced string) outcome {
+	w.begins(peerOf[traced])
 	w.startTraced(traced)
-	if w.ready(traced, 1, 10*time.Second) {
-		w.acked = w.within(patience, "place", "new", "--data", "src", "--replicas", "1") == 0
+	if w.met(traced, 10*time.Second) {
+		ctx, cancel := context.WithTimeout(w.ctx, patience)
+		defer cancel()
+		go func() {
+			<-w.nodes[traced].ended
+			time.AfterFunc(patienceGone, cancel)
+		}()
+		w.acked = w.until(ctx, "place", "new", "--data", "src", "--replicas", "1") == 0
 	}
-	o := w.stop(traced)
-	w.stop(other)
-	return o
+	return w.stop(traced)
 }
 
+// startBoth starts those of the two nodes that do not run, and waits until they have met.
 func (w *world) startBoth() {
-	w.start("dst")
-	w.start("src")
-	if !w.ready("src", 1, limit) {
-		w.wrong("the nodes do not meet")
+	for data := range peerOf {
+		if w.nodes[data] == nil {
+			w.begins(data)
+		}
+	}
+	for data := range peerOf {
+		if !w.ready(data, 1, limit) {
+			w.wrong("the node of %s is not well, or does not meet its peer", data)
+		}
 	}
 }
 
@@ -216,8 +230,13 @@ func checkPlaced(w *world, o outcome) {
 		w.brings("src", "new", 2, 3)
 	}
 	w.must("place", "new", "--data", "src", "--replicas", "1")
+	for data := range peerOf {
+		w.must("gc", "--data", data)
+	}
 	w.brings("src", "new", 2, 3)
 	w.stopAll()
 	w.must("verify", "--data", "dst")
-	w.must("ledger", "verify", "--data", "dst")
+	for data := range peerOf {
+		w.must("ledger", "verify", "--data", data)
+	}
 }

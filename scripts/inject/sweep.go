@@ -33,6 +33,7 @@ type verdict struct {
 	point
 	injected bool
 	at       string
+	took     time.Duration
 	wrong    wrong
 	said     []byte
 }
@@ -46,6 +47,7 @@ type sweep struct {
 	every  int
 	kib    int
 	jobs   int
+	slow   time.Duration
 	states int
 	out    *os.File
 }
@@ -65,6 +67,7 @@ func sweepCommand(ctx context.Context, args []string) (int, error) {
 	flags.IntVar(&s.every, "every", 1, "try each `K`th call only")
 	flags.IntVar(&s.kib, "kib", 1024, "the size of the files")
 	flags.IntVar(&s.jobs, "jobs", 4, "try so many points at a time")
+	flags.DurationVar(&s.slow, "slow", limit, "show the points that took longer")
 	flags.IntVar(&s.states, "states", 0, "say in the last line that so many states after a loss of power were tried before")
 	flags.Parse(args)
 	split := func(list string) []string {
@@ -140,30 +143,26 @@ func (s sweep) do(ctx context.Context) (sum tally, err error) {
 		for _, v := range verdicts {
 			sum.add(v)
 		}
-		tell(verdicts)
 		s.rows(scene, calls, verdicts)
 	}
 	fmt.Fprintf(s.out, "states %d points %d kills %d bad %d\n", s.states, sum.failed, sum.killed, sum.bad)
 	return sum, ctx.Err()
 }
 
-// tell says what went wrong; what bkp said is shown once for those that are alike.
-func tell(verdicts []verdict) {
-	type kind struct {
-		op    op
-		at    string
-		wrong wrong
-	}
-	told := map[kind]bool{}
-	for _, v := range verdicts {
-		if v.wrong == "" {
-			continue
-		}
-		fmt.Fprintf(os.Stderr, "BAD %s: %s: %s\n", v.point, v.at, v.wrong)
-		if k := (kind{v.op, v.at, v.wrong}); !told[k] {
-			told[k] = true
-			fmt.Fprint(os.Stderr, indented(v.said))
-		}
+// A teller says what went wrong; what bkp said is shown once for those that are alike.
+type teller map[kind]bool
+
+type kind struct {
+	op    op
+	at    string
+	wrong wrong
+}
+
+func (t teller) tell(v verdict) {
+	fmt.Fprintf(os.Stderr, "BAD %s: %s: %s\n", v.point, v.at, v.wrong)
+	if k := (kind{v.op, v.at, v.wrong}); !t[k] {
+		t[k] = true
+		fmt.Fprint(os.Stderr, indented(v.said))
 	}
 }
 
@@ -258,7 +257,14 @@ func (s sweep) try(ctx context.Context, scene scene, scratch string,
 		}
 	}()
 	go func() { wg.Wait(); close(done) }()
+	told := teller{}
 	for v := range done {
+		switch {
+		case v.wrong != "":
+			told.tell(v)
+		case v.took > s.slow:
+			fmt.Fprintf(os.Stderr, "SLOW %s: %s: %s\n%s", v.point, v.at, v.took.Round(time.Millisecond), indented(v.said))
+		}
 		all = append(all, v)
 	}
 	return all, calls, ctx.Err()
@@ -297,6 +303,7 @@ func (w *world) undisturbed(scene scene, of []op) error {
 
 func (w *world) try(p point) verdict {
 	v := verdict{point: p}
+	begin := time.Now()
 	v.wrong = try(func() {
 		w.reset()
 		w.run = run{ops: []op{p.op}, op: p.op, nth: p.nth, fault: p.fault, delay: 300 * time.Millisecond}
@@ -310,8 +317,7 @@ func (w *world) try(p point) verdict {
 		p.scene.check(w, o)
 	})
 	w.kill()
-	if v.wrong != "" {
-		v.said, _ = os.ReadFile(w.log())
-	}
+	v.took = time.Since(begin)
+	v.said, _ = os.ReadFile(w.log())
 	return v
 }

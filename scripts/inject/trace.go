@@ -248,7 +248,7 @@ func (t *tracer) call(tid int) {
 	c := calls[uint32(regs.Orig_rax)]
 	args := [6]uint64{regs.Rdi, regs.Rsi, regs.Rdx, regs.R10, regs.R8, regs.R9}
 	name := c.file(tid, args)
-	if !under(t.under, name) {
+	if !under(t.under, name) || c.idle(name) {
 		unix.PtraceCont(tid, 0)
 		return
 	}

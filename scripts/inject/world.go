@@ -115,12 +115,14 @@ func (w *world) environ() []string {
 }
 
 // do runs bkp and returns its exit code.
-func (w *world) do(args ...string) int { return w.within(2*limit, args...) }
-
-// within does so, and interrupts it after a while, as ^C does.
-func (w *world) within(patience time.Duration, args ...string) int {
-	ctx, cancel := context.WithTimeout(w.ctx, patience)
+func (w *world) do(args ...string) int {
+	ctx, cancel := context.WithTimeout(w.ctx, 2*limit)
 	defer cancel()
+	return w.until(ctx, args...)
+}
+
+// until does so, and interrupts it when ctx ends, as ^C does.
+func (w *world) until(ctx context.Context, args ...string) int {
 	out := w.append("$ bkp " + strings.Join(args, " "))
 	defer out.Close()
 	c := exec.CommandContext(ctx, w.bkp, args...)
@@ -186,7 +188,7 @@ func (w *world) append(line string) *os.File {
 	if err != nil {
 		w.wrong("%v", err)
 	}
-	fmt.Fprintln(f, line)
+	fmt.Fprintln(f, time.Now().Format("05.000"), line)
 	return f
 }
 
