@@ -48,9 +48,8 @@
 // no room in the source's zone must cross its trunks. It is found by bisection on time. It knows no relays outside the
 // candidates, so a candidate that the source has no link to gets nothing new.
 //
-// LeastTime is the bound for any job (a Goal: broadcast, replicas, shards, fetch) when every node may pass on anything:
-// by parametric cuts, by counting copies, and, for a broadcast over a sparse graph or trunks, by trees (Pack). It names
-// what binds.
+// LeastTime is the bound for any job (a Goal: broadcast, replicas, shards, fetch) when every node may pass on anything,
+// and FlowOf a flow that reaches it; package fluid computes them, exactly for up to a hundred nodes. It names what binds.
 //
 // All times are for payload: accounts count wire bytes, of which core.WireOverhead go for a byte of payload.
 package plan

@@ -7,16 +7,23 @@ import (
 	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
-// What package fluid knows of jobs and bounds, by the names that callers of this room use.
-type (
-	Goal    = fluid.Goal
-	Mode    = fluid.Mode
-	Part    = fluid.Part
-	Bound   = fluid.Bound
-	Fluid   = fluid.Fluid
-	Carried = fluid.Carried
-	Packing = fluid.Packing
-)
+// Goal is fluid.Goal.
+type Goal = fluid.Goal
+
+// Mode is fluid.Mode.
+type Mode = fluid.Mode
+
+// Part is fluid.Part.
+type Part = fluid.Part
+
+// Bound is fluid.Bound.
+type Bound = fluid.Bound
+
+// Fluid is fluid.Fluid.
+type Fluid = fluid.Fluid
+
+// Carried is fluid.Carried.
+type Carried = fluid.Carried
 
 // The modes of a Goal.
 const (
@@ -25,7 +32,6 @@ const (
 	Shards    = fluid.Shards
 	Fetch     = fluid.Fetch
 
-	MaxPacked     = fluid.MaxPacked
 	InitialWindow = fluid.InitialWindow
 )
 
@@ -34,9 +40,6 @@ func LeastTime(s core.Snapshot, g Goal) (Bound, error) { return fluid.LeastTime(
 
 // FlowOf is fluid.FlowOf.
 func FlowOf(s core.Snapshot, g Goal) (Fluid, Bound, error) { return fluid.FlowOf(s, g) }
-
-// Pack is fluid.Pack.
-func Pack(s core.Snapshot, g Goal) (Packing, error) { return fluid.Pack(s, g) }
 
 // Fill is fluid.Fill.
 func Fill(s core.Snapshot, g Goal, run core.Size) (float64, error) { return fluid.Fill(s, g, run) }

@@ -9,46 +9,19 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// How far the time over which rates are meant may be from the bound; trees come no closer.
-const (
-	boundFits = 1e-8
-	treeFits  = 0.002
-)
+// boundFits is how far the time over which rates are meant may be from the bound.
+const boundFits = 1e-8
 
 // leastAhead is the bound where rates follow calendars. Whatever passes within a time passes at the mean rates over it
 // too, so that the job cannot end before the mean rates allow it; and what may pass grows with the time.
 func leastAhead(s core.Snapshot, g Goal) (b Bound, err error) {
 	s = Narrowed(s)
-	meet := func(fits float64, least func(core.Snapshot) (Bound, error)) {
-		var binding string
-		seconds, failed := Settle(fits, func(t float64) (float64, error) {
-			at, err := least(s.Over(t))
-			binding = at.Binding
-			return at.Seconds, err
-		})
-		if b.raise(seconds/(1+fits), binding); failed != nil {
-			err = failed
-		}
-	}
-	if g.Mode != Broadcast {
-		meet(boundFits, func(s core.Snapshot) (Bound, error) { return LeastTime(s, g) })
-		return b, err
-	}
-	meet(boundFits, func(s core.Snapshot) (Bound, error) {
-		net, err := NewNetwork(s)
-		if err == nil {
-			err = g.check(net)
-		}
-		if err != nil || g.Size == 0 {
-			return Bound{}, err
-		}
-		return net.cutBroadcast(g), nil
+	b.Seconds, err = Settle(boundFits, func(t float64) (float64, error) {
+		at, err := LeastTime(s.Over(t), g)
+		b.Binding = at.Binding
+		return at.Seconds, err
 	})
-	if err == nil && b.Seconds > 0 && !math.IsInf(b.Seconds, 1) {
-		if trees, _ := LeastTime(s.Over(b.Seconds), g); trees.Seconds > b.Seconds*(1+treeFits) {
-			meet(treeFits, func(s core.Snapshot) (Bound, error) { return LeastTime(s, g) })
-		}
-	}
+	b.Seconds /= 1 + boundFits
 	return b, err
 }
 

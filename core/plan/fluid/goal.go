@@ -3,6 +3,7 @@
 package fluid
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -53,8 +54,8 @@ func (b *Bound) raise(seconds float64, binding string) {
 
 // LeastTime is the least time in which a job can be done on a network, whatever the plan; any node may pass on what it
 // does not keep. It counts bandwidth as if data were a fluid, without the time that the first run takes down a chain.
-// Every figure that goes into it is a lower bound of its own, and the largest is the answer; see cut.go for cuts,
-// copies.go for copies, pack.go for trees and ahead.go for calendars.
+// Up to MaxExact nodes that is computed exactly, see question.go and
+// pipes.go, and beyond by cuts that are lower bounds of their own, see copies.go; ahead.go is about calendars.
 func LeastTime(s core.Snapshot, g Goal) (Bound, error) {
 	if s.Changes() {
 		return leastAhead(s, g)
@@ -69,16 +70,31 @@ func LeastTime(s core.Snapshot, g Goal) (Bound, error) {
 	if g.Size == 0 {
 		return Bound{0, "nothing (no run has to travel)"}, nil
 	}
-	switch g.Mode {
-	case Broadcast:
-		return net.leastBroadcast(g), nil
-	case Replicas:
-		return net.leastReplicas(g), nil
-	case Shards:
-		return net.leastShards(g), nil
-	default:
-		return net.leastFetch(g), nil
+	return net.least(g), nil
+}
+
+// MaxExact is up to how many nodes a goal is a linear program; beyond, bounds are cuts.
+const MaxExact = 100
+
+// least is the bound by whatever is exact and quickest: cuts of a flow where that is all there is to it.
+func (n *Network) least(g Goal) Bound {
+	small := len(n.Nodes) <= MaxExact
+	switch {
+	case g.Mode == Broadcast && !small:
+		return n.cutBroadcast(g)
+	case g.Mode == Replicas && !small:
+		return n.leastReplicas(g)
+	case g.Mode == Shards && !n.tangled():
+		return n.leastShards(g)
+	case g.Mode == Fetch && !n.tangled():
+		return n.leastFetch(g)
 	}
+	return n.exactly(g)
+}
+
+// tangled reports whether links with limits of their own share trunks, which a graph of pipes shows too wide.
+func (n *Network) tangled() bool {
+	return n.links != nil && len(n.trunks) > 0 && len(n.Nodes) <= MaxExact
 }
 
 func (g Goal) check(n *Network) error {
@@ -109,22 +125,6 @@ func (g Goal) check(n *Network) error {
 	}
 	return nil
 }
-
-// leastBroadcast is the bound by cuts, raised by that of trees where links or trunks limit: there, nodes share their
-// uplinks among links in ways that single cuts do not see.
-func (n *Network) leastBroadcast(g Goal) Bound {
-	b := n.cutBroadcast(g)
-	if len(n.Nodes) <= MaxPacked && (n.links != nil || len(n.trunks) > 0) && b.Seconds > 0 &&
-		!math.IsInf(b.Seconds, 1) {
-		if p := n.pack(g, float64(g.Size)/b.Seconds); p.binding != "" {
-			b.raise(float64(g.Size)/p.Most, p.binding)
-		}
-	}
-	return b
-}
-
-// MaxPacked is up to how many nodes trees are packed for a bound.
-const MaxPacked = 100
 
 // cutBroadcast: each target alone must be able to receive the file, by min-cuts (Edmonds 1973: on a graph where all are
 // targets, the smallest of them is also enough as long as links alone limit); and every copy must be sent by somebody
@@ -214,10 +214,10 @@ func (n *Network) fetchPipes(g Goal) (p *pipes, demand float64) {
 
 // Fluid is what goes where in a flow of least time, in bytes: a guide to who should do how much, not a timetable.
 type Fluid struct {
-	Kept   []float64   // Shards: by node
+	Kept   []float64   // Replicas, Shards: by node
 	Passed []float64   // by node: what goes through it and is neither kept there nor comes from it
 	Shares [][]float64 // Fetch: by part and node, what the node gives of the part
-	Links  []Carried   // what goes over each link, where links differ
+	Links  []Carried   // what goes over each link; none beyond MaxExact nodes where nothing limits links
 }
 
 // Carried is what a fluid plan sends over one link.
@@ -226,7 +226,8 @@ type Carried struct {
 	Bytes    float64
 }
 
-// FlowOf is a fluid way to carry out a job of shards or a fetch within the least time, and that time.
+// FlowOf is a fluid way to carry out a job within the least time, and that time. Beyond MaxExact nodes there is one for
+// shards and fetches only.
 func FlowOf(s core.Snapshot, g Goal) (f Fluid, b Bound, err error) {
 	if s.Changes() {
 		if b, err = LeastTime(s, g); err != nil {
@@ -246,6 +247,10 @@ func FlowOf(s core.Snapshot, g Goal) (f Fluid, b Bound, err error) {
 	if err != nil {
 		return f, b, err
 	}
+	if len(s.Nodes) <= MaxExact {
+		f, b = net.flowExactly(g)
+		return f, b, nil
+	}
 	var p *pipes
 	var demand float64
 	switch g.Mode {
@@ -254,14 +259,24 @@ func FlowOf(s core.Snapshot, g Goal) (f Fluid, b Bound, err error) {
 	case Fetch:
 		p, demand = net.fetchPipes(g)
 	default:
-		return f, b, fmt.Errorf("goal: a %s is no flow of one commodity", g.Mode)
+		return f, b, fmt.Errorf("goal: a %s over more than %d nodes is no flow of one commodity", g.Mode, MaxExact)
 	}
 	b.raise(p.least(demand))
-	f.Kept, f.Passed = make([]float64, len(s.Nodes)), make([]float64, len(s.Nodes))
+	return p.fluid(g), b, nil
+}
+
+func newFluid(n *Network, g Goal) (f Fluid) {
+	f.Kept, f.Passed = make([]float64, len(n.Nodes)), make([]float64, len(n.Nodes))
 	f.Shares = make([][]float64, len(g.Parts))
 	for c := range g.Parts {
-		f.Shares[c] = make([]float64, len(s.Nodes))
+		f.Shares[c] = make([]float64, len(n.Nodes))
 	}
+	return f
+}
+
+// fluid reads a flow off the graph.
+func (p *pipes) fluid(g Goal) Fluid {
+	f := newFluid(p.net, g)
 	for k := 0; k < len(p.arcs); k += 2 {
 		switch a, flow := p.arcs[k], p.arcs[k+1].left; a.pipe.kind {
 		case ofStore:
@@ -281,5 +296,39 @@ func FlowOf(s core.Snapshot, g Goal) (f Fluid, b Bound, err error) {
 	if g.Mode == Fetch {
 		f.Passed[g.Sink] = 0
 	}
-	return f, b, nil
+	return f
+}
+
+// flowExactly is the flow of least time, and of fewest links within it.
+func (n *Network) flowExactly(g Goal) (f Fluid, b Bound) {
+	f, q := newFluid(n, g), n.ask(g)
+	if b = n.least(g); len(q.demands) == 0 || math.IsInf(b.Seconds, 1) {
+		return f, b
+	}
+	t := q.solve()
+	ways := q.routes()
+	if q.cheaply(max(t*(1+1e-7), 1e-6)) {
+		ways = q.routes()
+	}
+	sums := map[[2]int]float64{}
+	for _, w := range ways {
+		if g.Mode == Fetch {
+			f.Shares[q.parts[w.Demand]][w.From] += w.Bytes
+		}
+		for _, i := range w.Keeps {
+			if g.Mode == Replicas || g.Mode == Shards {
+				f.Kept[i] += w.Bytes
+			}
+		}
+		for _, l := range w.Links {
+			if sums[l] += w.Bytes; !slices.Contains(w.Keeps, l[1]) {
+				f.Passed[l[1]] += w.Bytes
+			}
+		}
+	}
+	for l, bytes := range sums {
+		f.Links = append(f.Links, Carried{l[0], l[1], bytes})
+	}
+	slices.SortFunc(f.Links, func(a, b Carried) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	return f, b
 }

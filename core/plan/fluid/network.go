@@ -107,6 +107,7 @@ func (n *Network) Meshed() bool { return n.links == nil }
 // ZoneOf is the domain that Spread counts copies in. A node without a zone is one of its own.
 func (n *Network) ZoneOf(i int) string { return ZoneIn(n.Snapshot, i) }
 
+// ZoneIn is ZoneOf of a snapshot.
 func ZoneIn(s core.Snapshot, i int) string {
 	if z := s.Nodes[i].Zone; z != "" {
 		return z
@@ -166,6 +167,7 @@ func ZoneName(z string) string {
 	return "zone " + z
 }
 
+// Plural is the word for one or many of something.
 func Plural(n int, one, many string) string {
 	if n == 1 {
 		return one

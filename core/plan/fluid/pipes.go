@@ -276,15 +276,24 @@ func (p *pipes) cut() (fixed, rate float64, arcs []int) {
 	return fixed, rate, arcs
 }
 
-// names says what a cut consists of: "source uplink", "link n2>n3", "downlinks n3, n6 and space of n1".
+// names says what a cut consists of.
 func (p *pipes) names(cut []int) string {
+	parts := make([]pipe, len(cut))
+	for i, k := range cut {
+		parts[i] = p.arcs[k].pipe
+	}
+	return p.net.sentence(parts)
+}
+
+// sentence names what binds: "source uplink", "link n2>n3", "downlinks n3, n6 and space of n1".
+func (n *Network) sentence(all []pipe) string {
 	words := map[pipeKind][]string{}
-	for _, k := range cut {
-		switch w := p.arcs[k].pipe; w.kind {
+	for _, w := range all {
+		switch w.kind {
 		case ofUp, ofDown, ofStore, ofShare:
-			words[w.kind] = append(words[w.kind], p.net.NameOf(w.node))
+			words[w.kind] = append(words[w.kind], n.NameOf(w.node))
 		case ofLink:
-			words[w.kind] = append(words[w.kind], p.net.NameOf(w.node)+">"+p.net.NameOf(w.to))
+			words[w.kind] = append(words[w.kind], n.NameOf(w.node)+">"+n.NameOf(w.to))
 		case ofTrunk, ofZone:
 			words[w.kind] = append(words[w.kind], w.name)
 		case ofNothing, ofPart: // they limit nothing
@@ -301,7 +310,7 @@ func (p *pipes) names(cut []int) string {
 		list := words[kind.pipeKind]
 		switch slices.Sort(list); {
 		case len(list) == 0:
-		case kind.pipeKind == ofUp && len(list) == 1 && list[0] == p.net.NameOf(p.net.Source):
+		case kind.pipeKind == ofUp && len(list) == 1 && list[0] == n.NameOf(n.Source):
 			parts = append(parts, "source uplink")
 		case len(list) > 5:
 			parts = append(parts, fmt.Sprintf("%d %s", len(list), strings.TrimSuffix(kind.many, " of")))
