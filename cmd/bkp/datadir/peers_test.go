@@ -3,8 +3,12 @@
 package datadir
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,6 +17,15 @@ import (
 	"pgregory.net/rapid"
 )
 
+// pinsAt is pins with these addresses.
+func pinsAt(met map[core.ID]string) *Pins {
+	p := &Pins{met: map[core.ID]pin{}}
+	for id, address := range met {
+		p.met[id] = pin{Address: address}
+	}
+	return p
+}
+
 // exportedPeers is what a new machine reads of the peers that an identity was exported with.
 func exportedPeers(t rapid.TB, listed []core.Peer, met map[core.ID]string) []core.Peer {
 	t.Helper()
@@ -20,7 +33,7 @@ func exportedPeers(t rapid.TB, listed []core.Peer, met map[core.ID]string) []cor
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range mergePeers(listed, (&Pins{met: met}).peers()) {
+	for _, p := range mergePeers(listed, pinsAt(met).peers()) {
 		o.Peers = append(o.Peers, p.String())
 	}
 	text, err := o.Marshal("")
@@ -129,9 +142,9 @@ func TestExportedIdentityReadsBack(t *testing.T) {
 				t.Errorf("%s was listed and is forgotten", p)
 			}
 		}
-		for _, p := range (&Pins{met: met}).peers() {
+		for _, p := range pinsAt(met).peers() {
 			others := 0
-			for _, o := range slices.Concat(listed, (&Pins{met: met}).peers()) {
+			for _, o := range slices.Concat(listed, pinsAt(met).peers()) {
 				if o.Address() == p.Address() && o.ID != p.ID && !o.ID.IsZero() {
 					others++
 				}
@@ -197,7 +210,57 @@ func TestPinsRememberTheNewestAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !again.Known(idOf(1)) || again.met[idOf(1)] != "b:1" {
+	if !again.Known(idOf(1)) || again.met[idOf(1)].Address != "b:1" {
 		t.Errorf("%v", again.met)
+	}
+}
+
+// A new token makes strangers of those who came by the old one; so it does of those that an earlier release pinned, of
+// whom nobody knows how they came, once the token changes under this one.
+func TestPinsGoWithTheirToken(t *testing.T) {
+	first, second := []byte("the first token of this cluster"), []byte("the token that took its place")
+	h := Dir(t.TempDir())
+	old := fmt.Sprintf("{%q: %q, %q: %q}", idOf(1), "a:1", idOf(2), "")
+	if err := os.WriteFile(h.Path("pins.json"), []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	known := func(token []byte, pin ...core.ID) (who string) {
+		t.Helper()
+		p, err := h.OpenPins(h)
+		if err == nil {
+			err = p.Under(token)
+		}
+		for _, id := range pin {
+			err = errors.Join(err, p.Pin(id, "c:1"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 4 {
+			if p.Known(idOf(byte(n))) {
+				who += strconv.Itoa(n)
+			}
+		}
+		return who
+	}
+	for k, step := range []struct {
+		token []byte
+		pin   []core.ID
+		want  string
+	}{
+		{nil, nil, "12"},
+		{first, []core.ID{idOf(3)}, "123"},
+		{second, nil, ""},
+		{second, []core.ID{idOf(2)}, "2"},
+		{nil, nil, "123"},
+		{first, nil, "13"},
+	} {
+		if got := known(step.token, step.pin...); got != step.want {
+			t.Errorf("step %d: %s are known, want %s", k, got, step.want)
+		}
+	}
+	text, err := os.ReadFile(h.Path("pins.json"))
+	if err != nil || bytes.Contains(text, first) || bytes.Contains(text, second) {
+		t.Errorf("the file tells a token: %s %v", text, err)
 	}
 }

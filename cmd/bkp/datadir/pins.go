@@ -3,6 +3,10 @@
 package datadir
 
 import (
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,18 +21,45 @@ import (
 	"github.com/bkp-tool/bkp/core/durable"
 )
 
-// Pins is pins.json: the nodes that proved the cluster token once, by ID, with the address they were met at.
+// Pins is pins.json: the nodes that proved a cluster token once, by ID. Under another token they are strangers again.
 type Pins struct {
 	path string
 	mu   sync.Mutex
-	met  map[core.ID]string
+	met  map[core.ID]pin
+	by   string // the mark of the cluster token that counts, "" without one; see Under
 
 	damaged error // why the file cannot be read: until it is repaired nothing is written over what is left of it
 }
 
+// pin is how a node became known.
+type pin struct {
+	Address string `json:"address"` // where it was met last; empty of one that only dials
+	By      string `json:"by"`      // the mark of the token that it proved
+}
+
+// unmarked is the mark of a pin from a release that kept none.
+const unmarked = "?"
+
+// UnmarshalJSON reads what earlier releases wrote, an address alone, too.
+func (p *pin) UnmarshalJSON(text []byte) error {
+	if json.Unmarshal(text, &p.Address) == nil {
+		p.By = unmarked
+		return nil
+	}
+	type plain pin
+	return json.Unmarshal(text, (*plain)(p))
+}
+
+// tokenMark names a token without telling it.
+func tokenMark(token []byte) string {
+	mac := hmac.New(sha256.New, token)
+	_, _ = mac.Write([]byte("bkp pin v1"))
+	return hex.EncodeToString(mac.Sum(nil)[:8])
+}
+
 // OpenPins reads pins.json; what is pinned from now on is written into own, which may be another directory.
 func (d Dir) OpenPins(own Dir) (*Pins, error) {
-	p := &Pins{path: own.Path("pins.json"), met: map[core.ID]string{}}
+	p := &Pins{path: own.Path("pins.json"), met: map[core.ID]pin{}}
 	text, err := os.ReadFile(d.Path("pins.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
@@ -41,6 +72,28 @@ func (d Dir) OpenPins(own Dir) (*Pins, error) {
 			err)
 	}
 	return p, nil
+}
+
+// Under makes those alone known who proved this token, and of earlier releases' pins all: nobody knows by which token
+// they came, and from then on it is this one. That is durable when Under returns. Without a token all stay known.
+func (p *Pins) Under(token []byte) error {
+	if len(token) == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.by = tokenMark(token)
+	marked := false
+	for id, at := range p.met {
+		if at.By == unmarked {
+			at.By, marked = p.by, true
+			p.met[id] = at
+		}
+	}
+	if !marked || p.damaged != nil {
+		return nil
+	}
+	return p.write()
 }
 
 // Damage is what is wrong with the file; nil where nothing is.
@@ -61,38 +114,40 @@ func (p *Pins) Rewrite() error {
 	return p.write()
 }
 
-var pinLine = regexp.MustCompile(`"([a-z2-7]{52})"\s*:\s*("(?:[^"\\]|\\.)*")`)
+var pinLine = regexp.MustCompile(`"([a-z2-7]{52})"\s*:\s*("(?:[^"\\]|\\.)*"|\{[^{}]*\})`)
 
 // salvagePins is the pins that can still be read in a file that was cut or damaged.
-func salvagePins(text []byte) map[core.ID]string {
-	met := map[core.ID]string{}
+func salvagePins(text []byte) map[core.ID]pin {
+	met := map[core.ID]pin{}
 	for _, m := range pinLine.FindAllSubmatch(text, -1) {
 		id, err := core.ParseID(string(m[1]))
-		var address string
-		if err == nil && json.Unmarshal(m[2], &address) == nil {
-			met[id] = address
+		var at pin
+		if err == nil && json.Unmarshal(m[2], &at) == nil {
+			met[id] = at
 		}
 	}
 	return met
 }
 
-// Known reports whether the node was pinned.
+// Known reports whether the node was pinned under the token that counts.
 func (p *Pins) Known(id core.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok := p.met[id]
-	return ok
+	at, ok := p.met[id]
+	return ok && (p.by == "" || at.By == p.by)
 }
 
-// Pin remembers a node and where it was met last; it is durable when Pin returns. A node that cannot be dialled has no
-// address, and one that could be before keeps it.
+// Pin remembers a node, the token that counts, and where it was met last; it is durable when Pin returns. A node that
+// cannot be dialled has no address, and one that could be before keeps it.
 func (p *Pins) Pin(id core.ID, address string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if at, ok := p.met[id]; ok && (at == address || address == "") {
+	before := p.met[id]
+	now := pin{Address: cmp.Or(address, before.Address), By: cmp.Or(p.by, before.By)}
+	if _, met := p.met[id]; met && now == before {
 		return nil
 	}
-	p.met[id] = address
+	p.met[id] = now
 	if p.damaged != nil {
 		return nil
 	}
@@ -115,9 +170,9 @@ func (p *Pins) write() error {
 func (p *Pins) peers() (list []core.Peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for id, address := range p.met {
+	for id, at := range p.met {
 		// A list, since the zone of an IPv6 address may have a comma in it.
-		if one, err := core.ParsePeers("wss://" + id.String() + "@" + address); err == nil && len(one) == 1 {
+		if one, err := core.ParsePeers("wss://" + id.String() + "@" + at.Address); err == nil && len(one) == 1 {
 			list = append(list, one[0])
 		}
 	}

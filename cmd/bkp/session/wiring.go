@@ -133,6 +133,9 @@ func (op *Opener) network(conf *node.Config, w wish) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := met.Under(conf.Token); err != nil {
+		return err
+	}
 	conf.Pins = met
 	conf.Damaged = append(conf.Damaged, met.Damage()...)
 	if conf.Plaintext && conf.Token == nil && !w.transient {
