@@ -39,29 +39,9 @@ func (s *Store) collect(ctx context.Context, live func(core.Hash) (bool, error),
 	if s.readOnly {
 		return report, errors.New("sweep: the store is open for reading only")
 	}
-	s.barrier.Lock()
-	defer s.barrier.Unlock()
-	s.appending.Lock()
-	defer s.appending.Unlock()
-	gate, err := s.writers.CloseGate()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return report, core.WithHint(core.Fail(core.CodeBusy, "sweep: %w", ErrLocked),
-			"try again when the other command has ended")
-	}
-	if err != nil {
-		return report, fmt.Errorf("sweep: %w", err)
-	}
-	defer func() { err = errors.Join(err, gate.Close()) }()
-	s.packs.MakesRoom(true)
-	defer s.packs.MakesRoom(false)
-	if err = s.adopt(); err == nil {
-		err = s.rotate()
-	}
-	if err == nil {
-		report, err = collect.Run(ctx, collect.Job{Dir: s.packsDir(), PackSize: core.Size(s.packSize),
-			Store: &collected{Index: s.index, store: s}, Writers: s.writers, Self: s.self, Live: live, Gone: gone,
-			Step: s.stepped})
-	}
+	s.collecting.Lock()
+	defer s.collecting.Unlock()
+	report, err = s.collectAlone(ctx, live, gone)
 	if err == nil {
 		err = s.tidy()
 	}
@@ -71,9 +51,43 @@ func (s *Store) collect(ctx context.Context, live func(core.Hash) (bool, error),
 	return report, err
 }
 
+// collectAlone is the part of a collection while which Put and Barrier wait. They must from the moment that live is
+// first asked: it need not know of what comes after.
+func (s *Store) collectAlone(ctx context.Context, live func(core.Hash) (bool, error),
+	gone core.Notes) (report collect.Report, err error) {
+	s.barrier.Lock()
+	defer s.barrier.Unlock()
+	s.appending.Lock()
+	defer s.appending.Unlock()
+	gate, err := s.writers.CloseGate()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return report, core.WithHint(core.Fail(core.CodeBusy, "%w", ErrLocked),
+			"try again when the other command has ended")
+	}
+	if err != nil {
+		return report, err
+	}
+	defer func() { err = errors.Join(err, gate.Close()) }()
+	s.packs.MakesRoom(true)
+	defer s.packs.MakesRoom(false)
+	if err = s.adopt(); err == nil {
+		err = s.rotate()
+	}
+	if err != nil {
+		return report, err
+	}
+	return collect.Run(ctx, collect.Job{Dir: s.packsDir(), PackSize: core.Size(s.packSize),
+		Store: &collected{Index: s.index, store: s}, Writers: s.writers, Self: s.self, Live: live, Gone: gone,
+		Step: s.stepped})
+}
+
 // tidy removes what nobody needs beside the packs, and makes the index anew where any of its rows is damaged: others
-// notice that only when they look for it.
+// notice that only when they look for it. That reads all of the index, more than all tables of packs: Put and Barrier go
+// on meanwhile.
 func (s *Store) tidy() error {
+	if s.stepped != nil {
+		s.stepped("tidying")
+	}
 	s.index.Tidy()
 	damage.Notes(filepath.Join(s.dir, "damaged")).Tidy(func(name string) bool {
 		_, err := os.Stat(pack.Path(s.packsDir(), name))

@@ -29,6 +29,8 @@ type Store struct {
 	writers  writers.Dir
 	self     *writers.Writer // for as long as the store is open for writing
 
+	collecting sync.Mutex // one collection at a time
+
 	appending sync.Mutex // held by who appends to packs
 	packs     *pack.Writer
 	packSize  int64
@@ -109,6 +111,8 @@ func (s *Store) Close() error {
 		s.mergeWanted() // else every reader would read all packs' tables again; it may not be allowed to
 		return nil
 	}
+	s.collecting.Lock() // a collection ends first
+	defer s.collecting.Unlock()
 	s.barrier.Lock()
 	defer s.barrier.Unlock()
 	s.appending.Lock()

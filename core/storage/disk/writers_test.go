@@ -179,6 +179,44 @@ func TestALostListOfTheCondemned(t *testing.T) {
 	}
 }
 
+// What a collection does once no pack goes any more holds nobody up: it reads the whole index.
+func TestPutsGoOnWhileTheIndexIsLookedThrough(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 0, 40, 10)
+	s := open(t, dir)
+	defer closeStore(t, s)
+	if err := s.Compact(); err != nil {
+		t.Fatal(err)
+	}
+	flipBit(t, onlyTable(t, dir), 20*48+3)
+	tidying := false
+	s.SetStepped(func(step string) {
+		if step != "tidying" {
+			return
+		}
+		tidying = true
+		put(t, s, makePiece(40, 200)) // would wait for ever
+		barrier(t, s)
+	})
+	sweep(t, s, func(core.Hash) bool { return true })
+	if !tidying {
+		t.Error("nothing was tidied")
+	}
+	wantAll(t, s, 41)
+	if found := named(t, dir); len(found) > 0 {
+		t.Errorf("still damaged: %v", found)
+	}
+}
+
+func onlyTable(t *testing.T, dir string) string {
+	t.Helper()
+	tables, err := filepath.Glob(filepath.Join(dir, "index", "*.idx"))
+	if err != nil || len(tables) != 1 {
+		t.Fatalf("tables %v, %v", tables, err)
+	}
+	return tables[0]
+}
+
 func TestOneSweepAtATime(t *testing.T) {
 	p := makePiece(1, 1000)
 	dir, _ := finishedStore(t, []piece{p})
