@@ -26,8 +26,8 @@ func TestEveryMessageHasOneReaction(t *testing.T) {
 		t.Errorf("%d reactions, want %d", got, want)
 	}
 	for of := range types {
-		if (reactions[of] == nil) != slices.Contains(elsewhere, of) {
-			t.Errorf("%s: reaction %t", of, reactions[of] != nil)
+		if reactions[of].do != nil == slices.Contains(elsewhere, of) {
+			t.Errorf("%s: reaction %t", of, reactions[of].do != nil)
 		}
 	}
 }

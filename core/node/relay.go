@@ -38,7 +38,7 @@ func (p *peer) member() bool {
 // everything else is between neighbours.
 func (n *state) sendFar(p *peer, m wire.Message) bool {
 	first := n.peers[p.via[0]]
-	if !mayTravel(m) || first == nil || first.session == nil {
+	if !reactions[m.Type()].travels || first == nil || first.session == nil {
 		return false
 	}
 	r, err := wire.NewRelay(slices.Concat([]core.ID{n.ID()}, p.via), m, time.Now(), n.Signer)
@@ -57,17 +57,6 @@ func (n *state) far(id core.ID) *peer {
 		n.peers[id] = p
 	}
 	return p
-}
-
-// mayTravel reports whether a message may be relayed. All of these are signed within, change nothing when repeated, or
-// only ask.
-func mayTravel(m wire.Message) bool {
-	switch m.(type) {
-	case wire.StateQuery, wire.StateReport, wire.StorageTask, wire.TaskAgree, wire.TaskRefuse, wire.RefPut, wire.RefOK,
-		wire.Release, wire.ReleaseDone, wire.Audit, wire.AuditProof, wire.AuditRefuse:
-		return true
-	}
-	return false
 }
 
 // passOn gives a relayed message to the next node on its way. Members of a token pass on for members only: that is what
@@ -99,7 +88,7 @@ func (n *state) onRelay(p *peer, r wire.Relay) {
 		return
 	}
 	m, err := r.Open(time.Now())
-	if err == nil && !mayTravel(m) {
+	if err == nil && !reactions[m.Type()].travels {
 		err = fmt.Errorf("%s is between neighbours", m.Type())
 	}
 	if err != nil {
