@@ -234,8 +234,16 @@ func (fs *Flows) Received(f *Flow, number int) {
 }
 
 // Failed gives up a run because of something that went wrong here.
-func (fs *Flows) Failed(f *Flow, number int, why error) {
-	fs.Step(f, task.Event{Kind: task.RunFailed, Run: number, Reason: ReasonFor(why)})
+func (fs *Flows) Failed(f *Flow, number int, why error) { fs.GiveUp(f, number, ReasonFor(why)) }
+
+// GiveUp gives up a run. One that has not begun has no transfer by which the other end could be told of it alone: the
+// flow ends, and what else it had is queued again.
+func (fs *Flows) GiveUp(f *Flow, number int, why core.Reason) {
+	e := task.Event{Kind: task.RunFailed, Run: number, Reason: why}
+	if f.runSize(number) > 0 && !f.Begun(number) {
+		e = task.Event{Kind: task.Stop, Reason: why}
+	}
+	fs.Step(f, e)
 }
 
 // Ended settles a run that came, or that cannot.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/place"
+	"github.com/bkp-tool/bkp/core/transfer"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -160,9 +161,9 @@ type placeTransfer struct {
 }
 
 // with runs f on the loop where the transfer is there.
-func (t placeTransfer) with(f func(moving *transfer)) {
+func (t placeTransfer) with(f func(moving *transfer.Transfer)) {
 	t.n.ask(do(func(n *state) {
-		if moving := n.transfers[t.task]; moving != nil {
+		if moving := n.transfers.Of(t.task); moving != nil {
 			f(moving)
 		}
 	}))
@@ -173,13 +174,13 @@ func (t placeTransfer) Begin(segments []*place.Segment, from version.Chunks,
 	t.n.ask(do(func(n *state) {
 		for _, seg := range segments {
 			runs := seg.Runs
-			moving := n.transfer(t.task, n.ID(), seg.Message.Tables())
-			s := moving.join(seg.Number, len(runs), segment{file: func(run int) core.File { return runs[run].File },
-				store: from}, seg.Message.Locations,
+			moving := n.transfers.Begin(transfer.Segment{Task: t.task, Source: n.ID(), Number: seg.Number,
+				Runs: len(runs), File: func(run int) core.File { return runs[run].File }, Store: from,
+				Tables: seg.Message.Tables(), Locations: seg.Message.Locations},
 				func(target core.ID) core.Bitmap { return seg.Answers[target].Have })
 			for run, r := range runs {
 				if here(seg, run) {
-					moving.give(s, run, r.Chunks)
+					moving.Give(seg.Number, run, r.Chunks)
 				}
 			}
 		}
@@ -187,59 +188,40 @@ func (t placeTransfer) Begin(segments []*place.Segment, from version.Chunks,
 	}))
 }
 
-func (t placeTransfer) Left(segments []int) map[core.ID]core.Size {
-	left := map[core.ID]core.Size{}
-	t.with(func(moving *transfer) {
-		for _, number := range segments {
-			s := moving.segments[number].Segment
-			for id, q := range moving.peers {
-				if q.Partakes(s) {
-					left[id] += q.Lacks(s)
-				}
-			}
-		}
-	})
+func (t placeTransfer) Left(segments []int) (left map[core.ID]core.Size) {
+	t.with(func(moving *transfer.Transfer) { left = moving.Left(segments) })
 	return left
 }
 
-func (t placeTransfer) Loose(segment int) map[core.ID]core.Bitmap {
-	loose := map[core.ID]core.Bitmap{}
-	t.with(func(moving *transfer) {
-		s := moving.segments[segment].Segment
-		for id, q := range moving.peers {
-			if q.Partakes(s) {
-				loose[id] = core.NewBitmap(s.Runs())
-				q.Open(moving.n.now(), s, loose[id].Set)
-			}
-		}
-	})
+func (t placeTransfer) Loose(segment int) (loose map[core.ID]core.Bitmap) {
+	t.with(func(moving *transfer.Transfer) { loose = moving.Loose(segment) })
 	return loose
 }
 
 func (t placeTransfer) Narrow(seg *place.Segment) {
-	t.with(func(moving *transfer) { moving.narrow(moving.segments[seg.Number], seg.Message.Locations) })
+	t.with(func(moving *transfer.Transfer) { moving.Narrow(seg.Number, seg.Message.Locations) })
 }
 
 func (t placeTransfer) Join(seg *place.Segment, locations []core.Span, target core.ID, have core.Bitmap) {
-	t.with(func(moving *transfer) {
-		moving.join(seg.Number, len(seg.Runs), segment{}, locations, func(id core.ID) core.Bitmap {
+	t.with(func(moving *transfer.Transfer) {
+		moving.Join(seg.Number, locations, func(id core.ID) core.Bitmap {
 			if id == target {
 				return have
 			}
 			return nil
 		})
-		moving.n.wakeWaiting()
 	})
 }
 
 func (t placeTransfer) Tables(seg *place.Segment) {
-	t.with(func(moving *transfer) { moving.tables = seg.Message.Tables() })
+	t.with(func(moving *transfer.Transfer) { moving.Keep(seg.Message.Tables()) })
 }
 
 func (t placeTransfer) Forget(target core.ID) {
-	t.with(func(moving *transfer) { moving.forget(target) })
+	t.with(func(moving *transfer.Transfer) { moving.Forget(target) })
 }
-func (t placeTransfer) End() { t.with((*transfer).end) }
+
+func (t placeTransfer) End() { t.with((*transfer.Transfer).End) }
 
 func (t placeTransfer) Leave() {
 	t.n.ask(do(func(n *state) {
@@ -247,16 +229,10 @@ func (t placeTransfer) Leave() {
 			close(pl.left)
 			delete(n.places, t.task)
 		}
-		if moving := n.transfers[t.task]; moving != nil {
-			moving.end()
+		if moving := n.transfers.Of(t.task); moving != nil {
+			moving.End()
 		}
 	}))
-}
-
-// coordinates reports whether a task is this node's own.
-func (n *state) coordinates(task core.TaskID) bool {
-	_, ok := n.places[task]
-	return ok
 }
 
 // onTaskAgree and onTaskRefuse are a target's answer to a segment.

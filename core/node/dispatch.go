@@ -21,7 +21,7 @@ func init() {
 		far(func(n *state, p *peer, m wire.StorageTask) { n.kept.Offer(p.id, p.member(), m) }),
 		far((*state).onTaskAgree),
 		far((*state).onTaskRefuse),
-		on((*state).onWant),
+		on(func(n *state, p *peer, m wire.Want) { n.transfers.Hint(p.id, m) }),
 
 		on((*state).onApply),
 		on(func(n *state, p *peer, m wire.ProbeApply) { n.flows.Probed(p.id, m) }),

@@ -20,6 +20,9 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
+// purposeGain is the purpose of flows that carry the runs of a fetch.
+const purposeGain = "gain"
+
 // download carries out over flows what spread.Download decides. What stands below end is the loop's.
 type download struct {
 	n        *Node

@@ -79,13 +79,13 @@ func (n *Node) expireLeases() {
 // look does what is due, and says how long nothing will be.
 func (n *state) look() time.Duration {
 	wait := lookSeldom
-	if n.flows.Active() || len(n.transfers)+len(n.downloads) > 0 {
+	if n.flows.Active() || n.transfers.Active() || len(n.downloads) > 0 {
 		wait = lookOften
 	}
 	n.follow()
 	n.flows.Expire()
 	n.kept.DropOutlived()
-	n.endTransfers()
+	n.transfers.EndDone()
 	n.wakeWaiting()
 	return wait
 }

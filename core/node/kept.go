@@ -20,41 +20,8 @@ func (n *state) openKept() (err error) {
 		Anyone: n.Plaintext && len(n.Token) == 0, Keeping: n.Keeping, Holdings: n.Holdings, Ledger: n.Ledger,
 		Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
 	n.target, n.kept, err = keep.Open(n.ctx, c,
-		loopOf[*keep.State]{n.Node, func(n *state) *keep.State { return n.kept }}, (*others)(n), (*keptTransfers)(n))
+		loopOf[*keep.State]{n.Node, func(n *state) *keep.State { return n.kept }}, (*others)(n), (*others)(n))
 	return err
-}
-
-// keptTransfers is the tasks under way as the target sees them.
-type keptTransfers state
-
-func (t *keptTransfers) Coordinates(task core.TaskID) bool { return (*state)(t).coordinates(task) }
-func (t *keptTransfers) Accepted(seg *keep.Segment)        { (*state)(t).take(seg) }
-
-func (t *keptTransfers) Arrived(seg *keep.Segment, run int, chunks []core.Chunk) {
-	(*state)(t).arrived(seg, run, chunks)
-}
-
-func (t *keptTransfers) Narrowed(seg *keep.Segment) {
-	if moving := t.transfers[seg.Task]; moving != nil && moving.segments[seg.Number] != nil {
-		moving.narrow(moving.segments[seg.Number], seg.Locations)
-	}
-}
-
-func (t *keptTransfers) Coming(task core.TaskID) {
-	if moving := t.transfers[task]; moving != nil {
-		moving.tell()
-	}
-}
-
-func (t *keptTransfers) Lacking(task core.TaskID) bool {
-	moving := t.transfers[task]
-	return moving != nil && moving.lacking()
-}
-
-func (t *keptTransfers) Released(task core.TaskID) {
-	if moving := t.transfers[task]; moving != nil && !(*state)(t).coordinates(task) {
-		moving.end()
-	}
 }
 
 // receiving is the side of a flow by which runs of a placement come.

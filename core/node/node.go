@@ -11,8 +11,7 @@
 //	peer.go        sessions, bandwidth coordination         query.go     questions and their answers
 //	relay.go       messages through others                  identity.go  the owner, and who may act for whom
 //	flows.go       the flows: core/flow                     kept.go      what is kept for others: core/keep
-//	transfer.go    a task under way, over spread.Engine     sender.go    the way to one target
-//	want.go        hints                                    download.go  what spread.Download decides, over flows
+//	transfers.go   tasks under way: core/transfer           download.go  what spread.Download decides, over flows
 //	place.go       the commands that place                  coordinate.go  what core/place needs of the node
 //	fetch.go       the commands that fetch                  backup.go    placing a file while it is cut
 //	versions.go    refs here and at peers                   refs.go      the owner's own refs

@@ -133,9 +133,7 @@ func (n *state) onBandwidth(p *peer, m wire.BandwidthCoordination) {
 		return
 	}
 	n.kept.Met(p.id)
-	for _, s := range n.transfers {
-		s.greet(p.id)
-	}
+	n.transfers.Came(p.id)
 	for _, pl := range n.places {
 		pl.inbox.Came(p.id)
 	}

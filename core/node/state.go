@@ -3,14 +3,12 @@
 package node
 
 import (
-	"time"
-
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/measure"
-	"github.com/bkp-tool/bkp/core/spread"
+	"github.com/bkp-tool/bkp/core/transfer"
 )
 
 // state is what the loop owns. It goes from event to event: a Node leads to none, so what has one runs in an event.
@@ -22,8 +20,7 @@ type state struct {
 	peers     map[core.ID]*peer
 	queries   map[uint64]asked
 	flows     *flow.Flows
-	transfers map[core.TaskID]*transfer
-	engine    *spread.Engine // decides what is sent
+	transfers *transfer.Transfers
 	downloads map[*download]struct{}
 	kept      *keep.State            // for others
 	places    map[core.TaskID]placed // coordinated here
@@ -40,13 +37,12 @@ func newState(n *Node, seed uint64) (*state, error) {
 		measures:  n.recall(),
 		peers:     map[core.ID]*peer{},
 		queries:   map[uint64]asked{},
-		transfers: map[core.TaskID]*transfer{},
 		downloads: map[*download]struct{}{},
 		places:    map[core.TaskID]placed{},
 		lastID:    seed & (1<<48 - 1), // flows of two nodes must not share numbers
 	}
-	s.engine = newEngine(s.book)
 	s.openFlows()
+	s.openTransfers()
 	s.book.SetCapacity(account.Up, s.limits.upNow)
 	s.book.SetCapacity(account.Down, s.limits.downNow)
 	return s, s.openKept()
@@ -77,7 +73,7 @@ func (n *state) loop() {
 // run applies an event, and what follows from it.
 func (n *state) run(e event) {
 	e.apply(n)
-	n.driveSenders()
+	n.transfers.Drive()
 	n.driveDownloads()
 }
 
@@ -105,9 +101,6 @@ func (n *Node) ask(e event) bool {
 		}
 	}
 }
-
-// after posts an event when d has passed.
-func (n *Node) after(d time.Duration, e event) { time.AfterFunc(d, func() { n.post(e) }) }
 
 // nextID draws a number for a query, a flow or a lease.
 func (n *state) nextID() uint64 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package node
+package transfer
 
 import (
 	"slices"
@@ -21,18 +21,18 @@ const (
 	maxNeighbours = 16
 )
 
-// tell has the neighbours told soon what is new: runs that came, or are on their way.
-func (t *transfer) tell() {
+// Tell has the neighbours told soon what is new: runs that came, or are on their way.
+func (t *Transfer) Tell() {
 	if t.told {
 		return
 	}
 	t.told = true
-	t.n.after(t.pace(), do(t.speak))
+	t.all.after(t.pace(), func(*Transfers) { t.speak() })
 }
 
 // pace is how long news waits, so that hints stay within their share of the uplink.
-func (t *transfer) pace() time.Duration {
-	up := t.n.book.Nominal(account.Up)
+func (t *Transfer) pace() time.Duration {
+	up := t.all.Book.Nominal(account.Up)
 	if up >= account.Unlimited {
 		return wantOften
 	}
@@ -47,10 +47,10 @@ func (t *transfer) pace() time.Duration {
 }
 
 // neighbours are the connected nodes of the task that may send something to this one or wait for something from it.
-func (t *transfer) neighbours() (ids []core.ID) {
-	seen := map[core.ID]bool{t.n.ID(): true}
+func (t *Transfer) neighbours() (ids []core.ID) {
+	seen := map[core.ID]bool{t.all.Self: true}
 	add := func(id core.ID) {
-		if p := t.n.peers[id]; !seen[id] && p != nil && p.session != nil && p.capacity > 0 {
+		if _, capacity := t.all.node.Session(id); !seen[id] && capacity > 0 {
 			ids = append(ids, id)
 		}
 		seen[id] = true
@@ -65,16 +65,16 @@ func (t *transfer) neighbours() (ids []core.ID) {
 	}
 	slices.SortFunc(ids, core.ID.Compare)
 	if len(ids) > maxNeighbours {
-		at := int(t.n.ID()[0]) % len(ids) // each node tells others
+		at := int(t.all.Self[0]) % len(ids) // each node tells others
 		ids = slices.Concat(ids[at:], ids[:at])[:maxNeighbours]
 	}
 	return ids
 }
 
 // speak tells the neighbours what is new.
-func (t *transfer) speak(*state) {
+func (t *Transfer) speak() {
 	t.told = false
-	if t.n.transfers[t.task] != t {
+	if t.all.open[t.task] != t {
 		return
 	}
 	ids, need := t.neighbours(), t.lacked()
@@ -87,22 +87,22 @@ func (t *transfer) speak(*state) {
 		m.Had = core.Ranges(s.news)
 		s.news = nil
 		for _, id := range ids {
-			t.n.send(id, m)
+			t.all.node.Send(id, m)
 		}
 	}
 }
 
 // word is the part of a hint that is always there.
-func (t *transfer) word(s *segment, need core.Size) wire.Want {
+func (t *Transfer) word(s *segment, need core.Size) wire.Want {
 	m := wire.Want{Task: t.task, Segment: s.Number, Coming: s.mine.Arriving(), Need: need}
-	if down := t.n.book.Nominal(account.Down); down < account.Unlimited {
+	if down := t.all.Book.Nominal(account.Down); down < account.Unlimited {
 		m.Down = down
 	}
 	return m
 }
 
 // lacked is what this node lacks of the task.
-func (t *transfer) lacked() (bytes core.Size) {
+func (t *Transfer) lacked() (bytes core.Size) {
 	for _, s := range t.segments {
 		if s.mine != nil {
 			bytes += s.mine.Missing()
@@ -113,7 +113,7 @@ func (t *transfer) lacked() (bytes core.Size) {
 
 // greet tells a neighbour that came, or came back, all that it may have missed: what this node, a target, has and
 // lacks. The source asks for the receipts that it waits for (place.Inbox.Came).
-func (t *transfer) greet(id core.ID) {
+func (t *Transfer) greet(id core.ID) {
 	if q := t.peers[id]; q != nil {
 		q.Move(t.zone(id)) // its labels are known now
 	}
@@ -134,48 +134,41 @@ func (t *transfer) greet(id core.ID) {
 			}
 		}
 		m.Had, m.Wanted = core.Ranges(have), core.Ranges(lacks)
-		t.n.send(id, m)
+		t.all.node.Send(id, m)
 	}
 }
 
-// onWant takes a neighbour's hint.
-func (n *state) onWant(from *peer, m wire.Want) {
-	t := n.transfers[m.Task]
-	if t == nil {
-		seg := n.kept.Segment(m.Task, m.Segment)
-		if seg == nil || !seg.Partakes(from.id) {
+// Hint takes a neighbour's word.
+func (ts *Transfers) Hint(from core.ID, m wire.Want) {
+	if t := ts.open[m.Task]; t == nil || t.segments[m.Segment] == nil {
+		seg, kept := ts.node.Kept(m.Task, m.Segment, from)
+		if !kept {
 			return
 		}
-		n.take(seg)
-		t = n.transfers[m.Task]
+		ts.Take(seg)
 	}
+	t := ts.open[m.Task]
 	s := t.segments[m.Segment]
-	if seg := n.kept.Segment(m.Task, m.Segment); s == nil && seg != nil && seg.Partakes(from.id) {
-		s = n.take(seg)
-	}
-	if s == nil {
-		return
-	}
-	if from.id == t.source {
+	if from == t.source {
 		if s.mine != nil {
-			n.kept.ReceiptAgain(from.id, s.mine, m.Wanted)
+			ts.node.ReceiptAgain(m.Task, m.Segment, m.Wanted)
 			t.wantAgain(s, m.Wanted)
 		}
 		return
 	}
-	q := t.peers[from.id]
+	q := t.peers[from]
 	if q == nil || !q.Partakes(s.Segment) {
 		return // it keeps nothing of this segment
 	}
 	q.Hint(m.Need, m.Down)
 	each(m.Had, s.Runs(), func(run int) { t.had(s, q, run) })
 	each(m.Wanted, s.Runs(), func(run int) { q.Lose(s.Segment, run) })
-	q.Coming(n.now(), s.Segment, m.Coming)
-	n.wakeWaiting()
+	q.Coming(ts.Flows.Now(), s.Segment, m.Coming)
+	ts.Wake()
 }
 
 // wantAgain tells the source which of the runs whose receipts it misses are not here, as after a barrier that failed.
-func (t *transfer) wantAgain(s *segment, asked []core.Range) {
+func (t *Transfer) wantAgain(s *segment, asked []core.Range) {
 	var lacks []int
 	each(asked, s.Runs(), func(run int) {
 		if s.mine.Lacks(run) {
@@ -185,7 +178,7 @@ func (t *transfer) wantAgain(s *segment, asked []core.Range) {
 	if len(lacks) > 0 {
 		m := t.word(s, t.lacked())
 		m.Wanted = core.Ranges(lacks)
-		t.n.send(t.source, m)
+		t.all.node.Send(t.source, m)
 	}
 }
 

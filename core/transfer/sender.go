@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package node
+package transfer
 
 import (
 	"time"
@@ -12,28 +12,25 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// purposeGain is the purpose of flows that carry the runs of a fetch.
-const purposeGain = "gain"
-
 // sender is the way to one target of a transfer, as the side of its flows: at most one at a time, opened anew where one
 // ended early.
 type sender struct {
 	*spread.Sender
-	of     *transfer
+	of     *Transfer
 	target core.ID
 	flow   *flow.Flow
 	asked  *segment // of the application under way
 	gaveUp bool     // said so
 }
 
-// driveSenders does what is decided about what to send. The loop calls it after every event.
-func (n *state) driveSenders() {
+// Drive does what is decided about what to send. The loop calls it after every event.
+func (ts *Transfers) Drive() {
 	for {
-		a, ok := n.engine.Next(n.now())
+		a, ok := ts.engine.Next(ts.Flows.Now())
 		if !ok {
 			return
 		}
-		for _, t := range n.transfers {
+		for _, t := range ts.open {
 			if t.part == a.Sender.Part() {
 				t.do(a)
 				break
@@ -43,30 +40,29 @@ func (n *state) driveSenders() {
 }
 
 // do carries out what was decided.
-func (t *transfer) do(a spread.Action) {
-	id := t.ids[a.Sender.To()]
+func (t *Transfer) do(a spread.Action) {
+	id, flows := t.ids[a.Sender.To()], t.all.Flows
 	s := t.senders[id]
 	if s == nil || s.Sender != a.Sender {
 		s = &sender{Sender: a.Sender, of: t, target: id}
 		t.senders[id] = s
 	}
-	n := t.n
 	switch a.Kind {
 	case spread.Ask:
 		if s.flow == nil {
-			s.flow = n.flows.Open(id, n.nextID(), task.Asker, true, s)
+			s.flow = flows.Open(id, t.all.node.Number(), task.Asker, true, s)
 			s.Flow = s.flow.Flow
 		}
 		s.asked = t.segments[a.Segment.Number]
 		runs := make([]task.Run, len(a.Runs))
 		for i, run := range a.Runs {
-			runs[i] = task.Run{Number: s.number(run), Size: s.asked.file(run).Size}
+			runs[i] = task.Run{Number: number(s.asked.Segment, run), Size: s.asked.file(run).Size}
 		}
-		n.flows.Step(s.flow, task.Event{Kind: task.Ask, Runs: runs, Rate: a.Rate})
+		flows.Step(s.flow, task.Event{Kind: task.Ask, Runs: runs, Rate: a.Rate})
 	case spread.Raise:
-		n.flows.Step(s.flow, task.Event{Kind: task.Ask, Rate: a.Rate})
+		flows.Step(s.flow, task.Event{Kind: task.Ask, Rate: a.Rate})
 	case spread.Lower:
-		n.flows.Lower(s.flow, a.Rate)
+		flows.Lower(s.flow, a.Rate)
 	case spread.GiveUp:
 		s.giveUp(a.Reason)
 	}
@@ -74,20 +70,20 @@ func (t *transfer) do(a spread.Action) {
 
 // giveUp ends with a target that fails to keep whatever it is sent.
 func (s *sender) giveUp(reason core.Reason) {
-	n, t := s.of.n, s.of
+	t := s.of
 	if !s.gaveUp {
-		n.Log.Warn("gave up sending", "to", s.target.Short(), "task", t.task, "reason", reason)
+		t.all.Log.Warn("gave up sending", "to", s.target.Short(), "task", t.task, "reason", reason)
 	}
 	s.gaveUp = true
-	if pl, ok := n.places[t.task]; ok {
-		pl.inbox.Fails(s.target, "it fails to keep what it is sent, its log says why")
+	if t.all.node.Coordinates(t.task) {
+		t.all.node.Fails(t.task, s.target)
 		return
 	}
-	t.forget(s.target)
+	t.Forget(s.target)
 }
 
-// number is a run of the segment that was asked for, as its flow calls it.
-func (s *sender) number(run int) int { return s.asked.Number*core.SegmentRuns + run }
+// number is a run of a segment, as flows call it.
+func number(s *spread.Segment, run int) int { return s.Number*core.SegmentRuns + run }
 
 // run is what the flow calls so.
 func (s *sender) run(number int) (*segment, int) {
@@ -120,7 +116,7 @@ func (s *sender) Requeue(_ *task.Flow, runs []task.Run, reason core.Reason) {
 		s.Drop(seg.Segment, run)
 	}
 	if reason == core.ReasonInternal || reason == core.ReasonCorrupt {
-		s.Broke(s.of.n.now(), reason)
+		s.Broke(s.of.all.Flows.Now(), reason)
 	}
 }
 
@@ -137,10 +133,10 @@ func (s *sender) Outgoing(number int) (flow.Run, bool) {
 func (s *sender) Settled(number int) {
 	seg, run := s.run(number)
 	if s.Sends(seg.Segment, run) {
-		s.Arrived(s.of.n.now(), seg.Segment, run)
+		s.Arrived(s.of.all.Flows.Now(), seg.Segment, run)
 		s.of.spare(seg, run)
 	}
-	s.of.touched, s.gaveUp = s.of.n.now(), false
+	s.of.touched, s.gaveUp = s.of.all.Flows.Now(), false
 }
 
 // has drops runs that the target keeps already.
@@ -153,28 +149,27 @@ func (s *sender) has(ranges []core.Range) {
 
 // More makes it a flow.Side.
 func (s *sender) More(f *flow.Flow) {
-	n := s.of.n
 	switch {
 	case f != s.flow:
 		return
 	case f.State == task.Closed:
 		s.flow = nil
-		s.Ended(n.now())
+		s.Ended(s.of.all.Flows.Now())
 		return // expireLeases wakes it when its time has come
 	}
-	n.flows.BeginMore(f)
+	s.of.all.Flows.BeginMore(f)
 	if f.State == task.Leased && !f.Unsent(s.Refill(s.roundTrip())) {
 		s.Low()
 	}
 	if f.State == task.Idle || f.State == task.Leased {
-		n.wakeWaiting()
+		s.of.all.node.Freed()
 	}
 }
 
 // roundTrip is how long the target's answer takes on its way.
 func (s *sender) roundTrip() time.Duration {
-	if p := s.of.n.peers[s.target]; p != nil && p.session != nil {
-		return 2 * p.session.Delay()
+	if session, _ := s.of.all.node.Session(s.target); session != nil {
+		return 2 * session.Delay()
 	}
 	return 0
 }
@@ -191,8 +186,8 @@ func (s *sender) end() {
 	delete(s.of.senders, s.target)
 	if f := s.flow; f != nil {
 		s.flow = nil
-		s.of.n.flows.Step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
-		s.Ended(s.of.n.now())
+		s.of.all.Flows.Step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
+		s.Ended(s.of.all.Flows.Now())
 	}
 }
 
@@ -201,29 +196,27 @@ func (s *sender) Agreed(f *flow.Flow, m wire.StorageAgree) {
 	if s.flow != f {
 		return
 	}
-	n := s.of.n
 	s.has(m.Have)
-	s.Elsewhere(n.now(), s.asked.Segment, s.granted(m.Runs))
+	s.Elsewhere(s.of.all.Flows.Now(), s.asked.Segment, s.granted(m.Runs))
 	s.Sender.Agreed(m.Rate)
-	n.flows.Step(f, task.Event{Kind: task.Agreed, Runs: s.sized(m.Runs), Have: s.numbers(m.Have), Lease: m.Lease,
+	s.of.all.Flows.Step(f, task.Event{Kind: task.Agreed, Runs: s.sized(m.Runs), Have: s.numbers(m.Have), Lease: m.Lease,
 		Rate: m.Rate, Term: flow.Seconds(m.ExpiresS)})
 }
 
 // Refused is the target's no.
 func (s *sender) Refused(f *flow.Flow, m wire.StorageRefuse) {
-	n := s.of.n
 	if s.flow != f {
 		return
 	}
 	if m.Code != core.ReasonBusy && m.Code != core.ReasonHave && m.Code != core.ReasonInFlight {
-		n.Log.Warn("target refused runs", "peer", s.target.Short(), "reason", m.Reason)
+		s.of.all.Log.Warn("target refused runs", "peer", s.target.Short(), "reason", m.Reason)
 	}
 	s.has(m.Have)
 	s.Sender.Refused()
 	if m.Code == core.ReasonInFlight {
-		s.Elsewhere(n.now(), s.asked.Segment, s.granted(nil))
+		s.Elsewhere(s.of.all.Flows.Now(), s.asked.Segment, s.granted(nil))
 	}
-	n.flows.Step(f, task.Event{Kind: task.Refused, Have: s.numbers(m.Have), Reason: m.Code, Retry: flow.Seconds(m.RetryS)})
+	s.of.all.Flows.Step(f, task.Event{Kind: task.Refused, Have: s.numbers(m.Have), Reason: m.Code, Retry: flow.Seconds(m.RetryS)})
 }
 
 // granted are the runs of the segment that was asked for that the target takes from here: those, and what is open.
@@ -241,7 +234,7 @@ func (s *sender) granted(ranges []core.Range) (runs []int) {
 func (s *sender) numbers(ranges []core.Range) (out []int) {
 	for _, r := range ranges {
 		for run := r.Start; run < r.Start+r.Length; run++ {
-			out = append(out, s.number(run))
+			out = append(out, number(s.asked.Segment, run))
 		}
 	}
 	return out
