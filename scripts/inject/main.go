@@ -26,7 +26,7 @@ import (
 const usage = `usage: inject count [--under DIR] [--op OP] -- COMMAND…
        inject run [--under DIR] --op OP --nth N --fault FAULT [--delay 300ms] -- COMMAND…
        inject sweep [--bkp FILE] [--scenes LIST] [--ops LIST] [--faults LIST] [--nth N] [--every K]
-                    [--kib N] [--jobs N] [--slow 1m]
+                    [--kib N] [--jobs N] [--limit 1m] [--slow 1m]
 ops: %s
 faults: %s
 `

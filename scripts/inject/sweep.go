@@ -67,6 +67,7 @@ func sweepCommand(ctx context.Context, args []string) (int, error) {
 	flags.IntVar(&s.every, "every", 1, "try each `K`th call only")
 	flags.IntVar(&s.kib, "kib", 1024, "the size of the files")
 	flags.IntVar(&s.jobs, "jobs", 4, "try so many points at a time")
+	flags.DurationVar(&limit, "limit", limit, "what takes longer hangs: more where the machine has much else to do")
 	flags.DurationVar(&s.slow, "slow", limit, "show the points that took longer")
 	flags.IntVar(&s.states, "states", 0, "say in the last line that so many states after a loss of power were tried before")
 	flags.Parse(args)

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// limit is how long a command may take that is done in a second when nothing is wrong.
-const limit = time.Minute
+// limit is how long a command may take that is done in a second when nothing is wrong; --limit sets it.
+var limit = time.Minute
 
 // A world is what one point of a sweep acts on: a directory with files and data directories, put back before each
 // point, and the nodes that run there. What does not hold is told by wrong.
