@@ -51,6 +51,7 @@
 //	      keep        what is kept for others, from acceptance to collection
 //	      place       coordinating a placement          fetch   a version where it is kept
 //	      transfer    the tasks under way, by spread's decisions over flows
+//	      staging     the owner's versions here: what of them must stay, and what may go since peers keep it
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
 //	      durable     files that outlast a power loss: what storage, ledger and the roof make them by
@@ -91,7 +92,7 @@
 // target holds them against their hash, puts them into its own store, and passes them on to others. The copies of a
 // target that is lost go to others, under a further licence. After a barrier a receipt goes back, and both ledgers
 // keep it. Last, the ref goes to every target, under the alias, and the staged bytes go: disk.Away notes what they
-// were, and node.CoverOf says from the records which of them a later split may lean on.
+// were, and staging.CoverOf says from the records which of them a later split may lean on.
 //
 // bkp fetch big.iso, on a new machine with the identity file only: fetch asks peers for the refs under the alias,
 // version opens the newest, and its segment records say who keeps which run. spread.Download decides which holder is

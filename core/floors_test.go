@@ -36,9 +36,10 @@ var floors = func() map[string][]string {
 		"core/control":  {"core", "core/plan"},
 		"core/keep":     join(three, []string{"core/storage", "core/flow"}),
 		"core/transfer": join(three, []string{"core/flow"}),
+		"core/staging":  join(three, []string{"core/storage"}),
 		"core/place":    join(three, []string{"core/storage"}),
 		"core/node": join(three, []string{"core/storage", "core/link", "core/flow", "core/control", "core/keep",
-			"core/place", "core/fetch", "core/file", "core/transfer"}),
+			"core/place", "core/fetch", "core/file", "core/transfer", "core/staging"}),
 
 		"plugins":            {"core", "core/durable", "plugins/proto"},
 		"plugins/proto":      nil,

@@ -22,6 +22,7 @@ import (
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
@@ -323,8 +324,8 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 // of a task are in the one before anything says that the task is placed.
 func (k *remains) toldOwner(o *key.Owner, words []any) error {
 	told := map[core.TaskID]bool{}
-	checkpoints := func() ([]node.StoredRef, error) { return checkpointsIn(k.home) }
-	for _, list := range []func() ([]node.StoredRef, error){k.home.Refs().List, checkpoints} {
+	checkpoints := func() ([]staging.StoredRef, error) { return checkpointsIn(k.home) }
+	for _, list := range []func() ([]staging.StoredRef, error){k.home.Refs().List, checkpoints} {
 		refs, err := list()
 		if err != nil {
 			return err
@@ -364,7 +365,7 @@ func (k *remains) toldOwner(o *key.Owner, words []any) error {
 }
 
 // checkpointsIn is every checkpoint, however old: a mesh lives in the year 2000.
-func checkpointsIn(h datadir.Dir) (all []node.StoredRef, err error) {
+func checkpointsIn(h datadir.Dir) (all []staging.StoredRef, err error) {
 	paths, err := filepath.Glob(h.Path("refs", "*", "checkpoint"))
 	for _, path := range paths {
 		var c struct{ Envelope []byte }
@@ -372,7 +373,7 @@ func checkpointsIn(h datadir.Dir) (all []node.StoredRef, err error) {
 		if err = errors.Join(err, readErr, json.Unmarshal(text, &c)); err != nil {
 			return nil, err
 		}
-		all = append(all, node.StoredRef{Alias: filepath.Base(filepath.Dir(path)), Version: 1, Envelope: c.Envelope})
+		all = append(all, staging.StoredRef{Alias: filepath.Base(filepath.Dir(path)), Version: 1, Envelope: c.Envelope})
 	}
 	return all, err
 }

@@ -5,11 +5,10 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/license"
-	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/version"
 )
 
@@ -33,7 +32,7 @@ func (n *Node) letGoOfAll(ctx context.Context, copies int, status func(control.S
 	if _, err := n.identity("gc"); err != nil {
 		return err
 	}
-	refs, err := n.localRefs("")
+	refs, err := n.own.Local("")
 	if err != nil {
 		return err
 	}
@@ -72,19 +71,5 @@ func (n *Node) enough(ctx context.Context, found control.VerifyResult, r version
 	case found.Chunks > 0 && found.Copies < copies:
 		return fmt.Errorf("%d of %d copies answer for all of it", found.Copies, copies)
 	}
-	v := n.reader(ctx)
-	for _, sealed := range r.Body.Records {
-		rec, err := v.Record(sealed)
-		if err != nil {
-			return err
-		}
-		l, _, _, err := license.Open(rec.License)
-		if err != nil {
-			return fmt.Errorf("its licence: %w", err)
-		}
-		if err := place.BoundFor(l.RetainUntil); err != nil {
-			return err
-		}
-	}
-	return nil
+	return n.own.Bound(ctx, r, time.Now())
 }

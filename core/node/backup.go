@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/place"
+	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/version"
 )
@@ -20,7 +21,7 @@ type Cutting struct {
 	control.BackupArgs
 	Owner   *key.Owner
 	Staging storage.Store
-	Away    Away // may be nil
+	Away    staging.Away // may be nil
 	// Covered reports whether enough connected peers keep a chunk already. Safe for many goroutines.
 	Covered func(core.Hash) bool
 	// Keep puts a chunk into staging and guards it against collection until the backup has ended.

@@ -26,6 +26,7 @@ import (
 	"github.com/bkp-tool/bkp/core/link/linktest"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/bkp-tool/bkp/core/storage/holdings"
 	mostfree "github.com/bkp-tool/bkp/plugins/strategies/most-free"
@@ -241,10 +242,10 @@ func (a awayOffLoop) Collect(ctx context.Context, kept func(core.Hash) bool) (co
 type memoryRefs struct {
 	watch *keeptest.OffLoop
 	mu    sync.Mutex
-	refs  []node.StoredRef
+	refs  []staging.StoredRef
 }
 
-func (r *memoryRefs) List() ([]node.StoredRef, error) {
+func (r *memoryRefs) List() ([]staging.StoredRef, error) {
 	r.watch.Called("refs.List")
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -256,7 +257,7 @@ func (r *memoryRefs) Put(alias string, version int, envelope []byte) error {
 	r.Remove(alias, version)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.refs = append(r.refs, node.StoredRef{Alias: alias, Version: version, Envelope: envelope})
+	r.refs = append(r.refs, staging.StoredRef{Alias: alias, Version: version, Envelope: envelope})
 	return nil
 }
 
@@ -264,7 +265,7 @@ func (r *memoryRefs) Remove(alias string, version int) error {
 	r.watch.Called("refs.Remove")
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.refs = slices.DeleteFunc(r.refs, func(s node.StoredRef) bool { return s.Alias == alias && s.Version == version })
+	r.refs = slices.DeleteFunc(r.refs, func(s staging.StoredRef) bool { return s.Alias == alias && s.Version == version })
 	return nil
 }
 
@@ -300,7 +301,7 @@ func (m *member) split(name string, version int, data []byte) {
 	stager := stager{sealer: sealer, member: m}
 	refs, err := m.refs.List()
 	check(t, err)
-	stager.cover, err = node.CoverOf(m.cluster.t.Context(), owner, refs, m.staging)
+	stager.cover, err = staging.CoverOf(m.cluster.t.Context(), owner, refs, m.staging)
 	check(t, err)
 	tree := manifest.NewBuilder(stager)
 	for rest := data; len(rest) > 0; {
@@ -324,7 +325,7 @@ func (m *member) split(name string, version int, data []byte) {
 type stager struct {
 	sealer *chunk.Sealer
 	*member
-	cover *node.Cover
+	cover *staging.Cover
 }
 
 func (s stager) SealNode(plain []byte) (core.Sealed, error) { return s.seal(core.KindNode, plain) }

@@ -132,7 +132,7 @@ func (n *state) addressOf(id core.ID) string {
 
 // fetcher reaches versions for a command that is told status.
 func (n *Node) fetcher(status func(control.Status)) *fetch.Fetcher {
-	return &fetch.Fetcher{Self: n.ID(), Owner: n.owner(), Here: n.here(), Refs: ownVersions{n}, Peers: asker{n},
+	return &fetch.Fetcher{Self: n.ID(), Owner: n.owner(), Here: n.here(), Refs: ownVersions{n.own, n}, Peers: asker{n},
 		Downloads: downloads{n}, Teller: teller(status)}
 }
 

@@ -14,11 +14,10 @@
 //	transfers.go   tasks under way: core/transfer           download.go  what spread.Download decides, over flows
 //	place.go       the commands that place                  coordinate.go  what core/place needs of the node
 //	fetch.go       the commands that fetch                  backup.go    placing a file while it is cut
-//	versions.go    refs here and at peers                   refs.go      the owner's own refs
+//	versions.go    refs here and at peers                   away.go      doing without what others keep
 //	limit.go       what this node gives, by calendars       measure.go   what its links carry, over restarts
 //	probe.go       measuring them on purpose                health.go    what is wrong with the node
-//	collect.go     gc                                       away.go      doing without what others keep
-//	cover.go       who keeps a chunk, by the records        status.go    what commands are told of the node
+//	collect.go     gc                                       status.go    what commands are told of the node
 //	trace.go       what was said, line by line
 package node
 
@@ -43,8 +42,8 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/measure"
+	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage"
-	"github.com/bkp-tool/bkp/core/storage/live"
 )
 
 // Config is everything a node is made of. The roof (cmd/bkp) fills it from the data dir.
@@ -74,11 +73,11 @@ type Config struct {
 	Pins      link.Pins
 
 	Staging  storage.Collector
-	Away     Away // nil: what went out of staging is forgotten
+	Away     staging.Away // nil: what went out of staging is forgotten
 	Keeping  storage.Collector
 	Holdings keep.Holdings
 	Ledger   keep.Ledger
-	Refs     Refs
+	Refs     staging.Refs
 
 	// Restore puts together the file that a fetch writes; nil: file.Restore.Run.
 	Restore func(file.Restore, context.Context) (file.Assembled, error)
@@ -122,11 +121,11 @@ type Node struct {
 
 	found atomic.Pointer[key.Owner]
 
-	arrivals   *flow.Arrivals  // runs that arrive
-	target     *keep.Target    // what is kept for others
-	collecting sync.Mutex      // one collection of staging at a time
-	failed     chan error      // holds the failure of a disk, once
-	stagedPins live.Pins       // records in staging that no ref names yet
+	arrivals   *flow.Arrivals // runs that arrive
+	target     *keep.Target   // what is kept for others
+	collecting sync.Mutex     // one collection of staging at a time
+	failed     chan error     // holds the failure of a disk, once
+	own        *staging.Versions
 	unwritten  *measure.Memory // measured since it was written down last; set when ended is closed
 }
 
@@ -153,6 +152,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		return nil, fmt.Errorf("draw epoch: %w", err)
 	}
 	n.epoch = core.Epoch(binary.LittleEndian.Uint64(seed[:8]))
+	n.own = &staging.Versions{Refs: n.Refs, Owner: n.owner, Staged: n.Staging, Here: n.here(), Away: n.Away}
 	n.ctx, n.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	s, err := newState(n, binary.LittleEndian.Uint64(seed[8:]))
 	if err != nil {

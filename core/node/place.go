@@ -20,11 +20,11 @@ import (
 func (n *Node) coordinator() *place.Coordinator {
 	return &place.Coordinator{
 		Node: n.ID(), Life: n.ctx, Owner: n.identity, Peers: placePeers{asker{n}}, Network: placeNetwork{n},
-		Transfers: placeTransfers{n}, Versions: ownVersions{n}, Refs: n.Refs, Ledger: n.Ledger, Staging: n.Staging,
-		Pins: &n.stagedPins, Here: n.here(), Trunks: n.Trunks, Log: n.Log, Strategy: n.Strategy,
+		Transfers: placeTransfers{n}, Versions: ownVersions{n.own, n}, Refs: n.Refs, Ledger: n.Ledger, Staging: n.Staging,
+		Pins: &n.own.Pins, Here: n.here(), Trunks: n.Trunks, Log: n.Log, Strategy: n.Strategy,
 		Bring: n.bringBack,
 		Cover: func(ctx context.Context, refs []version.Found) (func(core.Hash) int, error) {
-			c, err := n.cover(ctx, refs)
+			c, err := n.own.Cover(ctx, refs)
 			if err != nil {
 				return nil, err
 			}
@@ -33,7 +33,7 @@ func (n *Node) coordinator() *place.Coordinator {
 		Sweep: func(ctx context.Context) (core.Collected, error) {
 			n.collecting.Lock()
 			defer n.collecting.Unlock()
-			return n.sweepStaging(ctx, openedRefs{})
+			return n.own.Sweep(ctx)
 		},
 	}
 }

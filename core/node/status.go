@@ -272,12 +272,12 @@ func (n *Node) ListVersions(ctx context.Context, _ control.ListArgs,
 	if _, err := n.identity("ls"); err != nil {
 		return control.ListResult{}, err
 	}
-	refs, err := n.localRefs("")
+	refs, err := n.own.Local("")
 	if err != nil {
 		return control.ListResult{}, err
 	}
 	n.awaitPeers(ctx)
-	remote, problems := n.refsAt(ctx, "", 0)
+	remote, problems := ownVersions{n.own, n}.At(ctx, "", 0)
 	type rowKey struct {
 		name   string
 		number int

@@ -198,17 +198,6 @@ func (c *Coordinator) Release(ctx context.Context, at core.ID, task core.TaskID,
 	return done, err
 }
 
-// AwayFor is how long holders must still be bound to keep a chunk for this machine to do without it.
-const AwayFor = 30 * 24 * time.Hour
-
-// BoundFor says why holders are not bound long enough for this machine to do without; nil where they are.
-func BoundFor(retainUntil int64) error {
-	if until := time.Unix(retainUntil, 0); time.Until(until) < AwayFor {
-		return fmt.Errorf("its holders keep it until %s only", until.Format(time.DateOnly))
-	}
-	return nil
-}
-
 // letGo lets the staged content of a version go that has all its copies at peers, unless it is to stay. What goes wrong
 // here is no failure of the placement: the bytes are still there, and the next collection takes them.
 func (p *placement) letGo(ctx context.Context) {
@@ -218,7 +207,8 @@ func (p *placement) letGo(ctx context.Context) {
 		p.Warnings = append(p.Warnings, text)
 		p.tell(Status{Phase: "let go", Warning: true, Text: text})
 	}
-	err := BoundFor(time.Now().Add(p.retain()).Unix())
+	now := time.Now()
+	err := version.BoundFor(now.Add(p.retain()).Unix(), now)
 	if err != nil && !p.Args.KeepLocal {
 		warn("its bytes stay on this machine too: %v", err)
 	}

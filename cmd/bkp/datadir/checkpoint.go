@@ -14,7 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/staging"
 )
 
 const checkpointLife = 7 * 24 * time.Hour
@@ -66,7 +66,7 @@ func (s savedSplit) read() (*file.Checkpoint, key.RefBody) {
 	if !ok {
 		return nil, key.RefBody{}
 	}
-	v, err := OpenRef(s.owner, node.StoredRef{Alias: alias, Version: 1, Envelope: c.Envelope})
+	v, err := OpenRef(s.owner, staging.StoredRef{Alias: alias, Version: 1, Envelope: c.Envelope})
 	if err != nil {
 		return nil, key.RefBody{} // damaged: the split begins at the start
 	}
@@ -96,15 +96,15 @@ func (s savedSplit) save(reached file.Checkpoint) error {
 func (s savedSplit) remove() { _ = durable.Remove(s.refs.checkpoint(s.owner.Alias(s.name))) }
 
 // Unfinished is the checkpoints of splits that may be resumed: what they stand for must stay.
-func (s Refs) Unfinished() ([]node.StoredRef, error) {
+func (s Refs) Unfinished() ([]staging.StoredRef, error) {
 	aliases, err := os.ReadDir(s.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("list checkpoints: %w", err)
 	}
-	var out []node.StoredRef
+	var out []staging.StoredRef
 	for _, a := range aliases {
 		if c, ok := s.readCheckpoint(a.Name()); ok {
-			out = append(out, node.StoredRef{Alias: a.Name(), Version: 1, Envelope: c.Envelope})
+			out = append(out, staging.StoredRef{Alias: a.Name(), Version: 1, Envelope: c.Envelope})
 		}
 	}
 	return out, nil

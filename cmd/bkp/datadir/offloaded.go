@@ -12,7 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
@@ -52,7 +52,7 @@ func (d Dir) LockOffloaded() (unlock func(), err error) {
 // Offloaded is the chunks that this machine offloaded and whose targets still answer for them. nil knows of none.
 type Offloaded struct {
 	notes *disk.Away
-	cover *node.Cover
+	cover *staging.Cover
 	buildLock
 }
 
@@ -89,7 +89,7 @@ func (d Dir) readOffloaded(ctx context.Context, o *key.Owner) (a *Offloaded, err
 	if err != nil {
 		return nil, err
 	}
-	a.cover, err = node.CoverOf(ctx, o, refs, local)
+	a.cover, err = staging.CoverOf(ctx, o, refs, local)
 	if err = errors.Join(err, local.Close()); err != nil {
 		return nil, fmt.Errorf("what peers keep: %w", err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/staging"
 )
 
 // Refs is DATA/refs: refs/ALIAS/VERSION holds the newest envelope of a version, refs/ALIAS/last the highest version
@@ -38,12 +38,12 @@ type Version struct {
 func (v Version) Placed() bool { return len(v.Body.Records) > 0 }
 
 // List is the newest envelope of every version, by alias and version.
-func (s Refs) List() ([]node.StoredRef, error) {
+func (s Refs) List() ([]staging.StoredRef, error) {
 	aliases, err := os.ReadDir(s.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list refs: %w", err)
 	}
-	var out []node.StoredRef
+	var out []staging.StoredRef
 	for _, a := range aliases {
 		if !a.IsDir() {
 			continue
@@ -61,7 +61,7 @@ func (s Refs) List() ([]node.StoredRef, error) {
 				return nil, fmt.Errorf("read ref: %w", err)
 			}
 			_, err = os.Stat(s.offloadedFile(a.Name(), v))
-			out = append(out, node.StoredRef{Alias: a.Name(), Version: v, Envelope: envelope, Away: err == nil})
+			out = append(out, staging.StoredRef{Alias: a.Name(), Version: v, Envelope: envelope, Away: err == nil})
 		}
 	}
 	return out, nil
@@ -265,11 +265,11 @@ func (s Refs) Find(o *key.Owner, name string, version int) (Version, error) {
 	if err != nil {
 		return Version{}, fmt.Errorf("read ref: %w", err)
 	}
-	return s.openRef(o, node.StoredRef{Alias: alias, Version: version, Envelope: envelope})
+	return s.openRef(o, staging.StoredRef{Alias: alias, Version: version, Envelope: envelope})
 }
 
 // openRef is openRef for a ref of this directory, with the next step where it is damaged.
-func (s Refs) openRef(o *key.Owner, r node.StoredRef) (Version, error) {
+func (s Refs) openRef(o *key.Owner, r staging.StoredRef) (Version, error) {
 	v, err := OpenRef(o, r)
 	if core.CodeOf(err) == core.CodeWrong {
 		err = core.WithHint(err, "what it names cannot be found here without it, nor is it swept; bring it back from "+
@@ -289,7 +289,7 @@ func NoSuchName(name string, version int) error {
 }
 
 // OpenRef opens a stored ref of the owner; core.CodeWrong where it is damaged or another's.
-func OpenRef(o *key.Owner, r node.StoredRef) (v Version, err error) {
+func OpenRef(o *key.Owner, r staging.StoredRef) (v Version, err error) {
 	v.envelope, v.Offloaded = r.Envelope, r.Away
 	if v.Ref, err = key.OpenRef(r.Envelope); err != nil {
 		return v, core.Fail(core.CodeWrong, "ref %s.%d: %w", r.Alias, r.Version, err)

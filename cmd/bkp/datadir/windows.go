@@ -15,6 +15,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
@@ -28,7 +29,7 @@ const maxKnown = 1 << 20
 type windows struct {
 	dir       string
 	staging   storage.Store
-	notes     node.Away // of what peers keep; nil: none
+	notes     staging.Away // of what peers keep; nil: none
 	offloaded *Offloaded
 	covered   func(core.Hash) bool
 	keep      func(core.Chunk, core.Hash, []byte) error

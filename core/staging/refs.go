@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package node
+// Package staging is the owner's versions on this machine: which of their chunks must stay, and which may go since peers
+// keep them.
+package staging
 
 // Refs keeps the owner's own refs: DATA/refs.
 type Refs interface {

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package node
+package staging
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
-	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
-	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/storage/live"
 	"github.com/bkp-tool/bkp/core/version"
 )
@@ -31,8 +30,7 @@ type Away interface {
 // Cover is which chunks peers have given receipts for, and how many of them: by the records of an owner's versions,
 // about 10 bytes a chunk. It says what was promised, not who can be reached now.
 type Cover struct {
-	copies []*live.Set // [i]: chunks with i+1 holders
-	empty  bool
+	copies []*live.Set   // [i]: chunks with i+1 holders
 	opener *chunk.Opener // of records, while they are read
 }
 
@@ -41,7 +39,7 @@ const maxCover = 16
 
 // CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. chunks has the
 // stored bytes of a record. A ref or record that is lost or damaged covers nothing.
-func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks flow.Chunks) (*Cover, error) {
+func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks version.Chunks) (*Cover, error) {
 	c := newCover()
 	for _, stored := range refs {
 		r, err := version.Open(owner, stored.Envelope)
@@ -56,14 +54,14 @@ func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks flo
 }
 
 func newCover() *Cover {
-	return &Cover{copies: make([]*live.Set, maxCover), empty: true, opener: chunk.NewOpener()}
+	return &Cover{copies: make([]*live.Set, maxCover), opener: chunk.NewOpener()}
 }
 
 // readAll takes in the records of a version, as far as they are here and whole.
-func (c *Cover) readAll(ctx context.Context, records []core.Sealed, chunks flow.Chunks) error {
-	until := time.Now().Add(place.AwayFor).Unix()
+func (c *Cover) readAll(ctx context.Context, records []core.Sealed, chunks version.Chunks) error {
+	now := time.Now()
 	for _, sealed := range records {
-		err := c.read(ctx, sealed, chunks, until)
+		err := c.read(ctx, sealed, chunks, now)
 		if err != nil && core.CodeOf(err) != core.CodeWrong && !errors.Is(err, core.ErrNotFound) {
 			return err
 		}
@@ -71,7 +69,7 @@ func (c *Cover) readAll(ctx context.Context, records []core.Sealed, chunks flow.
 	return nil
 }
 
-func (c *Cover) read(ctx context.Context, sealed core.Sealed, chunks flow.Chunks, until int64) error {
+func (c *Cover) read(ctx context.Context, sealed core.Sealed, chunks version.Chunks, now time.Time) error {
 	data, err := chunks.Get(ctx, sealed.Hash, nil)
 	if err != nil {
 		return err
@@ -81,7 +79,7 @@ func (c *Cover) read(ctx context.Context, sealed core.Sealed, chunks flow.Chunks
 		return err
 	}
 	l, _, _, err := license.Open(r.License)
-	if err == nil && l.RetainUntil >= until {
+	if err == nil && version.BoundFor(l.RetainUntil, now) == nil {
 		c.add(r)
 	}
 	return err
@@ -96,7 +94,6 @@ func (c *Cover) add(r version.Record) {
 		if c.copies[holders-1] == nil {
 			c.copies[holders-1] = &live.Set{}
 		}
-		c.empty = false
 		for i, chunk := range run.Chunks {
 			if run.Used.Has(i) {
 				c.copies[holders-1].Add(chunk.Hash)
@@ -115,16 +112,16 @@ func (c *Cover) Copies(hash core.Hash) int {
 	return 0
 }
 
-// Empty reports whether nothing is covered.
-func (c *Cover) Empty() bool { return c.empty }
+func (c *Cover) empty() bool {
+	return !slices.ContainsFunc(c.copies, func(s *live.Set) bool { return s != nil })
+}
 
-// cover is the Cover of the given refs of this machine.
-func (n *Node) cover(ctx context.Context, refs []version.Found) (*Cover, error) {
-	v := n.reader(ctx)
-	c := newCover()
-	for _, r := range refs {
-		if err := c.readAll(ctx, r.Body.Records, v); err != nil {
-			return nil, fmt.Errorf("records of %s.%d: %w", r.Ref.Alias, r.Ref.Version, err)
+// Cover is the Cover of the given refs of this machine.
+func (v *Versions) Cover(ctx context.Context, refs []version.Found) (*Cover, error) {
+	c, r := newCover(), v.reader(ctx)
+	for _, ref := range refs {
+		if err := c.readAll(ctx, ref.Body.Records, r); err != nil {
+			return nil, fmt.Errorf("records of %s.%d: %w", ref.Ref.Alias, ref.Ref.Version, err)
 		}
 	}
 	return c, nil
