@@ -12,7 +12,6 @@ import (
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/storage"
-	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
 // Chunks is what this machine's stores hold, read without disturbing who writes them.
@@ -38,7 +37,7 @@ func NewChunks(ctx context.Context, stores ...ChunkStore) *Chunks {
 func (d Dir) OpenChunks(ctx context.Context) (*Chunks, error) {
 	l := NewChunks(ctx)
 	for _, name := range []string{"staging", "holdings"} {
-		s, err := disk.OpenRead(d.Path(name))
+		s, err := readChunks(d.Path(name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

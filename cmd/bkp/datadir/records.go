@@ -13,14 +13,14 @@ import (
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/holdings"
 )
 
 // Records are the three that say what this machine keeps for others: chunks in packs, the database of what they are
 // kept for, and the ledger of what was promised. A lost one has a stand-in, so that the others go on serving.
 type Records struct {
-	Keeping  *disk.Store
+	Keeping  storage.Collector
 	Holdings keep.Holdings
 	Ledger   keep.Ledger
 	Closers
@@ -42,7 +42,7 @@ func (t Present) Fresh() bool { return !t.packs && !t.db && !t.entries }
 // RecordsPresent looks without making or locking anything.
 func (d Dir) RecordsPresent() (t Present, err error) {
 	if d.Has("holdings", "packs") {
-		s, err := disk.OpenRead(d.Path("holdings"))
+		s, err := readChunks(d.Path("holdings"))
 		if err != nil {
 			return t, err
 		}
@@ -82,7 +82,7 @@ func (d Dir) OpenRecords(signer *key.Signer) (_ *Records, err error) {
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if r.Keeping, err = disk.Open(d.Path("holdings")); err != nil {
+	if r.Keeping, err = openChunks(d.Path("holdings")); err != nil {
 		return nil, fmt.Errorf("open holdings: %w", err)
 	}
 	r.Closers = append(r.Closers, r.Keeping)
@@ -169,7 +169,7 @@ func (d Dir) CheckRecords(ctx context.Context) (found keep.Records, err error) {
 	}
 	var keeping keep.Packs = noPacks{}
 	if d.Has("holdings", "packs") {
-		s, err := disk.OpenRead(d.Path("holdings"))
+		s, err := readChunks(d.Path("holdings"))
 		if err != nil {
 			return found, err
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
-	"github.com/bkp-tool/bkp/core/storage/disk"
+	"github.com/bkp-tool/bkp/core/storage"
 )
 
 // splitParams says where to cut: as --chunker asks, else as the version before was cut, else as what is in the file
@@ -92,7 +92,7 @@ func contentOf(o *key.Owner, envelope []byte) core.Hash {
 
 // dryStore is a store for a split that stores nothing: it knows what staging knows, and what peers keep.
 type dryStore struct {
-	staging   *disk.Store // nil where there is none
+	staging   storage.Collector // nil where there is none
 	offloaded *Offloaded
 	mu        sync.Mutex
 	put       map[[16]byte]struct{}
@@ -102,7 +102,7 @@ type dryStore struct {
 func (d Dir) dryStore() (*dryStore, error) {
 	s := &dryStore{put: map[[16]byte]struct{}{}}
 	var err error
-	if s.staging, err = disk.OpenRead(d.Path("staging")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if s.staging, err = readChunks(d.Path("staging")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open staging: %w", err)
 	}
 	return s, nil
@@ -175,13 +175,13 @@ func (a *Added) add(offset, length, stored core.Size) {
 
 // splitStore is staging, and what went out of it since peers keep it.
 type splitStore struct {
-	*disk.Store
+	storage.Collector
 	offloaded *Offloaded
 }
 
 // Find is Store.Find with what is offloaded.
 func (s splitStore) Find(ctx context.Context, id core.Hash) (core.Chunk, bool, error) {
-	if c, found, err := s.Store.Find(ctx, id); found || err != nil {
+	if c, found, err := s.Collector.Find(ctx, id); found || err != nil {
 		return c, found, err
 	}
 	return s.offloaded.find(ctx, id)
@@ -192,7 +192,7 @@ func (s splitStore) Has(ctx context.Context, hash core.Hash) (bool, error) {
 	if s.offloaded.has(hash) {
 		return true, nil
 	}
-	return s.Store.Has(ctx, hash)
+	return s.Collector.Has(ctx, hash)
 }
 
 // SplitInput is what a version is to be made of, and how.
@@ -244,7 +244,7 @@ func (d Dir) Split(ctx context.Context, in SplitInput) (sum SplitResult, err err
 		return sum, err
 	}
 	d.Reserve().Fill()
-	staging, err := disk.Open(d.Path("staging"))
+	staging, err := openChunks(d.Path("staging"))
 	if err != nil {
 		return sum, fmt.Errorf("open staging: %w", err)
 	}

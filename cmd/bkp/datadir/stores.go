@@ -8,24 +8,39 @@ import (
 	"io"
 
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
 // Stores is what a node stands on: what is staged, what is known of what went from there, and the records of what
 // it keeps for others.
 type Stores struct {
-	Staging   *disk.Store
+	Staging   storage.Collector
 	Offloaded *disk.Away
 	*Records
 }
 
 // OpenStores opens them, and makes those that are not there yet.
 func (d Dir) OpenStores(signer *key.Signer) (*Stores, error) {
-	staging, err := disk.Open(d.Path("staging"))
+	staging, err := openChunks(d.Path("staging"))
 	if err != nil {
 		return nil, fmt.Errorf("open staging: %w", err)
 	}
 	return d.openAround(staging, signer)
+}
+
+// openChunks opens a place for chunks: staging, and what is kept for others.
+func openChunks(dir string) (storage.Collector, error) { return opened(disk.Open(dir)) }
+
+// readChunks opens one that is left as it is.
+func readChunks(dir string) (storage.Collector, error) { return opened(disk.OpenRead(dir)) }
+
+// opened is none where there is an error.
+func opened(s storage.Collector, err error) (storage.Collector, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // OpenStoresBeside opens those of a node that leaves the data directory from as it is: what is staged is read there.
@@ -33,14 +48,14 @@ func (d Dir) OpenStoresBeside(from Dir, signer *key.Signer) (*Stores, error) {
 	if !from.Has("staging") {
 		return d.OpenStores(signer)
 	}
-	staging, err := disk.OpenRead(from.Path("staging"))
+	staging, err := readChunks(from.Path("staging"))
 	if err != nil {
 		return nil, fmt.Errorf("open staging: %w", err)
 	}
 	return d.openAround(staging, signer)
 }
 
-func (d Dir) openAround(staging *disk.Store, signer *key.Signer) (_ *Stores, err error) {
+func (d Dir) openAround(staging storage.Collector, signer *key.Signer) (_ *Stores, err error) {
 	s := &Stores{Staging: staging}
 	opened := Closers{staging}
 	defer func() {
