@@ -99,12 +99,20 @@ func Least(rates ...core.Rate) (least core.Rate) {
 const (
 	batchTime, batchTrips   = 500 * time.Millisecond, 10
 	steadyTime, steadyTrips = 2 * time.Second, 25
+	firstTrips              = 12
 )
 
 // Batch is how many bytes a sender asks for at a time at most, for a lease of this rate. It asks for more when half of
 // them are left.
 func Batch(rate core.Rate, roundTrip time.Duration) core.Size {
 	return core.Size(float64(rate) * (batchTime + batchTrips*roundTrip).Seconds())
+}
+
+// FirstBatch is how many bytes the first application to who has nothing yet asks for at most: what the lease carries while
+// TCP's window grows. With a run where a round trip is long, the uplink of a source would stand still for most of the
+// time until everybody has one.
+func FirstBatch(rate core.Rate, roundTrip time.Duration) core.Size {
+	return core.Size(float64(rate) * (firstTrips * roundTrip).Seconds())
 }
 
 // Keeps reports whether a sender keeps the lease that it has held for some time, though it would choose another

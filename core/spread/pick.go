@@ -297,15 +297,18 @@ func (s *Sender) batch(now time.Duration, stage plan.Stage, c candidate, rate co
 	return o.seg, runs
 }
 
-// batchBytes is how much one application asks for: one run of who has nothing yet, so that all can soon send on, and
-// where asking costs nothing; else the less the nearer the end, so that nobody is left with much to pass on when the
-// others are done.
+// batchBytes is how much one application asks for, one run at least: no more of who has nothing yet than the time takes
+// that asking costs, so that all can soon send on; else the less the nearer the end, so that nobody is left with much
+// to pass on when the others are done.
 func (s *Sender) batchBytes(stage plan.Stage, c candidate, rate core.Rate) core.Size {
 	p := s.part
-	if c.empty() || c.way.RoundTrip == 0 {
-		return 1
-	}
 	bytes := plan.Batch(rate, c.way.RoundTrip)
+	switch {
+	case c.way.RoundTrip == 0:
+		return 1
+	case c.empty():
+		bytes = max(1, plan.FirstBatch(rate, c.way.RoundTrip))
+	}
 	if stage == plan.Spreading {
 		return min(bytes, core.Size(p.unsent)*p.t.meanRun()/core.Size(2*max(1, len(p.t.peers)-1)))
 	}

@@ -165,7 +165,7 @@ const (
 	// worthAsking is how many times its lease a target has to be able to get before that alone is asked for.
 	worthAsking = 1.25
 	// raiseEvery is how often it may be: the target may have no more to give.
-	raiseEvery = time.Second
+	raiseEvery = 200 * time.Millisecond
 )
 
 // raise asks for more of the uplink for what is on its way, where others have left it and nobody waits for it.
@@ -180,7 +180,6 @@ func (s *Sender) raise(now time.Duration) (Action, bool) {
 	if rate < least {
 		return Action{}, false // before much is looked at
 	}
-	s.raised = now
 	if p.e.waitedFor(now, s) {
 		return Action{}, false
 	}
@@ -191,7 +190,7 @@ func (s *Sender) raise(now time.Duration) (Action, bool) {
 	if rate = plan.Least(rate, own.fair, own.way.Rate); rate < least {
 		return Action{}, false
 	}
-	s.raising = true
+	s.raised, s.raising = now, true
 	return Action{Kind: Raise, Sender: s, Rate: rate}, true
 }
 
