@@ -89,7 +89,11 @@ func (p *planner) assignClass(c int) error {
 		shares = append(shares, share{node: i, zone: p.zoneOf(i), cap: float64(cap), cost: p.order[i],
 			weight: p.weight[i]})
 	}
-	if short := setQuotas(shares, float64(ring.bytes())*float64(lacking), zoneCap); short > 0 || len(shares) < lacking {
+	if p.quotas != nil {
+		for k := range shares {
+			shares[k].quota = p.quotas[c][shares[k].node]
+		}
+	} else if short := setQuotas(shares, float64(ring.bytes())*float64(lacking), zoneCap); short > 0 || len(shares) < lacking {
 		return p.shortage(c, shares, zoneMax)
 	}
 	arcs, ok := p.seatAll(ring, shares, zoneMax, zoneCap)

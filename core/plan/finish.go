@@ -8,11 +8,14 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
-// finish turns arcs into a plan: the ways, the rates, the times, and the words.
-func (p *planner) finish() (*Plan, error) {
-	blocks := p.route()
+// finish turns arcs into a plan by the ways of route.
+func (p *planner) finish() (*Plan, error) { return p.write(p.route()), nil }
+
+// write turns blocks into a plan: the rates, the times, and the words.
+func (p *planner) write(blocks []block) *Plan {
 	out := &Plan{Classes: p.spans(blocks), Relays: p.relays(blocks), Replicas: p.Replicas}
 	out.Flows = p.flows(blocks)
 	seconds := p.rate(out.Flows)
@@ -28,22 +31,28 @@ func (p *planner) finish() (*Plan, error) {
 	}
 	p.describe(out)
 	out.Risk = riskOf(p.Snapshot, out.Classes, p.Replicas, max(1, p.K))
-	return out, nil
+	return out
 }
 
-// least is the bound on the whole network. The bound over the candidates knows holders, and no relays; with relays that
-// of LeastTime is the right one, and where something is held already the former is asked as if all could receive from
-// the source.
+// least is the bound on the whole network, whatever the strategy says. Where something is held already, or only who keeps
+// runs passes them on, LeastTime does not know it: then it is computed here, on big networks by cuts; what one of those
+// says as well is said by that.
 func (p *planner) least() (float64, string) {
 	held := slices.ContainsFunc(p.held, func(h []int) bool { return len(h) > 0 })
-	if held || !p.Relays && p.K == 0 {
-		return p.demand(p.everyone(), nil).bound(p.net)
+	if !held && (p.Relays || p.K > 0) {
+		b, err := LeastTime(p.Snapshot, p.goal())
+		if err != nil {
+			return 0, err.Error()
+		}
+		return b.Seconds, b.Binding
 	}
-	b, err := LeastTime(p.Snapshot, p.goal())
-	if err != nil {
-		return 0, err.Error()
+	seconds, binding := p.demand(p.everyone(), nil).bound(p.net)
+	if len(p.Snapshot.Nodes) <= fluid.MaxExact {
+		if _, b := p.net.Spread(p.copies(p.everyone()), nil); b.Seconds > seconds*(1+1e-6) {
+			return b.Seconds, b.Binding
+		}
 	}
-	return b.Seconds, b.Binding
+	return seconds, binding
 }
 
 // goal is the request as a bound sees it.

@@ -61,6 +61,11 @@ func place(req Request) (*Plan, error) {
 		return p.blend()
 	}
 	out, err := p.within(caps)
+	if p.timed && p.computed() && (err == nil || core.CodeOf(err) == core.CodeRedundant) {
+		if better := p.better(out); better != nil {
+			return better, nil
+		}
+	}
 	if err != nil || !p.timed || len(req.Scores.PlaceCost) == 0 || out.PredictedS-out.FillS <= Slack*p.t0 {
 		return out, err
 	}
@@ -70,6 +75,34 @@ func place(req Request) (*Plan, error) {
 		return fast, nil
 	}
 	return out, nil
+}
+
+// clearlySooner is by which part a plan that is computed has to end sooner to take the place of one by quotas, which
+// spreads runs more evenly.
+const clearlySooner = 1.005
+
+// better is a plan by linear programming, if that is clearly sooner than the one there is, or the only one there is.
+func (p *planner) better(than *Plan) *Plan {
+	fluid, quotas := math.Inf(1), []float64(nil)
+	if than != nil {
+		fluid = than.PredictedS - than.FillS
+		if quotas = make([]float64, len(p.Snapshot.Nodes)); fluid <= clearlySooner*than.BoundS {
+			return nil
+		}
+		for _, row := range than.Nodes {
+			quotas[row.Node] = float64(row.Bytes - row.Held)
+		}
+	}
+	blocks, ok := p.compute(quotas)
+	if !ok {
+		return nil
+	}
+	out := p.write(blocks)
+	sooner := out.PredictedS - out.FillS
+	if p.Deadline > 0 && sooner > p.Deadline*(1+1e-6) || sooner*clearlySooner >= fluid {
+		return nil
+	}
+	return out
 }
 
 // within plans for the first of some times in which everything finds a place.

@@ -41,6 +41,9 @@ type planner struct {
 	time   []core.Size   // what it can receive within tcap, less the same
 	shares []map[int]why // per class: what held a node's share down
 
+	quotas []map[int]float64 // per class and node, where they are computed
+	paths  map[int][]*path   // for shards: how they come to a node, where that is computed
+
 	most []map[int]core.Size // per class and node, where room is so tight that all classes had to be looked at together
 }
 
@@ -131,9 +134,6 @@ func (p *planner) weigh() {
 	if len(p.Scores.TargetWeight) > 0 {
 		return
 	}
-	if p.weighShards() {
-		return
-	}
 	fastest := 0.0
 	for _, i := range p.usable {
 		p.weight[i] = p.arrive[i]
@@ -149,21 +149,6 @@ func (p *planner) weigh() {
 			p.weight[i] = 1
 		}
 	}
-}
-
-// weighShards weighs nodes by what a fluid flow of least time keeps on them: shards are a flow of one commodity, so
-// where links differ that says exactly who can have how much.
-func (p *planner) weighShards() bool {
-	if p.K == 0 || p.net.Meshed() && len(p.Snapshot.Trunks) == 0 {
-		return false
-	}
-	g := p.goal()
-	f, b, err := FlowOf(p.Snapshot, g)
-	if err != nil || math.IsInf(b.Seconds, 1) {
-		return false
-	}
-	copy(p.weight, f.Kept)
-	return true
 }
 
 // holders chooses, for each class, who keeps a copy because it has one already: they cost nothing.

@@ -6,9 +6,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/sim"
 )
@@ -40,6 +42,40 @@ func TestRandomBounds(t *testing.T) {
 		b, err := plan.LeastTime(top.Network, top.Goal)
 		if err != nil || math.Abs(b.Seconds-top.Bound) > 1e-6*top.Bound {
 			t.Errorf("%s: bound %v s by %s, want %v s (%v)", top.Name, b.Seconds, b.Binding, top.Bound, err)
+		}
+	}
+}
+
+// TestRandomPlans: what a plan's own flows take was up to 7 times the bound, where who keeps what knew no trunks.
+func TestRandomPlans(t *testing.T) {
+	for _, top := range random(t) {
+		g := top.Goal
+		if g.Mode != plan.Replicas && g.Mode != plan.Shards {
+			continue
+		}
+		req := plan.Request{Snapshot: top.Network, Replicas: g.Replicas, Relays: true, Seed: 1,
+			Classes: []plan.Class{{Runs: slices.Repeat([]core.Size{g.Size / 1000}, 1000)}}}
+		if g.PerZone > 0 {
+			req.Scores.Spread = core.Spread{Level: "zone", Max: g.PerZone}
+		}
+		if g.Mode == plan.Shards {
+			req.K, req.Replicas = g.K, g.K+g.M
+			req.Classes[0].Runs = slices.Repeat([]core.Size{(g.Size/1000 + core.Size(g.K) - 1) / core.Size(g.K)}, 1000)
+		}
+		for _, costs := range []bool{false, true} {
+			if costs {
+				for i := range top.Network.Nodes[1:] {
+					req.Scores.PlaceCost = append(req.Scores.PlaceCost, float64(1+i%3))
+				}
+			}
+			p, err := plan.Place(req)
+			if err != nil {
+				t.Errorf("%s: %v", top.Name, err)
+				continue
+			}
+			if fluid := p.PredictedS - p.FillS; fluid > 1.02*top.Bound || fluid < top.Bound*(1-1e-6) {
+				t.Errorf("%s: the plan's flows take %v s, the bound is %v s by %s", top.Name, fluid, top.Bound, p.Binding)
+			}
 		}
 	}
 }

@@ -2,7 +2,10 @@
 
 package plan
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // reach finds how fast each node can be reached from the source, by min-cuts.
 func (p *planner) reach() {
@@ -65,7 +68,14 @@ func (r *router) detour(have []int, to int, bytes float64) (way []hop) {
 func (r *router) apart(nodes []int, bytes float64) (hops []hop) {
 	for _, node := range nodes {
 		way := []hop{{from: r.Snapshot.Source, to: node, depth: 1}}
-		if _, direct := r.net.Link(r.Snapshot.Source, node); !direct {
+		if paths := r.paths[node]; len(paths) > 0 {
+			most := slices.MaxFunc(paths, func(a, b *path) int { return cmp.Compare(a.left, b.left) })
+			most.left -= bytes
+			way = nil
+			for k, l := range most.Links {
+				way = append(way, hop{from: l[0], to: l[1], depth: k + 1, relay: l[1] != node})
+			}
+		} else if _, direct := r.net.Link(r.Snapshot.Source, node); !direct {
 			if detour := r.detour([]int{r.Snapshot.Source}, node, bytes); len(detour) > 0 {
 				way = detour
 			}

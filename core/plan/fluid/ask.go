@@ -9,7 +9,7 @@ import (
 
 // ask is a goal as a linear program.
 func (n *Network) ask(g Goal) *question {
-	q := &question{net: n, tiny: 1e-9}
+	q := &question{net: n}
 	size := float64(g.Size)
 	room := func(bytes float64, what pipe) int {
 		q.rooms = append(q.rooms, room{bytes: bytes, pipe: what})
@@ -27,55 +27,38 @@ func (n *Network) ask(g Goal) *question {
 			return q
 		}
 		q.demands, q.pricer = []float64{size}, &treePricer{net: n, classes: []treeClass{c}}
-	case Replicas:
-		c := treeClass{roots: []int{n.Source}, relays: true, copies: g.Replicas, rooms: map[int]int{}}
+	case Replicas, Shards:
+		c := CopyClass{Bytes: size, From: []int{n.Source}, Copies: g.Replicas}
+		if g.Mode == Shards {
+			c.Bytes, c.Copies = size/float64(g.K), g.K+g.M
+		}
+		free := make([]float64, len(n.Nodes))
 		for i, node := range n.Nodes {
-			if i == n.Source || node.Free == 0 {
-				continue
-			}
-			if c.may = append(c.may, i); node.Free < g.Size {
-				c.rooms[i] = room(float64(node.Free), pipe{kind: ofStore, node: i})
-			}
-			if g.PerZone > 0 && g.PerZone < g.Replicas {
-				if c.zones == nil {
-					c.zones = map[string]int{}
+			free[i] = float64(node.Free)
+			c.May = append(c.May, i)
+			if g.PerZone > 0 && g.PerZone < c.Copies {
+				if c.Zones == nil {
+					c.Zones = map[string]int{}
 				}
-				c.zones[n.ZoneOf(i)] = g.PerZone
+				c.Zones[n.ZoneOf(i)] = g.PerZone
 			}
 		}
-		q.demands, q.pricer = []float64{size}, &treePricer{net: n, classes: []treeClass{c}}
-	case Shards:
-		shard := size / float64(g.K)
-		s, zones := &shardPricer{net: n}, map[string]int{}
-		for i, node := range n.Nodes {
-			if i == n.Source || node.Free == 0 {
-				continue
-			}
-			e := shardEnd{node: i, rooms: []int{room(min(shard, float64(node.Free)), pipe{kind: ofStore, node: i})}}
-			if z := n.ZoneOf(i); g.PerZone > 0 {
-				if _, ok := zones[z]; !ok {
-					zones[z] = room(shard*float64(g.PerZone), pipe{kind: ofZone, name: ZoneName(z)})
-				}
-				e.rooms = append(e.rooms, zones[z])
-			}
-			s.ends = append(s.ends, e)
-		}
-		q.demands, q.pricer = []float64{shard * float64(g.K+g.M)}, s
+		return n.copies(Copies{Classes: []CopyClass{c}, Free: free, Relays: true, Shards: g.Mode == Shards})
 	case Fetch:
-		f := &fetchPricer{net: n, sink: g.Sink}
+		f := &pathPricer{net: n}
 		for k, part := range g.Parts {
 			if slices.Contains(part.Holders, g.Sink) && g.K <= 1 || part.Size == 0 {
 				continue
 			}
-			var ends []shardEnd
+			var ends []pathEnd
 			for _, h := range part.Holders {
-				e := shardEnd{node: h}
+				e := pathEnd{from: h, to: g.Sink}
 				if g.K > 1 {
 					e.rooms = []int{room(float64(part.Size)/float64(g.K), pipe{kind: ofShare, node: h, part: k})}
 				}
 				ends = append(ends, e)
 			}
-			f.parts = append(f.parts, ends)
+			f.ends = append(f.ends, ends)
 			q.demands, q.parts = append(q.demands, float64(part.Size)), append(q.parts, k)
 		}
 		q.pricer = f

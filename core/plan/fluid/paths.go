@@ -66,48 +66,28 @@ func (d *distances) links(from, to int) (way [][2]int) {
 	return way
 }
 
-// shardPricer sends every node another shard: a path and room at its end.
-type shardPricer struct {
+// pathPricer brings bytes over paths: shards into room, or parts of a file from who holds them.
+type pathPricer struct {
 	net  *Network
-	ends []shardEnd
+	ends [][]pathEnd // by demand
 }
 
-// shardEnd is a node that may keep shards.
-type shardEnd struct {
-	node  int
-	rooms []int
+// pathEnd is where a path may begin and end, and what it fills.
+type pathEnd struct {
+	from, to int
+	rooms    []int
 }
 
-func (s *shardPricer) cheapest(p *prices) (ways []Route, floor []float64) {
-	d := s.net.distances(p, []int{s.net.Source})
-	least := math.Inf(1)
-	for _, e := range s.ends {
-		if math.IsInf(d.of(d.root(), e.node), 1) {
-			continue
-		}
-		w := Route{From: s.net.Source, Keeps: []int{e.node}, Links: d.links(d.root(), e.node), Rooms: slices.Clone(e.rooms)}
-		ways, least = append(ways, w), min(least, p.of(w))
-	}
-	sortByPrice(p, ways)
-	return ways, []float64{least}
-}
-
-// fetchPricer brings every part from any of its holders: a path, and a share of what the holder has.
-type fetchPricer struct {
-	net   *Network
-	sink  int
-	parts [][]shardEnd // by part: who may give how much
-}
-
-func (f *fetchPricer) cheapest(p *prices) (ways []Route, floor []float64) {
+func (f *pathPricer) cheapest(p *prices) (ways []Route, floor []float64) {
 	d := f.net.distances(p, nil)
-	for k, ends := range f.parts {
+	for k, ends := range f.ends {
 		least := math.Inf(1)
 		for _, e := range ends {
-			if math.IsInf(d.of(e.node, f.sink), 1) {
+			if math.IsInf(d.of(e.from, e.to), 1) {
 				continue
 			}
-			w := Route{Demand: k, From: e.node, Keeps: []int{f.sink}, Links: d.links(e.node, f.sink), Rooms: slices.Clone(e.rooms)}
+			w := Route{Demand: k, From: e.from, Keeps: []int{e.to}, Links: d.links(e.from, e.to),
+				Rooms: slices.Clone(e.rooms)}
 			ways, least = append(ways, w), min(least, p.of(w))
 		}
 		floor = append(floor, least)

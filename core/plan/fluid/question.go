@@ -16,8 +16,7 @@ type question struct {
 	demands []float64 // bytes of each
 	rooms   []room
 	pricer  pricer
-	parts   []int   // Fetch: by demand, the part of the goal
-	tiny    float64 // the gap at which it stops
+	parts   []int // Fetch: by demand, the part of the goal
 
 	lp       program
 	seconds  float64 // in which the program counts time, and
@@ -81,10 +80,17 @@ func (p *prices) of(w Route) (sum float64) {
 	return sum
 }
 
-// mostRounds is how many times a pricer is asked.
-const mostRounds = 2000
+// How many times a pricer is asked for the least time, and on big networks for the least cost: there, the ways of least
+// time are most of what is needed.
+const (
+	mostRounds  = 2000
+	fewRounds   = 8
+	smallExact  = 20 // up to so many nodes both are exact
+	exact       = 1e-9
+	nearlyExact = 0.001 // and beyond, the least time is to within this part
+)
 
-// solve finds the least time, at least within tiny; +Inf where the job is impossible.
+// solve finds the least time; +Inf where the job is impossible.
 func (q *question) solve() (seconds float64) {
 	q.within = 0
 	if q.begin(); q.bytes <= 0 {
@@ -99,13 +105,17 @@ func (q *question) solve() (seconds float64) {
 		q.add(w)
 	}
 	q.scale()
+	tiny := exact
+	if len(q.net.Nodes) > smallExact {
+		tiny = nearlyExact
+	}
 	for range mostRounds {
 		if !q.lp.maximise() {
 			return 0 // nothing limits it
 		}
 		p := q.prices(false)
 		ways, floor := q.pricer.cheapest(p)
-		if q.raise(floor); q.least*(1+q.tiny) >= q.time() || !q.addWorthy(p, ways) {
+		if q.raise(floor); q.least*(1+tiny) >= q.time() || !q.addWorthy(p, ways) {
 			break
 		}
 	}
@@ -121,7 +131,11 @@ func (q *question) cheaply(seconds float64) bool {
 	for _, w := range known {
 		q.add(w)
 	}
-	for range mostRounds {
+	rounds := mostRounds
+	if len(q.net.Nodes) > smallExact {
+		rounds = fewRounds
+	}
+	for range rounds {
 		q.lp.maximise()
 		p := q.prices(false)
 		ways, _ := q.pricer.cheapest(p)
