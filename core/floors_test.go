@@ -32,7 +32,7 @@ var floors = func() map[string][]string {
 		"core/sim":       three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
 		"core/link": three, "core/flow": three, "core/ledger": join(three, []string{"core/durable"}),
 		"core/file":     join(three, []string{"core/durable"}),
-		"core/fetch":    three,
+		"core/fetch":    join(three, []string{"core/flow"}),
 		"core/control":  {"core", "core/plan"},
 		"core/keep":     join(three, []string{"core/storage", "core/flow"}),
 		"core/transfer": join(three, []string{"core/flow"}),

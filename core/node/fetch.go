@@ -89,10 +89,10 @@ func (n *Node) fetched(args control.FetchArgs, v *fetch.Version, f file.Assemble
 	n.ask(do(func(n *state) {
 		for id, s := range v.Holders() {
 			if s.Got > 0 {
-				r.Sources = append(r.Sources, control.Source{Node: id, Address: n.addressOf(id), Bytes: s.Got})
+				r.Sources = append(r.Sources, control.Source{Node: id, Address: (*others)(n).Address(id), Bytes: s.Got})
 			}
 			if s.Lost != "" {
-				r.Lost = append(r.Lost, control.Refused{Node: id, Address: n.addressOf(id), Reason: s.Lost})
+				r.Lost = append(r.Lost, control.Refused{Node: id, Address: (*others)(n).Address(id), Reason: s.Lost})
 			}
 		}
 	}))
@@ -115,16 +115,16 @@ func (n *Node) Verify(ctx context.Context, args control.VerifyArgs,
 		Copies: f.Copies, Staged: f.Staged, Read: f.Read, Damaged: f.Damaged}
 	n.ask(do(func(n *state) {
 		for _, h := range f.Holders {
-			r.Holders = append(r.Holders, control.HolderRow{Node: h.Node, Address: n.addressOf(h.Node), Runs: h.Runs,
+			r.Holders = append(r.Holders, control.HolderRow{Node: h.Node, Address: (*others)(n).Address(h.Node), Runs: h.Runs,
 				Kept: h.Kept, Bytes: h.Bytes, Problem: h.Problem, Degraded: h.Degraded})
 		}
 	}))
 	return r, err
 }
 
-// addressOf is where a peer is reached, as far as this node has met it.
-func (n *state) addressOf(id core.ID) string {
-	if p := n.peers[id]; p != nil {
+// Address is where a peer is reached, as far as this node has met it.
+func (o *others) Address(id core.ID) string {
+	if p := o.peers[id]; p != nil {
 		return p.address
 	}
 	return ""
@@ -133,7 +133,17 @@ func (n *state) addressOf(id core.ID) string {
 // fetcher reaches versions for a command that is told status.
 func (n *Node) fetcher(status func(control.Status)) *fetch.Fetcher {
 	return &fetch.Fetcher{Self: n.ID(), Owner: n.owner(), Here: n.here(), Refs: ownVersions{n.own, n}, Peers: asker{n},
-		Downloads: downloads{n}, Teller: teller(status)}
+		Downloads: n.download(), Teller: teller(status)}
+}
+
+// downloading is the loop as downloads see it.
+func downloading(n *Node) loopOf[*fetch.Downloading] {
+	return loopOf[*fetch.Downloading]{n, func(n *state) *fetch.Downloading { return n.downloads }}
+}
+
+// download brings runs from their holders.
+func (n *Node) download() fetch.Loops {
+	return fetch.Loops{Loop: downloading(n), Owner: n.owner, Life: n.ctx, Log: n.Log}
 }
 
 // teller passes on what a fetch tells as the status of a command.

@@ -79,7 +79,7 @@ func (n *Node) expireLeases() {
 // look does what is due, and says how long nothing will be.
 func (n *state) look() time.Duration {
 	wait := lookSeldom
-	if n.flows.Active() || n.transfers.Active() || len(n.downloads) > 0 {
+	if n.flows.Active() || n.transfers.Active() || n.downloads.Active() {
 		wait = lookOften
 	}
 	n.follow()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/fetch"
 	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
@@ -101,7 +102,7 @@ func (n *state) mayRead(p *peer, owner core.ID) bool {
 }
 
 // Purpose makes it a flow.Side.
-func (s *serving) Purpose() string { return purposeGain }
+func (s *serving) Purpose() string { return fetch.PurposeGain }
 
 // Outgoing makes it flow.Sending.
 func (s *serving) Outgoing(number int) (flow.Run, bool) {

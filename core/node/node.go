@@ -11,7 +11,7 @@
 //	peer.go        sessions, bandwidth coordination         query.go     questions and their answers
 //	relay.go       messages through others                  identity.go  the owner, and who may act for whom
 //	flows.go       the flows: core/flow                     kept.go      what is kept for others: core/keep
-//	transfers.go   tasks under way: core/transfer           download.go  what spread.Download decides, over flows
+//	transfers.go   tasks under way: core/transfer
 //	place.go       the commands that place                  coordinate.go  what core/place needs of the node
 //	fetch.go       the commands that fetch                  backup.go    placing a file while it is cut
 //	versions.go    refs here and at peers                   away.go      doing without what others keep
@@ -249,9 +249,6 @@ func (n *Node) pause(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
-
-// now is the moment on the node's own monotonic clock.
-func (n *Node) now() time.Duration { return time.Since(n.started) }
 
 // checkChain refuses a chain of verifiers without the two that make a licence mean anything.
 func checkChain(chain []keep.NamedVerifier) error {

@@ -41,7 +41,7 @@ func (n *Node) coordinator() *place.Coordinator {
 // bringBack has chunks brought from their holders that are to be sent from here.
 func (n *Node) bringBack(ctx context.Context, alias string, wanted []spread.Wanted,
 	keep func(run, index int, data []byte) error) ([]int, error) {
-	left, _, err := n.download(ctx, fetch.Order{Alias: alias, Wanted: wanted, Holders: map[core.ID]spread.Standing{},
+	left, _, err := n.download().Download(ctx, fetch.Order{Alias: alias, Wanted: wanted, Holders: map[core.ID]spread.Standing{},
 		What: "recall", Keep: keep})
 	return left, err
 }

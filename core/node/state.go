@@ -5,6 +5,7 @@ package node
 import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
+	"github.com/bkp-tool/bkp/core/fetch"
 	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/measure"
@@ -21,7 +22,7 @@ type state struct {
 	queries   map[uint64]asked
 	flows     *flow.Flows
 	transfers *transfer.Transfers
-	downloads map[*download]struct{}
+	downloads *fetch.Downloading
 	kept      *keep.State            // for others
 	places    map[core.TaskID]placed // coordinated here
 	lastID    uint64
@@ -34,15 +35,15 @@ func newState(n *Node, seed uint64) (*state, error) {
 		book: account.New(),
 		limits: limits{up: n.Uplink, down: n.Downlink, upNow: n.Uplink.At(n.started),
 			downNow: n.Downlink.At(n.started), links: map[core.ID]core.Calendar{}, changed: map[string]bool{}},
-		measures:  n.recall(),
-		peers:     map[core.ID]*peer{},
-		queries:   map[uint64]asked{},
-		downloads: map[*download]struct{}{},
-		places:    map[core.TaskID]placed{},
-		lastID:    seed & (1<<48 - 1), // flows of two nodes must not share numbers
+		measures: n.recall(),
+		peers:    map[core.ID]*peer{},
+		queries:  map[uint64]asked{},
+		places:   map[core.TaskID]placed{},
+		lastID:   seed & (1<<48 - 1), // flows of two nodes must not share numbers
 	}
 	s.openFlows()
 	s.openTransfers()
+	s.downloads = fetch.NewDownloading(s.book, s.flows, s.Log, (*others)(s))
 	s.book.SetCapacity(account.Up, s.limits.upNow)
 	s.book.SetCapacity(account.Down, s.limits.downNow)
 	return s, s.openKept()
@@ -74,7 +75,7 @@ func (n *state) loop() {
 func (n *state) run(e event) {
 	e.apply(n)
 	n.transfers.Drive()
-	n.driveDownloads()
+	n.downloads.Drive()
 }
 
 // post hands an event to the loop; after Close it is dropped.

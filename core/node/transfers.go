@@ -17,9 +17,7 @@ func (n *state) openTransfers() {
 // wakeWaiting has whoever waits looked at after this event: bandwidth came free, a peer came up, or time passed.
 func (n *state) wakeWaiting() {
 	n.transfers.Wake()
-	for d := range n.downloads {
-		d.due = true
-	}
+	n.downloads.Wake()
 }
 
 // The node as its transfers see it.

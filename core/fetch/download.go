@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package node
+package fetch
 
 import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -13,20 +14,78 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/account"
-	"github.com/bkp-tool/bkp/core/fetch"
 	"github.com/bkp-tool/bkp/core/flow"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// purposeGain is the purpose of flows that carry the runs of a fetch.
-const purposeGain = "gain"
+// PurposeGain is the purpose of flows that carry the runs of a fetch.
+const PurposeGain = "gain"
+
+// Node is the node that downloads. It is used in events only.
+type Node interface {
+	// Session leads to a peer over a link of that capacity, 0 while it is not settled; nil where none does.
+	Session(id core.ID) (s flow.Session, capacity core.Rate)
+	// Address is where a peer is reached, empty where it was never met.
+	Address(id core.ID) string
+	// Number draws a number that no other flow of the node has.
+	Number() uint64
+}
+
+// Loop is the loop of the node, as what goes on beside it sees it.
+type Loop interface {
+	// Post hands an event to the loop, which drops it once the node has ended.
+	Post(event func(*Downloading))
+	// Ask returns when an event has run; false where the node ended first. It is never called in an event.
+	Ask(event func(*Downloading)) bool
+}
+
+// Downloading is the downloads under way at a node. The loop owns it.
+type Downloading struct {
+	book  *account.Book
+	flows *flow.Flows
+	node  Node
+	log   *slog.Logger
+	open  map[*download]struct{}
+}
+
+// NewDownloading is that of a node that downloads nothing yet.
+func NewDownloading(book *account.Book, flows *flow.Flows, log *slog.Logger, node Node) *Downloading {
+	return &Downloading{book: book, flows: flows, node: node, log: log, open: map[*download]struct{}{}}
+}
+
+// Active reports whether any download is under way.
+func (ds *Downloading) Active() bool { return len(ds.open) > 0 }
+
+// Wake has every download go on when Drive is called next: bandwidth came free, a peer came up, or time passed.
+func (ds *Downloading) Wake() {
+	for d := range ds.open {
+		d.due = true
+	}
+}
+
+// Drive lets downloads go on for which something happened. The loop calls it after every event.
+func (ds *Downloading) Drive() {
+	for d := range ds.open {
+		if !d.due {
+			continue
+		}
+		at := reach{ds, d}
+		for a, more := d.Next(ds.flows.Now(), at); more; a, more = d.Next(ds.flows.Now(), at) {
+			d.do(ds, a)
+		}
+		d.due = false
+	}
+}
 
 // download carries out over flows what spread.Download decides. What stands below end is the loop's.
 type download struct {
-	n        *Node
-	order    fetch.Order
+	order    Order
+	owner    core.ID
+	loop     Loop
+	log      *slog.Logger
 	keep     func(run, index int, data []byte) error
 	arriving []arrivingRun
 	end      chan struct{}         // closed when it has ended
@@ -69,20 +128,23 @@ func (r *arrivingRun) once(i int, keep func() error) error {
 	return err
 }
 
-// downloads is the node as fetch.Downloads. Never on the loop.
-type downloads struct{ n *Node }
-
-func (d downloads) Download(ctx context.Context, o fetch.Order) (left, wrong []int, why error) {
-	return d.n.download(ctx, o)
+// Loops is Downloads by way of the loop of a node, whose owner that is. It ends with ctx.
+type Loops struct {
+	Loop
+	Owner func() *key.Owner
+	Life  context.Context // ends when the node closes
+	Log   *slog.Logger
 }
 
-func (n *Node) download(ctx context.Context, o fetch.Order) (left, wrong []int, why error) {
+// Download makes it Downloads. It is never called in an event.
+func (l Loops) Download(ctx context.Context, o Order) (left, wrong []int, why error) {
 	if len(o.Wanted) == 0 {
 		return nil, nil, nil
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	d := &download{n: n, order: o, flows: map[core.ID]*flow.Flow{}, end: make(chan struct{})}
+	d := &download{order: o, owner: l.Owner().ID(), loop: l.Loop, log: l.Log, flows: map[core.ID]*flow.Flow{},
+		end: make(chan struct{})}
 	d.keep = func(run, index int, data []byte) error {
 		err := o.Keep(run, index, data)
 		if err != nil {
@@ -94,8 +156,8 @@ func (n *Node) download(ctx context.Context, o fetch.Order) (left, wrong []int, 
 		d.arriving = append(d.arriving, newArrivingRun(w))
 	}
 	d.Download = spread.NewDownload(o.Wanted, o.Holders, o.Judges)
-	n.ask(do(func(n *state) { d.due = true; n.downloads[d] = struct{}{} }))
-	defer n.ask(do(d.stop))
+	l.Ask(func(ds *Downloading) { d.due = true; ds.open[d] = struct{}{} })
+	defer l.Ask(d.stop)
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -106,34 +168,34 @@ func (n *Node) download(ctx context.Context, o fetch.Order) (left, wrong []int, 
 			}
 			return d.outcome.Left, d.outcome.Wrong, why
 		case <-tick.C:
-			n.post(do(func(n *state) { d.due = true }))
+			l.Post(func(*Downloading) { d.due = true })
 		case <-ctx.Done():
 			return nil, nil, context.Cause(ctx)
-		case <-n.ctx.Done():
-			return nil, nil, errStopped
+		case <-l.Life.Done():
+			return nil, nil, context.Cause(l.Life)
 		}
 	}
 }
 
 // stop ends every flow that is left.
-func (d *download) stop(n *state) {
-	delete(n.downloads, d)
+func (d *download) stop(ds *Downloading) {
+	delete(ds.open, d)
 	maps.Copy(d.order.Holders, d.Standings())
 	for _, f := range d.flows {
-		n.flows.Step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
+		ds.flows.Step(f, task.Event{Kind: task.Stop, Reason: core.ReasonStopped})
 	}
 }
 
 func (d *download) unreachable(w spread.Wanted) error {
 	var why []string
-	d.n.ask(do(func(n *state) {
+	d.loop.Ask(func(ds *Downloading) {
 		standings := d.Standings()
 		for _, id := range w.Holders {
 			if lost := standings[id].Lost; lost != "" {
-				why = append(why, fmt.Sprintf("%s: %s", cmp.Or(n.addressOf(id), id.Short()), lost))
+				why = append(why, fmt.Sprintf("%s: %s", cmp.Or(ds.node.Address(id), id.Short()), lost))
 			}
 		}
-	}))
+	})
 	if len(why) == 0 {
 		return core.Fail(core.CodeRedundant, "%s run %s (%s) is whole at none of its holders", d.order.What, w.Name,
 			w.Size)
@@ -143,33 +205,20 @@ func (d *download) unreachable(w spread.Wanted) error {
 		"start those nodes, or name them with --peers, and fetch again")
 }
 
-// driveDownloads lets downloads go on for which something happened. The loop calls it after every event.
-func (n *state) driveDownloads() {
-	for d := range n.downloads {
-		if !d.due {
-			continue
-		}
-		for a, more := d.Next(n.now(), reach{n, d}); more; a, more = d.Next(n.now(), reach{n, d}) {
-			d.do(n, a)
-		}
-		d.due = false
-	}
-}
-
-func (d *download) do(n *state, a spread.DownloadAction) {
+func (d *download) do(ds *Downloading, a spread.DownloadAction) {
 	switch a.Kind {
 	case spread.DownloadAsk:
 		if d.flows[a.Holder] == nil {
-			d.flows[a.Holder] = n.flows.Open(a.Holder, n.nextID(), task.Asker, false, downloadFrom{d, n, a.Holder})
+			d.flows[a.Holder] = ds.flows.Open(a.Holder, ds.node.Number(), task.Asker, false, downloadFrom{d, ds, a.Holder})
 		}
-		n.flows.Step(d.flows[a.Holder], task.Event{Kind: task.Ask, Runs: a.Runs, Rate: a.Rate})
+		ds.flows.Step(d.flows[a.Holder], task.Event{Kind: task.Ask, Runs: a.Runs, Rate: a.Rate})
 	case spread.DownloadStop:
 		f := d.flows[a.Holder]
 		if f.Begun(a.Number) {
-			n.flows.Step(f, task.Event{Kind: task.RunFailed, Run: a.Number, Reason: core.ReasonHave})
+			ds.flows.Step(f, task.Event{Kind: task.RunFailed, Run: a.Number, Reason: core.ReasonHave})
 		}
 	case spread.DownloadLose:
-		n.Log.Warn("holder lost", "peer", a.Holder.Short(), "reason", a.Reason)
+		ds.log.Warn("holder lost", "peer", a.Holder.Short(), "reason", a.Reason)
 	case spread.DownloadEnd:
 		d.outcome = a
 		close(d.end)
@@ -178,39 +227,39 @@ func (d *download) do(n *state, a spread.DownloadAction) {
 
 // reach is the node as spread.Holders.
 type reach struct {
-	n *state
+	*Downloading
 	d *download
 }
 
 func (h reach) Holder(id core.ID) (r spread.Reach) {
-	p := h.n.peers[id]
-	if p == nil || p.session == nil {
+	session, capacity := h.node.Session(id)
+	if session == nil {
 		return r
 	}
 	accounts := []string{account.Down, account.In(id)}
-	r = spread.Reach{Connected: true, Capacity: p.capacity > 0, Delay: p.session.Delay(),
-		Free: h.n.book.Free(accounts...), Nominal: h.n.book.Nominal(accounts...)}
+	r = spread.Reach{Connected: true, Capacity: capacity > 0, Delay: session.Delay(),
+		Free: h.book.Free(accounts...), Nominal: h.book.Nominal(accounts...)}
 	if f := h.d.flows[id]; f != nil {
 		r.State, r.Rate = f.State, f.Rate
 	}
 	return r
 }
 
-func (h reach) Down() core.Rate { return h.n.book.Free(account.Down) }
+func (h reach) Down() core.Rate { return h.book.Free(account.Down) }
 
 // downloadFrom is what the flow from one holder is for.
 type downloadFrom struct {
 	*download
-	from   *state
+	in     *Downloading
 	holder core.ID
 }
 
 // Purpose makes it a flow.Side.
-func (d downloadFrom) Purpose() string { return purposeGain }
+func (d downloadFrom) Purpose() string { return PurposeGain }
 
 // Apply makes it flow.Asking.
 func (d downloadFrom) Apply(f *task.Flow, runs []task.Run, rate core.Rate) wire.Message {
-	m := wire.GainApply{Flow: f.ID, Owner: d.n.owner().ID(), Name: d.order.Alias, Rate: rate}
+	m := wire.GainApply{Flow: f.ID, Owner: d.owner, Name: d.order.Alias, Rate: rate}
 	asked := map[int]int{}
 	for number, run := range d.Asked(d.holder) {
 		asked[number] = run
@@ -233,18 +282,17 @@ func (d downloadFrom) Requeue(_ *task.Flow, runs []task.Run, reason core.Reason)
 
 // Settled makes it flow.Settling.
 func (d downloadFrom) Settled(number int) {
-	d.Came(d.n.now(), d.holder, number)
+	d.Came(d.in.flows.Now(), d.holder, number)
 	d.due = true
 }
 
 // More makes it a flow.Side.
 func (d downloadFrom) More(f *flow.Flow) {
-	n := d.from
 	d.due = true
 	if f == d.flows[d.holder] && f.State == task.Closed {
 		delete(d.flows, d.holder)
-		p := n.peers[d.holder]
-		d.Ended(n.now(), d.holder, f.Reason, p != nil && p.session != nil)
+		session, _ := d.in.node.Session(d.holder)
+		d.Ended(d.in.flows.Now(), d.holder, f.Reason, session != nil)
 	}
 }
 
@@ -274,31 +322,31 @@ func numbersOf(runs []task.Run) (numbers []int) {
 	return numbers
 }
 
-// onGainAgree is the holder's grant. What it misses is asked of others.
-func (n *state) onGainAgree(p *peer, m wire.GainAgree) {
-	f, d, ok := flow.SideOf[downloadFrom](n.flows, p.id, m.Flow)
+// Agreed takes a holder's grant. What it misses is asked of others.
+func (ds *Downloading) Agreed(holder core.ID, m wire.GainAgree) {
+	f, d, ok := flow.SideOf[downloadFrom](ds.flows, holder, m.Flow)
 	if !ok {
-		n.flows.NoSuchFlow(p.id, m.Flow)
+		ds.flows.NoSuchFlow(holder, m.Flow)
 		return
 	}
-	d.Agreed(p.id, m.Rate, d.numbers(m.Missing))
+	d.Agreed(holder, m.Rate, d.numbers(m.Missing))
 	e := task.Event{Kind: task.Agreed, Lease: m.Lease, Rate: m.Rate, Term: flow.Seconds(m.ExpiresS)}
 	for _, hash := range m.Runs {
 		if number, run, ok := d.numbered(hash); ok {
 			e.Runs = append(e.Runs, task.Run{Number: number, Size: d.order.Wanted[run].Bytes()})
 		}
 	}
-	n.flows.Step(f, e)
+	ds.flows.Step(f, e)
 }
 
-// onGainRefuse is the holder's no.
-func (n *state) onGainRefuse(p *peer, m wire.GainRefuse) {
-	f, d, ok := flow.SideOf[downloadFrom](n.flows, p.id, m.Flow)
+// Refused takes a holder's no.
+func (ds *Downloading) Refused(holder core.ID, m wire.GainRefuse) {
+	f, d, ok := flow.SideOf[downloadFrom](ds.flows, holder, m.Flow)
 	if !ok {
 		return
 	}
-	d.Refused(p.id, m.Code, m.Reason, d.numbers(m.Missing))
-	n.flows.Step(f, task.Event{Kind: task.Refused, Reason: m.Code, Retry: flow.Seconds(m.RetryS)})
+	d.Refused(holder, m.Code, m.Reason, d.numbers(m.Missing))
+	ds.flows.Step(f, task.Event{Kind: task.Refused, Reason: m.Code, Retry: flow.Seconds(m.RetryS)})
 }
 
 // Begin makes the incoming run of a granted run.
@@ -320,9 +368,9 @@ func (d downloadFrom) Begin(_ *task.Flow, m wire.TransmissionBegin) (in flow.Inc
 		},
 		Done: func(err error) {
 			if err != nil {
-				on.n.Log.Warn("run refused", "from", holder.Short(), "run", on.order.Wanted[run].Name, "error", err)
+				on.log.Warn("run refused", "from", holder.Short(), "run", on.order.Wanted[run].Name, "error", err)
 			}
-			on.n.ask(do(func(n *state) { n.flows.Ended(f, number, err) }))
+			on.loop.Ask(func(ds *Downloading) { ds.flows.Ended(f, number, err) })
 		},
 	}, number, nil
 }
