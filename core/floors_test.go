@@ -37,7 +37,7 @@ var floors = func() map[string][]string {
 		"core/keep":     join(three, []string{"core/storage", "core/flow"}),
 		"core/transfer": join(three, []string{"core/flow"}),
 		"core/staging":  join(three, []string{"core/storage"}),
-		"core/place":    join(three, []string{"core/storage"}),
+		"core/place":    join(three, []string{"core/storage", "core/durable"}),
 		"core/node": join(three, []string{"core/storage", "core/link", "core/flow", "core/control", "core/keep",
 			"core/place", "core/fetch", "core/file", "core/transfer", "core/staging"}),
 

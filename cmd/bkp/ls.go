@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
@@ -39,7 +40,7 @@ func lsCommand() *cli.Command {
 						t.Header("name", "version", "size", "created", "placed", "content")
 					}
 					for _, v := range r.Versions {
-						t.Row(v.Name, v.Version, v.Size, time.Unix(v.Created, 0), v.Placed, whereabouts(v))
+						t.Row(v.Name, v.Version, v.Size, time.Unix(v.Created, 0), placed(v), whereabouts(v))
 					}
 					for _, p := range r.Problems {
 						t.Line("%s", p)
@@ -47,6 +48,14 @@ func lsCommand() *cli.Command {
 				}), damaged)
 		},
 	})
+}
+
+// placed says how many copies there are, where that is on record.
+func placed(v control.VersionRow) any {
+	if v.Wanted == 0 {
+		return v.Placed
+	}
+	return fmt.Sprintf("%d of %d", v.Copies, v.Wanted)
 }
 
 // whereabouts says where a fetch would find a version's content.
@@ -81,9 +90,11 @@ func (c *call) versions(ctx context.Context) (r control.ListResult, err error) {
 		return session.Ask[control.ListResult](ctx, c.Opener, control.CommandList, control.ListArgs{})
 	}
 	for _, v := range refs {
+		copies, wanted := v.Copies()
 		r.Versions = append(r.Versions, control.VersionRow{
 			Name: v.Body.Name, Version: v.Ref.Version, Size: v.Body.Size, Created: v.Ref.Created,
 			Placed: v.Placed(), Root: v.Body.Root.Hash, Local: true, Away: v.Offloaded,
+			Copies: copies, Wanted: wanted,
 		})
 	}
 	return r, err

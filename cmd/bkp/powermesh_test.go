@@ -144,6 +144,7 @@ func (x *member) start(t *testing.T, m *mesh, peers []string) (err error) {
 	conf.Listen, conf.Capacity, conf.Strict = x.name+":8001", core.GiB, true
 	conf.Token = []byte("a token of the tests, long enough")
 	conf.Refs, conf.Cut, conf.Dial = h.Refs(), h.CutFile, m.net.From(x.name)
+	conf.Placed = h.Placements()
 	conf.Trace = promises{x.name, m.Recorder, map[string]said{}}
 	conf.Verifiers = []keep.NamedVerifier{
 		{Name: "signature", Verifier: signature.New()}, {Name: "targets", Verifier: targets.New()},

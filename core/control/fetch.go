@@ -93,7 +93,9 @@ type VersionRow struct {
 	Version int       `json:"version"`
 	Size    core.Size `json:"size"`
 	Created int64     `json:"created"`
-	Placed  bool      `json:"placed"`
+	Placed  bool      `json:"placed"`           // in as many copies as are wanted
+	Copies  int       `json:"copies,omitempty"` // of the run that has the fewest, where that is on record here
+	Wanted  int       `json:"wanted,omitempty"` // likewise
 	Root    core.Hash `json:"root"`
 	Local   bool      `json:"local"` // its ref is on this machine
 	Away    bool      `json:"away"`  // and its content went from there, since peers keep it

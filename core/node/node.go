@@ -42,6 +42,7 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/measure"
+	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage"
 )
@@ -78,6 +79,7 @@ type Config struct {
 	Holdings keep.Holdings
 	Ledger   keep.Ledger
 	Refs     staging.Refs
+	Placed   *place.Records // what versions shall have, and what is known to be there
 
 	// Restore puts together the file that a fetch writes; nil: file.Restore.Run.
 	Restore func(file.Restore, context.Context) (file.Assembled, error)
@@ -167,6 +169,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.act(n.expireLeases)
 	n.target.Start(c.Listener != nil) // a node of one command keeps nothing
 	n.act(n.watchDisks)
+	n.act(n.keepPlacements)
 	if n.Memory != nil {
 		n.act(n.remember)
 	}

@@ -5,8 +5,10 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -20,8 +22,8 @@ import (
 func (n *Node) coordinator() *place.Coordinator {
 	return &place.Coordinator{
 		Node: n.ID(), Life: n.ctx, Owner: n.identity, Peers: placePeers{asker{n}}, Network: placeNetwork{n},
-		Transfers: placeTransfers{n}, Versions: ownVersions{n.own, n}, Refs: n.Refs, Ledger: n.Ledger, Staging: n.Staging,
-		Pins: &n.own.Pins, Here: n.here(), Trunks: n.Trunks, Log: n.Log, Strategy: n.Strategy,
+		Transfers: placeTransfers{n}, Versions: ownVersions{n.own, n}, Refs: n.Refs, Records: n.Placed, Ledger: n.Ledger,
+		Staging: n.Staging, Pins: &n.own.Pins, Here: n.here(), Trunks: n.Trunks, Log: n.Log, Strategy: n.Strategy,
 		Bring: n.bringBack,
 		Cover: func(ctx context.Context, refs []version.Found) (func(core.Hash) int, error) {
 			c, err := n.own.Cover(ctx, refs)
@@ -139,6 +141,29 @@ func describeOutcome(out *control.PlaceResult, r place.Result) {
 	out.SentBytes = s.Sent()
 	for id, reason := range s.Failed {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("%s (%s): %s", r.Survey.Address(id), id.Short(), reason))
+	}
+}
+
+// outboxOften is how often it is looked who is there that is to be told to let something go.
+const outboxOften = 15 * time.Second
+
+// keepPlacements gives what was placed before there were records one each, and then tells who was away before what it
+// is still to be told, as long as the identity is at hand.
+func (n *Node) keepPlacements() {
+	carried := false
+	for n.pause(n.ctx, outboxOften) {
+		if _, err := n.identity("keep placements"); err != nil {
+			continue
+		}
+		c := n.coordinator()
+		var err error
+		if !carried {
+			err = c.CarryOver(n.ctx)
+			carried = err == nil
+		}
+		if err := errors.Join(err, c.Outbox(n.ctx)); err != nil && n.ctx.Err() == nil {
+			n.Log.Warn("placements on record", "error", err)
+		}
 	}
 }
 

@@ -298,10 +298,20 @@ func (n *Node) ListVersions(ctx context.Context, _ control.ListArgs,
 			row.Created = min(row.Created, r.Ref.Created) // see version.Created
 		}
 		row.Placed = row.Placed || len(r.Body.Records) > 0
+		if r.At.IsZero() {
+			copies, wanted, known, err := n.Placed.Short(r.Ref.Alias, r.Ref.Version)
+			if err != nil {
+				return control.ListResult{}, err
+			}
+			if known {
+				row.Copies, row.Wanted = copies, wanted
+			}
+		}
 		row.Local, row.Away = row.Local || r.At.IsZero(), row.Away || r.Away
 	}
 	result := control.ListResult{Problems: problems}
 	for _, row := range rows {
+		row.Placed = row.Placed && row.Copies >= row.Wanted
 		result.Versions = append(result.Versions, *row)
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {

@@ -15,7 +15,7 @@ import (
 )
 
 // choose finds the version on this machine.
-func (p *placement) choose(context.Context) error {
+func (p *placement) choose(ctx context.Context) error {
 	alias := ""
 	if p.Args.Name != "" {
 		alias = p.owner.Alias(p.Args.Name)
@@ -24,15 +24,32 @@ func (p *placement) choose(context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.Version, err = pick(refs, p.Args.Name, p.Args.Version)
+	short := func(r version.Found) bool {
+		copies, wanted, known, err := p.Records.Short(r.Ref.Alias, r.Ref.Version)
+		return len(r.Body.Records) == 0 || known && (copies < wanted || err != nil)
+	}
+	if p.Version, err = pick(refs, p.Args.Name, p.Args.Version, short); err != nil {
+		return err
+	}
+	return p.goOn(ctx)
+}
+
+// goOn finds the record of an earlier act that the version was placed by, or was to be.
+func (p *placement) goOn(ctx context.Context) error {
+	all, err := p.recorded(ctx, p.Version)
+	for _, rec := range all {
+		if !rec.Window && !rec.IsOver() && rec.Source == p.Node {
+			p.record, p.resumed = rec, true
+		}
+	}
 	return err
 }
 
 // pick is the version that is meant: of a name the latest, or the one with that number; without a name the newest that
-// was not placed yet.
-func pick(refs []version.Found, name string, number int) (version.Found, error) {
+// lacks copies, as far as they count.
+func pick(refs []version.Found, name string, number int, short func(version.Found) bool) (version.Found, error) {
 	refs = slices.DeleteFunc(slices.Clone(refs), func(r version.Found) bool {
-		return number != 0 && r.Ref.Version != number || name == "" && len(r.Body.Records) > 0
+		return number != 0 && r.Ref.Version != number || name == "" && !short(r)
 	})
 	switch {
 	case len(refs) > 0 && name == "":
@@ -99,6 +116,20 @@ func (p *placement) isForeign(ctx context.Context, r version.Found) bool {
 
 // collect finds what is to be sent, and what live tasks cover, and brings back what is not here.
 func (p *placement) collect(ctx context.Context) error {
+	if p.resumed {
+		segments, err := p.record.Segments(func(id core.ID) bool { return p.Survey.index[id] > 0 })
+		if err == nil {
+			p.resumed, err = p.sendable(ctx, segments)
+		}
+		if err != nil {
+			return err
+		}
+		if p.resumed {
+			p.Task, p.Content = p.record.Task, contentOf(p.record.Task, segments)
+			p.Standing = NewStanding(p.Task, p.Node, segments)
+			return nil
+		}
+	}
 	covered, err := p.coverage()
 	if err != nil {
 		return err
@@ -121,6 +152,28 @@ func (p *placement) collect(ctx context.Context) error {
 	}
 	p.Content.Group(fmt.Sprintf("%s.%d", p.Version.Ref.Alias, p.Version.Ref.Version))
 	return nil
+}
+
+// sendable reports whether the runs of segments that lack copies can be sent as they are: of a run that an earlier task
+// brought holders may keep a part only, and nobody can send it as a whole then. Its chunks go into new runs.
+func (p *placement) sendable(ctx context.Context, segments []*Segment) (bool, error) {
+	for _, s := range segments {
+		for run := s.Fresh; run < len(s.Runs); run++ {
+			r, copies := s.Runs[run], 0
+			for id, receipts := range s.Receipts {
+				if p.Survey.index[id] > 0 && receipts.Has(run) {
+					copies++
+				}
+			}
+			if copies >= p.Args.Replicas || r.Used.Count(len(r.Chunks)) == len(r.Chunks) {
+				continue
+			}
+			if here, err := p.staged(ctx, r.Chunks); err != nil || !here {
+				return false, err
+			}
+		}
+	}
+	return true, nil
 }
 
 // coverage reads the records of this owner's placed versions.

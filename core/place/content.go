@@ -67,6 +67,33 @@ func (c *Content) all(task core.TaskID) (all []version.Run, held [][]int) {
 	return all, held
 }
 
+// contentOf is what segments consist of. What nobody signed for counts as new.
+func contentOf(task core.TaskID, segments []*Segment) *Content {
+	c := &Content{Classes: make([]plan.Class, 2), Reused: make([][]*Reused, 2)}
+	seen := map[core.Hash]bool{}
+	for _, s := range segments {
+		for run, r := range s.Runs {
+			size, class := core.Size(0), 0
+			for i, chunk := range r.Chunks {
+				if r.Used.Has(i) && !seen[chunk.Hash] {
+					seen[chunk.Hash], size = true, size+chunk.Size
+				}
+			}
+			if r.Task == task {
+				c.Fresh = append(c.Fresh, r.Run)
+			} else {
+				class = 1
+				c.Reused[class] = append(c.Reused[class], &Reused{Run: r})
+			}
+			c.Classes[class].Runs = append(c.Classes[class].Runs, r.Size)
+			if c.Bytes += size; !s.receipted(run) {
+				c.NewBytes += size
+			}
+		}
+	}
+	return c
+}
+
 // hash is over the hashes and sizes of all runs.
 func (c *Content) hash() core.Hash {
 	all, _ := c.all(core.TaskID{})

@@ -29,6 +29,11 @@ func (p *placement) deliver(ctx context.Context) error {
 	p.transfer.Begin(s.Segments, p.from, func(seg *Segment, run int) bool {
 		return p.window || p.here[seg.Runs[run].Hash]
 	})
+	if p.resumed { // what came before may lack its receipts
+		for _, id := range s.Bound(false) {
+			p.watch.Came(id)
+		}
+	}
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
 	for {
@@ -102,8 +107,8 @@ func (p *placement) renew(ctx context.Context, s *Segment) error {
 	if err := p.license(s); err != nil {
 		return err
 	}
-	if err := p.Ledger.Sync(); err != nil {
-		return fmt.Errorf("enter licences in the ledger: %w", err)
+	if err := p.noteTold([]*Segment{s}); err != nil {
+		return fmt.Errorf("write down who is told: %w", err)
 	}
 	p.transfer.Tables(s)
 	p.Peers.Send(s.Targets, s.Message)

@@ -82,6 +82,9 @@ type answered struct {
 }
 
 func (e answered) apply(p *placement, _ time.Time) {
+	if e.Agreed {
+		p.note(noteAgreed, e.from, e.segment, rangesOf(e.Have))
+	}
 	if p.watch != nil {
 		p.watch.Answered(e.from, e.segment, e.Answer)
 	} else {
@@ -107,6 +110,13 @@ func (e receipt) apply(p *placement, at time.Time) {
 		return
 	}
 	p.Standing.Receipted(at, r)
+	p.note(noteReceipted, r.Target, r.Segment, r.Runs)
+}
+
+func rangesOf(b core.Bitmap) []core.Range {
+	var runs []int
+	b.Each(func(run int) { runs = append(runs, run) })
+	return core.Ranges(runs)
 }
 
 type came struct{ id core.ID }

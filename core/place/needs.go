@@ -27,6 +27,7 @@ type Coordinator struct {
 	Transfers Transfers
 	Versions  Versions
 	Refs      Refs
+	Records   *Records
 	Ledger    Ledger
 	Staging   storage.Store
 	Pins      *live.Pins     // of staging

@@ -70,7 +70,7 @@ func (p *placement) license(s *Segment) error {
 // nothing new; its share is planned anew, as long as the network has room for it.
 func (p *placement) settle(ctx context.Context, offers []*Segment) error {
 	var refused []Refusal
-	for len(offers) > 0 {
+	for again := p.resumed; len(offers) > 0 || again; {
 		for _, s := range offers {
 			if err := p.license(s); err != nil {
 				return err
@@ -78,14 +78,20 @@ func (p *placement) settle(ctx context.Context, offers []*Segment) error {
 		}
 		p.Standing.Offer(offers)
 		no, err := p.offer(ctx)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case len(no) == 0:
+		}
+		lost := p.Standing.Lose()
+		for _, x := range lost {
+			p.note(noteLost, x.Target, x.Segment, x.Runs)
+		}
+		switch {
+		case len(no) == 0 && len(lost) == 0 && !again:
 			return nil
-		case p.Args.Plan != nil: // which is carried out as it is
+		case len(no) > 0 && p.Args.Plan != nil: // which is carried out as it is
 			return p.refused(no[0])
 		}
+		again = false
 		refused = append(refused, no...)
 		for _, r := range no {
 			p.bar(ctx, r)
@@ -100,8 +106,8 @@ func (p *placement) settle(ctx context.Context, offers []*Segment) error {
 // offer shows the segments of a round, a few at a time, and waits for the answers. It returns the targets that are to
 // get nothing new.
 func (p *placement) offer(ctx context.Context) (no []Refusal, err error) {
-	if err := p.Ledger.Sync(); err != nil {
-		return nil, fmt.Errorf("enter licences in the ledger: %w", err)
+	if err := p.noteTold(p.Standing.offered()); err != nil {
+		return nil, fmt.Errorf("write down who is told: %w", err)
 	}
 	heard := time.Now()
 	ticks := time.NewTicker(tick)
@@ -202,6 +208,9 @@ func (p *placement) roomNow(ctx context.Context, target core.ID) core.Size {
 // unsettled is the error where the others have no room for what those want none of who were to keep it: where nobody
 // wants any that is the first of those.
 func (p *placement) unsettled(refused []Refusal, planned error) error {
+	if len(refused) == 0 {
+		return planned
+	}
 	if len(p.Standing.Barred) == len(p.Survey.Nodes)-1 {
 		return p.refused(refused[0])
 	}
@@ -219,7 +228,8 @@ func (p *placement) refused(r Refusal) error {
 	return core.WithHint(err, "nothing was stored; bkp place --dry-run shows what the plan needs of that peer")
 }
 
-// withdraw releases what targets agreed to before another refused, or before the placement was stopped.
+// withdraw releases what targets agreed to before others left no room for the rest, or before the placement was
+// stopped. Who has something from an act before this one keeps it.
 func (p *placement) withdraw(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*withdrawPatience)
 	defer cancel()
@@ -228,5 +238,11 @@ func (p *placement) withdraw(ctx context.Context) {
 		p.take()
 		missing = p.Standing.Open()
 	}
-	p.release(ctx, "withdraw", p.Standing.Bound())
+	p.release(ctx, "withdraw", p.Standing.Bound(p.resumed))
+	if len(p.record.Bound()) > 0 {
+		return
+	}
+	if err := p.record.Forget(); err != nil {
+		p.Log.Warn("withdraw", "error", err)
+	}
 }

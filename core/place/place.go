@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
@@ -63,7 +64,11 @@ type placement struct {
 	recalled []core.Chunk       // claimed in staging
 	heard    map[core.ID]bool   // peers that came after the survey
 	inbox    *Inbox
+	record   *Record // nil until it is written down
+	resumed  bool    // the record is of an earlier act, and says what is known
 	transfer Transfer
+	stop     func(why error)
+	unlist   func()
 	watch    *Watch // nil until the data moves
 }
 
@@ -96,6 +101,8 @@ func (c *Coordinator) Place(ctx context.Context, args Args, tell func(Status)) (
 		return Result{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
 	}
 	defer func() { c.Pins.Release(p.recalled) }()
+	ctx, p.stop = context.WithCancelCause(ctx)
+	defer p.stop(nil)
 	err = p.run(ctx)
 	if err != nil {
 		err = fmt.Errorf("place %s: %w", cmp.Or(p.Version.Body.Name, args.Name), err)
@@ -111,8 +118,11 @@ func (p *placement) run(ctx context.Context) error {
 			return err
 		}
 	}
-	offers, err := p.decide()
-	if err != nil {
+	var offers []*Segment
+	var err error
+	if p.resumed && !p.Args.DryRun {
+		offers = p.Standing.Segments // who is on record says first what it has
+	} else if offers, err = p.decide(); err != nil {
 		return err
 	}
 	p.show()
@@ -123,11 +133,11 @@ func (p *placement) run(ctx context.Context) error {
 		return err
 	}
 	defer p.leave()
-	if err := p.settle(ctx, offers); err != nil {
-		p.withdraw(ctx)
-		return err
+	err = p.settle(ctx, offers)
+	if err == nil {
+		err = p.gather(ctx)
 	}
-	if err := p.gather(ctx); err != nil {
+	if err != nil {
 		p.withdraw(ctx)
 		return err
 	}
@@ -174,6 +184,9 @@ const lastReceipts = 500 * time.Millisecond
 func (p *placement) interrupted(ctx context.Context) error {
 	why := fmt.Errorf("stopped: %w", context.Cause(ctx))
 	p.transfer.End()
+	if errors.Is(why, errRemoved) {
+		return why
+	}
 	p.pause(p.Life, lastReceipts)
 	if p.take(); !p.Standing.Any() {
 		p.withdraw(p.Life)
@@ -188,20 +201,63 @@ func (p *placement) interrupted(ctx context.Context) error {
 	return core.WithHint(why, "bkp place %s again: what has receipts is not sent twice", p.Version.Body.Name)
 }
 
-// enter makes the placement known, unless one of the same name is.
-func (p *placement) enter(ctx context.Context) error {
+// enter makes the placement known, unless one of the same name is, and writes it down.
+func (p *placement) enter(ctx context.Context) (err error) {
 	p.transfer = p.Transfers.Enter(ctx, p.Task, p.Version.Ref.Alias, p.inbox)
 	if p.transfer == nil {
 		return core.WithHint(core.Fail(core.CodeBusy, "another placement of it is running"),
 			"wait for it: bkp node status")
 	}
-	return nil
+	if ref := p.Version.Ref; p.stop != nil {
+		p.unlist = p.Records.enter(ref.Alias, ref.Version, p.stop)
+	}
+	if p.resumed {
+		err = p.record.Want(p.Args.Replicas)
+	} else {
+		ref := p.Version.Ref
+		p.record, err = p.Records.Begin(Head{Owner: p.owner.ID(), Alias: ref.Alias, Version: ref.Version, Task: p.Task,
+			Source: p.Node, Window: p.window, Began: time.Now().UnixNano(), Copies: p.Args.Replicas}, p.Standing.Segments)
+	}
+	if err != nil {
+		p.leave()
+	}
+	return err
+}
+
+// note adds to the record what became known of a node and a segment. What is lost with it is asked again.
+func (p *placement) note(what string, node core.ID, segment int, runs []core.Range) {
+	if p.record == nil {
+		return // it could not be written down, and nobody was told
+	}
+	err := p.record.Note(Entry{What: what, Node: node, Segment: segment, Runs: runs, Time: time.Now().Unix()})
+	if err != nil {
+		p.Log.Error("note in the placement", "what", what, "peer", node.Short(), "error", err)
+	}
+}
+
+// noteTold writes down who is told of a segment, and what each is to keep by it: nothing is sent before that is
+// durable.
+func (p *placement) noteTold(segments []*Segment) error {
+	var entries []Entry
+	for _, s := range segments {
+		for _, id := range s.Targets {
+			s.Told[id] = true
+		}
+		for _, id := range sorted(s.Told) {
+			entries = append(entries, Entry{What: noteTold, Node: id, Segment: s.Number,
+				License: s.Licenses[len(s.Licenses)-1], Runs: core.Ranges(s.Share(id)), Time: time.Now().Unix()})
+		}
+	}
+	return errors.Join(p.record.Note(entries...), p.record.Sync(), p.Ledger.Sync())
 }
 
 // leave ends it; receipts that have come are entered in the ledger still.
 func (p *placement) leave() {
 	p.transfer.Leave()
 	p.take()
+	if p.unlist != nil {
+		p.unlist()
+	}
 }
 
 // ground is what it was planned on.

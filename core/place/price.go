@@ -28,8 +28,9 @@ func (p *placement) price(ctx context.Context) (err error) {
 			}
 		}
 	}
-	ref := p.Version.Ref
-	p.Standing = NewStanding(p.Task, p.Node, Cut(p.Task, ref.Alias, ref.Version, p.Content))
+	if ref := p.Version.Ref; !p.resumed {
+		p.Standing = NewStanding(p.Task, p.Node, Cut(p.Task, ref.Alias, ref.Version, p.Content))
+	}
 	return nil
 }
 
@@ -94,8 +95,8 @@ func (p *placement) prices(ctx context.Context) (info core.StrategyInfo, scores 
 // again.
 func (p *placement) raise(ctx context.Context, replicas int) error {
 	p.Args.Replicas = replicas
-	if p.window {
-		return nil // it has new runs only
+	if p.window || p.resumed {
+		return nil // its runs are what they are
 	}
 	return p.collect(ctx)
 }

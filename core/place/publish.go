@@ -12,13 +12,14 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/reconcile"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // publish seals the records of what was receipted and leaves them and the ref with every target and on this machine.
 func (p *placement) publish(ctx context.Context) error {
-	if p.Standing.Worse(p.Content.Before(), p.Args.Replicas) {
+	if !p.resumed && p.Standing.Worse(p.Content.Before(), p.Args.Replicas) {
 		p.tell(Status{Phase: "refs", Warning: true,
 			Text: "the placement before it stays in force: it reaches more copies"})
 		return nil
@@ -54,12 +55,7 @@ func (p *placement) publish(ctx context.Context) error {
 		return fmt.Errorf("keep ref: %w", err)
 	}
 	p.dismiss(ctx)
-	for _, task := range p.reader.Tasks(old) {
-		if task != p.Task {
-			p.releaseEverywhere(ctx, task)
-		}
-	}
-	return nil
+	return p.supersede(ctx, p.reader.Tasks(old))
 }
 
 // records seals the records of what was receipted, in the order of the segments, and keeps them in staging, claimed.
@@ -148,33 +144,88 @@ func (c *Coordinator) putRef(ctx context.Context, to core.ID, put wire.RefPut) e
 	return err
 }
 
-// dismiss has those whose copies others keep now let go of the task; who cannot be told does so when its licence has
-// run out.
+// dismiss has those let go of the task that are to keep nothing of it, once enough copies of what they have count
+// elsewhere. Who cannot be told stays on record.
 func (p *placement) dismiss(ctx context.Context) {
-	known := p.Peers.Known(p.Survey.IDs())
-	p.release(ctx, "dismiss", slices.DeleteFunc(p.Survey.IDs(), func(id core.ID) bool {
-		return !p.Standing.Dismissed(id) || !known[id].Reachable
-	}))
+	var network reconcile.Network
+	peers := p.Peers.Known(p.Survey.IDs())
+	for _, node := range p.Survey.Nodes {
+		n := reconcile.Node{ID: node.ID}
+		if !peers[node.ID].Reachable {
+			n.Away = time.Now()
+		}
+		network.Nodes = append(network.Nodes, n)
+	}
+	var locations [][]core.Span
+	for _, s := range p.Standing.Segments {
+		locations = append(locations, s.Message.Locations)
+	}
+	var spare []core.ID
+	for _, m := range reconcile.Toward(locations, reconcile.Wanted{Copies: p.Args.Replicas, Now: true},
+		p.Standing.Known(p.Survey.Nodes), network, time.Now()) {
+		if m.Kind == reconcile.Release {
+			spare = append(spare, m.Node)
+		}
+	}
+	p.release(ctx, "dismiss", spare)
 }
 
 // release asks nodes to let the task go.
 func (p *placement) release(ctx context.Context, why string, nodes []core.ID) {
-	ref := p.Version.Ref
 	each(len(nodes), func(i int) {
-		if _, err := p.Release(ctx, nodes[i], p.Task, ref.Alias, ref.Version); err != nil {
+		if _, err := p.ReleaseRecord(ctx, nodes[i], p.record); err != nil {
 			p.Log.Warn(why, "peer", nodes[i].Short(), "error", err)
 		}
 	})
 }
 
-// releaseEverywhere asks every connected peer to let an earlier task go; who keeps nothing of it has nothing to do.
-func (p *placement) releaseEverywhere(ctx context.Context, task core.TaskID) {
-	peers, ref := p.Peers.Connected(), p.Version.Ref
-	each(len(peers), func(i int) {
-		if _, err := p.Release(ctx, peers[i], task, ref.Alias, ref.Version); err != nil {
-			p.Log.Debug("release", "peer", peers[i].Short(), "error", err) // most often it kept nothing of it
+// supersede has everybody let go of the other tasks of the version: those on record, and tasks that are not.
+func (p *placement) supersede(ctx context.Context, tasks []core.TaskID) error {
+	ref := p.Version.Ref
+	all, err := p.Records.Of(ref.Alias, ref.Version)
+	if err != nil {
+		return err
+	}
+	for _, rec := range all {
+		if rec.Task != p.Task && !p.window {
+			tasks = append(tasks, rec.Task)
+			if err := rec.End(); err != nil {
+				return err
+			}
 		}
-	})
+	}
+	peers := p.Peers.Connected()
+	slices.SortFunc(tasks, core.TaskID.Compare)
+	for _, task := range slices.Compact(tasks) {
+		if task == p.Task {
+			continue
+		}
+		failed := make([]error, len(peers))
+		each(len(peers), func(i int) {
+			_, failed[i] = p.Release(ctx, peers[i], task, ref.Alias, ref.Version)
+		})
+		for i, peer := range peers {
+			if failed[i] != nil {
+				p.Log.Debug("release", "peer", peer.Short(), "error", failed[i]) // most often it kept nothing of it
+				continue
+			}
+			for _, rec := range all {
+				if rec.Task == task {
+					err = errors.Join(err, rec.LetGo(peer))
+				}
+			}
+		}
+	}
+	return err
+}
+
+// ReleaseRecord asks one holder to let go of what it keeps by a record, and notes that it did.
+func (c *Coordinator) ReleaseRecord(ctx context.Context, at core.ID, rec *Record) (wire.ReleaseDone, error) {
+	done, err := c.Release(ctx, at, rec.Task, rec.Alias, rec.Version)
+	if err == nil {
+		err = rec.LetGo(at)
+	}
+	return done, err
 }
 
 // Release asks one holder to let a task go that was to keep a version, and the refs that it brought.

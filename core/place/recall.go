@@ -52,31 +52,31 @@ func (p *placement) recall(ctx context.Context, chunks []core.Chunk, covered Cov
 	return p.bringBack(ctx, wanted)
 }
 
-// gather finds which runs this node can send of those that some target lacks, and brings back what the holders have no
-// link for to send it over themselves.
+// gather finds which runs this node can send, and brings back what a target lacks and no holder has a link to send it
+// over.
 func (p *placement) gather(ctx context.Context) error {
 	known := p.Standing.Known(p.Survey.Nodes)
 	var wanted []spread.Wanted
 	for _, s := range p.Standing.Segments {
 		shares := s.shares()
 		for run, r := range s.Runs {
+			here := run < s.Fresh && !p.resumed // else it was looked for, and is claimed
+			if !here {
+				staged, err := p.staged(ctx, r.Chunks)
+				if err != nil {
+					return err
+				}
+				here = staged
+			}
 			holders, lacking := p.whoHas(known[s.Number], shares, run)
-			if len(lacking) == 0 {
-				continue
-			}
-			here, err := p.staged(ctx, r.Chunks)
-			if err != nil {
-				return err
-			}
-			unlinked := slices.ContainsFunc(lacking, func(to int) bool { return !p.Survey.linked(holders, to) })
-			if !here && unlinked {
+			if !here && slices.ContainsFunc(lacking, func(to int) bool { return !p.Survey.linked(holders, to) }) {
 				w := spread.Wanted{Run: r.Run, Needed: core.FullBitmap(len(r.Chunks))}
 				for _, node := range holders {
 					w.Holders = append(w.Holders, p.Survey.Nodes[node].ID)
 				}
-				wanted = append(wanted, w)
+				wanted, here = append(wanted, w), true
 			}
-			p.here[r.Hash] = here || unlinked
+			p.here[r.Hash] = here
 		}
 	}
 	return p.bringBack(ctx, wanted)

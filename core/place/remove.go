@@ -10,6 +10,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/version"
+	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // Removed is what a removal came to.
@@ -41,27 +42,40 @@ func (c *Coordinator) Remove(ctx context.Context, name string, number int, force
 	if err != nil {
 		return r, err
 	}
-	refs, err := c.Versions.Local(owner.Alias(name))
-	if err != nil {
-		return r, err
+	refs, err := c.versions(owner.Alias(name), number)
+	for _, ref := range refs { // what is under way ends first, and may change its ref until then
+		if err == nil {
+			err = c.Records.Stop(ctx, ref.Ref.Alias, ref.Ref.Version, errRemoved)
+		}
 	}
-	refs = slices.DeleteFunc(refs, func(r version.Found) bool { return number != 0 && r.Ref.Version != number })
-	if len(refs) == 0 {
-		return r, fmt.Errorf("rm %s: %w", name, notHere(number))
+	if err == nil {
+		refs, err = c.versions(owner.Alias(name), number)
+	}
+	if err != nil {
+		return r, fmt.Errorf("rm %s: %w", name, err)
 	}
 	if err := c.leansOn(ctx, refs); err != nil {
 		return r, fmt.Errorf("rm %s: %w", name, err)
 	}
 	c.Peers.Await(ctx)
 	for _, ref := range refs {
-		if len(ref.Body.Records) > 0 {
+		records, err := c.recorded(ctx, ref)
+		if err != nil {
+			return r, fmt.Errorf("rm %s@%d: %w", name, ref.Ref.Version, err)
+		}
+		if len(ref.Body.Records) > 0 || len(records) > 0 {
 			tell(Status{Phase: "release", Text: fmt.Sprintf("%s@%d", name, ref.Ref.Version)})
 			before := len(r.Unheard)
-			if err := c.releaseVersion(ctx, ref, &r); err != nil {
+			if err := c.releaseVersion(ctx, ref, records, &r); err != nil {
 				return r, err
 			}
 			if len(r.Unheard) > before && !force {
 				continue // its ref stays, so that it can be removed again
+			}
+			for _, rec := range records { // who was not heard is told when it is there
+				if err := rec.End(); err != nil {
+					return r, err
+				}
 			}
 		}
 		if err := c.Refs.Remove(ref.Ref.Alias, ref.Ref.Version); err != nil {
@@ -122,13 +136,42 @@ func (c *Coordinator) leansOn(ctx context.Context, gone []version.Found) error {
 	return nil
 }
 
-// releaseVersion tells every holder of a version that it may let go.
-func (c *Coordinator) releaseVersion(ctx context.Context, ref version.Found, r *Removed) error {
-	type share struct {
-		holder core.ID
-		task   core.TaskID // a version that was backed up has many until it is placed as a whole
+// versions is a version of an alias that is known on this machine, or all where number is 0.
+func (c *Coordinator) versions(alias string, number int) ([]version.Found, error) {
+	refs, err := c.Versions.Local(alias)
+	refs = slices.DeleteFunc(refs, func(r version.Found) bool { return number != 0 && r.Ref.Version != number })
+	if err == nil && len(refs) == 0 {
+		err = notHere(number)
 	}
-	var shares []share
+	return refs, err
+}
+
+// errRemoved is why a placement stops whose version is to go.
+var errRemoved = core.Fail(core.CodeFailed, "the version is being removed")
+
+// share is a task that a node was told of. A version that was backed up has many until it is placed as a whole.
+type share struct {
+	holder core.ID
+	task   core.TaskID
+}
+
+// releaseVersion tells everybody who was ever told of a version that it may let go, and whoever else is connected.
+func (c *Coordinator) releaseVersion(ctx context.Context, ref version.Found, records []*Record, r *Removed) error {
+	var told []share
+	var tasks []core.TaskID
+	add := func(holder core.ID, task core.TaskID) {
+		if s := (share{holder, task}); !slices.Contains(told, s) {
+			told = append(told, s)
+		}
+		if !slices.Contains(tasks, task) {
+			tasks = append(tasks, task)
+		}
+	}
+	for _, rec := range records {
+		for _, id := range rec.Bound() {
+			add(id, rec.Task)
+		}
+	}
 	reader := version.NewReader(ctx, c.Here)
 	for _, sealed := range ref.Body.Records {
 		rec, err := reader.Record(sealed)
@@ -136,19 +179,39 @@ func (c *Coordinator) releaseVersion(ctx context.Context, ref version.Found, r *
 			return err
 		}
 		for _, span := range rec.Spans {
-			if s := (share{span.Node, rec.Task}); !slices.Contains(shares, s) {
-				shares = append(shares, s)
+			if !slices.ContainsFunc(records, func(r *Record) bool { return r.Task == rec.Task }) {
+				add(span.Node, rec.Task)
 			}
 		}
 	}
-	for _, s := range shares {
-		done, err := c.Release(ctx, s.holder, s.task, ref.Ref.Alias, ref.Ref.Version)
-		if err != nil {
-			r.Unheard = append(r.Unheard, Unheard{Node: s.holder,
-				Address: c.Peers.Known([]core.ID{s.holder})[s.holder].Address, Reason: err.Error()})
+	sure := len(told)
+	for _, peer := range c.Peers.Connected() { // one that is on no record any more may list it still
+		for _, task := range tasks {
+			add(peer, task)
+		}
+	}
+	done, failed := make([]wire.ReleaseDone, len(told)), make([]error, len(told))
+	each(len(told), func(i int) {
+		done[i], failed[i] = c.Release(ctx, told[i].holder, told[i].task, ref.Ref.Alias, ref.Ref.Version)
+	})
+	for i, s := range told {
+		if failed[i] != nil {
+			if i < sure {
+				r.Unheard = append(r.Unheard, Unheard{Node: s.holder,
+					Address: c.Peers.Known([]core.ID{s.holder})[s.holder].Address, Reason: failed[i].Error()})
+			}
 			continue
 		}
-		r.Released = append(r.Released, Released{Node: s.holder, Runs: done.Runs, Bytes: done.Bytes})
+		if i < sure || done[i].Runs > 0 {
+			r.Released = append(r.Released, Released{Node: s.holder, Runs: done[i].Runs, Bytes: done[i].Bytes})
+		}
+		for _, rec := range records {
+			if rec.Task == s.task {
+				if err := rec.LetGo(s.holder); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	return nil
 }

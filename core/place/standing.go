@@ -50,6 +50,7 @@ type Segment struct {
 	Licenses []core.LicenseID        // all that were issued for it
 	Told     map[core.ID]bool        // who was ever shown it, but for those who wanted none of it
 	Has      map[core.ID]core.Bitmap // by who ever agreed: the runs that it said last that it has
+	Had      map[core.ID]core.Bitmap // by who was told: the runs that it had when the data began to move
 	Answers  map[core.ID]Answer      // to the licence that was shown last
 	Receipts map[core.ID]core.Bitmap // by target: runs
 }
@@ -84,6 +85,16 @@ func (s *Segment) shares() map[core.ID]core.Bitmap {
 		}
 	}
 	return shares
+}
+
+// receipted reports whether anybody signed for a run.
+func (s *Segment) receipted(run int) bool {
+	for _, runs := range s.Receipts {
+		if runs.Has(run) {
+			return true
+		}
+	}
+	return false
 }
 
 // Unreceipted is the runs that a target keeps, or is to keep, without a receipt.
@@ -175,6 +186,37 @@ func (s *Standing) Answered(from core.ID, segment int, a Answer) bool {
 	return true
 }
 
+// Lose takes receipts back of targets that agreed in this round and said that they have less than they signed for.
+func (s *Standing) Lose() (lost []Loss) {
+	for _, seg := range s.shown() {
+		for _, target := range seg.Targets {
+			if !seg.Answers[target].Agreed {
+				continue
+			}
+			var runs []int
+			seg.Receipts[target].Each(func(run int) {
+				if !seg.Has[target].Has(run) {
+					runs = append(runs, run)
+				}
+			})
+			for _, run := range runs {
+				seg.Receipts[target].Clear(run)
+			}
+			if len(runs) > 0 {
+				lost = append(lost, Loss{target, seg.Number, core.Ranges(runs)})
+			}
+		}
+	}
+	return lost
+}
+
+// Loss is runs of a segment that a target has no more.
+type Loss struct {
+	Target  core.ID
+	Segment int
+	Runs    []core.Range
+}
+
 // Refusal is a target's no.
 type Refusal struct {
 	Target  core.ID
@@ -182,13 +224,15 @@ type Refusal struct {
 	Answer
 }
 
-// shown is the segments of this round that were.
-func (s *Standing) shown() (segments []*Segment) {
-	for _, number := range s.Offers[:s.Offered] {
+// offered is the segments of this round, and shown those of them that were.
+func (s *Standing) offered() (segments []*Segment) {
+	for _, number := range s.Offers {
 		segments = append(segments, s.Segments[number])
 	}
 	return segments
 }
+
+func (s *Standing) shown() []*Segment { return s.offered()[:s.Offered] }
 
 // Missing is who has not answered something that was offered, and who refused it, each with its first such segment.
 func (s *Standing) Missing() (missing map[core.ID]int, refused []Refusal) {
@@ -221,11 +265,11 @@ func (s *Standing) Open() (open int) {
 	return open
 }
 
-// Bound is who agreed to something that it was shown, or may have.
-func (s *Standing) Bound() (nodes []core.ID) {
+// Bound is who agreed to something that it was shown, or may have; bare leaves out who has something of it.
+func (s *Standing) Bound(bare bool) (nodes []core.ID) {
 	for _, seg := range s.Segments {
 		for _, id := range sorted(seg.Told) {
-			if !slices.Contains(nodes, id) {
+			if !slices.Contains(nodes, id) && !(bare && s.has(id)) {
 				nodes = append(nodes, id)
 			}
 		}
@@ -233,16 +277,11 @@ func (s *Standing) Bound() (nodes []core.ID) {
 	return nodes
 }
 
-// Dismissed reports whether a node was asked to keep something, and has nothing to keep any more.
-func (s *Standing) Dismissed(id core.ID) bool {
-	asked := false
-	for _, seg := range s.Segments {
-		asked = asked || seg.Told[id]
-		if slices.Contains(seg.Targets, id) && (len(seg.Share(id)) > 0 || !seg.Receipts[id].Empty()) {
-			return false
-		}
-	}
-	return asked
+// has reports whether a node has something, by its own word.
+func (s *Standing) has(id core.ID) bool {
+	return slices.ContainsFunc(s.Segments, func(seg *Segment) bool {
+		return !seg.Receipts[id].Empty() || !seg.Has[id].Empty()
+	})
 }
 
 // Expects returns nil where a receipt is a target's, for a segment of this placement and under one of its licences.
@@ -293,12 +332,12 @@ func (s *Standing) Progress() (done, total core.Size, ended bool) {
 	return done, total, ended
 }
 
-// Sent is the payload of the copies that came to be since the targets agreed.
+// Sent is the payload of the copies that came to be since the data began to move.
 func (s *Standing) Sent() (bytes core.Size) {
 	for _, seg := range s.Segments {
 		for _, target := range seg.Targets {
 			for _, run := range seg.Share(target) {
-				if seg.Receipts[target].Has(run) && !seg.Has[target].Has(run) {
+				if seg.Receipts[target].Has(run) && !seg.Had[target].Has(run) {
 					bytes += seg.Runs[run].Size
 				}
 			}

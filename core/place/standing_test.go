@@ -87,7 +87,7 @@ func TestAnswers(t *testing.T) {
 		for _, r := range refusals {
 			refused = append(refused, r.Target)
 		}
-		bound := slices.SortedFunc(slices.Values(s.Bound()), core.ID.Compare)
+		bound := slices.SortedFunc(slices.Values(s.Bound(false)), core.ID.Compare)
 		if missing := s.Open(); missing != test.missing || !slices.Equal(refused, test.refused) ||
 			!slices.Equal(bound, test.bound) {
 			t.Errorf("%s: %d missing, refused by %v, bound %v; want %d, %v, %v", test.name, missing, refused, bound,
@@ -129,26 +129,6 @@ func TestReceiptBeyondTheSegment(t *testing.T) {
 	}
 	if !s.Any() || s.Finished[d] != time.Unix(5, 0) || s.Last != time.Unix(5, 0) {
 		t.Errorf("%v, finished %v, last %v", s.Any(), s.Finished, s.Last)
-	}
-}
-
-// TestWhoIsDismissed: nodes that were asked, and have nothing to keep any more.
-func TestWhoIsDismissed(t *testing.T) {
-	s := twoSegments()
-	for range s.Segments {
-		seg := s.Show()
-		for _, id := range seg.Targets {
-			s.Answered(id, seg.Number, Answer{Agreed: true})
-		}
-	}
-	s.Segments[1].Message.Locations = []core.Span{{Node: b, From: a, Length: 2}}
-	s.Segments[1].Targets = []core.ID{b}
-	s.Segments[0].Message.Locations = []core.Span{{Node: b, From: a, Length: 4}} // c has receipts, and stays a target
-	s.Receipted(time.Time{}, core.Receipt{Segment: 0, Target: c, Runs: []core.Range{{Length: 1}}})
-	for id, want := range map[core.ID]bool{a: false, b: false, c: false, d: true} {
-		if got := s.Dismissed(id); got != want {
-			t.Errorf("%s is dismissed: %v, want %v", id.Short(), got, want)
-		}
 	}
 }
 

@@ -94,6 +94,12 @@ func NewWatch(now time.Time, s *Standing, g Ground) *Watch {
 	}
 	run, slowest := core.Size(0), core.Rate(0)
 	for _, seg := range s.Segments {
+		seg.Had = map[core.ID]core.Bitmap{}
+		for id := range seg.Told {
+			seg.Had[id] = core.NewBitmap(len(seg.Runs))
+			seg.Had[id].Or(seg.Has[id])
+			seg.Had[id].Or(seg.Receipts[id])
+		}
 		for _, r := range seg.Runs {
 			run = max(run, r.Size)
 		}

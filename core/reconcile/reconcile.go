@@ -90,24 +90,39 @@ type Decision struct {
 
 // Next says what to do next. An error is the plan's: the network has no room for what is wanted; the decision says even
 // then what else is to be done.
-func Next(w Wanted, known []Segment, n Network, now time.Time, p Plan) (Decision, error) {
+func Next(w Wanted, known []Segment, n Network, now time.Time, p Plan) (d Decision, err error) {
+	q := ask(w, known, n, now)
+	d.Locations, err = q.locate(p)
+	d.Moves = q.toward(d.Locations)
+	return d, err
+}
+
+// Toward says what to do next where it is decided who is to keep which runs, by segment.
+func Toward(locations [][]core.Span, w Wanted, known []Segment, n Network, now time.Time) []Move {
+	return ask(w, known, n, now).toward(locations)
+}
+
+func ask(w Wanted, known []Segment, n Network, now time.Time) *question {
 	q := &question{Wanted: w, known: known, nodes: n.Nodes, now: now, index: map[core.ID]int{}}
 	for i, node := range n.Nodes {
 		q.index[node.ID] = i
 	}
 	q.patient = !q.mostReached()
-	var d Decision
-	err := q.locate(&d, p)
-	q.waits(&d)
-	q.moves(&d)
-	if err == nil {
-		q.releases(&d)
+	return q
+}
+
+// toward is the moves, in order; no locations: they could not be decided.
+func (q *question) toward(locations [][]core.Span) []Move {
+	q.waits()
+	if locations != nil {
+		q.bring(locations)
+		q.releases(locations)
 	}
-	slices.SortStableFunc(d.Moves, func(a, b Move) int {
+	slices.SortStableFunc(q.moves, func(a, b Move) int {
 		return cmp.Or(cmp.Compare(a.Copies, b.Copies), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Segment, b.Segment),
 			a.Node.Compare(b.Node))
 	})
-	return d, err
+	return q.moves
 }
 
 // question is one call of Next.
@@ -118,6 +133,7 @@ type question struct {
 	now     time.Time
 	index   map[core.ID]int
 	patient bool // the coordinator reaches too few to judge: nobody is lost
+	moves   []Move
 }
 
 // part is the nodes that have a part in the placement.
@@ -187,7 +203,7 @@ func (q *question) stays(s Segment, i, run int) bool {
 type place struct{ segment, run int }
 
 // locate plans who is to keep which runs. The first class is of those that nobody keeps, and may be empty.
-func (q *question) locate(d *Decision, p Plan) error {
+func (q *question) locate(p Plan) ([][]core.Span, error) {
 	classes, places := []plan.Class{{}}, [][]place{nil}
 	class := map[string]int{"": 0}
 	for number, s := range q.known {
@@ -212,9 +228,9 @@ func (q *question) locate(d *Decision, p Plan) error {
 	}
 	spans, err := p(classes)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	d.Locations = make([][]core.Span, len(q.known))
+	locations := make([][]core.Span, len(q.known))
 	for c, list := range spans {
 		for _, s := range list {
 			for at := s.Start; at < s.End(); {
@@ -222,18 +238,18 @@ func (q *question) locate(d *Decision, p Plan) error {
 				for end < s.End() && places[c][end] == (place{first.segment, first.run + end - at}) {
 					end++
 				}
-				d.Locations[first.segment] = append(d.Locations[first.segment], core.Span{Node: q.nodes[s.Node].ID,
+				locations[first.segment] = append(locations[first.segment], core.Span{Node: q.nodes[s.Node].ID,
 					From: q.nodes[s.From].ID, Start: first.run, Length: end - at})
 				at = end
 			}
 		}
 	}
-	return nil
+	return locations, nil
 }
 
-// moves is what brings copies to where they are to be, and has them count.
-func (q *question) moves(d *Decision) {
-	for number, spans := range d.Locations {
+// bring is what brings copies to where they are to be, and has them count.
+func (q *question) bring(locations [][]core.Span) {
+	for number, spans := range locations {
 		s := q.known[number]
 		asked := map[core.ID][]int{}
 		for _, span := range spans {
@@ -254,15 +270,15 @@ func (q *question) moves(d *Decision) {
 					send = append(send, run)
 				}
 			}
-			q.do(d, Send, id, number, send)
-			q.do(d, Prove, id, number, prove)
-			q.do(d, Wait, id, number, wait)
+			q.do(Send, id, number, send)
+			q.do(Prove, id, number, prove)
+			q.do(Wait, id, number, wait)
 		}
 	}
 }
 
 // do adds a move for runs, if there are any.
-func (q *question) do(d *Decision, kind Kind, id core.ID, number int, runs []int) {
+func (q *question) do(kind Kind, id core.ID, number int, runs []int) {
 	if len(runs) == 0 {
 		return
 	}
@@ -270,11 +286,11 @@ func (q *question) do(d *Decision, kind Kind, id core.ID, number int, runs []int
 	for _, run := range runs {
 		m.Copies = min(m.Copies, q.counting(q.known[number], run, anybody))
 	}
-	d.Moves = append(d.Moves, m)
+	q.moves = append(q.moves, m)
 }
 
 // waits is for nodes that are away and not given up yet.
-func (q *question) waits(d *Decision) {
+func (q *question) waits() {
 	for _, id := range q.part() {
 		i, there := q.index[id]
 		if q.lost(id) || there && q.nodes[i].Away.IsZero() {
@@ -284,16 +300,16 @@ func (q *question) waits(d *Decision) {
 		if there && !q.patient {
 			m.Until = q.nodes[i].Away.Add(q.Grace)
 		}
-		d.Moves = append(d.Moves, m)
+		q.moves = append(q.moves, m)
 	}
 }
 
 // releases is of nodes that are to keep nothing and can be told so, once enough copies of all that they have count at
 // nodes that are to keep it and are there.
-func (q *question) releases(d *Decision) {
+func (q *question) releases(locations [][]core.Span) {
 	keeps := make([]map[core.ID]core.Bitmap, len(q.known))
 	wanted := map[core.ID]bool{}
-	for number, spans := range d.Locations {
+	for number, spans := range locations {
 		keeps[number] = map[core.ID]core.Bitmap{}
 		for _, span := range spans {
 			wanted[span.Node] = true
@@ -319,7 +335,7 @@ func (q *question) releases(d *Decision) {
 			}
 		}
 		if spare {
-			d.Moves = append(d.Moves, Move{Kind: Release, Node: id, Copies: q.Copies})
+			q.moves = append(q.moves, Move{Kind: Release, Node: id, Copies: q.Copies})
 		}
 	}
 }

@@ -26,8 +26,9 @@ import (
 var (
 	rooms = []string{"core/durable", "core/ledger", "core/storage/disk", "core/storage/disk/collect",
 		"core/storage/disk/index", "core/storage/disk/pack", "core/storage/disk/writers", "core/storage/holdings",
-		"core/file", "core/keep", "core/node", "cmd/bkp", "cmd/bkp/datadir", "cmd/bkp/datadir/mend", "plugins"}
-	tested = []string{"core/durable", "core/ledger", "core/storage/disk", "core/storage/holdings", "core/file", "cmd/bkp"}
+		"core/file", "core/keep", "core/place", "core/node", "cmd/bkp", "cmd/bkp/datadir", "cmd/bkp/datadir/mend", "plugins"}
+	tested = []string{"core/durable", "core/ledger", "core/storage/disk", "core/storage/holdings", "core/file", "core/place",
+		"cmd/bkp"}
 )
 
 // states is how many power losses are tried for a mutant, in all tests: first a few, since most are caught by those.

@@ -24,6 +24,7 @@ import (
 //	config.toml   settings                         identity      the owner (0600)
 //	node.key      this node's seed in hex (0600)   exported      there once the identity was exported
 //	refs/         the owner's refs                 pins.json     nodes met, with their addresses
+//	placements/   what versions shall have, and what is known to be at which peer
 //	staging/      sealed chunks not yet placed     holdings/     sealed chunks kept for others
 //	away/         what was offloaded               leaning       locked by who builds on that
 //	backup/       windows of backups under way

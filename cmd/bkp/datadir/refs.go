@@ -15,6 +15,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/staging"
 )
 
@@ -32,10 +33,22 @@ type Version struct {
 	Ref       key.Ref
 	Body      key.RefBody
 	Offloaded bool // its content is at peers only
+
+	placements string // where it may have a record
 }
 
-// Placed tells whether peers keep the version.
-func (v Version) Placed() bool { return len(v.Body.Records) > 0 }
+// Placed tells whether peers keep the version, in as many copies as are wanted.
+func (v Version) Placed() bool {
+	copies, wanted := v.Copies()
+	return len(v.Body.Records) > 0 && copies >= wanted
+}
+
+// Copies is how many copies of the version are on record, and how many are wanted: 0 and 0 where there is no record, or
+// none that can be read.
+func (v Version) Copies() (copies, wanted int) {
+	copies, wanted, _, _ = place.OpenRecords(v.placements).Short(v.Ref.Alias, v.Ref.Version)
+	return copies, wanted
+}
 
 // List is the newest envelope of every version, by alias and version.
 func (s Refs) List() ([]staging.StoredRef, error) {
@@ -271,6 +284,7 @@ func (s Refs) Find(o *key.Owner, name string, version int) (Version, error) {
 // openRef is openRef for a ref of this directory, with the next step where it is damaged.
 func (s Refs) openRef(o *key.Owner, r staging.StoredRef) (Version, error) {
 	v, err := OpenRef(o, r)
+	v.placements = filepath.Join(filepath.Dir(s.dir), "placements")
 	if core.CodeOf(err) == core.CodeWrong {
 		err = core.WithHint(err, "what it names cannot be found here without it, nor is it swept; bring it back from "+
 			"a copy of %s, or remove "+

@@ -64,7 +64,8 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *node.Node, opened datad
 	opened = append(opened, stood)
 	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = stood.Staging, stood.Offloaded, stood.Keeping,
 		stood.Holdings, stood.Ledger
-	conf.Freeing = op.dir.Reserve().During
+	conf.Freeing, conf.Placed = op.dir.Reserve().During, op.dir.Placements()
+	opened = append(opened, conf.Placed)
 	if !w.transient {
 		if err = op.capacity(&conf); err != nil {
 			return nil, opened, err

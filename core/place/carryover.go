@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/version"
+)
+
+// recorded is the records of a version. One that was placed before there were any gets one, of what its ref says.
+func (c *Coordinator) recorded(ctx context.Context, ref version.Found) ([]*Record, error) {
+	all, err := c.Records.Of(ref.Ref.Alias, ref.Ref.Version)
+	if err != nil || len(ref.Body.Records) == 0 {
+		return all, err
+	}
+	for _, rec := range all {
+		if rec.Task == ref.Body.Task {
+			return all, nil
+		}
+	}
+	rec, err := c.carryOver(ctx, ref)
+	if rec != nil {
+		all = append(all, rec)
+	}
+	return all, err
+}
+
+// CarryOver gives every version a record that was placed by this node before there were any.
+func (c *Coordinator) CarryOver(ctx context.Context) error {
+	refs, err := c.Versions.Local("")
+	for _, ref := range refs {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if _, err := c.recorded(ctx, ref); err != nil {
+			return fmt.Errorf("carry over %s@%d: %w", ref.Body.Name, ref.Ref.Version, err)
+		}
+	}
+	return err
+}
+
+// carryOver writes a record of what a version's segment records say: wanted are as many copies as its runs have at
+// least. It is nil where they are of another node, or of windows of a backup that was not placed as a whole.
+func (c *Coordinator) carryOver(ctx context.Context, ref version.Found) (*Record, error) {
+	h := Head{Owner: ref.Ref.Owner, Alias: ref.Ref.Alias, Version: ref.Ref.Version, Task: ref.Body.Task,
+		Source: c.Node, Began: time.Now().UnixNano()}
+	reader := version.NewReader(ctx, c.Here)
+	var segments []*Segment
+	var known []Entry
+	least := -1
+	for number, sealed := range ref.Body.Records {
+		r, err := reader.Record(sealed)
+		if err != nil {
+			return nil, err
+		}
+		if r.Task != h.Task || r.Source != h.Source || r.Number != number {
+			return nil, nil
+		}
+		segments = append(segments, NewSegment(h.Task, h.Alias, h.Version, number, r.Runs))
+		for run := range r.Runs {
+			if n := len(r.Holders(run)); least < 0 || n < least {
+				least = n
+			}
+		}
+		at := map[core.ID][]core.Range{}
+		for _, span := range r.Spans {
+			at[span.Node] = append(at[span.Node], core.Range{Start: span.Start, Length: span.Length})
+		}
+		for _, id := range sorted(at) {
+			for _, what := range []string{noteTold, noteReceipted} {
+				known = append(known, Entry{What: what, Node: id, Segment: number, Runs: at[id], Time: h.Began / 1e9})
+			}
+		}
+	}
+	h.Copies = max(1, least)
+	rec, err := c.Records.Begin(h, segments)
+	if err != nil {
+		return nil, err
+	}
+	return rec, errors.Join(rec.Note(known...), rec.Sync())
+}

@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package place
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/version"
+)
+
+// Records is DATA/placements: what versions shall have, and what is known to be there. Each task of a version has a
+// directory ALIAS.VERSION/TASK with
+//
+//	segment-N   the runs of a segment with their chunks, as version.Record encodes them; it never changes
+//	journal     what became known, a line an entry; it only grows
+//	head        what it is about, and what is wanted; without it the rest was never finished
+//
+// Its methods are safe for many goroutines, but of one process.
+type Records struct {
+	dir  string
+	mu   sync.Mutex
+	open map[core.TaskID]*Record
+	acts map[string]act // placements under way, by version
+}
+
+// act is a placement under way.
+type act struct {
+	stop  func(why error)
+	ended chan struct{}
+}
+
+// OpenRecords is the records below dir, which need not exist.
+func OpenRecords(dir string) *Records {
+	return &Records{dir: dir, open: map[core.TaskID]*Record{}, acts: map[string]act{}}
+}
+
+func versionOf(alias string, number int) string { return alias + "." + strconv.Itoa(number) }
+
+// enter makes a placement known that stop stops, until it is left. There is one of a version at a time.
+func (r *Records) enter(alias string, number int, stop func(why error)) (leave func()) {
+	name, a := versionOf(alias, number), act{stop, make(chan struct{})}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acts[name] = a
+	return func() {
+		r.mu.Lock()
+		delete(r.acts, name)
+		r.mu.Unlock()
+		close(a.ended)
+	}
+}
+
+// underWay reports whether a placement of a record's version is.
+func (r *Records) underWay(rec *Record) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, is := r.acts[versionOf(rec.Alias, rec.Version)]
+	return is || rec.Window // which a backup goes on with
+}
+
+// Stop stops the placement of a version that is under way, and returns when it has ended.
+func (r *Records) Stop(ctx context.Context, alias string, number int, why error) error {
+	r.mu.Lock()
+	a, under := r.acts[versionOf(alias, number)]
+	r.mu.Unlock()
+	if !under {
+		return nil
+	}
+	a.stop(why)
+	select {
+	case <-a.ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Head is what a record is about, and what is wanted.
+type Head struct {
+	V       int         `json:"v"` // 1
+	Owner   core.ID     `json:"owner"`
+	Alias   string      `json:"alias"`
+	Version int         `json:"version"`
+	Task    core.TaskID `json:"task"`
+	Source  core.ID     `json:"source"`
+	Runs    []int       `json:"runs"`             // of each segment
+	Window  bool        `json:"window,omitempty"` // it is a part of the version, as a backup placed it
+	Began   int64       `json:"began"`
+	Copies  int         `json:"copies"` // wanted
+}
+
+// What became known of a node and a segment.
+const (
+	noteTold      = "told"      // it is shown License, by which it is to keep Runs, and no others
+	noteAgreed    = "agreed"    // it agreed, and said that it has Runs
+	noteRefused   = "refused"   // it wants none, having agreed to nothing before
+	noteReceipted = "receipted" // it signed for Runs
+	noteLost      = "lost"      // it said that Runs, which it signed for, are not there
+	noteReleased  = "released"  // it let go of all segments
+	noteOver      = "over"      // nobody is to keep anything any more; Node says nothing
+)
+
+// Entry is a line of a journal.
+type Entry struct {
+	What    string         `json:"what"`
+	Node    core.ID        `json:"node,omitzero"`
+	Segment int            `json:"segment"`
+	License core.LicenseID `json:"license,omitzero"`
+	Runs    []core.Range   `json:"runs,omitempty"`
+	Time    int64          `json:"time"`
+}
+
+// Record is one of them.
+type Record struct {
+	Head
+	records *Records
+	dir     string
+
+	mu      sync.Mutex
+	known   []map[core.ID]*holding // by segment
+	license [][]core.LicenseID     // by segment
+	over    bool
+	journal *durable.File // nil until something is noted
+	end     int64         // of the journal
+}
+
+// holding is what is known of a node and a segment.
+type holding struct{ asked, receipted core.Bitmap }
+
+// Begin writes a record down, and returns once it is durable.
+func (r *Records) Begin(h Head, segments []*Segment) (*Record, error) {
+	h.V = 1
+	for _, s := range segments {
+		h.Runs = append(h.Runs, len(s.Runs))
+	}
+	rec := r.record(h)
+	write := func() error {
+		if err := durable.MkdirAll(rec.dir); err != nil {
+			return err
+		}
+		for _, s := range segments {
+			data, err := version.Record{Task: h.Task, Number: s.Number, Source: h.Source, Runs: s.Runs}.Encode()
+			if err == nil {
+				err = durable.Replace(rec.segment(s.Number), data, 0o600)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return rec.writeHead()
+	}
+	if err := write(); err != nil {
+		return nil, fmt.Errorf("write the placement down: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open[h.Task] = rec
+	return rec, nil
+}
+
+func (r *Records) record(h Head) *Record {
+	rec := &Record{Head: h, records: r,
+		dir: filepath.Join(r.dir, versionOf(h.Alias, h.Version), h.Task.String())}
+	for range h.Runs {
+		rec.known, rec.license = append(rec.known, map[core.ID]*holding{}), append(rec.license, nil)
+	}
+	return rec
+}
+
+func (r *Record) segment(number int) string {
+	return filepath.Join(r.dir, "segment-"+strconv.Itoa(number))
+}
+
+func (r *Record) writeHead() error {
+	head, err := json.Marshal(r.Head)
+	if err != nil {
+		return err
+	}
+	return durable.Replace(filepath.Join(r.dir, "head"), append(head, '\n'), 0o600)
+}
+
+// All is every record, the oldest of a version first.
+func (r *Records) All() ([]*Record, error) { return r.find("*") }
+
+// Of is the records of a version.
+func (r *Records) Of(alias string, number int) ([]*Record, error) {
+	return r.find(versionOf(alias, number))
+}
+
+func (r *Records) find(pattern string) (found []*Record, err error) {
+	heads, err := filepath.Glob(filepath.Join(r.dir, pattern, "*", "head"))
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, path := range heads {
+		rec, err := r.read(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it went meanwhile
+		case err != nil:
+			return nil, fmt.Errorf("read placement %s: %w", filepath.Dir(path), err)
+		default:
+			found = append(found, rec)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *Record) int { return int(a.Began - b.Began) })
+	return found, nil
+}
+
+func (r *Records) read(path string) (*Record, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var h Head
+	if err := json.Unmarshal(data, &h); err != nil || h.V != 1 {
+		return nil, core.Fail(core.CodeWrong, "the head is not one of version 1 (%d): %w", h.V, err)
+	}
+	if rec := r.open[h.Task]; rec != nil {
+		return rec, nil
+	}
+	rec := r.record(h)
+	if rec.dir != filepath.Dir(path) {
+		return nil, core.Fail(core.CodeWrong, "the head is of %s", rec.dir)
+	}
+	journal, err := os.ReadFile(filepath.Join(rec.dir, "journal"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for { // what a power loss left of the last lines says nothing: it was not leaned on
+		line, rest, whole := bytes.Cut(journal, []byte{'\n'})
+		var e Entry
+		if !whole || json.Unmarshal(line, &e) != nil || e.Segment < 0 || e.Segment >= len(rec.known) {
+			break
+		}
+		rec.apply(e)
+		rec.end += int64(len(line)) + 1
+		journal = rest
+	}
+	r.open[h.Task] = rec
+	return rec, nil
+}
+
+func (r *Record) apply(e Entry) {
+	at := r.known[e.Segment]
+	x := at[e.Node]
+	if x == nil && (e.What == noteTold || e.What == noteReceipted) {
+		x = &holding{receipted: core.NewBitmap(r.Runs[e.Segment])}
+		at[e.Node] = x
+	}
+	switch e.What {
+	case noteTold:
+		x.asked = core.NewBitmap(r.Runs[e.Segment])
+		eachRun(e.Runs, r.Runs[e.Segment], x.asked.Set)
+		if !e.License.IsZero() && !slices.Contains(r.license[e.Segment], e.License) {
+			r.license[e.Segment] = append(r.license[e.Segment], e.License)
+		}
+	case noteReceipted:
+		eachRun(e.Runs, r.Runs[e.Segment], x.receipted.Set)
+	case noteLost:
+		if x != nil {
+			eachRun(e.Runs, r.Runs[e.Segment], x.receipted.Clear)
+		}
+	case noteRefused:
+		delete(at, e.Node)
+	case noteReleased:
+		for _, segment := range r.known {
+			delete(segment, e.Node)
+		}
+	case noteOver:
+		r.over = true
+	}
+}
+
+// eachRun calls f for every run of ranges that a segment of so many has.
+func eachRun(ranges []core.Range, runs int, f func(int)) {
+	for _, x := range ranges {
+		for run := max(0, x.Start); run < min(x.Start+x.Length, runs); run++ {
+			f(run)
+		}
+	}
+}
+
+// Note adds what became known. It is durable after the next Sync.
+func (r *Record) Note(entries ...Entry) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var lines []byte
+	for _, e := range entries {
+		line, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	if r.journal == nil {
+		f, err := durable.OpenOrCreate(filepath.Join(r.dir, "journal"), 0o600)
+		if err == nil {
+			err = errors.Join(f.Truncate(r.end), durable.SyncDir(r.dir))
+		}
+		if err != nil {
+			return fmt.Errorf("note in placement %s: %w", r.Task, err)
+		}
+		r.journal = f
+	}
+	if _, err := r.journal.WriteAt(lines, r.end); err != nil {
+		return fmt.Errorf("note in placement %s: %w", r.Task, err)
+	}
+	r.end += int64(len(lines))
+	for _, e := range entries {
+		r.apply(e)
+	}
+	return nil
+}
+
+// Sync returns when what was noted is durable.
+func (r *Record) Sync() error {
+	r.mu.Lock()
+	f := r.journal
+	r.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f.Sync()
+}
+
+// Want changes how many copies are wanted.
+func (r *Record) Want(copies int) error {
+	if r.Copies == copies {
+		return nil
+	}
+	r.Copies = copies
+	return r.writeHead()
+}
+
+// Bound is who was told of it and did not say since that it let go or wants none.
+func (r *Record) Bound() (nodes []core.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, segment := range r.known {
+		for _, id := range sorted(segment) {
+			if !slices.Contains(nodes, id) {
+				nodes = append(nodes, id)
+			}
+		}
+	}
+	return nodes
+}
+
+// Idle is who may let go: where it is over everybody, else who is to keep nothing, if enough copies count of all that
+// it has. keeping is who is to keep something.
+func (r *Record) Idle() (idle, keeping []core.ID) {
+	if r.IsOver() {
+		return r.Bound(), nil
+	}
+	spare := r.Counting() >= r.Copies
+	for _, id := range r.Bound() {
+		r.mu.Lock()
+		asked, has := false, false
+		for _, segment := range r.known {
+			if x := segment[id]; x != nil {
+				asked, has = asked || !x.asked.Empty(), has || !x.receipted.Empty()
+			}
+		}
+		r.mu.Unlock()
+		switch {
+		case asked:
+			keeping = append(keeping, id)
+		case spare || !has:
+			idle = append(idle, id)
+		}
+	}
+	return idle, keeping
+}
+
+// End notes that nobody is to keep anything any more; a record of which nobody is bound is forgotten.
+func (r *Record) End() error {
+	switch {
+	case len(r.Bound()) == 0:
+		return r.Forget()
+	case r.IsOver():
+		return nil
+	}
+	return errors.Join(r.Note(Entry{What: noteOver, Time: time.Now().Unix()}), r.Sync())
+}
+
+// LetGo notes that a node let go of all of it. A record that is over is forgotten with the last of them.
+func (r *Record) LetGo(node core.ID) error {
+	if !slices.Contains(r.Bound(), node) {
+		return nil
+	}
+	err := r.Note(Entry{What: noteReleased, Node: node, Time: time.Now().Unix()})
+	if err == nil && r.IsOver() && len(r.Bound()) == 0 {
+		return r.Forget()
+	}
+	return err
+}
+
+// IsOver reports whether nobody is to keep anything of it any more.
+func (r *Record) IsOver() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.over
+}
+
+// Counting is how many copies the run has that has the fewest: at nodes that are to keep it, with receipts.
+func (r *Record) Counting() (least int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	least = -1
+	for number, runs := range r.Runs {
+		for run := range runs {
+			copies := 0
+			for _, x := range r.known[number] {
+				if x.asked.Has(run) && x.receipted.Has(run) {
+					copies++
+				}
+			}
+			if least < 0 || copies < least {
+				least = copies
+			}
+		}
+	}
+	return max(0, least)
+}
+
+// Segments reads its segments with what is known of each. Who is to keep what is as it was told last, as far as there
+// says that the node is at hand.
+func (r *Record) Segments(there func(core.ID) bool) (segments []*Segment, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for number := range r.Runs {
+		data, err := os.ReadFile(r.segment(number))
+		if err != nil {
+			return nil, err
+		}
+		stored, err := version.Decode(data)
+		if err == nil && (stored.Task != r.Task || stored.Number != number || len(stored.Runs) != r.Runs[number]) {
+			err = core.Fail(core.CodeWrong, "it is another segment")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("segment %d of placement %s: %w", number, r.Task, err)
+		}
+		s := NewSegment(r.Task, r.Alias, r.Version, number, stored.Runs)
+		s.Licenses = slices.Clone(r.license[number])
+		for _, id := range sorted(r.known[number]) {
+			x := r.known[number][id]
+			s.Told[id], s.Receipts[id] = true, slices.Clone(x.receipted)
+			if !there(id) || x.asked.Empty() {
+				continue
+			}
+			var runs []int
+			x.asked.Each(func(run int) { runs = append(runs, run) })
+			for _, at := range core.Ranges(runs) {
+				s.Message.Locations = append(s.Message.Locations,
+					core.Span{Node: id, From: r.Source, Start: at.Start, Length: at.Length})
+			}
+			s.add(id)
+		}
+		segments = append(segments, s)
+	}
+	return segments, nil
+}
+
+// Forget removes a record of which nobody is bound any more.
+func (r *Record) Forget() error {
+	r.records.mu.Lock()
+	delete(r.records.open, r.Task)
+	r.records.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var err error
+	if r.journal != nil {
+		err = r.journal.Close()
+		r.journal = nil
+	}
+	if e := durable.Remove(filepath.Join(r.dir, "head")); !errors.Is(e, fs.ErrNotExist) { // first: the rest says nothing then
+		err = errors.Join(err, e)
+	}
+	err = errors.Join(err, durable.SyncDir(r.dir), durable.RemoveAll(r.dir))
+	_ = durable.Remove(filepath.Dir(r.dir)) // where it was the last of its version
+	return err
+}
+
+// Close closes what was opened to note something.
+func (r *Records) Close() (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, rec := range r.open {
+		rec.mu.Lock()
+		if rec.journal != nil {
+			err = errors.Join(err, rec.journal.Sync(), rec.journal.Close())
+			rec.journal = nil
+		}
+		rec.mu.Unlock()
+	}
+	clear(r.open)
+	return err
+}
+
+// Short is how many copies of a version count, and how many are wanted; known is false where it is not on record.
+func (r *Records) Short(alias string, number int) (copies, wanted int, known bool, err error) {
+	all, err := r.Of(alias, number)
+	for _, rec := range slices.Backward(all) {
+		if !rec.Window && !rec.IsOver() {
+			return rec.Counting(), rec.Copies, true, err
+		}
+	}
+	return 0, 0, false, err
+}
