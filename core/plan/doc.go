@@ -31,6 +31,10 @@
 //
 // Several strategies make one answer in Combine.
 //
+// On up to a hundred nodes, where that comes to more than the least time, all of it is computed at once: package fluid finds
+// ways (trees, or paths for shards) in the least time, within a little of it at the least cost or as near as can be to the
+// quotas, and the runs are cut over those (compute). A deadline is met at the least cost the same way; Frontier is several.
+//
 // # Who sends
 //
 // Runs that the same nodes are to keep form a stretch. In pieces of about 1/256 of the job, the source sends to one of

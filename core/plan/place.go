@@ -61,7 +61,7 @@ func place(req Request) (*Plan, error) {
 		return p.blend()
 	}
 	out, err := p.within(caps)
-	if p.timed && p.computed() && (err == nil || core.CodeOf(err) == core.CodeRedundant) {
+	if p.computed() && (err == nil || core.CodeOf(err) == core.CodeRedundant) {
 		if better := p.better(out); better != nil {
 			return better, nil
 		}
@@ -81,17 +81,21 @@ func place(req Request) (*Plan, error) {
 // spreads runs more evenly.
 const clearlySooner = 1.005
 
-// better is a plan by linear programming, if that is clearly sooner than the one there is, or the only one there is.
+// better is a plan by linear programming, if that is clearly sooner than the one there is, or cheaper where costs come
+// first, or the only one there is.
 func (p *planner) better(than *Plan) *Plan {
 	fluid, quotas := math.Inf(1), []float64(nil)
 	if than != nil {
 		fluid = than.PredictedS - than.FillS
-		if quotas = make([]float64, len(p.Snapshot.Nodes)); fluid <= clearlySooner*than.BoundS {
+		if quotas = make([]float64, len(p.Snapshot.Nodes)); p.timed && fluid <= clearlySooner*than.BoundS {
 			return nil
 		}
 		for _, row := range than.Nodes {
 			quotas[row.Node] = float64(row.Bytes - row.Held)
 		}
+	}
+	if !p.timed {
+		quotas = nil
 	}
 	blocks, ok := p.compute(quotas)
 	if !ok {
@@ -99,7 +103,10 @@ func (p *planner) better(than *Plan) *Plan {
 	}
 	out := p.write(blocks)
 	sooner := out.PredictedS - out.FillS
-	if p.Deadline > 0 && sooner > p.Deadline*(1+1e-6) || sooner*clearlySooner >= fluid {
+	switch {
+	case p.Deadline > 0 && sooner > p.Deadline*(1+1e-6):
+		return nil
+	case p.timed && sooner*clearlySooner >= fluid, !p.timed && than != nil && out.cost() >= than.cost():
 		return nil
 	}
 	return out

@@ -79,3 +79,40 @@ func TestRandomPlans(t *testing.T) {
 		}
 	}
 }
+
+// TestFrontier: nothing that takes longer costs as much, and who waits long enough pays what the cheapest nodes ask.
+func TestFrontier(t *testing.T) {
+	several := 0
+	for _, top := range random(t) {
+		if top.Goal.Mode != plan.Replicas {
+			continue
+		}
+		req := plan.Request{Snapshot: top.Network, Replicas: top.Goal.Replicas, Relays: true, Seed: 1,
+			Classes: []plan.Class{{Runs: slices.Repeat([]core.Size{top.Goal.Size / 1000}, 1000)}}}
+		for i := range top.Network.Nodes[1:] {
+			req.Scores.PlaceCost = append(req.Scores.PlaceCost, float64(1+i*i%7))
+		}
+		plans, err := plan.Frontier(req, 5)
+		if err != nil {
+			t.Fatalf("%s: %v", top.Name, err)
+		}
+		cost := func(p *plan.Plan) (sum float64) {
+			for _, row := range p.Nodes {
+				sum += row.Cost * float64(row.Bytes)
+			}
+			return sum
+		}
+		for k := 1; k < len(plans); k++ {
+			before, here := plans[k-1].PredictedS-plans[k-1].FillS, plans[k].PredictedS-plans[k].FillS
+			if cost(plans[k]) >= cost(plans[k-1]) || here < before*(1-0.01) {
+				t.Errorf("%s: %v s at %v follows %v s at %v", top.Name, here, cost(plans[k]), before, cost(plans[k-1]))
+			}
+		}
+		if len(plans) > 2 {
+			several++
+		}
+	}
+	if several < 3 {
+		t.Errorf("only %d networks have more than two ends", several)
+	}
+}
