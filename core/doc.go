@@ -91,8 +91,10 @@
 // (STORAGE_AGREE), BEGIN announces the run, and its bytes follow on the data socket, paced at the lease (flow). The
 // target holds them against their hash, puts them into its own store, and passes them on to others. The copies of a
 // target that is lost go to others, under a further licence. After a barrier a receipt goes back, and both ledgers
-// keep it. Last, the ref goes to every target, under the alias, and the staged bytes go: disk.Away notes what they
-// were, and staging.CoverOf says from the records which of them a later split may lean on.
+// keep it; then the target proves that it has the bytes: audit.Draw draws ranges, AUDIT asks for them, and slices of
+// the chunks' trees answer. Last, the ref goes to every target, under the alias. A copy counts that is receipted,
+// proved and has the ref there; when as many do as are wanted, the staged bytes go: disk.Away notes what they were, and
+// staging.CoverOf says from the records which of them a later split may lean on.
 //
 // bkp fetch big.iso, on a new machine with the identity file only: fetch asks peers for the refs under the alias,
 // version opens the newest, and its segment records say who keeps which run. spread.Download decides which holder is

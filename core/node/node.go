@@ -9,6 +9,7 @@
 //
 //	state.go       the state, its events, the loop          dispatch.go  what each message does
 //	peer.go        sessions, bandwidth coordination         query.go     questions and their answers
+//	where.go       addresses that peers tell of others
 //	relay.go       messages through others                  identity.go  the owner, and who may act for whom
 //	flows.go       the flows: core/flow                     kept.go      what is kept for others: core/keep
 //	transfers.go   tasks under way: core/transfer

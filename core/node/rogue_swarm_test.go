@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/audit"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -156,6 +158,58 @@ func TestTargetThatLiesInItsHintsGetsNoCopyCounted(t *testing.T) {
 		})
 		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "no receipt") {
 			t.Errorf("place: %v, want the missing copy named", err)
+		}
+		c.restoreElsewhere(data)
+	})
+}
+
+// A target signs for everything at once, and answers audits with what it makes up: it is named, it does not count, and
+// nothing goes from the source on its word.
+func TestTargetThatSignsAndKeepsNothingIsNoCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-20MiB")
+		r := c.rogue("a")
+		data := content(22, 1<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		audits := 0
+		err := r.placeWith(a, control.PlaceArgs{Replicas: 2}, roomy, func(m wire.Message) {
+			switch m := m.(type) {
+			case wire.StorageTask:
+				l, _, _, err := license.Open(m.License)
+				check(t, err)
+				receipt := core.Receipt{V: 1, License: l.ID, Task: m.Task, Segment: m.Segment, Target: r.signer.ID(),
+					RetainUntil: l.RetainUntil, Time: time.Now().Unix(), Key: r.signer.Public()}
+				for _, s := range m.Locations {
+					if s.Node == r.signer.ID() {
+						receipt.Runs = append(receipt.Runs, core.Range{Start: s.Start, Length: s.Length})
+					}
+				}
+				envelope, err := license.SignReceipt(receipt, r.signer)
+				check(t, err)
+				time.AfterFunc(time.Second, func() {
+					r.say(wire.TransmissionComplete{Task: m.Task, Segment: m.Segment, Receipt: envelope})
+				})
+			case wire.StorageApply:
+				r.say(wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonHave, Reason: "all here", Have: m.Runs})
+			case wire.Audit:
+				audits++
+				slices := slices.Repeat([][]byte{make([]byte, 1100)}, len(m.Ranges))
+				r.say(wire.AuditProof{Query: m.Query, Proof: audit.Prove(m.Challenge, slices, r.signer)})
+			case wire.RefPut:
+				r.say(wire.RefOK{Query: m.Query})
+			}
+		})
+		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), r.signer.ID().Short()) &&
+			!strings.Contains(err.Error(), "rogue") || !strings.Contains(err.Error(), "receipts for what it does not have") {
+			t.Errorf("place: %v, want the liar named", err)
+		}
+		refs, err := a.Refs.List()
+		check(t, err)
+		if audits != 1 || len(refs) != 1 || refs[0].Away {
+			t.Errorf("%d audits; %d refs, offloaded %v", audits, len(refs), refs[0].Away)
 		}
 		c.restoreElsewhere(data)
 	})

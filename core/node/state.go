@@ -25,6 +25,7 @@ type state struct {
 	downloads *fetch.Downloading
 	kept      *keep.State            // for others
 	places    map[core.TaskID]placed // coordinated here
+	learned   learned                // addresses, from peers
 	lastID    uint64
 }
 
@@ -39,6 +40,7 @@ func newState(n *Node, seed uint64) (*state, error) {
 		peers:    map[core.ID]*peer{},
 		queries:  map[uint64]asked{},
 		places:   map[core.TaskID]placed{},
+		learned:  learned{},
 		lastID:   seed & (1<<48 - 1), // flows of two nodes must not share numbers
 	}
 	s.openFlows()

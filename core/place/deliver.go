@@ -20,7 +20,7 @@ const (
 	hearPatience = 3 * time.Second
 )
 
-// deliver lets the data move, and waits for the receipts of every run from every target. It sends directly what a lost
+// deliver lets the data move, and waits for receipts and proofs of every run from every target. It sends directly what a lost
 // relay would have sent, gives up targets that stay away, and has others take over from those and from slow ones. Its
 // error says what is missing in the end.
 func (p *placement) deliver(ctx context.Context) error {
@@ -36,6 +36,8 @@ func (p *placement) deliver(ctx context.Context) error {
 	}
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
+	audits, stop := context.WithCancel(ctx)
+	defer stop()
 	for {
 		p.take()
 		p.welcome(ctx)
@@ -43,6 +45,7 @@ func (p *placement) deliver(ctx context.Context) error {
 			return err
 		}
 		done, total, ended := s.Progress()
+		ended = !p.prove(audits, ended) && ended
 		p.tell(Status{Phase: "place", Done: done, Total: total, Seconds: time.Since(s.Began).Seconds()})
 		if ended {
 			return s.Shortfall(p.Version.Body.Name, p.Survey.Address)

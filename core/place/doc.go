@@ -16,5 +16,5 @@
 //	             done                                                 late, or somebody joined
 //	deliver.go   doing it                                publish.go   records, refs, and what is let go
 //	window.go    placing a file while it is cut          remove.go    forgetting versions, and having them let go
-//	needs.go     what is needed of the node
+//	prove.go     having targets prove what they keep     needs.go     what is needed of the node
 package place

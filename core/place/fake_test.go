@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/audit"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
@@ -45,6 +46,9 @@ type town struct {
 	brought  [2]int // runs and chunks that were brought back
 	tables   int    // times that a transfer was told of other rates
 	apart    bool   // the peers have no links to each other
+	segments []*Segment
+	from     version.Chunks
+	gone     map[core.Hash][]byte // that this machine had once
 }
 
 // peer is one of the town.
@@ -61,6 +65,11 @@ type peer struct {
 	old      bool // it reads refs of version 1 only
 	noRefs   bool // it takes none
 	mute     bool // it answers no question
+	liar     bool // it has none of the bytes that it signs for
+	forgets  bool // it has lost what it signed for, and says so
+	deaf     bool // it answers no audit, and sends nothing
+	audits   int  // that it answered
+	far      bool // it is reached through others
 	asked    int  // for its state
 
 	keeps    map[core.TaskID]map[int]core.Bitmap // what it signed for, by task and segment
@@ -190,6 +199,11 @@ func (w *town) Ask(ctx context.Context, to core.ID, question func(uint64) wire.M
 	case wire.StateQuery:
 		return wire.StateReport{Remaining: p.free, Capacity: core.TiB, Up: 1 << 20, Down: 1 << 20, Degraded: p.degraded,
 			Links: w.links(p)}, nil
+	case wire.Audit:
+		if p.deaf || p.old {
+			return nil, fmt.Errorf("peer %s did not answer", to.Short())
+		}
+		return w.proof(p, m), nil
 	case wire.RefPut:
 		return p.put(m), nil
 	case wire.Release:
@@ -201,6 +215,32 @@ func (w *town) Ask(ctx context.Context, to core.ID, question func(uint64) wire.M
 	default:
 		return nil, fmt.Errorf("nobody answers %s", m.Type())
 	}
+}
+
+// proof is what a peer answers an audit with: who keeps nothing signs what it can.
+func (w *town) proof(p *peer, m wire.Audit) wire.Message {
+	var slices [][]byte
+	for _, r := range m.Ranges {
+		hash := w.segments[m.Segment].Runs[r.Run].Chunks[r.Chunk].Hash
+		stored, err := w.from.Get(w.t.Context(), hash, nil)
+		if err != nil { // it is here no more, and there is what was brought back in its place
+			stored = w.gone[hash]
+		}
+		if p.liar {
+			stored = make([]byte, len(stored))
+		}
+		if kept := p.keeps[m.Task][m.Segment]; !kept.Has(r.Run) || p.forgets {
+			return wire.AuditRefuse{Code: core.ReasonUnknown, Reason: "it is not here",
+				Lost: []core.Range{{Start: r.Run, Length: 1}}}
+		}
+		slice, err := audit.Slice(stored, r.Offset)
+		if err != nil {
+			return wire.AuditRefuse{Code: core.ReasonInternal, Reason: err.Error()}
+		}
+		slices = append(slices, slice)
+	}
+	p.audits++
+	return wire.AuditProof{Proof: audit.Prove(m.Challenge, slices, p)}
 }
 
 func (w *town) links(from *peer) (links []wire.LinkReport) {
@@ -228,7 +268,19 @@ func (p *peer) put(m wire.RefPut) wire.RefOK {
 }
 
 func (w *town) Await(context.Context) {}
-func (w *town) Unreached() []string   { return []string{"wss://nobody:8001: connection refused"} }
+
+// Reach finds those that are said to be far.
+func (w *town) Reach(_ context.Context, ids []core.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		if p := w.peer(id); p != nil {
+			p.far = false
+		}
+	}
+}
+
+func (w *town) Unreached() []string { return []string{"wss://nobody:8001: connection refused"} }
 
 func (w *town) Connected() (ids []core.ID) {
 	w.mu.Lock()
@@ -248,7 +300,7 @@ func (w *town) Known(ids []core.ID) map[core.ID]Peer {
 	for _, id := range ids {
 		if p := w.peer(id); p != nil {
 			known[id] = Peer{Address: p.name + ":8001", Reachable: !p.away, Connected: !p.away,
-				Capacity: 1 << 20, Refs2: !p.old}
+				Capacity: 1 << 20, Refs2: !p.old, Audited: p.far || !p.old, Far: p.far}
 		}
 	}
 	return known
@@ -366,6 +418,10 @@ func (w *town) Sync() error                { return nil }
 func (w *town) bring(_ context.Context, _ string, wanted []spread.Wanted,
 	keep func(run, index int, data []byte) error) (left []int, err error) {
 	for run, r := range wanted {
+		if p := w.peer(r.Holders[0]); p != nil && p.deaf {
+			left = append(left, run)
+			continue
+		}
 		w.brought[0]++
 		for i := range r.Chunks {
 			if r.Needed.Has(i) {
@@ -376,7 +432,7 @@ func (w *town) bring(_ context.Context, _ string, wanted []spread.Wanted,
 			}
 		}
 	}
-	return nil, nil
+	return left, nil
 }
 
 // cover counts holders on record.
@@ -422,7 +478,7 @@ type transfer struct {
 	lacks map[core.ID]map[int]core.Size
 }
 
-func (x *transfer) Begin(segments []*Segment, _ version.Chunks, here func(*Segment, int) bool) {
+func (x *transfer) Begin(segments []*Segment, from version.Chunks, here func(*Segment, int) bool) {
 	for _, s := range segments {
 		for run := range s.Runs {
 			lacks := slices.ContainsFunc(s.Targets, func(id core.ID) bool {
@@ -436,6 +492,9 @@ func (x *transfer) Begin(segments []*Segment, _ version.Chunks, here func(*Segme
 			x.bring(s, id)
 		}
 	}
+	x.w.mu.Lock()
+	defer x.w.mu.Unlock()
+	x.w.segments, x.w.from = segments, from
 }
 
 // bring has a target sign for its share of a segment.

@@ -54,6 +54,8 @@ type Peers interface {
 	Await(ctx context.Context)
 	// Connected is the nodes that a session leads to, over a link whose capacity is settled, by address.
 	Connected() []core.ID
+	// Reach looks for nodes that no session leads to where others say that they are, for some seconds at most.
+	Reach(ctx context.Context, ids []core.ID)
 	// Unreached is why peers of the list are not connected.
 	Unreached() []string
 	// Known is what is known of nodes now; those that were never met are left out.

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -70,6 +71,9 @@ type placement struct {
 	stop     func(why error)
 	unlist   func()
 	watch    *Watch // nil until the data moves
+
+	audits   map[auditOf]bool // that are under way
+	auditing sync.WaitGroup
 }
 
 func (c *Coordinator) placement(ctx context.Context, doing string, args Args, tell func(Status)) (*placement, error) {
@@ -78,7 +82,7 @@ func (c *Coordinator) placement(ctx context.Context, doing string, args Args, te
 		return nil, err
 	}
 	p := &placement{Coordinator: c, tell: tell, owner: owner, reader: version.NewReader(ctx, c.Here), from: c.Staging,
-		here: map[core.Hash]bool{}, heard: map[core.ID]bool{}, inbox: NewInbox()}
+		here: map[core.Hash]bool{}, heard: map[core.ID]bool{}, inbox: NewInbox(), audits: map[auditOf]bool{}}
 	p.Args = args
 	if _, err := rand.Read(p.Task[:]); err != nil {
 		return nil, fmt.Errorf("draw task: %w", err)
@@ -153,6 +157,9 @@ func (p *placement) run(ctx context.Context) error {
 		return err
 	}
 	if incomplete == nil {
+		incomplete = p.lacking()
+	}
+	if incomplete == nil {
 		p.Pins.Release(p.recalled)
 		p.recalled = nil
 		p.letGo(ctx)
@@ -188,7 +195,8 @@ func (p *placement) interrupted(ctx context.Context) error {
 		return why
 	}
 	p.pause(p.Life, lastReceipts)
-	if p.take(); !p.Standing.Any() {
+	p.proveLast()
+	if !p.Standing.Any() {
 		p.withdraw(p.Life)
 		return why
 	}
@@ -253,6 +261,7 @@ func (p *placement) noteTold(segments []*Segment) error {
 
 // leave ends it; receipts that have come are entered in the ledger still.
 func (p *placement) leave() {
+	p.auditing.Wait()
 	p.transfer.Leave()
 	p.take()
 	if p.unlist != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/audit"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
@@ -504,7 +505,7 @@ func TestWindowsOfABackup(t *testing.T) {
 		var chunks []core.Chunk
 		for i := range 10 {
 			data := content(i)
-			c := core.Chunk{Hash: core.Hash{byte(i + 1)}, Size: core.Size(len(data))}
+			c := core.Chunk{Hash: chunk.Hash(data), Size: core.Size(len(data))}
 			chunks = append(chunks, c)
 			check(t, windows.Keep(c, core.Hash{}, data))
 		}
@@ -599,10 +600,12 @@ func TestStrategyRaisesReplicas(t *testing.T) {
 		}
 		windows, err := w.Windows(t.Context(), Args{Name: "other.img", Replicas: 1}, func(Status) {})
 		check(t, err)
-		_, err = windows.Place(t.Context(), 1, &w.store, []core.Chunk{{Hash: core.Hash{7}, Size: 100}})
+		c := core.Chunk{Hash: chunk.Hash(content(50)), Size: 1024}
+		check(t, windows.Keep(c, core.Hash{}, content(50)))
+		_, err = windows.Place(t.Context(), 1, &w.store, []core.Chunk{c})
 		check(t, err)
-		if windows.Sent() != 200 {
-			t.Errorf("sent %s of a window of 100 B", windows.Sent())
+		if windows.Sent() != 2048 {
+			t.Errorf("sent %s of a window of 1 KiB", windows.Sent())
 		}
 		windows.Release()
 	})
@@ -666,5 +669,98 @@ func TestPick(t *testing.T) {
 		if got.Ref.Created != test.want || (err != nil) != (test.want == 0) {
 			t.Errorf("%q@%d: created %d, %v; want %d", test.name, test.number, got.Ref.Created, err, test.want)
 		}
+	}
+}
+
+// TestReceiptAloneIsNoCopy: who signs without having the bytes, has lost them, or does not answer is given up by name.
+// Others take over where there are any; else nothing of it counts, and nothing goes from this machine.
+func TestReceiptAloneIsNoCopy(t *testing.T) {
+	for name, test := range map[string]struct {
+		setup func(*peer)
+		words string
+	}{
+		"signs and keeps nothing": {func(p *peer) { p.liar = true }, "it gave receipts for what it does not have"},
+		"has lost them":           {func(p *peer) { p.forgets = true }, "it gave receipts for what it does not have"},
+		"does not answer":         {func(p *peer) { p.deaf = true }, "it does not prove what it gave receipts for"},
+		"is old and sends nothing": {func(p *peer) { p.old, p.deaf = true, true },
+			"it does not prove what it gave receipts for"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newTown(t, "b", "c", "d")
+				for _, p := range w.peers {
+					p.free = core.MiB
+				}
+				test.setup(w.named("b"))
+				w.split("disk.img", 1, 0, 200)
+				r, err := w.place(t.Context(), Args{Replicas: 2})
+				check(t, err)
+				if told := strings.Join(w.told, "\n"); !strings.Contains(told, "b:8001") ||
+					!strings.Contains(told, test.words) {
+					t.Errorf("told: %s", told)
+				}
+				if got := r.Standing.Counting(); got != 2 || w.swept != 1 {
+					t.Errorf("%d copies count after others took over, swept %d times", got, w.swept)
+				}
+				for run := range w.record().Runs {
+					if slices.Contains(w.record().Holders(run), w.named("b").ID()) {
+						t.Fatalf("b is on record for run %d", run)
+					}
+				}
+			})
+			synctest.Test(t, func(t *testing.T) {
+				w := newTown(t, "b", "c")
+				test.setup(w.named("b"))
+				w.split("disk.img", 1, 0, 200)
+				r, err := w.place(t.Context(), Args{Replicas: 2})
+				if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), test.words) ||
+					!strings.Contains(err.Error(), "b:8001") {
+					t.Errorf("nobody can take over: %v", err)
+				}
+				if w.swept > 0 || r.LetGo > 0 || version.Newest(w.refs).Away {
+					t.Error("bytes went from this machine on the word of who has none")
+				}
+			})
+		})
+	}
+}
+
+// TestOldTargetProvesBySending: who speaks version 1 sends the chunks that are drawn, once it was met.
+func TestOldTargetProvesBySending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, "b", "c")
+		w.named("c").old, w.named("c").far = true, true
+		w.split("disk.img", 1, 0, 200)
+		r, err := w.place(t.Context(), Args{Replicas: 2})
+		check(t, err)
+		if w.brought[1] < audit.Enough/2 || w.brought[1] > audit.Enough || w.named("b").audits != 1 || r.Standing.Counting() != 2 {
+			t.Errorf("%d chunks were sent, %d audits answered, %d copies count", w.brought[1], w.named("b").audits,
+				r.Standing.Counting())
+		}
+	})
+}
+
+// TestCopyWithoutRefIsNone: a target that has all the bytes and did not take the ref is no copy. It is asked for a while.
+func TestCopyWithoutRefIsNone(t *testing.T) {
+	for _, after := range []time.Duration{3 * time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newTown(t, "b", "c")
+			w.named("b").noRefs = true
+			w.split("disk.img", 1, 0, 40)
+			time.AfterFunc(after, func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.named("b").noRefs = false
+			})
+			_, err := w.place(t.Context(), Args{Replicas: 2})
+			if after < refPatience {
+				check(t, err)
+				return
+			}
+			if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "1 of 2 copies count") ||
+				w.swept > 0 {
+				t.Errorf("without the ref at b: %v, swept %d times", err, w.swept)
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -83,31 +84,63 @@ func (p *placement) records(ctx context.Context) (sealed []core.Sealed, stored [
 	return sealed, stored, claims, nil
 }
 
-// tellTargets leaves records and the ref with every target that can be reached. It is an error where none took them.
+// tellTargets leaves records and the ref with every target that can be reached or was not given up. It is an error
+// where none took them.
 func (p *placement) tellTargets(ctx context.Context, put wire.RefPut, stored [][]byte, former, envelope []byte) error {
 	known := p.Peers.Known(p.Survey.IDs())
 	var targets []core.ID
 	for _, s := range p.Standing.Segments {
 		for _, id := range s.Targets {
-			if known[id].Reachable && !slices.Contains(targets, id) {
+			if (known[id].Reachable || p.Standing.Failed[id] == "") && !slices.Contains(targets, id) {
 				targets = append(targets, id)
 			}
 		}
 	}
 	problems := make([]error, len(targets))
-	each(len(targets), func(i int) { problems[i] = p.sendRef(ctx, targets[i], put, stored, former, envelope) })
-	kept := 0
+	each(len(targets), func(i int) { problems[i] = p.insist(ctx, targets[i], put, stored, former, envelope) })
 	for i, err := range problems {
 		if err == nil {
-			kept++
+			p.Standing.Refs[targets[i]] = true
 			continue
 		}
-		p.Warnings = append(p.Warnings, fmt.Sprintf("%s did not take the ref: %v", targets[i].Short(), err))
+		text := fmt.Sprintf("%s did not take the ref: %v", targets[i].Short(), err)
+		p.Warnings = append(p.Warnings, text)
+		p.tell(Status{Phase: "refs", Warning: true, Text: text})
 	}
-	if kept == 0 {
+	if len(p.Standing.Refs) == 0 {
 		return core.Fail(core.CodeRedundant, "no target took the ref: %v", problems)
 	}
 	return nil
+}
+
+// lacking is the error where every target has proved its share, and fewer copies count than are wanted for all that:
+// a copy that cannot be found from there is none.
+func (p *placement) lacking() error {
+	count, wanted := p.Standing.Counting(), p.Args.Replicas
+	if count >= wanted || len(p.Standing.Segments) == 0 {
+		return nil
+	}
+	return core.WithHint(core.Fail(core.CodeRedundant, "%d of %d copies count (%s)", count, wanted,
+		strings.Join(p.Warnings, "; ")), "bkp place %s again, once bkp peers shows them", p.Version.Body.Name)
+}
+
+const (
+	// refPatience is with a target that was not given up and does not take the ref, or cannot be reached for it.
+	refPatience = 10 * time.Second
+	refRetry    = 500 * time.Millisecond
+)
+
+// insist is sendRef that tries again, unless the target was given up or says no.
+func (p *placement) insist(ctx context.Context, to core.ID, put wire.RefPut, stored [][]byte, former,
+	envelope []byte) error {
+	until := time.Now().Add(refPatience)
+	for {
+		err := p.sendRef(ctx, to, put, stored, former, envelope)
+		if err == nil || p.Standing.Failed[to] != "" || core.CodeOf(err) == core.CodeRefused ||
+			time.Now().After(until) || !p.pause(ctx, refRetry) {
+			return err
+		}
+	}
 }
 
 // sendRef gives a peer a version's records and then its ref: former, of version 1, for whoever asks the peer and reads

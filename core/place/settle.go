@@ -22,7 +22,7 @@ func (s *Standing) Known(nodes []core.NodeState) (known []reconcile.Segment) {
 		}
 		for id, receipts := range seg.Receipts {
 			c := k.At[id]
-			c.Receipted = receipts
+			c.Receipted, c.Proved = receipts, seg.Proofs[id]
 			k.At[id] = c
 		}
 		for run, r := range seg.Runs {

@@ -25,6 +25,8 @@ type Standing struct {
 	Lost     map[core.ID]time.Time // targets that are away, since when
 	Failed   map[core.ID]string    // targets that were given up, and why
 	NoMore   map[core.ID]bool      // of those: they refused a further licence, and keep what they agreed to before
+	Doubted  map[core.ID]bool      // of those: they did not prove to have what they gave receipts for
+	Refs     map[core.ID]bool      // targets that took the ref and its records
 	Finished map[core.ID]time.Time // when a target's last receipt came
 	Began    time.Time             // when the data began to move; zero before
 	Last     time.Time             // when the last receipt came, or copies were dealt anew
@@ -33,8 +35,9 @@ type Standing struct {
 
 // NewStanding is that of a placement of which nobody was told yet.
 func NewStanding(task core.TaskID, source core.ID, segments []*Segment) *Standing {
-	s := &Standing{Task: task, Source: source, Segments: segments, Barred: map[core.ID]string{}, Lost: map[core.ID]time.Time{},
-		Failed: map[core.ID]string{}, NoMore: map[core.ID]bool{}, Finished: map[core.ID]time.Time{}}
+	s := &Standing{Task: task, Source: source, Segments: segments, Barred: map[core.ID]string{},
+		Lost: map[core.ID]time.Time{}, Failed: map[core.ID]string{}, NoMore: map[core.ID]bool{},
+		Doubted: map[core.ID]bool{}, Refs: map[core.ID]bool{}, Finished: map[core.ID]time.Time{}}
 	s.Offer(segments)
 	return s
 }
@@ -53,6 +56,7 @@ type Segment struct {
 	Had      map[core.ID]core.Bitmap // by who was told: the runs that it had when the data began to move
 	Answers  map[core.ID]Answer      // to the licence that was shown last
 	Receipts map[core.ID]core.Bitmap // by target: runs
+	Proofs   map[core.ID]core.Bitmap // by target: runs that it proved to have, after their receipts
 }
 
 // Answer is what a target said to a segment.
@@ -125,11 +129,11 @@ func (s *Segment) size(runs []int) (bytes core.Size) {
 	return bytes
 }
 
-// Kept is who keeps which runs, as the receipts say.
+// Kept is who keeps which runs, by receipts and proofs.
 func (s *Segment) Kept() (spans []core.Span) {
 	for _, target := range s.Targets {
 		var kept []int
-		s.Receipts[target].Each(func(run int) { kept = append(kept, run) }) // also what others were asked for meanwhile
+		s.Proofs[target].Each(func(run int) { kept = append(kept, run) }) // also what others were asked for meanwhile
 		for _, r := range core.Ranges(kept) {
 			spans = append(spans, core.Span{Node: target, Start: r.Start, Length: r.Length})
 		}
@@ -145,6 +149,32 @@ func (s *Segment) add(target core.ID) {
 	if s.Receipts[target] == nil {
 		s.Receipts[target] = core.NewBitmap(len(s.Runs))
 	}
+	if s.Proofs == nil {
+		s.Proofs = map[core.ID]core.Bitmap{}
+	}
+	if s.Proofs[target] == nil {
+		s.Proofs[target] = core.NewBitmap(len(s.Runs))
+	}
+}
+
+// unproved is the runs for which a target gave receipts, and no proof after them.
+func (s *Segment) unproved(target core.ID) (runs []int) {
+	s.Receipts[target].Each(func(run int) {
+		if !s.Proofs[target].Has(run) {
+			runs = append(runs, run)
+		}
+	})
+	return runs
+}
+
+// uncounted is the runs that a target keeps, or is to keep, without receipt and proof.
+func (s *Segment) uncounted(target core.ID) (runs []int) {
+	for _, run := range s.Share(target) {
+		if !s.Proofs[target].Has(run) {
+			runs = append(runs, run)
+		}
+	}
+	return runs
 }
 
 // Show counts a segment of this round as shown to its targets.
@@ -309,7 +339,35 @@ func (s *Standing) Receipted(now time.Time, r core.Receipt) {
 	s.Last, s.Finished[r.Target] = now, now
 }
 
-// Any reports whether there is a receipt for anything.
+// Proved marks what a target has proved to have.
+func (s *Standing) Proved(target core.ID, segment int, runs []int) {
+	seg := s.Segments[segment]
+	for _, run := range runs {
+		if seg.Receipts[target].Has(run) { // else it was refuted meanwhile
+			seg.Proofs[target].Set(run)
+		}
+	}
+}
+
+// Refuted takes back what a target said that it keeps: runs of a segment, or, where none are named, everything, since
+// its word is worth nothing.
+func (s *Standing) Refuted(target core.ID, segment int, runs []core.Range) {
+	for _, seg := range s.Segments {
+		if seg.Proofs[target] == nil {
+			continue
+		}
+		for run := range seg.Runs {
+			named := seg.Number == segment &&
+				slices.ContainsFunc(runs, func(r core.Range) bool { return run >= r.Start && run < r.Start+r.Length })
+			if len(runs) == 0 || named {
+				seg.Receipts[target].Clear(run)
+				seg.Proofs[target].Clear(run)
+			}
+		}
+	}
+}
+
+// Any reports whether anything is kept, by receipts and proofs.
 func (s *Standing) Any() bool {
 	return slices.ContainsFunc(s.Segments, func(seg *Segment) bool { return len(seg.Kept()) > 0 })
 }
@@ -352,7 +410,7 @@ func (s *Standing) Shortfall(name string, address func(core.ID) string) error {
 	for id, reason := range s.Failed {
 		var missing core.Size
 		for _, seg := range s.Segments {
-			missing += seg.size(seg.Unreceipted(id))
+			missing += seg.size(seg.uncounted(id))
 		}
 		if missing > 0 {
 			why = append(why, fmt.Sprintf("%s lacks %s: %s", cmp.Or(address(id), id.Short()), missing, reason))
@@ -366,14 +424,14 @@ func (s *Standing) Shortfall(name string, address func(core.ID) string) error {
 		"bkp place %s again: it places only what is missing, on the peers that are there then", name)
 }
 
-// Worse reports whether a run that was placed before, so many times, would have fewer copies by the receipts than it
+// Worse reports whether a run that was placed before, so many times, would have fewer copies by the proofs than it
 // has, or than are wanted.
 func (s *Standing) Worse(before map[core.Hash]int, replicas int) bool {
 	for _, seg := range s.Segments {
 		for run := seg.Fresh; run < len(seg.Runs); run++ {
 			copies := 0
 			for _, target := range seg.Targets {
-				if seg.Receipts[target].Has(run) {
+				if seg.Proofs[target].Has(run) {
 					copies++
 				}
 			}
@@ -383,6 +441,25 @@ func (s *Standing) Worse(before map[core.Hash]int, replicas int) bool {
 		}
 	}
 	return false
+}
+
+// Counting is how many copies count of the run of which the fewest do: receipted, then proved, and with the ref there.
+func (s *Standing) Counting() (fewest int) {
+	fewest = -1
+	for _, seg := range s.Segments {
+		for run := range seg.Runs {
+			copies := 0
+			for _, target := range seg.Targets {
+				if s.Refs[target] && seg.Proofs[target].Has(run) {
+					copies++
+				}
+			}
+			if fewest < 0 || copies < fewest {
+				fewest = copies
+			}
+		}
+	}
+	return max(fewest, 0)
 }
 
 // Of is what a node is to keep, and how many of the runs have its receipt.

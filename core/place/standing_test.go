@@ -124,6 +124,10 @@ func TestReceiptBeyondTheSegment(t *testing.T) {
 	s := twoSegments()
 	s.Receipted(time.Unix(5, 0), core.Receipt{Segment: 1, Target: d,
 		Runs: []core.Range{{Start: 1, Length: 1 << 40}, {Start: -3, Length: 2}}})
+	if s.Any() {
+		t.Error("what was not proved is kept")
+	}
+	s.Proved(d, 1, []int{0, 1})
 	if got := s.Segments[1].Kept(); !slices.Equal(got, []core.Span{{Node: d, Start: 1, Length: 1}}) {
 		t.Errorf("kept %v", got)
 	}
@@ -139,20 +143,20 @@ func TestPlacedBeforeIsNotMadeWorse(t *testing.T) {
 	hash := s.Segments[0].Runs[3].Hash
 	for _, test := range []struct {
 		before, replicas int
-		receipts         []core.ID
+		proofs           []core.ID
 		worse            bool
 	}{
 		{2, 2, nil, true}, {2, 2, []core.ID{b}, true}, {2, 2, []core.ID{b, c}, false},
 		{1, 2, []core.ID{b}, false}, {2, 1, []core.ID{c}, false}, {0, 2, nil, false},
 	} {
 		for _, id := range []core.ID{b, c} {
-			s.Segments[0].Receipts[id] = core.NewBitmap(4)
+			s.Segments[0].Proofs[id] = core.NewBitmap(4)
 		}
-		for _, id := range test.receipts {
-			s.Segments[0].Receipts[id].Set(3)
+		for _, id := range test.proofs {
+			s.Segments[0].Proofs[id].Set(3)
 		}
 		if got := s.Worse(map[core.Hash]int{hash: test.before}, test.replicas); got != test.worse {
-			t.Errorf("%d before, %d wanted, %d receipts: worse %v", test.before, test.replicas, len(test.receipts), got)
+			t.Errorf("%d before, %d wanted, %d proofs: worse %v", test.before, test.replicas, len(test.proofs), got)
 		}
 	}
 }
@@ -188,6 +192,7 @@ func TestProgressCountsEachCopy(t *testing.T) {
 			receipts[r] = true
 			s.Receipted(time.Time{}, core.Receipt{Segment: r[0], Target: seg.Targets[r[1]],
 				Runs: []core.Range{{Start: r[2], Length: 1}}})
+			s.Proved(seg.Targets[r[1]], r[0], []int{r[2]})
 		}
 		if rapid.Bool().Draw(t, "b is given up") {
 			s.Failed[b] = "gone"
@@ -362,5 +367,56 @@ func TestCut(t *testing.T) {
 	}
 	if len(want) > 0 || from != runs+reused || len(segments) != 2 {
 		t.Errorf("%d copies of the plan are in no segment; %d segments of %d runs", len(want), len(segments), from)
+	}
+}
+
+// TestCopiesThatCount: receipted, then proved, with the ref there; and no more once it was refuted.
+func TestCopiesThatCount(t *testing.T) {
+	s := twoSegments()
+	targets := map[core.ID]bool{}
+	counts := func(want int, when string) {
+		t.Helper()
+		if got := s.Counting(); got != want {
+			t.Errorf("%s %d copies count, want %d", when, got, want)
+		}
+	}
+	each := func(do func(seg *Segment, id core.ID)) {
+		for _, seg := range s.Segments {
+			for _, id := range seg.Targets {
+				targets[id] = true
+				do(seg, id)
+			}
+		}
+	}
+	all := func(seg *Segment) (runs []int) {
+		for run := range seg.Runs {
+			runs = append(runs, run)
+		}
+		return runs
+	}
+	each(func(seg *Segment, id core.ID) { s.Proved(id, seg.Number, all(seg)) })
+	counts(0, "with proofs of what has no receipt")
+	each(func(seg *Segment, id core.ID) {
+		s.Receipted(time.Time{}, core.Receipt{Segment: seg.Number, Target: id,
+			Runs: []core.Range{{Length: len(seg.Runs)}}})
+	})
+	for id := range targets {
+		s.Refs[id] = true
+	}
+	counts(0, "with receipts and refs")
+	each(func(seg *Segment, id core.ID) { s.Proved(id, seg.Number, all(seg)) })
+	counts(2, "with all of it")
+	s.Refs[b] = false
+	counts(1, "without the ref at b")
+	s.Refs[b] = true
+	s.Refuted(c, 0, []core.Range{{Start: 1, Length: 1}})
+	counts(1, "where c lost a run")
+	s.Receipted(time.Time{}, core.Receipt{Segment: 0, Target: c, Runs: []core.Range{{Start: 1, Length: 1}}})
+	counts(1, "where c gave a further receipt")
+	s.Proved(c, 0, []int{1})
+	counts(2, "where it proved that")
+	s.Refuted(b, 1, nil)
+	if got := len(s.Segments[0].unproved(b)) + s.Segments[0].Receipts[b].Count(9); got > 0 {
+		t.Errorf("of b, whose word is worth nothing, %d receipts of another segment are left", got)
 	}
 }

@@ -52,6 +52,8 @@ type Peer struct {
 	Connected bool      // by a session, over a link whose capacity is settled
 	Capacity  core.Rate // of the link; 0 where it is not known
 	Refs2     bool      // it reads refs of version 2, as it said itself
+	Far       bool      // it is reached through others only
+	Audited   bool      // it answers audits, or is reached through others and has not said that it does not
 }
 
 // Progress tells what the targets lack, as far as the source knows.

@@ -274,6 +274,7 @@ func (w *world) happens(f []string) error {
 			return err
 		}
 		w.w.Receipted(w.now, r)
+		w.w.Proved(r.Target, r.Segment, w.w.Segments[r.Segment].unproved(r.Target))
 	case "refuse":
 		w.w.Answered(id, 0, Answer{Code: core.ReasonSpace, Reason: strings.Join(f[2:], " ")})
 	case "fails":
