@@ -35,7 +35,7 @@ func (v *verifying) sum() {
 		if e := x.Elsewhere; e != nil {
 			s.Read += e.Read
 			x.Damaged = append(withoutMissing(x.Damaged), e.Damaged...) // what is missing here was looked for there
-			v.elsewhere(name, e, v.Bool("remote"))
+			v.elsewhere(name, e)
 			e.Damaged = nil
 			continue
 		}
@@ -55,7 +55,7 @@ func (v *verifying) sum() {
 }
 
 // elsewhere adds what the peers that keep it were found to lack.
-func (v *verifying) elsewhere(name string, r *control.VerifyResult, all bool) {
+func (v *verifying) elsewhere(name string, r *control.VerifyResult) {
 	s := &v.summary
 	var nowhere, wrong core.Size
 	lacking := map[core.ID]core.Size{}
@@ -84,9 +84,9 @@ func (v *verifying) elsewhere(name string, r *control.VerifyResult, all bool) {
 		}
 		switch {
 		case lacking[h.Node] > 0:
-			v.add(core.CodeRedundant, "%s: %s %s lacks %s", name, h.Node.Short(), h.Address, lacking[h.Node])
-		case all && h.Problem != "":
-			v.add(core.CodeRedundant, "%s: %s: %s", name, h.Node.Short(), h.Problem)
+			v.add(core.CodePartial, "%s: %s %s lacks %s", name, h.Node.Short(), h.Address, lacking[h.Node])
+		case h.Problem != "":
+			v.add(core.CodePartial, "%s: the copy at %s cannot be told: %s", name, h.Node.Short(), h.Problem)
 		}
 	}
 }
@@ -111,12 +111,13 @@ func withoutMissing(damage []core.Damaged) (wrong []core.Damaged) {
 	return wrong
 }
 
-// failure is the error that what was found comes to: wrong bytes weigh more than missing ones.
+// failure is the error that what was found comes to: wrong bytes weigh more than missing ones, and those more than
+// copies that are missing while all bytes can be had.
 func (v *verifying) failure() error {
 	if len(v.problems) == 0 {
 		return nil
 	}
-	code := core.CodeRedundant
+	code := core.CodePartial
 	var texts []string
 	for _, p := range v.problems {
 		code = max(code, p.code)

@@ -28,7 +28,8 @@ func verifyCommand() *cli.Command {
 			"the peers that keep it, by the records. Without a name all versions are verified, and every pack of " +
 			"this data directory with what is kept for others. Nothing is written but a note of what is damaged, " +
 			"so that the next split stores it anew. A verification that was interrupted goes on where it was. " +
-			"Wrong bytes end it with code 14, missing ones with 13.",
+			"Wrong bytes end it with code 14, missing ones with 13, and with 3 where all can be had and fewer " +
+			"copies than are on record.",
 		examples: `bkp verify
 			bkp verify big.iso
 			bkp verify big.iso@3 --sample 5%

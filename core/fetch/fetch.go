@@ -44,6 +44,8 @@ type Peers interface {
 	// Await returns when every peer of the node's list is there or has failed, or after a while.
 	Await(ctx context.Context)
 	Connected() []core.ID
+	// Reach looks for nodes that are not there where others say that they are, for some seconds at most.
+	Reach(ctx context.Context, ids []core.ID)
 	// Unreached says why peers of the list are not there.
 	Unreached() []string
 }

@@ -89,11 +89,15 @@ func TestWhichVersion(t *testing.T) {
 	}
 	c.away = true
 	_, err := open(2)
-	if core.CodeOf(err) != core.CodeNoName || !strings.Contains(err.Error(), "no version 2 is known") ||
+	if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "no version 2 is known") ||
 		!strings.Contains(err.Error(), "c is away") || core.HintOf(err) == "" {
 		t.Errorf("a version of a peer that is away: %v", err)
 	}
 	b.away = true
+	if v, err := w.fetcher().Open(t.Context(), "none", 0); core.CodeOf(err) != core.CodeRedundant || v != nil {
+		t.Errorf("a name of which nobody can be asked: %v", err)
+	}
+	b.away, c.away = false, false
 	if v, err := w.fetcher().Open(t.Context(), "none", 0); core.CodeOf(err) != core.CodeNoName || v != nil {
 		t.Errorf("a name that nobody knows: %v", err)
 	}
@@ -303,4 +307,25 @@ func (s silent) Ask(ctx context.Context, _ core.ID, _ func(uint64) wire.Message)
 	time.Sleep(time.Millisecond)
 	*s.left = true
 	return nil, context.Cause(ctx)
+}
+
+// A holder that has moved is found where others say that it is, before anything is brought, where nobody else has it.
+func TestHolderThatMoved(t *testing.T) {
+	w := newWorld(t)
+	b := w.add("b")
+	w.add("c")
+	f := w.place(w.split("disk", 1, 5), 1, "b")
+	refs := w.refs
+	w.forget()
+	w.refs = refs
+	for _, r := range f.Body.Records {
+		w.here[r.Hash] = b.records[r.Hash]
+	}
+	b.away, b.moved = true, true
+	v, err := w.fetcher().Open(t.Context(), "disk", 0)
+	check(t, err)
+	defer v.Close()
+	if _, missing, err := bring(t, v, f.chunks); err != nil || len(missing) > 0 {
+		t.Errorf("%d chunks are missing, %v", len(missing), err)
+	}
 }

@@ -30,10 +30,11 @@ type Version struct {
 	judges  bool
 	known   map[core.ID]spread.Standing // holders, by what downloads learned of them
 
-	stop  context.CancelFunc // of the questions below
-	asked sync.WaitGroup
-	mu    sync.Mutex
-	rates map[core.ID]core.Rate // what holders say that they can send
+	asking context.Context    // ends with the questions below
+	stop   context.CancelFunc // ends it
+	asked  sync.WaitGroup
+	mu     sync.Mutex
+	rates  map[core.ID]core.Rate // what holders say that they can send
 }
 
 // Open finds the newest version of a name, or the one with the number, and brings its records and tree nodes. Whoever
@@ -47,6 +48,7 @@ func (f *Fetcher) Open(ctx context.Context, name string, number int) (*Version, 
 	if err := v.readRecords(ctx); err != nil {
 		return v, err
 	}
+	v.reachHolders(ctx, false)
 	if older := v.withheld(); older != "" {
 		f.Teller.Warn(older)
 	}
@@ -97,7 +99,8 @@ func (f *Fetcher) find(ctx context.Context, name string, number int) (*Version, 
 	return v, nil
 }
 
-// unknown says that nobody who could be asked knows a version, and who could not be.
+// unknown says that nobody who could be asked knows a version, and who could not be: where there is somebody, whether it
+// exists is not known.
 func unknown(number int, problems []string) error {
 	which, why := "version", ""
 	if number != 0 {
@@ -106,7 +109,11 @@ func unknown(number int, problems []string) error {
 	if len(problems) > 0 {
 		why = " (" + strings.Join(problems, "; ") + ")"
 	}
-	return core.WithHint(core.Fail(core.CodeNoName, "no %s is known here or at a reachable peer%s", which, why),
+	if len(problems) > 0 {
+		return core.WithHint(core.Fail(core.CodeRedundant, "no %s is known here or at a reachable peer%s", which, why),
+			"start the peers that are away: bkp peers shows them; bkp ls lists what is known")
+	}
+	return core.WithHint(core.Fail(core.CodeNoName, "no %s is known here or at any peer", which),
 		"bkp ls lists what there is; is the right identity in place, and are the peers up (bkp peers)?")
 }
 
@@ -115,6 +122,7 @@ func unknown(number int, problems []string) error {
 func (v *Version) hearRates(ctx context.Context) {
 	f := v.fetcher
 	ctx, v.stop = context.WithCancel(ctx)
+	v.asking = ctx
 	for _, id := range f.Peers.Connected() {
 		v.asked.Go(func() {
 			r, err := wire.Ask[wire.StateReport](ctx, f.Peers, id,
@@ -166,6 +174,30 @@ func (v *Version) readRecords(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// reachHolders looks for holders that are not there where their peers say that they are. Unless all are needed it
+// waits only where no holder of some run is there.
+func (v *Version) reachHolders(ctx context.Context, all bool) {
+	there := v.fetcher.Peers.Connected()
+	var away []core.ID
+	wait := all
+	for _, holders := range v.index.holders {
+		missing := slices.DeleteFunc(slices.Clone(holders), func(id core.ID) bool { return slices.Contains(there, id) })
+		wait = wait || len(missing) == len(holders)
+		for _, id := range missing {
+			if !slices.Contains(away, id) {
+				away = append(away, id)
+			}
+		}
+	}
+	switch {
+	case len(away) == 0:
+	case wait:
+		v.fetcher.Peers.Reach(ctx, away)
+	default:
+		v.asked.Go(func() { v.fetcher.Peers.Reach(v.asking, away) })
+	}
 }
 
 // record is the stored bytes of a record, from here or from the fastest peer that has them.

@@ -75,6 +75,7 @@ func (v *verifying) run(ctx context.Context) error {
 		return err
 	}
 	v.fetcher.Teller.Phase("ask")
+	v.reachHolders(ctx, true)
 	v.askHolders(ctx)
 	if err := v.bringNodes(ctx); err != nil && ctx.Err() != nil {
 		return err // else the tree nodes that are lost are named below

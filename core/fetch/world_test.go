@@ -46,6 +46,7 @@ type far struct {
 	lacks   map[core.Hash]bool
 	wrong   map[core.Hash]bool // chunks of which its bytes are wrong
 	away    bool
+	moved   bool // it is found where others say
 }
 
 func newWorld(t *testing.T) *world {
@@ -223,6 +224,15 @@ func (w *world) Connected() (ids []core.ID) {
 	}
 	slices.SortFunc(ids, core.ID.Compare)
 	return ids
+}
+
+// Reach finds those that have moved.
+func (w *world) Reach(_ context.Context, ids []core.ID) {
+	for _, id := range ids {
+		if p := w.peers[id]; p != nil && p.moved {
+			p.away, p.moved = false, false
+		}
+	}
 }
 
 func (w *world) Unreached() (problems []string) {
