@@ -197,7 +197,7 @@ const (
 func (w *world) placed(traced string) outcome {
 	w.begins(peerOf[traced])
 	w.startTraced(traced)
-	if w.met(traced, 10*time.Second) {
+	if w.met(traced, limit/6) {
 		ctx, cancel := context.WithTimeout(w.ctx, patience)
 		defer cancel()
 		go func() {
@@ -205,6 +205,9 @@ func (w *world) placed(traced string) outcome {
 			time.AfterFunc(patienceGone, cancel)
 		}()
 		w.acked = w.until(ctx, "place", "new", "--data", "src", "--replicas", "1") == 0
+	}
+	if w.run.fault == "" && !w.acked {
+		w.wrong("nothing befell the place, and it did not end with 0")
 	}
 	return w.stop(traced)
 }
