@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -160,6 +161,28 @@ func (e peerDown) apply(n *state) {
 	}
 	for _, pl := range n.places {
 		pl.inbox.Gone(p.id)
+	}
+}
+
+// goneAfter is how long a peer that left is remembered, unless this node dials it or gives its link a figure: clients of
+// one command would fill the lists of a node that runs for months.
+const goneAfter = 30 * time.Second
+
+// forgetGone forgets peers that are gone, and the accounts of their links. Nobody is forgotten while work is under way:
+// it may be theirs.
+func (n *state) forgetGone() {
+	if n.flows.Active() || n.transfers.Active() || len(n.downloads)+len(n.places) > 0 {
+		return
+	}
+	dialled := n.hub.Diallers()
+	for id, p := range n.peers {
+		if p.named || p.reachable() || time.Since(p.lastSeen) < goneAfter ||
+			slices.ContainsFunc(dialled, func(d link.Dialled) bool { return d.ID == id }) {
+			continue
+		}
+		if n.book.Forget(account.Out(id)) && n.book.Forget(account.In(id)) {
+			delete(n.peers, id)
+		}
 	}
 }
 
