@@ -171,7 +171,7 @@ const goneAfter = 30 * time.Second
 // forgetGone forgets peers that are gone, and the accounts of their links. Nobody is forgotten while work is under way:
 // it may be theirs.
 func (n *state) forgetGone() {
-	if n.flows.Active() || n.transfers.Active() || len(n.downloads)+len(n.places) > 0 {
+	if n.flows.Active() || n.transfers.Active() || n.downloads.Active() || len(n.places) > 0 {
 		return
 	}
 	dialled := n.hub.Diallers()

@@ -5,6 +5,7 @@ package render
 import (
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -129,6 +130,37 @@ type barProgress struct {
 	phase string
 	total core.Size
 	bar   *progressbar.ProgressBar
+	line  *barLine // on which it is drawn
+}
+
+// barLine is the line of a terminal on which a bar is drawn, also by a goroutine of the bar's own, which goes on for a
+// moment after its end. Nothing is drawn while something else is printed there, nor after the end.
+type barLine struct {
+	mu    sync.Mutex
+	w     io.Writer
+	drawn bool
+	ended bool
+}
+
+func (l *barLine) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return len(text), nil
+	}
+	l.drawn = true
+	return l.w.Write(text)
+}
+
+// interrupt erases the line and lets something be printed in its place.
+func (l *barLine) interrupt(print func(), end bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.drawn && !l.ended {
+		fmt.Fprint(l.w, "\r\x1b[K") // to the start of the line, and erase to its end (ECMA-48 EL)
+	}
+	l.ended = end
+	print()
 }
 
 func (p *barProgress) show(s control.Status) {
@@ -138,9 +170,9 @@ func (p *barProgress) show(s control.Status) {
 		if total == 0 {
 			total = -1 // a spinner
 		}
-		p.phase, p.total = s.Phase, s.Total
+		p.phase, p.total, p.line = s.Phase, s.Total, &barLine{w: p.w}
 		p.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(p.w), progressbar.OptionSetDescription(s.Phase),
+			progressbar.OptionSetWriter(p.line), progressbar.OptionSetDescription(s.Phase),
 			progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true),
 			progressbar.OptionUseIECUnits(true),
 			progressbar.OptionSetWidth(24), progressbar.OptionThrottle(100*time.Millisecond),
@@ -153,15 +185,17 @@ func (p *barProgress) show(s control.Status) {
 }
 
 func (p *barProgress) interrupt(print func()) {
-	if p.bar != nil {
-		_ = p.bar.Clear()
+	if p.bar == nil {
+		print()
+		return
 	}
-	print()
+	p.line.interrupt(print, false)
 }
 
 func (p *barProgress) end() {
 	if p.bar != nil {
-		_ = p.bar.Clear()
+		p.line.interrupt(func() {}, true)
+		_ = p.bar.Finish() // ends its goroutine
 		p.bar = nil
 	}
 }
