@@ -41,6 +41,8 @@ func placeCommand() *cli.Command {
 			plotFlag(),
 			line.Text("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
 			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
+			line.List("exclude", "have `NODE` keep nothing of it: an ID, its first eight letters, or an address (repeatable)"),
+			line.List("only", "have none but `NODE` keep it (repeatable)"),
 			line.Bool("keep-local", "keep its bytes on this machine too"),
 		}, objectiveFlags(), networkFlags(), identityFlags()),
 		do: doPlace,
@@ -68,8 +70,8 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 	}
 	args = control.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"),
 		Retain:    int64(retain.Seconds()),
-		KeepLocal: c.Bool("keep-local"),
-		Show:      c.String("plan-out") != "" || c.String("plot") != ""}
+		KeepLocal: c.Bool("keep-local"), Exclude: c.List("exclude"), Only: c.List("only"),
+		Show: c.String("plan-out") != "" || c.String("plot") != ""}
 	if args.Name, args.Version, err = line.NameVersion(c.Args().First()); err != nil {
 		return args, err
 	}

@@ -21,6 +21,9 @@ type PlaceArgs struct {
 
 	KeepLocal bool `json:"keep_local,omitempty"` // its bytes stay on this machine too
 
+	Exclude []string `json:"exclude,omitempty"` // nodes that are to keep nothing of it, by ID, its beginning, or address
+	Only    []string `json:"only,omitempty"`    // likewise: no others are to
+
 	Objective string  `json:"objective,omitempty"` // of plan.Request; empty: as the strategy goes
 	Blend     float64 `json:"blend,omitempty"`
 	Deadline  float64 `json:"deadline_s,omitempty"`

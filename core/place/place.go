@@ -8,6 +8,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +29,9 @@ type Args struct {
 	Retain   int64 // how long targets are to keep it, seconds
 
 	KeepLocal bool // its bytes stay on this machine too
+
+	Exclude []string // nodes that are to keep nothing of it, by ID, its beginning, or address
+	Only    []string // likewise: no others are to
 
 	Objective string // of plan.Request; empty: as the strategy goes
 	Blend     float64
@@ -64,6 +69,7 @@ type placement struct {
 	here     map[core.Hash]bool // reused runs whose bytes are on this machine
 	recalled []core.Chunk       // claimed in staging
 	heard    map[core.ID]bool   // peers that came after the survey
+	out      map[core.ID]bool   // nodes of the survey that are to keep nothing
 	inbox    *Inbox
 	record   *Record // nil until it is written down
 	resumed  bool    // the record is of an earlier act, and says what is known
@@ -82,7 +88,8 @@ func (c *Coordinator) placement(ctx context.Context, doing string, args Args, te
 		return nil, err
 	}
 	p := &placement{Coordinator: c, tell: tell, owner: owner, reader: version.NewReader(ctx, c.Here), from: c.Staging,
-		here: map[core.Hash]bool{}, heard: map[core.ID]bool{}, inbox: NewInbox(), audits: map[auditOf]bool{}}
+		here: map[core.Hash]bool{}, heard: map[core.ID]bool{}, out: map[core.ID]bool{}, inbox: NewInbox(),
+		audits: map[auditOf]bool{}}
 	p.Args = args
 	if _, err := rand.Read(p.Task[:]); err != nil {
 		return nil, fmt.Errorf("draw task: %w", err)
@@ -179,8 +186,34 @@ func (p *placement) awaitStopped(ctx context.Context) {
 
 // look asks peers for their state.
 func (p *placement) look(ctx context.Context) (err error) {
-	p.Survey, err = p.Coordinator.Look(ctx, p.Args.Replicas, p.tell)
-	return err
+	if p.Survey, err = p.Coordinator.Look(ctx, p.Args.Replicas, p.tell); err != nil {
+		return err
+	}
+	return p.leaveOut()
+}
+
+// leaveOut finds the nodes that are to keep nothing: what they have goes to others, and is released then.
+func (p *placement) leaveOut() error {
+	for _, name := range slices.Concat(p.Args.Exclude, p.Args.Only) {
+		if !slices.ContainsFunc(p.Survey.Nodes[1:], func(n core.NodeState) bool { return isNamed(n, name) }) {
+			return core.WithHint(core.Fail(core.CodeUsage, "no node %s answered", core.Printable(name)),
+				"bkp peers lists the nodes; name one by its ID or HOST:PORT")
+		}
+	}
+	for i := range p.Survey.Nodes[1:] {
+		node := &p.Survey.Nodes[i+1]
+		named := func(name string) bool { return isNamed(*node, name) }
+		if slices.ContainsFunc(p.Args.Exclude, named) || len(p.Args.Only) > 0 && !slices.ContainsFunc(p.Args.Only, named) {
+			p.out[node.ID], node.Free = true, 0
+		}
+	}
+	return nil
+}
+
+// isNamed reports whether a name is a node's ID, grouped or not, the first eight letters of it or more, or its address.
+func isNamed(n core.NodeState, name string) bool {
+	id := strings.ToLower(strings.ReplaceAll(name, "-", ""))
+	return name == n.Address || len(id) >= len(n.ID.Short()) && strings.HasPrefix(n.ID.String(), id)
 }
 
 // lastReceipts is how long the receipts for what just arrived are waited for, where a placement is stopped: half of

@@ -38,7 +38,8 @@ func (p *placement) price(ctx context.Context) (err error) {
 func (p *placement) decide() (changed []*Segment, err error) {
 	var network reconcile.Network
 	for _, node := range p.Survey.Nodes {
-		network.Nodes = append(network.Nodes, reconcile.Node{ID: node.ID, Barred: p.Standing.Barred[node.ID]})
+		network.Nodes = append(network.Nodes, reconcile.Node{ID: node.ID, Barred: p.Standing.Barred[node.ID],
+			Drained: p.out[node.ID]})
 	}
 	d, err := reconcile.Next(reconcile.Wanted{Copies: p.Args.Replicas, Now: true},
 		p.Standing.Known(p.Survey.Nodes), network, time.Now(), p.plan)

@@ -301,3 +301,34 @@ func TestPlacedBeforeThereWereRecords(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoIsLeftOut keeps nothing: at first, and where it keeps something already that goes to others.
+func TestWhoIsLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, "b", "c", "d")
+		w.split("disk.img", 1, 0, 40)
+		kept := func() (names string) {
+			for _, p := range w.peers {
+				if slices.Contains(w.record().Holders(0), p.ID()) {
+					names += p.name
+				}
+			}
+			return names
+		}
+		_, err := w.place(t.Context(), Args{Replicas: 2, Exclude: []string{"b:8001"}})
+		check(t, err)
+		if got := kept(); got != "cd" {
+			t.Errorf("without b it is at %s", got)
+		}
+		_, err = w.place(t.Context(), Args{Name: "disk.img", Replicas: 2,
+			Only: []string{w.named("b").ID().Short(), w.named("d").ID().Grouped()}})
+		check(t, err)
+		if got := kept(); got != "bd" || len(w.named("c").released) != 1 || len(w.named("d").released) > 0 {
+			t.Errorf("with b and d only it is at %s; c let go of %v", got, w.named("c").released)
+		}
+		_, err = w.place(t.Context(), Args{Name: "disk.img", Replicas: 2, Exclude: []string{"b"}})
+		if core.CodeOf(err) != core.CodeUsage {
+			t.Errorf("without a node that is not there: %v", err)
+		}
+	})
+}
