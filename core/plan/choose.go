@@ -34,6 +34,8 @@ type Receiver struct {
 	Near    float64   // its distance for the nearest-first round: delay in seconds, then the smaller the nearer
 	First   float64   // what it can do with first copies, in bytes: FirstWeights, or the plan's share of the link
 	Given   float64   // bytes of first copies that the sender gave it already
+	Planned float64   // bytes that the plan has the sender give it; 0 where it has none, or nothing is planned
+	Sent    float64   // of all that the sender gave it
 	Crit    float64   // seconds that it still has to receive, see Crit
 	Fair    core.Rate // what the sender would give it, see Fair; 0: as much as it could take
 }
@@ -67,8 +69,10 @@ func Crit(need core.Size, down core.Rate, zoneNeed core.Size, trunk core.Rate) f
 //   - of the receivers that could take a fifth of their nominal rate now, a spreading source serves those without any run
 //     first, the nearest of them before the others; then by D'Hondt's rule the one that can do most with a first copy,
 //     counting those that it was given. That keeps first copies in proportion to First whatever order they are asked in;
-//   - everybody else, and a source whose First are all 0, serves the one that needs longest to receive what it lacks; of
-//     those that need as long, as nodes beyond a narrow trunk do, the one that can do most with it;
+//   - everybody else, and a source whose First are all 0, serves by D'Hondt's rule the one to which it is furthest behind
+//     with what the plan has it give, and before those to which nothing is planned; without a plan, the one that needs
+//     longest to receive what it lacks; of those that need as long, as nodes beyond a narrow trunk do, the one that can do
+//     most with it;
 //   - where the sender's own uplink cannot give the chosen one most of its fair part, or a fifth of its nominal rate where it has no such
 //     part, it waits for that, rather than let a smaller transfer overtake: overtaking starves whoever needs much.
 //
@@ -124,6 +128,9 @@ func before(stage Stage, a, b Receiver) bool {
 			return dueA > dueB
 		}
 	}
+	if behindA, behindB := a.behind(), b.behind(); behindA != behindB {
+		return behindA > behindB
+	}
 	if math.Abs(a.Crit-b.Crit) > 1e-9*a.Crit {
 		return a.Crit > b.Crit
 	}
@@ -132,6 +139,12 @@ func before(stage Stage, a, b Receiver) bool {
 
 // Due is D'Hondt's quotient: the largest is served next.
 func (r Receiver) Due() float64 { return r.First / (1 + r.Given) }
+
+// behind is D'Hondt's quotient of what the plan has the sender give.
+func (r Receiver) behind() float64 { return r.Planned / (1 + r.Sent) }
+
+// Behind reports whether the sender is further behind the plan with one receiver than with another.
+func (r Receiver) Behind(other Receiver) bool { return r.behind() > other.behind() }
 
 // FirstWeights says what each node can do with first copies: send on what it keeps, to those that keep it too, as fast
 // as its uplink goes within the time that the plan has. quota is what each is to keep, in bytes; the answer is in

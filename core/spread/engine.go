@@ -86,6 +86,8 @@ type Part struct {
 	unsent  int       // of what the source has
 	first   []float64 // by target: bytes of first copies that are due to it
 	given   []float64 // the same: of which it has so much
+	planned []float64 // by target: bytes that the plan has the node give it; empty where nothing is planned
+	gave    []float64 // the same: of all that it was given
 	quota   *Quota    // nil where nobody says how much of what to give
 }
 
@@ -123,6 +125,10 @@ func (p *Part) Spread(s *Segment, run int) {
 
 // First says what a target can do with first copies, in bytes: plan.FirstWeights, or the plan's share of the link.
 func (p *Part) First(to int, bytes float64) { p.first = put(p.first, to, bytes) }
+
+// Plan says how many bytes the plan has the node give each target, from now on; nil where it says nothing. Targets are
+// then served in proportion, and those to which nothing is planned when nobody else takes more.
+func (p *Part) Plan(bytes []float64) { p.planned, p.gave = bytes, make([]float64, len(bytes)) }
 
 // put sets one place of a table that grows as needed.
 func put(table []float64, at int, value float64) []float64 {
@@ -195,6 +201,9 @@ func (e *Engine) serve(now time.Duration) (Action, bool) {
 		p := e.parts[(e.turn+i)%len(e.parts)]
 		for _, stage := range p.stages() {
 			if able, i := p.choose(now, stage, nil); i >= 0 {
+				if a, ok := p.further(now, stage, able[i]); ok {
+					return a, true
+				}
 				if a, ok := p.ask(now, stage, able[i]); ok {
 					e.turn++
 					return a, true

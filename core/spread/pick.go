@@ -79,7 +79,7 @@ func (p *Part) offers(now time.Duration, stage plan.Stage, c candidate) (o offer
 			continue
 		}
 		o = offer{seg: target.seg, from: mine.has, wish: target.open, target: target}
-		if target.pass != nil && p.t.relays.room(to) {
+		if target.pass != nil && p.t.relays.room(to) && p.passes(to) {
 			o.pass = target.pass
 		}
 		if stage == plan.Spreading {
@@ -97,8 +97,17 @@ func (p *Part) offers(now time.Duration, stage plan.Stage, c candidate) (o offer
 		if o.next(0) >= 0 {
 			return o, true
 		}
+		if o.but[1] = nil; at(p.gave, to.Number) < at(p.planned, to.Number) && o.next(0) >= 0 {
+			return o, true // the plan has more cross the trunk than each run once
+		}
 	}
 	return o, false
+}
+
+// passes reports whether a relay should get more from here to pass on: not much more than the plan says.
+func (p *Part) passes(to *Peer) bool {
+	r := p.t.relays
+	return !r.Routed || r.loose || at(p.gave, to.Number) < r.over*at(p.planned, to.Number)+float64(p.t.meanRun())
 }
 
 // once reports whether a run may cross the trunk to a target only while nobody beyond it has it or is being sent it:
@@ -206,7 +215,11 @@ func (p *Part) again(s *Sender) (c candidate, ok bool) {
 func (p *Part) receiver(c candidate) plan.Receiver {
 	to := c.to
 	r := plan.Receiver{Nominal: p.nominal(c), Free: c.way.Free, Empty: c.empty(), First: at(p.first, to.Number),
-		Given: at(p.given, to.Number), Near: c.way.RoundTrip.Seconds()}
+		Given: at(p.given, to.Number), Planned: at(p.planned, to.Number),
+		Sent: at(p.gave, to.Number), Near: c.way.RoundTrip.Seconds()}
+	if len(p.planned) > 0 {
+		r.First = r.Planned
+	}
 	if c.way.Trunk > 0 && r.First == 0 { // who passes on most beyond a trunk is the best to enter there
 		r.First, r.Given = float64(to.Up), to.entered
 	}

@@ -16,10 +16,17 @@ const (
 	Alone = 256
 )
 
+// How many times what the plan says may come to a relay over a way: a little more at first, so that what does not cut
+// into whole runs has a place, and more each time that nothing moves though something is missing.
+const over, more, most = 1.01, 0.1, 1.5
+
 // Relays are the nodes of a transfer that pass on what they do not keep, as far as is known.
 type Relays struct {
 	Neighbours func(node int) (out, in []int) // to which, and from which, a way leads
 	Planned    func(from, to int) bool        // the plan sends over that way
+	Routed     bool                           // and to relays, and from them, over no other
+
+	over float64 // how many times what is planned may come to a relay over a way
 
 	t     *Transfer
 	hops  []int   // from who held something at the start; −1: nothing leads there
@@ -44,7 +51,7 @@ type passing struct {
 
 // Relay lets nodes of the transfer pass runs on, each so many of them.
 func (t *Transfer) Relay(space int) *Relays {
-	t.relays = &Relays{t: t, space: space}
+	t.relays = &Relays{t: t, space: space, over: over}
 	return t.relays
 }
 
@@ -160,7 +167,12 @@ func (r *Relays) spoil() {
 
 // beyond reports whether a node may have a relay pass runs on to another relay.
 func (r *Relays) beyond(q, v *Peer) bool {
-	return r.loose || r.hops[v.Number] > r.hops[q.Number] || r.Planned(q.Number, v.Number)
+	return r.loose || !r.Routed && r.hops[v.Number] > r.hops[q.Number] || r.Planned(q.Number, v.Number)
+}
+
+// route reports whether relays may use the way from one node to another.
+func (r *Relays) route(from, to *Peer) bool {
+	return r.loose || !r.Routed || r.Planned(from.Number, to.Number)
 }
 
 // refresh finds anew what each relay would take of the runs whose whereabouts changed. A run that somebody else can
@@ -197,7 +209,7 @@ func (r *Relays) behind(q *Peer, s *Segment, k int) (word uint64) {
 	for _, to := range out {
 		v := r.t.peers[to]
 		theirs := v.in(s)
-		if v.gone || theirs == nil {
+		if v.gone || theirs == nil || !r.route(q, v) {
 			continue
 		}
 		lacks := theirs.want[k]
@@ -207,6 +219,9 @@ func (r *Relays) behind(q *Peer, s *Segment, k int) (word uint64) {
 		lacks &^= theirs.has[k] | theirs.coming[k] | theirs.said[k] | mine.want[k]
 		if lacks == 0 {
 			continue
+		}
+		if r.Routed && !r.loose {
+			lacks &^= r.brought(q, v, s, k)
 		}
 		if !more {
 			_, in := r.Neighbours(to)
@@ -223,6 +238,18 @@ func (r *Relays) behind(q *Peer, s *Segment, k int) (word uint64) {
 	return word
 }
 
+// brought is 64 runs that by the plan another relay brings to a node, which has or expects them.
+func (r *Relays) brought(q, v *Peer, s *Segment, k int) (word uint64) {
+	_, in := r.Neighbours(v.Number)
+	for _, other := range in {
+		z := r.t.peers[other]
+		if p := z.in(s); z != q && p != nil && p.pass != nil && r.route(z, v) {
+			word |= (p.has[k] | p.coming[k]) &^ (p.want[k] | p.owns[k])
+		}
+	}
+	return word
+}
+
 // Loosen lets relays take more, and again what they had, when nothing moves though something is missing: relays may
 // have filled up with what they cannot pass on yet. False when they can take everything already.
 func (r *Relays) Loosen() bool {
@@ -232,6 +259,10 @@ func (r *Relays) Loosen() bool {
 	}
 	if r.t.missing == 0 || r.space >= 4*runs {
 		return false
+	}
+	if r.Routed && r.over < most {
+		r.over += more
+		return true
 	}
 	r.space *= 4
 	r.loose = true

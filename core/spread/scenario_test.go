@@ -27,6 +27,8 @@ import (
 //	coming NAME RUNS                     its own word of what others send it
 //	hint NAME SIZE                       its own word of what it lacks
 //	first NAME SIZE                      what it can do with first copies
+//	plan NAME SIZE                       what the plan has a give it
+//	relay NAME NEXT                      it passes on to NEXT, by the plan, what it does not keep
 //	agree NAME [RATE] [only=RUNS]        it grants what it was asked for, at RATE, or only some runs
 //	refuse NAME busy|have|in-flight
 //	came NAME        all that it granted is there
@@ -46,6 +48,7 @@ func TestScenarios(t *testing.T) {
 type script struct {
 	w      *world
 	beyond Zone
+	passes map[[2]int]bool
 	did    strings.Builder
 }
 
@@ -133,6 +136,11 @@ func (s *script) about(words []string, options map[string]string) error {
 		n.peer.Hint(sizeOf(words[2]), n.down)
 	case "first":
 		a.part.First(i, float64(sizeOf(words[2])))
+	case "plan":
+		a.part.Plan(append(slices.Clone(a.part.planned), make([]float64, len(w.nodes)-len(a.part.planned))...))
+		a.part.planned[i] = float64(sizeOf(words[2]))
+	case "relay":
+		s.relay(i, slices.IndexFunc(w.nodes, func(n *virtual) bool { return n.name == words[2] }))
 	case "agree":
 		rate := to.Flow.Rate
 		if len(words) > 2 {
@@ -188,6 +196,36 @@ func (s *script) about(words []string, options map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// relay lets a node pass on to another by the plan, and a send to it.
+func (s *script) relay(node, next int) {
+	if s.w.t.relays == nil {
+		s.passes = map[[2]int]bool{}
+		r := s.w.t.Relay(Busy)
+		r.Routed, r.Planned = true, func(from, to int) bool { return s.passes[[2]int{from, to}] }
+		r.Neighbours = func(i int) (out, in []int) {
+			for way := range s.w.ways {
+				switch i {
+				case way[0]:
+					out = append(out, way[1])
+				case way[1]:
+					in = append(in, way[0])
+				}
+			}
+			return out, in
+		}
+	}
+	s.passes[[2]int{0, node}], s.passes[[2]int{node, next}] = true, true
+	s.w.link(s.w.nodes[node], s.w.nodes[next], Way{})
+	s.w.t.relays.Lay(func(i int) float64 {
+		for way := range s.passes {
+			if i > 0 && way[0] == i {
+				return 1e18
+			}
+		}
+		return -1
+	})
 }
 
 func sizeOf(text string) core.Size {

@@ -91,6 +91,7 @@ func (s *Sender) promise(seg *Segment, run int) {
 		p.quota.give(run, size)
 	}
 	s.to.entered += size
+	p.gave = put(p.gave, s.to.Number, at(p.gave, s.to.Number)+size)
 	if to.pass != nil && !to.want.has(run) {
 		s.to.relay.held++
 	}
@@ -115,6 +116,7 @@ func (s *Sender) Drop(seg *Segment, run int) {
 		p.quota.give(run, -size)
 	}
 	s.to.entered -= size
+	p.gave = put(p.gave, s.to.Number, max(0, at(p.gave, s.to.Number)-size))
 	if u.first && seg.copies[run] <= 1 { // nobody but the source has it
 		p.sent[seg.index].drop(run)
 		p.unsent++

@@ -194,6 +194,29 @@ func (s *Sender) raise(now time.Duration) (Action, bool) {
 	return Action{Kind: Raise, Sender: s, Rate: rate}, true
 }
 
+// further asks for more for what is on its way to a target with which the node is further behind the plan than with the
+// one to be served next: else that one would be given whatever comes free between two runs of the other, again and
+// again. Where asking costs a round trip, leases last, and each target has its fair part.
+func (p *Part) further(now time.Duration, stage plan.Stage, next candidate) (Action, bool) {
+	if len(p.planned) == 0 || next.way.RoundTrip > 0 {
+		return Action{}, false
+	}
+	other := p.receiver(next)
+	for _, s := range p.holding() {
+		own, ok := p.again(s)
+		if !ok || s.Flow.State != task.Leased || s.full || !p.able(own) || !p.receiver(own).Behind(other) {
+			continue
+		}
+		rate := plan.Least(s.Flow.Rate+p.free(own), own.way.Rate)
+		if float64(rate) < worthAsking*float64(s.Flow.Rate) {
+			continue
+		}
+		s.raising = true
+		return Action{Kind: Raise, Sender: s, Rate: rate}, true
+	}
+	return Action{}, false
+}
+
 // use is what a lease carried lately, while there was always more to send.
 type use struct {
 	runs    int // that arrived

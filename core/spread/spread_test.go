@@ -50,7 +50,20 @@ func anyWorld(r *rand.Rand) *world {
 	keeps := func(i int) bool { return i == n-1 || i > 0 && r.IntN(3) > 0 }
 	relays := w.t.Relay([]int{1, Busy}[r.IntN(2)])
 	relays.Neighbours = func(i int) ([]int, []int) { return out[i], in[i] }
-	relays.Planned = func(int, int) bool { return false }
+	planned, routed := map[[2]int]float64{}, r.IntN(2) == 0
+	relays.Routed, relays.Planned = routed, func(from, to int) bool { return planned[[2]int{from, to}] > 0 }
+	for i, v := range w.nodes {
+		bytes := make([]float64, n)
+		for _, to := range out[i] {
+			if routed && r.IntN(2) == 0 {
+				bytes[to] = float64(1+r.IntN(70)) * float64(core.MiB)
+				planned[[2]int{i, to}] = bytes[to]
+			}
+		}
+		if routed {
+			v.part.Plan(bytes)
+		}
+	}
 	idle := map[int]bool{}
 	for i, v := range w.nodes {
 		if idle[i] = i > 0 && !keeps(i); idle[i] {
@@ -264,11 +277,15 @@ func (p *Part) useful(w *world, stage plan.Stage, to *Peer, run int) bool {
 	if run < 0 || !p.me.Has(w.seg, run) || to.Has(w.seg, run) || to.Expects(w.seg, run) {
 		return false
 	}
-	passes := to.relay != nil && to.relay.held < w.t.relays.space && to.in(w.seg).pass.takes.has(run)
+	passes := to.relay != nil && to.relay.held < w.t.relays.space && to.in(w.seg).pass.takes.has(run) && p.passes(to)
 	if !to.Wants(w.seg, run) && !passes || stage == plan.Spreading && p.sent[0].has(run) {
 		return false
 	}
-	if way, _ := p.ways.Way(to.Number); way.Trunk > 0 && w.t.Once && to.zone != nil && to.zone.need > 0 {
+	way, _ := p.ways.Way(to.Number)
+	if way.Trunk > 0 && at(p.planned, to.Number) > 0 {
+		return true // though it may be there already
+	}
+	if way.Trunk > 0 && w.t.Once && to.zone != nil && to.zone.need > 0 {
 		for _, other := range w.t.peers {
 			if other.zone == to.zone && (other.Has(w.seg, run) || other.Expects(w.seg, run)) {
 				return false
