@@ -260,23 +260,79 @@ func (w *world) partsLeft() []plan.Part {
 	return parts
 }
 
-// relay says who passes on what it does not keep: in a broadcast whoever is no target; else a node as far as the fluid
-// plan has it carry, and beyond that for those whom nobody with the run can reach.
+// linked is what the planner sees of the network, with every link that is left by itself where they differ.
+func (w *world) linked() core.Snapshot {
+	s := w.view()
+	if w.mesh && len(s.Links)+len(w.trunks)+w.losses == 0 {
+		return s
+	}
+	known := map[[2]int]core.LinkState{}
+	for _, l := range s.Links {
+		known[[2]int{l.From, l.To}] = l
+	}
+	s.Links = nil
+	for _, n := range w.nodes {
+		for _, to := range n.out {
+			if l := known[[2]int{n.index, to}]; !n.noticed && !w.nodes[to].noticed {
+				l.From, l.To = n.index, to
+				s.Links = append(s.Links, l)
+			}
+		}
+	}
+	return s
+}
+
+// route has nodes send over links as a fluid plan does; as they see fit where it says nothing.
+func (w *world) route(links []plan.Carried) {
+	w.relays.Routed = len(links) > 0
+	for _, n := range w.nodes {
+		var bytes []float64
+		if len(links) > 0 {
+			bytes = make([]float64, len(w.nodes))
+		}
+		for _, l := range links {
+			if l.From == n.index {
+				bytes[l.To] += l.Bytes
+			}
+		}
+		for to, l := range n.links {
+			if l != nil {
+				l.planned = bytes != nil && bytes[to] > 0
+			}
+		}
+		n.part.Plan(bytes)
+	}
+	for _, l := range links {
+		w.link(w.nodes[l.From], w.nodes[l.To]).planned = true
+	}
+}
+
+// relay says who sends what over which link, and who passes on what it does not keep: in a broadcast whoever is no
+// target; else a node as far as the fluid plan has it carry, and beyond that for those whom nobody with the run can
+// reach.
 func (w *world) relay() {
 	g := w.topology.Goal
 	var links []plan.Carried
 	switch g.Mode {
 	case plan.Broadcast:
 		for _, n := range w.nodes {
+			n.carry = 0
 			if n.peer.Need() == 0 && n.got == 0 {
 				n.carry = math.MaxFloat64 // whatever helps
 			}
+		}
+		if w.mesh && len(w.topology.Network.Links)+len(w.trunks) == 0 && len(g.Targets) == len(w.nodes)-1 {
+			break // there, senders need no plan
+		}
+		g.Targets = slices.DeleteFunc(slices.Clone(g.Targets), func(t int) bool { return w.nodes[t].noticed })
+		if f, _, err := plan.FlowOf(w.linked(), g); err == nil {
+			links = f.Links
 		}
 	case plan.Shards, plan.Fetch:
 		if g.Mode == plan.Fetch {
 			g.Parts = w.partsLeft()
 		}
-		if f, _, err := plan.FlowOf(w.view(), g); err == nil {
+		if f, _, err := plan.FlowOf(w.linked(), g); err == nil {
 			links = f.Links
 			for i, n := range w.nodes {
 				n.carry = f.Passed[i]
@@ -284,9 +340,13 @@ func (w *world) relay() {
 		}
 	case plan.Replicas: // who passes a run on keeps it
 	}
-	for _, l := range links {
-		w.link(w.nodes[l.From], w.nodes[l.To]).planned = true
+	if g.Mode == plan.Shards && w.plan != nil && w.replanned == 0 { // the plan knows more: who is to keep how much
+		links = nil
+		for _, f := range w.plan.Flows {
+			links = append(links, plan.Carried{From: f.From, To: f.To, Bytes: float64(f.Bytes)})
+		}
 	}
+	w.route(links)
 	w.relays.Lay(func(i int) float64 {
 		n := w.nodes[i]
 		idle := !w.mesh && (g.Mode != plan.Broadcast || n.peer.Need() == 0 && n.got == 0)
