@@ -338,10 +338,19 @@ func (w *world) relay() {
 				n.carry = f.Passed[i]
 			}
 		}
-	case plan.Replicas: // who passes a run on keeps it
+	case plan.Replicas: // who passes a run on keeps it, but where the plan has others do so
+		for _, n := range w.nodes {
+			n.carry = 0
+		}
 	}
-	if g.Mode == plan.Shards && w.plan != nil && w.replanned == 0 { // the plan knows more: who is to keep how much
-		links = nil
+	if p := w.plan; p != nil && w.replanned == 0 && (g.Mode == plan.Shards || len(p.Relays) > 0) {
+		links = nil // the plan knows more: who is to keep how much
+		for _, s := range p.Relays {
+			n := w.nodes[s.Node]
+			for run := s.Start; run < s.End() && g.Mode == plan.Replicas; run++ {
+				n.carry += float64(w.sizes[run])
+			}
+		}
 		for _, f := range w.plan.Flows {
 			links = append(links, plan.Carried{From: f.From, To: f.To, Bytes: float64(f.Bytes)})
 		}
