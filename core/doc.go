@@ -62,6 +62,7 @@
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
 //	      manifest    build and walk the tree           plan    who keeps what, and how good that is
 //	                                                             plan/fluid: what a network can do, as if data flowed
+//	                                                             plan/saved: plans in files
 //	      account     bandwidth accounts and leases     license licences and receipts
 //	      wire        messages and their codec            audit   challenges, and what proves that bytes are there
 //	      measure     what links carry, by what arrived over them

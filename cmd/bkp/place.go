@@ -10,7 +10,7 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/urfave/cli/v2"
 )
 
@@ -121,7 +121,7 @@ func (c *call) place(ctx context.Context, args control.PlaceArgs) (r control.Pla
 }
 
 // keepPlan writes the plan and its picture, where they are asked for.
-func (c *call) keepPlan(s plan.Saved) error {
+func (c *call) keepPlan(s saved.Plan) error {
 	if path := c.String("plan-out"); path != "" {
 		data, err := s.Encode()
 		if err == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/urfave/cli/v2"
 )
 
@@ -33,24 +33,24 @@ func planDiffCommand() *cli.Command {
 }
 
 func doPlanDiff(_ context.Context, c *call) error {
-	var saved [2]plan.Saved
-	for i := range saved {
+	var plans [2]saved.Plan
+	for i := range plans {
 		var err error
-		if saved[i], err = c.readPlan(c.Args().Get(i)); err != nil {
+		if plans[i], err = c.readPlan(c.Args().Get(i)); err != nil {
 			return err
 		}
 	}
-	d := plan.Compare(saved[0], saved[1])
+	d := saved.Compare(plans[0], plans[1])
 	return render.List(c.Console, d.Nodes, d.Change, func(t *render.Table) { render.Difference(t, d) })
 }
 
 // readPlan reads a plan file; - is standard input.
-func (c *call) readPlan(path string) (plan.Saved, error) {
+func (c *call) readPlan(path string) (saved.Plan, error) {
 	data, err := c.readInput(path)
 	if err != nil {
-		return plan.Saved{}, fmt.Errorf("read plan: %w", err)
+		return saved.Plan{}, fmt.Errorf("read plan: %w", err)
 	}
-	s, err := plan.ReadSaved(data)
+	s, err := saved.Read(data)
 	if err != nil {
 		return s, core.WithHint(fmt.Errorf("%s: %w", path, err), "bkp place NAME --dry-run --plan-out FILE writes one")
 	}

@@ -21,7 +21,7 @@ import (
 	"context"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/saved"
 )
 
 // The commands that a node carries out for its own user, in this process or through DATA/node.sock. Each Result is also
@@ -52,7 +52,7 @@ type Status struct {
 	Text    string    `json:"text,omitempty"`    // something a person wants to know now
 	Warning bool      `json:"warning,omitempty"` // Text is a warning
 
-	Plan *plan.Saved `json:"plan,omitempty"` // what a placement is about to do, once, where PlaceArgs.Show asks for it
+	Plan *saved.Plan `json:"plan,omitempty"` // what a placement is about to do, once, where PlaceArgs.Show asks for it
 }
 
 // None is the arguments of a command that takes none.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/saved"
 )
 
 // PlaceArgs asks for a version to be placed. An empty Name is the newest version not yet placed; Version 0 is the
@@ -29,7 +30,7 @@ type PlaceArgs struct {
 	Deadline  float64 `json:"deadline_s,omitempty"`
 
 	// to be carried out as it is; it sets all of the above but DryRun and Retain
-	Plan *plan.Saved `json:"plan,omitempty"`
+	Plan *saved.Plan `json:"plan,omitempty"`
 	Show bool        `json:"show,omitempty"` // report the plan as a Status before anything is sent
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/live"
@@ -144,5 +144,5 @@ type Status struct {
 	Seconds float64   // since the phase began
 	Text    string
 	Warning bool        // Text is one
-	Plan    *plan.Saved // what is about to be done, once, where Args.Show asks for it
+	Plan    *saved.Plan // what is about to be done, once, where Args.Show asks for it
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/bkp-tool/bkp/core/version"
 )
 
@@ -37,7 +38,7 @@ type Args struct {
 	Blend     float64
 	Deadline  float64
 
-	Plan *plan.Saved // to be carried out as it is; it sets all of the above but DryRun and Retain
+	Plan *saved.Plan // to be carried out as it is; it sets all of the above but DryRun and Retain
 	Show bool        // tell the plan before anything is sent
 }
 

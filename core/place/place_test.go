@@ -21,7 +21,7 @@ import (
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
-	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/bkp-tool/bkp/core/version"
 )
 
@@ -295,7 +295,7 @@ func TestDryRunSaysNothingToAnybody(t *testing.T) {
 		w := newTown(t, "b", "c")
 		w.named("b").degraded = []string{"its disk is slow"}
 		w.split("disk.img", 1, 0, 40)
-		var saved *plan.Saved
+		var saved *saved.Plan
 		r, err := w.Place(t.Context(), Args{Replicas: 2, DryRun: true, Show: true}, func(s Status) {
 			if s.Plan != nil {
 				saved = s.Plan

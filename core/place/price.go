@@ -11,6 +11,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/bkp-tool/bkp/core/reconcile"
 )
 
@@ -53,7 +54,7 @@ func (p *placement) decide() (changed []*Segment, err error) {
 func (p *placement) plan(classes []plan.Class) (_ [][]plan.Span, err error) {
 	p.request.Snapshot, p.request.Classes = p.Survey.Snapshot, classes
 	if given := p.Args.Plan; given != nil {
-		p.Plan, err = given.Carry(plan.Now{About: p.about(), Snapshot: p.Survey.Snapshot, Classes: classes})
+		p.Plan, err = given.Carry(saved.Now{About: p.about(), Snapshot: p.Survey.Snapshot, Classes: classes})
 	} else {
 		p.Plan, err = plan.Place(p.request)
 		if p.Args.Replicas == p.request.Replicas { // else the planner's own hint knows better
@@ -111,14 +112,14 @@ func (p *placement) seed() uint64 {
 // show tells the plan, where that was asked for.
 func (p *placement) show() {
 	if p.Args.Show {
-		saved := plan.Save(p.about(), p.request, p.Plan)
+		saved := saved.Of(p.about(), p.request, p.Plan)
 		p.tell(Status{Phase: "plan", Plan: &saved})
 	}
 }
 
 // about says what the plan is for.
-func (p *placement) about() plan.About {
+func (p *placement) about() saved.About {
 	v := p.Version
-	return plan.About{Name: v.Body.Name, Version: v.Ref.Version, Root: v.Body.Root.Hash, Runs: p.Content.hash(),
+	return saved.About{Name: v.Body.Name, Version: v.Ref.Version, Root: v.Body.Root.Hash, Runs: p.Content.hash(),
 		Strategy: p.Args.Strategy}
 }

@@ -151,16 +151,16 @@ func (p *planner) shortage(c int, shares []share, zoneMax map[string]int) error 
 	switch {
 	case zoneMax != nil && allowance < lacking:
 		err = core.Fail(core.CodeRedundant, "%s with at most %d in a zone need more zones than %s", copies(p.Replicas),
-			p.Scores.Spread.Max, list(zones))
+			p.Scores.Spread.Max, fluid.List(zones))
 	case zoneMax != nil && room >= need:
 		err = core.Fail(core.CodeRedundant, "%s of %s with at most %d in a zone do not fit: %s", copies(lacking), size,
 			p.Scores.Spread.Max, p.zoneRooms(shares))
 	case len(shares) == lacking:
 		err = core.Fail(core.CodeRedundant, "%s of %s need %d nodes with room; %s; %s", copies(lacking), size, lacking,
-			onlyHave(with), list(without))
+			onlyHave(with), fluid.List(without))
 	default:
 		err = core.Fail(core.CodeRedundant, "%s of %s need %s on different nodes; %d nodes have room for %s of it, %s is missing; %s",
-			copies(lacking), size, need, len(shares), room, need-room, list(append(roomFor(with), without...)))
+			copies(lacking), size, need, len(shares), room, need-room, fluid.List(append(roomFor(with), without...)))
 	}
 	return core.WithHint(err, "free space, add a node, or ask for fewer copies with --replicas")
 }
@@ -172,7 +172,7 @@ func (p *planner) unfit(c int, shares []share) error {
 		rooms = append(rooms, fmt.Sprintf("%s has room for %s", p.net.NameOf(s.node), core.Size(s.cap)))
 	}
 	err := core.Fail(core.CodeRedundant, "%s of %s do not fit in whole runs of up to %s; %s",
-		copies(p.Replicas-len(p.held[c])), p.sizes[c], slices.Max(p.Classes[c].Runs), list(rooms))
+		copies(p.Replicas-len(p.held[c])), p.sizes[c], slices.Max(p.Classes[c].Runs), fluid.List(rooms))
 	return core.WithHint(err, "free about %s more, or add a node", slices.Max(p.Classes[c].Runs))
 }
 
@@ -197,10 +197,10 @@ func (p *planner) tooFew(lacking int, shares []share, held []int) error {
 	sentence := fmt.Sprintf("%s need %d nodes beside the source; there is none", copies(p.Replicas), p.Replicas)
 	if len(may) > 0 {
 		sentence = fmt.Sprintf("%s need %d nodes beside the source; there %s only %s", copies(p.Replicas), p.Replicas,
-			fluid.Plural(len(may), "is", "are"), list(may))
+			fluid.Plural(len(may), "is", "are"), fluid.List(may))
 	}
 	if len(not) > 0 {
-		sentence += "; " + list(not)
+		sentence += "; " + fluid.List(not)
 	}
 	return core.WithHint(core.Fail(core.CodeRedundant, "%s", sentence),
 		"add a peer, or ask for fewer copies with --replicas")
@@ -217,7 +217,7 @@ func (p *planner) zoneRooms(shares []share) string {
 	for k, z := range names {
 		names[k] = fmt.Sprintf("%s has room for %s", fluid.ZoneName(z), rooms[z])
 	}
-	return list(names)
+	return fluid.List(names)
 }
 
 func copies(n int) string { return fmt.Sprintf("%d %s", n, fluid.Plural(n, "replica", "replicas")) }
@@ -234,13 +234,4 @@ func roomFor(names []string) []string {
 		return nil
 	}
 	return []string{strings.Join(names, ", ") + fluid.Plural(len(names), " has", " have") + " room for all"}
-}
-
-// list joins parts with commas; of more than eight it shows the first and says how many follow.
-func list(parts []string) string {
-	const most = 8
-	if len(parts) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(parts[:most], ", "), len(parts)-most)
-	}
-	return strings.Join(parts, ", ")
 }

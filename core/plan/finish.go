@@ -30,7 +30,7 @@ func (p *planner) write(blocks []block) *Plan {
 		out.Ratio = 1
 	}
 	p.describe(out)
-	out.Risk = riskOf(p.Snapshot, out.Classes, p.Replicas, max(1, p.K))
+	out.Risk = RiskOf(p.Snapshot, out.Classes, p.Replicas, max(1, p.K))
 	return out
 }
 

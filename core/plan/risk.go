@@ -24,8 +24,8 @@ type Risk struct {
 	Zones bool   `json:"survives_any_zone"`
 }
 
-// riskOf looks at every set of nodes that keep runs together. Of a run, needed are enough to restore it.
-func riskOf(s core.Snapshot, classes [][]Span, replicas, needed int) Risk {
+// RiskOf looks at every set of nodes that keep runs together. Of a run, needed are enough to restore it.
+func RiskOf(s core.Snapshot, classes [][]Span, replicas, needed int) Risk {
 	r := Risk{Bears: replicas - needed, Of: choose(len(s.Nodes)-1, replicas)}
 	sets := map[string]bool{}
 	for _, spans := range classes {

@@ -11,7 +11,7 @@ import (
 
 	svg "github.com/ajstarks/svgo"
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/bkp-tool/bkp/core/sim"
 )
 
@@ -278,7 +278,7 @@ func (d *drawing) legend(y int) {
 }
 
 // PlanPicture shows a plan before anything was sent.
-func PlanPicture(s plan.Saved) (p Picture) {
+func PlanPicture(s saved.Plan) (p Picture) {
 	p.title = fmt.Sprintf("%s: %s, %s by %s", Versioned(s.Name, s.Version), Counted(s.Replicas, "replica"),
 		Seconds(s.PredictedS), s.Strategy)
 	for i, n := range s.Nodes {

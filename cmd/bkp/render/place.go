@@ -7,7 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/saved"
 )
 
 // drawPlan shows who keeps what at which cost, who is left out, and how good the plan is.
@@ -101,7 +101,7 @@ func drawRisk(t *Table, r control.PlaceResult) {
 }
 
 // Difference shows what each node keeps in two plans, and what they promise.
-func Difference(t *Table, d plan.Difference) {
+func Difference(t *Table, d saved.Difference) {
 	a, b := d.Change.A, d.Change.B
 	header := []string{"node", "address", "keeps", "", "runs", "", "cost", ""}
 	if d.Same {

@@ -174,3 +174,12 @@ func Plural(n int, one, many string) string {
 	}
 	return many
 }
+
+// List joins parts with commas; of more than eight it shows the first and says how many follow.
+func List(parts []string) string {
+	const most = 8
+	if len(parts) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(parts[:most], ", "), len(parts)-most)
+	}
+	return strings.Join(parts, ", ")
+}

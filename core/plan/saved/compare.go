@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plan
+package saved
 
 import (
 	"cmp"
@@ -52,14 +52,14 @@ type NodeShare struct {
 }
 
 // Compare tells what changes from a to b.
-func Compare(a, b Saved) Difference {
+func Compare(a, b Plan) Difference {
 	d := Difference{Change: Change{A: a.summary(), B: b.summary(), Same: a.Runs == b.Runs &&
 		len(a.Classes) == len(b.Classes)}}
 	for k := range a.Classes {
 		d.Same = d.Same && a.Classes[k].Runs == b.Classes[k].Runs
 	}
 	at := map[core.ID]int{}
-	change := func(n SavedNode) *NodeChange {
+	change := func(n Node) *NodeChange {
 		k, ok := at[n.ID]
 		if !ok {
 			k = len(d.Nodes)
@@ -89,12 +89,12 @@ func Compare(a, b Saved) Difference {
 	return d
 }
 
-func (s Saved) summary() Summary {
+func (s Plan) summary() Summary {
 	return Summary{s.Name, s.Version, s.Strategy, s.Replicas, s.PredictedS, s.BoundS, s.Binding}
 }
 
 // beyond is how many runs a node keeps here that it does not keep in another plan for the same runs.
-func (s Saved) beyond(other Saved, id core.ID) (runs int) {
+func (s Plan) beyond(other Plan, id core.ID) (runs int) {
 	for c := range s.Classes {
 		for _, mine := range s.spansOf(c, id) {
 			runs += mine.Length
@@ -107,7 +107,7 @@ func (s Saved) beyond(other Saved, id core.ID) (runs int) {
 }
 
 // spansOf is what a node keeps of a class; no two of its spans share a run.
-func (s Saved) spansOf(c int, id core.ID) (spans []SavedSpan) {
+func (s Plan) spansOf(c int, id core.ID) (spans []Span) {
 	for _, span := range s.Classes[c].Spans {
 		if s.Nodes[span.Node].ID == id {
 			spans = append(spans, span)

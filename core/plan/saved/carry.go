@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plan
+package saved
 
 import (
 	"cmp"
@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/plan/fluid"
 )
 
 // Tolerance is by which part a node, link or trunk that a saved plan counts on may have become slower before the plan
@@ -18,18 +20,18 @@ const Tolerance = 0.10
 type Now struct {
 	About
 	Snapshot core.Snapshot
-	Classes  []Class
+	Classes  []plan.Class
 }
 
 // Carry is the saved plan over the nodes of the present snapshot, span for span; or an error that says what differs, of
 // core.CodeRefused where the plan is for something else or its times no longer hold, of core.CodeRedundant where its
 // copies would not find their place. What the plan does not use may differ as it likes: space beyond a node's share,
 // bandwidth of links without a flow, further nodes.
-func (s Saved) Carry(now Now) (*Plan, error) {
+func (s Plan) Carry(now Now) (*plan.Plan, error) {
 	if now.Snapshot.Changes() {
 		now.Snapshot = now.Snapshot.Over(s.PredictedS)
 	}
-	c := &carrying{Saved: s, now: now}
+	c := &carrying{Plan: s, now: now}
 	c.job()
 	if c.differs == nil {
 		c.nodes()
@@ -37,13 +39,13 @@ func (s Saved) Carry(now Now) (*Plan, error) {
 	if c.differs == nil {
 		return c.plan(), nil
 	}
-	err := core.Fail(c.code, "the plan no longer fits: %s", list(c.differs))
+	err := core.Fail(c.code, "the plan no longer fits: %s", fluid.List(c.differs))
 	return nil, core.WithHint(err, "plan again: bkp place %s --dry-run --plan-out FILE; bkp plan diff shows what changed", s.Name)
 }
 
 // carrying compares a saved plan with what is there.
 type carrying struct {
-	Saved
+	Plan
 	now     Now
 	at      []int // by saved node: its index in the present snapshot, −1
 	code    core.Code
@@ -124,10 +126,10 @@ func (c *carrying) nodes() {
 func (c *carrying) room() {
 	need := make([]core.Size, len(c.Nodes))
 	for k, class := range c.Classes {
-		sums := newCircle(c.now.Classes[k].Runs, 1).sums
+		before := sums(c.now.Classes[k].Runs)
 		for _, s := range class.Spans {
 			if s.Node != s.From {
-				need[s.Node] += sums[s.Start+s.Length] - sums[s.Start]
+				need[s.Node] += before[s.Start+s.Length] - before[s.Start]
 			} else if !slices.Contains(c.now.Classes[k].Holders, c.at[s.Node]) {
 				c.differ(core.CodeRefused, "node %s no longer keeps what it kept", c.name(s.Node))
 			}
@@ -197,15 +199,15 @@ func (c *carrying) name(i int) string {
 }
 
 // plan is the saved one with the present indexes. Bytes are counted anew: what a file says of them is for people.
-func (c *carrying) plan() *Plan {
-	p := &Plan{Replicas: c.Replicas, PredictedS: c.PredictedS, FillS: c.FillS, BoundS: c.BoundS, Ratio: c.Ratio,
+func (c *carrying) plan() *plan.Plan {
+	p := &plan.Plan{Replicas: c.Replicas, PredictedS: c.PredictedS, FillS: c.FillS, BoundS: c.BoundS, Ratio: c.Ratio,
 		Binding: c.Binding,
-		Classes: make([][]Span, len(c.Classes))}
-	rows, flows := make([]NodeRow, len(c.Nodes)), map[[2]int]core.Size{}
+		Classes: make([][]plan.Span, len(c.Classes))}
+	rows, flows := make([]plan.NodeRow, len(c.Nodes)), map[[2]int]core.Size{}
 	for k, class := range c.Classes {
-		sums := newCircle(c.now.Classes[k].Runs, 1).sums
+		before := sums(c.now.Classes[k].Runs)
 		for _, s := range class.Spans {
-			bytes := sums[s.Start+s.Length] - sums[s.Start]
+			bytes := before[s.Start+s.Length] - before[s.Start]
 			rows[s.Node].Bytes += bytes
 			rows[s.Node].Runs += s.Length
 			if s.Node == s.From {
@@ -213,15 +215,15 @@ func (c *carrying) plan() *Plan {
 			} else {
 				flows[[2]int{s.From, s.Node}] += bytes
 			}
-			p.Classes[k] = append(p.Classes[k], Span{Node: c.at[s.Node], From: c.at[s.From], Start: s.Start,
+			p.Classes[k] = append(p.Classes[k], plan.Span{Node: c.at[s.Node], From: c.at[s.From], Start: s.Start,
 				Length: s.Length, Class: k})
 		}
 	}
 	for k, class := range c.Classes {
-		sums := newCircle(c.now.Classes[k].Runs, 1).sums
+		before := sums(c.now.Classes[k].Runs)
 		for _, s := range class.Relays {
-			flows[[2]int{s.From, s.Node}] += sums[s.Start+s.Length] - sums[s.Start]
-			p.Relays = append(p.Relays, Span{Node: c.at[s.Node], From: c.at[s.From], Start: s.Start, Length: s.Length,
+			flows[[2]int{s.From, s.Node}] += before[s.Start+s.Length] - before[s.Start]
+			p.Relays = append(p.Relays, plan.Span{Node: c.at[s.Node], From: c.at[s.From], Start: s.Start, Length: s.Length,
 				Class: k})
 		}
 	}
@@ -232,7 +234,7 @@ func (c *carrying) plan() *Plan {
 			row.Node, row.Cost, row.Explain, row.First, row.Finish = c.at[i], n.Cost, n.Why, n.First, n.Finish
 			p.Nodes = append(p.Nodes, row)
 		case i != c.Source && c.at[i] >= 0:
-			p.Refused = append(p.Refused, Refusal{Node: c.at[i], Reason: n.Why})
+			p.Refused = append(p.Refused, plan.Refusal{Node: c.at[i], Reason: n.Why})
 		}
 	}
 	p.Refused = append(p.Refused, c.joined()...)
@@ -241,26 +243,26 @@ func (c *carrying) plan() *Plan {
 		rates[[2]int{f.From, f.To}] = f.Rate
 	}
 	for pair, bytes := range flows {
-		p.Flows = append(p.Flows, Flow{From: c.at[pair[0]], To: c.at[pair[1]], Bytes: bytes, Rate: rates[pair]})
+		p.Flows = append(p.Flows, plan.Flow{From: c.at[pair[0]], To: c.at[pair[1]], Bytes: bytes, Rate: rates[pair]})
 	}
-	slices.SortFunc(p.Flows, func(a, b Flow) int {
+	slices.SortFunc(p.Flows, func(a, b plan.Flow) int {
 		return cmp.Or(cmp.Compare(a.From, b.From),
 			cmp.Compare(a.To, b.To))
 	})
-	p.Risk = riskOf(c.now.Snapshot, p.Classes, p.Replicas, 1)
-	slices.SortFunc(p.Nodes, func(a, b NodeRow) int { return cmp.Compare(a.Node, b.Node) })
+	p.Risk = plan.RiskOf(c.now.Snapshot, p.Classes, p.Replicas, 1)
+	slices.SortFunc(p.Nodes, func(a, b plan.NodeRow) int { return cmp.Compare(a.Node, b.Node) })
 	return p
 }
 
 // joined is the nodes that the plan does not know of.
-func (c *carrying) joined() (out []Refusal) {
+func (c *carrying) joined() (out []plan.Refusal) {
 	known := map[int]bool{}
 	for _, i := range c.at {
 		known[i] = true
 	}
 	for i := range c.now.Snapshot.Nodes {
 		if !known[i] {
-			out = append(out, Refusal{Node: i, Reason: "the plan was made without it"})
+			out = append(out, plan.Refusal{Node: i, Reason: "the plan was made without it"})
 		}
 	}
 	return out

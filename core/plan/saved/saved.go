@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plan
+// Package saved is plans in files: one is written down, read strictly, compared with another, and carried out as it
+// was, or refused with what differs now.
+package saved
 
 import (
 	"bytes"
@@ -10,16 +12,17 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Schema is the format of plan files that ReadSaved understands.
+// Schema is the format of plan files that Read understands.
 const Schema = "bkp-plan/1"
 
-// Saved is a plan in a file: what it was made for, the network that it counts on, who keeps what, and what that
+// Plan is a plan in a file: what it was made for, the network that it counts on, who keeps what, and what that
 // promises. Nodes are named by their index in Nodes, as in a snapshot; rates are wire bytes a second, 0 for no limit.
-type Saved struct {
+type Plan struct {
 	Schema  string    `json:"schema"`
 	Name    string    `json:"name"`
 	Version int       `json:"version"`
@@ -34,11 +37,11 @@ type Saved struct {
 	Replicas  int     `json:"replicas"`
 
 	Source  int               `json:"source"`
-	Nodes   []SavedNode       `json:"nodes"`
-	Links   []SavedLink       `json:"links"` // all of a small network, else those that the plan sends over
+	Nodes   []Node            `json:"nodes"`
+	Links   []Link            `json:"links"` // all of a small network, else those that the plan sends over
 	Trunks  []core.TrunkState `json:"trunks,omitempty"`
-	Classes []SavedClass      `json:"classes"`
-	Flows   []SavedFlow       `json:"flows"`
+	Classes []Class           `json:"classes"`
+	Flows   []Flow            `json:"flows"`
 
 	PredictedS float64 `json:"predicted_s"`
 	FillS      float64 `json:"fill_s"`
@@ -47,8 +50,8 @@ type Saved struct {
 	Binding    string  `json:"binding"`
 }
 
-// SavedNode is a node as it reported itself, and what the plan gives it.
-type SavedNode struct {
+// Node is a node as it reported itself, and what the plan gives it.
+type Node struct {
 	ID      core.ID   `json:"id"`
 	Address string    `json:"address"`
 	Zone    string    `json:"zone,omitempty"`
@@ -66,32 +69,32 @@ type SavedNode struct {
 	Why    string    `json:"why"` // it gets this much, or nothing
 }
 
-// SavedLink is a directed link. Where a calendar changes its rate, as that of a node, it is the mean over the plan's
+// Link is a directed link. Where a calendar changes its rate, as that of a node, it is the mean over the plan's
 // time.
-type SavedLink struct {
+type Link struct {
 	From int       `json:"from"`
 	To   int       `json:"to"`
 	Rate core.Rate `json:"rate"`
 }
 
-// SavedClass is a class of runs and who is to keep which.
-type SavedClass struct {
-	Runs   int         `json:"runs"`
-	Bytes  core.Size   `json:"bytes"`
-	Spans  []SavedSpan `json:"spans"`
-	Relays []SavedSpan `json:"relays,omitempty"` // what nodes pass on and do not keep
+// Class is a class of runs and who is to keep which.
+type Class struct {
+	Runs   int       `json:"runs"`
+	Bytes  core.Size `json:"bytes"`
+	Spans  []Span    `json:"spans"`
+	Relays []Span    `json:"relays,omitempty"` // what nodes pass on and do not keep
 }
 
-// SavedSpan gives consecutive runs to Node. From is the node that sends them, Node itself where it keeps them already.
-type SavedSpan struct {
+// Span gives consecutive runs to Node. From is the node that sends them, Node itself where it keeps them already.
+type Span struct {
 	Node   int `json:"node"`
 	From   int `json:"from"`
 	Start  int `json:"start"`
 	Length int `json:"length"`
 }
 
-// SavedFlow is what one node sends another.
-type SavedFlow struct {
+// Flow is what one node sends another.
+type Flow struct {
 	From  int       `json:"from"`
 	To    int       `json:"to"`
 	Bytes core.Size `json:"bytes"`
@@ -110,19 +113,19 @@ type About struct {
 // allLinks is up to how many links are saved though the plan does not use them.
 const allLinks = 64 * 63
 
-// Save writes down the plan that Place made of a request. Shards are not saved: no placement of files has them.
-func Save(about About, req Request, p *Plan) Saved {
+// Of writes down the plan that Place made of a request. Shards are not saved: no placement of files has them.
+func Of(about About, req plan.Request, p *plan.Plan) Plan {
 	if req.Snapshot.Changes() {
 		req.Snapshot = req.Snapshot.Over(p.PredictedS)
 	}
-	s := Saved{Schema: Schema, Name: about.Name, Version: about.Version, Root: about.Root, Runs: about.Runs,
+	s := Plan{Schema: Schema, Name: about.Name, Version: about.Version, Root: about.Root, Runs: about.Runs,
 		Strategy:  about.Strategy,
 		Objective: cmp.Or(req.Objective, req.Scores.Objective), Blend: req.Blend, Deadline: req.Deadline,
 		Replicas: p.Replicas, Source: req.Snapshot.Source,
 		Trunks: slices.Clone(req.Snapshot.Trunks), PredictedS: p.PredictedS, FillS: p.FillS, BoundS: p.BoundS,
 		Ratio: p.Ratio, Binding: p.Binding}
 	for _, n := range req.Snapshot.Nodes {
-		s.Nodes = append(s.Nodes, SavedNode{ID: n.ID, Address: n.Address, Zone: n.Zone, Free: n.Free, Total: n.Total,
+		s.Nodes = append(s.Nodes, Node{ID: n.ID, Address: n.Address, Zone: n.Zone, Free: n.Free, Total: n.Total,
 			Up: n.Up, Down: n.Down})
 	}
 	for _, row := range p.Nodes {
@@ -135,25 +138,25 @@ func Save(about About, req Request, p *Plan) Saved {
 	}
 	used := map[[2]int]bool{}
 	for _, f := range p.Flows {
-		s.Flows = append(s.Flows, SavedFlow(f))
+		s.Flows = append(s.Flows, Flow(f))
 		used[[2]int{f.From, f.To}] = true
 	}
 	for _, l := range req.Snapshot.Links {
 		if len(req.Snapshot.Links) <= allLinks || used[[2]int{l.From, l.To}] {
-			s.Links = append(s.Links, SavedLink{l.From, l.To, l.Rate})
+			s.Links = append(s.Links, Link{l.From, l.To, l.Rate})
 		}
 	}
 	for c, spans := range p.Classes {
-		class := SavedClass{Runs: len(req.Classes[c].Runs)}
+		class := Class{Runs: len(req.Classes[c].Runs)}
 		for _, size := range req.Classes[c].Runs {
 			class.Bytes += size
 		}
 		for _, span := range spans {
-			class.Spans = append(class.Spans, SavedSpan{span.Node, span.From, span.Start, span.Length})
+			class.Spans = append(class.Spans, Span{span.Node, span.From, span.Start, span.Length})
 		}
 		for _, span := range p.Relays {
 			if span.Class == c {
-				class.Relays = append(class.Relays, SavedSpan{span.Node, span.From, span.Start, span.Length})
+				class.Relays = append(class.Relays, Span{span.Node, span.From, span.Start, span.Length})
 			}
 		}
 		s.Classes = append(s.Classes, class)
@@ -162,7 +165,7 @@ func Save(about About, req Request, p *Plan) Saved {
 }
 
 // Encode is the plan as a file.
-func (s Saved) Encode() ([]byte, error) {
+func (s Plan) Encode() ([]byte, error) {
 	data, err := json.Marshal(s, jsontext.WithIndent("  "))
 	if err != nil {
 		return nil, fmt.Errorf("encode plan: %w", err)
@@ -170,14 +173,14 @@ func (s Saved) Encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// ReadSaved reads a plan file, strictly: exact names, nothing unknown or twice, and a plan that can be carried out,
+// Read reads a plan file, strictly: exact names, nothing unknown or twice, and a plan that can be carried out,
 // with every run as many times as Replicas says.
-func ReadSaved(data []byte) (s Saved, err error) {
+func Read(data []byte) (s Plan, err error) {
 	if err = json.Unmarshal(bytes.TrimSpace(data), &s, json.RejectUnknownMembers(true)); err == nil {
 		err = s.check()
 	}
 	if err != nil {
-		return Saved{}, core.Fail(core.CodeUsage, "plan: %w", err)
+		return Plan{}, core.Fail(core.CodeUsage, "plan: %w", err)
 	}
 	return s, nil
 }
@@ -188,7 +191,7 @@ const (
 	mostRuns  = 1 << 31
 )
 
-func (s Saved) check() error {
+func (s Plan) check() error {
 	switch {
 	case s.Schema != Schema:
 		return fmt.Errorf("schema %q is not known (want %s)", s.Schema, Schema)
@@ -233,13 +236,13 @@ func (s Saved) check() error {
 }
 
 // pair reports whether two numbers are two nodes.
-func (s Saved) pair(from, to int) bool {
+func (s Plan) pair(from, to int) bool {
 	return from >= 0 && to >= 0 && from < len(s.Nodes) && to < len(s.Nodes) && from != to
 }
 
 // checkClass makes sure that every run stands on as many nodes as there are replicas, and comes to each from the source
 // or, by way of others that keep it, from who kept it before.
-func (s Saved) checkClass(class SavedClass) error {
+func (s Plan) checkClass(class Class) error {
 	if class.Runs < 0 || class.Runs > mostRuns || class.Bytes < 0 {
 		return fmt.Errorf("%d runs of %d bytes", class.Runs, class.Bytes)
 	}
@@ -291,7 +294,7 @@ func (s Saved) checkClass(class SavedClass) error {
 }
 
 // checkRun looks at one run: who gets it from whom.
-func (s Saved) checkRun(run int, from map[int]int, relays map[int]bool) error {
+func (s Plan) checkRun(run int, from map[int]int, relays map[int]bool) error {
 	if len(from) != s.Replicas {
 		return fmt.Errorf("run %d is kept by %d nodes, not %d", run, len(from), s.Replicas)
 	}
@@ -311,4 +314,13 @@ func (s Saved) checkRun(run int, from map[int]int, relays map[int]bool) error {
 		}
 	}
 	return nil
+}
+
+// sums is the bytes of all runs before each, and of all.
+func sums(runs []core.Size) []core.Size {
+	before := make([]core.Size, len(runs)+1)
+	for i, size := range runs {
+		before[i+1] = before[i] + size
+	}
+	return before
 }
