@@ -125,6 +125,28 @@ func TestNothingElseProvesIt(t *testing.T) {
 	})
 }
 
+// Bytes that are zero are proved like others: what a slice lacks does not stand for them.
+func TestZerosAreProvedToo(t *testing.T) {
+	for _, size := range []int{1, 2, 1024, 1025, 9000} {
+		data := make([]byte, size)
+		c := core.Chunk{Hash: blake3.Sum256(data), Size: core.Size(size)}
+		for offset := core.Size(0); offset < c.Size; offset += core.AuditLength {
+			slice, err := Slice(data, offset)
+			if err == nil {
+				err = CheckSlice(c, offset, slice)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for short := range slice {
+				if CheckSlice(c, offset, slice[:short]) == nil {
+					t.Errorf("%d bytes: %d of %d bytes of a slice prove the range at %d", size, short, len(slice), offset)
+				}
+			}
+		}
+	}
+}
+
 // A proof is of its holder, and of the challenge that it answers.
 func TestProofIsOfOneChallenge(t *testing.T) {
 	rnd, h := seeded(1), newHolder()

@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
-	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/zeebo/blake3"
@@ -45,8 +45,8 @@ func CheckSlice(c core.Chunk, offset core.Size, slice []byte) error {
 	switch {
 	case length <= 0:
 		return fmt.Errorf("a range at %d of a chunk of %d bytes", offset, c.Size)
-	case len(slice) < 8:
-		return errors.New("a slice without its header")
+	case len(slice) != sliceLength(c.Size, offset):
+		return fmt.Errorf("a slice of %d bytes, not %d", len(slice), sliceLength(c.Size, offset))
 	}
 	// The header stands beside the tree, not in it: a hash alone does not tell how long a chunk is.
 	if size := binary.LittleEndian.Uint64(slice); size != uint64(c.Size) {
@@ -56,6 +56,21 @@ func CheckSlice(c core.Chunk, offset core.Size, slice []byte) error {
 		return fmt.Errorf("a slice that does not lead to the hash of its chunk, %s", c.Hash)
 	}
 	return nil
+}
+
+// sliceLength is how many bytes the slice of a range has: the header, the pair of hashes of each node on the way from the
+// root, and the one leaf. What reads a slice takes what it lacks for zeros, and so for proved where they are.
+func sliceLength(chunk, offset core.Size) int {
+	length := 8
+	for ; chunk > core.AuditLength; length += 64 {
+		// the left subtree has the most leaves that are a power of two and leave some for the right one
+		if left := core.AuditLength << (bits.Len64(uint64((chunk-1)/core.AuditLength)) - 1); offset < left {
+			chunk = left
+		} else {
+			chunk, offset = chunk-left, offset-left
+		}
+	}
+	return length + int(chunk)
 }
 
 // Signer signs for a node.
