@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/storage/disk"
@@ -121,6 +122,37 @@ func TestADamagedPieceIsPutAgain(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A process that has the store open when another notes a damaged piece no longer says that it has it, and puts it again.
+func TestANoteReachesWhoHasTheStoreOpen(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 0, 8, 4)
+	s := open(t, dir)
+	defer closeStore(t, s)
+	for _, n := range []int{2, 5, 6} {
+		p := makePiece(n, 200)
+		if has, err := s.Has(bg, p.Hash); err != nil || !has {
+			t.Fatalf("piece %d: %v, %v", n, has, err)
+		}
+		hurt(t, dir, p)
+		check.Packs(t.Context(), dir, "", func(h core.Hash) bool { return h == p.Hash }, func(c check.Checked) error {
+			for _, d := range c.Damage {
+				check.Note(dir, d)
+			}
+			return nil
+		})
+		time.Sleep(150 * time.Millisecond) // within a tick of the file system's clock two notes look like one
+		has, err := s.Has(bg, p.Hash)
+		damaged, derr := s.Damaged(bg, p.Hash)
+		if err != nil || derr != nil || has || !damaged {
+			t.Errorf("piece %d is noted as damaged: has %v (%v), damaged %v (%v)", n, has, err, damaged, derr)
+		}
+		if finds(s, p) || !put(t, s, p) || put(t, s, p) {
+			t.Errorf("piece %d is not put again once", n)
+		}
+		wantPiece(t, s, p)
 	}
 }
 

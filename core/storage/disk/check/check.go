@@ -158,8 +158,8 @@ func (c *checker) scan(f *os.File, size int64) error {
 	return nil
 }
 
-// Note makes a damaged record that was found known to whoever opens the store in dir from now on: it is no reason not
-// to put its chunk again.
+// Note makes a damaged record that was found known to whoever has the store in dir open, or opens it: it is no reason
+// not to put its chunk again.
 func Note(dir string, d Damage) {
 	name, finished, ok := pack.NameOf(strings.TrimPrefix(d.File, "packs/"))
 	if ok && finished && !d.Chunk.IsZero() && 0 < d.Offset && d.Offset < 1<<32 {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bkp-tool/bkp/core/durable"
 )
@@ -20,13 +21,22 @@ func (n Notes) path(pack string, offset uint32) string {
 	return filepath.Join(string(n), fmt.Sprintf("%s.%d", pack, offset))
 }
 
-// Add makes it known to whoever opens the store from now on that a record is damaged. Where nothing can be written, or
+// Add makes it known to whoever has the store open, or opens it from now on, that a record is damaged. Where nothing can be written, or
 // it is lost with the power, it stays unknown until somebody finds it again.
 func (n Notes) Add(pack string, offset uint32) {
 	_ = durable.Mkdir(string(n)) // it may be there
 	if f, err := durable.OpenOrCreate(n.path(pack, offset), 0o600); err == nil {
 		f.Close()
 	}
+}
+
+// Changed is when a note was made or removed last, as exactly as the file system tells; zero where there is none.
+func (n Notes) Changed() time.Time {
+	info, err := os.Stat(string(n))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 // All is the offsets of the damaged records that were noted, by pack.

@@ -20,6 +20,8 @@ import (
 	"errors"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/storage/disk/damage"
@@ -88,6 +90,18 @@ type damaged struct {
 	notes damage.Notes
 	bad   map[string]map[uint32]bool // their offsets, by pack
 	found int                        // by this Index
+	read  atomic.Pointer[notesRead]
+}
+
+// notesRead is how recent the notes are that were read last.
+type notesRead struct {
+	changed time.Time // what Notes.Changed said before
+	settled bool      // no later note can have the same time
+}
+
+// current reports whether there is no other note than those that were read when now they changed last at changed.
+func (r *notesRead) current(changed time.Time) bool {
+	return r.changed.Equal(changed) && (r.settled || time.Since(changed) <= settled)
 }
 
 // maxNotes is how many damaged records are noted, about: where there are more, this disk is no place for a backup.
@@ -96,14 +110,49 @@ const maxNotes = 1 << 14
 // New is the index of the store in dir, of which it knows nothing before a Refresh. With readOnly nothing is mended but
 // an index that is lost. It opens what it reads by way of open.
 func New(dir string, readOnly bool, open *files.Cache) *Index {
-	notes := damage.Notes(filepath.Join(dir, "damaged"))
-	return &Index{dir: Dir(dir), packs: filepath.Join(dir, "packs"), readOnly: readOnly, files: open,
+	x := &Index{dir: Dir(dir), packs: filepath.Join(dir, "packs"), readOnly: readOnly, files: open,
 		loose: newLoose(manyRows), names: map[string]*known{}, growing: map[string]*known{},
-		damaged: damaged{notes: notes, bad: notes.All()}}
+		damaged: damaged{notes: damage.Notes(filepath.Join(dir, "damaged")), bad: map[string]map[uint32]bool{}}}
+	x.damaged.read.Store(&notesRead{settled: true})
+	x.ReadNotes()
+	return x
+}
+
+// ReadNotes takes in what other processes have noted as damaged since the last time. It costs a look at the directory.
+func (x *Index) ReadNotes() {
+	changed := x.damaged.notes.Changed()
+	if x.damaged.read.Load().current(changed) {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.damaged.read.Load().current(changed) {
+		return
+	}
+	x.damaged.read.Store(&notesRead{changed: changed, settled: time.Since(changed) > settled})
+	for name, offsets := range x.damaged.notes.All() {
+		for offset := range offsets {
+			x.distrust(name, offset)
+		}
+	}
+}
+
+// distrust has nobody lean on a record from now on. mu is held.
+func (x *Index) distrust(name string, offset uint32) {
+	bad := x.damaged.bad[name]
+	if bad == nil {
+		bad = map[uint32]bool{}
+		x.damaged.bad[name] = bad
+	}
+	bad[offset] = true
+	if p := x.names[name]; p != nil {
+		p.bad = bad
+	}
 }
 
 // At finds the record of a hash; one that nobody may lean on only where there is no other.
 func (x *Index) At(hash core.Hash) (at Place, ok bool, err error) {
+	x.ReadNotes()
 	err = x.search(func() (lost bool, err error) {
 		x.mu.RLock()
 		at, ok = x.placeOf(x.loose.hashes, hash)
@@ -142,7 +191,7 @@ func (x *Index) search(look func() (lost bool, err error)) error {
 
 // Look finds the record of a hash, also one that another process has added since the packs were last looked through.
 func (x *Index) Look(hash core.Hash) (at Place, ok bool, err error) {
-	if at, ok, err = x.At(hash); ok || err != nil {
+	if at, ok, err = x.At(hash); err != nil || ok && !x.Damaged(at.Pack(), at.Offset) {
 		return at, ok, err
 	}
 	if err := x.Refresh(false); err != nil {
@@ -154,6 +203,7 @@ func (x *Index) Look(hash core.Hash) (at Place, ok bool, err error) {
 // Find is the chunk with this id, where a record of it is here that need not be put again; read reads the header of
 // what stands in memory. It does not look for what other processes added since.
 func (x *Index) Find(id core.Hash, read func(Place) (pack.Row, error)) (c core.Chunk, found bool, err error) {
+	x.ReadNotes()
 	err = x.search(func() (lost bool, err error) {
 		if c, found = x.inMemory(id, read); !found {
 			c, found, lost, err = x.idInTables(id)
@@ -223,20 +273,11 @@ func (x *Index) Distrust(at Place) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	p := at.pack
-	bad := x.damaged.bad[p.name]
-	if bad[at.Offset] || x.damaged.found >= maxNotes {
+	if x.damaged.bad[p.name][at.Offset] || x.damaged.found >= maxNotes {
 		return false
 	}
-	if bad == nil {
-		bad = map[uint32]bool{}
-		x.damaged.bad[p.name] = bad
-	}
-	bad[at.Offset] = true
-	for _, p := range []*known{p, x.names[p.name]} { // the packs may have been read anew meanwhile
-		if p != nil {
-			p.bad = bad
-		}
-	}
+	x.distrust(p.name, at.Offset)
+	p.bad = x.damaged.bad[p.name] // the packs may have been read anew meanwhile
 	x.damaged.found++
 	x.damaged.notes.Add(p.name, at.Offset)
 	return true
