@@ -80,6 +80,10 @@ func (s *State) agree(seg *Segment, known []arrival, m wire.StorageTask, to core
 		s.transfers.Arrived(seg, a.holding.Number, a.holding.Chunks)
 	}
 	s.transfers.Accepted(seg)
+	if seg.forgot {
+		seg.forgot = false
+		s.transfers.Forgot(seg)
+	}
 }
 
 // predicted is how long the flows to a node take at the rates of the bandwidth table, in seconds.

@@ -141,6 +141,7 @@ func (t *Target) barrier(arrived []arrival) error {
 			numbers[id] = append(numbers[id], a.holding.Number)
 		}
 	}
+	t.lookAtRotten()
 	return errors.Join(append(errs, t.receipt(numbers))...)
 }
 

@@ -26,18 +26,34 @@ func (t *Target) check(ctx context.Context) (Records, error) {
 	}
 	found.Damage = append(found.Damage, t.Damaged...)
 	for _, d := range found.Damage {
+		if d.Key == keyRotten {
+			t.Health.Degrade(d.Key, d.Text+": their owners heal them with bkp place", false)
+			t.Log.Error("damaged chunks", "problem", d.Text)
+			continue
+		}
 		t.Health.Degrade(d.Key, d.Text+": bkp node repair", true)
 		t.Log.Error("records disagree", "about", d.Key, "problem", d.Text)
-	}
-	if len(found.Damage) > 0 {
 		t.hasDamage.Store(true)
 	}
+	t.rotten.Store(&found.Rotten)
+	t.lookAtRotten()
 	t.loop.Ask(func(s *State) {
 		for _, l := range found.Lost {
 			s.forgetRuns(l.SegmentID, l.Runs)
 		}
 	})
 	return found, nil
+}
+
+// lookAtRotten takes back that chunks are damaged once all of them are here anew, or are needed no more.
+func (t *Target) lookAtRotten() {
+	rotten := t.rotten.Load()
+	if rotten == nil {
+		return
+	}
+	if there, err := hasAll(t.ctx, t.Keeping, *rotten); there && err == nil && t.rotten.CompareAndSwap(rotten, nil) {
+		t.Health.Recover(keyRotten)
+	}
 }
 
 // checkAtStart is that once the node runs.

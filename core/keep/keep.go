@@ -91,6 +91,8 @@ type Transfers interface {
 	Accepted(seg *Segment)
 	// Narrowed is told that a source has said anew who keeps what of a segment.
 	Narrowed(seg *Segment)
+	// Forgot is told of an accepted segment of which runs are not here any more that others may believe to be.
+	Forgot(seg *Segment)
 	// Arrived is told of a run that is here now.
 	Arrived(seg *Segment, run int, chunks []core.Chunk)
 	// Coming is told that runs are on their way here.
@@ -125,9 +127,10 @@ type Target struct {
 	binding    binding
 	entering   sync.Mutex // held by who enters receipts, or what ends them, in the ledger
 	released   releases
-	auditing   *rate.Limiter // of bytes read for audits
-	collecting sync.Mutex    // one collection at a time, or a look at the records
-	hasDamage  atomic.Bool   // the records were found to disagree, which only a repair ends
+	auditing   *rate.Limiter                // of bytes read for audits
+	collecting sync.Mutex                   // one collection at a time, or a look at the records
+	hasDamage  atomic.Bool                  // the records were found to disagree, which only a repair ends
+	rotten     atomic.Pointer[[]core.Chunk] // found damaged when the records were last looked at, until they are whole
 }
 
 // Open reads back what was accepted and kept when the node last stopped. The state is the loop's from then on.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/storage"
 )
 
 // Records is what a look at them found: the ledger's receipts must be among the holdings, the holdings in the packs,
@@ -17,7 +18,12 @@ type Records struct {
 	Damage []core.Damage
 	Lost   []LostRuns
 	Refs   []LostRef
+	Rotten []core.Chunk // of what is lost, those that are in the packs and known to be damaged there
 }
+
+// keyRotten is the damage that lies in the bytes of chunks alone. It keeps a node neither from taking those chunks anew
+// nor from collecting, which spares a damaged record for which no other stands.
+const keyRotten = "chunks"
 
 // LostRuns are runs of a segment that are recorded, and their bytes are gone or nobody knows which they are.
 type LostRuns struct {
@@ -39,14 +45,16 @@ func (r *Records) add(key, format string, args ...any) {
 	r.Damage = append(r.Damage, core.Damage{Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
-// Err is nil where the records agree.
+// Err is nil where the records agree, whatever the chunks are like.
 func (r Records) Err() error {
-	if len(r.Damage) == 0 {
-		return nil
-	}
 	var texts []string
 	for _, d := range r.Damage {
-		texts = append(texts, d.Text)
+		if d.Key != keyRotten {
+			texts = append(texts, d.Text)
+		}
+	}
+	if len(texts) == 0 {
+		return nil
 	}
 	return core.WithHint(core.Fail(core.CodeWrong, "the records of what this node keeps for others disagree: %s",
 		strings.Join(texts, "; ")),
@@ -175,8 +183,8 @@ func (c *recordsCheck) unheld(standing core.Standing) (lost []LostRuns, err erro
 // packs looks for the chunks of holdings, and for the records of refs.
 func (c *recordsCheck) packs() error {
 	owners := map[core.ID]bool{}
-	var runs int
-	var bytes core.Size
+	var runs, rottenRuns int
+	var bytes, rottenBytes core.Size
 	for _, s := range c.segments {
 		if c.ctx.Err() != nil {
 			return context.Cause(c.ctx)
@@ -192,13 +200,22 @@ func (c *recordsCheck) packs() error {
 			if err != nil {
 				return err
 			}
-			if !there {
-				l.Runs = append(l.Runs, h.Number)
-				l.Bytes += sizeOf(h.Needed())
+			if there {
+				continue
+			}
+			size := sizeOf(h.Needed())
+			l.Runs, l.Bytes = append(l.Runs, h.Number), l.Bytes+size
+			switch rotten, gone, err := c.rotten(h.Needed()); {
+			case err != nil:
+				return err
+			case gone:
+				runs, bytes = runs+1, bytes+size
+			default:
+				rottenRuns, rottenBytes = rottenRuns+1, rottenBytes+size
+				c.found.Rotten = append(c.found.Rotten, rotten...)
 			}
 		}
 		if len(l.Runs) > 0 {
-			runs, bytes = runs+len(l.Runs), bytes+l.Bytes
 			c.found.Lost = append(c.found.Lost, l)
 		}
 	}
@@ -221,10 +238,34 @@ func (c *recordsCheck) packs() error {
 		c.found.add("packs", "%d runs (%s) are recorded as kept here, and their bytes are not in the packs", runs,
 			bytes)
 	}
+	if rottenRuns > 0 {
+		c.found.add(keyRotten, "%d runs (%s) that are kept here have damaged chunks", rottenRuns, rottenBytes)
+	}
 	if n := len(c.found.Refs); n > 0 {
 		c.found.add("refs", "%d refs are kept here without all of their records", n)
 	}
 	return nil
+}
+
+// rotten is those of a run's chunks that are here and known to be damaged; gone: others are not here.
+func (c *recordsCheck) rotten(chunks []core.Chunk) (rotten []core.Chunk, gone bool, err error) {
+	doubter, _ := c.keeping.(storage.Doubter)
+	for _, x := range chunks {
+		there, err := c.keeping.Has(c.ctx, x.Hash)
+		damaged := false
+		if err == nil && !there && doubter != nil {
+			damaged, err = doubter.Damaged(c.ctx, x.Hash)
+		}
+		switch {
+		case err != nil:
+			return nil, false, err
+		case damaged:
+			rotten = append(rotten, x)
+		case !there:
+			return nil, true, nil
+		}
+	}
+	return rotten, false, nil
 }
 
 func hasAll(ctx context.Context, s Packs, chunks []core.Chunk) (bool, error) {

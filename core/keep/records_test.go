@@ -194,6 +194,23 @@ func TestDamageThatTheRoofFound(t *testing.T) {
 	})
 }
 
+// Who was told that runs are here that were found not to be hears so when their segment is offered again: once.
+func TestForgottenRunsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStage(t, nil)
+		o := w.offer(1, []string{"a:10"}, nil)
+		w.keep(o)
+		for _, want := range []bool{false, true, false} {
+			if want {
+				w.target.loop.Ask(func(s *State) { s.forgetRuns(core.SegmentID{Task: core.TaskID{1}}, []int{0}) })
+			}
+			if said := w.judged(o, "source"); strings.Contains(said, "lacks what it had") != want {
+				t.Errorf("runs were forgotten %v: %s", want, said)
+			}
+		}
+	})
+}
+
 // A target over lost records starts, says so, takes nothing and gives nothing away.
 func TestLostRecords(t *testing.T) {
 	for _, c := range []struct {

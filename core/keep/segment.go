@@ -20,6 +20,7 @@ type Segment struct {
 	moved    core.Bitmap    // that it was to keep, and others do
 	have     core.Bitmap    // of those, here
 	durable  core.Bitmap    // of those, behind a barrier and receipted
+	forgot   bool           // runs were found not to be here after all, and nobody was told
 	arriving map[int]uint64 // flows by run
 	tables   wire.StorageTask
 	promised core.Size // room kept for runs that have not come yet
@@ -171,6 +172,7 @@ func (s *State) forgetRuns(id core.SegmentID, runs []int) {
 	}
 	for _, run := range runs {
 		if run < seg.Runs() {
+			seg.forgot = seg.forgot || seg.have.Has(run)
 			seg.have.Clear(run)
 			seg.durable.Clear(run)
 		}

@@ -214,6 +214,8 @@ func (p *played) Accepted(seg *Segment) {
 
 func (p *played) Narrowed(seg *Segment) { p.note("t%d.%d is narrowed", seg.Task[0], seg.Number) }
 
+func (p *played) Forgot(seg *Segment) { p.note("t%d.%d lacks what it had", seg.Task[0], seg.Number) }
+
 func (p *played) Arrived(seg *Segment, run int, chunks []core.Chunk) {
 	p.note("t%d.%d has run %d of %d chunks", seg.Task[0], seg.Number, run, len(chunks))
 }

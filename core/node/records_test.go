@@ -4,6 +4,7 @@ package node_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/ledger"
+	storecheck "github.com/bkp-tool/bkp/core/storage/disk/check"
 )
 
 // TestFailedDiskEndsTheNode fails one sync beneath a running holder: no receipt speaks of what was not synced, and the
@@ -146,6 +148,75 @@ func TestLostPacksAreNotClaimed(t *testing.T) {
 			t.Errorf("%d copies, %+v", r.Copies, r.Holders)
 		}
 	})
+}
+
+// TestDamagedChunksAreHealed: another process notes damaged chunks of a running holder. It is degraded, claims them no
+// more, and takes them when the version is placed again, also from another holder; then it is well.
+func TestDamagedChunksAreHealed(t *testing.T) {
+	for name, keepLocal := range map[string]bool{"bytes at the source": true, "bytes at holders": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				a := c.start("a", "", c.owned)
+				b := c.start("b", "a-20MiB")
+				c.start("c", "a-20MiB,b-20MiB")
+				a.split("disk.img", 1, content(1, 1<<20))
+				c.settle()
+				args := control.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed", KeepLocal: keepLocal}
+				a.place(args)
+				store := filepath.Join(b.dir, "holdings")
+				b.stop() // so that its pack is finished
+				b.run()
+				time.Sleep(time.Second) // they meet, and the others remember the placement
+				synctest.Wait()
+				if n := b.rot(store); n < 3 {
+					t.Fatalf("%d damaged chunks", n)
+				}
+
+				r, err := b.LookAtRecords(t.Context(), control.None{}, quiet)
+				check(t, err)
+				s := b.status()
+				if len(r.Damage) != 1 || s.Ready || len(s.Reasons) != 1 || s.Reasons[0].Key != "chunks" ||
+					s.Reasons[0].Refuses {
+					t.Errorf("it has found %+v, and is %+v", r, s.Reasons)
+				}
+				a.place(args)
+				if s := b.status(); !s.Ready {
+					t.Errorf("after it was placed again: %+v", s.Reasons)
+				}
+				v, err := a.Verify(t.Context(), control.VerifyArgs{Name: "disk.img", All: true, Share: 1}, quiet)
+				check(t, err)
+				if v.Copies != 2 {
+					t.Errorf("%d copies: %+v", v.Copies, v.Holders)
+				}
+			})
+		})
+	}
+}
+
+// rot damages data in every pack of a store here and there, and notes what is damaged as bkp verify does.
+func (m *member) rot(store string) (noted int) {
+	t := m.cluster.t
+	t.Helper()
+	packs, err := filepath.Glob(filepath.Join(store, "packs", "*.pack"))
+	check(t, err)
+	for _, path := range packs {
+		data, err := os.ReadFile(path)
+		check(t, err)
+		for at := len(data) / 8; at < len(data)*7/8; at += len(data) / 8 {
+			data[at] ^= 1
+		}
+		check(t, os.WriteFile(path, data, 0o600))
+	}
+	check(t, storecheck.Packs(t.Context(), store, "", func(core.Hash) bool { return true },
+		func(c storecheck.Checked) error {
+			for _, d := range c.Damage {
+				storecheck.Note(store, d)
+				noted++
+			}
+			return nil
+		}))
+	return noted
 }
 
 // TestLostRecordsAreNoBeginning: receipts without a holding, and a ledger that was cut.

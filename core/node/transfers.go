@@ -76,6 +76,8 @@ func (o *others) Narrowed(seg *keep.Segment) {
 	}
 }
 
+func (o *others) Forgot(seg *keep.Segment) { o.transfers.Forgot(seg.Task, seg.Number) }
+
 func (o *others) Coming(task core.TaskID) {
 	if t := o.transfers.Of(task); t != nil {
 		t.Tell()

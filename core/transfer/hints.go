@@ -123,18 +123,35 @@ func (t *Transfer) greet(id core.ID) {
 		if s.mine == nil {
 			continue
 		}
-		m := t.word(s, need)
-		var have, lacks []int
-		for run := range s.Runs() {
-			switch {
-			case s.mine.Has(run):
-				have = append(have, run)
-			case s.mine.Lacks(run):
-				lacks = append(lacks, run)
-			}
+		t.all.node.Send(id, t.whole(s, need))
+	}
+}
+
+// whole is the hint that says all that this node, a target, has and lacks of a segment.
+func (t *Transfer) whole(s *segment, need core.Size) wire.Want {
+	m := t.word(s, need)
+	var have, lacks []int
+	for run := range s.Runs() {
+		switch {
+		case s.mine.Has(run):
+			have = append(have, run)
+		case s.mine.Lacks(run):
+			lacks = append(lacks, run)
 		}
-		m.Had, m.Wanted = core.Ranges(have), core.Ranges(lacks)
-		t.all.node.Send(id, m)
+	}
+	m.Had, m.Wanted = core.Ranges(have), core.Ranges(lacks)
+	return m
+}
+
+// Forgot tells the neighbours in a segment that runs which they were told to be here are not any more.
+func (ts *Transfers) Forgot(task core.TaskID, number int) {
+	t := ts.open[task]
+	if t == nil || t.segments[number] == nil || t.segments[number].mine == nil {
+		return
+	}
+	m := t.whole(t.segments[number], t.lacked())
+	for _, id := range t.neighbours() {
+		ts.node.Send(id, m)
 	}
 }
 
