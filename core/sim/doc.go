@@ -16,8 +16,9 @@
 // is free at a receiver, how many copies there are. A trunk's account is shared by all its senders.
 //
 // Estimates and truth are two snapshots. With Config.Error the planner sees rates that are off by a random part;
-// accounts hold the true ones. After ten seconds the planner hears what was measured and may move what is not there
-// yet.
+// accounts hold the true ones. After ten seconds the planner hears what was measured. Where the placement is about to
+// end late all the same, as plan.Pace tells a real coordinator, it moves what is not on its way yet, by how fast nodes
+// were seen to receive.
 //
 // A node that is lost goes without a word. After fifteen seconds, three pings, the others notice; the source then finds
 // new places for what it kept. Without the source nothing is planned anew, and the others go on with what they want.

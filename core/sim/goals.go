@@ -149,6 +149,13 @@ func (w *world) beginPlaced() error {
 		return err
 	}
 	w.plan = p
+	slowest := core.Rate(0)
+	for _, f := range p.Flows {
+		if slowest == 0 || f.Rate > 0 && f.Rate < slowest {
+			slowest = f.Rate
+		}
+	}
+	w.following = plan.NewPace(p.PredictedS, slices.Max(w.sizes), slowest)
 	runs := w.Runs
 	for unit := range w.sizes {
 		w.nodes[w.source].peer.Own(w.units, unit)
@@ -343,7 +350,7 @@ func (w *world) relay() {
 			n.carry = 0
 		}
 	}
-	if p := w.plan; p != nil && w.replanned == 0 && (g.Mode == plan.Shards || len(p.Relays) > 0) {
+	if p := w.plan; p != nil && !w.dealt && (g.Mode == plan.Shards || len(p.Relays) > 0) {
 		links = nil // the plan knows more: who is to keep how much
 		for _, s := range p.Relays {
 			n := w.nodes[s.Node]

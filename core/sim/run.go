@@ -35,8 +35,8 @@ type Loss struct {
 const (
 	// detection is how long others take to notice that a node is gone: three pings of 5 s.
 	detection = 15 * time.Second
-	// patience is how long measurements are gathered before the planner hears of them, and again between two re-plans.
-	patience, again = 10 * time.Second, 5 * time.Second
+	// patience is how long measurements are gathered before the planner hears of them.
+	patience = 10 * time.Second
 	// tick is how often a node looks around without any cause.
 	tick = time.Second
 )
@@ -169,8 +169,11 @@ func (w *world) estimates() {
 
 // tick looks after what no event announces.
 func (w *world) tick() {
-	if w.now >= patience && w.now >= w.replanned+again && w.Error > 0 && !w.measured {
+	if w.now >= patience && w.Error > 0 && !w.measured {
 		w.believed, w.measured = w.topology.Network, true
+		w.guide()
+	}
+	if w.late() {
 		w.replan(true)
 	}
 	before := w.flows

@@ -46,10 +46,11 @@ type world struct {
 
 	believed          core.Snapshot // the network as the planner sees it
 	measured          bool          // believed is what was measured
-	replanned         time.Duration
-	losses, unnoticed int // nodes that were lost, and of them those of which nobody knows
-	severed           int // links that were cut
-	waiting           int // flows that were refused for now
+	dealt             bool          // copies went to others than planned
+	following         *plan.Pace    // how fast nodes receive, in a placement
+	losses, unnoticed int           // nodes that were lost, and of them those of which nobody knows
+	severed           int           // links that were cut
+	waiting           int           // flows that were refused for now
 	stuck             bool
 }
 
