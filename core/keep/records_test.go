@@ -204,7 +204,9 @@ func TestForgottenRunsAreTold(t *testing.T) {
 			if want {
 				w.target.loop.Ask(func(s *State) { s.forgetRuns(core.SegmentID{Task: core.TaskID{1}}, []int{0}) })
 			}
-			if said := w.judged(o, "source"); strings.Contains(said, "lacks what it had") != want {
+			w.said()
+			w.Ask(func(s *State) { s.Offer(w.id("source"), true, o.StorageTask) })
+			if said := w.said(); strings.Contains(said, "lacks what it had") != want {
 				t.Errorf("runs were forgotten %v: %s", want, said)
 			}
 		}
