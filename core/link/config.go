@@ -88,6 +88,7 @@ const (
 	firstByte        = 2 * time.Second
 	patience         = 300 * time.Millisecond // and ten round trips: for the peer to dial a data socket back
 	mostPatience     = handshakeTimeout / 4
+	answerTimeout    = 2 * time.Second   // for a ping that tells whether a node started anew, or runs twice
 	controlWrite     = 15 * time.Second  // one control message
 	dataWrite        = 60 * time.Second  // one data message
 	lingerTimeout    = time.Second       // for the other side to read why a session ends

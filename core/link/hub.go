@@ -45,7 +45,8 @@ type Hub struct {
 	sessions  map[core.ID]*Session // the one that counts for each peer, until it is down
 	diallers  map[string]*dialler  // by address
 	listeners []net.Listener
-	callers   map[string]string // hosts that were refused, and why
+	callers   map[string]string      // hosts that were refused, and why
+	rivals    map[core.ID]core.Epoch // processes that were turned away since another with the same key is here
 	closed    bool
 }
 
@@ -62,6 +63,7 @@ func New(c Config, handler Handler) *Hub {
 		sessions: map[core.ID]*Session{},
 		diallers: map[string]*dialler{},
 		callers:  map[string]string{},
+		rivals:   map[core.ID]core.Epoch{},
 	}
 	if h.cert, h.unfit = certificate(c.Signer); h.unfit == nil {
 		h.unfit = h.introducible()
@@ -136,8 +138,13 @@ func (h *Hub) start(f func()) bool {
 
 // claim gives s the place of its peer's session. Of two that both sides dialled at once the one that the lower ID
 // dialled stays, which both ends see alike; a session of another epoch, or dialled again by the same node, replaces
-// what it left behind.
+// what it left behind. Where what is there answers it was not left behind: two nodes run with one key, and the session
+// that was first stays.
 func (h *Hub) claim(s *Session) error {
+	if h.contested(s) {
+		return refuse(core.ReasonRights, "two nodes run with the key of %s: stop one of them, or remove node.key "+
+			"of one for a new key", s.peer.ID.Short())
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -158,6 +165,26 @@ func (h *Hub) claim(s *Session) error {
 	s.before = old
 	h.sessions[s.peer.ID] = s
 	return nil
+}
+
+// contested reports whether a session with another process of the same node stands and answers, and warns of each such
+// process once.
+func (h *Hub) contested(s *Session) bool {
+	h.mu.Lock()
+	old := h.sessions[s.peer.ID]
+	h.mu.Unlock()
+	if old == nil || old.peer.Epoch == s.peer.Epoch || !old.answers() {
+		return false
+	}
+	h.mu.Lock()
+	known := h.rivals[s.peer.ID] == s.peer.Epoch
+	h.rivals[s.peer.ID] = s.peer.Epoch
+	h.mu.Unlock()
+	if !known {
+		h.config.Log.Warn("two nodes run with one key: one must be stopped, or its node.key removed", "peer",
+			s.peer.ID.Short(), "address", old.peer.Address, "other", s.peer.Address)
+	}
+	return true
 }
 
 // leave gives up the place of s if it still has it.

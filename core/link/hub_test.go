@@ -346,6 +346,37 @@ func TestNewEpochReplaces(t *testing.T) {
 	}
 }
 
+// Of two nodes that run with one key the one that was there first stays, however often the other comes, until it is
+// gone; both the peer and the newcomer say why.
+func TestTwoNodesWithOneKey(t *testing.T) {
+	bubble(t, func(t *testing.T, net *linktest.Net) {
+		a, b := newHost(t, net, "a", nil), newHost(t, net, "b", nil)
+		a.serve(net)
+		b.hub.Dial(a.peer("wss"))
+		after(time.Second)
+		first := a.to(b)
+		clone := newHost(t, net, "c", func(c *Config) { c.Signer = b.hub.config.Signer })
+		clone.hub.Dial(a.peer("wss"))
+		after(2 * time.Minute)
+		if a.to(b) != first {
+			t.Errorf("a has gone over to the other: %s", a.down())
+		}
+		if n := a.log.count("level=WARN msg=\"two nodes run with one key"); n != 1 {
+			t.Errorf("a warned %d times", n)
+		}
+		if n := clone.log.count("two nodes run with the key of " + b.id().Short()); n != 1 {
+			t.Errorf("the newcomer said %d times why", n)
+		}
+		b.close()
+		after(15 * time.Second)
+		if s := a.to(b); s.Peer().Epoch != clone.hub.config.Epoch {
+			t.Error("the newcomer is not let in when the other is gone")
+		}
+		clone.close()
+		a.close()
+	})
+}
+
 func TestSilentPeerIsGoneAfterThreePings(t *testing.T) {
 	bubble(t, func(t *testing.T, net *linktest.Net) {
 		a, b := newHost(t, net, "a", nil), newHost(t, net, "b", nil)

@@ -191,6 +191,7 @@ func (s *Session) sendPing() (missed int) {
 func (s *Session) ponged(payload string) {
 	s.rttMu.Lock()
 	s.missed = 0
+	s.pongs++
 	last := len(payload) == 8 && binary.LittleEndian.Uint64([]byte(payload)) == s.ping && !s.pinged.IsZero()
 	rtt := time.Since(s.pinged)
 	if last {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/wire"
+	"github.com/gorilla/websocket"
 )
 
 // Session is this node's standing connection with a peer: a control socket and two data sockets, one for each
@@ -294,6 +295,7 @@ type health struct {
 	pinged time.Time       // when the ping under way was sent
 	ping   uint64          // its number
 	missed int             // pings since the last answer
+	pongs  int             // answers so far
 }
 
 // rttSamples is how many round trips Delay looks back.
@@ -308,6 +310,36 @@ func (s *Session) Delay() time.Duration {
 		return 0
 	}
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 4
+}
+
+// answers reports whether the peer answers a ping within answerTimeout.
+func (s *Session) answers() bool {
+	if !s.up.Load() {
+		return false // nothing reads what it says yet
+	}
+	count := func() int {
+		s.rttMu.Lock()
+		defer s.rttMu.Unlock()
+		return s.pongs
+	}
+	before := count()
+	s.control.WriteControl(websocket.PingMessage, nil, time.Now().Add(lingerTimeout))
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	late := time.NewTimer(answerTimeout)
+	defer late.Stop()
+	for {
+		select {
+		case <-look.C:
+			if count() > before {
+				return s.ended() == nil
+			}
+		case <-s.over:
+			return false
+		case <-late.C:
+			return false
+		}
+	}
 }
 
 // LastSeen is when something came from the peer last.
