@@ -82,6 +82,7 @@ type Part struct {
 	ways    Ways
 	senders []*Sender // by the target's number; nil where nothing was sent there
 	busy    []*Sender // that hold a lease or ask for one; some may not any more
+	nothing []barren  // by the target's number: when there was nothing for it
 	sent    []set     // by segment, at the source: given to somebody
 	unsent  int       // of what the source has
 	first   []float64 // by target: bytes of first copies that are due to it
@@ -131,20 +132,20 @@ func (p *Part) First(to int, bytes float64) { p.first = put(p.first, to, bytes) 
 func (p *Part) Plan(bytes []float64) { p.planned, p.gave = bytes, make([]float64, len(bytes)) }
 
 // put sets one place of a table that grows as needed.
-func put(table []float64, at int, value float64) []float64 {
+func put[T any](table []T, at int, value T) []T {
 	for len(table) <= at {
-		table = append(table, 0)
+		table = append(table, *new(T))
 	}
 	table[at] = value
 	return table
 }
 
 // at is one place of a table that may be shorter.
-func at(table []float64, i int) float64 {
+func at[T any](table []T, i int) (value T) {
 	if i < len(table) {
-		return table[i]
+		value = table[i]
 	}
-	return 0
+	return value
 }
 
 // Wake says that something changed that may let the node send: bandwidth came free, a run came, time passed.

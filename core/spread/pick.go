@@ -67,12 +67,22 @@ func (o *offer) next(run int) int {
 	return -1
 }
 
+// barren is how much a node and a target had gained when the node had nothing that the target lacks: until one of them
+// gains more, that stays so.
+type barren struct{ node, target uint64 }
+
+// barren reports whether nothing changed since there was nothing for a target. What relays take changes otherwise.
+func (p *Part) barren(to *Peer) bool {
+	return to.relay == nil && at(p.nothing, to.Number) == barren{p.me.gained, to.gained} && p.me.gained > 0
+}
+
 // offers is what the node could send a target now: of the first segment that has something.
 func (p *Part) offers(now time.Duration, stage plan.Stage, c candidate) (o offer, some bool) {
 	to := c.to
-	if to.left == 0 && to.relay == nil {
+	if to.left == 0 && to.relay == nil || p.barren(to) {
 		return o, false
 	}
+	all := true
 	for i, target := range to.parts {
 		mine := p.me.in(p.t.segments[i])
 		if target == nil || mine == nil || target.left == 0 && target.pass == nil {
@@ -84,6 +94,7 @@ func (p *Part) offers(now time.Duration, stage plan.Stage, c candidate) (o offer
 		}
 		if stage == plan.Spreading {
 			if i >= len(p.sent) || p.sent[i] == nil {
+				all = false
 				continue
 			}
 			o.but[0] = p.sent[i]
@@ -97,9 +108,13 @@ func (p *Part) offers(now time.Duration, stage plan.Stage, c candidate) (o offer
 		if o.next(0) >= 0 {
 			return o, true
 		}
+		all = all && o.but[0] == nil && o.but[1] == nil && o.but[2] == nil
 		if o.but[1] = nil; at(p.gave, to.Number) < at(p.planned, to.Number) && o.next(0) >= 0 {
 			return o, true // the plan has more cross the trunk than each run once
 		}
+	}
+	if all && to.relay == nil {
+		p.nothing = put(p.nothing, to.Number, barren{p.me.gained, to.gained})
 	}
 	return o, false
 }
@@ -143,7 +158,11 @@ func (p *Part) each(now time.Duration, stage plan.Stage, but *Sender, f func(can
 		start = first.at
 	}
 	for i := range min(n, maxLooked) {
-		c, ok := p.candidate(now, p.t.open[(start+i)%n])
+		q := p.t.open[(start+i)%n]
+		if p.barren(q) {
+			continue // before its way is looked at
+		}
+		c, ok := p.candidate(now, q)
 		if !ok || c.s != nil && c.s == but || !p.able(c) {
 			continue
 		}

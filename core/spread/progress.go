@@ -90,6 +90,9 @@ func (p *Progress) mark(s set, run int, on bool) {
 	if q.zone != nil {
 		q.zone.count(p.seg, run, was, is)
 	}
+	if is.has && !was.has || is.open() && !was.open() {
+		q.gained++
+	}
 	if by := change(was.lacks(), is.lacks()); by != 0 {
 		q.need += core.Size(by) * p.seg.sizes[run]
 		q.t.missing += by
