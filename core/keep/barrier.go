@@ -56,14 +56,26 @@ func (a *arrivals) add(runs ...arrival) {
 	}
 }
 
-// flush asks for a barrier now: nothing more is on its way.
-func (a *arrivals) flush() { signal(a.full) }
+// flush asks for a barrier now: nothing more is on its way. Where nothing waits there is nothing to ask for: the word
+// would hurry what comes next.
+func (a *arrivals) flush() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.waiting) > 0 {
+		signal(a.full)
+	}
+}
 
+// take is all that waits; a word that was said of it is taken back.
 func (a *arrivals) take() []arrival {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	taken := a.waiting
 	a.waiting, a.bytes = nil, 0
+	select {
+	case <-a.full:
+	default:
+	}
 	return taken
 }
 
