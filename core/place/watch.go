@@ -97,10 +97,17 @@ func NewWatch(now time.Time, s *Standing, g Ground) *Watch {
 	run, slowest := core.Size(0), core.Rate(0)
 	for _, seg := range s.Segments {
 		seg.Had = map[core.ID]core.Bitmap{}
+		had := func(id core.ID, runs core.Bitmap) {
+			if seg.Had[id] == nil {
+				seg.Had[id] = core.NewBitmap(len(seg.Runs))
+			}
+			seg.Had[id].Or(runs)
+		}
 		for id := range seg.Told {
-			seg.Had[id] = core.NewBitmap(len(seg.Runs))
-			seg.Had[id].Or(seg.Has[id])
-			seg.Had[id].Or(seg.Receipts[id])
+			had(id, seg.Has[id])
+		}
+		for id, runs := range seg.Receipts { // of who refused this time, too
+			had(id, runs)
 		}
 		for _, r := range seg.Runs {
 			run = max(run, r.Size)
