@@ -30,7 +30,7 @@
 // Both sides dial, in any order, with exponential backoff from 0.2 s to 10 s. Of two sessions with one node the one
 // that the lower ID dialled stays; both ends decide alike, and the loser is told so. A node that started anew is known
 // by its epoch and replaces what it left behind, as does one that dials a second time. What answers a ping was not left
-// behind: two nodes run with one key, the session that was first stays, and the newcomer is refused and told why.
+// behind: two nodes run with one key, the session that was first stays, and the other node is refused and told why.
 //
 //	dialler                              listener
 //	control: HELLO ─────────────────────►

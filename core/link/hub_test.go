@@ -347,7 +347,7 @@ func TestNewEpochReplaces(t *testing.T) {
 }
 
 // Of two nodes that run with one key the one that was there first stays, however often the other comes, until it is
-// gone; both the peer and the newcomer say why.
+// gone; both the peer and the clone say why.
 func TestTwoNodesWithOneKey(t *testing.T) {
 	bubble(t, func(t *testing.T, net *linktest.Net) {
 		a, b := newHost(t, net, "a", nil), newHost(t, net, "b", nil)
@@ -365,12 +365,12 @@ func TestTwoNodesWithOneKey(t *testing.T) {
 			t.Errorf("a warned %d times", n)
 		}
 		if n := clone.log.count("two nodes run with the key of " + b.id().Short()); n != 1 {
-			t.Errorf("the newcomer said %d times why", n)
+			t.Errorf("the clone said %d times why", n)
 		}
 		b.close()
 		after(15 * time.Second)
 		if s := a.to(b); s.Peer().Epoch != clone.hub.config.Epoch {
-			t.Error("the newcomer is not let in when the other is gone")
+			t.Error("the clone is not let in when the other is gone")
 		}
 		clone.close()
 		a.close()

@@ -3,11 +3,7 @@
 package reconcile
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,9 +12,8 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
+	"github.com/bkp-tool/bkp/core/scenariotest"
 )
-
-var update = flag.Bool("update", false, "write what is expected in testdata/*.txt anew")
 
 // TestScenarios reads testdata/*.txt: lines that say what is wanted and known, then ---- and what is to be done, to the
 // next empty line. The words:
@@ -30,48 +25,10 @@ var update = flag.Bool("update", false, "write what is expected in testdata/*.tx
 //	coming|has|receipted|proved|lacks NAME SEGMENT RUNS         as 0-3,7
 //	done                                    what was to be sent, proved and released is, and waited for has come
 func TestScenarios(t *testing.T) {
-	files, _ := filepath.Glob("testdata/*.txt")
-	if len(files) == 0 {
-		t.Fatal("no scenarios")
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) { scenario(t, file) })
-	}
-}
-
-func scenario(t *testing.T, file string) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, out := newScript(), bytes.Buffer{}
-	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	for i := 0; i < len(lines); i++ {
-		fmt.Fprintln(&out, lines[i])
-		if lines[i] != "----" {
-			if err := s.line(lines[i]); err != nil {
-				t.Fatalf("%s:%d: %v", file, i+1, err)
-			}
-			continue
-		}
-		got := s.next()
-		var want strings.Builder
-		for i++; i < len(lines) && lines[i] != ""; i++ {
-			fmt.Fprintln(&want, lines[i])
-		}
-		if got != want.String() && !*update {
-			t.Errorf("%s:%d: got\n%swant\n%s", file, i+1, got, want.String())
-		}
-		out.WriteString(got)
-		if i < len(lines) {
-			fmt.Fprintln(&out)
-		}
-	}
-	if *update {
-		if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	scenariotest.Each(t, "testdata/*.txt", func(t *testing.T, file string) {
+		s := newScript()
+		scenariotest.Play(t, file, s.line, s.next)
+	})
 }
 
 // script is a small world by the words of a scenario. The coordinator is its first node.
@@ -93,13 +50,9 @@ func id(name string) (id core.ID) {
 	return id
 }
 
-func name(id core.ID) string { return string(bytes.TrimRight(id[:], "\x00")) }
+func name(id core.ID) string { return strings.TrimRight(string(id[:]), "\x00") }
 
-func (s *script) line(line string) error {
-	words := strings.Fields(line)
-	if len(words) == 0 || words[0] == "#" {
-		return nil
-	}
+func (s *script) line(words []string) error {
 	switch word, args := words[0], words[1:]; word {
 	case "copies":
 		s.Copies, _ = strconv.Atoi(args[0])

@@ -15,8 +15,8 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk/check"
 )
 
-// hurt flips a bit in the data of a piece, wherever in the store that stands first.
-func hurt(t testing.TB, dir string, p piece) {
+// damageData flips a bit in the data of a piece, wherever in the store that stands first.
+func damageData(t testing.TB, dir string, p piece) {
 	t.Helper()
 	for _, path := range packFiles(t, dir, ".pack") {
 		pack, err := os.ReadFile(path)
@@ -88,7 +88,7 @@ func TestADamagedPieceIsPutAgain(t *testing.T) {
 				}
 				defer closeStore(t, old)
 				p := makePiece(17, 200)
-				hurt(t, dir, p)
+				damageData(t, dir, p)
 				notice(t, dir, p)
 
 				s = open(t, dir)
@@ -136,7 +136,7 @@ func TestANoteReachesWhoHasTheStoreOpen(t *testing.T) {
 		if has, err := s.Has(bg, p.Hash); err != nil || !has {
 			t.Fatalf("piece %d: %v, %v", n, has, err)
 		}
-		hurt(t, dir, p)
+		damageData(t, dir, p)
 		check.Packs(t.Context(), dir, "", func(h core.Hash) bool { return h == p.Hash }, func(c check.Checked) error {
 			for _, d := range c.Damage {
 				check.Note(dir, d)
@@ -160,8 +160,8 @@ func TestANoteReachesWhoHasTheStoreOpen(t *testing.T) {
 func TestADamagedPieceThatIsNowhereElse(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, 0, 8, 4)
-	hurt(t, dir, makePiece(2, 200))
-	hurt(t, dir, makePiece(3, 200))
+	damageData(t, dir, makePiece(2, 200))
+	damageData(t, dir, makePiece(3, 200))
 	s := open(t, dir)
 	defer closeStore(t, s)
 	for _, n := range []int{2, 3} {
