@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,11 +162,17 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(files[0], data, 0o600))
 }
 
+// lastPort is the port that was given last: below those that systems draw from for connections and for listeners without
+// a port, since one of those would take it before the story listens.
+var lastPort atomic.Int64
+
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	lastPort.CompareAndSwap(0, int64(10_000+os.Getpid()%20_000))
+	for range 1000 {
+		port := strconv.FormatInt(lastPort.Add(1), 10)
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return port, l.Close()
+		}
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
+	return "", errors.New("no port of 1000 is free")
 }

@@ -48,7 +48,7 @@ type town struct {
 	apart    bool   // the peers have no links to each other
 	segments []*Segment
 	from     version.Chunks
-	gone     map[core.Hash][]byte // that this machine had once
+	sealed   map[core.Hash][]byte // all that was ever sealed here
 }
 
 // peer is one of the town.
@@ -85,7 +85,8 @@ func newTown(t *testing.T, names ...string) *town {
 	check(t, err)
 	self, err := key.NewSigner(random)
 	check(t, err)
-	w := &town{t: t, owner: owner, store: memory{chunks: map[core.Hash][]byte{}}, inboxes: map[string]*Inbox{}}
+	w := &town{t: t, owner: owner, store: memory{chunks: map[core.Hash][]byte{}}, sealed: map[core.Hash][]byte{},
+		inboxes: map[string]*Inbox{}}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	t.Cleanup(func() {
 		cancel(nil)
@@ -172,7 +173,7 @@ func (s stager) seal(kind core.Kind, plain []byte) (core.Sealed, error) {
 	_, k := s.Identify(kind, plain)
 	stored, err := s.Seal(nil, kind, k, plain)
 	sealed := core.Sealed{Hash: chunk.Hash(stored), Size: core.Size(len(stored)), Key: k, Plain: core.Size(len(plain))}
-	s.w.store.chunks[sealed.Hash] = stored
+	s.w.store.chunks[sealed.Hash], s.w.sealed[sealed.Hash] = stored, stored
 	return sealed, err
 }
 
@@ -223,8 +224,8 @@ func (w *town) proof(p *peer, m wire.Audit) wire.Message {
 	for _, r := range m.Ranges {
 		hash := w.segments[m.Segment].Runs[r.Run].Chunks[r.Chunk].Hash
 		stored, err := w.from.Get(w.t.Context(), hash, nil)
-		if err != nil { // it is here no more, and there is what was brought back in its place
-			stored = w.gone[hash]
+		if err != nil { // it is here no more
+			stored = w.sealed[hash]
 		}
 		if p.liar {
 			stored = make([]byte, len(stored))
@@ -426,7 +427,7 @@ func (w *town) bring(_ context.Context, _ string, wanted []spread.Wanted,
 		for i := range r.Chunks {
 			if r.Needed.Has(i) {
 				w.brought[1]++
-				if err := keep(run, i, []byte("brought")); err != nil {
+				if err := keep(run, i, w.sealed[r.Chunks[i].Hash]); err != nil {
 					return nil, err
 				}
 			}
