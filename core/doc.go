@@ -12,6 +12,7 @@
 //	run          consecutive chunks of up to 4 MiB: the unit of transfer
 //	segment      up to 4096 runs: the unit of licence and placement
 //	span         consecutive runs given to one node
+//	stripe       k runs and the m parity runs made from them: any k of them restore all
 //	manifest     the tree that orders the chunks; its parts are tree nodes (a node alone is a machine)
 //	version      one split of a name
 //	ref          the sealed pointer to a version
@@ -66,6 +67,7 @@
 //	      account     bandwidth accounts and leases     license licences and receipts
 //	      wire        messages and their codec            audit   challenges, and what proves that bytes are there
 //	      measure     what links carry, by what arrived over them
+//	                                                      shard   the parity of stripes, and runs rebuilt from it
 //	0     core        the nouns
 //
 // Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4

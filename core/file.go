@@ -2,12 +2,13 @@
 
 package core
 
-// FileType is what a stored file's bytes mean: content, or tree nodes of the manifest.
+// FileType is what a stored file's bytes mean: content, tree nodes of the manifest, or the parity of a stripe.
 type FileType string
 
 const (
 	TypeFile      FileType = "file"
 	TypeDirectory FileType = "directory"
+	TypeParity    FileType = "parity"
 )
 
 // File is an entry of the stored-file list: the same five fields in a manifest, in a task and in `bkp node files`.

@@ -157,12 +157,35 @@ func record(t *rapid.T) Record {
 		run.Used.Set(rapid.IntRange(0, len(run.Chunks)-1).Draw(t, "used"))
 		r.Runs = append(r.Runs, run)
 	}
+	if rapid.Bool().Draw(t, "striped") {
+		stripe(&r)
+		count = len(r.Runs)
+	}
 	for range rapid.IntRange(0, 3).Draw(t, "spans") {
 		start := rapid.IntRange(0, count-1).Draw(t, "start")
 		r.Spans = append(r.Spans, core.Span{Node: core.ID{rapid.Byte().Draw(t, "node")}, Start: start,
 			Length: rapid.IntRange(1, count-start).Draw(t, "length")})
 	}
 	return r
+}
+
+// stripe adds one parity run over the runs of content.
+func stripe(r *Record) {
+	var s core.Stripe
+	for i := range r.Runs {
+		if run := &r.Runs[i]; run.Type == core.TypeFile {
+			run.Held = core.FullBitmap(len(run.Chunks))
+			s.Data = append(s.Data, i)
+		}
+	}
+	if len(s.Data) == 0 {
+		return
+	}
+	run := Run{Task: core.TaskID{1}, Used: core.FullBitmap(1)}
+	run.Name, run.Type, run.Chunks, run.Size = "a.1.p0", core.TypeParity, []core.Chunk{{Hash: core.Hash{7}, Size: 9}}, 9
+	run.Hash = chunk.RunHash(run.Chunks)
+	s.Parity = []int{len(r.Runs)}
+	r.Runs, r.Stripes = append(r.Runs, run), []core.Stripe{s}
 }
 
 // A record is read as it was written, and the holders of a run are those whose spans have it.
@@ -210,6 +233,15 @@ func TestRecordOfOtherBytes(t *testing.T) {
 		for i, run := range r.Runs {
 			if chunk.RunHash(run.Chunks) != run.Hash {
 				t.Fatalf("run %d does not match its hash", i)
+			}
+		}
+		in := map[int]bool{}
+		for _, s := range r.Stripes {
+			for _, run := range s.Runs() {
+				if run < 0 || run >= len(r.Runs) || in[run] || !r.Runs[run].Whole() {
+					t.Fatalf("stripe %+v of %d runs", s, len(r.Runs))
+				}
+				in[run] = true
 			}
 		}
 		for _, s := range r.Spans {

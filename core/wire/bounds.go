@@ -173,8 +173,8 @@ func (b *bounds) ranges(field string, ranges []core.Range) {
 func (b *bounds) file(field string, f core.File) {
 	var of bounds
 	of.word("name", f.Name)
-	if f.Type != core.TypeFile && f.Type != core.TypeDirectory {
-		of.fail("type %.40q is neither file nor directory", f.Type)
+	if f.Type != core.TypeFile && f.Type != core.TypeDirectory && f.Type != core.TypeParity {
+		of.fail("type %.40q is neither file nor directory nor parity", f.Type)
 	}
 	of.number("order", f.Order)
 	of.within("size", int64(f.Size), 1, maxAmount)

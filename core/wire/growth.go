@@ -27,12 +27,13 @@ const (
 	FeatureDegraded Feature = "degraded" // STATE_REPORT says why its node is not well
 	FeatureRefs2    Feature = "refs2"    // refs of version 2 are read; who does not list it is sent refs of version 1
 	FeatureAudit    Feature = "audit"    // AUDIT is answered
+	FeatureStripes  Feature = "stripes"  // runs may be parity; who does not list it is to keep nothing of stripes
 
 	inVersion2 Feature = "v2" // no feature: what belongs to version 2 itself
 )
 
 // Features are all that this build has, as its HELLO lists them.
-var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit}
+var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit, FeatureStripes}
 
 // Dialect is what the two ends of a session agreed to speak: a version, and the features that both list. It reads and
 // writes their messages.

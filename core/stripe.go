@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Erasure says how stripes are made: of K runs and the M parity runs over them, any K of which restore all. The zero Erasure
+// is none: runs are kept as copies.
+type Erasure struct{ K, M int }
+
+// MaxShards bounds the runs of a stripe: erasure codes over bytes know no more.
+const MaxShards = 256
+
+// ParseErasure reads "4+2", or nothing where s is empty. Its error is of CodeUsage.
+func ParseErasure(s string) (c Erasure, err error) {
+	if s == "" {
+		return c, nil
+	}
+	k, m, ok := strings.Cut(s, "+")
+	if c.K, err = strconv.Atoi(k); ok && err == nil {
+		c.M, err = strconv.Atoi(m)
+	}
+	if !ok || err != nil || c.K < 1 || c.M < 1 || c.K > MaxShards-c.M {
+		return Erasure{}, Fail(CodeUsage, "%s is not a code: want K+M, as 4+2, both at least 1 and %d at most together",
+			Printable(s), MaxShards)
+	}
+	return c, nil
+}
+
+// String is "4+2"; empty where there is no code.
+func (c Erasure) String() string {
+	if c.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%d+%d", c.K, c.M)
+}
+
+// IsZero reports whether there is no code.
+func (c Erasure) IsZero() bool { return c == Erasure{} }
+
+// Stripe is runs of one segment, by their numbers: data runs, and the parity runs that were made from them, zero-padded
+// to the longest. Any as many of both as there are data runs restore all.
+type Stripe struct{ Data, Parity []int }
+
+// Runs is all of them, data first: the order in which an erasure code counts them.
+func (s Stripe) Runs() []int { return slices.Concat(s.Data, s.Parity) }
+
+// Bears is how many of the runs may be lost yet, where only those are left that there says so of; -1 where too many are
+// lost already.
+func (s Stripe) Bears(there func(run int) bool) int {
+	left := 0
+	for _, run := range s.Runs() {
+		if there(run) {
+			left++
+		}
+	}
+	return max(-1, left-len(s.Data))
+}
+
+// StripeOf is the stripe of each run of a segment, by its place in stripes; -1 for a run that is in none.
+func StripeOf(stripes []Stripe, runs int) []int {
+	of := slices.Repeat([]int{-1}, runs)
+	for i, s := range stripes {
+		for _, run := range s.Runs() {
+			of[run] = i
+		}
+	}
+	return of
+}
