@@ -56,6 +56,7 @@
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
 //	      ledger      the Merkle log                    sim     a virtual network
 //	      durable     files that outlast a power loss: what storage, ledger and the roof make them by
+//	      placements  what versions shall have, and what is known to be there: DATA/placements
 //	      flow        leases booked, and runs paced out and taken in within them
 //	2     task        the transitions of a flow           spread  which runs travel next, from whom to whom
 //	      version     what an owner's refs and records say

@@ -31,15 +31,16 @@ var floors = func() map[string][]string {
 		"core/reconcile": two,
 		"core/sim":       three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
 		"core/link": three, "core/flow": three, "core/ledger": join(three, []string{"core/durable"}),
-		"core/file":     join(three, []string{"core/durable"}),
-		"core/fetch":    join(three, []string{"core/flow"}),
-		"core/control":  {"core", "core/plan"},
-		"core/keep":     join(three, []string{"core/storage", "core/flow"}),
-		"core/transfer": join(three, []string{"core/flow"}),
-		"core/staging":  join(three, []string{"core/storage"}),
-		"core/place":    join(three, []string{"core/storage", "core/durable"}),
+		"core/file":       join(three, []string{"core/durable"}),
+		"core/fetch":      join(three, []string{"core/flow"}),
+		"core/control":    {"core", "core/plan"},
+		"core/keep":       join(three, []string{"core/storage", "core/flow"}),
+		"core/transfer":   join(three, []string{"core/flow"}),
+		"core/staging":    join(three, []string{"core/storage"}),
+		"core/placements": join(three, []string{"core/durable"}),
+		"core/place":      join(three, []string{"core/storage", "core/placements"}),
 		"core/node": join(three, []string{"core/storage", "core/link", "core/flow", "core/control", "core/keep",
-			"core/place", "core/fetch", "core/file", "core/transfer", "core/staging"}),
+			"core/place", "core/placements", "core/fetch", "core/file", "core/transfer", "core/staging"}),
 
 		"plugins":            {"core", "core/durable", "plugins/proto"},
 		"plugins/proto":      nil,
@@ -96,7 +97,8 @@ var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/pla
 	"core/sim"}
 
 // pureFiles decide, in rooms that act on what they say.
-var pureFiles = []string{"core/place/standing.go", "core/place/content.go", "core/place/cut.go", "core/place/watch.go",
+var pureFiles = []string{"core/placements/standing.go", "core/placements/known.go",
+	"core/place/content.go", "core/place/cut.go", "core/place/watch.go",
 	"core/place/deal.go", "core/place/settle.go"}
 
 // worldly packages read a clock, a disk, a network or the system's randomness.

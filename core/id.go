@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
 	"strings"
@@ -51,6 +52,9 @@ func (id ID) IsZero() bool { return id == ID{} }
 
 // Compare orders IDs by their bytes.
 func (id ID) Compare(other ID) int { return slices.Compare(id[:], other[:]) }
+
+// Sorted is the keys of a map in an order that does not change.
+func Sorted[V any](m map[ID]V) []ID { return slices.SortedFunc(maps.Keys(m), ID.Compare) }
 
 func (id ID) MarshalText() ([]byte, error) {
 	if id.IsZero() {

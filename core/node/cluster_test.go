@@ -26,7 +26,7 @@ import (
 	"github.com/bkp-tool/bkp/core/link/linktest"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/place"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/bkp-tool/bkp/core/storage/holdings"
@@ -146,7 +146,7 @@ func (m *member) run() {
 		Staging: keeptest.DiskStore{Store: m.staging, Watch: watch, Name: "staging"}, Away: awayOffLoop{m.away, watch},
 		Keeping:  keeptest.DiskStore{Store: m.keeping, Watch: watch, Name: "keeping"},
 		Holdings: keeptest.Holdings{Holdings: m.holdings, Watch: watch}, Ledger: m.ledger, Refs: m.refs,
-		Placed:   place.OpenRecords(filepath.Join(m.dir, "placements")),
+		Placed:   placements.OpenRecords(filepath.Join(m.dir, "placements")),
 		Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
 		Verifiers: []keep.NamedVerifier{{Name: "signature", Verifier: signature.New()},
 			{Name: "targets", Verifier: targets.New()}},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/place"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/transfer"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -170,8 +171,8 @@ func (t placeTransfer) with(f func(moving *transfer.Transfer)) {
 	}))
 }
 
-func (t placeTransfer) Begin(segments []*place.Segment, from version.Chunks,
-	here func(s *place.Segment, run int) bool) {
+func (t placeTransfer) Begin(segments []*placements.Segment, from version.Chunks,
+	here func(s *placements.Segment, run int) bool) {
 	t.n.ask(do(func(n *state) {
 		for _, seg := range segments {
 			runs := seg.Runs
@@ -199,11 +200,11 @@ func (t placeTransfer) Loose(segment int) (loose map[core.ID]core.Bitmap) {
 	return loose
 }
 
-func (t placeTransfer) Narrow(seg *place.Segment) {
+func (t placeTransfer) Narrow(seg *placements.Segment) {
 	t.with(func(moving *transfer.Transfer) { moving.Narrow(seg.Number, seg.Message.Locations) })
 }
 
-func (t placeTransfer) Join(seg *place.Segment, locations []core.Span, target core.ID, have core.Bitmap) {
+func (t placeTransfer) Join(seg *placements.Segment, locations []core.Span, target core.ID, have core.Bitmap) {
 	t.with(func(moving *transfer.Transfer) {
 		moving.Join(seg.Number, locations, func(id core.ID) core.Bitmap {
 			if id == target {
@@ -214,7 +215,7 @@ func (t placeTransfer) Join(seg *place.Segment, locations []core.Span, target co
 	})
 }
 
-func (t placeTransfer) Tables(seg *place.Segment) {
+func (t placeTransfer) Tables(seg *placements.Segment) {
 	t.with(func(moving *transfer.Transfer) { moving.Keep(seg.Message.Tables()) })
 }
 

@@ -43,7 +43,7 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/measure"
-	"github.com/bkp-tool/bkp/core/place"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage"
 )
@@ -80,7 +80,7 @@ type Config struct {
 	Holdings keep.Holdings
 	Ledger   keep.Ledger
 	Refs     staging.Refs
-	Placed   *place.Records // what versions shall have, and what is known to be there
+	Placed   *placements.Records // what versions shall have, and what is known to be there
 
 	// Restore puts together the file that a fetch writes; nil: file.Restore.Run.
 	Restore func(file.Restore, context.Context) (file.Assembled, error)

@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
 )
 
 // recorded is the records of a version. One that was placed before there were any gets one, of what its ref says.
-func (c *Coordinator) recorded(ctx context.Context, ref version.Found) ([]*Record, error) {
+func (c *Coordinator) recorded(ctx context.Context, ref version.Found) ([]*placements.Record, error) {
 	all, err := c.Records.Of(ref.Ref.Alias, ref.Ref.Version)
 	if err != nil || len(ref.Body.Records) == 0 {
 		return all, err
@@ -46,12 +47,12 @@ func (c *Coordinator) CarryOver(ctx context.Context) error {
 
 // carryOver writes a record of what a version's segment records say: wanted are as many copies as its runs have at
 // least. It is nil where they are of another node, or of windows of a backup that was not placed as a whole.
-func (c *Coordinator) carryOver(ctx context.Context, ref version.Found) (*Record, error) {
-	h := Head{Owner: ref.Ref.Owner, Alias: ref.Ref.Alias, Version: ref.Ref.Version, Task: ref.Body.Task,
+func (c *Coordinator) carryOver(ctx context.Context, ref version.Found) (*placements.Record, error) {
+	h := placements.Head{Owner: ref.Ref.Owner, Alias: ref.Ref.Alias, Version: ref.Ref.Version, Task: ref.Body.Task,
 		Source: c.Node, Began: time.Now().UnixNano()}
 	reader := version.NewReader(ctx, c.Here)
-	var segments []*Segment
-	var known []Entry
+	var segments []*placements.Segment
+	var known []placements.Entry
 	least := -1
 	for number, sealed := range ref.Body.Records {
 		r, err := reader.Record(sealed)
@@ -61,7 +62,7 @@ func (c *Coordinator) carryOver(ctx context.Context, ref version.Found) (*Record
 		if r.Task != h.Task || r.Source != h.Source || r.Number != number {
 			return nil, nil
 		}
-		segments = append(segments, NewSegment(h.Task, h.Alias, h.Version, number, r.Runs))
+		segments = append(segments, placements.NewSegment(h.Task, h.Alias, h.Version, number, r.Runs))
 		for run := range r.Runs {
 			if n := len(r.Holders(run)); least < 0 || n < least {
 				least = n
@@ -71,9 +72,9 @@ func (c *Coordinator) carryOver(ctx context.Context, ref version.Found) (*Record
 		for _, span := range r.Spans {
 			at[span.Node] = append(at[span.Node], core.Range{Start: span.Start, Length: span.Length})
 		}
-		for _, id := range sorted(at) {
-			for _, what := range []string{noteTold, noteReceipted} {
-				known = append(known, Entry{What: what, Node: id, Segment: number, Runs: at[id], Time: h.Began / 1e9})
+		for _, id := range core.Sorted(at) {
+			for _, what := range []string{placements.Told, placements.Receipted} {
+				known = append(known, placements.Entry{What: what, Node: id, Segment: number, Runs: at[id], Time: h.Began / 1e9})
 			}
 		}
 	}

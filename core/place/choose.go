@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
 )
 
@@ -126,7 +127,7 @@ func (p *placement) collect(ctx context.Context) error {
 		}
 		if p.resumed {
 			p.Task, p.Content = p.record.Task, contentOf(p.record.Task, segments)
-			p.Standing = NewStanding(p.Task, p.Node, segments)
+			p.Standing = placements.NewStanding(p.Task, p.Node, segments)
 			return nil
 		}
 	}
@@ -156,7 +157,7 @@ func (p *placement) collect(ctx context.Context) error {
 
 // sendable reports whether the runs of segments that lack copies can be sent as they are: of a run that an earlier task
 // brought holders may keep a part only, and nobody can send it as a whole then. Its chunks go into new runs.
-func (p *placement) sendable(ctx context.Context, segments []*Segment) (bool, error) {
+func (p *placement) sendable(ctx context.Context, segments []*placements.Segment) (bool, error) {
 	for _, s := range segments {
 		for run := s.Fresh; run < len(s.Runs); run++ {
 			r, copies := s.Runs[run], 0

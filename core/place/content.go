@@ -9,6 +9,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/version"
 )
@@ -68,7 +69,7 @@ func (c *Content) all(task core.TaskID) (all []version.Run, held [][]int) {
 }
 
 // contentOf is what segments consist of. What nobody signed for counts as new.
-func contentOf(task core.TaskID, segments []*Segment) *Content {
+func contentOf(task core.TaskID, segments []*placements.Segment) *Content {
 	c := &Content{Classes: make([]plan.Class, 2), Reused: make([][]*Reused, 2)}
 	seen := map[core.Hash]bool{}
 	for _, s := range segments {
@@ -86,7 +87,7 @@ func contentOf(task core.TaskID, segments []*Segment) *Content {
 				c.Reused[class] = append(c.Reused[class], &Reused{Run: r})
 			}
 			c.Classes[class].Runs = append(c.Classes[class].Runs, r.Size)
-			if c.Bytes += size; !s.receipted(run) {
+			if c.Bytes += size; !s.Signed(run) {
 				c.NewBytes += size
 			}
 		}

@@ -4,6 +4,7 @@ package place
 
 import (
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -12,33 +13,17 @@ import (
 const segmentChunks = 1 << 18
 
 // Cut makes segments of a version's content. Who is to keep which runs of them is not said yet.
-func Cut(task core.TaskID, alias string, number int, c *Content) (segments []*Segment) {
+func Cut(task core.TaskID, alias string, number int, c *Content) (segments []*placements.Segment) {
 	all, held := c.all(task)
 	for from, to := 0, 0; from < len(all); from = to {
 		to = segmentEnd(all, from)
-		s := NewSegment(task, alias, number, len(segments), all[from:to])
+		s := placements.NewSegment(task, alias, number, len(segments), all[from:to])
 		for i := range s.Runs {
 			s.Held = append(s.Held, held[from+i])
 		}
 		segments = append(segments, s)
 	}
 	return segments
-}
-
-// NewSegment is one of a task's segments: of its runs those come first that the task brings itself.
-func NewSegment(task core.TaskID, alias string, version, number int, runs []version.Run) *Segment {
-	s := &Segment{Number: number, Runs: runs, Told: map[core.ID]bool{}, Has: map[core.ID]core.Bitmap{},
-		Answers: map[core.ID]Answer{}, Receipts: map[core.ID]core.Bitmap{}}
-	s.Message = wire.StorageTask{Task: task, Segment: number, Alias: alias, Version: version}
-	for _, r := range runs {
-		if r.Task == task {
-			s.Fresh++
-			s.Message.Files = append(s.Message.Files, r.File)
-		} else {
-			s.Message.Reused = append(s.Message.Reused, core.Reused{File: r.File, Task: r.Task, Chunks: r.Used})
-		}
-	}
-	return s
 }
 
 // tables is the planned rates, and those of the flows that cross a trunk: nobody but the planner knows that they share

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -31,7 +32,7 @@ type copyAt struct {
 	node, from core.ID
 }
 
-func (s *Segment) copies() (copies []copyAt) {
+func copiesOf(s *placements.Segment) (copies []copyAt) {
 	for _, span := range s.Message.Locations {
 		for run := span.Start; run < span.Start+span.Length; run++ {
 			copies = append(copies, copyAt{run, span.Node, span.From})
@@ -42,7 +43,7 @@ func (s *Segment) copies() (copies []copyAt) {
 
 // dealt is a segment whose copies were dealt anew.
 type dealt struct {
-	*Segment
+	*placements.Segment
 	before   []copyAt
 	after    []plan.Copy // of the same copies
 	moved    int
@@ -63,7 +64,7 @@ func (w *Watch) reassign(now time.Time, why reason, peers map[core.ID]Peer, p Pr
 	var deals []dealt
 	lost := false
 	for _, s := range asked {
-		d := dealt{Segment: s, before: s.copies()}
+		d := dealt{Segment: s, before: copiesOf(s)}
 		w.deal(&d, &q, why, peers, p)
 		if d.moved > 0 {
 			deals, lost = append(deals, d), lost || d.lost
@@ -91,7 +92,7 @@ func (w *Watch) reassign(now time.Time, why reason, peers map[core.ID]Peer, p Pr
 }
 
 // toDeal is the segments of which copies may move.
-func (w *Watch) toDeal(why reason, peers map[core.ID]Peer) (asked []*Segment) {
+func (w *Watch) toDeal(why reason, peers map[core.ID]Peer) (asked []*placements.Segment) {
 	open := 0
 	for _, s := range w.Segments {
 		gone := slices.ContainsFunc(s.Targets, func(id core.ID) bool {
@@ -99,7 +100,7 @@ func (w *Watch) toDeal(why reason, peers map[core.ID]Peer) (asked []*Segment) {
 				func(run int) bool { return !w.stays(s, id, run, peers) })
 		})
 		incomplete := why != lostTarget && open < mostDealt &&
-			slices.ContainsFunc(s.Targets, func(id core.ID) bool { return !s.complete(id) })
+			slices.ContainsFunc(s.Targets, func(id core.ID) bool { return !s.Complete(id) })
 		if incomplete {
 			open++
 		}
@@ -159,7 +160,7 @@ func (w *Watch) question(at time.Duration, why reason, peers map[core.ID]Peer, a
 // pastTrunk reports whether a node is beyond a trunk that has no share for it: those are given out.
 func (w *Watch) pastTrunk(node int) bool {
 	_, crosses := w.ground.trunk(0, node)
-	return crosses && !slices.ContainsFunc(w.Segments, func(s *Segment) bool {
+	return crosses && !slices.ContainsFunc(w.Segments, func(s *placements.Segment) bool {
 		return rowOf(s.Message.TrunkShares, w.Source, w.ground.Snapshot.Nodes[node].ID) >= 0
 	})
 }
@@ -239,7 +240,7 @@ func (w *Watch) deal(d *dealt, q *plan.Repair, why reason, peers map[core.ID]Pee
 }
 
 // stays reports whether a target that was given up keeps a copy: it is there, and only wants no more.
-func (w *Watch) stays(s *Segment, id core.ID, run int, peers map[core.ID]Peer) bool {
+func (w *Watch) stays(s *placements.Segment, id core.ID, run int, peers map[core.ID]Peer) bool {
 	return w.NoMore[id] && s.Receipts[id].Has(run) && peers[id].Reachable
 }
 
@@ -270,7 +271,7 @@ func (w *Watch) move(d dealt) {
 	d.Message.Locations = locations
 	d.Message.TrunkShares = w.sharesFor(took, d.Message.TrunkShares)
 	for _, id := range took {
-		d.add(id)
+		d.Add(id)
 	}
 	d.Targets = slices.DeleteFunc(d.Targets, func(id core.ID) bool {
 		return w.Failed[id] != "" && len(d.Share(id)) == 0
@@ -288,7 +289,7 @@ func (w *Watch) sharesFor(nodes []core.ID, rows []wire.BandwidthRow) []wire.Band
 		}
 		row := wire.BandwidthRow{From: w.Source, To: id,
 			Rate: max(1, trunk.Rate/core.Rate(len(w.ground.Snapshot.Nodes)))}
-		for _, lost := range sorted(w.Failed) {
+		for _, lost := range core.Sorted(w.Failed) {
 			at := rowOf(rows, w.Source, lost)
 			if at >= 0 && w.ground.Snapshot.Nodes[w.index[lost]].Zone == trunk.To {
 				row.Rate, row.Bytes = rows[at].Rate, rows[at].Bytes

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -26,7 +27,7 @@ const (
 func (p *placement) deliver(ctx context.Context) error {
 	s := p.Standing
 	p.watch = NewWatch(time.Now(), s, p.ground())
-	p.transfer.Begin(s.Segments, p.from, func(seg *Segment, run int) bool {
+	p.transfer.Begin(s.Segments, p.from, func(seg *placements.Segment, run int) bool {
 		return p.window || p.here[seg.Runs[run].Hash]
 	})
 	if p.resumed { // what came before may lack its receipts
@@ -106,11 +107,11 @@ func (p *placement) act(ctx context.Context, a Action) error {
 }
 
 // renew signs a further licence for a segment and shows it to all its targets.
-func (p *placement) renew(ctx context.Context, s *Segment) error {
+func (p *placement) renew(ctx context.Context, s *placements.Segment) error {
 	if err := p.license(s); err != nil {
 		return err
 	}
-	if err := p.noteTold([]*Segment{s}); err != nil {
+	if err := p.noteTold([]*placements.Segment{s}); err != nil {
 		return fmt.Errorf("write down who is told: %w", err)
 	}
 	p.transfer.Tables(s)

@@ -20,6 +20,7 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/storage/live"
 	"github.com/bkp-tool/bkp/core/version"
@@ -34,6 +35,7 @@ type town struct {
 	t     *testing.T
 	owner *key.Owner
 	store memory
+	kept  string          // the directory of its records
 	refs  []version.Found // of this machine
 	told  []string        // warnings
 
@@ -46,7 +48,7 @@ type town struct {
 	brought  [2]int // runs and chunks that were brought back
 	tables   int    // times that a transfer was told of other rates
 	apart    bool   // the peers have no links to each other
-	segments []*Segment
+	segments []*placements.Segment
 	from     version.Chunks
 	sealed   map[core.Hash][]byte // all that was ever sealed here
 }
@@ -86,7 +88,7 @@ func newTown(t *testing.T, names ...string) *town {
 	self, err := key.NewSigner(random)
 	check(t, err)
 	w := &town{t: t, owner: owner, store: memory{chunks: map[core.Hash][]byte{}}, sealed: map[core.Hash][]byte{},
-		inboxes: map[string]*Inbox{}}
+		inboxes: map[string]*Inbox{}, kept: t.TempDir()}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	t.Cleanup(func() {
 		cancel(nil)
@@ -94,7 +96,8 @@ func newTown(t *testing.T, names ...string) *town {
 	})
 	w.Coordinator = &Coordinator{
 		Node: self.ID(), Life: ctx, Owner: func(string) (*key.Owner, error) { return owner, nil },
-		Peers: w, Network: w, Transfers: w, Versions: w, Refs: w, Records: OpenRecords(t.TempDir()), Ledger: w, Staging: &w.store, Pins: &live.Pins{},
+		Peers: w, Network: w, Transfers: w, Versions: w, Refs: w, Records: placements.OpenRecords(w.kept),
+		Ledger: w, Staging: &w.store, Pins: &live.Pins{},
 		Here: &w.store, Log: slog.New(slog.DiscardHandler),
 		Strategy: func(context.Context, string) (core.Strategy, io.Closer, error) {
 			return seed.New(), io.NopCloser(nil), nil
@@ -479,7 +482,7 @@ type transfer struct {
 	lacks map[core.ID]map[int]core.Size
 }
 
-func (x *transfer) Begin(segments []*Segment, from version.Chunks, here func(*Segment, int) bool) {
+func (x *transfer) Begin(segments []*placements.Segment, from version.Chunks, here func(*placements.Segment, int) bool) {
 	for _, s := range segments {
 		for run := range s.Runs {
 			lacks := slices.ContainsFunc(s.Targets, func(id core.ID) bool {
@@ -499,7 +502,7 @@ func (x *transfer) Begin(segments []*Segment, from version.Chunks, here func(*Se
 }
 
 // bring has a target sign for its share of a segment.
-func (x *transfer) bring(s *Segment, id core.ID) {
+func (x *transfer) bring(s *placements.Segment, id core.ID) {
 	p := x.w.peer(id)
 	share := s.Share(id)
 	x.w.mu.Lock()
@@ -516,7 +519,7 @@ func (x *transfer) bring(s *Segment, id core.ID) {
 	l, _, _, err := license.Open(s.Message.License)
 	check(x.w.t, err)
 	envelope, err := license.SignReceipt(core.Receipt{License: l.ID, Task: x.task, Segment: s.Number,
-		Runs: core.Ranges(share), Bytes: s.size(share), RetainUntil: l.RetainUntil, Time: time.Now().Unix()}, p)
+		Runs: core.Ranges(share), Bytes: s.SizeOf(share), RetainUntil: l.RetainUntil, Time: time.Now().Unix()}, p)
 	check(x.w.t, err)
 	time.AfterFunc(p.signs, func() {
 		x.w.mu.Lock()
@@ -530,13 +533,15 @@ func (x *transfer) bring(s *Segment, id core.ID) {
 	})
 }
 
-func (x *transfer) Left([]int) map[core.ID]core.Size                          { return nil }
-func (x *transfer) Loose(int) map[core.ID]core.Bitmap                         { return nil }
-func (x *transfer) Narrow(*Segment)                                           {}
-func (x *transfer) Tables(*Segment)                                           { x.w.tables++ }
-func (x *transfer) Forget(core.ID)                                            {}
-func (x *transfer) End()                                                      {}
-func (x *transfer) Join(s *Segment, _ []core.Span, id core.ID, _ core.Bitmap) { x.bring(s, id) }
+func (x *transfer) Left([]int) map[core.ID]core.Size  { return nil }
+func (x *transfer) Loose(int) map[core.ID]core.Bitmap { return nil }
+func (x *transfer) Narrow(*placements.Segment)        {}
+func (x *transfer) Tables(*placements.Segment)        { x.w.tables++ }
+func (x *transfer) Forget(core.ID)                    {}
+func (x *transfer) End()                              {}
+func (x *transfer) Join(s *placements.Segment, _ []core.Span, id core.ID, _ core.Bitmap) {
+	x.bring(s, id)
+}
 
 func (x *transfer) Leave() {
 	x.w.mu.Lock()

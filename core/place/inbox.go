@@ -8,6 +8,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -34,12 +35,12 @@ func NewInbox() *Inbox { return &Inbox{news: make(chan struct{}, 1)} }
 
 // Agreed is a target's yes to a segment.
 func (b *Inbox) Agreed(from core.ID, m wire.TaskAgree) {
-	b.put(answered{from, m.Segment, Answer{Agreed: true, Have: m.Have}})
+	b.put(answered{from, m.Segment, placements.Answer{Agreed: true, Have: m.Have}})
 }
 
 // Refused is a target's no.
 func (b *Inbox) Refused(from core.ID, m wire.TaskRefuse) {
-	b.put(answered{from, m.Segment, Answer{Code: m.Code, Reason: m.Reason}})
+	b.put(answered{from, m.Segment, placements.Answer{Code: m.Code, Reason: m.Reason}})
 }
 
 // Receipt is a receipt that came from a node, which need not be the one that signed it.
@@ -78,12 +79,12 @@ func (p *placement) take() {
 type answered struct {
 	from    core.ID
 	segment int
-	Answer
+	placements.Answer
 }
 
 func (e answered) apply(p *placement, _ time.Time) {
 	if e.Agreed {
-		p.note(noteAgreed, e.from, e.segment, rangesOf(e.Have))
+		p.note(placements.Agreed, e.from, e.segment, rangesOf(e.Have))
 	}
 	if p.watch != nil {
 		p.watch.Answered(e.from, e.segment, e.Answer)
@@ -110,7 +111,7 @@ func (e receipt) apply(p *placement, at time.Time) {
 		return
 	}
 	p.Standing.Receipted(at, r)
-	p.note(noteReceipted, r.Target, r.Segment, r.Runs)
+	p.note(placements.Receipted, r.Target, r.Segment, r.Runs)
 }
 
 func rangesOf(b core.Bitmap) []core.Range {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/storage"
@@ -27,7 +28,7 @@ type Coordinator struct {
 	Transfers Transfers
 	Versions  Versions
 	Refs      Refs
-	Records   *Records
+	Records   *placements.Records
 	Ledger    Ledger
 	Staging   storage.Store
 	Pins      *live.Pins     // of staging
@@ -96,13 +97,13 @@ type Transfers interface {
 type Transfer interface {
 	Progress
 	// Begin lets the data of segments move; here says which of a segment's runs this node can send, out of from.
-	Begin(segments []*Segment, from version.Chunks, here func(s *Segment, run int) bool)
+	Begin(segments []*placements.Segment, from version.Chunks, here func(s *placements.Segment, run int) bool)
 	// Narrow takes what a segment's Locations no longer ask for out of what its targets are to get.
-	Narrow(s *Segment)
+	Narrow(s *placements.Segment)
 	// Join adds to what the targets of a segment are to get what is new in locations; target has some of it.
-	Join(s *Segment, locations []core.Span, target core.ID, have core.Bitmap)
+	Join(s *placements.Segment, locations []core.Span, target core.ID, have core.Bitmap)
 	// Tables has the rates and shares of trunks that a segment's message tells kept to.
-	Tables(s *Segment)
+	Tables(s *placements.Segment)
 	// Forget sends a target nothing more.
 	Forget(target core.ID)
 	// End stops what this node sends.

@@ -14,6 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/placements"
 )
 
 const (
@@ -41,7 +42,7 @@ func (p *placement) retain() time.Duration {
 }
 
 // license signs who may keep a segment, and enters that in the ledger.
-func (p *placement) license(s *Segment) error {
+func (p *placement) license(s *placements.Segment) error {
 	now, life := time.Now(), licenseLife
 	if p.window {
 		life = windowLife
@@ -68,8 +69,8 @@ func (p *placement) license(s *Segment) error {
 
 // settle shows segments to their targets until all have agreed. Whoever refuses, does not answer or is gone gets
 // nothing new; its share is planned anew, as long as the network has room for it.
-func (p *placement) settle(ctx context.Context, offers []*Segment) error {
-	var refused []Refusal
+func (p *placement) settle(ctx context.Context, offers []*placements.Segment) error {
+	var refused []placements.Refusal
 	for again := p.resumed; len(offers) > 0 || again; {
 		for _, s := range offers {
 			if err := p.license(s); err != nil {
@@ -83,7 +84,7 @@ func (p *placement) settle(ctx context.Context, offers []*Segment) error {
 		}
 		lost := p.Standing.Lose()
 		for _, x := range lost {
-			p.note(noteLost, x.Target, x.Segment, x.Runs)
+			p.note(placements.Lost, x.Target, x.Segment, x.Runs)
 		}
 		switch {
 		case len(no) == 0 && len(lost) == 0 && !again:
@@ -105,8 +106,8 @@ func (p *placement) settle(ctx context.Context, offers []*Segment) error {
 
 // offer shows the segments of a round, a few at a time, and waits for the answers. It returns the targets that are to
 // get nothing new.
-func (p *placement) offer(ctx context.Context) (no []Refusal, err error) {
-	if err := p.noteTold(p.Standing.offered()); err != nil {
+func (p *placement) offer(ctx context.Context) (no []placements.Refusal, err error) {
+	if err := p.noteTold(p.Standing.Offering()); err != nil {
 		return nil, fmt.Errorf("write down who is told: %w", err)
 	}
 	heard := time.Now()
@@ -126,9 +127,10 @@ func (p *placement) offer(ctx context.Context) (no []Refusal, err error) {
 		}
 		p.tell(Status{Phase: "license", Text: fmt.Sprintf("segment %d of %d", s.Offered, len(s.Offers))})
 		if gone := p.gone(missing); len(gone) > 0 && len(gone) == len(missing) || time.Since(heard) > answerPatience {
-			for _, id := range sorted(missing) {
+			for _, id := range core.Sorted(missing) {
 				why := cmp.Or(gone[id], fmt.Sprintf("it did not answer within %s", answerPatience))
-				refused = append(refused, Refusal{id, missing[id], Answer{Code: core.ReasonStopped, Reason: why}})
+				refused = append(refused, placements.Refusal{Target: id, Segment: missing[id],
+					Answer: placements.Answer{Code: core.ReasonStopped, Reason: why}})
 			}
 			return refused, nil
 		}
@@ -148,13 +150,13 @@ func (p *placement) offer(ctx context.Context) (no []Refusal, err error) {
 // Who is back is shown again what it may have missed.
 func (p *placement) gone(missing map[core.ID]int) map[core.ID]string {
 	known, gone := p.Peers.Known(p.Survey.IDs()), map[core.ID]string{}
-	for _, id := range sorted(missing) {
+	for _, id := range core.Sorted(missing) {
 		since, lost := p.Standing.Lost[id]
 		switch {
 		case !lost:
 		case known[id].Connected:
 			delete(p.Standing.Lost, id)
-			for _, s := range p.Standing.shown() {
+			for _, s := range p.Standing.Shown() {
 				if _, answered := s.Answers[id]; !answered && slices.Contains(s.Targets, id) {
 					p.Peers.Send([]core.ID{id}, s.Message)
 				}
@@ -167,14 +169,14 @@ func (p *placement) gone(missing map[core.ID]int) map[core.ID]string {
 }
 
 // offerOne sends a segment to its targets.
-func (p *placement) offerOne(s *Segment) {
+func (p *placement) offerOne(s *placements.Segment) {
 	for _, target := range p.Peers.Send(s.Targets, s.Message) {
-		p.Standing.Answered(target, s.Number, Answer{Code: core.ReasonStopped, Reason: "it is not connected"})
+		p.Standing.Answered(target, s.Number, placements.Answer{Code: core.ReasonStopped, Reason: "it is not connected"})
 	}
 }
 
 // bar has a target get nothing new. Who lacks room for all of its share has what it agreed to and what it offers now.
-func (p *placement) bar(ctx context.Context, r Refusal) {
+func (p *placement) bar(ctx context.Context, r placements.Refusal) {
 	node := &p.Survey.Nodes[p.Survey.index[r.Target]]
 	room := core.Size(0)
 	if r.Code == core.ReasonSpace {
@@ -190,8 +192,8 @@ func (p *placement) bar(ctx context.Context, r Refusal) {
 // roomNow is what a target that lacks room for its share can be asked for in the next round: less than in this one.
 func (p *placement) roomNow(ctx context.Context, target core.ID) core.Size {
 	asked, agreed := core.Size(0), core.Size(0)
-	for _, s := range p.Standing.shown() {
-		share := s.size(s.Share(target))
+	for _, s := range p.Standing.Shown() {
+		share := s.SizeOf(s.Share(target))
 		if asked += share; s.Answers[target].Agreed {
 			agreed += share
 		}
@@ -207,7 +209,7 @@ func (p *placement) roomNow(ctx context.Context, target core.ID) core.Size {
 
 // unsettled is the error where the others have no room for what those want none of who were to keep it: where nobody
 // wants any that is the first of those.
-func (p *placement) unsettled(refused []Refusal, planned error) error {
+func (p *placement) unsettled(refused []placements.Refusal, planned error) error {
 	if len(refused) == 0 {
 		return planned
 	}
@@ -222,7 +224,7 @@ func (p *placement) unsettled(refused []Refusal, planned error) error {
 		"add peers, free some space, or ask for fewer --replicas")
 }
 
-func (p *placement) refused(r Refusal) error {
+func (p *placement) refused(r placements.Refusal) error {
 	err := core.Fail(r.Code.ExitCode(), "peer %s (%s) refused segment %d: %s", r.Target.Short(),
 		p.Survey.Address(r.Target), r.Segment, r.Reason)
 	return core.WithHint(err, "nothing was stored; bkp place --dry-run shows what the plan needs of that peer")

@@ -16,7 +16,7 @@ func (c *Coordinator) Outbox(ctx context.Context) error {
 		return err
 	}
 	for _, rec := range all {
-		if c.Records.underWay(rec) {
+		if c.Records.UnderWay(rec) {
 			continue
 		}
 		idle, keeping := rec.Idle()

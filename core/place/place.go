@@ -15,6 +15,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/bkp-tool/bkp/core/version"
@@ -49,10 +50,10 @@ type Result struct {
 	Task     core.TaskID
 	Survey   *Survey
 	Content  *Content
-	Plan     *plan.Plan // nil: none was made
-	Standing *Standing  // nil: as Plan
-	Ended    bool       // the data moved, as far as it could
-	LetGo    core.Size  // stored bytes that went from this machine, since peers keep them now
+	Plan     *plan.Plan           // nil: none was made
+	Standing *placements.Standing // nil: as Plan
+	Ended    bool                 // the data moved, as far as it could
+	LetGo    core.Size            // stored bytes that went from this machine, since peers keep them now
 	Warnings []string
 }
 
@@ -72,8 +73,8 @@ type placement struct {
 	heard    map[core.ID]bool   // peers that came after the survey
 	out      map[core.ID]bool   // nodes of the survey that are to keep nothing
 	inbox    *Inbox
-	record   *Record // nil until it is written down
-	resumed  bool    // the record is of an earlier act, and says what is known
+	record   *placements.Record // nil until it is written down
+	resumed  bool               // the record is of an earlier act, and says what is known
 	transfer Transfer
 	stop     func(why error)
 	unlist   func()
@@ -130,7 +131,7 @@ func (p *placement) run(ctx context.Context) error {
 			return err
 		}
 	}
-	var offers []*Segment
+	var offers []*placements.Segment
 	var err error
 	if p.resumed && !p.Args.DryRun {
 		offers = p.Standing.Segments // who is on record says first what it has
@@ -251,14 +252,14 @@ func (p *placement) enter(ctx context.Context) (err error) {
 			"wait for it: bkp node status")
 	}
 	if ref := p.Version.Ref; p.stop != nil {
-		p.unlist = p.Records.enter(ref.Alias, ref.Version, p.stop)
+		p.unlist = p.Records.Enter(ref.Alias, ref.Version, p.stop)
 	}
 	if p.resumed {
 		err = p.record.Want(p.Args.Replicas)
 	} else {
 		ref := p.Version.Ref
-		p.record, err = p.Records.Begin(Head{Owner: p.owner.ID(), Alias: ref.Alias, Version: ref.Version, Task: p.Task,
-			Source: p.Node, Window: p.window, Began: time.Now().UnixNano(), Copies: p.Args.Replicas}, p.Standing.Segments)
+		p.record, err = p.Records.Begin(placements.Head{Owner: p.owner.ID(), Alias: ref.Alias,
+			Version: ref.Version, Task: p.Task, Source: p.Node, Window: p.window, Began: time.Now().UnixNano(), Copies: p.Args.Replicas}, p.Standing.Segments)
 	}
 	if err != nil {
 		p.leave()
@@ -271,7 +272,7 @@ func (p *placement) note(what string, node core.ID, segment int, runs []core.Ran
 	if p.record == nil {
 		return // it could not be written down, and nobody was told
 	}
-	err := p.record.Note(Entry{What: what, Node: node, Segment: segment, Runs: runs, Time: time.Now().Unix()})
+	err := p.record.Note(placements.Entry{What: what, Node: node, Segment: segment, Runs: runs, Time: time.Now().Unix()})
 	if err != nil {
 		p.Log.Error("note in the placement", "what", what, "peer", node.Short(), "error", err)
 	}
@@ -279,14 +280,14 @@ func (p *placement) note(what string, node core.ID, segment int, runs []core.Ran
 
 // noteTold writes down who is told of a segment, and what each is to keep by it: nothing is sent before that is
 // durable.
-func (p *placement) noteTold(segments []*Segment) error {
-	var entries []Entry
+func (p *placement) noteTold(segments []*placements.Segment) error {
+	var entries []placements.Entry
 	for _, s := range segments {
 		for _, id := range s.Targets {
 			s.Told[id] = true
 		}
-		for _, id := range sorted(s.Told) {
-			entries = append(entries, Entry{What: noteTold, Node: id, Segment: s.Number,
+		for _, id := range core.Sorted(s.Told) {
+			entries = append(entries, placements.Entry{What: placements.Told, Node: id, Segment: s.Number,
 				License: s.Licenses[len(s.Licenses)-1], Runs: core.Ranges(s.Share(id)), Time: time.Now().Unix()})
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/bkp-tool/bkp/core/reconcile"
@@ -30,13 +31,13 @@ func (p *placement) price(ctx context.Context) (err error) {
 		}
 	}
 	if ref := p.Version.Ref; !p.resumed {
-		p.Standing = NewStanding(p.Task, p.Node, Cut(p.Task, ref.Alias, ref.Version, p.Content))
+		p.Standing = placements.NewStanding(p.Task, p.Node, Cut(p.Task, ref.Alias, ref.Version, p.Content))
 	}
 	return nil
 }
 
 // decide finds who is to keep what, by what is known now, and returns the segments of which that is news.
-func (p *placement) decide() (changed []*Segment, err error) {
+func (p *placement) decide() (changed []*placements.Segment, err error) {
 	var network reconcile.Network
 	for _, node := range p.Survey.Nodes {
 		network.Nodes = append(network.Nodes, reconcile.Node{ID: node.ID, Barred: p.Standing.Barred[node.ID],
@@ -47,7 +48,7 @@ func (p *placement) decide() (changed []*Segment, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.Standing.Assign(d.Locations, p.ground()), nil
+	return assign(p.Standing, d.Locations, p.ground()), nil
 }
 
 // plan is the planner as reconcile sees it.

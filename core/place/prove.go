@@ -13,6 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/audit"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -46,9 +47,9 @@ func (p *placement) prove(ctx context.Context, last bool) bool {
 	for _, seg := range p.Standing.Segments {
 		for _, target := range seg.Targets {
 			at := auditOf{target, seg.Number}
-			runs := seg.unproved(target)
+			runs := seg.Unproved(target)
 			if len(runs) == 0 || p.audits[at] || open[target] >= auditsOpen || p.Standing.Doubted[target] ||
-				!last && !seg.complete(target) {
+				!last && !seg.Complete(target) {
 				continue
 			}
 			p.audits[at] = true
@@ -79,7 +80,7 @@ func (p *placement) proveLast() {
 }
 
 // parts is runs of a segment as an audit draws from them.
-func (s *Segment) parts(runs []int) (parts []audit.Part) {
+func parts(s *placements.Segment, runs []int) (parts []audit.Part) {
 	for _, run := range runs {
 		parts = append(parts, audit.Part{Number: run, Chunks: s.Runs[run].Chunks, Kept: s.Runs[run].Used})
 	}
@@ -98,7 +99,7 @@ func (r *refuted) Error() string { return r.why.Error() }
 func (p *placement) audit(life context.Context, at auditOf, runs []int, patience time.Duration) audited {
 	ctx, cancel := context.WithTimeout(life, patience)
 	defer cancel()
-	parts := p.Standing.Segments[at.segment].parts(runs)
+	parts := parts(p.Standing.Segments[at.segment], runs)
 	var why error
 	for {
 		err := p.challenge(ctx, at, parts)

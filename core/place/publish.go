@@ -13,6 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/reconcile"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -253,7 +254,7 @@ func (p *placement) supersede(ctx context.Context, tasks []core.TaskID) error {
 }
 
 // ReleaseRecord asks one holder to let go of what it keeps by a record, and notes that it did.
-func (c *Coordinator) ReleaseRecord(ctx context.Context, at core.ID, rec *Record) (wire.ReleaseDone, error) {
+func (c *Coordinator) ReleaseRecord(ctx context.Context, at core.ID, rec *placements.Record) (wire.ReleaseDone, error) {
 	done, err := c.Release(ctx, at, rec.Task, rec.Alias, rec.Version)
 	if err == nil {
 		err = rec.LetGo(at)

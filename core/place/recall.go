@@ -58,7 +58,7 @@ func (p *placement) gather(ctx context.Context) error {
 	known := p.Standing.Known(p.Survey.Nodes)
 	var wanted []spread.Wanted
 	for _, s := range p.Standing.Segments {
-		shares := s.shares()
+		shares := s.Shares()
 		for run, r := range s.Runs {
 			here := run < s.Fresh && !p.resumed // else it was looked for, and is claimed
 			if !here {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -156,7 +157,7 @@ type share struct {
 }
 
 // releaseVersion tells everybody who was ever told of a version that it may let go, and whoever else is connected.
-func (c *Coordinator) releaseVersion(ctx context.Context, ref version.Found, records []*Record, r *Removed) error {
+func (c *Coordinator) releaseVersion(ctx context.Context, ref version.Found, records []*placements.Record, r *Removed) error {
 	var told []share
 	var tasks []core.TaskID
 	add := func(holder core.ID, task core.TaskID) {
@@ -179,7 +180,7 @@ func (c *Coordinator) releaseVersion(ctx context.Context, ref version.Found, rec
 			return err
 		}
 		for _, span := range rec.Spans {
-			if !slices.ContainsFunc(records, func(r *Record) bool { return r.Task == rec.Task }) {
+			if !slices.ContainsFunc(records, func(r *placements.Record) bool { return r.Task == rec.Task }) {
 				add(span.Node, rec.Task)
 			}
 		}

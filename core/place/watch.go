@@ -4,11 +4,11 @@ package place
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 )
 
@@ -22,7 +22,7 @@ const (
 // Watch decides what is to be done while the data of a placement moves. Who holds it tells it what happens, each event
 // by a method, and then carries out what Next says, one action after the other.
 type Watch struct {
-	*Standing
+	*placements.Standing
 	ground Ground
 	index  map[core.ID]int // of nodes in the snapshot
 	pace   *plan.Pace
@@ -86,7 +86,7 @@ type Action struct {
 }
 
 // NewWatch begins when the data does.
-func NewWatch(now time.Time, s *Standing, g Ground) *Watch {
+func NewWatch(now time.Time, s *placements.Standing, g Ground) *Watch {
 	w := &Watch{Standing: s, ground: g, index: map[core.ID]int{}, barred: map[int]bool{}}
 	for i, node := range g.Snapshot.Nodes {
 		w.index[node.ID] = i
@@ -127,7 +127,7 @@ func NewWatch(now time.Time, s *Standing, g Ground) *Watch {
 func (w *Watch) Came(id core.ID) { w.do(Action{Kind: Ask, Target: id}) }
 
 // Answered takes the answer of a target that was shown a segment.
-func (w *Watch) Answered(from core.ID, segment int, a Answer) {
+func (w *Watch) Answered(from core.ID, segment int, a placements.Answer) {
 	switch {
 	case !w.Standing.Answered(from, segment, a):
 	case a.Agreed:
@@ -190,7 +190,7 @@ func (w *Watch) Next(now time.Time, peers map[core.ID]Peer, p Progress) []Action
 
 // care looks after targets that went away, and those that send no receipts.
 func (w *Watch) care(now time.Time, peers map[core.ID]Peer) {
-	for _, id := range sorted(w.Lost) {
+	for _, id := range core.Sorted(w.Lost) {
 		switch {
 		case w.Failed[id] != "":
 		case peers[id].Connected:
@@ -205,13 +205,13 @@ func (w *Watch) care(now time.Time, peers map[core.ID]Peer) {
 	case now.Sub(w.Last) <= patience:
 	case !w.asked: // a receipt may have been lost without a word
 		w.asked, w.Last = true, now
-		for _, target := range sorted(w.index) {
+		for _, target := range core.Sorted(w.index) {
 			w.do(Action{Kind: Ask, Target: target})
 		}
 	default:
 		for _, seg := range w.Segments {
 			for _, target := range seg.Targets {
-				if w.Failed[target] == "" && !seg.complete(target) {
+				if w.Failed[target] == "" && !seg.Complete(target) {
 					w.Failed[target] = fmt.Sprintf("no receipt for %s", patience)
 				}
 			}
@@ -254,13 +254,8 @@ func (w *Watch) address(id core.ID) string {
 	return ""
 }
 
-// sorted is the keys of a map in an order that does not change.
-func sorted[V any](m map[core.ID]V) []core.ID {
-	return slices.SortedFunc(maps.Keys(m), core.ID.Compare)
-}
-
 // left is what each node of the snapshot lacks of segments.
-func (w *Watch) left(p Progress, segments []*Segment) []core.Size {
+func (w *Watch) left(p Progress, segments []*placements.Segment) []core.Size {
 	var numbers []int
 	for _, seg := range segments {
 		numbers = append(numbers, seg.Number)

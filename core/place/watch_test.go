@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/scenariotest"
 )
@@ -207,14 +208,14 @@ func (w *world) start(span string) error {
 		p.Nodes = append(p.Nodes, row)
 	}
 	segments := Cut(core.TaskID{1}, "alias", 1, &w.content)
-	standing := NewStanding(core.TaskID{1}, w.ground.Snapshot.Nodes[0].ID, segments)
-	if err := assign(standing, w.ground); err != nil {
+	standing := placements.NewStanding(core.TaskID{1}, w.ground.Snapshot.Nodes[0].ID, segments)
+	if err := assignPlanned(standing, w.ground); err != nil {
 		return err
 	}
 	for _, s := range segments {
 		s.Licenses = []core.LicenseID{{1}}
 		for _, id := range s.Targets {
-			s.Answers[id] = Answer{Agreed: true}
+			s.Answers[id] = placements.Answer{Agreed: true}
 		}
 	}
 	w.w = NewWatch(w.now, standing, w.ground)
@@ -274,9 +275,9 @@ func (w *world) happens(f []string) error {
 			return err
 		}
 		w.w.Receipted(w.now, r)
-		w.w.Proved(r.Target, r.Segment, w.w.Segments[r.Segment].unproved(r.Target))
+		w.w.Proved(r.Target, r.Segment, w.w.Segments[r.Segment].Unproved(r.Target))
 	case "refuse":
-		w.w.Answered(id, 0, Answer{Code: core.ReasonSpace, Reason: strings.Join(f[2:], " ")})
+		w.w.Answered(id, 0, placements.Answer{Code: core.ReasonSpace, Reason: strings.Join(f[2:], " ")})
 	case "fails":
 		w.w.GiveUp(id, strings.Join(f[2:], " "))
 	case "down":
@@ -381,7 +382,7 @@ func (w *world) act(a Action) {
 		fmt.Fprintf(&w.did, "%s renew for %s\n", at, strings.Join(slices.Sorted(slices.Values(names)), " "))
 		for _, id := range seg.Targets { // they agree at once
 			if w.w.Failed[id] == "" && !w.down[id] {
-				w.w.Answered(id, a.Segment, Answer{Agreed: true})
+				w.w.Answered(id, a.Segment, placements.Answer{Agreed: true})
 			}
 		}
 	}

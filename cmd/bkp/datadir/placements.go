@@ -2,7 +2,7 @@
 
 package datadir
 
-import "github.com/bkp-tool/bkp/core/place"
+import "github.com/bkp-tool/bkp/core/placements"
 
 // Placements is DATA/placements.
-func (d Dir) Placements() *place.Records { return place.OpenRecords(d.Path("placements")) }
+func (d Dir) Placements() *placements.Records { return placements.OpenRecords(d.Path("placements")) }

@@ -15,7 +15,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
-	"github.com/bkp-tool/bkp/core/place"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/staging"
 )
 
@@ -46,7 +46,7 @@ func (v Version) Placed() bool {
 // Copies is how many copies of the version are on record, and how many are wanted: 0 and 0 where there is no record, or
 // none that can be read.
 func (v Version) Copies() (copies, wanted int) {
-	copies, wanted, _, _ = place.OpenRecords(v.placements).Short(v.Ref.Alias, v.Ref.Version)
+	copies, wanted, _, _ = placements.OpenRecords(v.placements).Short(v.Ref.Alias, v.Ref.Version)
 	return copies, wanted
 }
 

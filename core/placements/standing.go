@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package placements
 
 import (
 	"cmp"
@@ -59,6 +59,22 @@ type Segment struct {
 	Proofs   map[core.ID]core.Bitmap // by target: runs that it proved to have, after their receipts
 }
 
+// NewSegment is one of a task's segments: of its runs those come first that the task brings itself.
+func NewSegment(task core.TaskID, alias string, version, number int, runs []version.Run) *Segment {
+	s := &Segment{Number: number, Runs: runs, Told: map[core.ID]bool{}, Has: map[core.ID]core.Bitmap{},
+		Answers: map[core.ID]Answer{}, Receipts: map[core.ID]core.Bitmap{}}
+	s.Message = wire.StorageTask{Task: task, Segment: number, Alias: alias, Version: version}
+	for _, r := range runs {
+		if r.Task == task {
+			s.Fresh++
+			s.Message.Files = append(s.Message.Files, r.File)
+		} else {
+			s.Message.Reused = append(s.Message.Reused, core.Reused{File: r.File, Task: r.Task, Chunks: r.Used})
+		}
+	}
+	return s
+}
+
 // Answer is what a target said to a segment.
 type Answer struct {
 	Agreed bool
@@ -80,7 +96,7 @@ func (s *Segment) Share(target core.ID) (runs []int) {
 }
 
 // shares is Share of every target, as bitmaps.
-func (s *Segment) shares() map[core.ID]core.Bitmap {
+func (s *Segment) Shares() map[core.ID]core.Bitmap {
 	shares := map[core.ID]core.Bitmap{}
 	for _, target := range s.Targets {
 		shares[target] = core.NewBitmap(len(s.Runs))
@@ -92,7 +108,7 @@ func (s *Segment) shares() map[core.ID]core.Bitmap {
 }
 
 // receipted reports whether anybody signed for a run.
-func (s *Segment) receipted(run int) bool {
+func (s *Segment) Signed(run int) bool {
 	for _, runs := range s.Receipts {
 		if runs.Has(run) {
 			return true
@@ -111,18 +127,18 @@ func (s *Segment) Unreceipted(target core.ID) (runs []int) {
 	return runs
 }
 
-func (s *Segment) complete(target core.ID) bool { return len(s.Unreceipted(target)) == 0 }
+func (s *Segment) Complete(target core.ID) bool { return len(s.Unreceipted(target)) == 0 }
 
 // Bounds is the most that one target is to keep of it.
 func (s *Segment) Bounds() (bytes core.Size, runs int) {
 	for _, target := range s.Targets {
 		share := s.Share(target)
-		bytes, runs = max(bytes, s.size(share)), max(runs, len(share))
+		bytes, runs = max(bytes, s.SizeOf(share)), max(runs, len(share))
 	}
 	return bytes, runs
 }
 
-func (s *Segment) size(runs []int) (bytes core.Size) {
+func (s *Segment) SizeOf(runs []int) (bytes core.Size) {
 	for _, run := range runs {
 		bytes += s.Runs[run].Size
 	}
@@ -142,7 +158,7 @@ func (s *Segment) Kept() (spans []core.Span) {
 }
 
 // add has a node among the targets.
-func (s *Segment) add(target core.ID) {
+func (s *Segment) Add(target core.ID) {
 	if !slices.Contains(s.Targets, target) {
 		s.Targets = append(s.Targets, target)
 	}
@@ -158,7 +174,7 @@ func (s *Segment) add(target core.ID) {
 }
 
 // unproved is the runs for which a target gave receipts, and no proof after them.
-func (s *Segment) unproved(target core.ID) (runs []int) {
+func (s *Segment) Unproved(target core.ID) (runs []int) {
 	s.Receipts[target].Each(func(run int) {
 		if !s.Proofs[target].Has(run) {
 			runs = append(runs, run)
@@ -218,7 +234,7 @@ func (s *Standing) Answered(from core.ID, segment int, a Answer) bool {
 
 // Lose takes receipts back of targets that agreed in this round and said that they have less than they signed for.
 func (s *Standing) Lose() (lost []Loss) {
-	for _, seg := range s.shown() {
+	for _, seg := range s.Shown() {
 		for _, target := range seg.Targets {
 			if !seg.Answers[target].Agreed {
 				continue
@@ -255,19 +271,19 @@ type Refusal struct {
 }
 
 // offered is the segments of this round, and shown those of them that were.
-func (s *Standing) offered() (segments []*Segment) {
+func (s *Standing) Offering() (segments []*Segment) {
 	for _, number := range s.Offers {
 		segments = append(segments, s.Segments[number])
 	}
 	return segments
 }
 
-func (s *Standing) shown() []*Segment { return s.offered()[:s.Offered] }
+func (s *Standing) Shown() []*Segment { return s.Offering()[:s.Offered] }
 
 // Missing is who has not answered something that was offered, and who refused it, each with its first such segment.
 func (s *Standing) Missing() (missing map[core.ID]int, refused []Refusal) {
 	missing = map[core.ID]int{}
-	for _, seg := range s.shown() {
+	for _, seg := range s.Shown() {
 		for _, target := range seg.Targets {
 			a, answered := seg.Answers[target]
 			_, also := missing[target]
@@ -285,7 +301,7 @@ func (s *Standing) Missing() (missing map[core.ID]int, refused []Refusal) {
 
 // Open is how many answers to what was offered are missing.
 func (s *Standing) Open() (open int) {
-	for _, seg := range s.shown() {
+	for _, seg := range s.Shown() {
 		for _, target := range seg.Targets {
 			if _, answered := seg.Answers[target]; !answered {
 				open++
@@ -298,7 +314,7 @@ func (s *Standing) Open() (open int) {
 // Bound is who agreed to something that it was shown, or may have; bare leaves out who has something of it.
 func (s *Standing) Bound(bare bool) (nodes []core.ID) {
 	for _, seg := range s.Segments {
-		for _, id := range sorted(seg.Told) {
+		for _, id := range core.Sorted(seg.Told) {
 			if !slices.Contains(nodes, id) && !(bare && s.has(id)) {
 				nodes = append(nodes, id)
 			}
@@ -410,7 +426,7 @@ func (s *Standing) Shortfall(name string, address func(core.ID) string) error {
 	for id, reason := range s.Failed {
 		var missing core.Size
 		for _, seg := range s.Segments {
-			missing += seg.size(seg.uncounted(id))
+			missing += seg.SizeOf(seg.uncounted(id))
 		}
 		if missing > 0 {
 			why = append(why, fmt.Sprintf("%s lacks %s: %s", cmp.Or(address(id), id.Short()), missing, reason))
@@ -466,7 +482,7 @@ func (s *Standing) Counting() (fewest int) {
 func (s *Standing) Of(node core.ID) (bytes core.Size, runs, receipts int) {
 	for _, seg := range s.Segments {
 		share := seg.Share(node)
-		bytes, runs = bytes+seg.size(share), runs+len(share)
+		bytes, runs = bytes+seg.SizeOf(share), runs+len(share)
 		receipts += seg.Receipts[node].Count(len(seg.Runs))
 	}
 	return bytes, runs, receipts

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package placements
 
 import (
 	"bytes"
@@ -49,8 +49,8 @@ func OpenRecords(dir string) *Records {
 
 func versionOf(alias string, number int) string { return alias + "." + strconv.Itoa(number) }
 
-// enter makes a placement known that stop stops, until it is left. There is one of a version at a time.
-func (r *Records) enter(alias string, number int, stop func(why error)) (leave func()) {
+// Enter makes a placement known that stop stops, until it is left. There is one of a version at a time.
+func (r *Records) Enter(alias string, number int, stop func(why error)) (leave func()) {
 	name, a := versionOf(alias, number), act{stop, make(chan struct{})}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,8 +63,8 @@ func (r *Records) enter(alias string, number int, stop func(why error)) (leave f
 	}
 }
 
-// underWay reports whether a placement of a record's version is.
-func (r *Records) underWay(rec *Record) bool {
+// UnderWay reports whether a placement of a record's version is.
+func (r *Records) UnderWay(rec *Record) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, is := r.acts[versionOf(rec.Alias, rec.Version)]
@@ -104,13 +104,13 @@ type Head struct {
 
 // What became known of a node and a segment.
 const (
-	noteTold      = "told"      // it is shown License, by which it is to keep Runs, and no others
-	noteAgreed    = "agreed"    // it agreed, and said that it has Runs
-	noteRefused   = "refused"   // it wants none, having agreed to nothing before
-	noteReceipted = "receipted" // it signed for Runs
-	noteLost      = "lost"      // it said that Runs, which it signed for, are not there
-	noteReleased  = "released"  // it let go of all segments
-	noteOver      = "over"      // nobody is to keep anything any more; Node says nothing
+	Told      = "told"      // it is shown License, by which it is to keep Runs, and no others
+	Agreed    = "agreed"    // it agreed, and said that it has Runs
+	Refused   = "refused"   // it wants none, having agreed to nothing before
+	Receipted = "receipted" // it signed for Runs
+	Lost      = "lost"      // it said that Runs, which it signed for, are not there
+	Released  = "released"  // it let go of all segments
+	Over      = "over"      // nobody is to keep anything any more; Node says nothing
 )
 
 // Entry is a line of a journal.
@@ -258,30 +258,30 @@ func (r *Records) read(path string) (*Record, error) {
 func (r *Record) apply(e Entry) {
 	at := r.known[e.Segment]
 	x := at[e.Node]
-	if x == nil && (e.What == noteTold || e.What == noteReceipted) {
+	if x == nil && (e.What == Told || e.What == Receipted) {
 		x = &holding{receipted: core.NewBitmap(r.Runs[e.Segment])}
 		at[e.Node] = x
 	}
 	switch e.What {
-	case noteTold:
+	case Told:
 		x.asked = core.NewBitmap(r.Runs[e.Segment])
 		eachRun(e.Runs, r.Runs[e.Segment], x.asked.Set)
 		if !e.License.IsZero() && !slices.Contains(r.license[e.Segment], e.License) {
 			r.license[e.Segment] = append(r.license[e.Segment], e.License)
 		}
-	case noteReceipted:
+	case Receipted:
 		eachRun(e.Runs, r.Runs[e.Segment], x.receipted.Set)
-	case noteLost:
+	case Lost:
 		if x != nil {
 			eachRun(e.Runs, r.Runs[e.Segment], x.receipted.Clear)
 		}
-	case noteRefused:
+	case Refused:
 		delete(at, e.Node)
-	case noteReleased:
+	case Released:
 		for _, segment := range r.known {
 			delete(segment, e.Node)
 		}
-	case noteOver:
+	case Over:
 		r.over = true
 	}
 }
@@ -352,7 +352,7 @@ func (r *Record) Bound() (nodes []core.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, segment := range r.known {
-		for _, id := range sorted(segment) {
+		for _, id := range core.Sorted(segment) {
 			if !slices.Contains(nodes, id) {
 				nodes = append(nodes, id)
 			}
@@ -395,7 +395,7 @@ func (r *Record) End() error {
 	case r.IsOver():
 		return nil
 	}
-	return errors.Join(r.Note(Entry{What: noteOver, Time: time.Now().Unix()}), r.Sync())
+	return errors.Join(r.Note(Entry{What: Over, Time: time.Now().Unix()}), r.Sync())
 }
 
 // LetGo notes that a node let go of all of it. A record that is over is forgotten with the last of them.
@@ -403,7 +403,7 @@ func (r *Record) LetGo(node core.ID) error {
 	if !slices.Contains(r.Bound(), node) {
 		return nil
 	}
-	err := r.Note(Entry{What: noteReleased, Node: node, Time: time.Now().Unix()})
+	err := r.Note(Entry{What: Released, Node: node, Time: time.Now().Unix()})
 	if err == nil && r.IsOver() && len(r.Bound()) == 0 {
 		return r.Forget()
 	}
@@ -457,7 +457,7 @@ func (r *Record) Segments(there func(core.ID) bool) (segments []*Segment, err er
 		}
 		s := NewSegment(r.Task, r.Alias, r.Version, number, stored.Runs)
 		s.Licenses = slices.Clone(r.license[number])
-		for _, id := range sorted(r.known[number]) {
+		for _, id := range core.Sorted(r.known[number]) {
 			x := r.known[number][id]
 			s.Told[id], s.Receipts[id] = true, slices.Clone(x.receipted)
 			if !there(id) || x.asked.Empty() {
@@ -469,7 +469,7 @@ func (r *Record) Segments(there func(core.ID) bool) (segments []*Segment, err er
 				s.Message.Locations = append(s.Message.Locations,
 					core.Span{Node: id, From: r.Source, Start: at.Start, Length: at.Length})
 			}
-			s.add(id)
+			s.Add(id)
 		}
 		segments = append(segments, s)
 	}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package placements
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/durable/durabletest"
+	"github.com/bkp-tool/bkp/core/version"
+)
+
+// someRuns is runs that a record may have, of one chunk each.
+func someRuns(task core.TaskID, n int) (runs []version.Run) {
+	for i := range n {
+		chunks := []core.Chunk{{Hash: core.Hash{byte(i), 1}, Size: 100}}
+		runs = append(runs, version.Run{Task: task, Used: core.FullBitmap(1), Run: core.Run{Chunks: chunks, File: core.File{
+			Name: fmt.Sprint("x.1.", i), Type: core.TypeFile, Order: i, Hash: chunk.RunHash(chunks), Size: 100}}})
+	}
+	return runs
+}
+
+func begin(t testing.TB, r *Records, task core.TaskID) *Record {
+	t.Helper()
+	rec, err := r.Begin(Head{Owner: a, Alias: "x", Version: 1, Task: task, Source: a, Began: 5, Copies: 2},
+		[]*Segment{NewSegment(task, "x", 1, 0, someRuns(task, 4)), NewSegment(task, "x", 1, 1, someRuns(task, 2))})
+	check(t, err)
+	return rec
+}
+
+func told(node core.ID, segment int, runs ...core.Range) Entry {
+	return Entry{What: Told, Node: node, Segment: segment, License: core.LicenseID{byte(segment + 1)}, Runs: runs}
+}
+
+// TestRecordIsReadAsItWasWritten: by another process, also where the last lines of its journal are torn.
+func TestRecordIsReadAsItWasWritten(t *testing.T) {
+	dir := t.TempDir()
+	task := core.TaskID{7}
+	r := OpenRecords(dir)
+	rec := begin(t, r, task)
+	check(t, rec.Note(told(b, 0, core.Range{Length: 4}), told(b, 1, core.Range{Length: 2}),
+		told(c, 0, core.Range{Length: 4}), told(c, 1, core.Range{Length: 2}), told(d, 1, core.Range{Length: 2}),
+		Entry{What: Refused, Node: d, Segment: 1},
+		Entry{What: Receipted, Node: b, Segment: 0, Runs: []core.Range{{Start: -3, Length: 1 << 40}}},
+		Entry{What: Receipted, Node: c, Segment: 0, Runs: []core.Range{{Length: 4}}},
+		Entry{What: Receipted, Node: b, Segment: 1, Runs: []core.Range{{Length: 2}}},
+		Entry{What: Receipted, Node: c, Segment: 1, Runs: []core.Range{{Length: 2}}}))
+	if got := rec.Counting(); got != 2 {
+		t.Errorf("%d copies count, want 2", got)
+	}
+	check(t, rec.Note(Entry{What: Lost, Node: c, Segment: 1, Runs: []core.Range{{Start: 1, Length: 1}}}))
+	check(t, r.Close())
+	journal := filepath.Join(rec.dir, "journal")
+	whole, err := os.ReadFile(journal)
+	check(t, err)
+	for _, torn := range []string{"", `{"what":"told","no`, "\x00\x00\x00\n", `{"what":"told","segment":99}` + "\n"} {
+		check(t, os.WriteFile(journal, append(slices.Clone(whole), torn...), 0o600))
+		r := OpenRecords(dir)
+		all, err := r.Of("x", 1)
+		check(t, err)
+		if len(all) != 1 || !reflect.DeepEqual(all[0].Head, rec.Head) || !slices.Equal(all[0].Bound(), []core.ID{b, c}) {
+			t.Fatalf("%q: %d records, bound %v", torn, len(all), all[0].Bound())
+		}
+		if copies, wanted, known, err := r.Short("x", 1); copies != 1 || wanted != 2 || !known || err != nil {
+			t.Errorf("%q: %d of %d copies, known %v, %v", torn, copies, wanted, known, err)
+		}
+		segments, err := all[0].Segments(func(id core.ID) bool { return id == b })
+		check(t, err)
+		s := segments[1]
+		if !reflect.DeepEqual(s.Runs, someRuns(task, 2)) || !slices.Equal(s.Targets, []core.ID{b}) ||
+			!slices.Equal(s.Share(b), []int{0, 1}) || !s.Told[c] || s.Receipts[c].Has(1) || !s.Receipts[c].Has(0) ||
+			!slices.Equal(s.Licenses, []core.LicenseID{{2}}) || s.Fresh != 2 {
+			t.Errorf("%q: segment 1 is read as %+v", torn, s)
+		}
+		check(t, all[0].Note(told(d, 0, core.Range{Length: 1})))
+		check(t, r.Close())
+		all, err = OpenRecords(dir).Of("x", 1)
+		check(t, err)
+		if got := all[0].Bound(); !slices.Equal(got, []core.ID{b, c, d}) {
+			t.Errorf("%q: noted after it, bound %v", torn, got)
+		}
+	}
+}
+
+// TestPowerLossRecord: whoever was told stands in the record until it let go, and a record that was begun is there.
+func TestPowerLossRecord(t *testing.T) {
+	dir := durabletest.Dir(t)
+	rec := durabletest.Record(t, dir)
+	r := OpenRecords(filepath.Join(dir, "placements"))
+	p := begin(t, r, core.TaskID{7})
+	rec.Promise([]core.ID{})
+	bound := []core.ID{}
+	for _, id := range []core.ID{b, c, d} {
+		check(t, p.Note(told(id, 0, core.Range{Length: 4})))
+		check(t, p.Sync())
+		bound = append(bound, id)
+		rec.Promise(slices.Clone(bound))
+		check(t, p.Note(Entry{What: Receipted, Node: id, Segment: 0, Runs: []core.Range{{Length: 2}}}))
+	}
+	check(t, r.Close())
+	rec.Check(t, 400, func(roots []string, promises []any) error {
+		all, err := OpenRecords(filepath.Join(roots[0], "placements")).All()
+		switch {
+		case err != nil:
+			return err
+		case len(promises) == 0:
+			return nil
+		case len(all) != 1:
+			return fmt.Errorf("%d records", len(all))
+		}
+		got := all[0].Bound()
+		for _, id := range promises[len(promises)-1].([]core.ID) {
+			if !slices.Contains(got, id) {
+				return fmt.Errorf("%s was told, and is not in the record", id.Short())
+			}
+		}
+		_, err = all[0].Segments(func(core.ID) bool { return true })
+		return err
+	})
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
