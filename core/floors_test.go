@@ -42,11 +42,13 @@ var floors = func() map[string][]string {
 		"core/node": join(three, []string{"core/storage", "core/link", "core/flow", "core/control", "core/keep",
 			"core/place", "core/placements", "core/fetch", "core/file", "core/transfer", "core/staging"}),
 
-		"plugins":            {"core", "core/durable", "plugins/proto"},
+		"plugins":            {"core", "core/durable", "plugins/contract", "plugins/proto"},
+		"plugins/contract":   {"core", "plugins/proto"},
 		"plugins/proto":      nil,
-		"plugins/strategies": {"core", "plugins"},
-		"plugins/verifiers":  {"core", "plugins", "core/license", "core/ledger"},
-		"plugins/engines":    {"core", "plugins", "core/license", "core/ledger"},
+		"plugins/serve":      {"core", "plugins/contract", "plugins/proto"},
+		"plugins/strategies": {"core", "plugins/serve"},
+		"plugins/verifiers":  {"core", "plugins/serve", "core/license", "core/ledger"},
+		"plugins/engines":    {"core", "plugins/serve", "core/license", "core/ledger"},
 
 		"scripts/compare":    nil,
 		"scripts/exhaustive": nil,

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/bkp-tool/bkp/plugins/contract"
 )
 
 // child runs a plugin's process for go-plugin (it is a runner.Runner): without standard input, in a process group of
@@ -175,7 +177,7 @@ func (f *firstLine) text() string {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return clean(strings.TrimSpace(string(f.kept)))
+	return contract.Clean(strings.TrimSpace(string(f.kept)))
 }
 
 // Stderr gives go-plugin nothing but the end of the stream: its own reader of log lines panics on some of them.

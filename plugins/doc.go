@@ -4,7 +4,7 @@
 //
 // An author writes a core.Strategy or core.Verifier and a main of one line:
 //
-//	func main() { plugins.ServeStrategy(mine.New()) }
+//	func main() { serve.Strategy(mine.New()) }
 //
 // builds it as bkp-strategy-NAME or bkp-verifier-NAME, and puts it where SearchPath looks. Package plugintest tells
 // whether it behaves.

@@ -9,36 +9,24 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins/contract"
 )
 
-// Kind is what a plugin offers.
-type Kind string
+type (
+	// Kind is what a plugin offers.
+	Kind = contract.Kind
+	// Name is a plugin by name.
+	Name = contract.Name
+)
 
 const (
-	KindStrategy Kind = "strategy"
-	KindVerifier Kind = "verifier"
+	KindStrategy = contract.KindStrategy
+	KindVerifier = contract.KindVerifier
 )
-
-// Name is a plugin by name: it lives in a file bkp-KIND-NAME, or inside bkp.
-type Name struct {
-	Kind Kind   `json:"kind"`
-	Name string `json:"name"`
-}
-
-func (n Name) String() string { return string(n.Kind) + " " + n.Name }
-
-// File is the name of the executable.
-func (n Name) File() string { return "bkp-" + string(n.Kind) + "-" + n.Name }
-
-var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
-// ValidName reports whether a plugin may have that name: lower-case letters, digits and dashes, at most 63.
-func ValidName(name string) bool { return nameRule.MatchString(name) }
 
 // Found is a plugin and where it is.
 type Found struct {
@@ -76,8 +64,8 @@ func ToldPath() []string {
 // so: by its checksum in the lock file, or by its folder in Told.
 func (h *Host) Find(kind Kind, name string) (Found, error) {
 	want := Name{Kind: kind, Name: name}
-	if !ValidName(name) {
-		return Found{}, core.WithHint(core.Fail(core.CodePlugin, "%s %q: not the name of a plugin", kind, clean(name)),
+	if !contract.ValidName(name) {
+		return Found{}, core.WithHint(core.Fail(core.CodePlugin, "%s %q: not the name of a plugin", kind, contract.Clean(name)),
 			"names have lower-case letters, digits and dashes; known: %s", h.known(kind))
 	}
 	locked, err := readLock(h.Lock)
@@ -131,7 +119,7 @@ func (h *Host) List() ([]Found, error) {
 		for _, e := range entries {
 			for _, kind := range []Kind{KindStrategy, KindVerifier} {
 				name, ok := strings.CutPrefix(e.Name(), Name{Kind: kind}.File())
-				if ok && ValidName(name) && executable(filepath.Join(dir, e.Name())) == nil {
+				if ok && contract.ValidName(name) && executable(filepath.Join(dir, e.Name())) == nil {
 					names = append(names, Name{Kind: kind, Name: name})
 				}
 			}

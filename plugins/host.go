@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins/contract"
 	"github.com/bkp-tool/bkp/plugins/proto"
 )
 
@@ -84,14 +85,14 @@ func (h *Host) Strategy(ctx context.Context, name string) (*Strategy, error) {
 	s := &Strategy{process: p, calls: p.door.(proto.StrategyClient)}
 	err = p.call(ctx, "ask what it is", func(ctx context.Context) error {
 		answer, err := s.calls.Describe(ctx, &proto.StrategyDescribeRequest{})
-		s.info = infoFromProto(answer)
+		s.info = contract.StrategyFromProto(answer)
 		return err
 	})
 	if err == nil {
 		err = p.introduced(s.info.Name, &s.info.Version, &s.info.Summary)
 	}
 	for i := range s.info.Needs {
-		s.info.Needs[i] = clean(s.info.Needs[i])
+		s.info.Needs[i] = contract.Clean(s.info.Needs[i])
 	}
 	if err != nil {
 		p.Close()
@@ -116,14 +117,14 @@ func (s *Strategy) Score(ctx context.Context, batch core.Batch) (core.Scores, er
 	doing := fmt.Sprintf("price %d nodes", batch.Nodes.Len())
 	var scores core.Scores
 	err := s.call(ctx, doing, func(ctx context.Context) error {
-		answer, err := s.calls.Score(ctx, &proto.ScoreRequest{Batch: batchToProto(batch)})
-		scores = scoresFromProto(answer.GetScores())
+		answer, err := s.calls.Score(ctx, &proto.ScoreRequest{Batch: contract.BatchToProto(batch)})
+		scores = contract.ScoresFromProto(answer.GetScores())
 		return err
 	})
 	if err != nil {
 		return core.Scores{}, err
 	}
-	if err := CheckScores(batch.Nodes.Len(), scores); err != nil {
+	if err := contract.CheckScores(batch.Nodes.Len(), scores); err != nil {
 		return core.Scores{}, s.fail(doing, fmt.Errorf("bad answer: %w", err),
 			"this is a fault of the plugin: use another strategy, or tell its author")
 	}
@@ -188,8 +189,8 @@ func (v *Verifier) Configure(ctx context.Context, config []byte) error {
 func (v *Verifier) Verify(ctx context.Context, req core.VerifyRequest) (core.Verdict, error) {
 	var verdict core.Verdict
 	err := v.call(ctx, "judge a licence", func(ctx context.Context) error {
-		answer, err := v.calls.Verify(ctx, requestToProto(req))
-		verdict = core.Verdict{OK: answer.GetOk(), Code: clean(answer.GetCode()), Reason: clean(answer.GetReason())}
+		answer, err := v.calls.Verify(ctx, contract.RequestToProto(req))
+		verdict = core.Verdict{OK: answer.GetOk(), Code: contract.Clean(answer.GetCode()), Reason: contract.Clean(answer.GetReason())}
 		return err
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins"
 	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/strategies/seed"
 )
 
@@ -37,7 +38,7 @@ const (
 // The test binary serves the strategy inside it when it is run as bkp runs itself.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == plugins.ServeCommand {
-		plugins.ServeStrategy(seed.New())
+		serve.Strategy(seed.New())
 		return
 	}
 	if dir := os.Getenv(hostEnv); dir != "" {

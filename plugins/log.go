@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/bkp-tool/bkp/plugins/contract"
 )
 
 const maxLine = 8 << 10 // bytes of a log line; the rest of it is dropped
@@ -59,7 +61,7 @@ func (l *lines) line(line []byte) {
 	if len(line) == 0 || l.entry(line) {
 		return
 	}
-	text := clean(string(line))
+	text := contract.Clean(string(line))
 	if l.fatal == "" && (strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")) {
 		l.fatal = text
 	}
@@ -80,15 +82,15 @@ func (l *lines) entry(line []byte) bool {
 	name, _ := fields["@level"].(string)
 	level := hclog.LevelFromString(name)
 	if level == hclog.Error {
-		l.plain = clean(fmt.Sprint(message, ": ", fields["error"]))
+		l.plain = contract.Clean(fmt.Sprint(message, ": ", fields["error"]))
 	}
 	var attrs []slog.Attr
 	for key, value := range fields {
 		if !strings.HasPrefix(key, "@") {
-			attrs = append(attrs, slog.Any(clean(key), value))
+			attrs = append(attrs, slog.Any(contract.Clean(key), value))
 		}
 	}
-	l.log.LogAttrs(context.Background(), slogLevel(level), clean(message), attrs...)
+	l.log.LogAttrs(context.Background(), slogLevel(level), contract.Clean(message), attrs...)
 	return true
 }
 

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins/contract"
 )
 
 const (
@@ -119,13 +120,16 @@ func (p *process) start(ctx context.Context) error {
 	if p.found.Inside {
 		cmd.Args = append(cmd.Args, InsideArgs(p.found.Name)...)
 	}
+	secret, known, err := certificate()
+	if err != nil {
+		return fmt.Errorf("%s: make a key for it: %w", p.found.Name, err)
+	}
 	p.child = newChild(cmd, log)
 	p.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig: handshake,
-		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {string(KindStrategy): strategyDoor{},
-			string(KindVerifier): verifierDoor{}}},
+		HandshakeConfig:  handshake,
+		VersionedPlugins: doors,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        secret, // and in PLUGIN_CLIENT_CERT: what go-plugin calls AutoMTLS, with a key of our own
 		SkipHostEnv:      true,
 		Managed:          true,
 		StartTimeout:     timeout,
@@ -133,8 +137,8 @@ func (p *process) start(ctx context.Context) error {
 		SyncStdout:       newLines(log, slog.LevelInfo),
 		SyncStderr:       newLines(log, slog.LevelInfo),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: sockets},
-		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer),
-			grpc.MaxCallSendMsgSize(maxAsk))},
+		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(contract.MaxAnswer),
+			grpc.MaxCallSendMsgSize(contract.MaxAsk))},
 		// A runner of our own, since go-plugin's gives the plugin bkp's standard input. It also must check the sum
 		// itself: SecureConfig of the client cannot see what a runner runs.
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
@@ -146,7 +150,7 @@ func (p *process) start(ctx context.Context) error {
 					return nil, plugin.ErrChecksumsDoNotMatch
 				}
 			}
-			cmd.Env = append(append(environment(), spec.Env...), p.child.mark)
+			cmd.Env = append(append(environment(), spec.Env...), "PLUGIN_CLIENT_CERT="+known, p.child.mark)
 			return p.child, nil
 		},
 	})
@@ -177,25 +181,25 @@ func (p *process) startError(err error, late bool, timeout time.Duration) error 
 	case late:
 		return p.fail(doing, fmt.Errorf("not ready within %s%s", timeout, p.child.instead()), hint+"raise the limit if the machine is slow")
 	case strings.HasPrefix(text, "incompatible API version"), strings.HasPrefix(text, "incompatible core API version"):
-		return p.fail(doing, fmt.Errorf("speaks another protocol version than %d", ProtocolVersion),
+		return p.fail(doing, fmt.Errorf("speaks another protocol version than %d", contract.ProtocolVersion),
 			"build the plugin again with the plugins package of this bkp")
 	case p.child.started() && !errors.Is(err, plugin.ErrChecksumsDoNotMatch):
 		return p.fail(doing, fmt.Errorf("no handshake%s, %s", p.child.instead(), p.child.epitaph()),
 			hint+"run by hand it should say that it is a plugin, in its first line")
 	default:
 		first, _, _ := strings.Cut(text, "\n")
-		return p.fail(doing, errors.New(clean(first)), hint)
+		return p.fail(doing, errors.New(contract.Clean(first)), hint)
 	}
 }
 
 // introduced checks what a plugin said it is.
 func (p *process) introduced(name string, version, summary *string) error {
-	*version, *summary = clean(*version), clean(*summary)
+	*version, *summary = contract.Clean(*version), contract.Clean(*summary)
 	if name == p.found.Name.Name {
 		return nil
 	}
-	return p.fail("ask what it is", fmt.Errorf("says that it is %q", clean(name)),
-		"name its file "+Name{Kind: p.found.Kind, Name: clean(name)}.File())
+	return p.fail("ask what it is", fmt.Errorf("says that it is %q", contract.Clean(name)),
+		"name its file "+Name{Kind: p.found.Kind, Name: contract.Clean(name)}.File())
 }
 
 // call makes one call with the plugin's deadline and words what went wrong.
@@ -212,7 +216,7 @@ func (p *process) call(ctx context.Context, doing string, f func(context.Context
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%s: %s: %w", p.found.Name, doing, context.Cause(ctx))
 	}
-	text, code := clean(status.Convert(err).Message()), status.Code(err)
+	text, code := contract.Clean(status.Convert(err).Message()), status.Code(err)
 	if code == codes.Canceled && timed.Err() == nil {
 		code = codes.Unavailable // not by us: who watches over the process saw it end first, and closed the connection
 	}
@@ -229,7 +233,7 @@ func (p *process) call(ctx context.Context, doing string, f func(context.Context
 		return p.fail(doing, lost("connection lost: %s", text), restart)
 	case codes.ResourceExhausted:
 		return p.fail(doing, fmt.Errorf("too much for one message (%d MiB asked, %d MiB answered at most): %s",
-			maxAsk>>20, maxAnswer>>20, text), "")
+			contract.MaxAsk>>20, contract.MaxAnswer>>20, text), "")
 	case codes.Unimplemented:
 		return p.fail(doing, fmt.Errorf("cannot do that: %s", text),
 			fmt.Sprintf("is it a %s, and does it take what it is given?", p.found.Kind))

@@ -16,16 +16,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/plugins"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins/serve"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"bkp":                 main,
-		"bkp-verifier-closed": func() { plugins.ServeVerifier(closed{}) }, // a plugin beside the binary
-		"bkp-verifier-open":   func() { plugins.ServeVerifier(open{}) },
+		"bkp-verifier-closed": func() { serve.Verifier(closed{}) }, // a plugin beside the binary
+		"bkp-verifier-open":   func() { serve.Verifier(open{}) },
 	})
 }
 

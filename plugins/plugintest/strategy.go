@@ -21,7 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/contract"
 )
 
 // columns clears a column of the candidates, by the name under which a strategy needs it.
@@ -108,7 +108,7 @@ func score(t *testing.T, s core.Strategy, batch core.Batch) (core.Scores, error)
 	if !reflect.DeepEqual(before, batch) {
 		return scores, fmt.Errorf("asking for scores changed the batch it was given")
 	}
-	return scores, plugins.CheckScores(batch.Nodes.Len(), scores)
+	return scores, contract.CheckScores(batch.Nodes.Len(), scores)
 }
 
 // without clears the columns that are not needed.
@@ -197,7 +197,7 @@ func candidate(r *rapid.T, n *core.NodeColumns, i int) {
 // described checks what a plugin says of itself.
 func described(t *testing.T, name, version, summary string) {
 	t.Helper()
-	if !plugins.ValidName(name) {
+	if !contract.ValidName(name) {
 		t.Errorf("name %q: want lower-case letters, digits and dashes", name)
 	}
 	if version == "" {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/strategies/cheapest"
 	mostfree "github.com/bkp-tool/bkp/plugins/strategies/most-free"
 	"github.com/bkp-tool/bkp/plugins/strategies/nearest"
@@ -21,15 +22,15 @@ import (
 
 // Shipped is every plugin inside the binary and what serves it. They run in processes of their own like any other.
 var Shipped = map[plugins.Name]func(){
-	{Kind: plugins.KindStrategy, Name: "seed"}:        func() { plugins.ServeStrategy(seed.New()) },
-	{Kind: plugins.KindStrategy, Name: "nearest"}:     func() { plugins.ServeStrategy(nearest.New()) },
-	{Kind: plugins.KindStrategy, Name: "most-free"}:   func() { plugins.ServeStrategy(mostfree.New()) },
-	{Kind: plugins.KindStrategy, Name: "cheapest"}:    func() { plugins.ServeStrategy(cheapest.New()) },
-	{Kind: plugins.KindStrategy, Name: "zone-spread"}: func() { plugins.ServeStrategy(zonespread.New()) },
-	{Kind: plugins.KindStrategy, Name: "reliable"}:    func() { plugins.ServeStrategy(reliable.New()) },
-	{Kind: plugins.KindVerifier, Name: "signature"}:   func() { plugins.ServeVerifier(signature.New()) },
-	{Kind: plugins.KindVerifier, Name: "targets"}:     func() { plugins.ServeVerifier(targets.New()) },
-	{Kind: plugins.KindVerifier, Name: "issuers"}:     func() { plugins.ServeVerifier(issuers.New()) },
+	{Kind: plugins.KindStrategy, Name: "seed"}:        func() { serve.Strategy(seed.New()) },
+	{Kind: plugins.KindStrategy, Name: "nearest"}:     func() { serve.Strategy(nearest.New()) },
+	{Kind: plugins.KindStrategy, Name: "most-free"}:   func() { serve.Strategy(mostfree.New()) },
+	{Kind: plugins.KindStrategy, Name: "cheapest"}:    func() { serve.Strategy(cheapest.New()) },
+	{Kind: plugins.KindStrategy, Name: "zone-spread"}: func() { serve.Strategy(zonespread.New()) },
+	{Kind: plugins.KindStrategy, Name: "reliable"}:    func() { serve.Strategy(reliable.New()) },
+	{Kind: plugins.KindVerifier, Name: "signature"}:   func() { serve.Verifier(signature.New()) },
+	{Kind: plugins.KindVerifier, Name: "targets"}:     func() { serve.Verifier(targets.New()) },
+	{Kind: plugins.KindVerifier, Name: "issuers"}:     func() { serve.Verifier(issuers.New()) },
 }
 
 func shippedNames() []plugins.Name {

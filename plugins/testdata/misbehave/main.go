@@ -19,17 +19,18 @@ import (
 	"github.com/hashicorp/go-plugin"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/contract"
+	"github.com/bkp-tool/bkp/plugins/serve"
 )
 
 func main() {
 	name := filepath.Base(os.Args[0])
 	if verifier, ok := strings.CutPrefix(name, "bkp-verifier-"); ok {
 		if verifier == "pid" {
-			plugins.ServeVerifier(&pid{})
+			serve.Verifier(&pid{})
 			return
 		}
-		plugins.ServeVerifier(sour(verifier))
+		serve.Verifier(sour(verifier))
 		return
 	}
 	name = strings.TrimPrefix(name, "bkp-strategy-")
@@ -48,7 +49,7 @@ func main() {
 		os.Exit(7)
 	case "stranger": // wants another cookie
 		plugin.Serve(&plugin.ServeConfig{HandshakeConfig: plugin.HandshakeConfig{ProtocolVersion: 1,
-			MagicCookieKey: plugins.CookieKey, MagicCookieValue: "other"}})
+			MagicCookieKey: contract.CookieKey, MagicCookieValue: "other"}})
 		return
 	case "future":
 		fmt.Printf("1|2|unix|/nowhere|grpc|\n")
@@ -58,7 +59,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, `{"@message":"boiling","@level":"warn","cups":3}`)
 		fmt.Fprintln(os.Stderr, strings.Repeat("blah ", 100_000))
 	}
-	plugins.ServeStrategy(odd(name))
+	serve.Strategy(odd(name))
 }
 
 // odd is a strategy by the name of its fault.

@@ -4,8 +4,8 @@
 package main
 
 import (
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/strategies/cheapest"
 )
 
-func main() { plugins.ServeStrategy(cheapest.New()) }
+func main() { serve.Strategy(cheapest.New()) }

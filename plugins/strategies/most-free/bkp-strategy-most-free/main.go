@@ -4,8 +4,8 @@
 package main
 
 import (
-	"github.com/bkp-tool/bkp/plugins"
-	"github.com/bkp-tool/bkp/plugins/strategies/most-free"
+	"github.com/bkp-tool/bkp/plugins/serve"
+	mostfree "github.com/bkp-tool/bkp/plugins/strategies/most-free"
 )
 
-func main() { plugins.ServeStrategy(mostfree.New()) }
+func main() { serve.Strategy(mostfree.New()) }

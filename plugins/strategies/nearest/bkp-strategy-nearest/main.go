@@ -4,8 +4,8 @@
 package main
 
 import (
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/strategies/nearest"
 )
 
-func main() { plugins.ServeStrategy(nearest.New()) }
+func main() { serve.Strategy(nearest.New()) }

@@ -4,8 +4,8 @@
 package main
 
 import (
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/strategies/reliable"
 )
 
-func main() { plugins.ServeStrategy(reliable.New()) }
+func main() { serve.Strategy(reliable.New()) }

@@ -4,8 +4,8 @@
 package main
 
 import (
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/strategies/seed"
 )
 
-func main() { plugins.ServeStrategy(seed.New()) }
+func main() { serve.Strategy(seed.New()) }

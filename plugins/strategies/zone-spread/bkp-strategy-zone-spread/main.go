@@ -4,8 +4,8 @@
 package main
 
 import (
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/serve"
 	zonespread "github.com/bkp-tool/bkp/plugins/strategies/zone-spread"
 )
 
-func main() { plugins.ServeStrategy(zonespread.New()) }
+func main() { serve.Strategy(zonespread.New()) }

@@ -4,8 +4,8 @@
 package main
 
 import (
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/verifiers/issuers"
 )
 
-func main() { plugins.ServeVerifier(issuers.New()) }
+func main() { serve.Verifier(issuers.New()) }

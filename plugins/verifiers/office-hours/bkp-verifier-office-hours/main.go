@@ -4,8 +4,8 @@
 package main
 
 import (
-	"github.com/bkp-tool/bkp/plugins"
-	"github.com/bkp-tool/bkp/plugins/verifiers/office-hours"
+	"github.com/bkp-tool/bkp/plugins/serve"
+	officehours "github.com/bkp-tool/bkp/plugins/verifiers/office-hours"
 )
 
-func main() { plugins.ServeVerifier(officehours.New()) }
+func main() { serve.Verifier(officehours.New()) }

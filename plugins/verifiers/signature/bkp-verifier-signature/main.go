@@ -4,8 +4,8 @@
 package main
 
 import (
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/verifiers/signature"
 )
 
-func main() { plugins.ServeVerifier(signature.New()) }
+func main() { serve.Verifier(signature.New()) }

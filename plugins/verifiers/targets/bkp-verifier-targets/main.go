@@ -4,8 +4,8 @@
 package main
 
 import (
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/verifiers/targets"
 )
 
-func main() { plugins.ServeVerifier(targets.New()) }
+func main() { serve.Verifier(targets.New()) }

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plugins
+// Package serve is the author's side of a plugin: it makes a core.Strategy or core.Verifier a program that bkp starts.
+//
+//	func main() { serve.Strategy(mine.New()) }
+//
+// It needs core, the contract and gRPC, and nothing of bkp's own side. plugins/README.md leads through a first plugin,
+// and plugintest tells whether one behaves.
+package serve
 
 import (
 	"context"
+	"errors"
 
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -11,41 +18,31 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins/contract"
 	"github.com/bkp-tool/bkp/plugins/proto"
 )
 
-const (
-	// ProtocolVersion is the version of package proto that this kit speaks. Host and plugin agree on one at start.
-	ProtocolVersion = 1
-	// CookieKey and CookieValue stand in a plugin's environment so that it can tell bkp from a person who ran it by
-	// hand. They are no secret.
-	CookieKey   = "BKP_PLUGIN"
-	CookieValue = "b1f7c3f0a2e94d5b8c6d-bkp-plugin"
+var handshake = plugin.HandshakeConfig{MagicCookieKey: contract.CookieKey,
+	MagicCookieValue: contract.CookieValue}
 
-	maxAsk    = 64 << 20 // bytes of a question: a mesh of a thousand candidates has a million links
-	maxAnswer = 4 << 20  // bytes of an answer
-)
+// Strategy is the whole main of a strategy. It returns when bkp closes the plugin.
+func Strategy(s core.Strategy) { serve(contract.KindStrategy, strategyDoor{impl: s}) }
 
-var handshake = plugin.HandshakeConfig{MagicCookieKey: CookieKey, MagicCookieValue: CookieValue}
-
-// ServeStrategy is the whole main of a strategy. It returns when bkp closes the plugin.
-func ServeStrategy(s core.Strategy) { serve(KindStrategy, strategyDoor{impl: s}) }
-
-// ServeVerifier is the whole main of a verifier. It returns when bkp closes the plugin.
+// Verifier is the whole main of a verifier. It returns when bkp closes the plugin.
 // A verifier may also be a core.VerifierDescriber and, as a strategy may, a core.Configurer.
-func ServeVerifier(v core.Verifier) { serve(KindVerifier, verifierDoor{impl: v}) }
+func Verifier(v core.Verifier) { serve(contract.KindVerifier, verifierDoor{impl: v}) }
 
-func serve(kind Kind, door plugin.Plugin) {
+func serve(kind contract.Kind, door plugin.Plugin) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  handshake,
-		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {string(kind): door}},
+		VersionedPlugins: map[int]plugin.PluginSet{contract.ProtocolVersion: {string(kind): door}},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxAsk))...)
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(contract.MaxAsk))...)
 		},
 	})
 }
 
-// strategyDoor is the gRPC plugin of a strategy: the author's side where impl is set, else bkp's.
+// strategyDoor is the gRPC plugin of a strategy.
 type strategyDoor struct {
 	plugin.NetRPCUnsupportedPlugin
 	impl core.Strategy
@@ -56,8 +53,8 @@ func (d strategyDoor) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 	return nil
 }
 
-func (strategyDoor) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientConn) (any, error) {
-	return proto.NewStrategyClient(c), nil
+func (strategyDoor) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("this is the plugin")
 }
 
 type strategyServer struct {
@@ -68,7 +65,7 @@ type strategyServer struct {
 func (s strategyServer) Describe(ctx context.Context,
 	_ *proto.StrategyDescribeRequest) (*proto.StrategyDescription, error) {
 	info, err := s.impl.Describe(ctx)
-	return infoToProto(info), err
+	return contract.StrategyToProto(info), err
 }
 
 func (s strategyServer) Configure(ctx context.Context,
@@ -77,7 +74,7 @@ func (s strategyServer) Configure(ctx context.Context,
 }
 
 func (s strategyServer) Score(ctx context.Context, req *proto.ScoreRequest) (*proto.ScoreResponse, error) {
-	batch, err := batchFromProto(req.Batch)
+	batch, err := contract.BatchFromProto(req.Batch)
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
@@ -85,10 +82,10 @@ func (s strategyServer) Score(ctx context.Context, req *proto.ScoreRequest) (*pr
 	if err != nil {
 		return nil, err
 	}
-	return &proto.ScoreResponse{Scores: scoresToProto(scores)}, nil
+	return &proto.ScoreResponse{Scores: contract.ScoresToProto(scores)}, nil
 }
 
-// verifierDoor is the gRPC plugin of a verifier: the author's side where impl is set, else bkp's.
+// verifierDoor is the gRPC plugin of a verifier.
 type verifierDoor struct {
 	plugin.NetRPCUnsupportedPlugin
 	impl core.Verifier
@@ -99,8 +96,8 @@ func (d verifierDoor) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 	return nil
 }
 
-func (verifierDoor) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientConn) (any, error) {
-	return proto.NewVerifierClient(c), nil
+func (verifierDoor) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("this is the plugin")
 }
 
 type verifierServer struct {
@@ -124,7 +121,7 @@ func (s verifierServer) Configure(ctx context.Context,
 }
 
 func (s verifierServer) Verify(ctx context.Context, req *proto.VerifyRequest) (*proto.Verdict, error) {
-	ask, err := requestFromProto(req)
+	ask, err := contract.RequestFromProto(req)
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}

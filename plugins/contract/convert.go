@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plugins
+package contract
 
 import (
 	"fmt"
@@ -9,17 +9,20 @@ import (
 	"github.com/bkp-tool/bkp/plugins/proto"
 )
 
-func infoToProto(i core.StrategyInfo) *proto.StrategyDescription {
+// StrategyToProto is what a strategy says it is, as the author's side sends it.
+func StrategyToProto(i core.StrategyInfo) *proto.StrategyDescription {
 	return &proto.StrategyDescription{Name: i.Name, Version: i.Version, Summary: i.Summary, Needs: i.Needs,
 		Deterministic: i.Deterministic, OwnsFirstHolder: i.OwnsFirstHolder}
 }
 
-func infoFromProto(d *proto.StrategyDescription) core.StrategyInfo {
+// StrategyFromProto is what a strategy said it is.
+func StrategyFromProto(d *proto.StrategyDescription) core.StrategyInfo {
 	return core.StrategyInfo{Name: d.GetName(), Version: d.GetVersion(), Summary: d.GetSummary(), Needs: d.GetNeeds(),
 		Deterministic: d.GetDeterministic(), OwnsFirstHolder: d.GetOwnsFirstHolder()}
 }
 
-func batchToProto(b core.Batch) *proto.Batch {
+// BatchToProto is a question, as bkp sends it.
+func BatchToProto(b core.Batch) *proto.Batch {
 	out := &proto.Batch{Objective: b.Objective, Seed: b.Seed, FileSize: int64(b.File.Size),
 		RunSize:  int64(b.File.RunSize),
 		Replicas: int64(b.Replicas), Nodes: nodesToProto(b.Nodes), Links: &proto.Links{}}
@@ -56,8 +59,8 @@ func nodesToProto(n core.NodeColumns) *proto.Nodes {
 	return out
 }
 
-// batchFromProto is the author's side: it spares an author checks of indexes and column lengths.
-func batchFromProto(b *proto.Batch) (core.Batch, error) {
+// BatchFromProto is the author's side: it spares an author checks of indexes and column lengths.
+func BatchFromProto(b *proto.Batch) (core.Batch, error) {
 	nodes := nodesFromProto(b.GetNodes())
 	out := core.Batch{Objective: b.GetObjective(), Seed: b.GetSeed(), Replicas: int(b.GetReplicas()), Nodes: nodes,
 		File: core.BatchFile{Size: core.Size(b.GetFileSize()), RunSize: core.Size(b.GetRunSize())}}
@@ -111,7 +114,8 @@ func nodesFromProto(n *proto.Nodes) core.NodeColumns {
 	return out
 }
 
-func scoresToProto(s core.Scores) *proto.Scores {
+// ScoresToProto is an answer, as the author's side sends it.
+func ScoresToProto(s core.Scores) *proto.Scores {
 	return &proto.Scores{Allow: s.Allow, PlaceCost: s.PlaceCost, TargetWeight: s.TargetWeight,
 		QuotaCap:          ints[int64](s.QuotaCap),
 		FirstHolderWeight: s.FirstHolderWeight, SpreadLevel: s.Spread.Level, SpreadMax: int64(s.Spread.Max),
@@ -119,7 +123,8 @@ func scoresToProto(s core.Scores) *proto.Scores {
 		Replicas: int64(s.Redundancy.Replicas), ReplicasWhy: s.Redundancy.Why, Objective: s.Objective}
 }
 
-func scoresFromProto(s *proto.Scores) core.Scores {
+// ScoresFromProto is an answer as it came; CheckScores tells whether it is one.
+func ScoresFromProto(s *proto.Scores) core.Scores {
 	return core.Scores{Allow: s.GetAllow(), PlaceCost: s.GetPlaceCost(), TargetWeight: s.GetTargetWeight(),
 		QuotaCap: ints[core.Size](s.GetQuotaCap()), FirstHolderWeight: s.GetFirstHolderWeight(),
 		Spread:     core.Spread{Level: s.GetSpreadLevel(), Max: int(s.GetSpreadMax())},
@@ -127,12 +132,14 @@ func scoresFromProto(s *proto.Scores) core.Scores {
 		Objective:  s.GetObjective(), Explain: s.GetExplain()}
 }
 
-func requestToProto(r core.VerifyRequest) *proto.VerifyRequest {
+// RequestToProto is a question to a verifier, as bkp sends it.
+func RequestToProto(r core.VerifyRequest) *proto.VerifyRequest {
 	return &proto.VerifyRequest{Envelope: r.Envelope, Payload: r.Payload, Op: r.Op, Node: r.Node[:], Peer: r.Peer[:],
 		TokenMember: r.TokenMember, UsedBytes: int64(r.UsedBytes), AddedBytes: int64(r.AddedBytes), Now: r.Now}
 }
 
-func requestFromProto(r *proto.VerifyRequest) (core.VerifyRequest, error) {
+// RequestFromProto is a question to a verifier, on the author's side.
+func RequestFromProto(r *proto.VerifyRequest) (core.VerifyRequest, error) {
 	out := core.VerifyRequest{Envelope: r.Envelope, Payload: r.Payload, Op: r.Op, TokenMember: r.TokenMember,
 		UsedBytes: core.Size(r.UsedBytes), AddedBytes: core.Size(r.AddedBytes), Now: r.Now}
 	if len(r.Node) != len(out.Node) || len(r.Peer) != len(out.Peer) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plugins
+package contract
 
 import (
 	"fmt"
@@ -35,7 +35,7 @@ func CheckColumns(n core.NodeColumns) error {
 		}
 	}
 	for name, column := range n.Numbers {
-		if err := checkLen(clean(name), len(column), n.Len()); err != nil {
+		if err := checkLen(Clean(name), len(column), n.Len()); err != nil {
 			return err
 		}
 	}
@@ -69,17 +69,17 @@ func CheckScores(n int, s core.Scores) error {
 		return err
 	}
 	for i, text := range s.Explain {
-		if text != clean(text) {
+		if text != Clean(text) {
 			return fmt.Errorf("explain[%d] is above %d bytes or has control characters", i, maxText)
 		}
 	}
 	if o := s.Objective; o != "" && o != "time" && o != "cost" {
-		return fmt.Errorf("objective %q is neither time nor cost", clean(o))
+		return fmt.Errorf("objective %q is neither time nor cost", Clean(o))
 	}
 	if r := s.Redundancy; r.Replicas < 0 || r.Replicas > maxScore {
 		return fmt.Errorf("redundancy of %d replicas", r.Replicas)
 	}
-	if s.Redundancy.Why != clean(s.Redundancy.Why) {
+	if s.Redundancy.Why != Clean(s.Redundancy.Why) {
 		return fmt.Errorf("why of the redundancy is above %d bytes or has control characters", maxText)
 	}
 	return checkSpread(s.Spread)
@@ -120,14 +120,14 @@ func checkSpread(s core.Spread) error {
 			return fmt.Errorf("spread of %d per zone", s.Max)
 		}
 	default:
-		return fmt.Errorf("spread over %q, which is no level", clean(s.Level))
+		return fmt.Errorf("spread over %q, which is no level", Clean(s.Level))
 	}
 	return nil
 }
 
-// clean makes a plugin's text fit for a person's terminal and a peer's log: one line, no control characters, at most 1
+// Clean makes a plugin's text fit for a person's terminal and a peer's log: one line, no control characters, at most 1
 // KiB.
-func clean(text string) string {
+func Clean(text string) string {
 	if len(text) > maxText {
 		text = strings.ToValidUTF8(text[:maxText-len("…")], "") + "…"
 	}

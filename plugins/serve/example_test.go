@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plugins_test
+package serve_test
 
 import (
 	"context"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/serve"
 )
 
 // smallFirst is a strategy that prefers nodes with little room.
@@ -26,8 +26,8 @@ func (smallFirst) Score(_ context.Context, batch core.Batch) (s core.Scores, err
 // The main of a strategy is one line. Built as bkp-strategy-small-first and put into DATA/plugins, it is used by
 //
 //	bkp place big.iso --strategy small-first
-func ExampleServeStrategy() {
-	plugins.ServeStrategy(smallFirst{})
+func ExampleStrategy() {
+	serve.Strategy(smallFirst{})
 }
 
 // closed is a verifier that lets nobody store anything.
@@ -38,6 +38,6 @@ func (closed) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) 
 }
 
 // The same for a verifier, bkp-verifier-closed: bkp node start --verifiers signature,targets,closed
-func ExampleServeVerifier() {
-	plugins.ServeVerifier(closed{})
+func ExampleVerifier() {
+	serve.Verifier(closed{})
 }
