@@ -137,21 +137,21 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 	seg := newSegment(core.Segment{
 		Task: m.Task, Number: m.Segment, Owner: l.TaskSource.Owner, Source: l.TaskSource.Node, Alias: m.Alias,
 		Version: m.Version, License: m.License, LicenseID: l.ID, Files: m.Files, Reused: m.Reused,
-		Locations: m.Locations, RetainUntil: l.RetainUntil,
+		Locations: licensed(m.Locations, l), RetainUntil: l.RetainUntil,
 	}, self)
-	seg.tables = m.Tables()
+	seg.tables, seg.parties = m.Tables(), partiesOf(l)
 	bytes, runs := seg.share()
 	err = license.Check(l, signer, license.Claim{Peer: from, Node: self, Root: root, Bytes: bytes, Runs: runs,
 		Now: time.Now(), OpenDelegation: key.DelegationFields})
 	if err != nil {
 		return nil, refuse(core.ReasonLicense, "%v", err)
 	}
+	need := t.newBytes(seg)
 	if err := t.judge(core.VerifyRequest{Envelope: m.License, Payload: payload, Op: l.Op, Node: self, Peer: from,
-		TokenMember: member || t.Anyone, AddedBytes: t.newBytes(seg), Now: time.Now().Unix()},
+		TokenMember: member || t.Anyone, AddedBytes: need, Now: time.Now().Unix()},
 		l.TaskSource.Owner); err != nil {
 		return nil, err
 	}
-	need := t.roomFor(seg)
 	err = t.makeRoom(func() error {
 		err := errStopped
 		t.loop.Ask(func(s *State) { err = s.admit(seg, need) })
@@ -163,6 +163,14 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 		}
 	}
 	return seg, err
+}
+
+// licensed is the spans of nodes that a licence names as targets or spares: nobody signed the others, and no run goes to
+// them from here.
+func licensed(spans []core.Span, l core.License) []core.Span {
+	return slices.DeleteFunc(slices.Clone(spans), func(s core.Span) bool {
+		return !slices.Contains(l.Targets, s.Node) && !slices.Contains(l.Spares, s.Node)
+	})
 }
 
 // judge asks every verifier; the first that says no, or cannot say, decides.
@@ -186,21 +194,15 @@ func (t *Target) judge(req core.VerifyRequest, owner core.ID) error {
 	return nil
 }
 
-// roomFor is what the node's share of a segment takes beyond the runs that are kept here for any task.
-func (t *Target) roomFor(seg *Segment) core.Size {
-	return seg.bytesWithout(func(run core.Hash) error { _, err := t.Holdings.Run(run); return err })
-}
-
-// newBytes is what the node's share of a segment adds to what it keeps for the owner.
-func (t *Target) newBytes(seg *Segment) core.Size {
-	return seg.bytesWithout(func(run core.Hash) error { _, err := t.Holdings.RunOf(seg.Owner, run); return err })
-}
-
-// bytesWithout is the bytes of the node's share that find does not find.
-func (s *Segment) bytesWithout(find func(run core.Hash) error) (bytes core.Size) {
-	for run := range s.Runs() {
-		if s.mine.Has(run) && find(s.File(run).Hash) != nil {
-			bytes += s.File(run).Size
+// newBytes is what the node's share of a segment adds to what it keeps for the owner. Runs that it keeps for others
+// count: their bytes are to come once more, since who knows a hash need not have them.
+func (t *Target) newBytes(seg *Segment) (bytes core.Size) {
+	for run := range seg.Runs() {
+		if !seg.mine.Has(run) {
+			continue
+		}
+		if _, err := t.Holdings.RunOf(seg.Owner, seg.File(run).Hash); err != nil {
+			bytes += seg.File(run).Size
 		}
 	}
 	return bytes
@@ -246,13 +248,14 @@ func (s *State) register(seg *Segment, from core.ID) *Segment {
 		}
 		s.trimPromise(old)
 		old.Locations, old.License, old.LicenseID = seg.Locations, seg.License, seg.LicenseID
+		old.parties = seg.parties
 		s.transfers.Narrowed(old)
 	}
 	old.tables, old.touched = seg.tables, time.Now()
 	return old
 }
 
-// adoptKnown keeps, for the new task too, those of the lacking runs that an earlier task brought here.
+// adoptKnown keeps, for the new task too, those of the lacking runs that an earlier task of the owner brought here.
 func (t *Target) adoptKnown(seg *Segment, lacks core.Bitmap) ([]arrival, error) {
 	var known []arrival
 	for run := range seg.Runs() {
@@ -273,10 +276,11 @@ func (t *Target) adoptKnown(seg *Segment, lacks core.Bitmap) ([]arrival, error) 
 	return known, nil
 }
 
-// adopt pins what a segment needs of a run that an earlier task brought here; there is false where that is not here.
+// adopt pins what a segment needs of a run that an earlier task of its owner brought here; there is false where that is
+// not here. A run that others had brought is no proof that this owner has it.
 func (t *Target) adopt(seg *Segment, run int) (a arrival, there bool, err error) {
 	file := seg.File(run)
-	known, err := t.Holdings.Run(file.Hash)
+	known, err := t.Holdings.RunOf(seg.Owner, file.Hash)
 	switch {
 	case errors.Is(err, core.ErrNotFound):
 		return a, false, nil

@@ -25,6 +25,8 @@ type Holdings interface {
 	// Kept is the runs kept for one segment of a task.
 	Kept(task core.TaskID, segment int) ([]core.Holding, error)
 	Files(after, limit int) ([]core.File, error)
+	// FilesOf is Files of the runs that are kept for one owner.
+	FilesOf(owner core.ID, after, limit int) ([]core.File, error)
 	Count() (int, error)
 	OwnerBytes(owner core.ID) (core.Size, error)
 	PutRef(r core.HeldRef) error

@@ -20,6 +20,7 @@ func (l *LostHoldings) RunOf(core.ID, core.Hash) (core.Holding, error) {
 }
 func (l *LostHoldings) Kept(core.TaskID, int) ([]core.Holding, error)            { return nil, nil }
 func (l *LostHoldings) Files(int, int) ([]core.File, error)                      { return nil, nil }
+func (l *LostHoldings) FilesOf(core.ID, int, int) ([]core.File, error)           { return nil, nil }
 func (l *LostHoldings) Count() (int, error)                                      { return 0, nil }
 func (l *LostHoldings) OwnerBytes(core.ID) (core.Size, error)                    { return 0, l.Why }
 func (l *LostHoldings) PutRef(core.HeldRef) error                                { return l.Why }

@@ -172,6 +172,9 @@ func (t *Target) keepRef(m wire.RefPut, from core.ID) error {
 	if err := t.besideOthers(&held, ref.V, from); err != nil {
 		return err
 	}
+	if err := t.brought(m, from); err != nil {
+		return err
+	}
 	there, err := t.pins.If(t.ctx, m.Records, t.Keeping.Has)
 	if err != nil {
 		return err
@@ -181,6 +184,34 @@ func (t *Target) keepRef(m wire.RefPut, from core.ID) error {
 	}
 	defer t.pins.Release(m.Records)
 	return t.putRefDescribed(held)
+}
+
+// brought is an error where a ref names a record that neither its sender put here nor another ref of its owner names: who
+// knows a chunk's hash must not read it as a record of its own.
+func (t *Target) brought(m wire.RefPut, from core.ID) error {
+	known := map[core.Chunk]bool{}
+	t.loop.Ask(func(s *State) {
+		if r := s.records[from]; r != nil {
+			for _, c := range r.pinned {
+				known[c] = true
+			}
+		}
+	})
+	refs, err := t.Holdings.Refs(m.Owner)
+	if err != nil {
+		return err
+	}
+	for _, r := range refs {
+		for _, c := range r.Records {
+			known[c] = true
+		}
+	}
+	for _, c := range m.Records {
+		if !known[c] {
+			return fmt.Errorf("a record of ref %s.%d is missing", m.Alias, m.Version)
+		}
+	}
+	return nil
 }
 
 // besideOthers is an error where a ref may not take the place of what is kept for its version; else it takes on what
@@ -228,13 +259,14 @@ func envelope(r core.HeldRef, refs2 bool) []byte {
 	return r.Envelope
 }
 
-// ListRefs answers with an owner's refs, a page at a time. refs2: who asks reads refs of version 2.
-func (s *State) ListRefs(to core.ID, refs2 bool, m wire.RefList) {
+// ListRefs answers with an owner's refs that belong to a part, a page at a time. refs2: who asks reads refs of version 2.
+func (s *State) ListRefs(to core.ID, part Part, refs2 bool, m wire.RefList) {
 	t := s.target
 	t.loop.Act(func() {
 		report := wire.RefReport{Query: m.Query}
 		refs, err := t.Holdings.Refs(m.Owner)
 		report.Code, report.Reason = reasonOf(err)
+		refs = slices.DeleteFunc(refs, func(r core.HeldRef) bool { return !part.ref(r) })
 		refs = refs[min(max(m.After, 0), len(refs)):]
 		limit := wire.RefsPerReport
 		if m.Limit > 0 {
@@ -249,24 +281,24 @@ func (s *State) ListRefs(to core.ID, refs2 bool, m wire.RefList) {
 }
 
 // GetRef answers with one ref, the newest where no version is named, or with a piece of a record.
-func (s *State) GetRef(to core.ID, refs2 bool, m wire.RefGet) {
+func (s *State) GetRef(to core.ID, part Part, refs2 bool, m wire.RefGet) {
 	t := s.target
 	t.loop.Act(func() {
 		report := wire.RefReport{Query: m.Query}
-		if err := t.fill(&report, m, refs2); err != nil {
+		if err := t.fill(&report, m, part, refs2); err != nil {
 			report.Code, report.Reason = core.ReasonUnknown, err.Error()
 		}
 		t.loop.Post(func(s *State) { s.peers.Send(to, report) })
 	})
 }
 
-func (t *Target) fill(report *wire.RefReport, m wire.RefGet, refs2 bool) error {
+func (t *Target) fill(report *wire.RefReport, m wire.RefGet, part Part, refs2 bool) error {
 	refs, err := t.Holdings.Refs(m.Owner)
 	if err != nil {
 		return err
 	}
 	refs = slices.DeleteFunc(refs, func(r core.HeldRef) bool {
-		return r.Alias != m.Alias || m.Version != 0 && r.Version != m.Version
+		return r.Alias != m.Alias || m.Version != 0 && r.Version != m.Version || !part.ref(r)
 	})
 	if len(refs) == 0 {
 		return fmt.Errorf("no ref %s.%d here", m.Alias, m.Version)

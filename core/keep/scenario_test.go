@@ -242,7 +242,7 @@ func (s *scene) gain(flow uint64, owner core.ID, from string, runs []string) {
 		m.Runs = append(m.Runs, r)
 	}
 	s.Ask(func(st *State) {
-		st.Find(m, func(_ *State, found Asked) {
+		st.Find(m, WholeOf, func(_ *State, found Asked) {
 			server, f := NewServer(), task.NewFlow(flow, task.Grantor, true)
 			e := server.Apply(f, found)
 			e.Rate, e.Free, e.Nominal, e.Lease = 1000, 1000, 1000, flow
@@ -317,7 +317,7 @@ func (s *scene) refs(command string, args []string, option func(name, otherwise 
 	case "refs":
 		m := wire.RefList{Query: 1, Owner: owner.ID(), After: atoi(option("after", "0")),
 			Limit: atoi(option("limit", "0"))}
-		s.Ask(func(st *State) { st.ListRefs(s.id(from), option("v", "2") == "2", m) })
+		s.Ask(func(st *State) { st.ListRefs(s.id(from), WholeOf, option("v", "2") == "2", m) })
 	case "getref":
 		m := wire.RefGet{Query: 1, Owner: owner.ID(), Alias: alias, Version: atoi(args[0]),
 			Offset: 1000 * core.Size(atoi(option("offset", "0")))}
@@ -325,6 +325,6 @@ func (s *scene) refs(command string, args []string, option func(name, otherwise 
 			_, c := record(text)
 			m.Record = c.Hash
 		}
-		s.Ask(func(st *State) { st.GetRef(s.id(from), option("v", "2") == "2", m) })
+		s.Ask(func(st *State) { st.GetRef(s.id(from), WholeOf, option("v", "2") == "2", m) })
 	}
 }

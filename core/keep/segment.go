@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -16,6 +17,7 @@ import (
 // core.Segment says of task, number and runs may be read, which never changes.
 type Segment struct {
 	core.Segment
+	parties  []core.ID      // whom its licence names, beside its source
 	mine     core.Bitmap    // runs that this node is to keep
 	moved    core.Bitmap    // that it was to keep, and others do
 	have     core.Bitmap    // of those, here
@@ -89,10 +91,17 @@ func (s *Segment) Missing() (bytes core.Size) {
 	return bytes
 }
 
-// Partakes reports whether a node is the segment's source or one of its targets.
-func (s *Segment) Partakes(id core.ID) bool {
+// Partakes reports whether a node is the segment's source, or its licence names it. What its locations say gives no
+// right: nobody signed them.
+func (s *Segment) Partakes(id core.ID) bool { return id == s.Source || slices.Contains(s.parties, id) }
+
+// concerns reports whether a node is the segment's source, or is to keep some of it.
+func (s *Segment) concerns(id core.ID) bool {
 	return id == s.Source || slices.ContainsFunc(s.Locations, func(span core.Span) bool { return span.Node == id })
 }
+
+// partiesOf is whom a licence names.
+func partiesOf(l core.License) []core.ID { return slices.Concat(l.Targets, l.Spares, l.Carriers) }
 
 // share is what the node is to keep of the segment: stored bytes and runs.
 func (s *Segment) share() (bytes core.Size, runs int) {
@@ -121,22 +130,52 @@ func (s *State) Segment(task core.TaskID, number int) *Segment {
 // Segments is all that were accepted.
 func (s *State) Segments() iter.Seq[*Segment] { return maps.Values(s.segments) }
 
-// Partakes reports whether a peer has a place in a task that was accepted for an owner.
-func (s *State) Partakes(owner, peer core.ID) bool {
+// Part is what of an owner a peer has a place in, by the licences that were accepted.
+type Part struct {
+	all   bool // it acts for the owner
+	tasks map[core.TaskID]bool
+	runs  map[core.Hash]bool
+}
+
+// WholeOf is the part of who acts for the owner.
+var WholeOf = Part{all: true}
+
+// PartOf is the part of a peer that does not act for the owner; of its runs those alone that wanted names.
+func (s *State) PartOf(owner, peer core.ID, wanted ...wire.GainRun) Part {
+	p := Part{tasks: map[core.TaskID]bool{}, runs: map[core.Hash]bool{}}
+	asked := map[core.Hash]bool{}
+	for _, r := range wanted {
+		asked[r.Hash] = true
+	}
 	for _, seg := range s.segments {
-		if seg.Owner == owner && seg.Partakes(peer) {
-			return true
+		if seg.Owner != owner || !seg.Partakes(peer) {
+			continue
+		}
+		p.tasks[seg.Task] = true
+		for run := 0; run < seg.Runs() && len(asked) > 0; run++ {
+			if hash := seg.File(run).Hash; asked[hash] {
+				p.runs[hash] = true
+			}
 		}
 	}
-	return false
+	return p
 }
+
+// Empty reports whether it is no part at all.
+func (p Part) Empty() bool { return !p.all && len(p.tasks) == 0 }
+
+// run reports whether a run that was asked for belongs to it.
+func (p Part) run(hash core.Hash) bool { return p.all || p.runs[hash] }
+
+// ref reports whether the ref of a task belongs to it.
+func (p Part) ref(r core.HeldRef) bool { return p.all || p.tasks[r.Task] }
 
 // Met is told of a peer that messages can be sent to from now on.
 func (s *State) Met(peer core.ID) {
 	for _, id := range slices.SortedFunc(maps.Keys(s.segments), core.SegmentID.Compare) {
 		seg := s.segments[id]
 		s.deliver(seg)
-		if !seg.Complete() && seg.Partakes(peer) {
+		if !seg.Complete() && seg.concerns(peer) {
 			s.transfers.Accepted(seg)
 		}
 	}
@@ -151,6 +190,9 @@ func (s *State) recover() error {
 	}
 	for _, stored := range segments {
 		seg := newSegment(stored, t.Signer.ID())
+		if l, _, _, err := license.Open(stored.License); err == nil {
+			seg.parties = partiesOf(l)
+		}
 		kept, err := t.Holdings.Kept(stored.Task, stored.Number)
 		if err != nil {
 			return err

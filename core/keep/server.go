@@ -3,6 +3,7 @@
 package keep
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -25,19 +26,27 @@ type servedRun struct {
 	size   core.Size
 }
 
-// Find looks for the runs that a peer asks for, beside the loop; then is called in an event.
-func (s *State) Find(m wire.GainApply, then func(*State, Asked)) {
+// Find looks for the runs that a peer asks for, as far as they belong to its part, beside the loop; then is called in an
+// event.
+func (s *State) Find(m wire.GainApply, part Part, then func(*State, Asked)) {
 	t := s.target
 	t.loop.Act(func() {
 		var a Asked
+		var why error
 		for _, r := range m.Runs {
-			found, err := t.find(m.Owner, r)
+			found, err := servedRun{}, error(core.ErrNotFound)
+			if part.run(r.Hash) {
+				found, err = t.find(m.Owner, r)
+			}
 			if err != nil {
-				t.Log.Warn("asked for a run that is not here", "run", r.Hash, "error", err)
+				why = cmp.Or(why, fmt.Errorf("run %s: %w", r.Hash, err))
 				a.missing = append(a.missing, r.Hash)
 				continue
 			}
 			a.found = append(a.found, found)
+		}
+		if why != nil { // one line, however many there were
+			t.Log.Warn("asked for runs that are not here", "runs", len(a.missing), "error", why)
 		}
 		t.loop.Post(func(s *State) { then(s, a) })
 	})

@@ -69,6 +69,7 @@ type member struct {
 	refs     *memoryRefs
 	ledger   *keeptest.Ledger
 	trace    *bytes.Buffer
+	log      lines
 	setup    func(*node.Config)
 }
 
@@ -150,7 +151,7 @@ func (m *member) run() {
 		Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
 		Verifiers: []keep.NamedVerifier{{Name: "signature", Verifier: signature.New()},
 			{Name: "targets", Verifier: targets.New()}},
-		Log: slog.New(slog.NewTextHandler(testLog{t, m.name}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log: slog.New(slog.NewTextHandler(testLog{t, m}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	m.setup(&conf)
 	m.Node, err = node.Start(t.Context(), conf)
@@ -196,13 +197,34 @@ func (c *cluster) owned(conf *node.Config) {
 }
 
 type testLog struct {
-	t    *testing.T
-	name string
+	t *testing.T
+	*member
 }
 
 func (l testLog) Write(p []byte) (int, error) {
 	l.t.Logf("%s: %s", l.name, bytes.TrimSpace(p))
+	l.log.add(p)
 	return len(p), nil
+}
+
+// lines is what was logged.
+type lines struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (l *lines) add(p []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p...)
+}
+
+func (l *lines) Len() int { return len(l.String()) }
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.text)
 }
 
 func shippedStrategy(_ context.Context, name string) (core.Strategy, io.Closer, error) {

@@ -83,11 +83,12 @@ func (n *state) onGainApply(p *peer, m wire.GainApply) {
 	refuse := func(code core.Reason, reason string) {
 		n.send(p.id, wire.GainRefuse{Flow: m.Flow, Code: code, Reason: reason})
 	}
-	if !n.mayRead(p, m.Owner) {
+	part := n.partOf(p, m.Owner, m.Runs...)
+	if part.Empty() {
 		refuse(core.ReasonRights, "no delegation to read for owner "+m.Owner.Short())
 		return
 	}
-	n.kept.Find(m, func(_ *keep.State, found keep.Asked) {
+	n.kept.Find(m, part, func(_ *keep.State, found keep.Asked) {
 		f, s := flow.Asked(n.flows, p.id, m.Flow, true, refuse,
 			func(*flow.Flow) *serving { return &serving{keep.NewServer(), n} })
 		if f != nil {
@@ -96,9 +97,13 @@ func (n *state) onGainApply(p *peer, m wire.GainApply) {
 	})
 }
 
-// mayRead reports whether a peer may read what is kept for an owner: by a delegation, or by a place in a task.
-func (n *state) mayRead(p *peer, owner core.ID) bool {
-	return p.may(owner, key.RightRead) || n.kept.Partakes(owner, p.id)
+// partOf is what a peer may read of what is kept for an owner: all by a delegation, else what belongs to tasks whose
+// licences name it.
+func (n *state) partOf(p *peer, owner core.ID, wanted ...wire.GainRun) keep.Part {
+	if p.may(owner, key.RightRead) {
+		return keep.WholeOf
+	}
+	return n.kept.PartOf(owner, p.id, wanted...)
 }
 
 // Purpose makes it a flow.Side.
@@ -120,29 +125,28 @@ func (s *serving) More(f *flow.Flow) {
 
 // onRefList and onRefGet answer who may read.
 func (n *state) onRefList(p *peer, m wire.RefList) {
-	if n.mayReadRefs(p, m.Query, m.Owner) {
-		n.kept.ListRefs(p.id, p.readsRefs2(), m)
+	if part := n.partOf(p, m.Owner); !part.Empty() {
+		n.kept.ListRefs(p.id, part, p.readsRefs2(), m)
+	} else {
+		n.refuseRefs(p, m.Query)
 	}
 }
 
 func (n *state) onRefGet(p *peer, m wire.RefGet) {
-	if n.mayReadRefs(p, m.Query, m.Owner) {
-		n.kept.GetRef(p.id, p.readsRefs2(), m)
+	if part := n.partOf(p, m.Owner); !part.Empty() {
+		n.kept.GetRef(p.id, part, p.readsRefs2(), m)
+	} else {
+		n.refuseRefs(p, m.Query)
 	}
+}
+
+func (n *state) refuseRefs(p *peer, query uint64) {
+	n.send(p.id, wire.RefReport{Query: query, Code: core.ReasonRights, Reason: "no delegation to read for that owner"})
 }
 
 // onAudit has who acts for an owner told whether what it keeps is here.
 func (n *state) onAudit(p *peer, m wire.Audit) {
 	n.kept.Audit(p.id, p.may(m.Owner, key.RightRead) || p.may(m.Owner, key.RightWrite), m)
-}
-
-func (n *state) mayReadRefs(p *peer, query uint64, owner core.ID) bool {
-	may := n.mayRead(p, owner)
-	if !may {
-		n.send(p.id, wire.RefReport{Query: query, Code: core.ReasonRights,
-			Reason: "no delegation to read for that owner"})
-	}
-	return may
 }
 
 // LookAtRecords holds the records of what is kept against each other: damage that it finds is no error.

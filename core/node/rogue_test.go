@@ -25,25 +25,31 @@ type rogue struct {
 	t       *testing.T
 	c       *cluster
 	signer  *key.Signer
+	owner   *key.Owner // who licenses what it offers
 	hub     *link.Hub
 	session chan *link.Session
 	heard   chan wire.Message
 	to      *link.Session
 }
 
-func (r *rogue) Up(s *link.Session)                      { r.session <- s }
-func (r *rogue) Down(*link.Session, error)               {}
-func (r *rogue) Message(_ *link.Session, m wire.Message) { r.heard <- m }
-func (r *rogue) Data(*link.Session, wire.Data)           {}
-func (r *rogue) Known(core.ID) bool                      { return false }
-func (r *rogue) Pin(core.ID, string) error               { return nil }
+func (r *rogue) Up(s *link.Session)        { r.session <- s }
+func (r *rogue) Down(*link.Session, error) {}
+func (r *rogue) Message(s *link.Session, m wire.Message) {
+	select {
+	case r.heard <- m:
+	case <-s.Done():
+	}
+}
+func (r *rogue) Data(*link.Session, wire.Data) {}
+func (r *rogue) Known(core.ID) bool            { return false }
+func (r *rogue) Pin(core.ID, string) error     { return nil }
 
 // rogue connects to a node as a member of the cluster.
 func (c *cluster) rogue(to string) *rogue {
 	c.t.Helper()
 	signer, err := key.NewSigner(c.random)
 	check(c.t, err)
-	r := &rogue{t: c.t, c: c, signer: signer, session: make(chan *link.Session, 4), heard: make(chan wire.Message, 100)}
+	r := &rogue{t: c.t, c: c, signer: signer, owner: c.owner, session: make(chan *link.Session, 4), heard: make(chan wire.Message, 100)}
 	r.hub = link.New(link.Config{Signer: signer, Epoch: 1, Token: c.token, Pins: r, Dial: c.net.From("rogue")}, r)
 	c.t.Cleanup(func() { r.hub.Close(c.t.Context()) })
 	peers, err := core.ParsePeers("wss://" + to + ":8001-20MiB")
@@ -105,7 +111,7 @@ func (r *rogue) offer(target *member, change func(*core.License)) offered {
 	o.chunk = core.Chunk{Hash: chunk.Hash(o.data), Size: core.Size(len(o.data))}
 	file := core.File{Name: "abc.1.0", Type: core.TypeFile, Hash: chunk.RunHash([]core.Chunk{o.chunk}),
 		Size: o.chunk.Size}
-	owner := r.c.owner.Signer()
+	owner := r.owner.Signer()
 	now := time.Now()
 	o.lic = core.License{
 		V: 1, ID: core.LicenseID{1}, Task: core.TaskID{7}, TaskSource: core.TaskSource{Owner: owner.ID(),
@@ -294,7 +300,7 @@ func (r *rogue) resign(o *offered) {
 		o.lic.MaxBytes += f.Size
 	}
 	o.lic.Root = chunk.RunHash(runs)
-	envelope, err := license.Sign(o.lic, r.c.owner.Signer())
+	envelope, err := license.Sign(o.lic, r.owner.Signer())
 	check(r.t, err)
 	o.task.License = envelope
 }

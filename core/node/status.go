@@ -15,6 +15,7 @@ import (
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -158,6 +159,9 @@ func (n *state) onStateQuery(p *peer, m wire.StateQuery) {
 	n.kept.AfterReleases(func(*keep.State) { n.reportState(p, m) })
 }
 
+// filesPage is how many files one answer lists at most: 1.5 MiB.
+const filesPage = 8192
+
 // reportState answers what a coordinator needs to know of this node.
 func (n *state) reportState(p *peer, m wire.StateQuery) {
 	report := wire.StateReport{
@@ -176,12 +180,13 @@ func (n *state) reportState(p *peer, m wire.StateQuery) {
 		}
 	}
 	from, node := p.id, n.Node
+	files := m.Files && (p.may(m.Owner, key.RightRead) || p.may(m.Owner, key.RightWrite)) // else as if there were none
 	node.act(func() {
 		var err error
 		report.FileCount, err = node.Holdings.Count()
-		if err == nil && m.Files {
-			limit := cmp.Or(min(m.Limit, 1000), 1000)
-			report.Files, err = node.Holdings.Files(m.After, limit+1)
+		if err == nil && files {
+			limit := cmp.Or(min(m.Limit, filesPage), filesPage)
+			report.Files, err = node.Holdings.FilesOf(m.Owner, m.After, limit+1)
 			if report.More = len(report.Files) > limit; report.More {
 				report.Files = report.Files[:limit]
 			}

@@ -152,6 +152,11 @@ func (h Holdings) Files(after, limit int) ([]core.File, error) {
 	return h.Holdings.Files(after, limit)
 }
 
+func (h Holdings) FilesOf(owner core.ID, after, limit int) ([]core.File, error) {
+	h.Watch.Called("FilesOf")
+	return h.Holdings.FilesOf(owner, after, limit)
+}
+
 func (h Holdings) Count() (int, error) {
 	h.Watch.Called("Count")
 	return h.Holdings.Count()
