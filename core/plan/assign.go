@@ -41,7 +41,7 @@ func (p *planner) plainer(counts, full error) error {
 				choice++
 			}
 		}
-		if p.sizes[c] > 0 && choice < p.Replicas-len(p.held[c]) {
+		if p.sizes[c] > 0 && choice < p.lacking(c) {
 			return counts
 		}
 	}
@@ -71,7 +71,7 @@ func (p *planner) assignEach() error {
 }
 
 func (p *planner) assignClass(c int) error {
-	lacking := p.Replicas - len(p.held[c])
+	lacking := p.lacking(c)
 	p.shares[c] = map[int]why{}
 	if lacking == 0 || len(p.Classes[c].Runs) == 0 {
 		return nil

@@ -124,10 +124,10 @@ func (p *planner) refusal(i int) string {
 
 // shortage is the error for a class whose copies find too little room. It names every node that could have more.
 func (p *planner) shortage(c int, shares []share, zoneMax map[string]int) error {
-	lacking := p.Replicas - len(p.held[c])
+	lacking := p.lacking(c)
 	size := p.sizes[c]
 	if len(shares) < lacking {
-		return p.tooFew(lacking, shares, p.held[c])
+		return p.tooFew(p.copiesIn(c), shares, p.held[c])
 	}
 	var with, without []string
 	var room core.Size
@@ -150,19 +150,19 @@ func (p *planner) shortage(c int, shares []share, zoneMax map[string]int) error 
 	}
 	switch {
 	case zoneMax != nil && allowance < lacking:
-		err = core.Fail(core.CodeRedundant, "%s with at most %d in a zone need more zones than %s", copies(p.Replicas),
+		err = core.Fail(core.CodeRedundant, "%s with at most %d in a zone need more zones than %s", p.copiesOf(p.copiesIn(c)),
 			p.Scores.Spread.Max, fluid.List(zones))
 	case zoneMax != nil && room >= need:
-		err = core.Fail(core.CodeRedundant, "%s of %s with at most %d in a zone do not fit: %s", copies(lacking), size,
+		err = core.Fail(core.CodeRedundant, "%s of %s with at most %d in a zone do not fit: %s", p.copiesOf(lacking), size,
 			p.Scores.Spread.Max, p.zoneRooms(shares))
 	case len(shares) == lacking:
-		err = core.Fail(core.CodeRedundant, "%s of %s need %d nodes with room; %s; %s", copies(lacking), size, lacking,
+		err = core.Fail(core.CodeRedundant, "%s of %s need %d nodes with room; %s; %s", p.copiesOf(lacking), size, lacking,
 			onlyHave(with), fluid.List(without))
 	default:
 		err = core.Fail(core.CodeRedundant, "%s of %s need %s on different nodes; %d nodes have room for %s of it, %s is missing; %s",
-			copies(lacking), size, need, len(shares), room, need-room, fluid.List(append(roomFor(with), without...)))
+			p.copiesOf(lacking), size, need, len(shares), room, need-room, fluid.List(append(roomFor(with), without...)))
 	}
-	return core.WithHint(err, "free space, add a node, or ask for fewer copies with --replicas")
+	return core.WithHint(err, "free space, add a node, or ask for %s", p.fewer())
 }
 
 // unfit is the error where the bytes would fit but the runs do not.
@@ -172,12 +172,12 @@ func (p *planner) unfit(c int, shares []share) error {
 		rooms = append(rooms, fmt.Sprintf("%s has room for %s", p.net.NameOf(s.node), core.Size(s.cap)))
 	}
 	err := core.Fail(core.CodeRedundant, "%s of %s do not fit in whole runs of up to %s; %s",
-		copies(p.Replicas-len(p.held[c])), p.sizes[c], slices.Max(p.Classes[c].Runs), fluid.List(rooms))
+		p.copiesOf(p.lacking(c)), p.sizes[c], slices.Max(p.Classes[c].Runs), fluid.List(rooms))
 	return core.WithHint(err, "free about %s more, or add a node", slices.Max(p.Classes[c].Runs))
 }
 
 // tooFew is the error for a network with fewer nodes than copies.
-func (p *planner) tooFew(lacking int, shares []share, held []int) error {
+func (p *planner) tooFew(copies int, shares []share, held []int) error {
 	var may, not []string
 	for _, h := range held {
 		may = append(may, p.net.NameOf(h))
@@ -194,16 +194,16 @@ func (p *planner) tooFew(lacking int, shares []share, held []int) error {
 			not = append(not, "the source has no link to "+p.net.NameOf(i))
 		}
 	}
-	sentence := fmt.Sprintf("%s need %d nodes beside the source; there is none", copies(p.Replicas), p.Replicas)
+	sentence := fmt.Sprintf("%s need %d nodes beside the source; there is none", p.copiesOf(copies), copies)
 	if len(may) > 0 {
-		sentence = fmt.Sprintf("%s need %d nodes beside the source; there %s only %s", copies(p.Replicas), p.Replicas,
+		sentence = fmt.Sprintf("%s need %d nodes beside the source; there %s only %s", p.copiesOf(copies), copies,
 			fluid.Plural(len(may), "is", "are"), fluid.List(may))
 	}
 	if len(not) > 0 {
 		sentence += "; " + fluid.List(not)
 	}
 	return core.WithHint(core.Fail(core.CodeRedundant, "%s", sentence),
-		"add a peer, or ask for fewer copies with --replicas")
+		"add a peer, or ask for %s", p.fewer())
 }
 
 func (p *planner) zoneRooms(shares []share) string {
@@ -218,6 +218,21 @@ func (p *planner) zoneRooms(shares []share) string {
 		names[k] = fmt.Sprintf("%s has room for %s", fluid.ZoneName(z), rooms[z])
 	}
 	return fluid.List(names)
+}
+
+// copiesOf is so many copies of a run, in words; of shards they are runs of a stripe.
+func (p *planner) copiesOf(n int) string {
+	if p.K == 0 {
+		return copies(n)
+	}
+	return fmt.Sprintf("%d runs of each stripe", n)
+}
+
+func (p *planner) fewer() string {
+	if p.K == 0 {
+		return "fewer copies with --replicas"
+	}
+	return "a shorter code with --erasure"
 }
 
 func copies(n int) string { return fmt.Sprintf("%d %s", n, fluid.Plural(n, "replica", "replicas")) }

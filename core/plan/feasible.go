@@ -18,7 +18,7 @@ func (p *planner) feasible() (most []map[int]core.Size, err error) {
 	}
 	asks := make([]fluid.Ask, len(p.Classes))
 	for c := range p.Classes {
-		lacking := p.Replicas - len(p.held[c])
+		lacking := p.lacking(c)
 		if lacking == 0 || p.sizes[c] == 0 {
 			continue
 		}
@@ -32,7 +32,7 @@ func (p *planner) feasible() (most []map[int]core.Size, err error) {
 	if full != "" {
 		return nil, core.WithHint(core.Fail(core.CodeRedundant,
 			"%s of copies find no place, whoever takes which: %s is full", core.Size(missing), full),
-			"free space, add a node, or ask for fewer copies with --replicas")
+			"free space, add a node, or ask for %s", p.fewer())
 	}
 	most = make([]map[int]core.Size, len(p.Classes))
 	for c, share := range shares {

@@ -30,7 +30,7 @@ func (p *planner) write(blocks []block) *Plan {
 		out.Ratio = 1
 	}
 	p.describe(out)
-	out.Risk = RiskOf(p.Snapshot, out.Classes, p.Replicas, max(1, p.K))
+	out.Risk = RiskOf(p.Snapshot, out.Classes, p.Replicas, p.Replicas-max(1, p.K), p.needed)
 	return out
 }
 
@@ -58,8 +58,8 @@ func (p *planner) least() (float64, string) {
 // goal is the request as a bound sees it.
 func (p *planner) goal() Goal {
 	g := Goal{Mode: Replicas, Replicas: p.Replicas, K: p.K, M: p.Replicas - p.K}
-	for _, size := range p.sizes {
-		g.Size += size
+	for c, size := range p.sizes {
+		g.Size += size * core.Size(p.copiesIn(c)) / core.Size(p.Replicas)
 	}
 	if p.Scores.Spread.Level != "" {
 		g.PerZone = p.Scores.Spread.Max

@@ -171,12 +171,19 @@ func (p *planner) holders() {
 			p.quotaLeft[h] -= p.sizes[c]
 			return false
 		})
-		for _, h := range keep[min(p.Replicas, len(keep)):] {
+		for _, h := range keep[min(p.copiesIn(c), len(keep)):] {
 			p.quotaLeft[h] += p.sizes[c]
 		}
-		p.held = append(p.held, keep[:min(p.Replicas, len(keep))])
+		p.held = append(p.held, keep[:min(p.copiesIn(c), len(keep))])
 	}
 }
+
+// copiesIn is how many copies of each run of a class there are to be, and lacking how many nobody has yet.
+func (p *planner) copiesIn(c int) int { return cmp.Or(p.Classes[c].Copies, p.Replicas) }
+func (p *planner) lacking(c int) int  { return p.copiesIn(c) - len(p.held[c]) }
+
+// needed is how many of those restore a run.
+func (p *planner) needed(c int) int { return p.copiesIn(c) - p.Replicas + max(1, p.K) }
 
 // demand is what the bound is asked about: the new copies, on some of the nodes, each with a limit beside its space.
 func (p *planner) demand(nodes []int, limit []core.Size) *demand {
@@ -191,7 +198,7 @@ func (p *planner) demand(nodes []int, limit []core.Size) *demand {
 		row[i] = r
 	}
 	for c := range p.Classes {
-		lacking := p.Replicas - len(p.held[c])
+		lacking := p.lacking(c)
 		if lacking == 0 {
 			continue
 		}

@@ -40,14 +40,16 @@ type Request struct {
 	Relays bool
 	// K is above 0 where the copies of a run are shards, of which any K restore it: no two are alike, so none is passed
 	// on from one that keeps another. Replicas is then the number of shards, and the classes' runs have the size of
-	// one.
+	// one. A class with Copies of its own bears as many losses as the others: it needs K less for each copy less, and
+	// where that leaves 1, copies of whole runs go by the same rule.
 	K int
 }
 
 // Class is runs that the same nodes keep already, and that may go to the same others: usually the only one.
 type Class struct {
 	Runs    []core.Size // stored bytes of each run, in order
-	Holders []int       // who keeps all of these runs now
+	Holders []int       // who keeps all of these runs now; of shards, one each
+	Copies  int         // of each run, where that is another number than Request.Replicas; 0 for that
 }
 
 // Plan is who keeps what, from whom it comes, how long that takes, and why.

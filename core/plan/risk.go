@@ -24,15 +24,16 @@ type Risk struct {
 	Zones bool   `json:"survives_any_zone"`
 }
 
-// RiskOf looks at every set of nodes that keep runs together. Of a run, needed are enough to restore it.
-func RiskOf(s core.Snapshot, classes [][]Span, replicas, needed int) Risk {
-	r := Risk{Bears: replicas - needed, Of: choose(len(s.Nodes)-1, replicas)}
+// RiskOf looks at every set of nodes that keep runs together: replicas of most, of which bears may be lost, and needed of
+// a class are enough to restore a run of that.
+func RiskOf(s core.Snapshot, classes [][]Span, replicas, bears int, needed func(class int) int) Risk {
+	r := Risk{Bears: bears, Of: choose(len(s.Nodes)-1, replicas)}
 	sets := map[string]bool{}
-	for _, spans := range classes {
+	for c, spans := range classes {
 		for _, nodes := range setsOf(spans) {
 			if key := fmt.Sprint(nodes); !sets[key] {
 				sets[key] = true
-				r.Zone = cmp.Or(r.Zone, loses(s, nodes, needed))
+				r.Zone = cmp.Or(r.Zone, loses(s, nodes, needed(c)))
 			}
 		}
 	}

@@ -30,7 +30,8 @@ func TestRisk(t *testing.T) {
 		{"shards", []Span{span(1, 0, 10), span(2, 0, 10), span(3, 0, 10)}, 3, 2,
 			Risk{Bears: 1, Sets: 1, Of: 4, Zone: "zone A"}},
 	} {
-		if got := RiskOf(s, [][]Span{c.spans}, c.replicas, c.needed); got != c.want {
+		if got := RiskOf(s, [][]Span{c.spans}, c.replicas, c.replicas-c.needed,
+			func(int) int { return c.needed }); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}

@@ -33,7 +33,7 @@ func (p *planner) copies(nodes []int) fluid.Copies {
 	}
 	for k := range p.Classes {
 		class := fluid.CopyClass{Bytes: float64(p.sizes[k]), From: append([]int{p.Snapshot.Source}, p.held[k]...),
-			Copies: p.Replicas - len(p.held[k]), May: nodes}
+			Copies: p.lacking(k), May: nodes}
 		class.Zones, _ = p.zoneLimits(k)
 		c.Classes = append(c.Classes, class)
 	}
@@ -215,7 +215,7 @@ func (p *planner) shards(ways []fluid.Route) (blocks []block, ok bool) {
 	defer func() { p.quotas, p.paths = nil, nil }()
 	demand := -1
 	for k := range p.Classes {
-		if p.quotas[k] = map[int]float64{}; p.sizes[k] > 0 && p.Replicas > len(p.held[k]) {
+		if p.quotas[k] = map[int]float64{}; p.sizes[k] > 0 && p.lacking(k) > 0 {
 			demand++
 		}
 		for _, w := range ways {

@@ -52,7 +52,29 @@ func draw(t *rapid.T) *world {
 		}
 		w.known = append(w.known, s)
 	}
+	if rapid.Bool().Draw(t, "striped") {
+		w.stripe()
+	}
 	return w
+}
+
+// stripe has two of three runs and the third as their parity, the last of a segment as copies.
+func (w *world) stripe() {
+	w.code, w.Copies = core.Erasure{K: 2, M: 1}, 2
+	for number := range w.known {
+		s := &w.known[number]
+		for run := 0; run+2 < len(s.Sizes); run += 3 {
+			s.Stripes = append(s.Stripes, core.Stripe{Data: []int{run, run + 1}, Parity: []int{run + 2}})
+		}
+	}
+}
+
+// want is how many copies of a run are to count.
+func (w *world) want(s Segment, run int) int {
+	if core.StripeOf(s.Stripes, len(s.Sizes))[run] >= 0 {
+		return 1
+	}
+	return w.Copies
 }
 
 // happen is one thing that may happen to a node.
@@ -108,7 +130,7 @@ func (w *world) step(t *rapid.T, now time.Time) (done bool, err error) {
 							others++
 						}
 					}
-					if s.At[m.Node].here(run) && others < w.Copies {
+					if s.At[m.Node].here(run) && others < w.want(s, run) {
 						t.Fatalf("%s is to let go of run %d of segment %d, of which %d others count", name(m.Node), run,
 							number, others)
 					}
@@ -142,6 +164,26 @@ func (w *world) counts(s Segment, id core.ID, run int) bool {
 	return c.Receipted.Has(run) && (!w.Proof || c.Proved.Has(run)) && w.named(name(id)).Away.IsZero()
 }
 
+// apart is how many runs of a stripe can be at nodes of their own: by trying all, the last run first.
+func (w *world) apart(s Segment, stripe int) int {
+	var most func(runs []int, taken map[core.ID]bool) int
+	most = func(runs []int, taken map[core.ID]bool) (best int) {
+		if len(runs) == 0 {
+			return 0
+		}
+		best = most(runs[1:], taken)
+		for id, c := range s.At {
+			if c.Receipted.Has(runs[0]) && !taken[id] {
+				taken[id] = true
+				best = max(best, 1+most(runs[1:], taken))
+				delete(taken, id)
+			}
+		}
+		return best
+	}
+	return most(s.Stripes[stripe].Runs(), map[core.ID]bool{})
+}
+
 // ended wants what the placement came to to be what was wanted, or the error to be right: too few nodes, or no room.
 func (w *world) ended(t *rapid.T, err error) {
 	if err != nil {
@@ -151,6 +193,11 @@ func (w *world) ended(t *rapid.T, err error) {
 		return
 	}
 	for number, s := range w.known {
+		for i := range s.Stripes {
+			if nodes := w.apart(s, i); nodes < w.code.K+w.code.M {
+				t.Fatalf("stripe %d of segment %d is at %d nodes", i, number, nodes)
+			}
+		}
 		for run := range s.Sizes {
 			copies := 0
 			for id, c := range s.At {
@@ -158,7 +205,7 @@ func (w *world) ended(t *rapid.T, err error) {
 					copies++
 				}
 			}
-			if copies < w.Copies {
+			if copies < w.want(s, run) {
 				t.Fatalf("run %d of segment %d has %d copies that count, and nothing is to be done", run, number, copies)
 			}
 		}

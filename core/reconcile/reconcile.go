@@ -23,7 +23,7 @@ import (
 
 // Wanted is what a placement shall be.
 type Wanted struct {
-	Copies int           // of every run, on as many nodes
+	Copies int           // of every run that is in no stripe, on as many nodes; of those in stripes one
 	Proof  bool          // a copy counts once it was proved, not by its receipt alone
 	Grace  time.Duration // how long a node may be away before its copies are made elsewhere
 	Now    bool          // a person asks: who is away is done without, however long it may be
@@ -31,8 +31,9 @@ type Wanted struct {
 
 // Segment is what is known of one segment.
 type Segment struct {
-	Sizes []core.Size        // of its runs
-	At    map[core.ID]Copies // by everybody who was ever told of it or has runs of it
+	Sizes   []core.Size        // of its runs
+	Stripes []core.Stripe      // of its runs; each has its runs on nodes of their own
+	At      map[core.ID]Copies // by everybody who was ever told of it or has runs of it
 }
 
 // Copies is what is known of one node and one segment. The bitmaps are of runs, and may be nil.
@@ -58,7 +59,8 @@ type Node struct {
 	Away    time.Time // since when it cannot be reached; zero where it can
 }
 
-// Plan finds nodes for classes of runs: spans by class. The holders are indexes into the nodes of the network, and so
+// Plan finds nodes for classes of runs: spans by class. A class of stripes has the size of the longest run of each; the
+// spans' shards count those of its runs that no holder keeps. The holders are indexes into the nodes of the network, and so
 // are the nodes of the spans; holders stay as far as they are wanted. Barred and drained nodes get nothing new.
 type Plan func(classes []plan.Class) ([][]plan.Span, error)
 
@@ -78,7 +80,7 @@ type Move struct {
 	Node    core.ID
 	Segment int          // of Send, Prove and Wait
 	Runs    []core.Range // likewise; none where a node that is away is waited for
-	Copies  int          // that count of the run that has the fewest
+	Copies  int          // that count of the run that has the fewest; of one in a stripe, the losses that it bears, and one
 	Until   time.Time    // Wait: when grace ends, where it does
 }
 
@@ -108,6 +110,9 @@ func ask(w Wanted, known []Segment, n Network, now time.Time) *question {
 		q.index[node.ID] = i
 	}
 	q.patient = !q.mostReached()
+	for _, s := range known {
+		q.of = append(q.of, core.StripeOf(s.Stripes, len(s.Sizes)))
+	}
 	return q
 }
 
@@ -134,6 +139,7 @@ type question struct {
 	index   map[core.ID]int
 	patient bool // the coordinator reaches too few to judge: nobody is lost
 	moves   []Move
+	of      [][]int // by segment and run: the stripe that it is in; -1 for none
 }
 
 // part is the nodes that have a part in the placement.
@@ -199,52 +205,94 @@ func (q *question) stays(s Segment, i, run int) bool {
 	return i > 0 && !node.Drained && !q.lost(node.ID) && (c.here(run) || node.Barred == "" && c.Coming.Has(run))
 }
 
-// place is a run, by where it stands.
-type place struct{ segment, run int }
-
 // locate plans who is to keep which runs. The first class is of those that nobody keeps, and may be empty.
 func (q *question) locate(p Plan) ([][]core.Span, error) {
-	classes, places := []plan.Class{{}}, [][]place{nil}
-	class := map[string]int{"": 0}
+	c := newClasses()
+	if slices.ContainsFunc(q.known, func(s Segment) bool { return len(s.Stripes) > 0 }) {
+		c.list[0].Copies = q.Copies // the plan counts runs of stripes
+	}
 	for number, s := range q.known {
 		for run, size := range s.Sizes {
 			var holders []int
-			var name []byte
 			for i := range q.nodes {
-				if q.stays(s, i, run) {
+				if q.of[number][run] < 0 && q.stays(s, i, run) {
 					holders = append(holders, i)
-					name = append(name, byte(i), byte(i>>8), byte(i>>16))
 				}
 			}
-			c, ok := class[string(name)]
-			if !ok {
-				c = len(classes)
-				class[string(name)] = c
-				classes, places = append(classes, plan.Class{Holders: holders}), append(places, nil)
+			if q.of[number][run] < 0 {
+				c.add(place{segment: number, run: run, stripe: -1}, holders, c.list[0].Copies, size)
 			}
-			classes[c].Runs = append(classes[c].Runs, size)
-			places[c] = append(places[c], place{number, run})
+		}
+		for i, stripe := range s.Stripes {
+			at := place{segment: number, stripe: i}
+			at.holders = q.holders(s, stripe)
+			holders, size := []int(nil), core.Size(0)
+			for k, run := range stripe.Runs() {
+				if size = max(size, s.Sizes[run]); at.holders[k] >= 0 {
+					holders = append(holders, at.holders[k])
+				}
+			}
+			c.add(at, holders, len(at.holders), size)
 		}
 	}
-	spans, err := p(classes)
+	spans, err := p(c.list)
 	if err != nil {
 		return nil, err
 	}
+	return q.spans(c, spans), nil
+}
+
+// spans is where the plan has runs, by segment.
+func (q *question) spans(c *classes, planned [][]plan.Span) [][]core.Span {
 	locations := make([][]core.Span, len(q.known))
-	for c, list := range spans {
+	add := func(segment, run int, s plan.Span) {
+		list, span := locations[segment], core.Span{Node: q.nodes[s.Node].ID, From: q.nodes[s.From].ID, Start: run, Length: 1}
+		if n := len(list) - 1; n >= 0 && list[n].Node == span.Node && list[n].From == span.From &&
+			list[n].Start+list[n].Length == run {
+			list[n].Length++
+			return
+		}
+		locations[segment] = append(list, span)
+	}
+	for class, list := range planned {
+		kept := map[int]bool{} // holders that the plan has go on
 		for _, s := range list {
-			for at := s.Start; at < s.End(); {
-				first, end := places[c][at], at+1
-				for end < s.End() && places[c][end] == (place{first.segment, first.run + end - at}) {
-					end++
+			kept[s.Node] = kept[s.Node] || s.Node == s.From
+		}
+		for _, s := range list {
+			for at := s.Start; at < s.End(); at++ {
+				p := c.places[class][at]
+				run := p.run
+				if p.stripe >= 0 {
+					run = q.known[p.segment].Stripes[p.stripe].Runs()[p.shard(s, kept)]
 				}
-				locations[first.segment] = append(locations[first.segment], core.Span{Node: q.nodes[s.Node].ID,
-					From: q.nodes[s.From].ID, Start: first.run, Length: end - at})
-				at = end
+				add(p.segment, run, s)
 			}
 		}
 	}
-	return locations, nil
+	return locations
+}
+
+// holders is who is to go on keeping each run of a stripe, by the runs; -1 where nobody is. Nobody keeps two of them.
+func (q *question) holders(s Segment, stripe core.Stripe) (holders []int) {
+	for _, run := range stripe.Runs() {
+		holder := -1
+		for i := range q.nodes {
+			if holder < 0 && q.stays(s, i, run) && !slices.Contains(holders, i) {
+				holder = i
+			}
+		}
+		holders = append(holders, holder)
+	}
+	return holders
+}
+
+// wanted is how many copies of a run there are to be.
+func (q *question) wanted(segment, run int) int {
+	if q.of[segment][run] >= 0 {
+		return 1
+	}
+	return q.Copies
 }
 
 // bring is what brings copies to where they are to be, and has them count.
@@ -284,9 +332,18 @@ func (q *question) do(kind Kind, id core.ID, number int, runs []int) {
 	}
 	m := Move{Kind: kind, Node: id, Segment: number, Runs: core.Ranges(runs), Copies: len(q.nodes)}
 	for _, run := range runs {
-		m.Copies = min(m.Copies, q.counting(q.known[number], run, anybody))
+		m.Copies = min(m.Copies, q.left(number, run))
 	}
 	q.moves = append(q.moves, m)
+}
+
+// left is how many copies of a run count; of one in a stripe, how many losses that bears, and one.
+func (q *question) left(number, run int) int {
+	s := q.known[number]
+	if i := q.of[number][run]; i >= 0 {
+		return 1 + s.Stripes[i].Bears(func(run int) bool { return q.counting(s, run, anybody) > 0 })
+	}
+	return q.counting(s, run, anybody)
 }
 
 // waits is for nodes that are away and not given up yet.
@@ -331,7 +388,7 @@ func (q *question) releases(locations [][]core.Span) {
 			for run := range s.Sizes {
 				spare = spare && (!s.At[id].here(run) || q.counting(s, run, func(other core.ID) bool {
 					return keeps[number][other].Has(run) && q.nodes[q.index[other]].Away.IsZero()
-				}) >= q.Copies)
+				}) >= q.wanted(number, run))
 			}
 		}
 		if spare {

@@ -166,6 +166,7 @@ func (s *script) next() string {
 type world struct {
 	Wanted
 	known []Segment
+	code  core.Erasure // of the stripes; none where there are none
 	nodes []*member
 }
 
@@ -193,6 +194,9 @@ func (w *world) network() (n Network) {
 // plan asks the planner, on a full mesh.
 func (w *world) plan(classes []plan.Class) ([][]plan.Span, error) {
 	r := plan.Request{Replicas: w.Copies, Classes: classes}
+	if !w.code.IsZero() {
+		r.K, r.Replicas = w.code.K, w.code.K+w.code.M
+	}
 	for _, m := range w.nodes {
 		state := core.NodeState{ID: m.ID, Free: m.room, Up: 1e6, Down: 1e6, Total: core.TiB}
 		if m.Barred != "" || m.Drained || !m.Away.IsZero() {

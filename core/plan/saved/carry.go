@@ -249,7 +249,7 @@ func (c *carrying) plan() *plan.Plan {
 		return cmp.Or(cmp.Compare(a.From, b.From),
 			cmp.Compare(a.To, b.To))
 	})
-	p.Risk = plan.RiskOf(c.now.Snapshot, p.Classes, p.Replicas, 1)
+	p.Risk = plan.RiskOf(c.now.Snapshot, p.Classes, p.Replicas, p.Replicas-1, func(int) int { return 1 })
 	slices.SortFunc(p.Nodes, func(a, b plan.NodeRow) int { return cmp.Compare(a.Node, b.Node) })
 	return p
 }

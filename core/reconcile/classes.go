@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"fmt"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+)
+
+// classes is the runs and stripes of all segments as the plan is asked about them: those beside each other that the same
+// nodes keep.
+type classes struct {
+	list   []plan.Class
+	places [][]place // by class
+	named  map[string]int
+}
+
+// place is where a run stands, or a stripe, as a class has it.
+type place struct {
+	segment int
+	run     int   // of no stripe
+	stripe  int   // -1 where it is a run
+	holders []int // of the stripe's runs, in their order; -1 where nobody keeps one
+}
+
+// newClasses is those of nothing: the first is of runs that nobody keeps.
+func newClasses() *classes {
+	c := &classes{list: []plan.Class{{}}, places: [][]place{nil}, named: map[string]int{}}
+	c.named[classOf(place{stripe: -1}, nil)] = 0
+	return c
+}
+
+func classOf(at place, holders []int) string {
+	if at.stripe < 0 {
+		return fmt.Sprint(holders)
+	}
+	return fmt.Sprint("stripe", at.holders)
+}
+
+func (c *classes) add(at place, holders []int, copies int, size core.Size) {
+	as := classOf(at, holders)
+	class, ok := c.named[as]
+	if !ok {
+		class = len(c.list)
+		c.named[as] = class
+		c.list, c.places = append(c.list, plan.Class{Holders: holders, Copies: copies}), append(c.places, nil)
+	}
+	c.list[class].Runs = append(c.list[class].Runs, size)
+	c.places[class] = append(c.places[class], at)
+}
+
+// shard is which run of a stripe a span of the plan is about: that which its node keeps, or of those that nobody does who
+// goes on the one that the span counts to.
+func (p place) shard(s plan.Span, kept map[int]bool) int {
+	count := s.Shard
+	for k, holder := range p.holders {
+		switch open := holder < 0 || !kept[holder]; {
+		case s.Node == s.From && holder == s.Node:
+			return k
+		case s.Node != s.From && open && count == 0:
+			return k
+		case open:
+			count--
+		}
+	}
+	panic("reconcile: the plan has more shards than the stripe") // of as many as Class.Copies, by its contract
+}
