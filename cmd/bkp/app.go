@@ -196,6 +196,7 @@ Every flag can also be set as BKP_FLAG in the environment, or as a key in config
 // configure reads the global flags that say how to print.
 func configure(con *render.Console, cc *cli.Context) error {
 	con.JSON, con.Quiet, con.Verbose = cc.Bool("json"), cc.Bool("quiet"), cc.Bool("verbose")
+	con.Wide = cc.Bool("wide")
 	con.Color = !cc.Bool("no-color") && os.Getenv("NO_COLOR") == "" && render.IsTerminal(con.Stderr)
 	con.Mode = cc.String("progress")
 	switch con.Mode {

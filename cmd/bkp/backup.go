@@ -98,7 +98,7 @@ func doBackup(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	return c.told(render.Versioned(r.Name, r.Version), c.Result(r, func(t *render.Table) {
+	return c.told(render.Versioned(r.Name, r.Version), c.Done(r, func(t *render.Table) {
 		render.Backup(t, r, c.dir.IsExported())
 	}))
 }

@@ -78,7 +78,7 @@ func doFetch(ctx context.Context, c *call) error {
 	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return err
 	}
-	return errors.Join(c.Result(r, func(t *render.Table) { render.Fetch(t, r) }), err)
+	return errors.Join(c.Done(r, func(t *render.Table) { render.Fetch(t, r) }), err)
 }
 
 // byteRange reads A-B: sizes, the second not included and 0 where it is left out with the first.
@@ -198,7 +198,7 @@ func (c *call) fetchToOut(ctx context.Context, args control.FetchArgs) error {
 	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return err
 	}
-	return errors.Join(c.Result(r, func(t *render.Table) { render.Fetch(t, r) }), err)
+	return errors.Join(c.Done(r, func(t *render.Table) { render.Fetch(t, r) }), err)
 }
 
 // dataOut is standard output where it takes the bytes of a file.

@@ -13,10 +13,11 @@ func globalFlags() []cli.Flag {
 		line.Text("data", "", "keep identity, refs and chunks in `DIR` (default: bkp in the XDG data home)"),
 		line.Text("config", "", "read settings from `FILE` (default: config.toml in the data directory)"),
 		line.Bool("json", "print one JSON object a line"),
-		line.Bool("quiet", "print errors and results only", "q"),
+		line.Bool("quiet", "print nothing where all went well, but what was asked for", "q"),
 		line.Bool("verbose", "say what is going on", "v"),
 		line.Text("progress", "auto", "show progress as `HOW`: auto, plain, json or none"),
 		line.Bool("no-color", "print without colours"),
+		line.Bool("wide", "print tables with all columns, however wide"),
 	}
 }
 

@@ -40,7 +40,7 @@ func gcCommand() *cli.Command {
 			if sum.LeftoversFreed, err = c.dir.Tidy(len(r.Staging.Writers) > 0); err != nil {
 				return err
 			}
-			return c.Result(sum, sum.Draw)
+			return c.Done(sum, sum.Draw)
 		},
 	})
 }

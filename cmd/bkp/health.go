@@ -31,7 +31,7 @@ func healthCommand() *cli.Command {
 			if err := caller.Call(ctx, control.CommandStatus, struct{}{}, &r, c.Status); err != nil {
 				return err
 			}
-			err = c.Result(health{r.ID, r.Health, r.Ready, r.Reasons, r.Peers}, func(t *render.Table) {
+			err = c.Done(health{r.ID, r.Health, r.Ready, r.Reasons, r.Peers}, func(t *render.Table) {
 				t.Line("%s: node %s, %s connected", r.Health, r.ID.Short(), render.Counted(r.Peers, "peer"))
 			})
 			return errors.Join(err, degraded(r.Reasons))

@@ -95,7 +95,7 @@ func keyExport() *cli.Command {
 					c.Status(control.Status{Warning: true, Text: err.Error()})
 				}
 			}
-			return c.Result(keyMoved{o.ID()}, func(t *render.Table) { t.Line("exported the identity %s", o.ID()) })
+			return c.Done(keyMoved{o.ID()}, func(t *render.Table) { t.Line("exported the identity %s", o.ID()) })
 		},
 	})
 }
@@ -134,7 +134,7 @@ func keyImport() *cli.Command {
 			if err := c.dir.MarkExported(); err != nil {
 				return err
 			}
-			return c.Result(keyMoved{o.ID()}, func(t *render.Table) { t.Line("imported the identity %s", o.ID()) })
+			return c.Done(keyMoved{o.ID()}, func(t *render.Table) { t.Line("imported the identity %s", o.ID()) })
 		},
 	})
 }

@@ -61,7 +61,7 @@ func licenseVerify() *cli.Command {
 			}); err != nil {
 				return fmt.Errorf("licence %s: %w", l.ID, err)
 			}
-			return c.Result(l, func(t *render.Table) {
+			return c.Done(l, func(t *render.Table) {
 				t.Line("licence %s is good until %s", l.ID, render.Day(l.Expires))
 			})
 		},

@@ -38,6 +38,7 @@ func lsCommand() *cli.Command {
 						t.Line("no names yet: bkp split FILE")
 					} else {
 						t.Header("name", "version", "size", "created", "placed", "content")
+						t.Spare("created", "content")
 					}
 					for _, v := range r.Versions {
 						t.Row(v.Name, v.Version, v.Size, time.Unix(v.Created, 0), placed(v), whereabouts(v))

@@ -115,7 +115,7 @@ func nodeFiles() *cli.Command {
 			}
 			return render.List(c.Console, files, sum, func(t *render.Table) {
 				render.Files(t, files)
-				t.Line("%s, %s", render.Counted(sum.Files, "file"), sum.Bytes)
+				t.Line("%s, %s", render.Counted(sum.Files, "run"), sum.Bytes)
 			})
 		},
 	})

@@ -30,7 +30,7 @@ func doNodeRepair(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.Result(r, func(t *render.Table) { drawRepair(t, r) })
+	return c.Done(r, func(t *render.Table) { drawRepair(t, r) })
 }
 
 // drawRepair shows what was wrong with the records, what was done about it, and what was replaced.

@@ -59,7 +59,11 @@ func doPlace(ctx context.Context, c *call) error {
 		return err
 	}
 	p := render.Placement{PlaceResult: r, Exported: c.dir.IsExported()}
-	return c.Result(p, func(t *render.Table) { p.Draw(t, c.Bool("explain")) })
+	print := c.Done
+	if r.DryRun || c.Bool("explain") {
+		print = c.Result
+	}
+	return print(p, func(t *render.Table) { p.Draw(t, c.Bool("explain")) })
 }
 
 // placeArgs reads the flags.

@@ -32,6 +32,7 @@ func pluginList() *cli.Command {
 			}
 			return render.List(c.Console, found, pluginSummary{len(found)}, func(t *render.Table) {
 				t.Header("kind", "name", "where", "sha256")
+				t.Below("where")
 				for _, f := range found {
 					t.Row(string(f.Kind), f.Name.Name, whereIs(f), shortSum(f.SHA256))
 				}
@@ -110,7 +111,7 @@ func pluginLock() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return c.Result(found, func(t *render.Table) {
+			return c.Done(found, func(t *render.Table) {
 				t.Line("%s is %s from now on", found.Name, whereIs(found))
 				if found.SHA256 != "" {
 					t.Line("sha256  %s", found.SHA256)

@@ -90,7 +90,7 @@ func doPrune(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	err = render.List(c.Console, rows, sum, func(t *render.Table) { drawPrune(t, rows, sum, c.Verbose) })
+	err = render.ListDone(c.Console, rows, sum, func(t *render.Table) { drawPrune(t, rows, sum, c.Verbose) })
 	if c.Bool("force") {
 		return err
 	}
@@ -152,6 +152,8 @@ func (c *call) prune(ctx context.Context, gone []retain.Version, sum *pruneSumma
 func drawPrune(t *render.Table, rows []retain.Version, sum pruneSummary, explain bool) {
 	if len(rows) > 0 {
 		t.Header("version", "created", "size", "placed", "", "because")
+		t.Below("because")
+		t.Spare("placed", "size")
 	}
 	for _, r := range rows {
 		word := "remove"

@@ -47,7 +47,7 @@ func rmCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			err = c.Result(r, func(t *render.Table) {
+			err = c.Done(r, func(t *render.Table) {
 				if len(r.Released) > 0 {
 					t.Header("node", "released", "runs")
 					for _, x := range r.Released {

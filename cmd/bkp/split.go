@@ -86,7 +86,7 @@ func doSplit(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.told(render.Versioned(sum.Name, sum.Version), c.Result(sum, func(t *render.Table) {
+	return c.told(render.Versioned(sum.Name, sum.Version), c.Done(sum, func(t *render.Table) {
 		if sum.Unchanged {
 			t.Line("%s is unchanged: there is no new version.", render.Versioned(sum.Name, sum.Version))
 			return

@@ -94,7 +94,8 @@ func doVerify(ctx context.Context, c *call) error {
 	}
 	v.here.Done()
 	v.sum()
-	return errors.Join(render.List(c.Console, v.rows, v.summary, func(t *render.Table) { v.summary.Draw(t, v.rows) }),
+	return errors.Join(render.ListDone(c.Console, v.rows, v.summary,
+		func(t *render.Table) { v.summary.Draw(t, v.rows) }),
 		v.failure())
 }
 

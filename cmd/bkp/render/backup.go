@@ -11,6 +11,7 @@ func Backup(t *Table, r control.BackupResult, exported bool) {
 		return
 	}
 	t.Header("node", "address", "keeps", "runs")
+	t.Spare("runs")
 	for _, p := range r.Placements {
 		t.Row(p.Node, p.Address, p.Bytes, p.Runs)
 	}

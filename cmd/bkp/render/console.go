@@ -21,6 +21,7 @@ type Console struct {
 	JSON           bool
 	Quiet          bool
 	Verbose        bool
+	Wide           bool // lines may be longer than the screen is wide
 	Color          bool
 	DataOut        bool   // the command writes a file's bytes to Stdout, so objects go to Stderr
 	Mode           string // of progress: auto, plain, json or none
@@ -51,17 +52,23 @@ func (con *Console) Fail(command string, err error) {
 	if command != "" && !strings.HasPrefix(text, command+" ") && !strings.HasPrefix(text, command+": ") {
 		text = command + ": " + text
 	}
-	fmt.Fprintf(con.Stderr, "bkp: %s\n", cleanLines(text))
+	width := con.width(con.Stderr)
+	fmt.Fprintln(con.Stderr, foldLines(cleanLines("bkp: "+text), width))
 	if hint != "" {
-		fmt.Fprintf(con.Stderr, "hint: %s\n", cleanLines(hint))
+		fmt.Fprintln(con.Stderr, foldLines(cleanLines("hint: "+hint), width))
 	}
 }
 
 // Say tells a person something that is not the result.
 func (con *Console) Say(format string, args ...any) {
 	if !con.Quiet && !con.JSON {
-		con.interrupt(func() { fmt.Fprintln(con.Stderr, cleanLines(fmt.Sprintf(format, args...))) })
+		con.interrupt(func() { con.tell(fmt.Sprintf(format, args...)) })
 	}
+}
+
+// tell prints text to Stderr, folded to its width.
+func (con *Console) tell(text string) {
+	fmt.Fprintln(con.Stderr, foldLines(cleanLines(text), con.width(con.Stderr)))
 }
 
 // Log is for what goes on behind a command, from the given level on; --verbose shows all of it, one by one.

@@ -12,6 +12,7 @@ import (
 // Ledger shows entries of a ledger.
 func Ledger(t *Table, rows []LedgerEntry) {
 	t.Header("entry", "kind", "licence", "task", "by", "runs", "bytes", "until")
+	t.Spare("task", "until")
 	for _, r := range rows {
 		by := r.Owner
 		if r.Kind == ledger.KindReceipt {
@@ -19,7 +20,7 @@ func Ledger(t *Table, rows []LedgerEntry) {
 		}
 		until := "-"
 		if r.Until > 0 {
-			until = Day(r.Until)
+			until = Day(r.Until)[:len("2006-01-02")]
 		}
 		t.Row(r.Index, string(r.Kind), r.License.String()[:8], r.Task.String()[:8], by, r.Runs, r.Bytes, until)
 	}

@@ -16,6 +16,7 @@ type Limit struct {
 // Limits shows what the node gives its sides and links, and how to keep what was changed.
 func Limits(t *Table, rows []Limit, config string) {
 	t.Header("account", "peer", "bandwidth", "now", "measured", "leased", "changes", "then")
+	t.Spare("then", "changes", "leased", "measured")
 	for _, r := range rows {
 		peer, bandwidth := any("-"), r.Bandwidth
 		if !r.Peer.IsZero() {
@@ -36,8 +37,7 @@ func Limits(t *Table, rows []Limit, config string) {
 			t.Line("%s: as in %s, so it lasts", r.what(), config)
 		case r.Changed && key == "link":
 			t.Line("%s: until the node stops; to keep it, write %q = %q under [links] in %s", r.what(), r.Peer,
-				r.Bandwidth,
-				config)
+				r.Bandwidth, config)
 		case r.Changed:
 			t.Line("%s: until the node stops; to keep it, write %s = %q in %s", r.what(), key, r.Bandwidth, config)
 		}

@@ -70,7 +70,8 @@ func orNever(p control.PeerRow) any {
 // Peers shows what is known of each peer, and what is wrong with it.
 func Peers(t *Table, peers []control.PeerRow) {
 	t.Header("id", "address", "labels", "declared", "measured out", "measured in", "leased out", "leased in",
-		"remaining", "files", "delay", "last seen")
+		"remaining", "runs", "delay", "last seen")
+	t.Spare("leased in", "leased out", "measured in", "labels", "last seen", "runs", "delay", "measured out")
 	connected := 0
 	for _, p := range peers {
 		if !p.Connected {
@@ -95,6 +96,7 @@ func Peers(t *Table, peers []control.PeerRow) {
 // Probes shows what links carried that were measured on purpose.
 func Probes(t *Table, probes []control.ProbeRow) {
 	t.Header("id", "address", "declared", "leased", "sent", "took", "carried")
+	t.Spare("leased", "took", "sent")
 	for _, p := range probes {
 		if p.Problem != "" {
 			t.Row(p.ID, p.Address, p.Declared, p.Lease, "-", "-", "-")

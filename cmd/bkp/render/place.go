@@ -12,7 +12,7 @@ import (
 
 // drawPlan shows who keeps what at which cost, who is left out, and how good the plan is.
 func drawPlan(t *Table, r control.PlaceResult, explain bool) {
-	header := []string{"node", "address", "keeps", "runs", "had", "cost"}
+	header := []string{"node", "address", "keeps", "runs", "had", perGiB}
 	if explain {
 		header = append(header, "done by", "why")
 	}
@@ -20,8 +20,10 @@ func drawPlan(t *Table, r control.PlaceResult, explain bool) {
 		header = append(header, "took")
 	}
 	t.Header(header...)
+	t.Below("why")
+	t.Spare("runs", "had", perGiB)
 	for _, p := range r.Placements {
-		cells := []any{p.Node, p.Address, p.Bytes, p.Runs, p.Reused, p.Cost}
+		cells := []any{p.Node, p.Address, p.Bytes, p.Runs, p.Reused, gib(p.Cost)}
 		if explain {
 			cells = append(cells, Seconds(p.FinishS), p.Explain)
 		}
@@ -33,6 +35,7 @@ func drawPlan(t *Table, r control.PlaceResult, explain bool) {
 	if len(r.Refused) > 0 {
 		t.Line("")
 		t.Header("left out", "address", "because")
+		t.Below("because")
 		for _, x := range r.Refused {
 			t.Row(x.Node, x.Address, x.Reason)
 		}
@@ -42,7 +45,7 @@ func drawPlan(t *Table, r control.PlaceResult, explain bool) {
 		drawFlows(t, r)
 		drawTimes(t, r)
 		drawRisk(t, r)
-	} else {
+	} else if len(r.Flows) > 0 {
 		t.Line("predicted %s (%s of it to fill the pipeline), least possible %s, ratio %.2f, bound by %s",
 			Seconds(r.PredictedS), Seconds(r.FillS), Seconds(r.BoundS), r.Ratio, r.Binding)
 	}
@@ -53,6 +56,12 @@ func drawPlan(t *Table, r control.PlaceResult, explain bool) {
 		Counted(r.Segments, "segment"))
 }
 
+// perGiB heads costs: in the strategy's own unit, which is seconds for some and money for others, for a GiB.
+const perGiB = "cost/GiB"
+
+// gib is a cost for a GiB, of one for a byte.
+func gib(cost float64) float64 { return cost * float64(core.GiB) }
+
 // drawFlows shows what goes over each link.
 func drawFlows(t *Table, r control.PlaceResult) {
 	if len(r.Flows) == 0 {
@@ -61,7 +70,7 @@ func drawFlows(t *Table, r control.PlaceResult) {
 	}
 	address := map[core.ID]string{}
 	for _, p := range r.Placements {
-		address[p.Node] = fmt.Sprintf("%s  %s", p.Node.Short(), p.Address)
+		address[p.Node] = fmt.Sprintf("%s %s", p.Node.Short(), p.Address)
 	}
 	name := func(id core.ID) string {
 		if a, ok := address[id]; ok {
@@ -94,8 +103,8 @@ func drawRisk(t *Table, r control.PlaceResult) {
 	}
 	t.Header("loss", "")
 	t.Row("of any "+Counted(r.Risk.Bears, "node"), "every run can still be fetched")
-	t.Row("of "+Counted(r.Risk.Bears+1, "node"), fmt.Sprintf("loses runs only if they are one of %s, of %.4g "+
-		"possible ones", Counted(r.Risk.Sets, "set"), r.Risk.Of))
+	t.Row("of "+Counted(r.Risk.Bears+1, "node"), fmt.Sprintf("loses runs for %s of %.4g possible ones",
+		Counted(r.Risk.Sets, "set"), r.Risk.Of))
 	t.Row("of any zone survived", zone)
 	t.Line("")
 }
@@ -103,14 +112,15 @@ func drawRisk(t *Table, r control.PlaceResult) {
 // Difference shows what each node keeps in two plans, and what they promise.
 func Difference(t *Table, d saved.Difference) {
 	a, b := d.Change.A, d.Change.B
-	header := []string{"node", "address", "keeps", "", "runs", "", "cost", ""}
+	header := []string{"node", "address", "keeps", "", "runs", "", perGiB, ""}
 	if d.Same {
 		header = append(header, "gets", "drops")
 	}
 	t.Header(header...)
+	t.Spare("address")
 	for _, n := range d.Nodes {
-		cells := []any{n.ID, n.Address, n.A.Bytes, arrow(n.B.Bytes), n.A.Runs, arrow(n.B.Runs), n.A.Cost,
-			arrow(n.B.Cost)}
+		cells := []any{n.ID, n.Address, n.A.Bytes, arrow(n.B.Bytes), n.A.Runs, arrow(n.B.Runs),
+			gib(n.A.Cost), arrow(gib(n.B.Cost))}
 		if d.Same {
 			cells = append(cells, n.Got, n.Let)
 		}

@@ -26,7 +26,7 @@ func (con *Console) Status(s control.Status) {
 		con.progress = con.newProgress()
 	}
 	if s.Warning && !con.JSON {
-		con.interrupt(func() { fmt.Fprintf(con.Stderr, "warning: %s\n", cleanLines(s.Text)) })
+		con.interrupt(func() { con.tell("warning: " + s.Text) })
 		return
 	}
 	con.progress.show(s)

@@ -19,6 +19,8 @@ type Compared struct {
 func Comparison(t *Table, rows []Compared) {
 	t.Header("strategy", "done", "predicted", "least possible", "ratio", "cost", "nodes", "copies", "restore", "lost",
 		"bound by")
+	t.Below("bound by")
+	t.Spare("copies", "nodes", "lost", "restore", "cost", "ratio")
 	for _, r := range rows {
 		nodes, copies := 0, any("-")
 		for _, n := range r.Nodes {
@@ -44,6 +46,7 @@ func Comparison(t *Table, rows []Compared) {
 // Sim shows what became of each node and link, what is missing, and how close it came to the bound.
 func Sim(t *Table, r sim.Result) {
 	t.Header("node", "zone", "keeps", "runs", "sent", "passed on", "done", "")
+	t.Spare("runs", "passed on", "zone")
 	for _, n := range r.Nodes {
 		gone := ""
 		if n.Lost {
@@ -67,6 +70,7 @@ func Sim(t *Table, r sim.Result) {
 	if len(r.Missing) > 0 {
 		t.Line("")
 		t.Header("lacks", "runs", "first", "bytes", "because")
+		t.Below("because")
 		for _, m := range r.Missing {
 			t.Row(m.Node, m.Runs, m.First, m.Bytes, m.Reason)
 		}

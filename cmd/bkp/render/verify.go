@@ -41,6 +41,8 @@ type PackDamage struct {
 func (s Verification) Draw(t *Table, rows []VerifiedVersion) {
 	if len(rows) > 0 {
 		t.Header("version", "chunks", "read", "not here", "wrong here", "at peers")
+		t.Below("at peers")
+		t.Spare("read", "chunks")
 	}
 	for _, x := range rows {
 		t.Row(Versioned(x.Name, x.Version), x.Chunks, x.Read, x.Missing, x.Wrong, elsewhereText(x))
@@ -79,7 +81,10 @@ func elsewhereText(x VerifiedVersion) string {
 
 func drawTargets(t *Table, name string, r *control.VerifyResult) {
 	t.Line("")
-	t.Header("peer with "+name, "address", "runs", "kept", "bytes", "problem")
+	t.Line("%s at peers:", name)
+	t.Header("peer", "address", "runs", "kept", "bytes", "problem")
+	t.Below("problem")
+	t.Spare("kept")
 	for _, h := range r.Holders {
 		t.Row(h.Node, h.Address, h.Runs, h.Kept, h.Bytes, h.Problem)
 	}
