@@ -82,6 +82,9 @@ func doBackup(ctx context.Context, c *call) error {
 		return err
 	}
 	args.SkipUnchanged = skip != ""
+	if args.Changed, err = c.changed(); err != nil {
+		return err
+	}
 	from, err := c.openInput(ctx)
 	if err != nil {
 		return err

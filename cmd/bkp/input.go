@@ -4,11 +4,16 @@ package main
 
 import (
 	"context"
+	"io"
+	"os"
+	"strconv"
+	"strings"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/input"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
 
@@ -21,7 +26,63 @@ func inputFlags() []cli.Flag {
 		line.Option("skip-unchanged", "true", "make no version of what the newest consists of; `HOW` is stat, the "+
 			"default, where a file of the same size, times and inode is not read, or content, which reads it in "+
 			"any case"),
+		line.Text("changed", "", "read only what changed since the version before: `RANGES` is a file, or -, of lines "+
+			"OFFSET LENGTH, in bytes, or of a JSON array of {offset, length}; the rest is as it was"),
+		line.Text("verify-unchanged", "", "with --changed: read this `SHARE` of the rest, drawn anew each time, as 1%, "+
+			"and fail where it did change"),
 	}
+}
+
+// changed is what --changed lists; nil where all is to be read.
+func (c *call) changed() (*control.Changed, error) {
+	path := c.String("changed")
+	if !c.Given("changed") {
+		if c.Given("verify-unchanged") {
+			return nil, line.UsageError("--verify-unchanged: of what, without --changed?")
+		}
+		return nil, nil
+	}
+	if path == "-" && c.Args().First() == "-" {
+		return nil, line.UsageError("standard input cannot be both the file and --changed")
+	}
+	changed := &control.Changed{}
+	var err error
+	if c.Given("verify-unchanged") {
+		if changed.Sample, err = c.share("verify-unchanged"); err != nil {
+			return nil, err
+		}
+	}
+	in, err := c.openArgument(path)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	if changed.Ranges, err = input.ParseRanges(in); err != nil {
+		return nil, core.WithHint(line.UsageError("--changed %s: %w", core.Printable(path), err),
+			"bkp %s --help shows the two forms", c.Command.Name)
+	}
+	return changed, nil
+}
+
+// openArgument opens a file that a flag names, or standard input where that is -.
+func (c *call) openArgument(path string) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(c.Stdin), nil
+	}
+	return os.Open(path)
+}
+
+// share is a flag's share of a whole, as 5% or 0.05, above 0 and up to 1.
+func (c *call) share(flag string) (float64, error) {
+	number, percent := strings.CutSuffix(c.String(flag), "%")
+	share, err := strconv.ParseFloat(number, 64)
+	if percent {
+		share /= 100
+	}
+	if err != nil || !(share > 0 && share <= 1) {
+		return 0, line.UsageError("--%s %q: want a share as 5%%, above 0 and up to 100%%", flag, c.String(flag))
+	}
+	return share, nil
 }
 
 // skipUnchanged is how --skip-unchanged is to look; empty where it is not to.

@@ -29,7 +29,8 @@ func splitCommand() *cli.Command {
 			bkp split /dev/shm/dump.sql --name nightly.sql
 			tar -c photos | bkp split - --name photos.tar
 			bkp split --command 'pg_dump shop' --name shop.sql
-			bkp split disk.img --compression best --digest sha256`,
+			bkp split disk.img --compression best --digest sha256
+			bkp split disk.img --changed ranges.json --verify-unchanged 1%`,
 		flags: append([]cli.Flag{
 			line.Text("name", "", "call the file `NAME` (default: the base name of FILE)"),
 			line.Text("chunker", chunk.MethodAuto, "cut by `HOW`: cdc (by content), fixed (for images of disks) or "+
@@ -72,6 +73,9 @@ func doSplit(ctx context.Context, c *call) error {
 		Recheck: !c.Bool("no-recheck"), Empty: c.Bool("allow-empty"), Whole: c.Bool("whole"),
 		CheckpointEvery: checkpointEvery, Warn: c.Say,
 	}
+	if wish.Changed, err = c.changed(); err != nil {
+		return err
+	}
 	if c.Bool("dry-run") {
 		return c.drySplit(ctx, wish)
 	}
@@ -93,6 +97,9 @@ func doSplit(ctx context.Context, c *call) error {
 		}
 		t.Line("Split %s: %s in %s, %d of them new (%s stored), in %s.", render.Versioned(sum.Name, sum.Version),
 			sum.Bytes, render.Counted(sum.Chunks, "chunk"), sum.NewChunks, sum.Stored, render.Seconds(sum.Seconds))
+		if wish.Changed != nil {
+			t.Line("%s were read, the rest is as in the version before.", sum.Bytes-sum.Kept)
+		}
 	}))
 }
 

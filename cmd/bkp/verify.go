@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
@@ -34,6 +32,7 @@ func verifyCommand() *cli.Command {
 			bkp verify big.iso
 			bkp verify big.iso@3 --sample 5%
 			bkp verify big.iso --presence --remote
+			bkp verify disk.img --against /dev/vg/disk
 			bkp verify --full --remote --peers wss://a.example:8001 --token-file token`,
 		flags: append(append([]cli.Flag{
 			line.Bool("full", "read every chunk; with --remote also those at every peer that keeps some (default "+
@@ -41,6 +40,8 @@ func verifyCommand() *cli.Command {
 			line.Text("sample", "", "read only this `SHARE` of the chunks, drawn anew each time, as 5%"),
 			line.Bool("presence", "read nothing, look only whether it is there"),
 			line.Bool("remote", "ask the peers also about what is on this machine; every one on record must answer"),
+			line.Text("against", "", "hold `FILE` against the version instead: name the bytes in which they differ"),
+			line.Bool("all", "with --against: list every range"),
 			line.Bool("restart", "begin anew where an earlier verification was interrupted"),
 		}, networkFlags()...), identityFlags()...),
 		reads: true,
@@ -52,6 +53,9 @@ func doVerify(ctx context.Context, c *call) error {
 	name, version, err := line.NameVersion(c.Args().First())
 	if err != nil {
 		return err
+	}
+	if path := c.String("against"); path != "" {
+		return c.verifyAgainst(ctx, name, version, path)
 	}
 	here, there, err := c.shares()
 	if err != nil {
@@ -108,14 +112,8 @@ func (c *call) shares() (here, there float64, err error) {
 	case c.Bool("presence"):
 		here = 0
 	case c.String("sample") != "":
-		number, percent := strings.CutSuffix(c.String("sample"), "%")
-		here, err = strconv.ParseFloat(number, 64)
-		if percent {
-			here /= 100
-		}
-		if err != nil || !(here > 0 && here <= 1) {
-			return 0, 0, line.UsageError("--sample %q: want a share as 5%%, above 0 and up to 100%%",
-				c.String("sample"))
+		if here, err = c.share("sample"); err != nil {
+			return 0, 0, err
 		}
 	}
 	if c.Bool("remote") && (c.Bool("full") || c.String("sample") != "") {

@@ -103,6 +103,9 @@ type BackupArgs struct {
 	Recheck     bool      `json:"recheck"`
 	AllowEmpty  bool      `json:"allow_empty,omitempty"` // also where In gives not a byte
 
+	// Changed is what changed since the newest version; nil: all is read.
+	Changed *Changed `json:"changed,omitempty"`
+
 	// SkipUnchanged makes no version where the newest, which must be placed, has the same content and mode.
 	SkipUnchanged bool   `json:"skip_unchanged,omitempty"`
 	Replicas      int    `json:"replicas"`
@@ -110,12 +113,19 @@ type BackupArgs struct {
 	Retain        int64  `json:"retain_s"`
 }
 
+// Changed is what of a file changed since the newest version of its name: only that is read.
+type Changed struct {
+	Ranges []core.Range `json:"ranges"` // in bytes
+	Sample float64      `json:"sample"` // the share of all other chunks that are read all the same, 0 to 1
+}
+
 // Cut is what the cutting of a backup came to.
 type Cut struct {
 	Version   int       `json:"version"`
 	Unchanged bool      `json:"unchanged,omitempty"` // Version is that from before, and nothing was placed
 	Bytes     core.Size `json:"bytes"`
-	Resumed   core.Size `json:"resumed_bytes"` // of them: placed by a backup that was interrupted
+	Resumed   core.Size `json:"resumed_bytes"`        // of them: placed by a backup that was interrupted
+	Kept      core.Size `json:"kept_bytes,omitempty"` // of them: as in the version before, and not read
 	Chunks    int       `json:"chunks"`
 	NewChunks int       `json:"new_chunks"` // that had to be placed
 	Stored    core.Size `json:"stored_bytes"`

@@ -27,6 +27,7 @@ type collector struct {
 	digest  *digester
 	sealer  *nodeSealer
 	builder *manifest.Builder
+	kept    *keeper // nil: all is read
 	result  SplitResult
 	saved   core.Size  // bytes at the last checkpoint
 	saving  chan error // has its result; nil: none is under way
@@ -37,16 +38,22 @@ func newCollector(ctx context.Context, in SplitInput, digest *digester) (*collec
 	if err != nil {
 		return nil, err
 	}
-	c := &collector{ctx: ctx, in: in, digest: digest, sealer: sealer, builder: manifest.NewBuilder(sealer)}
-	if in.Resume == nil || in.Resume.Stamp == "" || in.Resume.Stamp != in.Source.Stamp() {
+	kept, err := newKeeper(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	fresh := func() *collector {
+		return &collector{ctx: ctx, in: in, digest: digest, sealer: sealer, builder: manifest.NewBuilder(sealer), kept: kept}
+	}
+	c := fresh()
+	if in.Resume == nil || in.Resume.Stamp == "" || in.Resume.Stamp != in.stamp() {
 		return c, nil
 	}
 	if err := c.resume(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		// from the start, then
-		return &collector{ctx: ctx, in: in, digest: digest, sealer: sealer, builder: manifest.NewBuilder(sealer)}, nil
+		return fresh(), nil // from the start, then
 	}
 	return c, nil
 }
@@ -86,10 +93,7 @@ func (c *collector) collect(ctx context.Context, p *pipeline) error {
 		if _, err := receive(ctx, j.done); err != nil {
 			return err
 		}
-		if err := c.builder.Add(j.sealed); err != nil {
-			return err
-		}
-		if err := c.count(j.sealed, j.isNew); err != nil {
+		if err := c.take(j); err != nil {
 			return err
 		}
 		p.idle <- j // there is room for all of them
@@ -100,6 +104,21 @@ func (c *collector) collect(ctx context.Context, p *pipeline) error {
 			return err
 		}
 	}
+}
+
+// take adds what a job stands for to the manifest.
+func (c *collector) take(j *job) error {
+	if !j.kept {
+		return errors.Join(c.builder.Add(j.sealed), c.count(j.sealed, j.isNew))
+	}
+	from := c.result.Bytes
+	c.result.Kept += j.sealed.Plain
+	return c.kept.keep(from, from+j.sealed.Plain, func(s core.Sealed) error {
+		if err := c.builder.Add(s); err != nil {
+			return err
+		}
+		return c.count(s, false)
+	})
 }
 
 // count adds an entry to the result. A hole is no chunk.
@@ -121,7 +140,7 @@ func (c *collector) count(s core.Sealed, isNew bool) error {
 
 // save makes a checkpoint where it is time for one, and the last one is done.
 func (c *collector) save() error {
-	if c.in.Checkpoint == nil || c.in.Source.Stamp() == "" || c.result.Bytes-c.saved < c.in.Every {
+	if c.in.Checkpoint == nil || c.in.stamp() == "" || c.result.Bytes-c.saved < c.in.Every {
 		return nil
 	}
 	if c.saving != nil && len(c.saving) == 0 {
@@ -134,7 +153,7 @@ func (c *collector) save() error {
 	if err != nil {
 		return err
 	}
-	reached := Checkpoint{Root: root, Bytes: c.result.Bytes, Stamp: c.in.Source.Stamp()}
+	reached := Checkpoint{Root: root, Bytes: c.result.Bytes, Stamp: c.in.stamp()}
 	c.saved, c.saving = c.result.Bytes, make(chan error, 1)
 	go func(done chan<- error) { // wait waits for it
 		err := c.in.Store.Barrier(c.ctx)

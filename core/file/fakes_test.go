@@ -143,11 +143,19 @@ func goRoot() string {
 }
 
 // entries lists a manifest's chunks in order.
-func entries(t *testing.T, s file.Chunks, root core.Sealed) (list []manifest.Entry) {
-	t.Helper()
+func entries(t failer, s file.Chunks, root core.Sealed) (list []manifest.Entry) {
 	err := manifest.Walk(root, openerOf(s), func(e manifest.Entry) error { list = append(list, e); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// failer is a test of testing, or of rapid.
+type failer interface{ Fatal(...any) }
+
+func check(t failer, err error) {
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -21,6 +21,7 @@ const (
 // pipeline is a split under way. All its memory is made at the start and goes around in its channels.
 type pipeline struct {
 	in      SplitInput
+	extents []Extent // to be read, where in.Since is there
 	readers int
 	mark    bool // readers look for marks, since one goroutine cannot cut for all workers
 	head    int  // bytes kept free before what is read into a block, for the tail of the one before
@@ -33,6 +34,7 @@ type pipeline struct {
 	at   core.Size  // where it begins; guarded by turn, like all below
 	data core.Size  // up to here there is content
 	hole core.Size  // and up to here a hole
+	kept bool       // that is none, but stays as it was
 	done bool       // nothing is left to read
 
 	idle    chan *job // cut takes from here
@@ -51,26 +53,28 @@ type block struct {
 	marked bool
 	ends   bool      // the last chunk ends with it
 	hole   core.Size // bytes of a hole behind it
+	kept   bool      // that is none, but stays as it was
 	last   bool      // nothing follows
 	err    error
 	ready  chan struct{} // one token when it is read
 	users  atomic.Int32
 }
 
-// job is a chunk on its way. cut fills in plain and block, a worker the rest. A hole has no plain bytes and nothing is
-// done.
+// job is a chunk on its way. cut fills in plain and block, a worker the rest. A hole, and what is kept, has no plain bytes
+// and nothing is done.
 type job struct {
 	block  *block
 	plain  []byte
 	sealed core.Sealed
 	isNew  bool
+	kept   bool          // a stretch of the version before
 	done   chan struct{} // one token when a worker is done with it
 }
 
-// newPipeline begins at byte from of the source.
-func newPipeline(in SplitInput, cores int, from core.Size, digest *digester) *pipeline {
+// newPipeline begins at byte from of the source and, where in.Since is there, reads extents alone.
+func newPipeline(in SplitInput, extents []Extent, cores int, from core.Size, digest *digester) *pipeline {
 	p := &pipeline{
-		in: in, digest: digest, head: in.Params.Max, readers: 1, at: from, data: from, hole: from,
+		in: in, extents: extents, digest: digest, head: in.Params.Max, readers: 1, at: from, data: from, hole: from,
 		idle: make(chan *job, jobCount), todo: make(chan *job, jobCount), ordered: make(chan *job, jobCount),
 	}
 	if in.Source.file != nil {
@@ -138,12 +142,12 @@ func (p *pipeline) next(b *block) bool {
 		}
 	} else {
 		if p.at == p.hole {
-			p.data, p.hole, b.err = source.stretch(p.at, p.grid())
+			p.data, p.hole, p.kept, b.err = p.stretch(p.at)
 		}
 		b.want = int(min(core.Size(b.want), p.data-p.at))
 		p.at += core.Size(b.want)
 		if b.ends = p.at == p.data; b.ends {
-			b.hole, p.at = p.hole-p.data, p.hole
+			b.hole, b.kept, p.at = p.hole-p.data, p.kept, p.hole
 		}
 		b.last = p.at >= source.Size
 	}
@@ -213,7 +217,7 @@ func (p *pipeline) cut(ctx context.Context) error {
 			return err
 		}
 		if b.hole > 0 {
-			if err := p.hand(ctx, nil, nil, b.hole); err != nil {
+			if err := p.hand(ctx, nil, nil, b.hole, b.kept); err != nil {
 				return err
 			}
 		}
@@ -254,7 +258,7 @@ func (c *cutting) cut(ctx context.Context, b *block) error {
 			c.tail = rest
 			break
 		}
-		if err := c.hand(ctx, b, rest[:n], core.Size(n)); err != nil {
+		if err := c.hand(ctx, b, rest[:n], core.Size(n), false); err != nil {
 			return err
 		}
 		rest, at = rest[n:], at+int64(n)
@@ -266,13 +270,13 @@ func (c *cutting) cut(ctx context.Context, b *block) error {
 	return nil
 }
 
-// hand passes a chunk on, or a hole where there is no block.
-func (p *pipeline) hand(ctx context.Context, b *block, plain []byte, size core.Size) error {
+// hand passes a chunk on, or a hole, or what is kept, where there is no block.
+func (p *pipeline) hand(ctx context.Context, b *block, plain []byte, size core.Size, kept bool) error {
 	j, err := receive(ctx, p.idle)
 	if err != nil {
 		return err
 	}
-	j.block, j.plain, j.isNew = b, plain, false
+	j.block, j.plain, j.isNew, j.kept = b, plain, false, kept
 	j.sealed = core.Sealed{Plain: size}
 	if b == nil {
 		j.done <- struct{}{}

@@ -39,6 +39,10 @@ type SplitInput struct {
 	// is.
 	Chunk func(Piece) error
 
+	// Since is the version before, where only what changed since is to be read; nil: all is. The source must be a file
+	// or a block device, and there is no digest of what was not read.
+	Since *Since
+
 	// Resume is where an interrupted split of the same source came to; nil: nowhere.
 	Resume *Checkpoint
 	// Every is how many plain bytes lie between two checkpoints, and Checkpoint takes them, one after the other from a
@@ -61,6 +65,7 @@ type SplitResult struct {
 	Root        core.Sealed // of the manifest; all below it is durable
 	Bytes       core.Size   // plain
 	Resumed     core.Size   // of them: split before, by one that was interrupted
+	Kept        core.Size   // of them: as they were in the version before, and not read
 	Chunks      int
 	NewChunks   int       // that the store did not have
 	Nodes       int       // tree nodes of the manifest
@@ -82,6 +87,10 @@ func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	if err := in.Params.Check(); err != nil {
 		return SplitResult{}, err
 	}
+	extents, err := in.extents(ctx)
+	if err != nil {
+		return SplitResult{}, err
+	}
 	cores, done := takeCores()
 	defer done()
 	digest, err := newDigester(in)
@@ -92,13 +101,14 @@ func split(ctx context.Context, in SplitInput) (SplitResult, error) {
 	if err != nil {
 		return SplitResult{}, err
 	}
+	defer c.kept.close()
 	workers := make([]*worker, workersFor(in, cores))
 	for i := range workers {
 		if workers[i], err = newWorker(in); err != nil {
 			return SplitResult{}, err
 		}
 	}
-	p := newPipeline(in, cores, c.builder.Size(), digest)
+	p := newPipeline(in, extents, cores, c.builder.Size(), digest)
 	group, inner := errgroup.WithContext(ctx)
 	stopReading, cancel := context.WithCancel(inner)
 	defer cancel()

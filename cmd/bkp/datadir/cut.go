@@ -76,6 +76,10 @@ func (d Dir) CutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err e
 		return control.Cut{}, err
 	}
 	defer off.Close()
+	since, err := d.since(in.Owner, in.Name, in.Changed)
+	if err != nil {
+		return control.Cut{}, err
+	}
 	if c.version, err = d.Refs().Coming(alias); err != nil {
 		return control.Cut{}, err
 	}
@@ -95,12 +99,12 @@ func (d Dir) CutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err e
 		Source: source, Params: params, Level: level, Secrets: chunk.NewSecrets(in.Owner.DedupSecret), Store: c.windows,
 		Recheck: in.Recheck, Empty: in.AllowEmpty,
 		Progress: func(done core.Size) { in.Progress(done, max(source.Size, 0)) },
-		Resume:   resume, Every: in.Window, Checkpoint: c.reach,
+		Since:    since, Resume: resume, Every: in.Window, Checkpoint: c.reach,
 	})
 	if err != nil {
 		return c.cut, err
 	}
-	c.cut.Bytes, c.cut.Resumed, c.cut.Chunks, c.cut.Root = r.Bytes, r.Resumed, r.Chunks, r.Root.Hash
+	c.cut.Bytes, c.cut.Resumed, c.cut.Kept, c.cut.Chunks, c.cut.Root = r.Bytes, r.Resumed, r.Kept, r.Chunks, r.Root.Hash
 	body := key.RefBody{
 		Name: in.Name, Root: r.Root, Size: r.Bytes, Task: c.saved.task, Records: c.saved.records, Mode: source.Mode(),
 	}

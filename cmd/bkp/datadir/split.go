@@ -13,6 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
@@ -64,6 +65,23 @@ func (d Dir) cutBefore(ctx context.Context, o *key.Owner, name string) (p chunk.
 	}
 	p = chunk.Params{Method: info.Method, Min: info.Min, Avg: info.Avg, Max: info.Max}
 	return p, errors.Join(err, p.Check())
+}
+
+// since is the newest version of a name, of which a split takes what did not change; nil where all is to be read.
+func (d Dir) since(o *key.Owner, name string, changed *control.Changed) (*file.Since, error) {
+	if changed == nil {
+		return nil, nil
+	}
+	before, err := d.Refs().Find(o, name, 0)
+	if err != nil {
+		return nil, core.WithHint(fmt.Errorf("--changed: the version before: %w", err),
+			"leave out --changed, so that all of the file is read")
+	}
+	since := &file.Since{Root: before.Body.Root, Sample: changed.Sample}
+	for _, r := range changed.Ranges {
+		since.Changed = append(since.Changed, file.Extent{Offset: core.Size(r.Start), Length: core.Size(r.Length)})
+	}
+	return since, nil
 }
 
 // commit makes the next version of a name visible, and keeps how it was cut and of what; its chunks must be durable.
@@ -118,6 +136,9 @@ func (d *dryStore) Find(ctx context.Context, id core.Hash) (core.Chunk, bool, er
 }
 
 func (d *dryStore) Has(ctx context.Context, hash core.Hash) (bool, error) {
+	if d.offloaded.has(hash) {
+		return true, nil
+	}
 	if d.staging == nil {
 		return false, nil
 	}
@@ -204,9 +225,10 @@ type SplitInput struct {
 	Level         chunk.Level
 	Digest        string
 	Recheck       bool
-	Empty         bool   // a version also of nothing
-	Whole         bool   // store also what peers keep already
-	SkipUnchanged string // by skipByStat or skipByContent: no version of what the newest consists of; empty: one anyway
+	Empty         bool             // a version also of nothing
+	Whole         bool             // store also what peers keep already
+	Changed       *control.Changed // since the newest version; nil: all is read
+	SkipUnchanged string           // by skipByStat or skipByContent: no version of what the newest consists of; empty: one anyway
 
 	CheckpointEvery core.Size // plain bytes
 	Progress        func(done core.Size)
@@ -218,6 +240,7 @@ type SplitResult struct {
 	Name      string    `json:"name"`
 	Version   int       `json:"version"`
 	Bytes     core.Size `json:"bytes"`
+	Kept      core.Size `json:"kept_bytes,omitempty"` // of them: as in the version before, and not read
 	Chunks    int       `json:"chunks"`
 	NewChunks int       `json:"new_chunks"`
 	Stored    core.Size `json:"stored_bytes"` // of the new chunks and tree nodes
@@ -265,15 +288,19 @@ func (d Dir) Split(ctx context.Context, in SplitInput) (sum SplitResult, err err
 	defer off.Close()
 	began := time.Now()
 	saved := d.savedSplit(in.Owner, in.Name)
+	since, err := d.since(in.Owner, in.Name, in.Changed)
+	if err != nil {
+		return sum, err
+	}
 	r, err := file.Split(ctx, file.SplitInput{
 		Source: in.Source, Params: params, Level: in.Level, Secrets: chunk.NewSecrets(in.Owner.DedupSecret),
 		Store: splitStore{staging, off}, Digest: in.Digest, Recheck: in.Recheck, Empty: in.Empty, Progress: in.Progress,
-		Resume: saved.load(), Every: in.CheckpointEvery, Checkpoint: saved.save,
+		Since: since, Resume: saved.load(), Every: in.CheckpointEvery, Checkpoint: saved.save,
 	})
 	if err != nil {
 		return sum, err
 	}
-	sum.Bytes, sum.Chunks, sum.NewChunks = r.Bytes, r.Chunks, r.NewChunks
+	sum.Bytes, sum.Kept, sum.Chunks, sum.NewChunks = r.Bytes, r.Kept, r.Chunks, r.NewChunks
 	sum.Stored, sum.Root = r.StoredBytes, r.Root.Hash
 	body := key.RefBody{Name: in.Name, Root: r.Root, Size: r.Bytes, Mode: in.Source.Mode()}
 	if before, known = d.Newest(in.Owner, in.Name); known && in.SkipUnchanged != "" && before.isOf(body) {
@@ -318,10 +345,14 @@ func (d Dir) DrySplit(ctx context.Context, in SplitInput) (sum DrySplitResult, e
 		return sum, err
 	}
 	var news Added
+	since, err := d.since(in.Owner, in.Name, in.Changed)
+	if err != nil {
+		return sum, err
+	}
 	began := time.Now()
 	r, err := file.Split(ctx, file.SplitInput{
 		Source: in.Source, Params: params, Level: in.Level, Secrets: chunk.NewSecrets(in.Owner.DedupSecret), Store: dry,
-		Empty: in.Empty, Progress: in.Progress,
+		Empty: in.Empty, Progress: in.Progress, Since: since,
 		Chunk: func(p file.Piece) error {
 			if p.IsNew {
 				news.add(p.Offset, p.Plain, p.Size)
@@ -337,7 +368,7 @@ func (d Dir) DrySplit(ctx context.Context, in SplitInput) (sum DrySplitResult, e
 		version = before.Ref.Version + 1
 	}
 	return DrySplitResult{SplitResult{
-		Name: in.Name, Version: version, Bytes: r.Bytes, Chunks: r.Chunks, NewChunks: r.NewChunks,
+		Name: in.Name, Version: version, Bytes: r.Bytes, Kept: r.Kept, Chunks: r.Chunks, NewChunks: r.NewChunks,
 		Stored: r.StoredBytes, Root: r.Root.Hash, Seconds: time.Since(began).Seconds(),
 	}, news.Bytes, len(news.Ranges), true, news.Ranges}, nil
 }
