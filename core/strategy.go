@@ -13,12 +13,15 @@ type Strategy interface {
 
 // StrategyInfo says what a strategy is.
 type StrategyInfo struct {
-	Name            string
-	Version         string
-	Summary         string
-	Needs           []string // columns of Batch that it reads
+	Name    string
+	Version string
+	Summary string
+	// columns of Batch.Nodes that it reads, and "links" where it reads those: it is told no others. One that names none
+	// is told all columns and no links.
+	Needs           []string
 	Deterministic   bool
 	OwnsFirstHolder bool // its FirstHolderWeight replaces the planner's own
+	Settings        []Setting
 }
 
 // Batch is what a strategy is asked: columns, one entry per candidate node. Bytes, bytes per second, seconds.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -32,9 +33,10 @@ type Host struct {
 	Inside []Name   // plugins inside the running binary, used where no file is found
 	// folder for the sockets; where it is "", or too long a path for a socket, the system's temporary folder is
 	Sockets      string
-	Log          *slog.Logger  // what plugins log and print; nil drops it
-	StartTimeout time.Duration // until a plugin has said what it is; 0 is 10 s
-	CallTimeout  time.Duration // for each call; 0 is 10 s
+	Config       map[Name]Config // what plugins are configured with when they start; see With
+	Log          *slog.Logger    // what plugins log and print; nil drops it
+	StartTimeout time.Duration   // until a plugin has said what it is; 0 is 10 s
+	CallTimeout  time.Duration   // for each call; 0 is 10 s
 }
 
 // Info is what a plugin is and says it is.
@@ -44,6 +46,41 @@ type Info struct {
 	Summary       string   `json:"summary"`
 	Needs         []string `json:"needs,omitempty"`         // columns that a strategy reads
 	Deterministic bool     `json:"deterministic,omitempty"` // of a strategy
+	// what it can be configured with, and what it is configured with here
+	Settings []core.Setting `json:"settings,omitempty"`
+	Config   Config         `json:"config,omitempty"`
+}
+
+// Config is the configuration of one plugin.
+type Config = contract.Config
+
+// With is a host that gives one plugin further configuration.
+func (h *Host) With(n Name, c Config) *Host {
+	with := *h
+	with.Config = maps.Clone(h.Config)
+	if with.Config == nil {
+		with.Config = map[Name]Config{}
+	}
+	all := maps.Clone(with.Config[n])
+	if all == nil {
+		all = Config{}
+	}
+	maps.Copy(all, c)
+	with.Config[n] = all
+	return &with
+}
+
+// configured gives a plugin that has such settings the configuration of its host.
+func (p *process) configured(ctx context.Context, settings []core.Setting, give core.Configurer) error {
+	config := p.host.Config[p.found.Name]
+	if len(config) == 0 {
+		return nil
+	}
+	words, err := config.Encode(settings)
+	if err != nil {
+		return core.Fail(core.CodeUsage, "%s: configure it: %w", p.found.Name, err)
+	}
+	return give.Configure(ctx, words)
 }
 
 // Info starts a plugin, asks it what it is, and closes it.
@@ -54,7 +91,8 @@ func (h *Host) Info(ctx context.Context, kind Kind, name string) (Info, error) {
 			return Info{}, err
 		}
 		defer v.Close()
-		return Info{Found: v.found, Version: v.info.Version, Summary: v.info.Summary}, nil
+		return Info{Found: v.found, Version: v.info.Version, Summary: v.info.Summary, Settings: v.info.Settings,
+			Config: h.Config[v.found.Name]}, nil
 	}
 	s, err := h.Strategy(ctx, name)
 	if err != nil {
@@ -62,8 +100,8 @@ func (h *Host) Info(ctx context.Context, kind Kind, name string) (Info, error) {
 	}
 	defer s.Close()
 	i := s.info
-	return Info{Found: s.found, Version: i.Version, Summary: i.Summary, Needs: i.Needs, Deterministic: i.Deterministic},
-		nil
+	return Info{Found: s.found, Version: i.Version, Summary: i.Summary, Needs: i.Needs, Deterministic: i.Deterministic,
+		Settings: i.Settings, Config: h.Config[s.found.Name]}, nil
 }
 
 // Strategy is a running strategy. Its calls may be made from many goroutines.
@@ -94,6 +132,9 @@ func (h *Host) Strategy(ctx context.Context, name string) (*Strategy, error) {
 	for i := range s.info.Needs {
 		s.info.Needs[i] = contract.Clean(s.info.Needs[i])
 	}
+	if err == nil {
+		err = p.configured(ctx, s.info.Settings, s)
+	}
 	if err != nil {
 		p.Close()
 		return nil, err
@@ -117,7 +158,7 @@ func (s *Strategy) Score(ctx context.Context, batch core.Batch) (core.Scores, er
 	doing := fmt.Sprintf("price %d nodes", batch.Nodes.Len())
 	var scores core.Scores
 	err := s.call(ctx, doing, func(ctx context.Context) error {
-		answer, err := s.calls.Score(ctx, &proto.ScoreRequest{Batch: contract.BatchToProto(batch)})
+		answer, err := s.calls.Score(ctx, &proto.ScoreRequest{Batch: contract.BatchToProto(batch, s.info.Needs)})
 		scores = contract.ScoresFromProto(answer.GetScores())
 		return err
 	})
@@ -158,7 +199,8 @@ func newVerifier(ctx context.Context, p *process) (*Verifier, error) {
 	v := &Verifier{process: p, calls: p.door.(proto.VerifierClient)}
 	err := p.call(ctx, "ask what it is", func(ctx context.Context) error {
 		answer, err := v.calls.Describe(ctx, &proto.VerifierDescribeRequest{})
-		v.info = core.VerifierInfo{Name: answer.GetName(), Version: answer.GetVersion(), Summary: answer.GetSummary()}
+		v.info = core.VerifierInfo{Name: answer.GetName(), Version: answer.GetVersion(), Summary: answer.GetSummary(),
+			Settings: contract.SettingsFromProto(answer.GetSettings())}
 		return err
 	})
 	if v.info.Name == "" {
@@ -166,6 +208,9 @@ func newVerifier(ctx context.Context, p *process) (*Verifier, error) {
 	}
 	if err == nil {
 		err = p.introduced(v.info.Name, &v.info.Version, &v.info.Summary)
+	}
+	if err == nil {
+		err = p.configured(ctx, v.info.Settings, v)
 	}
 	if err != nil {
 		p.Close()

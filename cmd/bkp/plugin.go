@@ -5,6 +5,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
@@ -89,9 +92,29 @@ func pluginInfo() *cli.Command {
 				if info.SHA256 != "" {
 					t.Line("sha256  %s", info.SHA256)
 				}
+				showSettings(t, info)
 			})
 		},
 	})
+}
+
+// showSettings tells what a plugin can be configured with, and what it is.
+func showSettings(t *render.Table, info plugins.Info) {
+	if len(info.Settings) == 0 {
+		for _, key := range slices.Sorted(maps.Keys(info.Config)) {
+			t.Line("config  %s = %v", key, info.Config[key])
+		}
+		return
+	}
+	t.Line("settings, in [plugin.%s.%s] of config.toml:", info.Kind, info.Name.Name)
+	t.Header("key", "type", "value", "what it is")
+	for _, s := range info.Settings {
+		value := s.Default
+		if given, ok := info.Config[s.Key]; ok {
+			value = fmt.Sprint(given)
+		}
+		t.Row(s.Key, s.Type, value, s.About)
+	}
 }
 
 func pluginLock() *cli.Command {

@@ -12,17 +12,36 @@ import (
 // StrategyToProto is what a strategy says it is, as the author's side sends it.
 func StrategyToProto(i core.StrategyInfo) *proto.StrategyDescription {
 	return &proto.StrategyDescription{Name: i.Name, Version: i.Version, Summary: i.Summary, Needs: i.Needs,
-		Deterministic: i.Deterministic, OwnsFirstHolder: i.OwnsFirstHolder}
+		Deterministic: i.Deterministic, OwnsFirstHolder: i.OwnsFirstHolder, Settings: SettingsToProto(i.Settings)}
 }
 
 // StrategyFromProto is what a strategy said it is.
 func StrategyFromProto(d *proto.StrategyDescription) core.StrategyInfo {
 	return core.StrategyInfo{Name: d.GetName(), Version: d.GetVersion(), Summary: d.GetSummary(), Needs: d.GetNeeds(),
-		Deterministic: d.GetDeterministic(), OwnsFirstHolder: d.GetOwnsFirstHolder()}
+		Deterministic: d.GetDeterministic(), OwnsFirstHolder: d.GetOwnsFirstHolder(),
+		Settings: SettingsFromProto(d.GetSettings())}
 }
 
-// BatchToProto is a question, as bkp sends it.
-func BatchToProto(b core.Batch) *proto.Batch {
+// SettingsToProto is what a plugin can be configured with, as the author's side sends it.
+func SettingsToProto(settings []core.Setting) (out []*proto.Setting) {
+	for _, s := range settings {
+		out = append(out, &proto.Setting{Key: s.Key, Type: s.Type, Default: s.Default, About: s.About})
+	}
+	return out
+}
+
+// SettingsFromProto is what a plugin said that it can be configured with, fit for a person's terminal.
+func SettingsFromProto(settings []*proto.Setting) (out []core.Setting) {
+	for _, s := range settings {
+		out = append(out, core.Setting{Key: Clean(s.GetKey()), Type: Clean(s.GetType()), Default: Clean(s.GetDefault()),
+			About: Clean(s.GetAbout())})
+	}
+	return out
+}
+
+// BatchToProto is a question, as bkp sends it to a strategy that needs these columns.
+func BatchToProto(b core.Batch, needs []string) *proto.Batch {
+	b = Needed(b, needs)
 	out := &proto.Batch{Objective: b.Objective, Seed: b.Seed, FileSize: int64(b.File.Size),
 		RunSize:  int64(b.File.RunSize),
 		Replicas: int64(b.Replicas), Nodes: nodesToProto(b.Nodes), Links: &proto.Links{}}

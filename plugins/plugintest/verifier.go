@@ -16,6 +16,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins/contract"
 )
 
 // The parties of Request's licence, with fixed keys.
@@ -109,6 +110,9 @@ func Verifier(t *testing.T, v core.Verifier, cases ...Case) {
 				t.Skip("says nothing, as it may")
 			}
 			described(t, info.Name, info.Version, info.Summary)
+			if err := contract.CheckSettings(info.Settings); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 	for _, c := range cases {

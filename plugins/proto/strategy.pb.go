@@ -60,13 +60,16 @@ func (*StrategyDescribeRequest) Descriptor() ([]byte, []int) {
 }
 
 type StrategyDescription struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Name            string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // as in bkp-strategy-NAME
-	Version         string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Summary         string                 `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`                                           // one line
-	Needs           []string               `protobuf:"bytes,4,rep,name=needs,proto3" json:"needs,omitempty"`                                               // the columns of Nodes that it reads
-	Deterministic   bool                   `protobuf:"varint,5,opt,name=deterministic,proto3" json:"deterministic,omitempty"`                              // the same batch gets the same answer
-	OwnsFirstHolder bool                   `protobuf:"varint,6,opt,name=owns_first_holder,json=ownsFirstHolder,proto3" json:"owns_first_holder,omitempty"` // first_holder_weight replaces the planner's own
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // as in bkp-strategy-NAME
+	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Summary string                 `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"` // one line
+	// the columns of Nodes that it reads, and "links" where it reads those; a column of numbers is numbers.NAME. It is sent
+	// id and these; where it names none, all columns and no links.
+	Needs           []string   `protobuf:"bytes,4,rep,name=needs,proto3" json:"needs,omitempty"`
+	Deterministic   bool       `protobuf:"varint,5,opt,name=deterministic,proto3" json:"deterministic,omitempty"`                              // the same batch gets the same answer
+	OwnsFirstHolder bool       `protobuf:"varint,6,opt,name=owns_first_holder,json=ownsFirstHolder,proto3" json:"owns_first_holder,omitempty"` // first_holder_weight replaces the planner's own
+	Settings        []*Setting `protobuf:"bytes,7,rep,name=settings,proto3" json:"settings,omitempty"`                                         // what Configure takes; none: bkp does not check what is given to it
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -143,9 +146,16 @@ func (x *StrategyDescription) GetOwnsFirstHolder() bool {
 	return false
 }
 
+func (x *StrategyDescription) GetSettings() []*Setting {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
 type StrategyConfigureRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Config        []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"` // the strategy says what it expects; ours take JSON
+	Config        []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"` // a JSON object of the settings that were given
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,15 +325,16 @@ var File_strategy_proto protoreflect.FileDescriptor
 
 const file_strategy_proto_rawDesc = "" +
 	"\n" +
-	"\x0estrategy.proto\x12\rbkp.plugin.v1\x1a\rcolumns.proto\"\x19\n" +
-	"\x17StrategyDescribeRequest\"\xc5\x01\n" +
+	"\x0estrategy.proto\x12\rbkp.plugin.v1\x1a\rcolumns.proto\x1a\rsetting.proto\"\x19\n" +
+	"\x17StrategyDescribeRequest\"\xf9\x01\n" +
 	"\x13StrategyDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
 	"\asummary\x18\x03 \x01(\tR\asummary\x12\x14\n" +
 	"\x05needs\x18\x04 \x03(\tR\x05needs\x12$\n" +
 	"\rdeterministic\x18\x05 \x01(\bR\rdeterministic\x12*\n" +
-	"\x11owns_first_holder\x18\x06 \x01(\bR\x0fownsFirstHolder\"2\n" +
+	"\x11owns_first_holder\x18\x06 \x01(\bR\x0fownsFirstHolder\x122\n" +
+	"\bsettings\x18\a \x03(\v2\x16.bkp.plugin.v1.SettingR\bsettings\"2\n" +
 	"\x18StrategyConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\"\x14\n" +
 	"\x12StrategyConfigured\":\n" +
@@ -356,23 +367,25 @@ var file_strategy_proto_goTypes = []any{
 	(*StrategyConfigured)(nil),       // 3: bkp.plugin.v1.StrategyConfigured
 	(*ScoreRequest)(nil),             // 4: bkp.plugin.v1.ScoreRequest
 	(*ScoreResponse)(nil),            // 5: bkp.plugin.v1.ScoreResponse
-	(*Batch)(nil),                    // 6: bkp.plugin.v1.Batch
-	(*Scores)(nil),                   // 7: bkp.plugin.v1.Scores
+	(*Setting)(nil),                  // 6: bkp.plugin.v1.Setting
+	(*Batch)(nil),                    // 7: bkp.plugin.v1.Batch
+	(*Scores)(nil),                   // 8: bkp.plugin.v1.Scores
 }
 var file_strategy_proto_depIdxs = []int32{
-	6, // 0: bkp.plugin.v1.ScoreRequest.batch:type_name -> bkp.plugin.v1.Batch
-	7, // 1: bkp.plugin.v1.ScoreResponse.scores:type_name -> bkp.plugin.v1.Scores
-	0, // 2: bkp.plugin.v1.Strategy.Describe:input_type -> bkp.plugin.v1.StrategyDescribeRequest
-	2, // 3: bkp.plugin.v1.Strategy.Configure:input_type -> bkp.plugin.v1.StrategyConfigureRequest
-	4, // 4: bkp.plugin.v1.Strategy.Score:input_type -> bkp.plugin.v1.ScoreRequest
-	1, // 5: bkp.plugin.v1.Strategy.Describe:output_type -> bkp.plugin.v1.StrategyDescription
-	3, // 6: bkp.plugin.v1.Strategy.Configure:output_type -> bkp.plugin.v1.StrategyConfigured
-	5, // 7: bkp.plugin.v1.Strategy.Score:output_type -> bkp.plugin.v1.ScoreResponse
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	6, // 0: bkp.plugin.v1.StrategyDescription.settings:type_name -> bkp.plugin.v1.Setting
+	7, // 1: bkp.plugin.v1.ScoreRequest.batch:type_name -> bkp.plugin.v1.Batch
+	8, // 2: bkp.plugin.v1.ScoreResponse.scores:type_name -> bkp.plugin.v1.Scores
+	0, // 3: bkp.plugin.v1.Strategy.Describe:input_type -> bkp.plugin.v1.StrategyDescribeRequest
+	2, // 4: bkp.plugin.v1.Strategy.Configure:input_type -> bkp.plugin.v1.StrategyConfigureRequest
+	4, // 5: bkp.plugin.v1.Strategy.Score:input_type -> bkp.plugin.v1.ScoreRequest
+	1, // 6: bkp.plugin.v1.Strategy.Describe:output_type -> bkp.plugin.v1.StrategyDescription
+	3, // 7: bkp.plugin.v1.Strategy.Configure:output_type -> bkp.plugin.v1.StrategyConfigured
+	5, // 8: bkp.plugin.v1.Strategy.Score:output_type -> bkp.plugin.v1.ScoreResponse
+	6, // [6:9] is the sub-list for method output_type
+	3, // [3:6] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_strategy_proto_init() }
@@ -381,6 +394,7 @@ func file_strategy_proto_init() {
 		return
 	}
 	file_columns_proto_init()
+	file_setting_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

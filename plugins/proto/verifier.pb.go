@@ -63,7 +63,8 @@ type VerifierDescription struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // as in bkp-verifier-NAME; empty: it does not say
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Summary       string                 `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"` // one line
+	Summary       string                 `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`   // one line
+	Settings      []*Setting             `protobuf:"bytes,4,rep,name=settings,proto3" json:"settings,omitempty"` // what Configure takes; none: bkp does not check what is given to it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -119,9 +120,16 @@ func (x *VerifierDescription) GetSummary() string {
 	return ""
 }
 
+func (x *VerifierDescription) GetSettings() []*Setting {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
 type VerifierConfigureRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Config        []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"` // the verifier says what it expects; ours take JSON
+	Config        []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"` // a JSON object of the settings that were given
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -371,12 +379,13 @@ var File_verifier_proto protoreflect.FileDescriptor
 
 const file_verifier_proto_rawDesc = "" +
 	"\n" +
-	"\x0everifier.proto\x12\rbkp.plugin.v1\"\x19\n" +
-	"\x17VerifierDescribeRequest\"]\n" +
+	"\x0everifier.proto\x12\rbkp.plugin.v1\x1a\rsetting.proto\"\x19\n" +
+	"\x17VerifierDescribeRequest\"\x91\x01\n" +
 	"\x13VerifierDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
-	"\asummary\x18\x03 \x01(\tR\asummary\"2\n" +
+	"\asummary\x18\x03 \x01(\tR\asummary\x122\n" +
+	"\bsettings\x18\x04 \x03(\v2\x16.bkp.plugin.v1.SettingR\bsettings\"2\n" +
 	"\x18VerifierConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\"\x14\n" +
 	"\x12VerifierConfigured\"\xf2\x01\n" +
@@ -421,19 +430,21 @@ var file_verifier_proto_goTypes = []any{
 	(*VerifierConfigured)(nil),       // 3: bkp.plugin.v1.VerifierConfigured
 	(*VerifyRequest)(nil),            // 4: bkp.plugin.v1.VerifyRequest
 	(*Verdict)(nil),                  // 5: bkp.plugin.v1.Verdict
+	(*Setting)(nil),                  // 6: bkp.plugin.v1.Setting
 }
 var file_verifier_proto_depIdxs = []int32{
-	0, // 0: bkp.plugin.v1.Verifier.Describe:input_type -> bkp.plugin.v1.VerifierDescribeRequest
-	2, // 1: bkp.plugin.v1.Verifier.Configure:input_type -> bkp.plugin.v1.VerifierConfigureRequest
-	4, // 2: bkp.plugin.v1.Verifier.Verify:input_type -> bkp.plugin.v1.VerifyRequest
-	1, // 3: bkp.plugin.v1.Verifier.Describe:output_type -> bkp.plugin.v1.VerifierDescription
-	3, // 4: bkp.plugin.v1.Verifier.Configure:output_type -> bkp.plugin.v1.VerifierConfigured
-	5, // 5: bkp.plugin.v1.Verifier.Verify:output_type -> bkp.plugin.v1.Verdict
-	3, // [3:6] is the sub-list for method output_type
-	0, // [0:3] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	6, // 0: bkp.plugin.v1.VerifierDescription.settings:type_name -> bkp.plugin.v1.Setting
+	0, // 1: bkp.plugin.v1.Verifier.Describe:input_type -> bkp.plugin.v1.VerifierDescribeRequest
+	2, // 2: bkp.plugin.v1.Verifier.Configure:input_type -> bkp.plugin.v1.VerifierConfigureRequest
+	4, // 3: bkp.plugin.v1.Verifier.Verify:input_type -> bkp.plugin.v1.VerifyRequest
+	1, // 4: bkp.plugin.v1.Verifier.Describe:output_type -> bkp.plugin.v1.VerifierDescription
+	3, // 5: bkp.plugin.v1.Verifier.Configure:output_type -> bkp.plugin.v1.VerifierConfigured
+	5, // 6: bkp.plugin.v1.Verifier.Verify:output_type -> bkp.plugin.v1.Verdict
+	4, // [4:7] is the sub-list for method output_type
+	1, // [1:4] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_verifier_proto_init() }
@@ -441,6 +452,7 @@ func file_verifier_proto_init() {
 	if File_verifier_proto != nil {
 		return
 	}
+	file_setting_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -112,7 +112,8 @@ func (s verifierServer) Describe(ctx context.Context,
 		return &proto.VerifierDescription{}, nil
 	}
 	info, err := d.Describe(ctx)
-	return &proto.VerifierDescription{Name: info.Name, Version: info.Version, Summary: info.Summary}, err
+	return &proto.VerifierDescription{Name: info.Name, Version: info.Version, Summary: info.Summary,
+		Settings: contract.SettingsToProto(info.Settings)}, err
 }
 
 func (s verifierServer) Configure(ctx context.Context,

@@ -16,11 +16,13 @@ import (
 	"github.com/adrg/xdg"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/plugins/contract"
 	"github.com/pelletier/go-toml/v2"
 	"github.com/urfave/cli/v2"
 )
 
-// Settings is config.toml: keys are flag names; [[trunk]], [links] and [issuers] are tables of their own.
+// Settings is config.toml: keys are flag names; [[trunk]], [links], [issuers] and [plugin.KIND.NAME] are tables
+// of their own.
 type Settings struct {
 	Data    string // the data directory
 	Path    string // of the file, whether it exists or not
@@ -28,6 +30,7 @@ type Settings struct {
 	Trunks  []core.TrunkState
 	Links   map[string]core.Calendar // node ID or HOST:PORT: what this node gives the link
 	issuers map[string]string        // owner ID: quota
+	Plugins map[contract.Name]contract.Config
 }
 
 // readSettings finds the data directory and reads the configuration. A file that --config names must exist.
@@ -85,9 +88,11 @@ func (s *Settings) check(app *cli.App) error {
 			s.Links, err = readLinks(value)
 		case key == "issuers":
 			s.issuers, err = readIssuers(value)
+		case key == "plugin":
+			s.Plugins, err = readPlugins(value)
 		case FindFlag(known, key) == nil:
 			known = append(known, &cli.BoolFlag{Name: "trunk"}, &cli.BoolFlag{Name: "links"},
-				&cli.BoolFlag{Name: "issuers"})
+				&cli.BoolFlag{Name: "issuers"}, &cli.BoolFlag{Name: "plugin"})
 			err := fmt.Errorf("unknown key %q", key)
 			near := strings.TrimLeft(cli.SuggestFlag(known, key, true), "-")
 			return core.WithHint(err, "the nearest known key is %q; bkp config show lists them", near)
@@ -225,6 +230,28 @@ func readIssuers(value any) (map[string]string, error) {
 	return issuers, err
 }
 
+// readPlugins reads [plugin.strategy.NAME] and [plugin.verifier.NAME]. Which keys they may have says the plugin, when it
+// starts.
+func readPlugins(value any) (map[contract.Name]contract.Config, error) {
+	const form = "write it as [plugin.strategy.NAME] or [plugin.verifier.NAME] with keys of that plugin"
+	configs := map[contract.Name]contract.Config{}
+	kinds, _ := value.(map[string]any)
+	for kind, value := range kinds {
+		names, ok := value.(map[string]any)
+		if !ok || !slices.Contains(contract.Kinds, contract.Kind(kind)) {
+			return nil, fmt.Errorf("%s: %s", kind, form)
+		}
+		for name, value := range names {
+			config, ok := value.(map[string]any)
+			if !ok || !contract.ValidName(name) {
+				return nil, fmt.Errorf("%s.%s: %s", kind, name, form)
+			}
+			configs[contract.Name{Kind: contract.Kind(kind), Name: name}] = config
+		}
+	}
+	return configs, nil
+}
+
 // settable is every flag that may stand in the configuration, each once, by name.
 func settable(app *cli.App) []cli.Flag {
 	var flags []cli.Flag
@@ -330,5 +357,15 @@ func (s Settings) Origins(app *cli.App, cc *cli.Context) []Setting {
 	for _, id := range slices.Sorted(maps.Keys(s.issuers)) {
 		rows = append(rows, Setting{"issuers", id + " = " + s.issuers[id], "config.toml"})
 	}
+	return append(rows, s.pluginSettings()...)
+}
+
+func (s Settings) pluginSettings() (rows []Setting) {
+	for n, config := range s.Plugins {
+		for key, value := range config {
+			rows = append(rows, Setting{fmt.Sprintf("plugin.%s.%s", n.Kind, n.Name), fmt.Sprint(key, " = ", value), "config.toml"})
+		}
+	}
+	slices.SortFunc(rows, func(a, b Setting) int { return strings.Compare(a.Key+" "+a.Value, b.Key+" "+b.Value) })
 	return rows
 }

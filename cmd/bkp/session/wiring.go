@@ -189,6 +189,10 @@ func (op *Opener) verifiers(ctx context.Context, host *plugins.Host, conf *node.
 	var chain []keep.NamedVerifier
 	for name := range strings.SplitSeq(op.flags.String("verifiers"), ",") {
 		name = strings.TrimSpace(name)
+		if told := host.Config[plugins.Name{Kind: plugins.KindVerifier, Name: name}]; told != nil && name == "issuers" {
+			return nil, core.WithHint(line.UsageError("[plugin.verifier.issuers]: its node configures it"),
+				"say who may store here by --issuer or [issuers]")
+		}
 		v, err := host.KeepVerifier(ctx, name, tell(conf.Health))
 		if err != nil {
 			return nil, err
@@ -282,7 +286,7 @@ func (op *Opener) withoutUnfit(peers []core.Peer, self core.ID, listen string) [
 func (op *Opener) Plugins() *plugins.Host {
 	return &plugins.Host{
 		Path: plugins.SearchPath(string(op.dir)), Told: plugins.ToldPath(), Sockets: op.dir.Path("plugin-sockets"),
-		Lock: op.dir.Path("bkp.lock.toml"), Inside: shippedNames(),
+		Lock: op.dir.Path("bkp.lock.toml"), Inside: shippedNames(), Config: op.flags.Settings.Plugins,
 		Log: op.console.Log(slog.LevelWarn),
 	}
 }

@@ -6,40 +6,54 @@
 //
 //	Alpha·size/bandwidth + Beta·delay + Gamma·used/total
 //
-// and its place_cost that cost by the byte, divided by size. Since size is always one run, the price of a byte depends
-// neither on how large the file is nor on which other nodes stand beside it. On slow links (a run at 1 MiB/s takes 4 s)
+// each of the three 1 unless it is configured otherwise, and its place_cost that cost by the byte, divided by size. Since
+// size is always one run, the price of a byte depends neither on how large the file is nor on which other nodes stand beside it. On slow links (a run at 1 MiB/s takes 4 s)
 // the transfer decides; on fast ones (0.04 s at 100 MiB/s) it costs little anywhere, and fullness does.
 package seed
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins/serve"
 )
 
 const (
-	Alpha = 1.0 // per second of transfer
-	Beta  = 1.0 // per second of delay
-	Gamma = 1.0 // seconds that a full node costs more than an empty one
-
 	size = core.MaxRun
 	// minDelay keeps the weight of a node on this machine finite, in seconds.
 	minDelay = 1e-4
 )
 
 // New is the strategy.
-func New() core.Strategy { return strategy{} }
+func New() core.Strategy { return &strategy{Alpha: 1, Beta: 1, Gamma: 1} }
 
-type strategy struct{}
+type strategy struct {
+	Alpha float64 `json:"alpha" about:"how much a second of transfer counts"`
+	Beta  float64 `json:"beta" about:"how much a second of delay counts"`
+	Gamma float64 `json:"gamma" about:"seconds that a full node costs more than an empty one"`
+}
 
-func (strategy) Describe(context.Context) (core.StrategyInfo, error) {
-	return core.StrategyInfo{Name: "seed", Version: "1.0.0", Summary: "transfer time, delay and fullness together",
-		Needs: []string{"link", "downlink", "delay", "free", "total"}, Deterministic: true}, nil
+func (s *strategy) Configure(_ context.Context, config []byte) error {
+	if err := json.Unmarshal(config, s); err != nil {
+		return err
+	}
+	if min(s.Alpha, s.Beta, s.Gamma) < 0 {
+		return errors.New("alpha, beta and gamma are not negative")
+	}
+	return nil
+}
+
+func (s *strategy) Describe(context.Context) (core.StrategyInfo, error) {
+	return core.StrategyInfo{Name: "seed", Version: "1.1.0", Summary: "transfer time, delay and fullness together",
+		Needs: []string{"link", "downlink", "delay", "free", "total"}, Deterministic: true,
+		Settings: serve.Settings(s)}, nil
 }
 
 // Score also gives first copies to the near before the far, in proportion to 1/delay.
-func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) {
+func (w *strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) {
 	var s core.Scores
 	for i := range batch.Nodes.Len() {
 		rate, delay, full := bandwidth(batch.Nodes, i), batch.Nodes.Delay[i], fullness(batch.Nodes, i)
@@ -47,10 +61,10 @@ func (strategy) Score(_ context.Context, batch core.Batch) (core.Scores, error) 
 		if rate > 0 {
 			transfer = rate.Seconds(size)
 		}
-		s.PlaceCost = append(s.PlaceCost, (Alpha*transfer+Beta*delay+Gamma*full)/float64(size))
+		s.PlaceCost = append(s.PlaceCost, (w.Alpha*transfer+w.Beta*delay+w.Gamma*full)/float64(size))
 		s.FirstHolderWeight = append(s.FirstHolderWeight, 1/max(delay, minDelay))
 		s.Explain = append(s.Explain, fmt.Sprintf("transfer %.3f + delay %.3f + fullness %.3f s per run",
-			Alpha*transfer, Beta*delay, Gamma*full))
+			w.Alpha*transfer, w.Beta*delay, w.Gamma*full))
 	}
 	return s, nil
 }

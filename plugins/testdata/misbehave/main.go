@@ -72,7 +72,12 @@ func (o odd) Describe(context.Context) (core.StrategyInfo, error) {
 	case "slow":
 		time.Sleep(time.Hour)
 	}
-	return core.StrategyInfo{Name: string(o), Version: "0"}, nil
+	info := core.StrategyInfo{Name: string(o), Version: "0"}
+	if o == "echo" {
+		info.Needs = []string{"zone", "labels", "free", "total", "uplink", "downlink", "link", "delay", "price_store",
+			"price_send", "annual_failure", "uptime", "load", "numbers", "links"}
+	}
+	return info, nil
 }
 
 func (o odd) Score(_ context.Context, batch core.Batch) (s core.Scores, err error) {
