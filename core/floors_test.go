@@ -73,7 +73,8 @@ var roof = map[string][]string{
 	"cmd/bkp/owner":        {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render"},
 	"cmd/bkp/render":       nil,
 	"cmd/bkp/retain":       nil,
-	"cmd/bkp/session":      {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render"},
+	"cmd/bkp/session":      {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render", "cmd/bkp/volume"},
+	"cmd/bkp/volume":       nil,
 }
 
 // within says which rooms of storage/disk each of them may import. storage/disk itself joins them all, and nobody else in

@@ -34,7 +34,7 @@ func newApp(con *render.Console) *cli.App {
 		Metadata:                  map[string]any{"console": con},
 		Commands: []*cli.Command{
 			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), lsCommand(), showCommand(),
-			verifyCommand(), rmCommand(), pruneCommand(), gcCommand(),
+			mountCommand(), serveCommand(), verifyCommand(), rmCommand(), pruneCommand(), gcCommand(),
 			peersCommand(), nodeCommand(), healthCommand(), simCommand(),
 			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(),
 			configCommand(), completionCommand(), completeCommand(), versionCommand(),

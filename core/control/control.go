@@ -30,6 +30,7 @@ const (
 	CommandPlace   = "place"   // decide which peers keep a version, and bring it there
 	CommandFetch   = "fetch"   // bring a version back
 	CommandBackup  = "backup"  // cut a file and place it in one stream
+	CommandOpen    = "open"    // have a version read at any place, by HTTP or as a file, until the caller hangs up
 	CommandVerify  = "verify"  // hold what the holders of a version keep against its records
 	CommandPeers   = "peers"   // list the peers and what they give
 	CommandProbe   = "probe"   // measure links on purpose
@@ -63,6 +64,7 @@ type None struct{}
 type Node interface {
 	Place(ctx context.Context, args PlaceArgs, status func(Status)) (PlaceResult, error)
 	Fetch(ctx context.Context, args FetchArgs, status func(Status)) (FetchResult, error)
+	Open(ctx context.Context, args OpenArgs, status func(Status)) (OpenResult, error)
 	Backup(ctx context.Context, args BackupArgs, status func(Status)) (BackupResult, error)
 	Verify(ctx context.Context, args VerifyArgs, status func(Status)) (VerifyResult, error)
 	ListPeers(ctx context.Context, args PeersArgs, status func(Status)) (PeersResult, error)
@@ -81,6 +83,7 @@ type Node interface {
 var commands = map[string]command{
 	CommandPlace:   does[PlaceArgs, PlaceResult](Node.Place),
 	CommandFetch:   does[FetchArgs, FetchResult](Node.Fetch),
+	CommandOpen:    does[OpenArgs, OpenResult](Node.Open),
 	CommandBackup:  does[BackupArgs, BackupResult](Node.Backup),
 	CommandVerify:  does[VerifyArgs, VerifyResult](Node.Verify),
 	CommandPeers:   does[PeersArgs, PeersResult](Node.ListPeers),

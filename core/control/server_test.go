@@ -186,6 +186,9 @@ func (anyNode) Place(_ context.Context, a PlaceArgs, _ func(Status)) (PlaceResul
 func (anyNode) Fetch(_ context.Context, a FetchArgs, _ func(Status)) (FetchResult, error) {
 	return FetchResult{Name: a.Name}, nil
 }
+func (anyNode) Open(_ context.Context, a OpenArgs, _ func(Status)) (OpenResult, error) {
+	return OpenResult{Name: a.Name}, nil
+}
 func (anyNode) Backup(_ context.Context, a BackupArgs, _ func(Status)) (BackupResult, error) {
 	return BackupResult{Name: a.Name}, nil
 }

@@ -84,6 +84,8 @@ type Config struct {
 
 	// Restore puts together the file that a fetch writes; nil: file.Restore.Run.
 	Restore func(file.Restore, context.Context) (file.Assembled, error)
+	// Volume makes a version readable at any place.
+	Volume Volumes
 	// Cut cuts and seals the file of a backup.
 	Cut func(context.Context, Cutting) (control.Cut, error)
 	// Strategy opens a strategy by name; closing it ends its process.

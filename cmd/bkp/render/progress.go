@@ -29,6 +29,10 @@ func (con *Console) Status(s control.Status) {
 		con.interrupt(func() { con.tell("warning: " + s.Text) })
 		return
 	}
+	if s.Phase == control.PhaseOpen && !con.JSON {
+		con.Say("%s", s.Text)
+		return
+	}
 	con.progress.show(s)
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
+	"github.com/bkp-tool/bkp/cmd/bkp/volume"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
@@ -79,7 +80,7 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *node.Node, opened datad
 		conf.Trace, opened = f, append(opened, f)
 	}
 	conf.Memory = op.own().Memory("bandwidth.json")
-	conf.Cut = op.dir.CutFile
+	conf.Cut, conf.Volume = op.dir.CutFile, volume.Open
 	host := op.Plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {
