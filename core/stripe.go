@@ -40,6 +40,15 @@ func (c Erasure) String() string {
 	return fmt.Sprintf("%d+%d", c.K, c.M)
 }
 
+// MarshalText and UnmarshalText are String and ParseErasure.
+func (c Erasure) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (c *Erasure) UnmarshalText(text []byte) (err error) {
+	*c, err = ParseErasure(string(text))
+	return err
+}
+
 // IsZero reports whether there is no code.
 func (c Erasure) IsZero() bool { return c == Erasure{} }
 
@@ -60,6 +69,17 @@ func (s Stripe) Bears(there func(run int) bool) int {
 		}
 	}
 	return max(-1, left-len(s.Data))
+}
+
+// Endure turns how many copies each run of a segment has into how many losses it bears, and one: of a run in a stripe,
+// what the stripe does.
+func Endure(copies []int, stripes []Stripe) {
+	for _, s := range stripes {
+		bears := s.Bears(func(run int) bool { return copies[run] > 0 })
+		for _, run := range s.Runs() {
+			copies[run] = bears + 1
+		}
+	}
 }
 
 // StripeOf is the stripe of each run of a segment, by its place in stripes; -1 for a run that is in none.

@@ -37,6 +37,7 @@ func backupCommand() *cli.Command {
 			line.Text("compression", string(chunk.LevelDefault), "compress at `LEVEL`: off, fast, default or best"),
 			line.Bool("no-recheck", "do not open again what was just sealed"),
 			line.Int("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
+			erasureFlag(),
 			line.Text("strategy", "seed", "have the strategy `NAME` price the nodes"),
 			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
 		}, append(inputFlags(), networkFlags()...)...), identityFlags()...),
@@ -55,6 +56,9 @@ func doBackup(ctx context.Context, c *call) error {
 	args := control.BackupArgs{
 		Name: name, Chunker: c.String("chunker"), Compression: c.String("compression"), Recheck: !c.Bool("no-recheck"),
 		Replicas: c.Int("replicas"), Strategy: c.String("strategy"), AllowEmpty: c.Bool("allow-empty"),
+	}
+	if args.Erasure, err = c.erasure(); err != nil {
+		return err
 	}
 	if args.Window, err = c.Size("window"); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/urfave/cli/v2"
@@ -26,6 +27,7 @@ func placeCommand() *cli.Command {
 			"node or link that it uses has lost more than 10 % of its bandwidth.",
 		examples: `bkp place
 			bkp place big.iso --replicas 3
+			bkp place big.iso --erasure 4+2
 			bkp place big.iso@2 --strategy most-free --dry-run
 			bkp place big.iso --dry-run --plan-out plan.json
 			bkp place --plan plan.json
@@ -33,6 +35,7 @@ func placeCommand() *cli.Command {
 			bkp place big.iso --peers wss://a.example:8001-20MiB,wss://b.example:8001 --token-file token`,
 		flags: slices.Concat([]cli.Flag{
 			line.Int("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
+			erasureFlag(),
 			line.Text("strategy", "seed", "have the strategy `NAME` price the nodes"),
 			line.Bool("dry-run", "plan only"),
 			line.Bool("explain", "show how the plan came about: why each node gets its share, flows, times, what "+
@@ -82,13 +85,20 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 	if args.Replicas < 1 {
 		return args, line.UsageError("--replicas %d: want 1 or more", args.Replicas)
 	}
+	if args.Erasure, err = c.erasure(); err != nil {
+		return args, err
+	}
+	args.AsBefore = !c.Given("replicas") && args.Erasure.IsZero()
+	if args.Show && !args.Erasure.IsZero() {
+		return args, line.UsageError("--erasure: a plan of stripes cannot be saved or drawn")
+	}
 	if args.Objective, args.Blend, args.Deadline, err = c.objective(); err != nil {
 		return args, err
 	}
 	if c.String("plan") == "" {
 		return args, nil
 	}
-	for _, flag := range []string{"replicas", "strategy", "objective", "blend", "deadline"} {
+	for _, flag := range []string{"replicas", "erasure", "strategy", "objective", "blend", "deadline"} {
 		if c.Given(flag) {
 			return args, line.UsageError("--%s and --plan: the plan says that already", flag)
 		}
@@ -100,6 +110,23 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 	}
 	args.Plan = &saved
 	return args, err
+}
+
+// erasureFlag asks for stripes.
+func erasureFlag() cli.Flag {
+	return line.Text("erasure", "", "instead of copies, keep stripes of `K+M` runs on as many nodes: any K of them "+
+		"restore all, at (K+M)/K of the space (as 4+2)")
+}
+
+// erasure is the code that is asked for.
+func (c *call) erasure() (code core.Erasure, err error) {
+	if code, err = core.ParseErasure(c.String("erasure")); err != nil {
+		return code, line.UsageError("--erasure: %w", err)
+	}
+	if !code.IsZero() && c.Given("replicas") {
+		return code, line.UsageError("--replicas and --erasure: copies or stripes, not both")
+	}
+	return code, nil
 }
 
 // place carries a placement out; the plan is on disk before anything is sent.

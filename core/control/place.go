@@ -16,9 +16,12 @@ type PlaceArgs struct {
 	Name     string `json:"name"`
 	Version  int    `json:"version"`
 	Replicas int    `json:"replicas"`
-	Strategy string `json:"strategy"`
-	DryRun   bool   `json:"dry_run"`
-	Retain   int64  `json:"retain_s"` // how long targets are to keep it, seconds
+	// of new runs of content; Replicas follows from it: what is in no stripe is to bear as much
+	Erasure  core.Erasure `json:"erasure,omitzero"`
+	AsBefore bool         `json:"as_before,omitempty"` // neither was asked for: what an earlier act wanted holds
+	Strategy string       `json:"strategy"`
+	DryRun   bool         `json:"dry_run"`
+	Retain   int64        `json:"retain_s"` // how long targets are to keep it, seconds
 
 	KeepLocal bool `json:"keep_local,omitempty"` // its bytes stay on this machine too
 
@@ -36,30 +39,31 @@ type PlaceArgs struct {
 
 // PlaceResult is the plan and, unless DryRun, what became of it.
 type PlaceResult struct {
-	Name       string      `json:"name"`
-	Version    int         `json:"version"`
-	Replicas   int         `json:"replicas"`
-	Raised     string      `json:"raised,omitempty"` // why there are more replicas than were asked for
-	Strategy   string      `json:"strategy"`
-	Task       core.TaskID `json:"task"`
-	Bytes      core.Size   `json:"bytes"`       // stored bytes of the version, each chunk once
-	NewBytes   core.Size   `json:"new_bytes"`   // of them, what no live task covered
-	SentBytes  core.Size   `json:"sent_bytes"`  // payload that reached targets, all copies
-	Runs       int         `json:"runs"`        // runs in the task
-	Segments   int         `json:"segments"`    // licences
-	Placements []Placement `json:"placements"`  // one a node that keeps something
-	Flows      []FlowRow   `json:"flows"`       // who sends to whom
-	Refused    []Refused   `json:"refused"`     // nodes that get nothing, and why
-	PredictedS float64     `json:"predicted_s"` // of the plan, pipeline fill included
-	FillS      float64     `json:"fill_s"`      // of which pipeline fill
-	BoundS     float64     `json:"bound_s"`     // the least possible time
-	Ratio      float64     `json:"ratio"`       // predicted ÷ bound
-	Binding    string      `json:"binding"`     // the resource that sets the bound
-	Risk       plan.Risk   `json:"risk"`        // what the loss of nodes would mean
-	Seconds    float64     `json:"seconds"`     // measured: first data byte to last receipt; 0 for a dry run
-	LetGo      core.Size   `json:"let_go"`      // stored bytes that went from this machine, since peers keep them now
-	DryRun     bool        `json:"dry_run"`     //
-	Warnings   []string    `json:"warnings,omitempty"`
+	Name       string       `json:"name"`
+	Version    int          `json:"version"`
+	Replicas   int          `json:"replicas"` // what it bears with Erasure, and one
+	Erasure    core.Erasure `json:"erasure,omitzero"`
+	Raised     string       `json:"raised,omitempty"` // why there are more replicas than were asked for
+	Strategy   string       `json:"strategy"`
+	Task       core.TaskID  `json:"task"`
+	Bytes      core.Size    `json:"bytes"`       // stored bytes of the version, each chunk once
+	NewBytes   core.Size    `json:"new_bytes"`   // of them, what no live task covered
+	SentBytes  core.Size    `json:"sent_bytes"`  // payload that reached targets, all copies
+	Runs       int          `json:"runs"`        // runs in the task
+	Segments   int          `json:"segments"`    // licences
+	Placements []Placement  `json:"placements"`  // one a node that keeps something
+	Flows      []FlowRow    `json:"flows"`       // who sends to whom
+	Refused    []Refused    `json:"refused"`     // nodes that get nothing, and why
+	PredictedS float64      `json:"predicted_s"` // of the plan, pipeline fill included
+	FillS      float64      `json:"fill_s"`      // of which pipeline fill
+	BoundS     float64      `json:"bound_s"`     // the least possible time
+	Ratio      float64      `json:"ratio"`       // predicted ÷ bound
+	Binding    string       `json:"binding"`     // the resource that sets the bound
+	Risk       plan.Risk    `json:"risk"`        // what the loss of nodes would mean
+	Seconds    float64      `json:"seconds"`     // measured: first data byte to last receipt; 0 for a dry run
+	LetGo      core.Size    `json:"let_go"`      // stored bytes that went from this machine, since peers keep them now
+	DryRun     bool         `json:"dry_run"`     //
+	Warnings   []string     `json:"warnings,omitempty"`
 }
 
 // Placement is what one node keeps of the task, and what it costs by the strategy.
@@ -107,10 +111,11 @@ type BackupArgs struct {
 	Changed *Changed `json:"changed,omitempty"`
 
 	// SkipUnchanged makes no version where the newest, which must be placed, has the same content and mode.
-	SkipUnchanged bool   `json:"skip_unchanged,omitempty"`
-	Replicas      int    `json:"replicas"`
-	Strategy      string `json:"strategy"`
-	Retain        int64  `json:"retain_s"`
+	SkipUnchanged bool         `json:"skip_unchanged,omitempty"`
+	Replicas      int          `json:"replicas"`
+	Erasure       core.Erasure `json:"erasure,omitzero"` // as of PlaceArgs
+	Strategy      string       `json:"strategy"`
+	Retain        int64        `json:"retain_s"`
 }
 
 // Changed is what of a file changed since the newest version of its name: only that is read.
@@ -137,9 +142,10 @@ type Cut struct {
 type BackupResult struct {
 	Name string `json:"name"`
 	Cut
-	Replicas   int         `json:"replicas"`
-	SentBytes  core.Size   `json:"sent_bytes"`
-	Placements []Placement `json:"placements"`
-	Seconds    float64     `json:"seconds"`
-	Warnings   []string    `json:"warnings,omitempty"`
+	Replicas   int          `json:"replicas"`
+	Erasure    core.Erasure `json:"erasure,omitzero"`
+	SentBytes  core.Size    `json:"sent_bytes"`
+	Placements []Placement  `json:"placements"`
+	Seconds    float64      `json:"seconds"`
+	Warnings   []string     `json:"warnings,omitempty"`
 }

@@ -22,26 +22,22 @@ func (v *Version) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, 
 }
 
 // Bring gets chunks from their holders, all at once. It calls deliver once for every one that it gets, from many
-// goroutines, with bytes that match its hash, and returns those that nobody could give, and why.
+// goroutines, with bytes that match its hash, and returns those that nobody could give, and why. What is lost with its
+// holder is rebuilt from the other runs of its stripe, where it is in one.
 func (v *Version) Bring(ctx context.Context, wanted []core.Sealed,
 	deliver func(core.Hash, []byte) error) (missing []core.Hash, why error) {
-	need := needs{index: &v.index}
+	b := &bringing{Version: v, need: needs{index: &v.index}, deliver: deliver, came: map[place]bool{},
+		there: v.fetcher.Peers.Connected()}
 	for _, s := range wanted {
 		if at, placed := v.index.where[s.Hash]; placed {
-			need.add(at)
+			b.need.add(at)
 			continue
 		}
 		missing = append(missing, s.Hash)
 		why = core.WithHint(errNotHere, "if the file is still there, bkp split it again")
 	}
-	runs := need.wanted()
-	left, _, err := v.download(ctx, runs, "fetch", func(run, index int, data []byte) error {
-		return deliver(runs[run].Chunks[index].Hash, data)
-	})
-	for _, run := range left {
-		runs[run].Needed.Each(func(i int) { missing = append(missing, runs[run].Chunks[i].Hash) })
-	}
-	return missing, cmp.Or(err, why)
+	err := b.run(ctx)
+	return append(missing, b.missing...), cmp.Or(err, b.why, why)
 }
 
 // bringNodes makes every tree node of the manifest local.

@@ -177,14 +177,14 @@ func (v *Version) readRecords(ctx context.Context) error {
 }
 
 // reachHolders looks for holders that are not there where their peers say that they are. Unless all are needed it
-// waits only where no holder of some run is there.
+// waits only where no holder of some run is there, and it cannot be rebuilt from others.
 func (v *Version) reachHolders(ctx context.Context, all bool) {
 	there := v.fetcher.Peers.Connected()
 	var away []core.ID
 	wait := all
-	for _, holders := range v.index.holders {
+	for run, holders := range v.index.holders {
 		missing := slices.DeleteFunc(slices.Clone(holders), func(id core.ID) bool { return slices.Contains(there, id) })
-		wait = wait || len(missing) == len(holders)
+		wait = wait || len(missing) == len(holders) && !v.index.bears(run, there)
 		for _, id := range missing {
 			if !slices.Contains(away, id) {
 				away = append(away, id)

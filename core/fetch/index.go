@@ -13,6 +13,8 @@ type index struct {
 	runs    []version.Run
 	holders [][]core.ID // by run
 	where   map[core.Hash]place
+	stripes []striped
+	in      map[int]int // the stripes of runs that are in one
 }
 
 // place is where a chunk stands: its run, and its place in that.
@@ -21,13 +23,14 @@ type place struct{ run, chunk int }
 // learn adds the runs of a record; of two that have a chunk the one with more holders counts.
 func (x *index) learn(r version.Record) {
 	if x.where == nil {
-		x.where = map[core.Hash]place{}
+		x.where, x.in = map[core.Hash]place{}, map[int]int{}
 	}
+	x.learnStripes(r.Stripes, len(x.runs))
 	for number, run := range r.Runs {
 		holders := r.Holders(number)
 		x.runs, x.holders = append(x.runs, run), append(x.holders, holders)
 		for i, c := range run.Chunks {
-			if old, ok := x.where[c.Hash]; run.Used.Has(i) && (!ok || len(x.holders[old.run]) < len(holders)) {
+			if old, ok := x.where[c.Hash]; run.Kept().Has(i) && (!ok || len(x.holders[old.run]) < len(holders)) {
 				x.where[c.Hash] = place{len(x.runs) - 1, i}
 			}
 		}

@@ -51,7 +51,7 @@ func (n *Node) Backup(ctx context.Context, args control.BackupArgs,
 	}
 	defer release()
 	windows, err := n.coordinator().Windows(ctx, place.Args{Name: args.Name, Replicas: args.Replicas,
-		Strategy: args.Strategy, Retain: args.Retain}, told(status))
+		Erasure: args.Erasure, Strategy: args.Strategy, Retain: args.Retain}, told(status))
 	if err != nil {
 		return result, fmt.Errorf("backup %s: %w", args.Name, err)
 	}
@@ -71,8 +71,10 @@ func (n *Node) Backup(ctx context.Context, args control.BackupArgs,
 		return result, nil
 	}
 	whole, err := n.Place(ctx, control.PlaceArgs{
-		Name: args.Name, Version: result.Version, Replicas: args.Replicas, Strategy: args.Strategy, Retain: args.Retain,
+		Name: args.Name, Version: result.Version, Replicas: args.Replicas, Erasure: args.Erasure,
+		Strategy: args.Strategy, Retain: args.Retain,
 	}, status)
+	result.Erasure = args.Erasure
 	result.Replicas, result.Placements, result.Warnings = whole.Replicas, whole.Placements, whole.Warnings
 	result.SentBytes, result.Seconds = windows.Sent()+whole.SentBytes, time.Since(began).Seconds()
 	return result, err

@@ -24,7 +24,8 @@ func (a placePeers) Known(ids []core.ID) map[core.ID]place.Peer {
 			if p := n.peers[id]; p != nil {
 				known[id] = place.Peer{Address: p.address, Reachable: p.reachable(),
 					Connected: p.session != nil && p.capacity > 0, Capacity: p.capacity, Refs2: p.readsRefs2(),
-					Far: p.session == nil && p.reachable(), Audited: p.session == nil || p.session.Has(wire.FeatureAudit)}
+					Far: p.session == nil && p.reachable(), Stripes: p.session != nil && p.session.Has(wire.FeatureStripes),
+					Audited: p.session == nil || p.session.Has(wire.FeatureAudit)}
 			}
 		}
 	}))

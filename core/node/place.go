@@ -82,6 +82,7 @@ func placeResult(r place.Result) (out control.PlaceResult) {
 		return out
 	}
 	out.Name, out.Version, out.Replicas = r.Version.Body.Name, r.Version.Ref.Version, r.Args.Replicas
+	out.Erasure = r.Args.Erasure
 	out.Strategy, out.Task, out.DryRun = r.Args.Strategy, r.Task, r.Args.DryRun
 	out.Runs, out.LetGo, out.Warnings = r.Content.Runs(), r.LetGo, r.Warnings
 	describePlan(&out, r)

@@ -39,7 +39,13 @@ func (p *placement) choose(ctx context.Context) error {
 func (p *placement) goOn(ctx context.Context) error {
 	all, err := p.recorded(ctx, p.Version)
 	for _, rec := range all {
-		if !rec.Window && !rec.IsOver() && rec.Source == p.Node {
+		if rec.Window || rec.IsOver() || rec.Source != p.Node {
+			continue
+		}
+		if p.Args.AsBefore && !rec.Erasure.IsZero() {
+			p.erase(rec.Erasure)
+		}
+		if rec.Erasure == p.Args.Erasure {
 			p.record, p.resumed = rec, true
 		}
 	}
@@ -151,8 +157,9 @@ func (p *placement) collect(ctx context.Context) error {
 	if err := p.recall(ctx, slices.Concat(p.Content.chunks[0], p.Content.chunks[1]), covered); err != nil {
 		return err
 	}
-	p.Content.Group(fmt.Sprintf("%s.%d", p.Version.Ref.Alias, p.Version.Ref.Version))
-	return nil
+	prefix := fmt.Sprintf("%s.%d", p.Version.Ref.Alias, p.Version.Ref.Version)
+	p.Content.Group(prefix)
+	return p.encode(ctx, prefix)
 }
 
 // sendable reports whether the runs of segments that lack copies can be sent as they are: of a run that an earlier task
@@ -166,7 +173,7 @@ func (p *placement) sendable(ctx context.Context, segments []*placements.Segment
 					copies++
 				}
 			}
-			if copies >= p.Args.Replicas || r.Used.Count(len(r.Chunks)) == len(r.Chunks) {
+			if copies >= p.Args.Replicas || r.Whole() {
 				continue
 			}
 			if here, err := p.staged(ctx, r.Chunks); err != nil || !here {

@@ -22,18 +22,22 @@ type Content struct {
 	Bytes    core.Size // stored bytes of the version, each chunk once
 	NewBytes core.Size // of them, what no live task covers
 	Fresh    []core.Run
-	Reused   [][]*Reused  // by class, one class for each set of holders; the first is that of the new runs, and empty
-	Classes  []plan.Class // the new runs' first
+	Reused   [][]*Reused   // by class, one class for each set of holders; the first is that of the new runs, and empty
+	Classes  []plan.Class  // the new runs' first
+	Stripes  []core.Stripe // of Fresh
 
 	chunks [2][]core.Chunk // of the new runs: content, tree nodes
 	uses   []*Reused
+	whole  []*stripe // of earlier tasks, each kept as a whole
+	kept   []*Reused // their runs, and what is used of them
 }
 
 // Reused is a run of an earlier task and what this version uses of it.
 type Reused struct {
 	version.Run
-	Holders []int // in the snapshot
-	Whole   bool  // they keep every chunk of it, and can pass it on
+	Holders []int   // in the snapshot
+	Whole   bool    // they keep every chunk of it, and can pass it on
+	stripe  *stripe // that it is in; nil for none
 }
 
 // Runs is how many runs there are.
@@ -41,7 +45,7 @@ func (c *Content) Runs() (runs int) {
 	for _, class := range c.Classes {
 		runs += len(class.Runs)
 	}
-	return runs
+	return runs + len(c.kept)
 }
 
 // Before is how many holders each reused run has.
@@ -65,7 +69,31 @@ func (c *Content) all(task core.TaskID) (all []version.Run, held [][]int) {
 			all, held = append(all, r.Run), append(held, r.Holders)
 		}
 	}
+	for _, r := range c.kept {
+		all, held = append(all, r.Run), append(held, r.Holders)
+	}
 	return all, held
+}
+
+// stripes is the stripes of all.
+func (c *Content) stripes() []core.Stripe {
+	stripes := slices.Clone(c.Stripes)
+	at := len(c.Fresh)
+	for _, runs := range c.Reused {
+		at += len(runs)
+	}
+	for _, s := range c.whole {
+		x := core.Stripe{}
+		for i := range s.runs {
+			if i < len(s.Data) {
+				x.Data = append(x.Data, at+i)
+			} else {
+				x.Parity = append(x.Parity, at+i)
+			}
+		}
+		stripes, at = append(stripes, x), at+len(s.runs)
+	}
+	return stripes
 }
 
 // contentOf is what segments consist of. What nobody signed for counts as new.
@@ -76,7 +104,7 @@ func contentOf(task core.TaskID, segments []*placements.Segment) *Content {
 		for run, r := range s.Runs {
 			size, class := core.Size(0), 0
 			for i, chunk := range r.Chunks {
-				if r.Used.Has(i) && !seen[chunk.Hash] {
+				if r.Type != core.TypeParity && r.Used.Has(i) && !seen[chunk.Hash] {
 					seen[chunk.Hash], size = true, size+chunk.Size
 				}
 			}
@@ -95,12 +123,14 @@ func contentOf(task core.TaskID, segments []*placements.Segment) *Content {
 	return c
 }
 
-// hash is over the hashes and sizes of all runs.
+// hash is over the hashes and sizes of all runs, but those of parity, which follow from the others.
 func (c *Content) hash() core.Hash {
 	all, _ := c.all(core.TaskID{})
-	runs := make([]core.Chunk, len(all))
-	for i, r := range all {
-		runs[i] = core.Chunk{Hash: r.Hash, Size: r.Size}
+	var runs []core.Chunk
+	for _, r := range all {
+		if r.Type != core.TypeParity {
+			runs = append(runs, core.Chunk{Hash: r.Hash, Size: r.Size})
+		}
 	}
 	return chunk.RunHash(runs)
 }
@@ -116,29 +146,44 @@ type coveredChunk struct {
 // Add adds a record's runs; of two runs with the same chunk the one with more holders wins. index has the places of the
 // snapshot's nodes.
 func (c Covered) Add(r version.Record, index map[core.ID]int) {
+	all := make([]*Reused, len(r.Runs))
 	for number, run := range r.Runs {
-		reused := &Reused{Run: run, Whole: run.Used.Count(len(run.Chunks)) == len(run.Chunks)}
+		reused := &Reused{Run: run, Whole: run.Whole()}
+		all[number] = reused
 		for _, id := range r.Holders(number) {
 			if at, ok := index[id]; ok && at != 0 { // the source's own disk never counts
 				reused.Holders = append(reused.Holders, at)
 			}
 		}
-		if len(reused.Holders) == 0 {
+		slices.Sort(reused.Holders)
+	}
+	stripes := stripesOf(r, all)
+	for number, run := range r.Runs {
+		reused := all[number]
+		if reused.stripe = stripes[number]; reused.copies() == 0 || run.Type == core.TypeParity {
 			continue
 		}
-		slices.Sort(reused.Holders)
 		for index, chunk := range run.Chunks {
-			// A holder keeps only the chunks that its task uses.
-			if old, ok := c[chunk.Hash]; run.Used.Has(index) && (!ok || len(old.run.Holders) < len(reused.Holders)) {
+			// A holder keeps only the chunks that its task asks it to.
+			if old, ok := c[chunk.Hash]; run.Kept().Has(index) && (!ok || old.run.copies() < reused.copies()) {
 				c[chunk.Hash] = coveredChunk{reused, index}
 			}
 		}
 	}
 }
 
+// copies is how many holders it has; where it is in a stripe, how many losses that bears, and one.
+func (r *Reused) copies() int {
+	if r.stripe != nil {
+		return r.stripe.left
+	}
+	return len(r.Holders)
+}
+
 // Sort sorts the chunks of a manifest, as walk visits them: those that live tasks cover, and the rest. A run with fewer
 // holders than are wanted, that none of them has whole, is not reused unless staged has it: it would have to be sent
-// again, and nobody could send it as a whole.
+// again, and nobody could send it as a whole. A stripe is kept as a whole, with all its runs, where half of it is used; of
+// one that is used less the chunks count as new.
 func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, replicas int,
 	staged func([]core.Chunk) (bool, error)) (*Content, error) {
 	c := &Content{}
@@ -157,7 +202,7 @@ func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, re
 		}
 		r := uses[at.run.Hash]
 		if r == nil {
-			r = &Reused{Run: at.run.Run, Holders: at.run.Holders, Whole: at.run.Whole}
+			r = &Reused{Run: at.run.Run, Holders: at.run.Holders, Whole: at.run.Whole, stripe: at.run.stripe}
 			r.Used = core.NewBitmap(len(r.Chunks))
 			uses[at.run.Hash] = r
 			c.uses = append(c.uses, r)
@@ -168,8 +213,17 @@ func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, re
 	if err != nil {
 		return nil, fmt.Errorf("walk the manifest: %w", err)
 	}
-	kept := c.uses[:0]
+	kept, decided := c.uses[:0], map[*stripe]bool{}
 	for _, r := range c.uses {
+		if r.stripe != nil {
+			if _, known := decided[r.stripe]; !known {
+				decided[r.stripe] = c.keepWhole(r.stripe, uses, replicas)
+			}
+			if !decided[r.stripe] {
+				c.addUsed(r)
+			}
+			continue
+		}
 		stays := len(r.Holders) >= replicas || r.Whole
 		if !stays {
 			if stays, err = staged(r.Chunks); err != nil {
@@ -180,14 +234,19 @@ func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, re
 			kept = append(kept, r)
 			continue
 		}
-		for i, chunk := range r.Chunks {
-			if r.Used.Has(i) {
-				c.add(r.Type, chunk)
-			}
-		}
+		c.addUsed(r)
 	}
 	c.uses = kept
 	return c, nil
+}
+
+// addUsed takes in what is used of a run as chunks to be sent.
+func (c *Content) addUsed(r *Reused) {
+	for i, chunk := range r.Chunks {
+		if r.Used.Has(i) {
+			c.add(r.Type, chunk)
+		}
+	}
 }
 
 // add takes in a chunk that is to be sent.

@@ -131,14 +131,14 @@ func (w *Watch) question(at time.Duration, why reason, peers map[core.ID]Peer, a
 	if spread := w.ground.Scores.Spread; spread.Level != "" {
 		q.PerZone = spread.Max
 	}
-	fastest := core.Rate(0)
+	fastest, striped := core.Rate(0), w.Striped()
 	if q.Even {
 		q.Arrive = w.pace.Rates(at, all)
 		fastest = slices.Max(q.Arrive)
 	}
 	for i, state := range w.ground.Snapshot.Nodes {
 		peer, known := peers[state.ID]
-		q.May[i] = i > 0 && w.Failed[state.ID] == "" && peer.Connected && !w.barred[i]
+		q.May[i] = i > 0 && w.Failed[state.ID] == "" && peer.Connected && !w.barred[i] && (peer.Stripes || !striped)
 		if q.Even {
 			q.May[i] = q.May[i] && !w.pastTrunk(i) && (why != joinedPeer || i >= w.joined)
 		}
@@ -210,6 +210,7 @@ func (w *Watch) deal(d *dealt, q *plan.Repair, why reason, peers map[core.ID]Pee
 	for _, run := range d.Runs {
 		r.Sizes = append(r.Sizes, run.Size)
 	}
+	r.Apart = core.StripeOf(d.Stripes, len(d.Runs))
 	var loose map[core.ID]core.Bitmap
 	if why != lostTarget {
 		loose = p.Loose(d.Number)

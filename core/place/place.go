@@ -26,6 +26,8 @@ type Args struct {
 	Name     string
 	Version  int
 	Replicas int
+	Erasure  core.Erasure // of new runs of content; Replicas follows from it: what is in no stripe is to bear as much
+	AsBefore bool         // neither was asked for: what its record says holds, where there is one
 	Strategy string
 	DryRun   bool
 	Retain   int64 // how long targets are to keep it, seconds
@@ -110,6 +112,7 @@ func (c *Coordinator) Place(ctx context.Context, args Args, tell func(Status)) (
 	if err != nil {
 		return Result{}, err
 	}
+	p.erase(args.Erasure)
 	if args.Replicas < 1 {
 		return Result{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
 	}
@@ -188,9 +191,10 @@ func (p *placement) awaitStopped(ctx context.Context) {
 
 // look asks peers for their state.
 func (p *placement) look(ctx context.Context) (err error) {
-	if p.Survey, err = p.Coordinator.Look(ctx, p.Args.Replicas, p.tell); err != nil {
+	if p.Survey, err = p.Coordinator.Look(ctx, max(p.Args.Replicas, p.Args.Erasure.K+p.Args.Erasure.M), p.tell); err != nil {
 		return err
 	}
+	p.leaveOld()
 	return p.leaveOut()
 }
 
@@ -259,7 +263,8 @@ func (p *placement) enter(ctx context.Context) (err error) {
 	} else {
 		ref := p.Version.Ref
 		p.record, err = p.Records.Begin(placements.Head{Owner: p.owner.ID(), Alias: ref.Alias,
-			Version: ref.Version, Task: p.Task, Source: p.Node, Window: p.window, Began: time.Now().UnixNano(), Copies: p.Args.Replicas}, p.Standing.Segments)
+			Version: ref.Version, Task: p.Task, Source: p.Node, Window: p.window, Began: time.Now().UnixNano(), Copies: p.Args.Replicas,
+			Erasure: p.Args.Erasure}, p.Standing.Segments)
 	}
 	if err != nil {
 		p.leave()

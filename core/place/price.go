@@ -20,11 +20,14 @@ import (
 func (p *placement) price(ctx context.Context) (err error) {
 	p.request = plan.Request{Relays: p.Survey.Far, Replicas: p.Args.Replicas, Seed: p.seed(),
 		Objective: p.Args.Objective, Blend: p.Args.Blend, Deadline: p.Args.Deadline}
+	if code := p.Args.Erasure; !code.IsZero() {
+		p.request.K, p.request.Replicas = code.K, code.K+code.M
+	}
 	if p.Args.Plan == nil {
 		if p.request.Info, p.request.Scores, err = p.prices(ctx); err != nil {
 			return err
 		}
-		if more := p.request.Scores.Redundancy.Replicas; more > p.Args.Replicas {
+		if more := p.request.Scores.Redundancy.Replicas; more > p.Args.Replicas && p.Args.Erasure.IsZero() {
 			if err := p.raise(ctx, more); err != nil {
 				return err
 			}
@@ -54,6 +57,9 @@ func (p *placement) decide() (changed []*placements.Segment, err error) {
 // plan is the planner as reconcile sees it.
 func (p *placement) plan(classes []plan.Class) (_ [][]plan.Span, err error) {
 	p.request.Snapshot, p.request.Classes = p.Survey.Snapshot, classes
+	if p.request.K == 0 && p.Standing.Striped() { // of earlier versions: no two of their runs are alike
+		p.request.K = 1
+	}
 	if given := p.Args.Plan; given != nil {
 		p.Plan, err = given.Carry(saved.Now{About: p.about(), Snapshot: p.Survey.Snapshot, Classes: classes})
 	} else {

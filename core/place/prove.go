@@ -82,7 +82,7 @@ func (p *placement) proveLast() {
 // parts is runs of a segment as an audit draws from them.
 func parts(s *placements.Segment, runs []int) (parts []audit.Part) {
 	for _, run := range runs {
-		parts = append(parts, audit.Part{Number: run, Chunks: s.Runs[run].Chunks, Kept: s.Runs[run].Used})
+		parts = append(parts, audit.Part{Number: run, Chunks: s.Runs[run].Chunks, Kept: s.Runs[run].Kept()})
 	}
 	return parts
 }

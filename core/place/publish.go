@@ -70,7 +70,7 @@ func (p *placement) records(ctx context.Context) (sealed []core.Sealed, stored [
 	p.take()
 	for _, s := range p.Standing.Segments {
 		r := version.Record{Task: p.Task, Number: s.Number, Source: p.Node, Runs: s.Runs, Spans: s.Kept(),
-			License: s.Message.License}
+			License: s.Message.License, Stripes: s.Stripes}
 		one, data, err := r.Seal(sealer)
 		if err != nil {
 			return sealed, stored, claims, err

@@ -43,7 +43,9 @@ func (c *Coordinator) Windows(ctx context.Context, args Args, tell func(Status))
 	if err != nil {
 		return nil, err
 	}
-	w.args.Replicas = max(w.args.Replicas, scores.Redundancy.Replicas) // what has fewer copies has to be sent again
+	if w.args.Replicas = p.Args.Replicas; w.args.Erasure.IsZero() {
+		w.args.Replicas = max(w.args.Replicas, scores.Redundancy.Replicas)
+	} // what has fewer copies has to be sent again
 	covered, err := p.coverage()
 	w.count(covered)
 	return w, err
@@ -71,6 +73,7 @@ func (w *Windows) placement(ctx context.Context) (*placement, error) {
 		return nil, err
 	}
 	p.window = true
+	p.erase(w.args.Erasure)
 	p.awaitStopped(ctx)
 	p.Peers.Await(ctx)
 	return p, p.look(ctx)
@@ -109,7 +112,7 @@ func (w *Windows) Taken(ctx context.Context, records []core.Sealed) error {
 
 func (w *Windows) count(covered Covered) {
 	for hash, at := range covered {
-		if len(at.run.Holders) >= w.args.Replicas {
+		if at.run.copies() >= w.args.Replicas {
 			w.covered[hash] = true
 		}
 	}
@@ -125,7 +128,12 @@ func (w *Windows) Place(ctx context.Context, number int, from version.Chunks, ch
 	p.from = from
 	alias := p.owner.Alias(w.args.Name)
 	p.Version = version.Found{Ref: key.Ref{Alias: alias, Version: number}, Body: key.RefBody{Name: w.args.Name}}
-	p.Content = NewContent(fmt.Sprintf("%s.%d", alias, number), chunks)
+	prefix := fmt.Sprintf("%s.%d", alias, number)
+	p.Content = NewContent(prefix, chunks)
+	defer func() { w.c.Pins.Release(p.recalled) }()
+	if err := p.encode(ctx, prefix); err != nil {
+		return Window{}, err
+	}
 	if err := p.carry(ctx); err != nil {
 		return Window{}, err
 	}

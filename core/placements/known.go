@@ -12,7 +12,7 @@ import (
 // Known is what a placement knows, as reconcile reads it. nodes is the snapshot's.
 func (s *Standing) Known(nodes []core.NodeState) (known []reconcile.Segment) {
 	for _, seg := range s.Segments {
-		k := reconcile.Segment{At: map[core.ID]reconcile.Copies{}}
+		k := reconcile.Segment{Stripes: seg.Stripes, At: map[core.ID]reconcile.Copies{}}
 		for id := range seg.Told {
 			k.At[id] = reconcile.Copies{Told: true}
 		}

@@ -99,7 +99,9 @@ type Head struct {
 	Runs    []int       `json:"runs"`             // of each segment
 	Window  bool        `json:"window,omitempty"` // it is a part of the version, as a backup placed it
 	Began   int64       `json:"began"`
-	Copies  int         `json:"copies"` // wanted
+	Copies  int         `json:"copies"` // wanted, of what is in no stripe
+	// Erasure is how its stripes were made, all of whose runs are wanted; Copies is what they bear then, and one.
+	Erasure core.Erasure `json:"erasure,omitzero"`
 }
 
 // What became known of a node and a segment.
@@ -132,6 +134,7 @@ type Record struct {
 	mu      sync.Mutex
 	known   []map[core.ID]*holding // by segment
 	license [][]core.LicenseID     // by segment
+	stripes [][]core.Stripe        // by segment; nil until they are asked for
 	over    bool
 	journal *durable.File // nil until something is noted
 	end     int64         // of the journal
@@ -152,7 +155,8 @@ func (r *Records) Begin(h Head, segments []*Segment) (*Record, error) {
 			return err
 		}
 		for _, s := range segments {
-			data, err := version.Record{Task: h.Task, Number: s.Number, Source: h.Source, Runs: s.Runs}.Encode()
+			data, err := version.Record{Task: h.Task, Number: s.Number, Source: h.Source, Runs: s.Runs,
+				Stripes: s.Stripes}.Encode()
 			if err == nil {
 				err = durable.Replace(rec.segment(s.Number), data, 0o600)
 			}
@@ -417,25 +421,66 @@ func (r *Record) IsOver() bool {
 	return r.over
 }
 
-// Counting is how many copies the run has that has the fewest: at nodes that are to keep it, with receipts.
+// Counting is how many copies the run has that has the fewest: at nodes that are to keep it, with receipts. Of a run in
+// a stripe it is how many losses the stripe bears, and one; nothing where that cannot be read.
 func (r *Record) Counting() (least int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.readStripes() != nil {
+		return 0
+	}
 	least = -1
 	for number, runs := range r.Runs {
+		copies := make([]int, runs)
 		for run := range runs {
-			copies := 0
 			for _, x := range r.known[number] {
 				if x.asked.Has(run) && x.receipted.Has(run) {
-					copies++
+					copies[run]++
 				}
 			}
-			if least < 0 || copies < least {
-				least = copies
-			}
+		}
+		core.Endure(copies, r.stripes[number])
+		if fewest := slices.Min(copies); least < 0 || fewest < least {
+			least = fewest
 		}
 	}
 	return max(0, least)
+}
+
+// readStripes reads which runs are in stripes, once. The caller holds the lock.
+func (r *Record) readStripes() error {
+	if r.stripes != nil {
+		return nil
+	}
+	stripes := make([][]core.Stripe, len(r.Runs))
+	for number := range r.Runs {
+		if r.Erasure.IsZero() {
+			continue
+		}
+		stored, err := r.read(number)
+		if err != nil {
+			return err
+		}
+		stripes[number] = stored.Stripes
+	}
+	r.stripes = stripes
+	return nil
+}
+
+// read reads a segment as it was written down.
+func (r *Record) read(number int) (stored version.Record, err error) {
+	data, err := os.ReadFile(r.segment(number))
+	if err != nil {
+		return stored, err
+	}
+	stored, err = version.Decode(data)
+	if err == nil && (stored.Task != r.Task || stored.Number != number || len(stored.Runs) != r.Runs[number]) {
+		err = core.Fail(core.CodeWrong, "it is another segment")
+	}
+	if err != nil {
+		err = fmt.Errorf("segment %d of placement %s: %w", number, r.Task, err)
+	}
+	return stored, err
 }
 
 // Segments reads its segments with what is known of each. Who is to keep what is as it was told last, as far as there
@@ -444,18 +489,12 @@ func (r *Record) Segments(there func(core.ID) bool) (segments []*Segment, err er
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for number := range r.Runs {
-		data, err := os.ReadFile(r.segment(number))
+		stored, err := r.read(number)
 		if err != nil {
 			return nil, err
 		}
-		stored, err := version.Decode(data)
-		if err == nil && (stored.Task != r.Task || stored.Number != number || len(stored.Runs) != r.Runs[number]) {
-			err = core.Fail(core.CodeWrong, "it is another segment")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("segment %d of placement %s: %w", number, r.Task, err)
-		}
 		s := NewSegment(r.Task, r.Alias, r.Version, number, stored.Runs)
+		s.Stripes = stored.Stripes
 		s.Licenses = slices.Clone(r.license[number])
 		for _, id := range core.Sorted(r.known[number]) {
 			x := r.known[number][id]

@@ -46,6 +46,7 @@ func NewStanding(task core.TaskID, source core.ID, segments []*Segment) *Standin
 type Segment struct {
 	Number   int
 	Runs     []version.Run    // new, then reused
+	Stripes  []core.Stripe    // of Runs
 	Held     [][]int          // by run: nodes of the snapshot that keep it for another task; nil where none does
 	Fresh    int              // how many of them are new
 	Message  wire.StorageTask // as its targets are shown it: its Locations say who is to keep what
@@ -69,7 +70,7 @@ func NewSegment(task core.TaskID, alias string, version, number int, runs []vers
 			s.Fresh++
 			s.Message.Files = append(s.Message.Files, r.File)
 		} else {
-			s.Message.Reused = append(s.Message.Reused, core.Reused{File: r.File, Task: r.Task, Chunks: r.Used})
+			s.Message.Reused = append(s.Message.Reused, core.Reused{File: r.File, Task: r.Task, Chunks: r.Kept()})
 		}
 	}
 	return s
@@ -459,20 +460,27 @@ func (s *Standing) Worse(before map[core.Hash]int, replicas int) bool {
 	return false
 }
 
+// Striped reports whether any of its runs are in stripes.
+func (s *Standing) Striped() bool {
+	return slices.ContainsFunc(s.Segments, func(seg *Segment) bool { return len(seg.Stripes) > 0 })
+}
+
 // Counting is how many copies count of the run of which the fewest do: receipted, then proved, and with the ref there.
+// Of a run in a stripe it is how many losses the stripe bears, and one.
 func (s *Standing) Counting() (fewest int) {
 	fewest = -1
 	for _, seg := range s.Segments {
+		copies := make([]int, len(seg.Runs))
 		for run := range seg.Runs {
-			copies := 0
 			for _, target := range seg.Targets {
 				if s.Refs[target] && seg.Proofs[target].Has(run) {
-					copies++
+					copies[run]++
 				}
 			}
-			if fewest < 0 || copies < fewest {
-				fewest = copies
-			}
+		}
+		core.Endure(copies, seg.Stripes)
+		if least := slices.Min(copies); fewest < 0 || least < fewest {
+			fewest = least
 		}
 	}
 	return max(fewest, 0)

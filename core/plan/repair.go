@@ -20,6 +20,7 @@ type Copy struct {
 type Repair struct {
 	Copies  []Copy
 	Sizes   []core.Size // by run
+	Apart   []int       // by run: the stripe that it is in, whose runs are at nodes of their own; -1 for none; nil: all so
 	Room    []core.Size // by node: what it can keep of copies that are not fixed
 	Arrive  []core.Rate // by node: how fast it can receive, as measured; 0 is unlimited
 	Busy    []core.Size // by node: what it has to receive beside copies that are not fixed; nil: nothing
@@ -83,9 +84,9 @@ type repair struct {
 
 func (t *repair) put(k, node, by int) {
 	c := t.Copies[k]
-	t.on[[2]int{c.Run, node}] += by
+	t.on[[2]int{t.apart(c.Run), node}] += by
 	if t.Zone[node] != "" {
-		t.zones[zoneRun{t.Zone[node], c.Run}] += by
+		t.zones[zoneRun{t.Zone[node], t.apart(c.Run)}] += by
 	}
 	if c.Fixed {
 		return // its room is taken already
@@ -95,6 +96,14 @@ func (t *repair) put(k, node, by int) {
 	if by > 0 {
 		t.byNode[node] = append(t.byNode[node], k)
 	}
+}
+
+// apart is what runs have in common of which a node may have one: their stripe, as a number below 0, or the run itself.
+func (t *repair) apart(run int) int {
+	if t.Apart == nil || t.Apart[run] < 0 {
+		return run
+	}
+	return -1 - t.Apart[run]
 }
 
 // done is when a node would have received what it has left and some bytes more.
@@ -107,14 +116,14 @@ func (t *repair) done(node int, more core.Size) float64 {
 
 // fits reports whether a node could have a copy of a run, which would come from another.
 func (t *repair) fits(run, node, from int) bool {
-	if !t.May[node] || t.on[[2]int{run, node}] > 0 || t.Room[node] < t.Sizes[run] {
+	if !t.May[node] || t.on[[2]int{t.apart(run), node}] > 0 || t.Room[node] < t.Sizes[run] {
 		return false
 	}
 	z := t.Zone[node]
 	if t.PerZone == 0 || z == "" {
 		return true
 	}
-	copies := t.zones[zoneRun{z, run}]
+	copies := t.zones[zoneRun{z, t.apart(run)}]
 	if from >= 0 && t.Zone[from] == z {
 		copies--
 	}
@@ -139,7 +148,7 @@ func (t *repair) soonest(run, from int) int {
 // is none of one.
 func (t *repair) makeRoom(run int) int {
 	for node := range t.May {
-		if !t.May[node] || t.on[[2]int{run, node}] > 0 {
+		if !t.May[node] || t.on[[2]int{t.apart(run), node}] > 0 {
 			continue
 		}
 		for _, k := range t.byNode[node] {

@@ -85,6 +85,52 @@ func TestAllLossesThatACodeBearsAreRebuilt(t *testing.T) {
 	})
 }
 
+// TestChunksAreRebuiltFromWhatOverlaps loses runs of chunks of all sizes and rebuilds every chunk of them from no more
+// chunks than overlap it.
+func TestChunksAreRebuiltFromWhatOverlaps(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		code := core.Erasure{K: rapid.IntRange(1, 5).Draw(t, "k"), M: rapid.IntRange(1, 3).Draw(t, "m")}
+		var runs []core.Run
+		var sizes []int
+		for range code.K {
+			var r core.Run
+			for _, size := range rapid.SliceOfN(rapid.IntRange(1, 90), 1, 5).Draw(t, "chunks") {
+				r.Chunks, r.Size = append(r.Chunks, core.Chunk{Size: core.Size(size)}), r.Size+core.Size(size)
+			}
+			runs, sizes = append(runs, r), append(sizes, int(r.Size))
+		}
+		for range code.M {
+			size := core.Size(slices.Max(sizes))
+			runs = append(runs, core.Run{File: core.File{Size: size}, Chunks: []core.Chunk{{Size: size}}})
+		}
+		c, err := New(code)
+		check(t, err)
+		whole := stripe(t, c, 7, sizes, 10)
+		order := rapid.Permutation(slices.Collect(func(yield func(int) bool) {
+			for i := 0; i < len(runs) && yield(i); i++ {
+			}
+		})).Draw(t, "order")
+		lost, from := order[:code.M], order[code.M:]
+		for _, run := range lost {
+			for chunk := range runs[run].Chunks {
+				s, err := NewStripe(runs, code.K)
+				check(t, err)
+				for _, other := range from {
+					for _, i := range s.Overlapping(other, run, chunk) {
+						a, b := s.at(other, i)
+						s.Put(other, i, whole[other][a:b])
+					}
+				}
+				got, err := s.Rebuild(run, chunk, from)
+				check(t, err)
+				if a, b := s.at(run, chunk); !bytes.Equal(got, whole[run][a:b]) {
+					t.Fatalf("chunk %d of run %d is another", chunk, run)
+				}
+			}
+		}
+	})
+}
+
 func TestTooManyLosses(t *testing.T) {
 	c, err := New(core.Erasure{K: 4, M: 2})
 	check(t, err)

@@ -27,8 +27,8 @@ type Away interface {
 	Collect(ctx context.Context, kept func(chunk core.Hash) bool) (core.Collected, error)
 }
 
-// Cover is which chunks peers have given receipts for, and how many of them: by the records of an owner's versions,
-// about 10 bytes a chunk. It says what was promised, not who can be reached now.
+// Cover is which chunks peers have given receipts for, and how many of them, or how many losses a chunk's stripe bears and
+// one: by the records of an owner's versions, about 10 bytes a chunk. It says what was promised, not who can be reached now.
 type Cover struct {
 	copies []*live.Set   // [i]: chunks with i+1 holders
 	opener *chunk.Opener // of records, while they are read
@@ -86,8 +86,9 @@ func (c *Cover) read(ctx context.Context, sealed core.Sealed, chunks version.Chu
 }
 
 func (c *Cover) add(r version.Record) {
+	copies := r.Copies(func(core.ID) bool { return true })
 	for number, run := range r.Runs {
-		holders := min(len(r.Holders(number)), maxCover)
+		holders := min(copies[number], maxCover)
 		if holders == 0 {
 			continue
 		}
@@ -95,7 +96,7 @@ func (c *Cover) add(r version.Record) {
 			c.copies[holders-1] = &live.Set{}
 		}
 		for i, chunk := range run.Chunks {
-			if run.Used.Has(i) {
+			if run.Kept().Has(i) {
 				c.copies[holders-1].Add(chunk.Hash)
 			}
 		}

@@ -252,12 +252,7 @@ func (r Record) Copies(there func(core.ID) bool) (copies []int) {
 			copies[run]++
 		}
 	}
-	for _, s := range r.Stripes {
-		bears := s.Bears(func(run int) bool { return copies[run] > 0 })
-		for _, run := range s.Runs() {
-			copies[run] = bears + 1
-		}
-	}
+	core.Endure(copies, r.Stripes)
 	return copies
 }
 

@@ -22,7 +22,7 @@ func Backup(t *Table, r control.BackupResult, exported bool) {
 		t.Line("%s were read, the rest is as in the version before", r.Bytes-r.Kept)
 	}
 	t.Line("Backed up %s: %s in %s, %d of them new (%s), in %s with %s in %s.", Versioned(r.Name, r.Version), r.Bytes,
-		Counted(r.Chunks, "chunk"), r.NewChunks, r.Stored, Counted(r.Windows, "window"), Counted(r.Replicas, "replica"),
+		Counted(r.Chunks, "chunk"), r.NewChunks, r.Stored, Counted(r.Windows, "window"), redundancy(r.Replicas, r.Erasure),
 		Seconds(r.Seconds))
 	drawUnexported(t, exported)
 }

@@ -155,12 +155,20 @@ func (p Placement) Draw(t *Table, explain bool) {
 	if r.DryRun {
 		return
 	}
-	t.Line("Placed %s with %s in %s: %s kept, %s sent.", Versioned(r.Name, r.Version), Counted(r.Replicas, "replica"),
+	t.Line("Placed %s with %s in %s: %s kept, %s sent.", Versioned(r.Name, r.Version), redundancy(r.Replicas, r.Erasure),
 		Seconds(r.Seconds), kept(r), r.SentBytes)
 	if r.LetGo > 0 {
 		t.Line("%s went from this machine: peers keep them now.", r.LetGo)
 	}
 	drawUnexported(t, p.Exported)
+}
+
+// redundancy is how a version is kept: as copies, or in stripes.
+func redundancy(replicas int, code core.Erasure) string {
+	if code.IsZero() {
+		return Counted(replicas, "replica")
+	}
+	return "stripes of " + code.String()
 }
 
 // drawUnexported tells who has no copy of the identity to take one.
