@@ -24,7 +24,7 @@ type Report struct {
 	Size    core.Size // plain bytes of the version
 	Chunks  int       // asked for
 	Bytes   core.Size // stored, of them
-	Copies  int       // the fewest holders that keep any of them
+	Copies  int       // the fewest holders that keep any of them; of stripes, the losses that the worst bears, and one
 	Staged  int       // chunks, not asked for, that are on this machine and on no record
 	Read    core.Size // stored bytes that were brought
 	Holders []Holder  // those on record
@@ -209,8 +209,20 @@ func (v *verifying) note(hash core.Hash, h core.Damaged) {
 	}
 }
 
-// copies is how many holders keep a run, by their own word.
+// copies is how many holders keep a run, by their own word; of one in a stripe, how many losses that bears, and one.
 func (v *verifying) copies(run int) (copies int) {
+	if s := v.index.stripeOf(run); s >= 0 {
+		left := 0
+		for _, run := range v.index.stripes[s].runs {
+			left += min(1, v.kept(run))
+		}
+		return max(0, 1+left-v.index.stripes[s].data)
+	}
+	return v.kept(run)
+}
+
+// kept is how many holders keep a run.
+func (v *verifying) kept(run int) (copies int) {
 	for _, id := range v.index.holders[run] {
 		if v.keeps[id][v.index.runs[run].Hash] {
 			copies++
@@ -219,16 +231,31 @@ func (v *verifying) copies(run int) (copies int) {
 	return copies
 }
 
+// needed is the stripes that runs are needed of.
+func (v *verifying) needed() (stripes []int) {
+	seen := map[int]bool{}
+	for _, run := range v.need.order {
+		if s := v.index.stripeOf(run); s >= 0 && !seen[s] {
+			seen[s] = true
+			stripes = append(stripes, s)
+		}
+	}
+	return stripes
+}
+
 // count fills in what each holder keeps, and notes what it should keep and does not.
 func (v *verifying) count() {
-	for _, w := range v.need.wanted() {
-		copies := 0
+	for _, s := range v.needed() {
+		for _, run := range v.index.stripes[s].runs[v.index.stripes[s].data:] {
+			v.need.add(place{run, 0})
+		}
+	}
+	for i, w := range v.need.wanted() {
 		for _, id := range w.Holders {
 			row := v.rows[id]
 			row.Runs++
 			switch {
 			case v.keeps[id][w.Hash]:
-				copies++
 				row.Kept++
 				row.Bytes += w.Bytes()
 			case row.Problem == "":
@@ -237,7 +264,7 @@ func (v *verifying) count() {
 				})
 			}
 		}
-		if v.report.Copies < 0 || copies < v.report.Copies {
+		if copies := v.copies(v.need.order[i]); v.report.Copies < 0 || copies < v.report.Copies {
 			v.report.Copies = copies
 		}
 	}
@@ -248,6 +275,14 @@ func (v *verifying) count() {
 func (v *verifying) place(ctx context.Context) error {
 	if len(v.bad) == 0 {
 		return nil
+	}
+	for _, run := range v.need.order {
+		if r := v.index.runs[run]; r.Type == core.TypeParity {
+			for _, h := range v.bad[r.Chunks[0].Hash] {
+				h.Reason = "parity of a stripe: " + h.Reason
+				v.report.Damaged = append(v.report.Damaged, h)
+			}
+		}
 	}
 	return v.nodes(func(e manifest.Entry) error {
 		for _, h := range v.bad[e.Chunk.Hash] {

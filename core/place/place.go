@@ -113,8 +113,8 @@ func (c *Coordinator) Place(ctx context.Context, args Args, tell func(Status)) (
 		return Result{}, err
 	}
 	p.erase(args.Erasure)
-	if args.Replicas < 1 {
-		return Result{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", args.Replicas)
+	if p.Args.Replicas < 1 {
+		return Result{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", p.Args.Replicas)
 	}
 	defer func() { c.Pins.Release(p.recalled) }()
 	ctx, p.stop = context.WithCancelCause(ctx)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/reconcile"
 	"github.com/bkp-tool/bkp/core/spread"
 )
@@ -57,8 +58,10 @@ func (p *placement) recall(ctx context.Context, chunks []core.Chunk, covered Cov
 func (p *placement) gather(ctx context.Context) error {
 	known := p.Standing.Known(p.Survey.Nodes)
 	var wanted []spread.Wanted
+	lost := map[int]map[int]bool{}
 	for _, s := range p.Standing.Segments {
-		shares := s.Shares()
+		shares, stripes := s.Shares(), core.StripeOf(s.Stripes, len(s.Runs))
+		lost[s.Number] = map[int]bool{}
 		for run, r := range s.Runs {
 			here := run < s.Fresh && !p.resumed // else it was looked for, and is claimed
 			if !here {
@@ -70,16 +73,30 @@ func (p *placement) gather(ctx context.Context) error {
 			}
 			holders, lacking := p.whoHas(known[s.Number], shares, run)
 			if !here && slices.ContainsFunc(lacking, func(to int) bool { return !p.Survey.linked(holders, to) }) {
+				here = true
+				if lost[s.Number][run] = stripes[run] >= 0 && len(holders) == 0; lost[s.Number][run] {
+					p.here[r.Hash] = true
+					continue
+				}
 				w := spread.Wanted{Run: r.Run, Needed: core.FullBitmap(len(r.Chunks))}
 				for _, node := range holders {
 					w.Holders = append(w.Holders, p.Survey.Nodes[node].ID)
 				}
-				wanted, here = append(wanted, w), true
+				wanted = append(wanted, w)
 			}
 			p.here[r.Hash] = here
 		}
 	}
-	return p.bringBack(ctx, wanted)
+	if err := p.bringBack(ctx, wanted); err != nil {
+		return err
+	}
+	return p.rebuild(ctx, lost, func(s *placements.Segment, run int) (ids []core.ID) {
+		nodes, _ := p.whoHas(known[s.Number], nil, run)
+		for _, node := range nodes {
+			ids = append(ids, p.Survey.Nodes[node].ID)
+		}
+		return ids
+	})
 }
 
 // whoHas is the nodes that have a run, and those that are to get it.

@@ -4,6 +4,7 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
@@ -52,18 +53,16 @@ func (c *classes) add(at place, holders []int, copies int, size core.Size) {
 }
 
 // shard is which run of a stripe a span of the plan is about: that which its node keeps, or of those that nobody does who
-// goes on the one that the span counts to.
+// goes on the one that the span counts to: from another on in each stripe, so that nobody keeps parity alone.
 func (p place) shard(s plan.Span, kept map[int]bool) int {
-	count := s.Shard
+	if s.Node == s.From {
+		return slices.Index(p.holders, s.Node)
+	}
+	var open []int
 	for k, holder := range p.holders {
-		switch open := holder < 0 || !kept[holder]; {
-		case s.Node == s.From && holder == s.Node:
-			return k
-		case s.Node != s.From && open && count == 0:
-			return k
-		case open:
-			count--
+		if holder < 0 || !kept[holder] {
+			open = append(open, k)
 		}
 	}
-	panic("reconcile: the plan has more shards than the stripe") // of as many as Class.Copies, by its contract
+	return open[(s.Shard+p.stripe)%len(open)]
 }
