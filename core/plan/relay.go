@@ -91,11 +91,26 @@ func (r *router) apart(nodes []int, bytes float64) (hops []hop) {
 // relays lists what nodes pass on and do not keep.
 func (p *planner) relays(blocks []block) (spans []Span) {
 	for _, b := range blocks {
+		whole, passed := Span{Start: b.start, Length: b.end - b.start, Class: b.class}, []hop(nil)
 		for _, h := range b.hops {
 			if h.relay {
-				spans = append(spans, Span{Node: h.to, From: h.from, Start: b.start, Length: b.end - b.start,
-					Class: b.class})
+				passed = append(passed, h)
 			}
+			if p.K == 0 || h.relay {
+				continue
+			}
+			whole.Node = h.to // a shard's way ends here
+			for _, s := range p.byShard(whole) {
+				for _, r := range passed {
+					s.Node, s.From = r.to, r.from
+					spans = append(spans, s)
+				}
+			}
+			passed = nil
+		}
+		for _, r := range passed {
+			whole.Node, whole.From = r.to, r.from
+			spans = append(spans, whole)
 		}
 	}
 	return spans
