@@ -69,6 +69,7 @@ type trunk struct {
 	rate     core.Rate
 	ahead    core.Forecast
 	carried  core.Size
+	planned  float64 // bytes that the plan has cross it
 }
 
 // has reports whether a unit is there.
@@ -98,6 +99,7 @@ func (n *node) Way(to int) (way spread.Way, ok bool) {
 		}
 	}
 	if t != nil {
+		way.Planned = t.planned
 		way.Trunk, way.Rate = t.rate, plan.Least(way.Rate, t.rate)
 	}
 	return way, true

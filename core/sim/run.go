@@ -182,7 +182,7 @@ func (w *world) tick() {
 	}
 	if before == 0 && w.flows == 0 && w.unnoticed == 0 && w.losses == len(w.Lose) && w.severed == len(w.Config.Cut) &&
 		w.waiting == 0 {
-		w.stuck = w.now >= w.due && !w.relays.Loosen()
+		w.stuck = w.now >= w.due && !w.stray() && !w.relays.Loosen()
 		w.due = min(w.due, w.now)
 	}
 	w.after(tick, w.tick)

@@ -47,6 +47,7 @@ type world struct {
 	believed          core.Snapshot // the network as the planner sees it
 	measured          bool          // believed is what was measured
 	dealt             bool          // copies went to others than planned
+	routed            bool          // every run goes the way that the plan has it go
 	following         *plan.Pace    // how fast nodes receive, in a placement
 	losses, unnoticed int           // nodes that were lost, and of them those of which nobody knows
 	severed           int           // links that were cut

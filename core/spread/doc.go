@@ -10,6 +10,7 @@
 //	engine.go    what one node sends: events wake it, Next says what to do
 //	sender.go    the way to one target: what is under way on it, and what came of its flow
 //	pick.go      whom to send to, and which run
+//	route.go     the runs that the plan has go each way, and their order
 //	share.go     how much of the uplink, when to raise a lease and when to lower it
 //	relay.go     passing on what is not kept
 //	quota.go     a fetch in which holders push: who gives how much of which part

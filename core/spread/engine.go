@@ -30,6 +30,7 @@ type Way struct {
 	Rate      core.Rate     // at best, both nodes' sides included
 	RoundTrip time.Duration // 0 where words and changes of a lease cost nothing
 	Trunk     core.Rate     // of the trunk that it crosses; 0 where it crosses none
+	Planned   float64       // bytes that the plan has cross that trunk; 0 where there is no plan
 	Share     core.Rate     // the part of the trunk that only this way may use; 0 where all share it
 }
 
@@ -80,16 +81,18 @@ type Part struct {
 	t       *Transfer
 	me      *Peer
 	ways    Ways
-	senders []*Sender // by the target's number; nil where nothing was sent there
-	busy    []*Sender // that hold a lease or ask for one; some may not any more
-	nothing []barren  // by the target's number: when there was nothing for it
-	sent    []set     // by segment, at the source: given to somebody
-	unsent  int       // of what the source has
-	first   []float64 // by target: bytes of first copies that are due to it
-	given   []float64 // the same: of which it has so much
-	planned []float64 // by target: bytes that the plan has the node give it; empty where nothing is planned
-	gave    []float64 // the same: of all that it was given
-	quota   *Quota    // nil where nobody says how much of what to give
+	senders []*Sender  // by the target's number; nil where nothing was sent there
+	busy    []*Sender  // that hold a lease or ask for one; some may not any more
+	nothing []barren   // by the target's number: when there was nothing for it
+	sent    []set      // by segment, at the source: given to somebody
+	unsent  int        // of what the source has
+	first   []float64  // by target: bytes of first copies that are due to it
+	given   []float64  // the same: of which it has so much
+	planned []float64  // by target: bytes that the plan has the node give it; empty where nothing is planned
+	gave    []float64  // the same: of all that it was given
+	routes  [][]*route // by target and segment: what the plan has the node give it
+	routed  bool       // there is such
+	quota   *Quota     // nil where nobody says how much of what to give
 }
 
 // Add lets a node take part in a transfer.
@@ -245,7 +248,7 @@ var (
 
 // stages are the rules by which a node chooses now, in order.
 func (p *Part) stages() []plan.Stage {
-	if p.unsent > 0 {
+	if p.unsent > 0 && !p.routed {
 		return spreading
 	}
 	return filling

@@ -21,6 +21,7 @@ type candidate struct {
 	s    *Sender // nil where nothing was sent there yet
 	way  Way
 	fair core.Rate // its part of the uplink; 0 is as much as it can take
+	help bool      // what there is for it, the plan has others give it
 }
 
 // empty reports whether a target has nothing of the task, nor is being sent anything from here.
@@ -33,6 +34,7 @@ type offer struct {
 	pass       *passing // what the target would pass on; nil where it would not
 	target     *Progress
 	but        [3]set
+	route      *route // only what is due is offered; nil where all is
 }
 
 // word is 64 runs of an offer.
@@ -42,6 +44,9 @@ func (o *offer) word(k int) uint64 {
 		w |= o.pass.takes[k] &^ (o.target.has[k] | o.target.coming[k] | o.target.said[k])
 	}
 	w &= o.from[k]
+	if o.route != nil {
+		w &= o.route.runs[k]
+	}
 	for _, s := range o.but {
 		if s != nil {
 			w &^= s[k]
@@ -83,6 +88,18 @@ func (p *Part) offers(now time.Duration, stage plan.Stage, c candidate) (o offer
 		return o, false
 	}
 	all := true
+	for i, target := range to.parts {
+		if d := p.routeTo(to, p.t.segments[i]); d != nil && target != nil && p.me.in(target.seg) != nil {
+			o = offer{seg: target.seg, from: p.me.in(target.seg).has, wish: target.open, target: target, route: d,
+				pass: target.pass}
+			if o.next(0) >= 0 {
+				return o, true
+			}
+		}
+	}
+	if p.routed && c.way.Trunk > 0 {
+		return o, false // what crosses a trunk has been planned: others need it
+	}
 	for i, target := range to.parts {
 		mine := p.me.in(p.t.segments[i])
 		if target == nil || mine == nil || target.left == 0 && target.pass == nil {
@@ -166,7 +183,9 @@ func (p *Part) each(now time.Duration, stage plan.Stage, but *Sender, f func(can
 		if !ok || c.s != nil && c.s == but || !p.able(c) {
 			continue
 		}
-		if _, some := p.offers(now, stage, c); some && f(c) {
+		o, some := p.offers(now, stage, c)
+		c.help = p.routed && o.route == nil
+		if some && f(c) {
 			return
 		}
 	}
@@ -236,6 +255,9 @@ func (p *Part) receiver(c candidate) plan.Receiver {
 	r := plan.Receiver{Nominal: p.nominal(c), Free: c.way.Free, Empty: c.empty(), First: at(p.first, to.Number),
 		Given: at(p.given, to.Number), Planned: at(p.planned, to.Number),
 		Sent: at(p.gave, to.Number), Near: c.way.RoundTrip.Seconds()}
+	if c.help {
+		r.Planned = 0
+	}
 	if len(p.planned) > 0 {
 		r.First = r.Planned
 	}
@@ -268,6 +290,9 @@ func (p *Part) able(c candidate) bool {
 // nominal is what a flow could have at best, as far as this node knows; 0 is unlimited.
 func (p *Part) nominal(c candidate) core.Rate {
 	rate := plan.Least(c.way.Rate, c.to.Down, c.way.Share)
+	if share := plan.Least(p.shares(c)); share > 0 {
+		rate = plan.Least(rate, core.Rate(mostShares*float64(share)))
+	}
 	if s := c.s; s != nil {
 		if rate = plan.Least(rate, s.most); s.full && s.holds() {
 			rate = plan.Least(rate, s.Flow.Agreed())
@@ -350,6 +375,9 @@ func (s *Sender) batchBytes(stage plan.Stage, c candidate, rate core.Rate) core.
 // pick chooses a run of an offer: the next in order while the source spreads them, else the rarest of some, of the part
 // of the file that is due where that is planned.
 func (p *Part) pick(o *offer, stage plan.Stage) int {
+	if o.route != nil {
+		return o.route.next(o)
+	}
 	if p.quota != nil {
 		return p.quota.pick(o, p)
 	}

@@ -139,6 +139,15 @@ func (s *script) about(words []string, options map[string]string) error {
 	case "plan":
 		a.part.Plan(append(slices.Clone(a.part.planned), make([]float64, len(w.nodes)-len(a.part.planned))...))
 		a.part.planned[i] = float64(sizeOf(words[2]))
+	case "route":
+		k := slices.IndexFunc(w.nodes, func(n *virtual) bool { return n.name == words[2] })
+		if runs, err = scenariotest.Numbers(words[3]); err != nil {
+			return err
+		}
+		for _, run := range runs {
+			n.part.Route(k, w.seg, run)
+			w.t.Way(w.seg, run, i, k)
+		}
 	case "relay":
 		s.relay(i, slices.IndexFunc(w.nodes, func(n *virtual) bool { return n.name == words[2] }))
 	case "agree":

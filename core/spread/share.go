@@ -54,7 +54,59 @@ func (p *Part) due(now time.Duration, c candidate) core.Rate {
 		}
 		return c.way.Share
 	}
-	return c.fair
+	return plan.Least(c.fair, p.turn(c))
+}
+
+const (
+	// leastShare is the part of an uplink, a downlink or a trunk with which a target may always be served: where little is
+	// planned, a run would be on its way for ever.
+	leastShare = 0.1
+	// mostShares is how many times its planned share a target can take at best, for all that the node knows: where others
+	// are to fill most of its downlink, little is worth having.
+	mostShares = 4.5
+)
+
+// turn is how fast a target may be served that is ahead of others to which the plan has the node give something, or to
+// which the node gave more than others did: no faster than the plan has it, or they could not use a moment later what it
+// takes. 0 is no limit.
+func (p *Part) turn(c candidate) (rate core.Rate) {
+	planned, gave, to := at(p.planned, c.to.Number), at(p.gave, c.to.Number), c.to
+	if !p.routed || planned == 0 {
+		return 0
+	}
+	up, down, trunk := p.shares(c)
+	all, sum := 0.0, 0.0
+	for i, bytes := range p.planned {
+		all += bytes
+		sum += min(bytes, p.gave[i])
+	}
+	if gave*all >= sum*planned {
+		rate = up
+	}
+	if to.needed > 0 && gave/planned > 1-float64(to.Need())/float64(to.needed) {
+		rate = plan.Least(rate, down, trunk)
+	}
+	return rate
+}
+
+// shares is the parts of this node's uplink, of a target's downlink and of the trunk between them that the plan has it
+// use; 0 where those have no limit, or nothing is planned.
+func (p *Part) shares(c candidate) (up, down, trunk core.Rate) {
+	planned, all := at(p.planned, c.to.Number), 0.0
+	if !p.routed || planned == 0 {
+		return 0, 0, 0
+	}
+	for _, bytes := range p.planned {
+		all += bytes
+	}
+	share := func(rate core.Rate, all float64) core.Rate {
+		if all <= 0 {
+			return 0
+		}
+		return core.Rate(float64(rate) * max(leastShare, planned/all))
+	}
+	_, whole := p.e.net.Uplink()
+	return share(whole, all), share(c.to.Down, c.to.owed), share(c.way.Trunk, c.way.Planned)
 }
 
 // uplink is the part of the uplink that is the transfer's: an even one, or what the others leave.
@@ -187,7 +239,7 @@ func (s *Sender) raise(now time.Duration) (Action, bool) {
 	if own.way.RoundTrip > 0 {
 		own.fair = p.fairOf(now, stage, s, own, p.receiver(own), nil)
 	}
-	if rate = plan.Least(rate, own.fair, own.way.Rate); rate < least {
+	if rate = plan.Least(rate, own.fair, own.way.Rate, p.turn(own)); rate < least {
 		return Action{}, false
 	}
 	s.raised, s.raising = now, true

@@ -31,7 +31,9 @@ type Segment struct {
 
 	index  int // in its transfer
 	sizes  []core.Size
-	copies []int32 // by run: there or on the way, as far as is known
+	copies []int32   // by run: there or on the way, as far as is known
+	ways   []uint64  // by run: the same where they are to go the same ways; nil where nobody said so
+	ranks  []float64 // see rank
 }
 
 // Zone is a site to which a trunk leads.
@@ -104,8 +106,10 @@ type Peer struct {
 	gained  uint64      // counts runs that came to it, or that it came to lack with none on its way
 	began   bool        // it has something of the task
 	fed     time.Duration
-	entered float64 // bytes that were sent to it across trunks
-	at      int     // its place in Transfer.open; −1
+	owed    float64   // bytes that the plan has others give it
+	needed  core.Size // what it lacked when that was said
+	entered float64   // bytes that were sent to it across trunks
+	at      int       // its place in Transfer.open; −1
 	gone    bool
 	relay   *relaying // nil where it passes nothing on
 }

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"math"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan"
+)
+
+// sending is a unit that by the plan one node gives another.
+type sending struct{ from, to, unit int }
+
+// relay says who sends what over which link, and who passes on what it does not keep: in a broadcast whoever is no
+// target; else a node as far as the plan has it carry, and beyond that for those whom nobody with the run can reach.
+func (w *world) relay() {
+	g := w.topology.Goal
+	sendings := w.sendings()
+	for _, n := range w.nodes {
+		n.carry = 0
+		if g.Mode == plan.Broadcast && n.peer.Need() == 0 && n.got == 0 {
+			n.carry = math.MaxFloat64 // whatever helps
+		}
+	}
+	for _, s := range sendings {
+		if n := w.nodes[s.to]; !n.peer.Wants(w.units, s.unit) {
+			n.carry += float64(w.sizes[s.unit])
+		}
+	}
+	w.route(sendings)
+	w.relays.Lay(func(i int) float64 {
+		n := w.nodes[i]
+		idle := !w.mesh && (g.Mode != plan.Broadcast || n.peer.Need() == 0 && n.got == 0)
+		if g.Mode == plan.Fetch && i == g.Sink || i == w.source || n.carry <= 1 && !idle {
+			return -1
+		}
+		return n.carry
+	})
+}
+
+// route has nodes send what the plan has them send; as they see fit where it says nothing.
+func (w *world) route(sendings []sending) {
+	w.relays.Routed = len(sendings) > 0
+	for _, n := range w.nodes {
+		n.part.Forget()
+		for _, l := range n.links {
+			if l != nil {
+				l.planned = false
+			}
+		}
+	}
+	w.spread.Forget()
+	bytes := make([][]float64, len(w.nodes)) // by sender and target
+	for i := range bytes {
+		bytes[i] = make([]float64, len(w.nodes))
+	}
+	for _, t := range w.trunks {
+		t.planned = 0
+	}
+	for _, s := range sendings {
+		l := w.link(w.nodes[s.from], w.nodes[s.to])
+		if l.planned = true; l.trunk != nil {
+			l.trunk.planned += float64(w.sizes[s.unit])
+		}
+		bytes[s.from][s.to] += float64(w.sizes[s.unit])
+	}
+	for i, n := range w.nodes {
+		if len(sendings) > 0 {
+			n.part.Plan(bytes[i])
+		}
+	}
+	if w.routed = w.steady(); !w.routed {
+		return
+	}
+	for _, s := range sendings {
+		w.nodes[s.from].part.Route(s.to, w.units, s.unit)
+		w.spread.Way(w.units, s.unit, s.from, s.to)
+	}
+}
+
+// runsEach is how many runs a node has to get, about, for the plan's ways to be worth keeping to for each run: with fewer,
+// whole runs are too much for links that are planned to carry little.
+const runsEach = 24
+
+// steady reports whether every run should go the way that the plan has it go; else nodes keep to how much goes over each
+// link, which is all that holds where rates change.
+func (w *world) steady() bool {
+	return len(w.sizes) >= runsEach*len(w.nodes) && !w.believed.Changes()
+}
+
+// stray lets runs go whichever way they can, when nothing moves though something is missing; false where they may already.
+func (w *world) stray() bool {
+	if !w.routed {
+		return false
+	}
+	for _, n := range w.nodes {
+		n.part.Forget()
+	}
+	w.routed = false
+	return true
+}
+
+// sendings is what the plan has nodes send: as it was made, or, where copies are not where it has them or rates are not
+// as it took them, how what is left comes soonest to who is to have it. Where everybody is linked to everybody and gets
+// everything, senders need no plan.
+func (w *world) sendings() (out []sending) {
+	g := w.topology.Goal
+	switch {
+	case g.Mode == plan.Broadcast && w.mesh && len(w.topology.Network.Links)+len(w.trunks) == 0 &&
+		len(g.Targets) == len(w.nodes)-1:
+		return nil
+	case w.plan != nil && g.Mode == plan.Replicas && len(w.plan.Relays) == 0 && !(w.steady() && w.plan.Paced()):
+		return nil // first copies are given by what nodes can pass on
+	case w.plan != nil && !w.dealt && !w.measured:
+		for _, s := range w.plan.Spans()[0] {
+			for run := s.Start; run < s.End() && s.From != s.Node; run++ {
+				out = append(out, sending{s.From, s.Node, w.unit(plan.Copy{Run: run, Shard: s.Shard})})
+			}
+		}
+		return out
+	}
+	lots, units := w.lots()
+	for _, leg := range plan.Reroute(w.linked(), lots) {
+		for _, run := range leg.Runs {
+			for _, l := range leg.Links {
+				out = append(out, sending{l[0], l[1], units[leg.Lot][run]})
+			}
+		}
+	}
+	return out
+}
+
+// lots is what is neither there nor on its way: units that the same nodes have and the same others lack.
+func (w *world) lots() (lots []plan.Lot, units [][]int) {
+	at := map[string]int{}
+	for unit, size := range w.sizes {
+		key, lot := make([]byte, len(w.nodes)), plan.Lot{}
+		for i, n := range w.nodes {
+			switch {
+			case n.noticed:
+			case n.has(unit) || n.peer.Expects(w.units, unit):
+				key[i], lot.From = 1, append(lot.From, i)
+			case n.peer.Wants(w.units, unit):
+				key[i], lot.To = 2, append(lot.To, i)
+			}
+		}
+		if len(lot.From) == 0 || len(lot.To) == 0 {
+			continue
+		}
+		k, known := at[string(key)]
+		if !known {
+			k = len(lots)
+			at[string(key)] = k
+			lots, units = append(lots, lot), append(units, nil)
+		}
+		lots[k].Runs, units[k] = append(lots[k].Runs, size), append(units[k], unit)
+	}
+	return lots, units
+}
+
+// linked is what the planner sees of the network, with every link that is left by itself where they differ.
+func (w *world) linked() core.Snapshot {
+	s := w.view()
+	s.Source = max(0, s.Source)
+	if w.mesh && len(s.Links)+len(w.trunks)+w.losses == 0 {
+		return s
+	}
+	known := map[[2]int]core.LinkState{}
+	for _, l := range s.Links {
+		known[[2]int{l.From, l.To}] = l
+	}
+	s.Links = nil
+	for _, n := range w.nodes {
+		for _, to := range n.out {
+			if l := known[[2]int{n.index, to}]; !n.noticed && !w.nodes[to].noticed {
+				l.From, l.To = n.index, to
+				s.Links = append(s.Links, l)
+			}
+		}
+	}
+	return s
+}
