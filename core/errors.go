@@ -99,6 +99,24 @@ const (
 	ReasonVerifier Reason = 32 // a verifier plugin failed: nothing was judged
 )
 
+// String is the reason in words, for a person.
+func (r Reason) String() string {
+	if words, ok := reasonWords[r]; ok {
+		return words
+	}
+	return fmt.Sprintf("a reason that this release does not know (%d)", int(r))
+}
+
+var reasonWords = map[Reason]string{
+	ReasonNone: "no reason given", ReasonInternal: "it failed, its log says how", ReasonProtocol: "a message out of order",
+	ReasonBusy: "no bandwidth free", ReasonHave: "kept there already", ReasonInFlight: "on its way from another",
+	ReasonSpace: "no room", ReasonUnknown: "it knows no such task, run or name", ReasonCorrupt: "bytes were wrong",
+	ReasonExpired: "the lease expired", ReasonStopped: "it stopped or gave up", ReasonDegraded: "it is degraded",
+	ReasonRights: "no delegation with the right", ReasonContent: "it knows other content of that version",
+	ReasonLicense: "the licence was refused", ReasonReplay: "the licence was used for something else",
+	ReasonVerifier: "a verifier failed",
+}
+
 // ExitCode is what a command that met this reason exits with.
 func (r Reason) ExitCode() Code {
 	switch r {

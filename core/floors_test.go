@@ -69,12 +69,13 @@ var roof = map[string][]string{
 	"cmd/bkp/datadir":      nil,
 	"cmd/bkp/datadir/mend": {"cmd/bkp/datadir"},
 	"cmd/bkp/input":        nil,
-	"cmd/bkp/line":         nil,
+	"cmd/bkp/line":         {"cmd/bkp/render"},
 	"cmd/bkp/owner":        {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render"},
 	"cmd/bkp/render":       nil,
 	"cmd/bkp/retain":       nil,
-	"cmd/bkp/session":      {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render", "cmd/bkp/volume"},
 	"cmd/bkp/volume":       nil,
+	"cmd/bkp/metrics":      nil,
+	"cmd/bkp/session":      {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/metrics", "cmd/bkp/render", "cmd/bkp/volume"},
 }
 
 // within says which rooms of storage/disk each of them may import. storage/disk itself joins them all, and nobody else in

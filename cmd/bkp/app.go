@@ -18,26 +18,26 @@ import (
 // newApp is the list of commands.
 func newApp(con *render.Console) *cli.App {
 	app := &cli.App{
-		Name:        "bkp",
-		Usage:       "back up large files over a network of peers",
-		UsageText:   "bkp COMMAND [flags] [arguments]",
-		Description: overview,
-		HideVersion: true,
+		Name:            "bkp",
+		Usage:           "back up large files over a network of peers",
+		UsageText:       "bkp COMMAND [flags] [arguments]",
+		Version:         version, // for metrics; bkp version prints it
+		HideVersion:     true,
+		HideHelpCommand: true,
 
 		DisableSliceFlagSeparator: true, // sim --strategy a,b is one value; see call.list
 		Writer:                    con.Stdout,
 		ErrWriter:                 con.Stderr,
-		Flags:                     globalFlags(),
+		Flags:                     append(globalFlags(), cli.HelpFlag), // cli adds it only with a help command of its own
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              onUsageError,
-		CustomAppHelpTemplate:     appHelp,
 		Metadata:                  map[string]any{"console": con},
 		Commands: []*cli.Command{
 			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), lsCommand(), showCommand(),
 			mountCommand(), serveCommand(), verifyCommand(), rmCommand(), pruneCommand(), gcCommand(),
 			peersCommand(), nodeCommand(), healthCommand(), simCommand(),
 			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(),
-			configCommand(), completionCommand(), completeCommand(), versionCommand(),
+			configCommand(), completionCommand(), completeCommand(), versionCommand(), helpCommand(),
 		},
 	}
 	for _, f := range app.Flags {
@@ -46,16 +46,9 @@ func newApp(con *render.Console) *cli.App {
 	for _, c := range app.Commands {
 		prepare(c)
 	}
+	cli.HelpPrinter = printHelp(app)
 	return app
 }
-
-const overview = `bkp splits a file into sealed chunks, decides by bandwidth, space and cost which peers keep what, places the
-chunks there and brings the file back from many peers at once.
-
-   bkp node start --listen :8001 --peers wss://other.example:8001-20MiB
-   bkp split big.iso
-   bkp place big.iso --replicas 2
-   bkp fetch big.iso -o copy.iso`
 
 // action carries out a command: flags to one call, and its result to the console.
 type action func(ctx context.Context, c *call) error
@@ -116,7 +109,8 @@ func group(name, usage string, subcommands ...*cli.Command) *cli.Command {
 		if c.NArg() > 0 {
 			return line.UnknownCommand(subcommands, c.Args().First())
 		}
-		return cli.ShowSubcommandHelp(c)
+		cli.HelpPrinter(c.App.Writer, "", c.Command)
+		return nil
 	}}
 }
 
@@ -124,7 +118,6 @@ func group(name, usage string, subcommands ...*cli.Command) *cli.Command {
 func prepare(c *cli.Command) {
 	c.OnUsageError = onUsageError
 	c.HideHelpCommand = true
-	c.CustomHelpTemplate = commandHelp
 	if !c.SkipFlagParsing {
 		c.Flags = append(c.Flags, globalFlags()...)
 	}
@@ -158,40 +151,6 @@ func wrongArguments(s spec, got []string) error {
 	}
 	return line.UsageError("wants %s, got %s", want, render.Counted(len(got), "argument"))
 }
-
-const commandHelp = `{{.HelpName}} - {{.Usage}}
-
-USAGE:
-   {{.HelpName}}{{if .VisibleFlags}} [flags]{{end}}{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}
-{{if .Description}}
-   {{wrap .Description 3}}
-{{end}}{{if .VisibleCommands}}
-COMMANDS:{{range .VisibleCommands}}
-   {{join .Names ", "}}{{"\t"}}{{.Usage}}{{end}}
-{{end}}{{if .VisibleFlags}}
-FLAGS:{{range .VisibleFlags}}
-   {{.}}{{end}}
-{{end}}`
-
-const appHelp = `bkp - {{.Usage}}
-
-USAGE:
-   {{.UsageText}}
-
-   {{wrap .Description 3}}
-
-COMMANDS:{{range .VisibleCommands}}
-   {{join .Names ", "}}{{"\t"}}{{.Usage}}{{end}}
-
-FLAGS OF EVERY COMMAND:{{range .VisibleFlags}}
-   {{.}}{{end}}
-
-EXIT CODES:
-   0 done · 1 failed · 2 usage · 3 ended with part undone · 10 no such name · 11 busy or locked · 12 refused (licence, identity, quota)
-   13 copies or chunks not reachable · 14 bytes present but wrong · 20 plugin failed · 128+N ended by signal N
-
-Every flag can also be set as BKP_FLAG in the environment, or as a key in config.toml. bkp COMMAND --help says more.
-`
 
 // configure reads the global flags that say how to print.
 func configure(con *render.Console, cc *cli.Context) error {

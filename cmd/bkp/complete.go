@@ -5,12 +5,17 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
+	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/owner"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
+	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/plugins"
 	"github.com/urfave/cli/v2"
 )
 
@@ -33,9 +38,14 @@ func completionCommand() *cli.Command {
 }
 
 var completionScripts = map[string]string{
+	// readline replaces only what follows the last of its own breaks, of which "@", ":" and "=" stand in words of bkp
 	"bash": `_bkp() {
-    local IFS=$'\n'
-    COMPREPLY=($(compgen -W "$(bkp complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}"))
+    local IFS=$'\n' line="${COMP_LINE:0:COMP_POINT}" words last
+    IFS=' ' read -ra words <<< "$line"
+    [[ "$line" == *' ' ]] && words+=("")
+    last="${words[${#words[@]}-1]}"
+    COMPREPLY=($(bkp complete -- "${words[@]:1}" 2>/dev/null))
+    COMPREPLY=("${COMPREPLY[@]#"${last%"${last##*[@:=]}"}"}")
 }
 complete -o bashdefault -o default -F _bkp bkp
 `,
@@ -90,13 +100,8 @@ func complete(cc *cli.Context, words []string) []string {
 			commands, flags, name = c.Subcommands, c.Flags, strings.TrimSpace(name+" "+c.Name)
 		}
 	}
-	if len(before) > 0 && strings.HasPrefix(before[len(before)-1], "-") && !strings.Contains(before[len(before)-1],
-		"=") {
-		if f := line.FindFlag(flags, strings.TrimLeft(before[len(before)-1], "-")); f != nil {
-			if _, isBool := f.(*cli.BoolFlag); !isBool {
-				return nil // a value: the shell completes files
-			}
-		}
+	if name, value := valueWanted(before, last, flags); name != "" {
+		return valuesOf(cc, name, before, value)
 	}
 	var found []string
 	add := func(w string) {
@@ -115,22 +120,119 @@ func complete(cc *cli.Context, words []string) []string {
 			add(c.Name)
 		}
 	}
+	for _, n := range argumentsOf(cc, name, before, last) {
+		add(n)
+	}
+	return found
+}
+
+// argumentsOf lists what may be an argument of a command.
+func argumentsOf(cc *cli.Context, name string, before []string, last string) []string {
 	switch name {
-	case "place", "fetch", "show", "rm":
-		for _, n := range namesHere(cc, before) {
-			add(n)
-		}
+	case "place", "fetch", "show", "rm", "verify":
+		return namesHere(cc, before, strings.Contains(last, "@"))
+	case "prune":
+		return namesHere(cc, before, false)
+	case "peers":
+		return peersHere(cc, before)
+	case "plugin info", "plugin lock":
+		return append(pluginsHere(cc, before, plugins.KindStrategy), pluginsHere(cc, before, plugins.KindVerifier)...)
 	case "completion":
-		for _, shell := range []string{"bash", "zsh", "fish"} {
-			add(shell)
+		return []string{"bash", "zsh", "fish"}
+	case "help":
+		var names []string
+		for _, c := range cc.App.Commands {
+			names = append(names, c.Name)
+		}
+		return append(names, "words")
+	}
+	return nil
+}
+
+// valueWanted is the flag whose value the last word is, and what there is of it; empty where it is none.
+func valueWanted(before []string, last string, flags []cli.Flag) (name, value string) {
+	flag, value, with := strings.Cut(last, "=")
+	if !with || !strings.HasPrefix(flag, "-") {
+		if len(before) == 0 || strings.Contains(before[len(before)-1], "=") {
+			return "", ""
+		}
+		flag, value = before[len(before)-1], last
+	}
+	if !strings.HasPrefix(flag, "-") {
+		return "", ""
+	}
+	f := line.FindFlag(flags, strings.TrimLeft(flag, "-"))
+	if f == nil {
+		return "", ""
+	}
+	if _, isBool := f.(*cli.BoolFlag); isBool {
+		return "", ""
+	}
+	return f.Names()[0], value
+}
+
+// valuesOf lists the values of a flag; none where the shell is to complete files.
+func valuesOf(cc *cli.Context, flag string, before []string, begun string) (found []string) {
+	var all []string
+	switch flag {
+	case "strategy":
+		all = pluginsHere(cc, before, plugins.KindStrategy)
+	case "verifiers":
+		all = pluginsHere(cc, before, plugins.KindVerifier)
+	case "peer", "exclude", "only":
+		all = peersHere(cc, before)
+	case "progress":
+		all = []string{"auto", "plain", "json", "none"}
+	case "chunker":
+		all = []string{"auto", "cdc", "fixed"}
+	case "compression":
+		all = []string{"off", "fast", "default", "best"}
+	case "digest":
+		all = []string{"sha256", "blake3"}
+	case "objective":
+		all = []string{"time", "cost", "blend"}
+	}
+	for _, v := range all {
+		if strings.HasPrefix(v, begun) {
+			found = append(found, v)
 		}
 	}
 	return found
 }
 
-// namesHere lists the names of the data directory that the line works on; nothing where the identity needs a
-// passphrase.
-func namesHere(cc *cli.Context, before []string) (names []string) {
+// pluginsHere lists the plugins of a kind.
+func pluginsHere(cc *cli.Context, before []string, kind plugins.Kind) (names []string) {
+	dir := dataOf(cc, before)
+	con := &render.Console{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard, Quiet: true}
+	found, _ := session.NewOpener(&line.Flags{Context: cc}, con, dir, nil).Plugins().List()
+	for _, f := range found {
+		if f.Kind == kind {
+			names = append(names, f.Name.Name)
+		}
+	}
+	return names
+}
+
+// peersHere lists the addresses of the peers that the running node is connected to.
+func peersHere(cc *cli.Context, before []string) (addresses []string) {
+	ctx, cancel := context.WithTimeout(cc.Context, time.Second)
+	defer cancel()
+	running, err := control.Dial(dataOf(cc, before).Path("node.sock"))
+	if err != nil {
+		return nil
+	}
+	var r control.StatusResult
+	if running.Call(ctx, control.CommandStatus, control.None{}, &r, func(control.Status) {}) != nil {
+		return nil
+	}
+	for _, p := range r.Links {
+		addresses = append(addresses, p.Address)
+	}
+	return addresses
+}
+
+// dataOf is the data directory that the line works on.
+func dataOf(cc *cli.Context, before []string) datadir.Dir {
 	dir := cc.String("data")
 	for i, w := range before {
 		if value, ok := strings.CutPrefix(w, "--data="); ok {
@@ -142,17 +244,27 @@ func namesHere(cc *cli.Context, before []string) (names []string) {
 	if dir == "" {
 		dir = line.DefaultData()
 	}
+	return datadir.Dir(dir)
+}
+
+// namesHere lists the names of the data directory that the line works on, or with versions NAME@VERSION; nothing where
+// the identity needs a passphrase.
+func namesHere(cc *cli.Context, before []string, versions bool) (names []string) {
+	dir := dataOf(cc, before)
 	con := &render.Console{Stdin: strings.NewReader(""), Stdout: cc.App.Writer, Stderr: cc.App.ErrWriter, Quiet: true}
-	o, err := owner.New(&line.Flags{Context: cc}, con, datadir.Dir(dir)).OwnerIfAny()
+	o, err := owner.New(&line.Flags{Context: cc}, con, dir).OwnerIfAny()
 	if o == nil || err != nil {
 		return nil
 	}
-	versions, err := datadir.Dir(dir).Refs().Open(o)
-	if err != nil && len(versions) == 0 {
+	refs, err := dir.Refs().Open(o)
+	if err != nil && len(refs) == 0 {
 		return nil
 	}
-	for _, v := range versions {
-		if len(names) == 0 || names[len(names)-1] != v.Body.Name {
+	for _, v := range refs {
+		switch {
+		case versions:
+			names = append(names, render.Versioned(v.Body.Name, v.Ref.Version))
+		case len(names) == 0 || names[len(names)-1] != v.Body.Name:
 			names = append(names, v.Body.Name)
 		}
 	}

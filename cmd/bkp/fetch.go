@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
@@ -90,6 +91,11 @@ func byteRange(text string) (start, end core.Size, err error) {
 	if !ok || from == "" || to == "" {
 		return 0, 0, core.WithHint(line.UsageError("--range %s: want A-B", text), "--range 1GiB-2GiB")
 	}
+	for _, number := range []string{from, to} {
+		if _, err := strconv.ParseUint(number, 10, 63); err != nil && strings.Trim(number, "0123456789.") == "" {
+			return 0, 0, core.WithHint(line.UsageError("--range %s: there is no part of a byte", text), "--range 1GiB-2GiB")
+		}
+	}
 	if from != "0" {
 		if start, err = core.ParseSize(from); err != nil {
 			return 0, 0, line.UsageError("--range: %w", err)
@@ -100,7 +106,10 @@ func byteRange(text string) (start, end core.Size, err error) {
 			return 0, 0, line.UsageError("--range: %w", err)
 		}
 	}
-	if start >= end {
+	if start == end {
+		return 0, 0, line.UsageError("--range %s: no byte is in it: B is the first that is not brought", text)
+	}
+	if start > end {
 		return 0, 0, line.UsageError("--range %s: it ends before it begins", text)
 	}
 	return start, end, nil

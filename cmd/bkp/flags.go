@@ -10,7 +10,7 @@ import (
 // globalFlags are understood by every command.
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		line.Text("data", "", "keep identity, refs and chunks in `DIR` (default: bkp in the XDG data home)"),
+		line.Text("data", "", "keep identity, refs and chunks in `DIR` (default: the XDG data home and bkp)"),
 		line.Text("config", "", "read settings from `FILE` (default: config.toml in the data directory)"),
 		line.Bool("json", "print one JSON object a line"),
 		line.Bool("quiet", "print nothing where all went well, but what was asked for", "q"),

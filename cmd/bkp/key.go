@@ -87,7 +87,10 @@ func keyExport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := write(text); err != nil {
+			moved := keyMoved{Owner: o.ID()}
+			if c.JSON && c.String("output") == "-" {
+				moved.Identity, c.DataOut = string(text), false // one line, that of the summary
+			} else if err := write(text); err != nil {
 				return fmt.Errorf("write the identity: %w", err)
 			}
 			if !c.dir.IsForeign() {
@@ -95,13 +98,14 @@ func keyExport() *cli.Command {
 					c.Status(control.Status{Warning: true, Text: err.Error()})
 				}
 			}
-			return c.Done(keyMoved{o.ID()}, func(t *render.Table) { t.Line("exported the identity %s", o.ID()) })
+			return c.Done(moved, func(t *render.Table) { t.Line("exported the identity %s", o.ID()) })
 		},
 	})
 }
 
 type keyMoved struct {
-	Owner core.ID `json:"owner"`
+	Owner    core.ID `json:"owner"`
+	Identity string  `json:"identity,omitempty"` // as export -o - --json gives it
 }
 
 func keyImport() *cli.Command {
@@ -134,7 +138,7 @@ func keyImport() *cli.Command {
 			if err := c.dir.MarkExported(); err != nil {
 				return err
 			}
-			return c.Done(keyMoved{o.ID()}, func(t *render.Table) { t.Line("imported the identity %s", o.ID()) })
+			return c.Done(keyMoved{Owner: o.ID()}, func(t *render.Table) { t.Line("imported the identity %s", o.ID()) })
 		},
 	})
 }

@@ -43,8 +43,28 @@ func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if ok && !ended && (!errors.Is(err, stopped) || core.CodeOf(err) != stopped.Code) {
 		err = stopped // whatever else came of it
 	}
+	if ok && !ended {
+		err = core.WithHint(err, "%s", howToGoOn(typed.Command))
+	}
 	con.Fail(typed.Command, err)
 	return int(core.CodeOf(err))
+}
+
+// howToGoOn says what a command that was stopped leaves, and how to go on.
+func howToGoOn(command string) string {
+	switch command {
+	case "split":
+		return "what was cut up to the last checkpoint is kept for 7 days: the same command goes on from there"
+	case "backup":
+		return "what peers keep already is used: the same command goes on from there"
+	case "place":
+		return "what peers keep already is used: the same bkp place goes on from there"
+	case "fetch":
+		return "no file was left behind: the same bkp fetch begins anew"
+	case "verify":
+		return "what was read is remembered: the same bkp verify goes on from there"
+	}
+	return "the same command can be given again"
 }
 
 // interruptible returns a context that the first INT or TERM cancels; the second ends the process at once.

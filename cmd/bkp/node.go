@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"net"
+	"slices"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -28,6 +30,8 @@ func nodeStart() *cli.Command {
 		line.List("label", "tell peers `K=V`; strategies read zone, price_store, price_send, afr, uptime (repeatable)"),
 		line.List("issuer", "let `OWNERID[=QUOTA]` store here; without any, members of the cluster token may "+
 			"(repeatable)"),
+		line.Text("metrics", "", "answer Prometheus and probes of health at `HOST:PORT` (/metrics, /healthz, "+
+			"/debug/pprof); without HOST on this machine alone"),
 		line.Text("verifiers", "signature,targets,issuers", "have every licence judged by the verifiers of `LIST`, "+
 			"in order"),
 	)
@@ -41,7 +45,7 @@ func nodeStart() *cli.Command {
 			bkp node start --listen :8001 --capacity 500GiB --uplink 100Mbit --label zone=berlin
 			bkp node start --uplink tz=Europe/Berlin,22:00-06:00=50MiB,else=5MiB
 			bkp node start --listen 127.0.0.1:8001 --insecure-plaintext --trace trace.jsonl`,
-		flags: append(flags, identityFlags()...),
+		flags: slices.Concat(flags, logFlags(), identityFlags()),
 		do:    doNodeStart,
 	})
 }
@@ -57,7 +61,11 @@ func doNodeStart(ctx context.Context, c *call) error {
 	if _, _, err := net.SplitHostPort(at); err != nil {
 		return line.UsageError("--listen %q: want HOST:PORT: %w", at, err)
 	}
-	return c.Serve(ctx, at, c.announce)
+	again, err := c.configureLog()
+	if err != nil {
+		return err
+	}
+	return c.Serve(ctx, session.Serving{Listen: at, Ready: c.announce, Hangup: again})
 }
 
 type started struct {
@@ -76,8 +84,9 @@ func (c *call) announce(id core.ID, at net.Addr) {
 
 func nodeStatus() *cli.Command {
 	return command(spec{
-		name: "status", usage: "show the running node: health, space, accounts, leases, tasks",
-		examples: "bkp node status\nbkp node status --json | jq .leases",
+		name: "status", usage: "show the running node: health, space, what is under way, links, what it keeps",
+		examples: "bkp node status\nbkp node status --leases\nbkp node status --json | jq .leases",
+		flags:    []cli.Flag{line.Bool("leases", "show accounts, leases and tasks one by one, too")},
 		do: func(ctx context.Context, c *call) error {
 			caller, err := c.Running()
 			if err != nil {
@@ -87,7 +96,7 @@ func nodeStatus() *cli.Command {
 			if err := caller.Call(ctx, control.CommandStatus, struct{}{}, &r, c.Status); err != nil {
 				return err
 			}
-			return c.Result(r, func(t *render.Table) { render.Node(t, r) })
+			return c.Result(r, func(t *render.Table) { render.Node(t, r, c.Bool("leases")) })
 		},
 	})
 }

@@ -62,7 +62,12 @@ func listPeers(c *call, r control.PeersResult) error {
 			sum.Connected++
 		}
 	}
-	return render.List(c.Console, r.Peers, sum, func(t *render.Table) { render.Peers(t, r.Peers) })
+	err := render.List(c.Console, r.Peers, sum, func(t *render.Table) { render.Peers(t, r.Peers) })
+	if err == nil && sum.Connected == 0 {
+		err = core.WithHint(core.Fail(core.CodeRedundant, "no peer is connected"),
+			"is the other node up, and the address right? A node meets peers by: bkp node start --peers LIST")
+	}
+	return err
 }
 
 type probeSummary struct {

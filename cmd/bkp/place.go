@@ -58,6 +58,9 @@ func doPlace(ctx context.Context, c *call) error {
 		return err
 	}
 	r, err := c.place(ctx, args)
+	if args.Name == "" && args.Plan == nil && core.CodeOf(err) == core.CodeNoName { // no name was asked for
+		return c.Done(r, func(t *render.Table) { t.Line("Nothing to do: every version has its copies.") })
+	}
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,10 @@ type Status struct {
 	Warning bool      `json:"warning,omitempty"` // Text is a warning
 
 	Plan *saved.Plan `json:"plan,omitempty"` // what a placement is about to do, once, where PlaceArgs.Show asks for it
+
+	Predicted float64 `json:"predicted_s,omitempty"` // of the whole placement by its plan
+	Bound     float64 `json:"bound_s,omitempty"`     // no plan takes less
+	Binding   string  `json:"binding,omitempty"`     // what sets that
 }
 
 // None is the arguments of a command that takes none.

@@ -27,6 +27,17 @@ type StatusResult struct {
 	Accounts  []core.Account `json:"accounts"`
 	Leases    []LeaseRow     `json:"leases"` // live ones, then the last 64 that ended
 	Tasks     []TaskRow      `json:"tasks"`
+	Work      []WorkRow      `json:"work"`  // commands that move bytes and are under way, the oldest first
+	Links     []PeerRow      `json:"links"` // to peers that are connected, as this node itself knows them
+}
+
+// WorkRow is a command under way and how far it has come, against what its plan promised.
+type WorkRow struct {
+	Command string    `json:"command"` // "place", "fetch" or "backup"
+	Name    string    `json:"name"`
+	Version int       `json:"version"` // 0 while it is the latest, or not known yet
+	Began   time.Time `json:"began"`
+	Status
 }
 
 // LeaseRow is one lease: what it was expected to take and what it took.

@@ -31,6 +31,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,6 +131,7 @@ type Node struct {
 	target     *keep.Target   // what is kept for others
 	collecting sync.Mutex     // one collection of staging at a time
 	failed     chan error     // holds the failure of a disk, once
+	work       work           // commands under way
 	own        *staging.Versions
 	unwritten  *measure.Memory // measured since it was written down last; set when ended is closed
 }
@@ -237,6 +239,25 @@ func (n *Node) ID() core.ID { return n.Signer.ID() }
 // Serve answers the commands of this machine's own user at l until the node closes.
 func (n *Node) Serve(l net.Listener) {
 	n.act(func() { control.Serve(n.ctx, l, n) })
+}
+
+// Meet takes another list of peers: new ones are dialled, and sessions with those that left it end.
+func (n *Node) Meet(peers []core.Peer) {
+	var before []core.Peer
+	n.ask(do(func(s *state) { before, s.Peers = s.Peers, peers }))
+	in := func(list []core.Peer, p core.Peer) bool {
+		return slices.ContainsFunc(list, func(o core.Peer) bool { return o.Address() == p.Address() })
+	}
+	for _, p := range before {
+		if !in(peers, p) {
+			n.hub.Forget(p)
+		}
+	}
+	for _, p := range peers {
+		if !in(before, p) {
+			n.hub.Dial(p)
+		}
+	}
 }
 
 // act runs f in a goroutine that Close waits for.

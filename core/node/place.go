@@ -69,6 +69,8 @@ func (n *Node) Survey(ctx context.Context, _ control.None, _ func(control.Status
 // Place gives a version to peers.
 func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 	status func(control.Status)) (control.PlaceResult, error) {
+	status, end := n.work.begin(control.CommandPlace, args.Name, args.Version, status)
+	defer end()
 	r, err := n.coordinator().Place(ctx, place.Args(args), told(status))
 	return placeResult(r), err
 }

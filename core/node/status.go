@@ -220,7 +220,11 @@ func (n *Node) Status(ctx context.Context, _ control.None, _ func(control.Status
 			r.Leases = append(r.Leases, control.LeaseRow(l))
 		}
 		r.Tasks = n.taskRows()
+		for _, p := range n.connected() {
+			r.Links = append(r.Links, n.peerRow(p))
+		}
 	}))
+	r.Work = n.work.list()
 	if len(r.Reasons) > 0 {
 		r.Health = control.HealthDegraded
 	}

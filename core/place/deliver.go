@@ -47,7 +47,8 @@ func (p *placement) deliver(ctx context.Context) error {
 		}
 		done, total, ended := s.Progress()
 		ended = !p.prove(audits, ended) && ended
-		p.tell(Status{Phase: "place", Done: done, Total: total, Seconds: time.Since(s.Began).Seconds()})
+		p.tell(Status{Phase: "place", Done: done, Total: total, Seconds: time.Since(s.Began).Seconds(),
+			Predicted: p.Plan.PredictedS, Bound: p.Plan.BoundS, Binding: p.Plan.Binding})
 		if ended {
 			return s.Shortfall(p.Version.Body.Name, p.Survey.Address)
 		}

@@ -146,4 +146,8 @@ type Status struct {
 	Text    string
 	Warning bool        // Text is one
 	Plan    *saved.Plan // what is about to be done, once, where Args.Show asks for it
+
+	Predicted float64 // seconds, of the whole placement by its plan; 0 while there is none
+	Bound     float64 // seconds: no plan takes less
+	Binding   string  // what sets that
 }

@@ -589,7 +589,7 @@ func (d *Download) Ended(now time.Duration, id core.ID, reason core.Reason, conn
 		h.Away = h.Away || h.Lost == ""
 		d.loseSoon(h, "it went away")
 	case h.fails >= downloadFails:
-		d.loseSoon(h, "it failed %d times in a row, last with reason %d", h.fails, reason)
+		d.loseSoon(h, "it failed %d times in a row, last: %s", h.fails, reason)
 	}
 }
 

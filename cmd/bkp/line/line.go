@@ -54,9 +54,6 @@ func Parse(app *cli.App, argv []string) (l Line, err error) {
 				return l, err
 			}
 			rest = rest[used:]
-		case l.Command == "" && (word == "help" || word == "h"): // cli's own command
-			l.raw = argv
-			return l, nil
 		case len(commands) > 0 && len(l.args) == 0:
 			c := Find(commands, word)
 			if c == nil {
@@ -141,6 +138,9 @@ func UnknownCommand(commands []*cli.Command, word string) error {
 		if !c.Hidden {
 			names = append(names, &cli.BoolFlag{Name: c.Name})
 		}
+	}
+	if meant, ok := elsewhere[word]; ok && Find(commands, "split") != nil {
+		return core.WithHint(err, "%s", meant)
 	}
 	near := strings.TrimLeft(cli.SuggestFlag(names, word, true), "-")
 	if !isTypo(word, near) {

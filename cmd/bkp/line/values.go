@@ -3,6 +3,7 @@
 package line
 
 import (
+	"os"
 	"strings"
 	"time"
 
@@ -94,4 +95,23 @@ func (c *Flags) Issuers() (map[core.ID]core.Size, error) {
 		words[id] = quota
 	}
 	return parseIssuers(words)
+}
+
+// Again reads the configuration anew, for a process that runs on.
+func (c *Flags) Again() (*Flags, error) {
+	set, err := readSettings(c.Context)
+	return &Flags{c.Context, set}, err
+}
+
+// Changed is what the configuration says of a flag that neither the command line nor the environment has set; false
+// where one of them has.
+func (c *Flags) Changed(flag string) (value string, changes bool) {
+	if c.Given(flag) || os.Getenv(environmentName(flag)) != "" {
+		return "", false
+	}
+	words, err := setting(c.Settings.values[flag])
+	if err != nil {
+		return "", true
+	}
+	return strings.Join(words, ","), true
 }

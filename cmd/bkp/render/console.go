@@ -25,6 +25,7 @@ type Console struct {
 	Color          bool
 	DataOut        bool   // the command writes a file's bytes to Stdout, so objects go to Stderr
 	Mode           string // of progress: auto, plain, json or none
+	Logging        Logging
 	progress       progress
 }
 
@@ -71,17 +72,31 @@ func (con *Console) tell(text string) {
 	fmt.Fprintln(con.Stderr, foldLines(cleanLines(text), con.width(con.Stderr)))
 }
 
+// Logging says where what goes on behind a command is told, in which form and from which level on. The zero value is
+// as the console is.
+type Logging struct {
+	To    io.Writer // Stderr where nil
+	JSON  bool
+	Level *slog.Level
+}
+
 // Log is for what goes on behind a command, from the given level on; --verbose shows all of it, one by one.
 func (con *Console) Log(level slog.Level) *slog.Logger {
 	switch {
+	case con.Logging.Level != nil:
+		level = *con.Logging.Level
 	case con.Verbose:
 		level = slog.LevelDebug
 	case con.Quiet:
 		level = slog.LevelError
 	}
-	var h slog.Handler = tint.NewTextHandler(con.Stderr, &tint.Options{Level: level, NoColor: !con.Color})
-	if con.JSON {
-		h = slog.NewJSONHandler(con.Stderr, &slog.HandlerOptions{Level: level})
+	to, color := con.Stderr, con.Color
+	if con.Logging.To != nil {
+		to, color = con.Logging.To, false
+	}
+	var h slog.Handler = tint.NewTextHandler(to, &tint.Options{Level: level, NoColor: !color})
+	if con.JSON || con.Logging.JSON {
+		h = slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level})
 	}
 	if !con.Verbose {
 		h = newRepeats(h)

@@ -5,12 +5,12 @@ package render
 import (
 	"fmt"
 	"io"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/schollz/progressbar/v3"
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
 )
 
 // progress shows how far long work has come. Calls come one at a time.
@@ -54,7 +54,7 @@ func (con *Console) newProgress() progress {
 	case "plain":
 		return &plainProgress{w: con.Stderr}
 	case "bar":
-		return &barProgress{w: con.Stderr}
+		return &lineProgress{w: con.Stderr, width: con.width(con.Stderr)}
 	}
 	return noProgress{}
 }
@@ -114,93 +114,68 @@ func (p *plainProgress) show(s control.Status) {
 func (p *plainProgress) interrupt(print func()) { print() }
 func (p *plainProgress) end()                   {}
 
+// statusLine is progress in a line: what, how much, how fast, how long it still takes, and what sets the time.
 func statusLine(s control.Status) string {
-	text := s.Phase + ": " + s.Done.String()
+	words := []string{s.Phase + ":"}
+	if s.Done > 0 || s.Total > 0 {
+		words = append(words, s.Done.String())
+	}
 	if s.Total > 0 {
-		text += " of " + s.Total.String()
+		words[len(words)-1] += fmt.Sprintf(" of %s (%.0f %%)", s.Total, 100*float64(s.Done)/float64(s.Total))
 	}
 	if s.Seconds > 0 && s.Done > 0 {
-		text += ", " + core.Rate(float64(s.Done)/s.Seconds).String()
+		rate := float64(s.Done) / s.Seconds
+		words = append(words, core.Rate(rate).String())
+		if left := float64(s.Total-s.Done) / rate; s.Total > s.Done && left >= 1 {
+			words = append(words, Seconds(left).String()+" left")
+		}
+	}
+	if s.Binding != "" {
+		words = append(words, "bound by "+s.Binding)
 	}
 	if s.Text != "" {
-		text += ", " + s.Text
+		words = append(words, s.Text)
 	}
-	return text
+	return words[0] + " " + strings.Join(words[1:], ", ")
 }
 
-// barProgress draws a bar on a terminal.
-type barProgress struct {
+// lineProgress draws one line on a terminal, over and over; it is erased before anything else is printed and at the
+// end. Nothing draws but the caller's own calls.
+type lineProgress struct {
 	w     io.Writer
+	width int
 	phase string
-	total core.Size
-	bar   *progressbar.ProgressBar
-	line  *barLine // on which it is drawn
-}
-
-// barLine is the line of a terminal on which a bar is drawn, also by a goroutine of the bar's own, which goes on for a
-// moment after its end. Nothing is drawn while something else is printed there, nor after the end.
-type barLine struct {
-	mu    sync.Mutex
-	w     io.Writer
+	last  time.Time
 	drawn bool
-	ended bool
 }
 
-func (l *barLine) Write(text []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ended {
-		return len(text), nil
+// redraw is how often the line is drawn at most.
+const redraw = 100 * time.Millisecond
+
+func (p *lineProgress) show(s control.Status) {
+	if s.Phase == p.phase && time.Since(p.last) < redraw {
+		return
 	}
-	l.drawn = true
-	return l.w.Write(text)
+	p.phase, p.last, p.drawn = s.Phase, time.Now(), true
+	text := cleanLines(statusLine(s))
+	if p.width > 0 && twwidth.Width(text) >= p.width {
+		text = twwidth.Truncate(text, p.width-1, "…")
+	}
+	fmt.Fprint(p.w, "\r"+text+eraseToEnd)
 }
 
-// interrupt erases the line and lets something be printed in its place.
-func (l *barLine) interrupt(print func(), end bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.drawn && !l.ended {
-		fmt.Fprint(l.w, "\r\x1b[K") // to the start of the line, and erase to its end (ECMA-48 EL)
-	}
-	l.ended = end
+// eraseToEnd erases a line from the cursor on (ECMA-48 EL).
+const eraseToEnd = "\x1b[K"
+
+func (p *lineProgress) interrupt(print func()) {
+	p.end()
 	print()
 }
 
-func (p *barProgress) show(s control.Status) {
-	if p.bar == nil || s.Phase != p.phase || s.Total != p.total {
-		p.end()
-		total := int64(s.Total)
-		if total == 0 {
-			total = -1 // a spinner
-		}
-		p.phase, p.total, p.line = s.Phase, s.Total, &barLine{w: p.w}
-		p.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(p.line), progressbar.OptionSetDescription(s.Phase),
-			progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true),
-			progressbar.OptionUseIECUnits(true),
-			progressbar.OptionSetWidth(24), progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
-	}
-	if s.Text != "" {
-		p.bar.Describe(s.Phase + " (" + core.Printable(s.Text) + ")")
-	}
-	_ = p.bar.Set64(int64(s.Done)) // a bar that cannot be drawn is no reason to stop
-}
-
-func (p *barProgress) interrupt(print func()) {
-	if p.bar == nil {
-		print()
-		return
-	}
-	p.line.interrupt(print, false)
-}
-
-func (p *barProgress) end() {
-	if p.bar != nil {
-		p.line.interrupt(func() {}, true)
-		_ = p.bar.Finish() // ends its goroutine
-		p.bar = nil
+func (p *lineProgress) end() {
+	if p.drawn {
+		fmt.Fprint(p.w, "\r"+eraseToEnd)
+		p.drawn = false
 	}
 }
 

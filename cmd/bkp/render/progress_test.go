@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -52,26 +51,26 @@ func (s *screen) lines() (lines []string) {
 	return lines
 }
 
-// A spinner draws itself from a goroutine. Nothing of it may be left in a line that is printed while it turns, nor in
-// those after its end.
-func TestNothingOfABarIsLeft(t *testing.T) {
-	for _, total := range []int64{0, 1 << 30} {
-		terminal := &screen{}
-		p := &barProgress{w: terminal}
-		p.show(control.Status{Phase: "licence", Total: core.Size(total), Done: 1, Text: "segment 1"})
-		time.Sleep(250 * time.Millisecond) // it turns ten times a second
-		p.show(control.Status{Phase: "licence", Total: core.Size(total), Done: core.Size(total / 2)})
-		if shown := terminal.lines(); !strings.Contains(shown[len(shown)-1], "licence") {
-			t.Fatalf("no bar was drawn: %q of %q", shown, terminal.text.String())
-		}
-		p.interrupt(func() { _, _ = io.WriteString(terminal, "warning: it rains\n") })
-		time.Sleep(250 * time.Millisecond)
-		p.end()
-		_, _ = io.WriteString(terminal, "Placed f@1")
-		time.Sleep(250 * time.Millisecond)
-		_, _ = io.WriteString(terminal, ".\n")
-		if got := terminal.lines(); got[0] != "warning: it rains" || got[1] != "Placed f@1." {
-			t.Errorf("total %d: the screen shows %q", total, got)
-		}
+// Nothing of a line of progress may be left in what is printed while it stands there, nor after its end.
+func TestNothingOfProgressIsLeft(t *testing.T) {
+	terminal := &screen{}
+	p := &lineProgress{w: terminal, width: 60}
+	status := control.Status{Phase: "place", Done: 12 * core.MiB, Total: 48 * core.MiB, Seconds: 3,
+		Binding: "links of the source, which are slow"}
+	p.show(status)
+	want := "place: 12.0 MiB of 48.0 MiB (25 %), 4.00 MiB/s, 9.0 s left,…"
+	if got := terminal.lines(); got[0] != want[:len(want)-len(",…")]+"…" && len([]rune(got[0])) != 59 {
+		t.Errorf("the line is %q", got)
+	}
+	p.show(control.Status{Phase: "refs"})
+	if got := terminal.lines(); got[0] != "refs:" {
+		t.Errorf("of the longer line before is left %q", got)
+	}
+	p.interrupt(func() { _, _ = io.WriteString(terminal, "warning: it rains\n") })
+	p.show(status)
+	p.end()
+	_, _ = io.WriteString(terminal, "Placed f@1.\n")
+	if got := terminal.lines(); got[0] != "warning: it rains" || got[1] != "Placed f@1." {
+		t.Errorf("the screen shows %q", got)
 	}
 }

@@ -85,7 +85,7 @@ func Cell(v any) string {
 type Seconds float64
 
 func (s Seconds) String() string {
-	n := float64(s)
+	n := max(0, float64(s)) // a clock that was set back makes no time negative
 	switch {
 	case math.IsInf(n, 0) || math.IsNaN(n):
 		return "never"

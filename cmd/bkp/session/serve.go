@@ -8,9 +8,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/node"
 )
@@ -21,8 +25,15 @@ type StopError struct{ error }
 
 func (e StopError) Unwrap() error { return e.error }
 
-// Serve runs the node of the data directory until ctx ends or it fails, and calls ready once it is up.
-func (op *Opener) Serve(ctx context.Context, listen string, ready func(id core.ID, at net.Addr)) (err error) {
+// Serving is how a node is run.
+type Serving struct {
+	Listen string                        // HOST:PORT
+	Ready  func(id core.ID, at net.Addr) // is called once it is up
+	Hangup func()                        // is called at each HUP, before the settings are read anew
+}
+
+// Serve runs the node of the data directory until ctx ends or it fails.
+func (op *Opener) Serve(ctx context.Context, how Serving) (err error) {
 	if err := op.dir.Make(); err != nil {
 		return err
 	}
@@ -31,7 +42,7 @@ func (op *Opener) Serve(ctx context.Context, listen string, ready func(id core.I
 		return err
 	}
 	defer lock.Close()
-	listener, err := net.Listen("tcp", listen)
+	listener, err := net.Listen("tcp", how.Listen)
 	if err != nil {
 		return core.WithHint(fmt.Errorf("listen: %w", err),
 			"another program may listen there: take another with --listen HOST:PORT")
@@ -40,7 +51,7 @@ func (op *Opener) Serve(ctx context.Context, listen string, ready func(id core.I
 	var n *node.Node
 	var closers datadir.Closers
 	err = op.dir.Reserve().During(func() (err error) { // what is here can be freed by a node that runs
-		n, closers, err = op.start(ctx, wish{listen: listen, listener: listener})
+		n, closers, err = op.start(ctx, wish{listen: how.Listen, listener: listener})
 		return err
 	})
 	if err != nil {
@@ -60,14 +71,34 @@ func (op *Opener) Serve(ctx context.Context, listen string, ready func(id core.I
 		return fmt.Errorf("open the socket for commands: %w", err)
 	}
 	n.Serve(commands)
-	ready(n.ID(), listener.Addr())
-	select {
-	case <-ctx.Done():
-		op.console.Say("stopping")
-		return nil
-	case err := <-n.Failed():
-		return core.WithHint(fmt.Errorf("the node ends: %w", err),
-			"what was acknowledged is on disk: start it again, and look at the disk where that fails too")
+	caller := control.Direct(n)
+	endMetrics, err := op.serveMetrics(caller, op.flags.App.Version)
+	if err != nil {
+		return err
+	}
+	defer endMetrics()
+	watching, unwatch := context.WithCancel(ctx)
+	var guard sync.WaitGroup
+	guard.Go(func() { watchdog(watching, caller) })
+	defer func() { unwatch(); guard.Wait() }()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	how.Ready(n.ID(), listener.Addr())
+	notify("READY=1")
+	defer notify("STOPPING=1")
+	for {
+		select {
+		case <-hangups:
+			how.Hangup()
+			op.reload(ctx, n)
+		case <-ctx.Done():
+			op.console.Say("stopping")
+			return nil
+		case err := <-n.Failed():
+			return core.WithHint(fmt.Errorf("the node ends: %w", err),
+				"what was acknowledged is on disk: start it again, and look at the disk where that fails too")
+		}
 	}
 }
 

@@ -143,6 +143,19 @@ func (op *Opener) network(conf *node.Config, w wish) (err error) {
 	if conf.Plaintext && conf.Token == nil && !w.transient {
 		op.console.Say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
 	}
+	if w.transient {
+		return nil
+	}
+	issuers, err := op.flags.Issuers()
+	if err != nil {
+		return err
+	}
+	if !conf.Plaintext && conf.Token == nil && len(issuers) == 0 {
+		op.console.Say("warning: no cluster token and no --issuer: nobody may store here")
+	}
+	if len(conf.Peers) == 0 {
+		op.console.Say("warning: no peers are named: this node meets those only that dial it")
+	}
 	return nil
 }
 

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package node
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bkp-tool/bkp/core/control"
+)
+
+// work is the commands under way that move bytes, for whoever looks at the node. Any goroutine may use it.
+type work struct {
+	mu   sync.Mutex
+	rows []*control.WorkRow
+}
+
+// begin notes a command: whoever is told of its progress from now on is told by the function that begin returns, and
+// the second function ends it.
+func (w *work) begin(command, name string, version int,
+	status func(control.Status)) (told func(control.Status), end func()) {
+	row := &control.WorkRow{Command: command, Name: name, Version: version, Began: time.Now()}
+	w.mu.Lock()
+	w.rows = append(w.rows, row)
+	w.mu.Unlock()
+	told = func(s control.Status) {
+		if !s.Warning && s.Plan == nil {
+			w.mu.Lock()
+			row.Status = s
+			w.mu.Unlock()
+		}
+		status(s)
+	}
+	return told, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.rows = slices.DeleteFunc(w.rows, func(r *control.WorkRow) bool { return r == row })
+	}
+}
+
+// list is the commands under way, the oldest first.
+func (w *work) list() []control.WorkRow {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rows := make([]control.WorkRow, 0, len(w.rows))
+	for _, r := range w.rows {
+		rows = append(rows, *r)
+	}
+	return rows
+}
