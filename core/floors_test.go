@@ -65,7 +65,7 @@ var floors = func() map[string][]string {
 // roof says which rooms of the roof each of them may import. What lies below the roof they may all import.
 var roof = map[string][]string{
 	"cmd/bkp": {"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "cmd/bkp/input", "cmd/bkp/line", "cmd/bkp/owner",
-		"cmd/bkp/render", "cmd/bkp/retain", "cmd/bkp/session"},
+		"cmd/bkp/render", "cmd/bkp/retain", "cmd/bkp/session", "cmd/bkp/web"},
 	"cmd/bkp/datadir":      nil,
 	"cmd/bkp/datadir/mend": {"cmd/bkp/datadir"},
 	"cmd/bkp/input":        nil,
@@ -75,6 +75,7 @@ var roof = map[string][]string{
 	"cmd/bkp/retain":       nil,
 	"cmd/bkp/volume":       nil,
 	"cmd/bkp/metrics":      nil,
+	"cmd/bkp/web":          nil,
 	"cmd/bkp/session":      {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/metrics", "cmd/bkp/render", "cmd/bkp/volume"},
 }
 
@@ -241,6 +242,7 @@ var undurableImports = []string{"github.com/google/renameio/v2", "github.com/gof
 
 // elsewhere lists the files that may: what they write is not below a data directory.
 var elsewhere = map[string]string{
+	"cmd/bkp/logs.go":           "the log of --log-file",
 	"cmd/bkp/session/wiring.go": "the trace of --trace",
 	"core/file/device.go":       "a block device that is restored",
 	"core/file/source.go":       "opened for reading, but without waiting",

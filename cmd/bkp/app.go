@@ -35,9 +35,9 @@ func newApp(con *render.Console) *cli.App {
 		Commands: []*cli.Command{
 			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), lsCommand(), showCommand(),
 			mountCommand(), serveCommand(), verifyCommand(), rmCommand(), pruneCommand(), gcCommand(),
-			peersCommand(), nodeCommand(), healthCommand(), simCommand(),
+			peersCommand(), nodeCommand(), healthCommand(), webCommand(), simCommand(),
 			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(),
-			configCommand(), completionCommand(), completeCommand(), versionCommand(), helpCommand(),
+			configCommand(), completionCommand(), completeCommand(), versionCommand(), helpCommand(), manCommand(),
 		},
 	}
 	for _, f := range app.Flags {
