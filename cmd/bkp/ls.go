@@ -51,10 +51,13 @@ func lsCommand() *cli.Command {
 	})
 }
 
-// placed says how many copies there are, where that is on record.
+// placed says how many copies there are, where that is on record; of stripes how many losses the worst bears, and one.
 func placed(v control.VersionRow) any {
 	if v.Wanted == 0 {
 		return v.Placed
+	}
+	if !v.Erasure.IsZero() {
+		return fmt.Sprintf("%d of %d, %s", v.Copies, v.Wanted, v.Erasure)
 	}
 	return fmt.Sprintf("%d of %d", v.Copies, v.Wanted)
 }
@@ -95,7 +98,7 @@ func (c *call) versions(ctx context.Context) (r control.ListResult, err error) {
 		r.Versions = append(r.Versions, control.VersionRow{
 			Name: v.Body.Name, Version: v.Ref.Version, Size: v.Body.Size, Created: v.Ref.Created,
 			Placed: v.Placed(), Root: v.Body.Root.Hash, Local: true, Away: v.Offloaded,
-			Copies: copies, Wanted: wanted,
+			Copies: copies, Wanted: wanted, Erasure: v.Erasure(),
 		})
 	}
 	return r, err

@@ -51,6 +51,7 @@ func simCommand() *cli.Command {
 			line.Bool("live", "take the network as the node on this data directory, or its peers, report it"),
 			line.Text("size", "100GiB", "with --live, place a file of `SIZE`"),
 			line.Int("replicas", 2, "with --live, keep `N` copies"),
+			line.Text("erasure", "", "with --live, keep stripes of `K+M` runs"),
 			plotFlag(),
 		}, objectiveFlags(), networkFlags(), identityFlags()),
 		do: doSim,
@@ -87,8 +88,8 @@ func (c *call) topology(ctx context.Context) (sim.Topology, error) {
 	switch {
 	case live == (files == 1):
 		return sim.Topology{}, line.UsageError("wants a topology file or --live, and not both")
-	case !live && (c.Given("size") || c.Given("replicas")):
-		return sim.Topology{}, line.UsageError("--size and --replicas are for --live: a topology file says them itself")
+	case !live && (c.Given("size") || c.Given("replicas") || c.Given("erasure")):
+		return sim.Topology{}, line.UsageError("--size, --replicas and --erasure are for --live: a topology file says them itself")
 	case live && c.Given("at"):
 		return sim.Topology{}, line.UsageError("--at is for topology files: --live begins now")
 	case !live:
@@ -101,8 +102,16 @@ func (c *call) topology(ctx context.Context) (sim.Topology, error) {
 	if c.Int("replicas") < 1 {
 		return sim.Topology{}, line.UsageError("--replicas %d: want 1 or more", c.Int("replicas"))
 	}
+	code, err := c.erasure()
+	if err != nil {
+		return sim.Topology{}, err
+	}
+	goal := plan.Goal{Mode: plan.Replicas, Size: size, Replicas: c.Int("replicas")}
+	if !code.IsZero() {
+		goal = plan.Goal{Mode: plan.Shards, Size: size, K: code.K, M: code.M}
+	}
 	s, err := session.Ask[control.SurveyResult](ctx, c.Opener, control.CommandSurvey, control.None{})
-	return sim.Live(s.Snapshot, plan.Goal{Mode: plan.Replicas, Size: size, Replicas: c.Int("replicas")}), err
+	return sim.Live(s.Snapshot, goal), err
 }
 
 // simConfig reads the flags.

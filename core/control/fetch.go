@@ -95,8 +95,10 @@ type VersionRow struct {
 	Created int64     `json:"created"`
 	Placed  bool      `json:"placed"`           // in as many copies as are wanted
 	Copies  int       `json:"copies,omitempty"` // of the run that has the fewest, where that is on record here
-	Wanted  int       `json:"wanted,omitempty"` // likewise
-	Root    core.Hash `json:"root"`
-	Local   bool      `json:"local"` // its ref is on this machine
-	Away    bool      `json:"away"`  // and its content went from there, since peers keep it
+	// Erasure is how its stripes were made, if it is kept in such: Copies is the losses that the worst bears, and one
+	Erasure core.Erasure `json:"erasure,omitzero"`
+	Wanted  int          `json:"wanted,omitempty"` // likewise
+	Root    core.Hash    `json:"root"`
+	Local   bool         `json:"local"` // its ref is on this machine
+	Away    bool         `json:"away"`  // and its content went from there, since peers keep it
 }

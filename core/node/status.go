@@ -180,6 +180,7 @@ func (n *state) reportState(p *peer, m wire.StateQuery) {
 		}
 	}
 	from, node := p.id, n.Node
+	parity := p.session != nil && p.session.Has(wire.FeatureStripes)
 	files := m.Files && (p.may(m.Owner, key.RightRead) || p.may(m.Owner, key.RightWrite)) // else as if there were none
 	node.act(func() {
 		var err error
@@ -191,12 +192,24 @@ func (n *state) reportState(p *peer, m wire.StateQuery) {
 				report.Files = report.Files[:limit]
 			}
 			node.target.WithoutGone(report.Files)
+			if !parity {
+				unnamed(report.Files)
+			}
 		}
 		if err != nil {
 			node.Log.Error("report state", "error", err)
 		}
 		node.post(do(func(n *state) { n.send(from, report) }))
 	})
+}
+
+// unnamed has runs of parity listed as content, for who does not know the word.
+func unnamed(files []core.File) {
+	for i := range files {
+		if files[i].Type == core.TypeParity {
+			files[i].Type = core.TypeFile
+		}
+	}
 }
 
 // Status is `bkp node status`.
@@ -314,6 +327,7 @@ func (n *Node) ListVersions(ctx context.Context, _ control.ListArgs,
 			}
 			if known {
 				row.Copies, row.Wanted = copies, wanted
+				row.Erasure = n.Placed.Erasure(r.Ref.Alias, r.Ref.Version)
 			}
 		}
 		row.Local, row.Away = row.Local || r.At.IsZero(), row.Away || r.Away

@@ -551,6 +551,17 @@ func (r *Records) Close() (err error) {
 	return err
 }
 
+// Erasure is how the stripes of a version were made; none where it is not on record, or is kept as copies.
+func (r *Records) Erasure(alias string, number int) core.Erasure {
+	all, _ := r.Of(alias, number)
+	for _, rec := range slices.Backward(all) {
+		if !rec.Window && !rec.IsOver() {
+			return rec.Erasure
+		}
+	}
+	return core.Erasure{}
+}
+
 // Short is how many copies of a version count, and how many are wanted; known is false where it is not on record.
 func (r *Records) Short(alias string, number int) (copies, wanted int, known bool, err error) {
 	all, err := r.Of(alias, number)

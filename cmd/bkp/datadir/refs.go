@@ -43,6 +43,11 @@ func (v Version) Placed() bool {
 	return len(v.Body.Records) > 0 && copies >= wanted
 }
 
+// Erasure is how the version's stripes were made; none where it is kept as copies, or there is no record.
+func (v Version) Erasure() core.Erasure {
+	return placements.OpenRecords(v.placements).Erasure(v.Ref.Alias, v.Ref.Version)
+}
+
 // Copies is how many copies of the version are on record, and how many are wanted: 0 and 0 where there is no record, or
 // none that can be read.
 func (v Version) Copies() (copies, wanted int) {
