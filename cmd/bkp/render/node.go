@@ -38,12 +38,13 @@ func drawWork(t *Table, rows []control.WorkRow) {
 	for i, w := range rows {
 		if i == 0 {
 			t.Line("")
+			t.Line("under way:")
 		}
 		name := core.Printable(w.Name)
 		if w.Version > 0 {
 			name = Versioned(w.Name, w.Version)
 		}
-		t.Line("under way: %s %s, for %s; %s", w.Command, name, Seconds(time.Since(w.Began).Seconds()),
+		t.Line("%s %s, for %s: %s", w.Command, name, Seconds(time.Since(w.Began).Seconds()),
 			statusLine(w.Status))
 	}
 }

@@ -149,6 +149,9 @@ type lineProgress struct {
 	drawn bool
 }
 
+// typed is the columns that are left free for what a terminal shows of a key, as ^C: without them the line would wrap.
+const typed = 3
+
 // redraw is how often the line is drawn at most.
 const redraw = 100 * time.Millisecond
 
@@ -158,8 +161,8 @@ func (p *lineProgress) show(s control.Status) {
 	}
 	p.phase, p.last, p.drawn = s.Phase, time.Now(), true
 	text := cleanLines(statusLine(s))
-	if p.width > 0 && twwidth.Width(text) >= p.width {
-		text = twwidth.Truncate(text, p.width-1, "…")
+	if room := p.width - typed; p.width > 0 && twwidth.Width(text) > room {
+		text = twwidth.Truncate(text, max(1, room), "…")
 	}
 	fmt.Fprint(p.w, "\r"+text+eraseToEnd)
 }

@@ -226,6 +226,12 @@ var words = template.FuncMap{
 		}
 		return min(1, float64(part)/float64(whole))
 	},
+	"counted": func(n int, noun string) string {
+		if n == 1 {
+			return "1 " + noun
+		}
+		return fmt.Sprintf("%d %ss", n, noun)
+	},
 	"since": func(t time.Time) string { return span(time.Since(t).Seconds()) },
 	"span":  span,
 	"left":  left,
