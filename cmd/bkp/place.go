@@ -31,6 +31,7 @@ func placeCommand() *cli.Command {
 			bkp place big.iso@2 --strategy most-free --dry-run
 			bkp place big.iso --dry-run --plan-out plan.json
 			bkp place --plan plan.json
+			bkp place big.iso --frontier --strategy cheapest
 			bkp place big.iso --dry-run --plot plan.svg
 			bkp place big.iso --peers wss://a.example:8001-20MiB,wss://b.example:8001 --token-file token`,
 		flags: slices.Concat([]cli.Flag{
@@ -38,6 +39,7 @@ func placeCommand() *cli.Command {
 			erasureFlag(),
 			line.Text("strategy", "seed", "have the strategy `NAME` price the nodes"),
 			line.Bool("dry-run", "plan only"),
+			line.Bool("frontier", "plan only: show up to five plans between the soonest and the cheapest"),
 			line.Bool("explain", "show how the plan came about: why each node gets its share, flows, times, what "+
 				"losses would mean"),
 			line.Text("plan-out", "", "write the plan to `FILE`, before anything is sent"),
@@ -78,8 +80,8 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 	if err != nil {
 		return args, err
 	}
-	args = control.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run"),
-		Retain:    int64(retain.Seconds()),
+	args = control.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run") || c.Bool("frontier"),
+		Retain: int64(retain.Seconds()), Frontier: c.Bool("frontier"),
 		KeepLocal: c.Bool("keep-local"), Exclude: c.List("exclude"), Only: c.List("only"),
 		Show: c.String("plan-out") != "" || c.String("plot") != ""}
 	if args.Name, args.Version, err = line.NameVersion(c.Args().First()); err != nil {
@@ -97,6 +99,11 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 	}
 	if args.Objective, args.Blend, args.Deadline, err = c.objective(); err != nil {
 		return args, err
+	}
+	for _, flag := range []string{"objective", "blend", "deadline", "plan", "plan-out", "plot"} {
+		if args.Frontier && c.Given(flag) {
+			return args, line.UsageError("--frontier and --%s: it shows plans to choose from", flag)
+		}
 	}
 	if c.String("plan") == "" {
 		return args, nil

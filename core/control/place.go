@@ -32,6 +32,9 @@ type PlaceArgs struct {
 	Blend     float64 `json:"blend,omitempty"`
 	Deadline  float64 `json:"deadline_s,omitempty"`
 
+	// with DryRun: tell of plans between the soonest and the cheapest, instead of Objective
+	Frontier bool `json:"frontier,omitempty"`
+
 	// to be carried out as it is; it sets all of the above but DryRun and Retain
 	Plan *saved.Plan `json:"plan,omitempty"`
 	Show bool        `json:"show,omitempty"` // report the plan as a Status before anything is sent
@@ -64,6 +67,15 @@ type PlaceResult struct {
 	LetGo      core.Size    `json:"let_go"`      // stored bytes that went from this machine, since peers keep them now
 	DryRun     bool         `json:"dry_run"`     //
 	Warnings   []string     `json:"warnings,omitempty"`
+	Frontier   []Point      `json:"frontier,omitempty"` // each cheaper and later than those before
+}
+
+// Point is a plan as one of several to choose from. Who wants it asks for the least cost by that deadline.
+type Point struct {
+	PredictedS float64 `json:"predicted_s"`
+	DeadlineS  float64 `json:"deadline_s"` // PredictedS without the pipeline fill
+	Cost       float64 `json:"cost"`       // of all new copies, by the strategy
+	Nodes      int     `json:"nodes"`      // that keep something
 }
 
 // Placement is what one node keeps of the task, and what it costs by the strategy.

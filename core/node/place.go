@@ -102,6 +102,10 @@ func describePlan(out *control.PlaceResult, r place.Result) {
 	p, nodes := r.Plan, r.Survey.Nodes
 	out.PredictedS, out.FillS, out.BoundS, out.Ratio = p.PredictedS, p.FillS, p.BoundS, p.Ratio
 	out.Binding, out.Raised, out.Risk = p.Binding, p.Raised, p.Risk
+	for _, f := range r.Frontier {
+		out.Frontier = append(out.Frontier, control.Point{PredictedS: f.PredictedS, DeadlineS: f.PredictedS - f.FillS,
+			Cost: f.Price(), Nodes: len(f.Nodes)})
+	}
 	for _, row := range p.Nodes {
 		out.Placements = append(out.Placements, control.Placement{
 			Node: nodes[row.Node].ID, Address: nodes[row.Node].Address, Bytes: row.Bytes, Runs: row.Runs,

@@ -41,6 +41,8 @@ type Args struct {
 	Blend     float64
 	Deadline  float64
 
+	Frontier bool // with DryRun: tell of plans between the soonest and the cheapest, instead of Objective
+
 	Plan *saved.Plan // to be carried out as it is; it sets all of the above but DryRun and Retain
 	Show bool        // tell the plan before anything is sent
 }
@@ -53,6 +55,7 @@ type Result struct {
 	Survey   *Survey
 	Content  *Content
 	Plan     *plan.Plan           // nil: none was made
+	Frontier []*plan.Plan         // each cheaper and later than those before; only where that is asked for
 	Standing *placements.Standing // nil: as Plan
 	Ended    bool                 // the data moved, as far as it could
 	LetGo    core.Size            // stored bytes that went from this machine, since peers keep them now

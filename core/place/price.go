@@ -63,7 +63,7 @@ func (p *placement) plan(classes []plan.Class) (_ [][]plan.Span, err error) {
 	if given := p.Args.Plan; given != nil {
 		p.Plan, err = given.Carry(saved.Now{About: p.about(), Snapshot: p.Survey.Snapshot, Classes: classes})
 	} else {
-		p.Plan, err = plan.Place(p.request)
+		p.Plan, err = p.compute()
 		if p.Args.Replicas == p.request.Replicas { // else the planner's own hint knows better
 			err = core.WithHint(err,
 				"bkp place --explain shows each node; add peers, free some space, or ask for fewer --replicas")
@@ -73,6 +73,22 @@ func (p *placement) plan(classes []plan.Class) (_ [][]plan.Span, err error) {
 		return nil, err
 	}
 	return p.Plan.Spans(), nil
+}
+
+// frontierPoints is how many plans there are between the soonest and the cheapest, with these.
+const frontierPoints = 5
+
+// compute has the planner plan; the soonest of several plans is the plan.
+func (p *placement) compute() (*plan.Plan, error) {
+	if !p.Args.Frontier {
+		return plan.Place(p.request)
+	}
+	plans, err := plan.Frontier(p.request, frontierPoints)
+	if err != nil {
+		return nil, err
+	}
+	p.Frontier = plans
+	return plans[0], nil
 }
 
 // prices asks the strategy.

@@ -23,7 +23,7 @@ func Frontier(req Request, points int) (plans []*Plan, err error) {
 	}
 	plans = []*Plan{soonest}
 	add := func(p *Plan) {
-		if p.cost() < plans[len(plans)-1].cost()*(1-sameCost) {
+		if p.Price() < plans[len(plans)-1].Price()*(1-sameCost) {
 			plans = append(plans, p)
 		}
 	}

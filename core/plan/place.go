@@ -106,7 +106,7 @@ func (p *planner) better(than *Plan) *Plan {
 	switch {
 	case p.Deadline > 0 && sooner > p.Deadline*(1+1e-6):
 		return nil
-	case p.timed && sooner*clearlySooner >= fluid, !p.timed && than != nil && out.cost() >= than.cost():
+	case p.timed && sooner*clearlySooner >= fluid, !p.timed && than != nil && out.Price() >= than.Price():
 		return nil
 	}
 	return out
@@ -147,10 +147,10 @@ func (p *planner) blend() (best *Plan, err error) {
 			continue
 		}
 		plans = append(plans, out)
-		leastTime, leastCost = min(leastTime, out.PredictedS), min(leastCost, out.cost())
+		leastTime, leastCost = min(leastTime, out.PredictedS), min(leastCost, out.Price())
 	}
 	score := func(out *Plan) float64 {
-		return p.Blend*relative(out.PredictedS, leastTime) + (1-p.Blend)*relative(out.cost(), leastCost)
+		return p.Blend*relative(out.PredictedS, leastTime) + (1-p.Blend)*relative(out.Price(), leastCost)
 	}
 	for _, out := range plans {
 		if best == nil || score(out) < score(best) {
@@ -171,8 +171,8 @@ func relative(v, least float64) float64 {
 	return v / least
 }
 
-// cost is what the plan's new copies cost by the strategy.
-func (p *Plan) cost() (sum float64) {
+// Price is what the plan's new copies cost by the strategy.
+func (p *Plan) Price() (sum float64) {
 	for _, row := range p.Nodes {
 		sum += row.Cost * float64(row.Bytes-row.Held)
 	}

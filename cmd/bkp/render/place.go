@@ -4,6 +4,7 @@ package render
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -151,6 +152,10 @@ func arrow(v any) string { return "> " + Cell(v) }
 // Draw shows the plan, and what became of it where it was carried out.
 func (p Placement) Draw(t *Table, explain bool) {
 	r := p.PlaceResult
+	if len(r.Frontier) > 0 {
+		drawFrontier(t, r)
+		return
+	}
 	drawPlan(t, r, explain || r.DryRun)
 	if r.DryRun {
 		return
@@ -161,6 +166,26 @@ func (p Placement) Draw(t *Table, explain bool) {
 		t.Line("%s went from this machine: peers keep them now.", r.LetGo)
 	}
 	drawUnexported(t, p.Exported)
+}
+
+// drawFrontier shows plans to choose from.
+func drawFrontier(t *Table, r control.PlaceResult) {
+	t.Header("predicted", "cost", "nodes", "as")
+	for i, f := range r.Frontier {
+		as := "--objective time"
+		switch {
+		case i == len(r.Frontier)-1 && i > 0:
+			as = "--objective cost"
+		case i > 0:
+			as = fmt.Sprintf("--objective cost --deadline %.0f", math.Ceil(f.DeadlineS*1.001))
+		}
+		t.Row(Seconds(f.PredictedS), f.Cost, f.Nodes, as)
+	}
+	t.Line("")
+	if len(r.Frontier) == 1 {
+		t.Line("By strategy %s, nothing that takes longer costs less.", r.Strategy)
+	}
+	t.Line("least possible %s, bound by %s; cost is all new copies, by strategy %s", Seconds(r.BoundS), r.Binding, r.Strategy)
 }
 
 // redundancy is how a version is kept: as copies, or in stripes.
