@@ -45,6 +45,7 @@ var floors = func() map[string][]string {
 		"plugins":            {"core", "core/durable", "plugins/contract", "plugins/proto"},
 		"plugins/contract":   {"core", "plugins/proto"},
 		"plugins/proto":      nil,
+		"plugins/python":     nil,
 		"plugins/serve":      {"core", "plugins/contract", "plugins/proto"},
 		"plugins/strategies": {"core", "plugins/serve"},
 		"plugins/verifiers":  {"core", "plugins/serve", "core/license", "core/ledger"},
@@ -65,7 +66,7 @@ var floors = func() map[string][]string {
 // roof says which rooms of the roof each of them may import. What lies below the roof they may all import.
 var roof = map[string][]string{
 	"cmd/bkp": {"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "cmd/bkp/input", "cmd/bkp/line", "cmd/bkp/owner",
-		"cmd/bkp/render", "cmd/bkp/retain", "cmd/bkp/session", "cmd/bkp/web"},
+		"cmd/bkp/render", "cmd/bkp/retain", "cmd/bkp/scaffold", "cmd/bkp/session", "cmd/bkp/web"},
 	"cmd/bkp/datadir":      nil,
 	"cmd/bkp/datadir/mend": {"cmd/bkp/datadir"},
 	"cmd/bkp/input":        nil,
@@ -73,6 +74,7 @@ var roof = map[string][]string{
 	"cmd/bkp/owner":        {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render"},
 	"cmd/bkp/render":       nil,
 	"cmd/bkp/retain":       nil,
+	"cmd/bkp/scaffold":     nil,
 	"cmd/bkp/volume":       nil,
 	"cmd/bkp/metrics":      nil,
 	"cmd/bkp/web":          nil,
@@ -242,11 +244,13 @@ var undurableImports = []string{"github.com/google/renameio/v2", "github.com/gof
 
 // elsewhere lists the files that may: what they write is not below a data directory.
 var elsewhere = map[string]string{
-	"cmd/bkp/logs.go":           "the log of --log-file",
-	"cmd/bkp/session/wiring.go": "the trace of --trace",
-	"core/file/device.go":       "a block device that is restored",
-	"core/file/source.go":       "opened for reading, but without waiting",
-	"plugins/sockets.go":        "sockets of plugins, of no use after their program",
+	"cmd/bkp/logs.go":              "the log of --log-file",
+	"cmd/bkp/session/wiring.go":    "the trace of --trace",
+	"core/file/device.go":          "a block device that is restored",
+	"core/file/source.go":          "opened for reading, but without waiting",
+	"plugins/alone.go":             "a program that is only tried",
+	"cmd/bkp/scaffold/scaffold.go": "the source of a new plugin, in its author's folder",
+	"plugins/sockets.go":           "sockets of plugins, of no use after their program",
 }
 
 func TestFloorsDurable(t *testing.T) {

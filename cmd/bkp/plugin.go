@@ -19,7 +19,8 @@ import (
 )
 
 func pluginCommand() *cli.Command {
-	return group("plugin", "look at strategies and verifiers, and say which files are meant", pluginList(), pluginInfo(), pluginLock())
+	return group("plugin", "look at strategies and verifiers, install, write and test them", pluginList(), pluginInfo(),
+		pluginInstall(), pluginVerify(), pluginUpgrade(), pluginRemove(), pluginLock(), pluginNew(), pluginTest())
 }
 
 func pluginList() *cli.Command {

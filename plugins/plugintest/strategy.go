@@ -1,90 +1,103 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package plugintest tells authors whether their strategy or verifier behaves as bkp wants.
-//
-// A plugin's test is a few lines; the second form builds the plugin's main and talks to it as bkp would:
-//
-//	func TestInProcess(t *testing.T) { plugintest.Strategy(t, mine.New()) }
-//	func TestAsPlugin(t *testing.T)  { plugintest.StrategyProcess(t, "./bkp-strategy-mine") }
 package plugintest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"reflect"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
-
-	"pgregory.net/rapid"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins/contract"
 )
 
-// Strategy runs the suite: the strategy describes itself, answers every question in the right shape, leaves the
-// question as it was, reads no columns but those it needs, stands questions from many goroutines, and, where it says so,
-// is deterministic.
+// Strategy runs the suite as subtests, one a rule.
 func Strategy(t *testing.T, s core.Strategy) {
 	t.Helper()
-	info, err := s.Describe(t.Context())
-	if err != nil {
-		t.Fatalf("Describe: %v", err)
+	StrategyRules(t.Context(), s, func(r Rule) { r.test(t) })
+}
+
+const (
+	asked  = 100         // questions of up to twelve candidates
+	within = time.Second // for a thousand candidates; a plan waits for it
+)
+
+// StrategyRules tells of each rule whether the strategy keeps it: it describes itself, answers every question in the
+// right shape and the largest in time, reads no columns but those it needs, leaves the question as it was, stands
+// questions from many goroutines, and, where it says so, is deterministic.
+func StrategyRules(ctx context.Context, s core.Strategy, tell func(Rule)) {
+	info, err := s.Describe(ctx)
+	if err == nil {
+		err = describes(info.Name, info.Version, info.Summary, info.Settings)
 	}
-	t.Run("describes itself", func(t *testing.T) {
-		described(t, info.Name, info.Version, info.Summary)
-		for _, need := range info.Needs {
-			if !contract.KnownNeed(need) {
-				t.Errorf("needs %q, which is no column", need)
-			}
+	for _, need := range info.Needs {
+		if !contract.KnownNeed(need) {
+			err = errors.Join(err, fmt.Errorf("needs %q, which is no column", need))
 		}
-		if err := contract.CheckSettings(info.Settings); err != nil {
-			t.Error(err)
+	}
+	tell(Rule{"describes itself", err})
+	_, err = score(ctx, s, core.Batch{Objective: "time", Replicas: 1})
+	tell(Rule{"answers where there are no candidates", err})
+	tell(Rule{"answers in the right shape", scoresAll(ctx, s, info)})
+	if info.Deterministic {
+		tell(Rule{"answers the same question alike", scoresAlike(ctx, s, info)})
+	}
+	large := contract.Needed(Batch(1, 1000), info.Needs)
+	large.File.Classes = slices.Repeat(large.File.Classes, 50)
+	began := time.Now()
+	if _, err = score(ctx, s, large); err == nil && time.Since(began) > within {
+		err = fmt.Errorf("took %s for 1000 candidates and 50 classes, more than %s", time.Since(began).Round(time.Millisecond), within)
+	}
+	tell(Rule{"answers for a thousand candidates in time", err})
+	tell(Rule{"answers several at once", atOnce(func(i int) error {
+		_, err := score(ctx, s, contract.Needed(Batch(uint64(i), 12), info.Needs))
+		return err
+	})})
+	tell(Rule{"takes its settings", configures(ctx, s, info.Settings)})
+}
+
+func scoresAll(ctx context.Context, s core.Strategy, info core.StrategyInfo) error {
+	for seed := range uint64(asked) {
+		if _, err := score(ctx, s, question(seed, info)); err != nil {
+			return fmt.Errorf("question %d: %w", seed, err)
 		}
-	})
-	t.Run("no candidates", func(t *testing.T) {
-		if _, err := score(t, s, core.Batch{Objective: "time", Replicas: 1}); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("any candidates", rapid.MakeCheck(func(r *rapid.T) {
-		batch := Batches().Draw(r, "batch")
-		batch = contract.Needed(batch, info.Needs) // as bkp asks it
-		first, err := score(t, s, batch)
+	}
+	return nil
+}
+
+func scoresAlike(ctx context.Context, s core.Strategy, info core.StrategyInfo) error {
+	for seed := range uint64(asked) {
+		first, err := score(ctx, s, question(seed, info))
 		if err != nil {
-			r.Fatal(err)
+			return nil // another rule
 		}
-		if !info.Deterministic {
-			return
+		again, err := score(ctx, s, question(seed, info))
+		if err != nil || !reflect.DeepEqual(first, again) {
+			return fmt.Errorf("question %d got\n%+v then\n%+v (%v)", seed, first, again, err)
 		}
-		if again, err := score(t, s, batch); err != nil || !reflect.DeepEqual(first, again) {
-			r.Fatalf("deterministic, but the same batch got\n%+v then\n%+v (%v)", first, again, err)
-		}
-	}))
-	t.Run("many at once", func(t *testing.T) {
-		var all sync.WaitGroup
-		for seed := range 8 {
-			all.Go(func() {
-				if _, err := score(t, s, contract.Needed(Batches().Example(seed), info.Needs)); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		all.Wait()
-	})
+	}
+	return nil
+}
+
+// question is one of the suite's as bkp asks it; the first ones are small.
+func question(seed uint64, info core.StrategyInfo) core.Batch {
+	return contract.Needed(Batch(seed, int(seed%13)), info.Needs)
 }
 
 // score asks and checks the answer's shape and that the question is still the same.
-func score(t *testing.T, s core.Strategy, batch core.Batch) (core.Scores, error) {
+func score(ctx context.Context, s core.Strategy, batch core.Batch) (core.Scores, error) {
 	before := copied(batch)
-	scores, err := s.Score(t.Context(), batch)
+	scores, err := s.Score(ctx, batch)
 	if err != nil {
 		return scores, fmt.Errorf("ask for scores: %w", err)
 	}
 	if !reflect.DeepEqual(before, batch) {
-		return scores, fmt.Errorf("asking for scores changed the batch it was given")
+		return scores, errors.New("asking for scores changed the batch it was given")
 	}
 	return scores, contract.CheckScores(batch.Nodes.Len(), scores)
 }
@@ -102,70 +115,4 @@ func copied(b core.Batch) core.Batch {
 	}
 	b.Links, b.Trunks, b.File.Classes = slices.Clone(b.Links), slices.Clone(b.Trunks), slices.Clone(b.File.Classes)
 	return b
-}
-
-// Batches generates questions: up to twelve candidates, from empty to overfull, from unlimited to nearly cut off.
-func Batches() *rapid.Generator[core.Batch] {
-	return rapid.Custom(func(r *rapid.T) core.Batch {
-		count := rapid.IntRange(0, 12).Draw(r, "candidates")
-		size := core.Size(rapid.Int64Range(0, int64(10*core.TiB)).Draw(r, "size"))
-		b := core.Batch{
-			Objective: rapid.SampledFrom([]string{"time", "cost", "blend"}).Draw(r, "objective"),
-			Seed:      rapid.Uint64().Draw(r, "seed"),
-			Replicas:  rapid.IntRange(1, 4).Draw(r, "replicas"),
-			File:      core.BatchFile{Size: size, RunSize: core.RunSize(size)},
-		}
-		b.File.Classes = []core.BatchClass{{Count: rapid.IntRange(0, 4096).Draw(r, "runs"), Size: size}}
-		for i := range count {
-			candidate(r, &b.Nodes, i)
-		}
-		if count > 0 && rapid.Bool().Draw(r, "numbers") {
-			b.Nodes.Numbers = map[string][]float64{"carbon": rapid.SliceOfN(parts, count, count).Draw(r, "carbon")}
-		}
-		for from := range count {
-			for to := range count {
-				if from != to && rapid.Bool().Draw(r, "linked") {
-					b.Links = append(b.Links, core.BatchLink{From: from, To: to, Rate: rates.Draw(r, "rate")})
-				}
-			}
-		}
-		return b
-	})
-}
-
-var (
-	rates = rapid.Map(rapid.Int64Range(0, 10<<30), func(n int64) core.Rate { return core.Rate(n) }) // 0 is unlimited
-	sizes = rapid.Map(rapid.Int64Range(0, 1<<60), func(n int64) core.Size { return core.Size(n) })
-	parts = rapid.Float64Range(0, 1)
-)
-
-func candidate(r *rapid.T, n *core.NodeColumns, i int) {
-	n.ID = append(n.ID, fmt.Sprintf("node%d", i))
-	n.Zone = append(n.Zone, rapid.SampledFrom([]string{"", "home", "office"}).Draw(r, "zone"))
-	n.Labels = append(n.Labels, map[string]string{"room": fmt.Sprint(i)})
-	n.Free = append(n.Free, sizes.Draw(r, "free"))
-	n.Total = append(n.Total, sizes.Draw(r, "total"))
-	n.Uplink = append(n.Uplink, rates.Draw(r, "uplink"))
-	n.Downlink = append(n.Downlink, rates.Draw(r, "downlink"))
-	n.Link = append(n.Link, rates.Draw(r, "link"))
-	n.Delay = append(n.Delay, rapid.Float64Range(0, 10).Draw(r, "delay"))
-	n.PriceStore = append(n.PriceStore, parts.Draw(r, "price_store"))
-	n.PriceSend = append(n.PriceSend, parts.Draw(r, "price_send"))
-	n.AnnualFailure = append(n.AnnualFailure, parts.Draw(r, "annual_failure"))
-	n.Uptime = append(n.Uptime, parts.Draw(r, "uptime"))
-	n.Load = append(n.Load, math.Round(parts.Draw(r, "load")*100)/100)
-}
-
-// described checks what a plugin says of itself.
-func described(t *testing.T, name, version, summary string) {
-	t.Helper()
-	if !contract.ValidName(name) {
-		t.Errorf("name %q: want lower-case letters, digits and dashes", name)
-	}
-	if version == "" {
-		t.Error("no version")
-	}
-	if summary == "" || strings.ContainsAny(summary, "\n\t\x1b") {
-		t.Errorf("summary %q: want one line", summary)
-	}
 }

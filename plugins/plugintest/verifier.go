@@ -4,11 +4,13 @@ package plugintest
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"reflect"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,7 +18,6 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/plugins/contract"
 )
 
 // The parties of Request's licence, with fixed keys.
@@ -95,73 +96,82 @@ type Case struct {
 	Code    string // of a refusal, where it matters
 }
 
-// Verifier runs the suite: besides the author's cases, the verifier gives the same verdict twice, a reason with every
-// refusal, leaves the question as it was, stands questions from many goroutines, and does not fall over a licence that
-// is none.
+// Verifier runs the suite as subtests, one a rule, and then the author's own cases.
 func Verifier(t *testing.T, v core.Verifier, cases ...Case) {
 	t.Helper()
-	if d, ok := v.(core.VerifierDescriber); ok {
-		t.Run("describes itself", func(t *testing.T) {
-			info, err := d.Describe(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if info.Version == "" && info.Summary == "" {
-				t.Skip("says nothing, as it may")
-			}
-			described(t, info.Name, info.Version, info.Summary)
-			if err := contract.CheckSettings(info.Settings); err != nil {
-				t.Error(err)
-			}
-		})
-	}
 	for _, c := range cases {
-		t.Run(c.Name, func(t *testing.T) {
-			if c.Config != "" {
-				if err := v.(core.Configurer).Configure(t.Context(), []byte(c.Config)); err != nil {
-					t.Fatalf("Configure: %v", err)
-				}
-			}
-			verdict := verify(t, v, c.Request)
-			if verdict.OK != c.OK || !c.OK && c.Code != "" && verdict.Code != c.Code {
-				t.Errorf("verdict %+v, want ok %v, code %q", verdict, c.OK, c.Code)
-			}
-			if again := verify(t, v, c.Request); again != verdict {
-				t.Errorf("verdict %+v, and then %+v", verdict, again)
-			}
-		})
+		Rule{c.Name, c.holds(t.Context(), v)}.test(t)
 	}
-	t.Run("licences that are none", func(t *testing.T) {
-		whole := Request(Owner, nil)
-		for _, broken := range [][]byte{nil, {}, []byte("null"), []byte("[]"), []byte(`{"payload":1}`),
-			whole.Envelope[:len(whole.Envelope)/2],
-			bytes.Repeat([]byte("["), 10_000), bytes.Repeat([]byte{0xff}, 100)} {
-			req := whole
-			req.Envelope, req.Payload = broken, broken
-			verify(t, v, req)
-		}
-	})
-	t.Run("many at once", func(t *testing.T) {
-		var all sync.WaitGroup
-		for range 8 {
-			all.Go(func() { verify(t, v, Request(Owner, nil)) })
-		}
-		all.Wait()
-	})
+	VerifierRules(t.Context(), v, func(r Rule) { r.test(t) })
 }
 
-func verify(t *testing.T, v core.Verifier, req core.VerifyRequest) core.Verdict {
+func (c Case) holds(ctx context.Context, v core.Verifier) error {
+	if c.Config != "" {
+		if err := v.(core.Configurer).Configure(ctx, []byte(c.Config)); err != nil {
+			return fmt.Errorf("configure it: %w", err)
+		}
+	}
+	verdict, err := verify(ctx, v, c.Request)
+	if err == nil && (verdict.OK != c.OK || !c.OK && c.Code != "" && verdict.Code != c.Code) {
+		err = fmt.Errorf("verdict %+v, want ok %v, code %q", verdict, c.OK, c.Code)
+	}
+	return err
+}
+
+// VerifierRules tells of each rule whether the verifier keeps it: it describes itself, gives the same verdict twice, a
+// reason with every refusal, leaves the question as it was, stands questions from many goroutines, and does not fall
+// over a licence that is none.
+func VerifierRules(ctx context.Context, v core.Verifier, tell func(Rule)) {
+	var info core.VerifierInfo
+	if d, ok := v.(core.VerifierDescriber); ok {
+		var err error
+		if info, err = d.Describe(ctx); err == nil && (info.Version != "" || info.Summary != "") { // it need not say anything
+			err = describes(info.Name, info.Version, info.Summary, info.Settings)
+		}
+		tell(Rule{"describes itself", err})
+	}
+	_, err := verify(ctx, v, Request(Owner, nil))
+	tell(Rule{"judges a licence, twice alike", err})
+	_, err = verify(ctx, v, Request(Other, nil))
+	tell(Rule{"judges one signed by somebody else", err})
+	tell(Rule{"does not fall over a licence that is none", judgesBroken(ctx, v)})
+	tell(Rule{"judges several at once", atOnce(func(int) error {
+		_, err := verify(ctx, v, Request(Owner, nil))
+		return err
+	})})
+	tell(Rule{"takes its settings", configures(ctx, v, info.Settings)})
+}
+
+func judgesBroken(ctx context.Context, v core.Verifier) error {
+	whole := Request(Owner, nil)
+	for _, broken := range [][]byte{nil, {}, []byte("null"), []byte("[]"), []byte(`{"payload":1}`),
+		whole.Envelope[:len(whole.Envelope)/2],
+		bytes.Repeat([]byte("["), 10_000), bytes.Repeat([]byte{0xff}, 100)} {
+		req := whole
+		req.Envelope, req.Payload = broken, broken
+		if _, err := verify(ctx, v, req); err != nil {
+			return fmt.Errorf("%.40q: %w", broken, err)
+		}
+	}
+	return nil
+}
+
+// verify asks twice.
+func verify(ctx context.Context, v core.Verifier, req core.VerifyRequest) (core.Verdict, error) {
 	before := req
 	before.Envelope, before.Payload = bytes.Clone(req.Envelope), bytes.Clone(req.Payload)
-	verdict, err := v.Verify(t.Context(), req)
+	verdict, err := v.Verify(ctx, req)
 	if err != nil {
-		t.Errorf("Verify: %v", err)
+		return verdict, fmt.Errorf("judged nothing: %w", err)
 	}
 	if !reflect.DeepEqual(before, req) {
-		t.Error("Verify changed the request it was given")
+		return verdict, errors.New("the request it was given has changed")
 	}
 	if !verdict.OK && verdict.Reason == "" {
-		t.Errorf("refused without a reason: %+v", verdict)
+		return verdict, fmt.Errorf("refused without a reason: %+v", verdict)
 	}
-	return verdict
+	if again, err := v.Verify(ctx, req); err != nil || again != verdict {
+		return verdict, fmt.Errorf("verdict %+v, and then %+v (%w)", verdict, again, err)
+	}
+	return verdict, nil
 }

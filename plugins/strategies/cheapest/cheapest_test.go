@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/plugintest/processtest"
 	"github.com/bkp-tool/bkp/plugins/strategies/cheapest"
 )
 
 func TestConformance(t *testing.T) { plugintest.Strategy(t, cheapest.New()) }
 
 func TestConformanceAsProcess(t *testing.T) {
-	plugintest.StrategyProcess(t, "./bkp-strategy-cheapest")
+	processtest.Strategy(t, "./bkp-strategy-cheapest")
 }

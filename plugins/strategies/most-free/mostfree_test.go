@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/bkp-tool/bkp/plugins/plugintest"
-	"github.com/bkp-tool/bkp/plugins/strategies/most-free"
+	"github.com/bkp-tool/bkp/plugins/plugintest/processtest"
+	mostfree "github.com/bkp-tool/bkp/plugins/strategies/most-free"
 )
 
 func TestConformance(t *testing.T) { plugintest.Strategy(t, mostfree.New()) }
 
 func TestConformanceAsProcess(t *testing.T) {
-	plugintest.StrategyProcess(t, "./bkp-strategy-most-free")
+	processtest.Strategy(t, "./bkp-strategy-most-free")
 }

@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/plugintest/processtest"
 	"github.com/bkp-tool/bkp/plugins/strategies/reliable"
 )
 
 func TestConformance(t *testing.T) { plugintest.Strategy(t, reliable.New()) }
 
 func TestConformanceAsProcess(t *testing.T) {
-	plugintest.StrategyProcess(t, "./bkp-strategy-reliable")
+	processtest.Strategy(t, "./bkp-strategy-reliable")
 }

@@ -36,20 +36,20 @@ type strategy struct {
 	Gamma float64 `json:"gamma" about:"seconds that a full node costs more than an empty one"`
 }
 
-func (s *strategy) Configure(_ context.Context, config []byte) error {
-	if err := json.Unmarshal(config, s); err != nil {
+func (w *strategy) Configure(_ context.Context, config []byte) error {
+	if err := json.Unmarshal(config, w); err != nil {
 		return err
 	}
-	if min(s.Alpha, s.Beta, s.Gamma) < 0 {
+	if min(w.Alpha, w.Beta, w.Gamma) < 0 {
 		return errors.New("alpha, beta and gamma are not negative")
 	}
 	return nil
 }
 
-func (s *strategy) Describe(context.Context) (core.StrategyInfo, error) {
+func (w *strategy) Describe(context.Context) (core.StrategyInfo, error) {
 	return core.StrategyInfo{Name: "seed", Version: "1.1.0", Summary: "transfer time, delay and fullness together",
 		Needs: []string{"link", "downlink", "delay", "free", "total"}, Deterministic: true,
-		Settings: serve.Settings(s)}, nil
+		Settings: serve.Settings(w)}, nil
 }
 
 // Score also gives first copies to the near before the far, in proportion to 1/delay.

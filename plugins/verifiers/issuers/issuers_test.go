@@ -8,6 +8,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/plugintest/processtest"
 	"github.com/bkp-tool/bkp/plugins/verifiers/issuers"
 )
 
@@ -45,7 +46,7 @@ var cases = []plugintest.Case{
 func TestConformance(t *testing.T) { plugintest.Verifier(t, issuers.New(), cases...) }
 
 func TestConformanceAsProcess(t *testing.T) {
-	plugintest.VerifierProcess(t, "./bkp-verifier-issuers", cases...)
+	processtest.Verifier(t, "./bkp-verifier-issuers", cases...)
 }
 
 func TestBadConfigurationIsRefused(t *testing.T) {

@@ -8,7 +8,8 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins/plugintest"
-	"github.com/bkp-tool/bkp/plugins/verifiers/office-hours"
+	"github.com/bkp-tool/bkp/plugins/plugintest/processtest"
+	officehours "github.com/bkp-tool/bkp/plugins/verifiers/office-hours"
 )
 
 func at(hour, minute int) core.VerifyRequest {
@@ -29,5 +30,5 @@ var cases = []plugintest.Case{
 func TestConformance(t *testing.T) { plugintest.Verifier(t, officehours.New(), cases...) }
 
 func TestConformanceAsProcess(t *testing.T) {
-	plugintest.VerifierProcess(t, "./bkp-verifier-office-hours", cases...)
+	processtest.Verifier(t, "./bkp-verifier-office-hours", cases...)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/plugintest/processtest"
 	"github.com/bkp-tool/bkp/plugins/verifiers/signature"
 )
 
@@ -76,7 +77,7 @@ var cases = []plugintest.Case{
 func TestConformance(t *testing.T) { plugintest.Verifier(t, signature.New(), cases...) }
 
 func TestConformanceAsProcess(t *testing.T) {
-	plugintest.VerifierProcess(t, "./bkp-verifier-signature", cases...)
+	processtest.Verifier(t, "./bkp-verifier-signature", cases...)
 }
 
 // Every bit of the envelope counts, or is white space and spelling around the same licence.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/bkp-tool/bkp/plugins/plugintest/processtest"
 	"github.com/bkp-tool/bkp/plugins/verifiers/targets"
 )
 
@@ -38,5 +39,5 @@ var cases = []plugintest.Case{
 func TestConformance(t *testing.T) { plugintest.Verifier(t, targets.New(), cases...) }
 
 func TestConformanceAsProcess(t *testing.T) {
-	plugintest.VerifierProcess(t, "./bkp-verifier-targets", cases...)
+	processtest.Verifier(t, "./bkp-verifier-targets", cases...)
 }

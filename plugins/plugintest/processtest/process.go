@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plugintest
+// Package processtest runs the suite of plugintest against a plugin in a process of its own.
+package processtest
 
 import (
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/plugintest"
 )
 
 // Build builds the main package pkg (as go build takes it) into a folder of the test and returns the executable.
@@ -24,8 +26,8 @@ func Build(t testing.TB, pkg string) string {
 	return file
 }
 
-// StrategyProcess runs the suite against a strategy in a process of its own. The last part of pkg is bkp-strategy-NAME.
-func StrategyProcess(t *testing.T, pkg string) {
+// Strategy runs the suite against a strategy in a process of its own. The last part of pkg is bkp-strategy-NAME.
+func Strategy(t *testing.T, pkg string) {
 	t.Helper()
 	host, name := host(t, pkg, plugins.KindStrategy)
 	s, err := host.Strategy(t.Context(), name)
@@ -33,11 +35,11 @@ func StrategyProcess(t *testing.T, pkg string) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	Strategy(t, s)
+	plugintest.Strategy(t, s)
 }
 
-// VerifierProcess runs the suite against a verifier in a process of its own. The last part of pkg is bkp-verifier-NAME.
-func VerifierProcess(t *testing.T, pkg string, cases ...Case) {
+// Verifier runs the suite against a verifier in a process of its own. The last part of pkg is bkp-verifier-NAME.
+func Verifier(t *testing.T, pkg string, cases ...plugintest.Case) {
 	t.Helper()
 	host, name := host(t, pkg, plugins.KindVerifier)
 	v, err := host.Verifier(t.Context(), name)
@@ -45,7 +47,7 @@ func VerifierProcess(t *testing.T, pkg string, cases ...Case) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	Verifier(t, v, cases...)
+	plugintest.Verifier(t, v, cases...)
 }
 
 func host(t *testing.T, pkg string, kind plugins.Kind) (*plugins.Host, string) {

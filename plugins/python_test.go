@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugins_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/contract"
+	"github.com/bkp-tool/bkp/plugins/plugintest"
+)
+
+// packed is a host of a plugin in Python: the example with which an author begins, and the kit.
+func packed(t *testing.T, n plugins.Name, edit func(string) string) *plugins.Host {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), n.File())
+	if err := os.CopyFS(filepath.Join(folder, "bkp_plugin"), os.DirFS("python/bkp_plugin")); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../cmd/bkp/scaffold/template/python/__main__." + string(n.Kind) + ".py.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = []byte(edit(strings.ReplaceAll(string(text), "NAME", n.Name)))
+	if err := os.WriteFile(filepath.Join(folder, "__main__.py"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program, err := plugins.Pack(folder)
+	if err != nil && strings.Contains(err.Error(), "no python3 with") {
+		t.Skip(err) // Debian: scripts/need python3-grpcio
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := plugins.Pack(folder)
+	if err != nil || string(again) != string(program) {
+		t.Errorf("packed twice, the program is not the same (%v)", err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, n.File()), program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return &plugins.Host{Path: []string{dir}}
+}
+
+func asItIs(text string) string { return text }
+
+func TestStrategyInPython(t *testing.T) {
+	t.Parallel()
+	n := plugins.Name{Kind: plugins.KindStrategy, Name: "mine"}
+	h := packed(t, n, asItIs).With(n, plugins.Config{"least": int64(5)})
+	s, err := h.Strategy(t.Context(), "mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	batch := plugintest.Batch(1, 3)
+	batch.Nodes.Free[0], batch.Nodes.Free[1] = 4, 5
+	scores, err := s.Score(t.Context(), batch)
+	if err != nil || scores.Allow[0] || !scores.Allow[1] || scores.TargetWeight[1] != 5 {
+		t.Errorf("%+v, %v", scores, err)
+	}
+	plugintest.Strategy(t, s)
+}
+
+func TestVerifierInPython(t *testing.T) {
+	t.Parallel()
+	n := plugins.Name{Kind: plugins.KindVerifier, Name: "mine"}
+	v, err := packed(t, n, asItIs).Verifier(t.Context(), "mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	large := plugintest.Request(plugintest.Owner, nil)
+	large.AddedBytes = 1 << 50
+	plugintest.Verifier(t, v, plugintest.Case{Name: "large", Request: large, Code: "large"},
+		plugintest.Case{Name: "small", Request: plugintest.Request(plugintest.Owner, nil), OK: true})
+}
+
+// What a plugin in Python raises and prints is told, and does not end it.
+func TestStrategyInPythonThatRaises(t *testing.T) {
+	t.Parallel()
+	n := plugins.Name{Kind: plugins.KindStrategy, Name: "mine"}
+	s, err := packed(t, n, func(text string) string {
+		return strings.Replace(text, "free = batch", "print('hello'); raise ValueError('no beans'); free = batch", 1)
+	}).Strategy(t.Context(), "mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 2 {
+		_, err = s.Score(t.Context(), contract.Needed(plugintest.Batch(1, 3), nil))
+		says(t, err, "ValueError: no beans")
+	}
+}
