@@ -36,7 +36,7 @@ test: c-compiler ## all tests; under the race detector, which needs a C compiler
 race: c-compiler ## all tests under the race detector: a quarter of an hour
 	$(GO) test -race -timeout 30m ./...
 
-check: ## formatting, lines, vet, staticcheck, revive, exhaustive switches and the floors; without the C library, which takes long to compile
+check: ## formatting, lines, vet, staticcheck, revive, exhaustive switches, the floors and the contract of plugins; without the C library, which takes long to compile
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt -w these:"; echo "$$bad"; exit 1; fi
 	@scripts/long-lines
 	@bad=$$(git ls-files '*.go' | grep -v '\.pb\.go$$' | xargs grep -L '^// SPDX-License-Identifier: Apache-2.0$$' || true); if [ -n "$$bad" ]; then echo "these lack the SPDX line:"; echo "$$bad"; exit 1; fi
@@ -46,7 +46,7 @@ check: ## formatting, lines, vet, staticcheck, revive, exhaustive switches and t
 	CGO_ENABLED=0 $(GO) run $(REVIVE) -config .revive.toml -exclude plugins/proto/... ./...
 	CGO_ENABLED=0 $(GO) build -C scripts/exhaustive -o ../../build/tools/exhaustive .
 	CGO_ENABLED=0 build/tools/exhaustive -default-signifies-exhaustive -test=false ./...
-	CGO_ENABLED=0 $(GO) test -count=1 -run Floors ./core
+	CGO_ENABLED=0 $(GO) test -count=1 -run Floors ./core ./plugins/proto
 
 fuzz: ## every fuzz target for FUZZTIME; twice if need be, since Go may take the end of the time for a failure, and a real one fails again on the input that it left
 	@set -e; grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \

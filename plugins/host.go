@@ -120,8 +120,13 @@ func (h *Host) Strategy(ctx context.Context, name string) (*Strategy, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newStrategy(ctx, p)
+}
+
+// newStrategy asks a process that has just been started what it is, and ends it where that is not what it should be.
+func newStrategy(ctx context.Context, p *process) (*Strategy, error) {
 	s := &Strategy{process: p, calls: p.door.(proto.StrategyClient)}
-	err = p.call(ctx, "ask what it is", func(ctx context.Context) error {
+	err := p.call(ctx, "ask what it is", func(ctx context.Context) error {
 		answer, err := s.calls.Describe(ctx, &proto.StrategyDescribeRequest{})
 		s.info = contract.StrategyFromProto(answer)
 		return err

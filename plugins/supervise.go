@@ -260,3 +260,44 @@ func (k *KeptVerifier) Verify(ctx context.Context, req core.VerifyRequest) (verd
 	})
 	return verdict, err
 }
+
+// KeptStrategy is a strategy that is started again when its process ends or hangs, configured as before.
+type KeptStrategy struct {
+	*supervised[*Strategy]
+	info core.StrategyInfo
+}
+
+var _ core.Strategy = (*KeptStrategy)(nil)
+
+// KeepStrategy starts the strategy of that name and keeps it running until Close. What a process is lost over is asked
+// once more of the next. Why one is gone is logged.
+func (h *Host) KeepStrategy(ctx context.Context, name string) (*KeptStrategy, error) {
+	first, err := h.Strategy(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	tell := func(_ Name, gone error) {
+		if gone != nil && h.Log != nil {
+			h.Log.Warn(gone.Error() + "; it is being started again")
+		}
+	}
+	return &KeptStrategy{info: first.info, supervised: supervise(first, func(ctx context.Context) (*Strategy, error) {
+		p, err := first.again(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return newStrategy(ctx, p)
+	}, tell)}, nil
+}
+
+// Describe is what the strategy said at its first start.
+func (k *KeptStrategy) Describe(context.Context) (core.StrategyInfo, error) { return k.info, nil }
+
+// Score asks for prices.
+func (k *KeptStrategy) Score(ctx context.Context, batch core.Batch) (scores core.Scores, err error) {
+	err = k.call(ctx, func(s *Strategy) (err error) {
+		scores, err = s.Score(ctx, batch)
+		return err
+	})
+	return scores, err
+}

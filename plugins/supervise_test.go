@@ -16,6 +16,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/plugintest"
 )
 
 // watched is what a Watch was told last.
@@ -202,5 +203,33 @@ func TestClosedVerifierIsNotStartedAgain(t *testing.T) {
 	defer w.mu.Unlock()
 	if w.times != times {
 		t.Errorf("told %v after it was closed", w.gone)
+	}
+}
+
+// A plan goes on where its strategy dies once; where it dies each time, or hangs, the error says so in time.
+func TestStrategyThatDiesOverACallIsAskedOnceMore(t *testing.T) {
+	t.Parallel()
+	h := misbehaving(t, "bkp-strategy-once", "bkp-strategy-crashes", "bkp-strategy-hangs")
+	h.CallTimeout = time.Second
+	for name, want := range map[string]string{"once": "", "crashes": "its process ended: exit status 3", "hangs": "no answer within 1s"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := h.KeepStrategy(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			began := time.Now()
+			scores, err := s.Score(t.Context(), plugintest.Batch(1, 3))
+			switch {
+			case want == "" && (err != nil || len(scores.PlaceCost) != 3):
+				t.Errorf("%+v, %v", scores, err)
+			case want != "":
+				says(t, err, want)
+			}
+			if took := time.Since(began); took > 15*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
 	}
 }

@@ -30,7 +30,7 @@ func OpenStrategy(ctx context.Context, host *plugins.Host, list string) (core.St
 		if len(w.config) > 0 {
 			h = host.With(plugins.Name{Kind: plugins.KindStrategy, Name: w.name}, w.config)
 		}
-		s, err := h.Strategy(ctx, w.name)
+		s, err := h.KeepStrategy(ctx, w.name)
 		if err != nil {
 			return nil, nil, errors.Join(err, all.Close())
 		}

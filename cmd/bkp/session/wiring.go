@@ -301,6 +301,7 @@ func (op *Opener) Plugins() *plugins.Host {
 	return &plugins.Host{
 		Path: plugins.SearchPath(string(op.dir)), Told: plugins.ToldPath(), Sockets: op.dir.Path("plugin-sockets"),
 		Lock: op.dir.Path("bkp.lock.toml"), Inside: shippedNames(), Config: op.flags.Settings.Plugins,
+		StartTimeout: op.flags.Settings.PluginStart, CallTimeout: op.flags.Settings.PluginAnswer,
 		Log: op.console.Log(slog.LevelWarn),
 	}
 }

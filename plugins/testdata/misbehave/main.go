@@ -88,6 +88,12 @@ func (o odd) Score(_ context.Context, batch core.Batch) (s core.Scores, err erro
 		panic("out of beans")
 	case "crashes":
 		os.Exit(3)
+	case "once": // the first process ends when it is asked
+		mark := os.Args[0] + ".died"
+		if _, err := os.Stat(mark); err != nil {
+			_ = os.WriteFile(mark, nil, 0o600)
+			os.Exit(4)
+		}
 	case "hangs":
 		time.Sleep(time.Hour)
 	case "errs":
