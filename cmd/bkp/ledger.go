@@ -133,7 +133,7 @@ func ledgerVerify() *cli.Command {
 				return fmt.Errorf("the ledger does not hold: %w", err)
 			}
 			return c.Done(report, func(t *render.Table) {
-				t.Line("the ledger of node %s holds: %d entries (%s, %s) under %s", report.Node, report.Size,
+				t.Line("the ledger of node %s holds: %d entries (%s, %s) under %s", report.Node.Short(), report.Size,
 					render.Counted(report.Licenses, "licence"), render.Counted(report.Receipts,
 						"receipt"), render.Counted(report.Heads, "signed head"))
 				t.Line("root %s", report.Root)

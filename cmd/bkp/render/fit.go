@@ -167,7 +167,8 @@ func Fold(text string, width int, indent string) string {
 	if width <= 0 || twwidth.Width(text) <= width {
 		return text
 	}
-	if at := strings.LastIndex(text, ": bkp "); at >= 0 {
+	if at := strings.LastIndex(text, ": bkp "); at >= 0 && !strings.ContainsAny(text[at:], ";,?") &&
+		!strings.Contains(text[at:], ". ") && !strings.HasSuffix(text[:at], "hint") {
 		return Fold(text[:at+1], width, indent) + "\n" + indent + "   " + text[at+2:]
 	}
 	var b strings.Builder

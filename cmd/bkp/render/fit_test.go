@@ -74,3 +74,12 @@ func TestFoldKeepsCommandsWhole(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// A hint that goes on after the command is folded as any text.
+func TestFoldOfASentence(t *testing.T) {
+	got := Fold("hint: bkp place --explain shows each node; add peers, or free space", 40, "")
+	want := "hint: bkp place --explain shows each\nnode; add peers, or free space"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
