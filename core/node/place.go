@@ -71,8 +71,15 @@ func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 	status func(control.Status)) (control.PlaceResult, error) {
 	status, end := n.work.begin(control.CommandPlace, args.Name, args.Version, status)
 	defer end()
-	r, err := n.coordinator().Place(ctx, place.Args(args), told(status))
+	r, err := n.coordinator().Place(ctx, placeArgs(args), told(status))
 	return placeResult(r), err
+}
+
+// placeArgs is what was asked for, as the coordinator reads it.
+func placeArgs(a control.PlaceArgs) place.Args {
+	return place.Args{Name: a.Name, Version: a.Version, Replicas: a.Replicas, Strategy: a.Strategy, DryRun: a.DryRun,
+		Retain: a.Retain, KeepLocal: a.KeepLocal, Exclude: a.Exclude, Only: a.Only, Objective: a.Objective,
+		Blend: a.Blend, Deadline: a.Deadline, Plan: a.Plan, Show: a.Show}
 }
 
 // placeResult is the plan of a placement and, where it was carried out, what became of it.

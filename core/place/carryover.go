@@ -78,7 +78,7 @@ func (c *Coordinator) carryOver(ctx context.Context, ref version.Found) (*placem
 			}
 		}
 	}
-	h.Copies = max(1, least)
+	h.Wanted.Copies = max(1, least)
 	rec, err := c.Records.Begin(h, segments)
 	if err != nil {
 		return nil, err

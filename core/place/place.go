@@ -37,6 +37,9 @@ type Args struct {
 	Exclude []string // nodes that are to keep nothing of it, by ID, its beginning, or address
 	Only    []string // likewise: no others are to
 
+	Unattended bool      // nobody asked for it: it makes way for a placement that somebody asks for
+	Out        []core.ID // nodes that are to keep nothing of it, whether they are there or not
+
 	Objective string // of plan.Request; empty: as the strategy goes
 	Blend     float64
 	Deadline  float64
@@ -189,6 +192,9 @@ func (p *placement) awaitStopped(ctx context.Context) {
 	if p.Args.Name != "" {
 		alias = p.owner.Alias(p.Args.Name)
 	}
+	if !p.Args.Unattended {
+		p.Records.Yield(ctx, alias)
+	}
 	p.Transfers.AwaitStopped(ctx, alias)
 }
 
@@ -212,7 +218,7 @@ func (p *placement) leaveOut() error {
 	for i := range p.Survey.Nodes[1:] {
 		node := &p.Survey.Nodes[i+1]
 		named := func(name string) bool { return isNamed(*node, name) }
-		if slices.ContainsFunc(p.Args.Exclude, named) || len(p.Args.Only) > 0 && !slices.ContainsFunc(p.Args.Only, named) {
+		if slices.Contains(p.Args.Out, node.ID) || slices.ContainsFunc(p.Args.Exclude, named) || len(p.Args.Only) > 0 && !slices.ContainsFunc(p.Args.Only, named) {
 			p.out[node.ID], node.Free = true, 0
 		}
 	}
@@ -253,21 +259,26 @@ func (p *placement) interrupted(ctx context.Context) error {
 
 // enter makes the placement known, unless one of the same name is, and writes it down.
 func (p *placement) enter(ctx context.Context) (err error) {
-	p.transfer = p.Transfers.Enter(ctx, p.Task, p.Version.Ref.Alias, p.inbox)
+	for p.transfer == nil {
+		p.transfer = p.Transfers.Enter(ctx, p.Task, p.Version.Ref.Alias, p.inbox)
+		if p.transfer == nil && (p.Args.Unattended || !p.Records.Yield(ctx, p.Version.Ref.Alias)) {
+			break
+		}
+	}
 	if p.transfer == nil {
 		return core.WithHint(core.Fail(core.CodeBusy, "another placement of it is running"),
 			"wait for it: bkp node status")
 	}
 	if ref := p.Version.Ref; p.stop != nil {
-		p.unlist = p.Records.Enter(ref.Alias, ref.Version, p.stop)
+		p.unlist = p.Records.Enter(ref.Alias, ref.Version, p.Args.Unattended, p.stop)
 	}
 	if p.resumed {
-		err = p.record.Want(p.Args.Replicas)
+		err = p.record.Want(p.wanted())
 	} else {
 		ref := p.Version.Ref
 		p.record, err = p.Records.Begin(placements.Head{Owner: p.owner.ID(), Alias: ref.Alias,
-			Version: ref.Version, Task: p.Task, Source: p.Node, Window: p.window, Began: time.Now().UnixNano(), Copies: p.Args.Replicas,
-			Erasure: p.Args.Erasure}, p.Standing.Segments)
+			Version: ref.Version, Task: p.Task, Source: p.Node, Window: p.window, Began: time.Now().UnixNano(), Proofs: true,
+			Erasure: p.Args.Erasure, Wanted: p.wanted()}, p.Standing.Segments)
 	}
 	if err != nil {
 		p.leave()
@@ -275,14 +286,31 @@ func (p *placement) enter(ctx context.Context) (err error) {
 	return err
 }
 
+// wanted is what is asked for, as the record says it.
+func (p *placement) wanted() placements.Wanted {
+	out := slices.Clone(p.Args.Out)
+	for id := range p.out {
+		if !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	slices.SortFunc(out, core.ID.Compare)
+	return placements.Wanted{Copies: p.Args.Replicas, Strategy: p.Args.Strategy, Retain: p.Args.Retain,
+		KeepLocal: p.Args.KeepLocal, Out: out}
+}
+
 // note adds to the record what became known of a node and a segment. What is lost with it is asked again.
 func (p *placement) note(what string, node core.ID, segment int, runs []core.Range) {
+	p.noteEntry(placements.Entry{What: what, Node: node, Segment: segment, Runs: runs})
+}
+
+func (p *placement) noteEntry(e placements.Entry) {
 	if p.record == nil {
 		return // it could not be written down, and nobody was told
 	}
-	err := p.record.Note(placements.Entry{What: what, Node: node, Segment: segment, Runs: runs, Time: time.Now().Unix()})
-	if err != nil {
-		p.Log.Error("note in the placement", "what", what, "peer", node.Short(), "error", err)
+	e.Time = time.Now().Unix()
+	if err := p.record.Note(e); err != nil {
+		p.Log.Error("note in the placement", "what", e.What, "peer", e.Node.Short(), "error", err)
 	}
 }
 

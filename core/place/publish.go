@@ -53,6 +53,9 @@ func (p *placement) publish(ctx context.Context) error {
 	if err := p.tellTargets(ctx, put, stored, former, envelope); err != nil {
 		return err
 	}
+	if err := p.record.Sync(); err != nil {
+		return fmt.Errorf("write down who has it: %w", err)
+	}
 	if err := p.Refs.Put(ref.Alias, ref.Version, envelope); err != nil {
 		return fmt.Errorf("keep ref: %w", err)
 	}
@@ -102,6 +105,7 @@ func (p *placement) tellTargets(ctx context.Context, put wire.RefPut, stored [][
 	for i, err := range problems {
 		if err == nil {
 			p.Standing.Refs[targets[i]] = true
+			p.note(placements.Held, targets[i], 0, nil)
 			continue
 		}
 		text := fmt.Sprintf("%s did not take the ref: %v", targets[i].Short(), err)

@@ -4,6 +4,7 @@ package placements
 
 import (
 	"slices"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/reconcile"
@@ -41,4 +42,76 @@ func (s *Standing) Known(nodes []core.NodeState) (known []reconcile.Segment) {
 		known = append(known, k)
 	}
 	return known
+}
+
+// Known is what is on record, as reconcile reads it. What a node keeps that is to keep it no more is left out.
+func (r *Record) Known() (known []reconcile.Segment) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for number, runs := range r.Runs {
+		k := reconcile.Segment{Sizes: make([]core.Size, runs), At: map[core.ID]reconcile.Copies{}}
+		for id, x := range r.known[number] {
+			if x.asked.Empty() {
+				continue
+			}
+			c := reconcile.Copies{Told: true, Receipted: core.NewBitmap(runs), Proved: core.NewBitmap(runs)}
+			for run := range runs {
+				if x.asked.Has(run) && x.receipted.Has(run) {
+					c.Receipted.Set(run)
+				}
+				if x.counts(run) && (r.Window || r.held[id]) {
+					c.Proved.Set(run)
+				}
+			}
+			k.At[id] = c
+		}
+		known = append(known, k)
+	}
+	return known
+}
+
+// Holder is what is on record of a node.
+type Holder struct {
+	Node     core.ID
+	Runs     int       // that it is to keep
+	Counting int       // of them, that count
+	Audited  time.Time // when it proved last to have all of that, segment by segment; zero: never
+	Held     bool      // it has ref and records
+}
+
+// Holders is who is to keep something.
+func (r *Record) Holders() (all []Holder) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := map[core.ID]*Holder{}
+	for number, runs := range r.Runs {
+		for id, x := range r.known[number] {
+			if x.asked.Empty() {
+				continue
+			}
+			h, audited := at[id], time.Time{}
+			if x.audited > 0 {
+				audited = time.Unix(x.audited, 0)
+			}
+			if h == nil {
+				h = &Holder{Node: id, Held: r.held[id], Audited: audited}
+				at[id] = h
+			}
+			if audited.Before(h.Audited) {
+				h.Audited = audited
+			}
+			for run := range runs {
+				if x.asked.Has(run) {
+					h.Runs++
+				}
+				if x.counts(run) && (r.Window || h.Held) {
+					h.Counting++
+				}
+			}
+		}
+	}
+	for _, id := range core.Sorted(at) {
+		all = append(all, *at[id])
+	}
+	return all
 }

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"sync"
@@ -38,8 +39,10 @@ type Records struct {
 
 // act is a placement under way.
 type act struct {
-	stop  func(why error)
-	ended chan struct{}
+	alias      string
+	unattended bool // nobody asked for it: it makes way for who does
+	stop       func(why error)
+	ended      chan struct{}
 }
 
 // OpenRecords is the records below dir, which need not exist.
@@ -50,8 +53,8 @@ func OpenRecords(dir string) *Records {
 func versionOf(alias string, number int) string { return alias + "." + strconv.Itoa(number) }
 
 // Enter makes a placement known that stop stops, until it is left. There is one of a version at a time.
-func (r *Records) Enter(alias string, number int, stop func(why error)) (leave func()) {
-	name, a := versionOf(alias, number), act{stop, make(chan struct{})}
+func (r *Records) Enter(alias string, number int, unattended bool, stop func(why error)) (leave func()) {
+	name, a := versionOf(alias, number), act{alias, unattended, stop, make(chan struct{})}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.acts[name] = a
@@ -69,6 +72,31 @@ func (r *Records) UnderWay(rec *Record) bool {
 	defer r.mu.Unlock()
 	_, is := r.acts[versionOf(rec.Alias, rec.Version)]
 	return is || rec.Window // which a backup goes on with
+}
+
+// errYields is why a placement stops that nobody asked for.
+var errYields = core.Fail(core.CodeBusy, "it makes way for a placement that somebody asked for")
+
+// Yield stops the placements of an alias, or of all where that is empty, that nobody asked for, and returns when they
+// have ended. It reports whether there was any.
+func (r *Records) Yield(ctx context.Context, alias string) (any bool) {
+	r.mu.Lock()
+	var acts []act
+	for _, a := range r.acts {
+		if a.unattended && (alias == "" || alias == a.alias) {
+			acts = append(acts, a)
+		}
+	}
+	r.mu.Unlock()
+	for _, a := range acts {
+		a.stop(errYields)
+		select {
+		case <-a.ended:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return len(acts) > 0
 }
 
 // Stop stops the placement of a version that is under way, and returns when it has ended.
@@ -99,9 +127,19 @@ type Head struct {
 	Runs    []int       `json:"runs"`             // of each segment
 	Window  bool        `json:"window,omitempty"` // it is a part of the version, as a backup placed it
 	Began   int64       `json:"began"`
-	Copies  int         `json:"copies"` // wanted, of what is in no stripe
 	// Erasure is how its stripes were made, all of whose runs are wanted; Copies is what they bear then, and one.
 	Erasure core.Erasure `json:"erasure,omitzero"`
+	Proofs  bool         `json:"proofs,omitempty"` // the journal says what was proved; else receipts stand for that
+	Wanted
+}
+
+// Wanted is what a version shall have, and how it came to be asked for: what lacks is placed by the same again.
+type Wanted struct {
+	Copies    int       `json:"copies"` // of what is in no stripe
+	Strategy  string    `json:"strategy,omitempty"`
+	Retain    int64     `json:"retain_s,omitempty"` // how long targets are to keep it, seconds; 0: as the default goes
+	KeepLocal bool      `json:"keep_local,omitempty"`
+	Out       []core.ID `json:"out,omitempty"` // nodes that are to keep nothing of it
 }
 
 // What became known of a node and a segment.
@@ -110,7 +148,9 @@ const (
 	Agreed    = "agreed"    // it agreed, and said that it has Runs
 	Refused   = "refused"   // it wants none, having agreed to nothing before
 	Receipted = "receipted" // it signed for Runs
-	Lost      = "lost"      // it said that Runs, which it signed for, are not there
+	Proved    = "proved"    // it proved to have Runs, which it signed for, by Samples ranges drawn after that
+	Held      = "held"      // it took the ref, and the records that it names
+	Lost      = "lost"      // Runs, which it signed for, are not there, as it said itself or as its proof failed
 	Released  = "released"  // it let go of all segments
 	Over      = "over"      // nobody is to keep anything any more; Node says nothing
 )
@@ -122,6 +162,7 @@ type Entry struct {
 	Segment int            `json:"segment"`
 	License core.LicenseID `json:"license,omitzero"`
 	Runs    []core.Range   `json:"runs,omitempty"`
+	Samples int            `json:"samples,omitempty"`
 	Time    int64          `json:"time"`
 }
 
@@ -135,13 +176,22 @@ type Record struct {
 	known   []map[core.ID]*holding // by segment
 	license [][]core.LicenseID     // by segment
 	stripes [][]core.Stripe        // by segment; nil until they are asked for
+	held    map[core.ID]bool       // who has ref and records
 	over    bool
 	journal *durable.File // nil until something is noted
 	end     int64         // of the journal
 }
 
 // holding is what is known of a node and a segment.
-type holding struct{ asked, receipted core.Bitmap }
+type holding struct {
+	asked, receipted, proved core.Bitmap
+	audited                  int64 // when it proved something last
+}
+
+// counts reports whether a run of it does, but for the ref.
+func (x *holding) counts(run int) bool {
+	return x.asked.Has(run) && x.receipted.Has(run) && x.proved.Has(run)
+}
 
 // Begin writes a record down, and returns once it is durable.
 func (r *Records) Begin(h Head, segments []*Segment) (*Record, error) {
@@ -176,7 +226,7 @@ func (r *Records) Begin(h Head, segments []*Segment) (*Record, error) {
 }
 
 func (r *Records) record(h Head) *Record {
-	rec := &Record{Head: h, records: r,
+	rec := &Record{Head: h, records: r, held: map[core.ID]bool{},
 		dir: filepath.Join(r.dir, versionOf(h.Alias, h.Version), h.Task.String())}
 	for range h.Runs {
 		rec.known, rec.license = append(rec.known, map[core.ID]*holding{}), append(rec.license, nil)
@@ -263,7 +313,7 @@ func (r *Record) apply(e Entry) {
 	at := r.known[e.Segment]
 	x := at[e.Node]
 	if x == nil && (e.What == Told || e.What == Receipted) {
-		x = &holding{receipted: core.NewBitmap(r.Runs[e.Segment])}
+		x = &holding{receipted: core.NewBitmap(r.Runs[e.Segment]), proved: core.NewBitmap(r.Runs[e.Segment])}
 		at[e.Node] = x
 	}
 	switch e.What {
@@ -275,9 +325,24 @@ func (r *Record) apply(e Entry) {
 		}
 	case Receipted:
 		eachRun(e.Runs, r.Runs[e.Segment], x.receipted.Set)
+		if !r.Proofs {
+			eachRun(e.Runs, r.Runs[e.Segment], x.proved.Set)
+			r.held[e.Node] = true
+		}
+	case Proved:
+		if x != nil {
+			eachRun(e.Runs, r.Runs[e.Segment], x.proved.Set)
+			x.audited = e.Time
+		}
+	case Held:
+		r.held[e.Node] = true
 	case Lost:
 		if x != nil {
 			eachRun(e.Runs, r.Runs[e.Segment], x.receipted.Clear)
+			eachRun(e.Runs, r.Runs[e.Segment], x.proved.Clear)
+			if x.receipted.Empty() { // who lost all of it has no ref either
+				delete(r.held, e.Node)
+			}
 		}
 	case Refused:
 		delete(at, e.Node)
@@ -285,6 +350,7 @@ func (r *Record) apply(e Entry) {
 		for _, segment := range r.known {
 			delete(segment, e.Node)
 		}
+		delete(r.held, e.Node)
 	case Over:
 		r.over = true
 	}
@@ -331,6 +397,20 @@ func (r *Record) Note(entries ...Entry) error {
 	return nil
 }
 
+// Refute notes that a node does not have what it signed for: runs of a segment, or, where none are named, everything,
+// since its word is worth nothing.
+func (r *Record) Refute(node core.ID, segment int, runs []core.Range, at time.Time) error {
+	entries := []Entry{{What: Lost, Node: node, Segment: segment, Runs: runs, Time: at.Unix()}}
+	if len(runs) == 0 {
+		entries = nil
+		for number, count := range r.Runs {
+			entries = append(entries, Entry{What: Lost, Node: node, Segment: number,
+				Runs: []core.Range{{Length: count}}, Time: at.Unix()})
+		}
+	}
+	return errors.Join(r.Note(entries...), r.Sync())
+}
+
 // Sync returns when what was noted is durable.
 func (r *Record) Sync() error {
 	r.mu.Lock()
@@ -342,12 +422,14 @@ func (r *Record) Sync() error {
 	return f.Sync()
 }
 
-// Want changes how many copies are wanted.
-func (r *Record) Want(copies int) error {
-	if r.Copies == copies {
+// Want changes what is wanted.
+func (r *Record) Want(w Wanted) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if reflect.DeepEqual(r.Wanted, w) {
 		return nil
 	}
-	r.Copies = copies
+	r.Wanted = w
 	return r.writeHead()
 }
 
@@ -421,8 +503,9 @@ func (r *Record) IsOver() bool {
 	return r.over
 }
 
-// Counting is how many copies the run has that has the fewest: at nodes that are to keep it, with receipts. Of a run in
-// a stripe it is how many losses the stripe bears, and one; nothing where that cannot be read.
+// Counting is how many copies the run has that has the fewest: at nodes that are to keep it, with receipts, proofs and,
+// but for what a backup placed of it so far, the ref. Of a run in a stripe it is how many losses the stripe bears, and
+// one; nothing where that cannot be read.
 func (r *Record) Counting() (least int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -433,8 +516,8 @@ func (r *Record) Counting() (least int) {
 	for number, runs := range r.Runs {
 		copies := make([]int, runs)
 		for run := range runs {
-			for _, x := range r.known[number] {
-				if x.asked.Has(run) && x.receipted.Has(run) {
+			for id, x := range r.known[number] {
+				if x.counts(run) && (r.Window || r.held[id]) {
 					copies[run]++
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -28,7 +29,8 @@ func someRuns(task core.TaskID, n int) (runs []version.Run) {
 
 func begin(t testing.TB, r *Records, task core.TaskID) *Record {
 	t.Helper()
-	rec, err := r.Begin(Head{Owner: a, Alias: "x", Version: 1, Task: task, Source: a, Began: 5, Copies: 2},
+	rec, err := r.Begin(Head{Owner: a, Alias: "x", Version: 1, Task: task, Source: a, Began: 5, Proofs: true,
+		Wanted: Wanted{Copies: 2}},
 		[]*Segment{NewSegment(task, "x", 1, 0, someRuns(task, 4)), NewSegment(task, "x", 1, 1, someRuns(task, 2))})
 	check(t, err)
 	return rec
@@ -51,6 +53,18 @@ func TestRecordIsReadAsItWasWritten(t *testing.T) {
 		Entry{What: Receipted, Node: c, Segment: 0, Runs: []core.Range{{Length: 4}}},
 		Entry{What: Receipted, Node: b, Segment: 1, Runs: []core.Range{{Length: 2}}},
 		Entry{What: Receipted, Node: c, Segment: 1, Runs: []core.Range{{Length: 2}}}))
+	if got := rec.Counting(); got != 0 {
+		t.Errorf("%d copies count by receipts alone", got)
+	}
+	for _, id := range []core.ID{b, c} {
+		for segment, runs := range rec.Runs {
+			check(t, rec.Note(Entry{What: Proved, Node: id, Segment: segment, Runs: []core.Range{{Length: runs}}, Samples: 16}))
+		}
+	}
+	if got := rec.Counting(); got != 0 {
+		t.Errorf("%d copies count without a ref", got)
+	}
+	check(t, rec.Note(Entry{What: Held, Node: b}, Entry{What: Held, Node: c}))
 	if got := rec.Counting(); got != 2 {
 		t.Errorf("%d copies count, want 2", got)
 	}
@@ -129,5 +143,31 @@ func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRecordFromBeforeThereWereProofs: its copies count by their receipts, until one of them is found wanting.
+func TestRecordFromBeforeThereWereProofs(t *testing.T) {
+	dir := t.TempDir()
+	r := OpenRecords(dir)
+	rec := begin(t, r, core.TaskID{7})
+	for segment, runs := range rec.Runs {
+		for _, id := range []core.ID{b, c} {
+			check(t, rec.Note(told(id, segment, core.Range{Length: runs}),
+				Entry{What: Receipted, Node: id, Segment: segment, Runs: []core.Range{{Length: runs}}}))
+		}
+	}
+	check(t, r.Close())
+	old := fmt.Sprintf(`{"v":1,"owner":"%s","alias":"x","version":1,"task":"%s","source":"%s","runs":[4,2],"began":5,`+
+		`"copies":2}`, a, core.TaskID{7}, a)
+	check(t, os.WriteFile(filepath.Join(rec.dir, "head"), []byte(old+"\n"), 0o600))
+	all, err := OpenRecords(dir).Of("x", 1)
+	check(t, err)
+	if got := all[0].Counting(); got != 2 {
+		t.Fatalf("%d copies count, want 2", got)
+	}
+	check(t, all[0].Refute(c, 1, []core.Range{{Length: 1}}, time.Unix(9, 0)))
+	if got := all[0].Counting(); got != 1 {
+		t.Errorf("%d copies count of which one was refuted, want 1", got)
 	}
 }

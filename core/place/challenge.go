@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package place
+
+import (
+	"context"
+	crand "crypto/rand"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/audit"
+	"github.com/bkp-tool/bkp/core/placements"
+	"github.com/bkp-tool/bkp/core/spread"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// Claim is runs of a segment that a target gave receipts for.
+type Claim struct {
+	Owner   core.ID
+	Alias   string
+	Segment *placements.Segment
+	Target  core.ID
+	Runs    []int
+}
+
+// parts is the runs as an audit draws from them.
+func (c Claim) parts() (parts []audit.Part) {
+	for _, run := range c.Runs {
+		r := c.Segment.Runs[run]
+		parts = append(parts, audit.Part{Number: run, Chunks: r.Chunks, Kept: r.Used})
+	}
+	return parts
+}
+
+// refuted is what a target was found not to have.
+type refuted struct {
+	runs []core.Range // that it says itself are lost
+	why  error
+}
+
+func (r *refuted) Error() string { return r.why.Error() }
+
+// challenge asks once for proof of a claim, by so many ranges that are drawn anew. A target that cannot be audited has
+// to send what was drawn.
+func (c *Coordinator) challenge(ctx context.Context, claim Claim) (samples int, err error) {
+	var seed [32]byte
+	ask := core.Challenge{Owner: claim.Owner, Task: claim.Segment.Message.Task, Segment: claim.Segment.Number}
+	if _, err := crand.Read(seed[:]); err != nil {
+		return 0, err
+	}
+	if _, err := crand.Read(ask.Nonce[:]); err != nil {
+		return 0, err
+	}
+	parts := claim.parts()
+	ask.Ranges = audit.Draw(rand.New(rand.NewChaCha8(seed)), parts, audit.Enough)
+	peer := c.Peers.Known([]core.ID{claim.Target})[claim.Target]
+	switch {
+	case !peer.Reachable:
+		return 0, errors.New("it is not connected")
+	case !peer.Audited:
+		return len(ask.Ranges), c.taste(ctx, claim, ask.Ranges)
+	}
+	asking, cancel := ctx, context.CancelFunc(func() {})
+	if peer.Far { // one that is old drops what it does not know, and then has to be met
+		asking, cancel = context.WithTimeout(ctx, farPatience)
+	}
+	m, err := c.Peers.Ask(asking, claim.Target,
+		func(id uint64) wire.Message { return wire.Audit{Query: id, Challenge: ask} })
+	cancel()
+	if err != nil {
+		if peer.Far {
+			c.Peers.Reach(ctx, []core.ID{claim.Target})
+		}
+		return 0, err
+	}
+	switch m := m.(type) {
+	case wire.AuditProof:
+		if err := audit.Check(ask, m.Proof, claim.Target, parts); err != nil {
+			return 0, &refuted{why: err}
+		}
+		return len(ask.Ranges), nil
+	case wire.AuditRefuse:
+		err := errors.New(m.Reason)
+		if len(m.Lost) > 0 {
+			return 0, &refuted{m.Lost, err}
+		}
+		return 0, err
+	default:
+		return 0, &refuted{why: fmt.Errorf("it answered an audit with %s", m.Type())}
+	}
+}
+
+// taste has a target send the chunks that were drawn.
+func (c *Coordinator) taste(ctx context.Context, claim Claim, ranges []core.AuditedRange) error {
+	var wanted []spread.Wanted
+	for _, r := range ranges {
+		run := claim.Segment.Runs[r.Run].Run
+		if n := len(wanted); n == 0 || wanted[n-1].Hash != run.Hash {
+			wanted = append(wanted, spread.Wanted{Run: run, Needed: core.NewBitmap(len(run.Chunks)),
+				Holders: []core.ID{claim.Target}})
+		}
+		wanted[len(wanted)-1].Needed.Set(r.Chunk)
+	}
+	left, err := c.Bring(ctx, claim.Alias, wanted, func(int, int, []byte) error { return nil })
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("%d of %d runs that were drawn did not come", len(left), len(wanted))
+	}
+	return err
+}
+
+// auditPatience is with a holder that does not answer an audit that nobody waits for.
+const auditPatience = 10 * time.Second
+
+// Audit has a node prove again what it keeps by a record, some ranges of each segment, and notes what came of it. lost
+// is what it was found not to have, which counts no more; err is why it could not be asked, or did not answer.
+func (c *Coordinator) Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error) {
+	segments, err := rec.Segments(func(id core.ID) bool { return id == node })
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, auditPatience)
+	defer cancel()
+	for _, s := range segments {
+		claim := Claim{Owner: rec.Owner, Alias: rec.Alias, Segment: s, Target: node,
+			Runs: slices.DeleteFunc(s.Share(node), func(run int) bool { return !s.Receipts[node].Has(run) })}
+		if len(claim.Runs) == 0 {
+			continue
+		}
+		samples, err := c.challenge(ctx, claim)
+		if r, is := errors.AsType[*refuted](err); is {
+			lost = fmt.Errorf("segment %d: %w", s.Number, err)
+			if err := rec.Refute(node, s.Number, r.runs, time.Now()); err != nil {
+				return lost, err
+			}
+			if len(r.runs) == 0 {
+				break // nothing that it says is worth anything
+			}
+			continue
+		}
+		if err != nil {
+			return lost, err
+		}
+		err = rec.Note(placements.Entry{What: placements.Proved, Node: node, Segment: s.Number,
+			Runs: core.Ranges(claim.Runs), Samples: samples, Time: time.Now().Unix()})
+		if err != nil {
+			return lost, err
+		}
+	}
+	return lost, rec.Sync()
+}
+
+// Mend has what a record lacks placed anew, by what was wanted.
+func (c *Coordinator) Mend(ctx context.Context, rec *placements.Record, unattended bool,
+	tell func(Status)) (Result, error) {
+	refs, err := c.versions(rec.Alias, rec.Version)
+	if err != nil {
+		return Result{}, err
+	}
+	strategy := rec.Strategy
+	if strategy == "" {
+		strategy = defaultStrategy
+	}
+	return c.Place(ctx, Args{Name: refs[0].Body.Name, Version: rec.Version, Replicas: rec.Copies, Strategy: strategy,
+		Retain: rec.Retain, KeepLocal: rec.KeepLocal, Out: rec.Out, Unattended: unattended}, tell)
+}
+
+// defaultStrategy is what prices nodes for a record that does not name a strategy.
+const defaultStrategy = "seed"
