@@ -53,6 +53,7 @@
 //	4     file        split and join over files         control what commands ask of the node of their data directory
 //	      keep        what is kept for others, from acceptance to collection
 //	      place       coordinating a placement          fetch   a version where it is kept
+//	      repair      placements kept: copies proved again, and made anew
 //	      transfer    the tasks under way, by spread's decisions over flows
 //	      staging     the owner's versions here: what of them must stay, and what may go since peers keep it
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets

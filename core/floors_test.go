@@ -35,12 +35,13 @@ var floors = func() map[string][]string {
 		"core/fetch":      join(three, []string{"core/flow"}),
 		"core/control":    {"core", "core/plan"},
 		"core/keep":       join(three, []string{"core/storage", "core/flow"}),
+		"core/repair":     join(three, []string{"core/placements"}),
 		"core/transfer":   join(three, []string{"core/flow"}),
 		"core/staging":    join(three, []string{"core/storage"}),
 		"core/placements": join(three, []string{"core/durable"}),
 		"core/place":      join(three, []string{"core/storage", "core/placements"}),
 		"core/node": join(three, []string{"core/storage", "core/link", "core/flow", "core/control", "core/keep",
-			"core/place", "core/placements", "core/fetch", "core/file", "core/transfer", "core/staging"}),
+			"core/place", "core/placements", "core/repair", "core/fetch", "core/file", "core/transfer", "core/staging"}),
 
 		"plugins":            {"core", "core/durable", "plugins/contract", "plugins/proto"},
 		"plugins/contract":   {"core", "plugins/proto"},
@@ -106,7 +107,7 @@ var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/pla
 // pureFiles decide, in rooms that act on what they say.
 var pureFiles = []string{"core/placements/standing.go", "core/placements/known.go",
 	"core/place/content.go", "core/place/cut.go", "core/place/watch.go",
-	"core/place/deal.go", "core/place/settle.go"}
+	"core/place/deal.go", "core/repair/turn.go", "core/place/settle.go"}
 
 // worldly packages read a clock, a disk, a network or the system's randomness.
 var worldly = []string{"os", "net", "net/http", "syscall", "crypto/rand", "math/rand", "os/exec", "os/signal",

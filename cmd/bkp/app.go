@@ -34,8 +34,8 @@ func newApp(con *render.Console) *cli.App {
 		Metadata:                  map[string]any{"console": con},
 		Commands: []*cli.Command{
 			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), lsCommand(), showCommand(),
-			mountCommand(), serveCommand(), verifyCommand(), rmCommand(), pruneCommand(), gcCommand(),
-			peersCommand(), nodeCommand(), healthCommand(), webCommand(), simCommand(),
+			mountCommand(), serveCommand(), statusCommand(), verifyCommand(), repairCommand(), rmCommand(), pruneCommand(),
+			gcCommand(), peersCommand(), nodeCommand(), healthCommand(), webCommand(), simCommand(),
 			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(),
 			configCommand(), completionCommand(), completeCommand(), versionCommand(), helpCommand(), manCommand(),
 		},

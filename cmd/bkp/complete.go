@@ -129,7 +129,7 @@ func complete(cc *cli.Context, words []string) []string {
 // argumentsOf lists what may be an argument of a command.
 func argumentsOf(cc *cli.Context, name string, before []string, last string) []string {
 	switch name {
-	case "place", "fetch", "show", "rm", "verify":
+	case "place", "fetch", "show", "rm", "verify", "status", "repair":
 		return namesHere(cc, before, strings.Contains(last, "@"))
 	case "prune":
 		return namesHere(cc, before, false)

@@ -16,7 +16,8 @@ import (
 )
 
 func nodeCommand() *cli.Command {
-	return group("node", "run a node and look at it", nodeStart(), nodeStatus(), nodeFiles(), nodeLimit(), nodeRepair())
+	return group("node", "run a node and look at it", nodeStart(), nodeStatus(), nodeFiles(), nodeLimit(), nodeDrain(),
+		nodeRepair())
 }
 
 func nodeStart() *cli.Command {
@@ -32,6 +33,9 @@ func nodeStart() *cli.Command {
 			"(repeatable)"),
 		line.Text("metrics", "", "answer Prometheus and probes of health at `HOST:PORT` (/metrics, /healthz, "+
 			"/debug/pprof); without HOST on this machine alone"),
+		line.Text("repair-grace", "15m", "make copies anew once their node was away for `SPAN`, as long as most others are "+
+			"there"),
+		line.Text("audit-every", "1d", "have each node prove every `SPAN` what it keeps"),
 		line.Text("verifiers", "signature,targets,issuers", "have every licence judged by the verifiers of `LIST`, "+
 			"in order"),
 	)

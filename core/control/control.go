@@ -27,21 +27,24 @@ import (
 // The commands that a node carries out for its own user, in this process or through DATA/node.sock. Each Result is also
 // the command's --json summary.
 const (
-	CommandPlace   = "place"   // decide which peers keep a version, and bring it there
-	CommandFetch   = "fetch"   // bring a version back
-	CommandBackup  = "backup"  // cut a file and place it in one stream
-	CommandOpen    = "open"    // have a version read at any place, by HTTP or as a file, until the caller hangs up
-	CommandVerify  = "verify"  // hold what the holders of a version keep against its records
-	CommandPeers   = "peers"   // list the peers and what they give
-	CommandProbe   = "probe"   // measure links on purpose
-	CommandLimit   = "limit"   // change and list what this node gives its sides and links
-	CommandSurvey  = "survey"  // describe the network as a placement would see it
-	CommandList    = "ls"      // list the versions that this machine and its peers know
-	CommandRemove  = "rm"      // forget versions and release them on their holders
-	CommandGC      = "gc"      // free what nobody needs
-	CommandStatus  = "status"  // describe the node: health, space, accounts, leases, tasks
-	CommandFiles   = "files"   // list the runs that this node keeps for others
-	CommandRecords = "records" // hold the records of what is kept for others against each other
+	CommandPlace    = "place"      // decide which peers keep a version, and bring it there
+	CommandFetch    = "fetch"      // bring a version back
+	CommandBackup   = "backup"     // cut a file and place it in one stream
+	CommandOpen     = "open"       // have a version read at any place, by HTTP or as a file, until the caller hangs up
+	CommandVerify   = "verify"     // hold what the holders of a version keep against its records
+	CommandPeers    = "peers"      // list the peers and what they give
+	CommandProbe    = "probe"      // measure links on purpose
+	CommandLimit    = "limit"      // change and list what this node gives its sides and links
+	CommandSurvey   = "survey"     // describe the network as a placement would see it
+	CommandList     = "ls"         // list the versions that this machine and its peers know
+	CommandRemove   = "rm"         // forget versions and release them on their holders
+	CommandGC       = "gc"         // free what nobody needs
+	CommandStatus   = "status"     // describe the node: health, space, accounts, leases, tasks
+	CommandFiles    = "files"      // list the runs that this node keeps for others
+	CommandStanding = "placements" // tell how placements stand
+	CommandRepair   = "repair"     // have copies proved, and what lacks placed anew
+	CommandDrain    = "drain"      // have a node keep nothing any more
+	CommandRecords  = "records"    // hold the records of what is kept for others against each other
 )
 
 // Status is progress on long work; it is also the --json status line.
@@ -81,25 +84,31 @@ type Node interface {
 	Status(ctx context.Context, args None, status func(Status)) (StatusResult, error)
 	Files(ctx context.Context, args FilesArgs, status func(Status)) (FilesResult, error)
 	LookAtRecords(ctx context.Context, args None, status func(Status)) (RecordsResult, error)
+	Standings(ctx context.Context, args StandingArgs, status func(Status)) (StandingResult, error)
+	RepairPlacements(ctx context.Context, args StandingArgs, status func(Status)) (StandingResult, error)
+	Drain(ctx context.Context, args DrainArgs, status func(Status)) (DrainResult, error)
 }
 
 // commands is what each command has the node do.
 var commands = map[string]command{
-	CommandPlace:   does[PlaceArgs, PlaceResult](Node.Place),
-	CommandFetch:   does[FetchArgs, FetchResult](Node.Fetch),
-	CommandOpen:    does[OpenArgs, OpenResult](Node.Open),
-	CommandBackup:  does[BackupArgs, BackupResult](Node.Backup),
-	CommandVerify:  does[VerifyArgs, VerifyResult](Node.Verify),
-	CommandPeers:   does[PeersArgs, PeersResult](Node.ListPeers),
-	CommandProbe:   does[ProbeArgs, ProbeResult](Node.Probe),
-	CommandLimit:   does[LimitArgs, LimitResult](Node.Limit),
-	CommandSurvey:  does[None, SurveyResult](Node.Survey),
-	CommandList:    does[ListArgs, ListResult](Node.ListVersions),
-	CommandRemove:  does[RemoveArgs, RemoveResult](Node.Remove),
-	CommandGC:      does[GCArgs, GCResult](Node.CollectPlaced),
-	CommandStatus:  does[None, StatusResult](Node.Status),
-	CommandFiles:   does[FilesArgs, FilesResult](Node.Files),
-	CommandRecords: does[None, RecordsResult](Node.LookAtRecords),
+	CommandPlace:    does[PlaceArgs, PlaceResult](Node.Place),
+	CommandFetch:    does[FetchArgs, FetchResult](Node.Fetch),
+	CommandBackup:   does[BackupArgs, BackupResult](Node.Backup),
+	CommandOpen:     does[OpenArgs, OpenResult](Node.Open),
+	CommandVerify:   does[VerifyArgs, VerifyResult](Node.Verify),
+	CommandPeers:    does[PeersArgs, PeersResult](Node.ListPeers),
+	CommandProbe:    does[ProbeArgs, ProbeResult](Node.Probe),
+	CommandLimit:    does[LimitArgs, LimitResult](Node.Limit),
+	CommandSurvey:   does[None, SurveyResult](Node.Survey),
+	CommandList:     does[ListArgs, ListResult](Node.ListVersions),
+	CommandRemove:   does[RemoveArgs, RemoveResult](Node.Remove),
+	CommandGC:       does[GCArgs, GCResult](Node.CollectPlaced),
+	CommandStatus:   does[None, StatusResult](Node.Status),
+	CommandFiles:    does[FilesArgs, FilesResult](Node.Files),
+	CommandStanding: does[StandingArgs, StandingResult](Node.Standings),
+	CommandRepair:   does[StandingArgs, StandingResult](Node.RepairPlacements),
+	CommandDrain:    does[DrainArgs, DrainResult](Node.Drain),
+	CommandRecords:  does[None, RecordsResult](Node.LookAtRecords),
 }
 
 // Caller has a command carried out: by a node in this process (Direct) or by one in another (Client). The result is

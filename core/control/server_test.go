@@ -218,6 +218,15 @@ func (anyNode) Status(context.Context, None, func(Status)) (r StatusResult, _ er
 func (anyNode) Files(context.Context, FilesArgs, func(Status)) (r FilesResult, _ error) {
 	return r, nil
 }
+func (anyNode) Standings(context.Context, StandingArgs, func(Status)) (r StandingResult, _ error) {
+	return r, nil
+}
+func (anyNode) RepairPlacements(context.Context, StandingArgs, func(Status)) (r StandingResult, _ error) {
+	return r, nil
+}
+func (anyNode) Drain(context.Context, DrainArgs, func(Status)) (r DrainResult, _ error) {
+	return r, nil
+}
 func (anyNode) LookAtRecords(context.Context, None, func(Status)) (r RecordsResult, _ error) {
 	return r, nil
 }

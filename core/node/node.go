@@ -19,7 +19,7 @@
 //	limit.go       what this node gives, by calendars       measure.go   what its links carry, over restarts
 //	probe.go       measuring them on purpose                health.go    what is wrong with the node
 //	collect.go     gc                                       status.go    what commands are told of the node
-//	trace.go       what was said, line by line
+//	trace.go       what was said, line by line           repair.go  placements kept
 package node
 
 import (
@@ -45,6 +45,7 @@ import (
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/measure"
 	"github.com/bkp-tool/bkp/core/placements"
+	"github.com/bkp-tool/bkp/core/repair"
 	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage"
 )
@@ -82,6 +83,7 @@ type Config struct {
 	Ledger   keep.Ledger
 	Refs     staging.Refs
 	Placed   *placements.Records // what versions shall have, and what is known to be there
+	Repair   *repair.Config      // how placements are kept; nil: they are not, as long as nobody asks
 
 	// Restore puts together the file that a fetch writes; nil: file.Restore.Run.
 	Restore func(file.Restore, context.Context) (file.Assembled, error)
@@ -133,6 +135,7 @@ type Node struct {
 	failed     chan error     // holds the failure of a disk, once
 	work       work           // commands under way
 	own        *staging.Versions
+	keeper     *repair.Keeper
 	unwritten  *measure.Memory // measured since it was written down last; set when ended is closed
 }
 
@@ -160,6 +163,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n.epoch = core.Epoch(binary.LittleEndian.Uint64(seed[:8]))
 	n.own = &staging.Versions{Refs: n.Refs, Owner: n.owner, Staged: n.Staging, Here: n.here(), Away: n.Away}
+	n.keeper = n.newKeeper()
 	n.ctx, n.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	s, err := newState(n, binary.LittleEndian.Uint64(seed[8:]))
 	if err != nil {
@@ -175,6 +179,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.target.Start(c.Listener != nil) // a node of one command keeps nothing
 	n.act(n.watchDisks)
 	n.act(n.keepPlacements)
+	if n.Repair != nil {
+		n.act(func() { n.keeper.Run(n.ctx) })
+	}
 	if n.Memory != nil {
 		n.act(n.remember)
 	}

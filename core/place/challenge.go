@@ -3,6 +3,7 @@
 package place
 
 import (
+	"cmp"
 	"context"
 	crand "crypto/rand"
 	"errors"
@@ -31,7 +32,7 @@ type Claim struct {
 func (c Claim) parts() (parts []audit.Part) {
 	for _, run := range c.Runs {
 		r := c.Segment.Runs[run]
-		parts = append(parts, audit.Part{Number: run, Chunks: r.Chunks, Kept: r.Used})
+		parts = append(parts, audit.Part{Number: run, Chunks: r.Chunks, Kept: r.Kept()})
 	}
 	return parts
 }
@@ -85,7 +86,7 @@ func (c *Coordinator) challenge(ctx context.Context, claim Claim) (samples int, 
 		return len(ask.Ranges), nil
 	case wire.AuditRefuse:
 		err := errors.New(m.Reason)
-		if len(m.Lost) > 0 {
+		if len(m.Lost) > 0 || m.Code == core.ReasonUnknown { // it knows nothing of what it signed for
 			return 0, &refuted{m.Lost, err}
 		}
 		return 0, err
@@ -160,13 +161,29 @@ func (c *Coordinator) Mend(ctx context.Context, rec *placements.Record, unattend
 	if err != nil {
 		return Result{}, err
 	}
-	strategy := rec.Strategy
-	if strategy == "" {
-		strategy = defaultStrategy
-	}
-	return c.Place(ctx, Args{Name: refs[0].Body.Name, Version: rec.Version, Replicas: rec.Copies, Strategy: strategy,
-		Retain: rec.Retain, KeepLocal: rec.KeepLocal, Out: rec.Out, Unattended: unattended}, tell)
+	args := mendArgs(rec, refs[0].Body.Name)
+	args.Unattended = unattended
+	return c.Place(ctx, args, tell)
+}
+
+// mendArgs asks for what a record wants.
+func mendArgs(rec *placements.Record, name string) Args {
+	return Args{Name: name, Version: rec.Version, Replicas: rec.Copies, Strategy: cmp.Or(rec.Strategy, defaultStrategy),
+		Retain: rec.Retain, KeepLocal: rec.KeepLocal, Erasure: rec.Erasure, Out: rec.Out}
 }
 
 // defaultStrategy is what prices nodes for a record that does not name a strategy.
 const defaultStrategy = "seed"
+
+// Drain has nodes keep nothing of a record any more: others take over first. With dry it is only planned.
+func (c *Coordinator) Drain(ctx context.Context, rec *placements.Record, nodes []core.ID, dry bool,
+	tell func(Status)) error {
+	refs, err := c.versions(rec.Alias, rec.Version)
+	if err != nil {
+		return err
+	}
+	args := mendArgs(rec, refs[0].Body.Name)
+	args.Out, args.DryRun = slices.Concat(rec.Out, nodes), dry
+	_, err = c.Place(ctx, args, tell)
+	return err
+}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/audit"
 	"github.com/bkp-tool/bkp/core/placements"
 )
 
@@ -73,14 +72,6 @@ func (p *placement) proveLast() {
 	}
 	p.auditing.Wait()
 	p.take()
-}
-
-// parts is runs of a segment as an audit draws from them.
-func parts(s *placements.Segment, runs []int) (parts []audit.Part) {
-	for _, run := range runs {
-		parts = append(parts, audit.Part{Number: run, Chunks: s.Runs[run].Chunks, Kept: s.Runs[run].Kept()})
-	}
-	return parts
 }
 
 // audit asks a target for proof until it gives it, is found not to have what it says, or has not answered for long.

@@ -139,7 +139,8 @@ func TestParityThatIsNotUsedIsAudited(t *testing.T) {
 	run := version.Run{Used: core.NewBitmap(1), Held: core.FullBitmap(1)}
 	run.Chunks = []core.Chunk{{Hash: core.Hash{1}, Size: 5000}}
 	s := &placements.Segment{Runs: []version.Run{run}}
-	if drawn := audit.Draw(rand.New(rand.NewPCG(1, 2)), parts(s, []int{0}), audit.Enough); len(drawn) == 0 {
+	parts := Claim{Segment: s, Runs: []int{0}}.parts()
+	if drawn := audit.Draw(rand.New(rand.NewPCG(1, 2)), parts, audit.Enough); len(drawn) == 0 {
 		t.Error("nothing is drawn of it")
 	}
 }

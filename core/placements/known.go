@@ -48,8 +48,14 @@ func (s *Standing) Known(nodes []core.NodeState) (known []reconcile.Segment) {
 func (r *Record) Known() (known []reconcile.Segment) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.readStripes() != nil {
+		r.stripes = nil // its runs are judged as copies then, of which there are too few
+	}
 	for number, runs := range r.Runs {
 		k := reconcile.Segment{Sizes: make([]core.Size, runs), At: map[core.ID]reconcile.Copies{}}
+		if r.stripes != nil {
+			k.Stripes = r.stripes[number]
+		}
 		for id, x := range r.known[number] {
 			if x.asked.Empty() {
 				continue

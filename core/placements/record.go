@@ -50,11 +50,12 @@ func OpenRecords(dir string) *Records {
 	return &Records{dir: dir, open: map[core.TaskID]*Record{}, acts: map[string]act{}}
 }
 
-func versionOf(alias string, number int) string { return alias + "." + strconv.Itoa(number) }
+// Name is ALIAS.VERSION.
+func Name(alias string, number int) string { return alias + "." + strconv.Itoa(number) }
 
 // Enter makes a placement known that stop stops, until it is left. There is one of a version at a time.
 func (r *Records) Enter(alias string, number int, unattended bool, stop func(why error)) (leave func()) {
-	name, a := versionOf(alias, number), act{alias, unattended, stop, make(chan struct{})}
+	name, a := Name(alias, number), act{alias, unattended, stop, make(chan struct{})}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.acts[name] = a
@@ -70,7 +71,7 @@ func (r *Records) Enter(alias string, number int, unattended bool, stop func(why
 func (r *Records) UnderWay(rec *Record) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, is := r.acts[versionOf(rec.Alias, rec.Version)]
+	_, is := r.acts[Name(rec.Alias, rec.Version)]
 	return is || rec.Window // which a backup goes on with
 }
 
@@ -102,7 +103,7 @@ func (r *Records) Yield(ctx context.Context, alias string) (any bool) {
 // Stop stops the placement of a version that is under way, and returns when it has ended.
 func (r *Records) Stop(ctx context.Context, alias string, number int, why error) error {
 	r.mu.Lock()
-	a, under := r.acts[versionOf(alias, number)]
+	a, under := r.acts[Name(alias, number)]
 	r.mu.Unlock()
 	if !under {
 		return nil
@@ -227,7 +228,7 @@ func (r *Records) Begin(h Head, segments []*Segment) (*Record, error) {
 
 func (r *Records) record(h Head) *Record {
 	rec := &Record{Head: h, records: r, held: map[core.ID]bool{},
-		dir: filepath.Join(r.dir, versionOf(h.Alias, h.Version), h.Task.String())}
+		dir: filepath.Join(r.dir, Name(h.Alias, h.Version), h.Task.String())}
 	for range h.Runs {
 		rec.known, rec.license = append(rec.known, map[core.ID]*holding{}), append(rec.license, nil)
 	}
@@ -251,7 +252,7 @@ func (r *Records) All() ([]*Record, error) { return r.find("*") }
 
 // Of is the records of a version.
 func (r *Records) Of(alias string, number int) ([]*Record, error) {
-	return r.find(versionOf(alias, number))
+	return r.find(Name(alias, number))
 }
 
 func (r *Records) find(pattern string) (found []*Record, err error) {
@@ -495,6 +496,9 @@ func (r *Record) LetGo(node core.ID) error {
 	}
 	return err
 }
+
+// Name is ALIAS.VERSION.
+func (r *Record) Name() string { return Name(r.Alias, r.Version) }
 
 // IsOver reports whether nobody is to keep anything of it any more.
 func (r *Record) IsOver() bool {

@@ -157,15 +157,21 @@ func (q *question) part() (ids []core.ID) {
 	return ids
 }
 
-// mostReached reports whether the coordinator reaches more than half of the nodes that have a part in the placement.
+// mostReached reports whether the coordinator reaches more than half of the nodes that have a part in the placement, or
+// could have: where it reaches many others its own line is not what is down.
 func (q *question) mostReached() bool {
-	part, reached := q.part(), 0
-	for _, id := range part {
-		if i, there := q.index[id]; there && q.nodes[i].Away.IsZero() {
-			reached++
+	part := q.part()
+	all, reached := len(part), 0
+	for i, node := range q.nodes {
+		if i == 0 || !node.Away.IsZero() {
+			continue
+		}
+		reached++
+		if !slices.Contains(part, node.ID) {
+			all++
 		}
 	}
-	return 2*reached > len(part)
+	return 2*reached > all
 }
 
 // lost reports whether what a node has is given up.
@@ -177,7 +183,7 @@ func (q *question) lost(id core.ID) bool {
 	case q.Now:
 		return true
 	}
-	return there && !q.patient && q.now.Sub(q.nodes[i].Away) > q.Grace
+	return there && !q.patient && q.now.Sub(q.nodes[i].Away) >= q.Grace
 }
 
 // counts reports whether a node's copy of a run does.
@@ -332,18 +338,19 @@ func (q *question) do(kind Kind, id core.ID, number int, runs []int) {
 	}
 	m := Move{Kind: kind, Node: id, Segment: number, Runs: core.Ranges(runs), Copies: len(q.nodes)}
 	for _, run := range runs {
-		m.Copies = min(m.Copies, q.left(number, run))
+		m.Copies = min(m.Copies, q.left(number, run, anybody))
 	}
 	q.moves = append(q.moves, m)
 }
 
-// left is how many copies of a run count; of one in a stripe, how many losses that bears, and one.
-func (q *question) left(number, run int) int {
+// left is how many copies of a run count at the nodes that ask is true for; of one in a stripe, how many losses that
+// bears, and one.
+func (q *question) left(number, run int, ask func(core.ID) bool) int {
 	s := q.known[number]
 	if i := q.of[number][run]; i >= 0 {
-		return 1 + s.Stripes[i].Bears(func(run int) bool { return q.counting(s, run, anybody) > 0 })
+		return 1 + s.Stripes[i].Bears(func(run int) bool { return q.counting(s, run, ask) > 0 })
 	}
-	return q.counting(s, run, anybody)
+	return q.counting(s, run, ask)
 }
 
 // waits is for nodes that are away and not given up yet.

@@ -22,6 +22,7 @@ import (
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/repair"
 	"github.com/bkp-tool/bkp/core/storage/disk/space"
 	"github.com/bkp-tool/bkp/plugins"
 )
@@ -187,6 +188,14 @@ func (op *Opener) limits(conf *node.Config, w wish) (err error) {
 	if conf.Issuers, err = op.flags.Issuers(); err != nil {
 		return err
 	}
+	var pace repair.Config
+	if pace.Grace, err = op.flags.Span("repair-grace"); err != nil {
+		return err
+	}
+	if pace.AuditEvery, err = op.flags.Span("audit-every"); err != nil {
+		return err
+	}
+	conf.Repair = &pace
 	conf.Capacity, err = op.flags.Size("capacity")
 	return err
 }

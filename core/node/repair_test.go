@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package node_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/keep/keeptest"
+	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/repair"
+)
+
+// keeps has a node keep its placements.
+func keeps(conf *node.Config) {
+	conf.Repair = &repair.Config{Grace: 15 * time.Minute, AuditEvery: 10 * time.Minute}
+}
+
+// kept5 is a node that keeps its placements, and four that are linked to it, and with mesh to one another.
+func kept5(c *cluster, mesh bool) *member {
+	a := c.start("a", "", c.owned, keeps)
+	peers := "a-20MiB"
+	for _, name := range []string{"b", "c", "d", "e"} {
+		c.start(name, peers)
+		if mesh {
+			peers += "," + name + "-20MiB"
+		}
+	}
+	return a
+}
+
+// standing is how a version stands by its node.
+func (m *member) standing(name string) control.Standing {
+	t := m.cluster.t
+	t.Helper()
+	r, err := m.Standings(t.Context(), control.StandingArgs{Name: name}, quiet)
+	check(t, err)
+	return r.Placements[0]
+}
+
+// awaitState returns once a version is in a state, and fails the test where it is not for long.
+func (m *member) awaitState(name, state string, long time.Duration) {
+	t := m.cluster.t
+	t.Helper()
+	for until := time.Now().Add(long); ; time.Sleep(5 * time.Second) {
+		s := m.standing(name)
+		if s.State == state {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("after %s it is %+v, want it %s", long, s, state)
+		}
+	}
+}
+
+// TestLostCopiesComeBack: nobody asks, and as many copies are there again as are wanted.
+func TestLostCopiesComeBack(t *testing.T) {
+	losses := map[string]func(t *testing.T, a, b *member){
+		"gone": func(t *testing.T, a, b *member) {
+			b.stop()
+			time.Sleep(10 * time.Minute)
+			if s := a.standing("disk.img"); s.State != control.StateWaiting || s.Code != core.CodeOK || s.Copies != 2 {
+				t.Errorf("while it is away for a moment: %+v", s)
+			}
+			time.Sleep(5 * time.Minute)
+		},
+		"wiped": func(t *testing.T, _, b *member) {
+			b.stop()
+			check(t, durable.RemoveAll(b.dir))
+			check(t, os.MkdirAll(b.dir, 0o700))
+			b.ledger = &keeptest.Ledger{Node: b.signer.ID()}
+			b.run()
+		},
+		"rotten": func(t *testing.T, _, b *member) {
+			b.stop() // so that its pack is finished
+			b.run()
+			time.Sleep(time.Second)
+			if n := b.rot(filepath.Join(b.dir, "holdings")); n < 3 {
+				t.Fatalf("%d damaged chunks", n)
+			}
+		},
+	}
+	for _, mesh := range []bool{false, true} {
+		for name, lose := range losses {
+			t.Run(map[bool]string{false: "star", true: "mesh"}[mesh]+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCluster(t)
+					a := kept5(c, mesh)
+					data := content(31, 1<<20)
+					a.split("disk.img", 1, data)
+					c.settle()
+					placed := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+					b := c.byID(placed.Placements[0].Node)
+					lose(t, a, b)
+					time.Sleep(11 * time.Minute) // an audit was made when it came, and another is due
+					a.awaitState("disk.img", control.StateWell, 10*time.Minute)
+					s := a.standing("disk.img")
+					if s.Copies < 2 || s.Reached < 2 || s.Code != core.CodeOK {
+						t.Errorf("it stands at %+v", s)
+					}
+					v, err := a.Verify(t.Context(), control.VerifyArgs{Name: "disk.img", All: true, Share: 1}, quiet)
+					check(t, err)
+					if v.Copies < 2 || len(v.Damaged) > 0 {
+						t.Errorf("%d copies: %+v", v.Copies, v.Holders)
+					}
+					if b.Node == nil {
+						b.run()
+						time.Sleep(time.Minute)
+						if used := usedOf(b.keeping); name == "gone" && used > 100<<10 && len(s.Holders) > 1 {
+							r, err := b.Files(t.Context(), control.FilesArgs{Limit: 10}, quiet)
+							if check(t, err); len(r.Files) > 0 {
+								t.Errorf("who came back keeps %d files still", len(r.Files))
+							}
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestBlinksMoveNothing: holders that are away for less than the grace, one after the other, then half of the nodes at
+// once for longer.
+func TestBlinksMoveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := kept5(c, true)
+		a.split("disk.img", 1, content(32, 1<<20))
+		c.settle()
+		placed := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		before := usedEverywhere(c)
+		for range 1 {
+			for _, row := range placed.Placements {
+				m := c.byID(row.Node)
+				m.stop()
+				time.Sleep(10 * time.Minute)
+				m.run()
+				time.Sleep(time.Minute)
+			}
+		}
+		for _, name := range []string{"b", "c", "d"} {
+			c.nodes[name].stop()
+		}
+		time.Sleep(20 * time.Minute)
+		for _, name := range []string{"b", "c", "d"} {
+			c.nodes[name].run()
+		}
+		time.Sleep(2 * time.Minute)
+		if s := a.standing("disk.img"); s.State != control.StateWell || s.Copies != 2 {
+			t.Errorf("it stands at %+v", s)
+		}
+		if after := usedEverywhere(c); after != before {
+			t.Errorf("%s is kept, and %s was", after, before)
+		}
+	})
+}
+
+// usedEverywhere is what all nodes keep for others.
+func usedEverywhere(c *cluster) (used core.Size) {
+	for _, m := range c.nodes {
+		used += usedOf(m.keeping)
+	}
+	return used
+}
+
+// TestDrain: a node is left with nothing, others have it then; and nothing moves where nobody could take over.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := kept5(c, false)
+		a.split("disk.img", 1, content(33, 1<<20))
+		c.settle()
+		args := control.PlaceArgs{Name: "disk.img", Replicas: 2}
+		first := c.byID(a.place(args).Placements[0].Node)
+		r, err := a.Drain(t.Context(), control.DrainArgs{Node: first.name + ":8001"}, quiet)
+		check(t, err)
+		if len(r.Nodes) != 1 || len(r.Moved) != 1 || r.Moved[0].Copies != 2 {
+			t.Errorf("it came to %+v", r)
+		}
+		if slices.ContainsFunc(r.Moved[0].Holders, func(h control.Holder) bool { return h.Node == first.signer.ID() }) {
+			t.Errorf("it is still to keep something: %+v", r.Moved[0].Holders)
+		}
+		files, err := first.Files(t.Context(), control.FilesArgs{Limit: 10}, quiet)
+		if check(t, err); len(files.Files) > 0 {
+			t.Errorf("it keeps %d files", len(files.Files))
+		}
+		time.Sleep(10 * time.Minute) // nobody gives it back
+		if s := a.standing("disk.img"); s.State != control.StateWell {
+			t.Errorf("it stands at %+v", s)
+		}
+		for _, m := range c.nodes {
+			if m != a && m != first && !slices.ContainsFunc(r.Moved[0].Holders,
+				func(h control.Holder) bool { return h.Node == m.signer.ID() }) {
+				m.stop()
+			}
+		}
+		time.Sleep(time.Minute)
+		for range 3 { // until but two are left
+			holder := r.Moved[0].Holders[0].Node
+			if r, err = a.Drain(t.Context(), control.DrainArgs{Node: holder.String()}, quiet); err != nil {
+				break
+			}
+		}
+		if s := a.standing("disk.img"); s.State != control.StateWell || s.Copies != 2 {
+			t.Errorf("it stands at %+v", s)
+		}
+		if core.CodeOf(err) != core.CodeRedundant || core.HintOf(err) == "" {
+			t.Errorf("drained where nobody could take over: %v, %+v", err, r)
+		}
+	})
+}
