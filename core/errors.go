@@ -94,6 +94,7 @@ const (
 	ReasonDegraded Reason = 18 // something is wrong with this node, and until it is mended it keeps nothing new
 	ReasonRights   Reason = 20 // no delegation with the needed right
 	ReasonContent  Reason = 21 // that version stands for other content here
+	ReasonLocked   Reason = 22 // it is locked: nobody releases it yet
 	ReasonLicense  Reason = 30 // the licence was refused; reason says why
 	ReasonReplay   Reason = 31 // the licence id is bound to another root
 	ReasonVerifier Reason = 32 // a verifier plugin failed: nothing was judged
@@ -126,7 +127,7 @@ func (r Reason) ExitCode() Code {
 		return CodeRedundant
 	case ReasonCorrupt:
 		return CodeWrong
-	case ReasonRights, ReasonContent, ReasonLicense, ReasonReplay:
+	case ReasonRights, ReasonContent, ReasonLocked, ReasonLicense, ReasonReplay:
 		return CodeRefused
 	case ReasonVerifier:
 		return CodePlugin

@@ -23,6 +23,7 @@ type Segment struct {
 	Reused      []Reused
 	Locations   []Span
 	RetainUntil int64
+	LockedUntil int64 `cbor:",omitempty"` // of all licences that were accepted, the latest; 0: no lock
 }
 
 // Runs is how many run numbers the segment has.

@@ -22,8 +22,9 @@ type License struct {
 	NotBefore   int64      `json:"not_before"`
 	Expires     int64      `json:"expires"`
 	RetainUntil int64      `json:"retain_until"`
-	Key         []byte     `json:"key"`                  // the signer's public key, base64
-	Delegation  []byte     `json:"delegation,omitempty"` // a delegation envelope where the signer is not the owner
+	LockedUntil int64      `json:"locked_until,omitzero"` // nobody releases earlier, the owner included; 0: no lock
+	Key         []byte     `json:"key"`                   // the signer's public key, base64
+	Delegation  []byte     `json:"delegation,omitempty"`  // a delegation envelope where the signer is not the owner
 }
 
 // TaskSource is the owner whose file it is and the node that holds the staged bytes.

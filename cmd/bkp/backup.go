@@ -40,6 +40,7 @@ func backupCommand() *cli.Command {
 			erasureFlag(),
 			line.Text("strategy", "seed", "have the strategy `NAME` price the nodes"),
 			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
+			lockFlag(),
 		}, append(inputFlags(), networkFlags()...)...), identityFlags()...),
 		do: doBackup,
 	})
@@ -68,6 +69,9 @@ func doBackup(ctx context.Context, c *call) error {
 		return err
 	}
 	args.Retain = int64(retain.Seconds())
+	if args.Lock, err = c.lock(); err != nil {
+		return err
+	}
 	switch {
 	case args.Window < leastWindow:
 		return line.UsageError("--window %s: want %s or more", args.Window, core.Size(leastWindow))

@@ -46,6 +46,7 @@ func placeCommand() *cli.Command {
 			plotFlag(),
 			line.Text("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
 			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
+			lockFlag(),
 			line.List("exclude", "have `NODE` keep nothing of it: an ID, its first eight letters, or an address (repeatable)"),
 			line.List("only", "have none but `NODE` keep it (repeatable)"),
 			line.Bool("keep-local", "keep its bytes on this machine too"),
@@ -84,6 +85,9 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 		Retain: int64(retain.Seconds()), Frontier: c.Bool("frontier"),
 		KeepLocal: c.Bool("keep-local"), Exclude: c.List("exclude"), Only: c.List("only"),
 		Show: c.String("plan-out") != "" || c.String("plot") != ""}
+	if args.Lock, err = c.lock(); err != nil {
+		return args, err
+	}
 	if args.Name, args.Version, err = line.NameVersion(c.Args().First()); err != nil {
 		return args, err
 	}
@@ -137,6 +141,23 @@ func (c *call) erasure() (code core.Erasure, err error) {
 		return code, line.UsageError("--replicas and --erasure: copies or stripes, not both")
 	}
 	return code, nil
+}
+
+// lockFlag is of commands that place.
+func lockFlag() cli.Flag {
+	return line.Text("lock", "", "have the targets let nobody remove it for `SPAN`, the owner included")
+}
+
+// lock reads it, in seconds; 0 is no lock.
+func (c *call) lock() (seconds int64, err error) {
+	if c.String("lock") == "" {
+		return 0, nil
+	}
+	span, err := c.Span("lock")
+	if err == nil && span <= 0 {
+		err = line.UsageError("--lock %s: want a time span like 30d", c.String("lock"))
+	}
+	return int64(span.Seconds()), err
 }
 
 // place carries a placement out; the plan is on disk before anything is sent.

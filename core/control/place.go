@@ -21,7 +21,8 @@ type PlaceArgs struct {
 	AsBefore bool         `json:"as_before,omitempty"` // neither was asked for: what an earlier act wanted holds
 	Strategy string       `json:"strategy"`
 	DryRun   bool         `json:"dry_run"`
-	Retain   int64        `json:"retain_s"` // how long targets are to keep it, seconds
+	Retain   int64        `json:"retain_s"`        // how long targets are to keep it, seconds
+	Lock     int64        `json:"lock_s,omitzero"` // how long nobody may release it, seconds
 
 	KeepLocal bool `json:"keep_local,omitempty"` // its bytes stay on this machine too
 
@@ -128,6 +129,7 @@ type BackupArgs struct {
 	Erasure       core.Erasure `json:"erasure,omitzero"` // as of PlaceArgs
 	Strategy      string       `json:"strategy"`
 	Retain        int64        `json:"retain_s"`
+	Lock          int64        `json:"lock_s,omitzero"`
 }
 
 // Changed is what of a file changed since the newest version of its name: only that is read.

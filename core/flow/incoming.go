@@ -26,6 +26,7 @@ type Incoming struct {
 	at       int           // chunk under way
 	held     time.Duration // its reader was at work, and not with the socket
 	data     []byte
+	room     core.Size // that data has of the budget; Arrivals.mu guards it
 }
 
 type incomingKey struct {
@@ -40,12 +41,49 @@ type Arrivals struct {
 	over  map[Session][]uint64          // the last maxGivenUp that were given up
 	wait  map[incomingKey]chan struct{} // data that came before its BEGIN
 	spare sync.Pool                     // *[]byte buffers of chunks
+	begun map[Session]core.Size         // room of chunks that have begun and are not whole
+	all   core.Size                     // of all sessions
 }
 
 // NewArrivals knows no run.
 func NewArrivals() *Arrivals {
 	return &Arrivals{live: map[incomingKey]*Incoming{}, wait: map[incomingKey]chan struct{}{},
-		over: map[Session][]uint64{}}
+		over: map[Session][]uint64{}, begun: map[Session]core.Size{}}
+}
+
+// What unfinished chunks may take in memory, of one session and of all: a sender sends one run of a flow after the other,
+// and few chunks have more than 1 MiB.
+const (
+	maxBegun    = 96 * core.MiB
+	maxBegunAll = 192 * core.MiB
+)
+
+// roomFor gives a chunk that begins its room.
+func (a *Arrivals) roomFor(s Session, in *Incoming, size core.Size) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.live[incomingKey{s, in.transfer}] != in {
+		return nil // given up meanwhile: this message is the last that it sees
+	}
+	if a.begun[s]+size > maxBegun || a.all+size > maxBegunAll {
+		return core.Fail(core.CodeBusy, "%s of chunks have begun to arrive and are not whole", a.begun[s])
+	}
+	in.room = size
+	a.begun[s] += size
+	a.all += size
+	return nil
+}
+
+// giveRoom takes back what a chunk had. The caller holds mu.
+func (a *Arrivals) giveRoom(s Session, in *Incoming) {
+	if in == nil || in.room == 0 {
+		return
+	}
+	a.all -= in.room
+	if a.begun[s] -= in.room; a.begun[s] == 0 {
+		delete(a.begun, s)
+	}
+	in.room = 0
 }
 
 // maxGivenUp is how many transfers of a session that were given up are remembered: far more than can be on their way.
@@ -123,6 +161,7 @@ func (a *Arrivals) find(s Session, transfer uint64) (in *Incoming, ok bool) {
 func (a *Arrivals) end(s Session, transfer uint64, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.giveRoom(s, a.live[incomingKey{s, transfer}])
 	if err != nil {
 		a.forgo(incomingKey{s, transfer})
 		return
@@ -135,6 +174,7 @@ func (a *Arrivals) giveUp(s Session, transfer uint64) {
 	a.mu.Lock()
 	in := a.live[incomingKey{s, transfer}]
 	if in != nil {
+		a.giveRoom(s, in)
 		a.forgo(incomingKey{s, transfer})
 	}
 	a.mu.Unlock()
@@ -151,6 +191,7 @@ func (a *Arrivals) drop(s Session) {
 	for key, in := range a.live {
 		if key.session == s {
 			delete(a.live, key)
+			a.giveRoom(s, in)
 			if in != nil && in.Dropped != nil {
 				in.Dropped()
 			}
@@ -169,7 +210,7 @@ func (a *Arrivals) Receive(s Session, d wire.Data) {
 		return // given up
 	}
 	began := time.Now()
-	whole, err := a.take(in, d)
+	whole, err := a.take(s, in, d)
 	in.held += time.Since(began)
 	if err == nil && !whole {
 		return
@@ -187,7 +228,7 @@ func (in *Incoming) heldTime() float64 {
 }
 
 // take adds a data message to its run; whole tells that the run is complete.
-func (a *Arrivals) take(in *Incoming, d wire.Data) (whole bool, err error) {
+func (a *Arrivals) take(s Session, in *Incoming, d wire.Data) (whole bool, err error) {
 	if int(d.Chunk) != in.at || in.at >= len(in.Chunks) || int(d.Offset) != len(in.data) {
 		return false, core.Fail(core.CodeFailed, "data of chunk %d at %d out of order", d.Chunk, d.Offset)
 	}
@@ -196,6 +237,9 @@ func (a *Arrivals) take(in *Incoming, d wire.Data) (whole bool, err error) {
 		return false, core.Fail(core.CodeFailed, "chunk %d is longer than announced", d.Chunk)
 	}
 	if in.data == nil {
+		if err := a.roomFor(s, in, c.Size); err != nil {
+			return false, err
+		}
 		in.data = a.buffer(int(c.Size))
 	}
 	in.data = append(in.data, d.Bytes...)
@@ -211,6 +255,9 @@ func (a *Arrivals) take(in *Incoming, d wire.Data) (whole bool, err error) {
 	spare := in.data
 	a.spare.Put(&spare)
 	in.data = nil
+	a.mu.Lock()
+	a.giveRoom(s, in)
+	a.mu.Unlock()
 	in.at++
 	return in.at == len(in.Chunks), nil
 }

@@ -3,6 +3,7 @@
 package keep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,10 +135,15 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 		return nil, refuse(core.ReasonProtocol, "segment %d of a task, which has at most %d", m.Segment, maxSegments)
 	}
 	self, root := t.Signer.ID(), chunk.LicenseRoot(m.Files, m.Reused)
+	keepUntil, err := t.termOf(l)
+	if err != nil {
+		return nil, err
+	}
 	seg := newSegment(core.Segment{
 		Task: m.Task, Number: m.Segment, Owner: l.TaskSource.Owner, Source: l.TaskSource.Node, Alias: m.Alias,
 		Version: m.Version, License: m.License, LicenseID: l.ID, Files: m.Files, Reused: m.Reused,
-		Locations: licensed(m.Locations, l), RetainUntil: l.RetainUntil,
+		Locations: licensed(m.Locations, l), RetainUntil: keepUntil,
+		LockedUntil: l.LockedUntil,
 	}, self)
 	seg.tables, seg.parties = m.Tables(), partiesOf(l)
 	bytes, runs := seg.share()
@@ -147,23 +153,42 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 		return nil, refuse(core.ReasonLicense, "%v", err)
 	}
 	need := t.newBytes(seg)
-	if err := t.judge(core.VerifyRequest{Envelope: m.License, Payload: payload, Op: l.Op, Node: self, Peer: from,
-		TokenMember: member || t.Anyone, AddedBytes: need, Now: time.Now().Unix()},
-		l.TaskSource.Owner); err != nil {
-		return nil, err
-	}
-	err = t.makeRoom(func() error {
+	req := core.VerifyRequest{Envelope: m.License, Payload: payload, Op: l.Op, Node: self, Peer: from,
+		TokenMember: member || t.Anyone, AddedBytes: need, Now: time.Now().Unix()}
+	err = t.makeRoom(func() error { // before anybody judges: of parallel segments each counts those before it
 		err := errStopped
-		t.loop.Ask(func(s *State) { err = s.admit(seg, need) })
+		t.loop.Ask(func(s *State) {
+			req.UsedBytes = s.Owed(seg.Owner)
+			err = s.admit(seg, need)
+		})
 		return err
 	})
 	if err == nil {
-		if err = t.bind(seg, root); err != nil {
-			t.loop.Ask(func(s *State) { s.dropPromises(seg) })
+		if err = t.judge(req); err == nil {
+			err = t.bind(seg, root)
+		}
+		if err != nil {
+			t.loop.Ask(func(s *State) { s.dropPromises(seg); s.write(seg, -seg.words) })
 		}
 	}
 	return seg, err
 }
+
+// DefaultKeepAtMost is how long anything is promised to be kept, unless a node says otherwise: 20 years.
+const DefaultKeepAtMost = 20 * 365 * 24 * time.Hour
+
+// termOf is until when this node keeps what a licence asks for: at most as long as its policy says. It accepts no lock
+// beyond that.
+func (t *Target) termOf(l core.License) (until int64, err error) {
+	most := time.Now().Add(cmp.Or(t.KeepAtMost, DefaultKeepAtMost)).Unix()
+	if l.LockedUntil > most {
+		return 0, refuse(core.ReasonLicense, "it locks until %s, and this node promises nothing beyond %s",
+			dayOf(l.LockedUntil), dayOf(most))
+	}
+	return min(l.RetainUntil, most), nil
+}
+
+func dayOf(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateOnly) }
 
 // licensed is the spans of nodes that a licence names as targets or spares: nobody signed the others, and no run goes to
 // them from here.
@@ -174,12 +199,7 @@ func licensed(spans []core.Span, l core.License) []core.Span {
 }
 
 // judge asks every verifier; the first that says no, or cannot say, decides.
-func (t *Target) judge(req core.VerifyRequest, owner core.ID) error {
-	used, err := t.Holdings.OwnerBytes(owner)
-	if err != nil {
-		return fmt.Errorf("count the owner's bytes: %w", err)
-	}
-	req.UsedBytes = used
+func (t *Target) judge(req core.VerifyRequest) error {
 	ctx, cancel := context.WithTimeout(t.ctx, verdictPatience)
 	defer cancel()
 	for _, v := range t.Verifiers {
@@ -218,10 +238,26 @@ func (s *State) admit(seg *Segment, need core.Size) error {
 	if other {
 		return refuse(core.ReasonLicense, "task %s is known here from another source", seg.Task)
 	}
-	if s.segments[seg.ID()] != nil {
+	known := s.segments[seg.ID()]
+	switch {
+	case known != nil && known.LicenseID == seg.LicenseID:
 		return nil
+	case known == nil && seg.mine.Empty():
+		return refuse(core.ReasonProtocol, "nothing of segment %d is for this node", seg.Number)
 	}
-	return s.promise(seg, need)
+	words := wordsOf(seg)
+	if known != nil { // a further licence; the run list is here
+		words, need = core.Size(len(seg.License))+runWords, 0
+	}
+	if err := s.mayWrite(seg.Owner, words); err != nil {
+		return err
+	}
+	s.write(seg, words)
+	err := s.promise(seg, need)
+	if err != nil {
+		s.write(seg, -seg.words)
+	}
+	return err
 }
 
 // register makes an accepted segment known; one known before takes on what its source adds with a further licence, and
@@ -233,6 +269,9 @@ func (s *State) register(seg *Segment, from core.ID) *Segment {
 		return seg
 	}
 	s.dropPromises(seg)
+	words := seg.words
+	s.write(seg, -words)
+	s.write(old, words) // its licence stands in the ledger, whatever becomes of it
 	if from != old.Source || seg.turn < old.turn {
 		return old
 	}
@@ -248,7 +287,7 @@ func (s *State) register(seg *Segment, from core.ID) *Segment {
 		}
 		s.trimPromise(old)
 		old.Locations, old.License, old.LicenseID = seg.Locations, seg.License, seg.LicenseID
-		old.parties = seg.parties
+		old.parties, old.LockedUntil = seg.parties, max(old.LockedUntil, seg.LockedUntil)
 		s.transfers.Narrowed(old)
 	}
 	old.tables, old.touched = seg.tables, time.Now()

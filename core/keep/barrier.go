@@ -23,6 +23,8 @@ type arrival struct {
 	segment core.SegmentID
 	holding core.Holding
 	pinned  []core.Chunk // until the holding names them
+	owner   core.ID      // with counted
+	counted core.Size    // of the owner's account, as arrived: it came, and was not known here
 	again   bool         // durable before, only its receipt is wanted again; of the holding the number alone is set
 }
 
@@ -133,6 +135,7 @@ func (t *Target) barrier(arrived []arrival) error {
 	}
 	if err != nil {
 		t.unkeep(arrived)
+		t.balanceBatch(arrived)
 		for _, b := range batches {
 			t.pins.Release(chunksOf(b.described))
 		}
@@ -142,6 +145,7 @@ func (t *Target) barrier(arrived []arrival) error {
 	numbers := map[core.SegmentID][]int{}
 	for id, b := range batches {
 		err := t.Holdings.PutRuns(b.holdings, b.described...)
+		t.balanceBatch(b.arrivals)
 		t.pins.Release(chunksOf(b.described))
 		if err != nil {
 			t.unkeep(b.arrivals)
@@ -155,6 +159,19 @@ func (t *Target) barrier(arrived []arrival) error {
 	}
 	t.lookAtRotten()
 	return errors.Join(append(errs, t.receipt(numbers))...)
+}
+
+// balanceBatch settles what arrived with the accounts of its owners: it is in the holdings now, or forgotten.
+func (t *Target) balanceBatch(arrived []arrival) {
+	counted := map[core.ID]core.Size{}
+	for _, a := range arrived {
+		if a.counted > 0 {
+			counted[a.owner] += a.counted
+		}
+	}
+	for owner, size := range counted {
+		t.balance(owner, size)
+	}
 }
 
 // describeBatches puts what the packs have to say of new runs beside them.

@@ -102,7 +102,7 @@ func (t *Target) releaseAbandoned() error {
 		if err != nil {
 			return err
 		}
-		if now.Before(expires) {
+		if now.Before(expires) || now.Unix() < s.LockedUntil {
 			continue
 		}
 		t.Log.Info("task abandoned", "task", s.Task, "owner", s.Owner.Short())

@@ -7,6 +7,7 @@
 // is what goes on beside the loop; it asks those, and reports back by events.
 //
 //	segment.go   an accepted segment, and what has come of it     space.go     how much can be kept, offered, promised
+//	account.go   all that an owner causes here
 //	accept.go    judging a segment that is offered                license.go   a licence is accepted once
 //	receiver.go  the end of a flow that keeps what arrives        arriving.go  the pins of a run that arrives
 //	barrier.go   what arrived becomes durable                     receipt.go   and is receipted
@@ -37,18 +38,20 @@ import (
 
 // Config is what a target stands on.
 type Config struct {
-	Signer    *key.Signer
-	Capacity  core.Size
-	Room      func() (core.Size, error)   // how much more the disk of Keeping takes; nil: as much as Capacity says
-	Freeing   func(do func() error) error // carries out what frees space, in room set aside for it; nil: none
-	Anyone    bool                        // whoever is connected counts as a member of the token
-	Keeping   storage.Collector
-	Holdings  Holdings
-	Ledger    Ledger
-	Verifiers []NamedVerifier
-	Damaged   []core.Damage // found before the node began: while something is, nothing is collected
-	Health    Health
-	Log       *slog.Logger
+	Signer     *key.Signer
+	Capacity   core.Size
+	Quotas     map[core.ID]core.Size       // by owner, over all that it causes here; 0 and who is not listed: none
+	KeepAtMost time.Duration               // from an acceptance on, whatever its licence says; 0: DefaultKeepAtMost
+	Room       func() (core.Size, error)   // how much more the disk of Keeping takes; nil: as much as Capacity says
+	Freeing    func(do func() error) error // carries out what frees space, in room set aside for it; nil: none
+	Anyone     bool                        // whoever is connected counts as a member of the token
+	Keeping    storage.Collector
+	Holdings   Holdings
+	Ledger     Ledger
+	Verifiers  []NamedVerifier
+	Damaged    []core.Damage // found before the node began: while something is, nothing is collected
+	Health     Health
+	Log        *slog.Logger
 }
 
 // NamedVerifier is one link of the chain that judges licences.
@@ -109,7 +112,8 @@ type State struct {
 	peers     Peers
 	transfers Transfers
 	segments  map[core.SegmentID]*Segment // accepted
-	records   map[core.ID]*recordsOf      // by the peer that puts them
+	records   map[putter]*recordsOf       // by the peer that puts them, and for whom
+	accounts  map[core.ID]*account        // by owner
 	audits    map[core.ID]int             // challenges that are being answered, by who asks
 	turns     uint64                      // of segments that were offered
 	keeps     core.Size                   // how much can be kept in all
@@ -139,7 +143,7 @@ func Open(ctx context.Context, c Config, loop Loop, peers Peers, transfers Trans
 	t.arrivals.init()
 	t.released.init()
 	s := &State{target: t, peers: peers, transfers: transfers, segments: map[core.SegmentID]*Segment{},
-		records: map[core.ID]*recordsOf{}, audits: map[core.ID]int{}}
+		records: map[putter]*recordsOf{}, accounts: map[core.ID]*account{}, audits: map[core.ID]int{}}
 	if err := s.recover(); err != nil {
 		return nil, nil, fmt.Errorf("read holdings: %w", err)
 	}

@@ -63,7 +63,10 @@ func (t *Target) enterLicense(seg *Segment, root core.Hash) (free bool, err erro
 	if !known.IsZero() && known != root {
 		return false, nil
 	}
-	if err := t.Ledger.AppendLicense(seg.License); err != nil {
+	if known.IsZero() {
+		err = t.Ledger.AppendLicense(seg.License) // once, however often it is shown
+	}
+	if err != nil {
 		return false, err
 	}
 	if b.roots == nil {

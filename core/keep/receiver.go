@@ -191,7 +191,9 @@ func (r *Receiver) arrived(s *State, f *task.Flow, seg *Segment, m wire.Transmis
 	default:
 		seg.have.Set(m.Run)
 		s.dropPromise(seg, m.Run)
-		t.arrivals.add(arrival{segment: seg.ID(), pinned: pinned, holding: core.Holding{
+		size := seg.File(m.Run).Size
+		s.account(seg.Owner).arrived += size
+		t.arrivals.add(arrival{segment: seg.ID(), pinned: pinned, owner: seg.Owner, counted: size, holding: core.Holding{
 			Task: seg.Task, Segment: seg.Number, Number: m.Run, File: seg.File(m.Run), Chunks: m.Chunks,
 			Kept: seg.used(m.Run, len(m.Chunks)),
 		}})

@@ -19,62 +19,149 @@ const (
 	maxRecords = maxSegments   // of a peer that may wait for their ref
 )
 
-// recordsOf is the segment records that one peer puts here before the ref that names them.
+// putter is who puts records here, and for whom.
+type putter struct{ from, owner core.ID }
+
+// recordsOf is the segment records that one peer puts here before the ref that names them. Its owner's account has all of
+// them, from their first piece on.
 type recordsOf struct {
-	size   core.Size // of the one of which pieces have arrived
-	data   []byte
-	pinned []core.Chunk // until their ref comes
+	by      core.ID   // the neighbour that brings the peer's words
+	size    core.Size // of the one of which pieces have arrived
+	data    []byte
+	pinned  []core.Chunk // until their ref comes
+	charged core.Size
+	touched time.Time
 }
 
-// PutRef keeps a piece of a record, or a ref once its records are here, and answers.
-func (s *State) PutRef(from core.ID, m wire.RefPut) {
+const (
+	// piecesOf is how many bytes of unfinished records one neighbour's words may take in memory, whoever it says that they
+	// are of; piecesOfAll all neighbours'.
+	piecesOf    = 2 * maxRecord
+	piecesOfAll = 8 * maxRecord
+	// recordsLife is how long records wait for their ref.
+	recordsLife = 10 * time.Minute
+)
+
+// PutRef keeps a piece of a record, or a ref once its records are here, and answers. by is the neighbour that brought
+// the words of from.
+func (s *State) PutRef(from, by core.ID, m wire.RefPut) {
 	t := s.target
+	refuse := func(err error) {
+		code, why := reasonOf(err)
+		s.answerRef(from, m.Query, code, why)
+	}
 	if !s.keepsTask(m.Owner, from, m.Task) {
-		s.answerRef(from, m.Query, core.ReasonUnknown,
-			fmt.Sprintf("task %s of that source was not accepted here", m.Task))
+		refuse(&refusal{core.ReasonUnknown, fmt.Sprintf("task %s of that source was not accepted here", m.Task)})
 		return
 	}
 	if m.Record.IsZero() {
+		words := refWords(len(m.Ref))
+		if err := s.mayWrite(m.Owner, words); err != nil {
+			refuse(err)
+			return
+		}
+		s.account(m.Owner).refs += words // until the holdings say how many there are
 		t.loop.Act(func() {
 			err := t.keepRef(m, from)
 			t.loop.Post(func(s *State) {
-				s.Lost(from)
+				s.LostFor(putter{from, m.Owner})
 				code, why := reasonOf(err)
 				s.answerRef(from, m.Query, code, why)
 			})
+			t.balance(m.Owner, 0)
 		})
 		return
 	}
-	r := s.records[from]
+	key := putter{from, m.Owner}
+	r := s.records[key]
 	if r == nil {
 		r = &recordsOf{}
-		s.records[from] = r
+		s.records[key] = r
+	}
+	r.by, r.touched = by, time.Now()
+	if err := s.takesPiece(r, m); err != nil {
+		refuse(err)
+		s.forgetEmpty(key)
+		return
 	}
 	whole, err := r.add(m)
 	switch {
 	case err != nil:
-		s.answerRef(from, m.Query, core.ReasonProtocol, err.Error())
+		refuse(&refusal{core.ReasonProtocol, err.Error()})
+		s.forgetEmpty(key)
 	case whole == nil:
 		s.answerRef(from, m.Query, core.ReasonNone, "")
 	default:
-		s.putRecord(from, m, whole)
+		s.putRecord(key, m, whole)
 	}
 }
 
+// takesPiece charges a record with its first piece, where there is room for all of it.
+func (s *State) takesPiece(r *recordsOf, m wire.RefPut) error {
+	if m.Offset > 0 || m.Size <= 0 || m.Size > maxRecord {
+		return nil // it goes on, or is refused for what it is
+	}
+	var neighbour, all core.Size
+	for _, other := range s.records {
+		if other == r {
+			continue
+		}
+		all += other.size
+		if other.by == r.by {
+			neighbour += other.size
+		}
+	}
+	if neighbour+m.Size > piecesOf || all+m.Size > piecesOfAll {
+		return &refusal{core.ReasonBusy, "too many records have begun here and are not whole"}
+	}
+	s.unchargeRecord(m.Owner, r, r.size) // of the one that is begun anew
+	r.size, r.data = 0, nil
+	if m.Size > s.remaining() {
+		signal(s.target.released.need)
+		return refuse(core.ReasonSpace, "%s are needed here, %s are free", m.Size, s.remaining())
+	}
+	if err := s.may(m.Owner, m.Size); err != nil {
+		return err
+	}
+	r.charged += m.Size
+	s.account(m.Owner).records += m.Size
+	s.reserved += m.Size
+	return nil
+}
+
+func (s *State) unchargeRecord(owner core.ID, r *recordsOf, size core.Size) {
+	size = min(size, r.charged)
+	r.charged -= size
+	s.account(owner).records -= size
+	s.reserved -= size
+}
+
+// pinnedRecords is what an owner's account has of records whose ref has not come.
+func (s *State) pinnedRecords(owner core.ID) (sum core.Size) {
+	for key, r := range s.records {
+		if key.owner == owner {
+			sum += r.charged
+		}
+	}
+	return sum
+}
+
 // putRecord keeps a whole record, pinned until its ref names it.
-func (s *State) putRecord(from core.ID, m wire.RefPut, whole []byte) {
-	t := s.target
+func (s *State) putRecord(key putter, m wire.RefPut, whole []byte) {
+	t, from := s.target, key.from
 	t.loop.Act(func() {
 		c := core.Chunk{Hash: m.Record, Size: m.Size}
 		err := t.pins.While(c, func() error { return t.put(t.ctx, c, core.Hash{}, whole) })
 		t.loop.Post(func(s *State) {
-			r := s.records[from]
+			r := s.records[key]
 			if r == nil { // the peer has gone meanwhile, and may come back
-				r = &recordsOf{}
-				s.records[from] = r
+				t.pins.Release([]core.Chunk{c})
+				s.answerRef(from, m.Query, core.ReasonStopped, "the session ended before it was whole")
+				return
 			}
-			if r.pinned = append(r.pinned, c); len(r.pinned) > maxRecords {
-				s.Lost(from)
+			r.pinned, r.touched = append(r.pinned, c), time.Now()
+			if len(r.pinned) > maxRecords {
+				s.LostFor(key)
 			}
 			code, why := reasonOf(err)
 			s.answerRef(from, m.Query, code, why)
@@ -86,13 +173,42 @@ func (s *State) answerRef(to core.ID, query uint64, code core.Reason, why string
 	s.peers.Send(to, wire.RefOK{Query: query, Code: code, Reason: why})
 }
 
-// Lost releases the records of a peer: a ref names them, or none will.
+// Lost releases the records of a peer that is gone, and of those whose words it brought.
 func (s *State) Lost(peer core.ID) {
-	if r := s.records[peer]; r != nil {
-		s.target.pins.Release(r.pinned)
-		r.pinned = nil
-		if len(r.data) == 0 {
-			delete(s.records, peer)
+	for key, r := range s.records {
+		if key.from == peer || r.by == peer {
+			r.size, r.data = 0, nil
+			s.LostFor(key)
+		}
+	}
+}
+
+// LostFor releases records: a ref names them, or none will.
+func (s *State) LostFor(key putter) {
+	r := s.records[key]
+	if r == nil {
+		return
+	}
+	s.target.pins.Release(r.pinned)
+	r.pinned = nil
+	s.unchargeRecord(key.owner, r, r.charged-r.size)
+	s.forgetEmpty(key)
+}
+
+// forgetEmpty forgets who has nothing here.
+func (s *State) forgetEmpty(key putter) {
+	if r := s.records[key]; r != nil && len(r.data) == 0 && len(r.pinned) == 0 {
+		s.unchargeRecord(key.owner, r, r.charged)
+		delete(s.records, key)
+	}
+}
+
+// dropOldRecords releases records that no ref came for.
+func (s *State) dropOldRecords() {
+	for key, r := range s.records {
+		if time.Since(r.touched) > recordsLife {
+			r.size, r.data = 0, nil
+			s.LostFor(key)
 		}
 	}
 }
@@ -124,6 +240,9 @@ func reasonOf(err error) (core.Reason, string) {
 		return core.ReasonNone, ""
 	case errors.Is(err, errOtherContent):
 		return core.ReasonContent, err.Error()
+	}
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.code, r.reason
 	}
 	return core.ReasonInternal, err.Error()
 }
@@ -191,7 +310,7 @@ func (t *Target) keepRef(m wire.RefPut, from core.ID) error {
 func (t *Target) brought(m wire.RefPut, from core.ID) error {
 	known := map[core.Chunk]bool{}
 	t.loop.Ask(func(s *State) {
-		if r := s.records[from]; r != nil {
+		if r := s.records[putter{from, m.Owner}]; r != nil {
 			for _, c := range r.pinned {
 				known[c] = true
 			}
@@ -234,6 +353,14 @@ func (t *Target) besideOthers(r *core.HeldRef, v int, from core.ID) error {
 			return fmt.Errorf("version %d of that name is kept here for another node", r.Version)
 		case v == 1:
 			r.Content = old.Content
+			if !old.Content.IsZero() { // which this one does not say: it stands beside the one that does
+				r.Former, r.Envelope = r.Envelope, old.Envelope
+				for _, c := range old.Records {
+					if !slices.Contains(r.Records, c) {
+						r.Records = append(r.Records, c)
+					}
+				}
+			}
 		case !old.Content.IsZero() && old.Content != r.Content:
 			return fmt.Errorf("ref %s.%d: %w", r.Alias, r.Version, errOtherContent)
 		case old.Task == r.Task:

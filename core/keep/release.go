@@ -22,14 +22,30 @@ func (s *State) Release(from core.ID, m wire.Release) {
 		if err == nil {
 			err = r.Allowed(time.Now())
 		}
+		var locked int64
+		if err == nil {
+			t.loop.Ask(func(s *State) { locked = s.lockedUntil(r.Owner, r.Task) })
+		}
 		if err != nil {
 			done.Code, done.Reason = core.ReasonRights, err.Error()
+		} else if time.Now().Unix() < locked {
+			done.Code, done.Reason = core.ReasonLocked, fmt.Sprintf("task %s is locked until %s", r.Task, dayOf(locked))
 		} else if done.Runs, done.Bytes, err = t.letGo(r.Owner, r.Task,
 			func() error { return t.Ledger.AppendRelease(m.Envelope) }); err != nil {
 			done.Code, done.Reason = core.ReasonInternal, err.Error()
 		}
 		t.loop.Post(func(s *State) { s.peers.Send(from, done) })
 	})
+}
+
+// lockedUntil is until when nobody releases a task; 0: no lock.
+func (s *State) lockedUntil(owner core.ID, task core.TaskID) (until int64) {
+	for id, seg := range s.segments {
+		if id.Task == task && seg.Owner == owner {
+			until = max(until, seg.LockedUntil)
+		}
+	}
+	return until
 }
 
 // letGo forgets what is kept for a task, once the ledger says durably why: enter is what does that. A task that is not
@@ -42,6 +58,7 @@ func (t *Target) letGo(owner core.ID, task core.TaskID, enter func() error) (run
 		runs, bytes, err = t.Holdings.ReleaseTask(owner, task)
 		return err
 	})
+	t.balance(owner, 0)
 	if err == nil {
 		t.released.add()
 	}

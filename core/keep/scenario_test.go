@@ -296,7 +296,7 @@ func (s *scene) refs(command string, args []string, option func(name, otherwise 
 				m.Data = slices.Clone(m.Data)
 				m.Data[0]++
 			}
-			s.Ask(func(st *State) { st.PutRef(s.id(from), m) })
+			s.Ask(func(st *State) { st.PutRef(s.id(from), s.id(from), m) })
 		}
 	case "ref":
 		version := atoi(args[1])
@@ -313,7 +313,7 @@ func (s *scene) refs(command string, args []string, option func(name, otherwise 
 				m.Records = append(m.Records, c)
 			}
 		}
-		s.Ask(func(st *State) { st.PutRef(s.id(from), m) })
+		s.Ask(func(st *State) { st.PutRef(s.id(from), s.id(from), m) })
 	case "refs":
 		m := wire.RefList{Query: 1, Owner: owner.ID(), After: atoi(option("after", "0")),
 			Limit: atoi(option("limit", "0"))}

@@ -26,6 +26,7 @@ type Segment struct {
 	arriving map[int]uint64 // flows by run
 	tables   wire.StorageTask
 	promised core.Size // room kept for runs that have not come yet
+	words    core.Size // that its owner's account counts
 	touched  time.Time
 	turn     uint64   // of its last licence, in the order in which they came; judging takes different times
 	receipts [][]byte // not yet delivered to the coordinator
@@ -202,6 +203,14 @@ func (s *State) recover() error {
 			seg.durable.Set(h.Number)
 		}
 		s.segments[seg.ID()] = seg
+		s.write(seg, wordsOf(seg))
+	}
+	for owner := range s.accounts {
+		told, err := t.readBooks(owner)
+		if err != nil {
+			return err
+		}
+		s.settle(owner, told, 0)
 	}
 	return nil
 }
@@ -226,6 +235,7 @@ func (s *State) forgetTask(owner core.ID, task core.TaskID) {
 	for id, seg := range s.segments {
 		if id.Task == task && seg.Owner == owner {
 			s.dropPromises(seg)
+			s.write(seg, -seg.words)
 			delete(s.segments, id)
 		}
 	}

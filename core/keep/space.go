@@ -114,6 +114,12 @@ func (s *State) promise(seg *Segment, room core.Size) error {
 	if more <= 0 {
 		return nil
 	}
+	if s.may(seg.Owner, more) != nil {
+		s.dropDead(seg)
+	}
+	if err := s.may(seg.Owner, more); err != nil {
+		return err
+	}
 	free := s.remaining()
 	if more > free {
 		s.dropDead(seg)
@@ -125,6 +131,7 @@ func (s *State) promise(seg *Segment, room core.Size) error {
 	}
 	seg.promised += more
 	s.reserved += more
+	s.account(seg.Owner).promised += more
 	seg.touched = time.Now()
 	return nil
 }
@@ -146,6 +153,7 @@ func (s *State) orphan(seg *Segment) bool {
 
 // DropOutlived takes back promises that nobody came for.
 func (s *State) DropOutlived() {
+	s.dropOldRecords()
 	for _, seg := range s.segments {
 		quiet := time.Since(seg.touched)
 		if quiet > promiseLife || quiet > orphanLife && s.orphan(seg) {
@@ -179,4 +187,5 @@ func (s *State) dropPromises(seg *Segment) { s.unpromise(seg, seg.promised) }
 func (s *State) unpromise(seg *Segment, room core.Size) {
 	seg.promised -= room
 	s.reserved -= room
+	s.account(seg.Owner).promised -= room
 }

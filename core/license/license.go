@@ -113,6 +113,8 @@ func checkDates(l core.License) error {
 		return refuse(RuleBounds, "expires %d is not a date from not_before on", l.Expires)
 	case l.RetainUntil < l.NotBefore || l.RetainUntil > lastSecond:
 		return refuse(RuleBounds, "retain_until %d is not a date from not_before on", l.RetainUntil)
+	case l.LockedUntil != 0 && (l.LockedUntil < l.NotBefore || l.LockedUntil > l.RetainUntil):
+		return refuse(RuleBounds, "locked_until %d is not between not_before and retain_until", l.LockedUntil)
 	}
 	return nil
 }

@@ -75,6 +75,7 @@ func (n *Node) Backup(ctx context.Context, args control.BackupArgs,
 	whole, err := n.Place(ctx, control.PlaceArgs{
 		Name: args.Name, Version: result.Version, Replicas: args.Replicas, Erasure: args.Erasure,
 		Strategy: args.Strategy, Retain: args.Retain,
+		Lock: args.Lock,
 	}, status)
 	result.Erasure = args.Erasure
 	result.Replicas, result.Placements, result.Warnings = whole.Replicas, whole.Placements, whole.Warnings

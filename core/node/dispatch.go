@@ -35,7 +35,7 @@ func init() {
 		on(func(n *state, p *peer, m wire.TransmissionAbort) { n.flows.Aborted(p.id, m) }),
 		on(func(n *state, p *peer, m wire.LeaseRevise) { n.flows.Revised(p.id, m) }),
 
-		far(func(n *state, p *peer, m wire.RefPut) { n.kept.PutRef(p.id, m) }),
+		far(func(n *state, p *peer, m wire.RefPut) { n.kept.PutRef(p.id, p.neighbour(), m) }),
 		far(func(n *state, p *peer, m wire.RefOK) { n.answered(p, m.Query, m) }),
 		on((*state).onRefList),
 		on((*state).onRefGet),

@@ -17,7 +17,7 @@ import (
 
 // openKept reads back what this node keeps for others.
 func (n *state) openKept() (err error) {
-	c := keep.Config{Signer: n.Signer, Capacity: n.Capacity, Room: n.Room, Freeing: n.Freeing,
+	c := keep.Config{Signer: n.Signer, Capacity: n.Capacity, Quotas: n.Issuers, KeepAtMost: n.KeepAtMost, Room: n.Room, Freeing: n.Freeing,
 		Anyone: n.Plaintext && len(n.Token) == 0, Keeping: n.Keeping, Holdings: n.Holdings, Ledger: n.Ledger,
 		Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
 	n.target, n.kept, err = keep.Open(n.ctx, c,

@@ -74,7 +74,9 @@ type Config struct {
 	Token     []byte
 	Plaintext bool
 	Issuers   map[core.ID]core.Size // who may store here, with quotas; empty: members of the token
-	Pins      link.Pins
+	// how long anything is promised to be kept at most; 0: keep.DefaultKeepAtMost
+	KeepAtMost time.Duration
+	Pins       link.Pins
 
 	Staging  storage.Collector
 	Away     staging.Away // nil: what went out of staging is forgotten

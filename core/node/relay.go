@@ -23,6 +23,14 @@ func (p *peer) way() []core.ID {
 	return p.via
 }
 
+// neighbour is who brings a peer's words: itself, or the next on the way to it.
+func (p *peer) neighbour() core.ID {
+	if way := p.way(); len(way) > 0 {
+		return way[0]
+	}
+	return p.id
+}
+
 // reachable reports whether messages can be sent to a peer, by a session or through others.
 func (p *peer) reachable() bool { return p != nil && len(p.way()) > 0 }
 

@@ -5,12 +5,17 @@ package node_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/ledger"
+	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -25,14 +30,36 @@ var strangers = []struct {
 	{60, "a licence over the runs of another owner", licensesForeignRuns},
 	{60, "a ref whose record is a chunk of another owner", namesForeignChunkAsRecord},
 	{61, "a receipt for bytes that nobody sent", wantsReceiptForNothing},
+	{63, "parallel segments under one quota", offersInParallel},
+	{63, "runs after their promises were dropped, under one quota", comesLate},
+	{64, "records beyond the quota", putsRecordsBeyondQuota},
+	{64, "refs beyond the quota", putsRefsBeyondQuota},
+	{65, "tasks that ask this node for nothing", asksForNothing},
+	{66, "one task again and again", repeatsTask},
+	{67, "records in the name of invented nodes", relaysInventedRecords},
+	{68, "chunks that begin and never end", beginsChunks},
+	{70, "other content for a version, in a ref of either version", replacesContent},
+	{71, "a release before locked_until", releasesEarly},
+	{71, "a lock beyond what the node promises", locksForEver},
 	{76, "hashes that nobody knows, by the thousand", asksForTheUnknown},
 	{77, "a node that only backup_location names", isNamedWithoutLicence},
+	{78, "to be kept for 8,000 years", keepsForEver},
 }
+
+// quota is what the cluster's owner may have at b.
+const quota = 300 * core.KiB
 
 func TestStrangers(t *testing.T) {
 	for _, c := range strangers {
 		t.Run(fmt.Sprintf("%d %s", c.number, c.name), func(t *testing.T) {
-			withRogue(t, func(t *testing.T, b *member, r *rogue) {
+			synctest.Test(t, func(t *testing.T) {
+				cl := newCluster(t)
+				b := cl.start("b", "", func(conf *node.Config) {
+					if c.number == 63 || c.number == 64 {
+						conf.Issuers = map[core.ID]core.Size{cl.owner.ID(): quota}
+					}
+				})
+				r := cl.rogue("b")
 				c.try(t, b, r)
 				go func() { // whatever else b says
 					for {
@@ -202,5 +229,291 @@ func isNamedWithoutLicence(t *testing.T, b *member, r *rogue) {
 	named.say(wire.RefList{Query: 1, Owner: r.c.owner.ID()})
 	if report := hear[wire.RefReport](named); report.Code != core.ReasonRights {
 		t.Errorf("heard %+v", report)
+	}
+}
+
+// answered counts how a number of offers was answered, and that each refusal says why.
+func (r *rogue) answered(offers int, why string) (agreed []wire.TaskAgree) {
+	r.t.Helper()
+	for n := 0; n < offers; {
+		switch m := (<-r.heard).(type) {
+		case wire.TaskAgree:
+			agreed = append(agreed, m)
+			n++
+		case wire.TaskRefuse:
+			if !strings.Contains(m.Reason, why) {
+				r.t.Errorf("refused: %s", m.Reason)
+			}
+			n++
+		}
+	}
+	return agreed
+}
+
+func offersInParallel(t *testing.T, b *member, r *rogue) {
+	const offers = 20
+	for i := range byte(offers) {
+		r.say(r.another(b, 100+i).task)
+	}
+	if agreed := r.answered(offers, "its quota is"); len(agreed) != 2 {
+		t.Errorf("%d segments of 100 KiB were accepted under a quota of %s", len(agreed), quota)
+	}
+}
+
+func comesLate(t *testing.T, b *member, r *rogue) {
+	var all []offered
+	for i := range byte(6) {
+		o := r.another(b, 100+i)
+		all = append(all, o)
+		r.say(o.task)
+		r.answered(1, "its quota is")
+		time.Sleep(15 * time.Minute) // nobody comes for it
+	}
+	granted := 0
+	for i, o := range all {
+		r.say(o.apply(uint64(10 + i)))
+		select {
+		case m := <-r.heard:
+			if _, ok := m.(wire.StorageAgree); ok {
+				granted++
+				r.say(wire.TransmissionAbort{Flow: uint64(10 + i), Code: core.ReasonStopped})
+				time.Sleep(time.Second)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("no answer")
+		}
+	}
+	if granted != 2 {
+		t.Errorf("%d runs of 100 KiB were granted under a quota of %s", granted, quota)
+	}
+}
+
+// pieces puts a record, and returns how its pieces were answered.
+func (r *rogue) record(put wire.RefPut, data []byte) wire.RefOK {
+	r.t.Helper()
+	put.Query, put.Record, put.Size, put.Data = 1, chunk.Hash(data), core.Size(len(data)), data
+	r.say(put)
+	return hear[wire.RefOK](r)
+}
+
+func (r *rogue) refPut(o offered, name string) wire.RefPut {
+	return wire.RefPut{Owner: r.owner.ID(), Alias: r.owner.Alias(name), Version: 1, Task: o.task.Task}
+}
+
+func putsRecordsBeyondQuota(t *testing.T, b *member, r *rogue) {
+	o := r.another(b, 50)
+	r.say(o.task)
+	hear[wire.TaskAgree](r)
+	taken := 0
+	for i := range byte(20) {
+		ok := r.record(r.refPut(o, "x"), content(150+i, 64<<10))
+		if ok.Code == core.ReasonNone {
+			taken++
+		} else if !strings.Contains(ok.Reason, "its quota is") {
+			t.Errorf("refused: %s", ok.Reason)
+		}
+	}
+	if taken != 3 {
+		t.Errorf("%d records of 64 KiB were taken beside 100 KiB under a quota of %s", taken, quota)
+	}
+	if used := b.status().Used; used > quota {
+		t.Errorf("%s are stored", used)
+	}
+}
+
+func putsRefsBeyondQuota(t *testing.T, b *member, r *rogue) {
+	o := r.another(b, 50)
+	r.say(o.task)
+	hear[wire.TaskAgree](r)
+	var put core.Size
+	for i := range 1000 {
+		m := r.refPut(o, fmt.Sprintf("name %d", i))
+		envelope, err := r.owner.SealRef(key.Ref{V: 2, Version: 1, Created: time.Now().Unix()}, key.RefBody{
+			Name: fmt.Sprintf("name %d", i), Root: core.Sealed{Hash: core.Hash{1}, Size: 1, Key: [32]byte{1}, Plain: 1}})
+		check(t, err)
+		m.Query, m.Ref = 1, envelope
+		r.say(m)
+		if ok := hear[wire.RefOK](r); ok.Code != core.ReasonNone {
+			if !strings.Contains(ok.Reason, "its quota is") {
+				t.Errorf("refused: %s", ok.Reason)
+			}
+			break
+		}
+		put += core.Size(len(envelope))
+	}
+	if put == 0 || put > quota-100*core.KiB {
+		t.Errorf("%s of refs were taken beside 100 KiB under a quota of %s", put, quota)
+	}
+}
+
+func asksForNothing(t *testing.T, b *member, r *rogue) {
+	for i := range byte(60) {
+		o := r.another(b, 100+i)
+		o.task.Locations[0].Node = core.ID{1}
+		r.say(o.task)
+	}
+	if agreed := r.answered(60, "nothing of segment 0 is for this node"); len(agreed) > 0 || len(b.ledger.Entries()) > 0 {
+		t.Errorf("%d were accepted, %d entries in the ledger", len(agreed), len(b.ledger.Entries()))
+	}
+}
+
+func repeatsTask(t *testing.T, b *member, r *rogue) {
+	o := r.offer(b, unchanged)
+	for range 40 {
+		r.say(o.task)
+	}
+	if agreed := r.answered(40, "none"); len(agreed) != 40 || b.ledger.Count(ledger.KindLicense) > 2 {
+		t.Errorf("%d were accepted, %d licences in the ledger", len(agreed), b.ledger.Count(ledger.KindLicense))
+	}
+}
+
+func relaysInventedRecords(t *testing.T, b *member, r *rogue) {
+	const invented = 12
+	tell := func(from *key.Signer, m wire.Message) wire.Message {
+		r.say(r.relayed(from, m, r.signer.ID(), b.ID()))
+		back, err := hear[wire.Relay](r).Open(time.Now())
+		check(t, err)
+		return back
+	}
+	taken := 0
+	for i := range byte(invented) {
+		stranger, err := key.NewSigner(r.c.random)
+		check(t, err)
+		o := r.another(b, 100+i)
+		o.lic.TaskSource.Node = stranger.ID()
+		r.resign(&o)
+		if agree, ok := tell(stranger, o.task).(wire.TaskAgree); !ok {
+			t.Fatalf("heard %+v", agree)
+		}
+		put := r.refPut(o, "x")
+		put.Query, put.Record, put.Size, put.Data = 1, core.Hash{1, i}, 32*core.MiB, make([]byte, wire.RecordPiece)
+		if ok := tell(stranger, put).(wire.RefOK); ok.Code == core.ReasonNone {
+			taken++
+		} else if ok.Code != core.ReasonBusy {
+			t.Errorf("refused: %s", ok.Reason)
+		}
+	}
+	if taken != 2 {
+		t.Errorf("one neighbour began %d records of 32 MiB in the names of %d nodes", taken, invented)
+	}
+}
+
+func beginsChunks(t *testing.T, b *member, r *rogue) {
+	const runs = 48
+	o := r.offer(b, unchanged)
+	o.chunk.Size = 4 * core.MiB
+	o.task.Files = nil
+	var begin []wire.TransmissionBegin
+	for i := range byte(runs) {
+		c := core.Chunk{Hash: core.Hash{1, i}, Size: 4 * core.MiB}
+		o.task.Files = append(o.task.Files, core.File{Name: fmt.Sprintf("abc.1.%d", i), Type: core.TypeFile,
+			Order: int(i), Hash: chunk.RunHash([]core.Chunk{c}), Size: c.Size})
+		begin = append(begin, wire.TransmissionBegin{Transfer: 100 + uint64(i), Flow: 5, Task: o.task.Task, Run: int(i),
+			Hash: o.task.Files[i].Hash, Chunks: []core.Chunk{c}})
+	}
+	o.task.Locations[0].Length = runs
+	r.resign(&o)
+	r.say(o.task)
+	hear[wire.TaskAgree](r)
+	apply := o.apply(5)
+	apply.Size, apply.Runs = runs*4*core.MiB, []core.Range{{Length: runs}}
+	r.say(apply)
+	agree := hear[wire.StorageAgree](r)
+	if len(agree.Runs) != 1 || agree.Runs[0].Length != runs {
+		t.Fatalf("granted %+v", agree.Runs)
+	}
+	for _, m := range begin {
+		m.Lease = agree.Lease
+		r.say(m)
+		check(t, r.to.SendData(t.Context(), m.Transfer, 0, 0, []byte{1}))
+	}
+	aborted := 0
+	for aborted < runs-24 {
+		if abort := hear[wire.TransmissionAbort](r); abort.Transfer != 0 {
+			aborted++
+		}
+	}
+}
+
+func replacesContent(t *testing.T, b *member, r *rogue) {
+	o := r.offer(b, unchanged)
+	r.say(o.task)
+	hear[wire.TaskAgree](r)
+	put := func(v int, content byte) wire.RefOK {
+		m := r.refPut(o, "x")
+		envelope, err := r.owner.SealRef(key.Ref{V: v, Version: 1, Created: time.Now().Unix()}, key.RefBody{Name: "x",
+			Root: core.Sealed{Hash: core.Hash{content}, Size: 1, Key: [32]byte{1}, Plain: 1}})
+		check(t, err)
+		m.Query, m.Ref = 1, envelope
+		r.say(m)
+		return hear[wire.RefOK](r)
+	}
+	if ok := put(2, 1); ok.Code != core.ReasonNone {
+		t.Fatalf("heard %+v", ok)
+	}
+	if ok := put(2, 2); ok.Code != core.ReasonContent {
+		t.Errorf("other content in version 2: %+v", ok)
+	}
+	put(1, 2)
+	held, err := b.holdings.Ref(r.owner.ID(), r.owner.Alias("x"), 1)
+	check(t, err)
+	if ref, err := key.OpenRef(held.Envelope); err != nil || ref.V != 2 || ref.Content != (core.Hash{1}) {
+		t.Errorf("after other content in version 1 the ref is %+v, %v", ref, err)
+	}
+}
+
+func (r *rogue) release(o offered) wire.ReleaseDone {
+	r.t.Helper()
+	envelope, err := r.owner.SignRelease(key.Release{Task: o.task.Task, Alias: r.owner.Alias("x"), Version: 1,
+		Time: time.Now().Unix()})
+	check(r.t, err)
+	r.say(wire.Release{Query: 1, Envelope: envelope})
+	return hear[wire.ReleaseDone](r)
+}
+
+func releasesEarly(t *testing.T, b *member, r *rogue) {
+	o := r.offer(b, func(l *core.License) { l.LockedUntil = l.RetainUntil })
+	r.say(o.task)
+	hear[wire.TaskAgree](r)
+	r.give(o, 5, 9)
+	r.receipt()
+	if done := r.release(o); done.Code != core.ReasonLocked || done.Runs != 0 {
+		t.Errorf("heard %+v", done)
+	}
+	o.lic.ID, o.lic.LockedUntil = core.LicenseID{2}, 0 // a further licence takes no lock away
+	r.resign(&o)
+	r.say(o.task)
+	hear[wire.TaskAgree](r)
+	if done := r.release(o); done.Code != core.ReasonLocked {
+		t.Errorf("after a licence without a lock: %+v", done)
+	}
+	segments, err := b.holdings.Segments()
+	check(t, err)
+	if len(segments) != 1 || segments[0].LockedUntil == 0 {
+		t.Errorf("in the database: %+v", segments)
+	}
+	time.Sleep(2 * time.Hour)
+	if done := r.release(o); done.Code != core.ReasonNone || done.Runs != 1 {
+		t.Errorf("once the lock is over: %+v", done)
+	}
+}
+
+func locksForEver(t *testing.T, b *member, r *rogue) {
+	far := time.Now().AddDate(8000-time.Now().Year(), 0, 0).Unix()
+	r.say(r.offer(b, func(l *core.License) { l.RetainUntil, l.LockedUntil = far, far }).task)
+	if len(r.answered(1, "promises nothing beyond")) != 0 {
+		t.Error("it was accepted")
+	}
+}
+
+func keepsForEver(t *testing.T, b *member, r *rogue) {
+	o := r.offer(b, func(l *core.License) {
+		l.RetainUntil = time.Now().AddDate(7900, 0, 0).Unix()
+	})
+	r.say(o.task)
+	hear[wire.TaskAgree](r)
+	r.give(o, 5, 9)
+	if until := time.Unix(r.receipt().RetainUntil, 0); time.Until(until) > keep.DefaultKeepAtMost {
+		t.Errorf("it promises to keep it until %v", until)
 	}
 }

@@ -31,6 +31,7 @@ type Args struct {
 	Strategy string
 	DryRun   bool
 	Retain   int64 // how long targets are to keep it, seconds
+	Lock     int64 // how long nobody may release it, the owner included, seconds
 
 	KeepLocal bool // its bytes stay on this machine too
 

@@ -121,6 +121,8 @@ type holder struct {
 	fails int // times in a row that its flow ended early
 	wrong int // times that bytes were wrong
 	after time.Duration
+	// since when it is asked and brings nothing; 0: it is not
+	waits time.Duration
 }
 
 // askedRun is a run that a holder was asked for and has not brought.
@@ -152,6 +154,8 @@ const (
 	endGame = 64
 	// askRuns is the most runs that are asked for at once.
 	askRuns = 256
+	// busyPatience is how long a holder may say that it is busy and bring nothing.
+	busyPatience = 25 * time.Second
 	// OrphanPatience is how long a download waits for a lost holder to come back when nobody else has a run.
 	OrphanPatience = 10 * time.Second
 )
@@ -228,6 +232,8 @@ func (d *Download) ask(h *holder, holders Holders) (a DownloadAction, ok bool) {
 		return d.lose(h, "it is not connected"), true
 	case !h.reach.Capacity:
 		return a, false
+	case h.reach.State == task.Waiting && h.waits > 0 && d.now-h.waits >= busyPatience:
+		return d.lose(h, "it has been busy for %v and brought nothing", (d.now - h.waits).Round(time.Second)), true
 	}
 	rate := core.Rate(0)
 	switch h.reach.State {
@@ -248,6 +254,9 @@ func (d *Download) ask(h *holder, holders Holders) (a DownloadAction, ok bool) {
 		return a, false
 	}
 	runs := d.take(h)
+	if len(runs) > 0 && h.waits == 0 {
+		h.waits = max(d.now, 1)
+	}
 	return DownloadAction{Kind: DownloadAsk, Holder: h.id, Runs: runs, Rate: rate}, len(runs) > 0
 }
 
@@ -522,7 +531,7 @@ func (d *Download) Came(now time.Duration, id core.ID, number int) {
 	r := &d.runs[run]
 	h.asked = slices.Delete(h.asked, i, i+1)
 	h.pace.came(now, r.size)
-	h.fails = 0
+	h.fails, h.waits = 0, 0
 	r.asked--
 	if r.done {
 		return

@@ -196,6 +196,9 @@ func (op *Opener) limits(conf *node.Config, w wish) (err error) {
 		return err
 	}
 	conf.Repair = &pace
+	if conf.KeepAtMost, err = op.flags.Span("keep-at-most"); err != nil {
+		return err
+	}
 	conf.Capacity, err = op.flags.Size("capacity")
 	return err
 }

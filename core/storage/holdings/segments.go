@@ -39,6 +39,7 @@ func (h *Holdings) PutSegment(s core.Segment, root core.Hash) (bound bool, err e
 			before.Segment.LicenseID == s.LicenseID {
 			return err
 		}
+		s.LockedUntil = max(s.LockedUntil, before.Segment.LockedUntil) // no further licence takes a lock away
 		return t.put(bucketSegments, key, acceptedSegment{Segment: s, Root: root})
 	})
 	if err != nil {
