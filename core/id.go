@@ -4,6 +4,7 @@ package core
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
 	"encoding/hex"
@@ -118,6 +119,25 @@ func fromHex(dst []byte, s string) error {
 	}
 	_, err := hex.Decode(dst, []byte(s))
 	return err
+}
+
+// NewTaskID is a task of an owner: the first eight bytes tell whose, so that nobody else can use it first.
+func NewTaskID(owner ID, random [8]byte) (t TaskID) {
+	mark := taskMark(owner)
+	copy(t[:], mark[:])
+	copy(t[8:], random[:])
+	return t
+}
+
+// IsOf reports whether a task's ID says that it is of this owner. Those of earlier releases say nothing.
+func (t TaskID) IsOf(owner ID) bool {
+	mark := taskMark(owner)
+	return [8]byte(t[:8]) == mark
+}
+
+func taskMark(owner ID) [8]byte {
+	sum := sha256.Sum256(append([]byte("bkp task v1"), owner[:]...))
+	return [8]byte(sum[:8])
 }
 
 // Bitmap is a set of small numbers, one bit each, lowest bit of the first byte first. On the wire it is base64.

@@ -16,22 +16,28 @@ import (
 
 func peersCommand() *cli.Command {
 	return command(spec{
-		name: "peers", usage: "list the peers: bandwidth, space, files, delay", args: "[PEER]", most: 1,
+		name: "peers", usage: "list the peers: bandwidth, space, files, delay", args: "[PEER | remove PEER]", most: 2,
 		about: "Bandwidths are declared (the smaller of what both sides give the link, in each direction), " +
 			"measured by transfers, and leased now. Out is to the peer, in is from it. A plan counts on what was " +
 			"measured where that is less than what was declared. --probe measures on purpose: it sends each peer, " +
-			"or PEER alone, at most 64 MiB or for 2 s, within what is free of the link.",
+			"or PEER alone, at most 64 MiB or for 2 s, within what is free of the link. remove --forget has this data " +
+			"directory forget the key of a node, by its ID or address: it is a stranger then, and has to prove itself " +
+			"as at first.",
 		examples: `bkp peers
 			bkp peers --json --peers wss://a.example:8001-20MiB --token-file token
 			bkp peers --probe backup.example:8001
+			bkp peers remove --forget backup.example:8001
 			bkp peers --dot | dot -Tsvg > network.svg`,
 		flags: append(append([]cli.Flag{
 			line.Bool("probe", "measure the links with a short burst"),
+			line.Bool("forget", "with remove: forget the key of the peer"),
 			line.Bool("dot", "draw the network in the language of Graphviz"),
 		}, networkFlags()...), identityFlags()...),
 		reads: true,
 		do: func(ctx context.Context, c *call) error {
 			switch {
+			case c.Args().First() == "remove" || c.Bool("forget"):
+				return c.forgetPeer()
 			case c.Bool("probe") && c.Bool("dot"):
 				return line.UsageError("--probe and --dot do not go together")
 			case c.Bool("dot") && c.JSON:
@@ -68,6 +74,40 @@ func listPeers(c *call, r control.PeersResult) error {
 			"is the other node up, and the address right? A node meets peers by: bkp node start --peers LIST")
 	}
 	return err
+}
+
+type forgotten struct {
+	Forgotten []core.ID `json:"forgotten"`
+}
+
+// forgetPeer takes a node out of those whose keys are known here.
+func (c *call) forgetPeer() error {
+	name := c.Args().Get(1)
+	if c.Args().First() != "remove" || !c.Bool("forget") || name == "" {
+		return line.UsageError("want: bkp peers remove --forget PEER")
+	}
+	lock, err := c.dir.LockNode() // a node that runs has them in memory
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	pins, err := c.dir.OpenPins(c.dir)
+	if err != nil {
+		return err
+	}
+	var r forgotten
+	if r.Forgotten, err = pins.Forget(name); err != nil {
+		return err
+	}
+	if len(r.Forgotten) == 0 {
+		return core.WithHint(core.Fail(core.CodeNoName, "no node %s is known here", core.Printable(name)),
+			"give its ID or its HOST:PORT, as %s has them", c.dir.Path("pins.json"))
+	}
+	return c.Result(r, func(t *render.Table) {
+		for _, id := range r.Forgotten {
+			t.Line("%s is a stranger here from now on", id)
+		}
+	})
 }
 
 type probeSummary struct {

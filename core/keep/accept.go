@@ -152,6 +152,9 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 	if err != nil {
 		return nil, refuse(core.ReasonLicense, "%v", err)
 	}
+	if err := t.evict(seg); err != nil {
+		return nil, err
+	}
 	need := t.newBytes(seg)
 	req := core.VerifyRequest{Envelope: m.License, Payload: payload, Op: l.Op, Node: self, Peer: from,
 		TokenMember: member || t.Anyone, AddedBytes: need, Now: time.Now().Unix()}
@@ -292,6 +295,33 @@ func (s *State) register(seg *Segment, from core.ID) *Segment {
 	}
 	old.tables, old.touched = seg.tables, time.Now()
 	return old
+}
+
+// evict lets go of what others keep here under the ID of a task that says whose it is: they learned it, and were first.
+func (t *Target) evict(seg *Segment) error {
+	if !seg.Task.IsOf(seg.Owner) {
+		return nil
+	}
+	var others []core.ID
+	t.loop.Ask(func(s *State) {
+		for id, known := range s.segments {
+			if id.Task == seg.Task && known.Owner != seg.Owner && !slices.Contains(others, known.Owner) {
+				others = append(others, known.Owner)
+			}
+		}
+	})
+	for _, owner := range others {
+		t.Log.Warn("a task's ID was used by another than its owner", "task", seg.Task, "owner", seg.Owner.Short(),
+			"other", owner.Short())
+		_, _, err := t.letGo(owner, seg.Task, func() error {
+			return t.discharge(core.Discharge{Why: core.WhyExpired, Owner: owner, Task: seg.Task,
+				Note: "the ID is of another owner's task"})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // adoptKnown keeps, for the new task too, those of the lacking runs that an earlier task of the owner brought here.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/wire"
 	"github.com/cenkalti/backoff/v5"
 	"github.com/gorilla/websocket"
@@ -72,7 +73,7 @@ func (h *Hub) sleep(d time.Duration) bool {
 func (h *Hub) accepted(conn net.Conn) {
 	in := h.strangers.enter(conn)
 	if !h.start(func() {
-		err := h.listenSide(conn)
+		err := h.listenSide(in)
 		if h.strangers.leave(in) {
 			err = errCrowded
 		}
@@ -108,7 +109,8 @@ func (h *Hub) news(conn net.Conn, err error) bool {
 }
 
 // listenSide takes one connection from its first byte to its place in a session.
-func (h *Hub) listenSide(conn net.Conn) error {
+func (h *Hub) listenSide(in *stranger) error {
+	conn := in.Conn
 	tune(conn)
 	deadline := time.Now().Add(handshakeTimeout)
 	conn.SetDeadline(deadline)
@@ -119,20 +121,29 @@ func (h *Hub) listenSide(conn net.Conn) error {
 		conn.Close()
 		return explain(err)
 	}
-	in, hs, err := h.introduceListener(sock)
+	if sock.tls != nil && h.knows(*sock.tls) {
+		h.strangers.leave(in) // it has proved a pinned key: no crowd of strangers takes its place
+	}
+	who, hs, err := h.introduceListener(sock)
 	if err != nil {
 		sock.bow(err)
 		return err
 	}
-	if in.channel == wire.ChannelControl {
-		err = h.listenControl(sock, in, hs)
+	if who.channel == wire.ChannelControl {
+		err = h.listenControl(sock, who, hs)
 	} else {
-		err = h.listenData(sock, in, hs)
+		err = h.listenData(sock, who, hs)
 	}
 	if err != nil {
 		sock.bow(err)
 	}
 	return err
+}
+
+// knows reports whether the other side of a TLS connection has proved a key that is pinned here.
+func (h *Hub) knows(state tls.ConnectionState) bool {
+	pub, err := nodeKey(state)
+	return err == nil && h.pinned(key.IDOf(pub))
 }
 
 func (h *Hub) listenControl(sock *socket, in *introduction, hs *handshake) error {

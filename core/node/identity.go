@@ -80,8 +80,7 @@ func (n *Node) admit(info link.Peer) error {
 		return nil
 	}
 	if info.Dialled && n.owner() != nil && len(n.Token) == 0 {
-		n.Log.Info("trusted on first use", "peer", info.ID, "address", info.Address)
-		return nil
+		return n.firstUse(info)
 	}
 	for _, d := range validRights(info.Delegations, info.ID) {
 		if _, served := n.Issuers[d.Owner]; served {
@@ -93,6 +92,31 @@ func (n *Node) admit(info link.Peer) error {
 	}
 	return core.WithHint(core.Fail(core.CodeRefused, "node %s showed neither the cluster token nor a delegation of an owner served here", info.ID.Short()),
 		"give it the token with --token-file, or place something for its owner here first")
+}
+
+// FirstUse is link.Pins that remember whom they trusted at first use.
+type FirstUse interface {
+	// Meet pins a node at an address, unless another was trusted there first: that one it returns.
+	Meet(id core.ID, address string) (other core.ID, err error)
+}
+
+// firstUse trusts who answers at an address for the first time; somebody else there later is an error that names both.
+func (n *Node) firstUse(info link.Peer) error {
+	pins, ok := n.Pins.(FirstUse)
+	if !ok {
+		return nil
+	}
+	other, err := pins.Meet(info.ID, info.Address)
+	switch {
+	case err != nil:
+		return err
+	case !other.IsZero():
+		return core.WithHint(core.Fail(core.CodeRefused, "another key answers at %s: it was %s when it was trusted at "+
+			"first use, now it is %s", info.Address, other, info.ID),
+			"if the node there was replaced: bkp peers remove --forget %s; else somebody stands in its place", info.Address)
+	}
+	n.Log.Info("trusted on first use", "peer", info.ID, "address", info.Address)
+	return nil
 }
 
 // validRights are the delegations among envelopes that name the node and have not expired.

@@ -12,9 +12,11 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
+	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -41,6 +43,8 @@ var strangers = []struct {
 	{70, "other content for a version, in a ref of either version", replacesContent},
 	{71, "a release before locked_until", releasesEarly},
 	{71, "a lock beyond what the node promises", locksForEver},
+	{72, "a task ID that another owner used first", takesTaskID},
+	{74, "a member after the token was changed", hasOldToken},
 	{76, "hashes that nobody knows, by the thousand", asksForTheUnknown},
 	{77, "a node that only backup_location names", isNamedWithoutLicence},
 	{78, "to be kept for 8,000 years", keepsForEver},
@@ -515,5 +519,58 @@ func keepsForEver(t *testing.T, b *member, r *rogue) {
 	r.give(o, 5, 9)
 	if until := time.Unix(r.receipt().RetainUntil, 0); time.Until(until) > keep.DefaultKeepAtMost {
 		t.Errorf("it promises to keep it until %v", until)
+	}
+}
+
+func takesTaskID(t *testing.T, b *member, r *rogue) {
+	task := core.NewTaskID(r.c.owner.ID(), [8]byte{1})
+	victim := r.c.rogue("b")
+	offer := func(r *rogue, number byte) offered {
+		o := r.another(b, number)
+		o.task.Task = task
+		r.resign(&o)
+		r.say(o.task)
+		return o
+	}
+	r.as(9)
+	theirs := offer(r, 100)
+	hear[wire.TaskAgree](r) // b cannot know better yet
+	r.give(theirs, 5, 9)
+	r.receipt()
+	o := offer(victim, 101)
+	if agreed := victim.answered(1, "none"); len(agreed) != 1 {
+		t.Fatal("the task's owner was refused")
+	}
+	victim.give(o, 5, 9)
+	if receipt := victim.receipt(); receipt.Task != task {
+		t.Errorf("receipt %+v", receipt)
+	}
+	offer(r, 100)
+	if len(r.answered(1, "known here from another source")) != 0 {
+		t.Error("the ID was taken again")
+	}
+	if found, err := b.LookAtRecords(t.Context(), control.None{}, quiet); err != nil || len(found.Damage) > 0 {
+		t.Errorf("the records of b: %+v, %v", found, err)
+	}
+}
+
+func hasOldToken(t *testing.T, b *member, r *rogue) {
+	cl := *r.c
+	cl.token = []byte("the token of the tests before it was changed")
+	signer, err := key.NewSigner(cl.random)
+	check(t, err)
+	old := &rogue{t: t, c: &cl, signer: signer, session: make(chan *link.Session, 4), heard: make(chan wire.Message, 100)}
+	old.hub = link.New(link.Config{Signer: signer, Epoch: 1, Token: cl.token, Pins: old, Dial: cl.net.From("old")}, old)
+	defer old.hub.Close(t.Context())
+	peers, err := core.ParsePeers("wss://b:8001-20MiB")
+	check(t, err)
+	old.hub.Dial(peers[0])
+	select {
+	case <-old.session:
+		t.Error("it has a session")
+	case <-time.After(time.Minute):
+	}
+	if err := old.hub.Diallers()[0].Err; err == nil || !strings.Contains(err.Error(), "has another cluster token") {
+		t.Errorf("told: %v", err)
 	}
 }

@@ -102,9 +102,11 @@ func (c *Coordinator) placement(ctx context.Context, doing string, args Args, te
 		here: map[core.Hash]bool{}, heard: map[core.ID]bool{}, out: map[core.ID]bool{}, inbox: NewInbox(),
 		audits: map[auditOf]bool{}}
 	p.Args = args
-	if _, err := rand.Read(p.Task[:]); err != nil {
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
 		return nil, fmt.Errorf("draw task: %w", err)
 	}
+	p.Task = core.NewTaskID(owner.ID(), random)
 	return p, nil
 }
 

@@ -36,6 +36,7 @@ type codec struct {
 	trim   func(Message, Dialect) (bounded, error)
 	encode func(bounded) ([]byte, error)
 	decode func(*scanner) (Message, error)
+	clean  func(Message) Message // escapes what does not print
 }
 
 var codecs = map[string]*codec{}
@@ -73,6 +74,11 @@ func register[M bounded](more ...func(*codec)) {
 			c.form.trim(reflect.ValueOf(&body).Elem(), d)
 		}
 		return body, nil
+	}
+	c.clean = func(m Message) Message {
+		body := m.(M)
+		printable(reflect.ValueOf(&body).Elem())
+		return body
 	}
 	c.form.members["type"] = &member{form: &form{}}
 	for _, say := range more {
@@ -178,6 +184,9 @@ func (d Dialect) decode(data []byte, want string) (m Message, skipped int, err e
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("decode %s: %w", name, err)
+	}
+	if !ascii(data) {
+		m = c.clean(m)
 	}
 	return m, s.skipped, nil
 }

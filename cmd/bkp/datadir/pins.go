@@ -21,7 +21,8 @@ import (
 	"github.com/bkp-tool/bkp/core/durable"
 )
 
-// Pins is pins.json: the nodes that proved a cluster token once, by ID. Under another token they are strangers again.
+// Pins is pins.json: the nodes that proved a cluster token once, by ID, and those that were trusted at first use, where
+// there was no token. Under another token they are strangers again.
 type Pins struct {
 	path string
 	mu   sync.Mutex
@@ -39,6 +40,9 @@ type pin struct {
 
 // unmarked is the mark of a pin from a release that kept none.
 const unmarked = "?"
+
+// firstUse is the mark of a pin of a node that was met where this one had no token.
+const firstUse = "first use"
 
 // UnmarshalJSON reads what earlier releases wrote, an address alone, too.
 func (p *pin) UnmarshalJSON(text []byte) error {
@@ -142,8 +146,13 @@ func (p *Pins) Known(id core.ID) bool {
 func (p *Pins) Pin(id core.ID, address string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.pin(id, address, p.by)
+}
+
+// pin remembers a node and by what it is known. mu is held.
+func (p *Pins) pin(id core.ID, address, by string) error {
 	before := p.met[id]
-	now := pin{Address: cmp.Or(address, before.Address), By: cmp.Or(p.by, before.By)}
+	now := pin{Address: cmp.Or(address, before.Address), By: cmp.Or(by, before.By)}
 	if _, met := p.met[id]; met && now == before {
 		return nil
 	}
@@ -152,6 +161,37 @@ func (p *Pins) Pin(id core.ID, address string) error {
 		return nil
 	}
 	return p.write()
+}
+
+// Meet pins a node that answers at an address which was dialled without a token, unless another was trusted there first:
+// that one it returns. The pin is durable then.
+func (p *Pins) Meet(id core.ID, address string) (other core.ID, err error) {
+	p.mu.Lock()
+	for met, at := range p.met {
+		if met != id && at.By == firstUse && at.Address == address {
+			p.mu.Unlock()
+			return met, nil
+		}
+	}
+	defer p.mu.Unlock()
+	return core.ID{}, p.pin(id, address, firstUse)
+}
+
+// Forget forgets the nodes of an ID, or of an address; what is left of the file is durable when it returns.
+func (p *Pins) Forget(name string) (forgotten []core.ID, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, at := range p.met {
+		if at.Address == name || id.String() == strings.ReplaceAll(strings.ToLower(name), "-", "") {
+			forgotten = append(forgotten, id)
+			delete(p.met, id)
+		}
+	}
+	if len(forgotten) == 0 || p.damaged != nil {
+		return nil, p.damaged
+	}
+	slices.SortFunc(forgotten, core.ID.Compare)
+	return forgotten, p.write()
 }
 
 // write replaces the file. mu is held.
