@@ -574,3 +574,23 @@ func hasOldToken(t *testing.T, b *member, r *rogue) {
 		t.Errorf("told: %v", err)
 	}
 }
+
+// What a person locks is locked at the targets: rm by the owner's own node changes nothing.
+func TestLockReachesTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := c.start("a", "", c.owned), c.start("b", "a-20MiB")
+		data := content(3, 1<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 1, Lock: 3600})
+		r, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet)
+		if err != nil || len(r.Unheard) != 1 || !strings.Contains(r.Unheard[0].Reason, "is locked until") {
+			t.Errorf("rm: %+v, %v", r, err)
+		}
+		if s := b.status(); s.Runs == 0 {
+			t.Error("b keeps nothing")
+		}
+		a.fetch("disk.img", 1, data)
+	})
+}
