@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bkp-tool/bkp/core"
 	jsonv2 "github.com/go-json-experiment/json"
 	"pgregory.net/rapid"
 )
@@ -420,6 +421,9 @@ func fill(t *rapid.T, v reflect.Value, depth int) {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "time"), 0).UTC()))
+		return
+	case v.Type() == reflect.TypeFor[core.Erasure]():
+		v.Set(reflect.ValueOf(rapid.SampledFrom([]core.Erasure{{}, {K: 1, M: 1}, {K: 4, M: 2}}).Draw(t, "erasure")))
 		return
 	case v.Kind() == reflect.Array:
 		for i := range v.Len() {

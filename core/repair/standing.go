@@ -4,6 +4,7 @@ package repair
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -65,6 +66,9 @@ func (k *Keeper) Standings() (all []Standing, err error) {
 	return all, nil
 }
 
+// noWay is of a repair that failed and will again, as long as the network is what it is.
+var noWay = []core.Code{core.CodeRedundant, core.CodeRefused, core.CodeNoName}
+
 // Code is what the standing comes to for who asks; watched says whether anybody goes on by itself.
 func (s Standing) Code(watched bool) core.Code {
 	switch {
@@ -74,11 +78,8 @@ func (s Standing) Code(watched bool) core.Code {
 		return core.CodePartial
 	case !watched:
 		return core.CodeRedundant
-	case s.Problem != nil && s.Began.IsZero():
-		switch core.CodeOf(s.Problem) {
-		case core.CodeRedundant, core.CodeRefused, core.CodeNoName:
-			return core.CodeRedundant
-		}
+	case s.Problem != nil && s.Began.IsZero() && slices.Contains(noWay, core.CodeOf(s.Problem)):
+		return core.CodeRedundant
 	}
 	return core.CodePartial
 }
