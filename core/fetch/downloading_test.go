@@ -91,7 +91,7 @@ func newDownloader(t *testing.T, holders int, runs ...string) (*downloader, Orde
 			}
 		}
 	})
-	t.Cleanup(func() { stop(); d.acts.Wait() })
+	t.Cleanup(func() { stop(); close(d.end); d.acts.Wait() })
 	return d, o
 }
 
@@ -105,8 +105,12 @@ func (d *downloader) post(f func()) {
 func (d *downloader) ask(f func()) bool {
 	done := make(chan struct{})
 	d.post(func() { f(); close(done) })
-	<-done
-	return true
+	select {
+	case <-done:
+		return true
+	case <-d.life.Done():
+		return false
+	}
 }
 
 func (d *downloader) Post(e func(*Downloading))     { d.post(func() { e(d.Downloading) }) }

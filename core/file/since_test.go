@@ -120,7 +120,7 @@ func splitNow(t *rapid.T, path string, params chunk.Params, s file.Store, since 
 	source, err := file.Open(path)
 	check(t, err)
 	defer source.Close()
-	r, err := file.Split(t.Context(), file.SplitInput{Source: source, Params: params, Level: chunk.LevelFast,
+	r, err := file.Split(t.Context(), file.SplitInput{Source: source, Params: params, Level: chunk.LevelOff, Workers: 1,
 		Secrets: testSecrets, Store: s, Since: since})
 	check(t, err)
 	return r
