@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 // town is a node that a test plays, and those that it reaches.
 type town struct {
+	sync.Mutex
 	reached []core.ID
 	broken  map[core.ID]bool // they do not have what they signed for
 	deaf    map[core.ID]bool // they answer no audit
@@ -28,11 +30,18 @@ type town struct {
 	to      core.ID // who gets the copies that are made anew
 }
 
-func (w *town) ID() core.ID        { return core.ID{1} }
-func (w *town) Ready() error       { return nil }
-func (w *town) Reached() []core.ID { return slices.Clone(w.reached) }
+func (w *town) ID() core.ID  { return core.ID{1} }
+func (w *town) Ready() error { return nil }
+
+func (w *town) Reached() []core.ID {
+	w.Lock()
+	defer w.Unlock()
+	return slices.Clone(w.reached)
+}
 
 func (w *town) Audit(_ context.Context, rec *placements.Record, node core.ID) (lost, err error) {
+	w.Lock()
+	defer w.Unlock()
 	w.audits++
 	switch now := time.Now(); {
 	case w.deaf[node]:
@@ -46,11 +55,27 @@ func (w *town) Audit(_ context.Context, rec *placements.Record, node core.ID) (l
 }
 
 func (w *town) Mend(_ context.Context, rec *placements.Record, _ func(done, total core.Size)) error {
+	w.Lock()
+	defer w.Unlock()
 	w.mended = append(w.mended, time.Now())
 	if w.fails != nil {
 		return w.fails
 	}
 	return has(rec, w.to)
+}
+
+// now changes the town.
+func (w *town) now(change func()) {
+	w.Lock()
+	defer w.Unlock()
+	change()
+}
+
+// seen is what it saw so far.
+func (w *town) seen() (audits int, mended []time.Time) {
+	w.Lock()
+	defer w.Unlock()
+	return w.audits, slices.Clone(w.mended)
 }
 
 // has notes that a node has all of a record.
@@ -92,33 +117,33 @@ func play(t *testing.T, test func(w *town, k *Keeper, rec *placements.Record)) {
 func TestAwayForLongerThanTheGrace(t *testing.T) {
 	play(t, func(w *town, k *Keeper, rec *placements.Record) {
 		time.Sleep(time.Hour)
-		w.reached = []core.ID{c, d}
+		w.now(func() { w.reached = []core.ID{c, d} })
 		k.Gone(b)
 		time.Sleep(14 * time.Minute)
-		w.reached = []core.ID{b, c, d} // a blink
+		w.now(func() { w.reached = []core.ID{b, c, d} }) // a blink
 		k.Came(b)
 		time.Sleep(time.Minute)
-		w.reached = []core.ID{c, d}
+		w.now(func() { w.reached = []core.ID{c, d} })
 		k.Gone(b)
 		gone := time.Now()
 		time.Sleep(14 * time.Minute)
-		if len(w.mended) > 0 {
-			t.Fatalf("mended %d times before the grace was over", len(w.mended))
+		if _, mended := w.seen(); len(mended) > 0 {
+			t.Fatalf("mended %d times before the grace was over", len(mended))
 		}
 		time.Sleep(time.Hour)
-		if len(w.mended) != 1 || w.mended[0].Sub(gone) > 15*time.Minute+5*time.Second {
-			t.Errorf("mended at %v, after it went at %v", w.mended, gone)
+		if _, mended := w.seen(); len(mended) != 1 || mended[0].Sub(gone) > 15*time.Minute+5*time.Second {
+			t.Errorf("mended at %v, after it went at %v", mended, gone)
 		}
 	})
 }
 
 func TestOwnLineDown(t *testing.T) {
 	play(t, func(w *town, k *Keeper, _ *placements.Record) {
-		w.reached = nil
+		w.now(func() { w.reached = nil })
 		k.Gone(b)
 		time.Sleep(48 * time.Hour)
-		if len(w.mended) > 0 {
-			t.Errorf("mended %d times without reaching anybody", len(w.mended))
+		if _, mended := w.seen(); len(mended) > 0 {
+			t.Errorf("mended %d times without reaching anybody", len(mended))
 		}
 	})
 }
@@ -126,13 +151,13 @@ func TestOwnLineDown(t *testing.T) {
 func TestFailedProofIsMendedAtOnce(t *testing.T) {
 	play(t, func(w *town, _ *Keeper, rec *placements.Record) {
 		time.Sleep(time.Hour)
-		w.broken[c] = true
-		if before := w.audits; before > 0 {
+		w.now(func() { w.broken[c] = true })
+		if before, _ := w.seen(); before > 0 {
 			t.Errorf("%d audits in the first hour", before)
 		}
 		time.Sleep(24 * time.Hour)
-		if len(w.mended) != 1 || rec.Counting() != 2 {
-			t.Errorf("mended %d times, %d copies count", len(w.mended), rec.Counting())
+		if _, mended := w.seen(); len(mended) != 1 || rec.Counting() != 2 {
+			t.Errorf("mended %d times, %d copies count", len(mended), rec.Counting())
 		}
 	})
 }
@@ -140,14 +165,14 @@ func TestFailedProofIsMendedAtOnce(t *testing.T) {
 // TestNoAnswerIsNotLostAtOnce: it is asked again each minute, and given up after the grace.
 func TestNoAnswerIsNotLostAtOnce(t *testing.T) {
 	play(t, func(w *town, _ *Keeper, _ *placements.Record) {
-		w.deaf[c] = true
+		w.now(func() { w.deaf[c] = true })
 		time.Sleep(24*time.Hour + 10*time.Minute)
-		if len(w.mended) > 0 || w.audits < 8 {
-			t.Errorf("mended %d times, after %d audits", len(w.mended), w.audits)
+		if audits, mended := w.seen(); len(mended) > 0 || audits < 8 {
+			t.Errorf("mended %d times, after %d audits", len(mended), audits)
 		}
 		time.Sleep(10 * time.Minute)
-		if len(w.mended) != 1 {
-			t.Errorf("mended %d times", len(w.mended))
+		if _, mended := w.seen(); len(mended) != 1 {
+			t.Errorf("mended %d times", len(mended))
 		}
 	})
 }
@@ -155,25 +180,26 @@ func TestNoAnswerIsNotLostAtOnce(t *testing.T) {
 // TestWhatCannotBeMended is tried ever less often, until somebody comes.
 func TestWhatCannotBeMended(t *testing.T) {
 	play(t, func(w *town, k *Keeper, rec *placements.Record) {
-		w.fails = core.Fail(core.CodeRedundant, "there is no room")
+		w.now(func() { w.fails = core.Fail(core.CodeRedundant, "there is no room") })
 		if err := rec.Refute(c, 0, nil, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		k.Changed()
 		time.Sleep(3 * time.Hour)
-		if tries := len(w.mended); tries < 10 || tries > 20 {
-			t.Errorf("tried %d times in three hours", tries)
+		if _, tries := w.seen(); len(tries) < 10 || len(tries) > 20 {
+			t.Errorf("tried %d times in three hours", len(tries))
 		}
 		all, err := k.Standings()
 		if err != nil || len(all) != 1 || all[0].Code(true) != core.CodeRedundant || all[0].Next.IsZero() {
 			t.Errorf("it stands at %+v, %v", all, err)
 		}
-		w.fails = nil
+		w.now(func() { w.fails = nil })
 		k.Came(core.ID{9})
 		came := time.Now()
 		time.Sleep(time.Minute)
-		if n := len(w.mended); w.mended[n-1].Sub(came) > 35*time.Second || rec.Counting() != 2 {
-			t.Errorf("tried last %s after somebody came, %d copies count", w.mended[n-1].Sub(came), rec.Counting())
+		_, tries := w.seen()
+		if last := tries[len(tries)-1].Sub(came); last > 35*time.Second || rec.Counting() != 2 {
+			t.Errorf("tried last %s after somebody came, %d copies count", last, rec.Counting())
 		}
 	})
 }
