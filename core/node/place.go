@@ -78,9 +78,9 @@ func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 // placeArgs is what was asked for, as the coordinator reads it.
 func placeArgs(a control.PlaceArgs) place.Args {
 	return place.Args{Name: a.Name, Version: a.Version, Replicas: a.Replicas, Strategy: a.Strategy, DryRun: a.DryRun,
-		Lock:   a.Lock,
-		Retain: a.Retain, KeepLocal: a.KeepLocal, Exclude: a.Exclude, Only: a.Only, Objective: a.Objective,
-		Erasure: a.Erasure, AsBefore: a.AsBefore, Blend: a.Blend, Deadline: a.Deadline, Plan: a.Plan, Show: a.Show}
+		Lock: a.Lock, Retain: a.Retain, KeepLocal: a.KeepLocal, Exclude: a.Exclude, Only: a.Only,
+		Objective: a.Objective, Erasure: a.Erasure, AsBefore: a.AsBefore, Blend: a.Blend, Deadline: a.Deadline,
+		Frontier: a.Frontier, Plan: a.Plan, Show: a.Show}
 }
 
 // placeResult is the plan of a placement and, where it was carried out, what became of it.
