@@ -48,6 +48,18 @@ func (c *Content) Runs() (runs int) {
 	return runs + len(c.kept)
 }
 
+// recordsSize is room for the segment records, which every target keeps beside its runs and charges to the owner: rather
+// more than they take, which was 76 KiB for 1,272 chunks in 684 runs.
+func (c *Content) recordsSize() core.Size {
+	const perChunk, perRun, perSegment = 40, 96, 4 * core.KiB
+	all, _ := c.all(core.TaskID{})
+	size := core.Size(len(all)/core.SegmentRuns+1) * perSegment
+	for _, r := range all {
+		size += perRun + perChunk*core.Size(len(r.Chunks))
+	}
+	return size
+}
+
 // Before is how many holders each reused run has.
 func (c *Content) Before() map[core.Hash]int {
 	before := map[core.Hash]int{}

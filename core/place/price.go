@@ -18,6 +18,10 @@ import (
 
 // price asks the strategy, unless the plan is given, and cuts segments of the content that its word makes of it.
 func (p *placement) price(ctx context.Context) (err error) {
+	for i := range p.Survey.Nodes[1:] {
+		node := &p.Survey.Nodes[i+1]
+		node.Free = max(0, node.Free-p.Content.recordsSize())
+	}
 	p.request = plan.Request{Relays: p.Survey.Far, Replicas: p.Args.Replicas, Seed: p.seed(),
 		Objective: p.Args.Objective, Blend: p.Args.Blend, Deadline: p.Args.Deadline}
 	if code := p.Args.Erasure; !code.IsZero() {
