@@ -3,9 +3,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -52,24 +51,15 @@ func (c *call) changed() (*control.Changed, error) {
 			return nil, err
 		}
 	}
-	in, err := c.openArgument(path)
+	list, err := c.readInput(path)
 	if err != nil {
 		return nil, err
 	}
-	defer in.Close()
-	if changed.Ranges, err = input.ParseRanges(in); err != nil {
+	if changed.Ranges, err = input.ParseRanges(bytes.NewReader(list)); err != nil {
 		return nil, core.WithHint(line.UsageError("--changed %s: %w", core.Printable(path), err),
 			"bkp %s --help shows the two forms", c.Command.Name)
 	}
 	return changed, nil
-}
-
-// openArgument opens a file that a flag names, or standard input where that is -.
-func (c *call) openArgument(path string) (io.ReadCloser, error) {
-	if path == "-" {
-		return io.NopCloser(c.Stdin), nil
-	}
-	return os.Open(path)
 }
 
 // share is a flag's share of a whole, as 5% or 0.05, above 0 and up to 1.

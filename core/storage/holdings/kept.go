@@ -66,11 +66,25 @@ func (h *Holdings) Kept(task core.TaskID, segment int) (kept []core.Holding, err
 
 // Files is the stored-file list, oldest first: at most limit runs (0: all) after the first after ones.
 func (h *Holdings) Files(after, limit int) (files []core.File, err error) {
+	if files, err = h.files(after, limit, func(*tx, core.Hash) (bool, error) { return true, nil }); err != nil {
+		return nil, fmt.Errorf("list files: %w", err)
+	}
+	return files, nil
+}
+
+// files is Files of the runs that belong to the list.
+func (h *Holdings) files(after, limit int, belongs func(t *tx, run core.Hash) (bool, error)) (files []core.File,
+	err error) {
 	err = h.view(func(t *tx) error {
 		c := t.Bucket(bucketOrder).Cursor()
 		skip := after
 		for key, hash := c.First(); key != nil && (limit <= 0 || len(files) < limit); key, hash = c.Next() {
-			if skip > 0 {
+			switch its, err := belongs(t, core.Hash(hash)); {
+			case err != nil:
+				return err
+			case !its:
+				continue
+			case skip > 0:
 				skip--
 				continue
 			}
@@ -82,10 +96,7 @@ func (h *Holdings) Files(after, limit int) (files []core.File, err error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list files: %w", err)
-	}
-	return files, nil
+	return files, err
 }
 
 // Count is how many runs are kept.

@@ -37,28 +37,9 @@ func (h *Holdings) RunOf(owner core.ID, hash core.Hash) (found core.Holding, err
 
 // FilesOf is Files of the runs that tasks of one owner need.
 func (h *Holdings) FilesOf(owner core.ID, after, limit int) (files []core.File, err error) {
-	err = h.view(func(t *tx) error {
-		c := t.Bucket(bucketOrder).Cursor()
-		skip := after
-		for key, hash := c.First(); key != nil && (limit <= 0 || len(files) < limit); key, hash = c.Next() {
-			its := false
-			if err := t.needs(core.Hash(hash), func(_ []byte, n keptFor) { its = its || n.Owner == owner }); err != nil {
-				return err
-			}
-			if !its {
-				continue
-			}
-			if skip > 0 {
-				skip--
-				continue
-			}
-			var run keptRun
-			if err := t.get(bucketRuns, hash, &run); err != nil {
-				return err
-			}
-			files = append(files, run.File)
-		}
-		return nil
+	files, err = h.files(after, limit, func(t *tx, run core.Hash) (its bool, err error) {
+		err = t.needs(run, func(_ []byte, n keptFor) { its = its || n.Owner == owner })
+		return its, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list files of owner %s: %w", owner.Short(), err)
