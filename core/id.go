@@ -205,6 +205,11 @@ type Range struct {
 	Length int `json:"length"`
 }
 
+// InRanges reports whether one of the ranges has the number.
+func InRanges(ranges []Range, number int) bool {
+	return slices.ContainsFunc(ranges, func(r Range) bool { return number >= r.Start && number < r.Start+r.Length })
+}
+
 // Ranges turns numbers into the fewest ranges that cover exactly them, in ascending order.
 func Ranges(numbers []int) []Range {
 	sorted := slices.Clone(numbers)

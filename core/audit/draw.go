@@ -48,6 +48,16 @@ func Draw(rnd *rand.Rand, parts []Part, count int) []core.AuditedRange {
 	return slices.Compact(drawn)
 }
 
+// Every is one range of every kept chunk, which the holder then reads whole: what it has lost is among them.
+func Every(parts []Part) (ranges []core.AuditedRange) {
+	for _, p := range parts {
+		var one pool
+		one.add(p)
+		ranges = append(ranges, one.at...)
+	}
+	return ranges
+}
+
 // pool is chunks to draw from.
 type pool struct {
 	at    []core.AuditedRange // the chunks

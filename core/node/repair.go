@@ -49,6 +49,10 @@ func (r repairs) Audit(ctx context.Context, rec *placements.Record, node core.ID
 	return r.coordinator().Audit(ctx, rec, node)
 }
 
+func (r repairs) AuditInFull(ctx context.Context, rec *placements.Record, node core.ID, from int) (next int, err error) {
+	return r.coordinator().AuditInFull(ctx, rec, node, from)
+}
+
 func (r repairs) Mend(ctx context.Context, rec *placements.Record, moved func(done, total core.Size)) error {
 	_, err := r.coordinator().Mend(ctx, rec, true, func(s place.Status) { moved(s.Done, s.Total) })
 	return err

@@ -45,25 +45,29 @@ type refuted struct {
 
 func (r *refuted) Error() string { return r.why.Error() }
 
-// challenge asks once for proof of a claim, by so many ranges that are drawn anew. A target that cannot be audited has
-// to send what was drawn.
+// challenge asks once for proof of a claim, by ranges that are drawn anew, and says by how many.
 func (c *Coordinator) challenge(ctx context.Context, claim Claim) (samples int, err error) {
 	var seed [32]byte
-	ask := core.Challenge{Owner: claim.Owner, Task: claim.Segment.Message.Task, Segment: claim.Segment.Number}
 	if _, err := crand.Read(seed[:]); err != nil {
 		return 0, err
 	}
+	ranges := audit.Draw(rand.New(rand.NewChaCha8(seed)), claim.parts(), audit.Enough)
+	return len(ranges), c.demand(ctx, claim, ranges)
+}
+
+// demand asks once for proof of some ranges of a claim. A target that cannot be audited has to send the chunks.
+func (c *Coordinator) demand(ctx context.Context, claim Claim, ranges []core.AuditedRange) error {
+	ask := core.Challenge{Owner: claim.Owner, Task: claim.Segment.Message.Task, Segment: claim.Segment.Number,
+		Ranges: ranges}
 	if _, err := crand.Read(ask.Nonce[:]); err != nil {
-		return 0, err
+		return err
 	}
-	parts := claim.parts()
-	ask.Ranges = audit.Draw(rand.New(rand.NewChaCha8(seed)), parts, audit.Enough)
 	peer := c.Peers.Known([]core.ID{claim.Target})[claim.Target]
 	switch {
 	case !peer.Reachable:
-		return 0, errors.New("it is not connected")
+		return errors.New("it is not connected")
 	case !peer.Audited:
-		return len(ask.Ranges), c.taste(ctx, claim, ask.Ranges)
+		return c.taste(ctx, claim, ranges)
 	}
 	asking, cancel := ctx, context.CancelFunc(func() {})
 	if peer.Far { // one that is old drops what it does not know, and then has to be met
@@ -76,22 +80,22 @@ func (c *Coordinator) challenge(ctx context.Context, claim Claim) (samples int, 
 		if peer.Far {
 			c.Peers.Reach(ctx, []core.ID{claim.Target})
 		}
-		return 0, err
+		return err
 	}
 	switch m := m.(type) {
 	case wire.AuditProof:
-		if err := audit.Check(ask, m.Proof, claim.Target, parts); err != nil {
-			return 0, &refuted{why: err}
+		if err := audit.Check(ask, m.Proof, claim.Target, claim.parts()); err != nil {
+			return &refuted{why: err}
 		}
-		return len(ask.Ranges), nil
+		return nil
 	case wire.AuditRefuse:
 		err := errors.New(m.Reason)
 		if len(m.Lost) > 0 || m.Code == core.ReasonUnknown { // it knows nothing of what it signed for
-			return 0, &refuted{m.Lost, err}
+			return &refuted{m.Lost, err}
 		}
-		return 0, err
+		return err
 	default:
-		return 0, &refuted{why: fmt.Errorf("it answered an audit with %s", m.Type())}
+		return &refuted{why: fmt.Errorf("it answered an audit with %s", m.Type())}
 	}
 }
 
@@ -113,28 +117,42 @@ func (c *Coordinator) taste(ctx context.Context, claim Claim, ranges []core.Audi
 	return err
 }
 
-// auditPatience is with a holder that does not answer an audit that nobody waits for.
-const auditPatience = 10 * time.Second
+const (
+	// auditPatience is with a holder that does not answer an audit that nobody waits for.
+	auditPatience = 10 * time.Second
+	// batchPatience is with one that reads as many chunks as a challenge can ask for.
+	batchPatience = time.Minute
+	// fullTurn is how long a holder is audited in full until others have their turn.
+	fullTurn = time.Minute
+)
+
+// claims is what a node gave receipts for by a record, segment by segment.
+func claims(rec *placements.Record, node core.ID) (all []Claim, err error) {
+	segments, err := rec.Segments(func(id core.ID) bool { return id == node })
+	for _, s := range segments {
+		claim := Claim{Owner: rec.Owner, Alias: rec.Alias, Segment: s, Target: node,
+			Runs: slices.DeleteFunc(s.Share(node), func(run int) bool { return !s.Receipts[node].Has(run) })}
+		if len(claim.Runs) > 0 {
+			all = append(all, claim)
+		}
+	}
+	return all, err
+}
 
 // Audit has a node prove again what it keeps by a record, some ranges of each segment, and notes what came of it. lost
 // is what it was found not to have, which counts no more; err is why it could not be asked, or did not answer.
 func (c *Coordinator) Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error) {
-	segments, err := rec.Segments(func(id core.ID) bool { return id == node })
+	all, err := claims(rec, node)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, auditPatience)
 	defer cancel()
-	for _, s := range segments {
-		claim := Claim{Owner: rec.Owner, Alias: rec.Alias, Segment: s, Target: node,
-			Runs: slices.DeleteFunc(s.Share(node), func(run int) bool { return !s.Receipts[node].Has(run) })}
-		if len(claim.Runs) == 0 {
-			continue
-		}
+	for _, claim := range all {
 		samples, err := c.challenge(ctx, claim)
 		if r, is := errors.AsType[*refuted](err); is {
-			lost = fmt.Errorf("segment %d: %w", s.Number, err)
-			if err := rec.Refute(node, s.Number, r.runs, time.Now()); err != nil {
+			lost = fmt.Errorf("segment %d: %w", claim.Segment.Number, err)
+			if err := rec.Refute(node, claim.Segment.Number, r.runs, time.Now()); err != nil {
 				return lost, err
 			}
 			if len(r.runs) == 0 {
@@ -145,13 +163,60 @@ func (c *Coordinator) Audit(ctx context.Context, rec *placements.Record, node co
 		if err != nil {
 			return lost, err
 		}
-		err = rec.Note(placements.Entry{What: placements.Proved, Node: node, Segment: s.Number,
+		err = rec.Note(placements.Entry{What: placements.Proved, Node: node, Segment: claim.Segment.Number,
 			Runs: core.Ranges(claim.Runs), Samples: samples, Time: time.Now().Unix()})
 		if err != nil {
 			return lost, err
 		}
 	}
 	return lost, rec.Sync()
+}
+
+// AuditInFull has a node that was found to lack something prove every chunk that it keeps by a record, from a segment
+// on, and notes what else is lost. After a minute it is left for later: next is the segment to go on with, or −1.
+func (c *Coordinator) AuditInFull(ctx context.Context, rec *placements.Record, node core.ID, from int) (next int, err error) {
+	all, err := claims(rec, node)
+	if err != nil {
+		return from, err
+	}
+	for began := time.Now(); len(all) > 0; all = all[1:] {
+		number := all[0].Segment.Number
+		if number < from {
+			continue
+		}
+		if time.Since(began) > fullTurn {
+			return number, nil
+		}
+		believed, err := c.inFull(ctx, rec, all[0])
+		if err != nil || !believed {
+			return number, err
+		}
+	}
+	return -1, nil
+}
+
+// inFull has every chunk of a claim proved; believed is false where nothing that the node says is worth anything.
+func (c *Coordinator) inFull(ctx context.Context, rec *placements.Record, claim Claim) (believed bool, err error) {
+	for batch := range slices.Chunk(audit.Every(claim.parts()), core.MaxAuditRanges) {
+		batch = slices.DeleteFunc(batch, func(r core.AuditedRange) bool { return !slices.Contains(claim.Runs, r.Run) })
+		for len(batch) > 0 {
+			asking, cancel := context.WithTimeout(ctx, batchPatience)
+			err := c.demand(asking, claim, batch)
+			cancel()
+			r, is := errors.AsType[*refuted](err)
+			if !is {
+				if err != nil {
+					return true, err
+				}
+				break
+			}
+			if err := rec.Refute(claim.Target, claim.Segment.Number, r.runs, time.Now()); err != nil || len(r.runs) == 0 {
+				return false, err
+			}
+			batch = slices.DeleteFunc(batch, func(x core.AuditedRange) bool { return core.InRanges(r.runs, x.Run) })
+		}
+	}
+	return true, rec.Sync()
 }
 
 // Mend has what a record lacks placed anew, by what was wanted.

@@ -80,6 +80,7 @@ func (r *Record) Known() (known []reconcile.Segment) {
 type Holder struct {
 	Node     core.ID
 	Runs     int       // that it is to keep
+	Signed   int       // of them, that it gave a receipt for and was not found to lack
 	Counting int       // of them, that count
 	Audited  time.Time // when it proved last to have all of that, segment by segment; zero: never
 	Held     bool      // it has ref and records
@@ -109,6 +110,9 @@ func (r *Record) Holders() (all []Holder) {
 			for run := range runs {
 				if x.asked.Has(run) {
 					h.Runs++
+				}
+				if x.asked.Has(run) && x.receipted.Has(run) {
+					h.Signed++
 				}
 				if x.counts(run) && (r.Window || h.Held) {
 					h.Counting++

@@ -374,9 +374,7 @@ func (s *Standing) Refuted(target core.ID, segment int, runs []core.Range) {
 			continue
 		}
 		for run := range seg.Runs {
-			named := seg.Number == segment &&
-				slices.ContainsFunc(runs, func(r core.Range) bool { return run >= r.Start && run < r.Start+r.Length })
-			if len(runs) == 0 || named {
+			if len(runs) == 0 || seg.Number == segment && core.InRanges(runs, run) {
 				seg.Receipts[target].Clear(run)
 				seg.Proofs[target].Clear(run)
 			}

@@ -32,6 +32,9 @@ type Node interface {
 	// Audit has a node prove again what it keeps by a record, and notes what came of it. lost is what it was found not
 	// to have; err is why it could not be asked, or did not answer.
 	Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error)
+	// AuditInFull has a node that was found to lack something prove all that it keeps by a record, from a segment on, and
+	// notes what else is lost. It goes on for a minute or so; next is the segment to go on with, or −1.
+	AuditInFull(ctx context.Context, rec *placements.Record, node core.ID, from int) (next int, err error)
 	// Mend places what a record lacks.
 	Mend(ctx context.Context, rec *placements.Record, moved func(done, total core.Size)) error
 }
@@ -62,6 +65,13 @@ type Keeper struct {
 	asked   map[core.ID]time.Time    // when they were asked last in vain
 	back    map[core.ID]time.Time    // when nodes came that were away, or are new
 	cases   map[core.TaskID]*attempt // what was tried
+	doubted map[doubt]int            // who is audited in full, and from which segment on
+}
+
+// doubt is of a node that was found to lack something of a placement.
+type doubt struct {
+	task core.TaskID
+	node core.ID
 }
 
 // attempt is what was tried for a record.
@@ -78,7 +88,8 @@ type attempt struct {
 func New(c Config, n Node, records *placements.Records, log *slog.Logger) *Keeper {
 	return &Keeper{Config: c, node: n, records: records, log: log, news: make(chan struct{}, 1),
 		away: map[core.ID]time.Time{}, mute: map[core.ID]time.Time{}, asked: map[core.ID]time.Time{},
-		back: map[core.ID]time.Time{}, cases: map[core.TaskID]*attempt{}}
+		back: map[core.ID]time.Time{}, cases: map[core.TaskID]*attempt{},
+		doubted: map[doubt]int{}}
 }
 
 // Came is a node that came, Gone one that went. They never wait for what is under way.
@@ -142,6 +153,9 @@ func (k *Keeper) look(ctx context.Context) (wake time.Time, err error) {
 	for _, rec := range records {
 		if next := k.audit(ctx, rec, false); next.Before(wake) {
 			wake = next
+		}
+		if k.auditInFull(ctx, rec) {
+			wake = time.Now()
 		}
 	}
 	now, network := time.Now(), k.network(records)
@@ -268,6 +282,9 @@ func (k *Keeper) audit(ctx context.Context, rec *placements.Record, all bool) (n
 		case lost != nil:
 			k.log.Error("audit failed", "target", h.Node, "task", rec.Task, "error", errors.Join(lost, err))
 			k.again(rec)
+			k.mu.Lock()
+			k.doubted[doubt{rec.Task, h.Node}] = 0
+			k.mu.Unlock()
 		case err != nil:
 			k.log.Warn("audit", "target", h.Node, "task", rec.Task, "error", err)
 			next = now.Add(min(auditRetry, k.AuditEvery))
@@ -276,11 +293,38 @@ func (k *Keeper) audit(ctx context.Context, rec *placements.Record, all bool) (n
 	return next
 }
 
+// auditInFull goes on with the nodes that were found to lack something of a record; more is true where it is not done.
+func (k *Keeper) auditInFull(ctx context.Context, rec *placements.Record) (more bool) {
+	for _, h := range rec.Holders() {
+		k.mu.Lock()
+		from, is := k.doubted[doubt{rec.Task, h.Node}]
+		is = is && k.away[h.Node].IsZero() && k.mute[h.Node].IsZero()
+		k.mu.Unlock()
+		if !is {
+			continue
+		}
+		next, err := k.node.AuditInFull(ctx, rec, h.Node, from)
+		if ctx.Err() != nil {
+			return false
+		}
+		if err != nil {
+			k.log.Warn("audit in full", "target", h.Node, "task", rec.Task, "segment", next, "error", err)
+		}
+		k.mu.Lock()
+		if k.doubted[doubt{rec.Task, h.Node}] = next; next < 0 {
+			delete(k.doubted, doubt{rec.Task, h.Node})
+		}
+		k.mu.Unlock()
+		more = more || next >= 0 && err == nil
+	}
+	return more
+}
+
 // due is when a node is to prove again what it keeps; there is false where it cannot be asked.
 func (k *Keeper) due(h placements.Holder) (due time.Time, there bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.away[h.Node].IsZero() {
+	if h.Signed == 0 || !k.away[h.Node].IsZero() {
 		return due, false
 	}
 	due = h.Audited.Add(k.AuditEvery)

@@ -25,6 +25,7 @@ type town struct {
 	broken  map[core.ID]bool // they do not have what they signed for
 	deaf    map[core.ID]bool // they answer no audit
 	audits  int
+	full    int // audits in full
 	mended  []time.Time
 	fails   error
 	to      core.ID // who gets the copies that are made anew
@@ -52,6 +53,15 @@ func (w *town) Audit(_ context.Context, rec *placements.Record, node core.ID) (l
 		return nil, rec.Note(placements.Entry{What: placements.Proved, Node: node, Runs: []core.Range{{Length: 1}},
 			Samples: 16, Time: now.Unix()})
 	}
+}
+
+func (w *town) AuditInFull(_ context.Context, _ *placements.Record, _ core.ID, from int) (next int, err error) {
+	w.Lock()
+	defer w.Unlock()
+	if w.full++; from < 2 {
+		return from + 1, nil
+	}
+	return -1, nil
 }
 
 func (w *town) Mend(_ context.Context, rec *placements.Record, _ func(done, total core.Size)) error {
@@ -158,6 +168,9 @@ func TestFailedProofIsMendedAtOnce(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		if _, mended := w.seen(); len(mended) != 1 || rec.Counting() != 2 {
 			t.Errorf("mended %d times, %d copies count", len(mended), rec.Counting())
+		}
+		if w.full != 3 {
+			t.Errorf("%d audits in full, want one for each of three segments", w.full)
 		}
 	})
 }

@@ -93,6 +93,8 @@ func (k *Keeper) Repair(ctx context.Context, rec *placements.Record,
 	}
 	k.network([]*placements.Record{rec})
 	k.audit(ctx, rec, true)
+	for k.auditInFull(ctx, rec) {
+	}
 	network := k.network([]*placements.Record{rec})
 	w := reconcile.Wanted{Copies: rec.Copies, Proof: true, Now: true}
 	v := reconcile.Judge(w, rec.Known(), without(network, rec.Out), time.Now())
