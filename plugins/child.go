@@ -21,10 +21,12 @@ import (
 )
 
 // child runs a plugin's process for go-plugin (it is a runner.Runner): without standard input, in a process group of
-// its own so that a terminal's Ctrl-C is bkp's to handle, killed by the kernel when bkp dies, and with its standard
-// error in our hands.
+// its own so that a terminal's Ctrl-C is bkp's to handle, killed by the kernel when bkp dies, held to its limits, and
+// with its standard error in our hands.
 type child struct {
 	cmd    *exec.Cmd
+	limits limits
+	over   atomic.Pointer[string] // what bkp ended it for
 	stdout io.ReadCloser
 	stderr io.ReadCloser
 	first  *firstLine    // what came over standard output, as far as it can be a handshake
@@ -35,9 +37,12 @@ type child struct {
 	swept  chan struct{} // closed when what it started has ended, too
 }
 
-func newChild(cmd *exec.Cmd, log *slog.Logger) *child {
+// children are the processes of plugins that have not been waited for, by their numbers.
+var children sync.Map // int -> *child
+
+func newChild(cmd *exec.Cmd, l limits, log *slog.Logger) *child {
 	cmd.SysProcAttr = ownGroup()
-	return &child{cmd: cmd, errs: newLines(log, slog.LevelDebug), mark: markKey + "=" + rand.Text(),
+	return &child{cmd: cmd, limits: l, errs: newLines(log, slog.LevelDebug), mark: markKey + "=" + rand.Text(),
 		done: make(chan struct{}), swept: make(chan struct{})}
 }
 
@@ -59,9 +64,18 @@ func (c *child) Start(context.Context) (err error) {
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		err := c.cmd.Start()
+		err := adopt()
 		if err == nil {
-			c.pid.Store(int64(c.cmd.Process.Pid))
+			err = c.cmd.Start()
+		}
+		if err == nil {
+			pid := c.cmd.Process.Pid
+			children.Store(pid, c)
+			c.pid.Store(int64(pid))
+			if err := limit(pid, c.limits); err != nil {
+				c.errs.log.Debug("its memory cannot be limited: " + err.Error())
+			}
+			go c.guard()
 		}
 		started <- err
 		if err == nil {
@@ -75,7 +89,8 @@ func (c *child) Start(context.Context) (err error) {
 func (c *child) Wait(context.Context) error {
 	err := c.cmd.Wait()
 	close(c.done)
-	killMarked(c.mark)
+	children.CompareAndDelete(int(c.pid.Load()), c) // the number may be another's by now
+	c.endAll()
 	close(c.swept)
 	return err
 }
@@ -92,7 +107,7 @@ func (c *child) kill() {
 		return
 	}
 	killGroup(int(c.pid.Load()), c.cmd.Process)
-	killMarked(c.mark)
+	c.endAll()
 	time.AfterFunc(exitGrace, func() {
 		_ = c.stdout.Close()
 		_ = c.stderr.Close()
@@ -129,6 +144,9 @@ func waitFor(done <-chan struct{}, d time.Duration) bool {
 
 // epitaph is how the process ended and its last words.
 func (c *child) epitaph() string {
+	if over := c.over.Load(); over != nil {
+		return *over
+	}
 	how := "still running"
 	if c.exited() {
 		how = c.cmd.ProcessState.String()

@@ -20,6 +20,7 @@
 // MiB, every column is checked (CheckScores), texts are cut and cleaned. Whatever goes wrong is a core.Error with
 // core.CodePlugin that names the plugin and what was being done; nothing is ever replaced by a default. A process lives
 // until Close: when it dies earlier every later call fails until the plugin is opened again, which KeepVerifier does by
-// itself, with growing pauses and under the same checksum. It dies with bkp, however bkp dies; what it started ends with it, also in a
-// group or session of its own, unless bkp was killed.
+// itself, with growing pauses and under the same checksum. It dies with bkp, however bkp dies; what it started ends with
+// it, also in a group or session of its own, unless bkp was killed. Its memory and the number of its processes are
+// limited.
 package plugins

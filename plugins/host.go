@@ -37,6 +37,8 @@ type Host struct {
 	Log          *slog.Logger    // what plugins log and print; nil drops it
 	StartTimeout time.Duration   // until a plugin has said what it is; 0 is 10 s
 	CallTimeout  time.Duration   // for each call; 0 is 10 s
+	Memory       core.Size       // that each process of a plugin may write to; 0 is 512 MiB
+	Processes    int             // that a plugin may have, its own among them; 0 is 64
 }
 
 // Info is what a plugin is and says it is.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,9 +28,12 @@ type lines struct {
 
 	mu    sync.Mutex
 	part  []byte // of a line not yet ended, at most maxLine
-	fatal string // the first line of a Go panic
+	fatal string // the first line of a Go program that dies
 	plain string // the latest line that was not JSON, or the latest error in JSON
 }
+
+// ends are what a Go program says first when it dies.
+var ends = []string{"panic: ", "fatal error: ", "SIGSEGV: "}
 
 func newLines(log *slog.Logger, level slog.Level) *lines { return &lines{log: log, level: level} }
 
@@ -62,7 +66,7 @@ func (l *lines) line(line []byte) {
 		return
 	}
 	text := contract.Clean(string(line))
-	if l.fatal == "" && (strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")) {
+	if l.fatal == "" && slices.ContainsFunc(ends, func(words string) bool { return strings.HasPrefix(text, words) }) {
 		l.fatal = text
 	}
 	l.plain = text

@@ -124,7 +124,7 @@ func (p *process) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: make a key for it: %w", p.found.Name, err)
 	}
-	p.child = newChild(cmd, log)
+	p.child = newChild(cmd, h.limits(), log)
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  handshake,
 		VersionedPlugins: doors,
@@ -242,7 +242,7 @@ func (p *process) call(ctx context.Context, doing string, f func(context.Context
 	}
 }
 
-const restart = "its log says more; it has to be started again"
+const restart = "its log says more; it has to be started again. [plugin] memory and processes are what it may use"
 
 func (p *process) fail(doing string, err error, hint string) error {
 	failed := core.Fail(core.CodePlugin, "%s: %s: %w", p.found.Name, doing, err)

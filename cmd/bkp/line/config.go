@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/adrg/xdg"
 	"github.com/bkp-tool/bkp/core"
@@ -32,8 +31,7 @@ type Settings struct {
 	Links   map[string]core.Calendar // node ID or HOST:PORT: what this node gives the link
 	issuers map[string]string        // owner ID: quota
 	Plugins map[contract.Name]contract.Config
-	// how long a plugin may take to start, and for an answer; 0 is bkp's default
-	PluginStart, PluginAnswer time.Duration
+	Limits  PluginLimits
 }
 
 // readSettings finds the data directory and reads the configuration. A file that --config names must exist.
@@ -233,38 +231,6 @@ func readIssuers(value any) (map[string]string, error) {
 	return issuers, err
 }
 
-// readPlugins reads [plugin] with the limits that all have, [plugin.strategy.NAME] and [plugin.verifier.NAME]. Which keys
-// the latter may have says the plugin, when it starts.
-func (s *Settings) readPlugins(value any) error {
-	const form = "write it as [plugin.strategy.NAME] or [plugin.verifier.NAME] with keys of that plugin, " +
-		"or [plugin] with start-timeout and call-timeout"
-	s.Plugins = map[contract.Name]contract.Config{}
-	table, _ := value.(map[string]any)
-	for key, value := range table {
-		limit := map[string]*time.Duration{"start-timeout": &s.PluginStart, "call-timeout": &s.PluginAnswer}[key]
-		names, ok := value.(map[string]any)
-		switch {
-		case limit != nil:
-			d, err := time.ParseDuration(fmt.Sprint(value))
-			if err != nil || d < time.Millisecond {
-				return fmt.Errorf("%s = %v: want a time such as \"20s\"", key, value)
-			}
-			*limit = d
-			continue
-		case !ok || !slices.Contains(contract.Kinds, contract.Kind(key)):
-			return fmt.Errorf("%s: %s", key, form)
-		}
-		for name, value := range names {
-			config, ok := value.(map[string]any)
-			if !ok || !contract.ValidName(name) {
-				return fmt.Errorf("%s.%s: %s", key, name, form)
-			}
-			s.Plugins[contract.Name{Kind: contract.Kind(key), Name: name}] = config
-		}
-	}
-	return nil
-}
-
 // settable is every flag that may stand in the configuration, each once, by name.
 func settable(app *cli.App) []cli.Flag {
 	var flags []cli.Flag
@@ -371,20 +337,4 @@ func (s Settings) Origins(app *cli.App, cc *cli.Context) []Setting {
 		rows = append(rows, Setting{"issuers", id + " = " + s.issuers[id], "config.toml"})
 	}
 	return append(rows, s.pluginSettings()...)
-}
-
-func (s Settings) pluginSettings() (rows []Setting) {
-	if s.PluginStart > 0 {
-		rows = append(rows, Setting{"plugin", "start-timeout = " + s.PluginStart.String(), "config.toml"})
-	}
-	if s.PluginAnswer > 0 {
-		rows = append(rows, Setting{"plugin", "call-timeout = " + s.PluginAnswer.String(), "config.toml"})
-	}
-	for n, config := range s.Plugins {
-		for key, value := range config {
-			rows = append(rows, Setting{fmt.Sprintf("plugin.%s.%s", n.Kind, n.Name), fmt.Sprint(key, " = ", value), "config.toml"})
-		}
-	}
-	slices.SortFunc(rows, func(a, b Setting) int { return strings.Compare(a.Key+" "+a.Value, b.Key+" "+b.Value) })
-	return rows
 }

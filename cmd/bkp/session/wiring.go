@@ -310,10 +310,11 @@ func (op *Opener) withoutUnfit(peers []core.Peer, self core.ID, listen string) [
 
 // Plugins is the host of this data directory's plugins.
 func (op *Opener) Plugins() *plugins.Host {
+	limits := op.flags.Settings.Limits
 	return &plugins.Host{
 		Path: plugins.SearchPath(string(op.dir)), Told: plugins.ToldPath(), Sockets: op.dir.Path("plugin-sockets"),
 		Lock: op.dir.Path("bkp.lock.toml"), Inside: shippedNames(), Config: op.flags.Settings.Plugins,
-		StartTimeout: op.flags.Settings.PluginStart, CallTimeout: op.flags.Settings.PluginAnswer,
+		StartTimeout: limits.Start, CallTimeout: limits.Answer, Memory: limits.Memory, Processes: limits.Processes,
 		Log: op.console.Log(slog.LevelWarn),
 	}
 }

@@ -12,8 +12,10 @@ import (
 	"math"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-plugin"
@@ -36,14 +38,14 @@ func main() {
 	name = strings.TrimPrefix(name, "bkp-strategy-")
 	switch name {
 	case "mute": // never says a word
-		select {}
+		time.Sleep(time.Hour)
 	case "stall": // says where it listens, and does not
 		listener, err := net.Listen("unix", filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "stall"))
 		if err != nil {
 			panic(err)
 		}
 		fmt.Printf("1|1|unix|%s|grpc|\n", listener.Addr())
-		select {}
+		time.Sleep(time.Hour)
 	case "quitter":
 		fmt.Fprintln(os.Stderr, "no disk, no plugin")
 		os.Exit(7)
@@ -53,14 +55,21 @@ func main() {
 		return
 	case "future":
 		fmt.Printf("1|2|unix|/nowhere|grpc|\n")
-		select {}
+		time.Sleep(time.Hour)
 	case "chatter":
 		fmt.Fprintln(os.Stderr, `{"@message":1}`)
 		fmt.Fprintln(os.Stderr, `{"@message":"boiling","@level":"warn","cups":3}`)
 		fmt.Fprintln(os.Stderr, strings.Repeat("blah ", 100_000))
+	case "garbage": // a flood where the handshake should stand
+		for noise := strings.Repeat("\xff\x00#", 1<<20); ; {
+			fmt.Print(noise)
+		}
 	}
 	serve.Strategy(odd(name))
 }
+
+// longSleep tells the processes that bomb started from others: it has the number of the one that started them.
+var longSleep = fmt.Sprint(100_000_000 + os.Getpid())
 
 // odd is a strategy by the name of its fault.
 type odd string
@@ -118,8 +127,24 @@ func (o odd) Score(_ context.Context, batch core.Batch) (s core.Scores, err erro
 		s.Redundancy = core.Redundancy{Replicas: 3, Why: "since\nso"}
 	case "escape":
 		s.Explain = []string{"\x1b[2J", "", ""}
+	case "large":
+		s.Explain = []string{strings.Repeat("x", 64<<20), "", ""}
 	case "huge":
 		s.Explain = []string{strings.Repeat("x", 512<<20), "", ""}
+	case "bomb": // more and more processes, each in a session of its own, without what bkp gave them
+		for range 300 {
+			c := exec.Command("sleep", longSleep)
+			c.Env, c.SysProcAttr = []string{"A=b"}, &syscall.SysProcAttr{Setsid: true}
+			if err := c.Start(); err != nil {
+				return s, err
+			}
+		}
+		time.Sleep(time.Hour)
+	case "noisy":
+		for noise := strings.Repeat("noise\n", 1<<20); ; {
+			fmt.Print(noise)
+			fmt.Fprint(os.Stderr, noise)
+		}
 	case "spy": // tells what it inherited
 		stdin, _ := io.ReadAll(os.Stdin)
 		var keys []string
