@@ -76,6 +76,9 @@ func (p *placement) license(s *placements.Segment) error {
 func (p *placement) settle(ctx context.Context, offers []*placements.Segment) error {
 	var refused []placements.Refusal
 	for again := p.resumed; len(offers) > 0 || again; {
+		offers = slices.DeleteFunc(slices.Clone(offers), func(s *placements.Segment) bool {
+			return len(s.Targets) == 0 // nobody on record is there: it is planned first
+		})
 		for _, s := range offers {
 			if err := p.license(s); err != nil {
 				return err

@@ -143,8 +143,9 @@ func (p *placement) bringBack(ctx context.Context, wanted []spread.Wanted) error
 		return p.keep(ctx, c, core.Hash{}, data)
 	})
 	if err == nil && len(left) > 0 {
-		err = core.Fail(core.CodeRedundant, "%d runs that are to be copied once more are at no reachable holder",
-			len(left))
+		err = core.WithHint(core.Fail(core.CodeRedundant,
+			"%d runs that are to be copied once more are at no reachable holder", len(left)),
+			"bkp peers shows who is away: start the holders, and place it again")
 	}
 	if err != nil {
 		return fmt.Errorf("recall: %w", err)

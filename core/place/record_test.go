@@ -218,3 +218,22 @@ func TestWhoIsLeftOut(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyOnRecordIsThere: all who keep a version are away, or are to keep nothing: it goes to who is there.
+func TestNobodyOnRecordIsThere(t *testing.T) {
+	for _, only := range [][]string{nil, {"d:8001"}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newTown(t, "b", "c")
+			w.split("disk.img", 1, 0, 40)
+			_, err := w.place(t.Context(), Args{Replicas: 2, KeepLocal: true})
+			check(t, err)
+			w.join("d", rand.NewChaCha8([32]byte{2}))
+			w.named("b").away, w.named("c").away = only == nil, only == nil
+			r, err := w.place(t.Context(), Args{Name: "disk.img", Replicas: 1, Only: only, KeepLocal: true})
+			check(t, err)
+			if got := r.Standing.Counting(); got != 1 || !slices.Contains(w.record().Holders(0), w.named("d").ID()) {
+				t.Errorf("%d copies count, at %v", got, w.record().Holders(0))
+			}
+		})
+	}
+}
