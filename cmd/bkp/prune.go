@@ -64,6 +64,7 @@ type pruneSummary struct {
 	DryRun   bool              `json:"dry_run"`
 	Released []control.Release `json:"released,omitempty"`
 	Unheard  []control.Refused `json:"unheard,omitempty"` // peers that keep a version and could not be told
+	locked   []error           // versions that nobody may remove yet
 }
 
 func doPrune(ctx context.Context, c *call) error {
@@ -94,7 +95,7 @@ func doPrune(ctx context.Context, c *call) error {
 	if c.Bool("force") {
 		return err
 	}
-	return errors.Join(err, unheard(control.RemoveResult{Unheard: sum.Unheard}))
+	return errors.Join(err, unheard(sum.Unheard), errors.Join(sum.locked...))
 }
 
 // pruneRows lists the versions of one name or of all, by name and oldest first.
@@ -144,6 +145,9 @@ func (c *call) prune(ctx context.Context, gone []retain.Version, sum *pruneSumma
 			sum.Removed += len(r.Versions)
 			sum.Released = append(sum.Released, r.Released...)
 			sum.Unheard = append(sum.Unheard, r.Unheard...)
+			if err := locked(r); err != nil {
+				sum.locked = append(sum.locked, err)
+			}
 		}
 		return nil
 	})

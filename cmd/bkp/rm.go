@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
@@ -61,7 +62,7 @@ func rmCommand() *cli.Command {
 			if c.Bool("force") {
 				return err
 			}
-			return errors.Join(err, unheard(r))
+			return errors.Join(err, unheard(r.Unheard), locked(r))
 		},
 	})
 }
@@ -79,13 +80,29 @@ func (c *call) newest(name string) (int, error) {
 	return v.Ref.Version, err
 }
 
-// unheard is the part of a removal that was left undone.
-func unheard(r control.RemoveResult) error {
+// unheard is the part of a removal that was left undone since holders could not be told.
+func unheard(holders []control.Refused) error {
 	var errs []error
-	for _, x := range r.Unheard {
+	for _, x := range holders {
 		errs = append(errs, fmt.Errorf("%s could not be told: %s", strings.TrimSpace(x.Node.Short()+" "+x.Address),
 			x.Reason))
 	}
 	return core.WithHint(coded(core.CodePartial, errors.Join(errs...)),
 		"do it again when they are back, or with --force if they will not be")
+}
+
+// locked is the part of a removal that nobody may do yet.
+func locked(r control.RemoveResult) error {
+	var errs []error
+	title := ""
+	for _, x := range r.Locked {
+		title = render.Versioned(r.Name, x.Version)
+		until := x.Reason
+		if x.Until > 0 {
+			until = "locked until " + render.Cell(time.Unix(x.Until, 0))
+		}
+		errs = append(errs, fmt.Errorf("%s stays: %s", title, until))
+	}
+	return core.WithHint(coded(core.CodeRefused, errors.Join(errs...)), "it was placed with --lock: until then nobody "+
+		"can remove it, its owner included; bkp rm %s after that", title)
 }

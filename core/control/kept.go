@@ -105,7 +105,15 @@ type RemoveResult struct {
 	Name     string    `json:"name"`
 	Versions []int     `json:"versions"`
 	Released []Release `json:"released"`
-	Unheard  []Refused `json:"unheard"` // holders that could not be told: unless forced, the version stays
+	Unheard  []Refused `json:"unheard"`          // holders that could not be told: unless forced, the version stays
+	Locked   []Locked  `json:"locked,omitempty"` // versions that nobody may remove yet: likewise
+}
+
+// Locked is a version that nobody may remove yet, its owner included.
+type Locked struct {
+	Version int    `json:"version"`
+	Until   int64  `json:"until"`            // Unix seconds; 0: its holders know
+	Reason  string `json:"reason,omitempty"` // theirs, where they were asked
 }
 
 // Release is what one holder let go.

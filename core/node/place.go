@@ -193,5 +193,8 @@ func (n *Node) Remove(ctx context.Context, args control.RemoveArgs,
 	for _, x := range r.Unheard {
 		result.Unheard = append(result.Unheard, control.Refused(x))
 	}
+	for _, x := range r.Locked {
+		result.Locked = append(result.Locked, control.Locked(x))
+	}
 	return result, err
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,9 +74,7 @@ func TestLostCopiesComeBack(t *testing.T) {
 		},
 		"wiped": func(t *testing.T, _, b *member) {
 			b.stop()
-			check(t, durable.RemoveAll(b.dir))
-			check(t, os.MkdirAll(b.dir, 0o700))
-			b.ledger = &keeptest.Ledger{Node: b.signer.ID()}
+			b.wipe()
 			b.run()
 		},
 		"rotten": func(t *testing.T, _, b *member) {
@@ -124,6 +123,81 @@ func TestLostCopiesComeBack(t *testing.T) {
 			})
 		}
 	}
+}
+
+// wipe takes all away that a node that stands still has, but for its key.
+func (m *member) wipe() {
+	t := m.cluster.t
+	t.Helper()
+	check(t, durable.RemoveAll(m.dir))
+	check(t, os.MkdirAll(m.dir, 0o700))
+	m.ledger = &keeptest.Ledger{Node: m.signer.ID()}
+}
+
+// TestTargetWipedOnTheWay: it is asked anew at once, and has all in the end; nothing is offered to it in vain.
+func TestTargetWipedOnTheWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		c.start("b", "a-64KiB")
+		c.start("c", "a-64KiB")
+		a.split("disk.img", 1, content(34, 1<<20))
+		c.settle()
+		b := c.nodes["b"]
+		time.AfterFunc(6*time.Second, func() {
+			b.stop()
+			b.wipe()
+			b.run()
+		})
+		placed := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		if s := a.standing("disk.img"); s.Copies != 2 || len(s.Holders) != 2 || placed.Seconds > 40 {
+			t.Errorf("after %.1f s it stands at %+v", placed.Seconds, s)
+		}
+		if n := strings.Count(a.log.String(), "target refused runs"); n > 3 {
+			t.Errorf("runs were offered in vain %d times", n)
+		}
+	})
+}
+
+// TestLock: copies that are made anew carry it, nobody removes what is locked, and all of it can be removed then.
+func TestLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := kept5(c, false)
+		a.split("disk.img", 1, content(35, 1<<20))
+		c.settle()
+		until := time.Now().Add(time.Hour).Unix()
+		placed := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2, Lock: 3600})
+		gone := c.byID(placed.Placements[0].Node)
+		gone.stop()
+		time.Sleep(16 * time.Minute)
+		a.awaitState("disk.img", control.StateWell, 5*time.Minute)
+		for _, h := range a.standing("disk.img").Holders {
+			segments, err := c.byID(h.Node).holdings.Segments()
+			check(t, err)
+			for _, s := range segments {
+				if s.LockedUntil < until || s.LockedUntil > until+5 {
+					t.Errorf("%s keeps a segment locked until %d, want %d", c.byID(h.Node).name, s.LockedUntil, until)
+				}
+			}
+		}
+		gone.run()
+		c.settle()
+		args := control.RemoveArgs{Name: "disk.img"}
+		r, err := a.Remove(t.Context(), args, quiet)
+		if check(t, err); len(r.Versions) > 0 || len(r.Unheard) > 0 || len(r.Locked) != 1 || r.Locked[0].Until < until {
+			t.Errorf("a locked version: %+v", r)
+		}
+		time.Sleep(time.Hour)
+		r, err = a.Remove(t.Context(), args, quiet)
+		if check(t, err); len(r.Versions) != 1 || len(r.Unheard)+len(r.Locked) > 0 {
+			t.Errorf("once the lock is over: %+v", r)
+		}
+		time.Sleep(time.Minute)
+		if used := usedEverywhere(c); used > 0 {
+			t.Errorf("%s are kept after it was removed", used)
+		}
+	})
 }
 
 // TestBlinksMoveNothing: holders that are away for less than the grace, one after the other, then half of the nodes at

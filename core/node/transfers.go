@@ -41,6 +41,8 @@ func (o *others) Fails(task core.TaskID, target core.ID) {
 	o.places[task].inbox.Fails(target, "it fails to keep what it is sent, its log says why")
 }
 
+func (o *others) Unknown(task core.TaskID, target core.ID) { o.places[task].inbox.Unknown(target) }
+
 func (o *others) Kept(task core.TaskID, number int, with core.ID) (transfer.Segment, bool) {
 	if seg := o.kept.Segment(task, number); seg != nil && seg.Partakes(with) {
 		return (*state)(o).moving(seg), true

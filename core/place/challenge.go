@@ -234,7 +234,8 @@ func (c *Coordinator) Mend(ctx context.Context, rec *placements.Record, unattend
 // mendArgs asks for what a record wants.
 func mendArgs(rec *placements.Record, name string) Args {
 	return Args{Name: name, Version: rec.Version, Replicas: rec.Copies, Strategy: cmp.Or(rec.Strategy, defaultStrategy),
-		Retain: rec.Retain, KeepLocal: rec.KeepLocal, Erasure: rec.Erasure, Out: rec.Out}
+		Retain: rec.Retain, KeepLocal: rec.KeepLocal, Erasure: rec.Erasure, Out: rec.Out,
+		Within: rec.Only}
 }
 
 // defaultStrategy is what prices nodes for a record that does not name a strategy.

@@ -39,7 +39,11 @@ func (p *placement) choose(ctx context.Context) error {
 func (p *placement) goOn(ctx context.Context) error {
 	all, err := p.recorded(ctx, p.Version)
 	for _, rec := range all {
-		if rec.Window || rec.IsOver() || rec.Source != p.Node {
+		if rec.IsOver() {
+			continue
+		}
+		p.locked = max(p.locked, rec.Locked) // whoever has it placed again, for whatever reason
+		if rec.Window || rec.Source != p.Node {
 			continue
 		}
 		if p.Args.AsBefore && !rec.Erasure.IsZero() {

@@ -55,6 +55,9 @@ func (b *Inbox) Gone(id core.ID) { b.put(gone{id}) }
 // Fails is a target that keeps nothing of what it is sent.
 func (b *Inbox) Fails(id core.ID, why string) { b.put(fails{id, why}) }
 
+// Unknown is a target that knows nothing of what it agreed to.
+func (b *Inbox) Unknown(id core.ID) { b.put(unknown{id}) }
+
 func (b *Inbox) put(e event) {
 	b.mu.Lock()
 	b.events = append(b.events, timed{e, time.Now()})
@@ -144,5 +147,13 @@ type fails struct {
 func (e fails) apply(p *placement, _ time.Time) {
 	if p.watch != nil {
 		p.watch.GiveUp(e.id, e.why)
+	}
+}
+
+type unknown struct{ id core.ID }
+
+func (e unknown) apply(p *placement, at time.Time) {
+	if p.watch != nil && p.watch.Unknown(at, e.id) {
+		p.noteLost(e.id, 0, nil)
 	}
 }

@@ -54,9 +54,8 @@ func (p *placement) license(s *placements.Segment) error {
 		NotBefore: now.Unix(), Expires: now.Add(life).Unix(), RetainUntil: now.Add(p.retain()).Unix(),
 		Key: signer.Public(),
 	}
-	if p.Args.Lock > 0 {
-		l.LockedUntil = now.Unix() + p.Args.Lock
-		l.RetainUntil = max(l.RetainUntil, l.LockedUntil)
+	if p.locked > now.Unix() {
+		l.LockedUntil, l.RetainUntil = p.locked, max(l.RetainUntil, p.locked)
 	}
 	l.MaxBytes, l.MaxRuns = s.Bounds()
 	if _, err := rand.Read(l.ID[:]); err != nil {

@@ -5,6 +5,7 @@ package place
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 )
@@ -16,7 +17,7 @@ func (c *Coordinator) Outbox(ctx context.Context) error {
 		return err
 	}
 	for _, rec := range all {
-		if c.Records.UnderWay(rec) {
+		if c.Records.UnderWay(rec) || rec.Locked > time.Now().Unix() {
 			continue
 		}
 		idle, keeping := rec.Idle()

@@ -40,6 +40,7 @@ type Args struct {
 
 	Unattended bool      // nobody asked for it: it makes way for a placement that somebody asks for
 	Out        []core.ID // nodes that are to keep nothing of it, whether they are there or not
+	Within     []core.ID // none but these are to keep anything of it, where Only names nobody; none: any may
 
 	Objective string // of plan.Request; empty: as the strategy goes
 	Blend     float64
@@ -81,9 +82,11 @@ type placement struct {
 	recalled []core.Chunk       // claimed in staging
 	heard    map[core.ID]bool   // peers that came after the survey
 	out      map[core.ID]bool   // nodes of the survey that are to keep nothing
+	only     []core.ID          // none but these are to keep anything; none: any may
 	inbox    *Inbox
 	record   *placements.Record // nil until it is written down
 	resumed  bool               // the record is of an earlier act, and says what is known
+	locked   int64              // until when nobody may release it, Unix seconds; 0: no lock
 	transfer Transfer
 	stop     func(why error)
 	unlist   func()
@@ -102,6 +105,9 @@ func (c *Coordinator) placement(ctx context.Context, doing string, args Args, te
 		here: map[core.Hash]bool{}, heard: map[core.ID]bool{}, out: map[core.ID]bool{}, inbox: NewInbox(),
 		audits: map[auditOf]bool{}}
 	p.Args = args
+	if args.Lock > 0 {
+		p.locked = time.Now().Unix() + args.Lock
+	}
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, fmt.Errorf("draw task: %w", err)
@@ -218,10 +224,23 @@ func (p *placement) leaveOut() error {
 				"bkp peers lists the nodes; name one by its ID or HOST:PORT")
 		}
 	}
+	wanted := placements.Wanted{Out: p.Args.Out, Only: p.Args.Within}
+	if len(p.Args.Only) > 0 {
+		wanted.Only = nil
+	}
+	for _, node := range p.Survey.Nodes[1:] {
+		named := func(name string) bool { return isNamed(node, name) }
+		if slices.ContainsFunc(p.Args.Exclude, named) {
+			wanted.Out = append(slices.Clip(wanted.Out), node.ID)
+		}
+		if slices.ContainsFunc(p.Args.Only, named) {
+			wanted.Only = append(wanted.Only, node.ID)
+		}
+	}
+	slices.SortFunc(wanted.Only, core.ID.Compare)
+	p.only = wanted.Only
 	for i := range p.Survey.Nodes[1:] {
-		node := &p.Survey.Nodes[i+1]
-		named := func(name string) bool { return isNamed(*node, name) }
-		if slices.Contains(p.Args.Out, node.ID) || slices.ContainsFunc(p.Args.Exclude, named) || len(p.Args.Only) > 0 && !slices.ContainsFunc(p.Args.Only, named) {
+		if node := &p.Survey.Nodes[i+1]; wanted.LeavesOut(node.ID) {
 			p.out[node.ID], node.Free = true, 0
 		}
 	}
@@ -293,13 +312,13 @@ func (p *placement) enter(ctx context.Context) (err error) {
 func (p *placement) wanted() placements.Wanted {
 	out := slices.Clone(p.Args.Out)
 	for id := range p.out {
-		if !slices.Contains(out, id) {
+		if !slices.Contains(out, id) && len(p.only) == 0 {
 			out = append(out, id)
 		}
 	}
 	slices.SortFunc(out, core.ID.Compare)
 	return placements.Wanted{Copies: p.Args.Replicas, Strategy: p.Args.Strategy, Retain: p.Args.Retain,
-		KeepLocal: p.Args.KeepLocal, Out: out}
+		KeepLocal: p.Args.KeepLocal, Out: out, Only: p.only, Locked: p.locked}
 }
 
 // note adds to the record what became known of a node and a segment. What is lost with it is asked again.

@@ -185,6 +185,9 @@ func (c *Coordinator) putRef(ctx context.Context, to core.ID, put wire.RefPut) e
 // dismiss has those let go of the task that are to keep nothing of it, once enough copies of what they have count
 // elsewhere. Who cannot be told stays on record.
 func (p *placement) dismiss(ctx context.Context) {
+	if p.locked > time.Now().Unix() {
+		return // they may not: they are told later
+	}
 	var network reconcile.Network
 	peers := p.Peers.Known(p.Survey.IDs())
 	for _, node := range p.Survey.Nodes {
@@ -283,6 +286,9 @@ func (c *Coordinator) Release(ctx context.Context, at core.ID, task core.TaskID,
 	})
 	if err == nil && done.Code != core.ReasonNone {
 		err = core.Fail(done.Code.ExitCode(), "peer %s: %s", at.Short(), done.Reason)
+		if done.Code == core.ReasonLocked {
+			err = locked{err}
+		}
 	}
 	return done, err
 }

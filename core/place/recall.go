@@ -125,6 +125,9 @@ func (p *placement) fromHolders(r *Reused, wanted core.Bitmap) spread.Wanted {
 	return spread.Wanted{Run: r.Run.Run, Needed: wanted, Holders: holders}
 }
 
+// hintAway is what helps where nobody has what is to be copied once more.
+const hintAway = "bkp peers shows who is away: start the holders, and place it again"
+
 // bringBack puts what holders have into staging, claimed.
 func (p *placement) bringBack(ctx context.Context, wanted []spread.Wanted) error {
 	if len(wanted) == 0 {
@@ -143,12 +146,15 @@ func (p *placement) bringBack(ctx context.Context, wanted []spread.Wanted) error
 		return p.keep(ctx, c, core.Hash{}, data)
 	})
 	if err == nil && len(left) > 0 {
-		err = core.WithHint(core.Fail(core.CodeRedundant,
-			"%d runs that are to be copied once more are at no reachable holder", len(left)),
-			"bkp peers shows who is away: start the holders, and place it again")
+		err = core.Fail(core.CodeRedundant, "%d runs that are to be copied once more are at no reachable holder",
+			len(left))
 	}
 	if err != nil {
-		return fmt.Errorf("recall: %w", err)
+		err = fmt.Errorf("recall: %w", err)
+		if core.CodeOf(err) == core.CodeRedundant && core.HintOf(err) == "" {
+			err = core.WithHint(err, "%s", hintAway)
+		}
+		return err
 	}
 	return nil // what a power loss takes of it is brought back again
 }

@@ -234,6 +234,11 @@ func TestNobodyOnRecordIsThere(t *testing.T) {
 			if got := r.Standing.Counting(); got != 1 || !slices.Contains(w.record().Holders(0), w.named("d").ID()) {
 				t.Errorf("%d copies count, at %v", got, w.record().Holders(0))
 			}
+			all, err := w.Records.All()
+			check(t, err)
+			if left := all[0].LeavesOut(w.named("b").ID()); left != (only != nil) || all[0].LeavesOut(w.named("d").ID()) {
+				t.Errorf("b may keep something: %v, where it is for none but %v", !left, only)
+			}
 		})
 	}
 }

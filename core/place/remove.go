@@ -4,8 +4,10 @@ package place
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/manifest"
@@ -19,6 +21,14 @@ type Removed struct {
 	Versions []int
 	Released []Released
 	Unheard  []Unheard // holders that could not be told: unless forced, the version stays
+	Locked   []Locked  // versions that nobody may remove yet: likewise
+}
+
+// Locked is a version that nobody may remove yet, its owner included.
+type Locked struct {
+	Version int
+	Until   int64  // Unix seconds; 0: its holders know
+	Reason  string // theirs, where they were asked
 }
 
 // Released is what one holder let go.
@@ -64,13 +74,17 @@ func (c *Coordinator) Remove(ctx context.Context, name string, number int, force
 		if err != nil {
 			return r, fmt.Errorf("rm %s@%d: %w", name, ref.Ref.Version, err)
 		}
+		if until := lockOf(records); until > time.Now().Unix() && !force {
+			r.Locked = append(r.Locked, Locked{Version: ref.Ref.Version, Until: until})
+			continue
+		}
 		if len(ref.Body.Records) > 0 || len(records) > 0 {
 			tell(Status{Phase: "release", Text: fmt.Sprintf("%s@%d", name, ref.Ref.Version)})
-			before := len(r.Unheard)
+			before := len(r.Unheard) + len(r.Locked)
 			if err := c.releaseVersion(ctx, ref, records, &r); err != nil {
 				return r, err
 			}
-			if len(r.Unheard) > before && !force {
+			if len(r.Unheard)+len(r.Locked) > before && !force {
 				continue // its ref stays, so that it can be removed again
 			}
 			for _, rec := range records { // who was not heard is told when it is there
@@ -147,6 +161,26 @@ func (c *Coordinator) versions(alias string, number int) ([]version.Found, error
 	return refs, err
 }
 
+// lockOf is until when nobody may release what is on record of a version, Unix seconds; 0: no lock.
+func lockOf(records []*placements.Record) (until int64) {
+	for _, rec := range records {
+		until = max(until, rec.Locked)
+	}
+	return until
+}
+
+// lock notes once that a version is locked.
+func (r *Removed) lock(l Locked) {
+	if !slices.ContainsFunc(r.Locked, func(x Locked) bool { return x.Version == l.Version }) {
+		r.Locked = append(r.Locked, l)
+	}
+}
+
+// locked is what a holder says that may not let go yet.
+type locked struct{ error }
+
+func (l locked) Unwrap() error { return l.error }
+
 // errRemoved is why a placement stops whose version is to go.
 var errRemoved = core.Fail(core.CodeFailed, "the version is being removed")
 
@@ -197,7 +231,11 @@ func (c *Coordinator) releaseVersion(ctx context.Context, ref version.Found, rec
 	})
 	for i, s := range told {
 		if failed[i] != nil {
-			if i < sure {
+			_, is := errors.AsType[locked](failed[i])
+			switch {
+			case is:
+				r.lock(Locked{Version: ref.Ref.Version, Reason: failed[i].Error()})
+			case i < sure:
 				r.Unheard = append(r.Unheard, Unheard{Node: s.holder,
 					Address: c.Peers.Known([]core.ID{s.holder})[s.holder].Address, Reason: failed[i].Error()})
 			}

@@ -32,6 +32,8 @@ type Watch struct {
 	joins  bool         // they were not dealt anything yet
 	asked  bool         // for receipts once more, since none came
 
+	blank map[core.ID]time.Time // targets that knew nothing of what they agreed to, since when
+
 	unplaced bool // copies of targets that were given up want another place
 	decided  []Action
 }
@@ -88,7 +90,8 @@ type Action struct {
 
 // NewWatch begins when the data does.
 func NewWatch(now time.Time, s *placements.Standing, g Ground) *Watch {
-	w := &Watch{Standing: s, ground: g, index: map[core.ID]int{}, barred: map[int]bool{}}
+	w := &Watch{Standing: s, ground: g, index: map[core.ID]int{}, barred: map[int]bool{},
+		blank: map[core.ID]time.Time{}}
 	for i, node := range g.Snapshot.Nodes {
 		w.index[node.ID] = i
 	}
@@ -148,6 +151,34 @@ func (w *Watch) GiveUp(id core.ID, why string) {
 	w.do(Action{Kind: Say,
 		Text: fmt.Sprintf("%s (%s) is given up: %s; the others go on", w.address(id), id.Short(), why)})
 	w.do(Action{Kind: Forget, Target: id})
+}
+
+// blankPatience is how long what a target said before it was asked anew may be on its way.
+const blankPatience = 10 * time.Second
+
+// Unknown has a target that knows nothing of what it agreed to asked anew, since it lost all that it had; who does not
+// know it a second time is given up. It reports whether what the target signed for is worth nothing any more.
+func (w *Watch) Unknown(now time.Time, id core.ID) (lost bool) {
+	since, again := w.blank[id]
+	switch {
+	case w.Failed[id] != "":
+		return false
+	case again && now.Sub(since) > blankPatience:
+		w.GiveUp(id, "it knows nothing of what it agreed to")
+		return false
+	case again:
+		return false
+	}
+	w.blank[id] = now
+	w.Refuted(id, 0, nil)
+	w.do(Action{Kind: Say, Text: fmt.Sprintf("%s (%s) has lost what it had: it is asked anew", w.address(id), id.Short())})
+	w.do(Action{Kind: Forget, Target: id})
+	for _, seg := range w.Segments {
+		if slices.Contains(seg.Targets, id) {
+			w.do(Action{Kind: Show, Target: id, Segment: seg.Number})
+		}
+	}
+	return true
 }
 
 // Joined takes nodes in that came after the survey: snapshot has them behind those that are known, and scores is what

@@ -35,7 +35,7 @@ import (
 //	got NAME RUNS                         the target has runs, and says so
 //	coming NAME RUNS                      runs are on their way to it
 //	receipt NAME RUNS                     it has runs, and signs for them
-//	refuse NAME REASON      fails NAME WHY
+//	refuse NAME REASON      fails NAME WHY      unknown NAME      it knows nothing of what it agreed to
 //	down NAME       up NAME               its session ends; it is back
 //	join NAME …                           as node, while the data moves; with "unknown" the strategy cannot say
 //	where                                 prints who is to keep what
@@ -280,6 +280,9 @@ func (w *world) happens(f []string) error {
 		w.w.Answered(id, 0, placements.Answer{Code: core.ReasonSpace, Reason: strings.Join(f[2:], " ")})
 	case "fails":
 		w.w.GiveUp(id, strings.Join(f[2:], " "))
+	case "unknown":
+		clear(w.set(w.has, id))
+		w.w.Unknown(w.now, id)
 	case "down":
 		w.down[id], w.w.Lost[id] = true, w.now
 	case "up":

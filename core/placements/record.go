@@ -140,7 +140,14 @@ type Wanted struct {
 	Strategy  string    `json:"strategy,omitempty"`
 	Retain    int64     `json:"retain_s,omitempty"` // how long targets are to keep it, seconds; 0: as the default goes
 	KeepLocal bool      `json:"keep_local,omitempty"`
-	Out       []core.ID `json:"out,omitempty"` // nodes that are to keep nothing of it
+	Out       []core.ID `json:"out,omitempty"`          // nodes that are to keep nothing of it
+	Only      []core.ID `json:"only,omitempty"`         // none but these are to keep anything of it; none: any may
+	Locked    int64     `json:"locked_until,omitempty"` // until when nobody may release it, Unix seconds; 0: no lock
+}
+
+// LeavesOut reports whether a node is to keep nothing of it.
+func (w Wanted) LeavesOut(id core.ID) bool {
+	return slices.Contains(w.Out, id) || len(w.Only) > 0 && !slices.Contains(w.Only, id)
 }
 
 // What became known of a node and a segment.

@@ -229,7 +229,7 @@ func (k *Keeper) network(records []*placements.Record) (n reconcile.Network) {
 // judge says how a record stands.
 func (k *Keeper) judge(rec *placements.Record, n reconcile.Network, now time.Time) Case {
 	w := reconcile.Wanted{Copies: rec.Copies, Proof: true, Grace: k.Grace}
-	c := Case{Verdict: reconcile.Judge(w, rec.Known(), without(n, rec.Out), now)}
+	c := Case{Verdict: reconcile.Judge(w, rec.Known(), without(n, rec), now)}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if a := k.cases[rec.Task]; a != nil {
@@ -239,10 +239,10 @@ func (k *Keeper) judge(rec *placements.Record, n reconcile.Network, now time.Tim
 }
 
 // without is the network as a record sees it that some nodes are to keep nothing of.
-func without(n reconcile.Network, out []core.ID) reconcile.Network {
+func without(n reconcile.Network, rec *placements.Record) reconcile.Network {
 	nodes := slices.Clone(n.Nodes)
 	for i := range nodes {
-		nodes[i].Drained = slices.Contains(out, nodes[i].ID)
+		nodes[i].Drained = rec.LeavesOut(nodes[i].ID)
 	}
 	return reconcile.Network{Nodes: nodes}
 }

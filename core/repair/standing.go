@@ -97,7 +97,7 @@ func (k *Keeper) Repair(ctx context.Context, rec *placements.Record,
 	}
 	network := k.network([]*placements.Record{rec})
 	w := reconcile.Wanted{Copies: rec.Copies, Proof: true, Now: true}
-	v := reconcile.Judge(w, rec.Known(), without(network, rec.Out), time.Now())
+	v := reconcile.Judge(w, rec.Known(), without(network, rec), time.Now())
 	if !v.Lacks {
 		return false, ctx.Err()
 	}

@@ -211,6 +211,9 @@ func (s *sender) Refused(f *flow.Flow, m wire.StorageRefuse) {
 	if m.Code != core.ReasonBusy && m.Code != core.ReasonHave && m.Code != core.ReasonInFlight {
 		s.of.all.Log.Warn("target refused runs", "peer", s.target.Short(), "reason", m.Reason)
 	}
+	if t := s.of; m.Code == core.ReasonUnknown && t.all.node.Coordinates(t.task) {
+		t.all.node.Unknown(t.task, s.target)
+	}
 	s.has(m.Have)
 	s.Sender.Refused()
 	if m.Code == core.ReasonInFlight {

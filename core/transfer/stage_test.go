@@ -31,6 +31,7 @@ type stage struct {
 	said        []said // in events
 	coordinated bool
 	failed      []core.ID
+	unknown     []core.ID       // targets that know nothing of the task
 	kept        map[int]Segment // by number
 	known       map[core.Hash][]core.Chunk
 	sought      []core.Hash
@@ -153,11 +154,12 @@ func (w *stage) Zone(id core.ID) string {
 	return ""
 }
 
-func (w *stage) Number() uint64                      { w.last++; return w.last }
-func (w *stage) Freed()                              { w.Wake() }
-func (w *stage) Broken(err error)                    { w.t.Error(err) }
-func (w *stage) Coordinates(core.TaskID) bool        { return w.coordinated }
-func (w *stage) Fails(_ core.TaskID, target core.ID) { w.failed = append(w.failed, target) }
+func (w *stage) Number() uint64                        { w.last++; return w.last }
+func (w *stage) Freed()                                { w.Wake() }
+func (w *stage) Broken(err error)                      { w.t.Error(err) }
+func (w *stage) Coordinates(core.TaskID) bool          { return w.coordinated }
+func (w *stage) Unknown(_ core.TaskID, target core.ID) { w.unknown = append(w.unknown, target) }
+func (w *stage) Fails(_ core.TaskID, target core.ID)   { w.failed = append(w.failed, target) }
 func (w *stage) ReceiptAgain(_ core.TaskID, _ int, runs []core.Range) {
 	w.again = append(w.again, runs...)
 }

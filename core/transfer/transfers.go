@@ -32,6 +32,8 @@ type Node interface {
 	Coordinates(task core.TaskID) bool
 	// Fails is told of a target of such a task that fails to keep whatever it is sent.
 	Fails(task core.TaskID, target core.ID)
+	// Unknown is told of a target of such a task that knows nothing of what it agreed to.
+	Unknown(task core.TaskID, target core.ID)
 	// Kept finds a segment that is kept here, if another node has a part in it.
 	Kept(task core.TaskID, number int, with core.ID) (Segment, bool)
 	// Chunks looks for the chunks of a run that is kept here; then gets nil in an event where they are not known.

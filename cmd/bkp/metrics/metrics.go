@@ -18,18 +18,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Copies says how the versions of this data directory's owner stand.
-type Copies struct {
-	Versions int
-	Below    int // of them: that have fewer copies than are wanted
-	Lacking  int // copies that they lack together
-}
-
-// Node is what is watched: Caller answers for the running node, Copies for its own owner, or says that it cannot.
+// Node is what is watched: Caller answers for the running node, Versions counts those of its own owner, or says that it
+// cannot.
 type Node struct {
 	control.Caller
-	Copies  func() (Copies, error)
-	Version string
+	Versions func() (int, error)
+	Version  string
 }
 
 // patience is how long the node may take to answer a scrape.
@@ -108,11 +102,14 @@ var (
 	versions  = desc("versions", "Versions of this data directory's owner.")
 	below     = desc("versions_below_wanted", "Versions with fewer copies that count than are wanted.")
 	lacking   = desc("copies_lacking", "Copies that versions lack.")
+	placed    = desc("placements", "Placements by what they are doing.", "state")
+	audited   = desc("audited_time_seconds", "When the copies were proved that were not for longest, in seconds since 1970.")
 )
 
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{build, up, ready, degraded, started, capacity, used, reserved, remaining, staged,
-		runs, tasks, peers, declared, measured, leased, delay, working, moved, toMove, versions, below, lacking} {
+		runs, tasks, peers, declared, measured, leased, delay, working, moved, toMove, versions, below, lacking, placed,
+		audited} {
 		to <- d
 	}
 }
@@ -122,11 +119,10 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	tell(build, 1, c.Version)
-	if sum, err := c.Copies(); err == nil { // else it is not told, rather than told wrong
-		tell(versions, float64(sum.Versions))
-		tell(below, float64(sum.Below))
-		tell(lacking, float64(sum.Lacking))
+	if count, err := c.Versions(); err == nil { // else it is not told, rather than told wrong
+		tell(versions, float64(count))
 	}
+	c.collectPlacements(tell)
 	r, err := c.status(context.Background())
 	if err != nil {
 		tell(up, 0)
@@ -174,5 +170,36 @@ func collectWork(r control.StatusResult, tell func(*prometheus.Desc, float64, ..
 		tell(working, s.count, command)
 		tell(moved, s.done, command)
 		tell(toMove, s.total, command)
+	}
+}
+
+// collectPlacements tells what bkp status does; nothing where the node keeps no owner's placements.
+func (c *collector) collectPlacements(tell func(*prometheus.Desc, float64, ...string)) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var r control.StandingResult
+	if err := c.Call(ctx, control.CommandStanding, control.StandingArgs{}, &r, nil); err != nil {
+		return
+	}
+	short, lack, oldest := 0, 0, int64(0)
+	states := map[string]int{control.StateWell: 0, control.StateWaiting: 0, control.StatePlacing: 0,
+		control.StateMending: 0, control.StateLacking: 0}
+	for i, p := range r.Placements {
+		states[p.State]++
+		if p.Copies < p.Wanted {
+			short++
+			lack += p.Wanted - p.Copies
+		}
+		if i == 0 || p.Audited < oldest {
+			oldest = p.Audited
+		}
+	}
+	tell(below, float64(short))
+	tell(lacking, float64(lack))
+	for state, count := range states {
+		tell(placed, float64(count), state)
+	}
+	if len(r.Placements) > 0 {
+		tell(audited, float64(oldest))
 	}
 }

@@ -16,14 +16,21 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 )
 
-// answers is a node that answers status with what stands in it.
+// answers is a node that answers status with what stands in it, and keeps two placements.
 type answers struct {
 	status control.StatusResult
 	err    error
 }
 
 func (a *answers) Call(_ context.Context, name string, _, result any, _ func(control.Status)) error {
-	if name != control.CommandStatus {
+	switch name {
+	case control.CommandStatus:
+	case control.CommandStanding:
+		result.(*control.StandingResult).Placements = []control.Standing{
+			{Name: "secret.img", Wanted: 2, Copies: 2, State: control.StateWell, Audited: 1000},
+			{Name: "secret.img", Wanted: 3, Copies: 1, State: control.StateMending, Audited: 900}}
+		return a.err
+	default:
 		return errors.New("asked for " + name)
 	}
 	*result.(*control.StatusResult) = a.status
@@ -47,7 +54,7 @@ func watched() (*answers, http.Handler) {
 			Status: control.Status{Phase: "place", Done: 3, Total: 8}}},
 	}}
 	return a, Handler(Node{Caller: a, Version: "1.2.3",
-		Copies: func() (Copies, error) { return Copies{Versions: 4, Below: 1, Lacking: 2}, nil }})
+		Versions: func() (int, error) { return 4, nil }})
 }
 
 func TestScrape(t *testing.T) {
@@ -59,7 +66,9 @@ func TestScrape(t *testing.T) {
 	for _, want := range []string{`bkp_build_info{version="1.2.3"} 1`, "bkp_up 1", "bkp_ready 1", "bkp_runs 7",
 		"bkp_used_bytes 1.073741824e+09", `bkp_link_leased_bytes_per_second{direction="out",peer="` +
 			core.ID{1}.Short() + `"} 1.048576e+06`, `bkp_commands_done_bytes{command="place"} 3`,
-		`bkp_commands_under_way{command="fetch"} 0`, "bkp_versions_below_wanted 1", "go_goroutines "} {
+		`bkp_commands_under_way{command="fetch"} 0`, "bkp_versions_below_wanted 1", "bkp_copies_lacking 2",
+		"bkp_versions 4", `bkp_placements{state="mending"} 1`, `bkp_placements{state="lacking"} 0`,
+		"bkp_audited_time_seconds 900", "go_goroutines "} {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}

@@ -33,7 +33,7 @@ func (op *Opener) serveMetrics(n control.Caller, version string) (end func(), er
 	if err != nil {
 		return nil, core.WithHint(fmt.Errorf("listen for scrapes: %w", err), "take another port with --metrics HOST:PORT")
 	}
-	s := &http.Server{Handler: metrics.Handler(metrics.Node{Caller: n, Copies: op.copies, Version: version}),
+	s := &http.Server{Handler: metrics.Handler(metrics.Node{Caller: n, Versions: op.versions, Version: version}),
 		ReadHeaderTimeout: 10 * time.Second}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.Serve(l) })
@@ -41,22 +41,15 @@ func (op *Opener) serveMetrics(n control.Caller, version string) (end func(), er
 	return func() { _ = s.Close(); serving.Wait() }, nil
 }
 
-// copies sums up how the versions of the owner stand, by the records of this machine.
-func (op *Opener) copies() (sum metrics.Copies, err error) {
+// versions counts those of the owner on this machine.
+func (op *Opener) versions() (int, error) {
 	o, err := op.identity()
 	if err != nil || o == nil {
-		return sum, err
+		return 0, err
 	}
 	refs, err := op.dir.Refs().Open(o)
 	if err != nil && len(refs) == 0 {
-		return sum, err
+		return 0, err
 	}
-	for _, v := range refs {
-		sum.Versions++
-		if got, wanted := v.Copies(); got < wanted {
-			sum.Below++
-			sum.Lacking += wanted - got
-		}
-	}
-	return sum, nil
+	return len(refs), nil
 }

@@ -45,10 +45,13 @@ type view struct {
 	At       time.Time
 }
 
-// version is a version and how its copies stand.
+// version is a version and how its copies stand, as bkp status tells it.
 type version struct {
 	control.VersionRow
 	Lacks int // copies
+	Reach int // copies that count, at nodes that can be reached
+	State string
+	Bad   bool // fewer count than are wanted
 }
 
 // peer is a peer, with what was leased on its link in the last minute.
@@ -119,33 +122,42 @@ func (w *watcher) rest(ctx context.Context, v *view) {
 	if err != nil {
 		v.Problems = append(v.Problems, err.Error())
 	}
-	v.Versions, v.AtRisk = ranked(rows)
+	var standing control.StandingResult
+	if err := w.Call(ctx, control.CommandStanding, control.StandingArgs{}, &standing, nil); err != nil {
+		v.Problems = append(v.Problems, err.Error())
+	}
+	v.Versions, v.AtRisk = ranked(rows, standing.Placements)
 	if v.Ledger, err = w.Ledger(); err != nil {
 		v.Problems = append(v.Problems, err.Error())
 	}
 	v.Ledger = newest(v.Ledger, tail)
 }
 
-// ranked puts versions that lack most copies first, then the newest.
-func ranked(rows []control.VersionRow) (all []version, atRisk int) {
+// ranked puts versions first that are not placed, then those that lack most copies, then the newest.
+func ranked(rows []control.VersionRow, standings []control.Standing) (all []version, atRisk int) {
 	for _, r := range rows {
-		x := version{VersionRow: r}
-		if r.Wanted > 0 {
-			x.Lacks = max(0, r.Wanted-r.Copies)
+		x := version{VersionRow: r, Bad: !r.Placed}
+		for _, s := range standings {
+			if s.Name == r.Name && s.Version == r.Version {
+				x.Copies, x.Wanted, x.Reach, x.State = s.Copies, s.Wanted, s.Reached, s.State
+				x.Bad = s.Code != core.CodeOK
+			}
 		}
-		if x.Lacks > 0 || !r.Placed {
+		x.Lacks = max(0, x.Wanted-x.Copies)
+		if x.Bad {
 			atRisk++
 		}
 		all = append(all, x)
 	}
 	slices.SortStableFunc(all, func(a, b version) int {
-		placed := func(v version) int {
-			if v.Placed {
-				return 1
+		known := func(v version) int {
+			if v.State == "" && v.Bad {
+				return 0
 			}
-			return 0
+			return 1
 		}
-		return cmp.Or(placed(a)-placed(b), b.Lacks-a.Lacks, cmp.Compare(b.Created, a.Created))
+		bad := func(v version) int { return map[bool]int{true: 1}[v.Bad] }
+		return cmp.Or(known(a)-known(b), bad(b)-bad(a), b.Lacks-a.Lacks, cmp.Compare(b.Created, a.Created))
 	})
 	return all, atRisk
 }

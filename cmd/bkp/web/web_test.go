@@ -37,6 +37,10 @@ func (a *answers) Call(_ context.Context, name string, _, result any, _ func(con
 			Work: []control.WorkRow{{Command: "place", Name: "<b>disk</b>", Version: 2, Began: time.Now(),
 				Status: control.Status{Phase: "place", Done: core.GiB, Total: 4 * core.GiB, Seconds: 10, Predicted: 42,
 					Bound: 40, Binding: "links of the source"}}}}
+	case *control.StandingResult:
+		r.Placements = []control.Standing{{Name: "well", Version: 1, Copies: 2, Wanted: 2, Reached: 1,
+			State: control.StateWaiting}, {Name: "endangered", Version: 3, Copies: 1, Wanted: 3, Reached: 1,
+			State: control.StateMending, Code: core.CodePartial}}
 	case *control.PeersResult:
 		gone := control.PeerRow{Address: "10.0.0.2:8001", Problem: "connection refused"}
 		r.Peers = []control.PeerRow{near, gone}
@@ -54,7 +58,7 @@ func page(t *testing.T) (*answers, *Server, *httptest.Server, *http.Client) {
 	s, err := New(l.Addr(), Source{Caller: a,
 		Versions: func() ([]control.VersionRow, error) {
 			return []control.VersionRow{{Name: "well", Version: 1, Placed: true, Copies: 2, Wanted: 2, Away: true},
-				{Name: "endangered", Version: 3, Copies: 1, Wanted: 3}}, nil
+				{Name: "endangered", Version: 3, Placed: true, Copies: 3, Wanted: 3}}, nil // before a holder was lost
 		},
 		Ledger: func() ([]Entry, error) { return []Entry{{Index: 7, Kind: "receipt", By: core.ID{1}}}, nil }})
 	if err != nil {
@@ -110,6 +114,7 @@ func TestPageTells(t *testing.T) {
 	a, s, srv, c := page(t)
 	_, text := body(t, c, s.URL())
 	for _, want := range []string{"<strong>ready</strong>", "1.00 GiB of 10.0 GiB", "1 at risk", "1 of 3: lacks 2",
+		"1 at hand: mending", "1 at hand: waiting",
 		"connection refused", "the plan promised 42s, the least possible is 40s, bound by links of the source", "30s left",
 		"place &lt;b&gt;disk&lt;/b&gt;@2", "receipt", `aria-label="sends 3.00 MiB/s`} {
 		if !strings.Contains(text, want) {
