@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugintest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/plugins/plugintest"
+)
+
+// faulty is a strategy that keeps every rule, but for what is put in the place of one of its parts.
+type faulty struct {
+	info      core.StrategyInfo
+	score     func(core.Batch) (core.Scores, error)
+	configure error
+}
+
+func sound() *faulty {
+	return &faulty{info: core.StrategyInfo{Name: "sound", Version: "1", Summary: "keeps every rule", Deterministic: true,
+		Settings: []core.Setting{{Key: "least", Type: "integer", Default: "1", About: "what is least"}}}}
+}
+
+func (f *faulty) Describe(context.Context) (core.StrategyInfo, error) { return f.info, nil }
+
+func (f *faulty) Configure(context.Context, []byte) error { return f.configure }
+
+func (f *faulty) Score(_ context.Context, b core.Batch) (core.Scores, error) {
+	if f.score != nil {
+		return f.score(b)
+	}
+	return core.Scores{PlaceCost: make([]float64, b.Nodes.Len())}, nil
+}
+
+// costs is a column in which the first entry is x.
+func costs(b core.Batch, x float64) core.Scores {
+	s := core.Scores{PlaceCost: make([]float64, b.Nodes.Len())}
+	if b.Nodes.Len() > 0 {
+		s.PlaceCost[0] = x
+	}
+	return s
+}
+
+// The suite finds each fault by its own rule, says what is wrong, and there is a fault for every rule.
+func TestStrategyFaultsAreFound(t *testing.T) {
+	t.Parallel()
+	var clock atomic.Int64
+	var busy sync.Mutex
+	faults := []struct {
+		name, rule, says string
+		plant            func(*faulty)
+	}{
+		{"no name", "describes itself", "want lower-case letters", func(f *faulty) { f.info.Name = "" }},
+		{"no version", "describes itself", "no version", func(f *faulty) { f.info.Version = "" }},
+		{"needs what there is not", "describes itself", `"colour"`, func(f *faulty) { f.info.Needs = []string{"colour"} }},
+		{"leans on a first candidate", "answers where there are no candidates", "no candidates", func(f *faulty) {
+			f.score = func(b core.Batch) (core.Scores, error) {
+				if b.Nodes.Len() == 0 {
+					return core.Scores{}, errors.New("no candidates")
+				}
+				return costs(b, 0), nil
+			}
+		}},
+		{"prices below nothing", "answers in the right shape", "place_cost[0] is negative", func(f *faulty) {
+			f.score = func(b core.Batch) (core.Scores, error) { return costs(b, -1), nil }
+		}},
+		{"one entry too few", "answers in the right shape", "entries for", func(f *faulty) {
+			f.score = func(b core.Batch) (core.Scores, error) {
+				return core.Scores{Allow: make([]bool, max(b.Nodes.Len(), 2)-1)}, nil
+			}
+		}},
+		{"writes on the question", "answers in the right shape", "changed the batch", func(f *faulty) {
+			f.score = func(b core.Batch) (core.Scores, error) {
+				if len(b.Nodes.Free) > 0 {
+					b.Nodes.Free[0]++
+				}
+				return costs(b, 0), nil
+			}
+		}},
+		{"prices by the clock", "answers the same question alike", "then", func(f *faulty) {
+			f.score = func(b core.Batch) (core.Scores, error) { return costs(b, float64(clock.Add(1))), nil }
+		}},
+		{"thinks for long", "answers for a thousand candidates in time", "more than 1s", func(f *faulty) {
+			f.score = func(b core.Batch) (core.Scores, error) {
+				if b.Nodes.Len() == 1000 {
+					time.Sleep(1100 * time.Millisecond)
+				}
+				return costs(b, 0), nil
+			}
+		}},
+		{"one at a time", "answers several at once", "busy", func(f *faulty) {
+			f.score = func(b core.Batch) (core.Scores, error) {
+				if !busy.TryLock() {
+					return core.Scores{}, errors.New("busy")
+				}
+				defer busy.Unlock()
+				time.Sleep(time.Millisecond)
+				return costs(b, 0), nil
+			}
+		}},
+		{"refuses what it lists", "takes its settings", "refuses the defaults", func(f *faulty) {
+			f.configure = errors.New("not that")
+		}},
+	}
+	var planted []string
+	for _, c := range faults {
+		planted = append(planted, c.rule)
+		f := sound()
+		c.plant(f)
+		found(t, c.name, c.rule, c.says, func(tell func(plugintest.Rule)) { plugintest.StrategyRules(t.Context(), f, tell) })
+	}
+	plugintest.StrategyRules(t.Context(), sound(), func(r plugintest.Rule) { covered(t, r, planted) })
+}
+
+// found checks that the suite finds a fault, by the rule that was broken.
+func found(t *testing.T, name, rule, says string, run func(tell func(plugintest.Rule))) {
+	t.Helper()
+	broken := map[string]string{}
+	run(func(r plugintest.Rule) {
+		if r.Err != nil {
+			broken[r.Name] = r.Err.Error()
+		}
+	})
+	if !strings.Contains(broken[rule], says) || broken[rule] == "" {
+		t.Errorf("%s: want %q of rule %q, found %v", name, says, rule, broken)
+	}
+}
+
+// covered checks that who is sound keeps a rule, and that there is a fault which breaks it.
+func covered(t *testing.T, r plugintest.Rule, planted []string) {
+	t.Helper()
+	if r.Err != nil {
+		t.Errorf("who keeps every rule breaks %q: %v", r.Name, r.Err)
+	}
+	if !slices.Contains(planted, r.Name) {
+		t.Errorf("no fault is planted for the rule %q", r.Name)
+	}
+}
+
+// judge is a verifier that keeps every rule, but for what is put in the place of one of its parts.
+type judge struct {
+	info      core.VerifierInfo
+	verify    func(core.VerifyRequest) (core.Verdict, error)
+	configure error
+}
+
+func fair() *judge {
+	return &judge{info: core.VerifierInfo{Name: "fair", Version: "1", Summary: "keeps every rule",
+		Settings: []core.Setting{{Key: "least", Type: "integer", Default: "1", About: "what is least"}}}}
+}
+
+func (j *judge) Describe(context.Context) (core.VerifierInfo, error) { return j.info, nil }
+
+func (j *judge) Configure(context.Context, []byte) error { return j.configure }
+
+func (j *judge) Verify(_ context.Context, r core.VerifyRequest) (core.Verdict, error) {
+	if j.verify != nil {
+		return j.verify(r)
+	}
+	return core.Verdict{OK: true}, nil
+}
+
+func TestVerifierFaultsAreFound(t *testing.T) {
+	t.Parallel()
+	var count atomic.Int64
+	var busy sync.Mutex
+	other := plugintest.Other.ID.String()
+	faults := []struct {
+		name, rule, says string
+		plant            func(*judge)
+	}{
+		{"a summary of two lines", "describes itself", "want one line", func(j *judge) { j.info.Summary = "a\nb" }},
+		{"another verdict each time", "judges a licence, twice alike", "and then", func(j *judge) {
+			j.verify = func(core.VerifyRequest) (core.Verdict, error) {
+				return core.Verdict{OK: count.Add(1)%2 == 0, Reason: "odd"}, nil
+			}
+		}},
+		{"refuses without a reason", "judges one signed by somebody else", "without a reason", func(j *judge) {
+			j.verify = func(r core.VerifyRequest) (core.Verdict, error) {
+				return core.Verdict{OK: !bytes.Contains(r.Envelope, []byte(other))}, nil
+			}
+		}},
+		{"falls over what is no licence", "does not fall over a licence that is none", "judged nothing", func(j *judge) {
+			j.verify = func(r core.VerifyRequest) (core.Verdict, error) {
+				if !bytes.HasPrefix(r.Envelope, []byte("{")) {
+					return core.Verdict{}, errors.New("no envelope")
+				}
+				return core.Verdict{OK: true}, nil
+			}
+		}},
+		{"writes on the question", "judges a licence, twice alike", "has changed", func(j *judge) {
+			j.verify = func(r core.VerifyRequest) (core.Verdict, error) {
+				if len(r.Payload) > 0 {
+					r.Payload[0]++
+				}
+				return core.Verdict{OK: true}, nil
+			}
+		}},
+		{"one at a time", "judges several at once", "busy", func(j *judge) {
+			j.verify = func(core.VerifyRequest) (core.Verdict, error) {
+				if !busy.TryLock() {
+					return core.Verdict{}, errors.New("busy")
+				}
+				defer busy.Unlock()
+				time.Sleep(time.Millisecond)
+				return core.Verdict{OK: true}, nil
+			}
+		}},
+		{"refuses what it lists", "takes its settings", "refuses the defaults", func(j *judge) {
+			j.configure = errors.New("not that")
+		}},
+	}
+	var planted []string
+	for _, c := range faults {
+		planted = append(planted, c.rule)
+		j := fair()
+		c.plant(j)
+		found(t, c.name, c.rule, c.says, func(tell func(plugintest.Rule)) { plugintest.VerifierRules(t.Context(), j, tell) })
+	}
+	plugintest.VerifierRules(t.Context(), fair(), func(r plugintest.Rule) { covered(t, r, planted) })
+}
