@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -44,6 +45,7 @@ func placeCommand() *cli.Command {
 				"losses would mean"),
 			line.Text("plan-out", "", "write the plan to `FILE`, before anything is sent"),
 			plotFlag(),
+			line.Text("record", "", "write what the strategy is asked, and its answers, to `FILE`, for bkp plugin replay"),
 			line.Text("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
 			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
 			lockFlag(),
@@ -84,7 +86,7 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 	args = control.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run") || c.Bool("frontier"),
 		Retain: int64(retain.Seconds()), Frontier: c.Bool("frontier"),
 		KeepLocal: c.Bool("keep-local"), Exclude: c.List("exclude"), Only: c.List("only"),
-		Show: c.String("plan-out") != "" || c.String("plot") != ""}
+		Show: c.String("plan-out") != "" || c.String("plot") != "", Record: c.String("record") != ""}
 	if args.Lock, err = c.lock(); err != nil {
 		return args, err
 	}
@@ -108,6 +110,9 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 		if args.Frontier && c.Given(flag) {
 			return args, line.UsageError("--frontier and --%s: it shows plans to choose from", flag)
 		}
+	}
+	if args.Record && c.String("plan") != "" {
+		return args, line.UsageError("--record and --plan: a plan that was saved asks no strategy")
 	}
 	if c.String("plan") == "" {
 		return args, nil
@@ -164,18 +169,25 @@ func (c *call) lock() (seconds int64, err error) {
 func (c *call) place(ctx context.Context, args control.PlaceArgs) (r control.PlaceResult, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.DataOut = c.String("plan-out") == "-" || c.String("plot") == "-"
+	c.DataOut = c.String("plan-out") == "-" || c.String("plot") == "-" || c.String("record") == "-"
+	var asked []core.Asked
 	err = c.With(ctx, func(n control.Caller) error {
 		return n.Call(ctx, control.CommandPlace, args, &r, func(st control.Status) {
-			if st.Plan == nil {
+			switch {
+			case st.Asked != nil:
+				asked = append(asked, *st.Asked)
+			case st.Plan != nil:
+				if err := c.keepPlan(*st.Plan); err != nil {
+					cancel(err)
+				}
+			default:
 				c.Status(st)
-				return
-			}
-			if err := c.keepPlan(*st.Plan); err != nil {
-				cancel(err)
 			}
 		})
 	})
+	if args.Record {
+		err = errors.Join(err, c.writeRecord(c.String("record"), asked))
+	}
 	if cause := context.Cause(ctx); err == nil && cause != nil { // a dry run was done before it heard
 		err = cause
 	}

@@ -20,7 +20,8 @@ import (
 
 func pluginCommand() *cli.Command {
 	return group("plugin", "look at strategies and verifiers, install, write and test them", pluginList(), pluginInfo(),
-		pluginInstall(), pluginVerify(), pluginUpgrade(), pluginRemove(), pluginLock(), pluginNew(), pluginTest())
+		pluginInstall(), pluginVerify(), pluginUpgrade(), pluginRemove(), pluginLock(), pluginNew(), pluginTest(),
+		pluginReplay())
 }
 
 func pluginList() *cli.Command {

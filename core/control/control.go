@@ -57,6 +57,8 @@ type Status struct {
 	Warning bool      `json:"warning,omitempty"` // Text is a warning
 
 	Plan *saved.Plan `json:"plan,omitempty"` // what a placement is about to do, once, where PlaceArgs.Show asks for it
+	// what the strategy was asked, and what it answered, where PlaceArgs.Record asks for it
+	Asked *core.Asked `json:"asked,omitempty"`
 
 	Predicted float64 `json:"predicted_s,omitempty"` // of the whole placement by its plan
 	Bound     float64 `json:"bound_s,omitempty"`     // no plan takes less

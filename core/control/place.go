@@ -39,6 +39,8 @@ type PlaceArgs struct {
 	// to be carried out as it is; it sets all of the above but DryRun and Retain
 	Plan *saved.Plan `json:"plan,omitempty"`
 	Show bool        `json:"show,omitempty"` // report the plan as a Status before anything is sent
+	// report as a Status what the strategy is asked, and what it answers
+	Record bool `json:"record,omitempty"`
 }
 
 // PlaceResult is the plan and, unless DryRun, what became of it.

@@ -80,7 +80,7 @@ func placeArgs(a control.PlaceArgs) place.Args {
 	return place.Args{Name: a.Name, Version: a.Version, Replicas: a.Replicas, Strategy: a.Strategy, DryRun: a.DryRun,
 		Lock: a.Lock, Retain: a.Retain, KeepLocal: a.KeepLocal, Exclude: a.Exclude, Only: a.Only,
 		Objective: a.Objective, Erasure: a.Erasure, AsBefore: a.AsBefore, Blend: a.Blend, Deadline: a.Deadline,
-		Frontier: a.Frontier, Plan: a.Plan, Show: a.Show}
+		Frontier: a.Frontier, Plan: a.Plan, Show: a.Show, Record: a.Record}
 }
 
 // placeResult is the plan of a placement and, where it was carried out, what became of it.

@@ -25,7 +25,7 @@ func (w *work) begin(command, name string, version int,
 	w.rows = append(w.rows, row)
 	w.mu.Unlock()
 	told = func(s control.Status) {
-		if !s.Warning && s.Plan == nil {
+		if !s.Warning && s.Plan == nil && s.Asked == nil {
 			w.mu.Lock()
 			row.Status = s
 			w.mu.Unlock()

@@ -146,6 +146,7 @@ type Status struct {
 	Text    string
 	Warning bool        // Text is one
 	Plan    *saved.Plan // what is about to be done, once, where Args.Show asks for it
+	Asked   *core.Asked // of the strategy, where Args.Record asks for it
 
 	Predicted float64 // seconds, of the whole placement by its plan; 0 while there is none
 	Bound     float64 // seconds: no plan takes less

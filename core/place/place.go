@@ -50,6 +50,8 @@ type Args struct {
 
 	Plan *saved.Plan // to be carried out as it is; it sets all of the above but DryRun and Retain
 	Show bool        // tell the plan before anything is sent
+
+	Record bool // tell what the strategy is asked
 }
 
 // Result is what a placement came to, as far as it went.

@@ -117,6 +117,9 @@ func (p *placement) prices(ctx context.Context) (info core.StrategyInfo, scores 
 	if err = plan.CheckScores(batch, scores); err != nil {
 		err = fmt.Errorf("strategy %s: %w", p.Args.Strategy, err)
 	}
+	if err == nil && p.Args.Record {
+		p.tell(Status{Phase: "plan", Asked: &core.Asked{Strategy: p.Args.Strategy, Batch: batch, Scores: scores}})
+	}
 	return info, scores, err
 }
 

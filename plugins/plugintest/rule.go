@@ -85,5 +85,10 @@ func atOnce(do func(int) error) error {
 		all.Go(func() { errs[i] = do(i) })
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	for _, err := range errs {
+		if err != nil {
+			return err // one says what all would
+		}
+	}
+	return nil
 }
