@@ -72,6 +72,7 @@
 //	      account     bandwidth accounts and leases     license licences and receipts
 //	      wire        messages and their codec            audit   challenges, and what proves that bytes are there
 //	      measure     what links carry, by what arrived over them
+//	      invite      codes by which new nodes join
 //	                                                      shard   the parity of stripes, and runs rebuilt from it
 //	0     core        the nouns
 //

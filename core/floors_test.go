@@ -21,7 +21,7 @@ const module = "github.com/bkp-tool/bkp/"
 // floors says which rooms each room may import. A room that is not listed must not exist.
 var floors = func() map[string][]string {
 	one := []string{"core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license", "core/wire",
-		"core/shard", "core/audit", "core/measure"}
+		"core/shard", "core/audit", "core/measure", "core/invite"}
 	nouns := []string{"core"}
 	two := join(nouns, one)
 	three := join(two, []string{"core/task", "core/spread", "core/reconcile", "core/version"})
@@ -101,7 +101,7 @@ var within = map[string][]string{
 
 // pure rooms decide; they neither act nor look at the world.
 var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license",
-	"core/wire", "core/shard", "core/audit", "core/measure", "core/task", "core/spread", "core/reconcile", "core/version",
+	"core/wire", "core/shard", "core/audit", "core/measure", "core/invite", "core/task", "core/spread", "core/reconcile", "core/version",
 	"core/sim"}
 
 // pureFiles decide, in rooms that act on what they say.

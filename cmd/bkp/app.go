@@ -35,7 +35,7 @@ func newApp(con *render.Console) *cli.App {
 		Commands: []*cli.Command{
 			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), lsCommand(), showCommand(),
 			mountCommand(), serveCommand(), statusCommand(), verifyCommand(), repairCommand(), rmCommand(), pruneCommand(),
-			gcCommand(), peersCommand(), nodeCommand(), healthCommand(), webCommand(), simCommand(),
+			gcCommand(), peersCommand(), inviteCommand(), joinCommand(), nodeCommand(), healthCommand(), webCommand(), simCommand(),
 			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(),
 			configCommand(), completionCommand(), completeCommand(), versionCommand(), helpCommand(), manCommand(),
 		},

@@ -44,6 +44,8 @@ const (
 	CommandStanding = "placements" // tell how placements stand
 	CommandRepair   = "repair"     // have copies proved, and what lacks placed anew
 	CommandDrain    = "drain"      // have a node keep nothing any more
+	CommandInvite   = "invite"     // make an invite by which new nodes join the cluster
+	CommandInvites  = "invites"    // revoke an invite, and list all
 	CommandRecords  = "records"    // hold the records of what is kept for others against each other
 )
 
@@ -88,6 +90,8 @@ type Node interface {
 	LookAtRecords(ctx context.Context, args None, status func(Status)) (RecordsResult, error)
 	Standings(ctx context.Context, args StandingArgs, status func(Status)) (StandingResult, error)
 	RepairPlacements(ctx context.Context, args StandingArgs, status func(Status)) (StandingResult, error)
+	Invite(ctx context.Context, args InviteArgs, status func(Status)) (InviteResult, error)
+	Invites(ctx context.Context, args InvitesArgs, status func(Status)) (InvitesResult, error)
 	Drain(ctx context.Context, args DrainArgs, status func(Status)) (DrainResult, error)
 }
 
@@ -110,6 +114,8 @@ var commands = map[string]command{
 	CommandStanding: does[StandingArgs, StandingResult](Node.Standings),
 	CommandRepair:   does[StandingArgs, StandingResult](Node.RepairPlacements),
 	CommandDrain:    does[DrainArgs, DrainResult](Node.Drain),
+	CommandInvite:   does[InviteArgs, InviteResult](Node.Invite),
+	CommandInvites:  does[InvitesArgs, InvitesResult](Node.Invites),
 	CommandRecords:  does[None, RecordsResult](Node.LookAtRecords),
 }
 

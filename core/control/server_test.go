@@ -224,6 +224,12 @@ func (anyNode) Standings(context.Context, StandingArgs, func(Status)) (r Standin
 func (anyNode) RepairPlacements(context.Context, StandingArgs, func(Status)) (r StandingResult, _ error) {
 	return r, nil
 }
+func (anyNode) Invite(context.Context, InviteArgs, func(Status)) (r InviteResult, _ error) {
+	return r, nil
+}
+func (anyNode) Invites(context.Context, InvitesArgs, func(Status)) (r InvitesResult, _ error) {
+	return r, nil
+}
 func (anyNode) Drain(context.Context, DrainArgs, func(Status)) (r DrainResult, _ error) {
 	return r, nil
 }

@@ -162,7 +162,10 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 		err := errStopped
 		t.loop.Ask(func(s *State) {
 			req.UsedBytes = s.Owed(seg.Owner)
-			err = s.admit(seg, need)
+			s.vouch(seg.Owner, seg.Source, from)
+			if err = s.admit(seg, need); err != nil {
+				s.forgetIdle(seg.Owner)
+			}
 		})
 		return err
 	})

@@ -24,6 +24,10 @@ type account struct {
 	records  core.Size // of refs, and of those whose ref has not come yet
 	words    core.Size // of segments: their licences and run lists
 	refs     core.Size // envelopes of refs
+
+	invite core.Nonce // by which the owner's machine came; zero: by none
+	quota  core.Size  // of all owners who came by that
+	direct bool       // its own machine has presented a licence here, and nobody in its name
 }
 
 func (a *account) sum() core.Size {
@@ -48,8 +52,45 @@ func (s *State) Owed(owner core.ID) core.Size {
 	return 0
 }
 
-// may is an error where an owner's quota has no room for so much more.
+// vouch notes by which invite an owner came: that of the machine that presents a licence of its own, or, until one did,
+// of whoever presents it.
+func (s *State) vouch(owner, source, from core.ID) {
+	if s.target.Invited == nil {
+		return
+	}
+	a := s.account(owner)
+	if source == from {
+		a.direct = true
+	} else if a.direct {
+		return
+	}
+	a.invite, a.quota = s.target.Invited(from)
+	if a.invite.IsZero() {
+		a.invite, a.quota = s.target.Invited(source)
+	}
+}
+
+// forgetIdle forgets an owner who has nothing here.
+func (s *State) forgetIdle(owner core.ID) {
+	if s.Owed(owner) == 0 {
+		delete(s.accounts, owner)
+	}
+}
+
+// may is an error where an owner's quota, or that of the invite by which it came, has no room for so much more.
 func (s *State) may(owner core.ID, more core.Size) error {
+	if a := s.accounts[owner]; a != nil && a.quota > 0 {
+		var used core.Size
+		for _, other := range s.accounts {
+			if other.invite == a.invite {
+				used += other.sum()
+			}
+		}
+		if more > a.quota-used {
+			return refuse(core.ReasonLicense, "who came by the invite %s has %s here and asks for %s more; its quota is %s",
+				a.invite.String()[:8], used, more, a.quota)
+		}
+	}
 	quota := s.target.Quotas[owner]
 	if used := s.Owed(owner); quota > 0 && more > quota-used {
 		return refuse(core.ReasonLicense, "owner %s has %s here and asks for %s more; its quota is %s", owner, used, more,

@@ -38,8 +38,10 @@ import (
 
 // Config is what a target stands on.
 type Config struct {
-	Signer     *key.Signer
-	Capacity   core.Size
+	Signer   *key.Signer
+	Capacity core.Size
+	// by which invite a node came, and the quota of all owners who came by it; the zero name: by none. nil: nobody did
+	Invited    func(node core.ID) (name core.Nonce, quota core.Size)
 	Quotas     map[core.ID]core.Size       // by owner, over all that it causes here; 0 and who is not listed: none
 	KeepAtMost time.Duration               // from an acceptance on, whatever its licence says; 0: DefaultKeepAtMost
 	Room       func() (core.Size, error)   // how much more the disk of Keeping takes; nil: as much as Capacity says

@@ -204,6 +204,7 @@ func (s *State) recover() error {
 		}
 		s.segments[seg.ID()] = seg
 		s.write(seg, wordsOf(seg))
+		s.vouch(seg.Owner, core.ID{}, seg.Source)
 	}
 	for owner := range s.accounts {
 		told, err := t.readBooks(owner)

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/wire"
 	"github.com/cenkalti/backoff/v5"
@@ -124,20 +123,31 @@ func (h *Hub) listenSide(in *stranger) error {
 	if sock.tls != nil && h.knows(*sock.tls) {
 		h.strangers.leave(in) // it has proved a pinned key: no crowd of strangers takes its place
 	}
-	who, hs, err := h.introduceListener(sock)
-	if err != nil {
+	if err := h.introduced(sock); err != nil {
 		sock.bow(err)
 		return err
 	}
-	if who.channel == wire.ChannelControl {
-		err = h.listenControl(sock, who, hs)
-	} else {
-		err = h.listenData(sock, who, hs)
-	}
+	return nil
+}
+
+// introduced takes a socket from HELLO to its place in a session, or joins a new member.
+func (h *Hub) introduced(sock *socket) error {
+	began := time.Now()
+	hs, err := h.greet(sock)
 	if err != nil {
-		sock.bow(err)
+		return err
 	}
-	return err
+	if hs.theirs.Channel == wire.ChannelJoin {
+		return hs.joinListener()
+	}
+	who, err := hs.introduceListener(began)
+	switch {
+	case err != nil:
+		return err
+	case who.channel == wire.ChannelControl:
+		return h.listenControl(sock, who, hs)
+	}
+	return h.listenData(sock, who, hs)
 }
 
 // knows reports whether the other side of a TLS connection has proved a key that is pinned here.
@@ -196,7 +206,7 @@ func (h *Hub) upgrade(conn net.Conn, deadline time.Time) (*socket, error) {
 	request := first
 	if secure {
 		sock.records = newCorked(&replay{Conn: conn, first: first})
-		server := tls.Server(sock.records, tlsConfig(h.cert, core.ID{}))
+		server := tls.Server(sock.records, tlsConfig(h.cert, anybody))
 		if err := server.HandshakeContext(h.ctx); err != nil {
 			return nil, fmt.Errorf("TLS: %w", err)
 		}

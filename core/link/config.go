@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/invite"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -26,11 +27,19 @@ type Config struct {
 	Pins        Pins             // nil: nothing is pinned but the IDs named in dialled peers
 	Delegations func() [][]byte  // shown in AUTH; nil: none
 	Admit       func(Peer) error // decides about who shows neither token nor pinned key; nil: refuses
+	Invites     Invites          // nil: nobody joins by one
 
 	Dial func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
 	// every control message, "sent" or "received"; called by many goroutines
 	Trace func(dir string, peer core.ID, m wire.Message)
 	Log   *slog.Logger // nil: discards
+}
+
+// Invites are who may become a member of this node's cluster.
+type Invites interface {
+	// Join is what a node is told that comes by the invite of a name; proves says whether it showed that it knows a
+	// secret. What follows from it is durable when Join returns. The error is told to the other side.
+	Join(node core.ID, name core.Nonce, proves func(invite.Secret) bool) (wire.Joined, error)
 }
 
 // Signer is this node's key pair.

@@ -271,6 +271,25 @@ func (h *Hub) joinSocket(ctx context.Context, s *Session, peer core.Peer, channe
 // told who does.
 func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, met func(wire.Hello) error) (*socket,
 	*introduction, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	sock, stop, err := h.connect(ctx, peer, only(peer.ID))
+	if err != nil {
+		return nil, nil, err
+	}
+	in, err := h.introduceDialler(sock, channel, peer.ID, met)
+	if err != nil {
+		sock.bow(err)
+		return nil, nil, err
+	}
+	stop()
+	return sock, in, nil
+}
+
+// connect opens a WebSocket to a node whose key is wanted, which a ws connection does not tell. It is closed with ctx,
+// until stop is called.
+func (h *Hub) connect(ctx context.Context, peer core.Peer, wanted func(core.ID) error) (sock *socket, stop func() bool,
+	err error) {
 	if peer.Scheme == "ws" && !h.config.Plaintext {
 		return nil, nil, core.WithHint(core.Fail(core.CodeRefused, "plaintext ws:// is not allowed here"),
 			"write wss://, or start with --insecure-plaintext")
@@ -278,10 +297,8 @@ func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, me
 	if h.unfit != nil {
 		return nil, nil, h.unfit
 	}
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	sock := &socket{dialled: true, address: peer.Address()}
-	stop := func() bool { return true }
+	sock = &socket{dialled: true, address: peer.Address()}
+	stop = func() bool { return true }
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := h.config.Dial(ctx, network, address)
 		if err == nil {
@@ -300,7 +317,7 @@ func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, me
 				return nil, err
 			}
 			sock.records = newCorked(conn)
-			client := tls.Client(sock.records, tlsConfig(h.cert, peer.ID))
+			client := tls.Client(sock.records, tlsConfig(h.cert, wanted))
 			if err := client.HandshakeContext(ctx); err != nil {
 				conn.Close()
 				return nil, err
@@ -321,13 +338,7 @@ func (h *Hub) dialSocket(ctx context.Context, peer core.Peer, channel string, me
 		sock.bow(err)
 		return nil, nil, err
 	}
-	in, err := h.introduceDialler(sock, channel, peer.ID, met)
-	if err != nil {
-		sock.bow(err)
-		return nil, nil, err
-	}
-	stop()
-	return sock, in, nil
+	return sock, stop, nil
 }
 
 // met learns who answers, and gives up where that node has a session with this one: it dialled while this dialler did.
@@ -345,7 +356,7 @@ func (d *dialler) met(hello wire.Hello) error {
 // dialError says what a failed dial means.
 func dialError(err error, reply *http.Response) error {
 	if closed, ok := errors.AsType[*Closed](err); ok { // out of VerifyConnection
-		return &core.Error{Code: closed.Code.ExitCode(), Err: closed}
+		return &core.Error{Code: closed.Code.ExitCode(), Hint: core.HintOf(err), Err: closed}
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return core.WithHint(core.Fail(core.CodeRefused, "the peer does not speak wss"),

@@ -58,27 +58,31 @@ func (h *Hub) introduceDialler(sock *socket, channel string, want core.ID,
 	return hs.judge(wire.SideListen, rtt)
 }
 
-// introduceListener runs the listening side up to its own AUTH, which the caller sends with welcome once the socket has
-// its place.
-func (h *Hub) introduceListener(sock *socket) (*introduction, *handshake, error) {
+// greet runs the listening side up to its own HELLO.
+func (h *Hub) greet(sock *socket) (*handshake, error) {
 	hs := h.newHandshake(sock, "")
 	if err := hs.hear(core.ID{}); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	hs.mine.Channel = hs.theirs.Channel
-	began := time.Now()
 	if err := hs.send(hs.mine); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if hs.theirs.Node == h.id { // after HELLO, by which the dialler knows itself and stops dialling
-		return nil, nil, errSelf
+		return nil, errSelf
 	}
+	return hs, nil
+}
+
+// introduceListener runs the listening side, greeted at began, up to its own AUTH, which the caller sends with welcome
+// once the socket has its place.
+func (hs *handshake) introduceListener(began time.Time) (*introduction, error) {
 	in, err := hs.judge(wire.SideDial, 0)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	in.rtt = time.Since(began)
-	return in, hs, nil
+	return in, nil
 }
 
 func (hs *handshake) welcome() error { return hs.prove(wire.SideListen) }
@@ -155,8 +159,8 @@ func (hs *handshake) hear(want core.ID) error {
 	if err := sameKey(hs.sock.tls, hello.Key); err != nil {
 		return err
 	}
-	if !want.IsZero() && hello.Node != want {
-		return refuse(core.ReasonRights, "expected node %s, found %s", want, hello.Node)
+	if err := only(want)(hello.Node); err != nil {
+		return err
 	}
 	return checkClock(hello.Time, time.Now())
 }
@@ -188,8 +192,8 @@ func (hs *handshake) prove(side string) error {
 		return err
 	}
 	auth := wire.Auth{Signature: hs.h.config.Signer.Sign(wire.ProofMessage(side, binding, dialler, listener))}
-	if len(hs.h.config.Token) > 0 {
-		auth.Proof = wire.Proof(hs.h.config.Token, side, binding, dialler, listener)
+	if token := hs.h.token(); len(token) > 0 {
+		auth.Proof = wire.Proof(token, side, binding, dialler, listener)
 	}
 	if hs.h.config.Delegations != nil && hs.mine.Channel == wire.ChannelControl {
 		auth.Delegations = hs.h.config.Delegations()
@@ -219,7 +223,7 @@ func (hs *handshake) judge(side string, rtt time.Duration) (*introduction, error
 	p := Peer{
 		ID: hello.Node, Address: sock.address, Listen: seenAt(hello.Listen, sock.address), Labels: hello.Labels,
 		Epoch:       hello.Epoch,
-		Token:       wire.CheckProof(auth.Proof, hs.h.config.Token, side, binding, dialler, listener),
+		Token:       wire.CheckProof(auth.Proof, hs.h.token(), side, binding, dialler, listener),
 		Pinned:      hs.h.pinned(hello.Node),
 		Delegations: auth.Delegations, Dialled: sock.dialled, TLS: sock.tls != nil,
 		ClockSkew: time.Until(time.Unix(hello.Time, 0)),
@@ -263,9 +267,9 @@ func (h *Hub) admit(p Peer, proof bool) error {
 // stranger says why a peer is not admitted without further questions.
 func (h *Hub) stranger(p Peer, proof bool) string {
 	switch {
-	case len(h.config.Token) > 0 && proof:
+	case len(h.token()) > 0 && proof:
 		return fmt.Sprintf("node %s is not pinned here and has another cluster token", p.ID.Short())
-	case len(h.config.Token) > 0:
+	case len(h.token()) > 0:
 		return fmt.Sprintf("node %s is not pinned here and showed no cluster token", p.ID.Short())
 	}
 	return fmt.Sprintf("node %s is not pinned here, and this node has no cluster token to admit it by", p.ID.Short())

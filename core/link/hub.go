@@ -11,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -39,6 +40,7 @@ type Hub struct {
 	cancel    context.CancelFunc
 	work      sync.WaitGroup // everything that the hub started
 	memory    *budget
+	secret    atomic.Pointer[[]byte] // the cluster token
 	strangers strangers
 
 	mu        sync.Mutex
@@ -65,6 +67,7 @@ func New(c Config, handler Handler) *Hub {
 		callers:  map[string]string{},
 		rivals:   map[core.ID]core.Epoch{},
 	}
+	h.UseToken(c.Token)
 	if h.cert, h.unfit = certificate(c.Signer); h.unfit == nil {
 		h.unfit = h.introducible()
 	}
@@ -72,6 +75,11 @@ func New(c Config, handler Handler) *Hub {
 	h.memory = newBudget(h.ctx)
 	return h
 }
+
+// UseToken has the hub know another cluster token from now on. Sessions that stand are not asked again.
+func (h *Hub) UseToken(token []byte) { h.secret.Store(&token) }
+
+func (h *Hub) token() []byte { return *h.secret.Load() }
 
 // Session is the session with a peer that stands now, or nil.
 func (h *Hub) Session(id core.ID) *Session {

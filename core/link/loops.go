@@ -67,7 +67,7 @@ func (s *Session) heard(data []byte) error {
 	switch m.(type) {
 	case nil:
 		return nil
-	case wire.Hello, wire.Auth:
+	case wire.Hello, wire.Auth, wire.Join, wire.Joined:
 		return refuse(core.ReasonProtocol, "a second %s", m.Type())
 	}
 	if s.h.config.Trace != nil {

@@ -52,7 +52,7 @@ func (r *rogue) open() *websocket.Conn {
 			if err != nil {
 				return nil, err
 			}
-			conn = tls.Client(conn, tlsConfig(cert, core.ID{}))
+			conn = tls.Client(conn, tlsConfig(cert, anybody))
 		}
 		return conn, err
 	}

@@ -32,9 +32,9 @@ func certificate(s Signer) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: s.Private()}, nil
 }
 
-// tlsConfig is TLS 1.3 between two node keys: both sides show one, no ticket ever stands in for it, and want, where it
-// is not zero, is the ID that the other side's key must have.
-func tlsConfig(cert tls.Certificate, want core.ID) *tls.Config {
+// tlsConfig is TLS 1.3 between two node keys: both sides show one, no ticket ever stands in for it, and wanted may refuse
+// the other side's. Of a listener it sees the key before this side shows its own.
+func tlsConfig(cert tls.Certificate, wanted func(core.ID) error) *tls.Config {
 	return &tls.Config{
 		Certificates:                []tls.Certificate{cert},
 		MinVersion:                  tls.VersionTLS13,
@@ -47,11 +47,21 @@ func tlsConfig(cert tls.Certificate, want core.ID) *tls.Config {
 			if err != nil {
 				return err
 			}
-			if id := key.IDOf(pub); !want.IsZero() && id != want {
-				return refuse(core.ReasonRights, "expected node %s, found %s", want, id)
-			}
-			return nil
+			return wanted(key.IDOf(pub))
 		},
+	}
+}
+
+// anybody is a tlsConfig's wanted that refuses nobody.
+func anybody(core.ID) error { return nil }
+
+// only is a tlsConfig's wanted that refuses everybody but want, which may be zero for anybody.
+func only(want core.ID) func(core.ID) error {
+	return func(id core.ID) error {
+		if !want.IsZero() && id != want {
+			return refuse(core.ReasonRights, "expected node %s, found %s", want, id)
+		}
+		return nil
 	}
 }
 

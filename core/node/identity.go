@@ -76,10 +76,10 @@ func (n *Node) delegations() [][]byte {
 // that restores from the identity alone, trusts on first use whom it was told to dial: whatever it gets from there is
 // held against the owner's own seals.
 func (n *Node) admit(info link.Peer) error {
-	if n.Plaintext && len(n.Token) == 0 {
+	if n.Plaintext && len(n.token()) == 0 {
 		return nil
 	}
-	if info.Dialled && n.owner() != nil && len(n.Token) == 0 {
+	if info.Dialled && n.owner() != nil && len(n.token()) == 0 {
 		return n.firstUse(info)
 	}
 	for _, d := range validRights(info.Delegations, info.ID) {

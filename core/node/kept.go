@@ -17,9 +17,10 @@ import (
 
 // openKept reads back what this node keeps for others.
 func (n *state) openKept() (err error) {
+	node := n.Node
 	c := keep.Config{Signer: n.Signer, Capacity: n.Capacity, Quotas: n.Issuers, KeepAtMost: n.KeepAtMost, Room: n.Room, Freeing: n.Freeing,
-		Anyone: n.Plaintext && len(n.Token) == 0, Keeping: n.Keeping, Holdings: n.Holdings, Ledger: n.Ledger,
-		Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
+		Anyone: n.Plaintext && len(n.token()) == 0, Keeping: n.Keeping, Holdings: n.Holdings, Ledger: n.Ledger,
+		Invited: node.invitedBy, Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
 	n.target, n.kept, err = keep.Open(n.ctx, c,
 		loopOf[*keep.State]{n.Node, func(n *state) *keep.State { return n.kept }}, (*others)(n), (*others)(n))
 	return err

@@ -9,7 +9,7 @@
 //
 //	state.go       the state, its events, the loop          dispatch.go  what each message does
 //	peer.go        sessions, bandwidth coordination         query.go     questions and their answers
-//	where.go       addresses that peers tell of others
+//	where.go       addresses that peers tell of others      invite.go    letting new nodes in
 //	relay.go       messages through others                  identity.go  the owner, and who may act for whom
 //	flows.go       the flows: core/flow                     kept.go      what is kept for others: core/keep
 //	transfers.go   tasks under way: core/transfer
@@ -77,6 +77,7 @@ type Config struct {
 	// how long anything is promised to be kept at most; 0: keep.DefaultKeepAtMost
 	KeepAtMost time.Duration
 	Pins       link.Pins
+	Guests     Guests // who was invited; nil: nobody is
 
 	Staging  storage.Collector
 	Away     staging.Away // nil: what went out of staging is forgotten
@@ -129,7 +130,8 @@ type Node struct {
 	events chan event
 	ended  chan struct{} // closed when the loop has run its last event
 
-	found atomic.Pointer[key.Owner]
+	found  atomic.Pointer[key.Owner]
+	secret atomic.Pointer[[]byte] // the cluster token
 
 	arrivals   *flow.Arrivals // runs that arrive
 	target     *keep.Target   // what is kept for others
@@ -163,6 +165,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if _, err := rand.Read(seed[:]); err != nil {
 		return nil, fmt.Errorf("draw epoch: %w", err)
 	}
+	n.secret.Store(&c.Token)
 	n.epoch = core.Epoch(binary.LittleEndian.Uint64(seed[:8]))
 	n.own = &staging.Versions{Refs: n.Refs, Owner: n.owner, Staged: n.Staging, Here: n.here(), Away: n.Away}
 	n.keeper = n.newKeeper()
@@ -173,7 +176,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n.hub = link.New(link.Config{
 		Signer: c.Signer, Token: c.Token, Plaintext: c.Plaintext, Epoch: n.epoch, Listen: c.Listen,
-		Labels: c.Labels, Pins: c.Pins, Delegations: n.delegations, Admit: n.admit, Dial: c.Dial,
+		Labels: c.Labels, Pins: c.Pins, Delegations: n.delegations, Admit: n.admit, Invites: n.inviting(), Dial: c.Dial,
 		Trace: n.trace(c.Trace), Log: c.Log,
 	}, (*handler)(n))
 	n.act(s.loop)

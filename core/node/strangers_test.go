@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/invite"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
@@ -34,6 +36,7 @@ var strangers = []struct {
 	{61, "a receipt for bytes that nobody sent", wantsReceiptForNothing},
 	{63, "parallel segments under one quota", offersInParallel},
 	{63, "runs after their promises were dropped, under one quota", comesLate},
+	{63, "owners drawn by the dozen under one invite's quota", drawsOwners},
 	{64, "records beyond the quota", putsRecordsBeyondQuota},
 	{64, "refs beyond the quota", putsRefsBeyondQuota},
 	{65, "tasks that ask this node for nothing", asksForNothing},
@@ -59,6 +62,7 @@ func TestStrangers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cl := newCluster(t)
 				b := cl.start("b", "", func(conf *node.Config) {
+					conf.Guests = &guestBook{}
 					if c.number == 63 || c.number == 64 {
 						conf.Issuers = map[core.ID]core.Size{cl.owner.ID(): quota}
 					}
@@ -261,6 +265,44 @@ func offersInParallel(t *testing.T, b *member, r *rogue) {
 	}
 	if agreed := r.answered(offers, "its quota is"); len(agreed) != 2 {
 		t.Errorf("%d segments of 100 KiB were accepted under a quota of %s", len(agreed), quota)
+	}
+}
+
+// guestBook is a node's invites in memory.
+type guestBook struct {
+	mu    sync.Mutex
+	book  invite.Book
+	drawn []byte
+}
+
+func (g *guestBook) Book() invite.Book {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.book
+}
+
+func (g *guestBook) Change(change func(invite.Book) (invite.Book, error)) error {
+	book, err := change(g.Book())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.book = book
+	return err
+}
+
+func (g *guestBook) DrawToken() ([]byte, error) { return g.drawn, nil }
+
+func drawsOwners(t *testing.T, b *member, r *rogue) {
+	guests := b.Guests.(*guestBook)
+	by := invite.Invite{Name: core.Nonce{1}, Quota: quota, Came: []invite.Guest{{Node: r.signer.ID()}}}
+	guests.book = invite.Book{Invites: []invite.Invite{by}}
+	const offers = 20
+	for i := range byte(offers) {
+		r.as(i)
+		r.say(r.another(b, 100+i).task)
+	}
+	if agreed := r.answered(offers, "its quota is"); len(agreed) != 2 {
+		t.Errorf("%d segments of 100 KiB of %d owners were accepted, who came by one invite with a quota of %s",
+			len(agreed), offers, quota)
 	}
 }
 

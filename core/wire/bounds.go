@@ -26,7 +26,8 @@ const (
 	maxPiece   = 2 << 20   // a piece of a record
 	maxRecord  = 1 << 31   // a segment record
 	maxRuns    = core.SegmentRuns
-	maxWord    = 40      // the name of a feature
+	maxWord    = 40 // the name of a feature
+	maxToken   = 4 << 10
 	maxSlice   = 4 << 10 // of a BLAKE3 tree: 1 KiB and 64 bytes a level
 
 	maxFeatures = 64
@@ -34,6 +35,9 @@ const (
 	// MaxReasons is how many reasons a node gives why it is degraded, and MaxReason how long one is.
 	MaxReasons = 16
 	MaxReason  = 255
+
+	// MaxInvited is how many members a new one is told of; it meets the others through them.
+	MaxInvited = 64
 
 	// MaxRunChunks bounds the chunks of a run, so that its TRANSMISSION_BEGIN fits in a message however small they are.
 	MaxRunChunks = 32768

@@ -12,6 +12,10 @@
 //	dialler → listener   AUTH    proof and signature over what binds them to this very connection
 //	listener → dialler   AUTH
 //
+// A new node that was given an invite opens its socket, which must be wss, for the channel "join". In place of AUTH it
+// sends JOIN, which proves the invite's secret by an HMAC over the same bytes as above, of SideJoin, and is answered by
+// JOINED, or by a reason. What a stranger may say is that: HELLO, AUTH and JOIN.
+//
 // Both sign side ‖ binding ‖ dialler ID ‖ listener ID, where side is SideDial or SideListen; the proof is HMAC-SHA256
 // of the same bytes under the cluster token. Over wss the binding is 32 bytes of the TLS exporter ExporterLabel; over
 // ws it is both nonces, which proves who answered but does not stop a man in the middle.
@@ -23,6 +27,8 @@
 //
 //	type                    sent by                        to                     answered by
 //	HELLO, AUTH             dialler, then listener         the other              the same
+//	JOIN                    who has an invite              who made it            JOINED: the token, peers, labels
+//	JOINED                  who was asked                  who asked
 //	BANDWIDTH_COORDINATION  dialler, then listener         the other              the same: the smaller size is the link's capacity; later, by either: another figure
 //	STATE_QUERY             coordinator, any node          any node               STATE_REPORT
 //	STATE_REPORT            who was asked                  who asked
@@ -87,7 +93,7 @@
 //
 // Before anything is made of a message, a scanner holds its bytes against the form of its type: names, the items of
 // every list, and what they take in memory, at most MaxGrowth bytes for each that was sent beside FreeMemory. Of who
-// has not shown who it is only HELLO and AUTH are read, at most MaxHello and MaxAuth bytes. Then each message has a
+// has not shown who it is only HELLO, AUTH and JOIN are read, at most MaxHello and MaxAuth bytes. Then each message has a
 // Validate for what can be told from it alone (bounds.go names every limit); Encode and Decode call it. A segment has
 // at most core.SegmentRuns runs, new and reused together, and a run at most MaxRunChunks chunks.
 package wire

@@ -28,12 +28,13 @@ const (
 	FeatureRefs2    Feature = "refs2"    // refs of version 2 are read; who does not list it is sent refs of version 1
 	FeatureAudit    Feature = "audit"    // AUDIT is answered
 	FeatureStripes  Feature = "stripes"  // runs may be parity; who does not list it is to keep nothing of stripes
+	FeatureInvites  Feature = "invites"  // JOIN is answered
 
 	inVersion2 Feature = "v2" // no feature: what belongs to version 2 itself
 )
 
 // Features are all that this build has, as its HELLO lists them.
-var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit, FeatureStripes}
+var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit, FeatureStripes, FeatureInvites}
 
 // Dialect is what the two ends of a session agreed to speak: a version, and the features that both list. It reads and
 // writes their messages.
@@ -103,4 +104,22 @@ func (d Dialect) DecodeAuth(data []byte) (Auth, error) {
 		return Auth{}, err
 	}
 	return m.(Auth), nil
+}
+
+// DecodeJoin reads what follows HELLO on a socket that was opened to join.
+func (d Dialect) DecodeJoin(data []byte) (Join, error) {
+	m, _, err := d.decode(data, Join{}.Type())
+	if err != nil {
+		return Join{}, err
+	}
+	return m.(Join), nil
+}
+
+// DecodeJoined reads its answer.
+func (d Dialect) DecodeJoined(data []byte) (Joined, error) {
+	m, _, err := d.decode(data, Joined{}.Type())
+	if err != nil {
+		return Joined{}, err
+	}
+	return m.(Joined), nil
 }

@@ -15,6 +15,8 @@ type Message interface{ Type() string }
 func init() {
 	register[Hello](atMost(MaxHello))
 	register[Auth](atMost(MaxAuth))
+	register[Join](since(FeatureInvites), atMost(MaxHello))
+	register[Joined](since(FeatureInvites), atMost(MaxAuth))
 	register[Delegation]()
 	register[BandwidthCoordination]()
 	register[StateQuery]()
@@ -53,6 +55,7 @@ const (
 	ChannelDataSend    = "data-send"    // dialler → listener
 	ChannelDataReceive = "data-receive" // listener → dialler, for who dialled the control socket
 	ChannelDataBack    = "data-back"    // listener → dialler, for who took the control socket
+	ChannelJoin        = "join"         // of version 2, over wss: JOIN follows and not AUTH, then the socket ends
 )
 
 // Hello opens a socket: the dialler first, then the listener.
@@ -76,6 +79,20 @@ type Auth struct {
 	Proof       []byte   `json:"proof,omitempty"` // HMAC over the cluster token; absent without one
 	Signature   []byte   `json:"signature"`       // Ed25519 over the same message
 	Delegations [][]byte `json:"delegations,omitempty" most:"proofs"`
+}
+
+// Join asks to become a member of the listener's cluster by one of its invites. It follows HELLO in place of AUTH.
+type Join struct {
+	Invite core.Nonce `json:"invite"` // its name
+	Proof  []byte     `json:"proof"`  // HMAC over the invite's secret, as Auth's over the token, of SideJoin
+}
+
+// Joined answers Join with what a member has.
+type Joined struct {
+	Token  []byte            `json:"token"`                          // the cluster token
+	Peers  []string          `json:"peers,omitempty" most:"invited"` // other members: entries of a peer list
+	Labels map[string]string `json:"labels,omitempty" most:"labels"` // that the new one is to have
+	Quota  core.Size         `json:"quota,omitzero"`                 // that its owners have at the listener; 0: none
 }
 
 // Delegation shows delegations on a session that began before there were any: an owner came to this node later.
@@ -406,6 +423,8 @@ type AuditRefuse struct {
 
 func (Hello) Type() string                 { return "HELLO" }
 func (Auth) Type() string                  { return "AUTH" }
+func (Join) Type() string                  { return "JOIN" }
+func (Joined) Type() string                { return "JOINED" }
 func (Delegation) Type() string            { return "DELEGATION" }
 func (BandwidthCoordination) Type() string { return "BANDWIDTH_COORDINATION" }
 func (StateQuery) Type() string            { return "STATE_QUERY" }

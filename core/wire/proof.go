@@ -9,10 +9,11 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// The two sides of a connection, as they stand in front of what each proves and signs.
+// The sides of a connection, as they stand in front of what each proves and signs.
 const (
 	SideDial   = "bkp v1 dial"
 	SideListen = "bkp v1 listen"
+	SideJoin   = "bkp v2 join" // the dialler's, for an invite's secret
 )
 
 // ExporterLabel names the TLS exporter whose first 32 bytes bind a proof to its wss connection.

@@ -10,7 +10,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-var channels = []string{ChannelControl, ChannelDataSend, ChannelDataReceive, ChannelDataBack}
+var channels = []string{ChannelControl, ChannelDataSend, ChannelDataReceive, ChannelDataBack, ChannelJoin}
 
 // Validate checks what can be told from the message alone. What depends on leases, tasks or capacity is the node's to
 // check.
@@ -22,6 +22,7 @@ func (m Hello) Validate() error {
 	b.bytes("key", m.Key, ed25519.PublicKeySize, ed25519.PublicKeySize)
 	b.must(!m.Nonce.IsZero(), "nonce is missing")
 	b.must(slices.Contains(channels, m.Channel), "channel %.40q is unknown", m.Channel)
+	b.must(m.V >= Version2 || m.Channel != ChannelJoin, "channel %q is of version 2", m.Channel)
 	b.must(m.Epoch != 0, "epoch is missing")
 	b.within("time", m.Time, 0, maxTime)
 	b.text("listen", m.Listen, maxName)
@@ -41,6 +42,25 @@ func (m Auth) Validate() error {
 	}
 	b.bytes("signature", m.Signature, ed25519.SignatureSize, ed25519.SignatureSize)
 	b.delegations(m.Delegations)
+	return b.err
+}
+
+func (m Join) Validate() error {
+	var b bounds
+	b.must(!m.Invite.IsZero(), "invite is missing")
+	b.bytes("proof", m.Proof, sha256.Size, sha256.Size)
+	return b.err
+}
+
+func (m Joined) Validate() error {
+	var b bounds
+	b.bytes("token", m.Token, 1, maxToken)
+	b.count("peers", len(m.Peers), MaxInvited)
+	for _, p := range m.Peers {
+		b.text("peers", p, 2*maxName)
+	}
+	b.labels(m.Labels)
+	b.size("quota", m.Quota)
 	return b.err
 }
 

@@ -31,7 +31,8 @@ import (
 //	holdings.db   what they are kept for           ledger/       licences and receipts
 //	plugins/      plugins of this node             bkp.lock.toml their checksums
 //	reserve/      room for what frees space        plugin-sockets/ of plugins that run
-//	token         the cluster token, where one was generated
+//	token         the cluster token, where one was generated or came by an invite
+//	invites.json  by what codes new nodes may join, and who did
 //	node.lock     held by the node that runs here  node.sock     its socket for commands
 //	verify.json   how far a verification has come
 type Dir string

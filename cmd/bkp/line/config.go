@@ -338,3 +338,24 @@ func (s Settings) Origins(app *cli.App, cc *cli.Context) []Setting {
 	}
 	return append(rows, s.pluginSettings()...)
 }
+
+// Has tells whether a key stands in config.toml.
+func (s Settings) Has(key string) bool { return s.values[key] != nil }
+
+// Value is what config.toml says of a key, as a flag takes it.
+func (s Settings) Value(key string) string {
+	words, err := setting(s.values[key])
+	if err != nil {
+		return ""
+	}
+	return strings.Join(words, ",")
+}
+
+// Quote is a text as a TOML file has it.
+func Quote(text string) string {
+	quoted, err := toml.Marshal(map[string]string{"k": text})
+	if err != nil {
+		panic(err) // a string can be written
+	}
+	return strings.TrimSpace(strings.TrimPrefix(string(quoted), "k = "))
+}

@@ -141,6 +141,13 @@ func (op *Opener) network(conf *node.Config, w wish) (err error) {
 	}
 	conf.Pins = met
 	conf.Damaged = append(conf.Damaged, met.Damage()...)
+	if !w.transient {
+		guests, err := op.dir.OpenInvites(met)
+		if err != nil {
+			return err
+		}
+		conf.Guests, conf.Damaged = guests, append(conf.Damaged, guests.Damage()...)
+	}
 	if conf.Plaintext && conf.Token == nil && !w.transient {
 		op.console.Say("warning: --insecure-plaintext without a cluster token: this node serves anyone who reaches it")
 	}
@@ -152,7 +159,7 @@ func (op *Opener) network(conf *node.Config, w wish) (err error) {
 		return err
 	}
 	if !conf.Plaintext && conf.Token == nil && len(issuers) == 0 {
-		op.console.Say("warning: no cluster token and no --issuer: nobody may store here")
+		op.console.Say("warning: no cluster token and no --issuer: nobody may store here; bkp invite lets others in")
 	}
 	if len(conf.Peers) == 0 {
 		op.console.Say("warning: no peers are named: this node meets those only that dial it")
