@@ -45,19 +45,11 @@ func (closed) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) 
 }
 
 // TestStories runs testdata/*.txtar against the real binary; see the commands below for what stories may say
-// beyond testscript's own words. PORT1 to PORT4 are free ports. With -short it runs those only in which many goroutines
-// meet, which are worth the race detector's time.
+// beyond testscript's own words. PORT1 to PORT4 are free ports.
 func TestStories(t *testing.T) {
 	stories, err := filepath.Glob("testdata/*.txtar")
 	if err != nil {
 		t.Fatal(err)
-	}
-	if testing.Short() {
-		stories = nil
-		for _, name := range []string{"backup", "killed", "limit", "network", "plugins", "split-and-fetch",
-			"two-at-once", "verify"} {
-			stories = append(stories, filepath.Join("testdata", name+".txtar"))
-		}
 	}
 	testscript.Run(t, testscript.Params{Files: stories, Setup: storyEnv, Cmds: storyCommands})
 }

@@ -34,6 +34,7 @@ func edited(data []byte) []byte {
 }
 
 func TestPlacedBytesGoAndTheNextVersionKnowsThem(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
@@ -76,6 +77,7 @@ func TestPlacedBytesGoAndTheNextVersionKnowsThem(t *testing.T) {
 }
 
 func TestPlacedBytesStayWhereThatIsAskedFor(t *testing.T) {
+	long(t)
 	for name, args := range map[string]control.PlaceArgs{
 		"by name": {KeepLocal: true}, "since holders are not bound for long": {Retain: int64((29 * 24 * time.Hour).Seconds())},
 	} {
@@ -102,6 +104,7 @@ func TestPlacedBytesStayWhereThatIsAskedFor(t *testing.T) {
 
 // A holder is lost, and this machine has nothing any more: the other holder gives what it has to a third.
 func TestLostCopiesComeFromWhoHasThem(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
@@ -123,6 +126,7 @@ func TestLostCopiesComeFromWhoHasThem(t *testing.T) {
 
 // More copies are wanted, on a node that no holder reaches: what they have comes back here to be sent.
 func TestCopiesForWhoNoHolderReachesAreRecalled(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
@@ -145,6 +149,7 @@ func TestCopiesForWhoNoHolderReachesAreRecalled(t *testing.T) {
 // A later version uses parts of runs, so that its holders keep parts: nobody can pass a whole run on. The coordinator
 // brings the parts back and sends them anew.
 func TestPartsOfRunsAreRecalled(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)

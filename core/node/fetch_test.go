@@ -150,6 +150,7 @@ func TestFetchEndsWhenItsBytesCannotBeKept(t *testing.T) {
 
 // TestFetchIsNotHeldUpByASilentHolder cuts a holder off without a word; pings tell after 15 s.
 func TestFetchIsNotHeldUpByASilentHolder(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		data := content(4, 8<<20)

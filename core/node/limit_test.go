@@ -104,6 +104,7 @@ func TestALimitTakesHoldAtOnceAtBothEnds(t *testing.T) {
 // TestPlacementFollowsACalendar places through a window that opens after half a minute. The time of the plan is the
 // calendar's.
 func TestPlacementFollowsACalendar(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		uplink := calendar("tz=UTC,00:01-00:02=2MiB,else=256KiB") // the bubble's clock starts at midnight

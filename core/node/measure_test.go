@@ -198,6 +198,7 @@ func TestWhatIsNotTheLinkIsNotMeasured(t *testing.T) {
 
 // TestSlowUplinkIsNotSeveralSlowLinks sends to three targets over a line that they share.
 func TestSlowUplinkIsNotSeveralSlowLinks(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		shared := steady(0.375)

@@ -134,6 +134,7 @@ func TestSecondVersionReusesRunsThatOutliveTheFirst(t *testing.T) {
 }
 
 func TestPlacingAgainReplacesALostHolder(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
@@ -523,6 +524,7 @@ func TestNextVersionFitsWhereLittleOfItIsNew(t *testing.T) {
 // b keeps a copy already, and is slow to say so for the new placement, which is stopped when c has only begun.
 // TestChainOfNodes: copies reach the last of six nodes through those between, its receipts and the ref too.
 func TestChainOfNodes(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
@@ -545,6 +547,7 @@ func TestChainOfNodes(t *testing.T) {
 }
 
 func TestStoppedPlacementLeavesTheOneBeforeInForce(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)

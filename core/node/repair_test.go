@@ -63,6 +63,7 @@ func (m *member) awaitState(name, state string, long time.Duration) {
 
 // TestLostCopiesComeBack: nobody asks, and as many copies are there again as are wanted.
 func TestLostCopiesComeBack(t *testing.T) {
+	long(t)
 	losses := map[string]func(t *testing.T, a, b *member){
 		"gone": func(t *testing.T, a, b *member) {
 			b.stop()
@@ -203,6 +204,7 @@ func TestLock(t *testing.T) {
 // TestBlinksMoveNothing: holders that are away for less than the grace, one after the other, then half of the nodes at
 // once for longer.
 func TestBlinksMoveNothing(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := kept5(c, true)

@@ -19,6 +19,7 @@ import (
 
 // TestOthersTakeOverFromALostTarget: a holder that dies while the data moves costs time, and no copy.
 func TestOthersTakeOverFromALostTarget(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)

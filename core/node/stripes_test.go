@@ -79,6 +79,7 @@ func TestEveryPairOfSixIsBorne(t *testing.T) {
 // TestStripesAreRebuiltOnNewHolders loses two of eight and places again: what they had is computed from the others, as
 // nothing of it is staged any more, and then two others may go.
 func TestStripesAreRebuiltOnNewHolders(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		data := content(43, 1<<20)
 		c, a, holders := striped(t, 8, data)
@@ -98,6 +99,7 @@ func TestStripesAreRebuiltOnNewHolders(t *testing.T) {
 // TestVersionsShareStripes has a second version that has most of the first: it keeps the stripes that it uses, and they
 // outlive the first.
 func TestVersionsShareStripes(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		data := content(44, 1<<20)
 		c, a, holders := striped(t, 6, data)

@@ -13,6 +13,7 @@ import (
 // TestUnusedLeaseGoesToOthers sends to two targets beside one that receives an eighth of what it is leased at first:
 // they get what that one leaves.
 func TestUnusedLeaseGoesToOthers(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, func(conf *node.Config) { conf.Uplink = calendar("4MiB") })

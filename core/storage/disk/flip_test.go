@@ -37,6 +37,7 @@ func named(t testing.TB, dir string) (files []string) {
 // One bit is wrong, in any file of a store: what is looked at names that file; whoever reads gets the right bytes or
 // none, and only from a pack none; and the next sweep makes the index whole again.
 func TestOneWrongBitAnywhere(t *testing.T) {
+	long(t)
 	const n, each = 90, 200
 	made := t.TempDir()
 	fill(t, made, 0, n, 30)

@@ -101,6 +101,7 @@ func measureIndex(dir string) {
 }
 
 func TestALargeIndexOpensAtOnce(t *testing.T) {
+	long(t)
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		t.Skip("this system does not say what a process takes")
 	}

@@ -50,6 +50,13 @@ func makePieces(n, size int) (all []piece) {
 	return all
 }
 
+// long is said by tests that take more than ten seconds under the race detector, and have nothing for it to find.
+func long(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: runs without -short")
+	}
+}
+
 func open(t testing.TB, dir string) *disk.Store {
 	t.Helper()
 	s, err := disk.Open(dir)

@@ -16,6 +16,7 @@ import (
 
 // Records end and barriers fall at every side of the edges of blocks and buffers.
 func TestRecordsAcrossBuffers(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	s := open(t, dir)
 	const header, record, block, buffer = 16, 80, 4096, 4 << 20
