@@ -17,6 +17,7 @@ COPY --from=build /src/build/image/plugins/ /plugins/
 COPY --from=build /src/build/image/zoneinfo.zip /zoneinfo.zip
 COPY --from=build --chown=65534:65534 /src/build/image/data/ /data/
 COPY --from=build --chown=65534:65534 /src/build/image/tmp/ /tmp/
+COPY --from=build --chown=65534:65534 /src/build/image/tmp/ /cluster/
 ENV BKP_DATA=/data BKP_PLUGIN_PATH=/plugins ZONEINFO=/zoneinfo.zip
 USER 65534:65534
 VOLUME /data

@@ -93,6 +93,9 @@ func command(s spec) *cli.Command {
 				return err
 			}
 			c.Reads = s.reads
+			if !s.reads {
+				c.narrow()
+			}
 			defer c.Console.EndProgress()
 			do := func() error { return s.do(cc.Context, c) }
 			if s.frees {
@@ -140,6 +143,16 @@ func newCall(cc *cli.Context) (*call, error) {
 	c := &call{Flags: read, Console: con, dir: dir, Identity: owner.New(read, con, dir)}
 	c.Opener = session.NewOpener(read, con, dir, c.Identity.Current())
 	return c, configure(con, cc)
+}
+
+// narrow makes the data directory its owner's alone, and says where it was not.
+func (c *call) narrow() {
+	switch open, narrowed := c.dir.Narrow(); {
+	case narrowed:
+		c.Say("warning: %s could be read by others, and is yours alone now", string(c.dir))
+	case open:
+		c.Say("warning: others can look into %s: give bkp a directory of its own", string(c.dir))
+	}
 }
 
 func onUsageError(_ *cli.Context, err error, _ bool) error { return line.UsageError("%w", err) }

@@ -31,6 +31,8 @@ func nodeStart() *cli.Command {
 		line.List("label", "tell peers `K=V`; strategies read zone, price_store, price_send, afr, uptime (repeatable)"),
 		line.List("issuer", "let `OWNERID[=QUOTA]` store here; without any, members of the cluster token may "+
 			"(repeatable)"),
+		line.Text("draw-token", "", "without a cluster token take that of `FILE`, and draw it where the file is missing: "+
+			"nodes that share FILE are one cluster"),
 		line.Text("metrics", "", "answer Prometheus and probes of health at `HOST:PORT` (/metrics, /healthz, "+
 			"/debug/pprof); without HOST on this machine alone"),
 		line.Text("repair-grace", "15m", "make copies anew once their node was away for `SPAN`, as long as most others are "+

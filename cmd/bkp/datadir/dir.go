@@ -50,6 +50,20 @@ func (d Dir) Make() error {
 	return nil
 }
 
+// Narrow takes from others the right to look into a directory that is there, and reports whether they had it: not one
+// that is another user's, or that holds other things than a data directory does.
+func (d Dir) Narrow() (open, narrowed bool) {
+	info, err := os.Stat(string(d))
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 == 0 || d.IsForeign() {
+		return false, false
+	}
+	entries, err := os.ReadDir(string(d))
+	if err != nil || len(entries) > 0 && !d.Has("node.key") && !d.HasIdentity() && !d.Has("config.toml") {
+		return true, false
+	}
+	return true, os.Chmod(string(d), 0o700) == nil
+}
+
 // NodeKey reads this node's key, and draws it at first use.
 func (d Dir) NodeKey() (*key.Signer, error) {
 	text, err := d.createOnce("node.key", func() ([]byte, error) {

@@ -3,12 +3,14 @@
 package datadir
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -82,7 +84,17 @@ func (i *Invites) Change(change func(invite.Book) (invite.Book, error)) error {
 
 // DrawToken makes the cluster token of a data directory that has none, and makes those alone known who prove it.
 func (i *Invites) DrawToken() ([]byte, error) {
-	token, err := i.dir.createOnce("token", func() ([]byte, error) {
+	token, err := DrawToken(i.dir.Path("token"))
+	if err != nil {
+		return nil, err
+	}
+	token = bytes.TrimSpace(token)
+	return token, i.pins.Under(token)
+}
+
+// DrawToken reads a file with a cluster token, which is drawn where there is none: of nodes that do so at once one wins.
+func DrawToken(path string) ([]byte, error) {
+	token, err := Dir(filepath.Dir(path)).createOnce(filepath.Base(path), func() ([]byte, error) {
 		var random [32]byte
 		rand.Read(random[:]) // never fails
 		return fmt.Appendln(nil, base64.StdEncoding.EncodeToString(random[:])), nil
@@ -90,8 +102,7 @@ func (i *Invites) DrawToken() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("draw a cluster token: %w", err)
 	}
-	token = token[:len(token)-1]
-	return token, i.pins.Under(token)
+	return token, nil
 }
 
 // KeepToken keeps the token of the cluster that this machine became a member of.
