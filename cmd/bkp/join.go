@@ -89,7 +89,7 @@ func doJoin(ctx context.Context, c *call) error {
 		for _, l := range left {
 			t.Line("%s stays as it is in %s; the cluster says: %s", l.key, c.Settings.Path, l.value)
 		}
-		t.Line("now: bkp node start%s", c.ifOther())
+		t.Line("%s", "now: bkp node start"+c.ifOther())
 	})
 }
 

@@ -70,7 +70,7 @@ func pluginReplay() *cli.Command {
 	return command(spec{
 		name: "replay", args: "FILE|FOLDER RECORD", least: 2, most: 2,
 		usage: "ask a strategy what another one was asked, and show both answers",
-		about: "RECORD was written by bkp place --record. FILE is a program bkp-strategy-NAME, FOLDER one in Python. A cost " +
+		about: "RECORD was written by bkp place --record RECORD. FILE is a program bkp-strategy-NAME, FOLDER one in Python. A cost " +
 			"is what a byte costs at the node, a weight how quotas are shared; - is no opinion. Ends with 20 where the " +
 			"plugin does not start or answers wrong.",
 		examples: "bkp place big.iso --dry-run --record asked.json\nbkp plugin replay ./bkp-strategy-mine asked.json",
