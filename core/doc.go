@@ -28,7 +28,7 @@
 //	calendar     a rate that follows the clock on the wall; a forecast is its week to come, as nodes tell it each other
 //	flow         one sender, receiver and task
 //	lease        a flow's reservation on its accounts, with a time to live
-//	strategy     prices nodes; a verifier judges licences: both are plugins
+//	strategy     prices nodes; a verifier judges licences; a notifier tells people what happened: all are plugins
 //	receipt      a target's signed word that it keeps runs
 //	audit        a challenge that only who has the bytes can answer; what answers it is a proof
 //	ledger       the verifiable log of licences and receipts
@@ -76,7 +76,7 @@
 //	                                                      shard   the parity of stripes, and runs rebuilt from it
 //	0     core        the nouns
 //
-// Beside the house stands plugins, the kit for strategies and verifiers in processes of their own. Rooms of floor 4
+// Beside the house stands plugins, the kit for strategies, verifiers and notifiers in processes of their own. Rooms of floor 4
 // know ledger and plugins as interfaces that they declare themselves, as keep.Holdings and keep.Ledger. What a place
 // for chunks promises stands in storage, with a suite that holds every implementation to it; storage/live says what a
 // collection must spare. storage/disk joins the rooms below it, which know nothing of it: pack, index (tables: table),

@@ -49,6 +49,7 @@ var floors = func() map[string][]string {
 		"plugins/python":     nil,
 		"plugins/serve":      {"core", "plugins/contract", "plugins/proto"},
 		"plugins/strategies": {"core", "plugins/serve"},
+		"plugins/notifiers":  {"core", "plugins/serve"},
 		"plugins/verifiers":  {"core", "plugins/serve", "core/license", "core/ledger"},
 		"plugins/engines":    {"core", "plugins/serve", "core/license", "core/ledger"},
 

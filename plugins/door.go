@@ -29,6 +29,7 @@ var handshake = plugin.HandshakeConfig{MagicCookieKey: contract.CookieKey, Magic
 var doors = map[int]plugin.PluginSet{contract.ProtocolVersion: {
 	string(KindStrategy): door(func(c *grpc.ClientConn) any { return proto.NewStrategyClient(c) }),
 	string(KindVerifier): door(func(c *grpc.ClientConn) any { return proto.NewVerifierClient(c) }),
+	string(KindNotifier): door(func(c *grpc.ClientConn) any { return proto.NewNotifierClient(c) }),
 }}
 
 // door makes the client of one kind.

@@ -26,6 +26,7 @@ type (
 const (
 	KindStrategy = contract.KindStrategy
 	KindVerifier = contract.KindVerifier
+	KindNotifier = contract.KindNotifier
 )
 
 // Found is a plugin and where it is.
@@ -117,7 +118,7 @@ func (h *Host) List() ([]Found, error) {
 			return nil, core.Fail(core.CodePlugin, "list plugins: %w", err)
 		}
 		for _, e := range entries {
-			for _, kind := range []Kind{KindStrategy, KindVerifier} {
+			for _, kind := range contract.Kinds {
 				name, ok := strings.CutPrefix(e.Name(), Name{Kind: kind}.File())
 				if ok && contract.ValidName(name) && executable(filepath.Join(dir, e.Name())) == nil {
 					names = append(names, Name{Kind: kind, Name: name})

@@ -96,6 +96,15 @@ func (h *Host) Info(ctx context.Context, kind Kind, name string) (Info, error) {
 		return Info{Found: v.found, Version: v.info.Version, Summary: v.info.Summary, Settings: v.info.Settings,
 			Config: h.Config[v.found.Name]}, nil
 	}
+	if kind == KindNotifier {
+		n, err := h.Notifier(ctx, name)
+		if err != nil {
+			return Info{}, err
+		}
+		defer n.Close()
+		return Info{Found: n.found, Version: n.info.Version, Summary: n.info.Summary, Settings: n.info.Settings,
+			Config: h.Config[n.found.Name]}, nil
+	}
 	s, err := h.Strategy(ctx, name)
 	if err != nil {
 		return Info{}, err

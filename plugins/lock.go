@@ -32,6 +32,7 @@ type lockFile struct {
 	Version  int                  `toml:"version"`
 	Strategy map[string]lockEntry `toml:"strategy,omitempty"`
 	Verifier map[string]lockEntry `toml:"verifier,omitempty"`
+	Notifier map[string]lockEntry `toml:"notifier,omitempty"`
 }
 
 type lockEntry struct {
@@ -65,10 +66,14 @@ func readLock(path string) (lockFile, error) {
 }
 
 func (l *lockFile) entries(kind Kind) *map[string]lockEntry {
-	if kind == KindVerifier {
+	switch kind {
+	case KindVerifier:
 		return &l.Verifier
+	case KindNotifier:
+		return &l.Notifier
+	default:
+		return &l.Strategy
 	}
-	return &l.Strategy
 }
 
 func (l *lockFile) get(n Name) lockEntry { return (*l.entries(n.Kind))[n.Name] }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins"
 	"github.com/bkp-tool/bkp/plugins/contract"
 	"github.com/bkp-tool/bkp/plugins/plugintest"
@@ -78,6 +79,25 @@ func TestVerifierInPython(t *testing.T) {
 	large.AddedBytes = 1 << 50
 	plugintest.Verifier(t, v, plugintest.Case{Name: "large", Request: large, Code: "large"},
 		plugintest.Case{Name: "small", Request: plugintest.Request(plugintest.Owner, nil), OK: true})
+}
+
+func TestNotifierInPython(t *testing.T) {
+	t.Parallel()
+	n := plugins.Name{Kind: plugins.KindNotifier, Name: "mine"}
+	file := filepath.Join(t.TempDir(), "told")
+	told, err := packed(t, n, asItIs).With(n, plugins.Config{"file": file}).Notifier(t.Context(), "mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
+	if err := told.Notify(t.Context(), plugintest.Event(core.EventPlaced)); err != nil {
+		t.Error(err)
+	}
+	said, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(said), "placed big.iso@2 what happened, in a sentence") {
+		t.Errorf("%v: %s", err, said)
+	}
+	plugintest.Notifier(t, told)
 }
 
 // What a plugin in Python raises and prints is told, and does not end it.

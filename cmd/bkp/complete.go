@@ -16,6 +16,7 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/contract"
 	"github.com/urfave/cli/v2"
 )
 
@@ -135,8 +136,18 @@ func argumentsOf(cc *cli.Context, name string, before []string, last string) []s
 		return namesHere(cc, before, false)
 	case "peers":
 		return peersHere(cc, before)
-	case "plugin info", "plugin lock":
-		return append(pluginsHere(cc, before, plugins.KindStrategy), pluginsHere(cc, before, plugins.KindVerifier)...)
+	case "plugin info", "plugin lock", "plugin remove":
+		var names []string
+		for _, kind := range contract.Kinds {
+			names = append(names, pluginsHere(cc, before, kind)...)
+		}
+		return names
+	case "plugin new":
+		var kinds []string
+		for _, kind := range contract.Kinds {
+			kinds = append(kinds, string(kind))
+		}
+		return kinds
 	case "completion":
 		return []string{"bash", "zsh", "fish"}
 	case "help":

@@ -15,11 +15,12 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins"
+	"github.com/bkp-tool/bkp/plugins/contract"
 	"github.com/urfave/cli/v2"
 )
 
 func pluginCommand() *cli.Command {
-	return group("plugin", "look at strategies and verifiers, install, write and test them", pluginList(), pluginInfo(),
+	return group("plugin", "look at strategies, verifiers and notifiers, install, write and test them", pluginList(), pluginInfo(),
 		pluginInstall(), pluginVerify(), pluginUpgrade(), pluginRemove(), pluginLock(), pluginNew(), pluginTest(),
 		pluginReplay())
 }
@@ -27,8 +28,8 @@ func pluginCommand() *cli.Command {
 func pluginList() *cli.Command {
 	return command(spec{
 		name: "list", usage: "list the plugins that can be found",
-		about: "Plugins are files named bkp-strategy-NAME or bkp-verifier-NAME in $BKP_PLUGIN_PATH, in the data " +
-			"directory's plugins, beside the binary, or inside it.",
+		about: "Plugins are files named bkp-strategy-NAME, bkp-verifier-NAME or bkp-notifier-NAME in $BKP_PLUGIN_PATH, in " +
+			"the data directory's plugins, beside the binary, or inside it.",
 		examples: "bkp plugin list\nbkp plugin list --json",
 		do: func(_ context.Context, c *call) error {
 			found, err := c.Plugins().List()
@@ -69,9 +70,9 @@ func shortSum(sum string) string {
 
 func pluginInfo() *cli.Command {
 	return command(spec{
-		name: "info", args: "[strategy|verifier] NAME", least: 1, most: 2,
+		name: "info", args: "[KIND] NAME", least: 1, most: 2,
 		usage:    "start a plugin and ask it what it is",
-		about:    "The kind is needed only where a strategy and a verifier have the same name.",
+		about:    "KIND is strategy, verifier or notifier; it is needed only where two plugins have the same name.",
 		examples: "bkp plugin info seed\nbkp plugin info verifier issuers --json",
 		do: func(ctx context.Context, c *call) error {
 			defer plugins.Cleanup()
@@ -121,7 +122,7 @@ func showSettings(t *render.Table, info plugins.Info) {
 
 func pluginLock() *cli.Command {
 	return command(spec{
-		name: "lock", args: "[strategy|verifier] NAME", least: 1, most: 2,
+		name: "lock", args: "[KIND] NAME", least: 1, most: 2,
 		usage: "accept a plugin's file as it is now",
 		about: "The checksum of a plugin's file is kept when it is first used, and a file that has changed is refused until it " +
 			"is locked again. A file that has the name of a plugin inside bkp is used only after this.",
@@ -150,22 +151,27 @@ func pluginLock() *cli.Command {
 func pluginNamed(host *plugins.Host, args []string) (plugins.Kind, string, error) {
 	if len(args) == 2 {
 		kind := plugins.Kind(args[0])
-		if kind != plugins.KindStrategy && kind != plugins.KindVerifier {
-			return "", "", line.UsageError("%q: want strategy or verifier", args[0])
+		if !slices.Contains(contract.Kinds, kind) {
+			return "", "", line.UsageError("%q: want %s", args[0], contract.KindWords)
 		}
 		return kind, args[1], nil
 	}
-	_, asStrategy := host.Find(plugins.KindStrategy, args[0])
-	_, asVerifier := host.Find(plugins.KindVerifier, args[0])
-	switch {
-	case asStrategy == nil && asVerifier == nil:
-		return "", "", line.UsageError("there is a strategy and a verifier named %q: say which", args[0])
-	case asVerifier == nil:
-		return plugins.KindVerifier, args[0], nil
-	case asStrategy == nil:
-		return plugins.KindStrategy, args[0], nil
+	var found []plugins.Kind
+	var errs error
+	for _, kind := range contract.Kinds {
+		if _, err := host.Find(kind, args[0]); err != nil {
+			errs = errors.Join(errs, err)
+		} else {
+			found = append(found, kind)
+		}
 	}
-	return "", "", core.WithHint(errors.Join(asStrategy, asVerifier), "bkp plugin list shows what there is")
+	switch len(found) {
+	case 0:
+		return "", "", core.WithHint(errs, "bkp plugin list shows what there is")
+	case 1:
+		return found[0], args[0], nil
+	}
+	return "", "", line.UsageError("there is a %s and a %s named %q: say which", found[0], found[1], args[0])
 }
 
 // pluginServeCommand is what bkp runs in a process of its own to serve a plugin that is inside it.

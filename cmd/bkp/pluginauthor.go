@@ -23,7 +23,7 @@ func pluginNew() *cli.Command {
 	return command(spec{
 		name: "new", args: "KIND NAME", least: 2, most: 2,
 		usage: "write the beginning of a plugin of your own",
-		about: "KIND is strategy or verifier. Makes the folder bkp-KIND-NAME with an example that works, its test, and " +
+		about: "KIND is strategy, verifier or notifier. Makes the folder bkp-KIND-NAME with an example that works, its test, and " +
 			"what it needs of bkp.",
 		examples: "bkp plugin new strategy mine\nbkp plugin new verifier mine --lang python",
 		flags: []cli.Flag{&cli.StringFlag{Name: "lang", Value: "go",
@@ -32,7 +32,7 @@ func pluginNew() *cli.Command {
 			n := plugins.Name{Kind: plugins.Kind(c.Args().Get(0)), Name: c.Args().Get(1)}
 			switch {
 			case !slices.Contains(contract.Kinds, n.Kind):
-				return line.UsageError("%q: want strategy or verifier", n.Kind)
+				return line.UsageError("%q: want %s", n.Kind, contract.KindWords)
 			case !contract.ValidName(n.Name):
 				return line.UsageError("%q: a name has lower-case letters, digits and dashes", n.Name)
 			case !slices.Contains(scaffold.Languages, c.String("lang")):
@@ -129,7 +129,16 @@ func testRules(ctx context.Context, host *plugins.Host, n plugins.Name) (rules [
 		}
 		rules = append(rules, k)
 	}
-	if n.Kind == plugins.KindVerifier {
+	switch n.Kind {
+	case plugins.KindNotifier:
+		told, err := host.Notifier(ctx, n.Name)
+		if err != nil {
+			return nil, err
+		}
+		defer told.Close()
+		plugintest.NotifierRules(ctx, told, tell)
+		return rules, nil
+	case plugins.KindVerifier:
 		v, err := host.Verifier(ctx, n.Name)
 		if err != nil {
 			return nil, err

@@ -56,7 +56,7 @@ func install(ctx context.Context, c *call, replace bool) error {
 
 func pluginRemove() *cli.Command {
 	return command(spec{
-		name: "remove", args: "[strategy|verifier] NAME", least: 1, most: 2,
+		name: "remove", args: "[KIND] NAME", least: 1, most: 2,
 		usage:    "take a plugin out of the data directory, and forget its checksum",
 		examples: "bkp plugin remove mine",
 		do: func(_ context.Context, c *call) error {

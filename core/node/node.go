@@ -87,6 +87,8 @@ type Config struct {
 	Refs     staging.Refs
 	Placed   *placements.Records // what versions shall have, and what is known to be there
 	Repair   *repair.Config      // how placements are kept; nil: they are not, as long as nobody asks
+	// Tell passes on what people want to hear of without asking. It must not block. May be nil.
+	Tell func(core.Event)
 
 	// Restore puts together the file that a fetch writes; nil: file.Restore.Run.
 	Restore func(file.Restore, context.Context) (file.Assembled, error)

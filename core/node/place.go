@@ -72,7 +72,13 @@ func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 	status, end := n.work.begin(control.CommandPlace, args.Name, args.Version, status)
 	defer end()
 	r, err := n.coordinator().Place(ctx, placeArgs(args), told(status))
-	return placeResult(r), err
+	result := placeResult(r)
+	if err == nil && r.Ended && !args.DryRun {
+		subject := fmt.Sprintf("%s@%d", result.Name, result.Version)
+		n.tell(core.Event{What: core.EventPlaced, Subject: subject, Copies: result.Replicas, Wanted: result.Replicas,
+			Text: fmt.Sprintf("%s is placed: %s at %d nodes", subject, result.Bytes, len(result.Placements))})
+	}
+	return result, err
 }
 
 // placeArgs is what was asked for, as the coordinator reads it.

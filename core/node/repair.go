@@ -23,7 +23,38 @@ func (n *Node) newKeeper() *repair.Keeper {
 	if n.Repair != nil {
 		c = *n.Repair
 	}
+	c.Tell = n.tellOf
 	return repair.New(c, repairs{n}, n.Placed, n.Log)
+}
+
+// tellOf tells what became of a placement, by its name where the owner's refs say it.
+func (n *Node) tellOf(what string, rec *placements.Record, peer core.ID) {
+	if n.Tell == nil {
+		return
+	}
+	e := core.Event{What: what, Peer: peer, Copies: rec.Counting(), Wanted: rec.Copies}
+	n.act(func() { // the refs are on disk
+		names, _ := n.names()
+		e.Subject = fmt.Sprintf("%s@%d", cmp.Or(names[rec.Name()], rec.Alias), rec.Version)
+		counts := fmt.Sprintf("%d of %d copies count", e.Copies, e.Wanted)
+		switch what {
+		case core.EventAuditFailed:
+			e.Text = fmt.Sprintf("node %s lacks what it signed for of %s; %s", peer.Short(), e.Subject, counts)
+		case core.EventCopiesLost:
+			e.Text = fmt.Sprintf("%s has lost copies: %s, and they are being made anew", e.Subject, counts)
+		case core.EventRepaired:
+			e.Text = fmt.Sprintf("%s has its copies again: %s", e.Subject, counts)
+		}
+		n.tell(e)
+	})
+}
+
+// tell tells an event of this node, now.
+func (n *Node) tell(e core.Event) {
+	if n.Tell != nil {
+		e.Node, e.Time = n.ID(), time.Now().Unix()
+		n.Tell(e)
+	}
 }
 
 // repairs is what a keeper needs of the node. Never on the loop.

@@ -19,6 +19,9 @@ import (
 type Config struct {
 	Grace      time.Duration // how long a node may be away before its copies are made elsewhere
 	AuditEvery time.Duration // how often each node proves what it keeps
+	// Tell is told one of core.Events about a record, and the node that it is about, or zero. It must not block. May be
+	// nil.
+	Tell func(what string, rec *placements.Record, peer core.ID)
 }
 
 // Node is what a keeper needs of its node. Every method may take long.
@@ -281,6 +284,7 @@ func (k *Keeper) audit(ctx context.Context, rec *placements.Record, all bool) (n
 		switch {
 		case lost != nil:
 			k.log.Error("audit failed", "target", h.Node, "task", rec.Task, "error", errors.Join(lost, err))
+			k.tell(core.EventAuditFailed, rec, h.Node)
 			k.again(rec)
 			k.mu.Lock()
 			k.doubted[doubt{rec.Task, h.Node}] = 0
@@ -358,7 +362,11 @@ func (k *Keeper) mend(ctx context.Context, rec *placements.Record,
 		k.cases[rec.Task] = a
 	}
 	a.began, a.done, a.total = time.Now(), 0, 0
+	first := a.failed == 0
 	k.mu.Unlock()
+	if first && rec.Counting() < rec.Copies {
+		k.tell(core.EventCopiesLost, rec, core.ID{})
+	}
 	k.log.Info("repair", "task", rec.Task, "copies", rec.Counting(), "wanted", rec.Copies)
 	err := do(ctx, rec, func(done, total core.Size) {
 		k.mu.Lock()
@@ -372,8 +380,15 @@ func (k *Keeper) mend(ctx context.Context, rec *placements.Record,
 	if copies := rec.Counting(); err == nil && copies >= rec.Copies {
 		a.failed = 0
 		k.log.Info("repaired", "task", rec.Task, "copies", copies)
+		k.tell(core.EventRepaired, rec, core.ID{})
 	} else {
 		k.log.Warn("repair", "task", rec.Task, "copies", copies, "wanted", rec.Copies, "error", err)
 	}
 	return err
+}
+
+func (k *Keeper) tell(what string, rec *placements.Record, peer core.ID) {
+	if k.Tell != nil {
+		k.Tell(what, rec, peer)
+	}
 }

@@ -29,6 +29,7 @@ type town struct {
 	mended  []time.Time
 	fails   error
 	to      core.ID // who gets the copies that are made anew
+	told    []string
 }
 
 func (w *town) ID() core.ID  { return core.ID{1} }
@@ -115,7 +116,7 @@ func play(t *testing.T, test func(w *town, k *Keeper, rec *placements.Record)) {
 		if err = errors.Join(err, has(rec, b), has(rec, c)); err != nil {
 			t.Fatal(err)
 		}
-		k := New(Config{Grace: 15 * time.Minute, AuditEvery: 24 * time.Hour}, w, records, slog.New(slog.DiscardHandler))
+		k := New(Config{Grace: 15 * time.Minute, AuditEvery: 24 * time.Hour, Tell: w.tell}, w, records, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		go k.Run(ctx)
 		test(w, k, rec)

@@ -24,10 +24,14 @@ type Kind string
 const (
 	KindStrategy Kind = "strategy"
 	KindVerifier Kind = "verifier"
+	KindNotifier Kind = "notifier"
 )
 
 // Kinds are all of them.
-var Kinds = []Kind{KindStrategy, KindVerifier}
+var Kinds = []Kind{KindStrategy, KindVerifier, KindNotifier}
+
+// KindWords names the kinds for people.
+const KindWords = "strategy, verifier or notifier"
 
 // Name is a plugin by name: it lives in a file bkp-KIND-NAME, or inside bkp.
 type Name struct {

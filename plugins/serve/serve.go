@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package serve is the author's side of a plugin: it makes a core.Strategy or core.Verifier a program that bkp starts.
+// Package serve is the author's side of a plugin: it makes a core.Strategy, core.Verifier or core.Notifier a
+// program that bkp starts.
 //
 //	func main() { serve.Strategy(mine.New()) }
 //
@@ -31,6 +32,10 @@ func Strategy(s core.Strategy) { serve(contract.KindStrategy, strategyDoor{impl:
 // Verifier is the whole main of a verifier. It returns when bkp closes the plugin.
 // A verifier may also be a core.VerifierDescriber and, as a strategy may, a core.Configurer.
 func Verifier(v core.Verifier) { serve(contract.KindVerifier, verifierDoor{impl: v}) }
+
+// Notifier is the whole main of a notifier. It returns when bkp closes the plugin.
+// A notifier may also be a core.Configurer.
+func Notifier(n core.Notifier) { serve(contract.KindNotifier, notifierDoor{impl: n}) }
 
 func serve(kind contract.Kind, door plugin.Plugin) {
 	plugin.Serve(&plugin.ServeConfig{

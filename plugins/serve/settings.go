@@ -11,7 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Settings lists the settings of a strategy or verifier from a struct that json.Unmarshal reads them into: its fields
+// Settings lists the settings of a plugin from a struct that json.Unmarshal reads them into: its fields
 // that have a tag about, by their names in JSON, with the values that they have now as defaults.
 //
 //	type mine struct {

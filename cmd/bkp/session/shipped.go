@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/bkp-tool/bkp/plugins/notifiers/command"
+	"github.com/bkp-tool/bkp/plugins/notifiers/webhook"
 	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/strategies/cheapest"
 	mostfree "github.com/bkp-tool/bkp/plugins/strategies/most-free"
@@ -31,6 +33,8 @@ var Shipped = map[plugins.Name]func(){
 	{Kind: plugins.KindVerifier, Name: "signature"}:   func() { serve.Verifier(signature.New()) },
 	{Kind: plugins.KindVerifier, Name: "targets"}:     func() { serve.Verifier(targets.New()) },
 	{Kind: plugins.KindVerifier, Name: "issuers"}:     func() { serve.Verifier(issuers.New()) },
+	{Kind: plugins.KindNotifier, Name: "webhook"}:     func() { serve.Notifier(webhook.New()) },
+	{Kind: plugins.KindNotifier, Name: "command"}:     func() { serve.Notifier(command.New()) },
 }
 
 func shippedNames() []plugins.Name {

@@ -87,6 +87,13 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *node.Node, opened datad
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {
 		return OpenStrategy(ctx, host, name)
 	}
+	if !w.transient {
+		told, err := newHerald(ctx, host, conf.Log)
+		if err != nil {
+			return nil, opened, err
+		}
+		conf.Tell, opened = told.Tell, append(opened, told)
+	}
 	if conf.Verifiers, err = op.verifiers(ctx, host, &conf, w); err != nil {
 		return nil, opened, err
 	}

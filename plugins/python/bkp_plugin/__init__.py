@@ -1,13 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write a strategy or a verifier for bkp in Python; see README.md in the folder plugins of bkp."""
+"""Write a strategy, a verifier or a notifier for bkp in Python; see README.md in the folder plugins of bkp."""
 
 import json
 
 from .columns_pb2 import Batch, Scores
+from .notifier_pb2 import Event
 from .setting_pb2 import Setting
 from .verifier_pb2 import Verdict, VerifyRequest
 
-__all__ = ["Batch", "Plugin", "Scores", "Setting", "Strategy", "Verdict", "Verifier", "VerifyRequest", "serve", "setting"]
+__all__ = [
+    "Batch",
+    "Event",
+    "Notifier",
+    "Plugin",
+    "Scores",
+    "Setting",
+    "Strategy",
+    "Verdict",
+    "Verifier",
+    "VerifyRequest",
+    "serve",
+    "setting",
+]
 
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
@@ -18,7 +32,7 @@ def setting(key, default, about):
 
 
 class Plugin:
-    """What strategies and verifiers have in common. name is NAME of the file bkp-KIND-NAME."""
+    """What plugins of all kinds have in common. name is NAME of the file bkp-KIND-NAME."""
 
     name = version = summary = ""
     settings = ()
@@ -48,6 +62,14 @@ class Verifier(Plugin):
 
     def verify(self, request):
         """Answers a VerifyRequest with a Verdict; an exception means that nothing was judged."""
+        raise NotImplementedError
+
+
+class Notifier(Plugin):
+    """Tells people, or other programs, what has happened."""
+
+    def notify(self, event):
+        """Tells an Event; an exception means that it was not told."""
         raise NotImplementedError
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from . import Strategy, strategy_pb2, verifier_pb2
+from . import Notifier, Strategy, notifier_pb2, strategy_pb2, verifier_pb2
 
 _COOKIE, _VALUE = "BKP_PLUGIN", "b1f7c3f0a2e94d5b8c6d-bkp-plugin"
 _MAX_ASK, _MAX_ANSWER = 64 << 20, 4 << 20
@@ -84,6 +84,10 @@ def _service(plugin):
         plugin.configure(json.loads(message.config))
         return configured()
 
+    def notify(event):
+        plugin.notify(event)
+        return notifier_pb2.Notified()
+
     about = dict(name=plugin.name, version=plugin.version, summary=plugin.summary, settings=plugin.settings)
     if isinstance(plugin, Strategy):
         p, kind, configured = strategy_pb2, "Strategy", strategy_pb2.StrategyConfigured
@@ -98,6 +102,15 @@ def _service(plugin):
             "Score": _method(
                 lambda m: p.ScoreResponse(scores=plugin.score(m.batch)), p.ScoreRequest, p.ScoreResponse
             ),
+        }
+    elif isinstance(plugin, Notifier):
+        p, kind, configured = notifier_pb2, "Notifier", notifier_pb2.NotifierConfigured
+        methods = {
+            "Describe": _method(
+                lambda _: p.NotifierDescription(**about), p.NotifierDescribeRequest, p.NotifierDescription
+            ),
+            "Configure": _method(configure, p.NotifierConfigureRequest, configured),
+            "Notify": _method(notify, p.Event, p.Notified),
         }
     else:
         p, kind, configured = verifier_pb2, "Verifier", verifier_pb2.VerifierConfigured
