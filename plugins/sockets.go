@@ -63,18 +63,34 @@ func socketsBelow(root string) (string, error) {
 	if made, ok := socketDirs.made[root]; ok {
 		return made.path, nil
 	}
-	sweepSockets(root)
-	path, err := os.MkdirTemp(root, "bkp")
+	made, err := makeSocketDir(root)
 	if err != nil {
 		return "", err
 	}
-	made := socketDir{path: path, lock: durable.NewLock(path + ".lock")}
-	if _, err := made.lock.TryLock(); err != nil {
-		made.remove()
-		return "", err
-	}
 	socketDirs.made[root] = made
-	return path, nil
+	return made.path, nil
+}
+
+// makeSocketDir makes a folder that stays while this program lives.
+func makeSocketDir(root string) (socketDir, error) {
+	sweepSockets(root)
+	for {
+		path, err := os.MkdirTemp(root, "bkp")
+		if err != nil {
+			return socketDir{}, err
+		}
+		made := socketDir{path: path, lock: durable.NewLock(path + ".lock")}
+		got, err := made.lock.TryLock()
+		if err != nil {
+			made.remove()
+			return socketDir{}, err
+		}
+		// Another program that sweeps may find the lock before it is taken, and then takes folder and lock away.
+		if _, err := os.Stat(path); got && err == nil {
+			return made, nil
+		}
+		_ = made.lock.Close()
+	}
 }
 
 // sweepSockets removes the folders of programs that live no more. A folder that has no lock yet is being made.
