@@ -71,6 +71,16 @@ type HeldRef struct {
 	Described Chunk // the record in the packs that says the same; none where Size is 0
 }
 
+// HeldTombstone says at a target that a version is removed, and that no ref of it is taken.
+type HeldTombstone struct {
+	Owner    ID
+	Alias    string
+	Version  int
+	Content  Hash
+	Until    int64 // when it may be forgotten, Unix seconds
+	Envelope []byte
+}
+
 // Description is holdings as their node writes them down beside the chunks that they are of: a segment, runs of
 // segments, or a ref.
 type Description struct {

@@ -34,7 +34,7 @@ func pruneCommand() *cli.Command {
 			line.Int("keep-weekly", 0, "keep the newest version of each of the last `N` weeks that have one"),
 			line.Int("keep-monthly", 0, "keep the newest version of each of the last `N` months that have one"),
 			line.Bool("dry-run", "show what would go, and let nothing go"),
-			line.Bool("force", "forget a version also where peers that keep it cannot be told"),
+			line.Bool("force", "as rm has it: what is locked too, and 0 where peers cannot be told yet"),
 		}, networkFlags()...), identityFlags()...),
 		do: doPrune, frees: true,
 	})

@@ -22,11 +22,12 @@ func rmCommand() *cli.Command {
 	return command(spec{
 		name: "rm", args: "NAME[@VERSION]", least: 1, most: 1,
 		usage: "forget a name or one version of it, here and at the peers that keep it",
-		about: "Peers drop what no other version needs by themselves; what is staged here goes with bkp gc. Where " +
-			"a peer that keeps it cannot be told, the command ends with code 3, says which, and the version stays: " +
-			"remove it again when the peer is back.",
+		about: "Peers drop what no other version needs by themselves; what is staged here goes with bkp gc. The " +
+			"version does not come back: where a peer that keeps it cannot be told now, the command ends with code 3 " +
+			"and says which; a running node tells it when it is back. What is locked stays.",
 		examples: "bkp rm big.iso@1\nbkp rm big.iso@latest\nbkp rm big.iso\nbkp rm big.iso --force",
-		flags: append(append([]cli.Flag{line.Bool("force", "forget it also where peers that keep it cannot be told")},
+		flags: append(append([]cli.Flag{line.Bool("force",
+			"forget it also where it is locked, and end with 0 where peers that keep it cannot be told yet")},
 			networkFlags()...), identityFlags()...),
 		frees: true,
 		do: func(ctx context.Context, c *call) error {
@@ -80,15 +81,15 @@ func (c *call) newest(name string) (int, error) {
 	return v.Ref.Version, err
 }
 
-// unheard is the part of a removal that was left undone since holders could not be told.
+// unheard is the part of a removal that is left: holders that could not be told.
 func unheard(holders []control.Refused) error {
 	var errs []error
 	for _, x := range holders {
-		errs = append(errs, fmt.Errorf("%s could not be told: %s", strings.TrimSpace(x.Node.Short()+" "+x.Address),
+		errs = append(errs, fmt.Errorf("%s could not be told yet: %s", strings.TrimSpace(x.Node.Short()+" "+x.Address),
 			x.Reason))
 	}
-	return core.WithHint(coded(core.CodePartial, errors.Join(errs...)),
-		"do it again when they are back, or with --force if they will not be")
+	return core.WithHint(coded(core.CodePartial, errors.Join(errs...)), "it is forgotten for good, and a running node "+
+		"tells them when they are back: bkp node start; or do it again then")
 }
 
 // locked is the part of a removal that nobody may do yet.
@@ -97,11 +98,7 @@ func locked(r control.RemoveResult) error {
 	title := ""
 	for _, x := range r.Locked {
 		title = render.Versioned(r.Name, x.Version)
-		until := x.Reason
-		if x.Until > 0 {
-			until = "locked until " + render.Cell(time.Unix(x.Until, 0))
-		}
-		errs = append(errs, fmt.Errorf("%s stays: %s", title, until))
+		errs = append(errs, fmt.Errorf("%s stays: locked until %s", title, render.Cell(time.Unix(x.Until, 0))))
 	}
 	return core.WithHint(coded(core.CodeRefused, errors.Join(errs...)), "it was placed with --lock: until then nobody "+
 		"can remove it, its owner included; bkp rm %s after that", title)

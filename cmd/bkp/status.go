@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
@@ -132,7 +133,8 @@ func (c *call) showStandings(r control.StandingResult) error {
 // drawHolders shows who keeps what.
 func drawHolders(t *render.Table, p control.Standing) {
 	for _, h := range p.Holders {
-		text := fmt.Sprintf("%s %s: %d of %s", h.Node.Short(), h.Address, h.Counting, render.Counted(h.Runs, "run"))
+		text := fmt.Sprintf("%s: %d of %s", strings.TrimSpace(h.Node.Short()+" "+h.Address), h.Counting,
+			render.Counted(h.Runs, "run"))
 		if !h.Ref {
 			text += ", no ref"
 		}

@@ -97,7 +97,7 @@ type GCResult struct {
 type RemoveArgs struct {
 	Name    string `json:"name"`
 	Version int    `json:"version"`
-	Force   bool   `json:"force"` // also where holders cannot be told
+	Force   bool   `json:"force"` // also what is locked: its holders let go once the lock is over
 }
 
 // RemoveResult says what was let go.
@@ -105,15 +105,14 @@ type RemoveResult struct {
 	Name     string    `json:"name"`
 	Versions []int     `json:"versions"`
 	Released []Release `json:"released"`
-	Unheard  []Refused `json:"unheard"`          // holders that could not be told: unless forced, the version stays
-	Locked   []Locked  `json:"locked,omitempty"` // versions that nobody may remove yet: likewise
+	Unheard  []Refused `json:"unheard"`          // holders that could not be told yet
+	Locked   []Locked  `json:"locked,omitempty"` // versions that stay, since nobody may remove them yet, unless forced
 }
 
 // Locked is a version that nobody may remove yet, its owner included.
 type Locked struct {
-	Version int    `json:"version"`
-	Until   int64  `json:"until"`            // Unix seconds; 0: its holders know
-	Reason  string `json:"reason,omitempty"` // theirs, where they were asked
+	Version int   `json:"version"`
+	Until   int64 `json:"until"` // Unix seconds
 }
 
 // Release is what one holder let go.

@@ -139,6 +139,9 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 	if err != nil {
 		return nil, err
 	}
+	if err := t.buried(core.HeldRef{Owner: l.TaskSource.Owner, Alias: m.Alias, Version: m.Version}); err != nil {
+		return nil, err
+	}
 	seg := newSegment(core.Segment{
 		Task: m.Task, Number: m.Segment, Owner: l.TaskSource.Owner, Source: l.TaskSource.Node, Alias: m.Alias,
 		Version: m.Version, License: m.License, LicenseID: l.ID, Files: m.Files, Reused: m.Reused,

@@ -144,6 +144,13 @@ func (t *Target) readBooks(owner core.ID) (b books, err error) {
 		b.refs += refWords(len(r.Envelope) + len(r.Former))
 		b.records += sizeOf(r.Records)
 	}
+	if err != nil {
+		return b, err
+	}
+	graves, err := t.Holdings.Tombstones(owner)
+	for _, x := range graves {
+		b.refs += refWords(len(x.Envelope))
+	}
 	return b, err
 }
 

@@ -89,6 +89,9 @@ func (t *Target) ReleaseAbandoned() error {
 
 func (t *Target) releaseAbandoned() error {
 	now := time.Now()
+	if err := t.Holdings.ForgetTombstones(now.Unix()); err != nil {
+		return err
+	}
 	var quiet []core.Segment
 	t.loop.Ask(func(s *State) {
 		for _, seg := range s.segments {

@@ -31,6 +31,10 @@ type Holdings interface {
 	OwnerBytes(owner core.ID) (core.Size, error)
 	PutRef(r core.HeldRef) error
 	Refs(owner core.ID) ([]core.HeldRef, error)
+	PutTombstone(x core.HeldTombstone) error
+	Tombstones(owner core.ID) ([]core.HeldTombstone, error)
+	// ForgetTombstones forgets those whose time is over at now, Unix seconds.
+	ForgetTombstones(now int64) error
 	// HasTask reports whether anything is kept for a task of the owner.
 	HasTask(owner core.ID, task core.TaskID) (bool, error)
 	// ReleaseTask lets go of what a task of the owner needs, and of the refs that it brought.

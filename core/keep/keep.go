@@ -14,7 +14,7 @@
 //	server.go    the end of a flow that serves a fetch            describe.go  what the packs say of holdings
 //	refs.go      refs and their records, for whom they are about  release.go   letting a task go
 //	records.go   holdings, ledger and packs say the same          collect.go   freeing what nobody needs
-//	audit.go     proving that it is here
+//	audit.go     proving that it is here                          tombstones.go  versions that are removed
 //	check.go     looking whether they do                          begin.go     where an older database begins
 //	holdings.go, ledger.go  what it stands on                     lost.go      what stands in for a lost one
 package keep

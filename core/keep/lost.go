@@ -25,6 +25,9 @@ func (l *LostHoldings) Count() (int, error)                                     
 func (l *LostHoldings) OwnerBytes(core.ID) (core.Size, error)                    { return 0, l.Why }
 func (l *LostHoldings) PutRef(core.HeldRef) error                                { return l.Why }
 func (l *LostHoldings) Refs(core.ID) ([]core.HeldRef, error)                     { return nil, nil }
+func (l *LostHoldings) PutTombstone(core.HeldTombstone) error                    { return l.Why }
+func (l *LostHoldings) Tombstones(core.ID) ([]core.HeldTombstone, error)         { return nil, nil }
+func (l *LostHoldings) ForgetTombstones(int64) error                             { return nil }
 func (l *LostHoldings) ReleaseTask(core.ID, core.TaskID) (int, core.Size, error) { return 0, 0, l.Why }
 func (l *LostHoldings) Live(func(core.Chunk)) error                              { return l.Why }
 func (l *LostHoldings) Remember(core.LedgerHead) error                           { return nil }

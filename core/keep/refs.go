@@ -288,7 +288,11 @@ func (t *Target) keepRef(m wire.RefPut, from core.ID) error {
 	}
 	held := core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Content: ref.Content,
 		Envelope: m.Ref, Records: m.Records}
-	if err := t.besideOthers(&held, ref.V, from); err != nil {
+	err = t.besideOthers(&held, ref.V, from)
+	if err == nil {
+		err = t.buried(held)
+	}
+	if err != nil {
 		return err
 	}
 	if err := t.brought(m, from); err != nil {
@@ -394,17 +398,28 @@ func (s *State) ListRefs(to core.ID, part Part, refs2 bool, m wire.RefList) {
 		refs, err := t.Holdings.Refs(m.Owner)
 		report.Code, report.Reason = reasonOf(err)
 		refs = slices.DeleteFunc(refs, func(r core.HeldRef) bool { return !part.ref(r) })
-		refs = refs[min(max(m.After, 0), len(refs)):]
+		graves, err := t.tombstones(m.Owner, part, "", 0)
+		if err != nil {
+			report.Code, report.Reason = reasonOf(err)
+		}
 		limit := wire.RefsPerReport
 		if m.Limit > 0 {
 			limit = min(limit, m.Limit)
 		}
-		report.More = len(refs) > limit
-		for _, r := range refs[:min(limit, len(refs))] {
+		after := max(m.After, 0)
+		report.More = len(refs)+len(graves) > after+limit
+		for _, r := range page(refs, after, limit) {
 			report.Refs = append(report.Refs, envelope(r, refs2))
 		}
+		report.Tombstones = page(graves, max(0, after-len(refs)), limit-len(report.Refs))
 		t.loop.Post(func(s *State) { s.peers.Send(to, report) })
 	})
+}
+
+// page is what of a list is behind the first after entries, at most limit of them.
+func page[T any](list []T, after, limit int) []T {
+	list = list[min(after, len(list)):]
+	return list[:min(limit, len(list))]
 }
 
 // GetRef answers with one ref, the newest where no version is named, or with a piece of a record.
@@ -427,6 +442,15 @@ func (t *Target) fill(report *wire.RefReport, m wire.RefGet, part Part, refs2 bo
 	refs = slices.DeleteFunc(refs, func(r core.HeldRef) bool {
 		return r.Alias != m.Alias || m.Version != 0 && r.Version != m.Version || !part.ref(r)
 	})
+	if m.Record.IsZero() {
+		if report.Tombstones, err = t.tombstones(m.Owner, part, m.Alias, m.Version); err != nil {
+			return err
+		}
+		report.Tombstones = page(report.Tombstones, max(0, len(report.Tombstones)-wire.RefsPerReport), wire.RefsPerReport)
+		if len(refs) == 0 && len(report.Tombstones) > 0 {
+			return nil
+		}
+	}
 	if len(refs) == 0 {
 		return fmt.Errorf("no ref %s.%d here", m.Alias, m.Version)
 	}

@@ -13,29 +13,50 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// Release lets a task go for its owner, and answers.
+// Release lets a task go for its owner, or all that is kept of a version that is removed, and answers.
 func (s *State) Release(from core.ID, m wire.Release) {
 	t := s.target
 	t.loop.Act(func() {
 		done := wire.ReleaseDone{Query: m.Query}
-		r, err := key.OpenRelease(m.Envelope)
-		if err == nil {
-			err = r.Allowed(time.Now())
-		}
-		var locked int64
-		if err == nil {
-			t.loop.Ask(func(s *State) { locked = s.lockedUntil(r.Owner, r.Task) })
-		}
-		if err != nil {
-			done.Code, done.Reason = core.ReasonRights, err.Error()
-		} else if time.Now().Unix() < locked {
-			done.Code, done.Reason = core.ReasonLocked, fmt.Sprintf("task %s is locked until %s", r.Task, dayOf(locked))
-		} else if done.Runs, done.Bytes, err = t.letGo(r.Owner, r.Task,
-			func() error { return t.Ledger.AppendRelease(m.Envelope) }); err != nil {
-			done.Code, done.Reason = core.ReasonInternal, err.Error()
+		var err error
+		if done.Runs, done.Bytes, err = t.release(m); err != nil {
+			done.Code, done.Reason = reasonOf(err)
 		}
 		t.loop.Post(func(s *State) { s.peers.Send(from, done) })
 	})
+}
+
+// release carries a release out, and says what went with it.
+func (t *Target) release(m wire.Release) (runs int, bytes core.Size, err error) {
+	r, err := key.OpenRelease(m.Envelope)
+	if err == nil {
+		err = r.Allowed(time.Now())
+	}
+	if err != nil {
+		return 0, 0, refuse(core.ReasonRights, "%v", err)
+	}
+	tasks := []core.TaskID{r.Task}
+	if m.Tombstone != nil {
+		if tasks, err = t.bury(r, m.Tombstone); err != nil {
+			return 0, 0, err
+		}
+	}
+	var locked int64
+	t.loop.Ask(func(s *State) { locked = s.lockedUntil(r.Owner, tasks[0]) })
+	if time.Now().Unix() < locked {
+		return 0, 0, refuse(core.ReasonLocked, "task %s is locked until %s", r.Task, dayOf(locked))
+	}
+	for _, task := range tasks {
+		n, size, failed := t.letGo(r.Owner, task, func() error {
+			if task == r.Task {
+				return t.Ledger.AppendRelease(m.Envelope)
+			}
+			return t.discharge(core.Discharge{Why: core.WhyExpired, Owner: r.Owner, Task: task,
+				Note: "its owner removed the version"})
+		})
+		runs, bytes, err = runs+n, bytes+size, errors.Join(err, failed)
+	}
+	return runs, bytes, err
 }
 
 // lockedUntil is until when nobody releases a task; 0: no lock.

@@ -67,6 +67,7 @@ type member struct {
 	keeping  *disk.Store
 	holdings *holdings.Holdings
 	refs     *memoryRefs
+	placed   *placements.Records
 	ledger   *keeptest.Ledger
 	trace    *bytes.Buffer
 	log      lines
@@ -139,6 +140,7 @@ func (m *member) run() {
 	check(t, err)
 	l, err := m.cluster.net.Listen(m.name + ":8001")
 	check(t, err)
+	m.placed = placements.OpenRecords(filepath.Join(m.dir, "placements"))
 	m.trace = &bytes.Buffer{}
 	watch := keeptest.NewOffLoop(t, node.Loop)
 	m.ledger.Watch, m.refs.watch = watch, watch
@@ -147,7 +149,7 @@ func (m *member) run() {
 		Staging: keeptest.DiskStore{Store: m.staging, Watch: watch, Name: "staging"}, Away: awayOffLoop{m.away, watch},
 		Keeping:  keeptest.DiskStore{Store: m.keeping, Watch: watch, Name: "keeping"},
 		Holdings: keeptest.Holdings{Holdings: m.holdings, Watch: watch}, Ledger: m.ledger, Refs: m.refs,
-		Placed:   placements.OpenRecords(filepath.Join(m.dir, "placements")),
+		Placed:   m.placed,
 		Strategy: shippedStrategy, Strict: true, Dial: m.cluster.net.From(m.name), Trace: m.trace,
 		Verifiers: []keep.NamedVerifier{{Name: "signature", Verifier: signature.New()},
 			{Name: "targets", Verifier: targets.New()}},
@@ -267,6 +269,7 @@ type memoryRefs struct {
 	watch *keeptest.OffLoop
 	mu    sync.Mutex
 	refs  []staging.StoredRef
+	gone  []staging.StoredRef
 }
 
 func (r *memoryRefs) List() ([]staging.StoredRef, error) {
@@ -291,6 +294,29 @@ func (r *memoryRefs) Remove(alias string, version int) error {
 	defer r.mu.Unlock()
 	r.refs = slices.DeleteFunc(r.refs, func(s staging.StoredRef) bool { return s.Alias == alias && s.Version == version })
 	return nil
+}
+
+func (r *memoryRefs) Learn(alias string, version int, tombstone []byte) error {
+	r.watch.Called("refs.Learn")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = append(r.gone, staging.StoredRef{Alias: alias, Version: version, Envelope: tombstone})
+	return nil
+}
+
+func (r *memoryRefs) Forget(alias string, version int) error {
+	r.watch.Called("refs.Forget")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = slices.DeleteFunc(r.gone, func(s staging.StoredRef) bool { return s.Alias == alias && s.Version == version })
+	return nil
+}
+
+func (r *memoryRefs) Tombstones() ([]staging.StoredRef, error) {
+	r.watch.Called("refs.Tombstones")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.gone), nil
 }
 
 func (r *memoryRefs) SetAway(alias string, version int, away bool) error {

@@ -31,8 +31,12 @@ func (c *Coordinator) recorded(ctx context.Context, ref version.Found) ([]*place
 	return all, err
 }
 
-// CarryOver gives every version a record that was placed by this node before there were any.
+// CarryOver gives every version a record that was placed by this node before there were any, and ends those of versions
+// that are removed.
 func (c *Coordinator) CarryOver(ctx context.Context) error {
+	if err := c.endGone(); err != nil {
+		return err
+	}
 	refs, err := c.Versions.Local("")
 	for _, ref := range refs {
 		if ctx.Err() != nil {

@@ -107,6 +107,14 @@ func (p *placement) chain(ctx context.Context) error {
 				"split it under another name: bkp split FILE --name NAME")
 		}
 	}
+	gone, err := p.Versions.Gone(ref.Alias)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(gone, func(g version.Gone) bool { return g.Version == ref.Version }) {
+		return core.WithHint(core.Fail(core.CodeFailed, "version %d of it was removed; its number is not given again",
+			ref.Version), "split it anew: it gets a higher number")
+	}
 	p.next = key.Ref{Version: ref.Version, Prev: version.Previous(p.Version, local),
 		Created: version.Created(p.Version, slices.Concat(local, same))}
 	return nil

@@ -37,7 +37,8 @@ type town struct {
 	store memory
 	kept  string          // the directory of its records
 	refs  []version.Found // of this machine
-	told  []string        // warnings
+	gone  []version.Gone
+	told  []string // warnings
 
 	mu       sync.Mutex
 	peers    []*peer
@@ -76,6 +77,7 @@ type peer struct {
 
 	keeps    map[core.TaskID]map[int]core.Bitmap // what it signed for, by task and segment
 	released []core.TaskID
+	buried   []int // versions that it was told to be removed
 	wants    []wire.Want
 	got      [][]byte // refs
 	records  [][]byte
@@ -213,6 +215,9 @@ func (w *town) Ask(ctx context.Context, to core.ID, question func(uint64) wire.M
 	case wire.Release:
 		r, err := key.OpenRelease(m.Envelope)
 		p.released = append(p.released, r.Task)
+		if m.Tombstone != nil {
+			p.buried = append(p.buried, r.Version)
+		}
 		return wire.ReleaseDone{}, err
 	case wire.RefGet:
 		return wire.RefReport{Data: w.store.chunks[m.Record]}, nil
@@ -398,6 +403,22 @@ func (w *town) Remove(alias string, number int) error {
 		return r.Ref.Alias == alias && r.Ref.Version == number
 	})
 	return nil
+}
+
+func (w *town) Learn(_ string, _ int, tombstone []byte) error {
+	g, err := version.OpenGone(w.owner, tombstone)
+	w.gone = append(w.gone, g)
+	return err
+}
+
+func (w *town) Forget(alias string, number int) error {
+	w.gone = slices.DeleteFunc(w.gone, func(g version.Gone) bool { return g.Alias == alias && g.Version == number })
+	return nil
+}
+
+func (w *town) Gone(alias string) ([]version.Gone, error) {
+	return slices.DeleteFunc(slices.Clone(w.gone),
+		func(g version.Gone) bool { return alias != "" && g.Alias != alias }), nil
 }
 
 func (w *town) SetAway(alias string, number int, away bool) error {

@@ -119,12 +119,17 @@ type Versions interface {
 	// At asks every connected peer for the ref of a version of an alias, the newest where number is 0; peers that fail
 	// are named in problems.
 	At(ctx context.Context, alias string, number int) (found []version.Found, problems []string)
+	// Gone is those of an alias, or all where it is empty, that are known here to be removed.
+	Gone(alias string) ([]version.Gone, error)
 }
 
 // Refs keeps the owner's own refs.
 type Refs interface {
 	Put(alias string, number int, envelope []byte) error
 	Remove(alias string, number int) error
+	// Learn keeps a tombstone, Forget drops it.
+	Learn(alias string, number int, tombstone []byte) error
+	Forget(alias string, number int) error
 	// SetAway says whether this machine does without the content of a version, since peers keep it.
 	SetAway(alias string, number int, away bool) error
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/placements"
+	"github.com/bkp-tool/bkp/core/version"
 )
 
 // Outbox tells those let go, as far as they are there, who are to keep nothing any more of what is on record.
@@ -26,10 +28,64 @@ func (c *Coordinator) Outbox(ctx context.Context) error {
 		if !rec.IsOver() && slices.ContainsFunc(keeping, away) {
 			continue // it may be wanted yet
 		}
-		for _, id := range slices.DeleteFunc(idle, away) {
-			if _, err := c.ReleaseRecord(ctx, id, rec); err != nil {
+		idle = slices.DeleteFunc(idle, away)
+		var tombstone []byte
+		if rec.IsOver() && len(idle) > 0 {
+			if tombstone, err = c.tombstone(rec); err != nil {
+				return err
+			}
+		}
+		for _, id := range idle {
+			if _, err := c.ReleaseRecord(ctx, id, rec, tombstone); err != nil {
 				c.Log.Info("release", "peer", id.Short(), "error", err)
 			}
+		}
+	}
+	return nil
+}
+
+// tombstone is that of a record's version; nil where the version lives.
+func (c *Coordinator) tombstone(rec *placements.Record) ([]byte, error) {
+	gone, err := c.Versions.Gone(rec.Alias)
+	for _, g := range gone {
+		if g.Version == rec.Version {
+			return g.Envelope, err
+		}
+	}
+	return nil, err
+}
+
+// endGone ends the records of versions that are removed, which a removal that was killed left as they were, and forgets
+// tombstones whose time is over.
+func (c *Coordinator) endGone() error {
+	gone, err := c.Versions.Gone("")
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	refs, err := c.Versions.Local("")
+	if err != nil {
+		return err
+	}
+	for _, g := range gone {
+		if g.Until <= time.Now().Unix() {
+			if err := c.Refs.Forget(g.Alias, g.Version); err != nil {
+				return err
+			}
+			continue
+		}
+		if slices.ContainsFunc(refs, func(r version.Found) bool {
+			return r.Ref.Alias == g.Alias && r.Ref.Version == g.Version
+		}) {
+			continue // another machine removed it, or this one was killed on the way: rm ends it
+		}
+		records, err := c.Records.Of(g.Alias, g.Version)
+		for _, rec := range records {
+			if err == nil && !rec.IsOver() {
+				err = rec.End()
+			}
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

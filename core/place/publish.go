@@ -214,7 +214,7 @@ func (p *placement) dismiss(ctx context.Context) {
 // release asks nodes to let the task go.
 func (p *placement) release(ctx context.Context, why string, nodes []core.ID) {
 	each(len(nodes), func(i int) {
-		if _, err := p.ReleaseRecord(ctx, nodes[i], p.record); err != nil {
+		if _, err := p.ReleaseRecord(ctx, nodes[i], p.record, nil); err != nil {
 			p.Log.Warn(why, "peer", nodes[i].Short(), "error", err)
 		}
 	})
@@ -243,7 +243,7 @@ func (p *placement) supersede(ctx context.Context, tasks []core.TaskID) error {
 		}
 		failed := make([]error, len(peers))
 		each(len(peers), func(i int) {
-			_, failed[i] = p.Release(ctx, peers[i], task, ref.Alias, ref.Version)
+			_, failed[i] = p.Release(ctx, peers[i], task, ref.Alias, ref.Version, nil)
 		})
 		for i, peer := range peers {
 			if failed[i] != nil {
@@ -260,18 +260,21 @@ func (p *placement) supersede(ctx context.Context, tasks []core.TaskID) error {
 	return err
 }
 
-// ReleaseRecord asks one holder to let go of what it keeps by a record, and notes that it did.
-func (c *Coordinator) ReleaseRecord(ctx context.Context, at core.ID, rec *placements.Record) (wire.ReleaseDone, error) {
-	done, err := c.Release(ctx, at, rec.Task, rec.Alias, rec.Version)
+// ReleaseRecord asks one holder to let go of what it keeps by a record, and notes that it did. With a tombstone it is told
+// that the version is removed.
+func (c *Coordinator) ReleaseRecord(ctx context.Context, at core.ID, rec *placements.Record,
+	tombstone []byte) (wire.ReleaseDone, error) {
+	done, err := c.Release(ctx, at, rec.Task, rec.Alias, rec.Version, tombstone)
 	if err == nil {
 		err = rec.LetGo(at)
 	}
 	return done, err
 }
 
-// Release asks one holder to let a task go that was to keep a version, and the refs that it brought.
-func (c *Coordinator) Release(ctx context.Context, at core.ID, task core.TaskID, alias string,
-	number int) (wire.ReleaseDone, error) {
+// Release asks one holder to let a task go that was to keep a version, and the refs that it brought; with a tombstone all
+// that it keeps of the version.
+func (c *Coordinator) Release(ctx context.Context, at core.ID, task core.TaskID, alias string, number int,
+	tombstone []byte) (wire.ReleaseDone, error) {
 	owner, err := c.Owner("release")
 	if err != nil {
 		return wire.ReleaseDone{}, err
@@ -282,13 +285,10 @@ func (c *Coordinator) Release(ctx context.Context, at core.ID, task core.TaskID,
 		return wire.ReleaseDone{}, fmt.Errorf("sign release: %w", err)
 	}
 	done, err := wire.Ask[wire.ReleaseDone](ctx, c.Peers, at, func(id uint64) wire.Message {
-		return wire.Release{Query: id, Envelope: envelope}
+		return wire.Release{Query: id, Envelope: envelope, Tombstone: tombstone}
 	})
 	if err == nil && done.Code != core.ReasonNone {
 		err = core.Fail(done.Code.ExitCode(), "peer %s: %s", at.Short(), done.Reason)
-		if done.Code == core.ReasonLocked {
-			err = locked{err}
-		}
 	}
 	return done, err
 }

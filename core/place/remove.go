@@ -4,12 +4,12 @@ package place
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
@@ -20,15 +20,14 @@ import (
 type Removed struct {
 	Versions []int
 	Released []Released
-	Unheard  []Unheard // holders that could not be told: unless forced, the version stays
-	Locked   []Locked  // versions that nobody may remove yet: likewise
+	Unheard  []Unheard // holders that could not be told yet
+	Locked   []Locked  // versions that stay, since nobody may remove them yet, unless forced
 }
 
 // Locked is a version that nobody may remove yet, its owner included.
 type Locked struct {
 	Version int
-	Until   int64  // Unix seconds; 0: its holders know
-	Reason  string // theirs, where they were asked
+	Until   int64 // Unix seconds
 }
 
 // Released is what one holder let go.
@@ -46,7 +45,8 @@ type Unheard struct {
 }
 
 // Remove forgets a version of a name, or all where number is 0, and has its holders let go of it. Its bytes go with the
-// next collection here, and by themselves there. With force it is forgotten also where holders cannot be told.
+// next collection here, and by themselves there. A tombstone says so first: who cannot be told now is told by Outbox, and
+// no holder brings the version back.
 func (c *Coordinator) Remove(ctx context.Context, name string, number int, force bool,
 	tell func(Status)) (r Removed, err error) {
 	owner, err := c.Owner("rm")
@@ -62,43 +62,109 @@ func (c *Coordinator) Remove(ctx context.Context, name string, number int, force
 	if err == nil {
 		refs, err = c.versions(owner.Alias(name), number)
 	}
-	if err != nil {
-		return r, fmt.Errorf("rm %s: %w", name, err)
+	if core.CodeOf(err) == core.CodeNoName {
+		err = c.removeAgain(ctx, owner.Alias(name), number, &r, err)
 	}
-	if err := c.leansOn(ctx, refs); err != nil {
+	if err == nil {
+		err = c.leansOn(ctx, refs)
+	}
+	if err != nil {
 		return r, fmt.Errorf("rm %s: %w", name, err)
 	}
 	c.Peers.Await(ctx)
 	for _, ref := range refs {
-		records, err := c.recorded(ctx, ref)
-		if err != nil {
+		if err := c.removeOne(ctx, owner, ref, force, tell, &r); err != nil {
 			return r, fmt.Errorf("rm %s@%d: %w", name, ref.Ref.Version, err)
 		}
-		if until := lockOf(records); until > time.Now().Unix() && !force {
-			r.Locked = append(r.Locked, Locked{Version: ref.Ref.Version, Until: until})
-			continue
-		}
-		if len(ref.Body.Records) > 0 || len(records) > 0 {
-			tell(Status{Phase: "release", Text: fmt.Sprintf("%s@%d", name, ref.Ref.Version)})
-			before := len(r.Unheard) + len(r.Locked)
-			if err := c.releaseVersion(ctx, ref, records, &r); err != nil {
-				return r, err
-			}
-			if len(r.Unheard)+len(r.Locked) > before && !force {
-				continue // its ref stays, so that it can be removed again
-			}
-			for _, rec := range records { // who was not heard is told when it is there
-				if err := rec.End(); err != nil {
-					return r, err
-				}
-			}
-		}
-		if err := c.Refs.Remove(ref.Ref.Alias, ref.Ref.Version); err != nil {
-			return r, fmt.Errorf("rm %s@%d: %w", name, ref.Ref.Version, err)
-		}
-		r.Versions = append(r.Versions, ref.Ref.Version)
 	}
 	return r, nil
+}
+
+// removeOne forgets one version.
+func (c *Coordinator) removeOne(ctx context.Context, owner *key.Owner, ref version.Found, force bool, tell func(Status),
+	r *Removed) error {
+	alias, number := ref.Ref.Alias, ref.Ref.Version
+	records, err := c.recorded(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if until := lockOf(records); until > time.Now().Unix() && !force {
+		r.Locked = append(r.Locked, Locked{Version: number, Until: until})
+		return nil
+	}
+	r.Versions = append(r.Versions, number)
+	if len(ref.Body.Records) == 0 && len(records) == 0 { // nobody was ever told of it
+		return c.Refs.Remove(alias, number)
+	}
+	told, err := c.toldOf(ctx, ref, records)
+	if err != nil {
+		return err
+	}
+	tombstone, err := owner.SignTombstone(key.Tombstone{Alias: alias, Version: number, Content: ref.Content(),
+		Time: time.Now().Unix(), Until: lastTerm(records, time.Now()).Unix()})
+	if err != nil {
+		return err
+	}
+	if err := c.Refs.Learn(alias, number, tombstone); err != nil {
+		return err
+	}
+	if err := c.Refs.Remove(alias, number); err != nil {
+		return err
+	}
+	tell(Status{Phase: "release", Text: fmt.Sprintf("%s@%d", ref.Body.Name, number)})
+	if err := c.releaseVersion(ctx, alias, number, told, records, tombstone, r); err != nil {
+		return err
+	}
+	for _, rec := range records { // who was not heard is told when it is there
+		if err := rec.End(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastTerm is when the last holder of a version may have let go of it by itself, who was told of it until now.
+func lastTerm(records []*placements.Record, now time.Time) time.Time {
+	term := defaultRetain
+	for _, rec := range records {
+		term = max(term, time.Duration(rec.Retain)*time.Second, time.Unix(rec.Locked, 0).Sub(now))
+	}
+	return now.Add(term)
+}
+
+// removeAgain tells those that could not be told before that versions are removed; none is why there is nothing to remove.
+func (c *Coordinator) removeAgain(ctx context.Context, alias string, number int, r *Removed, none error) error {
+	gone, err := c.Versions.Gone(alias)
+	if err != nil {
+		return err
+	}
+	all, err := c.Records.All()
+	if err != nil {
+		return err
+	}
+	c.Peers.Await(ctx)
+	for _, g := range gone {
+		var told []share
+		var records []*placements.Record
+		for _, rec := range all {
+			if rec.Alias != g.Alias || rec.Version != g.Version || number != 0 && number != g.Version {
+				continue
+			}
+			records = append(records, rec)
+			for _, id := range rec.Bound() {
+				told = append(told, share{id, rec.Task, true})
+			}
+		}
+		if len(told) == 0 {
+			continue
+		}
+		none = nil
+		r.Versions = append(r.Versions, g.Version)
+		if err := c.releaseVersion(ctx, alias, g.Version, told, records, g.Envelope, r); err != nil {
+			return err
+		}
+	}
+	return none
 }
 
 // leansOn is an error where a version that was not placed yet consists of chunks that peers keep for none but those
@@ -169,18 +235,6 @@ func lockOf(records []*placements.Record) (until int64) {
 	return until
 }
 
-// lock notes once that a version is locked.
-func (r *Removed) lock(l Locked) {
-	if !slices.ContainsFunc(r.Locked, func(x Locked) bool { return x.Version == l.Version }) {
-		r.Locked = append(r.Locked, l)
-	}
-}
-
-// locked is what a holder says that may not let go yet.
-type locked struct{ error }
-
-func (l locked) Unwrap() error { return l.error }
-
 // errRemoved is why a placement stops whose version is to go.
 var errRemoved = core.Fail(core.CodeFailed, "the version is being removed")
 
@@ -188,15 +242,16 @@ var errRemoved = core.Fail(core.CodeFailed, "the version is being removed")
 type share struct {
 	holder core.ID
 	task   core.TaskID
+	sure   bool // it is on record; else it may list it still
 }
 
-// releaseVersion tells everybody who was ever told of a version that it may let go, and whoever else is connected.
-func (c *Coordinator) releaseVersion(ctx context.Context, ref version.Found, records []*placements.Record, r *Removed) error {
-	var told []share
+// toldOf is everybody who was ever told of a version, and whoever else is connected.
+func (c *Coordinator) toldOf(ctx context.Context, ref version.Found, records []*placements.Record) (told []share,
+	err error) {
 	var tasks []core.TaskID
-	add := func(holder core.ID, task core.TaskID) {
-		if s := (share{holder, task}); !slices.Contains(told, s) {
-			told = append(told, s)
+	add := func(holder core.ID, task core.TaskID, sure bool) {
+		if !slices.ContainsFunc(told, func(s share) bool { return s.holder == holder && s.task == task }) {
+			told = append(told, share{holder, task, sure})
 		}
 		if !slices.Contains(tasks, task) {
 			tasks = append(tasks, task)
@@ -204,44 +259,45 @@ func (c *Coordinator) releaseVersion(ctx context.Context, ref version.Found, rec
 	}
 	for _, rec := range records {
 		for _, id := range rec.Bound() {
-			add(id, rec.Task)
+			add(id, rec.Task, true)
 		}
 	}
 	reader := version.NewReader(ctx, c.Here)
 	for _, sealed := range ref.Body.Records {
 		rec, err := reader.Record(sealed)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, span := range rec.Spans {
 			if !slices.ContainsFunc(records, func(r *placements.Record) bool { return r.Task == rec.Task }) {
-				add(span.Node, rec.Task)
+				add(span.Node, rec.Task, true)
 			}
 		}
 	}
-	sure := len(told)
 	for _, peer := range c.Peers.Connected() { // one that is on no record any more may list it still
 		for _, task := range tasks {
-			add(peer, task)
+			add(peer, task, false)
 		}
 	}
+	return told, nil
+}
+
+// releaseVersion tells nodes that they may let go of a version.
+func (c *Coordinator) releaseVersion(ctx context.Context, alias string, number int, told []share,
+	records []*placements.Record, tombstone []byte, r *Removed) error {
 	done, failed := make([]wire.ReleaseDone, len(told)), make([]error, len(told))
 	each(len(told), func(i int) {
-		done[i], failed[i] = c.Release(ctx, told[i].holder, told[i].task, ref.Ref.Alias, ref.Ref.Version)
+		done[i], failed[i] = c.Release(ctx, told[i].holder, told[i].task, alias, number, tombstone)
 	})
 	for i, s := range told {
 		if failed[i] != nil {
-			_, is := errors.AsType[locked](failed[i])
-			switch {
-			case is:
-				r.lock(Locked{Version: ref.Ref.Version, Reason: failed[i].Error()})
-			case i < sure:
+			if s.sure {
 				r.Unheard = append(r.Unheard, Unheard{Node: s.holder,
 					Address: c.Peers.Known([]core.ID{s.holder})[s.holder].Address, Reason: failed[i].Error()})
 			}
 			continue
 		}
-		if i < sure || done[i].Runs > 0 {
+		if s.sure || done[i].Runs > 0 {
 			r.Released = append(r.Released, Released{Node: s.holder, Runs: done[i].Runs, Bytes: done[i].Bytes})
 		}
 		for _, rec := range records {

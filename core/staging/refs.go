@@ -10,6 +10,10 @@ type Refs interface {
 	List() ([]StoredRef, error)
 	Put(alias string, version int, envelope []byte) error
 	Remove(alias string, version int) error
+	// Learn keeps a tombstone: its number is never given again, and Tombstones is all of them. Forget drops one.
+	Learn(alias string, version int, tombstone []byte) error
+	Forget(alias string, version int) error
+	Tombstones() ([]StoredRef, error)
 	// SetAway says whether this machine does without the content of a version, since peers keep it.
 	SetAway(alias string, version int, away bool) error
 }
@@ -20,7 +24,7 @@ type Unfinished interface {
 	Unfinished() ([]StoredRef, error)
 }
 
-// StoredRef is one ref of this data dir.
+// StoredRef is one ref of this data dir, or a tombstone.
 type StoredRef struct {
 	Alias    string
 	Version  int

@@ -61,6 +61,9 @@ func (m *machine) List() ([]StoredRef, error)       { return slices.Clone(m.refs
 func (m *machine) Unfinished() ([]StoredRef, error) { return m.begun, nil }
 func (m *machine) Put(string, int, []byte) error    { return nil }
 func (m *machine) Remove(string, int) error         { return nil }
+func (m *machine) Learn(string, int, []byte) error  { return nil }
+func (m *machine) Forget(string, int) error         { return nil }
+func (m *machine) Tombstones() ([]StoredRef, error) { return nil, nil }
 func (m *machine) SetAway(string, int, bool) error  { return nil }
 
 // Get is what is here.

@@ -73,6 +73,25 @@ func (v *Versions) local(alias string, known Opened) ([]version.Found, error) {
 	return found, nil
 }
 
+// Gone is the versions of an alias, or all where it is empty, that are known here to be removed.
+func (v *Versions) Gone(alias string) (gone []version.Gone, err error) {
+	stored, err := v.Refs.Tombstones()
+	if err != nil {
+		return nil, fmt.Errorf("list tombstones: %w", err)
+	}
+	for _, s := range stored {
+		if alias != "" && s.Alias != alias {
+			continue
+		}
+		g, err := version.OpenGone(v.Owner(), s.Envelope)
+		if err != nil {
+			return nil, fmt.Errorf("DATA/refs/%s/%d.gone: %w", s.Alias, s.Version, err)
+		}
+		gone = append(gone, g)
+	}
+	return gone, nil
+}
+
 // reader reads tree nodes and records that are on this machine.
 func (v *Versions) reader(ctx context.Context) *version.Reader { return version.NewReader(ctx, v.Here) }
 

@@ -13,9 +13,9 @@ import (
 )
 
 // At asks a peer for the ref of an alias, of the newest version where number is 0, or for all refs of the owner where
-// alias is empty. Each is verified.
+// alias is empty, and for what it knows to be removed. Each is verified.
 func At(ctx context.Context, peers wire.Asker, peer core.ID, owner *key.Owner, alias string,
-	number int) (found []Found, err error) {
+	number int) (found []Found, gone []Gone, err error) {
 	for after, more := 0, true; more; {
 		report, err := wire.Ask[wire.RefReport](ctx, peers, peer, func(id uint64) wire.Message {
 			if alias != "" {
@@ -24,26 +24,34 @@ func At(ctx context.Context, peers wire.Asker, peer core.ID, owner *key.Owner, a
 			return wire.RefList{Query: id, Owner: owner.ID(), After: after, Limit: wire.RefsPerReport}
 		})
 		if err != nil {
-			return found, err
+			return found, gone, err
 		}
 		if report.Code == core.ReasonUnknown {
-			return found, nil
+			return found, gone, nil
 		}
 		if report.Code != core.ReasonNone {
-			return found, core.Fail(report.Code.ExitCode(), "%s", report.Reason)
+			return found, gone, core.Fail(report.Code.ExitCode(), "%s", report.Reason)
 		}
 		for _, envelope := range report.Refs {
 			f, err := Open(owner, envelope)
 			if err != nil {
-				return found, err
+				return found, gone, err
 			}
 			f.At = peer
 			found = append(found, f)
 		}
-		after += len(report.Refs)
-		more = alias == "" && report.More && len(report.Refs) > 0
+		for _, envelope := range report.Tombstones {
+			g, err := OpenGone(owner, envelope)
+			if err != nil {
+				return found, gone, err
+			}
+			gone = append(gone, g)
+		}
+		heard := len(report.Refs) + len(report.Tombstones)
+		after += heard
+		more = alias == "" && report.More && heard > 0
 	}
-	return found, nil
+	return found, gone, nil
 }
 
 // RecordAt brings the stored bytes of a segment record that a ref names from a peer, held against their hash.

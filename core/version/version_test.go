@@ -330,11 +330,25 @@ func TestAt(t *testing.T) {
 		check(t, err)
 		envelopes = append(envelopes, envelope)
 	}
+	var tombstones [][]byte
+	for number := 6; number < 9; number++ {
+		envelope, err := owner.SignTombstone(key.Tombstone{Alias: owner.Alias("a"), Version: number, Content: core.Hash{1},
+			Time: 1, Until: 2})
+		check(t, err)
+		tombstones = append(tombstones, envelope)
+	}
 	pages := peer(func(m wire.Message) wire.Message {
 		switch q := m.(type) {
 		case wire.RefList:
-			page := envelopes[q.After:min(q.After+2, len(envelopes))]
-			return wire.RefReport{Query: q.Query, Refs: page, More: q.After+2 < len(envelopes)}
+			report := wire.RefReport{Query: q.Query, More: q.After+2 < len(envelopes)+len(tombstones)}
+			for i := q.After; i < min(q.After+2, len(envelopes)+len(tombstones)); i++ {
+				if i < len(envelopes) {
+					report.Refs = append(report.Refs, envelopes[i])
+				} else {
+					report.Tombstones = append(report.Tombstones, tombstones[i-len(envelopes)])
+				}
+			}
+			return report
 		case wire.RefGet:
 			if q.Version > len(envelopes) {
 				return wire.RefReport{Code: core.ReasonUnknown}
@@ -343,26 +357,30 @@ func TestAt(t *testing.T) {
 		}
 		return wire.RefOK{}
 	})
-	found, err := At(t.Context(), pages, core.ID{9}, owner, "", 0)
-	if err != nil || len(found) != 5 || found[4].Ref.Version != 5 || found[4].At != (core.ID{9}) ||
+	found, gone, err := At(t.Context(), pages, core.ID{9}, owner, "", 0)
+	if err != nil || len(gone) != 3 || gone[2].Version != 8 || len(found) != 5 ||
+		found[4].Ref.Version != 5 || found[4].At != (core.ID{9}) ||
 		found[4].Body.Name != "n" {
 		t.Errorf("%d refs, %v", len(found), err)
 	}
-	if found, err = At(t.Context(), pages, core.ID{9}, owner, "a", 3); err != nil || len(found) != 1 {
+	if live, dead := Live(found, gone); len(live) != 5 || len(dead) != 0 {
+		t.Errorf("%d live and %d dead refs where others are removed", len(live), len(dead))
+	}
+	if found, _, err = At(t.Context(), pages, core.ID{9}, owner, "a", 3); err != nil || len(found) != 1 {
 		t.Errorf("version 3: %d refs, %v", len(found), err)
 	}
-	if found, err = At(t.Context(), pages, core.ID{9}, owner, "a", 6); err != nil || len(found) != 0 {
+	if found, _, err = At(t.Context(), pages, core.ID{9}, owner, "a", 6); err != nil || len(found) != 0 {
 		t.Errorf("a version that is not there: %d refs, %v", len(found), err)
 	}
-	if _, err = At(t.Context(), pages, core.ID{9}, newOwner(t), "", 0); core.CodeOf(err) != core.CodeWrong {
+	if _, _, err = At(t.Context(), pages, core.ID{9}, newOwner(t), "", 0); core.CodeOf(err) != core.CodeWrong {
 		t.Errorf("refs of another owner: %v", err)
 	}
 	refused := peer(func(wire.Message) wire.Message { return wire.RefReport{Code: core.ReasonRights, Reason: "no"} })
-	if _, err = At(t.Context(), refused, core.ID{9}, owner, "", 0); core.CodeOf(err) != core.CodeRefused {
+	if _, _, err = At(t.Context(), refused, core.ID{9}, owner, "", 0); core.CodeOf(err) != core.CodeRefused {
 		t.Errorf("who may not read: %v", err)
 	}
 	other := peer(func(wire.Message) wire.Message { return wire.RefOK{} })
-	if _, err = At(t.Context(), other, core.ID{9}, owner, "", 0); err == nil {
+	if _, _, err = At(t.Context(), other, core.ID{9}, owner, "", 0); err == nil {
 		t.Error("an answer of another type is taken")
 	}
 }

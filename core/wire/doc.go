@@ -50,7 +50,7 @@
 //	REF_PUT                 coordinator                    each target            REF_OK
 //	REF_LIST, REF_GET       who lists or fetches           any node               REF_REPORT
 //	REF_OK, REF_REPORT      who was asked                  who asked
-//	RELEASE                 owner's node                   each holder            RELEASE_DONE
+//	RELEASE                 owner's node                   each holder            RELEASE_DONE; with a tombstone the version is removed
 //	RELEASE_DONE            holder                         owner's node
 //	AUDIT                   owner's node                   holder                 AUDIT_PROOF or AUDIT_REFUSE
 //	AUDIT_PROOF             holder                         owner's node           slices of BLAKE3 trees, signed

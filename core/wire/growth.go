@@ -29,12 +29,15 @@ const (
 	FeatureAudit    Feature = "audit"    // AUDIT is answered
 	FeatureStripes  Feature = "stripes"  // runs may be parity; who does not list it is to keep nothing of stripes
 	FeatureInvites  Feature = "invites"  // JOIN is answered
+	// FeatureTombstones: RELEASE may say that the version is removed, and REF_REPORT tells of such versions.
+	FeatureTombstones Feature = "tombstones"
 
 	inVersion2 Feature = "v2" // no feature: what belongs to version 2 itself
 )
 
 // Features are all that this build has, as its HELLO lists them.
-var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit, FeatureStripes, FeatureInvites}
+var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit, FeatureStripes, FeatureInvites,
+	FeatureTombstones}
 
 // Dialect is what the two ends of a session agreed to speak: a version, and the features that both list. It reads and
 // writes their messages.

@@ -383,12 +383,17 @@ type RefReport struct {
 	More   bool        `json:"more,omitzero"`
 	Size   core.Size   `json:"size,omitzero"`  // of the whole record
 	Data   []byte      `json:"data,omitempty"` // a piece of it
+
+	// Tombstones says which versions are removed. Of a list they come behind all refs; After counts them too.
+	Tombstones [][]byte `json:"tombstones,omitempty" most:"list" wire:"tombstones"`
 }
 
-// Release gives up what a task holds; the envelope is signed with the release right.
+// Release gives up what a task holds; the envelope is signed with the release right. With a tombstone, signed alike, it
+// gives up all that is held of its version, and no ref of that is taken any more.
 type Release struct {
-	Query    uint64 `json:"query"`
-	Envelope []byte `json:"envelope"`
+	Query     uint64 `json:"query"`
+	Envelope  []byte `json:"envelope"`
+	Tombstone []byte `json:"tombstone,omitempty" wire:"tombstones"`
 }
 
 // ReleaseDone answers Release.

@@ -92,6 +92,12 @@ func grown() (messages []Message) {
 		case StateReport:
 			m.Degraded = []string{"holdings.db was lost", "verifier signature does not answer"}
 			messages = append(messages, m)
+		case Release:
+			m.Tombstone = []byte("tombstone")
+			messages = append(messages, m)
+		case RefReport:
+			m.Tombstones = [][]byte{[]byte("tombstone")}
+			messages = append(messages, m)
 		}
 	}
 	ranges := []core.AuditedRange{{Run: 3, Chunk: 1, Offset: 4096}, {Run: 7}}

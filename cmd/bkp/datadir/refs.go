@@ -115,6 +115,59 @@ func (s Refs) Remove(alias string, version int) error {
 	return nil
 }
 
+// Learn keeps the tombstone of a version, whose number is not given again.
+func (s Refs) Learn(alias string, version int, tombstone []byte) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err = s.write(s.tombstone(alias, version), tombstone); err == nil {
+		err = s.remember(alias, version)
+	}
+	if err != nil {
+		return fmt.Errorf("write tombstone: %w", err)
+	}
+	return nil
+}
+
+// Forget drops a tombstone whose time is over.
+func (s Refs) Forget(alias string, version int) error {
+	if err := durable.Remove(s.tombstone(alias, version)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("drop tombstone: %w", err)
+	}
+	return nil
+}
+
+const tombstoneSuffix = ".gone"
+
+func (s Refs) tombstone(alias string, version int) string {
+	return s.file(alias, version) + tombstoneSuffix
+}
+
+// Tombstones is all that are kept here.
+func (s Refs) Tombstones() (out []staging.StoredRef, err error) {
+	paths, err := filepath.Glob(filepath.Join(s.dir, "*", "*"+tombstoneSuffix))
+	if err != nil {
+		return nil, fmt.Errorf("list tombstones: %w", err)
+	}
+	for _, path := range paths {
+		version, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), tombstoneSuffix))
+		if err != nil {
+			continue
+		}
+		envelope, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // dropped meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read tombstone: %w", err)
+		}
+		out = append(out, staging.StoredRef{Alias: filepath.Base(filepath.Dir(path)), Version: version, Envelope: envelope})
+	}
+	return out, nil
+}
+
 // SetAway says whether this machine does without the content of a version.
 func (s Refs) SetAway(alias string, version int, away bool) error {
 	path := s.offloadedFile(alias, version)

@@ -177,6 +177,21 @@ func (h Holdings) Refs(owner core.ID) ([]core.HeldRef, error) {
 	return h.Holdings.Refs(owner)
 }
 
+func (h Holdings) PutTombstone(x core.HeldTombstone) error {
+	h.Watch.Called("PutTombstone")
+	return h.Holdings.PutTombstone(x)
+}
+
+func (h Holdings) Tombstones(owner core.ID) ([]core.HeldTombstone, error) {
+	h.Watch.Called("Tombstones")
+	return h.Holdings.Tombstones(owner)
+}
+
+func (h Holdings) ForgetTombstones(now int64) error {
+	h.Watch.Called("ForgetTombstones")
+	return h.Holdings.ForgetTombstones(now)
+}
+
 func (h Holdings) HasTask(owner core.ID, task core.TaskID) (bool, error) {
 	h.Watch.Called("HasTask")
 	return h.Holdings.HasTask(owner, task)

@@ -33,6 +33,7 @@ import (
 //	users     run hash ‖ task ‖ segment ‖ number   nothing: who needs a run
 //	owners    owner                            bytes: chunks of each run that any of the owner's tasks needs, once
 //	refs      owner ‖ alias ‖ 0 ‖ version      the ref's envelope and its records
+//	tombstones owner ‖ alias ‖ 0 ‖ version     the tombstone's envelope, and what it says
 //	described task ‖ segment ‖ hash            size: records in the packs that say the same of a segment and its runs
 //	meta      "head"                           entries and root: the ledger as it was at the newest barrier
 //
@@ -51,7 +52,8 @@ var (
 	bucketOwners   = []byte("owners")
 	bucketRefs     = []byte("refs")
 
-	bucketDescribed = []byte("described") // not in databases of the first releases
+	bucketDescribed  = []byte("described") // these are not in databases of the first releases
+	bucketTombstones = []byte("tombstones")
 
 	keyVersion = []byte("version")
 	keyCount   = []byte("runs")
@@ -107,7 +109,7 @@ func checkVersionOf(tx *tx) error {
 	if v := meta.Get(keyVersion); len(v) != 1 || v[0] != holdingsVersion {
 		return fmt.Errorf("version %v is not known here (have %d)", v, holdingsVersion)
 	}
-	if tx.Bucket(bucketDescribed) == nil {
+	if tx.Bucket(bucketDescribed) == nil || tx.Bucket(bucketTombstones) == nil {
 		return errOld
 	}
 	return nil
@@ -116,7 +118,7 @@ func checkVersionOf(tx *tx) error {
 func prepare(tx *tx) error {
 	for _, name := range [][]byte{bucketMeta, bucketSegments, bucketLicenses, bucketRuns, bucketOrder, bucketKept,
 		bucketUsers,
-		bucketOwners, bucketRefs, bucketDescribed} {
+		bucketOwners, bucketRefs, bucketDescribed, bucketTombstones} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
