@@ -142,6 +142,11 @@ func UnknownCommand(commands []*cli.Command, word string) error {
 	if meant, ok := elsewhere[word]; ok && Find(commands, "split") != nil {
 		return core.WithHint(err, "%s", meant)
 	}
+	for _, c := range commands {
+		if sub := Find(c.Subcommands, word); sub != nil && !c.Hidden && !sub.Hidden {
+			return core.WithHint(err, "did you mean %s %s? bkp help lists the commands", c.Name, sub.Name)
+		}
+	}
 	near := strings.TrimLeft(cli.SuggestFlag(names, word, true), "-")
 	if !isTypo(word, near) {
 		return core.WithHint(err, "bkp help lists the commands")

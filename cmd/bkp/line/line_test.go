@@ -33,6 +33,7 @@ func TestParse(t *testing.T) {
 		"place -":                     "place -- -",
 		"key export x":                "key export -- x",
 		"plac":                        `unknown command "plac" (did you mean place? bkp help lists the commands)`,
+		"export x":                    `unknown command "export" (did you mean key export? bkp help lists the commands)`,
 		"place --replica 3":           "unknown flag --replica (did you mean --replicas?)",
 		"place --replicas":            "--replicas needs a value",
 		"place --peers a --peers b":   "--peers is given twice",
