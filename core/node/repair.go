@@ -100,8 +100,8 @@ func (n *Node) names() (map[string]string, error) {
 }
 
 // standings is those that are asked for, with their names.
-func (n *Node) standings(args control.StandingArgs) (found []repair.Standing, names map[string]string, err error) {
-	if _, err := n.identity("status"); err != nil {
+func (n *Node) standings(doing string, args control.StandingArgs) (found []repair.Standing, names map[string]string, err error) {
+	if _, err := n.identity(doing); err != nil {
 		return nil, nil, err
 	}
 	if names, err = n.names(); err != nil {
@@ -127,9 +127,9 @@ func (n *Node) standings(args control.StandingArgs) (found []repair.Standing, na
 // Standings tells how placements stand.
 func (n *Node) Standings(_ context.Context, args control.StandingArgs,
 	_ func(control.Status)) (control.StandingResult, error) {
-	found, names, err := n.standings(args)
+	found, names, err := n.standings("status", args)
 	if err != nil {
-		return control.StandingResult{}, fmt.Errorf("status: %w", err)
+		return control.StandingResult{}, err
 	}
 	r := StandingRows(found, names, n.Repair != nil)
 	var ids []core.ID
@@ -206,9 +206,9 @@ func stateOf(s repair.Standing, watched bool) (state string, until int64) {
 func (n *Node) RepairPlacements(ctx context.Context, args control.StandingArgs,
 	status func(control.Status)) (control.StandingResult, error) {
 	n.awaitPeers(ctx)
-	found, names, err := n.standings(args)
+	found, names, err := n.standings("repair", args)
 	if err != nil {
-		return control.StandingResult{}, fmt.Errorf("repair: %w", err)
+		return control.StandingResult{}, err
 	}
 	slices.SortStableFunc(found, func(a, b repair.Standing) int { return cmp.Compare(a.Reached, b.Reached) })
 	var failed []error
@@ -242,9 +242,9 @@ func (n *Node) Drain(ctx context.Context, args control.DrainArgs,
 	if r.Nodes, err = n.named(args.Node); err != nil {
 		return r, fmt.Errorf("drain: %w", err)
 	}
-	found, names, err := n.standings(control.StandingArgs{})
+	found, names, err := n.standings("drain", control.StandingArgs{})
 	if err != nil {
-		return r, fmt.Errorf("drain: %w", err)
+		return r, err
 	}
 	found = slices.DeleteFunc(found, func(s repair.Standing) bool {
 		return !slices.ContainsFunc(s.Holders(), func(h placements.Holder) bool { return slices.Contains(r.Nodes, h.Node) })
