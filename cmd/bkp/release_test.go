@@ -19,6 +19,7 @@ func TestReleaseBefore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs without -short")
 	}
+	t.Parallel()
 	build := exec.CommandContext(t.Context(), filepath.Join("..", "..", "scripts", "release-before"))
 	var words strings.Builder
 	build.Stderr = &words
