@@ -12,13 +12,15 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
 
 func keyCommand() *cli.Command {
-	return group("key", "show, export and import the identity", keyShow(), keyExport(), keyImport())
+	return group("key", "show, export and import the identity, and take back what others may do with it", keyShow(),
+		keyExport(), keyImport(), keyRevoke())
 }
 
 type keyInfo struct {
@@ -27,6 +29,8 @@ type keyInfo struct {
 	Recipient string   `json:"recipient"` // age public key of the refs
 	Exported  bool     `json:"exported"`
 	Peers     []string `json:"peers,omitempty"` // where a new machine may ask
+
+	Revoked []core.ID `json:"revoked,omitempty"` // nodes that may do nothing for the owner any more
 }
 
 func keyShow() *cli.Command {
@@ -43,10 +47,17 @@ func keyShow() *cli.Command {
 			if err != nil {
 				return err
 			}
-			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.dir.IsExported(), o.Peers}
+			lists, err := c.dir.OpenRevoked(c.dir)
+			if err != nil {
+				return err
+			}
+			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.dir.IsExported(), o.Peers, lists.Of(o.ID()).Nodes}
 			return c.Result(info, func(t *render.Table) {
 				t.Line("owner  %s", info.Owner.Grouped())
 				t.Line("node   %s", info.Node.Grouped())
+				for _, id := range info.Revoked {
+					t.Line("revoked node %s", id)
+				}
 				if !info.Exported {
 					t.Line("The identity was not exported yet. Without it nothing can be fetched: bkp key export " +
 						"-o FILE")
@@ -99,6 +110,39 @@ func keyExport() *cli.Command {
 				}
 			}
 			return c.Done(moved, func(t *render.Table) { t.Line("exported the identity %s", o.ID()) })
+		},
+	})
+}
+
+func keyRevoke() *cli.Command {
+	return command(spec{
+		name: "revoke", args: "NODE…", least: 1, most: 64,
+		usage: "take back whatever nodes may do in the owner's name, as of a machine that was stolen",
+		about: "Every node that hears of it refuses what those nodes write, read or release from then on, whatever " +
+			"delegations they show; what is kept stays. The peers that are reached are told at once, and tell others. A " +
+			"machine that has the identity itself can only be locked out with it: keep what counts under --lock.",
+		examples: "bkp key revoke k4qh5d2mzrdx7gldx2mfwqvtfnhqirzqxyz2ox5ltrhd3xs4m2ya\nbkp key show",
+		flags:    append(networkFlags(), identityFlags()...),
+		do: func(ctx context.Context, c *call) error {
+			if _, err := c.Owner(); err != nil {
+				return err
+			}
+			var args control.RevokeArgs
+			for _, text := range c.Args().Slice() {
+				id, err := core.ParseID(text)
+				if err != nil {
+					return line.UsageError("%w", err)
+				}
+				args.Nodes = append(args.Nodes, id)
+			}
+			r, err := session.Ask[control.RevokeResult](ctx, c.Opener, control.CommandRevoke, args)
+			if err != nil {
+				return err
+			}
+			return c.Done(r, func(t *render.Table) {
+				t.Line("revoked %s; %s told, others hear of it from them", render.Counted(len(args.Nodes), "node"),
+					render.Counted(len(r.Told), "peer"))
+			})
 		},
 	})
 }

@@ -46,6 +46,7 @@ const (
 	CommandDrain    = "drain"      // have a node keep nothing any more
 	CommandInvite   = "invite"     // make an invite by which new nodes join the cluster
 	CommandInvites  = "invites"    // revoke an invite, and list all
+	CommandRevoke   = "revoke"     // take back what nodes may do in the owner's name
 	CommandRecords  = "records"    // hold the records of what is kept for others against each other
 )
 
@@ -92,6 +93,7 @@ type Node interface {
 	RepairPlacements(ctx context.Context, args StandingArgs, status func(Status)) (StandingResult, error)
 	Invite(ctx context.Context, args InviteArgs, status func(Status)) (InviteResult, error)
 	Invites(ctx context.Context, args InvitesArgs, status func(Status)) (InvitesResult, error)
+	Revoke(ctx context.Context, args RevokeArgs, status func(Status)) (RevokeResult, error)
 	Drain(ctx context.Context, args DrainArgs, status func(Status)) (DrainResult, error)
 }
 
@@ -116,6 +118,7 @@ var commands = map[string]command{
 	CommandDrain:    does[DrainArgs, DrainResult](Node.Drain),
 	CommandInvite:   does[InviteArgs, InviteResult](Node.Invite),
 	CommandInvites:  does[InvitesArgs, InvitesResult](Node.Invites),
+	CommandRevoke:   does[RevokeArgs, RevokeResult](Node.Revoke),
 	CommandRecords:  does[None, RecordsResult](Node.LookAtRecords),
 }
 

@@ -227,6 +227,9 @@ func (anyNode) RepairPlacements(context.Context, StandingArgs, func(Status)) (r 
 func (anyNode) Invite(context.Context, InviteArgs, func(Status)) (r InviteResult, _ error) {
 	return r, nil
 }
+func (anyNode) Revoke(context.Context, RevokeArgs, func(Status)) (r RevokeResult, _ error) {
+	return r, nil
+}
 func (anyNode) Invites(context.Context, InvitesArgs, func(Status)) (r InvitesResult, _ error) {
 	return r, nil
 }

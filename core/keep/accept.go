@@ -155,6 +155,9 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 	if err != nil {
 		return nil, refuse(core.ReasonLicense, "%v", err)
 	}
+	if err := t.stillMay(seg.Owner, signer, seg.Source); err != nil {
+		return nil, err
+	}
 	if err := t.evict(seg); err != nil {
 		return nil, err
 	}
@@ -181,6 +184,16 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 		}
 	}
 	return seg, err
+}
+
+// stillMay is an error where an owner has revoked what one of the nodes does in its name.
+func (t *Target) stillMay(owner core.ID, nodes ...core.ID) error {
+	for _, node := range nodes {
+		if t.Revoked != nil && t.Revoked(owner, node) {
+			return refuse(core.ReasonRights, "owner %s has revoked what node %s does in its name", owner.Short(), node.Short())
+		}
+	}
+	return nil
 }
 
 // DefaultKeepAtMost is how long anything is promised to be kept, unless a node says otherwise: 20 years.

@@ -46,6 +46,10 @@ func (r *Receiver) Apply(f *task.Flow, from core.ID, m wire.StorageApply) (e tas
 		r.reason = fmt.Sprintf("segment %d of task %s was not accepted here", m.Segment, m.Task)
 		return task.Event{Kind: task.Applied, Reason: core.ReasonUnknown}
 	}
+	if err := s.target.stillMay(seg.Owner, seg.Source); err != nil {
+		r.reason = err.Error()
+		return task.Event{Kind: task.Applied, Reason: core.ReasonRights}
+	}
 	e = task.Event{Kind: task.Applied}
 	e.Runs, e.Reason = r.wanted(f, seg, m.Runs)
 	s.ReceiptAgain(from, seg, r.have)

@@ -283,6 +283,9 @@ func (t *Target) keepRef(m wire.RefPut, from core.ID) error {
 	if err := ref.Allowed(time.Now()); err != nil {
 		return fmt.Errorf("ref: %w", err)
 	}
+	if err := t.stillMay(ref.Owner, key.IDOf(ref.Key), from); err != nil {
+		return err
+	}
 	if ref.Owner != m.Owner || ref.Alias != m.Alias || ref.Version != m.Version {
 		return fmt.Errorf("the ref is of %s.%d, not %s.%d", ref.Alias, ref.Version, m.Alias, m.Version)
 	}

@@ -32,6 +32,9 @@ func (t *Target) release(m wire.Release) (runs int, bytes core.Size, err error) 
 	if err == nil {
 		err = r.Allowed(time.Now())
 	}
+	if err == nil {
+		err = t.stillMay(r.Owner, key.IDOf(r.Key))
+	}
 	if err != nil {
 		return 0, 0, refuse(core.ReasonRights, "%v", err)
 	}

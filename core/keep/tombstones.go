@@ -18,6 +18,9 @@ func (t *Target) bury(r key.Release, envelope []byte) (tasks []core.TaskID, err 
 	if err == nil {
 		err = x.Allowed(time.Now())
 	}
+	if err == nil {
+		err = t.stillMay(x.Owner, key.IDOf(x.Key))
+	}
 	if err == nil && (x.Owner != r.Owner || x.Alias != r.Alias || x.Version != r.Version) {
 		err = fmt.Errorf("the tombstone is of %s.%d, the release of %s.%d", x.Alias, x.Version, r.Alias, r.Version)
 	}

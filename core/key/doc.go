@@ -12,6 +12,7 @@
 //
 //	payload type                               payload                                                 signed by
 //	application/vnd.bkp.delegation.v1+json     {v, owner, node, rights, expires, key}                  the owner
+//	application/vnd.bkp.revocations.v1+json    {v, owner, sequence, time, nodes, key}                  the owner alone
 //	application/vnd.bkp.release.v1+json        {v, owner, task, alias, version, time, key, delegation} the owner, or a delegate with "release"
 //	application/vnd.bkp.ref.v2+cbor            {v, owner, alias, version, content, prev, created, placed, body, key, delegation}
 //	                                                                                                   the owner, or a delegate with "write"
@@ -27,6 +28,9 @@
 // seed and secret in base64, under a passphrase where one is set (then an armored age file, scrypt). From the seed
 // comes the key that signs; from the age identity, who can read refs; from the dedup secret, every key that seals
 // chunks and the aliases under which peers know names.
+//
+// What an owner let a node do ends with its delegation, or earlier by [Revocations]: a list with a rising sequence, which
+// nodes keep and tell each other. It stops whatever is new that a revoked node signs or asks, and deletes nothing.
 //
 // # Refs
 //

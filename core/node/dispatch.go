@@ -15,6 +15,7 @@ func init() {
 	reactions = byType(
 		on((*state).onBandwidth),
 		on((*state).onDelegation),
+		on((*state).onRevoked),
 		far((*state).onStateQuery),
 		far(func(n *state, p *peer, m wire.StateReport) { n.answered(p, m.Query, m) }),
 

@@ -82,7 +82,7 @@ func (n *Node) admit(info link.Peer) error {
 	if info.Dialled && n.owner() != nil && len(n.token()) == 0 {
 		return n.firstUse(info)
 	}
-	for _, d := range validRights(info.Delegations, info.ID) {
+	for _, d := range n.validRights(info.Delegations, info.ID) {
 		if _, served := n.Issuers[d.Owner]; served {
 			return nil
 		}
@@ -119,12 +119,12 @@ func (n *Node) firstUse(info link.Peer) error {
 	return nil
 }
 
-// validRights are the delegations among envelopes that name the node and have not expired.
-func validRights(envelopes [][]byte, node core.ID) []key.Delegation {
+// validRights are the delegations among envelopes that name the node, have not expired and were not revoked.
+func (n *Node) validRights(envelopes [][]byte, node core.ID) []key.Delegation {
 	var valid []key.Delegation
 	for _, envelope := range envelopes {
 		d, err := key.OpenDelegation(envelope)
-		if err == nil && d.Node == node && time.Now().Unix() < d.Expires {
+		if err == nil && d.Node == node && time.Now().Unix() < d.Expires && !n.isRevoked(d.Owner, node) {
 			valid = append(valid, d)
 		}
 	}

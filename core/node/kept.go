@@ -20,7 +20,7 @@ func (n *state) openKept() (err error) {
 	node := n.Node
 	c := keep.Config{Signer: n.Signer, Capacity: n.Capacity, Quotas: n.Issuers, KeepAtMost: n.KeepAtMost, Room: n.Room, Freeing: n.Freeing,
 		Anyone: n.Plaintext && len(n.token()) == 0, Keeping: n.Keeping, Holdings: n.Holdings, Ledger: n.Ledger,
-		Invited: node.invitedBy, Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
+		Invited: node.invitedBy, Revoked: node.isRevoked, Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
 	n.target, n.kept, err = keep.Open(n.ctx, c,
 		loopOf[*keep.State]{n.Node, func(n *state) *keep.State { return n.kept }}, (*others)(n), (*others)(n))
 	return err
@@ -101,7 +101,10 @@ func (n *state) onGainApply(p *peer, m wire.GainApply) {
 // partOf is what a peer may read of what is kept for an owner: all by a delegation, else what belongs to tasks whose
 // licences name it.
 func (n *state) partOf(p *peer, owner core.ID, wanted ...wire.GainRun) keep.Part {
-	if p.may(owner, key.RightRead) {
+	switch {
+	case n.isRevoked(owner, p.id):
+		return keep.Part{}
+	case p.may(owner, key.RightRead):
 		return keep.WholeOf
 	}
 	return n.kept.PartOf(owner, p.id, wanted...)

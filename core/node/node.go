@@ -10,6 +10,7 @@
 //	state.go       the state, its events, the loop          dispatch.go  what each message does
 //	peer.go        sessions, bandwidth coordination         query.go     questions and their answers
 //	where.go       addresses that peers tell of others      invite.go    letting new nodes in
+//	revoke.go      taking back what nodes may do
 //	relay.go       messages through others                  identity.go  the owner, and who may act for whom
 //	flows.go       the flows: core/flow                     kept.go      what is kept for others: core/keep
 //	transfers.go   tasks under way: core/transfer
@@ -77,7 +78,8 @@ type Config struct {
 	// how long anything is promised to be kept at most; 0: keep.DefaultKeepAtMost
 	KeepAtMost time.Duration
 	Pins       link.Pins
-	Guests     Guests // who was invited; nil: nobody is
+	Revoked    Revoked // what owners took back; nil: nothing is heard of it
+	Guests     Guests  // who was invited; nil: nobody is
 
 	Staging  storage.Collector
 	Away     staging.Away // nil: what went out of staging is forgotten

@@ -32,6 +32,8 @@ type peer struct {
 	via      []core.ID // the way to it through others, where no session leads there
 	vouched  bool      // whoever brought word from it last is a member of this node's token
 	rights   []key.Delegation
+	unheard  [][]byte // what it said of revocations, to be looked at
+	hearing  bool     // some of it is
 	lastSeen time.Time
 	problem  string
 }
@@ -83,11 +85,12 @@ func (e peerUp) apply(n *state) {
 	if info.Dialled {
 		p.address = info.Address
 	}
-	p.rights = validRights(info.Delegations, info.ID)
+	p.rights = n.validRights(info.Delegations, info.ID)
 	p.link, p.named = n.linkOf(info)
 	p.declared, p.theirs, p.capacity, p.follows = p.link.At(time.Now()), 0, 0, false
 	p.followed = false
 	n.Log.Info("peer up", "peer", p.id.Short(), "address", p.address)
+	n.tellRevoked(p)
 	if info.Dialled {
 		p.declared = cmp.Or(p.declared, n.DefaultLink, fallbackLink)
 		n.send(p.id, wire.BandwidthCoordination{Size: p.declared})
@@ -190,7 +193,7 @@ func (n *state) forgetGone() {
 
 // onDelegation takes further word of whom a peer may act for.
 func (n *state) onDelegation(p *peer, m wire.Delegation) {
-	p.rights = append(p.rights, validRights(m.Delegations, p.id)...)
+	p.rights = append(p.rights, n.validRights(m.Delegations, p.id)...)
 	p.rights = slices.Clone(p.rights[max(0, len(p.rights)-maxRights):])
 }
 

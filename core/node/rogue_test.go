@@ -49,6 +49,12 @@ func (c *cluster) rogue(to string) *rogue {
 	c.t.Helper()
 	signer, err := key.NewSigner(c.random)
 	check(c.t, err)
+	return c.rogueAs(to, signer)
+}
+
+// rogueAs is a rogue with a key of its own choice.
+func (c *cluster) rogueAs(to string, signer *key.Signer) *rogue {
+	c.t.Helper()
 	r := &rogue{t: c.t, c: c, signer: signer, owner: c.owner, session: make(chan *link.Session, 4), heard: make(chan wire.Message, 100)}
 	r.hub = link.New(link.Config{Signer: signer, Epoch: 1, Token: c.token, Pins: r, Dial: c.net.From("rogue")}, r)
 	c.t.Cleanup(func() { r.hub.Close(c.t.Context()) })

@@ -39,6 +39,9 @@ const (
 	// MaxInvited is how many members a new one is told of; it meets the others through them.
 	MaxInvited = 64
 
+	// MaxRevoked is how many lists of revocations one message has.
+	MaxRevoked = 64
+
 	// MaxRunChunks bounds the chunks of a run, so that its TRANSMISSION_BEGIN fits in a message however small they are.
 	MaxRunChunks = 32768
 )

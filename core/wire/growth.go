@@ -29,6 +29,7 @@ const (
 	FeatureAudit    Feature = "audit"    // AUDIT is answered
 	FeatureStripes  Feature = "stripes"  // runs may be parity; who does not list it is to keep nothing of stripes
 	FeatureInvites  Feature = "invites"  // JOIN is answered
+	FeatureRevoked  Feature = "revoked"  // REVOKED is heard
 	// FeatureTombstones: RELEASE may say that the version is removed, and REF_REPORT tells of such versions.
 	FeatureTombstones Feature = "tombstones"
 
@@ -37,7 +38,7 @@ const (
 
 // Features are all that this build has, as its HELLO lists them.
 var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit, FeatureStripes, FeatureInvites,
-	FeatureTombstones}
+	FeatureRevoked, FeatureTombstones}
 
 // Dialect is what the two ends of a session agreed to speak: a version, and the features that both list. It reads and
 // writes their messages.

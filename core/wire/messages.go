@@ -18,6 +18,7 @@ func init() {
 	register[Join](since(FeatureInvites), atMost(MaxHello))
 	register[Joined](since(FeatureInvites), atMost(MaxAuth))
 	register[Delegation]()
+	register[Revoked](since(FeatureRevoked))
 	register[BandwidthCoordination]()
 	register[StateQuery]()
 	register[StateReport]()
@@ -98,6 +99,11 @@ type Joined struct {
 // Delegation shows delegations on a session that began before there were any: an owner came to this node later.
 type Delegation struct {
 	Delegations [][]byte `json:"delegations" most:"proofs"`
+}
+
+// Revoked tells owners' lists of revocations: at the beginning of a session those that a node has, then those that come.
+type Revoked struct {
+	Lists [][]byte `json:"lists" most:"revoked"` // DSSE envelopes
 }
 
 // BandwidthCoordination says what this side gives the link, in wire bytes per second; the smaller word is its capacity.
@@ -431,6 +437,7 @@ func (Auth) Type() string                  { return "AUTH" }
 func (Join) Type() string                  { return "JOIN" }
 func (Joined) Type() string                { return "JOINED" }
 func (Delegation) Type() string            { return "DELEGATION" }
+func (Revoked) Type() string               { return "REVOKED" }
 func (BandwidthCoordination) Type() string { return "BANDWIDTH_COORDINATION" }
 func (StateQuery) Type() string            { return "STATE_QUERY" }
 func (StateReport) Type() string           { return "STATE_REPORT" }

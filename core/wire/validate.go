@@ -77,6 +77,16 @@ func (b *bounds) delegations(envelopes [][]byte) {
 	}
 }
 
+func (m Revoked) Validate() error {
+	var b bounds
+	b.must(len(m.Lists) > 0, "lists is empty")
+	b.count("lists", len(m.Lists), MaxRevoked)
+	for _, l := range m.Lists {
+		b.bytes("lists", l, 1, maxSigned)
+	}
+	return b.err
+}
+
 func (m BandwidthCoordination) Validate() error {
 	var b bounds
 	b.capacity("size", m.Size)

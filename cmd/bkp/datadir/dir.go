@@ -32,6 +32,7 @@ import (
 //	plugins/      plugins of this node             bkp.lock.toml their checksums
 //	reserve/      room for what frees space        plugin-sockets/ of plugins that run
 //	token         the cluster token, where one was generated or came by an invite
+//	revoked/      what owners took back of what they had let nodes do
 //	invites.json  by what codes new nodes may join, and who did
 //	node.lock     held by the node that runs here  node.sock     its socket for commands
 //	verify.json   how far a verification has come

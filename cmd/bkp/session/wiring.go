@@ -148,6 +148,9 @@ func (op *Opener) network(conf *node.Config, w wish) (err error) {
 	}
 	conf.Pins = met
 	conf.Damaged = append(conf.Damaged, met.Damage()...)
+	if conf.Revoked, err = op.dir.OpenRevoked(op.own()); err != nil {
+		return err
+	}
 	if !w.transient {
 		guests, err := op.dir.OpenInvites(met)
 		if err != nil {
