@@ -68,11 +68,12 @@ var floors = func() map[string][]string {
 // roof says which rooms of the roof each of them may import. What lies below the roof they may all import.
 var roof = map[string][]string{
 	"cmd/bkp": {"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "cmd/bkp/input", "cmd/bkp/line", "cmd/bkp/owner",
-		"cmd/bkp/render", "cmd/bkp/retain", "cmd/bkp/scaffold", "cmd/bkp/session", "cmd/bkp/web"},
+		"cmd/bkp/job", "cmd/bkp/render", "cmd/bkp/retain", "cmd/bkp/scaffold", "cmd/bkp/session", "cmd/bkp/web"},
 	"cmd/bkp/datadir":      nil,
 	"cmd/bkp/datadir/mend": {"cmd/bkp/datadir"},
 	"cmd/bkp/input":        nil,
-	"cmd/bkp/line":         {"cmd/bkp/render"},
+	"cmd/bkp/job":          nil,
+	"cmd/bkp/line":         {"cmd/bkp/job", "cmd/bkp/render"},
 	"cmd/bkp/owner":        {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render"},
 	"cmd/bkp/render":       nil,
 	"cmd/bkp/retain":       nil,
@@ -80,7 +81,7 @@ var roof = map[string][]string{
 	"cmd/bkp/volume":       nil,
 	"cmd/bkp/metrics":      nil,
 	"cmd/bkp/web":          nil,
-	"cmd/bkp/session":      {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/metrics", "cmd/bkp/render", "cmd/bkp/volume"},
+	"cmd/bkp/session":      {"cmd/bkp/datadir", "cmd/bkp/job", "cmd/bkp/line", "cmd/bkp/metrics", "cmd/bkp/render", "cmd/bkp/volume"},
 }
 
 // within says which rooms of storage/disk each of them may import. storage/disk itself joins them all, and nobody else in
@@ -247,6 +248,7 @@ var undurableImports = []string{"github.com/google/renameio/v2", "github.com/gof
 // elsewhere lists the files that may: what they write is not below a data directory.
 var elsewhere = map[string]string{
 	"cmd/bkp/logs.go":              "the log of --log-file",
+	"cmd/bkp/jobdrill.go":          "what a drill fetched",
 	"cmd/bkp/session/wiring.go":    "the trace of --trace",
 	"core/file/device.go":          "a block device that is restored",
 	"core/file/source.go":          "opened for reading, but without waiting",

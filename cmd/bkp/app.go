@@ -36,7 +36,7 @@ func newApp(con *render.Console) *cli.App {
 			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), lsCommand(), showCommand(),
 			mountCommand(), serveCommand(), statusCommand(), verifyCommand(), repairCommand(), rmCommand(), pruneCommand(),
 			gcCommand(), peersCommand(), inviteCommand(), joinCommand(), nodeCommand(), healthCommand(), webCommand(), simCommand(),
-			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(),
+			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(), jobCommand(),
 			configCommand(), completionCommand(), completeCommand(), versionCommand(), helpCommand(), manCommand(),
 		},
 	}

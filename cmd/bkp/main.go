@@ -25,7 +25,12 @@ func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
 // run carries out one command line and returns its exit code.
 func run(argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := interruptible(context.Background())
+	return runIn(context.Background(), argv, stdin, stdout, stderr)
+}
+
+// runIn is run within ctx.
+func runIn(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := interruptible(ctx)
 	defer stop()
 	con := &render.Console{Stdin: stdin, Stdout: stdout, Stderr: stderr}
 	app := newApp(con)

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/adrg/xdg"
+	"github.com/bkp-tool/bkp/cmd/bkp/job"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/plugins/contract"
@@ -21,7 +22,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Settings is config.toml: keys are flag names; [[trunk]], [links], [issuers] and [plugin.KIND.NAME] are tables
+// Settings is config.toml: keys are flag names; [[trunk]], [links], [issuers], [plugin.KIND.NAME] and [job.NAME] are tables
 // of their own.
 type Settings struct {
 	Data    string // the data directory
@@ -32,6 +33,7 @@ type Settings struct {
 	issuers map[string]string        // owner ID: quota
 	Plugins map[contract.Name]contract.Config
 	Limits  PluginLimits
+	Jobs    []job.Job
 }
 
 // readSettings finds the data directory and reads the configuration. A file that --config names must exist.
@@ -91,9 +93,11 @@ func (s *Settings) check(app *cli.App) error {
 			s.issuers, err = readIssuers(value)
 		case key == "plugin":
 			err = s.readPlugins(value)
+		case key == "job":
+			s.Jobs, err = readJobs(app, value)
 		case FindFlag(known, key) == nil:
 			known = append(known, &cli.BoolFlag{Name: "trunk"}, &cli.BoolFlag{Name: "links"},
-				&cli.BoolFlag{Name: "issuers"}, &cli.BoolFlag{Name: "plugin"})
+				&cli.BoolFlag{Name: "issuers"}, &cli.BoolFlag{Name: "plugin"}, &cli.BoolFlag{Name: "job"})
 			err := fmt.Errorf("unknown key %q", key)
 			near := strings.TrimLeft(cli.SuggestFlag(known, key, true), "-")
 			return core.WithHint(err, "the nearest known key is %q; bkp config show lists them", near)
@@ -335,6 +339,9 @@ func (s Settings) Origins(app *cli.App, cc *cli.Context) []Setting {
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.issuers)) {
 		rows = append(rows, Setting{"issuers", id + " = " + s.issuers[id], "config.toml"})
+	}
+	for _, j := range s.Jobs {
+		rows = append(rows, Setting{"job." + j.Name, j.When + ": " + j.What(), "config.toml"})
 	}
 	return append(rows, s.pluginSettings()...)
 }

@@ -29,6 +29,7 @@ var elsewhere = func() map[string]string {
 		{"what was licensed and received is listed with: bkp ledger log", []string{"log", "logs", "history"}},
 		{"space that nothing needs is freed with: bkp gc", []string{"cleanup", "compact", "vacuum"}},
 		{"bandwidth is changed at once with: bkp node limit", []string{"limit", "throttle", "bandwidth"}},
+		{"backups by the clock are jobs of config.toml: bkp job list", []string{"cron", "schedule", "timer", "jobs"}},
 		{"the settings are shown with: bkp config show", []string{"settings", "options", "env"}},
 	} {
 		for _, w := range x.words {

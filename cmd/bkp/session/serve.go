@@ -81,6 +81,8 @@ func (op *Opener) Serve(ctx context.Context, how Serving) (err error) {
 	var guard sync.WaitGroup
 	guard.Go(func() { watchdog(watching, caller) })
 	defer func() { unwatch(); guard.Wait() }()
+	clock, endJobs := op.startJobs(ctx, n)
+	defer endJobs()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -92,6 +94,7 @@ func (op *Opener) Serve(ctx context.Context, how Serving) (err error) {
 		case <-hangups:
 			how.Hangup()
 			op.reload(ctx, n)
+			clock.Set(op.flags.Settings.Jobs)
 		case <-ctx.Done():
 			op.console.Say("stopping")
 			return nil
