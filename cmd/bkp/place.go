@@ -34,12 +34,15 @@ func placeCommand() *cli.Command {
 			bkp place --plan plan.json
 			bkp place big.iso --frontier --strategy cheapest
 			bkp place big.iso --dry-run --plot plan.svg
+			bkp place --rebalance --dry-run
 			bkp place big.iso --peers wss://a.example:8001-20MiB,wss://b.example:8001 --token-file token`,
 		flags: slices.Concat([]cli.Flag{
 			line.Int("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
 			erasureFlag(),
 			line.Text("strategy", "seed", "have the strategy `NAME` price the nodes"),
 			line.Bool("dry-run", "plan only"),
+			line.Bool("rebalance", "place nothing anew: relieve nodes that cost clearly more than others, or are nearly "+
+				"full, of what they keep; without a name of all that was placed"),
 			line.Bool("frontier", "plan only: show up to five plans between the soonest and the cheapest"),
 			line.Bool("explain", "show how the plan came about: why each node gets its share, flows, times, what "+
 				"losses would mean"),
@@ -58,6 +61,9 @@ func placeCommand() *cli.Command {
 }
 
 func doPlace(ctx context.Context, c *call) error {
+	if c.Bool("rebalance") {
+		return c.rebalance(ctx)
+	}
 	args, err := c.placeArgs()
 	if err != nil {
 		return err

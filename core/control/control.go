@@ -48,6 +48,8 @@ const (
 	CommandInvites  = "invites"    // revoke an invite, and list all
 	CommandRevoke   = "revoke"     // take back what nodes may do in the owner's name
 	CommandRecords  = "records"    // hold the records of what is kept for others against each other
+
+	CommandRebalance = "rebalance" // relieve nodes that are dear or nearly full
 )
 
 // Status is progress on long work; it is also the --json status line.
@@ -95,6 +97,7 @@ type Node interface {
 	Invites(ctx context.Context, args InvitesArgs, status func(Status)) (InvitesResult, error)
 	Revoke(ctx context.Context, args RevokeArgs, status func(Status)) (RevokeResult, error)
 	Drain(ctx context.Context, args DrainArgs, status func(Status)) (DrainResult, error)
+	Rebalance(ctx context.Context, args RebalanceArgs, status func(Status)) (RebalanceResult, error)
 }
 
 // commands is what each command has the node do.
@@ -120,6 +123,8 @@ var commands = map[string]command{
 	CommandInvites:  does[InvitesArgs, InvitesResult](Node.Invites),
 	CommandRevoke:   does[RevokeArgs, RevokeResult](Node.Revoke),
 	CommandRecords:  does[None, RecordsResult](Node.LookAtRecords),
+
+	CommandRebalance: does[RebalanceArgs, RebalanceResult](Node.Rebalance),
 }
 
 // Caller has a command carried out: by a node in this process (Direct) or by one in another (Client). The result is

@@ -64,3 +64,33 @@ type DrainResult struct {
 	Nodes []core.ID  `json:"nodes"`
 	Moved []Standing `json:"moved"` // the placements that they kept something of
 }
+
+// RebalanceArgs asks for nodes that are dear or nearly full to be relieved: of a version of a name, of all its versions
+// where Version is 0, or of all names where Name is empty.
+type RebalanceArgs struct {
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	DryRun  bool   `json:"dry_run"`
+}
+
+// RebalanceResult is what moved, or would.
+type RebalanceResult struct {
+	Moved  []Rebalanced `json:"moved"`
+	DryRun bool         `json:"dry_run"`
+}
+
+// Rebalanced is a placement of which something moved, or would.
+type Rebalanced struct {
+	Name    string  `json:"name"`
+	Version int     `json:"version"`
+	From    []Moved `json:"from"` // they let go of all that they keep of it
+	To      []Moved `json:"to"`
+}
+
+// Moved is what a node lets go of, or takes over.
+type Moved struct {
+	Node    core.ID   `json:"node"`
+	Address string    `json:"address"`
+	Bytes   core.Size `json:"bytes"`
+	Why     string    `json:"why,omitempty"`
+}

@@ -236,6 +236,10 @@ func (anyNode) Invites(context.Context, InvitesArgs, func(Status)) (r InvitesRes
 func (anyNode) Drain(context.Context, DrainArgs, func(Status)) (r DrainResult, _ error) {
 	return r, nil
 }
+
+func (anyNode) Rebalance(context.Context, RebalanceArgs, func(Status)) (r RebalanceResult, _ error) {
+	return r, nil
+}
 func (anyNode) LookAtRecords(context.Context, None, func(Status)) (r RecordsResult, _ error) {
 	return r, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/plan/saved"
+	"github.com/bkp-tool/bkp/core/reconcile"
 	"github.com/bkp-tool/bkp/core/version"
 )
 
@@ -46,6 +47,9 @@ type Args struct {
 	Blend     float64
 	Deadline  float64
 
+	Rebalance bool                  // nothing is asked for anew: nodes that are dear or nearly full are relieved of it
+	Shift     map[core.ID]core.Size // with it: how much more is free at nodes than they say
+
 	Frontier bool // with DryRun: tell of plans between the soonest and the cheapest, instead of Objective
 
 	Plan *saved.Plan // to be carried out as it is; it sets all of the above but DryRun and Retain
@@ -65,6 +69,7 @@ type Result struct {
 	Frontier []*plan.Plan         // each cheaper and later than those before; only where that is asked for
 	Standing *placements.Standing // nil: as Plan
 	Ended    bool                 // the data moved, as far as it could
+	Relieved []reconcile.Relief   // with Args.Rebalance: who lets go of all that it keeps
 	LetGo    core.Size            // stored bytes that went from this machine, since peers keep them now
 	Warnings []string
 }
@@ -148,6 +153,11 @@ func (p *placement) run(ctx context.Context) error {
 	p.awaitStopped(ctx)
 	for _, step := range []func(context.Context) error{p.choose, p.chain, p.look, p.collect, p.price} {
 		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	if p.Args.Rebalance {
+		if err := p.relieve(); err != nil || len(p.Relieved) == 0 {
 			return err
 		}
 	}
@@ -339,7 +349,7 @@ func (p *placement) noteEntry(e placements.Entry) {
 }
 
 // noteTold writes down who is told of a segment, and what each is to keep by it: nothing is sent before that is
-// durable.
+// durable. Whose share goes to others counts on record until theirs do: see noteLeft.
 func (p *placement) noteTold(segments []*placements.Segment) error {
 	var entries []placements.Entry
 	for _, s := range segments {
@@ -347,11 +357,31 @@ func (p *placement) noteTold(segments []*placements.Segment) error {
 			s.Told[id] = true
 		}
 		for _, id := range core.Sorted(s.Told) {
+			if len(s.Share(id)) == 0 && !s.Receipts[id].Empty() {
+				continue
+			}
 			entries = append(entries, placements.Entry{What: placements.Told, Node: id, Segment: s.Number,
 				License: s.Licenses[len(s.Licenses)-1], Runs: core.Ranges(s.Share(id)), Time: time.Now().Unix()})
 		}
 	}
 	return errors.Join(p.record.Note(entries...), p.record.Sync(), p.Ledger.Sync())
+}
+
+// noteLeft writes down who is to keep nothing any more of a segment, once enough copies of others count.
+func (p *placement) noteLeft() error {
+	if p.Standing.Counting() < p.Args.Replicas {
+		return nil
+	}
+	var entries []placements.Entry
+	for _, s := range p.Standing.Segments {
+		for _, id := range core.Sorted(s.Told) {
+			if len(s.Share(id)) == 0 && len(s.Licenses) > 0 {
+				entries = append(entries, placements.Entry{What: placements.Told, Node: id, Segment: s.Number,
+					License: s.Licenses[len(s.Licenses)-1], Time: time.Now().Unix()})
+			}
+		}
+	}
+	return errors.Join(p.record.Note(entries...), p.record.Sync())
 }
 
 // leave ends it; receipts that have come are entered in the ledger still.

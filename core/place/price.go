@@ -45,17 +45,24 @@ func (p *placement) price(ctx context.Context) (err error) {
 
 // decide finds who is to keep what, by what is known now, and returns the segments of which that is news.
 func (p *placement) decide() (changed []*placements.Segment, err error) {
-	var network reconcile.Network
-	for _, node := range p.Survey.Nodes {
-		network.Nodes = append(network.Nodes, reconcile.Node{ID: node.ID, Barred: p.Standing.Barred[node.ID],
-			Drained: p.out[node.ID]})
-	}
-	d, err := reconcile.Next(reconcile.Wanted{Copies: p.Args.Replicas, Now: true},
-		p.Standing.Known(p.Survey.Nodes), network, time.Now(), p.plan)
+	d, err := p.reconcile()
 	if err != nil {
 		return nil, err
 	}
 	return assign(p.Standing, d.Locations, p.ground()), nil
+}
+
+func (p *placement) reconcile() (reconcile.Decision, error) {
+	return reconcile.Next(reconcile.Wanted{Copies: p.Args.Replicas, Now: true}, p.Standing.Known(p.Survey.Nodes),
+		p.network(), time.Now(), p.plan)
+}
+
+// network is the survey as reconcile sees it.
+func (p *placement) network() (n reconcile.Network) {
+	for _, node := range p.Survey.Nodes {
+		n.Nodes = append(n.Nodes, reconcile.Node{ID: node.ID, Barred: p.Standing.Barred[node.ID], Drained: p.out[node.ID]})
+	}
+	return n
 }
 
 // plan is the planner as reconcile sees it.

@@ -59,6 +59,9 @@ func (p *placement) publish(ctx context.Context) error {
 	if err := p.Refs.Put(ref.Alias, ref.Version, envelope); err != nil {
 		return fmt.Errorf("keep ref: %w", err)
 	}
+	if err := p.noteLeft(); err != nil {
+		return fmt.Errorf("write down who lets go: %w", err)
+	}
 	p.dismiss(ctx)
 	return p.supersede(ctx, p.reader.Tasks(old))
 }

@@ -170,6 +170,9 @@ func (p *placement) carry(ctx context.Context) error {
 		p.withdraw(p.Life)
 		return err
 	}
+	if err := p.noteLeft(); err != nil {
+		return err
+	}
 	p.dismiss(ctx)
 	return nil
 }
