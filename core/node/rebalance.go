@@ -18,7 +18,7 @@ func (n *Node) Rebalance(ctx context.Context, args control.RebalanceArgs,
 	status func(control.Status)) (r control.RebalanceResult, err error) {
 	n.awaitPeers(ctx)
 	r.Moved, r.DryRun = []control.Rebalanced{}, args.DryRun
-	found, names, err := n.standings(control.StandingArgs{Name: args.Name, Version: args.Version})
+	found, names, err := n.standings("rebalance", control.StandingArgs{Name: args.Name, Version: args.Version})
 	if err != nil {
 		return r, fmt.Errorf("rebalance: %w", err)
 	}
