@@ -20,7 +20,7 @@ func (n *Node) Rebalance(ctx context.Context, args control.RebalanceArgs,
 	r.Moved, r.DryRun = []control.Rebalanced{}, args.DryRun
 	found, names, err := n.standings("rebalance", control.StandingArgs{Name: args.Name, Version: args.Version})
 	if err != nil {
-		return r, fmt.Errorf("rebalance: %w", err)
+		return r, err
 	}
 	var failed []error
 	shift := map[core.ID]core.Size{} // by what would have moved so far

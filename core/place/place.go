@@ -349,7 +349,7 @@ func (p *placement) noteEntry(e placements.Entry) {
 }
 
 // noteTold writes down who is told of a segment, and what each is to keep by it: nothing is sent before that is
-// durable. Whose share goes to others counts on record until theirs do: see noteLeft.
+// durable. Who is there, and whose share goes to others, counts on record until theirs do: see noteLeft.
 func (p *placement) noteTold(segments []*placements.Segment) error {
 	var entries []placements.Entry
 	for _, s := range segments {
@@ -357,7 +357,7 @@ func (p *placement) noteTold(segments []*placements.Segment) error {
 			s.Told[id] = true
 		}
 		for _, id := range core.Sorted(s.Told) {
-			if len(s.Share(id)) == 0 && !s.Receipts[id].Empty() {
+			if _, there := p.Survey.index[id]; there && len(s.Share(id)) == 0 && !s.Receipts[id].Empty() {
 				continue
 			}
 			entries = append(entries, placements.Entry{What: placements.Told, Node: id, Segment: s.Number,
