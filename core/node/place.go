@@ -78,7 +78,22 @@ func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 		n.tell(core.Event{What: core.EventPlaced, Subject: subject, Copies: result.Replicas, Wanted: result.Replicas,
 			Text: fmt.Sprintf("%s is placed: %s at %d nodes", subject, result.Bytes, len(result.Placements))})
 	}
-	return result, err
+	return result, n.goesOn(r, err)
+}
+
+// goesOn is the error of a placement that lacks copies, as who waits is told of it: where this node keeps placements it
+// makes the others by itself.
+func (n *Node) goesOn(r place.Result, err error) error {
+	if n.Repair == nil || !r.Ended || core.CodeOf(err) != core.CodeRedundant {
+		return err
+	}
+	copies, wanted, known, failed := n.Placed.Short(r.Version.Ref.Alias, r.Version.Ref.Version)
+	if failed != nil || !known || copies >= wanted {
+		return err
+	}
+	n.keeper.Changed()
+	return core.WithHint(core.Fail(core.CodePartial, "%w; %d of %d copies count, and this node goes on by itself", err,
+		copies, wanted), "bkp status %s shows how far it is", r.Version.Body.Name)
 }
 
 // placeArgs is what was asked for, as the coordinator reads it.

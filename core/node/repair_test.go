@@ -160,6 +160,40 @@ func TestTargetWipedOnTheWay(t *testing.T) {
 	})
 }
 
+// TestPlaceThatIsGoneOnWith: a target is lost and nobody else is there. Who waits is told that the node goes on, and it
+// does.
+func TestPlaceThatIsGoneOnWith(t *testing.T) {
+	for _, kept := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			a := c.start("a", "", c.owned, func(conf *node.Config) {
+				if kept {
+					keeps(conf)
+				}
+			})
+			c.start("b", "a-20MiB")
+			lost := c.start("c", "a-64KiB")
+			a.split("disk.img", 1, content(36, 1<<20))
+			c.settle()
+			time.AfterFunc(4*time.Second, lost.stop)
+			_, err := a.Place(t.Context(), control.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed"}, quiet)
+			want := core.CodeRedundant
+			if kept {
+				want = core.CodePartial
+			}
+			if core.CodeOf(err) != want || core.HintOf(err) == "" {
+				t.Errorf("with a keeper %v it ends with %d: %v (hint %q)", kept, core.CodeOf(err), err, core.HintOf(err))
+			}
+			if !kept {
+				return
+			}
+			c.start("d", "a-20MiB")
+			time.Sleep(time.Minute)
+			a.awaitState("disk.img", control.StateWell, 20*time.Minute)
+		})
+	}
+}
+
 // TestLock: copies that are made anew carry it, nobody removes what is locked, and all of it can be removed then.
 func TestLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
