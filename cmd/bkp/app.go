@@ -12,6 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/urfave/cli/v2"
 )
 
@@ -33,7 +34,7 @@ func newApp(con *render.Console) *cli.App {
 		OnUsageError:              onUsageError,
 		Metadata:                  map[string]any{"console": con},
 		Commands: []*cli.Command{
-			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), lsCommand(), showCommand(),
+			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), shareCommand(), lsCommand(), showCommand(),
 			mountCommand(), serveCommand(), statusCommand(), verifyCommand(), repairCommand(), rmCommand(), pruneCommand(),
 			gcCommand(), peersCommand(), inviteCommand(), joinCommand(), nodeCommand(), healthCommand(), webCommand(), simCommand(),
 			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(), jobCommand(),
@@ -59,7 +60,8 @@ type call struct {
 	*render.Console
 	*owner.Identity
 	*session.Opener
-	dir datadir.Dir
+	dir    datadir.Dir
+	shared *key.Share // what fetch was given to fetch by; nil: the identity
 }
 
 // spec describes a command that a person can run.

@@ -25,7 +25,7 @@ import (
 
 func fetchCommand() *cli.Command {
 	return command(spec{
-		name: "fetch", args: "NAME[@VERSION]", least: 1, most: 1,
+		name: "fetch", args: "NAME[@VERSION]", most: 1,
 		usage: "bring a file back",
 		about: "What is on this machine is read here, the rest comes from all peers that keep it at once. Every " +
 			"chunk is verified; the file appears under its name when every byte is in place, or not at all, with " +
@@ -35,12 +35,14 @@ func fetchCommand() *cli.Command {
 			bkp fetch backup.tar -o - | tar -x
 			bkp fetch disk.img --seed last-week.img -o today.img
 			bkp fetch disk.img --range 1GiB-2GiB -o part
-			bkp fetch big.iso --peers wss://a.example:8001 --token-file token`,
+			bkp fetch big.iso --peers wss://a.example:8001 --token-file token
+			bkp fetch --share report.share`,
 		flags: append(append([]cli.Flag{
 			line.Text("output", "", "write `FILE`, or standard output for - (default: NAME in this directory)", "o"),
 			line.Bool("force", "replace the file, or the link, that is there; or write onto a block device"),
 			line.Text("range", "", "bring the bytes `A-B` only: from A on, up to and without B"),
 			line.Text("seed", "", "take what an older version of the file at `PATH` already has from there"),
+			line.Text("share", "", "fetch the version that the `FILE` of bkp share is of; - is standard input"),
 			line.Bool("partial", "where bytes are lost, write the rest and name the holes (exit code 3)"),
 		}, networkFlags()...), identityFlags()...),
 		reads: true,
@@ -49,7 +51,21 @@ func fetchCommand() *cli.Command {
 }
 
 func doFetch(ctx context.Context, c *call) error {
-	name, version, err := line.NameVersion(c.Args().First())
+	s, err := c.shareFile()
+	if err != nil {
+		return err
+	}
+	what := c.Args().First()
+	switch {
+	case s == nil && what == "":
+		return core.WithHint(line.UsageError("wants NAME[@VERSION], got 0 arguments"), "bkp fetch --help shows examples")
+	case s != nil && what != "":
+		return line.UsageError("the share says what is fetched: leave out %s, or --share", core.Printable(what))
+	case s != nil:
+		what = fmt.Sprintf("%s@%d", s.Name, s.Version)
+	}
+	c.shared = s
+	name, version, err := line.NameVersion(what)
 	if err != nil {
 		return err
 	}
@@ -158,6 +174,9 @@ func checkOutput(args control.FetchArgs, name string) error {
 
 // fetch reads what is wholly on this machine without a node, and asks one else.
 func (c *call) fetch(ctx context.Context, args control.FetchArgs) (control.FetchResult, error) {
+	if c.shared != nil {
+		return c.fetchShared(ctx, args, c.shared)
+	}
 	o, err := c.OwnerIfAny()
 	if err != nil {
 		return control.FetchResult{}, err

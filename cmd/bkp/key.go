@@ -220,7 +220,12 @@ func (c *call) makeWayFor(id core.ID) (aside string, err error) {
 
 // readArgument reads the file named by the first argument, or standard input for "-", up to limit bytes.
 func (c *call) readArgument(limit int64) ([]byte, error) {
-	name, in := c.Args().First(), c.Stdin
+	return c.readFile(c.Args().First(), limit)
+}
+
+// readFile reads a file, or standard input for "-", up to limit bytes.
+func (c *call) readFile(name string, limit int64) ([]byte, error) {
+	in := c.Stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {

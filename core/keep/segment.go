@@ -141,15 +141,16 @@ type Part struct {
 // WholeOf is the part of who acts for the owner.
 var WholeOf = Part{all: true}
 
-// PartOf is the part of a peer that does not act for the owner; of its runs those alone that wanted names.
-func (s *State) PartOf(owner, peer core.ID, wanted ...wire.GainRun) Part {
+// PartOf is the part of a peer that does not act for the owner: tasks in which it takes part, and versions that are shared
+// with it. Of their runs it has those alone that wanted names.
+func (s *State) PartOf(owner, peer core.ID, shared func(alias string, version int) bool, wanted ...wire.GainRun) Part {
 	p := Part{tasks: map[core.TaskID]bool{}, runs: map[core.Hash]bool{}}
 	asked := map[core.Hash]bool{}
 	for _, r := range wanted {
 		asked[r.Hash] = true
 	}
 	for _, seg := range s.segments {
-		if seg.Owner != owner || !seg.Partakes(peer) {
+		if seg.Owner != owner || !seg.Partakes(peer) && !shared(seg.Alias, seg.Version) {
 			continue
 		}
 		p.tasks[seg.Task] = true

@@ -34,13 +34,23 @@ type Delegation struct {
 	Owner   core.ID `json:"owner"`
 	Node    core.ID `json:"node"`
 	Rights  []Right `json:"rights"`
+	Alias   string  `json:"alias,omitempty"` // with Version: of that version alone, and to read it
+	Version int     `json:"version,omitzero"`
 	Expires int64   `json:"expires"`
 	Key     []byte  `json:"key"` // the owner's public key
 }
 
 // Delegate signs a delegation for node.
 func (o *Owner) Delegate(node core.ID, rights []Right, expires time.Time) ([]byte, error) {
-	d := Delegation{V: 1, Owner: o.ID(), Node: node, Rights: rights, Expires: expires.Unix(), Key: o.signer.Public()}
+	return o.delegate(Delegation{V: 1, Owner: o.ID(), Node: node, Rights: rights, Expires: expires.Unix()})
+}
+
+func (o *Owner) delegate(d Delegation) ([]byte, error) {
+	if o.signer == nil {
+		return nil, errReadOnly
+	}
+	d.Key = o.signer.Public()
+	node := d.Node
 	if err := d.check(); err != nil {
 		return nil, fmt.Errorf("delegate to %s: %w", node, err)
 	}
@@ -75,6 +85,9 @@ func OpenDelegation(envelope []byte) (Delegation, error) {
 // DelegationFields opens a delegation for rooms that do not know this one, such as core/license.
 func DelegationFields(envelope []byte) (owner, node core.ID, rights []string, expires int64, err error) {
 	d, err := OpenDelegation(envelope)
+	if err == nil && d.Alias != "" {
+		err = fmt.Errorf("delegation of %s to %s is for one version alone", d.Owner, d.Node)
+	}
 	for _, r := range d.Rights {
 		rights = append(rights, string(r))
 	}
@@ -87,12 +100,20 @@ func (d Delegation) Allows(node core.ID, right Right, now time.Time) error {
 	switch {
 	case d.Node != node:
 		return fmt.Errorf("delegation of %s is for node %s, not for %s", d.Owner, d.Node, node)
+	case d.Alias != "":
+		return fmt.Errorf("delegation of %s to %s is for one version alone", d.Owner, d.Node)
 	case !slices.Contains(d.Rights, right):
 		return fmt.Errorf("delegation of %s to %s does not give the right to %s", d.Owner, d.Node, right)
 	case now.Unix() > d.Expires+int64(core.ClockSkew/time.Second):
 		return fmt.Errorf("delegation of %s to %s expired %s", d.Owner, d.Node, day(d.Expires))
 	}
 	return nil
+}
+
+// Shares reports whether d lets node read one version at now.
+func (d Delegation) Shares(node core.ID, alias string, version int, now time.Time) bool {
+	return d.Alias != "" && d.Alias == alias && d.Version == version && d.Node == node &&
+		now.Unix() <= d.Expires+int64(core.ClockSkew/time.Second)
 }
 
 func (d Delegation) check() error {
@@ -103,6 +124,10 @@ func (d Delegation) check() error {
 		return fmt.Errorf("owner or node is missing")
 	case len(d.Rights) == 0:
 		return fmt.Errorf("it gives no right")
+	case (d.Alias == "") != (d.Version == 0) || d.Version < 0:
+		return fmt.Errorf("an alias without a version, or the other way round")
+	case d.Alias != "" && (len(d.Rights) != 1 || d.Rights[0] != RightRead):
+		return fmt.Errorf("of one version it can give the right to read alone")
 	case d.Expires <= 0 || d.Expires > lastSecond:
 		return fmt.Errorf("expires %d is not a date", d.Expires)
 	}

@@ -11,7 +11,7 @@
 // anyone who knows nothing but the ID it should come from.
 //
 //	payload type                               payload                                                 signed by
-//	application/vnd.bkp.delegation.v1+json     {v, owner, node, rights, expires, key}                  the owner
+//	application/vnd.bkp.delegation.v1+json     {v, owner, node, rights, alias, version, expires, key}  the owner
 //	application/vnd.bkp.revocations.v1+json    {v, owner, sequence, time, nodes, key}                  the owner alone
 //	application/vnd.bkp.release.v1+json        {v, owner, task, alias, version, time, key, delegation} the owner, or a delegate with "release"
 //	application/vnd.bkp.ref.v2+cbor            {v, owner, alias, version, content, prev, created, placed, body, key, delegation}
@@ -31,6 +31,9 @@
 //
 // What an owner let a node do ends with its delegation, or earlier by [Revocations]: a list with a rising sequence, which
 // nodes keep and tell each other. It stops whatever is new that a revoked node signs or asks, and deletes nothing.
+//
+// A [Share] opens one version: it has that version's keys, and the key of a node to which the owner's delegation gives the
+// right to read that version alone.
 //
 // # Refs
 //

@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"fmt"
 	"io"
+	"time"
 
 	"filippo.io/age"
 	"github.com/zeebo/blake3"
@@ -21,6 +22,7 @@ type Owner struct {
 
 	signer *Signer
 	age    *age.X25519Identity
+	shared *Share // what there is of an owner who shared a version; neither of the two above then
 }
 
 // NewOwner draws an owner from rand; age draws its identity from the system by itself.
@@ -40,7 +42,21 @@ func NewOwner(rand io.Reader) (*Owner, error) {
 }
 
 // ID is the ID of the owner's key.
-func (o *Owner) ID() core.ID { return o.signer.ID() }
+func (o *Owner) ID() core.ID {
+	if o.shared != nil {
+		return o.shared.Owner
+	}
+	return o.signer.ID()
+}
+
+// Words is what the owner's word is that a node may act for it: made now where the owner is here, for so long, or what a
+// share came with.
+func (o *Owner) Words(node core.ID, until time.Time) ([]byte, error) {
+	if o.shared != nil {
+		return o.shared.Delegation, nil
+	}
+	return o.Delegate(node, AllRights, until)
+}
 
 // Signer signs as the owner.
 func (o *Owner) Signer() *Signer { return o.signer }
@@ -59,6 +75,9 @@ var aliasText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPaddi
 // Alias is the keyed name under which peers know name: 52 characters of base32 that mean nothing without the dedup
 // secret.
 func (o *Owner) Alias(name string) string {
+	if o.shared != nil && name == o.shared.Name {
+		return o.shared.Alias
+	}
 	secret := DeriveSecret("bkp alias v1", o.DedupSecret)
 	h, err := blake3.NewKeyed(secret[:])
 	if err != nil {

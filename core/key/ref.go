@@ -70,6 +70,9 @@ const (
 
 // SealRef encrypts body and signs the ref as its owner, filling Owner, Alias, Content, Body and what SignRef fills.
 func (o *Owner) SealRef(r Ref, body RefBody) ([]byte, error) {
+	if o.signer == nil {
+		return nil, errReadOnly
+	}
 	r.Owner, r.Alias, r.Content = o.ID(), o.Alias(body.Name), body.Root.Hash
 	var err error
 	if r.V == 1 {
@@ -207,7 +210,8 @@ func (s sealed) fromSealed() core.Sealed {
 	return core.Sealed{Hash: s.Hash, Size: s.Size, Key: s.Key, Plain: s.Plain}
 }
 
-func (o *Owner) sealBody(body RefBody) ([]byte, error) {
+// encode is the body's CBOR.
+func (body RefBody) encode() ([]byte, error) {
 	b := refBody{V: 1, Name: body.Name, Root: toSealed(body.Root), Size: body.Size, Task: body.Task,
 		Records: []sealed{},
 		Mode:    body.Mode}
@@ -217,7 +221,11 @@ func (o *Owner) sealBody(body RefBody) ([]byte, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	plain, err := cborEncode(b)
+	return cborEncode(b)
+}
+
+func (o *Owner) sealBody(body RefBody) ([]byte, error) {
+	plain, err := body.encode()
 	if err != nil {
 		return nil, err
 	}
@@ -237,6 +245,9 @@ func (o *Owner) sealBody(body RefBody) ([]byte, error) {
 
 // OpenRefBody decrypts the body of a ref of this owner and checks that the alias really is its name's.
 func (o *Owner) OpenRefBody(r Ref) (RefBody, error) {
+	if o.shared != nil {
+		return o.shared.opens(r)
+	}
 	plain, err := age.Decrypt(bytes.NewReader(r.Body), o.age)
 	if err != nil {
 		return RefBody{}, fmt.Errorf("open ref %s.%d: %w", r.Alias, r.Version, err)
@@ -245,19 +256,29 @@ func (o *Owner) OpenRefBody(r Ref) (RefBody, error) {
 	if err != nil {
 		return RefBody{}, fmt.Errorf("open ref %s.%d: %w", r.Alias, r.Version, err)
 	}
-	var b refBody
-	if err = cborDecode(raw, &b); err == nil {
-		err = b.check()
-	}
+	body, err := decodeRefBody(raw)
 	switch {
 	case err != nil:
-	case o.Alias(b.Name) != r.Alias:
+	case o.Alias(body.Name) != r.Alias:
 		err = fmt.Errorf("its name has another alias")
-	case r.V > 1 && b.Root.Hash != r.Content:
+	case r.V > 1 && body.Root.Hash != r.Content:
 		err = fmt.Errorf("it is of other content than its body")
 	}
 	if err != nil {
 		return RefBody{}, core.Fail(core.CodeWrong, "open ref %s.%d: %w", r.Alias, r.Version, err)
+	}
+	return body, nil
+}
+
+// decodeRefBody reads a body's CBOR.
+func decodeRefBody(raw []byte) (RefBody, error) {
+	var b refBody
+	err := cborDecode(raw, &b)
+	if err == nil {
+		err = b.check()
+	}
+	if err != nil {
+		return RefBody{}, err
 	}
 	body := RefBody{Name: b.Name, Root: b.Root.fromSealed(), Size: b.Size, Task: b.Task, Mode: b.Mode}
 	for _, s := range b.Records {

@@ -29,6 +29,9 @@ type Release struct {
 
 // SignRelease signs r as its owner, filling V, Owner and Key.
 func (o *Owner) SignRelease(r Release) ([]byte, error) {
+	if o.signer == nil {
+		return nil, errReadOnly
+	}
 	r.Owner = o.ID()
 	return o.signer.SignRelease(r)
 }

@@ -34,6 +34,9 @@ type Revocations struct {
 
 // Revoke signs the list that follows on another, with further nodes; before is zero where there was none.
 func (o *Owner) Revoke(before Revocations, nodes []core.ID, now int64) ([]byte, error) {
+	if o.signer == nil {
+		return nil, errReadOnly
+	}
 	r := Revocations{V: 1, Owner: o.ID(), Sequence: before.Sequence + 1, Time: now, Key: o.signer.Public()}
 	r.Nodes = slices.Concat(before.Nodes, nodes)
 	slices.SortFunc(r.Nodes, core.ID.Compare)

@@ -30,6 +30,9 @@ type Tombstone struct {
 
 // SignTombstone signs t as its owner, filling V, Owner and Key.
 func (o *Owner) SignTombstone(t Tombstone) ([]byte, error) {
+	if o.signer == nil {
+		return nil, errReadOnly
+	}
 	t.V, t.Owner, t.Key = 1, o.ID(), o.signer.Public()
 	err := t.check()
 	var payload []byte

@@ -62,8 +62,7 @@ func (n *Node) delegations() [][]byte {
 	if o == nil {
 		return nil
 	}
-	rights := []key.Right{key.RightRead, key.RightWrite, key.RightRelease}
-	envelope, err := o.Delegate(n.ID(), rights, time.Now().Add(30*24*time.Hour))
+	envelope, err := o.Words(n.ID(), time.Now().Add(30*24*time.Hour))
 	if err != nil {
 		n.Log.Error("delegate", "error", err)
 		return nil
@@ -129,6 +128,15 @@ func (n *Node) validRights(envelopes [][]byte, node core.ID) []key.Delegation {
 		}
 	}
 	return valid
+}
+
+// sharing is the versions of an owner that were shared with p.
+func (p *peer) sharing(owner core.ID) func(alias string, version int) bool {
+	return func(alias string, version int) bool {
+		return slices.ContainsFunc(p.rights, func(d key.Delegation) bool {
+			return d.Owner == owner && d.Shares(p.id, alias, version, time.Now())
+		})
+	}
 }
 
 // may reports whether p acts for owner with the right.

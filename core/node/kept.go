@@ -107,7 +107,7 @@ func (n *state) partOf(p *peer, owner core.ID, wanted ...wire.GainRun) keep.Part
 	case p.may(owner, key.RightRead):
 		return keep.WholeOf
 	}
-	return n.kept.PartOf(owner, p.id, wanted...)
+	return n.kept.PartOf(owner, p.id, p.sharing(owner), wanted...)
 }
 
 // Purpose makes it a flow.Side.

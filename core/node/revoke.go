@@ -49,7 +49,8 @@ func (n *state) tellRevoked(p *peer) {
 
 // hearsRevoked reports whether lists are told to a peer, and heard from it.
 func (p *peer) hearsRevoked() bool {
-	return p.session != nil && p.session.Has(wire.FeatureRevoked) && (p.session.Peer().Token || len(p.rights) > 0)
+	return p.session != nil && p.session.Has(wire.FeatureRevoked) && (p.session.Peer().Token ||
+		slices.ContainsFunc(p.rights, func(d key.Delegation) bool { return d.Alias == "" }))
 }
 
 // maxUnheard is how many lists of a peer wait to be looked at. What is dropped beyond comes with the next session.

@@ -55,8 +55,15 @@ func (c *cluster) rogue(to string) *rogue {
 // rogueAs is a rogue with a key of its own choice.
 func (c *cluster) rogueAs(to string, signer *key.Signer) *rogue {
 	c.t.Helper()
+	return c.rogueWith(to, signer, c.token, nil)
+}
+
+// rogueWith is a rogue with another token, or none, that shows delegations.
+func (c *cluster) rogueWith(to string, signer *key.Signer, token []byte, words [][]byte) *rogue {
+	c.t.Helper()
 	r := &rogue{t: c.t, c: c, signer: signer, owner: c.owner, session: make(chan *link.Session, 4), heard: make(chan wire.Message, 100)}
-	r.hub = link.New(link.Config{Signer: signer, Epoch: 1, Token: c.token, Pins: r, Dial: c.net.From("rogue")}, r)
+	r.hub = link.New(link.Config{Signer: signer, Epoch: 1, Token: token, Pins: r, Delegations: func() [][]byte { return words },
+		Admit: func(link.Peer) error { return nil }, Dial: c.net.From("rogue")}, r)
 	c.t.Cleanup(func() { r.hub.Close(c.t.Context()) })
 	peers, err := core.ParsePeers("wss://" + to + ":8001-20MiB")
 	check(c.t, err)

@@ -85,6 +85,15 @@ func (d Dir) NodeKey() (*key.Signer, error) {
 	return key.SignerFromSeed([32]byte(seed)), nil
 }
 
+// PutNodeKey gives a data directory without a node's key one.
+func (d Dir) PutNodeKey(signer *key.Signer) error {
+	seed := signer.Seed()
+	if err := durable.New(d.Path("node.key"), fmt.Appendln(nil, hex.EncodeToString(seed[:])), 0o600); err != nil {
+		return fmt.Errorf("node key: %w", err)
+	}
+	return nil
+}
+
 // HasNode tells whether a node seems to run here.
 func (d Dir) HasNode() bool {
 	_, err := os.Stat(d.Path("node.sock"))
