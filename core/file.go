@@ -64,6 +64,16 @@ const (
 // RunSize is the run size for a job of so many stored bytes: bytes/512 between one chunk (0 here) and MaxRun.
 func RunSize(bytes Size) Size { return min(bytes/512, MaxRun) }
 
+// Guide is what of a plan senders go by.
+type Guide string
+
+// The guides. Where there is none, senders choose as they go.
+const (
+	GuideNone  Guide = ""
+	GuideLinks Guide = "links" // so many bytes go over each link
+	GuideRuns  Guide = "runs"  // every run comes from whom its span says
+)
+
 // Span gives consecutive runs to one node.
 type Span struct {
 	Node ID `json:"node"`

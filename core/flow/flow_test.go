@@ -13,6 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
+	"golang.org/x/time/rate"
 )
 
 // TestRunsArriveAtThePaceOfTheirLease sends 2 MiB under a lease of half the link.
@@ -46,6 +47,30 @@ func TestRunsArriveAtThePaceOfTheirLease(t *testing.T) {
 		}
 	})
 }
+
+// TestARaisedLeaseIsUsedAtOnce raises a lease under which the message that is to be written next waits for a minute.
+func TestARaisedLeaseIsUsedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &writer{session: unpacedSession{}, limiter: rate.NewLimiter(0, 0), faster: make(chan struct{}, 1)}
+		w.setRate(256)
+		w.limiter.AllowN(time.Now(), w.limiter.Burst())
+		began, done := time.Now(), make(chan error)
+		go func() {
+			_, err := w.await(t.Context(), minFrame)
+			done <- err
+		}()
+		time.Sleep(5 * time.Second)
+		w.setRate(capacity)
+		if err := <-done; err != nil || time.Since(began) > 6*time.Second {
+			t.Errorf("it was written after %s: %v", time.Since(began), err)
+		}
+	})
+}
+
+// unpacedSession is one whose kernel sends at once.
+type unpacedSession struct{ Session }
+
+func (unpacedSession) Pace(core.Rate) {}
 
 // TestLostSessionGivesEverythingBack ends the session in the middle of a run.
 func TestLostSessionGivesEverythingBack(t *testing.T) {

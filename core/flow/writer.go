@@ -54,7 +54,8 @@ type writer struct {
 	jobs    []job
 	dead    map[uint64]bool // transfers that were aborted
 	wake    chan struct{}
-	waiting int // jobs not wholly written
+	faster  chan struct{} // the lease was raised
+	waiting int           // jobs not wholly written
 }
 
 func (fs *Flows) startWriter(f *Flow, r core.Rate) {
@@ -65,8 +66,8 @@ func (fs *Flows) startWriter(f *Flow, r core.Rate) {
 	loop, log := fs.loop, fs.Log
 	ctx, cancel := context.WithCancel(fs.Life)
 	w := &writer{session: s, limiter: rate.NewLimiter(0, 0), end: cancel, wake: make(chan struct{}, 1),
-		dead: map[uint64]bool{},
-		low:  func() { loop.Post(func(*Flows) { f.side.More(f) }) }}
+		faster: make(chan struct{}, 1), dead: map[uint64]bool{},
+		low: func() { loop.Post(func(*Flows) { f.side.More(f) }) }}
 	w.setRate(r)
 	w.limiter.AllowN(time.Now(), w.limiter.Burst()) // a new lease begins without savings
 	f.writer = w
@@ -90,12 +91,14 @@ func (w *writer) setRate(r core.Rate) {
 		return
 	}
 	w.pace(r)
-	w.rate = r
 	payload := r.Payload()
 	frame := min(max(int64(float64(payload)*frameTime.Seconds()), minFrame), maxFrame)
 	w.frame.Store(frame)
 	w.limiter.SetBurst(int(max(2*frame, int64(float64(payload)*burstTime.Seconds()))))
-	w.limiter.SetLimit(rate.Limit(payload))
+	if w.limiter.SetLimit(rate.Limit(payload)); r > w.rate {
+		signal(w.faster)
+	}
+	w.rate = r
 }
 
 // pace has the kernel send what the limiter lets through in one piece evenly, a little faster than the lease.
@@ -224,11 +227,10 @@ func (w *writer) write(ctx context.Context, j job, buffer *[]byte) (written core
 				return written, nil
 			}
 			size := min(int(w.frame.Load()), len(data))
-			if err := w.limiter.WaitN(ctx, size); err != nil {
-				if ctx.Err() == nil && size > w.limiter.Burst() {
-					continue // the lease was lowered a moment ago
-				}
+			if ok, err := w.await(ctx, size); err != nil {
 				return written, err
+			} else if !ok {
+				continue // the lease was lowered a moment ago
 			}
 			if err := w.session.SendData(ctx, j.transfer, uint32(i), uint32(len(*buffer)-len(data)),
 				data[:size]); err != nil {
@@ -240,6 +242,29 @@ func (w *writer) write(ctx context.Context, j job, buffer *[]byte) (written core
 		}
 	}
 	return written, nil
+}
+
+// await returns when so many bytes may be written, sooner where the lease is raised meanwhile; false where they are more
+// than go at once.
+func (w *writer) await(ctx context.Context, size int) (ok bool, err error) {
+	for {
+		r := w.limiter.ReserveN(time.Now(), size)
+		if !r.OK() {
+			return false, nil
+		}
+		timer := time.NewTimer(r.Delay())
+		select {
+		case <-timer.C:
+			return true, nil
+		case <-w.faster:
+			r.Cancel()
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if timer.Stop(); err != nil {
+			return false, err
+		}
+	}
 }
 
 // signal leaves one word in c unless one is there already.

@@ -50,7 +50,16 @@ func (n *state) onApply(p *peer, m wire.StorageApply) {
 		refuse(core.ReasonProtocol, "that flow is for another task")
 		return
 	}
-	n.flows.Grant(f, m.Rate, r.Apply(f.Flow, p.id, m))
+	e := r.Apply(f.Flow, p.id, m)
+	free, _ := n.flows.Free(f)
+	rate, nothing := n.transfers.Grants(m.Task, p.id, m.Rate, free+f.Rate)
+	if nothing && e.Reason == core.ReasonNone {
+		e.Reason, e.Retry = core.ReasonBusy, task.MinRetry
+	}
+	n.flows.Grant(f, rate, e)
+	if e.Reason == core.ReasonNone && (len(e.Runs) > 0 || f.Holds()) {
+		n.transfers.Granted(m.Task, p.id, m.Rate, f.Rate)
+	}
 }
 
 // Purpose makes it a flow.Side.

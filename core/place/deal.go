@@ -252,6 +252,9 @@ func (w *Watch) move(d dealt) {
 	var took []core.ID
 	for k, c := range d.before {
 		p := pair{c.node, c.from}
+		if w.Failed[c.from] != "" && c.from != c.node {
+			p.from = w.Source
+		}
 		if at := d.after[k].Node; at >= 0 && w.ground.Snapshot.Nodes[at].ID != c.node {
 			p = pair{w.ground.Snapshot.Nodes[at].ID, w.Source}
 			if !slices.Contains(took, p.node) {

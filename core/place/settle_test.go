@@ -155,6 +155,9 @@ func TestCut(t *testing.T) {
 			t.Errorf("segment %d has %d runs, %d new, %d reused", s.Number, len(s.Runs), len(s.Message.Files),
 				len(s.Message.Reused))
 		}
+		if s.Message.Guide != core.GuideRuns {
+			t.Errorf("senders go by %q, where every run may go as planned", s.Message.Guide)
+		}
 		shares := []wire.BandwidthRow{{From: a, To: c, Rate: 6, Bytes: 60}}
 		if rows := s.Message.TrunkShares; !slices.Equal(rows, shares) {
 			t.Errorf("shares of trunks: %+v", rows)

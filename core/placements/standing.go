@@ -458,6 +458,14 @@ func (s *Standing) Worse(before map[core.Hash]int, replicas int) bool {
 	return false
 }
 
+// Runs is how many runs there are in all segments.
+func (s *Standing) Runs() (runs int) {
+	for _, seg := range s.Segments {
+		runs += len(seg.Runs)
+	}
+	return runs
+}
+
 // Striped reports whether any of its runs are in stripes.
 func (s *Standing) Striped() bool {
 	return slices.ContainsFunc(s.Segments, func(seg *Segment) bool { return len(seg.Stripes) > 0 })

@@ -48,6 +48,8 @@ const (
 	Spreading Stage = iota
 	// Filling is everybody else's: by Crit.
 	Filling
+	// Guided is Filling where the plan has the sender give somebody something: by what of that it did not give yet.
+	Guided
 )
 
 // Crit is how urgently a node has to receive: the seconds that its need takes on its downlink, or, across a trunk,

@@ -26,6 +26,10 @@ func Fair(stage Stage, up core.Rate, own Receiver, served, waiting []Receiver) c
 	if own.Empty && len(served)+len(waiting) > 0 {
 		return Least(up/2, own.Nominal)
 	}
+	planned := func(r Receiver) bool { return r.Planned > 0 }
+	if stage == Filling && (planned(own) || slices.ContainsFunc(served, planned) || slices.ContainsFunc(waiting, planned)) {
+		stage = Guided
+	}
 	waiting = slices.SortedFunc(slices.Values(waiting), func(a,
 		b Receiver) int {
 		return cmp.Compare(b.weight(stage), a.weight(stage))
@@ -78,8 +82,12 @@ func weigh(stage Stage, receivers []Receiver, but []bool) (weights []float64, wh
 }
 
 func (r Receiver) weight(stage Stage) float64 {
-	if stage == Spreading {
+	switch stage {
+	case Spreading:
 		return r.First
+	case Guided:
+		return max(0, r.Planned-r.Sent)
+	case Filling:
 	}
 	return r.Crit
 }

@@ -106,11 +106,3 @@ func (t *tally) cut(lot int, runs []core.Size, ways []fluid.Route) []Leg {
 	}
 	return slices.DeleteFunc(legs, func(l Leg) bool { return len(l.Runs) == 0 })
 }
-
-// Paced reports whether the plan's flows are done in the time that it foretells: then runs may as well go its ways. Where
-// senders that choose as they go are known to be sooner, it foretells that.
-func (p *Plan) Paced() bool {
-	return !slices.ContainsFunc(p.Flows, func(f Flow) bool {
-		return f.Rate > 0 && core.WireOverhead*float64(f.Bytes)/float64(f.Rate) > 1.001*(p.PredictedS-p.FillS)
-	})
-}

@@ -42,61 +42,41 @@ func (w *world) relay() {
 // route has nodes send what the plan has them send; as they see fit where it says nothing.
 func (w *world) route(sendings []sending) {
 	w.relays.Routed = len(sendings) > 0
+	w.spread.Forget()
 	for _, n := range w.nodes {
-		n.part.Forget()
 		for _, l := range n.links {
 			if l != nil {
 				l.planned = false
 			}
 		}
 	}
-	w.spread.Forget()
-	bytes := make([][]float64, len(w.nodes)) // by sender and target
-	for i := range bytes {
-		bytes[i] = make([]float64, len(w.nodes))
-	}
 	for _, t := range w.trunks {
 		t.planned = 0
 	}
+	w.routed = w.steady()
 	for _, s := range sendings {
 		l := w.link(w.nodes[s.from], w.nodes[s.to])
 		if l.planned = true; l.trunk != nil {
 			l.trunk.planned += float64(w.sizes[s.unit])
 		}
-		bytes[s.from][s.to] += float64(w.sizes[s.unit])
-	}
-	for i, n := range w.nodes {
-		if len(sendings) > 0 {
-			n.part.Plan(bytes[i])
+		if w.routed {
+			w.spread.Follow(w.units, s.unit, s.from, s.to)
+		} else {
+			w.nodes[s.from].part.Plan(s.to, float64(w.sizes[s.unit]))
 		}
 	}
-	if w.routed = w.steady(); !w.routed {
-		return
-	}
-	for _, s := range sendings {
-		w.nodes[s.from].part.Route(s.to, w.units, s.unit)
-		w.spread.Way(w.units, s.unit, s.from, s.to)
-	}
 }
-
-// runsEach is how many runs a node has to get, about, for the plan's ways to be worth keeping to for each run: with fewer,
-// whole runs are too much for links that are planned to carry little.
-const runsEach = 24
 
 // steady reports whether every run should go the way that the plan has it go; else nodes keep to how much goes over each
 // link, which is all that holds where rates change.
-func (w *world) steady() bool {
-	return len(w.sizes) >= runsEach*len(w.nodes) && !w.believed.Changes()
-}
+func (w *world) steady() bool { return plan.Steady(len(w.sizes), w.believed) }
 
 // stray lets runs go whichever way they can, when nothing moves though something is missing; false where they may already.
 func (w *world) stray() bool {
 	if !w.routed {
 		return false
 	}
-	for _, n := range w.nodes {
-		n.part.Forget()
-	}
+	w.spread.Forget()
 	w.routed = false
 	return true
 }
@@ -110,7 +90,7 @@ func (w *world) sendings() (out []sending) {
 	case g.Mode == plan.Broadcast && w.mesh && len(w.topology.Network.Links)+len(w.trunks) == 0 &&
 		len(g.Targets) == len(w.nodes)-1:
 		return nil
-	case w.plan != nil && g.Mode == plan.Replicas && len(w.plan.Relays) == 0 && !(w.steady() && w.plan.Paced()):
+	case w.plan != nil && w.plan.Guide(len(w.sizes), w.believed) == core.GuideNone:
 		return nil // first copies are given by what nodes can pass on
 	case w.plan != nil && !w.dealt && !w.measured:
 		for _, s := range w.plan.Spans()[0] {

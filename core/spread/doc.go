@@ -11,6 +11,7 @@
 //	sender.go    the way to one target: what is under way on it, and what came of its flow
 //	pick.go      whom to send to, and which run
 //	route.go     the runs that the plan has go each way, and their order
+//	inbound.go   what the plan has come to a node from each other, and whose its downlink is
 //	share.go     how much of the uplink, when to raise a lease and when to lower it
 //	relay.go     passing on what is not kept
 //	quota.go     a fetch in which holders push: who gives how much of which part

@@ -98,7 +98,7 @@ type Part struct {
 // Add lets a node take part in a transfer.
 func (e *Engine) Add(t *Transfer, me *Peer, ways Ways) *Part {
 	p := &Part{e: e, t: t, me: me, ways: ways}
-	e.parts = append(e.parts, p)
+	e.parts, me.part = append(e.parts, p), p
 	return p
 }
 
@@ -130,9 +130,11 @@ func (p *Part) Spread(s *Segment, run int) {
 // First says what a target can do with first copies, in bytes: plan.FirstWeights, or the plan's share of the link.
 func (p *Part) First(to int, bytes float64) { p.first = put(p.first, to, bytes) }
 
-// Plan says how many bytes the plan has the node give each target, from now on; nil where it says nothing. Targets are
-// then served in proportion, and those to which nothing is planned when nobody else takes more.
-func (p *Part) Plan(bytes []float64) { p.planned, p.gave = bytes, make([]float64, len(bytes)) }
+// Plan says that the plan has the node give a target so many bytes more. Targets are then served in proportion, and
+// those to which nothing is planned when nobody else takes more.
+func (p *Part) Plan(to int, bytes float64) {
+	p.planned, p.t.guided = put(p.planned, to, at(p.planned, to)+bytes), true
+}
 
 // put sets one place of a table that grows as needed.
 func put[T any](table []T, at int, value T) []T {

@@ -185,10 +185,17 @@ func (p *Part) each(now time.Duration, stage plan.Stage, but *Sender, f func(can
 		}
 		o, some := p.offers(now, stage, c)
 		c.help = p.routed && o.route == nil
-		if some && f(c) {
+		if some && !(c.help && p.reserved(now, c)) && f(c) {
 			return
 		}
 	}
+}
+
+// reserved reports whether the node keeps its uplink for what the plan has it send. Where leases last no longer than a run
+// there is no need to.
+func (p *Part) reserved(now time.Duration, c candidate) bool {
+	_, up := p.e.net.Uplink()
+	return c.way.RoundTrip > 0 && up > 0 && float64(p.spare(now, nil)) < leastHelp*float64(up)
 }
 
 // Could reports whether the node could send a target something now.
@@ -230,7 +237,9 @@ func (p *Part) choose(now time.Duration, stage plan.Stage, held *Sender) (able [
 		return len(able) == plan.MaxReceivers
 	})
 	if c, ok := p.again(held); ok {
-		if _, some := p.offers(now, stage, c); some {
+		if o, some := p.offers(now, stage, c); some {
+			held.helps = p.routed && o.route == nil
+			c.help = held.helps && c.way.RoundTrip > 0
 			r := p.receiver(c)
 			r.Free += held.Flow.Rate
 			able, open = append(able, c), append(open, r)
@@ -246,7 +255,7 @@ func (p *Part) again(s *Sender) (c candidate, ok bool) {
 		return c, false
 	}
 	way, ok := p.ways.Way(s.to.Number)
-	return candidate{to: s.to, s: s, way: way}, ok
+	return candidate{to: s.to, s: s, way: way, help: s.helps && way.RoundTrip > 0}, ok
 }
 
 // receiver is a target as plan.Choose sees it.
@@ -258,7 +267,7 @@ func (p *Part) receiver(c candidate) plan.Receiver {
 	if c.help {
 		r.Planned = 0
 	}
-	if len(p.planned) > 0 {
+	if p.t.guided {
 		r.First = r.Planned
 	}
 	if c.way.Trunk > 0 && r.First == 0 { // who passes on most beyond a trunk is the best to enter there
@@ -320,7 +329,7 @@ func (p *Part) ask(now time.Duration, stage plan.Stage, c candidate) (Action, bo
 	if len(runs) == 0 {
 		return Action{}, false
 	}
-	s.taste, s.raising, s.full, s.leased, s.use = taste, false, false, now, use{}
+	s.taste, s.raising, s.full, s.leased, s.use, s.helps = taste, false, false, now, use{}, c.help
 	if !s.busy {
 		s.busy, p.busy = true, append(p.busy, s)
 	}

@@ -23,6 +23,8 @@ type Progress struct {
 	until  time.Duration // when that is no longer believed; 0 where nothing was said
 	open   set           // wanted, neither there nor on its way
 	left   int           // how many these are
+	owed   set           // by the plan, others give it; nil where that says nothing
+	from   []int32       // by run: who gives it by the plan, 1 and up, else 0; nil where that says nothing or is not asked
 	pass   *passing
 }
 
@@ -92,6 +94,9 @@ func (p *Progress) mark(s set, run int, on bool) {
 	}
 	if is.has && !was.has || is.open() && !was.open() {
 		q.gained++
+	}
+	if is.has && p.from != nil {
+		p.cameFrom(run)
 	}
 	if by := change(was.lacks(), is.lacks()); by != 0 {
 		q.need += core.Size(by) * p.seg.sizes[run]

@@ -14,54 +14,22 @@ type route struct {
 	done  int   // of these, the target has so many, and all before
 }
 
-// Route says that the plan, of which Plan has the bytes, has the node give a target a run.
-func (p *Part) Route(to int, s *Segment, run int) {
-	for len(p.routes) <= to {
-		p.routes = append(p.routes, nil)
+// Follow says that the plan has one node give another a run. Runs that go the same ways are of one kind.
+func (t *Transfer) Follow(s *Segment, run, from, to int) {
+	if q := t.peers[from]; q.part != nil {
+		q.part.follow(t.peers[to], s, run)
 	}
-	for len(p.routes[to]) <= s.index {
-		p.routes[to] = append(p.routes[to], nil)
+	q := t.peers[to].of(s)
+	if q.peer.part != nil || t.Traced {
+		q.comesFrom(run, from)
 	}
-	d := p.routes[to][s.index]
-	if d == nil {
-		d = &route{runs: newSet(s.Runs())}
-		p.routes[to][s.index] = d
+	if q.owed == nil {
+		q.owed = newSet(s.Runs())
 	}
-	d.runs.add(run)
-	d.order, p.routed = nil, true
-}
-
-// Forget has the node go by nothing that the plan had it give before.
-func (p *Part) Forget() {
-	p.routes, p.routed = nil, false
-	p.Plan(nil)
-}
-
-// Forget forgets the ways of runs.
-func (t *Transfer) Forget() {
-	for _, s := range t.segments {
-		s.ways, s.ranks = nil, nil
-	}
-	for _, q := range t.peers {
-		if q != nil {
-			q.owed, q.needed = 0, 0
-		}
-	}
-}
-
-// routeTo is which runs of a segment the node is to give a target; nil where that is none.
-func (p *Part) routeTo(to *Peer, s *Segment) *route {
-	if of := at(p.routes, to.Number); s.index < len(of) {
-		return of[s.index]
-	}
-	return nil
-}
-
-// Way says that the plan has one node give another a run. Runs that go the same ways are of one kind.
-func (t *Transfer) Way(s *Segment, run, from, to int) {
-	if q := t.peers[to]; q != nil {
-		q.owed += float64(s.sizes[run])
-		q.needed = max(q.needed, q.need)
+	if !q.owed.has(run) {
+		q.owed.add(run)
+		q.peer.owed += float64(s.sizes[run])
+		q.peer.needed = max(q.peer.needed, q.peer.need)
 	}
 	if s.ways == nil {
 		s.ways = make([]uint64, s.Runs())
@@ -71,6 +39,100 @@ func (t *Transfer) Way(s *Segment, run, from, to int) {
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	s.ways[run] += x ^ x>>31
 	s.ranks = nil
+}
+
+// follow is Follow for the node that gives.
+func (p *Part) follow(to *Peer, s *Segment, run int) {
+	for len(p.routes) <= to.Number {
+		p.routes = append(p.routes, nil)
+	}
+	for len(p.routes[to.Number]) <= s.index {
+		p.routes[to.Number] = append(p.routes[to.Number], nil)
+	}
+	d := p.routes[to.Number][s.index]
+	if d == nil {
+		d = &route{runs: newSet(s.Runs())}
+		p.routes[to.Number][s.index] = d
+	}
+	if !d.runs.has(run) {
+		d.runs.add(run)
+		p.Plan(to.Number, float64(s.sizes[run]))
+	}
+	d.order, p.routed = nil, true
+}
+
+// Forget has nodes go by nothing that the plan had them give before.
+func (t *Transfer) Forget() {
+	t.guided = false
+	for _, s := range t.segments {
+		s.ways, s.ranks = nil, nil
+	}
+	for _, q := range t.peers {
+		if q == nil {
+			continue
+		}
+		q.owed, q.needed, q.inbound = 0, 0, nil
+		for _, p := range q.parts {
+			if p != nil {
+				p.owed, p.from = nil, nil
+			}
+		}
+		if p := q.part; p != nil {
+			p.routes, p.routed, p.planned, p.gave = nil, false, nil, nil
+		}
+	}
+}
+
+// Anew has nodes go by nothing that the plan had them give of a segment before, as far as it is not on its way.
+func (t *Transfer) Anew(s *Segment) {
+	s.ways, s.ranks = nil, nil
+	for _, q := range t.peers {
+		if q == nil {
+			continue
+		}
+		if p := q.in(s); p != nil && p.owed != nil {
+			q.owed -= p.openBytes(p.owed)
+			for run := range p.from {
+				p.cameFrom(run)
+			}
+			p.owed, p.from = nil, nil
+		}
+		for to, of := range q.routesOf() {
+			if s.index >= len(of) || of[s.index] == nil {
+				continue
+			}
+			if p := t.peers[to].in(s); p != nil {
+				q.part.planned[to] -= p.openBytes(of[s.index].runs)
+			}
+			of[s.index] = nil
+		}
+	}
+}
+
+// routesOf is what the plan has a node give, where it is told here.
+func (q *Peer) routesOf() [][]*route {
+	if q.part == nil {
+		return nil
+	}
+	return q.part.routes
+}
+
+// openBytes is the size of those of some runs that the node lacks and that are not on their way to it.
+func (p *Progress) openBytes(runs set) (bytes float64) {
+	runs.all(func(run int) {
+		if p.open.has(run) {
+			bytes += float64(p.seg.sizes[run])
+		}
+	})
+	return bytes
+}
+
+// routeTo is which runs of a segment the node is to give a target; nil where that is none.
+func (p *Part) routeTo(to *Peer, s *Segment) *route {
+	if of := at(p.routes, to.Number); s.index < len(of) {
+		return of[s.index]
+	}
+	return nil
 }
 
 // rank is a run's place in an order in which each kind stands evenly among the others: so everybody down the ways has

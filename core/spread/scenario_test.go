@@ -28,6 +28,8 @@ import (
 //	hint NAME SIZE                       its own word of what it lacks
 //	first NAME SIZE                      what it can do with first copies
 //	plan NAME SIZE                       what the plan has a give it
+//	route NAME NEXT RUNS                 the plan has it give NEXT these runs
+//	takes SPAN                           the plan's flows do, from now on
 //	relay NAME NEXT                      it passes on to NEXT, by the plan, what it does not keep
 //	agree NAME [RATE] [only=RUNS]        it grants what it was asked for, at RATE, or only some runs
 //	refuse NAME busy|have|in-flight
@@ -98,6 +100,10 @@ func (s *script) line(words []string) error {
 			s.w.nodes[0].part.Spread(s.w.seg, run)
 		}
 		return nil
+	case "takes":
+		span, err := time.ParseDuration(words[1])
+		s.w.t.Takes(s.w.now, span.Seconds())
+		return err
 	case "wait":
 		span, err := time.ParseDuration(words[1])
 		s.w.now += span
@@ -137,16 +143,14 @@ func (s *script) about(words []string, options map[string]string) error {
 	case "first":
 		a.part.First(i, float64(sizeOf(words[2])))
 	case "plan":
-		a.part.Plan(append(slices.Clone(a.part.planned), make([]float64, len(w.nodes)-len(a.part.planned))...))
-		a.part.planned[i] = float64(sizeOf(words[2]))
+		a.part.Plan(i, float64(sizeOf(words[2])))
 	case "route":
 		k := slices.IndexFunc(w.nodes, func(n *virtual) bool { return n.name == words[2] })
 		if runs, err = scenariotest.Numbers(words[3]); err != nil {
 			return err
 		}
 		for _, run := range runs {
-			n.part.Route(k, w.seg, run)
-			w.t.Way(w.seg, run, i, k)
+			w.t.Follow(w.seg, run, i, k)
 		}
 	case "relay":
 		s.relay(i, slices.IndexFunc(w.nodes, func(n *virtual) bool { return n.name == words[2] }))

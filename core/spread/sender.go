@@ -26,6 +26,7 @@ type Sender struct {
 	raised  time.Duration // when it asked last for nothing but a higher rate
 	raising bool          // what it asked for last was that
 	full    bool          // the target agreed to less than was asked for
+	helps   bool          // the lease that stands is for what the plan has others give
 	taste   bool          // the lease that stands is for the first run that the target gets
 	lowered bool          // the lease was lowered just now, to be renewed
 	most    core.Rate     // what it was lowered to because it carried no more; 0 where it was not

@@ -54,6 +54,9 @@ func (p *Part) due(now time.Duration, c candidate) core.Rate {
 		}
 		return c.way.Share
 	}
+	if c.help && c.way.RoundTrip > 0 {
+		return plan.Least(c.fair, p.spare(now, c.to))
+	}
 	return plan.Least(c.fair, p.turn(c))
 }
 
@@ -77,8 +80,10 @@ func (p *Part) turn(c candidate) (rate core.Rate) {
 	up, down, trunk := p.shares(c)
 	all, sum := 0.0, 0.0
 	for i, bytes := range p.planned {
-		all += bytes
-		sum += min(bytes, p.gave[i])
+		if i == c.to.Number || p.carries(i) == 0 {
+			all += bytes
+			sum += min(bytes, at(p.gave, i))
+		}
 	}
 	if gave*all >= sum*planned {
 		rate = up
@@ -89,6 +94,14 @@ func (p *Part) turn(c candidate) (rate core.Rate) {
 	return rate
 }
 
+// carries is what the lease of a target was lowered to that carries no more; 0 where it was not.
+func (p *Part) carries(to int) core.Rate {
+	if s := p.Sender(to); s.holds() {
+		return s.most
+	}
+	return 0
+}
+
 // shares is the parts of this node's uplink, of a target's downlink and of the trunk between them that the plan has it
 // use; 0 where those have no limit, or nothing is planned.
 func (p *Part) shares(c candidate) (up, down, trunk core.Rate) {
@@ -96,8 +109,13 @@ func (p *Part) shares(c candidate) (up, down, trunk core.Rate) {
 	if !p.routed || planned == 0 {
 		return 0, 0, 0
 	}
-	for _, bytes := range p.planned {
-		all += bytes
+	_, whole := p.e.net.Uplink()
+	for i, bytes := range p.planned {
+		if most := p.carries(i); i == c.to.Number || most == 0 {
+			all += bytes
+		} else {
+			whole = max(1, whole-most)
+		}
 	}
 	share := func(rate core.Rate, all float64) core.Rate {
 		if all <= 0 {
@@ -105,7 +123,9 @@ func (p *Part) shares(c candidate) (up, down, trunk core.Rate) {
 		}
 		return core.Rate(float64(rate) * max(leastShare, planned/all))
 	}
-	_, whole := p.e.net.Uplink()
+	if _, up := p.e.net.Uplink(); up == 0 {
+		whole = 0
+	}
 	return share(whole, all), share(c.to.Down, c.to.owed), share(c.way.Trunk, c.way.Planned)
 }
 
@@ -178,10 +198,13 @@ func (s *Sender) renew(now time.Duration) (Action, bool) {
 		if own.s != s || able[i].s != s && !s.stays(now, stage, own, able[i]) {
 			return Action{}, false
 		}
+		if own.help && p.reserved(now, own) {
+			return Action{}, false
+		}
 		s.taste = false
-		rate := p.due(now, own)
+		rate, turn := p.due(now, own), p.turn(own)
 		if rate > 0 && !lowered && float64(f.Rate) > plan.TooMuch*float64(rate) &&
-			(own.way.Share > 0 || p.e.waitedFor(now, s)) {
+			(own.way.Share > 0 || turn > 0 && rate <= turn || p.e.waitedFor(now, s)) {
 			s.lowered = true
 			p.e.low = append(p.e.low, s)
 			return Action{Kind: Lower, Sender: s, Rate: rate}, true
@@ -216,15 +239,17 @@ func (s *Sender) stays(now time.Duration, stage plan.Stage, own, next candidate)
 const (
 	// worthAsking is how many times its lease a target has to be able to get before that alone is asked for.
 	worthAsking = 1.25
-	// raiseEvery is how often it may be: the target may have no more to give.
+	// raiseEvery is how often it may be, and fullFor where the target had no more to give the last time.
 	raiseEvery = 200 * time.Millisecond
+	fullFor    = 2 * time.Second
 )
 
 // raise asks for more of the uplink for what is on its way, where others have left it and nobody waits for it.
 func (s *Sender) raise(now time.Duration) (Action, bool) {
 	p, f := s.part, s.Flow
 	own, ok := p.again(s)
-	if f == nil || f.State != task.Leased || s.full || s.taste || !ok || own.way.Trunk > 0 ||
+	if f == nil || f.State != task.Leased || s.taste || !ok || own.way.Trunk > 0 && own.way.Share == 0 ||
+		s.full && (own.way.RoundTrip == 0 || now < max(s.raised, s.leased)+fullFor) ||
 		now < s.raised+raiseEvery+own.way.RoundTrip {
 		return Action{}, false
 	}
@@ -236,10 +261,10 @@ func (s *Sender) raise(now time.Duration) (Action, bool) {
 		return Action{}, false
 	}
 	stage := p.stages()[0]
-	if own.way.RoundTrip > 0 {
+	if s.full = false; own.way.RoundTrip > 0 {
 		own.fair = p.fairOf(now, stage, s, own, p.receiver(own), nil)
 	}
-	if rate = plan.Least(rate, own.fair, own.way.Rate, p.turn(own)); rate < least {
+	if rate = plan.Least(rate, own.fair, own.way.Rate, p.due(now, own)); rate < least {
 		return Action{}, false
 	}
 	s.raised, s.raising = now, true
@@ -250,7 +275,7 @@ func (s *Sender) raise(now time.Duration) (Action, bool) {
 // one to be served next: else that one would be given whatever comes free between two runs of the other, again and
 // again. Where asking costs a round trip, leases last, and each target has its fair part.
 func (p *Part) further(now time.Duration, stage plan.Stage, next candidate) (Action, bool) {
-	if len(p.planned) == 0 || next.way.RoundTrip > 0 {
+	if !p.t.guided || next.way.RoundTrip > 0 {
 		return Action{}, false
 	}
 	other := p.receiver(next)

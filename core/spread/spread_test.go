@@ -61,7 +61,9 @@ func anyWorld(r *rand.Rand) *world {
 			}
 		}
 		if routed {
-			v.part.Plan(bytes)
+			for to := range bytes {
+				v.part.Plan(to, bytes[to])
+			}
 		}
 	}
 	idle := map[int]bool{}

@@ -17,12 +17,18 @@ type Transfer struct {
 	// made there.
 	Once bool
 
+	// Traced says that it is kept in mind who gives which run to nodes that other drivers have, too: see Peer.Awaits.
+	Traced bool
+
 	segments []*Segment
-	peers    []*Peer     // by number; nil where nothing is known of one
-	open     []*Peer     // that lack something which is not on its way to them, or pass runs on; in no order
-	told     []*Progress // of which word is believed of runs on their way
-	missing  int         // runs that are wanted and not there
-	relays   *Relays     // nil where nobody passes on what it does not keep
+	peers    []*Peer       // by number; nil where nothing is known of one
+	open     []*Peer       // that lack something which is not on its way to them, or pass runs on; in no order
+	told     []*Progress   // of which word is believed of runs on their way
+	missing  int           // runs that are wanted and not there
+	guided   bool          // the plan says what nodes give each other
+	followed time.Duration // since when
+	takes    float64       // seconds that the plan's flows take; 0 where nobody said so
+	relays   *Relays       // nil where nobody passes on what it does not keep
 }
 
 // Segment is some runs of a task, numbered from 0 up.
@@ -97,6 +103,7 @@ type Peer struct {
 	Up, Down core.Rate // its sides; 0 is unlimited, or not known
 
 	t       *Transfer
+	part    *Part // the node's own; nil where another drives it
 	zone    *Zone
 	parts   []*Progress // by the segment's index; nil where it has nothing to do with one
 	need    core.Size   // that it lacks
@@ -107,6 +114,7 @@ type Peer struct {
 	began   bool        // it has something of the task
 	fed     time.Duration
 	owed    float64   // bytes that the plan has others give it
+	inbound []inbound // by who gives them; empty where the plan says nothing, or nobody asks
 	needed  core.Size // what it lacked when that was said
 	entered float64   // bytes that were sent to it across trunks
 	at      int       // its place in Transfer.open; −1

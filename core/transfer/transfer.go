@@ -43,6 +43,7 @@ type segment struct {
 	mine   Kept                 // nil at the source
 	news   []int                // runs that came since the neighbours were told
 	sought map[int]bool         // runs whose chunks are being looked up
+	ways   []core.Span          // as followed
 }
 
 // begin finds or makes the transfer of a task.
@@ -107,8 +108,8 @@ func (t *Transfer) trunk(to core.ID) *core.TrunkState {
 	return nil
 }
 
-// trunkShare is a target's share of a trunk, and its part of what other targets beyond it have that lack nothing any
-// more. ok is false where it has none.
+// trunkShare is a target's share of a trunk, and its part of what others have on whose ways nothing is to come any more:
+// their targets lack nothing, or nothing but what this node gives them. ok is false where it has none.
 func (t *Transfer) trunkShare(to core.ID, trunk *core.TrunkState) (rate core.Rate, ok bool) {
 	row := rowOf(t.tables.TrunkShares, t.all.Self, to)
 	if row == nil {
@@ -116,11 +117,12 @@ func (t *Transfer) trunkShare(to core.ID, trunk *core.TrunkState) (rate core.Rat
 	}
 	all, open := 0.0, 0.0
 	for _, other := range t.tables.TrunkShares {
-		if other.From != t.all.Self || t.all.node.Zone(other.To) != trunk.To {
+		if t.all.node.Zone(other.From) != trunk.From || t.all.node.Zone(other.To) != trunk.To {
 			continue
 		}
 		all += float64(other.Rate)
-		if q := t.peers[other.To]; other.To == to || q != nil && q.Need() > 0 {
+		ours, q, from := other.From == t.all.Self, t.peers[other.To], t.peers[other.From]
+		if ours && other.To == to || q != nil && q.Need() > 0 && (!t.known.Traced || from != nil && q.Awaits(from)) {
 			open += float64(other.Rate)
 		}
 	}
@@ -165,6 +167,7 @@ func (t *Transfer) join(s Segment, have func(core.ID) core.Bitmap) *segment {
 		t.order = slices.Sorted(maps.Keys(t.segments))
 	}
 	t.add(seg, s.Locations, have)
+	t.follow(seg, s.Locations)
 	return seg
 }
 
@@ -239,6 +242,7 @@ func (t *Transfer) Narrow(number int, locations []core.Span) {
 			}
 		}
 	}
+	t.follow(s, locations)
 }
 
 // Join adds to what the targets of a segment are to get what is new in locations. have is what a target said it has.

@@ -177,12 +177,13 @@ type StorageTask struct {
 	// account of theirs knows.
 	Trunks      []core.TrunkState `json:"trunks,omitempty" most:"list"`
 	TrunkShares []BandwidthRow    `json:"trunk_shares,omitempty" most:"list"`
-	License     []byte            `json:"license"` // DSSE envelope
+	Guide       core.Guide        `json:"guide,omitempty" wire:"guide"` // what senders go by
+	License     []byte            `json:"license"`                      // DSSE envelope
 }
 
 // Tables is what of a task a relay needs after it was accepted.
 func (m StorageTask) Tables() StorageTask {
-	return StorageTask{Bandwidth: m.Bandwidth, Trunks: m.Trunks, TrunkShares: m.TrunkShares}
+	return StorageTask{Bandwidth: m.Bandwidth, Trunks: m.Trunks, TrunkShares: m.TrunkShares, Guide: m.Guide}
 }
 
 // BandwidthRow is the planned rate of the flow from one node to another, and what it is to carry for the whole task.

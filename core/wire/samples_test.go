@@ -89,6 +89,9 @@ func grown() (messages []Message) {
 		case Hello:
 			m.V, m.Features = Version2, []Feature{FeatureDegraded, FeatureRefs2}
 			messages = append(messages, m)
+		case StorageTask:
+			m.Guide = core.GuideRuns
+			messages = append(messages, m)
 		case StateReport:
 			m.Degraded = []string{"holdings.db was lost", "verifier signature does not answer"}
 			messages = append(messages, m)

@@ -172,6 +172,7 @@ func (m StorageTask) Validate() error {
 		b.lease("trunks: rate", t.Rate)
 	}
 	b.table("trunk_shares", m.TrunkShares)
+	b.text("guide", string(m.Guide), maxWord)
 	b.bytes("license", m.License, 1, MaxMessage)
 	return b.err
 }
