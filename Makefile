@@ -10,9 +10,9 @@ FUZZTIME    ?= 10s
 SEEDS       ?= 1-1000
 ERROR       ?= 0
 IMAGE       := build/image
-PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-*))
+PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-* plugins/notifiers/*/bkp-notifier-*))
 
-.PHONY: all help build test race check fuzz faults mutants soak bench lab demo random image proto clean c-compiler
+.PHONY: all help build test race check fuzz faults mutants soak bench lab demo random image proto release deb clean c-compiler
 all: build
 
 help: ## this list
@@ -99,6 +99,12 @@ proto: ## the generated code of plugins/proto and plugins/python; needs protoc (
 		--go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative *.proto
 	cd plugins/proto && protoc --python_out=../python/bkp_plugin *.proto
 	sed -i -E 's/^import ([a-z]+_pb2) as/from . import \1 as/' plugins/python/bkp_plugin/*_pb2.py # protoc takes them for top-level modules
+
+release: ## binaries, Debian packages and checksums in build/release: minutes; TARGETS="linux/amd64 …"
+	scripts/release $(TARGETS)
+
+deb: ## the Debian package for this machine, in build/release
+	scripts/release linux/$$($(GO) env GOHOSTARCH)
 
 clean:
 	rm -rf bkp build demo-data
