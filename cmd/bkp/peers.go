@@ -16,16 +16,19 @@ import (
 
 func peersCommand() *cli.Command {
 	return command(spec{
-		name: "peers", usage: "list the peers: bandwidth, space, files, delay", args: "[PEER | remove PEER]", most: 2,
+		name: "peers", usage: "list the peers: bandwidth, space, files, delay", args: "[PEER | add ADDRESS | remove PEER]", most: 2,
 		about: "Bandwidths are declared (the smaller of what both sides give the link, in each direction), " +
 			"measured by transfers, and leased now. Out is to the peer, in is from it. A plan counts on what was " +
 			"measured where that is less than what was declared. --probe measures on purpose: it sends each peer, " +
-			"or PEER alone, at most 64 MiB or for 2 s, within what is free of the link. remove --forget has this data " +
+			"or PEER alone, at most 64 MiB or for 2 s, within what is free of the link. add and remove change the list in " +
+			"config.toml, and a running node follows at once. remove --forget has this data " +
 			"directory forget the key of a node, by its ID or address: it is a stranger then, and has to prove itself " +
 			"as at first.",
 		examples: `bkp peers
 			bkp peers --json --peers wss://a.example:8001-20MiB --token-file token
 			bkp peers --probe backup.example:8001
+			bkp peers add wss://backup.example:8001-20MiB
+			bkp peers remove backup.example:8001
 			bkp peers remove --forget backup.example:8001
 			bkp peers --dot | dot -Tsvg > network.svg`,
 		flags: append(append([]cli.Flag{
@@ -36,8 +39,14 @@ func peersCommand() *cli.Command {
 		reads: true,
 		do: func(ctx context.Context, c *call) error {
 			switch {
-			case c.Args().First() == "remove" || c.Bool("forget"):
+			case c.Bool("forget"):
 				return c.forgetPeer()
+			case c.NArg() == 2 && c.Args().First() == "add":
+				return c.addPeer(ctx)
+			case c.NArg() == 2 && c.Args().First() == "remove":
+				return c.removePeer(ctx)
+			case c.NArg() == 2:
+				return line.UsageError("want: bkp peers add ADDRESS, or bkp peers remove PEER")
 			case c.Bool("probe") && c.Bool("dot"):
 				return line.UsageError("--probe and --dot do not go together")
 			case c.Bool("dot") && c.JSON:

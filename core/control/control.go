@@ -44,6 +44,7 @@ const (
 	CommandStanding = "placements" // tell how placements stand
 	CommandRepair   = "repair"     // have copies proved, and what lacks placed anew
 	CommandDrain    = "drain"      // have a node keep nothing any more
+	CommandReload   = "reload"     // read the settings anew
 	CommandInvite   = "invite"     // make an invite by which new nodes join the cluster
 	CommandInvites  = "invites"    // revoke an invite, and list all
 	CommandRevoke   = "revoke"     // take back what nodes may do in the owner's name
@@ -97,6 +98,7 @@ type Node interface {
 	Invites(ctx context.Context, args InvitesArgs, status func(Status)) (InvitesResult, error)
 	Revoke(ctx context.Context, args RevokeArgs, status func(Status)) (RevokeResult, error)
 	Drain(ctx context.Context, args DrainArgs, status func(Status)) (DrainResult, error)
+	Reload(ctx context.Context, args None, status func(Status)) (ReloadResult, error)
 	Rebalance(ctx context.Context, args RebalanceArgs, status func(Status)) (RebalanceResult, error)
 }
 
@@ -119,6 +121,7 @@ var commands = map[string]command{
 	CommandStanding: does[StandingArgs, StandingResult](Node.Standings),
 	CommandRepair:   does[StandingArgs, StandingResult](Node.RepairPlacements),
 	CommandDrain:    does[DrainArgs, DrainResult](Node.Drain),
+	CommandReload:   does[None, ReloadResult](Node.Reload),
 	CommandInvite:   does[InviteArgs, InviteResult](Node.Invite),
 	CommandInvites:  does[InvitesArgs, InvitesResult](Node.Invites),
 	CommandRevoke:   does[RevokeArgs, RevokeResult](Node.Revoke),

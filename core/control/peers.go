@@ -115,3 +115,8 @@ type ProbeRow struct {
 	AtLeast  bool      `json:"at_least"` // something else than the link held it back: it may carry more
 	Problem  string    `json:"problem,omitempty"`
 }
+
+// ReloadResult is whom the node meets by its settings as they are now.
+type ReloadResult struct {
+	Peers []string `json:"peers"` // as a peer list has them
+}

@@ -233,6 +233,10 @@ func (anyNode) Revoke(context.Context, RevokeArgs, func(Status)) (r RevokeResult
 func (anyNode) Invites(context.Context, InvitesArgs, func(Status)) (r InvitesResult, _ error) {
 	return r, nil
 }
+func (anyNode) Reload(context.Context, None, func(Status)) (r ReloadResult, _ error) {
+	return r, nil
+}
+
 func (anyNode) Drain(context.Context, DrainArgs, func(Status)) (r DrainResult, _ error) {
 	return r, nil
 }

@@ -89,6 +89,8 @@ type Config struct {
 	Refs     staging.Refs
 	Placed   *placements.Records // what versions shall have, and what is known to be there
 	Repair   *repair.Config      // how placements are kept; nil: they are not, as long as nobody asks
+	// Again reads the settings anew and has the node follow them. nil: they stay.
+	Again func(context.Context) error
 	// Tell passes on what people want to hear of without asking. It must not block. May be nil.
 	Tell func(core.Event)
 
@@ -274,6 +276,23 @@ func (n *Node) Meet(peers []core.Peer) {
 			n.hub.Dial(p)
 		}
 	}
+}
+
+// Reload reads the settings anew.
+func (n *Node) Reload(ctx context.Context, _ control.None, _ func(control.Status)) (r control.ReloadResult, err error) {
+	if n.Again == nil {
+		return r, core.Fail(core.CodeFailed, "this node keeps the settings that it was started with")
+	}
+	if err := n.Again(ctx); err != nil {
+		return r, fmt.Errorf("read the settings anew: %w", err)
+	}
+	r.Peers = []string{}
+	n.ask(do(func(s *state) {
+		for _, p := range s.Peers {
+			r.Peers = append(r.Peers, p.String())
+		}
+	}))
+	return r, nil
 }
 
 // act runs f in a goroutine that Close waits for.

@@ -113,17 +113,28 @@ func (d Dir) KeepToken(token []byte) error {
 	return nil
 }
 
-// WriteSettings writes lines in front of what stands in a file of settings, which need not be there.
-func (d Dir) WriteSettings(path, lines string) error {
+// EditSettings changes a file of settings, which need not be there.
+func (d Dir) EditSettings(path string, edit func(text []byte) ([]byte, error)) error {
 	before, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read settings: %w", err)
 	}
-	if len(before) > 0 {
-		lines += "\n"
+	after, err := edit(before)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err := durable.Replace(path, append([]byte(lines), before...), 0o600); err != nil {
+	if err := durable.Replace(path, after, 0o600); err != nil {
 		return fmt.Errorf("write settings: %w", err)
 	}
 	return nil
+}
+
+// WriteSettings writes lines in front of what stands in a file of settings, which need not be there.
+func (d Dir) WriteSettings(path, lines string) error {
+	return d.EditSettings(path, func(before []byte) ([]byte, error) {
+		if len(before) > 0 {
+			lines += "\n"
+		}
+		return append([]byte(lines), before...), nil
+	})
 }

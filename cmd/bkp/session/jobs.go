@@ -20,23 +20,26 @@ import (
 const jobGrace = 10 * time.Second
 
 // startJobs has the jobs of config.toml run by the clock, until the function that it returns is called.
-func (op *Opener) startJobs(ctx context.Context, n *node.Node) (clock *job.Clock, end func()) {
+func (op *Opener) startJobs(ctx context.Context, n *node.Node) (end func()) {
 	tell := func(e core.Event) {
 		if e.Node = n.ID(); n.Tell != nil {
 			n.Tell(e)
 		}
 	}
-	settings := op.flags.Settings.Path
+	settings := op.settingsPath()
 	start := func(ctx context.Context, name string) error { return op.runJob(ctx, name, settings) }
-	clock = job.NewClock(job.Store(op.dir.Path("jobs")), start, tell, n.Log)
+	clock := job.NewClock(job.Store(op.dir.Path("jobs")), start, tell, n.Log)
+	op.reloading.Lock()
 	clock.Set(op.flags.Settings.Jobs)
+	op.reloaded = func() { clock.Set(op.flags.Settings.Jobs) }
+	op.reloading.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		clock.Run(ctx)
 	}()
-	return clock, func() { cancel(); <-ended }
+	return func() { cancel(); <-ended }
 }
 
 // runJob carries a job out: bkp job run in a process of its own, which asks this node for what it needs, as any other
@@ -60,4 +63,10 @@ func (op *Opener) runJob(ctx context.Context, name, settings string) error {
 		return core.Fail(code, "%w: %.1000s", err, words)
 	}
 	return nil
+}
+
+func (op *Opener) settingsPath() string {
+	op.reloading.Lock()
+	defer op.reloading.Unlock()
+	return op.flags.Settings.Path
 }

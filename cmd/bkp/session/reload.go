@@ -15,13 +15,14 @@ import (
 // there of its sides and links. What the command line or the environment set stays; where the file does not hold,
 // everything does.
 func (op *Opener) reload(ctx context.Context, n *node.Node) {
-	if err := op.tryReload(ctx, n); err != nil {
+	if err := n.Again(ctx); err != nil {
 		op.console.Say("warning: the settings are as they were: %v", err)
 		return
 	}
 	op.console.Say("read the settings anew")
 }
 
+// tryReload is called by one at a time.
 func (op *Opener) tryReload(ctx context.Context, n *node.Node) error {
 	fresh, err := op.flags.Again()
 	if err != nil {
@@ -63,5 +64,8 @@ func (op *Opener) tryReload(ctx context.Context, n *node.Node) error {
 		}
 	}
 	op.flags.Settings = fresh.Settings
+	if op.reloaded != nil {
+		op.reloaded()
+	}
 	return nil
 }

@@ -81,8 +81,7 @@ func (op *Opener) Serve(ctx context.Context, how Serving) (err error) {
 	var guard sync.WaitGroup
 	guard.Go(func() { watchdog(watching, caller) })
 	defer func() { unwatch(); guard.Wait() }()
-	clock, endJobs := op.startJobs(ctx, n)
-	defer endJobs()
+	defer op.startJobs(ctx, n)()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -94,7 +93,6 @@ func (op *Opener) Serve(ctx context.Context, how Serving) (err error) {
 		case <-hangups:
 			how.Hangup()
 			op.reload(ctx, n)
-			clock.Set(op.flags.Settings.Jobs)
 		case <-ctx.Done():
 			op.console.Say("stopping")
 			return nil

@@ -5,6 +5,7 @@ package session
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
@@ -30,8 +31,11 @@ type Opener struct {
 	dir      datadir.Dir
 	identity func() (*key.Owner, error) // opens the identity whenever a node asks for it; nil without one
 
-	Alone   bool        // the command has something to do without any peer
-	Reads   bool        // the command changes nothing of the data directory
+	Alone     bool // the command has something to do without any peer
+	Reads     bool // the command changes nothing of the data directory
+	reloading sync.Mutex
+	reloaded  func() // is called with the lock, once the settings were read anew
+
 	scratch datadir.Dir // where a node keeps what is its own while the data directory is only borrowed
 }
 

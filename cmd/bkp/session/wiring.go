@@ -97,7 +97,18 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *node.Node, opened datad
 	if conf.Verifiers, err = op.verifiers(ctx, host, &conf, w); err != nil {
 		return nil, opened, err
 	}
-	n, err := node.Start(ctx, conf)
+	var n *node.Node
+	up := make(chan struct{}) // a command may come before it is known here
+	if !w.transient {
+		conf.Again = func(ctx context.Context) error {
+			<-up
+			op.reloading.Lock()
+			defer op.reloading.Unlock()
+			return op.tryReload(ctx, n)
+		}
+	}
+	n, err = node.Start(ctx, conf)
+	close(up)
 	return n, opened, err
 }
 
