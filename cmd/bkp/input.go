@@ -5,8 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"strconv"
-	"strings"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/input"
@@ -47,7 +45,7 @@ func (c *call) changed() (*control.Changed, error) {
 	changed := &control.Changed{}
 	var err error
 	if c.Given("verify-unchanged") {
-		if changed.Sample, err = c.share("verify-unchanged"); err != nil {
+		if changed.Sample, err = c.Share("verify-unchanged"); err != nil {
 			return nil, err
 		}
 	}
@@ -60,19 +58,6 @@ func (c *call) changed() (*control.Changed, error) {
 			"bkp %s --help shows the two forms", c.Command.Name)
 	}
 	return changed, nil
-}
-
-// share is a flag's share of a whole, as 5% or 0.05, above 0 and up to 1.
-func (c *call) share(flag string) (float64, error) {
-	number, percent := strings.CutSuffix(c.String(flag), "%")
-	share, err := strconv.ParseFloat(number, 64)
-	if percent {
-		share /= 100
-	}
-	if err != nil || !(share > 0 && share <= 1) {
-		return 0, line.UsageError("--%s %q: want a share as 5%%, above 0 and up to 100%%", flag, c.String(flag))
-	}
-	return share, nil
 }
 
 // skipUnchanged is how --skip-unchanged is to look; empty where it is not to.

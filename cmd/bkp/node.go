@@ -37,6 +37,8 @@ func nodeStart() *cli.Command {
 			"/debug/pprof); without HOST on this machine alone"),
 		line.Text("repair-grace", "15m", "make copies anew once their node was away for `SPAN`, as long as most others are "+
 			"there"),
+		line.Text("repair-share", "10%", "have copies made anew use `SHARE` of the uplink while somebody waits for a "+
+			"placement"),
 		line.Text("audit-every", "1d", "have each node prove every `SPAN` what it keeps"),
 		line.Text("keep-at-most", "20y", "promise nobody to keep anything for longer than `SPAN`, and accept no longer lock"),
 		line.Text("verifiers", "signature,targets,issuers", "have every licence judged by the verifiers of `LIST`, "+

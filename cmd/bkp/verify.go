@@ -112,7 +112,7 @@ func (c *call) shares() (here, there float64, err error) {
 	case c.Bool("presence"):
 		here = 0
 	case c.String("sample") != "":
-		if here, err = c.share("sample"); err != nil {
+		if here, err = c.Share("sample"); err != nil {
 			return 0, 0, err
 		}
 	}

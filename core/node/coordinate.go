@@ -107,8 +107,11 @@ func (n *state) delayTo(p *peer) float64 {
 
 // placed is a task that this node coordinates.
 type placed struct {
-	alias   string
-	inbox   *place.Inbox
+	alias string
+	inbox *place.Inbox
+
+	unattended bool // nobody asked for it: it yields to others
+
 	stopped <-chan struct{} // closed when it is to end
 	left    chan struct{}   // closed when it has
 }
@@ -141,14 +144,16 @@ func (t placeTransfers) AwaitStopped(ctx context.Context, alias string) {
 	}
 }
 
-func (t placeTransfers) Enter(ctx context.Context, task core.TaskID, alias string, inbox *place.Inbox) place.Transfer {
+func (t placeTransfers) Enter(ctx context.Context, task core.TaskID, alias string, unattended bool,
+	inbox *place.Inbox) place.Transfer {
 	busy := false
 	t.n.ask(do(func(n *state) {
 		for _, other := range n.places {
 			busy = busy || other.alias == alias
 		}
 		if !busy {
-			n.places[task] = placed{alias, inbox, ctx.Done(), make(chan struct{})}
+			n.places[task] = placed{alias, inbox, unattended, ctx.Done(), make(chan struct{})}
+			n.transfers.Yield()
 		}
 	}))
 	if busy {
@@ -231,6 +236,7 @@ func (t placeTransfer) Leave() {
 		if pl, ok := n.places[t.task]; ok {
 			close(pl.left)
 			delete(n.places, t.task)
+			n.wakeWaiting()
 		}
 		if moving := n.transfers.Of(t.task); moving != nil {
 			moving.End()

@@ -194,6 +194,52 @@ func TestPlaceThatIsGoneOnWith(t *testing.T) {
 	}
 }
 
+// TestRepairYields: a placement that somebody asks for beside a repair takes no longer than the repair's share of the
+// uplink costs it; the repair goes on meanwhile, and has all of the uplink before and after.
+func TestRepairYields(t *testing.T) {
+	long(t)
+	took := map[bool]float64{}
+	for _, beside := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			a := c.start("a", "", c.owned, keeps, func(conf *node.Config) { conf.Uplink = calendar("1MiB") })
+			for _, name := range []string{"b", "d"} {
+				c.start(name, "a-8MiB", func(conf *node.Config) { conf.Capacity = 300 * core.MiB })
+			}
+			a.split("old.img", 1, content(37, 40<<20))
+			c.settle()
+			placed := a.place(control.PlaceArgs{Name: "old.img", Replicas: 1, KeepLocal: true})
+			c.start("e", "a-8MiB")
+			a.split("new.img", 1, content(38, 8<<20))
+			c.settle()
+			if beside {
+				c.byID(placed.Placements[0].Node).stop()
+				time.Sleep(15*time.Minute + 10*time.Second)
+				if s := a.standing("old.img"); s.Done == 0 || s.Total == 0 {
+					t.Fatalf("no repair is under way: %+v", s)
+				}
+			}
+			before := a.standing("old.img").Done
+			r := a.place(control.PlaceArgs{Name: "new.img", Replicas: 1, Only: []string{"e:8001"}})
+			took[beside] = r.Seconds
+			if s := a.standing("old.img"); beside && s.Done <= before {
+				t.Errorf("the repair stood still: it moved %s, and %s before", s.Done, before)
+			}
+			if !beside {
+				return
+			}
+			time.Sleep(50 * time.Second)
+			if s := a.standing("old.img"); s.State != control.StateWell {
+				t.Errorf("it stands at %+v", s)
+			}
+		})
+	}
+	if ratio := took[true] / took[false]; ratio > 1.2 {
+		t.Errorf("a placement of %.2f s takes %.2f s beside a repair: %.2f times as long", took[false], took[true], ratio)
+	}
+	t.Log(took)
+}
+
 // TestLock: copies that are made anew carry it, nobody removes what is locked, and all of it can be removed then.
 func TestLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

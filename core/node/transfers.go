@@ -3,8 +3,11 @@
 package node
 
 import (
+	"cmp"
+
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/repair"
 	"github.com/bkp-tool/bkp/core/transfer"
 )
 
@@ -39,6 +42,18 @@ func (o *others) Coordinates(task core.TaskID) bool {
 
 func (o *others) Fails(task core.TaskID, target core.ID) {
 	o.places[task].inbox.Fails(target, "it fails to keep what it is sent, its log says why")
+}
+
+func (o *others) Share(task core.TaskID) float64 {
+	if !o.places[task].unattended || o.Node.Repair == nil {
+		return 1
+	}
+	for _, other := range o.places {
+		if !other.unattended {
+			return cmp.Or(o.Node.Repair.Share, repair.DefaultShare)
+		}
+	}
+	return 1
 }
 
 func (o *others) Unknown(task core.TaskID, target core.ID) { o.places[task].inbox.Unknown(target) }

@@ -485,7 +485,7 @@ func (w *town) cover(ctx context.Context, refs []version.Found) (func(core.Hash)
 func (w *town) AwaitStopped(context.Context, string) {}
 
 // Enter makes the town Transfers.
-func (w *town) Enter(_ context.Context, task core.TaskID, alias string, inbox *Inbox) Transfer {
+func (w *town) Enter(_ context.Context, task core.TaskID, alias string, _ bool, inbox *Inbox) Transfer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.inboxes[alias] != nil {

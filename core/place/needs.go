@@ -89,8 +89,8 @@ type Transfers interface {
 	// AwaitStopped waits until no task of the alias, or none at all where that is empty, is known whose context ended.
 	AwaitStopped(ctx context.Context, alias string)
 	// Enter makes a task known: what happens to it goes to inbox until it is left. It is nil where another task of the
-	// alias is known. The end of ctx is what stops the task.
-	Enter(ctx context.Context, task core.TaskID, alias string, inbox *Inbox) Transfer
+	// alias is known. The end of ctx is what stops the task. One that is unattended yields to others.
+	Enter(ctx context.Context, task core.TaskID, alias string, unattended bool, inbox *Inbox) Transfer
 }
 
 // Transfer is the data of one task under way, as its source sees it.

@@ -294,7 +294,7 @@ func (p *placement) interrupted(ctx context.Context) error {
 // enter makes the placement known, unless one of the same name is, and writes it down.
 func (p *placement) enter(ctx context.Context) (err error) {
 	for p.transfer == nil {
-		p.transfer = p.Transfers.Enter(ctx, p.Task, p.Version.Ref.Alias, p.inbox)
+		p.transfer = p.Transfers.Enter(ctx, p.Task, p.Version.Ref.Alias, p.Args.Unattended, p.inbox)
 		if p.transfer == nil && (p.Args.Unattended || !p.Records.Yield(ctx, p.Version.Ref.Alias)) {
 			break
 		}

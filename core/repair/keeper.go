@@ -15,10 +15,16 @@ import (
 	"github.com/bkp-tool/bkp/core/reconcile"
 )
 
+// DefaultShare is a tenth: enough to go on, and a placement that somebody waits for takes a ninth longer at most.
+const DefaultShare = 0.1
+
 // Config is how patient a keeper is.
 type Config struct {
 	Grace      time.Duration // how long a node may be away before its copies are made elsewhere
 	AuditEvery time.Duration // how often each node proves what it keeps
+	// Share is the part of this node's uplink and links, above 0 and up to 1, that copies made anew may use while somebody
+	// waits for a placement; 0 is DefaultShare.
+	Share float64
 	// Tell is told one of core.Events about a record, and the node that it is about, or zero. It must not block. May be
 	// nil.
 	Tell func(what string, rec *placements.Record, peer core.ID)

@@ -158,6 +158,7 @@ func (w *stage) Number() uint64                        { w.last++; return w.last
 func (w *stage) Freed()                                { w.Wake() }
 func (w *stage) Broken(err error)                      { w.t.Error(err) }
 func (w *stage) Coordinates(core.TaskID) bool          { return w.coordinated }
+func (w *stage) Share(core.TaskID) float64             { return 1 }
 func (w *stage) Unknown(_ core.TaskID, target core.ID) { w.unknown = append(w.unknown, target) }
 func (w *stage) Fails(_ core.TaskID, target core.ID)   { w.failed = append(w.failed, target) }
 func (w *stage) ReceiptAgain(_ core.TaskID, _ int, runs []core.Range) {

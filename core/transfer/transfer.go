@@ -150,7 +150,7 @@ func (t *Transfer) Way(to int) (way spread.Way, ok bool) {
 			return way, false
 		}
 	}
-	return way, true
+	return t.within(way, id)
 }
 
 // join adds a segment, or what is new of one: who keeps what of it. have is what a target said it has.

@@ -4,6 +4,7 @@ package line
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,6 +79,19 @@ func (c *Flags) Span(flag string) (time.Duration, error) {
 		return 0, UsageError("--%s: %w", flag, err)
 	}
 	return d, nil
+}
+
+// Share is a flag's share of a whole, as 5% or 0.05, above 0 and up to 1.
+func (c *Flags) Share(flag string) (float64, error) {
+	number, percent := strings.CutSuffix(c.String(flag), "%")
+	share, err := strconv.ParseFloat(number, 64)
+	if percent {
+		share /= 100
+	}
+	if err != nil || !(share > 0 && share <= 1) {
+		return 0, UsageError("--%s %q: want a share as 5%%, above 0 and up to 100%%", flag, c.String(flag))
+	}
+	return share, nil
 }
 
 // Given tells whether a flag stood on the command line.

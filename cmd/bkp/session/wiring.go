@@ -223,6 +223,9 @@ func (op *Opener) limits(conf *node.Config, w wish) (err error) {
 	if pace.AuditEvery, err = op.flags.Span("audit-every"); err != nil {
 		return err
 	}
+	if pace.Share, err = op.flags.Share("repair-share"); err != nil {
+		return err
+	}
 	conf.Repair = &pace
 	if conf.KeepAtMost, err = op.flags.Span("keep-at-most"); err != nil {
 		return err
