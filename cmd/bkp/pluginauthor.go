@@ -146,12 +146,13 @@ func testRules(ctx context.Context, host *plugins.Host, n plugins.Name) (rules [
 		defer v.Close()
 		plugintest.VerifierRules(ctx, v, tell)
 		return rules, nil
+	default:
+		s, err := host.Strategy(ctx, n.Name)
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		plugintest.StrategyRules(ctx, s, tell)
+		return rules, nil
 	}
-	s, err := host.Strategy(ctx, n.Name)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	plugintest.StrategyRules(ctx, s, tell)
-	return rules, nil
 }

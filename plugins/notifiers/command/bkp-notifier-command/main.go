@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Command bkp-notifier-command is package command as a process of its own.
 package main
 
 import (

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Command bkp-notifier-webhook is package webhook as a process of its own.
 package main
 
 import (
