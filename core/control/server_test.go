@@ -71,7 +71,7 @@ func played(t *testing.T, h http.Handler, request string) string {
 	h.ServeHTTP(w, r)
 	got := strings.TrimSuffix(w.Body.String(), "\n")
 	if len(got) > 1000 {
-		got = fmt.Sprintf("%s, %d bytes", w.Header().Get("Content-Type"), len(got)/10000*10000)
+		got = w.Header().Get("Content-Type") + ", more than 1000 bytes"
 	}
 	return fmt.Sprintf("%d %s", w.Code, http.StatusText(w.Code)) + "\n" + got
 }

@@ -68,16 +68,18 @@ func TestGoExampleBuilds(t *testing.T) {
 	if _, err := New(folder, n, "go"); err != nil {
 		t.Fatal(err)
 	}
-	sums, err := os.ReadFile("../../../go.sum")
-	if err == nil {
-		err = os.WriteFile(filepath.Join(folder, "go.sum"), sums, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
+	for from, to := range map[string]string{"go.sum": "go.sum", "go.mod": "kit/go.mod"} { // every version as it is here
+		text, err := os.ReadFile(filepath.Join("../../..", from))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(folder, to), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	test := exec.Command("go", "vet", "-mod=mod", ".")
 	test.Dir = folder
-	test.Env = append(os.Environ(), "GOFLAGS=", "GOPROXY=off", "GOWORK=off")
+	test.Env = append(os.Environ(), "GOFLAGS=", "GOPROXY=off", "GOSUMDB=off", "GOWORK=off")
 	if out, err := test.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
