@@ -36,6 +36,22 @@ const (
 	WhyLost    = "lost"    // their bytes are not here any more
 )
 
+// Audited is a node's signed word on what audits of a placement came to: a failure, or all that there were in some time.
+type Audited struct {
+	V          int    `json:"v"` // 1
+	Node       ID     `json:"node"`
+	Owner      ID     `json:"owner"`
+	Task       TaskID `json:"task"`
+	Since      int64  `json:"since"`           // of those that are summed up, Unix seconds
+	Proved     int    `json:"proved"`          // of them: a holder proved what it was asked for
+	Unanswered int    `json:"unanswered"`      // a holder could not be asked, or did not answer
+	Failed     int    `json:"failed"`          // a holder was found not to have what it signed for
+	Target     ID     `json:"target,omitzero"` // the holder, where it is about one failure
+	Note       string `json:"note,omitempty"`  // what that was, for people
+	Time       int64  `json:"time"`
+	Key        []byte `json:"key"` // the node's public key
+}
+
 // Standing is what a ledger says that its node keeps: its receipts that no release, expiry or loss came after.
 type Standing struct {
 	Licenses map[LicenseID]bool

@@ -22,7 +22,7 @@ func ledgerCommand() *cli.Command {
 
 func ledgerLog() *cli.Command {
 	return command(spec{
-		name: "log", usage: "list the licences and receipts of this node, and what ended them, oldest first",
+		name: "log", usage: "list the licences and receipts of this node, what ended them, and its audits, oldest first",
 		examples: `bkp ledger log
 			bkp ledger log --after 1000 --limit 50
 			bkp ledger log --json | jq -c 'select(.kind == "license") | .envelope' | head -n 1 | bkp license show -`,
@@ -84,6 +84,12 @@ func readEntry(e ledger.Entry) (render.LedgerEntry, error) {
 		l, _, _, err := license.Open(e.Envelope)
 		row.License, row.Task, row.Segment, row.Owner = l.ID, l.Task, l.Segment, l.TaskSource.Owner
 		row.Runs, row.Bytes, row.Until = l.MaxRuns, l.MaxBytes, l.RetainUntil
+		return row, err
+	}
+	if e.Kind == ledger.KindAudit {
+		a, err := license.OpenAudited(e.Envelope)
+		row.Task, row.Owner, row.Target = a.Task, a.Owner, a.Target
+		row.Audits = &render.Audits{Since: a.Since, Proved: a.Proved, Unanswered: a.Unanswered, Failed: a.Failed, Note: a.Note}
 		return row, err
 	}
 	if e.Kind != ledger.KindReceipt {

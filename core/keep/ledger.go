@@ -12,6 +12,7 @@ type Ledger interface {
 	AppendReceipt(envelope []byte) error
 	AppendRelease(envelope []byte) error
 	AppendDischarge(envelope []byte) error
+	AppendAudited(envelope []byte) error
 	Log
 	// Durable is the newest head.
 	Durable() (core.LedgerHead, error)

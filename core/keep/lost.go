@@ -45,6 +45,7 @@ func (l *LostLedger) AppendLicense([]byte) error                    { return l.W
 func (l *LostLedger) AppendReceipt([]byte) error                    { return l.Why }
 func (l *LostLedger) AppendRelease([]byte) error                    { return l.Why }
 func (l *LostLedger) AppendDischarge([]byte) error                  { return l.Why }
+func (l *LostLedger) AppendAudited([]byte) error                    { return l.Why }
 func (l *LostLedger) LastReceipt(core.LicenseID) (core.Hash, error) { return core.Hash{}, l.Why }
 func (l *LostLedger) Standing() (core.Standing, error)              { return core.Standing{}, l.Why }
 func (l *LostLedger) Durable() (core.LedgerHead, error)             { return core.LedgerHead{}, l.Why }

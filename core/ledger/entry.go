@@ -23,10 +23,12 @@ const (
 	KindRelease Kind = "release" // by the owner: what the node keeps for a task may go
 	KindExpired Kind = "expired" // the node's own word that the time is over for which it was to keep runs
 	KindLost    Kind = "lost"    // its word that it keeps them no longer though it should
+	KindAudit   Kind = "audit"   // its word on what its audits of a placement came to
 )
 
 // kindBytes are the kinds on disk; 0 is never one, so that zeros are no entry.
-var kindBytes = map[Kind]byte{KindLicense: 1, KindReceipt: 2, KindRelease: 3, KindExpired: 4, KindLost: 5}
+var kindBytes = map[Kind]byte{KindLicense: 1, KindReceipt: 2, KindRelease: 3, KindExpired: 4, KindLost: 5,
+	KindAudit: 6}
 
 func kindOf(b byte) (Kind, bool) {
 	for kind, code := range kindBytes {

@@ -26,6 +26,7 @@ type Report struct {
 	Releases int64     `json:"releases"`
 	Expired  int64     `json:"expired"`
 	Lost     int64     `json:"lost"`
+	Audits   int64     `json:"audits"`             // entries, of one or more audits each
 	Problems []string  `json:"problems,omitempty"` // at most maxProblems
 }
 
@@ -33,7 +34,7 @@ const maxProblems = 100
 
 func (r *Report) counts() map[Kind]*int64 {
 	return map[Kind]*int64{KindLicense: &r.Licenses, KindReceipt: &r.Receipts, KindRelease: &r.Releases,
-		KindExpired: &r.Expired, KindLost: &r.Lost}
+		KindExpired: &r.Expired, KindLost: &r.Lost, KindAudit: &r.Audits}
 }
 
 func (r *Report) problem(format string, args ...any) {

@@ -43,6 +43,12 @@ func (w *words) check(e Entry) error {
 	case KindRelease:
 		_, err := key.OpenRelease(e.Envelope)
 		return err
+	case KindAudit:
+		a, err := license.OpenAudited(e.Envelope)
+		if err == nil && a.Node != w.node {
+			err = fmt.Errorf("it is the word of node %s", a.Node)
+		}
+		return err
 	case KindExpired, KindLost:
 	}
 	d, err := license.OpenDischarge(e.Envelope)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/repair"
@@ -84,8 +85,17 @@ func (r repairs) AuditInFull(ctx context.Context, rec *placements.Record, node c
 	return r.coordinator().AuditInFull(ctx, rec, node, from)
 }
 
-func (r repairs) Mend(ctx context.Context, rec *placements.Record, moved func(done, total core.Size)) error {
-	_, err := r.coordinator().Mend(ctx, rec, true, func(s place.Status) { moved(s.Done, s.Total) })
+func (r repairs) Enter(word core.Audited) error {
+	envelope, err := license.SignAudited(word, r.Signer)
+	if err == nil {
+		err = errors.Join(r.Ledger.AppendAudited(envelope), r.Ledger.Sync())
+	}
+	return err
+}
+
+func (r repairs) Mend(ctx context.Context, rec *placements.Record, silent []core.ID,
+	moved func(done, total core.Size)) error {
+	_, err := r.coordinator().Mend(ctx, rec, true, silent, func(s place.Status) { moved(s.Done, s.Total) })
 	return err
 }
 
@@ -215,9 +225,9 @@ func (n *Node) RepairPlacements(ctx context.Context, args control.StandingArgs,
 	for _, s := range found {
 		title := fmt.Sprintf("%s@%d", names[s.Record.Name()], s.Version)
 		status(control.Status{Phase: "repair", Text: title})
-		_, err := n.keeper.Repair(ctx, s.Record, func(ctx context.Context, rec *placements.Record,
+		_, err := n.keeper.Repair(ctx, s.Record, func(ctx context.Context, rec *placements.Record, silent []core.ID,
 			moved func(done, total core.Size)) error {
-			_, err := n.coordinator().Mend(ctx, rec, false, func(s place.Status) {
+			_, err := n.coordinator().Mend(ctx, rec, false, silent, func(s place.Status) {
 				moved(s.Done, s.Total)
 				status(control.Status(s))
 			})

@@ -15,6 +15,7 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/keep/keeptest"
+	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/repair"
 )
@@ -109,6 +110,9 @@ func TestLostCopiesComeBack(t *testing.T) {
 					check(t, err)
 					if v.Copies < 2 || len(v.Damaged) > 0 {
 						t.Errorf("%d copies: %+v", v.Copies, v.Holders)
+					}
+					if failed := a.ledger.Count(ledger.KindAudit); name != "gone" && failed == 0 {
+						t.Error("the failure is not in the ledger")
 					}
 					if b.Node == nil {
 						b.run()

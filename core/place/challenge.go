@@ -219,15 +219,15 @@ func (c *Coordinator) inFull(ctx context.Context, rec *placements.Record, claim 
 	return true, rec.Sync()
 }
 
-// Mend has what a record lacks placed anew, by what was wanted.
-func (c *Coordinator) Mend(ctx context.Context, rec *placements.Record, unattended bool,
+// Mend has what a record lacks placed anew, by what was wanted, and what silent nodes keep.
+func (c *Coordinator) Mend(ctx context.Context, rec *placements.Record, unattended bool, silent []core.ID,
 	tell func(Status)) (Result, error) {
 	refs, err := c.versions(rec.Alias, rec.Version)
 	if err != nil {
 		return Result{}, err
 	}
 	args := mendArgs(rec, refs[0].Body.Name)
-	args.Unattended = unattended
+	args.Unattended, args.Silent = unattended, silent
 	return c.Place(ctx, args, tell)
 }
 

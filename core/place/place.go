@@ -41,6 +41,7 @@ type Args struct {
 
 	Unattended bool      // nobody asked for it: it makes way for a placement that somebody asks for
 	Out        []core.ID // nodes that are to keep nothing of it, whether they are there or not
+	Silent     []core.ID // what they keep goes to others, this time
 	Within     []core.ID // none but these are to keep anything of it, where Only names nobody; none: any may
 
 	Objective string // of plan.Request; empty: as the strategy goes
@@ -252,8 +253,11 @@ func (p *placement) leaveOut() error {
 	slices.SortFunc(wanted.Only, core.ID.Compare)
 	p.only = wanted.Only
 	for i := range p.Survey.Nodes[1:] {
-		if node := &p.Survey.Nodes[i+1]; wanted.LeavesOut(node.ID) {
+		switch node := &p.Survey.Nodes[i+1]; {
+		case wanted.LeavesOut(node.ID):
 			p.out[node.ID], node.Free = true, 0
+		case slices.Contains(p.Args.Silent, node.ID):
+			node.Free = 0
 		}
 	}
 	return nil

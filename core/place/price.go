@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -60,7 +61,8 @@ func (p *placement) reconcile() (reconcile.Decision, error) {
 // network is the survey as reconcile sees it.
 func (p *placement) network() (n reconcile.Network) {
 	for _, node := range p.Survey.Nodes {
-		n.Nodes = append(n.Nodes, reconcile.Node{ID: node.ID, Barred: p.Standing.Barred[node.ID], Drained: p.out[node.ID]})
+		n.Nodes = append(n.Nodes, reconcile.Node{ID: node.ID, Barred: p.Standing.Barred[node.ID],
+			Drained: p.out[node.ID] || slices.Contains(p.Args.Silent, node.ID)})
 	}
 	return n
 }

@@ -7,5 +7,6 @@
 //
 //	turn.go      whose turn it is, and when to look again
 //	keeper.go    looking: who is there, what is proved, what is lacking
+//	sums.go      what audits came to, for the ledger
 //	standing.go  how placements stand, for who asks
 package repair

@@ -44,9 +44,15 @@ type Node interface {
 	// AuditInFull has a node that was found to lack something prove all that it keeps by a record, from a segment on, and
 	// notes what else is lost. It goes on for a minute or so; next is the segment to go on with, or −1.
 	AuditInFull(ctx context.Context, rec *placements.Record, node core.ID, from int) (next int, err error)
-	// Mend places what a record lacks.
-	Mend(ctx context.Context, rec *placements.Record, moved func(done, total core.Size)) error
+	// Enter makes it last what audits came to.
+	Enter(word core.Audited) error
+	// Mend places what a record lacks. What silent nodes keep, which can be reached and do not answer audits, goes to
+	// others.
+	Mend(ctx context.Context, rec *placements.Record, silent []core.ID, moved func(done, total core.Size)) error
 }
+
+// Mender is Node.Mend.
+type Mender func(ctx context.Context, rec *placements.Record, silent []core.ID, moved func(done, total core.Size)) error
 
 const (
 	// breath is the least time from one look to the next.
@@ -69,12 +75,13 @@ type Keeper struct {
 
 	mu      sync.Mutex
 	running bool
-	away    map[core.ID]time.Time    // nodes on record that cannot be reached, since when
-	mute    map[core.ID]time.Time    // nodes that can, and do not answer audits, since when
-	asked   map[core.ID]time.Time    // when they were asked last in vain
-	back    map[core.ID]time.Time    // when nodes came that were away, or are new
-	cases   map[core.TaskID]*attempt // what was tried
-	doubted map[doubt]int            // who is audited in full, and from which segment on
+	away    map[core.ID]time.Time        // nodes on record that cannot be reached, since when
+	mute    map[core.ID]time.Time        // nodes that can, and do not answer audits, since when
+	asked   map[core.ID]time.Time        // when they were asked last in vain
+	back    map[core.ID]time.Time        // when nodes came that were away, or are new
+	cases   map[core.TaskID]*attempt     // what was tried
+	doubted map[doubt]int                // who is audited in full, and from which segment on
+	sums    map[core.TaskID]core.Audited // what audits came to that is not entered yet
 }
 
 // doubt is of a node that was found to lack something of a placement.
@@ -98,7 +105,7 @@ func New(c Config, n Node, records *placements.Records, log *slog.Logger) *Keepe
 	return &Keeper{Config: c, node: n, records: records, log: log, news: make(chan struct{}, 1),
 		away: map[core.ID]time.Time{}, mute: map[core.ID]time.Time{}, asked: map[core.ID]time.Time{},
 		back: map[core.ID]time.Time{}, cases: map[core.TaskID]*attempt{},
-		doubted: map[doubt]int{}}
+		doubted: map[doubt]int{}, sums: map[core.TaskID]core.Audited{}}
 }
 
 // Came is a node that came, Gone one that went. They never wait for what is under way.
@@ -160,6 +167,7 @@ func (k *Keeper) look(ctx context.Context) (wake time.Time, err error) {
 	}
 	k.network(records) // notes who is there
 	for _, rec := range records {
+		k.enterSum(rec)
 		if next := k.audit(ctx, rec, false); next.Before(wake) {
 			wake = next
 		}
@@ -179,7 +187,7 @@ func (k *Keeper) look(ctx context.Context) (wake time.Time, err error) {
 		}
 		return wake, nil
 	}
-	k.mend(ctx, records[turn], k.node.Mend)
+	k.mend(ctx, records[turn], k.Grace, k.node.Mend)
 	return time.Now(), nil
 }
 
@@ -287,6 +295,7 @@ func (k *Keeper) audit(ctx context.Context, rec *placements.Record, all bool) (n
 			k.asked[h.Node] = now
 		}
 		k.mu.Unlock()
+		k.sum(rec, h.Node, lost, err)
 		switch {
 		case lost != nil:
 			k.log.Error("audit failed", "target", h.Node, "task", rec.Task, "error", errors.Join(lost, err))
@@ -358,9 +367,21 @@ func (k *Keeper) again(rec *placements.Record) {
 	}
 }
 
-// mend tries to bring a record to what it shall be.
-func (k *Keeper) mend(ctx context.Context, rec *placements.Record,
-	do func(context.Context, *placements.Record, func(done, total core.Size)) error) error {
+// silent is the nodes that can be reached and have not answered audits for so long.
+func (k *Keeper) silent(grace time.Duration) (ids []core.ID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, id := range core.Sorted(k.mute) {
+		if time.Since(k.mute[id]) >= grace {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// mend tries to bring a record to what it shall be, without nodes that were silent for as long as the grace. Where it lacks
+// copies for all that it is tried again later.
+func (k *Keeper) mend(ctx context.Context, rec *placements.Record, grace time.Duration, do Mender) error {
 	k.mu.Lock()
 	a := k.cases[rec.Task]
 	if a == nil {
@@ -374,16 +395,19 @@ func (k *Keeper) mend(ctx context.Context, rec *placements.Record,
 		k.tell(core.EventCopiesLost, rec, core.ID{})
 	}
 	k.log.Info("repair", "task", rec.Task, "copies", rec.Counting(), "wanted", rec.Copies)
-	err := do(ctx, rec, func(done, total core.Size) {
+	err := do(ctx, rec, k.silent(grace), func(done, total core.Size) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		a.done, a.total = done, total
 	})
+	network := k.network([]*placements.Record{rec})
+	w := reconcile.Wanted{Copies: rec.Copies, Proof: true, Grace: grace, Now: grace == 0}
+	lacks := reconcile.Judge(w, rec.Known(), without(network, rec), time.Now()).Lacks
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	a.began, a.ended, a.err = time.Time{}, time.Now(), err
 	a.failed++ // unless all is well then, and nobody tries again
-	if copies := rec.Counting(); err == nil && copies >= rec.Copies {
+	if copies := rec.Counting(); err == nil && !lacks {
 		a.failed = 0
 		k.log.Info("repaired", "task", rec.Task, "copies", copies)
 		k.tell(core.EventRepaired, rec, core.ID{})

@@ -26,6 +26,7 @@ type town struct {
 	deaf    map[core.ID]bool // they answer no audit
 	audits  int
 	full    int // audits in full
+	entered []core.Audited
 	mended  []time.Time
 	fails   error
 	to      core.ID // who gets the copies that are made anew
@@ -65,12 +66,25 @@ func (w *town) AuditInFull(_ context.Context, _ *placements.Record, _ core.ID, f
 	return -1, nil
 }
 
-func (w *town) Mend(_ context.Context, rec *placements.Record, _ func(done, total core.Size)) error {
+func (w *town) Enter(word core.Audited) error {
+	w.Lock()
+	defer w.Unlock()
+	w.entered = append(w.entered, word)
+	return nil
+}
+
+func (w *town) Mend(_ context.Context, rec *placements.Record, silent []core.ID,
+	_ func(done, total core.Size)) error {
 	w.Lock()
 	defer w.Unlock()
 	w.mended = append(w.mended, time.Now())
 	if w.fails != nil {
 		return w.fails
+	}
+	for _, id := range silent {
+		if err := rec.Note(placements.Entry{What: placements.Told, Node: id}); err != nil {
+			return err
+		}
 	}
 	return has(rec, w.to)
 }
@@ -216,4 +230,46 @@ func TestWhatCannotBeMended(t *testing.T) {
 			t.Errorf("tried last %s after somebody came, %d copies count", last, rec.Counting())
 		}
 	})
+}
+
+// TestAuditsAreEntered: one sum a day, and each failure by itself.
+func TestAuditsAreEntered(t *testing.T) {
+	play(t, func(w *town, _ *Keeper, rec *placements.Record) {
+		time.Sleep(49 * time.Hour)
+		w.now(func() { w.broken[c] = true })
+		time.Sleep(25 * time.Hour)
+		w.now(func() { w.broken[c], w.to = false, c })
+		time.Sleep(24 * time.Hour)
+		w.Lock()
+		defer w.Unlock()
+		proved, unanswered, failed := 0, 0, 0
+		for _, e := range w.entered {
+			if e.Task != rec.Task || e.Failed > 0 && (e.Target != c || e.Note == "") || e.Time < e.Since {
+				t.Errorf("entered was %+v", e)
+			}
+			proved, unanswered, failed = proved+e.Proved, unanswered+e.Unanswered, failed+e.Failed
+		}
+		if len(w.entered) != 4 || proved != 5 || failed != 1 {
+			t.Errorf("%d entries: %d proved, %d unanswered, %d failed: %+v", len(w.entered), proved, unanswered, failed,
+				w.entered)
+		}
+	})
+}
+
+// TestNothingToMendIsNotMendedForEver: who answers all but audits is done without, and where that cannot be it is tried
+// ever less often.
+func TestNothingToMendIsNotMendedForEver(t *testing.T) {
+	for _, to := range []core.ID{d, b} { // to where it helps, and to where it does not
+		play(t, func(w *town, _ *Keeper, rec *placements.Record) {
+			w.now(func() { w.deaf[b], w.to = true, to })
+			time.Sleep(30 * time.Hour)
+			_, mended := w.seen()
+			if to == d && (len(mended) != 1 || rec.Counting() != 2) {
+				t.Errorf("mended %d times, %d copies count", len(mended), rec.Counting())
+			}
+			if len(mended) == 0 || len(mended) > 40 {
+				t.Errorf("mended %d times in six hours", len(mended))
+			}
+		})
+	}
 }

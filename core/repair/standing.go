@@ -86,8 +86,7 @@ func (s Standing) Code(watched bool) core.Code {
 
 // Repair has every node that is there prove what it keeps by a record, and what is lacking then placed anew by do, also
 // what is at nodes that are away, however short a time.
-func (k *Keeper) Repair(ctx context.Context, rec *placements.Record,
-	do func(context.Context, *placements.Record, func(done, total core.Size)) error) (repaired bool, err error) {
+func (k *Keeper) Repair(ctx context.Context, rec *placements.Record, do Mender) (repaired bool, err error) {
 	if k.records.UnderWay(rec) {
 		return false, core.Fail(core.CodeBusy, "it is being placed")
 	}
@@ -101,7 +100,7 @@ func (k *Keeper) Repair(ctx context.Context, rec *placements.Record,
 	if !v.Lacks {
 		return false, ctx.Err()
 	}
-	if err := k.mend(ctx, rec, do); err != nil {
+	if err := k.mend(ctx, rec, 0, do); err != nil {
 		return true, err
 	}
 	if count := rec.Counting(); count < rec.Copies {

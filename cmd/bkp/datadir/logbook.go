@@ -61,6 +61,12 @@ func (l *Logbook) AppendDischarge(envelope []byte) error {
 	return err
 }
 
+// AppendAudited enters what audits of this node came to.
+func (l *Logbook) AppendAudited(envelope []byte) error {
+	_, err := l.Append(ledger.KindAudit, envelope)
+	return err
+}
+
 // Durable is the newest head.
 func (l *Logbook) Durable() (core.LedgerHead, error) {
 	head, err := l.Head()

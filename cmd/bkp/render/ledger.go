@@ -4,6 +4,7 @@ package render
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/ledger"
@@ -22,7 +23,14 @@ func Ledger(t *Table, rows []LedgerEntry) {
 		if r.Until > 0 {
 			until = Day(r.Until)[:len("2006-01-02")]
 		}
-		t.Row(r.Index, string(r.Kind), r.License.String()[:8], r.Task.String()[:8], by, r.Runs, r.Bytes, until)
+		kind := string(r.Kind)
+		if a := r.Audits; a != nil {
+			kind = fmt.Sprintf("audit %d ok", a.Proved)
+			if a.Failed > 0 {
+				kind, by = "audit failed", r.Target
+			}
+		}
+		t.Row(r.Index, kind, r.License.String()[:8], r.Task.String()[:8], by, r.Runs, r.Bytes, until)
 	}
 }
 
@@ -34,9 +42,19 @@ type LedgerEntry struct {
 	Task     core.TaskID     `json:"task"`
 	Segment  int             `json:"segment"`
 	Owner    core.ID         `json:"owner,omitzero"`  // of a licence
-	Target   core.ID         `json:"target,omitzero"` // of a receipt
+	Target   core.ID         `json:"target,omitzero"` // of a receipt, or of an audit that failed
 	Runs     int             `json:"runs"`            // allowed, or received, or kept no longer: 0 is all of the task
 	Bytes    core.Size       `json:"bytes"`
 	Until    int64           `json:"retain_until"`
+	Audits   *Audits         `json:"audits,omitempty"`
 	Envelope json.RawMessage `json:"envelope"`
+}
+
+// Audits is what an entry about audits says.
+type Audits struct {
+	Since      int64  `json:"since"` // Unix seconds
+	Proved     int    `json:"proved"`
+	Unanswered int    `json:"unanswered"`
+	Failed     int    `json:"failed"`
+	Note       string `json:"note,omitempty"`
 }

@@ -94,6 +94,13 @@ func (l *Ledger) AppendDischarge(envelope []byte) error {
 	return l.enter(ledger.Kind(d.Why), envelope)
 }
 
+func (l *Ledger) AppendAudited(envelope []byte) error {
+	l.Watch.Called("AppendAudited")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.enter(ledger.KindAudit, envelope)
+}
+
 func (l *Ledger) AppendReceipt(envelope []byte) error {
 	l.Watch.Called("AppendReceipt")
 	l.mu.Lock()
