@@ -23,7 +23,7 @@ func peersCommand() *cli.Command {
 			"or PEER alone, at most 64 MiB or for 2 s, within what is free of the link. add and remove change the list in " +
 			"config.toml, and a running node follows at once. remove --forget has this data " +
 			"directory forget the key of a node, by its ID or address: it is a stranger then, and has to prove itself " +
-			"as at first.",
+			"as at first, and its ledger is held against nothing that it was.",
 		examples: `bkp peers
 			bkp peers --json --peers wss://a.example:8001-20MiB --token-file token
 			bkp peers --probe backup.example:8001
@@ -106,6 +106,9 @@ func (c *call) forgetPeer() error {
 	}
 	var r forgotten
 	if r.Forgotten, err = pins.Forget(name); err != nil {
+		return err
+	}
+	if err := c.dir.ForgetHeads(r.Forgotten); err != nil {
 		return err
 	}
 	if len(r.Forgotten) == 0 {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"testing"
+
+	"github.com/bkp-tool/bkp/core/key"
 )
 
 // What is scanned out of any bytes is what would be written, and nothing that was not there.
@@ -35,7 +37,7 @@ func FuzzScan(f *testing.F) {
 }
 
 func FuzzParseMark(f *testing.F) {
-	f.Add(mark{SignedHead: signHead(3, [32]byte{1}, node), bytes: 300}.encode())
+	f.Add(mark{SignedHead: key.SignHead(3, [32]byte{1}, node), bytes: 300}.encode())
 	f.Add(make([]byte, markSize))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, err := parseMark(raw)

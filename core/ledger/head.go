@@ -9,52 +9,15 @@ import (
 	"io"
 	"os"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 )
 
 // Signer signs heads with the node's key; *key.Signer is one.
-type Signer interface {
-	ID() core.ID
-	Public() ed25519.PublicKey
-	Sign(msg []byte) []byte
-}
+type Signer = key.HeadSigner
 
 // SignedHead is a node's word on all that its log held at one moment.
-type SignedHead struct {
-	Size      int64     `json:"size"` // entries
-	Root      core.Hash `json:"root"` // of the Merkle tree over them: SHA-256, as in RFC 6962
-	Key       []byte    `json:"key"`  // the node's public key
-	Signature []byte    `json:"signature"`
-}
-
-// Node is the ID of the key that signed.
-func (h SignedHead) Node() core.ID { return key.IDOf(h.Key) }
-
-// Check returns nil where the signature is good.
-func (h SignedHead) Check() error {
-	switch err := core.CheckPublicKey(h.Key); {
-	case err != nil:
-		return fmt.Errorf("head over %d entries: %w", h.Size, err)
-	case h.Size < 0:
-		return fmt.Errorf("head over %d entries", h.Size)
-	case !ed25519.Verify(h.Key, h.message(), h.Signature):
-		return fmt.Errorf("head over %d entries: the signature of %s does not fit", h.Size, h.Node())
-	}
-	return nil
-}
-
-func (h SignedHead) message() []byte {
-	return fmt.Appendf(nil, "bkp ledger head v1\n%d\n%s\n", h.Size, h.Root)
-}
-
-func signHead(size int64, root tlog.Hash, signer Signer) SignedHead {
-	h := SignedHead{Size: size, Root: core.Hash(root), Key: signer.Public()}
-	h.Signature = signer.Sign(h.message())
-	return h
-}
+type SignedHead = key.SignedHead
 
 // mark is a signed head as it stands on disk: with the place in the file of entries that it reaches to.
 type mark struct {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
+	"github.com/bkp-tool/bkp/core/key"
 )
 
 // Log is the log's one writer. It may be used from many goroutines.
@@ -145,7 +146,7 @@ func (l *Log) write() (mark, error) {
 		t.wrote(n)
 		l.mu.Unlock()
 	}
-	return mark{SignedHead: signHead(size, root, l.signer), bytes: bytes}, nil
+	return mark{SignedHead: key.SignHead(size, core.Hash(root), l.signer), bytes: bytes}, nil
 }
 
 // failWrite is fail, but for a full disk: what waits is written to the same place again once there is room.

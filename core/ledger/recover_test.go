@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 )
 
 // copyDir copies a log, as a crash would leave it for the next start.
@@ -336,7 +337,7 @@ func (memory) Sync() error { return nil }
 func FuzzRecover(f *testing.F) {
 	f.Add([]byte{}, []byte{})
 	f.Add(appendRecord(nil, Entry{Index: 5, Kind: KindLicense, Envelope: []byte("x")}),
-		mark{SignedHead: signHead(6, [32]byte{}, node), bytes: 9999}.encode())
+		mark{SignedHead: key.SignHead(6, [32]byte{}, node), bytes: 9999}.encode())
 	full := filled(f)
 	f.Fuzz(func(t *testing.T, behindEntries, behindHeads []byte) {
 		dir := copyDir(t, full)

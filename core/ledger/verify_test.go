@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 )
 
@@ -91,7 +92,7 @@ func TestVerifyShows(t *testing.T) {
 		}, "entry 4 is cut or damaged"},
 		{"the last head forged", func(t *testing.T, dir string) {
 			resize(t, dir, "heads", -markSize)
-			h := signHead(5, [32]byte{1}, stranger)
+			h := key.SignHead(5, [32]byte{1}, stranger)
 			extend(t, dir, "heads", mark{SignedHead: h, bytes: size(t, dir, "entries")}.encode())
 		}, "is signed by"},
 		{"a head in the middle damaged", func(t *testing.T, dir string) { flip(t, dir, "heads", markSize+20) },
@@ -146,7 +147,7 @@ func TestVerifyAgainstKnownHead(t *testing.T) {
 		{"made anew", anew, "history was rewritten: the first 5 entries", []SignedHead{known}},
 		{"a forged head proves nothing", full, "does not fit", []SignedHead{forged}},
 		{"another node's head", full, "signed by " + stranger.ID().String(),
-			[]SignedHead{signHead(5, [32]byte(known.Root), stranger)}},
+			[]SignedHead{key.SignHead(5, [32]byte(known.Root), stranger)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := reader(t, tc.dir).Verify(tc.known...); err == nil {

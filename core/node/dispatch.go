@@ -16,6 +16,7 @@ func init() {
 		on((*state).onBandwidth),
 		on((*state).onDelegation),
 		on((*state).onRevoked),
+		on((*state).onHeads),
 		far((*state).onStateQuery),
 		far(func(n *state, p *peer, m wire.StateReport) { n.answered(p, m.Query, m) }),
 

@@ -10,7 +10,7 @@
 //	state.go       the state, its events, the loop          dispatch.go  what each message does
 //	peer.go        sessions, bandwidth coordination         query.go     questions and their answers
 //	where.go       addresses that peers tell of others      invite.go    letting new nodes in
-//	revoke.go      taking back what nodes may do
+//	revoke.go      taking back what nodes may do             heads.go     ledgers held against each other
 //	relay.go       messages through others                  identity.go  the owner, and who may act for whom
 //	flows.go       the flows: core/flow                     kept.go      what is kept for others: core/keep
 //	transfers.go   tasks under way: core/transfer
@@ -78,6 +78,7 @@ type Config struct {
 	// how long anything is promised to be kept at most; 0: keep.DefaultKeepAtMost
 	KeepAtMost time.Duration
 	Pins       link.Pins
+	Heads      Heads   // of ledgers; nil: none are exchanged
 	Revoked    Revoked // what owners took back; nil: nothing is heard of it
 	Guests     Guests  // who was invited; nil: nobody is
 

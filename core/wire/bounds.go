@@ -28,6 +28,7 @@ const (
 	maxRuns    = core.SegmentRuns
 	maxWord    = 40 // the name of a feature
 	maxToken   = 4 << 10
+	maxProof   = 128     // hashes of a ledger's tree
 	maxSlice   = 4 << 10 // of a BLAKE3 tree: 1 KiB and 64 bytes a level
 
 	maxFeatures = 64
@@ -41,6 +42,9 @@ const (
 
 	// MaxRevoked is how many lists of revocations one message has.
 	MaxRevoked = 64
+
+	// MaxHeads is how many heads of ledgers one message has.
+	MaxHeads = 256
 
 	// MaxRunChunks bounds the chunks of a run, so that its TRANSMISSION_BEGIN fits in a message however small they are.
 	MaxRunChunks = 32768

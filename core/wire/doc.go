@@ -47,6 +47,7 @@
 //	GAIN_APPLY              who fetches                    holder                 GAIN_AGREE or GAIN_REFUSE
 //	GAIN_AGREE, GAIN_REFUSE holder                         who fetches            after AGREE: a TRANSMISSION_BEGIN for each run
 //	DELEGATION              who got an owner's identity    any node
+//	HEADS                   any node, when it meets one    any neighbour                  HEADS, where one of its own was told
 //	REVOKED                 who has lists of revocations   any neighbour
 //	REF_PUT                 coordinator                    each target            REF_OK
 //	REF_LIST, REF_GET       who lists or fetches           any node               REF_REPORT

@@ -36,7 +36,7 @@ var most = map[string]int{
 	"runs": maxRuns, "chunks": MaxRunChunks, "list": maxList, "labels": maxLabels, "proofs": maxProofs,
 	"steps": maxSteps,
 	"route": MaxRoute, "features": maxFeatures, "reasons": MaxReasons, "audited": core.MaxAuditRanges,
-	"invited": MaxInvited, "revoked": MaxRevoked,
+	"invited": MaxInvited, "revoked": MaxRevoked, "heads": MaxHeads, "proof": maxProof,
 }
 
 // formOf panics for what no message may have: it runs while the program starts.

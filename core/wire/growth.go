@@ -30,6 +30,7 @@ const (
 	FeatureStripes  Feature = "stripes"  // runs may be parity; who does not list it is to keep nothing of stripes
 	FeatureInvites  Feature = "invites"  // JOIN is answered
 	FeatureRevoked  Feature = "revoked"  // REVOKED is heard
+	FeatureHeads    Feature = "heads"    // HEADS is answered
 	// FeatureTombstones: RELEASE may say that the version is removed, and REF_REPORT tells of such versions.
 	FeatureTombstones Feature = "tombstones"
 	FeatureGuide      Feature = "guide" // STORAGE_TASK says what of the plan senders go by
@@ -39,7 +40,7 @@ const (
 
 // Features are all that this build has, as its HELLO lists them.
 var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit, FeatureStripes, FeatureInvites,
-	FeatureRevoked, FeatureTombstones, FeatureGuide}
+	FeatureRevoked, FeatureHeads, FeatureTombstones, FeatureGuide}
 
 // Dialect is what the two ends of a session agreed to speak: a version, and the features that both list. It reads and
 // writes their messages.

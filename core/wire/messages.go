@@ -19,6 +19,7 @@ func init() {
 	register[Joined](since(FeatureInvites), atMost(MaxAuth))
 	register[Delegation]()
 	register[Revoked](since(FeatureRevoked))
+	register[Heads](since(FeatureHeads))
 	register[BandwidthCoordination]()
 	register[StateQuery]()
 	register[StateReport]()
@@ -104,6 +105,23 @@ type Delegation struct {
 // Revoked tells owners' lists of revocations: at the beginning of a session those that a node has, then those that come.
 type Revoked struct {
 	Lists [][]byte `json:"lists" most:"revoked"` // DSSE envelopes
+}
+
+// Heads tells at the beginning of a session how far this node's ledger is, and which heads of ledgers it keeps, its
+// peer's first. Who is told of a head of its own answers with its newest, and the proof that it goes on from that one.
+type Heads struct {
+	Own   Head        `json:"own"`
+	From  int64       `json:"from,omitzero"` // of what the proof is: so many entries, to Own.Size
+	Proof []core.Hash `json:"proof,omitempty" most:"proof"`
+	Kept  []Head      `json:"kept,omitempty" most:"heads"`
+}
+
+// Head is a node's word on all that its ledger held at one moment.
+type Head struct {
+	Size      int64     `json:"size"` // entries
+	Root      core.Hash `json:"root"` // of the Merkle tree over them
+	Key       []byte    `json:"key"`  // the node's public key
+	Signature []byte    `json:"signature"`
 }
 
 // BandwidthCoordination says what this side gives the link, in wire bytes per second; the smaller word is its capacity.
@@ -439,6 +457,7 @@ func (Join) Type() string                  { return "JOIN" }
 func (Joined) Type() string                { return "JOINED" }
 func (Delegation) Type() string            { return "DELEGATION" }
 func (Revoked) Type() string               { return "REVOKED" }
+func (Heads) Type() string                 { return "HEADS" }
 func (BandwidthCoordination) Type() string { return "BANDWIDTH_COORDINATION" }
 func (StateQuery) Type() string            { return "STATE_QUERY" }
 func (StateReport) Type() string           { return "STATE_REPORT" }

@@ -103,10 +103,12 @@ func grown() (messages []Message) {
 			messages = append(messages, m)
 		}
 	}
+	head := Head{Size: 7, Root: core.Hash(id("root")), Key: make([]byte, 32), Signature: make([]byte, 64)}
 	ranges := []core.AuditedRange{{Run: 3, Chunk: 1, Offset: 4096}, {Run: 7}}
 	return append(messages,
 		Join{Invite: core.Nonce{0xbb, 1}, Proof: append([]byte{3}, make([]byte, 31)...)},
 		Revoked{Lists: [][]byte{[]byte("list 0"), []byte("list 1")}},
+		Heads{Own: head, From: 4, Proof: []core.Hash{{1}, {2}}, Kept: []Head{head}},
 		Joined{Token: []byte("a token"), Peers: []string{"wss://n2.example:8001"}, Labels: map[string]string{"zone": "attic"},
 			Quota: 1 << 40},
 		Audit{Query: 6, Challenge: core.Challenge{Owner: id("owner"), Task: core.TaskID{0xaa, 1}, Segment: 2,

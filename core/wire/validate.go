@@ -87,6 +87,24 @@ func (m Revoked) Validate() error {
 	return b.err
 }
 
+func (m Heads) Validate() error {
+	var b bounds
+	b.head("own", m.Own)
+	b.within("from", m.From, 0, maxAmount)
+	b.count("proof", len(m.Proof), maxProof)
+	b.count("kept", len(m.Kept), MaxHeads)
+	for _, h := range m.Kept {
+		b.head("kept", h)
+	}
+	return b.err
+}
+
+func (b *bounds) head(field string, h Head) {
+	b.within(field+": size", h.Size, 0, maxAmount)
+	b.bytes(field+": key", h.Key, ed25519.PublicKeySize, ed25519.PublicKeySize)
+	b.bytes(field+": signature", h.Signature, ed25519.SignatureSize, ed25519.SignatureSize)
+}
+
 func (m BandwidthCoordination) Validate() error {
 	var b bounds
 	b.capacity("size", m.Size)

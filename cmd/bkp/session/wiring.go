@@ -66,6 +66,11 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *node.Node, opened datad
 	opened = append(opened, stood)
 	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = stood.Staging, stood.Offloaded, stood.Keeping,
 		stood.Holdings, stood.Ledger
+	if log, ok := stood.Ledger.(*datadir.Logbook); ok { // else it is gone or damaged
+		if conf.Heads, err = op.dir.OpenHeads(op.own(), log); err != nil {
+			return nil, opened, err
+		}
+	}
 	conf.Freeing, conf.Placed = op.dir.Reserve().During, op.dir.Placements()
 	opened = append(opened, conf.Placed)
 	if !w.transient {
