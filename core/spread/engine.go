@@ -91,7 +91,6 @@ type Part struct {
 	planned []float64  // by target: bytes that the plan has the node give it; empty where nothing is planned
 	gave    []float64  // the same: of all that it was given
 	routes  [][]*route // by target and segment: what the plan has the node give it
-	routed  bool       // there is such
 	quota   *Quota     // nil where nobody says how much of what to give
 }
 
@@ -250,7 +249,7 @@ var (
 
 // stages are the rules by which a node chooses now, in order.
 func (p *Part) stages() []plan.Stage {
-	if p.unsent > 0 && !p.routed {
+	if p.unsent > 0 && !p.t.routed {
 		return spreading
 	}
 	return filling

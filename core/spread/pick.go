@@ -97,7 +97,7 @@ func (p *Part) offers(now time.Duration, stage plan.Stage, c candidate) (o offer
 			}
 		}
 	}
-	if p.routed && c.way.Trunk > 0 {
+	if p.t.routed && c.way.Trunk > 0 {
 		return o, false // what crosses a trunk has been planned: others need it
 	}
 	for i, target := range to.parts {
@@ -184,7 +184,7 @@ func (p *Part) each(now time.Duration, stage plan.Stage, but *Sender, f func(can
 			continue
 		}
 		o, some := p.offers(now, stage, c)
-		c.help = p.routed && o.route == nil
+		c.help = p.t.routed && o.route == nil
 		if some && !(c.help && p.reserved(now, c)) && f(c) {
 			return
 		}
@@ -238,7 +238,7 @@ func (p *Part) choose(now time.Duration, stage plan.Stage, held *Sender) (able [
 	})
 	if c, ok := p.again(held); ok {
 		if o, some := p.offers(now, stage, c); some {
-			held.helps = p.routed && o.route == nil
+			held.helps = p.t.routed && o.route == nil
 			c.help = held.helps && c.way.RoundTrip > 0
 			r := p.receiver(c)
 			r.Free += held.Flow.Rate

@@ -217,6 +217,12 @@ func (r *Relays) behind(q *Peer, s *Segment, k int) (word uint64) {
 			lacks |= theirs.pass.behind[k]
 		}
 		lacks &^= theirs.has[k] | theirs.coming[k] | theirs.said[k] | mine.want[k]
+		if q.part != nil && r.t.routed && !r.loose { // it passes on to that one what the plan has it pass on, and no more
+			if d := q.part.routeTo(v, s); d != nil {
+				word |= lacks & d.runs[k]
+			}
+			continue
+		}
 		if lacks == 0 {
 			continue
 		}

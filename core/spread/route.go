@@ -58,12 +58,12 @@ func (p *Part) follow(to *Peer, s *Segment, run int) {
 		d.runs.add(run)
 		p.Plan(to.Number, float64(s.sizes[run]))
 	}
-	d.order, p.routed = nil, true
+	d.order, p.t.routed = nil, true
 }
 
 // Forget has nodes go by nothing that the plan had them give before.
 func (t *Transfer) Forget() {
-	t.guided = false
+	t.guided, t.routed = false, false
 	for _, s := range t.segments {
 		s.ways, s.ranks = nil, nil
 	}
@@ -78,7 +78,7 @@ func (t *Transfer) Forget() {
 			}
 		}
 		if p := q.part; p != nil {
-			p.routes, p.routed, p.planned, p.gave = nil, false, nil, nil
+			p.routes, p.planned, p.gave = nil, nil, nil
 		}
 	}
 }

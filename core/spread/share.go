@@ -74,7 +74,7 @@ const (
 // takes. 0 is no limit.
 func (p *Part) turn(c candidate) (rate core.Rate) {
 	planned, gave, to := at(p.planned, c.to.Number), at(p.gave, c.to.Number), c.to
-	if !p.routed || planned == 0 {
+	if !p.t.routed || planned == 0 {
 		return 0
 	}
 	up, down, trunk := p.shares(c)
@@ -106,7 +106,7 @@ func (p *Part) carries(to int) core.Rate {
 // use; 0 where those have no limit, or nothing is planned.
 func (p *Part) shares(c candidate) (up, down, trunk core.Rate) {
 	planned, all := at(p.planned, c.to.Number), 0.0
-	if !p.routed || planned == 0 {
+	if !p.t.routed || planned == 0 {
 		return 0, 0, 0
 	}
 	_, whole := p.e.net.Uplink()

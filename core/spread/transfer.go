@@ -26,6 +26,7 @@ type Transfer struct {
 	told     []*Progress   // of which word is believed of runs on their way
 	missing  int           // runs that are wanted and not there
 	guided   bool          // the plan says what nodes give each other
+	routed   bool          // every run has its way
 	followed time.Duration // since when
 	takes    float64       // seconds that the plan's flows take; 0 where nobody said so
 	relays   *Relays       // nil where nobody passes on what it does not keep
