@@ -340,13 +340,16 @@ func content(seed byte, size int) []byte {
 
 // split cuts data into the node's staging, and makes a version of it known, as `bkp split` does.
 func (m *member) split(name string, version int, data []byte) {
+	m.splitBy(chunk.Params{Method: "cdc", Min: 4 << 10, Avg: 16 << 10, Max: 64 << 10}, name, version, data)
+}
+
+func (m *member) splitBy(params chunk.Params, name string, version int, data []byte) {
 	t := m.cluster.t
 	t.Helper()
 	owner := m.cluster.owner
 	secrets := chunk.NewSecrets(owner.DedupSecret)
 	sealer, err := chunk.NewSealer(secrets, chunk.LevelDefault)
 	check(t, err)
-	params := chunk.Params{Method: "cdc", Min: 4 << 10, Avg: 16 << 10, Max: 64 << 10}
 	cutter := chunk.NewCutter(secrets, params)
 	stager := stager{sealer: sealer, member: m}
 	refs, err := m.refs.List()

@@ -38,9 +38,7 @@ func (p *Plan) sharded() bool {
 
 // paced reports whether the plan's flows are done in the time that it foretells: then runs may as well go its ways.
 func (p *Plan) paced() bool {
-	return !slices.ContainsFunc(p.Flows, func(f Flow) bool {
-		return f.Rate > 0 && core.WireOverhead*float64(f.Bytes)/float64(f.Rate) > 1.001*(p.PredictedS-p.FillS)
-	})
+	return p.FlowS() <= 1.001*(p.PredictedS-p.FillS)
 }
 
 // replicates reports whether every node but the source keeps as much as any other.
@@ -62,4 +60,14 @@ func sidesOnly(s core.Snapshot) bool {
 		}
 	}
 	return len(s.Links) == 0 || wide >= len(s.Nodes)*(len(s.Nodes)-1)
+}
+
+// FlowS is how long the plan's flows take, in seconds.
+func (p *Plan) FlowS() (seconds float64) {
+	for _, f := range p.Flows {
+		if f.Rate > 0 {
+			seconds = max(seconds, f.Rate.Payload().Seconds(f.Bytes))
+		}
+	}
+	return seconds
 }

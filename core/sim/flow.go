@@ -181,8 +181,20 @@ func (w *world) applied(l *link, a task.Action) {
 			return
 		}
 		w.serial++
-		w.step(l, l.grantor, task.Event{Kind: task.Applied, Runs: a.Runs, Rate: a.Rate, Lease: w.serial,
-			Free: w.book.Free(l.to.account.down), Nominal: w.book.Nominal(l.to.account.down)})
+		e := task.Event{Kind: task.Applied, Runs: a.Runs, Rate: a.Rate, Lease: w.serial,
+			Free: w.book.Free(l.to.account.down), Nominal: w.book.Nominal(l.to.account.down)}
+		if l.delay == 0 { // leases last no longer than a run
+			w.step(l, l.grantor, e)
+			return
+		}
+		q, from, down := l.to.peer, l.from.index, l.to.down
+		most, nothing := q.Most(w.now, from, down, e.Free+l.grantor.Rate)
+		if e.Rate = plan.Least(e.Rate, most); nothing {
+			e.Reason, e.Retry = core.ReasonBusy, task.MinRetry
+		}
+		if w.step(l, l.grantor, e); !nothing {
+			q.Granted(w.now, from, a.Rate, l.grantor.Rate, down)
+		}
 	})
 }
 
@@ -218,6 +230,9 @@ func (w *world) next(l *link) {
 
 // transfer lets the bytes of a run arrive when the lease has carried them.
 func (w *world) transfer(l *link, unit int) {
+	if w.Began != nil {
+		w.Began(l.from.index, l.to.index, unit)
+	}
 	l.way.unit, l.way.busy, l.way.left = unit, true, float64(w.sizes[unit])+l.slowStart(w.now)
 	w.pace(l)
 }

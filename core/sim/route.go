@@ -54,6 +54,9 @@ func (w *world) route(sendings []sending) {
 		t.planned = 0
 	}
 	w.routed = w.steady()
+	if w.plan != nil {
+		w.spread.Takes(w.now, w.plan.FlowS())
+	}
 	for _, s := range sendings {
 		l := w.link(w.nodes[s.from], w.nodes[s.to])
 		if l.planned = true; l.trunk != nil {

@@ -18,6 +18,7 @@ type Config struct {
 	Error float64 // the planner's estimates of rates are wrong by up to this part: 0.3 for ±30 %
 	Lose  []Loss
 	Cut   []Cut
+	Began func(from, to, unit int) // is told of every sending as it begins; a shard of a run is a unit of its own
 
 	Info      core.StrategyInfo
 	Score     func(core.Batch) (core.Scores, error) // the strategy; nil for none
