@@ -22,5 +22,5 @@
 // until Close: when it dies earlier every later call fails until the plugin is opened again, which KeepVerifier does by
 // itself, with growing pauses and under the same checksum. It dies with bkp, however bkp dies; what it started ends with
 // it, also in a group or session of its own, unless bkp was killed. Its memory and the number of its processes are
-// limited.
+// limited, and a strategy cannot open the data directory (RunApart).
 package plugins

@@ -20,6 +20,10 @@ const ServeCommand = "plugin-serve"
 // InsideArgs are the arguments with which a binary serves the plugin inside it.
 func InsideArgs(n Name) []string { return []string{ServeCommand, string(n.Kind), n.Name} }
 
+// RunCommand is the hidden command of bkp that becomes the program of a plugin by RunApart: bkp plugin-run DATA SOCKETS
+// PROGRAM.
+const RunCommand = "plugin-run"
+
 const (
 	defaultStartTimeout = 10 * time.Second
 	defaultCallTimeout  = 10 * time.Second
@@ -32,7 +36,10 @@ type Host struct {
 	Lock   string   // bkp.lock.toml; "" keeps no checksums
 	Inside []Name   // plugins inside the running binary, used where no file is found
 	// folder for the sockets; where it is "", or too long a path for a socket, the system's temporary folder is
-	Sockets      string
+	Sockets string
+	// what strategies that are not inside bkp cannot open, where the kernel has Landlock, by way of
+	// RunCommand of the running binary; "" is nothing
+	Hidden       string
 	Config       map[Name]Config // what plugins are configured with when they start; see With
 	Log          *slog.Logger    // what plugins log and print; nil drops it
 	StartTimeout time.Duration   // until a plugin has said what it is; 0 is 10 s

@@ -88,18 +88,31 @@ func (p *process) again(ctx context.Context) (*process, error) {
 	return next, nil
 }
 
-// executable is what is run: for a plugin inside bkp the program that runs now, also where its file was replaced
-// meanwhile. It is run by its path where that leads to it still, since this is the name that people see.
-func (p *process) executable() string {
-	const itself = "/proc/self/exe"
-	now, err := os.Stat(itself)
-	if err != nil || !p.found.Inside {
-		return p.found.Path
+// itself is the program that runs now, also where its file, path, was replaced meanwhile. It is run by its path where that
+// leads to it still, since this is the name that people see.
+func itself(path string) string {
+	const running = "/proc/self/exe"
+	now, err := os.Stat(running)
+	if err != nil {
+		return path
 	}
-	if file, err := os.Stat(p.found.Path); err != nil || !os.SameFile(now, file) {
-		return itself
+	if file, err := os.Stat(path); err != nil || !os.SameFile(now, file) {
+		return running
 	}
-	return p.found.Path
+	return path
+}
+
+// command is what is run, with its arguments.
+func (p *process) command(sockets string) *exec.Cmd {
+	switch {
+	case p.found.Inside:
+		return exec.Command(itself(p.found.Path), InsideArgs(p.found.Name)...)
+	case canRunApart && p.host.Hidden != "" && p.found.Kind == KindStrategy: // others may have to write somewhere, or to send mail
+		self, _ := os.Executable()
+		return exec.Command(itself(self), RunCommand, p.host.Hidden, sockets, p.found.Path)
+	default:
+		return exec.Command(p.found.Path)
+	}
 }
 
 func (p *process) start(ctx context.Context) error {
@@ -116,10 +129,7 @@ func (p *process) start(ctx context.Context) error {
 		log = slog.New(slog.DiscardHandler)
 	}
 	log = log.With("plugin", p.found.Name.String())
-	cmd := exec.Command(p.executable())
-	if p.found.Inside {
-		cmd.Args = append(cmd.Args, InsideArgs(p.found.Name)...)
-	}
+	cmd := p.command(sockets)
 	secret, known, err := certificate()
 	if err != nil {
 		return fmt.Errorf("%s: make a key for it: %w", p.found.Name, err)
@@ -144,7 +154,7 @@ func (p *process) start(ctx context.Context) error {
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
 			if !p.found.Inside {
 				secure := plugin.SecureConfig{Checksum: p.sum, Hash: sha256.New()}
-				if ok, err := secure.Check(cmd.Path); err != nil {
+				if ok, err := secure.Check(p.found.Path); err != nil {
 					return nil, err
 				} else if !ok {
 					return nil, plugin.ErrChecksumsDoNotMatch

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,5 +126,45 @@ func TestNothingEscapes(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid))); err == nil {
 		t.Errorf("process %d is still there", pid)
+	}
+}
+
+// A strategy cannot open what lies in the data directory, though its own file does; all else it can.
+func TestDataIsHiddenFromPlugins(t *testing.T) {
+	t.Parallel()
+	if version, _, no := syscall.Syscall(444, 0, 0, 1); no != 0 || version < 1 {
+		t.Skip("the kernel has no Landlock")
+	}
+	root := t.TempDir()
+	data := filepath.Join(root, "data")
+	dir := filepath.Join(data, "plugins")
+	for _, name := range []string{dir, filepath.Join(data, "sub"), filepath.Join(data, "sockets")} {
+		if err := os.MkdirAll(name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"data/secret", "data/sub/secret", "beside"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(filepath.Join(misbehaving(t, "bkp-strategy-curious").Path[0], "bkp-strategy-curious"),
+		filepath.Join(dir, "bkp-strategy-curious")); err != nil {
+		t.Fatal(err)
+	}
+	for hidden, want := range map[string]string{
+		"":   "[../secret true ../sub/secret true ../../beside true]",
+		data: "[../secret false ../sub/secret false ../../beside true]",
+	} {
+		h := &plugins.Host{Path: []string{dir}, Hidden: hidden, Sockets: filepath.Join(data, "sockets")}
+		s, err := h.Strategy(t.Context(), "curious")
+		if err != nil {
+			t.Fatal(err)
+		}
+		scores, err := s.Score(t.Context(), three)
+		s.Close()
+		if got := fmt.Sprint(scores.Explain); err != nil || got != want {
+			t.Errorf("with %q hidden: %s, %v", hidden, got, err)
+		}
 	}
 }

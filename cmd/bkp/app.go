@@ -37,7 +37,7 @@ func newApp(con *render.Console) *cli.App {
 			splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), shareCommand(), lsCommand(), showCommand(),
 			mountCommand(), serveCommand(), statusCommand(), verifyCommand(), repairCommand(), rmCommand(), pruneCommand(),
 			gcCommand(), peersCommand(), inviteCommand(), joinCommand(), nodeCommand(), healthCommand(), webCommand(), simCommand(),
-			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(), jobCommand(),
+			keyCommand(), licenseCommand(), ledgerCommand(), pluginCommand(), pluginServeCommand(), pluginRunCommand(), jobCommand(),
 			configCommand(), completionCommand(), completeCommand(), versionCommand(), helpCommand(), manCommand(),
 		},
 	}

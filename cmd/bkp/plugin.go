@@ -174,6 +174,17 @@ func pluginNamed(host *plugins.Host, args []string) (plugins.Kind, string, error
 	return "", "", line.UsageError("there is a %s and a %s named %q: say which", found[0], found[1], args[0])
 }
 
+// pluginRunCommand is what bkp runs before a plugin, in its process.
+func pluginRunCommand() *cli.Command {
+	return command(spec{
+		name: plugins.RunCommand, args: "DATA SOCKETS PROGRAM", least: 3, most: 3, hidden: true,
+		usage: "become a plugin that cannot open a data directory; run by bkp itself", examples: "bkp plugin-run DATA SOCKETS PROGRAM",
+		do: func(_ context.Context, c *call) error {
+			return plugins.RunApart(c.Args().Get(0), c.Args().Get(1), c.Args().Get(2))
+		},
+	})
+}
+
 // pluginServeCommand is what bkp runs in a process of its own to serve a plugin that is inside it.
 func pluginServeCommand() *cli.Command {
 	return command(spec{

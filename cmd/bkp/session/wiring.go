@@ -349,7 +349,8 @@ func (op *Opener) Plugins() *plugins.Host {
 	limits := op.flags.Settings.Limits
 	return &plugins.Host{
 		Path: plugins.SearchPath(string(op.dir)), Told: plugins.ToldPath(), Sockets: op.dir.Path("plugin-sockets"),
-		Lock: op.dir.Path("bkp.lock.toml"), Inside: shippedNames(), Config: op.flags.Settings.Plugins,
+		Hidden: string(op.dir),
+		Lock:   op.dir.Path("bkp.lock.toml"), Inside: shippedNames(), Config: op.flags.Settings.Plugins,
 		StartTimeout: limits.Start, CallTimeout: limits.Answer, Memory: limits.Memory, Processes: limits.Processes,
 		Log: op.console.Log(slog.LevelWarn),
 	}

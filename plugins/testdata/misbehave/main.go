@@ -153,6 +153,11 @@ func (o odd) Score(_ context.Context, batch core.Batch) (s core.Scores, err erro
 			keys = append(keys, key)
 		}
 		s.Explain = []string{strings.Join(keys, " "), "stdin " + string(stdin), ""}
+	case "curious": // opens what it is pointed to by its own file's name
+		for _, name := range []string{"../secret", "../sub/secret", "../../beside"} {
+			_, err := os.ReadFile(filepath.Join(filepath.Dir(os.Args[0]), name))
+			s.Explain = append(s.Explain, fmt.Sprint(name, " ", err == nil))
+		}
 	case "echo": // tells what it was asked
 		s.Explain = []string{digest(batch)}
 		for range n - 1 {
