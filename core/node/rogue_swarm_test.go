@@ -165,6 +165,81 @@ func TestTargetThatLiesInItsHintsGetsNoCopyCounted(t *testing.T) {
 
 // A target signs for everything at once, and answers audits with what it makes up: it is named, it does not count, and
 // nothing goes from the source on its word.
+// lies is what a target does that keeps nothing and says that it has all: it signs receipts, and makes up what audits ask.
+func (r *rogue) lies(m wire.Message) {
+	switch m := m.(type) {
+	case wire.StorageTask:
+		l, _, _, err := license.Open(m.License)
+		check(r.t, err)
+		receipt := core.Receipt{V: 1, License: l.ID, Task: m.Task, Segment: m.Segment, Target: r.signer.ID(),
+			RetainUntil: l.RetainUntil, Time: time.Now().Unix(), Key: r.signer.Public()}
+		for _, s := range m.Locations {
+			if s.Node == r.signer.ID() {
+				receipt.Runs = append(receipt.Runs, core.Range{Start: s.Start, Length: s.Length})
+			}
+		}
+		envelope, err := license.SignReceipt(receipt, r.signer)
+		check(r.t, err)
+		time.AfterFunc(time.Second, func() {
+			r.say(wire.TransmissionComplete{Task: m.Task, Segment: m.Segment, Receipt: envelope})
+		})
+	case wire.StorageApply:
+		r.say(wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonHave, Reason: "all here", Have: m.Runs})
+	case wire.Audit:
+		slices := slices.Repeat([][]byte{make([]byte, 1100)}, len(m.Ranges))
+		r.say(wire.AuditProof{Query: m.Query, Proof: audit.Prove(m.Challenge, slices, r.signer)})
+	case wire.RefPut:
+		r.say(wire.RefOK{Query: m.Query})
+	}
+}
+
+// Bad input 62: two members that keep nothing, and each says that it has all.
+func TestTwoThatKeepNothingMakeNoCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned)
+		one, two := c.rogue("a"), c.rogue("a")
+		data := content(22, 1<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		over := make(chan struct{})
+		defer close(over)
+		go func() { // the other does as the first
+			for {
+				select {
+				case <-over:
+					return
+				case m := <-two.heard:
+					switch q := m.(type) {
+					case wire.RefGet:
+						two.say(wire.RefReport{Query: q.Query, Code: core.ReasonUnknown, Reason: "nothing here"})
+					case wire.StateQuery:
+						state := roomy
+						state.Query = q.Query
+						two.say(state)
+					case wire.StorageTask:
+						two.say(wire.TaskAgree{Task: q.Task, Segment: q.Segment})
+					}
+					two.lies(m)
+				}
+			}
+		}()
+		err := one.placeWith(a, control.PlaceArgs{Replicas: 2}, roomy, one.lies)
+		if core.CodeOf(err) != core.CodeRedundant {
+			t.Fatalf("place: %v", err)
+		}
+		if strings.Count(err.Error(), "it gave receipts for what it does not have") != 2 {
+			t.Errorf("place: %v, want both named", err)
+		}
+		refs, err := a.Refs.List()
+		check(t, err)
+		if len(refs) != 1 || refs[0].Away {
+			t.Errorf("%d refs, offloaded %v", len(refs), refs[0].Away)
+		}
+		a.fetch("disk.img", 1, data) // all of it is still here
+	})
+}
+
 func TestTargetThatSignsAndKeepsNothingIsNoCopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -176,31 +251,10 @@ func TestTargetThatSignsAndKeepsNothingIsNoCopy(t *testing.T) {
 		c.settle()
 		audits := 0
 		err := r.placeWith(a, control.PlaceArgs{Replicas: 2}, roomy, func(m wire.Message) {
-			switch m := m.(type) {
-			case wire.StorageTask:
-				l, _, _, err := license.Open(m.License)
-				check(t, err)
-				receipt := core.Receipt{V: 1, License: l.ID, Task: m.Task, Segment: m.Segment, Target: r.signer.ID(),
-					RetainUntil: l.RetainUntil, Time: time.Now().Unix(), Key: r.signer.Public()}
-				for _, s := range m.Locations {
-					if s.Node == r.signer.ID() {
-						receipt.Runs = append(receipt.Runs, core.Range{Start: s.Start, Length: s.Length})
-					}
-				}
-				envelope, err := license.SignReceipt(receipt, r.signer)
-				check(t, err)
-				time.AfterFunc(time.Second, func() {
-					r.say(wire.TransmissionComplete{Task: m.Task, Segment: m.Segment, Receipt: envelope})
-				})
-			case wire.StorageApply:
-				r.say(wire.StorageRefuse{Flow: m.Flow, Code: core.ReasonHave, Reason: "all here", Have: m.Runs})
-			case wire.Audit:
+			if _, is := m.(wire.Audit); is {
 				audits++
-				slices := slices.Repeat([][]byte{make([]byte, 1100)}, len(m.Ranges))
-				r.say(wire.AuditProof{Query: m.Query, Proof: audit.Prove(m.Challenge, slices, r.signer)})
-			case wire.RefPut:
-				r.say(wire.RefOK{Query: m.Query})
 			}
+			r.lies(m)
 		})
 		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), r.signer.ID().Short()) &&
 			!strings.Contains(err.Error(), "rogue") || !strings.Contains(err.Error(), "receipts for what it does not have") {
