@@ -71,6 +71,16 @@ type PlaceResult struct {
 	DryRun     bool         `json:"dry_run"`     //
 	Warnings   []string     `json:"warnings,omitempty"`
 	Frontier   []Point      `json:"frontier,omitempty"` // each cheaper and later than those before
+	DelayS     float64      `json:"delay_s,omitempty"`  // measured: to the farthest node that keeps something
+	Busy       []Busy       `json:"busy,omitempty"`     // what this node moves already
+}
+
+// Busy is a command under way whose bytes take bandwidth from another.
+type Busy struct {
+	Command string  `json:"command"`
+	Name    string  `json:"name"`
+	Version int     `json:"version"` // as WorkRow's
+	EndsS   float64 `json:"ends_s"`  // foretold: seconds until it ends; 0 where nobody knows
 }
 
 // Point is a plan as one of several to choose from. Who wants it asks for the least cost by that deadline.

@@ -39,7 +39,7 @@ type Cutting struct {
 // sends the tree nodes alone, since peers keep all else, and lets the tasks of the windows go.
 func (n *Node) Backup(ctx context.Context, args control.BackupArgs,
 	status func(control.Status)) (control.BackupResult, error) {
-	status, end := n.work.begin(control.CommandBackup, args.Name, 0, status)
+	_, status, end := n.work.begin(control.CommandBackup, args.Name, 0, status)
 	defer end()
 	began := time.Now()
 	result := control.BackupResult{Name: args.Name}

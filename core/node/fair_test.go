@@ -30,6 +30,11 @@ func TestTasksShareAnUplink(t *testing.T) {
 			first <- time.Since(began).Seconds()
 		}()
 		time.Sleep(time.Second)
+		planned, err := a.Place(t.Context(), control.PlaceArgs{Name: "two.img", Replicas: 1, Strategy: "seed", DryRun: true}, quiet)
+		check(t, err)
+		if b := planned.Busy; len(b) != 1 || b[0].Name != "one.img" || b[0].EndsS < 1.5 || b[0].EndsS > 3 { // of 3.2
+			t.Errorf("beside what is under way: %+v", b)
+		}
 		a.place(control.PlaceArgs{Name: "two.img", Replicas: 1})
 		one, both := <-first, time.Since(began).Seconds()
 		if one < 4.3 || one > 6 || both > 7.2 { // 3.2 without sharing, 5.3 with, 6.3 for all

@@ -21,7 +21,7 @@ import (
 // the manifest; the file appears under its name only when every byte is in place.
 func (n *Node) Fetch(ctx context.Context, args control.FetchArgs,
 	status func(control.Status)) (control.FetchResult, error) {
-	status, end := n.work.begin(control.CommandFetch, args.Name, args.Version, status)
+	_, status, end := n.work.begin(control.CommandFetch, args.Name, args.Version, status)
 	defer end()
 	began := time.Now()
 	if _, err := n.identity("fetch"); err != nil {

@@ -69,10 +69,13 @@ func (n *Node) Survey(ctx context.Context, _ control.None, _ func(control.Status
 // Place gives a version to peers.
 func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 	status func(control.Status)) (control.PlaceResult, error) {
-	status, end := n.work.begin(control.CommandPlace, args.Name, args.Version, status)
+	row, status, end := n.work.begin(control.CommandPlace, args.Name, args.Version, status)
 	defer end()
 	r, err := n.coordinator().Place(ctx, placeArgs(args), told(status))
 	result := placeResult(r)
+	if args.DryRun {
+		result.Busy = n.work.others(row, time.Now())
+	}
 	if err == nil && r.Ended && !args.DryRun {
 		subject := fmt.Sprintf("%s@%d", result.Name, result.Version)
 		n.tell(core.Event{What: core.EventPlaced, Subject: subject, Copies: result.Replicas, Wanted: result.Replicas,
@@ -136,6 +139,7 @@ func describePlan(out *control.PlaceResult, r place.Result) {
 			Cost: f.Price(), Nodes: len(f.Nodes)})
 	}
 	for _, row := range p.Nodes {
+		out.DelayS = max(out.DelayS, nodes[row.Node].Delay)
 		out.Placements = append(out.Placements, control.Placement{
 			Node: nodes[row.Node].ID, Address: nodes[row.Node].Address, Bytes: row.Bytes, Runs: row.Runs,
 			Cost: row.Cost, Explain: row.Explain, Reused: row.Held, FinishS: row.Finish,

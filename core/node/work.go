@@ -19,8 +19,8 @@ type work struct {
 // begin notes a command: whoever is told of its progress from now on is told by the function that begin returns, and
 // the second function ends it.
 func (w *work) begin(command, name string, version int,
-	status func(control.Status)) (told func(control.Status), end func()) {
-	row := &control.WorkRow{Command: command, Name: name, Version: version, Began: time.Now()}
+	status func(control.Status)) (row *control.WorkRow, told func(control.Status), end func()) {
+	row = &control.WorkRow{Command: command, Name: name, Version: version, Began: time.Now()}
 	w.mu.Lock()
 	w.rows = append(w.rows, row)
 	w.mu.Unlock()
@@ -32,7 +32,7 @@ func (w *work) begin(command, name string, version int,
 		}
 		status(s)
 	}
-	return told, func() {
+	return row, told, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.rows = slices.DeleteFunc(w.rows, func(r *control.WorkRow) bool { return r == row })
@@ -48,4 +48,21 @@ func (w *work) list() []control.WorkRow {
 		rows = append(rows, *r)
 	}
 	return rows
+}
+
+// others is what the node moves beside one command, and when that is foretold to end.
+func (w *work) others(but *control.WorkRow, now time.Time) (busy []control.Busy) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.rows {
+		if r == but {
+			continue
+		}
+		b := control.Busy{Command: r.Command, Name: r.Name, Version: r.Version}
+		if r.Predicted > 0 {
+			b.EndsS = max(0, r.Predicted-r.Seconds)
+		}
+		busy = append(busy, b)
+	}
+	return busy
 }

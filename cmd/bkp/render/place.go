@@ -88,11 +88,42 @@ func drawFlows(t *Table, r control.PlaceResult) {
 
 // drawTimes shows how long the plan takes, and how long any plan would.
 func drawTimes(t *Table, r control.PlaceResult) {
+	flows := r.PredictedS - r.FillS
 	t.Header("time", "", "")
 	t.Row("predicted", Seconds(r.PredictedS), "until the last byte has arrived")
 	t.Row("pipeline fill", Seconds(r.FillS), "of it, since runs are passed on whole")
 	t.Row("least possible", Seconds(r.BoundS), "bound by "+r.Binding)
 	t.Row("ratio", fmt.Sprintf("%.3f", r.Ratio), "predicted without the fill, to the least possible")
+	t.Row("over the least", Seconds(max(0, flows-r.BoundS)), "of it, since the plan's slowest flow takes longer")
+	t.Row("wire", Seconds(flows*(1-1/core.WireOverhead)), "of it, for headers and TLS: assumed")
+	t.Row("control", Seconds(2*2*r.DelayS), "beside it: two round trips, as measured")
+	t.Row("barrier", Seconds(barrierS), "beside it at most, to the last receipt: assumed")
+	t.Row("disks", Seconds(0), "assumed to keep up")
+	t.Line("")
+	drawBusy(t, r)
+}
+
+// barrierS is for how many seconds a target gathers what arrived, before it makes that durable and signs for it.
+const barrierS = 1
+
+// drawBusy shows what else is under way: bandwidth that is leased already, and until when.
+func drawBusy(t *Table, r control.PlaceResult) {
+	if len(r.Busy) == 0 {
+		return
+	}
+	latest := 0.0
+	for _, b := range r.Busy {
+		until := "nobody knows until when"
+		if b.EndsS > 0 {
+			until = fmt.Sprintf("for %s more, as foretold", Seconds(b.EndsS))
+		}
+		latest += b.EndsS
+		t.Line("This machine is busy with %s %s, %s.", b.Command, b.Name, until)
+	}
+	if latest > 0 {
+		t.Line("Begun now, this takes between %s and %s: both share what they both need.", Seconds(r.PredictedS),
+			Seconds(r.PredictedS+latest))
+	}
 	t.Line("")
 }
 
