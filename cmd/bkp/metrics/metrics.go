@@ -23,7 +23,16 @@ import (
 type Node struct {
 	control.Caller
 	Versions func() (int, error)
+	Jobs     func() []Job
 	Version  string
+}
+
+// Job is how it is with a job of config.toml.
+type Job struct {
+	Name   string
+	Well   int64 // when it last ended well, Unix seconds; 0 is never
+	Failed int   // runs since then that did not
+	Late   bool  // it should have run an hour ago and more
 }
 
 // patience is how long the node may take to answer a scrape.
@@ -104,12 +113,15 @@ var (
 	lacking   = desc("copies_lacking", "Copies that versions lack.")
 	placed    = desc("placements", "Placements by what they are doing.", "state")
 	audited   = desc("audited_time_seconds", "When the copies were proved that were not for longest, in seconds since 1970.")
+	jobWell   = desc("job_success_time_seconds", "When a job last ended well, in seconds since 1970.", "job")
+	jobFailed = desc("job_failed", "Runs of a job that failed since it last ended well.", "job")
+	jobLate   = desc("job_late", "1 where a job should have run an hour ago and more.", "job")
 )
 
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{build, up, ready, degraded, started, capacity, used, reserved, remaining, staged,
 		runs, tasks, peers, declared, measured, leased, delay, working, moved, toMove, versions, below, lacking, placed,
-		audited} {
+		audited, jobWell, jobFailed, jobLate} {
 		to <- d
 	}
 }
@@ -121,6 +133,13 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	tell(build, 1, c.Version)
 	if count, err := c.Versions(); err == nil { // else it is not told, rather than told wrong
 		tell(versions, float64(count))
+	}
+	for _, j := range c.Jobs() {
+		tell(jobFailed, float64(j.Failed), j.Name)
+		tell(jobLate, map[bool]float64{true: 1}[j.Late], j.Name)
+		if j.Well > 0 {
+			tell(jobWell, float64(j.Well), j.Name)
+		}
 	}
 	c.collectPlacements(tell)
 	r, err := c.status(context.Background())

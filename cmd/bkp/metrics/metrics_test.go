@@ -54,7 +54,8 @@ func watched() (*answers, http.Handler) {
 			Status: control.Status{Phase: "place", Done: 3, Total: 8}}},
 	}}
 	return a, Handler(Node{Caller: a, Version: "1.2.3",
-		Versions: func() (int, error) { return 4, nil }})
+		Versions: func() (int, error) { return 4, nil },
+		Jobs:     func() []Job { return []Job{{Name: "db", Well: 800, Failed: 2, Late: true}, {Name: "vm"}} }})
 }
 
 func TestScrape(t *testing.T) {
@@ -68,7 +69,8 @@ func TestScrape(t *testing.T) {
 			core.ID{1}.Short() + `"} 1.048576e+06`, `bkp_commands_done_bytes{command="place"} 3`,
 		`bkp_commands_under_way{command="fetch"} 0`, "bkp_versions_below_wanted 1", "bkp_copies_lacking 2",
 		"bkp_versions 4", `bkp_placements{state="mending"} 1`, `bkp_placements{state="lacking"} 0`,
-		"bkp_audited_time_seconds 900", "go_goroutines "} {
+		"bkp_audited_time_seconds 900", `bkp_job_failed{job="db"} 2`, `bkp_job_late{job="db"} 1`,
+		`bkp_job_success_time_seconds{job="db"} 800`, `bkp_job_late{job="vm"} 0`, "go_goroutines "} {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}

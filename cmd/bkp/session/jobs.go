@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/job"
+	"github.com/bkp-tool/bkp/cmd/bkp/metrics"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/node"
 )
@@ -69,4 +70,18 @@ func (op *Opener) settingsPath() string {
 	op.reloading.Lock()
 	defer op.reloading.Unlock()
 	return op.flags.Settings.Path
+}
+
+// jobStates is how it is with the jobs, for metrics; one of which nothing can be read has not run.
+func (op *Opener) jobStates() (states []metrics.Job) {
+	op.reloading.Lock()
+	jobs := op.flags.Settings.Jobs
+	op.reloading.Unlock()
+	store, now := job.Store(op.dir.Path("jobs")), time.Now()
+	for _, j := range jobs {
+		s, _ := store.Load(j.Name)
+		states = append(states, metrics.Job{Name: j.Name, Well: s.Well, Failed: s.Failed,
+			Late: s.Since > 0 && j.Late(s, now) && !store.Runs(j.Name)})
+	}
+	return states
 }

@@ -33,7 +33,7 @@ func (op *Opener) serveMetrics(n control.Caller, version string) (end func(), er
 	if err != nil {
 		return nil, core.WithHint(fmt.Errorf("listen for scrapes: %w", err), "take another port with --metrics HOST:PORT")
 	}
-	s := &http.Server{Handler: metrics.Handler(metrics.Node{Caller: n, Versions: op.versions, Version: version}),
+	s := &http.Server{Handler: metrics.Handler(metrics.Node{Caller: n, Versions: op.versions, Jobs: op.jobStates, Version: version}),
 		ReadHeaderTimeout: 10 * time.Second}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.Serve(l) })
