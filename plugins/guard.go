@@ -13,6 +13,7 @@ const (
 	defaultMemory    = 512 * core.MiB
 	defaultProcesses = 64
 	guardEvery       = time.Second
+	guardClosely     = 10 // times of which one is a close look in any case: others may end threads meanwhile
 )
 
 // limits is what a plugin may use of the machine.
@@ -33,12 +34,12 @@ func (h *Host) limits() limits {
 }
 
 // guard ends a plugin that has started more processes than it may. The kernel counts the processes of a user, and
-// none of root's, so bkp counts itself; it looks closely only when the machine has got more threads than it had.
+// none of root's, so bkp counts itself; it looks closely when the machine has got more threads than it had, and now and then.
 func (c *child) guard() {
 	ticks := time.NewTicker(guardEvery)
 	defer ticks.Stop()
 	calm := threads()
-	for {
+	for look := 1; ; look++ {
 		select {
 		case <-c.done:
 			return
@@ -46,7 +47,7 @@ func (c *child) guard() {
 		}
 		now := threads()
 		calm = min(calm, now)
-		if now-calm < c.limits.processes/2 {
+		if now-calm < c.limits.processes/2 && look%guardClosely != 0 {
 			continue
 		}
 		if found := 1 + len(c.family()); found > c.limits.processes {

@@ -58,6 +58,9 @@ func (c *call) jobRow(j job.Job, now time.Time) (r jobRow, err error) {
 	if r.Since == 0 {
 		r.Since = now.Unix() // no node has seen it yet
 	}
+	if r.Running {
+		r.Ended, r.Failed = max(r.Ended, r.Began), 0 // how this run ends is not known yet
+	}
 	r.Next, r.Late = j.Next(r.State).Unix(), j.Late(r.State, now) && !r.Running
 	return r, nil
 }
@@ -163,13 +166,16 @@ func drawJob(t *render.Table, r jobRow) {
 	t.Line("%s: %s", r.Job, r.result())
 	t.Line("  what    %s, as %s", r.What, r.Name)
 	t.Line("  when    %s; next %s", r.When, at(r.Next))
-	if r.Ended >= r.Began && r.Began > 0 {
+	switch {
+	case r.Running:
+		t.Line("  began   %s", at(r.Began))
+	case r.Ended >= r.Began && r.Began > 0:
 		t.Line("  last    %s, took %s", at(r.Began), time.Duration(r.Ended-r.Began)*time.Second)
 	}
 	if r.Well > 0 {
 		t.Line("  well    %s: %s, %s", at(r.Well), render.Versioned(r.Name, r.Version), core.Size(r.Bytes))
 	}
-	if r.Problem != "" {
+	if r.Problem != "" && !r.Running {
 		t.Line("  problem %s", r.Problem)
 	}
 	if d := r.Drill; d != nil {

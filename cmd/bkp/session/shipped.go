@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/plugins/notifiers/command"
+	"github.com/bkp-tool/bkp/plugins/notifiers/smtp"
 	"github.com/bkp-tool/bkp/plugins/notifiers/webhook"
 	"github.com/bkp-tool/bkp/plugins/serve"
 	"github.com/bkp-tool/bkp/plugins/strategies/cheapest"
@@ -34,6 +35,7 @@ var Shipped = map[plugins.Name]func(){
 	{Kind: plugins.KindVerifier, Name: "targets"}:     func() { serve.Verifier(targets.New()) },
 	{Kind: plugins.KindVerifier, Name: "issuers"}:     func() { serve.Verifier(issuers.New()) },
 	{Kind: plugins.KindNotifier, Name: "webhook"}:     func() { serve.Notifier(webhook.New()) },
+	{Kind: plugins.KindNotifier, Name: "smtp"}:        func() { serve.Notifier(smtp.New()) },
 	{Kind: plugins.KindNotifier, Name: "command"}:     func() { serve.Notifier(command.New()) },
 }
 
