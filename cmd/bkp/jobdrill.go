@@ -3,7 +3,8 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,17 +81,25 @@ func equalBytes(file, other string, start, n int64) (bool, error) {
 		return false, err
 	}
 	defer b.Close()
-	left := bufio.NewReaderSize(a, 1<<20)
-	right := bufio.NewReaderSize(io.NewSectionReader(b, start, n), 1<<20)
-	for range n {
-		x, errLeft := left.ReadByte()
-		y, errRight := right.ReadByte()
-		if err := errors.Join(errLeft, errRight); err != nil {
+	left, right := make([]byte, 1<<20), make([]byte, 1<<20)
+	for at := int64(0); at < n; at += int64(len(left)) {
+		size := min(n-at, int64(len(left)))
+		_, errLeft := a.ReadAt(left[:size], at)
+		_, errRight := b.ReadAt(right[:size], start+at)
+		if err := cmp.Or(ignoreEnd(errLeft), ignoreEnd(errRight)); err != nil {
 			return false, fmt.Errorf("compare %s: %w", other, err)
 		}
-		if x != y {
+		if !bytes.Equal(left[:size], right[:size]) {
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// ignoreEnd is err unless that says that a file ended where it was read to.
+func ignoreEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
