@@ -16,6 +16,7 @@
 //	manifest     the tree that orders the chunks; its parts are tree nodes (a node alone is a machine)
 //	version      one split of a name
 //	ref          the sealed pointer to a version
+//	tombstone    a signed word that a version is removed, whoever may have its ref still
 //	alias        the keyed, meaningless name under which peers know a version
 //	staging      sealed chunks not yet placed
 //	holding      what a node keeps for a task of an owner

@@ -246,43 +246,59 @@ func TestRepairYields(t *testing.T) {
 
 // TestLock: copies that are made anew carry it, nobody removes what is locked, and all of it can be removed then.
 func TestLock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		a := kept5(c, false)
-		a.split("disk.img", 1, content(35, 1<<20))
-		c.settle()
-		until := time.Now().Add(time.Hour).Unix()
-		placed := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2, Lock: 3600})
-		gone := c.byID(placed.Placements[0].Node)
-		gone.stop()
-		time.Sleep(16 * time.Minute)
-		a.awaitState("disk.img", control.StateWell, 5*time.Minute)
-		for _, h := range a.standing("disk.img").Holders {
-			segments, err := c.byID(h.Node).holdings.Segments()
-			check(t, err)
-			for _, s := range segments {
-				if s.LockedUntil < until || s.LockedUntil > until+5 {
-					t.Errorf("%s keeps a segment locked until %d, want %d", c.byID(h.Node).name, s.LockedUntil, until)
+	for _, force := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t)
+			a := kept5(c, false)
+			a.split("disk.img", 1, content(35, 1<<20))
+			c.settle()
+			until := time.Now().Add(time.Hour).Unix()
+			placed := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2, Lock: 3600})
+			gone := c.byID(placed.Placements[0].Node)
+			gone.stop()
+			time.Sleep(16 * time.Minute)
+			a.awaitState("disk.img", control.StateWell, 5*time.Minute)
+			for _, h := range a.standing("disk.img").Holders {
+				segments, err := c.byID(h.Node).holdings.Segments()
+				check(t, err)
+				for _, s := range segments {
+					if s.LockedUntil < until || s.LockedUntil > until+5 {
+						t.Errorf("%s keeps a segment locked until %d, want %d", c.byID(h.Node).name, s.LockedUntil, until)
+					}
 				}
 			}
-		}
-		gone.run()
-		c.settle()
-		args := control.RemoveArgs{Name: "disk.img"}
-		r, err := a.Remove(t.Context(), args, quiet)
-		if check(t, err); len(r.Versions) > 0 || len(r.Unheard) > 0 || len(r.Locked) != 1 || r.Locked[0].Until < until {
-			t.Errorf("a locked version: %+v", r)
-		}
-		time.Sleep(time.Hour)
-		r, err = a.Remove(t.Context(), args, quiet)
-		if check(t, err); len(r.Versions) != 1 || len(r.Unheard)+len(r.Locked) > 0 {
-			t.Errorf("once the lock is over: %+v", r)
-		}
-		time.Sleep(time.Minute)
-		if used := usedEverywhere(c); used > 0 {
-			t.Errorf("%s are kept after it was removed", used)
-		}
-	})
+			gone.run()
+			c.settle()
+			args := control.RemoveArgs{Name: "disk.img"}
+			r, err := a.Remove(t.Context(), args, quiet)
+			if check(t, err); len(r.Versions) > 0 || len(r.Unheard) > 0 || len(r.Locked) != 1 || r.Locked[0].Until < until {
+				t.Errorf("a locked version: %+v", r)
+			}
+			if force { // it is forgotten here, and its holders keep it as long as it is locked
+				before := usedEverywhere(c)
+				args.Force = true
+				r, err = a.Remove(t.Context(), args, quiet)
+				if check(t, err); len(r.Versions) != 1 || len(r.Released) > 0 || len(a.listed()) > 0 {
+					t.Errorf("by force: %+v, and it lists %v", r, a.listed())
+				}
+				time.Sleep(10 * time.Minute)
+				if used := usedEverywhere(c); used < before {
+					t.Errorf("%s of %s are kept while it is locked", used, before)
+				}
+			}
+			time.Sleep(time.Hour)
+			if !force {
+				r, err = a.Remove(t.Context(), args, quiet)
+				if check(t, err); len(r.Versions) != 1 || len(r.Unheard)+len(r.Locked) > 0 {
+					t.Errorf("once the lock is over: %+v", r)
+				}
+			}
+			time.Sleep(time.Minute)
+			if used := usedEverywhere(c); used > 0 {
+				t.Errorf("%s are kept after it was removed", used)
+			}
+		})
+	}
 }
 
 // TestBlinksMoveNothing: holders that are away for less than the grace, one after the other, then half of the nodes at

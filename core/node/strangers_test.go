@@ -5,6 +5,7 @@ package node_test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -506,6 +507,38 @@ func replacesContent(t *testing.T, b *member, r *rogue) {
 	if ref, err := key.OpenRef(held.Envelope); err != nil || ref.V != 2 || ref.Content != (core.Hash{1}) {
 		t.Errorf("after other content in version 1 the ref is %+v, %v", ref, err)
 	}
+	if done := r.bury(o, r.owner, core.Hash{2}); done.Code != core.ReasonContent {
+		t.Errorf("other content is removed: %+v", done)
+	}
+	other, err := key.NewOwner(rand.NewChaCha8([32]byte{77}))
+	check(t, err)
+	if done := r.bury(o, other, core.Hash{1}); done.Code != core.ReasonRights {
+		t.Errorf("another owner removes it: %+v", done)
+	}
+	if _, err := b.holdings.Ref(r.owner.ID(), r.owner.Alias("x"), 1); err != nil {
+		t.Errorf("the ref went: %v", err)
+	}
+	if done := r.bury(o, r.owner, core.Hash{1}); done.Code != core.ReasonNone {
+		t.Errorf("its owner removes it: %+v", done)
+	}
+	o.task.Alias = r.owner.Alias("x")
+	r.say(o.task)
+	if no := hear[wire.TaskRefuse](r); no.Code != core.ReasonContent {
+		t.Errorf("what is removed is offered again: %+v", no)
+	}
+}
+
+// bury has an owner's tombstone say that the version of an offer is removed, with that content.
+func (r *rogue) bury(o offered, owner *key.Owner, content core.Hash) wire.ReleaseDone {
+	r.t.Helper()
+	alias, now := r.owner.Alias("x"), time.Now().Unix()
+	tombstone, err := owner.SignTombstone(key.Tombstone{Alias: alias, Version: 1, Content: content, Time: now,
+		Until: now + 1000})
+	check(r.t, err)
+	envelope, err := r.owner.SignRelease(key.Release{Task: o.task.Task, Alias: alias, Version: 1, Time: now})
+	check(r.t, err)
+	r.say(wire.Release{Query: 1, Envelope: envelope, Tombstone: tombstone})
+	return hear[wire.ReleaseDone](r)
 }
 
 func (r *rogue) release(o offered) wire.ReleaseDone {
@@ -523,6 +556,12 @@ func releasesEarly(t *testing.T, b *member, r *rogue) {
 	hear[wire.TaskAgree](r)
 	r.give(o, 5, 9)
 	r.receipt()
+	if done := r.bury(o, r.owner, core.Hash{1}); done.Code != core.ReasonLocked || done.Runs != 0 {
+		t.Errorf("by a tombstone: %+v", done)
+	}
+	if gone, err := b.holdings.Tombstones(r.owner.ID()); err != nil || len(gone) > 0 {
+		t.Errorf("%d tombstones are kept of what is locked, %v", len(gone), err)
+	}
 	if done := r.release(o); done.Code != core.ReasonLocked || done.Runs != 0 {
 		t.Errorf("heard %+v", done)
 	}

@@ -80,7 +80,8 @@ func (w *world) want(s Segment, run int) int {
 // happen is one thing that may happen to a node.
 func (w *world) happen(t *rapid.T, now time.Time) {
 	m := w.nodes[rapid.IntRange(1, len(w.nodes)-1).Draw(t, "node")]
-	switch what := rapid.SampledFrom([]string{"away", "back", "refuses", "drained", "wiped", "person"}).Draw(t, "what"); what {
+	switch what := rapid.SampledFrom([]string{"away", "back", "refuses", "drained", "wiped", "person",
+		"rebalance"}).Draw(t, "what"); what {
 	case "away":
 		if m.Away.IsZero() {
 			m.Away = now
@@ -104,6 +105,21 @@ func (w *world) happen(t *rapid.T, now time.Time) {
 		}
 	case "person":
 		w.Now = !w.Now
+	case "rebalance":
+		var offers []Offer
+		for _, m := range w.nodes {
+			offers = append(offers, Offer{Free: m.room, Total: core.Size(rapid.IntRange(0, 200).Draw(t, "total")) * core.MiB,
+				Takes: true, Price: rapid.Float64Range(0, 4).Draw(t, "price")})
+		}
+		relieved, takers := Rebalance(w.known, w.network(), offers)
+		for _, r := range relieved {
+			w.named(name(r.Node)).Drained = true
+		}
+		for i, m := range w.nodes {
+			if i > 0 && !takers[i] {
+				m.Barred = "others take over"
+			}
+		}
 	}
 }
 
