@@ -13,7 +13,7 @@ import (
 
 // Invited shows a new invite: the command for the new machine stands on a line of its own.
 func Invited(t *Table, r control.InviteResult) {
-	t.Line("bkp join %s", r.Code)
+	t.Whole("bkp join " + r.Code)
 	t.Line("")
 	t.Line("On %s, until %s; then: bkp node start", newMachines(r.Invite.Uses), moment(r.Invite.Expires))
 	for _, term := range terms(r.Invite) {

@@ -129,6 +129,12 @@ func (t *Table) Line(format string, args ...any) {
 	}
 }
 
+// Whole ends the table before it and prints a line that people copy: it is not folded, however narrow the screen.
+func (t *Table) Whole(line string) {
+	t.flush()
+	t.print(cleanLines(line))
+}
+
 // foldLines folds each line of a text.
 func foldLines(text string, width int) string {
 	lines := strings.Split(text, "\n")
