@@ -17,6 +17,7 @@ type Progress struct {
 
 	want   set // what it is to keep
 	has    set
+	lost   int           // how often a run that it had was gone
 	owns   set           // of that, what it had when the task began
 	coming set           // on its way to it from here; in a simulation, from anybody
 	said   set           // on its way to it from others, as it says itself
@@ -97,6 +98,9 @@ func (p *Progress) mark(s set, run int, on bool) {
 	}
 	if is.has && p.from != nil {
 		p.cameFrom(run)
+	}
+	if was.has && !is.has {
+		p.lost++
 	}
 	if by := change(was.lacks(), is.lacks()); by != 0 {
 		q.need += core.Size(by) * p.seg.sizes[run]

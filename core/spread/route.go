@@ -12,6 +12,7 @@ type route struct {
 	runs  set
 	order []int // the same, each kind of them evenly among the others; nil until it is asked for
 	done  int   // of these, the target has so many, and all before
+	lost  int   // as often had the target lost one then
 }
 
 // Follow says that the plan has one node give another a run. Runs that go the same ways are of one kind.
@@ -157,6 +158,9 @@ func (d *route) next(o *offer) int {
 		d.done = 0
 		d.runs.all(func(run int) { d.order = append(d.order, run) })
 		slices.SortStableFunc(d.order, func(a, b int) int { return cmp.Compare(o.seg.rank(a), o.seg.rank(b)) })
+	}
+	if d.lost != o.target.lost {
+		d.done, d.lost = 0, o.target.lost
 	}
 	for d.done < len(d.order) && o.target.has.has(d.order[d.done]) {
 		d.done++
