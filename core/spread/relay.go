@@ -263,7 +263,7 @@ func (r *Relays) Loosen() bool {
 	for _, s := range r.t.segments {
 		runs += s.Runs()
 	}
-	if r.t.missing == 0 || r.space >= 4*runs {
+	if r.t.missing == 0 || r.loose && r.space >= 4*runs {
 		return false
 	}
 	if r.Routed && r.over < most {

@@ -101,7 +101,8 @@ func anyWorld(r *rand.Rand) *world {
 // sent, no uplink is leased beyond what it is, what is counted is what a recount finds, and in the end nothing is missing.
 func TestEveryRunArrives(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "seed"), 3))
+		const stuck = 0x18a7c19c30 // a relay that has room for all the few runs there are
+		random := rand.New(rand.NewPCG(rapid.OneOf(rapid.Uint64(), rapid.Just(uint64(stuck))).Draw(r, "seed"), 3))
 		w := anyWorld(random)
 		w.asked = func(from *virtual, a Action) {
 			if free, all := from.Uplink(); a.Kind == Ask && all > 0 && a.Rate > free && !a.Sender.holds() {
