@@ -17,6 +17,6 @@
 //	deliver.go   doing it                                publish.go   records, refs, and what is let go
 //	window.go    placing a file while it is cut          remove.go    forgetting versions, and having them let go
 //	prove.go     having targets prove what they keep     needs.go     what is needed of the node
-//	challenge.go asking for a proof; what a record lacks placed anew record.go    what is noted of it
-//	rebalance.go relieving nodes that are dear or nearly full
+//	challenge.go asking for a proof; what a record lacks placed anew
+//	record.go    what is noted of it                     rebalance.go relieving nodes that are dear or nearly full
 package place
