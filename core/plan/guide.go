@@ -62,11 +62,12 @@ func sidesOnly(s core.Snapshot) bool {
 	return len(s.Links) == 0 || wide >= len(s.Nodes)*(len(s.Nodes)-1)
 }
 
-// FlowS is how long the plan's flows take, in seconds.
+// FlowS is how long the plan's flows take, in seconds. Their rates are rounded down to whole bytes a second, which is much
+// for those that carry a few runs only.
 func (p *Plan) FlowS() (seconds float64) {
 	for _, f := range p.Flows {
 		if f.Rate > 0 {
-			seconds = max(seconds, f.Rate.Payload().Seconds(f.Bytes))
+			seconds = max(seconds, core.WireOverhead*float64(f.Bytes)/(float64(f.Rate)+1))
 		}
 	}
 	return seconds

@@ -29,6 +29,10 @@ func TestGuide(t *testing.T) {
 		{"all keep all over a trunk", 100, func(s *core.Snapshot, _ *Plan) {
 			s.Trunks = []core.TrunkState{{From: "a", To: "b", Rate: mib}}
 		}, core.GuideRuns},
+		{"one flow carries next to nothing", 100, func(_ *core.Snapshot, p *Plan) {
+			p.Refused, p.PredictedS = []Refusal{{Node: 2}}, 8.4
+			p.Flows = append(p.Flows, Flow{From: 0, To: 2, Bytes: 807, Rate: 100}) // 100.9 by the plan
+		}, core.GuideRuns},
 		{"one keeps less", 100, func(_ *core.Snapshot, p *Plan) { p.Nodes[1].Bytes-- }, core.GuideRuns},
 	} {
 		s := core.Snapshot{Nodes: []core.NodeState{{Up: mib}, {Up: mib}, {Up: mib}}}
