@@ -13,11 +13,8 @@ import (
 // yields is the most that a transfer may send a target while it yields to others, and whether it may send there at all:
 // it sends to one target at a time then, so that it takes neither their bandwidth nor their place among the flows.
 func (t *Transfer) yields(to core.ID, share float64) (most core.Rate, ok bool) {
-	for _, other := range t.all.yielding() {
-		if other.target != to || other.of != t {
-			return 0, false
-		}
-		break
+	if at := t.all.yielding(); len(at) > 0 && (at[0].target != to || at[0].of != t) {
+		return 0, false
 	}
 	most = core.Rate(share * float64(t.all.Book.Nominal(account.Up, account.Out(to))))
 	return max(1, most), true
