@@ -20,6 +20,8 @@ import (
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/ledger"
+	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/manifest"
 )
 
@@ -490,6 +492,46 @@ func TestPowerLossIdentity(t *testing.T) {
 	}
 	p.Check(t, durabletest.Budget(1), func(roots []string, words []any) error {
 		return isAsTold(homeIn(roots[0]), words)
+	})
+}
+
+// TestPowerLossAudited enters what audits came to, while nothing else is entered.
+func TestPowerLossAudited(t *testing.T) {
+	root := durabletest.Dir(t)
+	recorder, signer := durabletest.Record(t, root), key.SignerFromSeed([32]byte{1})
+	dir := filepath.Join(root, "ledger")
+	log, err := ledger.Open(dir, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	book := datadir.NewLogbook(log, signer.ID())
+	for n := 1; n <= 3; n++ {
+		word, err := license.SignAudited(core.Audited{Owner: core.ID{2}, Task: core.TaskID{3}, Failed: n, Since: 1, Time: 1}, signer)
+		if err == nil {
+			err = book.AppendAudited(word)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorder.Promise(n)
+	}
+	recorder.Stop()
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	recorder.Check(t, durabletest.Budget(1), func(roots []string, told []any) error {
+		if len(told) == 0 {
+			return nil
+		}
+		log, err := ledger.Open(filepath.Join(roots[0], "ledger"), signer)
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		if entered := told[len(told)-1].(int); log.Size() < int64(entered) {
+			return fmt.Errorf("%d of %d entries are left", log.Size(), entered)
+		}
+		return nil
 	})
 }
 

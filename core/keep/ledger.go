@@ -12,7 +12,7 @@ type Ledger interface {
 	AppendReceipt(envelope []byte) error
 	AppendRelease(envelope []byte) error
 	AppendDischarge(envelope []byte) error
-	AppendAudited(envelope []byte) error
+	AppendAudited(envelope []byte) error // and returns when it is durable
 	Log
 	// Durable is the newest head.
 	Durable() (core.LedgerHead, error)

@@ -21,7 +21,7 @@ func TestEveryMessageHasOneReaction(t *testing.T) {
 			types[strings.TrimSuffix(filepath.Base(file), ".json")] = true
 		}
 	}
-	elsewhere := []string{"HELLO", "AUTH", "RELAY"} // link shakes hands, a relay is opened
+	elsewhere := []string{"HELLO", "AUTH", "JOIN", "JOINED", "RELAY"} // link shakes hands, a relay is opened
 	if got, want := len(reactions), len(types)-len(elsewhere); got != want {
 		t.Errorf("%d reactions, want %d", got, want)
 	}

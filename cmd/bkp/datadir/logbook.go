@@ -61,9 +61,12 @@ func (l *Logbook) AppendDischarge(envelope []byte) error {
 	return err
 }
 
-// AppendAudited enters what audits of this node came to.
+// AppendAudited enters what audits of this node came to, durably: for long nothing may follow that would make it so.
 func (l *Logbook) AppendAudited(envelope []byte) error {
 	_, err := l.Append(ledger.KindAudit, envelope)
+	if err == nil {
+		err = l.Sync()
+	}
 	return err
 }
 
