@@ -4,7 +4,6 @@ package place
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -83,9 +82,5 @@ func (c *Coordinator) carryOver(ctx context.Context, ref version.Found) (*placem
 		}
 	}
 	h.Wanted.Copies = max(1, least)
-	rec, err := c.Records.Begin(h, segments)
-	if err != nil {
-		return nil, err
-	}
-	return rec, errors.Join(rec.Note(known...), rec.Sync())
+	return c.Records.Begin(h, segments, known...)
 }

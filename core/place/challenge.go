@@ -139,7 +139,8 @@ func claims(rec *placements.Record, node core.ID) (all []Claim, err error) {
 	return all, err
 }
 
-// Audit has a node prove again what it keeps by a record, some ranges of each segment, and notes what came of it. lost
+// Audit has a node prove again what it keeps by a record, some ranges of each segment, and notes what came of it: what is
+// lost durably; what is proved may have to be proved again after a loss of power. lost
 // is what it was found not to have, which counts no more; err is why it could not be asked, or did not answer.
 func (c *Coordinator) Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error) {
 	all, err := claims(rec, node)
@@ -169,7 +170,7 @@ func (c *Coordinator) Audit(ctx context.Context, rec *placements.Record, node co
 			return lost, err
 		}
 	}
-	return lost, rec.Sync()
+	return lost, nil
 }
 
 // AuditInFull has a node that was found to lack something prove every chunk that it keeps by a record, from a segment
@@ -216,7 +217,7 @@ func (c *Coordinator) inFull(ctx context.Context, rec *placements.Record, claim 
 			batch = slices.DeleteFunc(batch, func(x core.AuditedRange) bool { return core.InRanges(r.runs, x.Run) })
 		}
 	}
-	return true, rec.Sync()
+	return true, nil
 }
 
 // Mend has what a record lacks placed anew, by what was wanted, and what silent nodes keep.

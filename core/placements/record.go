@@ -201,8 +201,8 @@ func (x *holding) counts(run int) bool {
 	return x.asked.Has(run) && x.receipted.Has(run) && x.proved.Has(run)
 }
 
-// Begin writes a record down, and returns once it is durable.
-func (r *Records) Begin(h Head, segments []*Segment) (*Record, error) {
+// Begin writes a record down, with what is known from the start, and returns once both are durable.
+func (r *Records) Begin(h Head, segments []*Segment, known ...Entry) (*Record, error) {
 	h.V = 1
 	for _, s := range segments {
 		h.Runs = append(h.Runs, len(s.Runs))
@@ -219,6 +219,11 @@ func (r *Records) Begin(h Head, segments []*Segment) (*Record, error) {
 				err = durable.Replace(rec.segment(s.Number), data, 0o600)
 			}
 			if err != nil {
+				return err
+			}
+		}
+		if len(known) > 0 {
+			if err := errors.Join(rec.Note(known...), rec.Sync()); err != nil {
 				return err
 			}
 		}

@@ -27,11 +27,11 @@ func someRuns(task core.TaskID, n int) (runs []version.Run) {
 	return runs
 }
 
-func begin(t testing.TB, r *Records, task core.TaskID) *Record {
+func begin(t testing.TB, r *Records, task core.TaskID, known ...Entry) *Record {
 	t.Helper()
 	rec, err := r.Begin(Head{Owner: a, Alias: "x", Version: 1, Task: task, Source: a, Began: 5, Proofs: true,
 		Wanted: Wanted{Copies: 2}},
-		[]*Segment{NewSegment(task, "x", 1, 0, someRuns(task, 4)), NewSegment(task, "x", 1, 1, someRuns(task, 2))})
+		[]*Segment{NewSegment(task, "x", 1, 0, someRuns(task, 4)), NewSegment(task, "x", 1, 1, someRuns(task, 2))}, known...)
 	check(t, err)
 	return rec
 }
@@ -135,6 +135,33 @@ func TestPowerLossRecord(t *testing.T) {
 			}
 		}
 		_, err = all[0].Segments(func(core.ID) bool { return true })
+		return err
+	})
+}
+
+// TestPowerLossRecordOfWhatIsKnown: there is no record, or one with all that was known when it began.
+func TestPowerLossRecordOfWhatIsKnown(t *testing.T) {
+	dir := durabletest.Dir(t)
+	rec := durabletest.Record(t, dir)
+	r := OpenRecords(filepath.Join(dir, "placements"))
+	nodes := []core.ID{b, c, d}
+	var known []Entry
+	for _, id := range nodes {
+		known = append(known, told(id, 0, core.Range{Length: 4}))
+	}
+	begin(t, r, core.TaskID{7}, known...)
+	rec.Promise(nodes)
+	check(t, r.Close())
+	rec.Check(t, 400, func(roots []string, promises []any) error {
+		all, err := OpenRecords(filepath.Join(roots[0], "placements")).All()
+		if err == nil && (len(all) > 1 || len(all) == 0 && len(promises) > 0) {
+			err = fmt.Errorf("%d records", len(all))
+		}
+		for _, one := range all {
+			if got := one.Bound(); len(got) < len(nodes) {
+				err = fmt.Errorf("of %d nodes that keep it %d are on record", len(nodes), len(got))
+			}
+		}
 		return err
 	})
 }
