@@ -139,9 +139,9 @@ func claims(rec *placements.Record, node core.ID) (all []Claim, err error) {
 	return all, err
 }
 
-// Audit has a node prove again what it keeps by a record, some ranges of each segment, and notes what came of it: what is
-// lost durably; what is proved may have to be proved again after a loss of power. lost
-// is what it was found not to have, which counts no more; err is why it could not be asked, or did not answer.
+// Audit has a node prove again what it keeps by a record, some ranges of each segment, and notes what came of it. lost
+// is what it was found not to have, which counts no more, durably; what it proved it may have to prove again after a
+// loss of power. err is why it could not be asked, or did not answer.
 func (c *Coordinator) Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error) {
 	all, err := claims(rec, node)
 	if err != nil {
