@@ -41,8 +41,9 @@ func (op *Opener) token() ([]byte, error) {
 		}
 	}
 	token := bytes.TrimSpace(text)
-	if err := weak(token); err != nil {
-		return nil, core.WithHint(line.UsageError("the cluster token in %s %w: whoever guesses it is a member", where, err),
+	if len(token) < leastToken {
+		return nil, core.WithHint(line.UsageError("the cluster token in %s has %d characters, at least %d are needed: whoever "+
+			"guesses it is a member", where, len(token), leastToken),
 			"draw one: head -c 32 /dev/urandom | base64 > token; or have others join by bkp invite, which draws its own")
 	}
 	return token, nil
@@ -55,7 +56,8 @@ const (
 	leastBits    = 64. // by how often each character occurs, which is less than the truth for what was drawn
 )
 
-// weak says what tells that a token was thought up and not drawn. It cannot tell that of every one.
+// weak says what tells that a token was thought up and not drawn. It cannot tell that of every one, and clusters live
+// with such tokens: a node that starts warns of it.
 func weak(token []byte) error {
 	var count [256]int
 	var letters, digits, upper, lower, vowels int
@@ -84,8 +86,6 @@ func weak(token []byte) error {
 		}
 	}
 	switch {
-	case len(token) < leastToken:
-		return fmt.Errorf("has %d characters, at least %d are needed", len(token), leastToken)
 	case letters == 0 && len(token) < leastDigits:
 		return fmt.Errorf("has digits alone, of which %d are needed", leastDigits)
 	case digits == 0 && (upper == 0 || lower == 0) && letters < leastLetters && (letters < len(token) || vowels > letters*3/8):

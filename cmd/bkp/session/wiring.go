@@ -187,6 +187,10 @@ func (op *Opener) network(conf *node.Config, w wish) (err error) {
 	if !conf.Plaintext && conf.Token == nil && len(issuers) == 0 {
 		op.console.Say("warning: no cluster token and no --issuer: nobody may store here; bkp invite lets others in")
 	}
+	if err := weak(conf.Token); conf.Token != nil && err != nil {
+		op.console.Say("warning: the cluster token %v: whoever guesses it is a member; draw one: "+
+			"head -c 32 /dev/urandom | base64 > token", err)
+	}
 	if len(conf.Peers) == 0 {
 		op.console.Say("warning: no peers are named: this node meets those only that dial it")
 	}
