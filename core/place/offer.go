@@ -210,7 +210,7 @@ func (p *placement) roomNow(ctx context.Context, target core.ID) core.Size {
 	if err != nil {
 		return agreed
 	}
-	return max(0, min(agreed+state.Remaining-p.Content.recordsSize(), asked-1))
+	return max(0, min(agreed+state.Remaining-p.Content.recordsSize(p.Args.Replicas), asked-1))
 }
 
 // unsettled is the error where the others have no room for what those want none of who were to keep it: where nobody

@@ -210,14 +210,14 @@ func TestOthersKeepWhatOneDoesNot(t *testing.T) {
 			time.AfterFunc(15*time.Millisecond, func() { // after it told its state
 				w.mu.Lock()
 				defer w.mu.Unlock()
-				b.free = 14 * core.KiB // some of which its record takes
+				b.free = 95 * core.KiB // some of which its record takes
 			})
 		}, "it is full", 0, 4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newTown(t, "b", "c", "d")
-				w.split("disk.img", 1, 0, 40)
+				w.split("disk.img", 1, 0, 160)
 				test.setup(w, w.named("b"))
 				began := time.Now()
 				r, err := w.place(t.Context(), Args{Replicas: 2})

@@ -21,7 +21,7 @@ import (
 func (p *placement) price(ctx context.Context) (err error) {
 	for i := range p.Survey.Nodes[1:] {
 		node := &p.Survey.Nodes[i+1]
-		node.Free = max(0, node.Free-p.Content.recordsSize())
+		node.Free = max(0, node.Free-p.Content.recordsSize(p.Args.Replicas))
 	}
 	p.request = plan.Request{Relays: p.Survey.Far, Replicas: p.Args.Replicas, Seed: p.seed(),
 		Objective: p.Args.Objective, Blend: p.Args.Blend, Deadline: p.Args.Deadline}

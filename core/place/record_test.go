@@ -36,7 +36,7 @@ func TestGoesOnWithItsRecord(t *testing.T) {
 		check(t, w.Records.Close())
 		w.Records = placements.OpenRecords(w.kept)
 		w.named("c").signs = time.Second
-		w.named("b").free, w.named("c").free = 10, 60*core.KiB // b has its own, and no room beside it
+		w.named("b").free, w.named("c").free = 10, 80*core.KiB // b has its own, and no room beside it
 		again, err := w.place(t.Context(), Args{Replicas: 2})  // the newest that lacks copies
 		check(t, err)
 		if again.Task != first.Task || again.Version.Ref.Version != 1 || again.Standing.Sent() >= 60*core.KiB ||
