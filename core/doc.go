@@ -78,7 +78,7 @@
 //	                                                      shard   the parity of stripes, and runs rebuilt from it
 //	0     core        the nouns
 //
-// Beside the house stands plugins, the kit for strategies, verifiers and notifiers in processes of their own. Rooms of floor 4
+// Beside these rooms stands plugins, the kit for strategies, verifiers and notifiers in processes of their own. Rooms of floor 4
 // know ledger and plugins as interfaces that they declare themselves, as keep.Holdings and keep.Ledger. What a place
 // for chunks promises stands in storage, with a suite that holds every implementation to it; storage/live says what a
 // collection must spare. storage/disk joins the rooms below it, which know nothing of it: pack, index (tables: table),

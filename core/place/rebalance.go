@@ -45,10 +45,10 @@ func (p *placement) relieve() error {
 		}
 		offers[i] = o
 	}
-	relieved, takers := reconcile.Rebalance(p.Standing.Known(p.Survey.Nodes), p.network(), offers)
+	relieved, targets := reconcile.Rebalance(p.Standing.Known(p.Survey.Nodes), p.network(), offers)
 	for i := range p.Survey.Nodes[1:] {
 		node := &p.Survey.Nodes[i+1]
-		if node.Free = max(0, node.Free-node.Total/reconcile.LeaveFree); !takers[i+1] {
+		if node.Free = max(0, node.Free-node.Total/reconcile.LeaveFree); !targets[i+1] {
 			node.Free = 0
 			p.Standing.Barred[node.ID] = "others are to take over"
 		}

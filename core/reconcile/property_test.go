@@ -111,12 +111,12 @@ func (w *world) happen(t *rapid.T, now time.Time) {
 			offers = append(offers, Offer{Free: m.room, Total: core.Size(rapid.IntRange(0, 200).Draw(t, "total")) * core.MiB,
 				Takes: true, Price: rapid.Float64Range(0, 4).Draw(t, "price")})
 		}
-		relieved, takers := Rebalance(w.known, w.network(), offers)
+		relieved, targets := Rebalance(w.known, w.network(), offers)
 		for _, r := range relieved {
 			w.named(name(r.Node)).Drained = true
 		}
 		for i, m := range w.nodes {
-			if i > 0 && !takers[i] {
+			if i > 0 && !targets[i] {
 				m.Barred = "others take over"
 			}
 		}

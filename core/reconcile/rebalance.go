@@ -24,7 +24,7 @@ const (
 	dearer = 1.5
 	// fullBelow is the part of its space that is left where a node is nearly full: a twentieth.
 	fullBelow = 20
-	// LeaveFree is the part of their space that takers are to have left, so that they are not relieved next: a tenth.
+	// LeaveFree is the part of their space that targets are to have left, so that they are not relieved next: a tenth.
 	LeaveFree = 10
 )
 
@@ -47,10 +47,10 @@ type Relief struct {
 }
 
 // Rebalance says which holders of a placement others are to take over from, all that they keep of it: those that cost
-// clearly more than who has room, and those that are nearly full. offers is by the nodes of the network; takers says which
-// of them may get something. What moves is what Next says then, with who is relieved drained and others than takers
+// clearly more than who has room, and those that are nearly full. offers is by the nodes of the network; targets says which
+// of them may get something. What moves is what Next says then, with who is relieved drained and others than targets
 // barred: no copy goes before another counts.
-func Rebalance(known []Segment, n Network, offers []Offer) (relieved []Relief, takers []bool) {
+func Rebalance(known []Segment, n Network, offers []Offer) (relieved []Relief, targets []bool) {
 	b := &balance{known: known, nodes: n.Nodes, offers: offers, leaves: make([]bool, len(n.Nodes)),
 		room: make([]core.Size, len(n.Nodes))}
 	var holders []int
@@ -61,7 +61,7 @@ func Rebalance(known []Segment, n Network, offers []Offer) (relieved []Relief, t
 		}
 	}
 	slices.SortStableFunc(holders, func(i, j int) int { return cmp.Compare(offers[j].Price, offers[i].Price) })
-	limit := 0.0 // what takers may cost; 0: anything
+	limit := 0.0 // what targets may cost; 0: anything
 	for _, i := range holders {
 		if price := offers[i].Price / dearer; price > 0 && b.relieve(i, price) {
 			limit = price
@@ -75,11 +75,11 @@ func Rebalance(known []Segment, n Network, offers []Offer) (relieved []Relief, t
 				o.Free, o.Total)})
 		}
 	}
-	takers = make([]bool, len(n.Nodes))
-	for i := range takers {
-		takers[i] = b.takes(i, limit)
+	targets = make([]bool, len(n.Nodes))
+	for i := range targets {
+		targets[i] = b.takes(i, limit)
 	}
-	return relieved, takers
+	return relieved, targets
 }
 
 // balance is one call of Rebalance.
@@ -109,7 +109,7 @@ func (b *balance) takes(i int, most float64) bool {
 		b.nodes[i].Barred == "" && !b.nodes[i].Drained && (most == 0 || b.offers[i].Price <= most)
 }
 
-// cheapest is the least price of a taker.
+// cheapest is the least price of a target.
 func (b *balance) cheapest(most float64) float64 {
 	least := most
 	for i, o := range b.offers {
@@ -120,28 +120,28 @@ func (b *balance) cheapest(most float64) float64 {
 	return least
 }
 
-// relieve has a holder leave, where takers at a price have room for each run that it keeps; the cheapest take first.
+// relieve has a holder leave, where targets at a price have room for each run that it keeps; the cheapest take first.
 func (b *balance) relieve(holder int, most float64) bool {
 	b.leaves[holder] = true
-	var takers []int
+	var targets []int
 	for i := range b.nodes {
 		if b.takes(i, most) {
-			takers = append(takers, i)
+			targets = append(targets, i)
 		}
 	}
-	slices.SortStableFunc(takers, func(i, j int) int { return cmp.Compare(b.offers[i].Price, b.offers[j].Price) })
+	slices.SortStableFunc(targets, func(i, j int) int { return cmp.Compare(b.offers[i].Price, b.offers[j].Price) })
 	room := slices.Clone(b.room)
 	for _, s := range b.known {
 		for run, size := range s.Sizes {
 			if !s.At[b.nodes[holder].ID].here(run) {
 				continue
 			}
-			at := slices.IndexFunc(takers, func(i int) bool { return room[i] >= size && !s.At[b.nodes[i].ID].here(run) })
+			at := slices.IndexFunc(targets, func(i int) bool { return room[i] >= size && !s.At[b.nodes[i].ID].here(run) })
 			if at < 0 {
 				b.leaves[holder] = false
 				return false
 			}
-			room[takers[at]] -= size
+			room[targets[at]] -= size
 		}
 	}
 	b.room = room

@@ -14,7 +14,7 @@ import (
 // TestRebalance reads testdata/rebalance/*.txt, in the words of TestScenarios and
 //
 //	cost NAME PRICE [total=MIB]   what a byte costs there, and all of its space; its room is what is free of it
-//	rebalance                     who is relieved is drained from then on, and others than takers are barred
+//	rebalance                     who is relieved is drained from then on, and others than targets are barred
 func TestRebalance(t *testing.T) {
 	scenariotest.Each(t, "testdata/rebalance/*.txt", func(t *testing.T, file string) {
 		s := &balancing{script: newScript(), offers: map[core.ID]Offer{}}
@@ -47,14 +47,14 @@ func (s *balancing) line(words []string) error {
 			o.Free = m.room
 			offers = append(offers, o)
 		}
-		relieved, takers := Rebalance(s.known, s.network(), offers)
+		relieved, targets := Rebalance(s.known, s.network(), offers)
 		for _, r := range relieved {
 			fmt.Fprintf(&s.said, "%s leaves, with %s: %s\n", name(r.Node), r.Bytes, r.Why)
 			s.named(name(r.Node)).Drained = true
 		}
 		for i, m := range s.nodes {
-			if !takers[i] {
-				m.Barred = "it is no taker"
+			if !targets[i] {
+				m.Barred = "it is no target"
 			}
 		}
 		return nil
