@@ -4,10 +4,7 @@ package serve
 
 import (
 	"context"
-	"errors"
 
-	"github.com/hashicorp/go-plugin"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -15,21 +12,6 @@ import (
 	"github.com/bkp-tool/bkp/plugins/contract"
 	"github.com/bkp-tool/bkp/plugins/proto"
 )
-
-// notifierDoor is the gRPC plugin of a notifier.
-type notifierDoor struct {
-	plugin.NetRPCUnsupportedPlugin
-	impl core.Notifier
-}
-
-func (d notifierDoor) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	proto.RegisterNotifierServer(s, notifierServer{impl: d.impl})
-	return nil
-}
-
-func (notifierDoor) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, errors.New("this is the plugin")
-}
 
 type notifierServer struct {
 	proto.UnimplementedNotifierServer

@@ -27,38 +27,44 @@ var handshake = plugin.HandshakeConfig{MagicCookieKey: contract.CookieKey,
 	MagicCookieValue: contract.CookieValue}
 
 // Strategy is the whole main of a strategy. It returns when bkp closes the plugin.
-func Strategy(s core.Strategy) { serve(contract.KindStrategy, strategyDoor{impl: s}) }
+func Strategy(s core.Strategy) {
+	serve(contract.KindStrategy, func(r *grpc.Server) { proto.RegisterStrategyServer(r, strategyServer{impl: s}) })
+}
 
 // Verifier is the whole main of a verifier. It returns when bkp closes the plugin.
 // A verifier may also be a core.VerifierDescriber and, as a strategy may, a core.Configurer.
-func Verifier(v core.Verifier) { serve(contract.KindVerifier, verifierDoor{impl: v}) }
+func Verifier(v core.Verifier) {
+	serve(contract.KindVerifier, func(r *grpc.Server) { proto.RegisterVerifierServer(r, verifierServer{impl: v}) })
+}
 
 // Notifier is the whole main of a notifier. It returns when bkp closes the plugin.
 // A notifier may also be a core.Configurer.
-func Notifier(n core.Notifier) { serve(contract.KindNotifier, notifierDoor{impl: n}) }
+func Notifier(n core.Notifier) {
+	serve(contract.KindNotifier, func(r *grpc.Server) { proto.RegisterNotifierServer(r, notifierServer{impl: n}) })
+}
 
-func serve(kind contract.Kind, door plugin.Plugin) {
+func serve(kind contract.Kind, register func(*grpc.Server)) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  handshake,
-		VersionedPlugins: map[int]plugin.PluginSet{contract.ProtocolVersion: {string(kind): door}},
+		VersionedPlugins: map[int]plugin.PluginSet{contract.ProtocolVersion: {string(kind): door{register: register}}},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(contract.MaxAsk))...)
 		},
 	})
 }
 
-// strategyDoor is the gRPC plugin of a strategy.
-type strategyDoor struct {
+// door is a plugin as go-plugin starts it.
+type door struct {
 	plugin.NetRPCUnsupportedPlugin
-	impl core.Strategy
+	register func(*grpc.Server)
 }
 
-func (d strategyDoor) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	proto.RegisterStrategyServer(s, strategyServer{impl: d.impl})
+func (d door) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	d.register(s)
 	return nil
 }
 
-func (strategyDoor) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+func (door) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
 	return nil, errors.New("this is the plugin")
 }
 
@@ -88,21 +94,6 @@ func (s strategyServer) Score(ctx context.Context, req *proto.ScoreRequest) (*pr
 		return nil, err
 	}
 	return &proto.ScoreResponse{Scores: contract.ScoresToProto(scores)}, nil
-}
-
-// verifierDoor is the gRPC plugin of a verifier.
-type verifierDoor struct {
-	plugin.NetRPCUnsupportedPlugin
-	impl core.Verifier
-}
-
-func (d verifierDoor) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	proto.RegisterVerifierServer(s, verifierServer{impl: d.impl})
-	return nil
-}
-
-func (verifierDoor) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, errors.New("this is the plugin")
 }
 
 type verifierServer struct {
