@@ -41,6 +41,8 @@
 // given time, randomness and bytes by who acts.
 //
 //	roof  cmd/bkp     one file a command: flags, one call, its result printed
+//	      command     how a command is made, and what it works with; command/GROUP is the commands of a group (help, job,
+//	                  key, ledger, license, node, peers, plugin)
 //	      line        what a command was told: its words, the environment, config.toml
 //	      owner       the identity of who gives a command
 //	      session     the node that carries out a command: the running one, or one put together for as long as it takes

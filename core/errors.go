@@ -47,6 +47,14 @@ func WithHint(err error, format string, args ...any) error {
 	return &Error{Code: CodeOf(err), Hint: fmt.Sprintf(format, args...), Err: err}
 }
 
+// WithCode gives err a code, in place of one that it carries.
+func WithCode(code Code, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Code: code, Err: err}
+}
+
 // CodeOf is the exit code that err carries, CodeFailed for one without, CodeOK for nil.
 func CodeOf(err error) Code {
 	if err == nil {

@@ -65,23 +65,39 @@ var floors = func() map[string][]string {
 	return rooms
 }()
 
+// groups are the rooms of commands that stand in a group: none of them knows another.
+var groups = []string{"cmd/bkp/command/help", "cmd/bkp/command/job", "cmd/bkp/command/key", "cmd/bkp/command/ledger",
+	"cmd/bkp/command/license", "cmd/bkp/command/node", "cmd/bkp/command/peers", "cmd/bkp/command/plugin"}
+
+// ofCommands is what every room of commands may import.
+var ofCommands = []string{"cmd/bkp/command", "cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render", "cmd/bkp/session"}
+
 // roof says which rooms of the roof each of them may import. What lies below the roof they may all import.
 var roof = map[string][]string{
-	"cmd/bkp": {"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "cmd/bkp/input", "cmd/bkp/line", "cmd/bkp/owner",
-		"cmd/bkp/job", "cmd/bkp/render", "cmd/bkp/retain", "cmd/bkp/scaffold", "cmd/bkp/session", "cmd/bkp/web"},
-	"cmd/bkp/datadir":      nil,
-	"cmd/bkp/datadir/mend": {"cmd/bkp/datadir"},
-	"cmd/bkp/input":        nil,
-	"cmd/bkp/job":          nil,
-	"cmd/bkp/line":         {"cmd/bkp/job", "cmd/bkp/render"},
-	"cmd/bkp/owner":        {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render"},
-	"cmd/bkp/render":       nil,
-	"cmd/bkp/retain":       nil,
-	"cmd/bkp/scaffold":     nil,
-	"cmd/bkp/volume":       nil,
-	"cmd/bkp/metrics":      nil,
-	"cmd/bkp/web":          nil,
-	"cmd/bkp/session":      {"cmd/bkp/datadir", "cmd/bkp/job", "cmd/bkp/line", "cmd/bkp/metrics", "cmd/bkp/render", "cmd/bkp/volume"},
+	"cmd/bkp": join(groups, []string{"cmd/bkp/command", "cmd/bkp/datadir", "cmd/bkp/input", "cmd/bkp/line",
+		"cmd/bkp/render", "cmd/bkp/retain", "cmd/bkp/session", "cmd/bkp/web"}),
+	"cmd/bkp/command":         {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/owner", "cmd/bkp/render", "cmd/bkp/session"},
+	"cmd/bkp/command/help":    join(ofCommands, []string{"cmd/bkp/owner"}),
+	"cmd/bkp/command/job":     join(ofCommands, []string{"cmd/bkp/job"}),
+	"cmd/bkp/command/key":     ofCommands,
+	"cmd/bkp/command/ledger":  ofCommands,
+	"cmd/bkp/command/license": ofCommands,
+	"cmd/bkp/command/node":    join(ofCommands, []string{"cmd/bkp/datadir/mend"}),
+	"cmd/bkp/command/peers":   ofCommands,
+	"cmd/bkp/command/plugin":  join(ofCommands, []string{"cmd/bkp/scaffold"}),
+	"cmd/bkp/datadir":         nil,
+	"cmd/bkp/datadir/mend":    {"cmd/bkp/datadir"},
+	"cmd/bkp/input":           nil,
+	"cmd/bkp/job":             nil,
+	"cmd/bkp/line":            {"cmd/bkp/job", "cmd/bkp/render"},
+	"cmd/bkp/owner":           {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render"},
+	"cmd/bkp/render":          nil,
+	"cmd/bkp/retain":          nil,
+	"cmd/bkp/scaffold":        nil,
+	"cmd/bkp/volume":          nil,
+	"cmd/bkp/metrics":         nil,
+	"cmd/bkp/web":             nil,
+	"cmd/bkp/session":         {"cmd/bkp/datadir", "cmd/bkp/job", "cmd/bkp/line", "cmd/bkp/metrics", "cmd/bkp/render", "cmd/bkp/volume"},
 }
 
 // within says which rooms of storage/disk each of them may import. storage/disk itself joins them all, and nobody else in
@@ -247,8 +263,8 @@ var undurableImports = []string{"github.com/google/renameio/v2", "github.com/gof
 
 // elsewhere lists the files that may: what they write is not below a data directory.
 var elsewhere = map[string]string{
-	"cmd/bkp/logs.go":              "the log of --log-file",
-	"cmd/bkp/jobdrill.go":          "what a drill fetched",
+	"cmd/bkp/command/node/logs.go": "the log of --log-file",
+	"cmd/bkp/command/job/drill.go": "what a drill fetched",
 	"cmd/bkp/session/wiring.go":    "the trace of --trace",
 	"core/file/device.go":          "a block device that is restored",
 	"core/file/source.go":          "opened for reading, but without waiting",

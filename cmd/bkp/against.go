@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
@@ -23,18 +24,11 @@ type comparison struct {
 }
 
 // verifyAgainst holds a file against a version, whose manifest is on this machine.
-func (c *call) verifyAgainst(ctx context.Context, name string, version int, path string) (err error) {
+func verifyAgainst(ctx context.Context, c *command.Call, name string, version int, path string) (err error) {
 	if name == "" {
 		return core.WithHint(line.UsageError("--against: which version?"), "bkp verify NAME --against FILE")
 	}
-	o, err := c.OwnerIfAny()
-	if err != nil {
-		return err
-	}
-	if o == nil {
-		return core.Fail(core.CodeNoName, "no version of %s is known here", core.Printable(name))
-	}
-	v, err := c.dir.Refs().Find(o, name, version)
+	o, v, err := versionHere(c, name, version)
 	if err != nil {
 		return err
 	}
@@ -43,7 +37,7 @@ func (c *call) verifyAgainst(ctx context.Context, name string, version int, path
 		return err
 	}
 	defer source.Close()
-	local, err := c.dir.OpenChunks(ctx)
+	local, err := c.Dir.OpenChunks(ctx)
 	if err != nil {
 		return err
 	}

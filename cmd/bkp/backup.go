@@ -6,6 +6,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
@@ -19,17 +20,17 @@ import (
 )
 
 func backupCommand() *cli.Command {
-	return command(spec{
-		name: "backup", args: "FILE|-", most: 1,
-		usage: "split a file and place it in one stream",
-		about: "The file is cut a window at a time; peers get each window while the next is cut, and this machine " +
+	return command.New(command.Spec{
+		Name: "backup", Args: "FILE|-", Most: 1,
+		Usage: "split a file and place it in one stream",
+		About: "The file is cut a window at a time; peers get each window while the next is cut, and this machine " +
 			"keeps the manifest alone, so that no second copy of the file is needed here. A backup that was " +
 			"interrupted goes on where it was.",
-		examples: `bkp backup big.iso
+		Examples: `bkp backup big.iso
 			bkp backup big.iso --replicas 3 --window 4GiB
 			tar -c photos | bkp backup - --name photos.tar
 			bkp backup --command 'pg_dump shop' --name shop.sql`,
-		flags: append(append([]cli.Flag{
+		Flags: append(append([]cli.Flag{
 			line.Text("name", "", "call the file `NAME` (default: the base name of FILE)"),
 			line.Text("window", "1GiB", "place `SIZE` at a time; about three of them stand on this disk"),
 			line.Text("chunker", chunk.MethodAuto, "cut by `HOW`: cdc (by content), fixed (for images of disks) or "+
@@ -41,16 +42,16 @@ func backupCommand() *cli.Command {
 			line.Text("strategy", "seed", "have the strategy `NAME` price the nodes"),
 			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
 			lockFlag(),
-		}, append(inputFlags(), networkFlags()...)...), identityFlags()...),
-		do: doBackup,
+		}, append(inputFlags(), command.NetworkFlags()...)...), command.IdentityFlags()...),
+		Do: doBackup,
 	})
 }
 
 // leastWindow keeps the tasks of a backup few.
 const leastWindow = core.MiB
 
-func doBackup(ctx context.Context, c *call) error {
-	name, err := c.splitName()
+func doBackup(ctx context.Context, c *command.Call) error {
+	name, err := splitName(c)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func doBackup(ctx context.Context, c *call) error {
 		Name: name, Chunker: c.String("chunker"), Compression: c.String("compression"), Recheck: !c.Bool("no-recheck"),
 		Replicas: c.Int("replicas"), Strategy: c.String("strategy"), AllowEmpty: c.Bool("allow-empty"),
 	}
-	if args.Erasure, err = c.erasure(); err != nil {
+	if args.Erasure, err = erasure(c); err != nil {
 		return err
 	}
 	if args.Window, err = c.Size("window"); err != nil {
@@ -69,7 +70,7 @@ func doBackup(ctx context.Context, c *call) error {
 		return err
 	}
 	args.Retain = int64(retain.Seconds())
-	if args.Lock, err = c.lock(); err != nil {
+	if args.Lock, err = lock(c); err != nil {
 		return err
 	}
 	switch {
@@ -85,15 +86,15 @@ func doBackup(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	skip, err := c.skipUnchanged()
+	skip, err := skipUnchanged(c)
 	if err != nil {
 		return err
 	}
 	args.SkipUnchanged = skip != ""
-	if args.Changed, err = c.changed(); err != nil {
+	if args.Changed, err = changed(c); err != nil {
 		return err
 	}
-	from, err := c.openInput(ctx)
+	from, err := openInput(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -103,21 +104,22 @@ func doBackup(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	r, ok := c.stillBackedUp(o, args, skip)
+	r, ok := stillBackedUp(c, o, args, skip)
 	if !ok {
 		if r, err = session.Ask[control.BackupResult](ctx, c.Opener, control.CommandBackup, args); err != nil {
 			return err
 		}
 	}
-	return c.told(render.Versioned(r.Name, r.Version), c.Done(r, func(t *render.Table) {
-		render.Backup(t, r, c.dir.IsExported())
+	return told(c, render.Versioned(r.Name, r.Version), c.Done(r, func(t *render.Table) {
+		render.Backup(t, r, c.Dir.IsExported())
 	}))
 }
 
 // stillBackedUp is the result of a backup where a look at the file is enough: it is what the newest version, which
 // peers keep, was split from.
-func (c *call) stillBackedUp(o *key.Owner, args control.BackupArgs, skip string) (r control.BackupResult, ok bool) {
-	before, ok := c.dir.Newest(o, args.Name)
+func stillBackedUp(c *command.Call, o *key.Owner, args control.BackupArgs, skip string) (r control.BackupResult,
+	ok bool) {
+	before, ok := c.Dir.Newest(o, args.Name)
 	if !ok || skip != datadir.SkipByStat || args.Input == "" || !before.Placed() {
 		return r, false
 	}
@@ -129,5 +131,5 @@ func (c *call) stillBackedUp(o *key.Owner, args control.BackupArgs, skip string)
 	r = control.BackupResult{Name: args.Name, Cut: control.Cut{
 		Version: before.Ref.Version, Unchanged: true, Bytes: before.Body.Size, Root: before.Body.Root.Hash,
 	}}
-	return r, c.dir.Refs().IsAsSplit(before, in)
+	return r, c.Dir.Refs().IsAsSplit(before, in)
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
@@ -18,7 +19,7 @@ type diffSummary struct {
 	datadir.Difference
 }
 
-func doDiff(ctx context.Context, c *call) error {
+func doDiff(ctx context.Context, c *command.Call) error {
 	if c.NArg() != 2 {
 		return core.WithHint(line.UsageError("--diff wants two versions"), "bkp show --diff big.iso@1 big.iso@2")
 	}
@@ -33,13 +34,13 @@ func doDiff(ctx context.Context, c *call) error {
 			err = datadir.NoSuchName(name, version)
 		}
 		if err == nil {
-			versions[i], err = c.dir.Refs().Find(o, name, version)
+			versions[i], err = c.Dir.Refs().Find(o, name, version)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	local, err := c.dir.OpenChunks(ctx)
+	local, err := c.Dir.OpenChunks(ctx)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
@@ -20,38 +21,39 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/urfave/cli/v2"
 )
 
 func fetchCommand() *cli.Command {
-	return command(spec{
-		name: "fetch", args: "NAME[@VERSION]", most: 1,
-		usage: "bring a file back",
-		about: "What is on this machine is read here, the rest comes from all peers that keep it at once. Every " +
+	return command.New(command.Spec{
+		Name: "fetch", Args: "NAME[@VERSION]", Most: 1,
+		Usage: "bring a file back",
+		About: "What is on this machine is read here, the rest comes from all peers that keep it at once. Every " +
 			"chunk is verified; the file appears under its name when every byte is in place, or not at all, with " +
 			"the mode that it was split with; where none is known, for its owner alone.",
-		examples: `bkp fetch big.iso
+		Examples: `bkp fetch big.iso
 			bkp fetch big.iso@1 -o old.iso
 			bkp fetch backup.tar -o - | tar -x
 			bkp fetch disk.img --seed last-week.img -o today.img
 			bkp fetch disk.img --range 1GiB-2GiB -o part
 			bkp fetch big.iso --peers wss://a.example:8001 --token-file token
 			bkp fetch --share report.share`,
-		flags: append(append([]cli.Flag{
+		Flags: command.NodeFlags(
 			line.Text("output", "", "write `FILE`, or standard output for - (default: NAME in this directory)", "o"),
 			line.Bool("force", "replace the file, or the link, that is there; or write onto a block device"),
 			line.Text("range", "", "bring the bytes `A-B` only: from A on, up to and without B"),
 			line.Text("seed", "", "take what an older version of the file at `PATH` already has from there"),
 			line.Text("share", "", "fetch the version that the `FILE` of bkp share is of; - is standard input"),
 			line.Bool("partial", "where bytes are lost, write the rest and name the holes (exit code 3)"),
-		}, networkFlags()...), identityFlags()...),
-		reads: true,
-		do:    doFetch,
+		),
+		Reads: true,
+		Do:    doFetch,
 	})
 }
 
-func doFetch(ctx context.Context, c *call) error {
-	s, err := c.shareFile()
+func doFetch(ctx context.Context, c *command.Call) error {
+	s, err := shareFile(c)
 	if err != nil {
 		return err
 	}
@@ -64,7 +66,6 @@ func doFetch(ctx context.Context, c *call) error {
 	case s != nil:
 		what = fmt.Sprintf("%s@%d", s.Name, s.Version)
 	}
-	c.shared = s
 	name, version, err := line.NameVersion(what)
 	if err != nil {
 		return err
@@ -83,7 +84,7 @@ func doFetch(ctx context.Context, c *call) error {
 	}
 	if c.String("output") == "-" {
 		c.DataOut = true
-		return c.fetchToOut(ctx, args)
+		return fetchToOut(ctx, c, args, s)
 	}
 	if args.Output, err = outputPath(c.String("output"), name); err != nil {
 		return err
@@ -91,7 +92,7 @@ func doFetch(ctx context.Context, c *call) error {
 	if err := checkOutput(args, name); err != nil {
 		return err
 	}
-	r, err := c.fetch(ctx, args)
+	r, err := fetch(ctx, c, args, s)
 	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return err
 	}
@@ -172,21 +173,17 @@ func checkOutput(args control.FetchArgs, name string) error {
 	return nil
 }
 
-// fetch reads what is wholly on this machine without a node, and asks one else.
-func (c *call) fetch(ctx context.Context, args control.FetchArgs) (control.FetchResult, error) {
-	if c.shared != nil {
-		return c.fetchShared(ctx, args, c.shared)
+// fetch reads what is wholly on this machine without a node, and asks one else; what a share is of it fetches by that.
+func fetch(ctx context.Context, c *command.Call, args control.FetchArgs, s *key.Share) (control.FetchResult, error) {
+	if s != nil {
+		return fetchShared(ctx, c, args, s)
 	}
-	o, err := c.OwnerIfAny()
+	o, err := knownOwner(c)
 	if err != nil {
 		return control.FetchResult{}, err
 	}
-	if o == nil {
-		return control.FetchResult{}, core.WithHint(core.Fail(core.CodeRefused, "no identity in %s", c.dir),
-			"bring yours with bkp key import FILE")
-	}
-	alone := c.PeerList(o) == "" && !c.dir.HasNode()
-	here, err := c.dir.Fetch(ctx, o, &args, alone, c.Phase)
+	alone := c.PeerList(o) == "" && !c.Dir.HasNode()
+	here, err := c.Dir.Fetch(ctx, o, &args, alone, c.Phase)
 	switch {
 	case errors.Is(err, datadir.ErrNobodyToAsk):
 		return here, core.WithHint(err,
@@ -197,10 +194,20 @@ func (c *call) fetch(ctx context.Context, args control.FetchArgs) (control.Fetch
 	}
 	r, err := session.Ask[control.FetchResult](ctx, c.Opener, control.CommandFetch, args)
 	r.Bytes += here.Bytes
-	for _, s := range here.Sources {
-		r.Sources = withSource(r.Sources, s)
+	for _, x := range here.Sources {
+		r.Sources = withSource(r.Sources, x)
 	}
 	return r, err
+}
+
+// knownOwner opens the identity, which must be here: a new one has nothing to fetch.
+func knownOwner(c *command.Call) (*key.Owner, error) {
+	o, err := c.OwnerIfAny()
+	if err == nil && o == nil {
+		err = core.WithHint(core.Fail(core.CodeRefused, "no identity in %s", c.Dir),
+			"bring yours with bkp key import FILE")
+	}
+	return o, err
 }
 
 // withSource adds what a source gave to what it gave already.
@@ -216,13 +223,13 @@ func withSource(list []control.Source, more control.Source) []control.Source {
 
 // fetchToOut fetches to standard output: the bytes come in order, verified, and with a bounded read-ahead, whichever
 // process assembles them.
-func (c *call) fetchToOut(ctx context.Context, args control.FetchArgs) error {
+func fetchToOut(ctx context.Context, c *command.Call, args control.FetchArgs, s *key.Share) error {
 	if render.IsTerminal(c.Stdout) {
 		return core.WithHint(line.UsageError("standard output is a terminal"), "bkp fetch %s -o - > FILE",
 			core.Printable(args.Name))
 	}
 	args.Output, args.Out = "-", dataOut{c.Stdout}
-	r, err := c.fetch(ctx, args)
+	r, err := fetch(ctx, c, args, s)
 	if err != nil && core.CodeOf(err) != core.CodePartial {
 		return err
 	}

@@ -8,27 +8,25 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
 
 func healthCommand() *cli.Command {
-	return command(spec{
-		name: "health", usage: "end with 0 once the node of this data directory is ready, with 3 while it is degraded",
-		about: "A degraded node runs, but something is wrong with it: the command says what. Until that is mended " +
+	return command.New(command.Spec{
+		Name: "health", Usage: "end with 0 once the node of this data directory is ready, with 3 while it is degraded",
+		About: "A degraded node runs, but something is wrong with it: the command says what. Until that is mended " +
 			"it may accept nothing new from peers; what it keeps it goes on serving.",
-		examples: "bkp health --data /srv/bkp\nbkp health --json",
-		do: func(ctx context.Context, c *call) error {
-			caller, err := c.Running()
-			if err != nil {
-				return err
-			}
+		Examples: "bkp health --data /srv/bkp\nbkp health --json",
+		Do: func(ctx context.Context, c *command.Call) error {
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
-			var r control.StatusResult
-			if err := caller.Call(ctx, control.CommandStatus, struct{}{}, &r, c.Status); err != nil {
+			r, err := session.AskRunning[control.StatusResult](ctx, c.Opener, control.CommandStatus, control.None{})
+			if err != nil {
 				return err
 			}
 			err = c.Done(health{r.ID, r.Health, r.Ready, r.Reasons, r.Peers}, func(t *render.Table) {
@@ -53,5 +51,5 @@ func degraded(reasons []control.HealthReason) error {
 	for _, r := range reasons {
 		all = append(all, fmt.Errorf("degraded since %s: %s", render.Cell(r.Since), r.Text))
 	}
-	return coded(core.CodePartial, errors.Join(all...))
+	return core.WithCode(core.CodePartial, errors.Join(all...))
 }

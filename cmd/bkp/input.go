@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/input"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
@@ -31,7 +32,7 @@ func inputFlags() []cli.Flag {
 }
 
 // changed is what --changed lists; nil where all is to be read.
-func (c *call) changed() (*control.Changed, error) {
+func changed(c *command.Call) (*control.Changed, error) {
 	path := c.String("changed")
 	if !c.Given("changed") {
 		if c.Given("verify-unchanged") {
@@ -49,7 +50,7 @@ func (c *call) changed() (*control.Changed, error) {
 			return nil, err
 		}
 	}
-	list, err := c.readInput(path)
+	list, err := c.ReadInput(path)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ func (c *call) changed() (*control.Changed, error) {
 }
 
 // skipUnchanged is how --skip-unchanged is to look; empty where it is not to.
-func (c *call) skipUnchanged() (string, error) {
+func skipUnchanged(c *command.Call) (string, error) {
 	switch how := c.String("skip-unchanged"); how {
 	case "", "false":
 		return "", nil
@@ -76,7 +77,7 @@ func (c *call) skipUnchanged() (string, error) {
 
 // told is for what became of a version that is there already: that nobody could be told of it is no failure of its
 // making.
-func (c *call) told(version string, err error) error {
+func told(c *command.Call, version string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -86,7 +87,7 @@ func (c *call) told(version string, err error) error {
 }
 
 // openInput finds what the command line names, and starts the command that it asks for.
-func (c *call) openInput(ctx context.Context) (input.Input, error) {
+func openInput(ctx context.Context, c *command.Call) (input.Input, error) {
 	command := c.String("command")
 	switch named := c.Args().First(); {
 	case c.Given("command") && command == "":
@@ -105,7 +106,7 @@ func (c *call) openInput(ctx context.Context) (input.Input, error) {
 	}
 }
 
-func errNoInput(c *call) error {
+func errNoInput(c *command.Call) error {
 	return core.WithHint(line.UsageError("wants FILE|-, got 0 arguments"), "bkp %s --help shows examples",
 		c.Command.Name)
 }

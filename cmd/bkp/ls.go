@@ -8,27 +8,29 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/urfave/cli/v2"
 )
 
 func lsCommand() *cli.Command {
-	return command(spec{
-		name: "ls", usage: "list the names and their versions",
-		about: "Lists what this data directory knows. With --peers, --remote or on a machine that knows nothing " +
+	return command.New(command.Spec{
+		Name: "ls", Usage: "list the names and their versions",
+		About: "Lists what this data directory knows. With --peers, --remote or on a machine that knows nothing " +
 			"yet, the peers are asked too.",
-		examples: `bkp ls
+		Examples: `bkp ls
 			bkp ls --json
 			bkp ls --peers wss://a.example:8001 --token-file token`,
-		flags: append(append([]cli.Flag{line.Bool("remote", "ask the peers too")}, networkFlags()...),
-			identityFlags()...),
-		reads: true,
-		do: func(ctx context.Context, c *call) error {
-			r, damaged := c.versions(ctx)
+		Flags: command.NodeFlags(line.Bool("remote", "ask the peers too")),
+		Reads: true,
+		Do: func(ctx context.Context, c *command.Call) error {
+			r, damaged := versions(ctx, c)
 			if damaged != nil && core.CodeOf(damaged) != core.CodeWrong {
 				return damaged
 			}
@@ -49,6 +51,17 @@ func lsCommand() *cli.Command {
 				}), damaged)
 		},
 	})
+}
+
+// versionHere finds a version that this data directory knows, and its owner; 0 is the newest.
+func versionHere(c *command.Call, name string, version int) (o *key.Owner, v datadir.Version, err error) {
+	if o, err = c.OwnerIfAny(); err == nil && o == nil {
+		err = datadir.NoSuchName(name, version)
+	}
+	if err == nil {
+		v, err = c.Dir.Refs().Find(o, name, version)
+	}
+	return o, v, err
 }
 
 // placed says how many copies there are, where that is on record; of stripes how many losses the worst bears, and one.
@@ -77,16 +90,16 @@ type lsSummary struct {
 
 // versions lists the refs here, and those of the peers where that is asked for or nothing is here. Where some here are
 // damaged it lists the others, and the error is core.CodeWrong.
-func (c *call) versions(ctx context.Context) (r control.ListResult, err error) {
+func versions(ctx context.Context, c *command.Call) (r control.ListResult, err error) {
 	o, err := c.OwnerIfAny()
 	if err != nil {
 		return r, err
 	}
 	if o == nil {
-		return r, core.WithHint(core.Fail(core.CodeNoName, "no identity in %s yet", string(c.dir)),
+		return r, core.WithHint(core.Fail(core.CodeNoName, "no identity in %s yet", string(c.Dir)),
 			"bkp split FILE makes one, bkp key import FILE takes one over")
 	}
-	refs, err := c.dir.Refs().Open(o)
+	refs, err := c.Dir.Refs().Open(o)
 	if err != nil && core.CodeOf(err) != core.CodeWrong {
 		return r, err
 	}

@@ -2,8 +2,8 @@
 
 // Command bkp backs up large files over a network of peer nodes.
 //
-// Each command has a file of its own: flags, one call, its result printed. app.go holds the list of commands and what
-// all of them share.
+// Each command has a file of its own: flags, one call, its result printed. app.go is the list of them. Those that stand in
+// a group, as bkp job run, are in command/GROUP; what all of them share is in command.
 package main
 
 import (
@@ -94,12 +94,4 @@ func interruptible(parent context.Context) (context.Context, func()) {
 		}
 	}()
 	return ctx, func() { signal.Stop(signals); close(done); cancel(nil) }
-}
-
-// coded gives err a code unless it carries one already.
-func coded(code core.Code, err error) error {
-	if _, ok := errors.AsType[*core.Error](err); ok || err == nil {
-		return err
-	}
-	return &core.Error{Code: code, Err: err}
 }

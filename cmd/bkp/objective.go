@@ -5,6 +5,7 @@ package main
 import (
 	"strconv"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/urfave/cli/v2"
@@ -21,7 +22,7 @@ func objectiveFlags() []cli.Flag {
 }
 
 // objective reads objectiveFlags; a deadline of 0 is none.
-func (c *call) objective() (objective string, blend, deadline float64, err error) {
+func objective(c *command.Call) (objective string, blend, deadline float64, err error) {
 	switch objective = c.String("objective"); objective {
 	case "", plan.ObjectiveTime, plan.ObjectiveCost:
 	case plan.ObjectiveBlend:

@@ -8,25 +8,27 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/plan/saved"
+	"github.com/bkp-tool/bkp/plugins/contract"
 	"github.com/urfave/cli/v2"
 )
 
 func placeCommand() *cli.Command {
-	return command(spec{
-		name: "place", args: "[NAME[@VERSION]]", most: 1,
-		usage: "give a version to peers to keep",
-		about: "Asks every peer for its state, has the strategy price them, and sends each what it is to keep, by " +
+	return command.New(command.Spec{
+		Name: "place", Args: "[NAME[@VERSION]]", Most: 1,
+		Usage: "give a version to peers to keep",
+		About: "Asks every peer for its state, has the strategy price them, and sends each what it is to keep, by " +
 			"way of other targets where that is faster. Without a name it takes the newest version not yet placed. " +
 			"Once every copy counts the staged bytes go from this machine; a split of the next version knows them " +
 			"still. Where fewer count in the end it ends with 3 if a running node goes on by itself, else with 13. A plan that was saved is carried out span for span. It is refused, with what " +
 			"differs, where the version was split anew, a node of it is gone or lacks room for its share, or a " +
 			"node or link that it uses has lost more than 10 % of its bandwidth.",
-		examples: `bkp place
+		Examples: `bkp place
 			bkp place big.iso --replicas 3
 			bkp place big.iso --erasure 4+2
 			bkp place big.iso@2 --strategy most-free --dry-run
@@ -36,7 +38,7 @@ func placeCommand() *cli.Command {
 			bkp place big.iso --dry-run --plot plan.svg
 			bkp place --rebalance --dry-run
 			bkp place big.iso --peers wss://a.example:8001-20MiB,wss://b.example:8001 --token-file token`,
-		flags: slices.Concat([]cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			line.Int("replicas", 2, "keep `N` copies on as many different nodes; the source's own disk does not count"),
 			erasureFlag(),
 			line.Text("strategy", "seed", "have the strategy `NAME` price the nodes"),
@@ -55,27 +57,27 @@ func placeCommand() *cli.Command {
 			line.List("exclude", "have `NODE` keep nothing of it: an ID, its first eight letters, or an address (repeatable)"),
 			line.List("only", "have none but `NODE` keep it (repeatable)"),
 			line.Bool("keep-local", "keep its bytes on this machine too"),
-		}, objectiveFlags(), networkFlags(), identityFlags()),
-		do: doPlace,
+		}, objectiveFlags(), command.NetworkFlags(), command.IdentityFlags()),
+		Do: doPlace,
 	})
 }
 
-func doPlace(ctx context.Context, c *call) error {
+func doPlace(ctx context.Context, c *command.Call) error {
 	if c.Bool("rebalance") {
-		return c.rebalance(ctx)
+		return rebalance(ctx, c)
 	}
-	args, err := c.placeArgs()
+	args, err := placeArgs(c)
 	if err != nil {
 		return err
 	}
-	r, err := c.place(ctx, args)
+	r, err := place(ctx, c, args)
 	if args.Name == "" && args.Plan == nil && core.CodeOf(err) == core.CodeNoName { // no name was asked for
 		return c.Done(r, func(t *render.Table) { t.Line("Nothing to do: every version has its copies.") })
 	}
 	if err != nil {
 		return err
 	}
-	p := render.Placement{PlaceResult: r, Exported: c.dir.IsExported()}
+	p := render.Placement{PlaceResult: r, Exported: c.Dir.IsExported()}
 	print := c.Done
 	if r.DryRun || c.Bool("explain") {
 		print = c.Result
@@ -84,7 +86,7 @@ func doPlace(ctx context.Context, c *call) error {
 }
 
 // placeArgs reads the flags.
-func (c *call) placeArgs() (args control.PlaceArgs, err error) {
+func placeArgs(c *command.Call) (args control.PlaceArgs, err error) {
 	retain, err := c.Span("retain")
 	if err != nil {
 		return args, err
@@ -93,7 +95,7 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 		Retain: int64(retain.Seconds()), Frontier: c.Bool("frontier"),
 		KeepLocal: c.Bool("keep-local"), Exclude: c.List("exclude"), Only: c.List("only"),
 		Show: c.String("plan-out") != "" || c.String("plot") != "", Record: c.String("record") != ""}
-	if args.Lock, err = c.lock(); err != nil {
+	if args.Lock, err = lock(c); err != nil {
 		return args, err
 	}
 	if args.Name, args.Version, err = line.NameVersion(c.Args().First()); err != nil {
@@ -102,14 +104,14 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 	if args.Replicas < 1 {
 		return args, line.UsageError("--replicas %d: want 1 or more", args.Replicas)
 	}
-	if args.Erasure, err = c.erasure(); err != nil {
+	if args.Erasure, err = erasure(c); err != nil {
 		return args, err
 	}
 	args.AsBefore = !c.Given("replicas") && args.Erasure.IsZero()
 	if args.Show && !args.Erasure.IsZero() {
 		return args, line.UsageError("--erasure: a plan of stripes cannot be saved or drawn")
 	}
-	if args.Objective, args.Blend, args.Deadline, err = c.objective(); err != nil {
+	if args.Objective, args.Blend, args.Deadline, err = objective(c); err != nil {
 		return args, err
 	}
 	for _, flag := range []string{"objective", "blend", "deadline", "plan", "plan-out", "plot"} {
@@ -128,7 +130,7 @@ func (c *call) placeArgs() (args control.PlaceArgs, err error) {
 			return args, line.UsageError("--%s and --plan: the plan says that already", flag)
 		}
 	}
-	saved, err := c.readPlan(c.String("plan"))
+	saved, err := readPlan(c, c.String("plan"))
 	if err == nil && (args.Name != "" && args.Name != saved.Name || args.Version != 0 &&
 		args.Version != saved.Version) {
 		err = line.UsageError("--plan %s is for %s", c.String("plan"), render.Versioned(saved.Name, saved.Version))
@@ -144,7 +146,7 @@ func erasureFlag() cli.Flag {
 }
 
 // erasure is the code that is asked for.
-func (c *call) erasure() (code core.Erasure, err error) {
+func erasure(c *command.Call) (code core.Erasure, err error) {
 	if code, err = core.ParseErasure(c.String("erasure")); err != nil {
 		return code, line.UsageError("--erasure: %w", err)
 	}
@@ -160,7 +162,7 @@ func lockFlag() cli.Flag {
 }
 
 // lock reads it, in seconds; 0 is no lock.
-func (c *call) lock() (seconds int64, err error) {
+func lock(c *command.Call) (seconds int64, err error) {
 	if c.String("lock") == "" {
 		return 0, nil
 	}
@@ -172,7 +174,7 @@ func (c *call) lock() (seconds int64, err error) {
 }
 
 // place carries a placement out; the plan is on disk before anything is sent.
-func (c *call) place(ctx context.Context, args control.PlaceArgs) (r control.PlaceResult, err error) {
+func place(ctx context.Context, c *command.Call, args control.PlaceArgs) (r control.PlaceResult, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c.DataOut = c.String("plan-out") == "-" || c.String("plot") == "-" || c.String("record") == "-"
@@ -183,7 +185,7 @@ func (c *call) place(ctx context.Context, args control.PlaceArgs) (r control.Pla
 			case st.Asked != nil:
 				asked = append(asked, *st.Asked)
 			case st.Plan != nil:
-				if err := c.keepPlan(*st.Plan); err != nil {
+				if err := keepPlan(c, *st.Plan); err != nil {
 					cancel(err)
 				}
 			default:
@@ -192,7 +194,7 @@ func (c *call) place(ctx context.Context, args control.PlaceArgs) (r control.Pla
 		})
 	})
 	if args.Record {
-		err = errors.Join(err, c.writeRecord(c.String("record"), asked))
+		err = errors.Join(err, keepAsked(c, asked))
 	}
 	if cause := context.Cause(ctx); err == nil && cause != nil { // a dry run was done before it heard
 		err = cause
@@ -201,15 +203,27 @@ func (c *call) place(ctx context.Context, args control.PlaceArgs) (r control.Pla
 }
 
 // keepPlan writes the plan and its picture, where they are asked for.
-func (c *call) keepPlan(s saved.Plan) error {
+func keepPlan(c *command.Call, s saved.Plan) error {
 	if path := c.String("plan-out"); path != "" {
 		data, err := s.Encode()
 		if err == nil {
-			err = c.writeOutput(path, data)
+			err = c.WriteOutput(path, data)
 		}
 		if err != nil {
 			return fmt.Errorf("--plan-out: %w", err)
 		}
 	}
-	return c.plot(render.PlanPicture(s))
+	return plot(c, render.PlanPicture(s))
+}
+
+// keepAsked writes what the strategy was asked to the file of --record.
+func keepAsked(c *command.Call, asked []core.Asked) error {
+	text, err := contract.EncodeAsked(asked)
+	if err == nil {
+		err = c.WriteOutput(c.String("record"), text)
+	}
+	if err != nil {
+		return fmt.Errorf("record what the strategy was asked: %w", err)
+	}
+	return nil
 }

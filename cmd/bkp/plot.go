@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/urfave/cli/v2"
@@ -15,12 +16,12 @@ func plotFlag() cli.Flag {
 }
 
 // plot writes a picture where --plot asks for one.
-func (c *call) plot(p render.Picture) error {
+func plot(c *command.Call, p render.Picture) error {
 	path := c.String("plot")
 	if path == "" {
 		return nil
 	}
-	if err := c.writeOutput(path, p.SVG()); err != nil {
+	if err := c.WriteOutput(path, p.SVG()); err != nil {
 		return fmt.Errorf("--plot: %w", err)
 	}
 	return nil

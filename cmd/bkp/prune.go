@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
@@ -19,29 +20,29 @@ import (
 )
 
 func pruneCommand() *cli.Command {
-	return command(spec{
-		name: "prune", args: "[NAME]", most: 1,
-		usage: "forget the versions that no rule keeps, here and at the peers",
-		about: "Of each name, or of the one given, a version stays that any rule keeps. Days, weeks (from Monday) " +
+	return command.New(command.Spec{
+		Name: "prune", Args: "[NAME]", Most: 1,
+		Usage: "forget the versions that no rule keeps, here and at the peers",
+		About: "Of each name, or of the one given, a version stays that any rule keeps. Days, weeks (from Monday) " +
 			"and months are those of this machine's clock, by when a version was split, whatever was done with it " +
 			"since; the newest version of each counts, which is the one of the highest number. With -v each " +
 			"version that goes says why no rule keeps it. Versions go as with bkp rm, bytes with bkp gc.",
-		examples: `bkp prune --keep-last 3 --dry-run
+		Examples: `bkp prune --keep-last 3 --dry-run
 			bkp prune big.iso --keep-last 1 --keep-daily 7 --keep-weekly 4 --keep-monthly 12`,
-		flags: append(append([]cli.Flag{
+		Flags: command.NodeFlags(
 			line.Int("keep-last", 0, "keep the `N` newest versions"),
 			line.Int("keep-daily", 0, "keep the newest version of each of the last `N` days that have one"),
 			line.Int("keep-weekly", 0, "keep the newest version of each of the last `N` weeks that have one"),
 			line.Int("keep-monthly", 0, "keep the newest version of each of the last `N` months that have one"),
 			line.Bool("dry-run", "show what would go, and let nothing go"),
 			line.Bool("force", "as rm has it: what is locked too, and 0 where peers cannot be told yet"),
-		}, networkFlags()...), identityFlags()...),
-		do: doPrune, frees: true,
+		),
+		Do: doPrune, Frees: true,
 	})
 }
 
 // keepRules is the rules that the flags give.
-func (c *call) keepRules() (rules []retain.Rule, err error) {
+func keepRules(c *command.Call) (rules []retain.Rule, err error) {
 	for _, r := range retain.Rules() {
 		switch r.Count = c.Int("keep-" + r.Name); {
 		case r.Count < 0:
@@ -67,12 +68,12 @@ type pruneSummary struct {
 	locked   []error           // versions that nobody may remove yet
 }
 
-func doPrune(ctx context.Context, c *call) error {
-	rules, err := c.keepRules()
+func doPrune(ctx context.Context, c *command.Call) error {
+	rules, err := keepRules(c)
 	if err != nil {
 		return err
 	}
-	rows, err := c.pruneRows(c.Args().First())
+	rows, err := pruneRows(c, c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func doPrune(ctx context.Context, c *call) error {
 		}
 	}
 	if !sum.DryRun && len(gone) > 0 {
-		if err := c.prune(ctx, gone, &sum); err != nil {
+		if err := prune(ctx, c, gone, &sum); err != nil {
 			return err
 		}
 	}
@@ -99,7 +100,7 @@ func doPrune(ctx context.Context, c *call) error {
 }
 
 // pruneRows lists the versions of one name or of all, by name and oldest first.
-func (c *call) pruneRows(name string) ([]retain.Version, error) {
+func pruneRows(c *command.Call, name string) ([]retain.Version, error) {
 	if plain, _, err := line.NameVersion(name); err != nil || plain != name {
 		return nil, line.UsageError("%s: prune takes a name without a version; bkp rm takes one", core.Printable(name))
 	}
@@ -109,7 +110,7 @@ func (c *call) pruneRows(name string) ([]retain.Version, error) {
 	}
 	var rows []retain.Version
 	if o != nil {
-		versions, err := c.dir.Refs().Open(o)
+		versions, err := c.Dir.Refs().Open(o)
 		if err != nil {
 			return nil, err
 		}
@@ -127,8 +128,8 @@ func (c *call) pruneRows(name string) ([]retain.Version, error) {
 }
 
 // prune removes versions as bkp rm does.
-func (c *call) prune(ctx context.Context, gone []retain.Version, sum *pruneSummary) error {
-	unlock, err := c.dir.LockOffloaded()
+func prune(ctx context.Context, c *command.Call, gone []retain.Version, sum *pruneSummary) error {
+	unlock, err := c.Dir.LockOffloaded()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -13,7 +14,7 @@ import (
 )
 
 // rebalance is place --rebalance: what is placed moves, and nothing else that place does is asked for.
-func (c *call) rebalance(ctx context.Context) error {
+func rebalance(ctx context.Context, c *command.Call) error {
 	for _, flag := range []string{"replicas", "erasure", "strategy", "frontier", "explain", "plan-out", "plot", "plan",
 		"retain", "lock", "exclude", "only", "keep-local", "objective", "blend", "deadline"} {
 		if c.Given(flag) {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -19,26 +19,25 @@ import (
 )
 
 func rmCommand() *cli.Command {
-	return command(spec{
-		name: "rm", args: "NAME[@VERSION]", least: 1, most: 1,
-		usage: "forget a name or one version of it, here and at the peers that keep it",
-		about: "Peers drop what no other version needs by themselves; what is staged here goes with bkp gc. The " +
+	return command.New(command.Spec{
+		Name: "rm", Args: "NAME[@VERSION]", Least: 1, Most: 1,
+		Usage: "forget a name or one version of it, here and at the peers that keep it",
+		About: "Peers drop what no other version needs by themselves; what is staged here goes with bkp gc. The " +
 			"version does not come back: where a peer that keeps it cannot be told now, the command ends with code 3 " +
 			"and says which; a running node tells it when it is back. What is locked stays.",
-		examples: "bkp rm big.iso@1\nbkp rm big.iso@latest\nbkp rm big.iso\nbkp rm big.iso --force",
-		flags: append(append([]cli.Flag{line.Bool("force",
-			"forget it also where it is locked, and end with 0 where peers that keep it cannot be told yet")},
-			networkFlags()...), identityFlags()...),
-		frees: true,
-		do: func(ctx context.Context, c *call) error {
+		Examples: "bkp rm big.iso@1\nbkp rm big.iso@latest\nbkp rm big.iso\nbkp rm big.iso --force",
+		Flags: command.NodeFlags(line.Bool("force",
+			"forget it also where it is locked, and end with 0 where peers that keep it cannot be told yet")),
+		Frees: true,
+		Do: func(ctx context.Context, c *command.Call) error {
 			name, version, err := line.NameVersion(c.Args().First())
 			if err == nil && strings.HasSuffix(c.Args().First(), "@"+line.Latest) { // a name alone is all its versions
-				version, err = c.newest(name)
+				version, err = newest(c, name)
 			}
 			if err != nil {
 				return err
 			}
-			unlock, err := c.dir.LockOffloaded()
+			unlock, err := c.Dir.LockOffloaded()
 			if err != nil {
 				return err
 			}
@@ -69,15 +68,8 @@ func rmCommand() *cli.Command {
 }
 
 // newest is the highest version of a name on this machine.
-func (c *call) newest(name string) (int, error) {
-	o, err := c.OwnerIfAny()
-	if err != nil {
-		return 0, err
-	}
-	if o == nil {
-		return 0, datadir.NoSuchName(name, 0)
-	}
-	v, err := c.dir.Refs().Find(o, name, 0)
+func newest(c *command.Call, name string) (int, error) {
+	_, v, err := versionHere(c, name, 0)
 	return v.Ref.Version, err
 }
 
@@ -88,8 +80,8 @@ func unheard(holders []control.Refused) error {
 		errs = append(errs, fmt.Errorf("%s could not be told yet: %s", strings.TrimSpace(x.Node.Short()+" "+x.Address),
 			x.Reason))
 	}
-	return core.WithHint(coded(core.CodePartial, errors.Join(errs...)), "it is forgotten for good, and a running node "+
-		"tells them when they are back: bkp node start; or do it again then")
+	return core.WithHint(core.WithCode(core.CodePartial, errors.Join(errs...)), "it is forgotten for good, and a running "+
+		"node tells them when they are back: bkp node start; or do it again then")
 }
 
 // locked is the part of a removal that nobody may do yet.
@@ -100,6 +92,6 @@ func locked(r control.RemoveResult) error {
 		title = render.Versioned(r.Name, x.Version)
 		errs = append(errs, fmt.Errorf("%s stays: locked until %s", title, render.Cell(time.Unix(x.Until, 0))))
 	}
-	return core.WithHint(coded(core.CodeRefused, errors.Join(errs...)), "it was placed with --lock: until then nobody "+
-		"can remove it, its owner included; bkp rm %s after that", title)
+	return core.WithHint(core.WithCode(core.CodeRefused, errors.Join(errs...)), "it was placed with --lock: until then "+
+		"nobody can remove it, its owner included; bkp rm %s after that", title)
 }

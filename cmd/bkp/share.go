@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
@@ -17,23 +18,23 @@ import (
 )
 
 func shareCommand() *cli.Command {
-	return command(spec{
-		name: "share", args: "NAME[@VERSION]", least: 1, most: 1,
-		usage: "let somebody fetch one version, and nothing else",
-		about: "It writes a file; whoever has it fetches that version by bkp fetch --share FILE, without an identity or " +
+	return command.New(command.Spec{
+		Name: "share", Args: "NAME[@VERSION]", Least: 1, Most: 1,
+		Usage: "let somebody fetch one version, and nothing else",
+		About: "It writes a file; whoever has it fetches that version by bkp fetch --share FILE, without an identity or " +
 			"the cluster's token, until it expires or is taken back. Other versions, lists and names stay closed. A version " +
 			"that is placed anew on other nodes has to be shared anew.",
-		examples: `bkp share report.pdf -o report.share
+		Examples: `bkp share report.pdf -o report.share
 			bkp share disk.img@3 --expires 2d -o disk.share
 			bkp fetch --share report.share`,
-		flags: append([]cli.Flag{
+		Flags: append([]cli.Flag{
 			line.Text("expires", "7d", "let it be fetched for `SPAN`, as 2h or 30d"),
 			line.Text("peers", "", "have the peers of `LIST` asked"),
 			line.Text("output", "-", "write `FILE`, or standard output for -", "o"),
 			line.Bool("force", "replace FILE"),
-		}, identityFlags()...),
-		reads: true,
-		do:    doShare,
+		}, command.IdentityFlags()...),
+		Reads: true,
+		Do:    doShare,
 	})
 }
 
@@ -45,7 +46,7 @@ type shared struct {
 	Share   string  `json:"share,omitempty"` // as share -o - --json gives it
 }
 
-func doShare(_ context.Context, c *call) error {
+func doShare(_ context.Context, c *command.Call) error {
 	name, version, err := line.NameVersion(c.Args().First())
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func doShare(_ context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	write, err := c.exportTo(c.String("output"))
+	write, err := c.SecretOutput(c.String("output"))
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func doShare(_ context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	v, err := c.dir.Refs().Find(o, name, version)
+	v, err := c.Dir.Refs().Find(o, name, version)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func doShare(_ context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.dir.RememberPeers(o, listed); err != nil {
+	if err := c.Dir.RememberPeers(o, listed); err != nil {
 		return err
 	}
 	until := time.Now().Add(span)
@@ -95,7 +96,8 @@ func doShare(_ context.Context, c *call) error {
 }
 
 // fetchShared fetches what a share is of, by a node of its own.
-func (c *call) fetchShared(ctx context.Context, args control.FetchArgs, s *key.Share) (r control.FetchResult, err error) {
+func fetchShared(ctx context.Context, c *command.Call, args control.FetchArgs, s *key.Share) (r control.FetchResult,
+	err error) {
 	err = c.Visit(ctx, s, func(n control.Caller) error {
 		return n.Call(ctx, control.CommandFetch, args, &r, c.Status)
 	})
@@ -107,12 +109,12 @@ func (c *call) fetchShared(ctx context.Context, args control.FetchArgs, s *key.S
 }
 
 // shareFile reads --share; nil without.
-func (c *call) shareFile() (*key.Share, error) {
+func shareFile(c *command.Call) (*key.Share, error) {
 	path := c.String("share")
 	if path == "" {
 		return nil, nil
 	}
-	text, err := c.readFile(path, 1<<20)
+	text, err := c.ReadAtMost(path, 1<<20)
 	if err != nil {
 		return nil, err
 	}

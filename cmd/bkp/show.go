@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
@@ -17,17 +18,17 @@ import (
 )
 
 func showCommand() *cli.Command {
-	return command(spec{
-		name: "show", args: "NAME[@VERSION] [OTHER[@VERSION]]", least: 1, most: 2,
-		usage: "show how a version is put together: its tree and its chunks",
-		about: "For people: the tree of nodes, then the first chunks (all of them with --all). With --json: every " +
+	return command.New(command.Spec{
+		Name: "show", Args: "NAME[@VERSION] [OTHER[@VERSION]]", Least: 1, Most: 2,
+		Usage: "show how a version is put together: its tree and its chunks",
+		About: "For people: the tree of nodes, then the first chunks (all of them with --all). With --json: every " +
 			"entry of the manifest as {name, type, order, hash, size}, in order; sizes are stored bytes. With " +
 			"--diff: the stretches of the second version that are in chunks the first does not have.",
-		examples: "bkp show big.iso\nbkp show big.iso@1 --all\nbkp show big.iso --json\nbkp show --diff big.iso@1 " +
+		Examples: "bkp show big.iso\nbkp show big.iso@1 --all\nbkp show big.iso --json\nbkp show --diff big.iso@1 " +
 			"big.iso@latest",
-		flags: append(identityFlags(), line.Bool("all", "list every chunk, or every range"),
+		Flags: append(command.IdentityFlags(), line.Bool("all", "list every chunk, or every range"),
 			line.Bool("diff", "show what the second version adds to the first")),
-		do: doShow,
+		Do: doShow,
 	})
 }
 
@@ -44,7 +45,7 @@ type shownVersion struct {
 	Placed  bool      `json:"placed"`
 }
 
-func doShow(ctx context.Context, c *call) error {
+func doShow(ctx context.Context, c *command.Call) error {
 	if c.Bool("diff") {
 		return doDiff(ctx, c)
 	}
@@ -55,23 +56,16 @@ func doShow(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	o, err := c.OwnerIfAny()
+	_, v, err := versionHere(c, name, version)
 	if err != nil {
 		return err
 	}
-	if o == nil {
-		return datadir.NoSuchName(name, version)
-	}
-	v, err := c.dir.Refs().Find(o, name, version)
-	if err != nil {
-		return err
-	}
-	local, err := c.dir.OpenChunks(ctx)
+	local, err := c.Dir.OpenChunks(ctx)
 	if err != nil {
 		return err
 	}
 	defer local.Close()
-	sum, tree, files, err := c.walk(ctx, v, local)
+	sum, tree, files, err := walk(ctx, c, v, local)
 	if errors.Is(err, core.ErrNotFound) {
 		return core.WithHint(core.Fail(core.CodeRedundant, "%s: its manifest is not on this machine: %w",
 			render.Versioned(v.Body.Name, v.Ref.Version), err),
@@ -94,8 +88,8 @@ func doShow(ctx context.Context, c *call) error {
 }
 
 // walk visits the manifest. With --json it prints entries as it meets them; else it returns what a person is to see.
-func (c *call) walk(ctx context.Context, v datadir.Version, local *datadir.Chunks) (sum shownVersion, tree []string,
-	files []core.File, err error) {
+func walk(ctx context.Context, c *command.Call, v datadir.Version, local *datadir.Chunks) (sum shownVersion,
+	tree []string, files []core.File, err error) {
 	info, err := manifest.Stat(v.Body.Root, local)
 	if err != nil {
 		return sum, nil, nil, fmt.Errorf("manifest: %w", err)

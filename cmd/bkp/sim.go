@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -22,23 +23,23 @@ import (
 )
 
 func simCommand() *cli.Command {
-	return command(spec{
-		name: "sim", args: "TOPOLOGY|-", most: 1,
-		usage: "try a placement or a fetch on a simulated network",
-		about: "Reads nodes, links and a job from a file of " + sim.Schema +
+	return command.New(command.Spec{
+		Name: "sim", Args: "TOPOLOGY|-", Most: 1,
+		Usage: "try a placement or a fetch on a simulated network",
+		About: "Reads nodes, links and a job from a file of " + sim.Schema +
 			", or with --live takes the network that this machine's node sees, and lets the planner and the " +
 			"transfer decisions of real nodes work on virtual time. Only bandwidth takes time, and what a node's " +
 			"\"delay\" says: seconds that a message takes between it and the source. A bandwidth of the file may " +
 			"be a calendar, as \"22:00-06:00=50MiB,else=5MiB\". The same seed gives the same result. Several " +
 			"--strategy stand side by side.",
-		examples: `bkp sim network.json
+		Examples: `bkp sim network.json
 			bkp sim network.json --strategy seed --strategy cheapest,zone-spread
 			bkp sim network.json --objective blend --blend 0.7 --deadline 2h
 			bkp sim network.json --runs 5000 --error 0.3 --seed 7
 			bkp sim network.json --at 2026-01-05T21:30:00+01:00
 			bkp sim network.json --lose n3@40 --cut "n1>n2@10" --json
 			bkp sim --live --size 2TiB --replicas 3 --plot try.svg`,
-		flags: slices.Concat([]cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringSliceFlag{Name: "strategy", Value: cli.NewStringSlice("seed"), Usage: "have the strategies " +
 				"of `LIST` price the nodes, such as cheapest=2,zone-spread; may be repeated, to compare"},
 			line.Int("runs", 1000, "cut the file into `N` runs"),
@@ -53,37 +54,37 @@ func simCommand() *cli.Command {
 			line.Int("replicas", 2, "with --live, keep `N` copies"),
 			line.Text("erasure", "", "with --live, keep stripes of `K+M` runs"),
 			plotFlag(),
-		}, objectiveFlags(), networkFlags(), identityFlags()),
-		do: doSim,
+		}, objectiveFlags(), command.NetworkFlags(), command.IdentityFlags()),
+		Do: doSim,
 	})
 }
 
-func doSim(ctx context.Context, c *call) error {
-	t, err := c.topology(ctx)
+func doSim(ctx context.Context, c *command.Call) error {
+	t, err := topology(ctx, c)
 	if err != nil {
 		return err
 	}
-	conf, err := c.simConfig(t)
+	conf, err := simConfig(c, t)
 	if err != nil {
 		return err
 	}
 	defer plugins.Cleanup()
 	lists := c.StringSlice("strategy")
 	if len(lists) > 1 {
-		return c.compareSims(ctx, t, conf, lists)
+		return compareSims(ctx, c, t, conf, lists)
 	}
-	r, err := c.simulate(ctx, t, conf, lists[0])
+	r, err := simulate(ctx, c, t, conf, lists[0])
 	if err != nil {
 		return err
 	}
-	if err := c.plot(render.SimPicture(t, r)); err != nil {
+	if err := plot(c, render.SimPicture(t, r)); err != nil {
 		return err
 	}
 	return c.Result(r, func(t *render.Table) { render.Sim(t, r) })
 }
 
 // topology is the file of the argument, or the network as it is.
-func (c *call) topology(ctx context.Context) (sim.Topology, error) {
+func topology(ctx context.Context, c *command.Call) (sim.Topology, error) {
 	live, files := c.Bool("live"), c.NArg()
 	switch {
 	case live == (files == 1):
@@ -93,7 +94,7 @@ func (c *call) topology(ctx context.Context) (sim.Topology, error) {
 	case live && c.Given("at"):
 		return sim.Topology{}, line.UsageError("--at is for topology files: --live begins now")
 	case !live:
-		return c.readTopology(c.Args().First())
+		return readTopology(c, c.Args().First())
 	}
 	size, err := c.Size("size")
 	if err != nil {
@@ -102,7 +103,7 @@ func (c *call) topology(ctx context.Context) (sim.Topology, error) {
 	if c.Int("replicas") < 1 {
 		return sim.Topology{}, line.UsageError("--replicas %d: want 1 or more", c.Int("replicas"))
 	}
-	code, err := c.erasure()
+	code, err := erasure(c)
 	if err != nil {
 		return sim.Topology{}, err
 	}
@@ -115,12 +116,12 @@ func (c *call) topology(ctx context.Context) (sim.Topology, error) {
 }
 
 // simConfig reads the flags.
-func (c *call) simConfig(t sim.Topology) (conf sim.Config, err error) {
+func simConfig(c *command.Call, t sim.Topology) (conf sim.Config, err error) {
 	conf = sim.Config{Runs: c.Int("runs"), Seed: uint64(c.Int("seed"))}
 	if conf.Error, err = strconv.ParseFloat(c.String("error"), 64); err != nil || !(conf.Error >= 0 && conf.Error < 1) {
 		return conf, line.UsageError("--error %s: want a part from 0 to below 1", c.String("error"))
 	}
-	if conf.Objective, conf.Blend, conf.Deadline, err = c.objective(); err != nil {
+	if conf.Objective, conf.Blend, conf.Deadline, err = objective(c); err != nil {
 		return conf, err
 	}
 	if conf.Lose, err = losses(t, c.List("lose")); err != nil {
@@ -131,7 +132,8 @@ func (c *call) simConfig(t sim.Topology) (conf sim.Config, err error) {
 }
 
 // simulate lets one strategy, or several as one, have its way.
-func (c *call) simulate(ctx context.Context, t sim.Topology, conf sim.Config, list string) (r sim.Result, err error) {
+func simulate(ctx context.Context, c *command.Call, t sim.Topology, conf sim.Config, list string) (r sim.Result,
+	err error) {
 	s, closer, err := session.OpenStrategy(ctx, c.Plugins(), list)
 	if err != nil {
 		return r, err
@@ -148,7 +150,7 @@ func (c *call) simulate(ctx context.Context, t sim.Topology, conf sim.Config, li
 
 // compareSims shows what several strategies came to. One that has no plan, for it wants more than there is, does not
 // keep the others from being shown.
-func (c *call) compareSims(ctx context.Context, t sim.Topology, conf sim.Config, lists []string) error {
+func compareSims(ctx context.Context, c *command.Call, t sim.Topology, conf sim.Config, lists []string) error {
 	if c.String("plot") != "" {
 		return line.UsageError("--plot draws one strategy, not %d", len(lists))
 	}
@@ -161,7 +163,7 @@ func (c *call) compareSims(ctx context.Context, t sim.Topology, conf sim.Config,
 	var rows []render.Compared
 	var refused error
 	for _, list := range lists {
-		r, err := c.simulate(ctx, t, conf, list)
+		r, err := simulate(ctx, c, t, conf, list)
 		switch {
 		case core.CodeOf(err) == core.CodeRedundant:
 			r.Name, refused = t.Name, err
@@ -180,8 +182,8 @@ func (c *call) compareSims(ctx context.Context, t sim.Topology, conf sim.Config,
 	return render.List(c.Console, rows, summary, func(t *render.Table) { render.Comparison(t, rows) })
 }
 
-func (c *call) readTopology(path string) (sim.Topology, error) {
-	data, err := c.readInput(path)
+func readTopology(c *command.Call, path string) (sim.Topology, error) {
+	data, err := c.ReadInput(path)
 	if err != nil {
 		return sim.Topology{}, fmt.Errorf("read topology: %w", err)
 	}

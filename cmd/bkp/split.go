@@ -8,6 +8,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
@@ -18,20 +19,20 @@ import (
 )
 
 func splitCommand() *cli.Command {
-	return command(spec{
-		name: "split", args: "FILE|-", most: 1,
-		usage: "cut a file into sealed chunks, as a new version of its name",
-		about: "Only chunks are stored that are not here yet, and that peers do not keep already by receipts for " +
+	return command.New(command.Spec{
+		Name: "split", Args: "FILE|-", Most: 1,
+		Usage: "cut a file into sealed chunks, as a new version of its name",
+		About: "Only chunks are stored that are not here yet, and that peers do not keep already by receipts for " +
 			"30 days more. Nothing leaves this machine before bkp place. A directory is piped: tar -c DIR | bkp " +
 			"split - --name DIR.tar. What a program writes is best split with --command: where that fails no " +
 			"version is made.",
-		examples: `bkp split big.iso
+		Examples: `bkp split big.iso
 			bkp split /dev/shm/dump.sql --name nightly.sql
 			tar -c photos | bkp split - --name photos.tar
 			bkp split --command 'pg_dump shop' --name shop.sql
 			bkp split disk.img --compression best --digest sha256
 			bkp split disk.img --changed ranges.json --verify-unchanged 1%`,
-		flags: append([]cli.Flag{
+		Flags: append([]cli.Flag{
 			line.Text("name", "", "call the file `NAME` (default: the base name of FILE)"),
 			line.Text("chunker", chunk.MethodAuto, "cut by `HOW`: cdc (by content), fixed (for images of disks) or "+
 				"auto: as the version before, else as the first sectors ask for"),
@@ -41,13 +42,13 @@ func splitCommand() *cli.Command {
 			line.Bool("whole", "store also what peers keep already"),
 			line.Bool("dry-run", "show what the new version would add, and store nothing"),
 			line.Bool("all", "with --dry-run: list every range that is new"),
-		}, append(inputFlags(), identityFlags()...)...),
-		do: doSplit,
+		}, append(inputFlags(), command.IdentityFlags()...)...),
+		Do: doSplit,
 	})
 }
 
-func doSplit(ctx context.Context, c *call) error {
-	name, err := c.splitName()
+func doSplit(ctx context.Context, c *command.Call) error {
+	name, err := splitName(c)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func doSplit(ctx context.Context, c *call) error {
 	if d := c.String("digest"); d != "" && !slices.Contains(file.Digests, d) {
 		return line.UsageError("--digest %q: want sha256 or blake3", d)
 	}
-	from, err := c.openInput(ctx)
+	from, err := openInput(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -73,24 +74,24 @@ func doSplit(ctx context.Context, c *call) error {
 		Recheck: !c.Bool("no-recheck"), Empty: c.Bool("allow-empty"), Whole: c.Bool("whole"),
 		CheckpointEvery: checkpointEvery, Warn: c.Say,
 	}
-	if wish.Changed, err = c.changed(); err != nil {
+	if wish.Changed, err = changed(c); err != nil {
 		return err
 	}
 	if c.Bool("dry-run") {
-		return c.drySplit(ctx, wish)
+		return drySplit(ctx, c, wish)
 	}
 	if wish.Owner, err = c.Owner(); err != nil {
 		return err
 	}
-	if wish.SkipUnchanged, err = c.skipUnchanged(); err != nil {
+	if wish.SkipUnchanged, err = skipUnchanged(c); err != nil {
 		return err
 	}
 	wish.Progress = c.Phase("split", max(in.Size, 0))
-	sum, err := c.dir.Split(ctx, wish)
+	sum, err := c.Dir.Split(ctx, wish)
 	if err != nil {
 		return err
 	}
-	return c.told(render.Versioned(sum.Name, sum.Version), c.Done(sum, func(t *render.Table) {
+	return told(c, render.Versioned(sum.Name, sum.Version), c.Done(sum, func(t *render.Table) {
 		if sum.Unchanged {
 			t.Line("%s is unchanged: there is no new version.", render.Versioned(sum.Name, sum.Version))
 			return
@@ -104,12 +105,12 @@ func doSplit(ctx context.Context, c *call) error {
 }
 
 // drySplit shows what a split would add.
-func (c *call) drySplit(ctx context.Context, in datadir.SplitInput) (err error) {
+func drySplit(ctx context.Context, c *command.Call, in datadir.SplitInput) (err error) {
 	if in.Owner, err = c.OwnerIfAny(); err != nil {
 		return err
 	}
 	in.Progress = c.Phase("look", max(in.Source.Size, 0))
-	sum, err := c.dir.DrySplit(ctx, in)
+	sum, err := c.Dir.DrySplit(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ var checkpointEvery = 4 * core.GiB
 const maxName = 4096
 
 // splitName is --name, else the base name of FILE.
-func (c *call) splitName() (string, error) {
+func splitName(c *command.Call) (string, error) {
 	name := c.String("name")
 	if name == "" && c.Given("name") {
 		return "", line.UsageError("--name is empty")

@@ -130,7 +130,7 @@ func (v *verifying) failure() error {
 	}
 	if len(v.summary.Records) > 0 && len(v.rows) == 0 {
 		return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")), "stop the node that keeps "+
-			"it, and: bkp node repair --data %s", string(v.dir))
+			"it, and: bkp node repair --data %s", string(v.Dir))
 	}
 	return core.WithHint(core.Fail(code, "verify: %s", strings.Join(texts, "; ")),
 		"where the file is still there, split it again: what is damaged here is stored anew, and bkp gc drops the "+

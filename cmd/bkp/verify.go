@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"syscall"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
@@ -19,22 +20,22 @@ import (
 )
 
 func verifyCommand() *cli.Command {
-	return command(spec{
-		name: "verify", args: "[NAME[@VERSION]]", most: 1,
-		usage: "look whether every chunk is there and right, and name the bytes of the file that are not",
-		about: "What is on this machine is read, held against its hash and opened. What is not is looked for at " +
+	return command.New(command.Spec{
+		Name: "verify", Args: "[NAME[@VERSION]]", Most: 1,
+		Usage: "look whether every chunk is there and right, and name the bytes of the file that are not",
+		About: "What is on this machine is read, held against its hash and opened. What is not is looked for at " +
 			"the peers that keep it, by the records. Without a name all versions are verified, and every pack of " +
 			"this data directory with what is kept for others. Nothing is written but a note of what is damaged, " +
 			"so that the next split stores it anew. A verification that was interrupted goes on where it was. " +
 			"Wrong bytes end it with code 14, missing ones with 13, and with 3 where all can be had and fewer " +
 			"copies than are on record.",
-		examples: `bkp verify
+		Examples: `bkp verify
 			bkp verify big.iso
 			bkp verify big.iso@3 --sample 5%
 			bkp verify big.iso --presence --remote
 			bkp verify disk.img --against /dev/vg/disk
 			bkp verify --full --remote --peers wss://a.example:8001 --token-file token`,
-		flags: append(append([]cli.Flag{
+		Flags: command.NodeFlags(
 			line.Bool("full", "read every chunk; with --remote also those at every peer that keeps some (default "+
 				"for what is on this machine)"),
 			line.Text("sample", "", "read only this `SHARE` of the chunks, drawn anew each time, as 5%"),
@@ -43,21 +44,21 @@ func verifyCommand() *cli.Command {
 			line.Text("against", "", "hold `FILE` against the version instead: name the bytes in which they differ"),
 			line.Bool("all", "with --against: list every range"),
 			line.Bool("restart", "begin anew where an earlier verification was interrupted"),
-		}, networkFlags()...), identityFlags()...),
-		reads: true,
-		do:    doVerify,
+		),
+		Reads: true,
+		Do:    doVerify,
 	})
 }
 
-func doVerify(ctx context.Context, c *call) error {
+func doVerify(ctx context.Context, c *command.Call) error {
 	name, version, err := line.NameVersion(c.Args().First())
 	if err != nil {
 		return err
 	}
 	if path := c.String("against"); path != "" {
-		return c.verifyAgainst(ctx, name, version, path)
+		return verifyAgainst(ctx, c, name, version, path)
 	}
-	here, there, err := c.shares()
+	here, there, err := shares(c)
 	if err != nil {
 		return err
 	}
@@ -65,13 +66,13 @@ func doVerify(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	v := &verifying{call: c, owner: o, there: there}
+	v := &verifying{Call: c, owner: o, there: there}
 	versions, err := v.choose(ctx, name, version)
 	if err != nil && (core.CodeOf(err) != core.CodeWrong || len(versions) == 0) {
 		return err
 	}
 	v.refs = err
-	if v.here, err = c.dir.Verify(ctx, c.Args().First(), here, c.Bool("restart"), o); err != nil {
+	if v.here, err = c.Dir.Verify(ctx, c.Args().First(), here, c.Bool("restart"), o); err != nil {
 		return err
 	}
 	defer v.here.Close()
@@ -104,7 +105,7 @@ func doVerify(ctx context.Context, c *call) error {
 }
 
 // shares is how much is read here and at peers.
-func (c *call) shares() (here, there float64, err error) {
+func shares(c *command.Call) (here, there float64, err error) {
 	here = 1
 	switch {
 	case c.String("sample") != "" && (c.Bool("full") || c.Bool("presence")) || c.Bool("full") && c.Bool("presence"):
@@ -124,7 +125,7 @@ func (c *call) shares() (here, there float64, err error) {
 
 // verifying is a verification under way.
 type verifying struct {
-	*call
+	*command.Call
 	owner    *key.Owner
 	there    float64 // the share read at targets
 	here     *datadir.Verification
@@ -143,7 +144,7 @@ func (v *verifying) choose(ctx context.Context, name string, version int) ([]dat
 		}
 		return nil, datadir.NoSuchName(name, version)
 	}
-	refs := v.dir.Refs()
+	refs := v.Dir.Refs()
 	if name == "" {
 		return refs.Open(v.owner)
 	}
@@ -159,7 +160,7 @@ func (v *verifying) choose(ctx context.Context, name string, version int) ([]dat
 }
 
 // reachable tells whether there is anybody to ask.
-func (v *verifying) reachable() bool { return v.dir.HasNode() || v.PeerList(v.owner) != "" }
+func (v *verifying) reachable() bool { return v.Dir.HasNode() || v.PeerList(v.owner) != "" }
 
 // version reads what is on this machine of a version.
 func (v *verifying) version(ctx context.Context, x datadir.Version) error {
@@ -188,7 +189,7 @@ func (v *verifying) packs(ctx context.Context) error {
 
 // records holds what this machine says that it keeps for others against what it has.
 func (v *verifying) records(ctx context.Context) error {
-	found, err := v.checkRecords(ctx)
+	found, err := checkRecords(ctx, v.Call)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		v.Say("warning: whether all is here that this machine keeps for others cannot be told: %v", err)
 		return nil
@@ -229,11 +230,11 @@ func (v *verifying) askPeers(ctx context.Context) error {
 
 // checkRecords has the running node hold the records of what is kept here against each other, or does it, where there
 // are any.
-func (c *call) checkRecords(ctx context.Context) (found keep.Records, err error) {
+func checkRecords(ctx context.Context, c *command.Call) (found keep.Records, err error) {
 	if caller, err := c.Running(); err == nil {
 		var told control.RecordsResult
 		err := caller.Call(ctx, control.CommandRecords, control.None{}, &told, c.Status)
 		return keep.Records{Damage: told.Damage}, err
 	}
-	return c.dir.CheckRecords(ctx)
+	return c.Dir.CheckRecords(ctx)
 }

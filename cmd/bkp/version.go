@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -17,11 +18,11 @@ import (
 var version = "devel"
 
 func versionCommand() *cli.Command {
-	return command(spec{
-		name:     "version",
-		usage:    "print the version",
-		examples: "bkp version\nbkp version --json",
-		do: func(_ context.Context, c *call) error {
+	return command.New(command.Spec{
+		Name:     "version",
+		Usage:    "print the version",
+		Examples: "bkp version\nbkp version --json",
+		Do: func(_ context.Context, c *command.Call) error {
 			v := versionInfo{Version: version, Protocol: wire.Version, Go: runtime.Version(),
 				System: runtime.GOOS + "/" + runtime.GOARCH, Compressor: chunk.Compressor}
 			if info, ok := debug.ReadBuildInfo(); ok && version == "devel" && info.Main.Version != "" {

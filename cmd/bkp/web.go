@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
+	"github.com/bkp-tool/bkp/cmd/bkp/command/ledger"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/web"
 	"github.com/bkp-tool/bkp/core"
@@ -17,20 +19,20 @@ import (
 )
 
 func webCommand() *cli.Command {
-	return command(spec{
-		name: "web", usage: "show the running node to a browser of this machine",
-		about: "Health, versions with those at risk first, peers, what is under way against its plan, and the end " +
+	return command.New(command.Spec{
+		Name: "web", Usage: "show the running node to a browser of this machine",
+		About: "Health, versions with those at risk first, peers, what is under way against its plan, and the end " +
 			"of the ledger, each second anew. Nothing can be changed from the page. It is served on this machine " +
 			"alone, to who has the token in the address that is printed, until the command is stopped.",
-		examples: "bkp web\nbkp web --listen 127.0.0.1:8080 --data /srv/bkp",
-		flags: append([]cli.Flag{line.Text("listen", "", "serve the page at `HOST:PORT`, an address of this machine "+
-			"alone (default: 127.0.0.1 and a free port)")}, identityFlags()...),
-		reads: true,
-		do:    doWeb,
+		Examples: "bkp web\nbkp web --listen 127.0.0.1:8080 --data /srv/bkp",
+		Flags: append([]cli.Flag{line.Text("listen", "", "serve the page at `HOST:PORT`, an address of this machine "+
+			"alone (default: 127.0.0.1 and a free port)")}, command.IdentityFlags()...),
+		Reads: true,
+		Do:    doWeb,
 	})
 }
 
-func doWeb(ctx context.Context, c *call) error {
+func doWeb(ctx context.Context, c *command.Call) error {
 	at := "127.0.0.1:0"
 	if c.Given("listen") { // what config.toml says of it is the node's
 		at = c.String("listen")
@@ -47,8 +49,10 @@ func doWeb(ctx context.Context, c *call) error {
 	if err != nil {
 		return core.WithHint(fmt.Errorf("listen: %w", err), "take another port with --listen HOST:PORT")
 	}
-	page, err := web.New(l.Addr(), web.Source{Caller: running, Versions: c.ownVersions, Ledger: func() ([]web.Entry, error) {
-		return c.ledgerTail(ctx)
+	page, err := web.New(l.Addr(), web.Source{Caller: running, Versions: func() ([]control.VersionRow, error) {
+		return ownVersions(c)
+	}, Ledger: func() ([]web.Entry, error) {
+		return ledgerTail(ctx, c)
 	}})
 	if err != nil {
 		return err
@@ -78,12 +82,12 @@ func doWeb(ctx context.Context, c *call) error {
 }
 
 // ownVersions lists the versions of this data directory's owner as its records tell them.
-func (c *call) ownVersions() (rows []control.VersionRow, err error) {
+func ownVersions(c *command.Call) (rows []control.VersionRow, err error) {
 	o, err := c.OwnerIfAny()
 	if err != nil || o == nil {
 		return nil, err
 	}
-	refs, err := c.dir.Refs().Open(o)
+	refs, err := c.Dir.Refs().Open(o)
 	for _, v := range refs {
 		copies, wanted := v.Copies()
 		rows = append(rows, control.VersionRow{Name: v.Body.Name, Version: v.Ref.Version, Size: v.Body.Size,
@@ -92,22 +96,10 @@ func (c *call) ownVersions() (rows []control.VersionRow, err error) {
 	return rows, err
 }
 
-// ledgerTail is the last entries of the ledger, oldest first; none where there is no ledger yet.
-func (c *call) ledgerTail(ctx context.Context) (rows []web.Entry, err error) {
-	log, err := c.readLedger()
-	if core.CodeOf(err) == core.CodeNoName {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
+// ledgerTail is the last entries of the ledger, oldest first.
+func ledgerTail(ctx context.Context, c *command.Call) (rows []web.Entry, err error) {
 	const most = 12
-	head, err := log.Head()
-	if err != nil {
-		return nil, err
-	}
-	entries, err := ledgerRows(ctx, log, max(0, head.Size-most), most)
+	entries, err := ledger.Tail(ctx, c.Dir, most)
 	for _, e := range entries {
 		by := e.Owner
 		if by.IsZero() {

@@ -29,7 +29,7 @@ var syncs = []string{"Sync", "SyncDir", "Barrier", "barrierHere"}
 
 // elsewhere is syncs of what is no data directory and no restored file.
 var elsewhere = map[string]string{
-	"cmd/bkp/export.go": "standard output, for the error of a full disk",
+	"cmd/bkp/command/secret.go": "standard output, for the error of a full disk",
 }
 
 // sitesIn finds the sites of the files of a package as they are built here.

@@ -29,6 +29,14 @@ func Versioned(name string, version int) string {
 // Day is a date and time of a signed word, in UTC.
 func Day(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02 15:04:05Z") }
 
+// Moment is a time that stands as Unix seconds; 0 is none.
+func Moment(unix int64) time.Time {
+	if unix == 0 {
+		return time.Time{}
+	}
+	return time.Unix(unix, 0)
+}
+
 // labelText writes labels as k=v, in order.
 func labelText(labels map[string]string) string {
 	var words []string

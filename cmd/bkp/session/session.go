@@ -61,6 +61,15 @@ func Ask[Result any](ctx context.Context, op *Opener, command string, args any) 
 	return result, err
 }
 
+// AskRunning carries out one command on the node that runs on the data directory, and fails without one.
+func AskRunning[Result any](ctx context.Context, op *Opener, command string, args any) (result Result, err error) {
+	n, err := op.Running()
+	if err != nil {
+		return result, err
+	}
+	return result, n.Call(ctx, command, args, &result, op.console.Status)
+}
+
 // openSession finds the running node, or takes node.lock and becomes one.
 func (op *Opener) openSession(ctx context.Context) (session, error) {
 	if !op.Reads || !op.dir.IsForeign() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package node
 
 import (
 	"log/slog"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/urfave/cli/v2"
 )
@@ -51,7 +52,7 @@ func (l *logFile) Write(p []byte) (int, error) {
 }
 
 // configureLog has the node tell what it does as the flags say; again is for HUP.
-func (c *call) configureLog() (again func(), err error) {
+func configureLog(c *command.Call) (again func(), err error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		return nil, line.UsageError("--log-level %q: want debug, info, warn or error", c.String("log-level"))

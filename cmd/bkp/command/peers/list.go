@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package peers
 
 import (
 	"context"
 	"slices"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
@@ -22,7 +23,7 @@ type peersKept struct {
 
 // addPeer puts a peer on the list of config.toml, in the place of an entry for the same address, and has the running node
 // meet it.
-func (c *call) addPeer(ctx context.Context) error {
+func addPeer(ctx context.Context, c *command.Call) error {
 	p, err := core.ParsePeer(c.Args().Get(1))
 	if err != nil {
 		return err
@@ -36,7 +37,7 @@ func (c *call) addPeer(ctx context.Context) error {
 			"write wss://, or allow it with --insecure-plaintext")
 	}
 	entry := listed{p, c.Args().Get(1)}
-	return c.changePeers(ctx, entry, func(list []listed) ([]listed, error) {
+	return changePeers(ctx, c, entry, func(list []listed) ([]listed, error) {
 		i := slices.IndexFunc(list, func(o listed) bool { return o.Address() == p.Address() })
 		if i < 0 {
 			return append(list, entry), nil
@@ -47,7 +48,7 @@ func (c *call) addPeer(ctx context.Context) error {
 }
 
 // removePeer takes a peer off the list of config.toml, by its address or ID, and has the running node leave it.
-func (c *call) removePeer(ctx context.Context) error {
+func removePeer(ctx context.Context, c *command.Call) error {
 	name := c.Args().Get(1)
 	named := func(o listed) bool {
 		id := o.ID.String()
@@ -58,7 +59,7 @@ func (c *call) removePeer(ctx context.Context) error {
 	} else if id, err := core.ParseID(name); err == nil {
 		name = id.String()
 	}
-	return c.changePeers(ctx, listed{}, func(list []listed) ([]listed, error) {
+	return changePeers(ctx, c, listed{}, func(list []listed) ([]listed, error) {
 		left := slices.DeleteFunc(slices.Clone(list), named)
 		if len(left) == len(list) {
 			return nil, core.WithHint(core.Fail(core.CodeNoName, "no peer %s stands in %s", core.Printable(name),
@@ -76,7 +77,7 @@ type listed struct {
 
 // changePeers changes the list of config.toml, and tells the running node, also what it gives the link to the peer that is
 // new, where one is.
-func (c *call) changePeers(ctx context.Context, fresh listed, change func([]listed) ([]listed, error)) error {
+func changePeers(ctx context.Context, c *command.Call, fresh listed, change func([]listed) ([]listed, error)) error {
 	var list []listed
 	for text := range strings.SplitSeq(c.Settings.Value("peers"), ",") {
 		if text = strings.TrimSpace(text); text == "" {
@@ -99,10 +100,10 @@ func (c *call) changePeers(ctx context.Context, fresh listed, change func([]list
 	if _, err := core.ParsePeers(strings.Join(r.Peers, ",")); err != nil {
 		return err
 	}
-	if err := c.dir.Make(); err != nil {
+	if err := c.Dir.Make(); err != nil {
 		return err
 	}
-	err = c.dir.EditSettings(c.Settings.Path, func(text []byte) ([]byte, error) { return line.WithList(text, "peers", r.Peers) })
+	err = c.Dir.EditSettings(c.Settings.Path, func(text []byte) ([]byte, error) { return line.WithList(text, "peers", r.Peers) })
 	if err != nil {
 		return err
 	}

@@ -1,21 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package job
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/job"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 )
+
+// Run carries out a command line of bkp, and returns its exit code.
+type Run func(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.Writer) int
+
+// runner runs jobs: each is a few command lines of bkp.
+type runner struct {
+	*command.Call
+	run Run
+}
 
 // jobResult is what a run of a job came to.
 type jobResult struct {
@@ -29,7 +40,7 @@ type jobResult struct {
 }
 
 // showJob lists the commands of a job.
-func (c *call) showJob(j job.Job) error {
+func showJob(c *command.Call, j job.Job) error {
 	var lines []string
 	for _, words := range [][]string{j.BackupLine(), j.PruneLine(), j.VerifyLine(0)} {
 		if words != nil {
@@ -50,13 +61,13 @@ func (c *call) showJob(j job.Job) error {
 }
 
 // runJob carries a job out, and writes down and tells what became of it.
-func (c *call) runJob(ctx context.Context, j job.Job) error {
-	release, err := c.jobs().Lock(j.Name)
+func (c runner) runJob(ctx context.Context, j job.Job) error {
+	release, err := jobs(c.Call).Lock(j.Name)
 	if err != nil {
 		return err
 	}
 	defer release()
-	s, err := c.jobs().Load(j.Name)
+	s, err := jobs(c.Call).Load(j.Name)
 	if err != nil {
 		return err
 	}
@@ -65,10 +76,10 @@ func (c *call) runJob(ctx context.Context, j job.Job) error {
 	if s.Since == 0 {
 		s.Since = s.Began
 	}
-	if err := c.jobs().Save(j.Name, s); err != nil {
+	if err := jobs(c.Call).Save(j.Name, s); err != nil {
 		return err
 	}
-	c.ping(ctx, j, job.PingStart, "")
+	ping(ctx, c.Call, j, job.PingStart, "")
 	r := jobResult{Job: j.Name, Name: j.As}
 	err = c.jobSteps(ctx, j, s, &r)
 	ended := time.Now()
@@ -83,15 +94,15 @@ func (c *call) runJob(ctx context.Context, j job.Job) error {
 		s.Failed++
 		s.Problem = err.Error()
 	}
-	if saved := c.jobs().Save(j.Name, s); err == nil {
+	if saved := jobs(c.Call).Save(j.Name, s); err == nil {
 		err = saved
 	}
 	telling := context.WithoutCancel(ctx) // also that it was stopped
 	if err != nil {
-		c.ping(telling, j, job.PingFail, err.Error())
+		ping(telling, c.Call, j, job.PingFail, err.Error())
 		return err
 	}
-	c.ping(telling, j, job.PingSuccess, "")
+	ping(telling, c.Call, j, job.PingSuccess, "")
 	return c.Done(r, func(t *render.Table) {
 		t.Line("Job %s: %s, %s in %.1f s", j.Name, render.Versioned(r.Name, r.Version), r.Bytes, r.Seconds)
 		if r.Drill != nil {
@@ -100,14 +111,14 @@ func (c *call) runJob(ctx context.Context, j job.Job) error {
 	})
 }
 
-func (c *call) ping(ctx context.Context, j job.Job, what, text string) {
+func ping(ctx context.Context, c *command.Call, j job.Job, what, text string) {
 	if err := j.Ping(ctx, what, text); err != nil {
 		c.Say("warning: %v", err)
 	}
 }
 
 // jobSteps gives the commands of a job, one after the other.
-func (c *call) jobSteps(ctx context.Context, j job.Job, s job.State, r *jobResult) error {
+func (c runner) jobSteps(ctx context.Context, j job.Job, s job.State, r *jobResult) error {
 	before, _ := os.Stat(j.Path) // whether it stays as it is tells later whether the drill can look at it
 	var made control.BackupResult
 	if err := c.give(ctx, j.BackupLine(), &made); err != nil {
@@ -134,13 +145,13 @@ func (c *call) jobSteps(ctx context.Context, j job.Job, s job.State, r *jobResul
 }
 
 // give carries out a command line of bkp on this data directory, as if a person had typed it, and reads its summary.
-func (c *call) give(ctx context.Context, words []string, summary any) error {
+func (c runner) give(ctx context.Context, words []string, summary any) error {
 	out := &told{status: c.Status}
-	argv := append([]string{"bkp", words[0], "--json", "--data=" + string(c.dir)}, words[1:]...)
+	argv := append([]string{"bkp", words[0], "--json", "--data=" + string(c.Dir)}, words[1:]...)
 	if _, err := os.Stat(c.Settings.Path); err == nil {
 		argv = append(argv[:4:4], append([]string{"--config=" + c.Settings.Path}, words[1:]...)...)
 	}
-	code := runIn(ctx, argv, strings.NewReader(""), out, c.Stderr)
+	code := c.run(ctx, argv, strings.NewReader(""), out, c.Stderr)
 	if code != int(core.CodeOK) {
 		var failed struct {
 			Message string `json:"message"`

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package peers is bkp peers, and how machines become peers: bkp invite and bkp join.
+package peers
 
 import (
 	"context"
 	"io"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -14,37 +16,38 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func peersCommand() *cli.Command {
-	return command(spec{
-		name: "peers", usage: "list the peers: bandwidth, space, files, delay", args: "[PEER | add ADDRESS | remove PEER]", most: 2,
-		about: "Bandwidths are declared (the smaller of what both sides give the link, in each direction), " +
+// Command is bkp peers.
+func Command() *cli.Command {
+	return command.New(command.Spec{
+		Name: "peers", Usage: "list the peers: bandwidth, space, files, delay", Args: "[PEER | add ADDRESS | remove PEER]", Most: 2,
+		About: "Bandwidths are declared (the smaller of what both sides give the link, in each direction), " +
 			"measured by transfers, and leased now. Out is to the peer, in is from it. A plan counts on what was " +
 			"measured where that is less than what was declared. --probe measures on purpose: it sends each peer, " +
 			"or PEER alone, at most 64 MiB or for 2 s, within what is free of the link. add and remove change the list in " +
 			"config.toml, and a running node follows at once. remove --forget has this data " +
 			"directory forget the key of a node, by its ID or address: it is a stranger then, and has to prove itself " +
 			"as at first, and its ledger is held against nothing that it was.",
-		examples: `bkp peers
+		Examples: `bkp peers
 			bkp peers --json --peers wss://a.example:8001-20MiB --token-file token
 			bkp peers --probe backup.example:8001
 			bkp peers add wss://backup.example:8001-20MiB
 			bkp peers remove backup.example:8001
 			bkp peers remove --forget backup.example:8001
 			bkp peers --dot | dot -Tsvg > network.svg`,
-		flags: append(append([]cli.Flag{
+		Flags: command.NodeFlags(
 			line.Bool("probe", "measure the links with a short burst"),
 			line.Bool("forget", "with remove: forget the key of the peer"),
 			line.Bool("dot", "draw the network in the language of Graphviz"),
-		}, networkFlags()...), identityFlags()...),
-		reads: true,
-		do: func(ctx context.Context, c *call) error {
+		),
+		Reads: true,
+		Do: func(ctx context.Context, c *command.Call) error {
 			switch {
 			case c.Bool("forget"):
-				return c.forgetPeer()
+				return forgetPeer(c)
 			case c.NArg() == 2 && c.Args().First() == "add":
-				return c.addPeer(ctx)
+				return addPeer(ctx, c)
 			case c.NArg() == 2 && c.Args().First() == "remove":
-				return c.removePeer(ctx)
+				return removePeer(ctx, c)
 			case c.NArg() == 2:
 				return line.UsageError("want: bkp peers add ADDRESS, or bkp peers remove PEER")
 			case c.Bool("probe") && c.Bool("dot"):
@@ -70,7 +73,7 @@ func peersCommand() *cli.Command {
 	})
 }
 
-func listPeers(c *call, r control.PeersResult) error {
+func listPeers(c *command.Call, r control.PeersResult) error {
 	sum := peersSummary{Peers: len(r.Peers)}
 	for _, p := range r.Peers {
 		if p.Connected {
@@ -90,17 +93,17 @@ type forgotten struct {
 }
 
 // forgetPeer takes a node out of those whose keys are known here.
-func (c *call) forgetPeer() error {
+func forgetPeer(c *command.Call) error {
 	name := c.Args().Get(1)
 	if c.Args().First() != "remove" || !c.Bool("forget") || name == "" {
 		return line.UsageError("want: bkp peers remove --forget PEER")
 	}
-	lock, err := c.dir.LockNode() // a node that runs has them in memory
+	lock, err := c.Dir.LockNode() // a node that runs has them in memory
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	pins, err := c.dir.OpenPins(c.dir)
+	pins, err := c.Dir.OpenPins(c.Dir)
 	if err != nil {
 		return err
 	}
@@ -108,12 +111,12 @@ func (c *call) forgetPeer() error {
 	if r.Forgotten, err = pins.Forget(name); err != nil {
 		return err
 	}
-	if err := c.dir.ForgetHeads(r.Forgotten); err != nil {
+	if err := c.Dir.ForgetHeads(r.Forgotten); err != nil {
 		return err
 	}
 	if len(r.Forgotten) == 0 {
 		return core.WithHint(core.Fail(core.CodeNoName, "no node %s is known here", core.Printable(name)),
-			"give its ID or its HOST:PORT, as %s has them", c.dir.Path("pins.json"))
+			"give its ID or its HOST:PORT, as %s has them", c.Dir.Path("pins.json"))
 	}
 	return c.Result(r, func(t *render.Table) {
 		for _, id := range r.Forgotten {
@@ -129,7 +132,7 @@ type probeSummary struct {
 }
 
 // probePeers measures links, and prints what they carried.
-func probePeers(ctx context.Context, c *call) error {
+func probePeers(ctx context.Context, c *command.Call) error {
 	r, err := session.Ask[control.ProbeResult](ctx, c.Opener, control.CommandProbe,
 		control.ProbeArgs{Peer: c.Args().First()})
 	if err != nil {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package node is bkp node: a node run, looked at, and changed.
+package node
 
 import (
 	"context"
 	"net"
 	"slices"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -15,13 +17,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func nodeCommand() *cli.Command {
-	return group("node", "run a node and look at it", nodeStart(), nodeStatus(), nodeFiles(), nodeLimit(), nodeDrain(),
-		nodeRepair())
+// Command is bkp node.
+func Command() *cli.Command {
+	return command.Group("node", "run a node and look at it",
+		startCommand(), statusCommand(), filesCommand(), limitCommand(), drainCommand(), repairCommand())
 }
 
-func nodeStart() *cli.Command {
-	flags := append(networkFlags(),
+func startCommand() *cli.Command {
+	flags := append(command.NetworkFlags(),
 		line.Text("listen", "", "listen at `HOST:PORT` (default: :8001, with --insecure-plaintext 127.0.0.1:8001)"),
 		line.Text("capacity", "", "keep at most `SIZE` for others (default: 80 % of the free disk)"),
 		line.Text("uplink", "", "send at most `RATE`, all links together: 20MiB, 100Mbit, or a calendar: "+
@@ -44,22 +47,22 @@ func nodeStart() *cli.Command {
 		line.Text("verifiers", "signature,targets,issuers", "have every licence judged by the verifiers of `LIST`, "+
 			"in order"),
 	)
-	return command(spec{
-		name: "start", usage: "run a node until it is stopped",
-		about: "A node keeps what licensed owners give it, passes it on, and carries out the commands of this data " +
+	return command.New(command.Spec{
+		Name: "start", Usage: "run a node until it is stopped",
+		About: "A node keeps what licensed owners give it, passes it on, and carries out the commands of this data " +
 			"directory. The first INT or TERM stops it cleanly, with code 0. " + calendarHelp +
 			" What a single link is given may follow a calendar, too: in config.toml under [links], as " +
 			"\"backup.example:8001\" = \"mon-fri 08:00-18:00=1MiB,else=20MiB\".",
-		examples: `bkp node start --data /srv/bkp --peers wss://other.example:8001-20MiB --token-file token
+		Examples: `bkp node start --data /srv/bkp --peers wss://other.example:8001-20MiB --token-file token
 			bkp node start --listen :8001 --capacity 500GiB --uplink 100Mbit --label zone=berlin
 			bkp node start --uplink tz=Europe/Berlin,22:00-06:00=50MiB,else=5MiB
 			bkp node start --listen 127.0.0.1:8001 --insecure-plaintext --trace trace.jsonl`,
-		flags: slices.Concat(flags, logFlags(), identityFlags()),
-		do:    doNodeStart,
+		Flags: slices.Concat(flags, logFlags(), command.IdentityFlags()),
+		Do:    doNodeStart,
 	})
 }
 
-func doNodeStart(ctx context.Context, c *call) error {
+func doNodeStart(ctx context.Context, c *command.Call) error {
 	at := c.String("listen")
 	if at == "" {
 		at = ":8001"
@@ -70,11 +73,12 @@ func doNodeStart(ctx context.Context, c *call) error {
 	if _, _, err := net.SplitHostPort(at); err != nil {
 		return line.UsageError("--listen %q: want HOST:PORT: %w", at, err)
 	}
-	again, err := c.configureLog()
+	again, err := configureLog(c)
 	if err != nil {
 		return err
 	}
-	return c.Serve(ctx, session.Serving{Listen: at, Ready: c.announce, Hangup: again})
+	ready := func(id core.ID, at net.Addr) { announce(c, id, at) }
+	return c.Serve(ctx, session.Serving{Listen: at, Ready: ready, Hangup: again})
 }
 
 type started struct {
@@ -83,7 +87,7 @@ type started struct {
 }
 
 // announce says that the node is up: what a script waits for.
-func (c *call) announce(id core.ID, at net.Addr) {
+func announce(c *command.Call, id core.ID, at net.Addr) {
 	if c.JSON {
 		_ = c.Object("started", started{id, at.String()})
 		return
@@ -91,18 +95,14 @@ func (c *call) announce(id core.ID, at net.Addr) {
 	c.Say("node %s listens at %s", id, at)
 }
 
-func nodeStatus() *cli.Command {
-	return command(spec{
-		name: "status", usage: "show the running node: health, space, what is under way, links, what it keeps",
-		examples: "bkp node status\nbkp node status --leases\nbkp node status --json | jq .leases",
-		flags:    []cli.Flag{line.Bool("leases", "show accounts, leases and tasks one by one, too")},
-		do: func(ctx context.Context, c *call) error {
-			caller, err := c.Running()
+func statusCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "status", Usage: "show the running node: health, space, what is under way, links, what it keeps",
+		Examples: "bkp node status\nbkp node status --leases\nbkp node status --json | jq .leases",
+		Flags:    []cli.Flag{line.Bool("leases", "show accounts, leases and tasks one by one, too")},
+		Do: func(ctx context.Context, c *command.Call) error {
+			r, err := session.AskRunning[control.StatusResult](ctx, c.Opener, control.CommandStatus, control.None{})
 			if err != nil {
-				return err
-			}
-			var r control.StatusResult
-			if err := caller.Call(ctx, control.CommandStatus, struct{}{}, &r, c.Status); err != nil {
 				return err
 			}
 			return c.Result(r, func(t *render.Table) { render.Node(t, r, c.Bool("leases")) })
@@ -110,11 +110,11 @@ func nodeStatus() *cli.Command {
 	})
 }
 
-func nodeFiles() *cli.Command {
-	return command(spec{
-		name: "files", usage: "list what the running node keeps: name, type, order, hash, size",
-		examples: "bkp node files\nbkp node files --json",
-		do: func(ctx context.Context, c *call) error {
+func filesCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "files", Usage: "list what the running node keeps: name, type, order, hash, size",
+		Examples: "bkp node files\nbkp node files --json",
+		Do: func(ctx context.Context, c *command.Call) error {
 			caller, err := c.Running()
 			if err != nil {
 				return err

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package plugin is bkp plugin: plugins looked at, installed, written and tried.
+package plugin
 
 import (
 	"context"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -19,19 +21,20 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func pluginCommand() *cli.Command {
-	return group("plugin", "look at strategies, verifiers and notifiers, install, write and test them", pluginList(), pluginInfo(),
-		pluginInstall(), pluginVerify(), pluginUpgrade(), pluginRemove(), pluginLock(), pluginNew(), pluginTest(),
-		pluginReplay())
+// Command is bkp plugin.
+func Command() *cli.Command {
+	return command.Group("plugin", "look at strategies, verifiers and notifiers, install, write and test them",
+		listCommand(), infoCommand(), installCommand(), verifyCommand(), upgradeCommand(), removeCommand(), lockCommand(),
+		newCommand(), testCommand(), replayCommand())
 }
 
-func pluginList() *cli.Command {
-	return command(spec{
-		name: "list", usage: "list the plugins that can be found",
-		about: "Plugins are files named bkp-strategy-NAME, bkp-verifier-NAME or bkp-notifier-NAME in $BKP_PLUGIN_PATH, in " +
+func listCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "list", Usage: "list the plugins that can be found",
+		About: "Plugins are files named bkp-strategy-NAME, bkp-verifier-NAME or bkp-notifier-NAME in $BKP_PLUGIN_PATH, in " +
 			"the data directory's plugins, beside the binary, or inside it.",
-		examples: "bkp plugin list\nbkp plugin list --json",
-		do: func(_ context.Context, c *call) error {
+		Examples: "bkp plugin list\nbkp plugin list --json",
+		Do: func(_ context.Context, c *command.Call) error {
 			found, err := c.Plugins().List()
 			if err != nil {
 				return err
@@ -68,13 +71,13 @@ func shortSum(sum string) string {
 	return sum[:12]
 }
 
-func pluginInfo() *cli.Command {
-	return command(spec{
-		name: "info", args: "[KIND] NAME", least: 1, most: 2,
-		usage:    "start a plugin and ask it what it is",
-		about:    "KIND is strategy, verifier or notifier; it is needed only where two plugins have the same name.",
-		examples: "bkp plugin info seed\nbkp plugin info verifier issuers --json",
-		do: func(ctx context.Context, c *call) error {
+func infoCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "info", Args: "[KIND] NAME", Least: 1, Most: 2,
+		Usage:    "start a plugin and ask it what it is",
+		About:    "KIND is strategy, verifier or notifier; it is needed only where two plugins have the same name.",
+		Examples: "bkp plugin info seed\nbkp plugin info verifier issuers --json",
+		Do: func(ctx context.Context, c *command.Call) error {
 			defer plugins.Cleanup()
 			host := c.Plugins()
 			kind, name, err := pluginNamed(host, c.Args().Slice())
@@ -120,14 +123,14 @@ func showSettings(t *render.Table, info plugins.Info) {
 	}
 }
 
-func pluginLock() *cli.Command {
-	return command(spec{
-		name: "lock", args: "[KIND] NAME", least: 1, most: 2,
-		usage: "accept a plugin's file as it is now",
-		about: "The checksum of a plugin's file is kept when it is first used, and a file that has changed is refused until it " +
+func lockCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "lock", Args: "[KIND] NAME", Least: 1, Most: 2,
+		Usage: "accept a plugin's file as it is now",
+		About: "The checksum of a plugin's file is kept when it is first used, and a file that has changed is refused until it " +
 			"is locked again. A file that has the name of a plugin inside bkp is used only after this.",
-		examples: "bkp plugin lock nearby\nbkp plugin lock strategy seed",
-		do: func(_ context.Context, c *call) error {
+		Examples: "bkp plugin lock nearby\nbkp plugin lock strategy seed",
+		Do: func(_ context.Context, c *command.Call) error {
 			host := c.Plugins()
 			kind, name, err := pluginNamed(host, c.Args().Slice())
 			if err != nil {
@@ -174,23 +177,23 @@ func pluginNamed(host *plugins.Host, args []string) (plugins.Kind, string, error
 	return "", "", line.UsageError("there is a %s and a %s named %q: say which", found[0], found[1], args[0])
 }
 
-// pluginRunCommand is what bkp runs before a plugin, in its process.
-func pluginRunCommand() *cli.Command {
-	return command(spec{
-		name: plugins.RunCommand, args: "DATA SOCKETS PROGRAM", least: 3, most: 3, hidden: true,
-		usage: "become a plugin that cannot open a data directory; run by bkp itself", examples: "bkp plugin-run DATA SOCKETS PROGRAM",
-		do: func(_ context.Context, c *call) error {
+// Run is what bkp runs before a plugin, in its process.
+func Run() *cli.Command {
+	return command.New(command.Spec{
+		Name: plugins.RunCommand, Args: "DATA SOCKETS PROGRAM", Least: 3, Most: 3, Hidden: true,
+		Usage: "become a plugin that cannot open a data directory; run by bkp itself", Examples: "bkp plugin-run DATA SOCKETS PROGRAM",
+		Do: func(_ context.Context, c *command.Call) error {
 			return plugins.RunApart(c.Args().Get(0), c.Args().Get(1), c.Args().Get(2))
 		},
 	})
 }
 
-// pluginServeCommand is what bkp runs in a process of its own to serve a plugin that is inside it.
-func pluginServeCommand() *cli.Command {
-	return command(spec{
-		name: plugins.ServeCommand, args: "KIND NAME", least: 2, most: 2, hidden: true,
-		usage: "serve a plugin inside bkp; started by bkp itself", examples: "bkp plugin-serve strategy seed",
-		do: func(_ context.Context, c *call) error {
+// Serve is what bkp runs in a process of its own to serve a plugin that is inside it.
+func Serve() *cli.Command {
+	return command.New(command.Spec{
+		Name: plugins.ServeCommand, Args: "KIND NAME", Least: 2, Most: 2, Hidden: true,
+		Usage: "serve a plugin inside bkp; started by bkp itself", Examples: "bkp plugin-serve strategy seed",
+		Do: func(_ context.Context, c *command.Call) error {
 			name := plugins.Name{Kind: plugins.Kind(c.Args().Get(0)), Name: c.Args().Get(1)}
 			serve, ok := session.Shipped[name]
 			if !ok {

@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package peers
 
 import (
 	"context"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
 )
 
-func inviteCommand() *cli.Command {
-	return command(spec{
-		name: "invite", usage: "let a new machine join this node's cluster, by a code",
-		about: "It prints one code, which says where this node is reached, what its key is, and a secret. On the new " +
+// Invite is bkp invite.
+func Invite() *cli.Command {
+	return command.New(command.Spec{
+		Name: "invite", Usage: "let a new machine join this node's cluster, by a code",
+		About: "It prints one code, which says where this node is reached, what its key is, and a secret. On the new " +
 			"machine bkp join CODE takes it, and bkp node start meets the cluster then. Whoever has the code may join, " +
 			"so pass it on as you would a password. What --quota allows counts at this node, over all owners who come by " +
 			"the invite. Who comes by an invite for several nodes has its name as zone, unless --label zone= says another: " +
 			"the strategy zone-spread then takes them for one.",
-		examples: `bkp invite
+		Examples: `bkp invite
 			bkp invite --uses 4 --expires 2h --label zone=berlin
 			bkp invite --quota 500GiB --address backup.example:8001
 			bkp invite --list
 			bkp invite --revoke 3f0a`,
-		flags: []cli.Flag{
+		Flags: []cli.Flag{
 			line.Int("uses", 1, "let `N` machines come by it"),
 			line.Text("expires", "24h", "let it stand for `SPAN`, as 2h or 7d"),
 			line.List("label", "give who comes the label `K=V` (repeatable)"),
@@ -34,27 +37,23 @@ func inviteCommand() *cli.Command {
 			line.Bool("list", "list the invites, and who came by them"),
 			line.Text("revoke", "", "end the invite whose name begins with `NAME`"),
 		},
-		do: func(ctx context.Context, c *call) error {
-			caller, err := c.Running()
-			if err != nil {
-				return err
-			}
+		Do: func(ctx context.Context, c *command.Call) error {
 			if c.Bool("list") || c.Given("revoke") {
-				var r control.InvitesResult
-				args := control.InvitesArgs{Revoke: c.String("revoke")}
-				if err := caller.Call(ctx, control.CommandInvites, args, &r, c.Status); err != nil {
+				r, err := session.AskRunning[control.InvitesResult](ctx, c.Opener, control.CommandInvites,
+					control.InvitesArgs{Revoke: c.String("revoke")})
+				if err != nil {
 					return err
 				}
 				return render.List(c.Console, r.Invites, invitesSummary{len(r.Invites)}, func(t *render.Table) {
 					render.Invites(t, r.Invites)
 				})
 			}
-			args, err := c.inviteArgs()
+			args, err := inviteArgs(c)
 			if err != nil {
 				return err
 			}
-			var r control.InviteResult
-			if err := caller.Call(ctx, control.CommandInvite, args, &r, c.Status); err != nil {
+			r, err := session.AskRunning[control.InviteResult](ctx, c.Opener, control.CommandInvite, args)
+			if err != nil {
 				return err
 			}
 			return c.Result(r, func(t *render.Table) { render.Invited(t, r) })
@@ -67,7 +66,7 @@ type invitesSummary struct {
 }
 
 // inviteArgs is what the command line says of an invite. What config.toml says of labels is the node's own.
-func (c *call) inviteArgs() (args control.InviteArgs, err error) {
+func inviteArgs(c *command.Call) (args control.InviteArgs, err error) {
 	args.Uses = c.Int("uses")
 	span, err := c.Span("expires")
 	if err != nil {

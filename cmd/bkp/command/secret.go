@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package command
 
 import (
 	"errors"
@@ -15,8 +15,8 @@ import (
 	"github.com/bkp-tool/bkp/core/durable"
 )
 
-// exportTo makes ready to write the identity to a new file, or to standard output.
-func (c *call) exportTo(path string) (write func([]byte) error, err error) {
+// SecretOutput makes ready to write a secret, as the identity, to a new file, or to standard output.
+func (c *Call) SecretOutput(path string) (write func([]byte) error, err error) {
 	if path != "-" {
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 			return nil, line.UsageError("%s is not a regular file", core.Printable(path))

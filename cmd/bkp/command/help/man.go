@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package help
 
 import (
 	"context"
@@ -9,20 +9,22 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/urfave/cli/v2"
 )
 
-func manCommand() *cli.Command {
-	return command(spec{
-		name: "man", args: "[COMMAND]", most: 2, usage: "write a manual page, or all of them, from what help says",
-		about: "Without --dir the page of bkp, or of COMMAND, goes to standard output. With it one file a command is " +
+// Man is bkp man.
+func Man() *cli.Command {
+	return command.New(command.Spec{
+		Name: "man", Args: "[COMMAND]", Most: 2, Usage: "write a manual page, or all of them, from what help says",
+		About: "Without --dir the page of bkp, or of COMMAND, goes to standard output. With it one file a command is " +
 			"written there: bkp.1, bkp-place.1, bkp-node-start.1 and so on.",
-		examples: "bkp man place | man -l -\nbkp man --dir /usr/local/share/man/man1",
-		flags:    []cli.Flag{line.Text("dir", "", "write all pages into `DIR`")},
-		do: func(_ context.Context, c *call) error {
+		Examples: "bkp man place | man -l -\nbkp man --dir /usr/local/share/man/man1",
+		Flags:    []cli.Flag{line.Text("dir", "", "write all pages into `DIR`")},
+		Do: func(_ context.Context, c *command.Call) error {
 			if dir := c.String("dir"); dir != "" {
 				n, err := writeManPages(c.App, dir)
 				if err != nil {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package plugin
 
 import (
 	"context"
@@ -8,8 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v2"
-
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/scaffold"
@@ -17,18 +16,19 @@ import (
 	"github.com/bkp-tool/bkp/plugins"
 	"github.com/bkp-tool/bkp/plugins/contract"
 	"github.com/bkp-tool/bkp/plugins/plugintest"
+	"github.com/urfave/cli/v2"
 )
 
-func pluginNew() *cli.Command {
-	return command(spec{
-		name: "new", args: "KIND NAME", least: 2, most: 2,
-		usage: "write the beginning of a plugin of your own",
-		about: "KIND is strategy, verifier or notifier. Makes the folder bkp-KIND-NAME with an example that works, its test, and " +
+func newCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "new", Args: "KIND NAME", Least: 2, Most: 2,
+		Usage: "write the beginning of a plugin of your own",
+		About: "KIND is strategy, verifier or notifier. Makes the folder bkp-KIND-NAME with an example that works, its test, and " +
 			"what it needs of bkp.",
-		examples: "bkp plugin new strategy mine\nbkp plugin new verifier mine --lang python",
-		flags: []cli.Flag{&cli.StringFlag{Name: "lang", Value: "go",
+		Examples: "bkp plugin new strategy mine\nbkp plugin new verifier mine --lang python",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "lang", Value: "go",
 			Usage: "write it in `LANGUAGE`: " + strings.Join(scaffold.Languages, " or ")}},
-		do: func(ctx context.Context, c *call) error {
+		Do: func(ctx context.Context, c *command.Call) error {
 			n := plugins.Name{Kind: plugins.Kind(c.Args().Get(0)), Name: c.Args().Get(1)}
 			switch {
 			case !slices.Contains(contract.Kinds, n.Kind):
@@ -78,14 +78,14 @@ type testSummary struct {
 	Broken int `json:"broken"`
 }
 
-func pluginTest() *cli.Command {
-	return command(spec{
-		name: "test", args: "FILE|FOLDER", least: 1, most: 1,
-		usage: "ask a plugin what bkp may ask, and tell which rules it keeps",
-		about: "FILE is a program bkp-KIND-NAME, in any language; FOLDER one in Python. Ends with 20 where the plugin does not " +
+func testCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "test", Args: "FILE|FOLDER", Least: 1, Most: 1,
+		Usage: "ask a plugin what bkp may ask, and tell which rules it keeps",
+		About: "FILE is a program bkp-KIND-NAME, in any language; FOLDER one in Python. Ends with 20 where the plugin does not " +
 			"start, and with 1 where it breaks a rule.",
-		examples: "bkp plugin test ./bkp-strategy-mine",
-		do: func(ctx context.Context, c *call) error {
+		Examples: "bkp plugin test ./bkp-strategy-mine",
+		Do: func(ctx context.Context, c *command.Call) error {
 			defer plugins.Cleanup()
 			host, n, _, drop, err := c.Plugins().Alone(c.Args().First())
 			if err != nil {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package job
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ import (
 
 // drill fetches a version again, or a part of it drawn at random, and compares it with the file where that is still as
 // it was before the backup. Every chunk is held against the manifest anyway. Nothing stays.
-func (c *call) drill(ctx context.Context, j job.Job, r jobResult, before os.FileInfo) (d job.Drill, err error) {
+func (c runner) drill(ctx context.Context, j job.Job, r jobResult, before os.FileInfo) (d job.Drill, err error) {
 	d = job.Drill{Time: time.Now().Unix(), Version: r.Version, Bytes: int64(r.Bytes)}
 	scratch, err := os.MkdirTemp("", "bkp-drill")
 	if err != nil {

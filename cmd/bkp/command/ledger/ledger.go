@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package ledger is bkp ledger: the log of licences and receipts, read and checked.
+package ledger
 
 import (
 	"context"
 	"errors"
 	"fmt"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
@@ -16,54 +19,56 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func ledgerCommand() *cli.Command {
-	return group("ledger", "read and verify this node's log of licences and receipts", ledgerLog(), ledgerVerify())
+// Command is bkp ledger.
+func Command() *cli.Command {
+	return command.Group("ledger", "read and verify this node's log of licences and receipts",
+		logCommand(), verifyCommand())
 }
 
-func ledgerLog() *cli.Command {
-	return command(spec{
-		name: "log", usage: "list the licences and receipts of this node, what ended them, and its audits, oldest first",
-		examples: `bkp ledger log
+func logCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "log", Usage: "list the licences and receipts of this node, what ended them, and its audits, oldest first",
+		Examples: `bkp ledger log
 			bkp ledger log --after 1000 --limit 50
 			bkp ledger log --json | jq -c 'select(.kind == "license") | .envelope' | head -n 1 | bkp license show -`,
-		flags: []cli.Flag{
+		Flags: []cli.Flag{
 			line.Int("after", 0, "leave out the first `N` entries"),
 			line.Int("limit", 0, "list at most `N` entries; 0 is all"),
 		},
-		do: func(ctx context.Context, c *call) error {
-			log, err := c.readLedger()
+		Do: func(ctx context.Context, c *command.Call) error {
+			log, err := open(c.Dir)
 			if err != nil {
 				return err
 			}
 			defer log.Close()
-			rows, err := ledgerRows(ctx, log, int64(c.Int("after")), c.Int("limit"))
+			found, err := rows(ctx, log, int64(c.Int("after")), c.Int("limit"))
 			if err != nil {
 				return err
 			}
-			return render.List(c.Console, rows, ledgerSummary{len(rows)}, func(t *render.Table) {
-				render.Ledger(t, rows)
+			return render.List(c.Console, found, summary{len(found)}, func(t *render.Table) {
+				render.Ledger(t, found)
 			})
 		},
 	})
 }
 
-type ledgerSummary struct {
+type summary struct {
 	Entries int `json:"entries"`
 }
 
-func ledgerRows(ctx context.Context, log *ledger.Reader, after int64, limit int) ([]render.LedgerEntry, error) {
-	var rows []render.LedgerEntry
+// rows reads entries; a limit of 0 is none.
+func rows(ctx context.Context, log *ledger.Reader, after int64, limit int) (found []render.LedgerEntry, err error) {
 	for ctx.Err() == nil {
 		page := 1000
 		if limit > 0 {
-			page = min(page, limit-len(rows))
+			page = min(page, limit-len(found))
 		}
 		entries, err := log.Entries(after, page)
 		if err != nil {
 			return nil, err
 		}
 		if len(entries) == 0 {
-			return rows, nil
+			return found, nil
 		}
 		for _, e := range entries {
 			row, err := readEntry(e)
@@ -71,7 +76,7 @@ func ledgerRows(ctx context.Context, log *ledger.Reader, after int64, limit int)
 				return nil, core.WithHint(core.Fail(core.CodeWrong, "entry %d: %w", e.Index, err),
 					"bkp ledger verify tells more")
 			}
-			rows = append(rows, row)
+			found = append(found, row)
 		}
 		after += int64(len(entries))
 	}
@@ -119,14 +124,14 @@ func readEnd(e ledger.Entry, row render.LedgerEntry) (render.LedgerEntry, error)
 	return row, err
 }
 
-func ledgerVerify() *cli.Command {
-	return command(spec{
-		name: "verify", usage: "check the whole log with public keys only",
-		about: "Every entry, the tree over them, every signed head, every signature, and that receipts follow each " +
+func verifyCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "verify", Usage: "check the whole log with public keys only",
+		About: "Every entry, the tree over them, every signed head, every signature, and that receipts follow each " +
 			"other. Ends with code 14 where something is wrong.",
-		examples: "bkp ledger verify\nbkp ledger verify --data /srv/bkp --json",
-		do: func(_ context.Context, c *call) error {
-			log, err := c.readLedger()
+		Examples: "bkp ledger verify\nbkp ledger verify --data /srv/bkp --json",
+		Do: func(_ context.Context, c *command.Call) error {
+			log, err := open(c.Dir)
 			if err != nil {
 				return err
 			}
@@ -148,11 +153,28 @@ func ledgerVerify() *cli.Command {
 	})
 }
 
-func (c *call) readLedger() (*ledger.Reader, error) {
-	log, err := ledger.OpenRead(c.dir.Path("ledger"))
+func open(dir datadir.Dir) (*ledger.Reader, error) {
+	log, err := ledger.OpenRead(dir.Path("ledger"))
 	if errors.Is(err, core.ErrNotFound) {
-		return nil, core.WithHint(core.Fail(core.CodeNoName, "no ledger in %s yet", string(c.dir)),
+		return nil, core.WithHint(core.Fail(core.CodeNoName, "no ledger in %s yet", string(dir)),
 			"a node that kept or placed something has one")
 	}
 	return log, err
+}
+
+// Tail is the last entries of a data directory's ledger, oldest first; none where there is no ledger yet.
+func Tail(ctx context.Context, dir datadir.Dir, most int) ([]render.LedgerEntry, error) {
+	log, err := open(dir)
+	if core.CodeOf(err) == core.CodeNoName {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	head, err := log.Head()
+	if err != nil {
+		return nil, err
+	}
+	return rows(ctx, log, max(0, head.Size-int64(most)), most)
 }

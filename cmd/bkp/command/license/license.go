@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package license is bkp license: licences read and checked.
+package license
 
 import (
 	"context"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
@@ -16,18 +18,19 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func licenseCommand() *cli.Command {
-	return group("license", "show and verify licences", licenseShow(), licenseVerify())
+// Command is bkp license.
+func Command() *cli.Command {
+	return command.Group("license", "show and verify licences", showCommand(), verifyCommand())
 }
 
-func licenseShow() *cli.Command {
-	return command(spec{
-		name: "show", args: "FILE|-", least: 1, most: 1,
-		usage:    "print what a licence says, once its signature is checked",
-		about:    "FILE is a DSSE envelope, such as bkp ledger log --json prints.",
-		examples: "bkp license show license.json\nbkp license show - --json < license.json",
-		do: func(_ context.Context, c *call) error {
-			l, err := c.readLicense()
+func showCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "show", Args: "FILE|-", Least: 1, Most: 1,
+		Usage:    "print what a licence says, once its signature is checked",
+		About:    "FILE is a DSSE envelope, such as bkp ledger log --json prints.",
+		Examples: "bkp license show license.json\nbkp license show - --json < license.json",
+		Do: func(_ context.Context, c *command.Call) error {
+			l, err := readLicense(c)
 			if err != nil {
 				return err
 			}
@@ -36,16 +39,16 @@ func licenseShow() *cli.Command {
 	})
 }
 
-func licenseVerify() *cli.Command {
-	return command(spec{
-		name: "verify", args: "FILE|-", least: 1, most: 1,
-		usage: "check a licence's form, signature, delegation and dates",
-		about: "Ends with code 12 and the broken rule where something is wrong. With --node it is also checked " +
+func verifyCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "verify", Args: "FILE|-", Least: 1, Most: 1,
+		Usage: "check a licence's form, signature, delegation and dates",
+		About: "Ends with code 12 and the broken rule where something is wrong. With --node it is also checked " +
 			"that the node is named among the targets or spares.",
-		examples: "bkp license verify license.json\nbkp license verify license.json --node NODEID",
-		flags:    []cli.Flag{line.Text("node", "", "check that node `ID` is to keep the runs")},
-		do: func(_ context.Context, c *call) error {
-			l, err := c.readLicense()
+		Examples: "bkp license verify license.json\nbkp license verify license.json --node NODEID",
+		Flags:    []cli.Flag{line.Text("node", "", "check that node `ID` is to keep the runs")},
+		Do: func(_ context.Context, c *command.Call) error {
+			l, err := readLicense(c)
 			if err != nil {
 				return err
 			}
@@ -68,8 +71,8 @@ func licenseVerify() *cli.Command {
 	})
 }
 
-func (c *call) readLicense() (render.SignedLicense, error) {
-	envelope, err := c.readArgument(int64(license.MaxEnvelope))
+func readLicense(c *command.Call) (render.SignedLicense, error) {
+	envelope, err := c.ReadAtMost(c.Args().First(), int64(license.MaxEnvelope))
 	if err != nil {
 		return render.SignedLicense{}, err
 	}

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package command
 
 import (
+	"slices"
+
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/urfave/cli/v2"
 )
 
-// globalFlags are understood by every command.
-func globalFlags() []cli.Flag {
+// GlobalFlags are understood by every command.
+func GlobalFlags() []cli.Flag {
 	return []cli.Flag{
 		line.Text("data", "", "keep identity, refs and chunks in `DIR` (default: the XDG data home and bkp)"),
 		line.Text("config", "", "read settings from `FILE` (default: config.toml in the data directory)"),
@@ -21,8 +23,8 @@ func globalFlags() []cli.Flag {
 	}
 }
 
-// networkFlags are understood by every command that goes through a node.
-func networkFlags() []cli.Flag {
+// NetworkFlags are understood by every command that goes through a node.
+func NetworkFlags() []cli.Flag {
 	return []cli.Flag{
 		line.Text("peers", "", "meet the peers of `LIST`: wss://NODEID@host:8001-20MiB,wss://other:8001 (a bare "+
 			"bandwidth is KiB per second)"),
@@ -32,12 +34,17 @@ func networkFlags() []cli.Flag {
 	}
 }
 
-// identityFlags are understood by every command that opens the identity.
-func identityFlags() []cli.Flag {
+// IdentityFlags are understood by every command that opens the identity.
+func IdentityFlags() []cli.Flag {
 	return []cli.Flag{
 		line.Text("passphrase-file", "", "read the passphrase of the identity from `FILE` (or give it as "+
 			"BKP_PASSPHRASE)"),
 		line.Text("passphrase-command", "", "take the first line that `COMMAND` prints as the passphrase, as 'pass "+
 			"show bkp'"),
 	}
+}
+
+// NodeFlags are a command's own, and those of every command that goes through a node and opens the identity.
+func NodeFlags(own ...cli.Flag) []cli.Flag {
+	return slices.Concat(own, NetworkFlags(), IdentityFlags())
 }

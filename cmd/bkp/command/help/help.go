@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package help is what bkp tells of itself: help, manual pages, and what a shell may complete.
+package help
 
 import (
 	"context"
@@ -8,16 +9,18 @@ import (
 	"io"
 	"strings"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/urfave/cli/v2"
 )
 
-func helpCommand() *cli.Command {
-	return command(spec{
-		name: "help", args: "[COMMAND]", most: 3, usage: "explain a command; bkp help words explains the words",
-		examples: "bkp help\nbkp help place\nbkp help node start\nbkp help words",
-		do: func(_ context.Context, c *call) error {
+// Command is bkp help.
+func Command() *cli.Command {
+	return command.New(command.Spec{
+		Name: "help", Args: "[COMMAND]", Most: 3, Usage: "explain a command; bkp help words explains the words",
+		Examples: "bkp help\nbkp help place\nbkp help node start\nbkp help words",
+		Do: func(_ context.Context, c *command.Call) error {
 			words := c.Args().Slice()
 			if len(words) == 1 && words[0] == "words" {
 				return c.Result(glossary(), func(t *render.Table) {
@@ -42,8 +45,8 @@ func helpCommand() *cli.Command {
 	})
 }
 
-// printHelp prints help of the app or of a command, no line wider than 80 columns but those of examples.
-func printHelp(app *cli.App) func(w io.Writer, template string, about any) {
+// Printer prints help of the app or of a command, no line wider than 80 columns but those of examples.
+func Printer(app *cli.App) func(w io.Writer, template string, about any) {
 	return func(w io.Writer, _ string, about any) {
 		if c, ok := about.(*cli.Command); ok && c.Name != app.Name {
 			_, _ = io.WriteString(w, commandHelp(app, c))
@@ -56,7 +59,7 @@ func printHelp(app *cli.App) func(w io.Writer, template string, about any) {
 func appHelp(app *cli.App) string {
 	return "bkp - " + app.Usage + "\n\nUSAGE:\n   " + app.UsageText + "\n\n" + overview +
 		"\n\nCOMMANDS:\n" + line.CommandRows(app.Commands) +
-		"\n\nFLAGS OF EVERY COMMAND:\n" + line.FlagRows(globalFlags(), nil) +
+		"\n\nFLAGS OF EVERY COMMAND:\n" + line.FlagRows(command.GlobalFlags(), nil) +
 		"\n\nEXIT CODES:\n" + line.Rows(exitCodes) + "\n\n" + furtherHelp + "\n"
 }
 
@@ -79,7 +82,7 @@ func commandHelp(app *cli.App, c *cli.Command) string {
 	}
 	if len(c.Subcommands) > 0 {
 		b.WriteString("\nCOMMANDS:\n" + line.CommandRows(c.Subcommands) + "\n")
-	} else if rows := line.FlagRows(c.Flags, globalFlags()); rows != "" {
+	} else if rows := line.FlagRows(c.Flags, command.GlobalFlags()); rows != "" {
 		b.WriteString("\nFLAGS:\n" + rows + "\n")
 	}
 	b.WriteString("\nFlags of every command, such as --data, --json and -q: bkp help\n")

@@ -1,32 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package node
 
 import (
 	"context"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir/mend"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/urfave/cli/v2"
 )
 
-func nodeRepair() *cli.Command {
-	return command(spec{
-		name: "repair", usage: "bring back what a stopped node keeps for others, where its records disagree or one " +
+func repairCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "repair", Usage: "bring back what a stopped node keeps for others, where its records disagree or one " +
 			"is lost",
-		about: "Packs, holdings.db and ledger say the same of what is kept here. Where one is gone or damaged the " +
+		About: "Packs, holdings.db and ledger say the same of what is kept here. Where one is gone or damaged the " +
 			"others tell what it said: holdings.db is made again from packs and ledger, a ledger from holdings.db, " +
 			"and runs whose bytes are gone are written down as lost, so that their owners see it and can place " +
 			"them again. What is replaced is kept beside it. The node must be stopped.",
-		examples: "bkp node repair --data /srv/bkp --dry-run\nbkp node repair --data /srv/bkp",
-		flags:    []cli.Flag{line.Bool("dry-run", "say what is wrong and what would be done, and change nothing")},
-		do:       doNodeRepair,
+		Examples: "bkp node repair --data /srv/bkp --dry-run\nbkp node repair --data /srv/bkp",
+		Flags:    []cli.Flag{line.Bool("dry-run", "say what is wrong and what would be done, and change nothing")},
+		Do:       doNodeRepair,
 	})
 }
 
-func doNodeRepair(ctx context.Context, c *call) error {
-	r, err := mend.Run(ctx, c.dir, c.Bool("dry-run"), c.Status)
+func doNodeRepair(ctx context.Context, c *command.Call) error {
+	r, err := mend.Run(ctx, c.Dir, c.Bool("dry-run"), c.Status)
 	if err != nil {
 		return err
 	}

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package key is bkp key: the identity, and what others may do in its name.
+package key
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -18,9 +19,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func keyCommand() *cli.Command {
-	return group("key", "show, export and import the identity, and take back what others may do with it", keyShow(),
-		keyExport(), keyImport(), keyRevoke())
+// Command is bkp key.
+func Command() *cli.Command {
+	return command.Group("key", "show, export and import the identity, and take back what others may do with it",
+		showCommand(), exportCommand(), importCommand(), revokeCommand())
 }
 
 type keyInfo struct {
@@ -33,25 +35,25 @@ type keyInfo struct {
 	Revoked []core.ID `json:"revoked,omitempty"` // nodes that may do nothing for the owner any more
 }
 
-func keyShow() *cli.Command {
-	return command(spec{
-		name: "show", usage: "print the IDs of the owner and of this node; the identity is made at first use",
-		examples: "bkp key show\nbkp key show --json",
-		flags:    identityFlags(),
-		do: func(_ context.Context, c *call) error {
+func showCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "show", Usage: "print the IDs of the owner and of this node; the identity is made at first use",
+		Examples: "bkp key show\nbkp key show --json",
+		Flags:    command.IdentityFlags(),
+		Do: func(_ context.Context, c *command.Call) error {
 			o, err := c.Owner()
 			if err != nil {
 				return err
 			}
-			signer, err := c.dir.NodeKey()
+			signer, err := c.Dir.NodeKey()
 			if err != nil {
 				return err
 			}
-			lists, err := c.dir.OpenRevoked(c.dir)
+			lists, err := c.Dir.OpenRevoked(c.Dir)
 			if err != nil {
 				return err
 			}
-			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.dir.IsExported(), o.Peers, lists.Of(o.ID()).Nodes}
+			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.Dir.IsExported(), o.Peers, lists.Of(o.ID()).Nodes}
 			return c.Result(info, func(t *render.Table) {
 				t.Line("owner  %s", info.Owner.Grouped())
 				t.Line("node   %s", info.Node.Grouped())
@@ -67,19 +69,19 @@ func keyShow() *cli.Command {
 	})
 }
 
-func keyExport() *cli.Command {
-	return command(spec{
-		name: "export", usage: "write the identity to a file; keep it in a safe place",
-		about: "The identity opens every backup. It is written as it is kept, or under a passphrase where one is " +
+func exportCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "export", Usage: "write the identity to a file; keep it in a safe place",
+		About: "The identity opens every backup. It is written as it is kept, or under a passphrase where one is " +
 			"given; the peers that this machine has met go with it, so that a new machine knows whom to ask. A " +
 			"file made by -o can be read by its owner only.",
-		examples: "bkp key export -o identity.bkp\nbkp key export -o identity.bkp --passphrase-file pass.txt\nbkp " +
+		Examples: "bkp key export -o identity.bkp\nbkp key export -o identity.bkp --passphrase-file pass.txt\nbkp " +
 			"key export | ssh safe 'cat > identity.bkp'",
-		flags: append(identityFlags(), line.Text("peers", "", "let a new machine ask the peers of `LIST`"),
+		Flags: append(command.IdentityFlags(), line.Text("peers", "", "let a new machine ask the peers of `LIST`"),
 			line.Text("output", "-", "write `FILE`, or standard output for -", "o"), line.Bool("force",
 				"replace FILE")),
-		do: func(_ context.Context, c *call) error {
-			write, err := c.exportTo(c.String("output"))
+		Do: func(_ context.Context, c *command.Call) error {
+			write, err := c.SecretOutput(c.String("output"))
 			if err != nil {
 				return err
 			}
@@ -91,7 +93,7 @@ func keyExport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.dir.RememberPeers(o, listed); err != nil {
+			if err := c.Dir.RememberPeers(o, listed); err != nil {
 				return err
 			}
 			text, err := o.Marshal(c.Phrase)
@@ -104,8 +106,8 @@ func keyExport() *cli.Command {
 			} else if err := write(text); err != nil {
 				return fmt.Errorf("write the identity: %w", err)
 			}
-			if !c.dir.IsForeign() {
-				if err := c.dir.MarkExported(); err != nil { // it is exported all the same
+			if !c.Dir.IsForeign() {
+				if err := c.Dir.MarkExported(); err != nil { // it is exported all the same
 					c.Status(control.Status{Warning: true, Text: err.Error()})
 				}
 			}
@@ -114,16 +116,16 @@ func keyExport() *cli.Command {
 	})
 }
 
-func keyRevoke() *cli.Command {
-	return command(spec{
-		name: "revoke", args: "NODE…", least: 1, most: 64,
-		usage: "take back whatever nodes may do in the owner's name, as of a machine that was stolen",
-		about: "Every node that hears of it refuses what those nodes write, read or release from then on, whatever " +
+func revokeCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "revoke", Args: "NODE…", Least: 1, Most: 64,
+		Usage: "take back whatever nodes may do in the owner's name, as of a machine that was stolen",
+		About: "Every node that hears of it refuses what those nodes write, read or release from then on, whatever " +
 			"delegations they show; what is kept stays. The peers that are reached are told at once, and tell others. A " +
 			"machine that has the identity itself can only be locked out with it: keep what counts under --lock.",
-		examples: "bkp key revoke k4qh5d2mzrdx7gldx2mfwqvtfnhqirzqxyz2ox5ltrhd3xs4m2ya\nbkp key show",
-		flags:    append(networkFlags(), identityFlags()...),
-		do: func(ctx context.Context, c *call) error {
+		Examples: "bkp key revoke k4qh5d2mzrdx7gldx2mfwqvtfnhqirzqxyz2ox5ltrhd3xs4m2ya\nbkp key show",
+		Flags:    command.NodeFlags(),
+		Do: func(ctx context.Context, c *command.Call) error {
 			if _, err := c.Owner(); err != nil {
 				return err
 			}
@@ -152,15 +154,15 @@ type keyMoved struct {
 	Identity string  `json:"identity,omitempty"` // as export -o - --json gives it
 }
 
-func keyImport() *cli.Command {
-	return command(spec{
-		name: "import", args: "FILE|-", least: 1, most: 1,
-		usage:    "take over an exported identity",
-		about:    "An identity that is here already is only replaced with --force; it is kept beside the new one.",
-		examples: "bkp key import identity.bkp --data /srv/bkp",
-		flags:    append(identityFlags(), line.Bool("force", "replace another identity")),
-		do: func(_ context.Context, c *call) error {
-			text, err := c.readArgument(1 << 20)
+func importCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "import", Args: "FILE|-", Least: 1, Most: 1,
+		Usage:    "take over an exported identity",
+		About:    "An identity that is here already is only replaced with --force; it is kept beside the new one.",
+		Examples: "bkp key import identity.bkp --data /srv/bkp",
+		Flags:    append(command.IdentityFlags(), line.Bool("force", "replace another identity")),
+		Do: func(_ context.Context, c *command.Call) error {
+			text, err := c.ReadAtMost(c.Args().First(), 1<<20)
 			if err != nil {
 				return err
 			}
@@ -172,14 +174,14 @@ func keyImport() *cli.Command {
 			if err != nil {
 				return err
 			}
-			aside, err := c.makeWayFor(o.ID())
+			aside, err := makeWayFor(c, o.ID())
 			if err != nil {
 				return err
 			}
-			if err := c.dir.ReplaceIdentity(text, aside); err != nil {
+			if err := c.Dir.ReplaceIdentity(text, aside); err != nil {
 				return err
 			}
-			if err := c.dir.MarkExported(); err != nil {
+			if err := c.Dir.MarkExported(); err != nil {
 				return err
 			}
 			return c.Done(keyMoved{Owner: o.ID()}, func(t *render.Table) { t.Line("imported the identity %s", o.ID()) })
@@ -189,11 +191,11 @@ func keyImport() *cli.Command {
 
 // makeWayFor says as what another identity that is here is to be kept beside the one to come, which takes --force;
 // empty where there is none.
-func (c *call) makeWayFor(id core.ID) (aside string, err error) {
-	if err := c.dir.Make(); err != nil {
+func makeWayFor(c *command.Call, id core.ID) (aside string, err error) {
+	if err := c.Dir.Make(); err != nil {
 		return "", err
 	}
-	path := c.dir.Path("identity")
+	path := c.Dir.Path("identity")
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -216,30 +218,4 @@ func (c *call) makeWayFor(id core.ID) (aside string, err error) {
 		return old.ID().Short(), nil
 	}
 	return "old", nil
-}
-
-// readArgument reads the file named by the first argument, or standard input for "-", up to limit bytes.
-func (c *call) readArgument(limit int64) ([]byte, error) {
-	return c.readFile(c.Args().First(), limit)
-}
-
-// readFile reads a file, or standard input for "-", up to limit bytes.
-func (c *call) readFile(name string, limit int64) ([]byte, error) {
-	in := c.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, line.UsageError("%w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	if int64(len(text)) > limit {
-		return nil, line.UsageError("%s: more than %d bytes", name, limit)
-	}
-	return text, nil
 }

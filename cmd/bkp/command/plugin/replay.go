@@ -1,88 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package plugin
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 
-	"github.com/urfave/cli/v2"
-
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins"
 	"github.com/bkp-tool/bkp/plugins/contract"
+	"github.com/urfave/cli/v2"
 )
 
-// writeRecord writes one question of a strategy and its answer a line.
-func (c *call) writeRecord(path string, asked []core.Asked) error {
-	var out bytes.Buffer
-	for _, a := range asked {
-		text, err := json.Marshal(a)
-		if err != nil {
-			return fmt.Errorf("record what the strategy was asked: %w", err)
-		}
-		out.Write(append(text, '\n'))
-	}
-	if err := c.writeOutput(path, out.Bytes()); err != nil {
-		return fmt.Errorf("record what the strategy was asked: %w", err)
-	}
-	return nil
-}
-
-// readRecord reads what writeRecord wrote.
-func (c *call) readRecord(path string) (asked []core.Asked, err error) {
-	text, err := c.readInput(path)
-	if err != nil {
-		return nil, line.UsageError("read what was recorded: %w", err)
-	}
-	d := json.NewDecoder(bufio.NewReader(bytes.NewReader(text)))
-	d.DisallowUnknownFields()
-	for {
-		var a core.Asked
-		switch err := d.Decode(&a); {
-		case errors.Is(err, io.EOF) && len(asked) > 0:
-			return asked, nil
-		case err == nil:
-			if err = contract.CheckColumns(a.Batch.Nodes); err == nil {
-				err = contract.CheckScores(a.Batch.Nodes.Len(), a.Scores)
-			}
-			if err == nil {
-				asked = append(asked, a)
-				continue
-			}
-			fallthrough
-		default:
-			return nil, core.WithHint(line.UsageError("%s: question %d: %w", path, len(asked)+1, err),
-				"bkp place NAME --dry-run --record FILE writes one")
-		}
-	}
-}
-
-func pluginReplay() *cli.Command {
-	return command(spec{
-		name: "replay", args: "FILE|FOLDER RECORD", least: 2, most: 2,
-		usage: "ask a strategy what another one was asked, and show both answers",
-		about: "RECORD was written by bkp place --record RECORD. FILE is a program bkp-strategy-NAME, FOLDER one in Python. A cost " +
+func replayCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "replay", Args: "FILE|FOLDER RECORD", Least: 2, Most: 2,
+		Usage: "ask a strategy what another one was asked, and show both answers",
+		About: "RECORD was written by bkp place --record RECORD. FILE is a program bkp-strategy-NAME, FOLDER one in Python. A cost " +
 			"is what a byte costs at the node, a weight how quotas are shared; - is no opinion. Ends with 20 where the " +
 			"plugin does not start or answers wrong.",
-		examples: "bkp place big.iso --dry-run --record asked.json\nbkp plugin replay ./bkp-strategy-mine asked.json",
-		do:       doReplay,
+		Examples: "bkp place big.iso --dry-run --record asked.json\nbkp plugin replay ./bkp-strategy-mine asked.json",
+		Do:       doReplay,
 	})
 }
 
-func doReplay(ctx context.Context, c *call) error {
+func doReplay(ctx context.Context, c *command.Call) error {
 	defer plugins.Cleanup()
-	asked, err := c.readRecord(c.Args().Get(1))
+	record := c.Args().Get(1)
+	text, err := c.ReadInput(record)
 	if err != nil {
-		return err
+		return line.UsageError("read what was recorded: %w", err)
+	}
+	asked, err := contract.DecodeAsked(text)
+	if err != nil {
+		return core.WithHint(line.UsageError("%s: %w", record, err),
+			"bkp place NAME --dry-run --record FILE writes one")
 	}
 	host, n, _, drop, err := c.Plugins().Alone(c.Args().First())
 	if err != nil {

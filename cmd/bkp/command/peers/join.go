@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package peers
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
@@ -23,18 +24,19 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func joinCommand() *cli.Command {
-	return command(spec{
-		name: "join", args: "CODE|-", least: 1, most: 1,
-		usage: "become a member of a cluster, by the code that bkp invite printed there",
-		about: "Before anything is said, the key of the node at the code's address is held against the code; its secret " +
+// Join is bkp join.
+func Join() *cli.Command {
+	return command.New(command.Spec{
+		Name: "join", Args: "CODE|-", Least: 1, Most: 1,
+		Usage: "become a member of a cluster, by the code that bkp invite printed there",
+		About: "Before anything is said, the key of the node at the code's address is held against the code; its secret " +
 			"is never sent. The cluster's token is kept in the data directory, and the peers and labels in config.toml, so " +
 			"that bkp node start meets them. With - the code is read from standard input: what stands on a command line " +
 			"other users of this machine can see.",
-		examples: `bkp join 192.168.1.4:8001/mfrggzdf…
+		Examples: `bkp join 192.168.1.4:8001/mfrggzdf…
 			bkp join - --data /srv/bkp`,
-		flags: []cli.Flag{line.Bool("force", "leave another cluster that this machine is a member of")},
-		do:    doJoin,
+		Flags: []cli.Flag{line.Bool("force", "leave another cluster that this machine is a member of")},
+		Do:    doJoin,
 	})
 }
 
@@ -45,11 +47,11 @@ type membership struct {
 	Config string   `json:"config"` // the file that names them
 }
 
-func doJoin(ctx context.Context, c *call) error {
+func doJoin(ctx context.Context, c *command.Call) error {
 	text := []byte(c.Args().First())
 	if string(text) == "-" {
 		var err error
-		if text, err = c.readArgument(4 << 10); err != nil {
+		if text, err = c.ReadAtMost("-", 4<<10); err != nil {
 			return err
 		}
 	}
@@ -57,19 +59,19 @@ func doJoin(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.dir.Make(); err != nil {
+	if err := c.Dir.Make(); err != nil {
 		return err
 	}
-	lock, err := c.dir.LockNode() // a node that runs would not hear of it
+	lock, err := c.Dir.LockNode() // a node that runs would not hear of it
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	node, got, err := c.askToJoin(ctx, code)
+	node, got, err := askToJoin(ctx, c, code)
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	if err := c.keepToken(got.Token); err != nil {
+	if err := keepToken(c, got.Token); err != nil {
 		return err
 	}
 	r := membership{Node: node, Peers: cluster(node, code.Address, got), Config: c.Settings.Path}
@@ -77,7 +79,7 @@ func doJoin(ctx context.Context, c *call) error {
 		r.Labels = append(r.Labels, name+"="+value)
 	}
 	slices.Sort(r.Labels)
-	left, err := c.writeSettings(r)
+	left, err := writeSettings(c, r)
 	if err != nil {
 		return err
 	}
@@ -89,13 +91,13 @@ func doJoin(ctx context.Context, c *call) error {
 		for _, l := range left {
 			t.Line("%s stays as it is in %s; the cluster says: %s", l.key, c.Settings.Path, l.value)
 		}
-		t.Line("%s", "now: bkp node start"+c.ifOther())
+		t.Line("%s", "now: bkp node start"+ifOther(c))
 	})
 }
 
 // askToJoin redeems an invite, in the name of this data directory's node.
-func (c *call) askToJoin(ctx context.Context, code invite.Code) (core.ID, wire.Joined, error) {
-	signer, err := c.dir.NodeKey()
+func askToJoin(ctx context.Context, c *command.Call, code invite.Code) (core.ID, wire.Joined, error) {
+	signer, err := c.Dir.NodeKey()
 	if err != nil {
 		return core.ID{}, wire.Joined{}, err
 	}
@@ -107,16 +109,16 @@ func (c *call) askToJoin(ctx context.Context, code invite.Code) (core.ID, wire.J
 }
 
 // keepToken keeps the cluster's token, in place of that of another cluster only where it is told to.
-func (c *call) keepToken(token []byte) error {
-	before, err := os.ReadFile(c.dir.Path("token"))
+func keepToken(c *command.Call, token []byte) error {
+	before, err := os.ReadFile(c.Dir.Path("token"))
 	if err == nil && !bytes.Equal(bytes.TrimSpace(before), token) && !c.Bool("force") {
 		return core.WithHint(core.Fail(core.CodeRefused, "this machine is a member of another cluster: %s",
-			c.dir.Path("token")), "take another --data directory, or leave that cluster with --force")
+			c.Dir.Path("token")), "take another --data directory, or leave that cluster with --force")
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cluster token: %w", err)
 	}
-	return c.dir.KeepToken(token)
+	return c.Dir.KeepToken(token)
 }
 
 // invitedLink is what a new machine gives its links, as long as nobody says otherwise; plans go by what is measured.
@@ -138,7 +140,7 @@ func cluster(node core.ID, address string, got wire.Joined) []string {
 type unchanged struct{ key, value string }
 
 // writeSettings writes peers and labels in front of what config.toml says, but for what stands there already.
-func (c *call) writeSettings(r membership) (left []unchanged, err error) {
+func writeSettings(c *command.Call, r membership) (left []unchanged, err error) {
 	lines := []string{"# by bkp join, " + time.Now().UTC().Format(time.DateOnly)}
 	for _, s := range []struct {
 		key    string
@@ -161,11 +163,11 @@ func (c *call) writeSettings(r membership) (left []unchanged, err error) {
 	if len(lines) == 1 {
 		return left, nil
 	}
-	return left, c.dir.WriteSettings(c.Settings.Path, strings.Join(lines, "\n")+"\n")
+	return left, c.Dir.WriteSettings(c.Settings.Path, strings.Join(lines, "\n")+"\n")
 }
 
 // ifOther is the flag that names this data directory, where it is not the one that commands use by themselves.
-func (c *call) ifOther() string {
+func ifOther(c *command.Call) string {
 	if c.Given("data") {
 		return " --data " + c.String("data")
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package help
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/owner"
@@ -20,14 +21,15 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func completionCommand() *cli.Command {
-	return command(spec{
-		name: "completion", args: "bash|zsh|fish", least: 1, most: 1,
-		usage: "print a completion script for the shell",
-		examples: `source <(bkp completion bash)
+// Completion is bkp completion.
+func Completion() *cli.Command {
+	return command.New(command.Spec{
+		Name: "completion", Args: "bash|zsh|fish", Least: 1, Most: 1,
+		Usage: "print a completion script for the shell",
+		Examples: `source <(bkp completion bash)
 			bkp completion zsh > "${fpath[1]}/_bkp"
 			bkp completion fish > ~/.config/fish/completions/bkp.fish`,
-		do: func(_ context.Context, c *call) error {
+		Do: func(_ context.Context, c *command.Call) error {
 			script, ok := completionScripts[c.Args().First()]
 			if !ok {
 				return line.UsageError("%q: want bash, zsh or fish", c.Args().First())
@@ -66,8 +68,8 @@ complete -c bkp -a '(__bkp_complete)'
 `,
 }
 
-// completeCommand is what the completion scripts call with the words of the line so far.
-func completeCommand() *cli.Command {
+// Complete is what the completion scripts call with the words of the line so far.
+func Complete() *cli.Command {
 	return &cli.Command{
 		Name: "complete", Hidden: true, SkipFlagParsing: true, Usage: "list what may stand next on a command line",
 		Description: line.Describe("", "bkp complete -- place --re"),

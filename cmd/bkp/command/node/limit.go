@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package node
 
 import (
 	"context"
 	_ "time/tzdata" // calendars name time zones, and a container may have none
 
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/urfave/cli/v2"
@@ -19,23 +21,23 @@ const calendarHelp = "A bandwidth is a rate (20MiB, 100Mbit, or KiB per second),
 	"window past midnight belongs to the day on which it begins. tz=ZONE in front names the time zone; without it " +
 	"the machine's own counts."
 
-func nodeLimit() *cli.Command {
-	return command(spec{
-		name: "limit", usage: "change what the running node gives its sides and links, at once",
-		about: "Without flags it shows what the node gives now. Leases that no longer fit are scaled down, and the " +
+func limitCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "limit", Usage: "change what the running node gives its sides and links, at once",
+		About: "Without flags it shows what the node gives now. Leases that no longer fit are scaled down, and the " +
 			"peers are told. A change lasts " +
 			"until the node stops; what is to last longer stands in config.toml. " + calendarHelp,
-		examples: `bkp node limit
+		Examples: `bkp node limit
 			bkp node limit --uplink 5MiB
 			bkp node limit --uplink 22:00-06:00=50MiB,else=5MiB --downlink unlimited
 			bkp node limit --peer backup.example:8001 --link "tz=Europe/Berlin,mon-fri 08:00-18:00=1MiB,else=20MiB"`,
-		flags: []cli.Flag{
+		Flags: []cli.Flag{
 			line.Text("uplink", "", "send at most `RATE`, all links together"),
 			line.Text("downlink", "", "receive at most `RATE`, all links together"),
 			line.Text("peer", "", "change the link to `PEER`: its ID, the start of it, or its address"),
 			line.Text("link", "", "give that link `RATE`"),
 		},
-		do: func(ctx context.Context, c *call) error {
+		Do: func(ctx context.Context, c *command.Call) error {
 			// What config.toml or the environment set is what the node was started with, not a change.
 			said := func(flag string) (words string, err error) {
 				if c.Given(flag) {
@@ -57,12 +59,8 @@ func nodeLimit() *cli.Command {
 				}
 				*into = words
 			}
-			caller, err := c.Running()
+			r, err := session.AskRunning[control.LimitResult](ctx, c.Opener, control.CommandLimit, args)
 			if err != nil {
-				return err
-			}
-			var r control.LimitResult
-			if err := caller.Call(ctx, control.CommandLimit, args, &r, c.Status); err != nil {
 				return err
 			}
 			rows := make([]render.Limit, len(r.Limits))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package job is bkp job: the jobs of config.toml looked at, and run.
+package job
 
 import (
 	"context"
@@ -8,17 +9,18 @@ import (
 	"slices"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
+	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/job"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/urfave/cli/v2"
 )
 
-func jobCommand() *cli.Command {
-	return group("job", "look at the jobs of config.toml, which the node runs by the clock, and run one now", jobList(),
-		jobRun(), jobStatus())
+// Command is bkp job; run carries out the command lines that a job is made of.
+func Command(run Run) *cli.Command {
+	return command.Group("job", "look at the jobs of config.toml, which the node runs by the clock, and run one now",
+		listCommand(), runCommand(run), statusCommand())
 }
 
 // jobRow is a job and what became of it.
@@ -50,9 +52,9 @@ func (r jobRow) result() string {
 	return "well"
 }
 
-func (c *call) jobRow(j job.Job, now time.Time) (r jobRow, err error) {
-	r = jobRow{Job: j.Name, What: j.What(), Name: j.As, When: j.When, Running: c.jobs().Runs(j.Name)}
-	if r.State, err = c.jobs().Load(j.Name); err != nil {
+func rowOf(c *command.Call, j job.Job, now time.Time) (r jobRow, err error) {
+	r = jobRow{Job: j.Name, What: j.What(), Name: j.As, When: j.When, Running: jobs(c).Runs(j.Name)}
+	if r.State, err = jobs(c).Load(j.Name); err != nil {
 		return r, err
 	}
 	if r.Since == 0 {
@@ -65,10 +67,10 @@ func (c *call) jobRow(j job.Job, now time.Time) (r jobRow, err error) {
 	return r, nil
 }
 
-func (c *call) jobs() job.Store { return job.Store(c.dir.Path("jobs")) }
+func jobs(c *command.Call) job.Store { return job.Store(c.Dir.Path("jobs")) }
 
 // jobNamed is one of config.toml.
-func (c *call) jobNamed(name string) (job.Job, error) {
+func jobNamed(c *command.Call, name string) (job.Job, error) {
 	i := slices.IndexFunc(c.Settings.Jobs, func(j job.Job) bool { return j.Name == name })
 	if i < 0 {
 		return job.Job{}, core.WithHint(core.Fail(core.CodeNoName, "no job %q stands in %s", name, c.Settings.Path),
@@ -83,10 +85,10 @@ type jobsSummary struct {
 }
 
 // jobRows is all jobs, or the one of that name, with a summary.
-func (c *call) jobRows(name string) (rows []jobRow, sum jobsSummary, err error) {
+func jobRows(c *command.Call, name string) (rows []jobRow, sum jobsSummary, err error) {
 	jobs := c.Settings.Jobs
 	if name != "" {
-		j, err := c.jobNamed(name)
+		j, err := jobNamed(c, name)
 		if err != nil {
 			return nil, sum, err
 		}
@@ -94,7 +96,7 @@ func (c *call) jobRows(name string) (rows []jobRow, sum jobsSummary, err error) 
 	}
 	now := time.Now()
 	for _, j := range jobs {
-		r, err := c.jobRow(j, now)
+		r, err := rowOf(c, j, now)
 		if err != nil {
 			return nil, sum, err
 		}
@@ -106,16 +108,16 @@ func (c *call) jobRows(name string) (rows []jobRow, sum jobsSummary, err error) 
 	return rows, sum, nil
 }
 
-func jobList() *cli.Command {
-	return command(spec{
-		name: "list", usage: "list the jobs, when they ran last and when they run next",
-		about: "A job stands in config.toml: [job.NAME] with file, device or command; when, a line of cron; name, where the " +
+func listCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "list", Usage: "list the jobs, when they ran last and when they run next",
+		About: "A job stands in config.toml: [job.NAME] with file, device or command; when, a line of cron; name, where the " +
 			"versions shall have another; any flag of bkp backup; keep-last and its like, of bkp prune; verify = true, a " +
 			"share as \"5%\", or \"full\"; drill = \"100MiB\" or \"all\", which is fetched again and compared, once in " +
 			"drill-every; url, which is told of start, success and failure.",
-		examples: "bkp job list\nbkp job list --json",
-		do: func(_ context.Context, c *call) error {
-			rows, sum, err := c.jobRows("")
+		Examples: "bkp job list\nbkp job list --json",
+		Do: func(_ context.Context, c *command.Call) error {
+			rows, sum, err := jobRows(c, "")
 			if err != nil {
 				return err
 			}
@@ -134,17 +136,17 @@ func drawJobs(t *render.Table, rows []jobRow) {
 	t.Header("job", "when", "last", "result", "next", "what")
 	t.Below("what")
 	for _, r := range rows {
-		t.Row(r.Job, r.When, moment(r.Began), r.result(), moment(r.Next), r.What)
+		t.Row(r.Job, r.When, render.Moment(r.Began), r.result(), render.Moment(r.Next), r.What)
 	}
 }
 
-func jobStatus() *cli.Command {
-	return command(spec{
-		name: "status", args: "[JOB]", most: 1,
-		usage:    "show how it is with the jobs; ends with 3 where one failed or is late",
-		examples: "bkp job status\nbkp job status nightly --json",
-		do: func(_ context.Context, c *call) error {
-			rows, sum, err := c.jobRows(c.Args().First())
+func statusCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "status", Args: "[JOB]", Most: 1,
+		Usage:    "show how it is with the jobs; ends with 3 where one failed or is late",
+		Examples: "bkp job status\nbkp job status nightly --json",
+		Do: func(_ context.Context, c *command.Call) error {
+			rows, sum, err := jobRows(c, c.Args().First())
 			if err != nil {
 				return err
 			}
@@ -193,26 +195,26 @@ func drillWords(name string, d job.Drill) string {
 		render.Versioned(name, d.Version), render.Counted(d.Nodes, "node"), d.Seconds, against)
 }
 
-func jobRun() *cli.Command {
-	return command(spec{
-		name: "run", args: "JOB", least: 1, most: 1,
-		usage: "run a job now",
-		about: "Does what the node does when the job is due: bkp backup, and where the job says so bkp prune, bkp verify and " +
+func runCommand(run Run) *cli.Command {
+	return command.New(command.Spec{
+		Name: "run", Args: "JOB", Least: 1, Most: 1,
+		Usage: "run a job now",
+		About: "Does what the node does when the job is due: bkp backup, and where the job says so bkp prune, bkp verify and " +
 			"a drill, which fetches a part of the version, or all of it, below TMPDIR, compares it, and removes it.",
-		examples: "bkp job run nightly\nbkp job run nightly --dry-run",
-		flags:    []cli.Flag{line.Bool("dry-run", "only show the commands of which the job is made")},
-		do: func(ctx context.Context, c *call) error {
-			j, err := c.jobNamed(c.Args().First())
+		Examples: "bkp job run nightly\nbkp job run nightly --dry-run",
+		Flags:    []cli.Flag{line.Bool("dry-run", "only show the commands of which the job is made")},
+		Do: func(ctx context.Context, c *command.Call) error {
+			j, err := jobNamed(c, c.Args().First())
 			if err != nil {
 				return err
 			}
 			if c.Bool("dry-run") {
-				return c.showJob(j)
+				return showJob(c, j)
 			}
-			return c.runJob(ctx, j)
+			return runner{c, run}.runJob(ctx, j)
 		},
 	})
 }
 
 // at is a time as people read it; - is never.
-func at(unix int64) string { return render.Cell(moment(unix)) }
+func at(unix int64) string { return render.Cell(render.Moment(unix)) }
