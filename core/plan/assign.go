@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan/fluid"
+	"github.com/bkp-tool/bkp/core/plan/wrap"
 )
 
 // assign gives every run its nodes, class by class. Where a class finds too little room because those before it took
@@ -55,7 +56,7 @@ func (p *planner) assignEach() error {
 	for i, node := range p.Snapshot.Nodes {
 		p.space[i], p.time[i] = node.Free, bytesIn(p.arrive[i], p.tcap)
 	}
-	p.walks, p.arcs = make([]*circle, len(p.Classes)), make([][]arc, len(p.Classes))
+	p.walks, p.arcs = make([]*wrap.Circle, len(p.Classes)), make([][]wrap.Arc, len(p.Classes))
 	p.shares = make([]map[int]why, len(p.Classes))
 	order := make([]int, len(p.Classes))
 	for c := range order {
@@ -76,36 +77,36 @@ func (p *planner) assignClass(c int) error {
 	if lacking == 0 || len(p.Classes[c].Runs) == 0 {
 		return nil
 	}
-	ring := newCircle(p.Classes[c].Runs, lacking)
+	ring := wrap.New(p.Classes[c].Runs, lacking)
 	p.walks[c] = ring
 	zoneMax, zoneCap := p.zoneLimits(c)
-	var shares []share
+	var seats []wrap.Seat
 	for _, i := range p.usable {
 		if slices.Contains(p.held[c], i) {
 			continue
 		}
 		cap, why := p.cap(c, i)
 		p.shares[c][i] = why
-		shares = append(shares, share{node: i, zone: p.zoneOf(i), cap: float64(cap), cost: p.order[i],
-			weight: p.weight[i]})
+		seats = append(seats, wrap.Seat{Node: i, Zone: p.zoneOf(i), Order: p.place(i), Cap: cap, Cost: p.order[i],
+			Weight: p.weight[i]})
 	}
 	if p.quotas != nil {
-		for k := range shares {
-			shares[k].quota = p.quotas[c][shares[k].node]
+		for k := range seats {
+			seats[k].Quota = p.quotas[c][seats[k].Node]
 		}
-	} else if short := setQuotas(shares, float64(ring.bytes())*float64(lacking), zoneCap); short > 0 || len(shares) < lacking {
-		return p.shortage(c, shares, zoneMax)
+	} else if short := wrap.SetQuotas(seats, float64(ring.Bytes())*float64(lacking), zoneCap); short > 0 || len(seats) < lacking {
+		return p.shortage(c, seats, zoneMax)
 	}
-	arcs, ok := p.seatAll(ring, shares, zoneMax, zoneCap)
+	arcs, ok := ring.Assign(seats, zoneMax, zoneCap)
 	if !ok {
-		return p.unfit(c, shares)
+		return p.unfit(c, seats)
 	}
 	p.arcs[c] = arcs
 	for _, a := range arcs {
-		took := ring.at(a.end) - ring.at(a.start)
-		p.space[a.node] -= took
-		p.quota[a.node] -= took
-		p.time[a.node] -= took
+		took := ring.Between(a.Start, a.End)
+		p.space[a.Node] -= took
+		p.quota[a.Node] -= took
+		p.time[a.Node] -= took
 	}
 	return nil
 }
@@ -128,46 +129,6 @@ func (p *planner) zoneLimits(c int) (copies map[string]int, bytes map[string]flo
 		bytes[z] = float64(copies[z]) * float64(p.sizes[c])
 	}
 	return copies, bytes
-}
-
-// seatAll walks the circle; where the runs left over find no place, it walks again with caps of whole runs, which
-// wastes more space but leaves nothing over if it can be done at all.
-func (p *planner) seatAll(ring *circle, shares []share, zoneMax map[string]int, zoneCap map[string]float64) ([]arc,
-	bool) {
-	seats := make([]seat, len(shares))
-	for k, s := range shares {
-		seats[k] = seat{node: s.node, zone: s.zone, cap: core.Size(s.cap), cost: s.cost, quota: s.quota}
-	}
-	slices.SortFunc(seats, func(a, b seat) int {
-		return cmp.Or(cmp.Compare(a.zone, b.zone), cmp.Compare(p.place(a.node), p.place(b.node)),
-			cmp.Compare(a.node, b.node))
-	})
-	arcs, stop := ring.walk(seats, zoneMax)
-	if arcs, ok := ring.patch(arcs, stop, seats, zoneMax); ok {
-		return arcs, true
-	}
-	largest := core.Size(1)
-	for i := range ring.n() {
-		largest = max(largest, ring.size(i))
-	}
-	quotas := map[int]float64{}
-	whole := slices.Clone(shares)
-	for k := range whole {
-		if core.Size(whole[k].cap) < ring.bytes() {
-			whole[k].cap = float64(core.Size(whole[k].cap) / largest * largest)
-		}
-	}
-	if setQuotas(whole, float64(ring.at(ring.end())), zoneCap) > 0 {
-		return nil, false
-	}
-	for _, s := range whole {
-		quotas[s.node] = s.quota
-	}
-	for k := range seats {
-		seats[k].quota = quotas[seats[k].node]
-	}
-	arcs, stop = ring.walk(seats, zoneMax)
-	return ring.patch(arcs, stop, seats, zoneMax)
 }
 
 // why is what keeps a node from taking more of a class.

@@ -16,7 +16,7 @@
 //     proportion to their weights, as all do when the strategy gives no costs; without weights of its own, a node
 //     weighs what it can receive and, for more than one copy, pass on. Where the strategy spreads copies over zones, a zone
 //     takes at most so many copies of the class.
-//  4. The circle: the runs of a class stand in a ring, which is walked once for each copy. The nodes stand in an order of
+//  4. The circle (package wrap): the runs of a class stand in a ring, which is walked once for each copy. The nodes stand in an order of
 //     their own, by zone and then by a mix of the file's seed and their ID. Each takes the next runs up to its quota. Since
 //     no quota is longer than the ring, a run never meets the same node twice; since zones are contiguous and no zone gets
 //     more than its rounds, no run has too many copies in one; and there are few different sets of nodes, about one a node,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan/fluid"
+	"github.com/bkp-tool/bkp/core/plan/wrap"
 )
 
 // describe writes for each node that keeps something why it keeps this much.
@@ -46,8 +47,8 @@ func (p *planner) reason(i int) string {
 		}
 		var here core.Size
 		for _, a := range p.arcs[c] {
-			if a.node == i {
-				here += ring.at(a.end) - ring.at(a.start)
+			if a.Node == i {
+				here += ring.Between(a.Start, a.End)
 			}
 		}
 		took += here
@@ -93,7 +94,7 @@ func (p *planner) rankOf(i int) string {
 	}
 	rank := 1
 	for _, other := range p.usable {
-		if p.cost[other]*(1+sameCost) < p.cost[i] {
+		if p.cost[other]*(1+wrap.SameCost) < p.cost[i] {
 			rank++
 		}
 	}
@@ -123,23 +124,23 @@ func (p *planner) refusal(i int) string {
 }
 
 // shortage is the error for a class whose copies find too little room. It names every node that could have more.
-func (p *planner) shortage(c int, shares []share, zoneMax map[string]int) error {
+func (p *planner) shortage(c int, seats []wrap.Seat, zoneMax map[string]int) error {
 	lacking := p.lacking(c)
 	size := p.sizes[c]
-	if len(shares) < lacking {
-		return p.tooFew(p.copiesIn(c), shares, p.held[c])
+	if len(seats) < lacking {
+		return p.tooFew(p.copiesIn(c), seats, p.held[c])
 	}
 	var with, without []string
 	var room core.Size
 	var fits int
-	for _, s := range shares {
-		room += core.Size(s.cap)
-		if core.Size(s.cap) >= size {
+	for _, s := range seats {
+		room += s.Cap
+		if s.Cap >= size {
 			fits++
-			with = append(with, p.net.NameOf(s.node))
+			with = append(with, p.net.NameOf(s.Node))
 			continue
 		}
-		without = append(without, fmt.Sprintf("%s lacks %s", p.net.NameOf(s.node), size-core.Size(s.cap)))
+		without = append(without, fmt.Sprintf("%s lacks %s", p.net.NameOf(s.Node), size-s.Cap))
 	}
 	need := size * core.Size(lacking)
 	var err error
@@ -154,22 +155,22 @@ func (p *planner) shortage(c int, shares []share, zoneMax map[string]int) error 
 			p.Scores.Spread.Max, fluid.List(zones))
 	case zoneMax != nil && room >= need:
 		err = core.Fail(core.CodeRedundant, "%s of %s with at most %d in a zone do not fit: %s", p.copiesOf(lacking), size,
-			p.Scores.Spread.Max, p.zoneRooms(shares))
-	case len(shares) == lacking:
+			p.Scores.Spread.Max, p.zoneRooms(seats))
+	case len(seats) == lacking:
 		err = core.Fail(core.CodeRedundant, "%s of %s need %d nodes with room; %s; %s", p.copiesOf(lacking), size, lacking,
 			onlyHave(with), fluid.List(without))
 	default:
 		err = core.Fail(core.CodeRedundant, "%s of %s need %s on different nodes; %d nodes have room for %s of it, %s is missing; %s",
-			p.copiesOf(lacking), size, need, len(shares), room, need-room, fluid.List(append(roomFor(with), without...)))
+			p.copiesOf(lacking), size, need, len(seats), room, need-room, fluid.List(append(roomFor(with), without...)))
 	}
 	return core.WithHint(err, "free space, add a node, or ask for %s", p.fewer())
 }
 
 // unfit is the error where the bytes would fit but the runs do not.
-func (p *planner) unfit(c int, shares []share) error {
+func (p *planner) unfit(c int, seats []wrap.Seat) error {
 	var rooms []string
-	for _, s := range shares {
-		rooms = append(rooms, fmt.Sprintf("%s has room for %s", p.net.NameOf(s.node), core.Size(s.cap)))
+	for _, s := range seats {
+		rooms = append(rooms, fmt.Sprintf("%s has room for %s", p.net.NameOf(s.Node), s.Cap))
 	}
 	err := core.Fail(core.CodeRedundant, "%s of %s do not fit in whole runs of up to %s; %s",
 		p.copiesOf(p.lacking(c)), p.sizes[c], slices.Max(p.Classes[c].Runs), fluid.List(rooms))
@@ -177,13 +178,13 @@ func (p *planner) unfit(c int, shares []share) error {
 }
 
 // tooFew is the error for a network with fewer nodes than copies.
-func (p *planner) tooFew(copies int, shares []share, held []int) error {
+func (p *planner) tooFew(copies int, seats []wrap.Seat, held []int) error {
 	var may, not []string
 	for _, h := range held {
 		may = append(may, p.net.NameOf(h))
 	}
-	for _, s := range shares {
-		may = append(may, p.net.NameOf(s.node))
+	for _, s := range seats {
+		may = append(may, p.net.NameOf(s.Node))
 	}
 	for i := range p.Snapshot.Nodes {
 		switch {
@@ -206,13 +207,13 @@ func (p *planner) tooFew(copies int, shares []share, held []int) error {
 		"add a peer, or ask for %s", p.fewer())
 }
 
-func (p *planner) zoneRooms(shares []share) string {
+func (p *planner) zoneRooms(seats []wrap.Seat) string {
 	rooms, names := map[string]core.Size{}, []string{}
-	for _, s := range shares {
-		if _, ok := rooms[s.zone]; !ok {
-			names = append(names, s.zone)
+	for _, s := range seats {
+		if _, ok := rooms[s.Zone]; !ok {
+			names = append(names, s.Zone)
 		}
-		rooms[s.zone] += core.Size(s.cap)
+		rooms[s.Zone] += s.Cap
 	}
 	for k, z := range names {
 		names[k] = fmt.Sprintf("%s has room for %s", fluid.ZoneName(z), rooms[z])

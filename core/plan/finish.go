@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan/fluid"
+	"github.com/bkp-tool/bkp/core/plan/wrap"
 )
 
 // finish turns arcs into a plan by the ways of route.
@@ -140,10 +141,10 @@ func (p *planner) rate(flows []Flow) (seconds []float64) {
 
 // rows lists the nodes that keep something and those that do not.
 func (p *planner) rows(classes [][]Span) (rows []NodeRow, refused []Refusal) {
-	sums := make([]*circle, len(classes))
+	sums := make([]*wrap.Circle, len(classes))
 	for c := range classes {
 		if sums[c] = p.walks[c]; sums[c] == nil {
-			sums[c] = newCircle(p.Classes[c].Runs, 1)
+			sums[c] = wrap.New(p.Classes[c].Runs, 1)
 		}
 	}
 	kept := map[int]*NodeRow{}
@@ -154,7 +155,7 @@ func (p *planner) rows(classes [][]Span) (rows []NodeRow, refused []Refusal) {
 				row = &NodeRow{Node: s.Node, Cost: p.price(s.Node), First: math.Inf(1)}
 				kept[s.Node] = row
 			}
-			bytes := sums[c].sums[s.End()] - sums[c].sums[s.Start]
+			bytes := sums[c].Between(s.Start, s.End())
 			row.Bytes += bytes
 			row.Runs += s.Length
 			if s.From == s.Node {

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/plan/wrap"
 )
 
 // Frontier is up to so many plans between the soonest and the cheapest: each costs less than those before it, and takes
@@ -23,7 +24,7 @@ func Frontier(req Request, points int) (plans []*Plan, err error) {
 	}
 	plans = []*Plan{soonest}
 	add := func(p *Plan) {
-		if p.Price() < plans[len(plans)-1].Price()*(1-sameCost) {
+		if p.Price() < plans[len(plans)-1].Price()*(1-wrap.SameCost) {
 			plans = append(plans, p)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan/fluid"
+	"github.com/bkp-tool/bkp/core/plan/wrap"
 )
 
 // planner is one question on its way to a plan. Slices indexed by node have an entry for each node of the snapshot.
@@ -33,13 +34,13 @@ type planner struct {
 	explain   []string    // the strategy's words
 	quotaLeft []core.Size // what the strategy lets it keep
 
-	held   [][]int       // per class: the holders that keep a copy for this task, cheapest first
-	walks  []*circle     // per class
-	arcs   [][]arc       // per class: new copies
-	space  []core.Size   // free, less what this plan puts there
-	quota  []core.Size   // quotaLeft, less the same
-	time   []core.Size   // what it can receive within tcap, less the same
-	shares []map[int]why // per class: what held a node's share down
+	held   [][]int        // per class: the holders that keep a copy for this task, cheapest first
+	walks  []*wrap.Circle // per class
+	arcs   [][]wrap.Arc   // per class: new copies
+	space  []core.Size    // free, less what this plan puts there
+	quota  []core.Size    // quotaLeft, less the same
+	time   []core.Size    // what it can receive within tcap, less the same
+	shares []map[int]why  // per class: what held a node's share down
 
 	quotas []map[int]float64 // per class and node, where they are computed
 	paths  map[int][]*path   // for shards: how they come to a node, where that is computed

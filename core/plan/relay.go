@@ -123,12 +123,12 @@ func (p *planner) byShard(s Span) (spans []Span) {
 	}
 	ring := p.walks[s.Class]
 	for _, a := range p.arcs[s.Class] {
-		for from := a.start; a.node == s.Node && from < a.end; {
-			round := from / ring.n()
-			to := min(a.end, (round+1)*ring.n())
+		for from := a.Start; a.Node == s.Node && from < a.End; {
+			round := from / ring.Runs()
+			to := min(a.End, (round+1)*ring.Runs())
 			piece := s
-			piece.Start, piece.Shard = max(s.Start, from-round*ring.n()), round
-			if piece.Length = min(s.End(), to-round*ring.n()) - piece.Start; piece.Length > 0 {
+			piece.Start, piece.Shard = max(s.Start, from-round*ring.Runs()), round
+			if piece.Length = min(s.End(), to-round*ring.Runs()) - piece.Start; piece.Length > 0 {
 				spans = append(spans, piece)
 			}
 			from = to

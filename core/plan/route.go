@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan/fluid"
+	"github.com/bkp-tool/bkp/core/plan/wrap"
 )
 
 // hop is one sending: depth 1 comes from somebody who had the runs before.
@@ -49,14 +50,14 @@ func (p *planner) route() (blocks []block) {
 	var total core.Size
 	for _, ring := range p.walks {
 		if ring != nil {
-			total += ring.bytes()
+			total += ring.Bytes()
 		}
 	}
 	for c, ring := range p.walks {
 		if ring == nil {
 			continue
 		}
-		for _, s := range ring.stretches(p.arcs[c]) {
+		for _, s := range ring.Stretches(p.arcs[c]) {
 			blocks = append(blocks, r.stretch(c, ring, s, max(1, total/pieces))...)
 		}
 	}
@@ -71,7 +72,7 @@ func (r *router) weighFirst() {
 	kept := make([]float64, n)
 	for c, arcs := range r.arcs {
 		for _, a := range arcs {
-			kept[a.node] += float64(r.walks[c].at(a.end) - r.walks[c].at(a.start))
+			kept[a.Node] += float64(r.walks[c].Between(a.Start, a.End))
 		}
 	}
 	for i := range n {
@@ -93,24 +94,24 @@ func (r *router) weighFirst() {
 }
 
 // stretch routes one stretch in pieces, and joins those that went the same way: the runs of a stretch are alike.
-func (r *router) stretch(c int, ring *circle, s stretch, piece core.Size) (blocks []block) {
-	count := int(min(core.Size(s.end-s.start), (ring.sums[s.end]-ring.sums[s.start]+piece-1)/piece))
+func (r *router) stretch(c int, ring *wrap.Circle, s wrap.Stretch, piece core.Size) (blocks []block) {
+	count := int(min(core.Size(s.End-s.Start), (ring.Between(s.Start, s.End)+piece-1)/piece))
 	count = max(1, count)
 	var ways [][]hop
 	var lengths []int
 	for k := range count {
-		from, to := s.start+(s.end-s.start)*k/count, s.start+(s.end-s.start)*(k+1)/count
-		hops := r.way(c, s.nodes, float64(ring.sums[to]-ring.sums[from]))
+		from, to := s.Start+(s.End-s.Start)*k/count, s.Start+(s.End-s.Start)*(k+1)/count
+		hops := r.way(c, s.Nodes, float64(ring.Between(from, to)))
 		if same := slices.IndexFunc(ways, func(w []hop) bool { return slices.Equal(w, hops) }); same >= 0 {
 			lengths[same] += to - from
 			continue
 		}
 		ways, lengths = append(ways, hops), append(lengths, to-from)
 	}
-	at := s.start
+	at := s.Start
 	for k, hops := range ways {
 		end := at + lengths[k]
-		blocks = append(blocks, block{class: c, start: at, end: end, bytes: ring.sums[end] - ring.sums[at], hops: hops})
+		blocks = append(blocks, block{class: c, start: at, end: end, bytes: ring.Between(at, end), hops: hops})
 		at = end
 	}
 	return blocks

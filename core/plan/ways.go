@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan/fluid"
+	"github.com/bkp-tool/bkp/core/plan/wrap"
 )
 
 // How much longer than the least time a plan may take for nodes to get what is their due, or for the sake of costs: less
@@ -66,7 +67,7 @@ func (p *planner) compute(quotas []float64) (blocks []block, ok bool) {
 	if p.K > 0 {
 		return p.shards(ways)
 	}
-	p.walks, p.arcs = make([]*circle, len(p.Classes)), make([][]arc, len(p.Classes))
+	p.walks, p.arcs = make([]*wrap.Circle, len(p.Classes)), make([][]wrap.Arc, len(p.Classes))
 	p.shares = make([]map[int]why, len(p.Classes))
 	left := make([]core.Size, len(c.Free))
 	for i, free := range c.Free {
@@ -79,7 +80,7 @@ func (p *planner) compute(quotas []float64) (blocks []block, ok bool) {
 		}
 		mine := slices.DeleteFunc(slices.Clone(ways), func(w fluid.Route) bool { return w.Demand != demand })
 		demand++
-		p.walks[k] = newCircle(class.Runs, c.Classes[k].Copies)
+		p.walks[k] = wrap.New(class.Runs, c.Classes[k].Copies)
 		some, ok := p.cutRuns(k, mine, left, t)
 		if !ok {
 			return nil, false
@@ -110,7 +111,7 @@ func (p *planner) cutRuns(class int, ways []fluid.Route, left []core.Size, t *ta
 	}
 	pos, last := 0, -1
 	take := func(k int) {
-		size := ring.size(pos)
+		size := ring.Size(pos)
 		if pos++; k == last {
 			blocks[len(blocks)-1].end = pos
 		} else {
@@ -124,23 +125,23 @@ func (p *planner) cutRuns(class int, ways []fluid.Route, left []core.Size, t *ta
 	}
 	for k, w := range ways {
 		owed[k] = w.Bytes
-		for pos < ring.n() && float64(ring.size(pos)) <= owed[k]+1 && fits(w, ring.size(pos)) {
+		for pos < ring.Runs() && float64(ring.Size(pos)) <= owed[k]+1 && fits(w, ring.Size(pos)) {
 			take(k)
 		}
 	}
-	for pos < ring.n() { // less than a run is left of each: whichever makes nobody late
+	for pos < ring.Runs() { // less than a run is left of each: whichever makes nobody late
 		best, least := -1, math.Inf(1)
 		for k, w := range ways {
-			if !fits(w, ring.size(pos)) {
+			if !fits(w, ring.Size(pos)) {
 				continue
 			}
-			if ends := t.ends(w.Links, float64(ring.size(pos))); best < 0 || ends < least ||
+			if ends := t.ends(w.Links, float64(ring.Size(pos))); best < 0 || ends < least ||
 				ends == least && owed[k] > owed[best] {
 				best, least = k, ends
 			}
 		}
 		if best < 0 {
-			w, ok := p.oneMore(class, ring.size(pos), left, t)
+			w, ok := p.oneMore(class, ring.Size(pos), left, t)
 			if !ok {
 				return nil, false
 			}
@@ -151,10 +152,10 @@ func (p *planner) cutRuns(class int, ways []fluid.Route, left []core.Size, t *ta
 	}
 	for k := range blocks {
 		b := &blocks[k]
-		b.bytes = ring.sums[b.end] - ring.sums[b.start]
+		b.bytes = ring.Between(b.start, b.end)
 		for _, h := range b.hops {
 			if !h.relay {
-				p.arcs[class] = append(p.arcs[class], arc{node: h.to, start: b.start, end: b.end})
+				p.arcs[class] = append(p.arcs[class], wrap.Arc{Node: h.to, Start: b.start, End: b.end})
 			}
 		}
 	}
@@ -166,7 +167,7 @@ func (p *planner) cutRuns(class int, ways []fluid.Route, left []core.Size, t *ta
 func (p *planner) oneMore(class int, size core.Size, left []core.Size, t *tally) (w fluid.Route, ok bool) {
 	have := append([]int{p.Snapshot.Source}, p.held[class]...)
 	zones, _ := p.zoneLimits(class)
-	for range p.walks[class].rounds {
+	for range p.walks[class].Rounds {
 		best, least := [2]int{-1, -1}, math.Inf(1)
 		for _, to := range p.usable {
 			most, limited := zones[p.net.ZoneOf(to)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plan
+package wrap
 
 import (
 	"cmp"
@@ -8,40 +8,30 @@ import (
 	"slices"
 )
 
-// share is a node's part in the quotas of one class.
-type share struct {
-	node   int
-	zone   string
-	cap    float64 // bytes that it may take
-	cost   float64 // per byte
-	weight float64 // how shares are weighed where costs do not decide
-	quota  float64 // bytes: the answer
-}
-
-// sameCost is how far apart two costs may be, relative to the lower, to count as the same: rounding, no more. A
+// SameCost is how far apart two costs may be, relative to the lower, to count as the same: rounding, no more. A
 // strategy may well order nodes of one delay by a trifle that their bandwidths make.
-const sameCost = 1e-9
+const SameCost = 1e-9
 
-// setQuotas gives out need bytes: to the cheapest nodes first, and among nodes of the same cost in proportion to their
+// SetQuotas gives out need bytes: to the cheapest nodes first, and among nodes of the same cost in proportion to their
 // weights. No node passes its cap and no zone the given one, where there is one. It returns what it could not give out.
-func setQuotas(shares []share, need float64, zoneCap map[string]float64) (short float64) {
-	order := make([]*share, len(shares))
-	for i := range shares {
-		shares[i].quota = 0
-		order[i] = &shares[i]
+func SetQuotas(seats []Seat, need float64, zoneCap map[string]float64) (short float64) {
+	order := make([]*Seat, len(seats))
+	for i := range seats {
+		seats[i].Quota = 0
+		order[i] = &seats[i]
 	}
-	slices.SortStableFunc(order, func(a, b *share) int { return cmp.Compare(a.cost, b.cost) })
+	slices.SortStableFunc(order, func(a, b *Seat) int { return cmp.Compare(a.Cost, b.Cost) })
 	zoneLeft := map[string]float64{}
 	for _, s := range order {
-		if cap, ok := zoneCap[s.zone]; ok {
-			zoneLeft[s.zone] = cap
+		if cap, ok := zoneCap[s.Zone]; ok {
+			zoneLeft[s.Zone] = cap
 		} else {
-			zoneLeft[s.zone] = math.Inf(1)
+			zoneLeft[s.Zone] = math.Inf(1)
 		}
 	}
 	for len(order) > 0 && need > 0 {
 		group := 1
-		for group < len(order) && order[group].cost <= order[0].cost*(1+sameCost) {
+		for group < len(order) && order[group].Cost <= order[0].Cost*(1+SameCost) {
 			group++
 		}
 		given := level(order[:group], need, zoneLeft)
@@ -56,17 +46,17 @@ func setQuotas(shares []share, need float64, zoneCap map[string]float64) (short 
 
 // level fills nodes like vessels: each as high as its weight, all rising together until amount is poured out or they
 // are full. Nodes of weight 0 are filled last, evenly.
-func level(group []*share, amount float64, zoneLeft map[string]float64) (given float64) {
+func level(group []*Seat, amount float64, zoneLeft map[string]float64) (given float64) {
 	for _, weightless := range []bool{false, true} {
-		zones, names := map[string][]*share{}, []string{}
+		zones, names := map[string][]*Seat{}, []string{}
 		for _, s := range group {
-			if (s.weight == 0) != weightless {
+			if (s.Weight == 0) != weightless {
 				continue
 			}
-			if zones[s.zone] == nil {
-				names = append(names, s.zone)
+			if zones[s.Zone] == nil {
+				names = append(names, s.Zone)
 			}
-			zones[s.zone] = append(zones[s.zone], s)
+			zones[s.Zone] = append(zones[s.Zone], s)
 		}
 		height := rise(func(h float64) (sum float64) {
 			for _, z := range names {
@@ -79,7 +69,7 @@ func level(group []*share, amount float64, zoneLeft map[string]float64) (given f
 			part := min(zoneLeft[z], poured(zones[z], height))
 			h := rise(func(h float64) float64 { return poured(zones[z], h) }, part)
 			for _, s := range zones[z] {
-				s.quota = filled(s, h)
+				s.Quota = filled(s, h)
 			}
 			zoneLeft[z] -= part
 			given += part
@@ -88,14 +78,14 @@ func level(group []*share, amount float64, zoneLeft map[string]float64) (given f
 	return given
 }
 
-func filled(s *share, height float64) float64 {
-	if s.weight == 0 {
-		return min(s.cap, height)
+func filled(s *Seat, height float64) float64 {
+	if s.Weight == 0 {
+		return min(float64(s.Cap), height)
 	}
-	return min(s.cap, height*s.weight)
+	return min(float64(s.Cap), height*s.Weight)
 }
 
-func poured(group []*share, height float64) (sum float64) {
+func poured(group []*Seat, height float64) (sum float64) {
 	for _, s := range group {
 		sum += filled(s, height)
 	}

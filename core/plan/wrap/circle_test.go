@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plan
+package wrap
 
 import (
 	"slices"
@@ -19,14 +19,14 @@ func TestWalkNeverOversteps(t *testing.T) {
 		for _, size := range rapid.SliceOfN(rapid.IntRange(1, 10), 1, 20).Draw(t, "runs") {
 			runs = append(runs, core.Size(size))
 		}
-		ring := newCircle(runs, rapid.IntRange(1, 4).Draw(t, "copies"))
-		seats := make([]seat, rapid.IntRange(1, 7).Draw(t, "seats"))
+		ring := New(runs, rapid.IntRange(1, 4).Draw(t, "copies"))
+		seats := make([]Seat, rapid.IntRange(1, 7).Draw(t, "seats"))
 		zones := map[int]string{}
 		for i := range seats {
 			cap := rapid.IntRange(0, 150).Draw(t, "cap")
-			seats[i] = seat{node: i, zone: string(rune('A' + i*3/len(seats))), cap: core.Size(cap),
-				quota: float64(rapid.IntRange(0, cap).Draw(t, "quota"))}
-			zones[i] = seats[i].zone
+			seats[i] = Seat{Node: i, Zone: string(rune('A' + i*3/len(seats))), Cap: core.Size(cap),
+				Quota: float64(rapid.IntRange(0, cap).Draw(t, "quota"))}
+			zones[i] = seats[i].Zone
 		}
 		zoneMax := map[string]int{}
 		for _, z := range []string{"A", "B", "C"} {
@@ -37,13 +37,13 @@ func TestWalkNeverOversteps(t *testing.T) {
 		arcs, stop := ring.walk(seats, zoneMax)
 		at := 0
 		for _, a := range arcs {
-			if a.start != at || a.end <= a.start {
+			if a.Start != at || a.End <= a.Start {
 				t.Fatalf("arc %v does not follow position %d", a, at)
 			}
-			at = a.end
+			at = a.End
 		}
-		if at != stop || stop > ring.end() {
-			t.Fatalf("the arcs end at %d, the walk at %d of %d", at, stop, ring.end())
+		if at != stop || stop > ring.End() {
+			t.Fatalf("the arcs end at %d, the walk at %d of %d", at, stop, ring.End())
 		}
 		keeps := checkArcs(t, ring, seats, zones, zoneMax, arcs)
 		checkStretches(t, ring, arcs, keeps)
@@ -51,7 +51,7 @@ func TestWalkNeverOversteps(t *testing.T) {
 		keeps = checkArcs(t, ring, seats, zones, zoneMax, patched)
 		checkStretches(t, ring, patched, keeps)
 		for run, nodes := range keeps {
-			if ok && len(nodes) != ring.rounds {
+			if ok && len(nodes) != ring.Rounds {
 				t.Fatalf("run %d has %d copies", run, len(nodes))
 			}
 		}
@@ -59,22 +59,22 @@ func TestWalkNeverOversteps(t *testing.T) {
 }
 
 // checkArcs expands the arcs run by run.
-func checkArcs(t *rapid.T, ring *circle, seats []seat, zones map[int]string, zoneMax map[string]int,
-	arcs []arc) (keeps [][]int) {
-	keeps = make([][]int, ring.n())
+func checkArcs(t *rapid.T, ring *Circle, seats []Seat, zones map[int]string, zoneMax map[string]int,
+	arcs []Arc) (keeps [][]int) {
+	keeps = make([][]int, ring.Runs())
 	left := map[int]core.Size{}
 	for _, s := range seats {
-		left[s.node] = s.cap
+		left[s.Node] = s.Cap
 	}
 	for _, a := range arcs {
-		for pos := a.start; pos < a.end; pos++ {
-			run := pos % ring.n()
-			if slices.Contains(keeps[run], a.node) {
-				t.Fatalf("node %d gets run %d twice", a.node, run)
+		for pos := a.Start; pos < a.End; pos++ {
+			run := pos % ring.Runs()
+			if slices.Contains(keeps[run], a.Node) {
+				t.Fatalf("node %d gets run %d twice", a.Node, run)
 			}
-			keeps[run] = append(keeps[run], a.node)
-			if left[a.node] -= ring.size(run); left[a.node] < 0 {
-				t.Fatalf("node %d passes its cap", a.node)
+			keeps[run] = append(keeps[run], a.Node)
+			if left[a.Node] -= ring.Size(run); left[a.Node] < 0 {
+				t.Fatalf("node %d passes its cap", a.Node)
 			}
 		}
 	}
@@ -92,14 +92,14 @@ func checkArcs(t *rapid.T, ring *circle, seats []seat, zones map[int]string, zon
 	return keeps
 }
 
-func checkStretches(t *rapid.T, ring *circle, arcs []arc, keeps [][]int) {
-	at := make([][]int, ring.n())
-	for _, s := range ring.stretches(arcs) {
-		for run := s.start; run < s.end; run++ {
+func checkStretches(t *rapid.T, ring *Circle, arcs []Arc, keeps [][]int) {
+	at := make([][]int, ring.Runs())
+	for _, s := range ring.Stretches(arcs) {
+		for run := s.Start; run < s.End; run++ {
 			if at[run] != nil {
 				t.Fatalf("run %d stands in two stretches", run)
 			}
-			at[run] = s.nodes
+			at[run] = s.Nodes
 		}
 	}
 	for run, nodes := range keeps {
