@@ -58,6 +58,8 @@
 //	4     file        split and join over files         control what commands ask of the node of their data directory
 //	      keep        what is kept for others, from acceptance to collection
 //	      place       coordinating a placement          fetch   a version where it is kept
+//	                  place/content: what a version consists of    place/survey: what the network can give
+//	                  place/delivery: what is to be done while the data moves
 //	      repair      placements kept: copies proved again, and made anew
 //	      transfer    the tasks under way, by spread's decisions over flows
 //	      staging     the owner's versions here: what of them must stay, and what may go since peers keep it
@@ -72,6 +74,7 @@
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
 //	      manifest    build and walk the tree           plan    who keeps what, and how good that is
 //	                                                             plan/fluid: what a network can do, as if data flowed
+//	                                                             plan/wrap: runs given out to nodes in a circle
 //	                                                             plan/saved: plans in files
 //	      account     bandwidth accounts and leases     license licences and receipts
 //	      wire        messages and their codec            audit   challenges, and what proves that bytes are there

@@ -118,7 +118,7 @@ func placeResult(r place.Result) (out control.PlaceResult) {
 	out.Name, out.Version, out.Replicas = r.Version.Body.Name, r.Version.Ref.Version, r.Args.Replicas
 	out.Erasure = r.Args.Erasure
 	out.Strategy, out.Task, out.DryRun = r.Args.Strategy, r.Task, r.Args.DryRun
-	out.Runs, out.LetGo, out.Warnings = r.Content.Runs(), r.LetGo, r.Warnings
+	out.Runs, out.LetGo, out.Warnings = r.Content.Count(), r.LetGo, r.Warnings
 	describePlan(&out, r)
 	if r.Standing != nil {
 		out.Segments = len(r.Standing.Segments)

@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
+	"github.com/bkp-tool/bkp/core/place/content"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
 )
@@ -136,7 +137,7 @@ func (p *placement) isForeign(ctx context.Context, r version.Found) bool {
 // collect finds what is to be sent, and what live tasks cover, and brings back what is not here.
 func (p *placement) collect(ctx context.Context) error {
 	if p.resumed {
-		segments, err := p.record.Segments(func(id core.ID) bool { return p.Survey.index[id] > 0 })
+		segments, err := p.record.Segments(func(id core.ID) bool { return p.Survey.Index[id] > 0 })
 		if err == nil {
 			p.resumed, err = p.sendable(ctx, segments)
 		}
@@ -144,7 +145,7 @@ func (p *placement) collect(ctx context.Context) error {
 			return err
 		}
 		if p.resumed {
-			p.Task, p.Content = p.record.Task, contentOf(p.record.Task, segments)
+			p.Task, p.Content = p.record.Task, content.Of(p.record.Task, segments)
 			p.Standing = placements.NewStanding(p.Task, p.Node, segments)
 			return nil
 		}
@@ -161,12 +162,12 @@ func (p *placement) collect(ctx context.Context) error {
 			return visit(e)
 		})
 	}
-	p.Content, err = Sort(walk, covered, p.Args.Replicas,
+	p.Content, err = content.Sort(walk, covered, p.Args.Replicas,
 		func(chunks []core.Chunk) (bool, error) { return p.staged(ctx, chunks) })
 	if err != nil {
 		return err
 	}
-	if err := p.recall(ctx, slices.Concat(p.Content.chunks[0], p.Content.chunks[1]), covered); err != nil {
+	if err := p.recall(ctx, p.Content.Chunks(), covered); err != nil {
 		return err
 	}
 	prefix := fmt.Sprintf("%s.%d", p.Version.Ref.Alias, p.Version.Ref.Version)
@@ -181,7 +182,7 @@ func (p *placement) sendable(ctx context.Context, segments []*placements.Segment
 		for run := s.Fresh; run < len(s.Runs); run++ {
 			r, copies := s.Runs[run], 0
 			for id, receipts := range s.Receipts {
-				if p.Survey.index[id] > 0 && receipts.Has(run) {
+				if p.Survey.Index[id] > 0 && receipts.Has(run) {
 					copies++
 				}
 			}
@@ -197,19 +198,19 @@ func (p *placement) sendable(ctx context.Context, segments []*placements.Segment
 }
 
 // coverage reads the records of this owner's placed versions.
-func (p *placement) coverage() (Covered, error) {
+func (p *placement) coverage() (content.Covered, error) {
 	refs, err := p.Versions.Local("")
 	if err != nil {
 		return nil, err
 	}
-	covered := Covered{}
+	covered := content.Covered{}
 	for _, ref := range refs {
 		for _, sealed := range ref.Body.Records {
 			r, err := p.reader.Record(sealed)
 			if err != nil {
 				return nil, fmt.Errorf("record of %s@%d: %w", ref.Body.Name, ref.Ref.Version, err)
 			}
-			covered.Add(r, p.Survey.index)
+			covered.Add(r, p.Survey.Index)
 		}
 	}
 	return covered, nil

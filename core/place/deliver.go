@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/place/delivery"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -26,7 +27,7 @@ const (
 // error says what is missing in the end.
 func (p *placement) deliver(ctx context.Context) error {
 	s := p.Standing
-	p.watch = NewWatch(time.Now(), s, p.ground())
+	p.watch = delivery.NewWatch(time.Now(), s, p.ground())
 	p.transfer.Begin(s.Segments, p.from, func(seg *placements.Segment, run int) bool {
 		return p.window || p.here[seg.Runs[run].Hash]
 	})
@@ -79,29 +80,29 @@ func (p *placement) follow(ctx context.Context) error {
 }
 
 // act carries out one action.
-func (p *placement) act(ctx context.Context, a Action) error {
+func (p *placement) act(ctx context.Context, a delivery.Action) error {
 	s := p.Standing.Segments[a.Segment]
 	switch a.Kind {
-	case Show:
+	case delivery.Show:
 		p.Peers.Send([]core.ID{a.Target}, s.Message)
-	case Ask:
+	case delivery.Ask:
 		for _, s := range p.Standing.Segments {
 			if missing := s.Unreceipted(a.Target); len(missing) > 0 {
 				p.Peers.Send([]core.ID{a.Target},
 					wire.Want{Task: p.Task, Segment: s.Number, Wanted: core.Ranges(missing)})
 			}
 		}
-	case Forget:
+	case delivery.Forget:
 		p.transfer.Forget(a.Target)
-	case Narrow:
+	case delivery.Narrow:
 		p.transfer.Narrow(s)
-	case Renew:
+	case delivery.Renew:
 		return p.renew(ctx, s)
-	case Join:
+	case delivery.Join:
 		stay := slices.DeleteFunc(slices.Clone(s.Message.Locations),
 			func(span core.Span) bool { return p.Standing.Failed[span.Node] != "" })
 		p.transfer.Join(s, stay, a.Target, s.Answers[a.Target].Have)
-	case Say:
+	case delivery.Say:
 		p.tell(Status{Phase: "place", Warning: true, Text: a.Text})
 	}
 	return nil
@@ -126,7 +127,7 @@ func (p *placement) renew(ctx context.Context, s *placements.Segment) error {
 // welcome hears peers that came after the survey, each once, and lets the watch know of those that answer.
 func (p *placement) welcome(ctx context.Context) {
 	var who []core.ID
-	for _, id := range p.Survey.strangers(p.Peers.Connected()) {
+	for _, id := range p.Survey.Strangers(p.Peers.Connected()) {
 		if !p.heard[id] {
 			p.heard[id] = true
 			who = append(who, id)

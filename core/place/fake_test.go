@@ -146,7 +146,7 @@ func (w *town) split(name string, number, from, to int) {
 	s := stager{sealer, w}
 	tree := manifest.NewBuilder(s)
 	for i := from; i < to; i++ {
-		sealed, err := s.seal(core.KindChunk, content(i))
+		sealed, err := s.seal(core.KindChunk, plain(i))
 		check(w.t, err)
 		check(w.t, tree.Add(sealed))
 	}
@@ -159,8 +159,8 @@ func (w *town) split(name string, number, from, to int) {
 	check(w.t, w.Put(w.owner.Alias(name), number, envelope))
 }
 
-// content is the plain bytes of a chunk; they do not compress.
-func content(i int) []byte {
+// plain is the bytes of a chunk; they do not compress.
+func plain(i int) []byte {
 	data := make([]byte, 1024)
 	rand.NewChaCha8([32]byte{byte(i), byte(i >> 8), 1}).Read(data)
 	return data
@@ -598,3 +598,10 @@ func (m *memory) Find(context.Context, core.Hash) (core.Chunk, bool, error) {
 func (m *memory) Barrier(context.Context) error           { return nil }
 func (m *memory) Used(context.Context) (core.Size, error) { return 0, nil }
 func (m *memory) Close() error                            { return nil }
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

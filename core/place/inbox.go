@@ -134,7 +134,7 @@ func (e came) apply(p *placement, _ time.Time) {
 type gone struct{ id core.ID }
 
 func (e gone) apply(p *placement, at time.Time) {
-	if _, known := p.Survey.index[e.id]; known {
+	if _, known := p.Survey.Index[e.id]; known {
 		p.Standing.Lost[e.id] = at
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/place/delivery"
+	"github.com/bkp-tool/bkp/core/place/survey"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan/saved"
 	"github.com/bkp-tool/bkp/core/spread"
@@ -65,6 +67,9 @@ type Peers interface {
 	Send(to []core.ID, m wire.Message) (unsent []core.ID)
 }
 
+// Peer is what is known of a node.
+type Peer = delivery.Peer
+
 // Network is what this node knows of the network by itself.
 type Network interface {
 	// Self is this node as its own plans see it.
@@ -76,13 +81,7 @@ type Network interface {
 }
 
 // LinkEnd is one side of a link.
-type LinkEnd struct {
-	Address  string
-	Direct   bool      // a session leads there; else others pass on what is said
-	Capacity core.Rate // of the link
-	Delay    float64   // seconds
-	Report   wire.LinkReport
-}
+type LinkEnd = survey.End
 
 // Transfers moves the data of tasks.
 type Transfers interface {
@@ -95,7 +94,7 @@ type Transfers interface {
 
 // Transfer is the data of one task under way, as its source sees it.
 type Transfer interface {
-	Progress
+	delivery.Progress
 	// Begin lets the data of segments move; here says which of a segment's runs this node can send, out of from.
 	Begin(segments []*placements.Segment, from version.Chunks, here func(s *placements.Segment, run int) bool)
 	// Narrow takes what a segment's Locations no longer ask for out of what its targets are to get.

@@ -14,6 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/place/delivery"
 	"github.com/bkp-tool/bkp/core/placements"
 )
 
@@ -167,7 +168,7 @@ func (p *placement) gone(missing map[core.ID]int) map[core.ID]string {
 					p.Peers.Send([]core.ID{id}, s.Message)
 				}
 			}
-		case time.Since(since) > awayPatience:
+		case time.Since(since) > delivery.AwayPatience:
 			gone[id] = "it went away"
 		}
 	}
@@ -183,7 +184,7 @@ func (p *placement) offerOne(s *placements.Segment) {
 
 // bar has a target get nothing new. Who lacks room for all of its share has what it agreed to and what it offers now.
 func (p *placement) bar(ctx context.Context, r placements.Refusal) {
-	node := &p.Survey.Nodes[p.Survey.index[r.Target]]
+	node := &p.Survey.Nodes[p.Survey.Index[r.Target]]
 	room := core.Size(0)
 	if r.Code == core.ReasonSpace {
 		room = p.roomNow(ctx, r.Target)
@@ -210,7 +211,7 @@ func (p *placement) roomNow(ctx context.Context, target core.ID) core.Size {
 	if err != nil {
 		return agreed
 	}
-	return max(0, min(agreed+state.Remaining-p.Content.recordsSize(p.Args.Replicas), asked-1))
+	return max(0, min(agreed+state.Remaining-p.Content.RecordsSize(p.Args.Replicas), asked-1))
 }
 
 // unsettled is the error where the others have no room for what those want none of who were to keep it: where nobody

@@ -15,6 +15,9 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/place/content"
+	"github.com/bkp-tool/bkp/core/place/delivery"
+	"github.com/bkp-tool/bkp/core/place/survey"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/plan/saved"
@@ -64,8 +67,8 @@ type Result struct {
 	Args     Args // as they were carried out: the strategy may want more replicas
 	Version  version.Found
 	Task     core.TaskID
-	Survey   *Survey
-	Content  *Content
+	Survey   *survey.Survey
+	Content  *content.Runs
 	Plan     *plan.Plan           // nil: none was made
 	Frontier []*plan.Plan         // each cheaper and later than those before; only where that is asked for
 	Standing *placements.Standing // nil: as Plan
@@ -98,7 +101,7 @@ type placement struct {
 	transfer Transfer
 	stop     func(why error)
 	unlist   func()
-	watch    *Watch // nil until the data moves
+	watch    *delivery.Watch // nil until the data moves
 
 	audits   map[auditOf]bool // that are under way
 	auditing sync.WaitGroup
@@ -335,8 +338,8 @@ func (p *placement) leave() {
 }
 
 // ground is what it was planned on.
-func (p *placement) ground() Ground {
-	return Ground{Snapshot: p.Survey.Snapshot, Plan: p.Plan, Scores: p.request.Scores, Given: p.Args.Plan != nil,
+func (p *placement) ground() delivery.Ground {
+	return delivery.Ground{Snapshot: p.Survey.Snapshot, Plan: p.Plan, Scores: p.request.Scores, Given: p.Args.Plan != nil,
 		Far: p.Survey.Far}
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/place/content"
+	"github.com/bkp-tool/bkp/core/place/delivery"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/plan/saved"
@@ -21,7 +23,7 @@ import (
 func (p *placement) price(ctx context.Context) (err error) {
 	for i := range p.Survey.Nodes[1:] {
 		node := &p.Survey.Nodes[i+1]
-		node.Free = max(0, node.Free-p.Content.recordsSize(p.Args.Replicas))
+		node.Free = max(0, node.Free-p.Content.RecordsSize(p.Args.Replicas))
 	}
 	p.request = plan.Request{Relays: p.Survey.Far, Replicas: p.Args.Replicas, Seed: p.seed(),
 		Objective: p.Args.Objective, Blend: p.Args.Blend, Deadline: p.Args.Deadline}
@@ -39,7 +41,7 @@ func (p *placement) price(ctx context.Context) (err error) {
 		}
 	}
 	if ref := p.Version.Ref; !p.resumed {
-		p.Standing = placements.NewStanding(p.Task, p.Node, Cut(p.Task, ref.Alias, ref.Version, p.Content))
+		p.Standing = placements.NewStanding(p.Task, p.Node, content.Cut(p.Task, ref.Alias, ref.Version, p.Content))
 	}
 	return nil
 }
@@ -50,7 +52,7 @@ func (p *placement) decide() (changed []*placements.Segment, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return assign(p.Standing, d.Locations, p.ground()), nil
+	return delivery.Assign(p.Standing, d.Locations, p.ground()), nil
 }
 
 func (p *placement) reconcile() (reconcile.Decision, error) {
@@ -159,6 +161,6 @@ func (p *placement) show() {
 // about says what the plan is for.
 func (p *placement) about() saved.About {
 	v := p.Version
-	return saved.About{Name: v.Body.Name, Version: v.Ref.Version, Root: v.Body.Root.Hash, Runs: p.Content.hash(),
+	return saved.About{Name: v.Body.Name, Version: v.Ref.Version, Root: v.Body.Root.Hash, Runs: p.Content.Hash(),
 		Strategy: p.Args.Strategy}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/place/content"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/reconcile"
 	"github.com/bkp-tool/bkp/core/spread"
@@ -15,9 +16,9 @@ import (
 
 // recall brings chunks back that are to be sent from here and are here no more: copies of them were lost, and no holder
 // has the whole run that they stand in. They stay claimed until the placement ends.
-func (p *placement) recall(ctx context.Context, chunks []core.Chunk, covered Covered) error {
-	need := map[*Reused]core.Bitmap{}
-	var order []*Reused
+func (p *placement) recall(ctx context.Context, chunks []core.Chunk, covered content.Covered) error {
+	need := map[*content.Reused]core.Bitmap{}
+	var order []*content.Reused
 	lost, missing := core.Size(0), 0
 	for _, c := range chunks {
 		here, err := p.Staging.Has(ctx, c.Hash)
@@ -31,11 +32,11 @@ func (p *placement) recall(ctx context.Context, chunks []core.Chunk, covered Cov
 		case !ok:
 			lost, missing = lost+c.Size, missing+1
 			continue
-		case need[at.run] == nil:
-			need[at.run] = core.NewBitmap(len(at.run.Chunks))
-			order = append(order, at.run)
+		case need[at.Run] == nil:
+			need[at.Run] = core.NewBitmap(len(at.Run.Chunks))
+			order = append(order, at.Run)
 		}
-		need[at.run].Set(at.index)
+		need[at.Run].Set(at.Index)
 	}
 	if missing > 0 {
 		return core.WithHint(core.Fail(core.CodeRedundant,
@@ -72,7 +73,7 @@ func (p *placement) gather(ctx context.Context) error {
 				here = staged
 			}
 			holders, lacking := p.whoHas(known[s.Number], shares, run)
-			if !here && slices.ContainsFunc(lacking, func(to int) bool { return !p.Survey.linked(holders, to) }) {
+			if !here && slices.ContainsFunc(lacking, func(to int) bool { return !p.Survey.Linked(holders, to) }) {
 				here = true
 				if lost[s.Number][run] = stripes[run] >= 0 && len(holders) == 0; lost[s.Number][run] {
 					p.here[r.Hash] = true
@@ -111,13 +112,7 @@ func (p *placement) whoHas(k reconcile.Segment, shares map[core.ID]core.Bitmap, 
 	return holders, lacking
 }
 
-func (s *Survey) linked(from []int, to int) bool {
-	return slices.ContainsFunc(s.Links, func(l core.LinkState) bool {
-		return l.To == to && slices.Contains(from, l.From)
-	})
-}
-
-func (p *placement) fromHolders(r *Reused, wanted core.Bitmap) spread.Wanted {
+func (p *placement) fromHolders(r *content.Reused, wanted core.Bitmap) spread.Wanted {
 	var holders []core.ID
 	for _, node := range r.Holders {
 		holders = append(holders, p.Survey.Nodes[node].ID)

@@ -48,7 +48,7 @@ func (p *placement) noteTold(segments []*placements.Segment) error {
 			s.Told[id] = true
 		}
 		for _, id := range core.Sorted(s.Told) {
-			if _, there := p.Survey.index[id]; there && len(s.Share(id)) == 0 && !s.Receipts[id].Empty() {
+			if _, there := p.Survey.Index[id]; there && len(s.Share(id)) == 0 && !s.Receipts[id].Empty() {
 				continue
 			}
 			entries = append(entries, placements.Entry{What: placements.Told, Node: id, Segment: s.Number,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/place/content"
 	"github.com/bkp-tool/bkp/core/version"
 )
 
@@ -98,21 +99,21 @@ func (w *Windows) Taken(ctx context.Context, records []core.Sealed) error {
 	if err != nil {
 		return err
 	}
-	covered := Covered{}
+	covered := content.Covered{}
 	for _, sealed := range records {
 		r, err := p.reader.Record(sealed)
 		if err != nil {
 			return err
 		}
-		covered.Add(r, p.Survey.index)
+		covered.Add(r, p.Survey.Index)
 	}
 	w.count(covered)
 	return nil
 }
 
-func (w *Windows) count(covered Covered) {
+func (w *Windows) count(covered content.Covered) {
 	for hash, at := range covered {
-		if at.run.copies() >= w.args.Replicas {
+		if at.Run.Copies() >= w.args.Replicas {
 			w.covered[hash] = true
 		}
 	}
@@ -129,7 +130,7 @@ func (w *Windows) Place(ctx context.Context, number int, from version.Chunks, ch
 	alias := p.owner.Alias(w.args.Name)
 	p.Version = version.Found{Ref: key.Ref{Alias: alias, Version: number}, Body: key.RefBody{Name: w.args.Name}}
 	prefix := fmt.Sprintf("%s.%d", alias, number)
-	p.Content = NewContent(prefix, chunks)
+	p.Content = content.New(prefix, chunks)
 	defer func() { w.c.Pins.Release(p.recalled) }()
 	if err := p.encode(ctx, prefix); err != nil {
 		return Window{}, err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package content
 
 import (
 	"fmt"
@@ -8,7 +8,6 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
-	"github.com/bkp-tool/bkp/core/manifest"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/version"
@@ -17,8 +16,8 @@ import (
 // maxRunChunks bounds a run of tiny chunks, so that announcements and records keep to their limits.
 const maxRunChunks = 4096
 
-// Content is what a version consists of: new runs, and runs of earlier tasks that it uses.
-type Content struct {
+// Runs is what a version consists of: new runs, and runs of earlier tasks that it uses.
+type Runs struct {
 	Bytes    core.Size // stored bytes of the version, each chunk once
 	NewBytes core.Size // of them, what no live task covers
 	Fresh    []core.Run
@@ -40,17 +39,17 @@ type Reused struct {
 	stripe  *stripe // that it is in; nil for none
 }
 
-// Runs is how many runs there are.
-func (c *Content) Runs() (runs int) {
+// Count is how many runs there are.
+func (c *Runs) Count() (runs int) {
 	for _, class := range c.Classes {
 		runs += len(class.Runs)
 	}
 	return runs + len(c.kept)
 }
 
-// recordsSize is room for what every target keeps beside its runs and charges to the owner: the segment records, which took
+// RecordsSize is room for what every target keeps beside its runs and charges to the owner: the segment records, which took
 // 80 KiB for 1,447 chunks in 671 runs, and descriptions of what it is to keep, which say of each run who gives it.
-func (c *Content) recordsSize(copies int) core.Size {
+func (c *Runs) RecordsSize(copies int) core.Size {
 	const perChunk, perRun, perCopy, perSegment = 40, 128, 192, 4 * core.KiB
 	all, _ := c.all(core.TaskID{})
 	size := core.Size(len(all)/core.SegmentRuns+1) * perSegment
@@ -60,8 +59,11 @@ func (c *Content) recordsSize(copies int) core.Size {
 	return size
 }
 
+// Chunks is those that are to be sent.
+func (c *Runs) Chunks() []core.Chunk { return slices.Concat(c.chunks[0], c.chunks[1]) }
+
 // Before is how many holders each reused run has.
-func (c *Content) Before() map[core.Hash]int {
+func (c *Runs) Before() map[core.Hash]int {
 	before := map[core.Hash]int{}
 	for _, class := range c.Reused {
 		for _, r := range class {
@@ -72,7 +74,7 @@ func (c *Content) Before() map[core.Hash]int {
 }
 
 // all is the runs in the order of the task, and who of the snapshot keeps each for another task.
-func (c *Content) all(task core.TaskID) (all []version.Run, held [][]int) {
+func (c *Runs) all(task core.TaskID) (all []version.Run, held [][]int) {
 	for _, r := range c.Fresh {
 		all, held = append(all, version.Run{Run: r, Task: task, Used: core.FullBitmap(len(r.Chunks))}), append(held, nil)
 	}
@@ -88,7 +90,7 @@ func (c *Content) all(task core.TaskID) (all []version.Run, held [][]int) {
 }
 
 // stripes is the stripes of all.
-func (c *Content) stripes() []core.Stripe {
+func (c *Runs) stripes() []core.Stripe {
 	stripes := slices.Clone(c.Stripes)
 	at := len(c.Fresh)
 	for _, runs := range c.Reused {
@@ -108,9 +110,9 @@ func (c *Content) stripes() []core.Stripe {
 	return stripes
 }
 
-// contentOf is what segments consist of. What nobody signed for counts as new.
-func contentOf(task core.TaskID, segments []*placements.Segment) *Content {
-	c := &Content{Classes: make([]plan.Class, 2), Reused: make([][]*Reused, 2)}
+// Of is what segments consist of. What nobody signed for counts as new.
+func Of(task core.TaskID, segments []*placements.Segment) *Runs {
+	c := &Runs{Classes: make([]plan.Class, 2), Reused: make([][]*Reused, 2)}
 	seen := map[core.Hash]bool{}
 	for _, s := range segments {
 		for run, r := range s.Runs {
@@ -135,8 +137,8 @@ func contentOf(task core.TaskID, segments []*placements.Segment) *Content {
 	return c
 }
 
-// hash is over the hashes and sizes of all runs, but those of parity, which follow from the others.
-func (c *Content) hash() core.Hash {
+// Hash is over the hashes and sizes of all runs, but those of parity, which follow from the others.
+func (c *Runs) Hash() core.Hash {
 	all, _ := c.all(core.TaskID{})
 	var runs []core.Chunk
 	for _, r := range all {
@@ -147,133 +149,9 @@ func (c *Content) hash() core.Hash {
 	return chunk.RunHash(runs)
 }
 
-// Covered is the chunks that live tasks keep at connected peers.
-type Covered map[core.Hash]coveredChunk
-
-type coveredChunk struct {
-	run   *Reused
-	index int
-}
-
-// Add adds a record's runs; of two runs with the same chunk the one with more holders wins. index has the places of the
-// snapshot's nodes.
-func (c Covered) Add(r version.Record, index map[core.ID]int) {
-	all := make([]*Reused, len(r.Runs))
-	for number, run := range r.Runs {
-		reused := &Reused{Run: run, Whole: run.Whole()}
-		all[number] = reused
-		for _, id := range r.Holders(number) {
-			if at, ok := index[id]; ok && at != 0 { // the source's own disk never counts
-				reused.Holders = append(reused.Holders, at)
-			}
-		}
-		slices.Sort(reused.Holders)
-	}
-	stripes := stripesOf(r, all)
-	for number, run := range r.Runs {
-		reused := all[number]
-		if reused.stripe = stripes[number]; reused.copies() == 0 || run.Type == core.TypeParity {
-			continue
-		}
-		for index, chunk := range run.Chunks {
-			// A holder keeps only the chunks that its task asks it to.
-			if old, ok := c[chunk.Hash]; run.Kept().Has(index) && (!ok || old.run.copies() < reused.copies()) {
-				c[chunk.Hash] = coveredChunk{reused, index}
-			}
-		}
-	}
-}
-
-// copies is how many holders it has; where it is in a stripe, how many losses that bears, and one.
-func (r *Reused) copies() int {
-	if r.stripe != nil {
-		return r.stripe.left
-	}
-	return len(r.Holders)
-}
-
-// Sort sorts the chunks of a manifest, as walk visits them: those that live tasks cover, and the rest. A run with fewer
-// holders than are wanted, that none of them has whole, is not reused unless staged has it: it would have to be sent
-// again, and nobody could send it as a whole. A stripe is kept as a whole, with all its runs, where half of it is used; of
-// one that is used less the chunks count as new.
-func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, replicas int,
-	staged func([]core.Chunk) (bool, error)) (*Content, error) {
-	c := &Content{}
-	seen := map[core.Hash]bool{}
-	uses := map[core.Hash]*Reused{}
-	err := walk(func(e manifest.Entry) error {
-		if e.Hole() || seen[e.Chunk.Hash] {
-			return nil
-		}
-		seen[e.Chunk.Hash] = true
-		c.Bytes += e.Chunk.Size
-		at, ok := covered[e.Chunk.Hash]
-		if !ok {
-			c.add(e.Type, core.Chunk{Hash: e.Chunk.Hash, Size: e.Chunk.Size})
-			return nil
-		}
-		r := uses[at.run.Hash]
-		if r == nil {
-			r = &Reused{Run: at.run.Run, Holders: at.run.Holders, Whole: at.run.Whole, stripe: at.run.stripe}
-			r.Used = core.NewBitmap(len(r.Chunks))
-			uses[at.run.Hash] = r
-			c.uses = append(c.uses, r)
-		}
-		r.Used.Set(at.index)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("walk the manifest: %w", err)
-	}
-	kept, decided := c.uses[:0], map[*stripe]bool{}
-	for _, r := range c.uses {
-		if r.stripe != nil {
-			if _, known := decided[r.stripe]; !known {
-				decided[r.stripe] = c.keepWhole(r.stripe, uses, replicas)
-			}
-			if !decided[r.stripe] {
-				c.addUsed(r)
-			}
-			continue
-		}
-		stays := len(r.Holders) >= replicas || r.Whole
-		if !stays {
-			if stays, err = staged(r.Chunks); err != nil {
-				return nil, err
-			}
-		}
-		if stays {
-			kept = append(kept, r)
-			continue
-		}
-		c.addUsed(r)
-	}
-	c.uses = kept
-	return c, nil
-}
-
-// addUsed takes in what is used of a run as chunks to be sent.
-func (c *Content) addUsed(r *Reused) {
-	for i, chunk := range r.Chunks {
-		if r.Used.Has(i) {
-			c.add(r.Type, chunk)
-		}
-	}
-}
-
-// add takes in a chunk that is to be sent.
-func (c *Content) add(kind core.FileType, chunk core.Chunk) {
-	at := 0
-	if kind == core.TypeDirectory {
-		at = 1
-	}
-	c.chunks[at] = append(c.chunks[at], chunk)
-	c.NewBytes += chunk.Size
-}
-
 // Group makes runs of the chunks that are to be sent, the manifest's own tree nodes last, and groups the reused ones by
 // who keeps them. prefix is ALIAS.V.
-func (c *Content) Group(prefix string) {
+func (c *Runs) Group(prefix string) {
 	g := grouper{prefix: prefix, limit: core.RunSize(c.NewBytes)}
 	for at, kind := range []core.FileType{core.TypeFile, core.TypeDirectory} {
 		for _, chunk := range c.chunks[at] {
@@ -302,9 +180,9 @@ func (c *Content) Group(prefix string) {
 	}
 }
 
-// NewContent is a part of a file of which nobody keeps anything yet, in runs. prefix is ALIAS.V.
-func NewContent(prefix string, chunks []core.Chunk) *Content {
-	c := &Content{}
+// New is a part of a file of which nobody keeps anything yet, in runs. prefix is ALIAS.V.
+func New(prefix string, chunks []core.Chunk) *Runs {
+	c := &Runs{}
 	for _, chunk := range chunks {
 		c.add(core.TypeFile, chunk)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package content
 
 import (
 	"errors"
@@ -14,6 +14,8 @@ import (
 	"github.com/bkp-tool/bkp/core/version"
 	"pgregory.net/rapid"
 )
+
+var a, b, c, d = core.ID{1}, core.ID{2}, core.ID{3}, core.ID{4}
 
 func chunkOf(i int) core.Chunk {
 	return core.Chunk{Hash: core.Hash{byte(i), byte(i >> 8), 1}, Size: 1000}
@@ -131,7 +133,7 @@ func drawRun(t *rapid.T) version.Run {
 
 // TestRunsOfContent: content first, tree nodes last, in order, and none larger than the size for the job.
 func TestRunsOfContent(t *testing.T) {
-	content := &Content{}
+	content := &Runs{}
 	for i := range 3000 {
 		kind := core.TypeFile
 		if i%1000 == 0 {
@@ -159,8 +161,8 @@ func TestRunsOfContent(t *testing.T) {
 			next++
 		}
 	}
-	if kind != core.TypeDirectory || next != 3000 || content.Runs() != len(content.Fresh) {
-		t.Errorf("the last run is of type %s, %d chunks in %d runs", kind, next, content.Runs())
+	if kind != core.TypeDirectory || next != 3000 || content.Count() != len(content.Fresh) {
+		t.Errorf("the last run is of type %s, %d chunks in %d runs", kind, next, content.Count())
 	}
 }
 

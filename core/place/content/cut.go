@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package content
 
 import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
-	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // segmentChunks bounds a segment of runs of tiny chunks, so that records keep to their limit.
 const segmentChunks = 1 << 18
 
 // Cut makes segments of a version's content. Who is to keep which runs of them is not said yet.
-func Cut(task core.TaskID, alias string, number int, c *Content) (segments []*placements.Segment) {
+func Cut(task core.TaskID, alias string, number int, c *Runs) (segments []*placements.Segment) {
 	all, held := c.all(task)
 	stripes, begins := c.stripes(), map[int]int{}
 	for _, s := range stripes {
@@ -29,20 +28,6 @@ func Cut(task core.TaskID, alias string, number int, c *Content) (segments []*pl
 		segments = append(segments, s)
 	}
 	return segments
-}
-
-// tables is the planned rates, and those of the flows that cross a trunk: nobody but the planner knows that they share
-// it.
-func (g Ground) tables() (all, shares []wire.BandwidthRow) {
-	for _, f := range g.Plan.Flows {
-		row := wire.BandwidthRow{From: g.Snapshot.Nodes[f.From].ID, To: g.Snapshot.Nodes[f.To].ID, Rate: f.Rate,
-			Bytes: f.Bytes}
-		all = append(all, row)
-		if _, crosses := g.trunk(f.From, f.To); crosses {
-			shares = append(shares, row)
-		}
-	}
-	return all, shares
 }
 
 // segmentEnd is the first run after the segment that begins at from. Where a stripe begins stripes has how many runs it

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package content
 
 import (
 	"cmp"
@@ -19,7 +19,7 @@ const alikeWithin = 32 * core.MiB
 // Stripe makes stripes of the new runs of content: K of about one size, and M runs of parity behind them, whose bytes
 // nobody has computed yet. The last has fewer where they do not come out even. Tree nodes stay copies, behind all.
 // prefix is ALIAS.V.
-func (c *Content) Stripe(prefix string, code core.Erasure) {
+func (c *Runs) Stripe(prefix string, code core.Erasure) {
 	content := slices.IndexFunc(c.Fresh, func(r core.Run) bool { return r.Type != core.TypeFile })
 	if content < 0 {
 		content = len(c.Fresh)
@@ -120,7 +120,7 @@ func (s *stripe) used(uses map[core.Hash]*Reused) (used, all core.Size) {
 
 // keepWhole keeps a stripe with all its runs, where enough of it is used and it bears what is wanted once its lost runs
 // are rebuilt.
-func (c *Content) keepWhole(s *stripe, uses map[core.Hash]*Reused, replicas int) bool {
+func (c *Runs) keepWhole(s *stripe, uses map[core.Hash]*Reused, replicas int) bool {
 	if used, all := s.used(uses); 2*used < all || s.left < 1 || len(s.Parity)+1 < replicas {
 		return false
 	}

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package content
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/audit"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/manifest"
-	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
 	"pgregory.net/rapid"
 )
@@ -21,7 +18,7 @@ import (
 func TestStripe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		code := core.Erasure{K: rapid.IntRange(1, 6).Draw(t, "k"), M: rapid.IntRange(1, 3).Draw(t, "m")}
-		c := &Content{}
+		c := &Runs{}
 		for i := range rapid.IntRange(0, 3000).Draw(t, "chunks") {
 			c.add(core.TypeFile, core.Chunk{Hash: core.Hash{byte(i), byte(i >> 8), 1}, Size: core.Size(1<<20 + i*7919%(1<<20))})
 		}
@@ -117,7 +114,9 @@ func TestAStripeIsKeptWhereHalfOfItIsUsed(t *testing.T) {
 			}
 			return nil
 		}, covered, x.replicas, func([]core.Chunk) (bool, error) { return false, nil })
-		check(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		c.Group("x.2")
 		segments := Cut(core.TaskID{2}, "x", 2, c)
 		if kept := len(segments[0].Stripes) == 1; kept != x.kept || kept != (len(c.Fresh) == 0) {
@@ -131,16 +130,5 @@ func TestAStripeIsKeptWhereHalfOfItIsUsed(t *testing.T) {
 				t.Errorf("%+v: run %d is held %v, used %v", x, i, r.Held, r.Used)
 			}
 		}
-	}
-}
-
-// TestParityThatIsNotUsedIsAudited has a run of an earlier version's stripe, of which no chunk is used.
-func TestParityThatIsNotUsedIsAudited(t *testing.T) {
-	run := version.Run{Used: core.NewBitmap(1), Held: core.FullBitmap(1)}
-	run.Chunks = []core.Chunk{{Hash: core.Hash{1}, Size: 5000}}
-	s := &placements.Segment{Runs: []version.Run{run}}
-	parts := Claim{Segment: s, Runs: []int{0}}.parts()
-	if drawn := audit.Draw(rand.New(rand.NewPCG(1, 2)), parts, audit.Enough); len(drawn) == 0 {
-		t.Error("nothing is drawn of it")
 	}
 }

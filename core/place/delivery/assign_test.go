@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package delivery
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/place/content"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/reconcile"
@@ -102,7 +103,7 @@ func assignPlanned(s *placements.Standing, g Ground) error {
 	d, err := reconcile.Next(reconcile.Wanted{Now: true}, s.Known(g.Snapshot.Nodes), n, time.Time{},
 		func([]plan.Class) ([][]plan.Span, error) { return g.Plan.Spans(), nil })
 	if err == nil {
-		assign(s, d.Locations, g)
+		Assign(s, d.Locations, g)
 	}
 	return err
 }
@@ -110,12 +111,12 @@ func assignPlanned(s *placements.Standing, g Ground) error {
 // TestCut: the segments ask for what the plan does, run by run, whatever runs a segment has.
 func TestCut(t *testing.T) {
 	const runs, reused = core.SegmentRuns + 100, 50
-	content := &Content{Classes: make([]plan.Class, 2), Reused: make([][]*Reused, 2)}
+	whole := &content.Runs{Classes: make([]plan.Class, 2), Reused: make([][]*content.Reused, 2)}
 	for i := range runs {
-		content.Fresh = append(content.Fresh, core.Run{File: core.File{Order: i, Size: 100}})
+		whole.Fresh = append(whole.Fresh, core.Run{File: core.File{Order: i, Size: 100}})
 	}
 	for range reused {
-		content.Reused[1] = append(content.Reused[1], &Reused{Run: version.Run{
+		whole.Reused[1] = append(whole.Reused[1], &content.Reused{Run: version.Run{
 			Run: core.Run{File: core.File{Size: 100}}, Task: core.TaskID{5}}, Holders: []int{1}})
 	}
 	nodes := []core.NodeState{{ID: a, Zone: "x"}, {ID: b, Zone: "x"}, {ID: c, Zone: "y"}}
@@ -128,7 +129,7 @@ func TestCut(t *testing.T) {
 			Relays: []plan.Span{{Node: 2, Start: 0, Length: 10}},
 			Flows:  []plan.Flow{{From: 0, To: 1, Rate: 5, Bytes: 50}, {From: 0, To: 2, Rate: 6, Bytes: 60}},
 		}}
-	segments := Cut(core.TaskID{9}, "x", 1, content)
+	segments := content.Cut(core.TaskID{9}, "x", 1, whole)
 	check(t, assignPlanned(placements.NewStanding(core.TaskID{9}, a, segments), g))
 	want := map[copyAt]bool{}
 	for class, starts := range []int{0, runs} {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package delivery
 
 import (
 	"fmt"
@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// awayPatience is with a target whose session is gone: silence ends a session after three pings, 15 to 20 s.
-	awayPatience = 10 * time.Second
+	// AwayPatience is with a target whose session is gone: silence ends a session after three pings, 15 to 20 s.
+	AwayPatience = 10 * time.Second
 	// minimumPatience is with targets that send no receipts.
 	minimumPatience = 60 * time.Second
 )
@@ -228,7 +228,7 @@ func (w *Watch) care(now time.Time, peers map[core.ID]Peer) {
 		case peers[id].Connected:
 			delete(w.Lost, id) // back: it says itself what it lacks
 			w.showAgain(id)
-		case now.Sub(w.Lost[id]) > awayPatience:
+		case now.Sub(w.Lost[id]) > AwayPatience:
 			w.GiveUp(id, "it went away")
 		}
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package delivery
 
 import (
 	"cmp"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/place/content"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/scenariotest"
@@ -58,7 +59,8 @@ func check(t testing.TB, err error) {
 type world struct {
 	ground  Ground
 	spans   []plan.Span
-	content Content
+	chunks  []core.Chunk
+	content *content.Runs // of chunks
 	w       *Watch
 	now     time.Time
 	has     map[core.ID]core.Bitmap // runs at targets
@@ -138,9 +140,9 @@ func (w *world) line(f []string) error {
 		n, err := strconv.Atoi(count)
 		bytes, err2 := core.ParseSize(size)
 		for i := range n {
-			w.content.add(core.TypeFile, core.Chunk{Hash: core.Hash{byte(i), byte(i >> 8), 1}, Size: bytes})
+			w.chunks = append(w.chunks, core.Chunk{Hash: core.Hash{byte(i), byte(i >> 8), 1}, Size: bytes})
 		}
-		w.content.Group("alias.1")
+		w.content = content.New("alias.1", w.chunks)
 		return cmp.Or(err, err2)
 	case "keep":
 		runs := ranges(f[2])
@@ -207,7 +209,7 @@ func (w *world) start(span string) error {
 		}
 		p.Nodes = append(p.Nodes, row)
 	}
-	segments := Cut(core.TaskID{1}, "alias", 1, &w.content)
+	segments := content.Cut(core.TaskID{1}, "alias", 1, w.content)
 	standing := placements.NewStanding(core.TaskID{1}, w.ground.Snapshot.Nodes[0].ID, segments)
 	if err := assignPlanned(standing, w.ground); err != nil {
 		return err
@@ -261,7 +263,7 @@ func (w *world) happens(f []string) error {
 	case "wait":
 		span, err := time.ParseDuration(f[1])
 		for end := w.now.Add(span); err == nil && w.now.Before(end); {
-			w.now = w.now.Add(tick)
+			w.now = w.now.Add(250 * time.Millisecond)
 			w.follow()
 		}
 		return err
