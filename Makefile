@@ -31,7 +31,7 @@ c-compiler:
 
 # What goroutines do to one another is looked for by the race detector, which takes three times as long; the rest runs as it is
 # built where there is no C compiler. -short would leave a fifth of rapid's 100 checks.
-PLAIN := ./cmd/bkp ./cmd/bkp/scaffold ./core/durable ./core/file ./core/ledger ./core/node ./core/placements ./core/sim ./core/storage/... ./scripts/inject
+PLAIN := ./cmd/bkp ./cmd/bkp/scaffold ./core/commands ./core/durable ./core/file ./core/ledger ./core/placements ./core/sim ./core/storage/... ./scripts/inject
 test: c-compiler ## all tests; under the race detector, which needs a C compiler, but for the longest, losses of power, the simulator, and stories
 	RAPID_CHECKS=500 $(GO) test -race -short -skip PowerLoss -timeout 15m $$($(GO) list ./... | grep -vE '/core/sim$$|/cmd/bkp$$|/scripts/inject$$')
 	CGO_ENABLED=0 $(GO) test -timeout 15m $(PLAIN)

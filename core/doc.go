@@ -54,7 +54,8 @@
 //	      web         the page that shows a running node to a browser of its machine
 //	      metrics     what Prometheus is told of a running node, and probes of its health
 //	      render      tables, JSON lines, progress and pictures of what commands came to
-//	5     node        the daemon: one loop that owns the state, and its acts
+//	6     commands    what a node does for its own user, asked or unasked: the rooms of floor 4 put to work over the loop
+//	5     node        one loop that owns the state, and its acts
 //	4     file        split and join over files         control what commands ask of the node of their data directory
 //	      keep        what is kept for others, from acceptance to collection
 //	      place       coordinating a placement          fetch   a version where it is kept
@@ -64,6 +65,7 @@
 //	      transfer    the tasks under way, by spread's decisions over flows
 //	      staging     the owner's versions here: what of them must stay, and what may go since peers keep it
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
+//	      health      what is wrong with a node
 //	      ledger      the Merkle log                    sim     a virtual network
 //	      durable     files that outlast a power loss: what storage, ledger and the roof make them by
 //	      placements  what versions shall have, and what is known to be there: DATA/placements
@@ -97,20 +99,20 @@
 // chunks in order and seals the tree above them. After the barrier of the storage the version's ref appears in
 // DATA/refs: key.SealRef closes the root's key into it.
 //
-// bkp place big.iso: the command reaches the running node through DATA/node.sock, or becomes one. place asks every
-// peer for its state and groups new chunks into runs and runs into segments. A strategy prices the peers, plan.Place
-// decides by those prices, space and bandwidth which peer keeps which spans and who sends them to whom. license.Sign
-// writes a licence a segment, and STORAGE_TASK carries it to the targets. A target (keep) checks it, asks its
-// verifiers, enters it into its ledger, and agrees. Now the chunk travels. Every node that has runs which another
-// lacks (transfer) chooses anew for every batch whom to serve (plan.Choose), by what WANT messages told it; the plan
-// says who keeps what, never when. The sender applies for a lease (STORAGE_APPLY), the receiver's accounts grant it
-// (STORAGE_AGREE), BEGIN announces the run, and its bytes follow on the data socket, paced at the lease (flow). The
-// target holds them against their hash, puts them into its own store, and passes them on to others. The copies of a
-// target that is lost go to others, under a further licence. After a barrier a receipt goes back, and both ledgers
-// keep it; then the target proves that it has the bytes: audit.Draw draws ranges, AUDIT asks for them, and slices of
-// the chunks' trees answer. Last, the ref goes to every target, under the alias. A copy counts that is receipted,
-// proved and has the ref there; when as many do as are wanted, the staged bytes go: disk.Away notes what they were, and
-// staging.CoverOf says from the records which of them a later split may lean on.
+// bkp place big.iso: the command reaches the running node through DATA/node.sock (control), or becomes one, and
+// commands has place coordinate it. That asks every peer for its state and groups new chunks into runs and runs into
+// segments. A strategy prices the peers, plan.Place decides by those prices, space and bandwidth which peer keeps which
+// spans and who sends them to whom. license.Sign writes a licence a segment, and STORAGE_TASK carries it to the
+// targets. A target (keep) checks it, asks its verifiers, enters it into its ledger, and agrees. Now the chunk travels.
+// Every node that has runs which another lacks (transfer) chooses anew for every batch whom to serve (plan.Choose), by
+// what WANT messages told it; the plan says who keeps what, never when. The sender applies for a lease (STORAGE_APPLY),
+// the receiver's accounts grant it (STORAGE_AGREE), BEGIN announces the run, and its bytes follow on the data socket,
+// paced at the lease (flow). The target holds them against their hash, puts them into its own store, and passes them on
+// to others. The copies of a target that is lost go to others, under a further licence. After a barrier a receipt goes
+// back, and both ledgers keep it; then the target proves that it has the bytes: audit.Draw draws ranges, AUDIT asks for
+// them, and slices of the chunks' trees answer. Last, the ref goes to every target, under the alias. A copy counts that
+// is receipted, proved and has the ref there; when as many do as are wanted, the staged bytes go: disk.Away notes what
+// they were, and staging.CoverOf says from the records which of them a later split may lean on.
 //
 // bkp fetch big.iso, on a new machine with the identity file only: fetch asks peers for the refs under the alias,
 // version opens the newest, and its segment records say who keeps which run. spread.Download decides which holder is

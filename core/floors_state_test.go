@@ -42,7 +42,7 @@ func TestFloorsState(t *testing.T) {
 func TestFloorsSeeState(t *testing.T) {
 	const node = `package x
 type Node struct {}
-func (n *Node) act(func()) {}
+func (n *Node) Act(func()) {}
 func (n *Node) post(func(*state)) {}
 func (n *Node) ask(func(*state)) {}
 type state struct { *Node; senders map[int]*sender }
@@ -52,11 +52,11 @@ func (n *state) loop() {}
 func (n *state) look() {}
 `
 	for _, c := range []struct{ code, want string }{
-		{`func (n *state) f() { node := n.Node; n.act(func() { node.post(func(n *state) { n.look() }) }) }`, ``},
-		{`func f() { s := &state{}; s.act(s.loop) }`, ``},
+		{`func (n *state) f() { node := n.Node; n.Act(func() { node.post(func(n *state) { n.look() }) }) }`, ``},
+		{`func f() { s := &state{}; s.Act(s.loop) }`, ``},
 		{`func f(n *Node) incoming { return incoming{done: func() { n.post(nil) }} }`, ``},
-		{`func (n *state) f() { n.act(func() { n.post(nil) }) }`, `x.go:11: n goes to a goroutine`},
-		{`func (n *state) f() { n.act(n.look) }`, `x.go:11: n goes to a goroutine`},
+		{`func (n *state) f() { n.Act(func() { n.post(nil) }) }`, `x.go:11: n goes to a goroutine`},
+		{`func (n *state) f() { n.Act(n.look) }`, `x.go:11: n goes to a goroutine`},
 		{`func f(l *sender) { go func() { l.n = nil }() }`, `x.go:11: l goes to a goroutine`},
 		{`func (n *state) f() *incoming { return &incoming{done: n.look} }`, `x.go:11: n goes to a goroutine`},
 		{`func f(n *state) any { return incoming{done: func() { n.look() }} }`, `x.go:11: n goes to a goroutine`},
@@ -104,7 +104,7 @@ func stateLeaks(t *testing.T, fset *token.FileSet, files []*ast.File, imports ty
 }
 
 // starters are the methods and functions that run what they are given in a goroutine.
-var starters = []string{"act", "each", "Go", "AfterFunc"}
+var starters = []string{"Act", "Go", "AfterFunc"}
 
 // leaks are those of one package, as they are found.
 type leaks struct {

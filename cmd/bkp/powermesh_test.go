@@ -20,12 +20,12 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link/linktest"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/plugins/strategies/seed"
 	"github.com/bkp-tool/bkp/plugins/verifiers/signature"
 	"github.com/bkp-tool/bkp/plugins/verifiers/targets"
@@ -45,7 +45,7 @@ type mesh struct {
 
 // member is a node of a mesh.
 type member struct {
-	*node.Node
+	*commands.Node
 	name   string
 	root   string // its house is below
 	signer *key.Signer
@@ -124,7 +124,7 @@ func (m *mesh) stop(t *testing.T) {
 }
 
 // stores opens what a node stands on.
-func (x *member) stores(root string) (conf node.Config, opened *datadir.Stores, err error) {
+func (x *member) stores(root string) (conf commands.Config, opened *datadir.Stores, err error) {
 	conf.Signer = x.signer
 	if opened, err = homeIn(root).OpenStores(x.signer); err != nil {
 		return conf, nil, err
@@ -165,7 +165,7 @@ func (x *member) start(t *testing.T, m *mesh, peers []string) (err error) {
 	if conf.Listener, err = m.net.Listen(conf.Listen); err != nil {
 		return err
 	}
-	x.Node, err = node.Start(t.Context(), conf)
+	x.Node, err = commands.Start(t.Context(), conf)
 	return err
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/repair"
 	"github.com/urfave/cli/v2"
@@ -78,7 +78,7 @@ func standings(ctx context.Context, c *command.Call) (r control.StandingResult, 
 		err = core.WithHint(core.Fail(core.CodeNoName, "status: no placement of %s is on record here", name),
 			"bkp ls lists what there is; bkp place %s places it", name)
 	}
-	return node.StandingRows(found, names, false), err
+	return commands.StandingRows(found, names, false), err
 }
 
 // nobody is a node that does not run.

@@ -3,9 +3,11 @@
 package keep
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -130,6 +132,44 @@ func (s *State) Segment(task core.TaskID, number int) *Segment {
 
 // Segments is all that were accepted.
 func (s *State) Segments() iter.Seq[*Segment] { return maps.Values(s.segments) }
+
+// Task is what is kept here of a task.
+type Task struct {
+	Task     core.TaskID
+	Owner    core.ID
+	Alias    string
+	Version  int
+	Segments int
+	Runs     int // that would be here after a power loss
+	Bytes    core.Size
+}
+
+// Tasks is what is kept here, by alias, version and task.
+func (s *State) Tasks() []Task {
+	byID := map[core.TaskID]*Task{}
+	for _, seg := range s.segments {
+		t := byID[seg.Task]
+		if t == nil {
+			t = &Task{Task: seg.Task, Owner: seg.Owner, Alias: seg.Alias, Version: seg.Version}
+			byID[seg.Task] = t
+		}
+		t.Segments++
+		for run := range seg.Runs() {
+			if seg.Durable(run) {
+				t.Runs++
+				t.Bytes += seg.File(run).Size
+			}
+		}
+	}
+	var tasks []Task
+	for _, t := range byID {
+		tasks = append(tasks, *t)
+	}
+	slices.SortFunc(tasks, func(a, b Task) int {
+		return cmp.Or(strings.Compare(a.Alias, b.Alias), cmp.Compare(a.Version, b.Version), a.Task.Compare(b.Task))
+	})
+	return tasks
+}
 
 // Part is what of an owner a peer has a place in, by the licences that were accepted.
 type Part struct {

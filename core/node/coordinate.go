@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/place"
@@ -14,58 +15,9 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// placePeers is what a placement may know of peers, and say to them. Never on the loop.
-type placePeers struct{ asker }
-
-func (a placePeers) Known(ids []core.ID) map[core.ID]place.Peer {
-	known := map[core.ID]place.Peer{}
-	a.n.ask(do(func(n *state) {
-		for _, id := range ids {
-			if p := n.peers[id]; p != nil {
-				known[id] = place.Peer{Address: p.address, Reachable: p.reachable(),
-					Connected: p.session != nil && p.capacity > 0, Capacity: p.capacity, Refs2: p.readsRefs2(),
-					Far: p.session == nil && p.reachable(), Stripes: p.session != nil && p.session.Has(wire.FeatureStripes),
-					Audited: p.session == nil || p.session.Has(wire.FeatureAudit)}
-			}
-		}
-	}))
-	return known
-}
-
-func (a placePeers) Send(to []core.ID, m wire.Message) (unsent []core.ID) {
-	a.n.ask(do(func(n *state) {
-		for _, id := range to {
-			if !n.send(id, m) {
-				unsent = append(unsent, id)
-			}
-		}
-	}))
-	return unsent
-}
-
-// placeNetwork is what a survey learns from this node. Never on the loop.
-type placeNetwork struct{ n *Node }
-
-func (w placeNetwork) Self() (s core.NodeState) {
-	w.n.ask(do(func(n *state) { s = n.ownState() }))
-	return s
-}
-
-func (w placeNetwork) Ends(ids []core.ID) map[core.ID]place.LinkEnd {
-	ends := map[core.ID]place.LinkEnd{}
-	w.n.ask(do(func(n *state) {
-		for _, id := range ids {
-			if p := n.peers[id]; p.reachable() {
-				ends[id] = place.LinkEnd{Address: p.address, Direct: p.session != nil, Capacity: p.capacity,
-					Delay: n.delayTo(p), Report: n.linkReport(p)}
-			}
-		}
-	}))
-	return ends
-}
-
-func (w placeNetwork) Beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]bool) (ids []core.ID) {
-	w.n.ask(do(func(n *state) { ids = n.beyond(reports, asked) }))
+// Beyond finds ways to nodes that those which reported are connected to, and that were not asked yet.
+func (n *Node) Beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]bool) (ids []core.ID) {
+	n.ask(do(func(n *state) { ids = n.beyond(reports, asked) }))
 	return ids
 }
 
@@ -92,14 +44,14 @@ func (n *state) beyond(reports map[core.ID]wire.StateReport, asked map[core.ID]b
 	return ids
 }
 
-// delayTo is the delay to a node in seconds, that of the first hop where no session leads there.
-func (n *state) delayTo(p *peer) float64 {
+// delayTo is the delay to a node, by that of the first hop where no session leads there.
+func (n *state) delayTo(p *peer) time.Duration {
 	if p.session != nil {
-		return p.session.Delay().Seconds()
+		return p.session.Delay()
 	}
 	if len(p.via) > 0 {
 		if first := n.peers[p.via[0]]; first != nil && first.session != nil {
-			return first.session.Delay().Seconds() * float64(len(p.via))
+			return first.session.Delay() * time.Duration(len(p.via))
 		}
 	}
 	return 0
@@ -116,10 +68,13 @@ type placed struct {
 	left    chan struct{}   // closed when it has
 }
 
-// placeTransfers moves the data of what this node coordinates. Never on the loop.
-type placeTransfers struct{ n *Node }
+// Transfers moves the data of what this node coordinates. Never on the loop.
+type Transfers struct{ n *Node }
 
-func (t placeTransfers) AwaitStopped(ctx context.Context, alias string) {
+// Transfers is those of the tasks that this node coordinates.
+func (n *Node) Transfers() Transfers { return Transfers{n} }
+
+func (t Transfers) AwaitStopped(ctx context.Context, alias string) {
 	for {
 		var left <-chan struct{}
 		t.n.ask(do(func(n *state) {
@@ -144,7 +99,7 @@ func (t placeTransfers) AwaitStopped(ctx context.Context, alias string) {
 	}
 }
 
-func (t placeTransfers) Enter(ctx context.Context, task core.TaskID, alias string, unattended bool,
+func (t Transfers) Enter(ctx context.Context, task core.TaskID, alias string, unattended bool,
 	inbox *place.Inbox) place.Transfer {
 	busy := false
 	t.n.ask(do(func(n *state) {
@@ -159,17 +114,17 @@ func (t placeTransfers) Enter(ctx context.Context, task core.TaskID, alias strin
 	if busy {
 		return nil
 	}
-	return placeTransfer{t.n, task}
+	return coordinated{t.n, task}
 }
 
-// placeTransfer is the transfer of a task that this node coordinates. Never on the loop.
-type placeTransfer struct {
+// coordinated is the transfer of a task that this node coordinates. Never on the loop.
+type coordinated struct {
 	n    *Node
 	task core.TaskID
 }
 
 // with runs f on the loop where the transfer is there.
-func (t placeTransfer) with(f func(moving *transfer.Transfer)) {
+func (t coordinated) with(f func(moving *transfer.Transfer)) {
 	t.n.ask(do(func(n *state) {
 		if moving := n.transfers.Of(t.task); moving != nil {
 			f(moving)
@@ -177,7 +132,7 @@ func (t placeTransfer) with(f func(moving *transfer.Transfer)) {
 	}))
 }
 
-func (t placeTransfer) Begin(segments []*placements.Segment, from version.Chunks,
+func (t coordinated) Begin(segments []*placements.Segment, from version.Chunks,
 	here func(s *placements.Segment, run int) bool) {
 	t.n.ask(do(func(n *state) {
 		for _, seg := range segments {
@@ -196,21 +151,21 @@ func (t placeTransfer) Begin(segments []*placements.Segment, from version.Chunks
 	}))
 }
 
-func (t placeTransfer) Left(segments []int) (left map[core.ID]core.Size) {
+func (t coordinated) Left(segments []int) (left map[core.ID]core.Size) {
 	t.with(func(moving *transfer.Transfer) { left = moving.Left(segments) })
 	return left
 }
 
-func (t placeTransfer) Loose(segment int) (loose map[core.ID]core.Bitmap) {
+func (t coordinated) Loose(segment int) (loose map[core.ID]core.Bitmap) {
 	t.with(func(moving *transfer.Transfer) { loose = moving.Loose(segment) })
 	return loose
 }
 
-func (t placeTransfer) Narrow(seg *placements.Segment) {
+func (t coordinated) Narrow(seg *placements.Segment) {
 	t.with(func(moving *transfer.Transfer) { moving.Narrow(seg.Number, seg.Message.Locations) })
 }
 
-func (t placeTransfer) Join(seg *placements.Segment, locations []core.Span, target core.ID, have core.Bitmap) {
+func (t coordinated) Join(seg *placements.Segment, locations []core.Span, target core.ID, have core.Bitmap) {
 	t.with(func(moving *transfer.Transfer) {
 		moving.Join(seg.Number, locations, func(id core.ID) core.Bitmap {
 			if id == target {
@@ -221,17 +176,17 @@ func (t placeTransfer) Join(seg *placements.Segment, locations []core.Span, targ
 	})
 }
 
-func (t placeTransfer) Tables(seg *placements.Segment) {
+func (t coordinated) Tables(seg *placements.Segment) {
 	t.with(func(moving *transfer.Transfer) { moving.Keep(seg.Message.Tables()) })
 }
 
-func (t placeTransfer) Forget(target core.ID) {
+func (t coordinated) Forget(target core.ID) {
 	t.with(func(moving *transfer.Transfer) { moving.Forget(target) })
 }
 
-func (t placeTransfer) End() { t.with((*transfer.Transfer).End) }
+func (t coordinated) End() { t.with((*transfer.Transfer).End) }
 
-func (t placeTransfer) Leave() {
+func (t coordinated) Leave() {
 	t.n.ask(do(func(n *state) {
 		if pl, ok := n.places[t.task]; ok {
 			close(pl.left)

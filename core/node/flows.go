@@ -28,7 +28,7 @@ func (l loopOf[S]) Post(e func(S)) { l.n.post(do(func(n *state) { e(l.of(n)) }))
 
 func (l loopOf[S]) Ask(e func(S)) bool { return l.n.ask(do(func(n *state) { e(l.of(n)) })) }
 
-func (l loopOf[S]) Act(f func()) { l.n.act(f) }
+func (l loopOf[S]) Act(f func()) { l.n.Act(f) }
 
 // others is the peers as rooms see them.
 type others state
@@ -71,7 +71,7 @@ const (
 
 // expireLeases ends flows whose lease has run out, and promises of room that nobody came for.
 func (n *Node) expireLeases() {
-	for wait := lookSeldom; n.pause(context.Background(), wait); {
+	for wait := lookSeldom; n.Pause(context.Background(), wait); {
 		n.ask(do(func(n *state) { wait = n.look() }))
 	}
 }

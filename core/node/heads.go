@@ -35,7 +35,7 @@ func (n *state) tellHeads(p *peer) {
 		return
 	}
 	node, to := n.Node, p.id
-	n.act(func() {
+	n.Act(func() {
 		own, err := node.Heads.Own()
 		if err != nil {
 			return // it has no ledger yet, or one that is damaged, which is told elsewhere
@@ -80,7 +80,7 @@ func (n *state) onHeads(p *peer, m wire.Heads) {
 		met[id] = other.session != nil
 	}
 	node, from, before := n.Node, p.id, p.before
-	n.act(func() {
+	n.Act(func() {
 		answer, waits := node.compareHeads(from, before, m, met)
 		node.post(do(func(n *state) {
 			p.heads--
@@ -113,8 +113,8 @@ func (n *state) awaitProof(p *peer) {
 	}
 	p.proof = proofAwaited
 	node, session := n.Node, p.session
-	n.act(func() {
-		if !node.pause(node.ctx, proofPatience) {
+	n.Act(func() {
+		if !node.Pause(node.ctx, proofPatience) {
 			return
 		}
 		node.post(do(func(n *state) {

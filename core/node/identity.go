@@ -12,8 +12,8 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// identity is the owner at home here, or why there is none to act for. Not on the loop.
-func (n *Node) identity(doing string) (*key.Owner, error) {
+// Identity is the owner at home here, or why there is none to act for. Not on the loop.
+func (n *Node) Identity(doing string) (*key.Owner, error) {
 	if o := n.found.Load(); o != nil {
 		return o, nil
 	}
@@ -35,9 +35,9 @@ func (n *Node) identity(doing string) (*key.Owner, error) {
 	return n.found.Load(), nil
 }
 
-// owner is the owner at home here, nil without one.
-func (n *Node) owner() *key.Owner {
-	o, err := n.identity("identity")
+// Owner is the owner at home here, nil without one.
+func (n *Node) Owner() *key.Owner {
+	o, err := n.Identity("identity")
 	if err != nil && core.CodeOf(err) != core.CodeRefused {
 		n.Log.Error("identity", "error", err)
 	}
@@ -46,7 +46,7 @@ func (n *Node) owner() *key.Owner {
 
 // announce shows peers that are connected already that this node acts for its owner.
 func (n *Node) announce() {
-	n.act(func() {
+	n.Act(func() {
 		delegations := n.delegations()
 		n.post(do(func(n *state) {
 			for _, p := range n.peers {
@@ -58,7 +58,7 @@ func (n *Node) announce() {
 
 // delegations are what this node shows after HELLO: its owner's word that it may act for them.
 func (n *Node) delegations() [][]byte {
-	o := n.owner()
+	o := n.Owner()
 	if o == nil {
 		return nil
 	}
@@ -75,10 +75,10 @@ func (n *Node) delegations() [][]byte {
 // that restores from the identity alone, trusts on first use whom it was told to dial: whatever it gets from there is
 // held against the owner's own seals.
 func (n *Node) admit(info link.Peer) error {
-	if n.Plaintext && len(n.token()) == 0 {
+	if n.Plaintext && len(n.Token()) == 0 {
 		return nil
 	}
-	if info.Dialled && n.owner() != nil && len(n.token()) == 0 {
+	if info.Dialled && n.Owner() != nil && len(n.Token()) == 0 {
 		return n.firstUse(info)
 	}
 	for _, d := range n.validRights(info.Delegations, info.ID) {

@@ -3,10 +3,7 @@
 package node
 
 import (
-	"context"
-
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/fetch"
 	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/keep"
@@ -19,7 +16,7 @@ import (
 func (n *state) openKept() (err error) {
 	node := n.Node
 	c := keep.Config{Signer: n.Signer, Capacity: n.Capacity, Quotas: n.Issuers, KeepAtMost: n.KeepAtMost, Room: n.Room, Freeing: n.Freeing,
-		Anyone: n.Plaintext && len(n.token()) == 0, Keeping: n.Keeping, Holdings: n.Holdings, Ledger: n.Ledger,
+		Anyone: n.Plaintext && len(n.Token()) == 0, Keeping: n.Keeping, Holdings: n.Holdings, Ledger: n.Ledger,
 		Invited: node.invitedBy, Revoked: node.isRevoked, Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
 	n.target, n.kept, err = keep.Open(n.ctx, c,
 		loopOf[*keep.State]{n.Node, func(n *state) *keep.State { return n.kept }}, (*others)(n), (*others)(n))
@@ -160,11 +157,4 @@ func (n *state) refuseRefs(p *peer, query uint64) {
 // onAudit has who acts for an owner told whether what it keeps is here.
 func (n *state) onAudit(p *peer, m wire.Audit) {
 	n.kept.Audit(p.id, p.may(m.Owner, key.RightRead) || p.may(m.Owner, key.RightWrite), m)
-}
-
-// LookAtRecords holds the records of what is kept against each other: damage that it finds is no error.
-func (n *Node) LookAtRecords(ctx context.Context, _ control.None,
-	_ func(control.Status)) (control.RecordsResult, error) {
-	found, err := n.target.Check(ctx)
-	return control.RecordsResult{Damage: found.Damage}, err
 }

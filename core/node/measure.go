@@ -46,7 +46,7 @@ func (n *Node) remember() {
 	for more := true; more; {
 		var m *measure.Memory
 		changed := do(func(n *state) { m = n.measures.Changed() })
-		if more = n.pause(context.Background(), saveEvery) && n.ask(changed); !more {
+		if more = n.Pause(context.Background(), saveEvery) && n.ask(changed); !more {
 			<-n.ended
 			m = n.unwritten
 		}

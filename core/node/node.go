@@ -10,17 +10,16 @@
 //	state.go       the state, its events, the loop          dispatch.go  what each message does
 //	peer.go        sessions, bandwidth coordination         query.go     questions and their answers
 //	where.go       addresses that peers tell of others      invite.go    letting new nodes in
-//	revoke.go      taking back what nodes may do             heads.go     ledgers held against each other
+//	revoke.go      taking back what nodes may do            heads.go     ledgers held against each other
 //	relay.go       messages through others                  identity.go  the owner, and who may act for whom
 //	flows.go       the flows: core/flow                     kept.go      what is kept for others: core/keep
-//	transfers.go   tasks under way: core/transfer
-//	place.go       the commands that place                  coordinate.go  what core/place needs of the node
-//	fetch.go       the commands that fetch                  backup.go    placing a file while it is cut
-//	versions.go    refs here and at peers                   away.go      doing without what others keep
+//	transfers.go   tasks under way: core/transfer           coordinate.go  those that this node coordinates
 //	limit.go       what this node gives, by calendars       measure.go   what its links carry, over restarts
-//	probe.go       measuring them on purpose                health.go    what is wrong with the node
-//	collect.go     gc                                       status.go    what commands are told of the node
-//	trace.go       what was said, line by line           repair.go  placements kept
+//	report.go      what peers are told of the node          look.go      what its own commands see of it
+//	trace.go       what was said, line by line
+//
+// What the node is asked by its own user's commands is core/commands: it sees values (look.go), and has the rooms that
+// act for it put their questions to the loop.
 package node
 
 import (
@@ -38,16 +37,12 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/flow"
+	"github.com/bkp-tool/bkp/core/health"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/measure"
-	"github.com/bkp-tool/bkp/core/placements"
-	"github.com/bkp-tool/bkp/core/repair"
-	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage"
 )
 
@@ -70,7 +65,6 @@ type Config struct {
 	Links       map[string]core.Calendar // by ID or HOST:PORT: links that the peer list has no figure for, or another
 	DefaultLink core.Rate                // 0: none; for peers this node has no figure for
 	Labels      map[string]string
-	Trunks      []core.TrunkState
 
 	Token     []byte
 	Plaintext bool
@@ -82,27 +76,15 @@ type Config struct {
 	Revoked    Revoked // what owners took back; nil: nothing is heard of it
 	Guests     Guests  // who was invited; nil: nobody is
 
-	Staging  storage.Collector
-	Away     staging.Away // nil: what went out of staging is forgotten
 	Keeping  storage.Collector
 	Holdings keep.Holdings
 	Ledger   keep.Ledger
-	Refs     staging.Refs
-	Placed   *placements.Records // what versions shall have, and what is known to be there
-	Repair   *repair.Config      // how placements are kept; nil: they are not, as long as nobody asks
-	// Again reads the settings anew and has the node follow them. nil: they stay.
-	Again func(context.Context) error
-	// Tell passes on what people want to hear of without asking. It must not block. May be nil.
-	Tell func(core.Event)
+	// Watch is told of peers that come and go. nil: nobody is.
+	Watch Watcher
+	// Yields is the part of the uplink and of links that tasks may use which nobody waits for, while somebody waits for
+	// another; 0: all.
+	Yields float64
 
-	// Restore puts together the file that a fetch writes; nil: file.Restore.Run.
-	Restore func(file.Restore, context.Context) (file.Assembled, error)
-	// Volume makes a version readable at any place.
-	Volume Volumes
-	// Cut cuts and seals the file of a backup.
-	Cut func(context.Context, Cutting) (control.Cut, error)
-	// Strategy opens a strategy by name; closing it ends its process.
-	Strategy  func(ctx context.Context, name string) (core.Strategy, io.Closer, error)
 	Verifiers []keep.NamedVerifier
 
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the system's
@@ -118,7 +100,14 @@ type Config struct {
 	Damaged []core.Damage
 	// Health is where the roof says what is wrong beneath the node, also before Start. nil: the node has one of its
 	// own.
-	Health *Health
+	Health *health.Health
+}
+
+// Watcher is told of peers on the loop: it must not wait.
+type Watcher interface {
+	// Came is a peer whose session has begun, over a link whose capacity is settled; Gone one whose session has ended.
+	Came(id core.ID)
+	Gone(id core.ID)
 }
 
 // fallbackLink is a link's capacity where neither side has a figure: 1 Gbit/s.
@@ -140,14 +129,9 @@ type Node struct {
 	found  atomic.Pointer[key.Owner]
 	secret atomic.Pointer[[]byte] // the cluster token
 
-	arrivals   *flow.Arrivals // runs that arrive
-	target     *keep.Target   // what is kept for others
-	collecting sync.Mutex     // one collection of staging at a time
-	failed     chan error     // holds the failure of a disk, once
-	work       work           // commands under way
-	own        *staging.Versions
-	keeper     *repair.Keeper
-	unwritten  *measure.Memory // measured since it was written down last; set when ended is closed
+	arrivals  *flow.Arrivals  // runs that arrive
+	target    *keep.Target    // what is kept for others
+	unwritten *measure.Memory // measured since it was written down last; set when ended is closed
 }
 
 // Start opens the node's sessions and begins to serve. The caller closes what Config brought after Close.
@@ -156,7 +140,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Health == nil {
-		c.Health = &Health{}
+		c.Health = &health.Health{}
 	}
 	if err := checkChain(c.Verifiers); err != nil {
 		return nil, err
@@ -166,7 +150,6 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		events:   make(chan event, 256),
 		arrivals: flow.NewArrivals(),
 		ended:    make(chan struct{}),
-		failed:   make(chan error, 1),
 	}
 	var seed [16]byte
 	if _, err := rand.Read(seed[:]); err != nil {
@@ -174,8 +157,6 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n.secret.Store(&c.Token)
 	n.epoch = core.Epoch(binary.LittleEndian.Uint64(seed[:8]))
-	n.own = &staging.Versions{Refs: n.Refs, Owner: n.owner, Staged: n.Staging, Here: n.here(), Away: n.Away}
-	n.keeper = n.newKeeper()
 	n.ctx, n.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	s, err := newState(n, binary.LittleEndian.Uint64(seed[8:]))
 	if err != nil {
@@ -186,19 +167,14 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		Labels: c.Labels, Pins: c.Pins, Delegations: n.delegations, Admit: n.admit, Invites: n.inviting(), Dial: c.Dial,
 		Trace: n.trace(c.Trace), Log: c.Log,
 	}, (*handler)(n))
-	n.act(s.loop)
-	n.act(n.expireLeases)
+	n.Act(s.loop)
+	n.Act(n.expireLeases)
 	n.target.Start(c.Listener != nil) // a node of one command keeps nothing
-	n.act(n.watchDisks)
-	n.act(n.keepPlacements)
-	if n.Repair != nil {
-		n.act(func() { n.keeper.Run(n.ctx) })
-	}
 	if n.Memory != nil {
-		n.act(n.remember)
+		n.Act(n.remember)
 	}
 	if c.Listener != nil {
-		n.act(func() {
+		n.Act(func() {
 			if err := n.hub.Serve(c.Listener); err != nil && n.ctx.Err() == nil {
 				n.Log.Error("listen", "error", err)
 			}
@@ -224,41 +200,10 @@ func (n *Node) Close() error {
 	return err
 }
 
-// Failed holds the reason once a disk beneath the node has failed: nobody knows then what is durable, nothing is
-// acknowledged any more, and whoever started the node should end it and start anew.
-func (n *Node) Failed() <-chan error { return n.failed }
-
-// Breakable is a store, a database or a log that answers nothing any more once its disk failed.
-type Breakable interface {
-	// Broken is why; nil while it does.
-	Broken() error
-}
-
-// watchDisks looks every second whether what the node stands on is still whole.
-func (n *Node) watchDisks() {
-	for n.pause(n.ctx, time.Second) {
-		for _, on := range []any{n.Keeping, n.Holdings, n.Ledger, n.Staging} {
-			b, ok := on.(Breakable)
-			if !ok || b.Broken() == nil {
-				continue
-			}
-			err := core.Fail(core.CodeFailed, "a disk failed: %w", b.Broken())
-			n.Health.Degrade("disk", err.Error(), true)
-			n.failed <- err
-			return
-		}
-	}
-}
-
 var errStopped = errors.New("the node is stopping")
 
 // ID is the node's identity.
 func (n *Node) ID() core.ID { return n.Signer.ID() }
-
-// Serve answers the commands of this machine's own user at l until the node closes.
-func (n *Node) Serve(l net.Listener) {
-	n.act(func() { control.Serve(n.ctx, l, n) })
-}
 
 // Meet takes another list of peers: new ones are dialled, and sessions with those that left it end.
 func (n *Node) Meet(peers []core.Peer) {
@@ -279,28 +224,14 @@ func (n *Node) Meet(peers []core.Peer) {
 	}
 }
 
-// Reload reads the settings anew.
-func (n *Node) Reload(ctx context.Context, _ control.None, _ func(control.Status)) (r control.ReloadResult, err error) {
-	if n.Again == nil {
-		return r, core.Fail(core.CodeFailed, "this node keeps the settings that it was started with")
-	}
-	if err := n.Again(ctx); err != nil {
-		return r, fmt.Errorf("read the settings anew: %w", err)
-	}
-	r.Peers = []string{}
-	n.ask(do(func(s *state) {
-		for _, p := range s.Peers {
-			r.Peers = append(r.Peers, p.String())
-		}
-	}))
-	return r, nil
-}
+// Life ends when the node closes.
+func (n *Node) Life() context.Context { return n.ctx }
 
-// act runs f in a goroutine that Close waits for.
-func (n *Node) act(f func()) { n.acts.Go(f) }
+// Act runs f in a goroutine that Close waits for.
+func (n *Node) Act(f func()) { n.acts.Go(f) }
 
-// pause waits for d, or until the node or ctx ends; false when it ended.
-func (n *Node) pause(ctx context.Context, d time.Duration) bool {
+// Pause waits for d, or until the node or ctx ends; false when it ended.
+func (n *Node) Pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -146,7 +146,9 @@ func (n *state) onBandwidth(p *peer, m wire.BandwidthCoordination) {
 	for _, pl := range n.places {
 		pl.inbox.Came(p.id)
 	}
-	n.keeper.Came(p.id)
+	if n.Watch != nil {
+		n.Watch.Came(p.id)
+	}
 	n.wakeWaiting()
 }
 
@@ -171,7 +173,9 @@ func (e peerDown) apply(n *state) {
 	for _, pl := range n.places {
 		pl.inbox.Gone(p.id)
 	}
-	n.keeper.Gone(p.id)
+	if n.Watch != nil {
+		n.Watch.Gone(p.id)
+	}
 }
 
 // goneAfter is how long a peer that left is remembered, unless this node dials it or gives its link a figure: clients of

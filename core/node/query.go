@@ -14,20 +14,49 @@ import (
 // queryPatience is how long a peer may take to answer a question.
 const queryPatience = 30 * time.Second
 
-// query sends the message that build makes for a fresh query number and waits for its answer. Never on the loop.
-func query[Answer wire.Message](ctx context.Context, n *Node, to core.ID,
-	build func(id uint64) wire.Message) (Answer, error) {
-	return wire.Ask[Answer](ctx, asker{n}, to, build)
+// Asker is the node's peers as rooms see them that act for this node. Never on the loop.
+type Asker struct{ n *Node }
+
+// Asker is the node's peers.
+func (n *Node) Asker() Asker { return Asker{n} }
+
+// peerPatience is how long a command waits for the peers of its list to come up or to fail once.
+const peerPatience = 5 * time.Second
+
+// Await returns when every peer of the list is connected or has failed, at the latest after peerPatience.
+func (a Asker) Await(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, peerPatience)
+	defer cancel()
+	for {
+		settled := true
+		diallers := a.n.hub.Diallers()
+		a.n.ask(do(func(n *state) {
+			for _, d := range diallers {
+				p := n.peers[d.ID]
+				settled = settled && (d.Err != nil || p != nil && p.session != nil)
+			}
+			for _, p := range n.peers {
+				settled = settled && (p.session == nil || p.capacity > 0)
+			}
+		}))
+		if settled || !a.n.Pause(ctx, 20*time.Millisecond) {
+			return
+		}
+	}
 }
 
-// asker is the node's peers as rooms see them that act for this node. Never on the loop.
-type asker struct{ n *Node }
+// Unreached is why peers of the list are not connected.
+func (a Asker) Unreached() (problems []string) {
+	for _, d := range a.n.hub.Diallers() {
+		if d.Err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %v", d.Peer.Address(), d.Err))
+		}
+	}
+	return problems
+}
 
-func (a asker) Await(ctx context.Context) { a.n.awaitPeers(ctx) }
-
-func (a asker) Unreached() []string { return a.n.unreached() }
-
-func (a asker) Connected() (ids []core.ID) {
+// Connected is the peers that a session leads to, over a link whose capacity is settled, by address and ID.
+func (a Asker) Connected() (ids []core.ID) {
 	a.n.ask(do(func(n *state) {
 		for _, p := range n.connected() {
 			ids = append(ids, p.id)
@@ -36,8 +65,20 @@ func (a asker) Connected() (ids []core.ID) {
 	return ids
 }
 
-// Ask waits for queryPatience at most.
-func (a asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wire.Message) (wire.Message, error) {
+// Send sends a message to peers, and returns those that it could not be sent to.
+func (a Asker) Send(to []core.ID, m wire.Message) (unsent []core.ID) {
+	a.n.ask(do(func(n *state) {
+		for _, id := range to {
+			if !n.send(id, m) {
+				unsent = append(unsent, id)
+			}
+		}
+	}))
+	return unsent
+}
+
+// Ask asks a peer a question of a fresh number, and waits for the answer, for queryPatience at most.
+func (a Asker) Ask(ctx context.Context, to core.ID, question func(id uint64) wire.Message) (wire.Message, error) {
 	n := a.n
 	var id uint64
 	answer := make(chan wire.Message, 1)

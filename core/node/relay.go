@@ -72,7 +72,7 @@ func (n *state) far(id core.ID) *peer {
 func (n *state) passOn(p *peer, to core.ID, r wire.Relay) error {
 	next := n.peers[to]
 	switch {
-	case len(n.token()) > 0 && !p.session.Peer().Token:
+	case len(n.Token()) > 0 && !p.session.Peer().Token:
 		return errors.New("it comes from a node without the token")
 	case next == nil || next.session == nil:
 		return errors.New("it is not connected")

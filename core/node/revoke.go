@@ -3,12 +3,10 @@
 package node
 
 import (
-	"context"
 	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -70,7 +68,7 @@ func (n *state) onRevoked(p *peer, m wire.Revoked) {
 func (n *state) hearNext(p *peer) {
 	lists, node := p.unheard, n.Node
 	p.unheard, p.hearing = nil, true
-	n.act(func() {
+	n.Act(func() {
 		var news [][]byte
 		for _, envelope := range lists {
 			news = append(news, node.hearRevoked(envelope)...)
@@ -105,7 +103,7 @@ func (n *Node) hearRevoked(envelope []byte) (news [][]byte) {
 	lacks := slices.ContainsFunc(before.Nodes, func(id core.ID) bool { return !list.Names(id) }) && kept ||
 		!kept && err == nil && list.Sequence == before.Sequence &&
 			slices.ContainsFunc(list.Nodes, func(id core.ID) bool { return !before.Names(id) })
-	if o := n.owner(); lacks && o != nil && o.ID() == list.Owner {
+	if o := n.Owner(); lacks && o != nil && o.ID() == list.Owner {
 		if both, err := n.revoke(o, slices.Concat(before.Nodes, list.Nodes)); err == nil {
 			news = append(news, both)
 		}
@@ -124,6 +122,15 @@ func (n *Node) revoke(o *key.Owner, nodes []core.ID) ([]byte, error) {
 		_, err = n.Revoked.Keep(list, envelope)
 	}
 	return envelope, err
+}
+
+// Revoke takes back whatever the owner let nodes do, and says who was told.
+func (n *Node) Revoke(o *key.Owner, nodes []core.ID) (told []core.ID, err error) {
+	envelope, err := n.revoke(o, nodes)
+	if err == nil {
+		n.ask(do(func(n *state) { told = n.spreadRevoked([][]byte{envelope}) }))
+	}
+	return told, err
 }
 
 // spreadRevoked has lists that are news count for peers that are here, and tells them to all, who told them too: it may
@@ -149,31 +156,4 @@ func (n *state) spreadRevoked(news [][]byte) (told []core.ID) {
 		}
 	}
 	return told
-}
-
-// Revoke takes back whatever this node's owner let others do in its name.
-func (n *Node) Revoke(ctx context.Context, args control.RevokeArgs, _ func(control.Status)) (r control.RevokeResult,
-	err error) {
-	o, err := n.identity("revoke")
-	switch {
-	case err != nil:
-		return r, err
-	case n.Revoked == nil || len(args.Nodes) == 0:
-		return r, core.Fail(core.CodeUsage, "no node is named that anything was let do")
-	case slices.Contains(args.Nodes, n.ID()):
-		return r, core.WithHint(core.Fail(core.CodeUsage, "that is this machine itself: it has the owner's identity"),
-			"revoke from another machine of the owner")
-	}
-	n.awaitPeers(ctx) // of whom one may know a newer list
-	envelope, err := n.revoke(o, args.Nodes)
-	if err != nil {
-		return r, err
-	}
-	n.ask(do(func(n *state) { r.Told = n.spreadRevoked([][]byte{envelope}) }))
-	list := n.Revoked.Of(o.ID())
-	r.Sequence, r.Nodes = list.Sequence, list.Nodes
-	if r.Told == nil {
-		r.Told = []core.ID{}
-	}
-	return r, nil
 }

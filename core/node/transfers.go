@@ -3,11 +3,8 @@
 package node
 
 import (
-	"cmp"
-
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/keep"
-	"github.com/bkp-tool/bkp/core/repair"
 	"github.com/bkp-tool/bkp/core/transfer"
 )
 
@@ -45,12 +42,12 @@ func (o *others) Fails(task core.TaskID, target core.ID) {
 }
 
 func (o *others) Share(task core.TaskID) float64 {
-	if !o.places[task].unattended || o.Node.Repair == nil {
+	if !o.places[task].unattended || o.Yields == 0 {
 		return 1
 	}
 	for _, other := range o.places {
 		if !other.unattended {
-			return cmp.Or(o.Node.Repair.Share, repair.DefaultShare)
+			return o.Yields
 		}
 	}
 	return 1
@@ -71,6 +68,13 @@ func (o *others) ReceiptAgain(task core.TaskID, number int, runs []core.Range) {
 	if seg := o.kept.Segment(task, number); seg != nil {
 		o.kept.ReceiptAgain(seg.Source, seg, runs)
 	}
+}
+
+func (o *others) Address(id core.ID) string {
+	if p := o.peers[id]; p != nil {
+		return p.address
+	}
+	return ""
 }
 
 // moving is a segment that is kept here, as one of its transfer.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -27,7 +28,7 @@ type learned map[core.ID]map[string]time.Time
 // Reach looks for nodes that no session leads to, at the addresses that connected peers tell of them, and returns when
 // each is there or was not found. Who calls it has the nodes from the owner's own records or licences: a node is dialled
 // as the one that is expected, and nobody else can answer for it over wss.
-func (a asker) Reach(ctx context.Context, ids []core.ID) {
+func (a Asker) Reach(ctx context.Context, ids []core.ID) {
 	n := a.n
 	ctx, cancel := context.WithTimeout(ctx, reachPatience)
 	defer cancel()
@@ -40,7 +41,7 @@ func (a asker) Reach(ctx context.Context, ids []core.ID) {
 	for _, p := range dial {
 		n.hub.Dial(p)
 	}
-	for len(dial) > 0 && n.pause(ctx, 20*time.Millisecond) {
+	for len(dial) > 0 && n.Pause(ctx, 20*time.Millisecond) {
 		left := n.unconnected(ids)
 		dial = slices.DeleteFunc(dial, func(p core.Peer) bool { return !slices.Contains(left, p.ID) })
 	}
@@ -64,12 +65,16 @@ func (n *Node) unconnected(ids []core.ID) (left []core.ID) {
 
 // whereabouts is where connected peers say that nodes are.
 func (n *Node) whereabouts(ctx context.Context) map[core.ID][]string {
-	peers := asker{n}.Connected()
+	peers := n.Asker().Connected()
 	reports := make([]wire.StateReport, len(peers))
-	n.each(len(peers), func(i int) {
-		reports[i], _ = query[wire.StateReport](ctx, n, peers[i],
-			func(id uint64) wire.Message { return wire.StateQuery{Query: id} }) // who says nothing knows nothing
-	})
+	var asking sync.WaitGroup
+	for i, id := range peers {
+		asking.Go(func() {
+			reports[i], _ = wire.Ask[wire.StateReport](ctx, n.Asker(), id,
+				func(id uint64) wire.Message { return wire.StateQuery{Query: id} }) // who says nothing knows nothing
+		})
+	}
+	asking.Wait()
 	told := map[core.ID][]string{}
 	for _, r := range reports {
 		for _, l := range r.Links {

@@ -11,7 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/plugins/strategies/seed"
 )
 
-// TestMoves: the simulator decides what the same file says of real nodes, see TestMoves in core/node.
+// TestMoves: the simulator decides what the same file says of real nodes, see TestMoves in core/commands.
 func TestMoves(t *testing.T) {
 	scenariotest.Each(t, "../spread/testdata/moves/*.txt", func(t *testing.T, file string) {
 		m := &scenariotest.Moves{}

@@ -11,18 +11,18 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/manifest"
-	"github.com/bkp-tool/bkp/core/node"
 	"golang.org/x/sync/errgroup"
 )
 
 // cutting is the cutting of a backup for the node: a split whose chunks go to peers a window at a time.
 type cutting struct {
-	node.Cutting
+	commands.Cutting
 	windows *windows
 	saved   savedSplit
 	version int
@@ -48,7 +48,7 @@ type filled struct {
 }
 
 // CutFile cuts a file for the node and makes the version visible once every window is placed.
-func (d Dir) CutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err error) {
+func (d Dir) CutFile(ctx context.Context, in commands.Cutting) (_ control.Cut, err error) {
 	alias := in.Owner.Alias(in.Name)
 	lock, err := d.lockBackup(alias, in.Name)
 	if err != nil {
@@ -116,7 +116,7 @@ func (d Dir) CutFile(ctx context.Context, in node.Cutting) (_ control.Cut, err e
 }
 
 // commitBackup makes the version visible, unless it is to be skipped where the newest is the same.
-func (d Dir) commitBackup(in node.Cutting, params chunk.Params, body key.RefBody, source *file.Source) (
+func (d Dir) commitBackup(in commands.Cutting, params chunk.Params, body key.RefBody, source *file.Source) (
 	version int, unchanged bool, err error) {
 	before, ok := d.Newest(in.Owner, in.Name)
 	isPlaced := ok && before.Placed() && len(body.Records) == 0 // and no window had to be
@@ -144,7 +144,7 @@ func (d Dir) lockBackup(alias, name string) (*durable.Lock, error) {
 }
 
 // sourceOf is what a backup reads: a path, or a reader where there is none.
-func sourceOf(in node.Cutting) (*file.Source, error) {
+func sourceOf(in commands.Cutting) (*file.Source, error) {
 	if in.In != nil {
 		return file.NewReader(in.In), nil
 	}

@@ -13,8 +13,8 @@ import (
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/storage/disk"
@@ -52,7 +52,7 @@ type window struct {
 }
 
 // openWindows makes the first window below dir, and removes those of a backup that was interrupted.
-func openWindows(dir string, in node.Cutting, off *Offloaded) (*windows, error) {
+func openWindows(dir string, in commands.Cutting, off *Offloaded) (*windows, error) {
 	w := &windows{dir: dir, staging: in.Staging, notes: in.Away, offloaded: off, covered: in.Covered, keep: in.Keep,
 		known: map[[16]byte]core.Chunk{}}
 	if err := durable.RemoveAll(dir); err != nil {

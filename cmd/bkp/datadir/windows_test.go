@@ -12,7 +12,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 )
 
@@ -35,7 +35,7 @@ func TestWindowsLoseNothingThatWasNotPlaced(t *testing.T) {
 	}
 	defer away.Close()
 	atPeers, _, _ := piece(9)
-	w, err := openWindows(filepath.Join(dir, "windows"), node.Cutting{
+	w, err := openWindows(filepath.Join(dir, "windows"), commands.Cutting{
 		Staging: staging,
 		Covered: func(h core.Hash) bool { return h == atPeers.Hash },
 		Keep: func(c core.Chunk, id core.Hash, data []byte) error {

@@ -14,14 +14,14 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/job"
 	"github.com/bkp-tool/bkp/cmd/bkp/metrics"
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/commands"
 )
 
 // jobGrace is how long a job that is stopped with its node may take to end.
 const jobGrace = 10 * time.Second
 
 // startJobs has the jobs of config.toml run by the clock, until the function that it returns is called.
-func (op *Opener) startJobs(ctx context.Context, n *node.Node) (end func()) {
+func (op *Opener) startJobs(ctx context.Context, n *commands.Node) (end func()) {
 	tell := func(e core.Event) {
 		if e.Node = n.ID(); n.Tell != nil {
 			n.Tell(e)

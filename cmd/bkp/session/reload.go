@@ -7,14 +7,14 @@ import (
 	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/control"
-	"github.com/bkp-tool/bkp/core/node"
 )
 
 // reload reads config.toml anew and has the running node meet the peers that stand there now, and give what is said
 // there of its sides and links. What the command line or the environment set stays; where the file does not hold,
 // everything does.
-func (op *Opener) reload(ctx context.Context, n *node.Node) {
+func (op *Opener) reload(ctx context.Context, n *commands.Node) {
 	if err := n.Again(ctx); err != nil {
 		op.console.Say("warning: the settings are as they were: %v", err)
 		return
@@ -23,7 +23,7 @@ func (op *Opener) reload(ctx context.Context, n *node.Node) {
 }
 
 // tryReload is called by one at a time.
-func (op *Opener) tryReload(ctx context.Context, n *node.Node) error {
+func (op *Opener) tryReload(ctx context.Context, n *commands.Node) error {
 	fresh, err := op.flags.Again()
 	if err != nil {
 		return err

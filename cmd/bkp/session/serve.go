@@ -14,9 +14,9 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
-	"github.com/bkp-tool/bkp/core/node"
 )
 
 // StopError is what went wrong when a node ended as it was asked to: no consequence of that, which alone is its
@@ -48,7 +48,7 @@ func (op *Opener) Serve(ctx context.Context, how Serving) (err error) {
 			"another program may listen there: take another with --listen HOST:PORT")
 	}
 	op.dir.Reserve().Fill()
-	var n *node.Node
+	var n *commands.Node
 	var closers datadir.Closers
 	err = op.dir.Reserve().During(func() (err error) { // what is here can be freed by a node that runs
 		n, closers, err = op.start(ctx, wish{listen: how.Listen, listener: listener})

@@ -19,6 +19,8 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/volume"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/commands"
+	"github.com/bkp-tool/bkp/core/health"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
@@ -35,7 +37,7 @@ type wish struct {
 }
 
 // start wires a node from the data directory and the settings. What it opened is closed after the node.
-func (op *Opener) start(ctx context.Context, w wish) (_ *node.Node, opened datadir.Closers, err error) {
+func (op *Opener) start(ctx context.Context, w wish) (_ *commands.Node, opened datadir.Closers, err error) {
 	defer func() {
 		if err != nil {
 			_ = opened.Close()
@@ -43,8 +45,11 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *node.Node, opened datad
 		}
 	}()
 	set := op.flags.Settings
-	conf := node.Config{Health: &node.Health{}, Listen: w.listen, Listener: w.listener, Trunks: set.Trunks,
-		Links: set.Links, Log: op.console.Log(slog.LevelInfo), Refs: op.dir.Refs()}
+	conf := commands.Config{
+		Config: node.Config{Health: &health.Health{}, Listen: w.listen, Listener: w.listener, Links: set.Links,
+			Log: op.console.Log(slog.LevelInfo)},
+		Owned: commands.Owned{Trunks: set.Trunks, Refs: op.dir.Refs()},
+	}
 	if w.transient {
 		conf.Log = op.console.Log(slog.LevelError) // what went wrong on the way stands in the command's result
 	}
@@ -102,7 +107,7 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *node.Node, opened datad
 	if conf.Verifiers, err = op.verifiers(ctx, host, &conf, w); err != nil {
 		return nil, opened, err
 	}
-	var n *node.Node
+	var n *commands.Node
 	up := make(chan struct{}) // a command may come before it is known here
 	if !w.transient {
 		conf.Again = func(ctx context.Context) error {
@@ -112,7 +117,7 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *node.Node, opened datad
 			return op.tryReload(ctx, n)
 		}
 	}
-	n, err = node.Start(ctx, conf)
+	n, err = commands.Start(ctx, conf)
 	close(up)
 	return n, opened, err
 }
@@ -122,7 +127,7 @@ type closer func() error
 func (f closer) Close() error { return f() }
 
 // network is whom the node meets, and how it trusts them.
-func (op *Opener) network(conf *node.Config, w wish) (err error) {
+func (op *Opener) network(conf *commands.Config, w wish) (err error) {
 	conf.Plaintext = op.flags.Bool("insecure-plaintext")
 	if conf.Token, err = op.token(); err != nil {
 		return err
@@ -206,7 +211,7 @@ func (op *Opener) PeerList(o *key.Owner) string {
 }
 
 // limits is what the node gives: space, bandwidth, labels, and to whom.
-func (op *Opener) limits(conf *node.Config, w wish) (err error) {
+func (op *Opener) limits(conf *commands.Config, w wish) (err error) {
 	if w.transient {
 		return nil
 	}
@@ -244,7 +249,7 @@ func (op *Opener) limits(conf *node.Config, w wish) (err error) {
 }
 
 // verifiers starts the chain that judges licences. A node of one command keeps nothing, but its chain has to be whole.
-func (op *Opener) verifiers(ctx context.Context, host *plugins.Host, conf *node.Config,
+func (op *Opener) verifiers(ctx context.Context, host *plugins.Host, conf *commands.Config,
 	w wish) ([]keep.NamedVerifier, error) {
 	if w.transient {
 		return []keep.NamedVerifier{{Name: "signature", Verifier: refuseAll{}},
@@ -278,7 +283,7 @@ func (op *Opener) verifiers(ctx context.Context, host *plugins.Host, conf *node.
 }
 
 // tell has a node's health say which of its plugins is missing: without a verdict of each verifier it accepts nothing.
-func tell(h *node.Health) plugins.Watch {
+func tell(h *health.Health) plugins.Watch {
 	return func(name plugins.Name, gone error) {
 		if gone == nil {
 			h.Recover(name.String())
@@ -289,7 +294,7 @@ func tell(h *node.Health) plugins.Watch {
 }
 
 // issuerConfig tells the verifier of issuers whom this node serves.
-func issuerConfig(conf *node.Config) ([]byte, error) {
+func issuerConfig(conf *commands.Config) ([]byte, error) {
 	words, err := json.Marshal(struct {
 		Issuers map[core.ID]core.Size `json:"issuers,omitempty"`
 		Open    bool                  `json:"open,omitempty"`
@@ -309,7 +314,7 @@ func (refuseAll) Verify(context.Context, core.VerifyRequest) (core.Verdict, erro
 
 // capacity is how much the node keeps for others: what --capacity says, of which a disk may have less, else 80 % of
 // what is free or kept already.
-func (op *Opener) capacity(conf *node.Config) error {
+func (op *Opener) capacity(conf *commands.Config) error {
 	where, aside := op.dir.Path("holdings"), op.dir.Reserve()
 	conf.Room = func() (core.Size, error) {
 		room, err := space.Room(where)

@@ -23,9 +23,12 @@ type OffLoop struct {
 	told map[string]bool
 }
 
-// NewOffLoop watches calls below a function: the one at the root of the loop's goroutine.
+// NewOffLoop watches calls below a function, or the one of a name: the one at the root of the loop's goroutine.
 func NewOffLoop(t testing.TB, loop any) *OffLoop {
-	name := runtime.FuncForPC(reflect.ValueOf(loop).Pointer()).Name()
+	name, named := loop.(string)
+	if !named {
+		name = runtime.FuncForPC(reflect.ValueOf(loop).Pointer()).Name()
+	}
 	return &OffLoop{t: t, loop: name, told: map[string]bool{}}
 }
 

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commands
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/fetch"
+	"github.com/bkp-tool/bkp/core/place"
+	"github.com/bkp-tool/bkp/core/spread"
+	"github.com/bkp-tool/bkp/core/version"
+)
+
+// coordinator places versions on this node's peers.
+func (n *Node) coordinator() *place.Coordinator {
+	return &place.Coordinator{
+		Node: n.ID(), Life: n.Life(), Owner: n.Identity, Peers: peers{n.Asker(), n}, Network: network{n},
+		Transfers: n.Transfers(), Versions: versions{n.own, n}, Refs: n.Refs, Records: n.Placed, Ledger: n.Ledger,
+		Staging: n.Staging, Pins: &n.own.Pins, Here: n.here(), Trunks: n.Trunks, Log: n.Log, Strategy: n.Strategy,
+		Bring: n.bringBack,
+		Cover: func(ctx context.Context, refs []version.Found) (func(core.Hash) int, error) {
+			c, err := n.own.Cover(ctx, refs)
+			if err != nil {
+				return nil, err
+			}
+			return c.Copies, nil
+		},
+		Sweep: func(ctx context.Context) (core.Collected, error) {
+			n.collecting.Lock()
+			defer n.collecting.Unlock()
+			return n.own.Sweep(ctx)
+		},
+	}
+}
+
+// bringBack has chunks brought from their holders that are to be sent from here.
+func (n *Node) bringBack(ctx context.Context, alias string, wanted []spread.Wanted,
+	keep func(run, index int, data []byte) error) ([]int, error) {
+	left, _, err := n.Downloads().Download(ctx, fetch.Order{Alias: alias, Wanted: wanted, Holders: map[core.ID]spread.Standing{},
+		What: "recall", Keep: keep})
+	return left, err
+}
+
+// told passes progress of a placement on to who asked for it.
+func told(status func(control.Status)) func(place.Status) {
+	return func(s place.Status) { status(control.Status(s)) }
+}
+
+// Survey asks every peer for its state.
+func (n *Node) Survey(ctx context.Context, _ control.None, _ func(control.Status)) (control.SurveyResult, error) {
+	if _, err := n.Identity("survey"); err != nil {
+		return control.SurveyResult{}, err
+	}
+	n.Asker().Await(ctx)
+	seen, err := n.coordinator().Look(ctx, 0, func(place.Status) {})
+	if err != nil {
+		return control.SurveyResult{}, fmt.Errorf("survey: %w", err)
+	}
+	return control.SurveyResult{Snapshot: seen.Snapshot}, nil
+}
+
+// Place gives a version to peers.
+func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
+	status func(control.Status)) (control.PlaceResult, error) {
+	row, status, end := n.work.begin(control.CommandPlace, args.Name, args.Version, status)
+	defer end()
+	r, err := n.coordinator().Place(ctx, placeArgs(args), told(status))
+	result := placeResult(r)
+	if args.DryRun {
+		result.Busy = n.work.others(row, time.Now())
+	}
+	if err == nil && r.Ended && !args.DryRun {
+		subject := fmt.Sprintf("%s@%d", result.Name, result.Version)
+		n.tell(core.Event{What: core.EventPlaced, Subject: subject, Copies: result.Replicas, Wanted: result.Replicas,
+			Text: fmt.Sprintf("%s is placed: %s at %d nodes", subject, result.Bytes, len(result.Placements))})
+	}
+	return result, n.goesOn(r, err)
+}
+
+// goesOn is the error of a placement that lacks copies, as who waits is told of it: where this node keeps placements it
+// makes the others by itself.
+func (n *Node) goesOn(r place.Result, err error) error {
+	if n.Repair == nil || !r.Ended || core.CodeOf(err) != core.CodeRedundant {
+		return err
+	}
+	copies, wanted, known, failed := n.Placed.Short(r.Version.Ref.Alias, r.Version.Ref.Version)
+	if failed != nil || !known || copies >= wanted {
+		return err
+	}
+	n.keeper.Changed()
+	return core.WithHint(core.Fail(core.CodePartial, "%w; %d of %d copies count, and this node goes on by itself", err,
+		copies, wanted), "bkp status %s shows how far it is", r.Version.Body.Name)
+}
+
+// placeArgs is what was asked for, as the coordinator reads it.
+func placeArgs(a control.PlaceArgs) place.Args {
+	return place.Args{Name: a.Name, Version: a.Version, Replicas: a.Replicas, Strategy: a.Strategy, DryRun: a.DryRun,
+		Lock: a.Lock, Retain: a.Retain, KeepLocal: a.KeepLocal, Exclude: a.Exclude, Only: a.Only,
+		Objective: a.Objective, Erasure: a.Erasure, AsBefore: a.AsBefore, Blend: a.Blend, Deadline: a.Deadline,
+		Frontier: a.Frontier, Plan: a.Plan, Show: a.Show, Record: a.Record}
+}
+
+// placeResult is the plan of a placement and, where it was carried out, what became of it.
+func placeResult(r place.Result) (out control.PlaceResult) {
+	if r.Content != nil {
+		out.Bytes, out.NewBytes = r.Content.Bytes, r.Content.NewBytes
+	}
+	if r.Plan == nil {
+		return out
+	}
+	out.Name, out.Version, out.Replicas = r.Version.Body.Name, r.Version.Ref.Version, r.Args.Replicas
+	out.Erasure = r.Args.Erasure
+	out.Strategy, out.Task, out.DryRun = r.Args.Strategy, r.Task, r.Args.DryRun
+	out.Runs, out.LetGo, out.Warnings = r.Content.Count(), r.LetGo, r.Warnings
+	describePlan(&out, r)
+	if r.Standing != nil {
+		out.Segments = len(r.Standing.Segments)
+	}
+	if r.Ended {
+		describeOutcome(&out, r)
+	}
+	return out
+}
+
+// describePlan says who keeps what by the plan.
+func describePlan(out *control.PlaceResult, r place.Result) {
+	p, nodes := r.Plan, r.Survey.Nodes
+	out.PredictedS, out.FillS, out.BoundS, out.Ratio = p.PredictedS, p.FillS, p.BoundS, p.Ratio
+	out.Binding, out.Raised, out.Risk = p.Binding, p.Raised, p.Risk
+	for _, f := range r.Frontier {
+		out.Frontier = append(out.Frontier, control.Point{PredictedS: f.PredictedS, DeadlineS: f.PredictedS - f.FillS,
+			Cost: f.Price(), Nodes: len(f.Nodes)})
+	}
+	for _, row := range p.Nodes {
+		out.DelayS = max(out.DelayS, nodes[row.Node].Delay)
+		out.Placements = append(out.Placements, control.Placement{
+			Node: nodes[row.Node].ID, Address: nodes[row.Node].Address, Bytes: row.Bytes, Runs: row.Runs,
+			Cost: row.Cost, Explain: row.Explain, Reused: row.Held, FinishS: row.Finish,
+		})
+	}
+	for _, f := range p.Flows {
+		out.Flows = append(out.Flows,
+			control.FlowRow{From: nodes[f.From].ID, To: nodes[f.To].ID, Bytes: f.Bytes, Rate: f.Rate})
+	}
+	for _, x := range p.Refused {
+		id := nodes[x.Node].ID
+		out.Refused = append(out.Refused, control.Refused{Node: id, Address: nodes[x.Node].Address,
+			Reason: cmp.Or(r.Standing.Barred[id], x.Reason)})
+	}
+}
+
+// describeOutcome fills in what really happened.
+func describeOutcome(out *control.PlaceResult, r place.Result) {
+	s := r.Standing
+	out.Seconds = s.Last.Sub(s.Began).Seconds()
+	for _, seg := range s.Segments {
+		for _, id := range seg.Targets {
+			if !slices.ContainsFunc(out.Placements, func(row control.Placement) bool { return row.Node == id }) {
+				out.Placements = append(out.Placements,
+					control.Placement{Node: id, Address: r.Survey.Address(id), Explain: "took over from another node"})
+			}
+		}
+	}
+	for i := range out.Placements {
+		row := &out.Placements[i]
+		bytes, runs, receipts := s.Of(row.Node)
+		if row.Receipts = receipts; s.Dealt {
+			row.Bytes, row.Runs = bytes, runs
+		}
+		if at, ok := s.Finished[row.Node]; ok {
+			row.Seconds = at.Sub(s.Began).Seconds()
+		}
+	}
+	out.SentBytes = s.Sent()
+	for id, reason := range s.Failed {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s (%s): %s", r.Survey.Address(id), id.Short(), reason))
+	}
+}
+
+// outboxOften is how often it is looked who is there that is to be told to let something go.
+const outboxOften = 15 * time.Second
+
+// keepPlacements gives what was placed before there were records one each, and then tells who was away before what it
+// is still to be told, as long as the identity is at hand.
+func (n *Node) keepPlacements() {
+	carried := false
+	for n.Pause(n.Life(), outboxOften) {
+		if _, err := n.Identity("keep placements"); err != nil {
+			continue
+		}
+		c := n.coordinator()
+		var err error
+		if !carried {
+			err = c.CarryOver(n.Life())
+			carried = err == nil
+		}
+		if err := errors.Join(err, c.Outbox(n.Life())); err != nil && n.Life().Err() == nil {
+			n.Log.Warn("placements on record", "error", err)
+		}
+	}
+}
+
+// Remove forgets versions here and releases them on their holders.
+func (n *Node) Remove(ctx context.Context, args control.RemoveArgs,
+	status func(control.Status)) (control.RemoveResult, error) {
+	r, err := n.coordinator().Remove(ctx, args.Name, args.Version, args.Force, told(status))
+	result := control.RemoveResult{Name: args.Name, Versions: r.Versions}
+	for _, x := range r.Released {
+		result.Released = append(result.Released, control.Release(x))
+	}
+	for _, x := range r.Unheard {
+		result.Unheard = append(result.Unheard, control.Refused(x))
+	}
+	for _, x := range r.Locked {
+		result.Locked = append(result.Locked, control.Locked(x))
+	}
+	return result, err
+}
