@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -190,10 +191,10 @@ const goOnEvery = 8
 // check holds every state against what was said.
 func (p *powered) check(budget int, file string) (tried int) {
 	p.t.Helper()
-	n := p.random.IntN(goOnEvery)
+	var n atomic.Int64
+	n.Store(p.random.Int64N(goOnEvery))
 	return p.Check(p.t, budget, func(roots []string, words []any) error {
-		n++
-		if err := dirKeepsItsWord(homeIn(roots[0]), words); err != nil || n%goOnEvery > 0 {
+		if err := dirKeepsItsWord(homeIn(roots[0]), words); err != nil || n.Add(1)%goOnEvery > 0 {
 			return err
 		}
 		return goesOn(roots[0], words, file)

@@ -3,14 +3,19 @@
 package durabletest
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // State is what a power loss may leave.
@@ -49,14 +54,15 @@ func Budget(share int) int {
 // gives the same states.
 func (r *Recorder) Check(t *testing.T, budget int, recover func(roots []string, promises []any) error) (tried int) {
 	t.Helper()
+	var count atomic.Int64
 	err := r.Survives(budget, func(roots []string, promises []any) error {
-		tried++
+		count.Add(1)
 		return recover(roots, promises)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tried == 0 {
+	if tried = int(count.Load()); tried == 0 {
 		t.Fatal("no states: nothing was recorded")
 	}
 	fmt.Printf("power-loss states: %d %s\n", tried, t.Name())
@@ -71,23 +77,31 @@ func (r *Recorder) Survives(budget int, recover func(roots []string, promises []
 		return err
 	}
 	defer os.RemoveAll(scratch)
+	tries, ctx := errgroup.WithContext(context.Background())
+	tries.SetLimit(runtime.GOMAXPROCS(0))
 	for s := range r.states(budget) {
-		dir, err := os.MkdirTemp(scratch, "")
-		if err != nil {
-			return err
+		if ctx.Err() != nil {
+			break
 		}
-		roots, err := s.write(dir, r.roots)
-		if err != nil {
-			return err
-		}
-		if err := recover(roots, s.Promises); err != nil {
-			return fmt.Errorf("after a power loss %s: %w", s.What, err)
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
+		tries.Go(func() error { return s.survived(scratch, r.roots, recover) })
 	}
-	return nil
+	return tries.Wait()
+}
+
+// survived tries the recovery on a state.
+func (s State) survived(scratch string, roots []string, recover func(roots []string, promises []any) error) error {
+	dir, err := os.MkdirTemp(scratch, "")
+	if err != nil {
+		return err
+	}
+	at, err := s.write(dir, roots)
+	if err != nil {
+		return err
+	}
+	if err := recover(at, s.Promises); err != nil {
+		return fmt.Errorf("after a power loss %s: %w", s.What, err)
+	}
+	return os.RemoveAll(dir)
 }
 
 // Dir is an empty directory for what is recorded, in memory where that can be: no test waits for a disk.
