@@ -17,6 +17,7 @@ func (w *world) lose(n *node) {
 		return
 	}
 	n.lost = true
+	w.bound()
 	w.unnoticed++
 	w.after(detection, func() { w.notice(n) })
 }
@@ -54,7 +55,7 @@ func (w *world) notice(n *node) {
 func (w *world) replan(even bool) {
 	if w.plan != nil && w.source >= 0 {
 		w.deal(even)
-	} else if w.topology.Goal.Mode == plan.Fetch {
+	} else if !even && w.topology.Goal.Mode == plan.Fetch {
 		w.standIn()
 	}
 	w.guide()
@@ -85,32 +86,11 @@ func (w *world) lacked() (left []core.Size) {
 // deal says anew who is to keep what is not on its way yet.
 func (w *world) deal(even bool) {
 	left := w.lacked()
-	r := w.question(even, left)
-	before := plan.Last(left, r.Arrive)
-	for _, c := range w.owed {
-		size := w.sizes[w.unit(c)]
-		if unit := w.unit(c); c.Node >= 0 && (w.nodes[c.Node].noticed || w.beyondReach(c.Node) &&
-			!w.nodes[c.Node].has(unit)) {
-			c.Node = -1
-		} else if c.Node >= 0 {
-			n := w.nodes[c.Node]
-			if c.Fixed = n.has(unit) || n.peer.Expects(w.units, unit); c.Fixed {
-				r.Room[c.Node] -= size
-			}
-			if c.Fixed && !n.has(unit) {
-				r.Busy[c.Node] += size
-			}
-		}
-		r.Copies = append(r.Copies, c)
+	r := w.undecided(noticed, even, left)
+	before, after, ok := w.reroute(&r, even)
+	if !ok {
+		before, after = w.replanned(&r, left)
 	}
-	r.Replan()
-	clear(left)
-	for _, c := range r.Copies {
-		if c.Node >= 0 && !w.nodes[c.Node].has(w.unit(c)) {
-			left[c.Node] += w.sizes[w.unit(c)]
-		}
-	}
-	after := plan.Last(left, r.Arrive)
 	if even && !plan.Worth(before, after) {
 		w.following.Again(w.now, before)
 		return
@@ -130,27 +110,62 @@ func (w *world) deal(even bool) {
 	}
 }
 
-// question is who may take over, and how fast: as it was seen to receive, or no faster than anybody was.
-func (w *world) question(even bool, left []core.Size) plan.Repair {
-	r := plan.Repair{Sizes: w.sizes[:w.Runs], PerZone: w.perZone, Even: even, Busy: make([]core.Size, len(w.nodes)),
-		Arrive: make([]core.Rate, len(w.nodes))}
-	network := w.view().Over(max(60, w.predicted-w.now.Seconds()))
-	if even {
-		r.Arrive = w.following.Rates(w.now, left)
-	}
-	fastest := slices.Max(r.Arrive)
-	for i, n := range w.nodes {
-		s := network.Nodes[i]
-		if r.Arrive[i] == 0 {
-			r.Arrive[i] = plan.Least(s.Down, fastest)
+// replanned moves copies one by one, and says when the last would be there before and after, by how fast nodes receive.
+func (w *world) replanned(r *plan.Repair, left []core.Size) (before, after float64) {
+	before = plan.Last(left, r.Arrive)
+	r.Replan()
+	clear(left)
+	for _, c := range r.Copies {
+		if c.Node >= 0 && !w.nodes[c.Node].has(w.unit(c)) {
+			left[c.Node] += w.sizes[w.unit(c)]
 		}
-		beyond := even && left[i] == 0 && w.trunkTo(w.nodes[w.source], n) != nil
-		r.Room = append(r.Room, s.Free)
-		r.May = append(r.May, !n.noticed && i != w.topology.Network.Source && w.relays.Hops(i) >= 0 &&
-			w.allowed(i) && !beyond)
-		r.Zone = append(r.Zone, s.Zone)
 	}
-	return r
+	return before, plan.Last(left, r.Arrive)
+}
+
+// reroute computes for all copies that may move who is to keep them; false where that cannot be done. The times are those
+// of leaving all where it is, if that is asked, and of the answer.
+func (w *world) reroute(r *plan.Repair, even bool) (before, after float64, ok bool) {
+	if w.topology.Goal.Mode != plan.Replicas {
+		return 0, 0, false // a shard differs from every other
+	}
+	lots, runs, room := w.movable(r, noticed)
+	legs, after := plan.Reroute(w.linked(w.view(), noticed), lots, room)
+	if legs == nil {
+		return 0, 0, false
+	}
+	if even {
+		as, _ := w.lots()
+		_, before = plan.Reroute(w.linked(w.view(), noticed), as, plan.Room{})
+	}
+	at := make([][]int, w.Runs) // by run: its copies that may move
+	for k, c := range r.Copies {
+		if !c.Fixed {
+			at[c.Run] = append(at[c.Run], k)
+		}
+	}
+	for _, leg := range legs {
+		for _, run := range leg.Runs {
+			seat(r.Copies, at[runs[leg.Lot][run]], leg.Keeps)
+		}
+	}
+	return before, after, true
+}
+
+// seat gives copies of a run to as many nodes; whoever was to have one keeps it.
+func seat(copies []plan.Copy, which, nodes []int) {
+	var others []int
+	for _, k := range which {
+		if !slices.Contains(nodes, copies[k].Node) {
+			others = append(others, k)
+		}
+	}
+	for _, node := range nodes {
+		if !slices.ContainsFunc(which, func(k int) bool { return copies[k].Node == node }) {
+			copies[others[0]].Node = node
+			others = others[1:]
+		}
+	}
 }
 
 // allowed reports whether the strategy lets a node keep anything.

@@ -85,6 +85,9 @@ func (w *world) result(bound plan.Bound) (Result, error) {
 		}
 		r.BoundS, r.Binding = left.Seconds, left.Binding
 	}
+	if w.left.Seconds > r.BoundS {
+		r.BoundS, r.Binding = w.left.Seconds, w.left.Binding
+	}
 	switch {
 	case r.BoundS > 0:
 		r.Ratio = r.MakespanS / r.BoundS

@@ -104,7 +104,8 @@ func (w *world) sendings() (out []sending) {
 		return out
 	}
 	lots, units := w.lots()
-	for _, leg := range plan.Reroute(w.linked(), lots) {
+	legs, _ := plan.Reroute(w.linked(w.view(), noticed), lots, plan.Room{})
+	for _, leg := range legs {
 		for _, run := range leg.Runs {
 			for _, l := range leg.Links {
 				out = append(out, sending{l[0], l[1], units[leg.Lot][run]})
@@ -125,10 +126,10 @@ func (w *world) lots() (lots []plan.Lot, units [][]int) {
 			case n.has(unit) || n.peer.Expects(w.units, unit):
 				key[i], lot.From = 1, append(lot.From, i)
 			case n.peer.Wants(w.units, unit):
-				key[i], lot.To = 2, append(lot.To, i)
+				key[i], lot.May = 2, append(lot.May, i)
 			}
 		}
-		if len(lot.From) == 0 || len(lot.To) == 0 {
+		if lot.Copies = len(lot.May); len(lot.From) == 0 || lot.Copies == 0 {
 			continue
 		}
 		k, known := at[string(key)]
@@ -142,9 +143,8 @@ func (w *world) lots() (lots []plan.Lot, units [][]int) {
 	return lots, units
 }
 
-// linked is what the planner sees of the network, with every link that is left by itself where they differ.
-func (w *world) linked() core.Snapshot {
-	s := w.view()
+// linked is a network without nodes that are gone, with every link that is left by itself where they differ.
+func (w *world) linked(s core.Snapshot, gone func(*node) bool) core.Snapshot {
 	s.Source = max(0, s.Source)
 	if w.mesh && len(s.Links)+len(w.trunks)+w.losses == 0 {
 		return s
@@ -156,7 +156,7 @@ func (w *world) linked() core.Snapshot {
 	s.Links = nil
 	for _, n := range w.nodes {
 		for _, to := range n.out {
-			if l := known[[2]int{n.index, to}]; !n.noticed && !w.nodes[to].noticed {
+			if l := known[[2]int{n.index, to}]; !gone(n) && !gone(w.nodes[to]) {
 				l.From, l.To = n.index, to
 				s.Links = append(s.Links, l)
 			}

@@ -172,7 +172,7 @@ func (w *world) estimates() {
 func (w *world) tick() {
 	if w.now >= patience && w.Error > 0 && !w.measured {
 		w.believed, w.measured = w.topology.Network, true
-		w.guide()
+		w.replan(true)
 	}
 	if w.late() {
 		w.replan(true)

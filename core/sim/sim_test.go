@@ -175,6 +175,23 @@ func (w *world) reachable(to *node, unit int) bool {
 	return false
 }
 
+// TestLostCopiesGoWhereTheyComeSoonest: a node that receives fast is no good behind a trunk that is slow.
+func TestLostCopiesGoWhereTheyComeSoonest(t *testing.T) {
+	node := func(name, zone string, up, down core.Rate) core.NodeState {
+		return core.NodeState{ID: core.ID{name[1]}, Labels: map[string]string{"name": name}, Zone: zone, Up: up * 1e6,
+			Down: down * 1e6, Free: 1e12}
+	}
+	top := Topology{Network: core.Snapshot{
+		Nodes: []core.NodeState{node("n0", "home", 20, 20), node("n1", "home", 20, 20), node("n2", "home", 10, 10),
+			node("n3", "away", 50, 50)},
+		Trunks: []core.TrunkState{{From: "home", To: "away", Rate: 1e6}, {From: "away", To: "home", Rate: 1e6}},
+	}, Goal: plan.Goal{Mode: plan.Replicas, Replicas: 1, Size: 2e9}}
+	_, r := simulate(t, top, Config{Runs: 200, Seed: 1, Lose: []Loss{{1, 30}}})
+	if r.Ratio > 1.1 {
+		t.Errorf("%.0f s, and the least possible is %.0f", r.MakespanS, r.BoundS)
+	}
+}
+
 // TestLostCopiesAreMadeAnew: while the source is there, every run has as many copies on nodes that are left as were
 // asked for.
 func TestLostCopiesAreMadeAnew(t *testing.T) {

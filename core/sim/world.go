@@ -50,6 +50,7 @@ type world struct {
 	routed            bool          // every run goes the way that the plan has it go
 	following         *plan.Pace    // how fast nodes receive, in a placement
 	losses, unnoticed int           // nodes that were lost, and of them those of which nobody knows
+	left              plan.Bound    // when all can be there, at best, after the last loss
 	severed           int           // links that were cut
 	waiting           int           // flows that were refused for now
 	stuck             bool
