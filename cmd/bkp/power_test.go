@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -43,8 +44,13 @@ func recordBelow(t *testing.T, root string, seed int) *powered {
 
 func homeIn(root string) datadir.Dir { return datadir.Dir(filepath.Join(root, "home", "data")) }
 
+// oneCommand lets one command run at a time: package cli writes to flags of its own, which are global.
+var oneCommand sync.Mutex
+
 // bkp runs a command line on the data directory below root and returns its exit code and what it printed.
 func bkp(root string, args ...string) (code int, stdout, stderr string) {
+	oneCommand.Lock()
+	defer oneCommand.Unlock()
 	var out, err bytes.Buffer
 	words := append(append([]string{"bkp"}, args...), "--data", string(homeIn(root)))
 	return run(words, strings.NewReader(""), &out, &err), out.String(), err.String()
