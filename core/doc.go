@@ -65,7 +65,7 @@
 //	      transfer    the tasks under way, by spread's decisions over flows
 //	      staging     the owner's versions here: what of them must stay, and what may go since peers keep it
 //	3     storage     a place for sealed chunks, on disk link    sessions with peers over WebSockets
-//	      health      what is wrong with a node
+//	      health      what is wrong with a node         gossip  what nodes sign and tell each other when they meet
 //	      ledger      the Merkle log                    sim     a virtual network
 //	      durable     files that outlast a power loss: what storage, ledger and the roof make them by
 //	      placements  what versions shall have, and what is known to be there: DATA/placements

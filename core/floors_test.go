@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,7 @@ var floors = func() map[string][]string {
 		"core/task": two, "core/spread": join(two, []string{"core/task"}), "core/version": two,
 		"core/reconcile": two,
 		"core/sim":       three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
-		"core/link": three, "core/flow": three, "core/health": two, "core/ledger": join(three, []string{"core/durable"}),
+		"core/link": three, "core/flow": three, "core/health": two, "core/gossip": join(two, []string{"core/health"}), "core/ledger": join(three, []string{"core/durable"}),
 		"core/file":       join(three, []string{"core/durable"}),
 		"core/fetch":      join(three, []string{"core/flow"}),
 		"core/control":    {"core", "core/plan"},
@@ -40,7 +41,7 @@ var floors = func() map[string][]string {
 		"core/staging":    join(three, []string{"core/storage"}),
 		"core/placements": join(three, []string{"core/durable"}),
 		"core/place":      join(three, []string{"core/storage", "core/placements"}),
-		"core/node": join(three, []string{"core/storage", "core/link", "core/flow", "core/health",
+		"core/node": join(three, []string{"core/storage", "core/link", "core/flow", "core/gossip", "core/health",
 			"core/keep", "core/place", "core/placements", "core/fetch", "core/transfer"}),
 		"core/commands": join(three, []string{"core/storage", "core/link", "core/control", "core/keep", "core/node",
 			"core/place", "core/placements", "core/repair", "core/fetch", "core/file", "core/staging"}),
@@ -176,6 +177,25 @@ func TestFloorsImport(t *testing.T) {
 			}
 		}
 	})
+}
+
+// atMost bounds the lines of rooms that are to be read at a sitting, without tests.
+var atMost = map[string]int{"core/node": 2500}
+
+func TestFloorsSize(t *testing.T) {
+	lines := map[string]int{}
+	eachFile(t, func(room, name string, _ *ast.File) {
+		text, err := os.ReadFile(filepath.Join("..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines[room] += strings.Count(string(text), "\n")
+	})
+	for room, most := range atMost {
+		if n := lines[room]; n == 0 || n > most {
+			t.Errorf("%s has %d lines, of %d at most: what of it belongs into another room?", room, n, most)
+		}
+	}
 }
 
 func TestFloorsWithinRooms(t *testing.T) {

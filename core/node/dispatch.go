@@ -15,8 +15,8 @@ func init() {
 	reactions = byType(
 		on((*state).onBandwidth),
 		on((*state).onDelegation),
-		on((*state).onRevoked),
-		on((*state).onHeads),
+		on(func(n *state, p *peer, m wire.Revoked) { n.gossip.HeardRevoked(p.id, m) }),
+		on(func(n *state, p *peer, m wire.Heads) { n.gossip.HeardHeads(p.id, m) }),
 		far((*state).onStateQuery),
 		far(func(n *state, p *peer, m wire.StateReport) { n.answered(p, m.Query, m) }),
 

@@ -86,6 +86,7 @@ func (n *state) look() time.Duration {
 	n.flows.Expire()
 	n.kept.DropOutlived()
 	n.transfers.EndDone()
+	n.gossip.Look()
 	n.forgetGone()
 	n.wakeWaiting()
 	return wait

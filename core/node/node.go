@@ -10,13 +10,12 @@
 //	state.go       the state, its events, the loop          dispatch.go  what each message does
 //	peer.go        sessions, bandwidth coordination         query.go     questions and their answers
 //	where.go       addresses that peers tell of others      invite.go    letting new nodes in
-//	revoke.go      taking back what nodes may do            heads.go     ledgers held against each other
-//	relay.go       messages through others                  identity.go  the owner, and who may act for whom
+//	gossip.go      signed words of others: core/gossip      identity.go  the owner, and who may act for whom
+//	relay.go       messages through others
 //	flows.go       the flows: core/flow                     kept.go      what is kept for others: core/keep
 //	transfers.go   tasks under way: core/transfer           coordinate.go  those that this node coordinates
 //	limit.go       what this node gives, by calendars       measure.go   what its links carry, over restarts
 //	report.go      what peers are told of the node          look.go      what its own commands see of it
-//	trace.go       what was said, line by line
 //
 // What the node is asked by its own user's commands is core/commands: it sees values (look.go), and has the rooms that
 // act for it put their questions to the loop.
@@ -38,6 +37,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/flow"
+	"github.com/bkp-tool/bkp/core/gossip"
 	"github.com/bkp-tool/bkp/core/health"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/key"
@@ -72,9 +72,9 @@ type Config struct {
 	// how long anything is promised to be kept at most; 0: keep.DefaultKeepAtMost
 	KeepAtMost time.Duration
 	Pins       link.Pins
-	Heads      Heads   // of ledgers; nil: none are exchanged
-	Revoked    Revoked // what owners took back; nil: nothing is heard of it
-	Guests     Guests  // who was invited; nil: nobody is
+	Heads      gossip.Heads   // of ledgers; nil: none are exchanged
+	Revoked    gossip.Revoked // what owners took back; nil: nothing is heard of it
+	Guests     Guests         // who was invited; nil: nobody is
 
 	Keeping  storage.Collector
 	Holdings keep.Holdings
@@ -165,7 +165,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.hub = link.New(link.Config{
 		Signer: c.Signer, Token: c.Token, Plaintext: c.Plaintext, Epoch: n.epoch, Listen: c.Listen,
 		Labels: c.Labels, Pins: c.Pins, Delegations: n.delegations, Admit: n.admit, Invites: n.inviting(), Dial: c.Dial,
-		Trace: n.trace(c.Trace), Log: c.Log,
+		Trace: link.Trace(c.Trace, c.Log), Log: c.Log,
 	}, (*handler)(n))
 	n.Act(s.loop)
 	n.Act(n.expireLeases)

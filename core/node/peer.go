@@ -32,11 +32,6 @@ type peer struct {
 	via      []core.ID // the way to it through others, where no session leads there
 	vouched  bool      // whoever brought word from it last is a member of this node's token
 	rights   []key.Delegation
-	unheard  [][]byte        // what it said of revocations, to be looked at
-	hearing  bool            // some of it is
-	heads    int             // messages of it about ledgers that are looked at
-	before   *key.SignedHead // of its ledger, as it was kept when the session began
-	proof    int             // whether it has proved that its ledger goes on from that
 	lastSeen time.Time
 	problem  string
 }
@@ -93,9 +88,7 @@ func (e peerUp) apply(n *state) {
 	p.declared, p.theirs, p.capacity, p.follows = p.link.At(time.Now()), 0, 0, false
 	p.followed = false
 	n.Log.Info("peer up", "peer", p.id.Short(), "address", p.address)
-	p.before, p.proof = nil, proofUnasked
-	n.tellRevoked(p)
-	n.tellHeads(p)
+	n.gossip.Met(p.id)
 	if info.Dialled {
 		p.declared = cmp.Or(p.declared, n.DefaultLink, fallbackLink)
 		n.send(p.id, wire.BandwidthCoordination{Size: p.declared})
@@ -162,6 +155,7 @@ func (e peerDown) apply(n *state) {
 		p.problem = e.why.Error()
 	}
 	n.Log.Info("peer down", "peer", p.id.Short(), "error", e.why)
+	n.gossip.Gone(p.id)
 	n.kept.Lost(p.id)
 	n.flows.Lost(p.id, s)
 	for id, q := range n.queries {
@@ -196,6 +190,7 @@ func (n *state) forgetGone() {
 		}
 		if n.book.Forget(account.Out(id)) && n.book.Forget(account.In(id)) {
 			delete(n.peers, id)
+			n.gossip.Forget(id)
 		}
 	}
 }

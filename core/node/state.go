@@ -7,6 +7,7 @@ import (
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/fetch"
 	"github.com/bkp-tool/bkp/core/flow"
+	"github.com/bkp-tool/bkp/core/gossip"
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/measure"
 	"github.com/bkp-tool/bkp/core/transfer"
@@ -23,7 +24,8 @@ type state struct {
 	flows     *flow.Flows
 	transfers *transfer.Transfers
 	downloads *fetch.Downloading
-	kept      *keep.State            // for others
+	kept      *keep.State // for others
+	gossip    *gossip.Gossip
 	places    map[core.TaskID]placed // coordinated here
 	learned   learned                // addresses, from peers
 	lastID    uint64
@@ -45,6 +47,7 @@ func newState(n *Node, seed uint64) (*state, error) {
 	}
 	s.openFlows()
 	s.openTransfers()
+	s.openGossip()
 	s.downloads = fetch.NewDownloading(s.book, s.flows, s.Log, (*others)(s))
 	s.book.SetCapacity(account.Up, s.limits.upNow)
 	s.book.SetCapacity(account.Down, s.limits.downNow)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package node
+package link
 
 import (
 	"encoding/base64"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -23,8 +24,9 @@ type traceLine struct {
 	Message jsontext.Value `json:"message"`
 }
 
-// trace writes every control message to w as one JSON line; licences and receipts are shown opened.
-func (n *Node) trace(w io.Writer) func(dir string, peer core.ID, m wire.Message) {
+// Trace is a Config.Trace that writes every control message to w as one JSON line, with licences and receipts opened; nil
+// where w is.
+func Trace(w io.Writer, log *slog.Logger) func(dir string, peer core.ID, m wire.Message) {
 	if w == nil {
 		return nil
 	}
@@ -34,7 +36,7 @@ func (n *Node) trace(w io.Writer) func(dir string, peer core.ID, m wire.Message)
 		defer mu.Unlock()
 		raw, err := readable(m)
 		if err != nil {
-			n.Log.Error("trace", "error", err)
+			log.Error("trace", "error", err)
 			return
 		}
 		line, err := json.Marshal(traceLine{Time: time.Now().UTC(), Dir: dir, Peer: peer, Message: raw})

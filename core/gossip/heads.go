@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package node
+package gossip
 
 import (
 	"errors"
@@ -30,17 +30,17 @@ type Heads interface {
 }
 
 // tellHeads tells a member that was met how far this ledger is, and what this node knows of others, the member first.
-func (n *state) tellHeads(p *peer) {
-	if n.Heads == nil || !p.hearsHeads() {
+func (g *Gossip) tellHeads(to core.ID) {
+	if g.Heads == nil || !g.peers.Hears(to, wire.FeatureHeads) {
 		return
 	}
-	node, to := n.Node, p.id
-	n.Act(func() {
-		own, err := node.Heads.Own()
+	heads, loop := g.Heads, g.loop
+	loop.Act(func() {
+		own, err := heads.Own()
 		if err != nil {
 			return // it has no ledger yet, or one that is damaged, which is told elsewhere
 		}
-		kept := node.Heads.Kept()
+		kept := heads.Kept()
 		m := wire.Heads{Own: wire.Head(own)}
 		before, known := kept[to]
 		if known {
@@ -52,47 +52,45 @@ func (n *state) tellHeads(p *peer) {
 				m.Kept = append(m.Kept, wire.Head(kept[id]))
 			}
 		}
-		node.post(do(func(n *state) {
-			if known && p.before == nil {
-				p.before = &before
+		loop.Post(func(g *Gossip) {
+			if h := g.of(to); known && h.before == nil {
+				h.before = &before
 			}
-			n.send(to, m)
-		}))
+			g.peers.Send(to, m)
+		})
 	})
-}
-
-func (p *peer) hearsHeads() bool {
-	return p.session != nil && p.session.Has(wire.FeatureHeads) && p.session.Peer().Token
 }
 
 // maxHeadsAtOnce is how many messages about ledgers of one member are looked at at once; others are dropped, as the next
 // session brings the same.
 const maxHeadsAtOnce = 4
 
-// onHeads holds what a member says of ledgers against what is kept here.
-func (n *state) onHeads(p *peer, m wire.Heads) {
-	if n.Heads == nil || !p.hearsHeads() || p.heads >= maxHeadsAtOnce {
+// HeardHeads holds what a member says of ledgers against what is kept here.
+func (g *Gossip) HeardHeads(from core.ID, m wire.Heads) {
+	h := g.of(from)
+	if g.Heads == nil || !g.peers.Hears(from, wire.FeatureHeads) || h.heads >= maxHeadsAtOnce {
 		return
 	}
-	p.heads++
+	h.heads++
 	met := map[core.ID]bool{}
-	for id, other := range n.peers {
-		met[id] = other.session != nil
+	for _, id := range g.peers.Met() {
+		met[id] = true
 	}
-	node, from, before := n.Node, p.id, p.before
-	n.Act(func() {
-		answer, waits := node.compareHeads(from, before, m, met)
-		node.post(do(func(n *state) {
-			p.heads--
-			if waits {
-				n.awaitProof(p)
-			} else {
-				p.proof = proofHeard
+	c, loop, before := g.Config, g.loop, h.before
+	loop.Act(func() {
+		answer, waits := c.compareHeads(from, before, m, met)
+		loop.Post(func(g *Gossip) {
+			h.heads--
+			switch {
+			case !waits:
+				h.proof = proofHeard
+			case h.proof == proofUnasked:
+				h.proof, h.waiting = proofAwaited, time.Now()
 			}
 			if answer != nil {
-				n.send(from, *answer)
+				g.peers.Send(from, *answer)
 			}
-		}))
+		})
 	})
 }
 
@@ -106,30 +104,21 @@ const (
 // proofPatience is how long a member may take to prove it.
 const proofPatience = 30 * time.Second
 
-// awaitProof names a member that does not prove in time that its ledger goes on from what it was.
-func (n *state) awaitProof(p *peer) {
-	if p.proof != proofUnasked {
-		return
-	}
-	p.proof = proofAwaited
-	node, session := n.Node, p.session
-	n.Act(func() {
-		if !node.Pause(node.ctx, proofPatience) {
-			return
+// Look names members that did not prove in time that their ledgers go on from what they were.
+func (g *Gossip) Look() {
+	for id, h := range g.heard {
+		if h.proof == proofAwaited && time.Since(h.waiting) >= proofPatience {
+			h.proof = proofHeard
+			g.nameLedger(id, errors.New("it does not show that it goes on from what it was"))
 		}
-		node.post(do(func(n *state) {
-			if p.session == session && session != nil && p.proof == proofAwaited {
-				n.nameLedger(p.id, errors.New("it does not show that it goes on from what it was"))
-			}
-		}))
-	})
+	}
 }
 
 // compareHeads returns what is to be answered. before is the member's head as it was kept when the session began: what it
 // says in one session may come in another order. Of nodes that are met here their own word counts. Not on the loop.
-func (n *Node) compareHeads(from core.ID, before *key.SignedHead, m wire.Heads, met map[core.ID]bool) (answer *wire.Heads,
+func (c Config) compareHeads(from core.ID, before *key.SignedHead, m wire.Heads, met map[core.ID]bool) (answer *wire.Heads,
 	waits bool) {
-	kept := n.Heads.Kept()
+	kept := c.Heads.Kept()
 	if now, known := kept[from]; known && before == nil {
 		before = &now
 	}
@@ -142,11 +131,11 @@ func (n *Node) compareHeads(from core.ID, before *key.SignedHead, m wire.Heads, 
 	case m.From != before.Size && own.Size > before.Size:
 		waits = true // for the proof
 	default:
-		if err := n.Heads.Follows(*before, own, m.Proof); err != nil {
-			n.nameLedger(from, err)
+		if err := c.Heads.Follows(*before, own, m.Proof); err != nil {
+			c.nameLedger(from, err)
 			break
 		}
-		n.Health.Recover(ledgerKey(from))
+		c.Health.Recover(ledgerKey(from))
 		news = append(news, own)
 	}
 	for _, head := range m.Kept {
@@ -157,40 +146,40 @@ func (n *Node) compareHeads(from core.ID, before *key.SignedHead, m wire.Heads, 
 		id := h.Node()
 		before, known := kept[id]
 		switch {
-		case id == n.ID():
-			answer = n.answerFor(h)
+		case id == c.Self:
+			answer = c.answerFor(h)
 		case known && h.Size == before.Size && h.Root != before.Root:
-			n.nameLedger(id, fmt.Errorf("it signed two heads over %d entries", h.Size))
+			c.nameLedger(id, fmt.Errorf("it signed two heads over %d entries", h.Size))
 		case !met[id] && (!known || h.Size > before.Size):
 			news = append(news, h)
 		}
 	}
-	if err := n.Heads.Keep(news); err != nil {
-		n.Log.Warn("heads of ledgers", "error", err)
+	if err := c.Heads.Keep(news); err != nil {
+		c.Log.Warn("heads of ledgers", "error", err)
 	}
 	return answer, waits
 }
 
 // answerFor proves that this node's ledger goes on from a head that somebody keeps of it. Where it does not, that is said
 // of this node: what it promised then is not in its log.
-func (n *Node) answerFor(h key.SignedHead) *wire.Heads {
+func (c Config) answerFor(h key.SignedHead) *wire.Heads {
 	const here = "ledger-heads"
-	err := n.Heads.Holds(core.LedgerHead{Size: h.Size, Root: h.Root})
+	err := c.Heads.Holds(core.LedgerHead{Size: h.Size, Root: h.Root})
 	if core.CodeOf(err) == core.CodeWrong {
-		n.Health.Degrade(here, fmt.Sprintf("a peer keeps a head that this node signed, and %v", err), false)
-		n.Log.Warn("ledger", "error", err)
+		c.Health.Degrade(here, fmt.Sprintf("a peer keeps a head that this node signed, and %v", err), false)
+		c.Log.Warn("ledger", "error", err)
 	}
-	own, ownErr := n.Heads.Own()
+	own, ownErr := c.Heads.Own()
 	switch {
 	case ownErr != nil:
 		return nil
 	case err != nil: // without a proof: whoever asks sees for itself
 		return &wire.Heads{Own: wire.Head(own), From: h.Size}
 	}
-	n.Health.Recover(here)
-	proof, err := n.Heads.Prove(h.Size, own.Size)
+	c.Health.Recover(here)
+	proof, err := c.Heads.Prove(h.Size, own.Size)
 	if err != nil {
-		n.Log.Warn("ledger", "error", err)
+		c.Log.Warn("ledger", "error", err)
 		return nil
 	}
 	return &wire.Heads{Own: wire.Head(own), From: h.Size, Proof: proof}
@@ -199,8 +188,8 @@ func (n *Node) answerFor(h key.SignedHead) *wire.Heads {
 func ledgerKey(id core.ID) string { return "ledger of " + id.String() }
 
 // nameLedger says whose ledger is not what it was.
-func (n *Node) nameLedger(id core.ID, err error) {
-	n.Health.Degrade(ledgerKey(id), fmt.Sprintf("the ledger of node %s was cut or rewritten: %v (what it keeps "+
+func (c Config) nameLedger(id core.ID, err error) {
+	c.Health.Degrade(ledgerKey(id), fmt.Sprintf("the ledger of node %s was cut or rewritten: %v (what it keeps "+
 		"has to be proved anew; then: bkp peers remove --forget %s)", id.Short(), err, id), false)
-	n.Log.Warn("the ledger of a node was cut or rewritten", "node", id, "error", err)
+	c.Log.Warn("the ledger of a node was cut or rewritten", "node", id, "error", err)
 }

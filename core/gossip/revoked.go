@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// Revoked is where a node keeps owners' lists of revocations, the newest of each. Any goroutine may use it.
+type Revoked interface {
+	// Of is the list of an owner, zero without one, and All is those of all. They do not wait.
+	Of(owner core.ID) key.Revocations
+	All() [][]byte
+	// Keep keeps a list that follows on the one that is there, and reports whether it does; it is durable then.
+	Keep(list key.Revocations, envelope []byte) (news bool, err error)
+}
+
+// toldAtOnce is how many bytes of lists one message has at most: base64 makes them a third longer.
+const toldAtOnce = wire.MaxMessage / 2
+
+// tellRevoked tells a node all lists.
+func (g *Gossip) tellRevoked(to core.ID) {
+	if g.Revoked == nil || !g.peers.Hears(to, wire.FeatureRevoked) {
+		return
+	}
+	all := g.Revoked.All()
+	for len(all) > 0 {
+		next, bytes := 0, 0
+		for next < len(all) && next < wire.MaxRevoked && (next == 0 || bytes+len(all[next]) <= toldAtOnce) {
+			bytes += len(all[next])
+			next++
+		}
+		g.peers.Send(to, wire.Revoked{Lists: all[:next]})
+		all = all[next:]
+	}
+}
+
+// maxUnheard is how many lists of a node wait to be looked at. What is dropped beyond comes with the next session.
+const maxUnheard = 1024
+
+// HeardRevoked keeps what is news to this node, and tells it on.
+func (g *Gossip) HeardRevoked(from core.ID, m wire.Revoked) {
+	h := g.of(from)
+	if g.Revoked == nil || !g.peers.Hears(from, wire.FeatureRevoked) || len(h.lists) >= maxUnheard {
+		return
+	}
+	if h.lists = append(h.lists, m.Lists...); !h.hearing {
+		g.hearNext(h)
+	}
+}
+
+// hearNext looks at what a node said of revocations, one message after another.
+func (g *Gossip) hearNext(h *heard) {
+	lists, c, loop := h.lists, g.Config, g.loop
+	h.lists, h.hearing = nil, true
+	loop.Act(func() {
+		var news [][]byte
+		for _, envelope := range lists {
+			news = append(news, c.hearRevoked(envelope)...)
+		}
+		loop.Post(func(g *Gossip) {
+			h.hearing = false
+			g.Spread(news)
+			if len(h.lists) > 0 {
+				g.hearNext(h)
+			}
+		})
+	})
+}
+
+// hearRevoked keeps a list that is news, and returns what is to be told on. Where another machine of this owner made one
+// that lacks what this one revoked, a list of both follows on them. Not on the loop.
+func (c Config) hearRevoked(envelope []byte) (news [][]byte) {
+	list, err := key.OpenRevocations(envelope)
+	if err != nil {
+		c.Log.Warn("revocations", "error", err)
+		return nil
+	}
+	before := c.Revoked.Of(list.Owner)
+	kept, err := c.Revoked.Keep(list, envelope)
+	if err != nil {
+		c.Log.Warn("revocations", "owner", list.Owner.Short(), "error", err)
+	}
+	if kept {
+		c.Log.Info("revoked", "owner", list.Owner.Short(), "sequence", list.Sequence, "nodes", len(list.Nodes))
+		news = append(news, envelope)
+	}
+	lacks := slices.ContainsFunc(before.Nodes, func(id core.ID) bool { return !list.Names(id) }) && kept ||
+		!kept && err == nil && list.Sequence == before.Sequence &&
+			slices.ContainsFunc(list.Nodes, func(id core.ID) bool { return !before.Names(id) })
+	if o := c.Owner(); lacks && o != nil && o.ID() == list.Owner {
+		if both, err := Revoke(c.Revoked, o, slices.Concat(before.Nodes, list.Nodes)); err == nil {
+			news = append(news, both)
+		}
+	}
+	return news
+}
+
+// Revoke signs and keeps the list that follows on this node's, with further nodes.
+func Revoke(lists Revoked, o *key.Owner, nodes []core.ID) ([]byte, error) {
+	envelope, err := o.Revoke(lists.Of(o.ID()), nodes, time.Now().Unix())
+	if err != nil {
+		return nil, err
+	}
+	list, err := key.OpenRevocations(envelope)
+	if err == nil {
+		_, err = lists.Keep(list, envelope)
+	}
+	return envelope, err
+}
+
+// Spread has lists that are news count for nodes that are here, and tells them to all, who told them too: it may have
+// been answered by a list of this node's.
+func (g *Gossip) Spread(news [][]byte) (told []core.ID) {
+	if len(news) == 0 {
+		return nil
+	}
+	g.peers.Revoked()
+	for _, id := range g.peers.Met() {
+		if !g.peers.Hears(id, wire.FeatureRevoked) {
+			continue
+		}
+		all := true
+		for _, envelope := range news {
+			all = g.peers.Send(id, wire.Revoked{Lists: [][]byte{envelope}}) && all
+		}
+		if all {
+			told = append(told, id)
+		}
+	}
+	return told
+}
