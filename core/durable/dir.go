@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -24,12 +25,22 @@ const tempMark = ".new-"
 
 // Replace puts content under a name, in place of what is there, all or nothing, and durable when it returns nil.
 func Replace(path string, content []byte, perm fs.FileMode) error {
-	return put(path, content, perm, Rename)
+	return ReplaceWith(path, perm, func(w io.Writer) error { return only(w.Write(content)) })
 }
 
 // New is Replace for a name that must not exist (fs.ErrExist).
 func New(path string, content []byte, perm fs.FileMode) error {
-	return put(path, content, perm, func(temp, path string) error {
+	return NewWith(path, perm, func(w io.Writer) error { return only(w.Write(content)) })
+}
+
+// ReplaceWith is Replace for what is too long for memory.
+func ReplaceWith(path string, perm fs.FileMode, write func(io.Writer) error) error {
+	return put(path, perm, write, Rename)
+}
+
+// NewWith is New for what is too long for memory.
+func NewWith(path string, perm fs.FileMode, write func(io.Writer) error) error {
+	return put(path, perm, write, func(temp, path string) error {
 		err := Link(temp, path)
 		switch {
 		case err == nil:
@@ -44,7 +55,9 @@ func New(path string, content []byte, perm fs.FileMode) error {
 	})
 }
 
-func put(path string, content []byte, perm fs.FileMode, name func(temp, path string) error) error {
+func only(_ int, err error) error { return err }
+
+func put(path string, perm fs.FileMode, write func(io.Writer) error, name func(temp, path string) error) error {
 	var random [8]byte
 	rand.Read(random[:]) // never fails
 	dir := filepath.Dir(path)
@@ -52,7 +65,7 @@ func put(path string, content []byte, perm fs.FileMode, name func(temp, path str
 	if err != nil {
 		return err
 	}
-	if _, err = f.WriteAt(content, 0); err == nil {
+	if err = write(io.NewOffsetWriter(f, 0)); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {

@@ -28,6 +28,16 @@
 // is not whole. It refuses to open the log for writing where that is its last entry, or where it has to read all; it
 // never cuts one that a head was signed for.
 //
+// # Bundles
+//
+// [Reader.Export] writes a log in one stream, which [VerifyBundle] checks wherever it was taken to:
+//
+//	"bkp ledger bundle v1\n" ‖ the newest head's record ‖ the records of entries, as above; and behind the entries that
+//	it reaches to each head, as a record of kind 255 whose envelope is the head's record, and whose checksum is over the
+//	number of the entry that comes next
+//
+// It ends with the head that it begins with, so that whatever is cut off is missed.
+//
 // # What stands
 //
 // A receipt is the node's word that it keeps runs. It stands until the owner's release of its task, or the node's own

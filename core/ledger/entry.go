@@ -61,11 +61,16 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // appendRecord appends the record of e to dst.
 func appendRecord(dst []byte, e Entry) []byte {
+	return appendFramed(dst, e.Index, kindBytes[e.Kind], e.Envelope)
+}
+
+// appendFramed appends a record of any kind, which stands at an index.
+func appendFramed(dst []byte, index int64, kind byte, body []byte) []byte {
 	start := len(dst)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(e.Envelope)))
-	dst = append(dst, kindBytes[e.Kind])
-	dst = append(dst, e.Envelope...)
-	return binary.LittleEndian.AppendUint32(dst, checksum(e.Index, dst[start:]))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(body)))
+	dst = append(dst, kind)
+	dst = append(dst, body...)
+	return binary.LittleEndian.AppendUint32(dst, checksum(index, dst[start:]))
 }
 
 // checksum covers the entry's number too, so that a record in another's place is noticed.
@@ -94,28 +99,40 @@ func (s *scanner) scan() (Entry, error) {
 	if s.at == s.end {
 		return Entry{}, io.EOF
 	}
+	code, envelope, err := s.framed()
+	if err != nil {
+		return Entry{}, err
+	}
+	kind, known := kindOf(code)
+	if !known {
+		return Entry{}, s.torn(io.ErrUnexpectedEOF)
+	}
+	e := Entry{Index: s.next, Kind: kind, Envelope: envelope}
+	s.next++
+	s.at += int64(len(envelope)) + recordOverhead
+	return e, nil
+}
+
+// framed reads a record of any kind at the index that comes next, or returns errTorn.
+func (s *scanner) framed() (kind byte, body []byte, err error) {
 	var head [5]byte
 	if _, err := io.ReadFull(s.in, head[:]); err != nil {
-		return Entry{}, s.torn(err)
+		return 0, nil, s.torn(err)
 	}
 	size := int64(binary.LittleEndian.Uint32(head[:4]))
-	kind, known := kindOf(head[4])
-	if !known || size > int64(maxEnvelope) || size+recordOverhead > s.end-s.at {
-		return Entry{}, s.torn(io.ErrUnexpectedEOF)
+	if size > int64(maxEnvelope) || size+recordOverhead > s.end-s.at {
+		return 0, nil, s.torn(io.ErrUnexpectedEOF)
 	}
 	record := make([]byte, size+recordOverhead)
 	copy(record, head[:])
 	if _, err := io.ReadFull(s.in, record[len(head):]); err != nil {
-		return Entry{}, s.torn(err)
+		return 0, nil, s.torn(err)
 	}
-	body := record[:len(record)-4]
-	if binary.LittleEndian.Uint32(record[len(body):]) != checksum(s.next, body) {
-		return Entry{}, s.torn(io.ErrUnexpectedEOF)
+	sum := record[len(record)-4:]
+	if record = record[:len(record)-4]; binary.LittleEndian.Uint32(sum) != checksum(s.next, record) {
+		return 0, nil, s.torn(io.ErrUnexpectedEOF)
 	}
-	e := Entry{Index: s.next, Kind: kind, Envelope: body[len(head):]}
-	s.next++
-	s.at += int64(len(record))
-	return e, nil
+	return head[4], record[len(head):], nil
 }
 
 // torn is errTorn for bytes that are short or wrong, and err itself where the disk failed.

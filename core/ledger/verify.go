@@ -52,16 +52,31 @@ func (r *Reader) Verify(known ...SignedHead) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	a := newAudit(newest, known)
+	return a.result("ledger "+r.dir, a.run(r))
+}
+
+// newAudit is for a log of which there is a head, and the heads of it that are known from elsewhere.
+func newAudit(newest mark, known []SignedHead) *audit {
 	a := &audit{
 		Report: Report{Node: newest.Node(), Size: newest.Size, Root: newest.Root},
-		reader: r, newest: newest, known: slices.Clone(known), words: newWords(newest.Node()),
+		newest: newest, known: slices.Clone(known), words: newWords(newest.Node()),
 	}
 	slices.SortStableFunc(a.known, func(x, y SignedHead) int { return cmp.Compare(x.Size, y.Size) })
-	if err := a.run(); err != nil {
-		return a.Report, fmt.Errorf("verify ledger %s: %w", r.dir, err)
+	return a
+}
+
+// result is what the audit of what came to, once the log was read as far as err.
+func (a *audit) result(what string, err error) (Report, error) {
+	if err != nil {
+		return a.Report, fmt.Errorf("verify %s: %w", what, err)
+	}
+	for _, h := range a.known {
+		a.problem("history was cut: %s signed a head over %d entries, here are %d", h.Node().Short(), h.Size,
+			a.tree.leaves)
 	}
 	if len(a.Problems) > 0 {
-		return a.Report, core.Fail(core.CodeWrong, "verify ledger %s: %s", r.dir, a.Problems[0])
+		return a.Report, core.Fail(core.CodeWrong, "verify %s: %s", what, a.Problems[0])
 	}
 	return a.Report, nil
 }
@@ -69,7 +84,6 @@ func (r *Reader) Verify(known ...SignedHead) (Report, error) {
 // audit is one Verify under way: entries and heads are read side by side.
 type audit struct {
 	Report
-	reader *Reader
 	newest mark
 	known  []SignedHead // not compared yet, smallest first
 	tree   edge
@@ -78,15 +92,15 @@ type audit struct {
 	hashesDiffer bool
 }
 
-func (a *audit) run() error {
-	if err := a.reader.checkMagic(); err != nil {
+func (a *audit) run(r *Reader) error {
+	if err := r.checkMagic(); err != nil {
 		a.problem("%v", err)
 		return nil
 	}
-	heads := a.reader.marks()
-	hashes := bufio.NewReader(io.NewSectionReader(a.reader.hashes, 0,
+	heads := r.marks()
+	hashes := bufio.NewReader(io.NewSectionReader(r.hashes, 0,
 		tlog.StoredHashCount(a.newest.Size)*tlog.HashSize))
-	s := newScanner(a.reader.entries, 0, int64(len(magic)), a.newest.bytes)
+	s := newScanner(r.entries, 0, int64(len(magic)), a.newest.bytes)
 	if err := a.compareHeads(heads, s.at); err != nil {
 		return err
 	}
@@ -106,20 +120,19 @@ func (a *audit) run() error {
 			return err
 		}
 	}
-	for _, h := range a.known {
-		a.problem("history was cut: %s signed a head over %d entries, here are %d", h.Node().Short(), h.Size,
-			a.tree.leaves)
-	}
 	return nil
 }
 
-// entry checks one entry and adds it to the tree.
+// entry checks one entry and adds it to the tree; stored are the tree's hashes, where there are any.
 func (a *audit) entry(e Entry, stored *bufio.Reader) error {
 	hashes, err := a.tree.add(e.leaf())
 	if err != nil {
 		return err
 	}
 	for level, h := range hashes {
+		if stored == nil {
+			break
+		}
 		var was tlog.Hash
 		if _, err := io.ReadFull(stored, was[:]); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return err
@@ -155,25 +168,35 @@ func (a *audit) compareHeads(heads *marks, at int64) error {
 	}
 	for ; heads.has && heads.next.Size <= a.tree.leaves; heads.advance() {
 		m := heads.next
-		a.Heads++
-		a.compare(m.SignedHead, core.Hash(root))
-		if m.Size == a.tree.leaves && m.bytes != at {
-			a.problem("head over %d entries: they end at byte %d, not %d", m.Size, at, m.bytes)
-		}
+		a.compareMark(m, core.Hash(root), at)
 	}
 	if heads.err != nil {
 		a.problem("%v", heads.err)
 		heads.err = nil
 	}
+	a.compareKnown(core.Hash(root))
+	return nil
+}
+
+// compareKnown holds the known heads of the tree's present size against its root.
+func (a *audit) compareKnown(root core.Hash) {
 	for len(a.known) > 0 && a.known[0].Size <= a.tree.leaves {
 		if err := a.known[0].Check(); err != nil {
 			a.problem("known %v", err)
 		} else {
-			a.compare(a.known[0], core.Hash(root))
+			a.compare(a.known[0], root)
 		}
 		a.known = a.known[1:]
 	}
-	return nil
+}
+
+// compareMark holds a head of the log against the root of its entries, which end at a byte.
+func (a *audit) compareMark(m mark, root core.Hash, at int64) {
+	a.Heads++
+	a.compare(m.SignedHead, root)
+	if m.Size == a.tree.leaves && m.bytes != at {
+		a.problem("head over %d entries: they end at byte %d, not %d", m.Size, at, m.bytes)
+	}
 }
 
 func (a *audit) compare(h SignedHead, root core.Hash) {

@@ -7,12 +7,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
@@ -22,7 +26,7 @@ import (
 // Command is bkp ledger.
 func Command() *cli.Command {
 	return command.Group("ledger", "read and verify this node's log of licences and receipts",
-		logCommand(), verifyCommand())
+		logCommand(), verifyCommand(), exportCommand())
 }
 
 func logCommand() *cli.Command {
@@ -128,28 +132,75 @@ func verifyCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "verify", Usage: "check the whole log with public keys only",
 		About: "Every entry, the tree over them, every signed head, every signature, and that receipts follow each " +
-			"other. Ends with code 14 where something is wrong.",
-		Examples: "bkp ledger verify\nbkp ledger verify --data /srv/bkp --json",
-		Do: func(_ context.Context, c *command.Call) error {
-			log, err := open(c.Dir)
-			if err != nil {
-				return err
-			}
-			defer log.Close()
-			report, err := log.Verify()
-			if err != nil {
-				for _, p := range report.Problems {
-					c.Say("%s", p)
-				}
-				return fmt.Errorf("the ledger does not hold: %w", err)
-			}
-			return c.Done(report, func(t *render.Table) {
-				t.Line("the ledger of node %s holds: %d entries (%s, %s) under %s", report.Node.Short(), report.Size,
-					render.Counted(report.Licenses, "licence"), render.Counted(report.Receipts,
-						"receipt"), render.Counted(report.Heads, "signed head"))
-				t.Line("root %s", report.Root)
-			})
+			"other. With --bundle the log of another node is checked, from the file that bkp ledger export wrote there, " +
+			"and held against what this data directory heard of it before. Anybody may make a log of their own: look at " +
+			"whose it is, or say so with --node. Ends with code 14 where something is wrong.",
+		Examples: `bkp ledger verify
+			bkp ledger verify --data /srv/bkp --json
+			bkp ledger verify --bundle ledger.bundle --node k4qh5d2mzrdx7gldx2mfwqvtfnhqirzqxyz2ox5ltrhd3xs4m2ya`,
+		Flags: []cli.Flag{
+			line.Text("bundle", "", "check the bundle in `FILE`, or from standard input for -"),
+			line.Text("node", "", "fail unless it is the log of the node `ID`"),
 		},
+		Do: doVerify,
+	})
+}
+
+func doVerify(_ context.Context, c *command.Call) error {
+	var wanted core.ID
+	if text := c.String("node"); text != "" {
+		var err error
+		if wanted, err = core.ParseID(text); err != nil {
+			return line.UsageError("--node: %w", err)
+		}
+	}
+	report, err := verify(c)
+	if err == nil && !wanted.IsZero() && report.Node != wanted {
+		err = core.Fail(core.CodeWrong, "it is the log of node %s", report.Node)
+	}
+	if err != nil {
+		for _, p := range report.Problems {
+			c.Say("%s", p)
+		}
+		return fmt.Errorf("the ledger does not hold: %w", err)
+	}
+	return c.Done(report, func(t *render.Table) {
+		t.Line("the ledger of node %s holds: %d entries (%s, %s) under %s", report.Node.Short(), report.Size,
+			render.Counted(report.Licenses, "licence"), render.Counted(report.Receipts,
+				"receipt"), render.Counted(report.Heads, "signed head"))
+		t.Line("root %s", report.Root)
+	})
+}
+
+// verify checks the log that the command is about.
+func verify(c *command.Call) (ledger.Report, error) {
+	path := c.String("bundle")
+	if path == "" {
+		log, err := open(c.Dir)
+		if err != nil {
+			return ledger.Report{}, err
+		}
+		defer log.Close()
+		return log.Verify()
+	}
+	in := c.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return ledger.Report{}, line.UsageError("%w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	heard, err := c.Dir.OpenHeads(c.Dir, nil)
+	if err != nil {
+		return ledger.Report{}, err
+	}
+	return ledger.VerifyBundle(in, ledger.MaxBundle, func(node core.ID) []ledger.SignedHead {
+		if head, known := heard.Kept()[node]; known {
+			return []ledger.SignedHead{head}
+		}
+		return nil
 	})
 }
 
@@ -160,6 +211,64 @@ func open(dir datadir.Dir) (*ledger.Reader, error) {
 			"a node that kept or placed something has one")
 	}
 	return log, err
+}
+
+func exportCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "export", Usage: "write the log to a file that others can check without this node",
+		About: "The bundle has every licence and receipt, what ended them, and every head that the node signed. Who has " +
+			"it needs nothing else: bkp ledger verify --bundle FILE. Names and content are not in it, but IDs of owners and " +
+			"nodes are. What the node writes meanwhile is left for the next.",
+		Examples: `bkp ledger export -o ledger.bundle
+			bkp ledger export | ssh auditor 'bkp ledger verify --bundle -'`,
+		Flags: []cli.Flag{
+			line.Text("output", "-", "write `FILE`, or standard output for -", "o"),
+			line.Bool("force", "replace FILE"),
+		},
+		Reads: true,
+		Do:    doExport,
+	})
+}
+
+// exported is what a bundle holds.
+type exported struct {
+	Node core.ID   `json:"node"`
+	Size int64     `json:"size"` // entries
+	Root core.Hash `json:"root"`
+}
+
+func doExport(_ context.Context, c *command.Call) error {
+	log, err := open(c.Dir)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	var head ledger.SignedHead
+	write := func(w io.Writer) (err error) {
+		head, err = log.Export(w)
+		return err
+	}
+	switch path := c.String("output"); {
+	case path != "-" && c.Bool("force"):
+		err = durable.ReplaceWith(path, 0o600, write)
+	case path != "-":
+		err = durable.NewWith(path, 0o600, write)
+	case render.IsTerminal(c.Stdout):
+		err = core.WithHint(line.UsageError("standard output is a terminal"), "bkp ledger export -o ledger.bundle")
+	default:
+		c.DataOut = true
+		err = write(c.Stdout)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = core.WithHint(err, "replace it with --force")
+	}
+	if err != nil {
+		return err
+	}
+	return c.Done(exported{head.Node(), head.Size, head.Root}, func(t *render.Table) {
+		t.Line("exported %d entries of node %s", head.Size, head.Node())
+		t.Line("root %s", head.Root)
+	})
 }
 
 // Tail is the last entries of a data directory's ledger, oldest first; none where there is no ledger yet.
