@@ -28,7 +28,8 @@ type Repair struct {
 	Zone    []string    // by node; empty: the node is a zone of its own
 	PerZone int         // copies of a run that a zone may keep; 0 for any number
 	// copies may also move from nodes that would be done late to others; else only those without a node
-	Even bool
+	Even   bool
+	Relays bool // nodes pass on what they do not keep
 }
 
 // Replan gives copies that are not fixed to other nodes. Each copy without a node goes to the one that would be done

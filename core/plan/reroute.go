@@ -32,7 +32,10 @@ const mostLots = 256
 
 // Room is what nodes can keep of lots, in bytes by node, and what of it they were to keep until now, from which there is
 // to be no more than needs be taken away; nil for any, and for nothing.
-type Room struct{ Free, Due []core.Size }
+type Room struct {
+	Free, Due []core.Size
+	Direct    bool // nobody passes on what it does not keep
+}
 
 // Reroute is how lots travel in the least time, whoever passes them on, and that time; nothing where that is not known: on
 // networks of more than fluid.MaxExact nodes, of too many lots, where nothing leads to somebody, or there is no room.
@@ -52,34 +55,6 @@ func Reroute(s core.Snapshot, lots []Lot, room Room) (legs []Leg, seconds float6
 		return nil, 0
 	}
 	return legs, seconds
-}
-
-// LeastLeft is the least time of lots, of which in shards no copy is made of another: they come from the source. It is 0
-// where that is not known, as in Reroute.
-func LeastLeft(s core.Snapshot, lots []Lot, room Room, shards bool) (b fluid.Bound) {
-	if len(s.Nodes) > fluid.MaxExact || len(lots) > mostLots {
-		return b
-	}
-	least := func(s core.Snapshot) (float64, error) {
-		net, err := fluid.NewNetwork(s)
-		if err == nil {
-			c, _ := copiesOf(len(s.Nodes), lots, room)
-			c.Shards = shards
-			_, b = net.Spread(c, nil)
-		}
-		return b.Seconds, err
-	}
-	var err error
-	if !s.Changes() {
-		_, err = least(s)
-	} else {
-		changing := fluid.Narrowed(s)
-		_, err = fluid.Settle(timeFits, func(t float64) (float64, error) { return least(changing.Over(t)) })
-	}
-	if err != nil || math.IsInf(b.Seconds, 1) {
-		return fluid.Bound{}
-	}
-	return b
 }
 
 func reroute(s core.Snapshot, lots []Lot, room Room) (legs []Leg, seconds float64) {
@@ -103,7 +78,7 @@ func reroute(s core.Snapshot, lots []Lot, room Room) (legs []Leg, seconds float6
 
 // copiesOf is lots as package fluid sees them, and of which lot each demand is.
 func copiesOf(nodes int, lots []Lot, room Room) (c fluid.Copies, of []int) {
-	c = fluid.Copies{Relays: true, Free: make([]float64, nodes)}
+	c = fluid.Copies{Relays: !room.Direct, Free: make([]float64, nodes)}
 	for i := range c.Free {
 		if c.Free[i] = math.Inf(1); room.Free != nil {
 			c.Free[i] = float64(max(0, room.Free[i]))

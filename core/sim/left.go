@@ -19,16 +19,22 @@ func (w *world) bound() {
 		return
 	}
 	r := w.undecided(lost, false, w.lacked())
-	lots, _, room := w.movable(&r, lost)
-	b := plan.LeastLeft(w.linked(w.later(w.topology.Network, w.now.Seconds()), lost), lots, room, false)
-	b.Seconds += w.now.Seconds()
-	w.left = b
+	w.left = r.Least(w.linked(w.later(w.topology.Network, w.now.Seconds()), lost), w.known(lost))
+	w.left.Seconds += w.now.Seconds()
 }
 
-// undecided is what can still be decided while some nodes are gone: every copy, fixed where it is there or on its way, who may
-// take over, and how fast: as it was seen to receive, or no faster than anybody was.
+// known reports who has a run, or is being sent it, while some nodes are gone.
+func (w *world) known(gone func(*node) bool) func(run, node int) bool {
+	return func(run, node int) bool {
+		n := w.nodes[node]
+		return !gone(n) && (n.has(run) || n.peer.Expects(w.units, run))
+	}
+}
+
+// undecided is what can still be decided while some nodes are gone: every copy, fixed where it is there or on its way, who
+// may take over, and how fast: as it was seen to receive, or no faster than anybody was.
 func (w *world) undecided(gone func(*node) bool, even bool, left []core.Size) plan.Repair {
-	r := plan.Repair{Sizes: w.sizes[:w.Runs], PerZone: w.perZone, Even: even, Busy: make([]core.Size, len(w.nodes)),
+	r := plan.Repair{Sizes: w.sizes[:w.Runs], PerZone: w.perZone, Even: even, Relays: true, Busy: make([]core.Size, len(w.nodes)),
 		Arrive: make([]core.Rate, len(w.nodes))}
 	network := w.view().Over(max(60, w.predicted-w.now.Seconds()))
 	if even {
@@ -63,68 +69,4 @@ func (w *world) undecided(gone func(*node) bool, even bool, left []core.Size) pl
 		r.Copies = append(r.Copies, c)
 	}
 	return r
-}
-
-// copies is a run's: those that are fixed, by who keeps them, and how many may move.
-type copies struct {
-	fixed []int
-	move  int
-}
-
-// movable is what nodes may be given: runs that the same nodes have, and of which equally many copies may move.
-func (w *world) movable(r *plan.Repair, gone func(*node) bool) (lots []plan.Lot, runs [][]int, room plan.Room) {
-	room = plan.Room{Free: r.Room, Due: make([]core.Size, len(w.nodes))}
-	all := make([]copies, w.Runs)
-	for _, c := range r.Copies {
-		if of := &all[c.Run]; c.Fixed {
-			of.fixed = append(of.fixed, c.Node)
-		} else if of.move++; c.Node >= 0 {
-			room.Due[c.Node] += w.sizes[c.Run]
-		}
-	}
-	known := map[string]int{}
-	for run, of := range all {
-		if of.move == 0 {
-			continue
-		}
-		lot, key := w.lot(run, of, r, gone)
-		k, there := known[key]
-		if !there {
-			k = len(lots)
-			known[key], lots, runs = k, append(lots, lot), append(runs, nil)
-		}
-		lots[k].Runs, runs[k] = append(lots[k].Runs, w.sizes[run]), append(runs[k], run)
-	}
-	return lots, runs, room
-}
-
-// lot is who has a run and who may be given it; runs of the same key are alike.
-func (w *world) lot(run int, of copies, r *plan.Repair, gone func(*node) bool) (lot plan.Lot, key string) {
-	lot.Copies = of.move
-	if r.PerZone > 0 {
-		lot.Zones = map[string]int{}
-	}
-	states := []byte{byte(of.move)}
-	for i, n := range w.nodes {
-		state, fixed := byte(0), slices.Contains(of.fixed, i)
-		switch {
-		case !gone(n) && (n.has(run) || n.peer.Expects(w.units, run)):
-			state, lot.From = 1, append(lot.From, i)
-		case r.May[i]:
-			lot.May = append(lot.May, i)
-		}
-		if fixed {
-			state += 2
-		}
-		states = append(states, state)
-		if z := r.Zone[i]; lot.Zones != nil && z != "" {
-			if _, known := lot.Zones[z]; !known {
-				lot.Zones[z] = r.PerZone
-			}
-			if fixed {
-				lot.Zones[z] = max(0, lot.Zones[z]-1)
-			}
-		}
-	}
-	return lot, string(states)
 }

@@ -3,8 +3,6 @@
 package sim
 
 import (
-	"slices"
-
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/plan"
 	"github.com/bkp-tool/bkp/core/task"
@@ -129,43 +127,13 @@ func (w *world) reroute(r *plan.Repair, even bool) (before, after float64, ok bo
 	if w.topology.Goal.Mode != plan.Replicas {
 		return 0, 0, false // a shard differs from every other
 	}
-	lots, runs, room := w.movable(r, noticed)
-	legs, after := plan.Reroute(w.linked(w.view(), noticed), lots, room)
-	if legs == nil {
-		return 0, 0, false
-	}
+	network := w.linked(w.view(), noticed)
 	if even {
 		as, _ := w.lots()
-		_, before = plan.Reroute(w.linked(w.view(), noticed), as, plan.Room{})
+		_, before = plan.Reroute(network, as, plan.Room{})
 	}
-	at := make([][]int, w.Runs) // by run: its copies that may move
-	for k, c := range r.Copies {
-		if !c.Fixed {
-			at[c.Run] = append(at[c.Run], k)
-		}
-	}
-	for _, leg := range legs {
-		for _, run := range leg.Runs {
-			seat(r.Copies, at[runs[leg.Lot][run]], leg.Keeps)
-		}
-	}
-	return before, after, true
-}
-
-// seat gives copies of a run to as many nodes; whoever was to have one keeps it.
-func seat(copies []plan.Copy, which, nodes []int) {
-	var others []int
-	for _, k := range which {
-		if !slices.Contains(nodes, copies[k].Node) {
-			others = append(others, k)
-		}
-	}
-	for _, node := range nodes {
-		if !slices.ContainsFunc(which, func(k int) bool { return copies[k].Node == node }) {
-			copies[others[0]].Node = node
-			others = others[1:]
-		}
-	}
+	after, ok = r.Reroute(network, w.known(noticed))
+	return before, after, ok
 }
 
 // allowed reports whether the strategy lets a node keep anything.

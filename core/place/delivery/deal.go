@@ -61,15 +61,9 @@ func (w *Watch) reassign(now time.Time, why reason, peers map[core.ID]Peer, p Pr
 	at, all, left := now.Sub(w.Began), w.left(p, w.Segments), w.left(p, asked)
 	q := w.question(at, why, peers, all, left)
 	before := plan.Last(left, q.Arrive)
-	var deals []dealt
-	lost := false
-	for _, s := range asked {
-		d := dealt{Segment: s, before: copiesOf(s)}
-		w.deal(&d, &q, why, peers, p)
-		if d.moved > 0 {
-			deals, lost = append(deals, d), lost || d.lost
-		}
-	}
+	deals := w.deal(asked, &q, why, peers, p)
+	deals = slices.DeleteFunc(deals, func(d dealt) bool { return d.moved == 0 })
+	lost := slices.ContainsFunc(deals, func(d dealt) bool { return d.lost })
 	after := plan.Last(q.Busy, q.Arrive)
 	if len(deals) == 0 || !lost && !plan.Worth(before, after) {
 		w.pace.Again(at, plan.Last(all, q.Arrive))
@@ -203,41 +197,97 @@ func (w *Watch) roomAt(node int, scores core.Scores) core.Size {
 	return room
 }
 
-// deal finds nodes for one segment's copies, and counts them in the question's rooms and loads.
-func (w *Watch) deal(d *dealt, q *plan.Repair, why reason, peers map[core.ID]Peer, p Progress) {
-	r := *q
-	r.Sizes, r.Copies = nil, nil
-	for _, run := range d.Runs {
-		r.Sizes = append(r.Sizes, run.Size)
+// deal finds nodes for the copies of segments, and counts them in the question's rooms and loads: by flows where the
+// network is as it was planned on, else one by one by how fast nodes receive.
+func (w *Watch) deal(asked []*placements.Segment, q *plan.Repair, why reason, peers map[core.ID]Peer,
+	p Progress) (deals []dealt) {
+	for _, s := range asked {
+		deals = append(deals, w.open(s, why, peers, p))
 	}
-	r.Apart = core.StripeOf(d.Stripes, len(d.Runs))
+	if why == latePlacement || !w.byFlows(deals, q) {
+		for _, d := range deals {
+			r := *q
+			r.Sizes, r.Apart, r.Copies = d.sizes(), core.StripeOf(d.Stripes, len(d.Runs)), d.after
+			d.count(q, -1)
+			r.Room, r.Busy = slices.Clone(q.Room), slices.Clone(q.Busy)
+			r.Replan()
+			d.count(q, +1)
+		}
+	}
+	for k := range deals {
+		d := &deals[k]
+		for i, c := range d.before {
+			switch to := d.after[i].Node; {
+			case to < 0:
+				d.unplaced++
+			case to != w.index[c.node]:
+				d.moved, d.lost = d.moved+1, d.lost || w.Failed[c.node] != ""
+			}
+		}
+	}
+	return deals
+}
+
+// open is a segment with those of its copies that may move.
+func (w *Watch) open(s *placements.Segment, why reason, peers map[core.ID]Peer, p Progress) dealt {
+	d := dealt{Segment: s, before: copiesOf(s)}
 	var loose map[core.ID]core.Bitmap
 	if why != lostTarget {
 		loose = p.Loose(d.Number)
 	}
 	for _, c := range d.before {
 		asked := plan.Copy{Run: c.run, Node: w.index[c.node], Fixed: !loose[c.node].Has(c.run)}
-		if w.Failed[c.node] != "" && !w.stays(d.Segment, c.node, c.run, peers) {
+		if w.Failed[c.node] != "" && !w.stays(s, c.node, c.run, peers) {
 			asked.Node, asked.Fixed = -1, false
 		}
-		r.Copies = append(r.Copies, asked)
+		d.after = append(d.after, asked)
 	}
-	count := func(by core.Size) {
-		for _, c := range r.Copies {
-			if !c.Fixed && c.Node >= 0 {
-				q.Busy[c.Node] += by * r.Sizes[c.Run]
-				q.Room[c.Node] -= by * r.Sizes[c.Run]
-			}
+	return d
+}
+
+func (d *dealt) sizes() (sizes []core.Size) {
+	for _, run := range d.Runs {
+		sizes = append(sizes, run.Size)
+	}
+	return sizes
+}
+
+// count adds the copies that may move to rooms and loads, or takes them out.
+func (d *dealt) count(q *plan.Repair, by core.Size) {
+	for _, c := range d.after {
+		if !c.Fixed && c.Node >= 0 {
+			q.Busy[c.Node] += by * d.Runs[c.Run].Size
+			q.Room[c.Node] -= by * d.Runs[c.Run].Size
 		}
 	}
-	count(-1)
-	r.Room, r.Busy = slices.Clone(q.Room), slices.Clone(q.Busy)
-	d.moved, d.unplaced = r.Replan()
-	count(+1)
-	d.after = r.Copies
-	for k, c := range d.before {
-		d.lost = d.lost || w.Failed[c.node] != "" && d.after[k].Node >= 0 && d.after[k].Node != w.index[c.node]
+}
+
+// byFlows deals all segments at once, over the network of the plan; false where that cannot be done.
+func (w *Watch) byFlows(deals []dealt, q *plan.Repair) bool {
+	if w.Striped() {
+		return false
 	}
+	r := *q
+	r.Sizes, r.Copies = nil, nil
+	for _, d := range deals {
+		for _, c := range d.after {
+			c.Run += len(r.Sizes)
+			r.Copies = append(r.Copies, c)
+		}
+		r.Sizes = append(r.Sizes, d.sizes()...)
+		d.count(q, -1)
+	}
+	_, ok := r.Reroute(w.ground.Snapshot, func(_, node int) bool { return node == 0 }) // the source has all
+	for _, d := range deals {
+		for i := range d.after {
+			if ok {
+				d.after[i].Node = r.Copies[i].Node
+			}
+		}
+		r.Copies = r.Copies[len(d.after):]
+		d.count(q, +1)
+	}
+	return ok
 }
 
 // stays reports whether a target that was given up keeps a copy: it is there, and only wants no more.
@@ -283,16 +333,26 @@ func (w *Watch) move(d dealt) {
 }
 
 // sharesFor adds to the shares of trunks what nodes need that take over: the share that a lost node beyond the same
-// trunk had, or, where none had one, as much as every node of the plan would get.
+// trunk had, or, where none had one, their part of what nobody has, at least as much as every node of the plan would get.
 func (w *Watch) sharesFor(nodes []core.ID, rows []wire.BandwidthRow) []wire.BandwidthRow {
 	rows = slices.Clone(rows)
+	lacks := func(id core.ID) (trunk core.TrunkState, is bool) {
+		trunk, is = w.ground.trunk(0, w.index[id])
+		return trunk, is && rowOf(rows, w.Source, id) < 0
+	}
+	takers := map[string]core.Rate{} // by the zone that a trunk leads to
 	for _, id := range nodes {
-		trunk, crosses := w.ground.trunk(0, w.index[id])
-		if !crosses || rowOf(rows, w.Source, id) >= 0 {
+		if trunk, is := lacks(id); is {
+			takers[trunk.To]++
+		}
+	}
+	for _, id := range nodes {
+		trunk, is := lacks(id)
+		if !is {
 			continue
 		}
 		row := wire.BandwidthRow{From: w.Source, To: id,
-			Rate: max(1, trunk.Rate/core.Rate(len(w.ground.Snapshot.Nodes)))}
+			Rate: max(1, trunk.Rate/core.Rate(len(w.ground.Snapshot.Nodes)), w.unshared(trunk, rows)/takers[trunk.To])}
 		for _, lost := range core.Sorted(w.Failed) {
 			at := rowOf(rows, w.Source, lost)
 			if at >= 0 && w.ground.Snapshot.Nodes[w.index[lost]].Zone == trunk.To {
@@ -301,7 +361,20 @@ func (w *Watch) sharesFor(nodes []core.ID, rows []wire.BandwidthRow) []wire.Band
 				break
 			}
 		}
+		takers[trunk.To]--
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// unshared is what of a trunk no row has.
+func (w *Watch) unshared(trunk core.TrunkState, rows []wire.BandwidthRow) core.Rate {
+	left := trunk.Rate
+	for _, row := range rows {
+		from, to := w.ground.Snapshot.Nodes[w.index[row.From]].Zone, w.ground.Snapshot.Nodes[w.index[row.To]].Zone
+		if from == trunk.From && to == trunk.To {
+			left -= row.Rate
+		}
+	}
+	return max(0, left)
 }
