@@ -244,6 +244,24 @@ func TestFloorsPure(t *testing.T) {
 	}
 }
 
+// TestFloorsOfTheMakefile: make test leaves the race detector away from pure rooms, and from those alone.
+func TestFloorsOfTheMakefile(t *testing.T) {
+	text, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(text), "\nPURE := ")
+	list, _, _ = strings.Cut(strings.ReplaceAll(list, "\\\n", ""), "\n")
+	got := strings.Fields(list)
+	for i, word := range got {
+		got[i] = strings.TrimSuffix(strings.TrimPrefix(word, "./"), "/...")
+	}
+	if want := slices.Concat(pure, purePackages); !slices.Equal(slices.Sorted(slices.Values(got)),
+		slices.Sorted(slices.Values(want))) {
+		t.Errorf("PURE in the Makefile is %v, and the pure rooms are %v", got, want)
+	}
+}
+
 // TestFloorsSeeImpurity makes sure that the test above can fail.
 func TestFloorsSeeImpurity(t *testing.T) {
 	f, err := parser.ParseFile(token.NewFileSet(), "x.go", `package x
