@@ -25,6 +25,22 @@ type License struct {
 	LockedUntil int64      `json:"locked_until,omitzero"` // nobody releases earlier, the owner included; 0: no lock
 	Key         []byte     `json:"key"`                   // the signer's public key, base64
 	Delegation  []byte     `json:"delegation,omitempty"`  // a delegation envelope where the signer is not the owner
+
+	// What follows is of versions that are handed over to a coordinator, or may be.
+	Alias   string `json:"alias,omitempty"` // of the version that the segment is of
+	Version int    `json:"version,omitzero"`
+	Term    int    `json:"term,omitzero"` // of who coordinates the version: holders refuse lower ones
+	Of      []byte `json:"of,omitempty"`  // by a delegate to keep: the owner's licence of the same runs
+}
+
+// Delegated is what a delegation says, for rooms that do not know core/key.
+type Delegated struct {
+	Owner, Node ID
+	Rights      []string
+	Alias       string // it is to keep versions of this name; empty: it is for all that is the owner's
+	Version     int    // of them this one; 0: all
+	Term        int
+	Expires     int64 // Unix seconds
 }
 
 // TaskSource is the owner whose file it is and the node that holds the staged bytes.

@@ -23,6 +23,7 @@ const (
 	RightRead    Right = "read"    // fetch runs, list refs
 	RightWrite   Right = "write"   // sign licences and refs
 	RightRelease Right = "release" // sign releases
+	RightKeep    Right = "keep"    // coordinate what of one name was handed over: see Handover
 )
 
 // AllRights is what an owner's own machine is given.
@@ -34,8 +35,10 @@ type Delegation struct {
 	Owner   core.ID `json:"owner"`
 	Node    core.ID `json:"node"`
 	Rights  []Right `json:"rights"`
-	Alias   string  `json:"alias,omitempty"` // with Version: of that version alone, and to read it
+	Alias   string  `json:"alias,omitempty"` // of that name's versions alone, to read one or to keep them
 	Version int     `json:"version,omitzero"`
+	Term    int     `json:"term,omitzero"`   // to keep: of several nodes the one of the highest term does
+	Copies  int     `json:"copies,omitzero"` // to keep: of so many nobody is released
 	Expires int64   `json:"expires"`
 	Key     []byte  `json:"key"` // the owner's public key
 }
@@ -83,15 +86,16 @@ func OpenDelegation(envelope []byte) (Delegation, error) {
 }
 
 // DelegationFields opens a delegation for rooms that do not know this one, such as core/license.
-func DelegationFields(envelope []byte) (owner, node core.ID, rights []string, expires int64, err error) {
+func DelegationFields(envelope []byte) (core.Delegated, error) {
 	d, err := OpenDelegation(envelope)
-	if err == nil && d.Alias != "" {
+	if err == nil && d.Alias != "" && !slices.Contains(d.Rights, RightKeep) {
 		err = fmt.Errorf("delegation of %s to %s is for one version alone", d.Owner, d.Node)
 	}
+	f := core.Delegated{Owner: d.Owner, Node: d.Node, Alias: d.Alias, Version: d.Version, Term: d.Term, Expires: d.Expires}
 	for _, r := range d.Rights {
-		rights = append(rights, string(r))
+		f.Rights = append(f.Rights, string(r))
 	}
-	return d.Owner, d.Node, rights, d.Expires, err
+	return f, err
 }
 
 // Allows returns nil where d lets node do what right says at now, or else what is missing. Clocks may differ by
@@ -112,7 +116,7 @@ func (d Delegation) Allows(node core.ID, right Right, now time.Time) error {
 
 // Shares reports whether d lets node read one version at now.
 func (d Delegation) Shares(node core.ID, alias string, version int, now time.Time) bool {
-	return d.Alias != "" && d.Alias == alias && d.Version == version && d.Node == node &&
+	return d.Alias != "" && !d.keeps() && d.Alias == alias && d.Version == version && d.Node == node &&
 		now.Unix() <= d.Expires+int64(core.ClockSkew/time.Second)
 }
 
@@ -124,16 +128,24 @@ func (d Delegation) check() error {
 		return fmt.Errorf("owner or node is missing")
 	case len(d.Rights) == 0:
 		return fmt.Errorf("it gives no right")
+	case d.keeps():
+		if err := d.checkKeep(); err != nil {
+			return err
+		}
 	case (d.Alias == "") != (d.Version == 0) || d.Version < 0:
 		return fmt.Errorf("an alias without a version, or the other way round")
 	case d.Alias != "" && (len(d.Rights) != 1 || d.Rights[0] != RightRead):
 		return fmt.Errorf("of one version it can give the right to read alone")
+	case d.Term != 0 || d.Copies != 0:
+		return fmt.Errorf("a term or copies without the right to keep")
+	}
+	switch {
 	case d.Expires <= 0 || d.Expires > lastSecond:
 		return fmt.Errorf("expires %d is not a date", d.Expires)
 	}
 	for i, r := range d.Rights {
-		if !slices.Contains(AllRights, r) {
-			return fmt.Errorf("right %q is not known (want read, write or release)", r)
+		if !slices.Contains(AllRights, r) && r != RightKeep {
+			return fmt.Errorf("right %q is not known (want read, write, release or keep)", r)
 		}
 		if slices.Contains(d.Rights[:i], r) {
 			return fmt.Errorf("right %q is given twice", r)

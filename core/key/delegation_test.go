@@ -25,10 +25,10 @@ func TestDelegate(t *testing.T) {
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("got %+v\nwant %+v", d, want)
 	}
-	from, to, rights, expires, err := key.DelegationFields(envelope)
-	if from != o.ID() || to != node.ID() || !reflect.DeepEqual(rights, []string{"read", "write"}) ||
-		expires != noon.Unix() || err != nil {
-		t.Error("DelegationFields:", from, to, rights, expires, err)
+	f, err := key.DelegationFields(envelope)
+	if f.Owner != o.ID() || f.Node != node.ID() || !reflect.DeepEqual(f.Rights, []string{"read", "write"}) ||
+		f.Expires != noon.Unix() || err != nil {
+		t.Errorf("DelegationFields: %+v, %v", f, err)
 	}
 }
 

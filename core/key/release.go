@@ -25,6 +25,7 @@ type Release struct {
 	Time       int64       `json:"time"` // when it was signed, Unix seconds
 	Key        []byte      `json:"key"`  // the signer's public key
 	Delegation []byte      `json:"delegation,omitempty"`
+	Location   []byte      `json:"location,omitempty"` // by a delegate to keep: who keeps it instead
 }
 
 // SignRelease signs r as its owner, filling V, Owner and Key.
@@ -66,9 +67,43 @@ func OpenRelease(envelope []byte) (Release, error) {
 	return r, nil
 }
 
+// Kept is the delegation to keep and the location by which a coordinator signed r; is is false where it is signed by the
+// owner, or with the right to release.
+func (r Release) Kept() (d Delegation, l Location, is bool) {
+	if len(r.Location) == 0 {
+		return d, l, false
+	}
+	d, errD := OpenDelegation(r.Delegation)
+	l, errL := OpenLocation(r.Location)
+	return d, l, errD == nil && errL == nil
+}
+
+// by returns nil where the signer may release at a moment.
+func (r Release) by(at int64) error {
+	if len(r.Location) == 0 {
+		return acting(r.Owner, r.Key, r.Delegation, RightRelease, at)
+	}
+	d, err := OpenDelegation(r.Delegation)
+	if err == nil {
+		err = d.Keeps(IDOf(r.Key), r.Alias, r.Version, time.Unix(at, 0))
+	}
+	if err != nil {
+		return err
+	}
+	l, err := OpenLocation(r.Location)
+	switch {
+	case err != nil:
+		return err
+	case d.Owner != r.Owner || l.Owner != r.Owner || l.Alias != r.Alias || l.Version != r.Version || l.Term != d.Term ||
+		l.Node != d.Node || l.Task != r.Task:
+		return fmt.Errorf("its location is of %s.%d, task %s, term %d of %s", l.Alias, l.Version, l.Task, l.Term, l.Node)
+	}
+	return nil
+}
+
 // Allowed returns nil where the signer may still release at now: a delegate could have signed with an older date.
 func (r Release) Allowed(now time.Time) error {
-	return acting(r.Owner, r.Key, r.Delegation, RightRelease, now.Unix())
+	return r.by(now.Unix())
 }
 
 func (r Release) check() error {
@@ -85,5 +120,5 @@ func (r Release) check() error {
 	if err := checkAlias(r.Alias); err != nil {
 		return err
 	}
-	return acting(r.Owner, r.Key, r.Delegation, RightRelease, r.Time)
+	return r.by(r.Time)
 }

@@ -18,7 +18,7 @@ const (
 )
 
 // OpenDelegation opens a delegation envelope, checking its owner's signature; key.DelegationFields is one.
-type OpenDelegation func(envelope []byte) (owner, node core.ID, rights []string, expires int64, err error)
+type OpenDelegation func(envelope []byte) (core.Delegated, error)
 
 // Claim is what a licence is shown for.
 type Claim struct {
@@ -66,21 +66,48 @@ func checkIssuer(l core.License, signer core.ID, c Claim) error {
 	if len(l.Delegation) == 0 || c.OpenDelegation == nil {
 		return refuse(RuleIssuer, "signed by %s, which is not the owner %s and shows no delegation", signer, owner)
 	}
-	from, node, rights, expires, err := c.OpenDelegation(l.Delegation)
+	d, err := c.OpenDelegation(l.Delegation)
 	switch {
 	case err != nil:
 		return refuse(RuleIssuer, "signed by %s: %v", signer, err)
-	case from != owner:
-		return refuse(RuleIssuer, "signed by %s with a delegation of %s, but the owner is %s", signer, from, owner)
-	case node != signer:
-		return refuse(RuleIssuer, "signed by %s with a delegation for %s", signer, node)
-	case !slices.Contains(rights, "write"):
-		return refuse(RuleIssuer, "signed by %s, whose delegation does not give the right to write", signer)
-	case c.Now.Unix() > expires+skew:
-		return refuse(RuleIssuer, "signed by %s, whose delegation expired %s", signer, date(expires))
+	case d.Owner != owner:
+		return refuse(RuleIssuer, "signed by %s with a delegation of %s, but the owner is %s", signer, d.Owner, owner)
+	case d.Node != signer:
+		return refuse(RuleIssuer, "signed by %s with a delegation for %s", signer, d.Node)
+	case c.Now.Unix() > d.Expires+skew:
+		return refuse(RuleIssuer, "signed by %s, whose delegation expired %s", signer, date(d.Expires))
 	case signer != l.TaskSource.Node:
 		return refuse(RuleIssuer, "signed by %s, a delegate, for the source %s: a delegate signs for itself only",
 			signer, l.TaskSource.Node)
+	case d.Alias != "":
+		return checkKept(l, signer, d)
+	case !slices.Contains(d.Rights, "write"):
+		return refuse(RuleIssuer, "signed by %s, whose delegation does not give the right to write", signer)
+	}
+	return nil
+}
+
+// checkKept wants what a delegate to keep signs to be of the version that it keeps, of its term, and of runs that the
+// owner licensed for that version.
+func checkKept(l core.License, signer core.ID, d core.Delegated) error {
+	switch {
+	case !slices.Contains(d.Rights, "keep"):
+		return refuse(RuleIssuer, "signed by %s, whose delegation does not give the right to keep", signer)
+	case l.Alias != d.Alias || d.Version != 0 && d.Version != l.Version:
+		return refuse(RuleIssuer, "signed by %s for version %d of a name, whose delegation is to keep another", signer, l.Version)
+	case l.Term != d.Term:
+		return refuse(RuleIssuer, "signed by %s in term %d with a delegation for term %d", signer, l.Term, d.Term)
+	}
+	of, _, by, err := Open(l.Of)
+	switch {
+	case err != nil:
+		return refuse(RuleIssuer, "signed by %s without the owner's licence: %v", signer, err)
+	case by != d.Owner || of.TaskSource.Owner != d.Owner:
+		return refuse(RuleIssuer, "signed by %s over a licence of %s, which is not the owner", signer, by)
+	case of.Alias != l.Alias || of.Version != l.Version || of.Segment != l.Segment || of.Root != l.Root || of.Op != l.Op:
+		return refuse(RuleIssuer, "signed by %s for runs that the owner licensed for something else", signer)
+	case l.LockedUntil > of.LockedUntil:
+		return refuse(RuleIssuer, "signed by %s with a lock that the owner did not ask for", signer)
 	}
 	return nil
 }

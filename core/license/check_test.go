@@ -90,14 +90,21 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// 3: who may sign for an owner.
-func TestCheckIssuer(t *testing.T) {
+// parsedOwner is the owner with all its secrets.
+func parsedOwner(t *testing.T) *key.Owner {
+	t.Helper()
 	mine, err := key.ParseOwner([]byte(`{"v":1,"owner_seed":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
 		"age_identity":"AGE-SECRET-KEY-1E4ERZYSUYR2N4D90RRZVH05REN9UV79K9KP6MHYWAHWZQ6HA9SJST8YN25",
 		"dedup_secret":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=","peers":[]}`), "")
 	if err != nil || mine.ID() != owner.ID() {
 		t.Fatal(mine, err)
 	}
+	return mine
+}
+
+// 3: who may sign for an owner.
+func TestCheckIssuer(t *testing.T) {
+	mine := parsedOwner(t)
 	delegate := func(to *key.Signer, expires time.Time, rights ...key.Right) []byte {
 		envelope, err := mine.Delegate(to.ID(), rights, expires)
 		if err != nil {

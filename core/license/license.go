@@ -68,6 +68,10 @@ func checkLicense(l core.License) error {
 		return refuse(RuleBounds, "max_bytes %d is not between 0 and %d", l.MaxBytes, MaxBytes)
 	case l.MaxRuns < 0 || l.MaxRuns > core.SegmentRuns:
 		return refuse(RuleBounds, "max_runs %d is not between 0 and %d", l.MaxRuns, core.SegmentRuns)
+	case (l.Alias == "") != (l.Version == 0) || l.Version < 0 || l.Term < 0:
+		return refuse(RuleBounds, "version %d of a name, or term %d, is out of bounds", l.Version, l.Term)
+	case l.Alias == "" && (l.Term > 0 || len(l.Of) > 0):
+		return refuse(RuleField, "a term, or the owner's licence, without the version that it is of")
 	}
 	if err := checkDates(l); err != nil {
 		return err

@@ -4,7 +4,7 @@
 //
 // The node has opened the envelope already. This verifier has go-securesystemslib judge the DSSE envelope over the
 // bytes as received, and itself follows the licence's key to the owner: the signer is the owner, or shows the owner's
-// delegation with the right to write.
+// delegation with the right to write, or to keep what the owner licensed.
 package signature
 
 import (
@@ -78,11 +78,32 @@ func mayWrite(ctx context.Context, l core.License, signer core.ID, now int64) er
 		return fmt.Errorf("delegation to %s is not the owner's, %s", signer, owner)
 	case d.Node != signer:
 		return fmt.Errorf("delegation is for %s, but %s signed", d.Node, signer)
-	case !slices.Contains(d.Rights, "write"):
+	case !slices.Contains(d.Rights, "write") && !slices.Contains(d.Rights, "keep"):
 		return fmt.Errorf("delegation to %s does not give the right to write", signer)
 	case now > d.Expires+int64(core.ClockSkew/time.Second):
 		return fmt.Errorf("delegation to %s expired %s", signer,
 			time.Unix(d.Expires, 0).UTC().Format(time.DateTime+"Z"))
+	case !slices.Contains(d.Rights, "write"):
+		return mayKeep(ctx, l, d)
+	}
+	return nil
+}
+
+// mayKeep returns nil where a coordinator signs for a version that was handed over to it, and for runs that the owner
+// licensed for that.
+func mayKeep(ctx context.Context, l core.License, d delegation) error {
+	if l.Alias == "" || l.Alias != d.Alias || d.Version != 0 && d.Version != l.Version || l.Term != d.Term {
+		return fmt.Errorf("delegation to %s is to keep another version, or of another term", d.Node)
+	}
+	of, _, owner, err := license.Open(l.Of)
+	if err == nil {
+		_, err = verified(ctx, l.Of, license.Type, of.Key)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s shows no licence of the owner: %w", d.Node, err)
+	case owner != d.Owner || of.Alias != l.Alias || of.Version != l.Version || of.Segment != l.Segment || of.Root != l.Root:
+		return fmt.Errorf("%s shows a licence of the owner for other runs", d.Node)
 	}
 	return nil
 }
@@ -93,6 +114,9 @@ type delegation struct {
 	Owner   core.ID  `json:"owner"`
 	Node    core.ID  `json:"node"`
 	Rights  []string `json:"rights"`
+	Alias   string   `json:"alias"`
+	Version int      `json:"version"`
+	Term    int      `json:"term"`
 	Expires int64    `json:"expires"`
 	Key     []byte   `json:"key"`
 }

@@ -5,6 +5,7 @@ package signature_test
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +33,29 @@ func delegation(node plugintest.Party, expires time.Time, rights ...key.Right) k
 	return key.Delegation{Owner: plugintest.Owner.ID, Node: node.ID, Rights: rights, Expires: expires.Unix()}
 }
 
+// coordinated signs with Source a licence of version 3 of a name that it keeps for Owner in term 2; of changes what Owner
+// licensed.
+func coordinated(change func(l, of *core.License), by plugintest.Party) core.VerifyRequest {
+	alias := strings.Repeat("a", 52)
+	d := key.Delegation{V: 1, Owner: plugintest.Owner.ID, Node: plugintest.Source.ID, Rights: []key.Right{key.RightKeep},
+		Alias: alias, Version: 3, Term: 2, Copies: 2, Expires: plugintest.Now.Unix(), Key: plugintest.Owner.Public()}
+	payload, err := json.Marshal(d)
+	if err != nil {
+		panic(err)
+	}
+	return plugintest.Request(plugintest.Source, func(l *core.License) {
+		l.Alias, l.Version, l.Term, l.Delegation = alias, 3, 2, plugintest.Owner.Seal(key.DelegationType, payload)
+		of := *l
+		of.Term, of.Delegation = 0, nil
+		change(l, &of)
+		l.Of = plugintest.Request(by, func(x *core.License) {
+			k := x.Key
+			*x = of
+			x.Key = k
+		}).Envelope
+	})
+}
+
 func changed(change func(*core.VerifyRequest)) core.VerifyRequest {
 	req := plugintest.Request(plugintest.Owner, nil)
 	change(&req)
@@ -54,6 +78,16 @@ var cases = []plugintest.Case{
 		plugintest.Owner), Code: "issuer"},
 	{Name: "delegation to read only", Request: delegate(delegation(plugintest.Source, plugintest.Now, key.RightRead),
 		plugintest.Owner), Code: "issuer"},
+	{Name: "signed by a coordinator", Request: coordinated(func(*core.License, *core.License) {}, plugintest.Owner), OK: true},
+	{Name: "3 a coordinator over its own licence", Request: coordinated(func(*core.License, *core.License) {},
+		plugintest.Source), Code: "issuer"},
+	{Name: "3 a coordinator of another term", Request: coordinated(func(l, _ *core.License) { l.Term = 1 },
+		plugintest.Owner), Code: "issuer"},
+	{Name: "3 a coordinator over other runs", Request: coordinated(func(_, of *core.License) { of.Root = core.Hash{9} },
+		plugintest.Owner), Code: "issuer"},
+	{Name: "3 a coordinator of another version", Request: coordinated(func(l, of *core.License) {
+		l.Version, of.Version = 4, 4
+	}, plugintest.Owner), Code: "issuer"},
 	{Name: "delegation of the delegate's own making", Request: delegate(write, plugintest.Source), Code: "issuer"},
 	{Name: "3 signed by a stranger", Request: plugintest.Request(plugintest.Other, nil), Code: "issuer"},
 	{Name: "1 unsigned", Request: changed(func(r *core.VerifyRequest) {
