@@ -24,6 +24,7 @@ type Segment struct {
 	Locations   []Span
 	RetainUntil int64
 	LockedUntil int64 `cbor:",omitempty"` // of all licences that were accepted, the latest; 0: no lock
+	Term        int   `cbor:",omitempty"` // of who coordinates the version, as its licence says; 0: nobody handed it over
 }
 
 // Runs is how many run numbers the segment has.
@@ -67,6 +68,7 @@ type HeldRef struct {
 	Envelope []byte
 	Former   []byte // the same ref in version 1, beside an Envelope of version 2: for who reads no other
 	Records  []Chunk
+	Location Hash `cbor:",omitzero"` // which of Records is a coordinator's location; zero: none
 
 	Described Chunk // the record in the packs that says the same; none where Size is 0
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -24,6 +25,7 @@ type Version struct {
 	fetcher *Fetcher
 	reader  *version.Reader
 	at      []core.ID       // peers that have the ref
+	located []version.Found // the refs at peers beside which there is a location
 	offered map[core.ID]int // the version that a peer offered
 	index   index
 	own     int // runs of the index that are of the version's own records
@@ -95,6 +97,9 @@ func (f *Fetcher) find(ctx context.Context, name string, number int) (*Version, 
 		if r.Ref.Version == v.Ref.Version {
 			v.at = append(v.at, r.At)
 		}
+		if r.SameContent(v.Found) && r.Location.Size > 0 {
+			v.located = append(v.located, r)
+		}
 	}
 	return v, nil
 }
@@ -147,6 +152,7 @@ func (v *Version) told() map[core.ID]core.Rate {
 // readRecords brings the segment records and indexes their runs. A version that was not placed, or in part, may consist
 // of chunks that peers keep for others: those of this machine are asked too.
 func (v *Version) readRecords(ctx context.Context) error {
+	where := v.location(ctx)
 	for i, sealed := range v.Body.Records {
 		stored, err := v.record(ctx, sealed)
 		if err != nil {
@@ -155,6 +161,9 @@ func (v *Version) readRecords(ctx context.Context) error {
 		r, err := v.reader.OpenRecord(sealed, stored)
 		if err != nil {
 			return fmt.Errorf("segment record %d: %w", i, err)
+		}
+		if i < len(where.Segments) { // its spans count beside those of when it was sealed
+			r = r.Located(where.Segments[i])
 		}
 		v.index.learn(r)
 	}
@@ -174,6 +183,26 @@ func (v *Version) readRecords(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// location is what a coordinator says of who keeps the version: of all that peers have, the one that counts most. What it
+// says wrongly costs time and no more.
+func (v *Version) location(ctx context.Context) (best key.Location) {
+	tried := map[core.Hash]bool{}
+	for _, f := range v.located {
+		if tried[f.Location.Hash] {
+			continue
+		}
+		l, err := version.LocationAt(ctx, v.fetcher.Peers, f)
+		if err != nil {
+			v.fetcher.Teller.Warn(fmt.Sprintf("what %s says of who keeps it cannot be read: %v", f.At.Short(), err))
+			continue
+		}
+		if tried[f.Location.Hash] = true; len(best.Segments) == 0 || l.After(best) {
+			best = l
+		}
+	}
+	return best
 }
 
 // reachHolders looks for holders that are not there where their peers say that they are. Unless all are needed it

@@ -131,6 +131,9 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 	if l.Task != m.Task || l.Segment != m.Segment {
 		return nil, refuse(core.ReasonLicense, "the licence is for segment %d of task %s", l.Segment, l.Task)
 	}
+	if l.Alias != "" && (l.Alias != m.Alias || l.Version != m.Version) {
+		return nil, refuse(core.ReasonLicense, "the licence is for version %d of another name", l.Version)
+	}
 	if m.Segment >= maxSegments {
 		return nil, refuse(core.ReasonProtocol, "segment %d of a task, which has at most %d", m.Segment, maxSegments)
 	}
@@ -146,7 +149,7 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 		Task: m.Task, Number: m.Segment, Owner: l.TaskSource.Owner, Source: l.TaskSource.Node, Alias: m.Alias,
 		Version: m.Version, License: m.License, LicenseID: l.ID, Files: m.Files, Reused: m.Reused,
 		Locations: licensed(m.Locations, l), RetainUntil: keepUntil,
-		LockedUntil: l.LockedUntil,
+		LockedUntil: l.LockedUntil, Term: l.Term,
 	}, self)
 	seg.tables, seg.parties = m.Tables(), partiesOf(l)
 	bytes, runs := seg.share()
@@ -260,6 +263,9 @@ func (s *State) admit(seg *Segment, need core.Size) error {
 	if other {
 		return refuse(core.ReasonLicense, "task %s is known here from another source", seg.Task)
 	}
+	if err := s.inTerm(seg.Owner, seg.Alias, seg.Version, seg.Term); err != nil {
+		return err
+	}
 	known := s.segments[seg.ID()]
 	switch {
 	case known != nil && known.LicenseID == seg.LicenseID:
@@ -309,7 +315,7 @@ func (s *State) register(seg *Segment, from core.ID) *Segment {
 		}
 		s.trimPromise(old)
 		old.Locations, old.License, old.LicenseID = seg.Locations, seg.License, seg.LicenseID
-		old.parties, old.LockedUntil = seg.parties, max(old.LockedUntil, seg.LockedUntil)
+		old.parties, old.LockedUntil, old.Term = seg.parties, max(old.LockedUntil, seg.LockedUntil), seg.Term
 		s.transfers.Narrowed(old)
 	}
 	old.tables, old.touched = seg.tables, time.Now()

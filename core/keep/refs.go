@@ -291,7 +291,7 @@ func (t *Target) keepRef(m wire.RefPut, from core.ID) error {
 	}
 	held := core.HeldRef{Owner: m.Owner, Alias: m.Alias, Version: m.Version, Task: m.Task, Content: ref.Content,
 		Envelope: m.Ref, Records: m.Records}
-	err = t.besideOthers(&held, ref.V, from)
+	old, err := t.besideOthers(&held, ref.V, from)
 	if err == nil {
 		err = t.buried(held)
 	}
@@ -309,6 +309,9 @@ func (t *Target) keepRef(m wire.RefPut, from core.ID) error {
 		return fmt.Errorf("a record of ref %s.%d is missing", m.Alias, m.Version)
 	}
 	defer t.pins.Release(m.Records)
+	if held.Location, err = t.located(m, from, old); err != nil {
+		return err
+	}
 	return t.putRefDescribed(held)
 }
 
@@ -341,23 +344,24 @@ func (t *Target) brought(m wire.RefPut, from core.ID) error {
 }
 
 // besideOthers is an error where a ref may not take the place of what is kept for its version; else it takes on what
-// that says, where it is in form v itself.
-func (t *Target) besideOthers(r *core.HeldRef, v int, from core.ID) error {
+// that says, where it is in form v itself. kept is what it takes the place of.
+func (t *Target) besideOthers(r *core.HeldRef, v int, from core.ID) (kept core.HeldRef, err error) {
 	refs, err := t.Holdings.Refs(r.Owner)
 	if err != nil {
-		return err
+		return kept, err
 	}
 	for _, old := range refs {
 		if old.Alias != r.Alias || old.Version != r.Version {
 			continue
 		}
+		kept = old
 		foreign := false
 		if old.Task != r.Task {
-			t.loop.Ask(func(s *State) { foreign = s.isForeign(old.Task, from) })
+			t.loop.Ask(func(s *State) { foreign = s.isForeign(old.Task, from) && !s.succeeds(r.Task, old.Task) })
 		}
 		switch {
 		case foreign:
-			return fmt.Errorf("version %d of that name is kept here for another node", r.Version)
+			return kept, fmt.Errorf("version %d of that name is kept here for another node", r.Version)
 		case v == 1:
 			r.Content = old.Content
 			if !old.Content.IsZero() { // which this one does not say: it stands beside the one that does
@@ -369,12 +373,12 @@ func (t *Target) besideOthers(r *core.HeldRef, v int, from core.ID) error {
 				}
 			}
 		case !old.Content.IsZero() && old.Content != r.Content:
-			return fmt.Errorf("ref %s.%d: %w", r.Alias, r.Version, errOtherContent)
+			return kept, fmt.Errorf("ref %s.%d: %w", r.Alias, r.Version, errOtherContent)
 		case old.Task == r.Task:
 			r.Former = former(old)
 		}
 	}
-	return nil
+	return kept, nil
 }
 
 // former is the ref in version 1, where it came so.
@@ -460,6 +464,9 @@ func (t *Target) fill(report *wire.RefReport, m wire.RefGet, part Part, refs2 bo
 	newest := slices.MaxFunc(refs, func(a, b core.HeldRef) int { return a.Version - b.Version })
 	if m.Record.IsZero() {
 		report.Refs = [][]byte{envelope(newest, refs2)}
+		if at := slices.IndexFunc(newest.Records, func(c core.Chunk) bool { return c.Hash == newest.Location }); at >= 0 {
+			report.Location = newest.Records[at]
+		}
 		return nil
 	}
 	if !slices.ContainsFunc(newest.Records, func(c core.Chunk) bool { return c.Hash == m.Record }) {

@@ -38,6 +38,14 @@ func (t *Target) release(m wire.Release) (runs int, bytes core.Size, err error) 
 	if err != nil {
 		return 0, 0, refuse(core.ReasonRights, "%v", err)
 	}
+	if d, l, is := r.Kept(); is {
+		if m.Tombstone != nil {
+			return 0, 0, refuse(core.ReasonRights, "a coordinator removes no version")
+		}
+		if err := t.mayRelease(r, d, l); err != nil {
+			return 0, 0, err
+		}
+	}
 	tasks := []core.TaskID{r.Task}
 	if m.Tombstone != nil {
 		if tasks, err = t.bury(r, m.Tombstone); err != nil {

@@ -16,8 +16,9 @@ type Found struct {
 	Ref      key.Ref
 	Body     key.RefBody
 	Envelope []byte
-	At       core.ID // the peer; zero for this machine
-	Away     bool    // of this machine's own: it does without the content, since peers keep it
+	At       core.ID    // the peer; zero for this machine
+	Location core.Chunk // that the peer has beside it: see LocationAt; none where Size is 0
+	Away     bool       // of this machine's own: it does without the content, since peers keep it
 }
 
 // Open verifies an envelope as the owner's and opens its body.

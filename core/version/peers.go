@@ -37,7 +37,7 @@ func At(ctx context.Context, peers wire.Asker, peer core.ID, owner *key.Owner, a
 			if err != nil {
 				return found, gone, err
 			}
-			f.At = peer
+			f.At, f.Location = peer, report.Location
 			found = append(found, f)
 		}
 		for _, envelope := range report.Tombstones {
@@ -52,6 +52,18 @@ func At(ctx context.Context, peers wire.Asker, peer core.ID, owner *key.Owner, a
 		more = alias == "" && report.More && heard > 0
 	}
 	return found, gone, nil
+}
+
+// LocationAt brings a coordinator's location from a peer that has it beside a ref. It is verified.
+func LocationAt(ctx context.Context, peers wire.Asker, f Found) (l key.Location, err error) {
+	envelope, err := RecordAt(ctx, peers, f.At, f.Ref, core.Sealed{Hash: f.Location.Hash, Size: f.Location.Size})
+	if err == nil {
+		l, err = key.OpenLocation(envelope)
+	}
+	if err == nil && (l.Owner != f.Ref.Owner || l.Alias != f.Ref.Alias || l.Version != f.Ref.Version) {
+		err = core.Fail(core.CodeWrong, "location from peer %s: it is of another version", f.At.Short())
+	}
+	return l, err
 }
 
 // RecordAt brings the stored bytes of a segment record that a ref names from a peer, held against their hash.

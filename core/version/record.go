@@ -4,6 +4,7 @@ package version
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -231,6 +232,23 @@ func (s sealedRun) open(held []byte) (Run, error) {
 		return Run{}, fmt.Errorf("its chunks do not match its hash")
 	}
 	return run, nil
+}
+
+// Located is the record with who keeps its runs by a coordinator's word beside those that it names itself.
+func (r Record) Located(spans []core.Span) Record {
+	r.Spans = slices.Clone(r.Spans)
+	for _, s := range spans {
+		var news []int
+		for run := s.Start; run < min(s.Start+s.Length, len(r.Runs)); run++ {
+			if !slices.Contains(r.Holders(run), s.Node) {
+				news = append(news, run)
+			}
+		}
+		for _, at := range core.Ranges(news) {
+			r.Spans = append(r.Spans, core.Span{Node: s.Node, Start: at.Start, Length: at.Length})
+		}
+	}
+	return r
 }
 
 // Holders lists who keeps a run of the record.

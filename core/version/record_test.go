@@ -66,3 +66,16 @@ func TestCopiesOfStripesAreWhatTheyBear(t *testing.T) {
 		}
 	}
 }
+
+// TestLocated: what a coordinator says of who keeps a record's runs comes beside what the record says, each node once.
+func TestLocated(t *testing.T) {
+	r := Record{Runs: make([]Run, 4), Spans: []core.Span{{Node: core.ID{1}, Length: 4}, {Node: core.ID{2}, Start: 1, Length: 1}}}
+	got := r.Located([]core.Span{{Node: core.ID{2}, Length: 9}, {Node: core.ID{3}, Start: 3, Length: 1}, {Node: core.ID{1}, Length: 4}})
+	var holders []int
+	for run := range got.Runs {
+		holders = append(holders, len(got.Holders(run)))
+	}
+	if fmt.Sprint(holders) != "[2 2 2 3]" || len(r.Spans) != 2 {
+		t.Errorf("holders %v, of spans %v", holders, got.Spans)
+	}
+}

@@ -57,6 +57,8 @@
 //	AUDIT                   owner's node                   holder                 AUDIT_PROOF or AUDIT_REFUSE
 //	AUDIT_PROOF             holder                         owner's node           slices of BLAKE3 trees, signed
 //	AUDIT_REFUSE            holder                         owner's node
+//	HANDOVER                owner's node                   coordinator to be, or that was HANDOVER_DONE
+//	HANDOVER_DONE           coordinator                    owner's node           its receipt, and how many copies count
 //	RELAY                   any node                       one it has no session with: one of the placement's messages, refs, RELEASE
 //
 // Requests carry a number of the asker's (query, flow, transfer) that the answer repeats.

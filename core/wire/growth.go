@@ -34,13 +34,15 @@ const (
 	// FeatureTombstones: RELEASE may say that the version is removed, and REF_REPORT tells of such versions.
 	FeatureTombstones Feature = "tombstones"
 	FeatureGuide      Feature = "guide" // STORAGE_TASK says what of the plan senders go by
+	// FeatureKeep: HANDOVER is answered, licences and releases of a delegate to keep are judged, and locations are kept.
+	FeatureKeep Feature = "keep"
 
 	inVersion2 Feature = "v2" // no feature: what belongs to version 2 itself
 )
 
 // Features are all that this build has, as its HELLO lists them.
 var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit, FeatureStripes, FeatureInvites,
-	FeatureRevoked, FeatureHeads, FeatureTombstones, FeatureGuide}
+	FeatureRevoked, FeatureHeads, FeatureTombstones, FeatureGuide, FeatureKeep}
 
 // Dialect is what the two ends of a session agreed to speak: a version, and the features that both list. It reads and
 // writes their messages.

@@ -49,6 +49,8 @@ func init() {
 	register[Audit](since(FeatureAudit))
 	register[AuditProof](since(FeatureAudit))
 	register[AuditRefuse](since(FeatureAudit))
+	register[Handover](since(FeatureKeep))
+	register[HandoverDone](since(FeatureKeep))
 }
 
 // The channels that HELLO opens between two nodes. The directions of data are told from the dialler of the socket.
@@ -372,6 +374,8 @@ type RefPut struct {
 	Size    core.Size    `json:"size,omitzero"`                   // of the whole record
 	Offset  core.Size    `json:"offset,omitzero"`
 	Data    []byte       `json:"data,omitempty"`
+
+	Location core.Hash `json:"location,omitzero" wire:"keep"` // with Ref: which of Records is a coordinator's location
 }
 
 // RefOK answers RefPut; a Code other than 0 is a refusal.
@@ -411,6 +415,8 @@ type RefReport struct {
 
 	// Tombstones says which versions are removed. Of a list they come behind all refs; After counts them too.
 	Tombstones [][]byte `json:"tombstones,omitempty" most:"list" wire:"tombstones"`
+
+	Location core.Chunk `json:"location,omitzero" wire:"keep"` // beside the one ref of REF_GET: it is got as a record is
 }
 
 // Release gives up what a task holds; the envelope is signed with the release right. With a tombstone, signed alike, it
@@ -451,6 +457,21 @@ type AuditRefuse struct {
 	Lost   []core.Range `json:"lost,omitempty" most:"runs"` // runs of which bytes are lost, as the holder found
 }
 
+// Handover tells a node that it coordinates a version from now on, or that another does; the envelope is the owner's.
+type Handover struct {
+	Query    uint64 `json:"query"`
+	Envelope []byte `json:"envelope"`
+}
+
+// HandoverDone answers Handover; a Code other than 0 is a refusal. Repeating the question tells how far it is.
+type HandoverDone struct {
+	Query   uint64      `json:"query"`
+	Code    core.Reason `json:"code"`
+	Reason  string      `json:"reason,omitempty"`
+	Receipt []byte      `json:"receipt,omitempty"` // the node's, for the envelope
+	Copies  int         `json:"copies"`            // that count by now, beside the coordinator's own
+}
+
 func (Hello) Type() string                 { return "HELLO" }
 func (Auth) Type() string                  { return "AUTH" }
 func (Join) Type() string                  { return "JOIN" }
@@ -486,3 +507,5 @@ func (ReleaseDone) Type() string           { return "RELEASE_DONE" }
 func (Audit) Type() string                 { return "AUDIT" }
 func (AuditProof) Type() string            { return "AUDIT_PROOF" }
 func (AuditRefuse) Type() string           { return "AUDIT_REFUSE" }
+func (Handover) Type() string              { return "HANDOVER" }
+func (HandoverDone) Type() string          { return "HANDOVER_DONE" }

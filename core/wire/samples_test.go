@@ -95,11 +95,15 @@ func grown() (messages []Message) {
 		case StateReport:
 			m.Degraded = []string{"holdings.db was lost", "verifier signature does not answer"}
 			messages = append(messages, m)
+		case RefPut:
+			m.Location = core.Hash{5}
+			messages = append(messages, m)
 		case Release:
 			m.Tombstone = []byte("tombstone")
 			messages = append(messages, m)
 		case RefReport:
 			m.Tombstones = [][]byte{[]byte("tombstone")}
+			m.Location = core.Chunk{Hash: core.Hash{5}, Size: 500}
 			messages = append(messages, m)
 		}
 	}
@@ -116,7 +120,9 @@ func grown() (messages []Message) {
 		AuditProof{Query: 6, Proof: core.Proof{Slices: [][]byte{[]byte("slice 0"), []byte("slice 1")},
 			Key: make([]byte, 32), Signature: make([]byte, 64)}},
 		AuditRefuse{Query: 6, Code: core.ReasonUnknown, Reason: "run 3 is gone", RetryS: 2,
-			Lost: []core.Range{{Start: 3, Length: 1}}})
+			Lost: []core.Range{{Start: 3, Length: 1}}},
+		Handover{Query: 7, Envelope: []byte("handover")},
+		HandoverDone{Query: 7, Code: core.ReasonUnknown, Reason: "x", Receipt: []byte("receipt"), Copies: 2})
 }
 
 // spare holds the other forms of messages that have two.

@@ -395,12 +395,27 @@ func (m RefReport) Validate() error {
 	}
 	b.within("size", int64(m.Size), 0, maxRecord)
 	b.bytes("data", m.Data, 0, maxPiece)
+	b.within("location", int64(m.Location.Size), 0, maxRecord)
 	return b.err
 }
 
 func (m Release) Validate() error {
 	var b bounds
 	b.bytes("envelope", m.Envelope, 1, maxSigned)
+	return b.err
+}
+
+func (m Handover) Validate() error {
+	var b bounds
+	b.bytes("envelope", m.Envelope, 1, maxSigned)
+	return b.err
+}
+
+func (m HandoverDone) Validate() error {
+	var b bounds
+	b.reason(m.Code, m.Reason)
+	b.bytes("receipt", m.Receipt, 0, maxSigned)
+	b.number("copies", m.Copies)
 	return b.err
 }
 
