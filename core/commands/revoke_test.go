@@ -95,7 +95,7 @@ func TestStolenLaptop(t *testing.T) {
 		under, _ := s.writes(b, unchanged) // accepted, and nothing brought yet
 		used := b.status().Used
 
-		r, err := a.Revoke(t.Context(), control.RevokeArgs{Nodes: []core.ID{s.signer.ID()}}, quiet)
+		r, err := a.Revoke(t.Context(), control.RevokeArgs{Revoked: core.Revoked{Nodes: []core.ID{s.signer.ID()}}}, quiet)
 		check(t, err)
 		if r.Sequence != 1 || len(r.Told) != 1 {
 			t.Errorf("revoked: %+v", r)
@@ -150,7 +150,7 @@ func TestOlderRevocationsAreNoNews(t *testing.T) {
 		b := cl.start("b", "", cl.remembers())
 		s := cl.stolen("b")
 		sign := func(before key.Revocations, nodes ...core.ID) ([]byte, key.Revocations) {
-			envelope, err := cl.owner.Revoke(before, nodes, time.Now().Unix())
+			envelope, err := cl.owner.Revoke(before, core.Revoked{Nodes: nodes}, time.Now().Unix())
 			check(t, err)
 			list, err := key.OpenRevocations(envelope)
 			check(t, err)
@@ -171,20 +171,61 @@ func TestOlderRevocationsAreNoNews(t *testing.T) {
 	})
 }
 
+// Under a licence that its owner has revoked nothing new is kept, whoever signed it; what the same machine writes under
+// others is.
+func TestRevokedLicense(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := newCluster(t)
+		b := cl.start("b", "", cl.remembers())
+		a := cl.start("a", "b-20MiB", cl.remembers(), cl.owned)
+		cl.settle()
+		s := cl.stolen("b")
+		full, _ := s.writes(b, unchanged)
+		s.give(full, 5, 9)
+		under, answer := s.writes(b, unchanged) // nothing is brought yet
+		if _, ok := answer.(wire.TaskAgree); !ok {
+			t.Fatalf("before it is revoked: %+v", answer)
+		}
+		used := b.status().Used
+		_, err := a.Revoke(t.Context(), control.RevokeArgs{Revoked: core.Revoked{
+			Licenses: []core.LicenseID{full.lic.ID, under.lic.ID}}}, quiet)
+		check(t, err)
+		cl.settle()
+		s.say(under.apply(7))
+		if refuse := hear[wire.StorageRefuse](s.rogue); refuse.Code != core.ReasonLicense {
+			t.Errorf("runs under it: %+v", refuse)
+		}
+		s.say(under.task)
+		if refuse := hear[wire.TaskRefuse](s.rogue); refuse.Code != core.ReasonLicense || !strings.Contains(refuse.Reason,
+			"has revoked licence "+under.lic.ID.String()) {
+			t.Errorf("it is shown again: %+v", refuse)
+		}
+		if got := b.status().Used; got != used {
+			t.Errorf("%s are kept, %s were before it was revoked", got, used)
+		}
+		another, answer := s.writes(b, unchanged)
+		if _, ok := answer.(wire.TaskAgree); !ok {
+			t.Fatalf("another licence of the same machine: %+v", answer)
+		}
+		s.give(another, 8, 10)
+	})
+}
+
 // Two machines of an owner that revoke at once, out of each other's sight, end with a list of both.
 func TestRevocationsOfTwoMachinesMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := newCluster(t)
 		a := cl.start("a", "", cl.remembers(), cl.owned)
 		b := cl.start("b", "", cl.remembers(), cl.owned)
-		for i, m := range []*member{a, b} {
-			_, err := m.Revoke(t.Context(), control.RevokeArgs{Nodes: []core.ID{{byte(i + 1)}}}, quiet)
+		for m, more := range map[*member]core.Revoked{
+			a: {Nodes: []core.ID{{1}}}, b: {Nodes: []core.ID{{2}}, Licenses: []core.LicenseID{{3}}}} {
+			_, err := m.Revoke(t.Context(), control.RevokeArgs{Revoked: more}, quiet)
 			check(t, err)
 		}
 		c := cl.start("c", "a-20MiB,b-20MiB", cl.remembers())
 		cl.settle()
 		for name, m := range map[string]*member{"a": a, "b": b, "c": c} {
-			if list := m.Revoked.Of(cl.owner.ID()); len(list.Nodes) != 2 {
+			if list := m.Revoked.Of(cl.owner.ID()); len(list.Nodes) != 2 || len(list.Licenses) != 1 {
 				t.Errorf("%s has %+v", name, list)
 			}
 		}

@@ -47,14 +47,14 @@ type InvitesResult struct {
 	Invites []Invite `json:"invites"`
 }
 
-// RevokeArgs asks to take back whatever the owner let nodes do in its name.
+// RevokeArgs asks to take back whatever the owner let nodes do in its name, or single licences.
 type RevokeArgs struct {
-	Nodes []core.ID `json:"nodes"`
+	core.Revoked
 }
 
 // RevokeResult is the owner's list of revocations as it stands now.
 type RevokeResult struct {
-	Sequence int64     `json:"sequence"`
-	Nodes    []core.ID `json:"nodes"` // all that are revoked
-	Told     []core.ID `json:"told"`  // the peers that were told; others hear of it from them
+	Sequence     int64     `json:"sequence"`
+	core.Revoked           // all that is
+	Told         []core.ID `json:"told"` // the peers that were told; others hear of it from them
 }

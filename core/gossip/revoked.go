@@ -3,7 +3,6 @@
 package gossip
 
 import (
-	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -87,23 +86,23 @@ func (c Config) hearRevoked(envelope []byte) (news [][]byte) {
 		c.Log.Warn("revocations", "owner", list.Owner.Short(), "error", err)
 	}
 	if kept {
-		c.Log.Info("revoked", "owner", list.Owner.Short(), "sequence", list.Sequence, "nodes", len(list.Nodes))
+		c.Log.Info("revoked", "owner", list.Owner.Short(), "sequence", list.Sequence, "nodes", len(list.Nodes), "licences",
+			len(list.Licenses))
 		news = append(news, envelope)
 	}
-	lacks := slices.ContainsFunc(before.Nodes, func(id core.ID) bool { return !list.Names(id) }) && kept ||
-		!kept && err == nil && list.Sequence == before.Sequence &&
-			slices.ContainsFunc(list.Nodes, func(id core.ID) bool { return !before.Names(id) })
+	lacks := kept && list.Lacks(before.Revoked) ||
+		!kept && err == nil && list.Sequence == before.Sequence && before.Lacks(list.Revoked)
 	if o := c.Owner(); lacks && o != nil && o.ID() == list.Owner {
-		if both, err := Revoke(c.Revoked, o, slices.Concat(before.Nodes, list.Nodes)); err == nil {
+		if both, err := Revoke(c.Revoked, o, before.With(list.Revoked)); err == nil {
 			news = append(news, both)
 		}
 	}
 	return news
 }
 
-// Revoke signs and keeps the list that follows on this node's, with further nodes.
-func Revoke(lists Revoked, o *key.Owner, nodes []core.ID) ([]byte, error) {
-	envelope, err := o.Revoke(lists.Of(o.ID()), nodes, time.Now().Unix())
+// Revoke signs and keeps the list that follows on this node's, with more.
+func Revoke(lists Revoked, o *key.Owner, more core.Revoked) ([]byte, error) {
+	envelope, err := o.Revoke(lists.Of(o.ID()), more, time.Now().Unix())
 	if err != nil {
 		return nil, err
 	}

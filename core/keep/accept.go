@@ -161,6 +161,9 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 	if err := t.stillMay(seg.Owner, signer, seg.Source); err != nil {
 		return nil, err
 	}
+	if err := t.stillLicensed(seg.Segment); err != nil {
+		return nil, err
+	}
 	if err := t.evict(seg); err != nil {
 		return nil, err
 	}
@@ -192,9 +195,17 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 // stillMay is an error where an owner has revoked what one of the nodes does in its name.
 func (t *Target) stillMay(owner core.ID, nodes ...core.ID) error {
 	for _, node := range nodes {
-		if t.Revoked != nil && t.Revoked(owner, node) {
+		if t.Revoked != nil && t.Revoked(owner).Names(node) {
 			return refuse(core.ReasonRights, "owner %s has revoked what node %s does in its name", owner.Short(), node.Short())
 		}
+	}
+	return nil
+}
+
+// stillLicensed is an error where the owner of a segment has revoked the licence that it is shown under.
+func (t *Target) stillLicensed(s core.Segment) error {
+	if t.Revoked != nil && t.Revoked(s.Owner).NamesLicense(s.LicenseID) {
+		return refuse(core.ReasonLicense, "owner %s has revoked licence %s", s.Owner.Short(), s.LicenseID)
 	}
 	return nil
 }

@@ -41,8 +41,8 @@ import (
 type Config struct {
 	Signer   *key.Signer
 	Capacity core.Size
-	// whether an owner took back what it had let a node do; nil: nobody did
-	Revoked func(owner, node core.ID) bool
+	// what an owner took back; nil: nobody took anything
+	Revoked func(owner core.ID) core.Revoked
 	// by which invite a node came, and the quota of all owners who came by it; the zero name: by none. nil: nobody did
 	Invited    func(node core.ID) (name core.Nonce, quota core.Size)
 	Quotas     map[core.ID]core.Size       // by owner, over all that it causes here; 0 and who is not listed: none

@@ -50,6 +50,10 @@ func (r *Receiver) Apply(f *task.Flow, from core.ID, m wire.StorageApply) (e tas
 		r.reason = err.Error()
 		return task.Event{Kind: task.Applied, Reason: core.ReasonRights}
 	}
+	if err := s.target.stillLicensed(seg.Segment); err != nil {
+		r.reason = err.Error()
+		return task.Event{Kind: task.Applied, Reason: core.ReasonLicense}
+	}
 	e = task.Event{Kind: task.Applied}
 	e.Runs, e.Reason = r.wanted(f, seg, m.Runs)
 	s.ReceiptAgain(from, seg, r.have)

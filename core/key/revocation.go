@@ -5,7 +5,6 @@ package key
 import (
 	"crypto/ed25519"
 	"fmt"
-	"slices"
 
 	"github.com/go-json-experiment/json"
 
@@ -15,32 +14,32 @@ import (
 // RevocationType is the payload type of a list of revocations.
 const RevocationType = "application/vnd.bkp.revocations.v1+json"
 
-// MaxRevoked bounds the nodes of one list, and MaxRevocations its envelope's bytes.
+// MaxRevoked and MaxRevokedLicenses bound the nodes and licences of one list, and MaxRevocations its envelope's bytes.
 const (
-	MaxRevoked     = 1024
-	MaxRevocations = 256 << 10
+	MaxRevoked         = 1024
+	MaxRevokedLicenses = 2048
+	MaxRevocations     = 256 << 10
 )
 
-// Revocations is an owner's word that what it let some nodes do in its name is over, whatever delegations they show. Of
-// two lists the one with the higher sequence counts. It ends what is new, and deletes nothing.
+// Revocations is an owner's word that what it let some nodes do in its name is over, whatever delegations they show, and
+// that some licences are, whoever shows them. Of two lists the one with the higher sequence counts. It ends what is new,
+// and deletes nothing.
 type Revocations struct {
-	V        int       `json:"v"` // 1
-	Owner    core.ID   `json:"owner"`
-	Sequence int64     `json:"sequence"` // from 1
-	Time     int64     `json:"time"`     // when it was signed, Unix seconds
-	Nodes    []core.ID `json:"nodes"`    // in order, each once
-	Key      []byte    `json:"key"`      // the owner's public key
+	V        int     `json:"v"` // 1
+	Owner    core.ID `json:"owner"`
+	Sequence int64   `json:"sequence"` // from 1
+	Time     int64   `json:"time"`     // when it was signed, Unix seconds
+	core.Revoked
+	Key []byte `json:"key"` // the owner's public key
 }
 
-// Revoke signs the list that follows on another, with further nodes; before is zero where there was none.
-func (o *Owner) Revoke(before Revocations, nodes []core.ID, now int64) ([]byte, error) {
+// Revoke signs the list that follows on another, with more; before is zero where there was none.
+func (o *Owner) Revoke(before Revocations, more core.Revoked, now int64) ([]byte, error) {
 	if o.signer == nil {
 		return nil, errReadOnly
 	}
 	r := Revocations{V: 1, Owner: o.ID(), Sequence: before.Sequence + 1, Time: now, Key: o.signer.Public()}
-	r.Nodes = slices.Concat(before.Nodes, nodes)
-	slices.SortFunc(r.Nodes, core.ID.Compare)
-	r.Nodes = slices.Compact(r.Nodes)
+	r.Revoked = before.With(more)
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("revoke: %w", err)
 	}
@@ -75,19 +74,13 @@ func OpenRevocations(envelope []byte) (Revocations, error) {
 	return r, nil
 }
 
-// Names reports whether a node is on the list.
-func (r Revocations) Names(node core.ID) bool {
-	_, found := slices.BinarySearchFunc(r.Nodes, node, core.ID.Compare)
-	return found
-}
-
 // Follows reports whether the list takes another's place. Of two with one sequence, which two machines of an owner made
 // at once, everybody keeps the same.
 func (r Revocations) Follows(other Revocations) bool {
 	if r.Sequence != other.Sequence {
 		return r.Sequence > other.Sequence
 	}
-	return slices.CompareFunc(r.Nodes, other.Nodes, core.ID.Compare) > 0
+	return r.Compare(other.Revoked) > 0
 }
 
 func (r Revocations) check() error {
@@ -102,11 +95,8 @@ func (r Revocations) check() error {
 		return fmt.Errorf("time %d is not a date", r.Time)
 	case len(r.Nodes) > MaxRevoked:
 		return fmt.Errorf("%d nodes, at most %d are allowed", len(r.Nodes), MaxRevoked)
+	case len(r.Licenses) > MaxRevokedLicenses:
+		return fmt.Errorf("%d licences, at most %d are allowed", len(r.Licenses), MaxRevokedLicenses)
 	}
-	for i, n := range r.Nodes {
-		if n.IsZero() || i > 0 && n.Compare(r.Nodes[i-1]) <= 0 {
-			return fmt.Errorf("its nodes are not in order, each once")
-		}
-	}
-	return nil
+	return r.Revoked.Check()
 }

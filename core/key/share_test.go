@@ -50,7 +50,7 @@ func TestShare(t *testing.T) {
 	}
 	for _, err := range []error{
 		second(reader.SealRef(ref, body)), second(reader.Delegate(core.ID{1}, key.AllRights, time.Now())),
-		second(reader.SignRelease(key.Release{})), second(reader.Revoke(key.Revocations{}, nil, 1)),
+		second(reader.SignRelease(key.Release{})), second(reader.Revoke(key.Revocations{}, core.Revoked{}, 1)),
 		second(reader.SignTombstone(key.Tombstone{})),
 	} {
 		wantError(t, err, "only be read")

@@ -19,14 +19,20 @@ func (n *state) openGossip() {
 		loopOf[*gossip.Gossip]{node, func(n *state) *gossip.Gossip { return n.gossip }}, (*others)(n))
 }
 
-// isRevoked reports whether an owner has taken back what it had let a node do.
-func (n *Node) isRevoked(owner, node core.ID) bool {
-	return n.Revoked != nil && n.Revoked.Of(owner).Names(node)
+// revoked is what an owner has taken back.
+func (n *Node) revoked(owner core.ID) (r core.Revoked) {
+	if n.Revoked != nil {
+		r = n.Revoked.Of(owner).Revoked
+	}
+	return r
 }
 
-// Revoke takes back whatever the owner let nodes do, and says who was told.
-func (n *Node) Revoke(o *key.Owner, nodes []core.ID) (told []core.ID, err error) {
-	envelope, err := gossip.Revoke(n.Revoked, o, nodes)
+// isRevoked reports whether an owner has taken back what it had let a node do.
+func (n *Node) isRevoked(owner, node core.ID) bool { return n.revoked(owner).Names(node) }
+
+// Revoke has the owner take something back, and says who was told.
+func (n *Node) Revoke(o *key.Owner, more core.Revoked) (told []core.ID, err error) {
+	envelope, err := gossip.Revoke(n.Revoked, o, more)
 	if err == nil {
 		n.ask(do(func(n *state) { told = n.gossip.Spread([][]byte{envelope}) }))
 	}

@@ -17,7 +17,7 @@ func (n *state) openKept() (err error) {
 	node := n.Node
 	c := keep.Config{Signer: n.Signer, Capacity: n.Capacity, Quotas: n.Issuers, KeepAtMost: n.KeepAtMost, Room: n.Room, Freeing: n.Freeing,
 		Anyone: n.Plaintext && len(n.Token()) == 0, Keeping: n.Keeping, Holdings: n.Holdings, Ledger: n.Ledger,
-		Invited: node.invitedBy, Revoked: node.isRevoked, Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
+		Invited: node.invitedBy, Revoked: node.revoked, Verifiers: n.Verifiers, Damaged: n.Damaged, Health: n.Health, Log: n.Log}
 	n.target, n.kept, err = keep.Open(n.ctx, c,
 		loopOf[*keep.State]{n.Node, func(n *state) *keep.State { return n.kept }}, (*others)(n), (*others)(n))
 	return err

@@ -32,7 +32,8 @@ type keyInfo struct {
 	Exported  bool     `json:"exported"`
 	Peers     []string `json:"peers,omitempty"` // where a new machine may ask
 
-	Revoked []core.ID `json:"revoked,omitempty"` // nodes that may do nothing for the owner any more
+	Revoked  []core.ID        `json:"revoked,omitempty"`          // nodes that may do nothing for the owner any more
+	Licenses []core.LicenseID `json:"revoked_licenses,omitempty"` // under which nothing new is kept
 }
 
 func showCommand() *cli.Command {
@@ -53,12 +54,16 @@ func showCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.Dir.IsExported(), o.Peers, lists.Of(o.ID()).Nodes}
+			revoked := lists.Of(o.ID()).Revoked
+			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.Dir.IsExported(), o.Peers, revoked.Nodes, revoked.Licenses}
 			return c.Result(info, func(t *render.Table) {
 				t.Line("owner  %s", info.Owner.Grouped())
 				t.Line("node   %s", info.Node.Grouped())
 				for _, id := range info.Revoked {
 					t.Line("revoked node %s", id)
+				}
+				for _, id := range info.Licenses {
+					t.Line("revoked licence %s", id)
 				}
 				if !info.Exported {
 					t.Line("The identity was not exported yet. Without it nothing can be fetched: bkp key export " +

@@ -12,7 +12,9 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
+	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/urfave/cli/v2"
@@ -20,7 +22,7 @@ import (
 
 // Command is bkp license.
 func Command() *cli.Command {
-	return command.Group("license", "show and verify licences", showCommand(), verifyCommand())
+	return command.Group("license", "show, verify and revoke licences", showCommand(), verifyCommand(), revokeCommand())
 }
 
 func showCommand() *cli.Command {
@@ -44,7 +46,8 @@ func verifyCommand() *cli.Command {
 		Name: "verify", Args: "FILE|-", Least: 1, Most: 1,
 		Usage: "check a licence's form, signature, delegation and dates",
 		About: "Ends with code 12 and the broken rule where something is wrong. With --node it is also checked " +
-			"that the node is named among the targets or spares.",
+			"that the node is named among the targets or spares. A licence that its owner is known here to have revoked is " +
+			"none.",
 		Examples: "bkp license verify license.json\nbkp license verify license.json --node NODEID",
 		Flags:    []cli.Flag{line.Text("node", "", "check that node `ID` is to keep the runs")},
 		Do: func(_ context.Context, c *command.Call) error {
@@ -64,8 +67,48 @@ func verifyCommand() *cli.Command {
 			}); err != nil {
 				return fmt.Errorf("licence %s: %w", l.ID, err)
 			}
+			lists, err := c.Dir.OpenRevoked(c.Dir)
+			if err != nil {
+				return err
+			}
+			if lists.Of(l.TaskSource.Owner).NamesLicense(l.ID) {
+				return core.Fail(core.CodeRefused, "licence %s: its owner has revoked it", l.ID)
+			}
 			return c.Done(l, func(t *render.Table) {
 				t.Line("licence %s is good until %s", l.ID, render.Day(l.Expires))
+			})
+		},
+	})
+}
+
+func revokeCommand() *cli.Command {
+	return command.New(command.Spec{
+		Name: "revoke", Args: "ID…", Least: 1, Most: 64,
+		Usage: "have nothing new kept under licences, by their IDs",
+		About: "Every node that hears of it refuses what is shown or brought under those licences from then on, whoever signed " +
+			"them; what is kept stays, and a placement goes on under licences of its own. The peers that are reached are told " +
+			"at once, and tell others. bkp ledger log shows the IDs; bkp key revoke takes back all that a machine may do.",
+		Examples: "bkp license revoke 5d0c3b1f9a7e42688c1d0e5b7f3a9b10\nbkp key show",
+		Flags:    command.NodeFlags(),
+		Do: func(ctx context.Context, c *command.Call) error {
+			if _, err := c.Owner(); err != nil {
+				return err
+			}
+			var args control.RevokeArgs
+			for _, text := range c.Args().Slice() {
+				var id core.LicenseID
+				if err := id.UnmarshalText([]byte(text)); err != nil {
+					return line.UsageError("licence %s: %w", text, err)
+				}
+				args.Licenses = append(args.Licenses, id)
+			}
+			r, err := session.Ask[control.RevokeResult](ctx, c.Opener, control.CommandRevoke, args)
+			if err != nil {
+				return err
+			}
+			return c.Done(r, func(t *render.Table) {
+				t.Line("revoked %s; %s told, others hear of it from them", render.Counted(len(args.Licenses), "licence"),
+					render.Counted(len(r.Told), "peer"))
 			})
 		},
 	})
