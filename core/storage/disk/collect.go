@@ -77,7 +77,7 @@ func (s *Store) collectAlone(ctx context.Context, live func(core.Hash) (bool, er
 		return report, err
 	}
 	return collect.Run(ctx, collect.Job{Dir: s.packsDir(), PackSize: core.Size(s.packSize),
-		Store: &collected{Index: s.index, store: s}, Writers: s.writers, Self: s.self, Live: live, Gone: gone,
+		Store: &collected{Index: s.index, ctx: ctx, store: s}, Writers: s.writers, Self: s.self, Live: live, Gone: gone,
 		Step: s.stepped})
 }
 
@@ -103,6 +103,7 @@ func (s *Store) tidy() error {
 // collected is the store for a collection, which holds appending.
 type collected struct {
 	*index.Index
+	ctx   context.Context
 	store *Store
 	data  []byte
 }
@@ -116,7 +117,7 @@ func (c *collected) Elsewhere(hash core.Hash) (bool, error) {
 	if firm, _ := c.Standing(at); !firm {
 		return false, nil
 	}
-	err = c.store.use(at.Pack(), func(f packReader) error {
+	err = c.store.packs.Use(c.ctx, at.Pack(), at.Offset, func(f pack.Reader) error {
 		r, err := headerOf(f, at.Offset, hash)
 		if err == nil {
 			c.data, err = pack.ReadData(f, r, c.data[:0])
@@ -138,7 +139,7 @@ func (c *collected) Copied(hash core.Hash) (bool, error) {
 
 // Copy appends a record of a pack to one that this process is writing.
 func (c *collected) Copy(name string, r pack.Row) error {
-	err := c.store.use(name, func(f packReader) (err error) {
+	err := c.store.packs.Use(c.ctx, name, r.Offset, func(f pack.Reader) (err error) {
 		c.data, err = pack.ReadData(f, r, c.data[:0])
 		return err
 	})
@@ -150,6 +151,12 @@ func (c *collected) Copy(name string, r pack.Row) error {
 
 // Rotate finishes what this process is writing.
 func (c *collected) Rotate() error { return c.store.rotate() }
+
+// Rebuild reads through a pack whose table is lost.
+func (c *collected) Rebuild(name string) ([]pack.Row, error) { return c.store.packs.Rebuild(name, true) }
+
+// Remove removes a pack.
+func (c *collected) Remove(name string) error { return c.store.packs.Remove(name) }
 
 // Hold makes every collection that ends after now wait with what it condemns until release is called, as if another
 // process had the store open for writing. It is for who finds chunks through a Store that lives longer than the work

@@ -20,20 +20,20 @@ import (
 func OpenSized(dir string, packSize int64) (*Store, error) { return openSized(dir, packSize) }
 
 // SetPackSize makes the store finish its packs sooner.
-func (s *Store) SetPackSize(n int64) { s.setPackSize(n) }
+func (s *Store) SetPackSize(n int64) {
+	s.packSize = n
+	s.packs.(*local).SetSize(n)
+}
 
 // SetMaxLoose makes the store merge its tables sooner.
 func (s *Store) SetMaxLoose(rows int) { s.index.MergeAt(rows) }
-
-// Compact merges the tables of all finished packs.
-func (s *Store) Compact() error { return s.index.Compact() }
 
 // Tables is how many merged tables there are, and how many rows stand in memory.
 func (s *Store) Tables() (tables, loose int) { return s.index.Counts() }
 
 // SetSpace makes the store believe in another disk.
 func (s *Store) SetSpace(space func(dir string) (free, all core.Size, err error)) {
-	s.packs.SetSpace(space)
+	s.packs.(*local).SetSpace(space)
 }
 
 // SetStepped has a collection tell how far it has come.
@@ -48,7 +48,7 @@ func (s *Store) Sweep(ctx context.Context, live func(core.Hash) (bool, error)) (
 }
 
 // Break makes the store fail, as a sync in the background does.
-func (s *Store) Break(err error) { s.packs.Fail(err) }
+func (s *Store) Break(err error) { s.packs.(*local).Fail(err) }
 
 // GenerateIndex makes an index of so many rows over packs that hold nothing, and calls each for every hash.
 func GenerateIndex(dir string, rows, perPack int, each func(i int, hash core.Hash)) error {

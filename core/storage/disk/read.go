@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/storage/disk/index"
@@ -41,14 +40,20 @@ func (s *Store) Find(ctx context.Context, id core.Hash) (c core.Chunk, found boo
 	if err := s.usable(ctx); id.IsZero() || err != nil {
 		return core.Chunk{}, false, err
 	}
-	return s.index.Find(id, s.readHeader)
+	return s.index.Find(id, func(at index.Place) (r pack.Row, err error) {
+		err = s.packs.Use(ctx, at.Pack(), at.Offset, func(f pack.Reader) error {
+			r, err = pack.ReadHeader(f, at.Offset)
+			return err
+		})
+		return r, err
+	})
 }
 
 // Get appends the stored bytes of a chunk to dst, durable or not. Bytes that do not match the hash are core.CodeWrong;
 // a chunk that is not here is core.ErrNotFound.
 func (s *Store) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, error) {
 	var data []byte
-	err := s.record(ctx, hash, func(f packReader, r pack.Row) (err error) {
+	err := s.record(ctx, hash, func(f pack.Reader, r pack.Row) (err error) {
 		data, err = pack.ReadData(f, r, dst)
 		return err
 	})
@@ -59,7 +64,7 @@ func (s *Store) Get(ctx context.Context, hash core.Hash, dst []byte) ([]byte, er
 }
 
 // record calls read with the record that has this hash and its pack open.
-func (s *Store) record(ctx context.Context, hash core.Hash, read func(packReader, pack.Row) error) error {
+func (s *Store) record(ctx context.Context, hash core.Hash, read func(pack.Reader, pack.Row) error) error {
 	for again := false; ; again = true {
 		at, ok, err := s.look(ctx, hash)
 		if !ok && err == nil {
@@ -68,7 +73,7 @@ func (s *Store) record(ctx context.Context, hash core.Hash, read func(packReader
 		if err != nil {
 			return err
 		}
-		err = s.use(at.Pack(), func(f packReader) error {
+		err = s.packs.Use(ctx, at.Pack(), at.Offset, func(f pack.Reader) error {
 			r, err := headerOf(f, at.Offset, hash)
 			if err != nil {
 				return err
@@ -96,41 +101,10 @@ func (s *Store) record(ctx context.Context, hash core.Hash, read func(packReader
 }
 
 // headerOf reads the header of the record that has this hash.
-func headerOf(f packReader, offset uint32, hash core.Hash) (pack.Row, error) {
+func headerOf(f pack.Reader, offset uint32, hash core.Hash) (pack.Row, error) {
 	r, err := pack.ReadHeader(f, offset)
 	if err == nil && r.Hash != hash {
-		err = core.Fail(core.CodeWrong, "pack %s has chunk %s at %d instead", f.pack, r.Hash, offset)
+		err = core.Fail(core.CodeWrong, "pack %s has chunk %s at %d instead", f.Name(), r.Hash, offset)
 	}
 	return r, err
-}
-
-func (s *Store) readHeader(at index.Place) (r pack.Row, err error) {
-	err = s.use(at.Pack(), func(f packReader) error {
-		r, err = pack.ReadHeader(f, at.Offset)
-		return err
-	})
-	return r, err
-}
-
-// use calls f with a pack open.
-func (s *Store) use(name string, f func(packReader) error) error {
-	return s.files.Use(name, func() (*os.File, error) { return pack.Open(s.packsDir(), name) },
-		func(file *os.File) error { return f(packReader{s.packs, name, file}) })
-}
-
-// packReader reads from one pack, what of it stands in buffers included.
-type packReader struct {
-	writer *pack.Writer
-	pack   string
-	file   *os.File
-}
-
-// Name is the pack's name.
-func (r packReader) Name() string { return r.pack }
-
-func (r packReader) ReadAt(dst []byte, at int64) (int, error) {
-	if err := r.writer.ReadAt(r.pack, r.file, dst, at); err != nil {
-		return 0, err
-	}
-	return len(dst), nil
 }

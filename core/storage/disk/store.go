@@ -32,7 +32,7 @@ type Store struct {
 	collecting sync.Mutex // one collection at a time
 
 	appending sync.Mutex // held by who appends to packs
-	packs     *pack.Writer
+	packs     Packs
 	packSize  int64
 	barrier   sync.Mutex // one Barrier at a time; those that wait find their work done
 
@@ -43,9 +43,15 @@ type Store struct {
 // died left behind. Until Close, no other process sweeps away what was to be found here.
 func Open(dir string) (*Store, error) { return openSized(dir, pack.Size) }
 
-func openSized(dir string, packSize int64) (*Store, error) {
-	s := newStore(dir, false)
-	s.setPackSize(packSize)
+func openSized(dir string, packSize int64) (*Store, error) { return newStore(dir, false, packSize, nil).open() }
+
+// OpenOn is Open of a store whose packs, of about packSize, are not files of dir: on makes what has them, of which the
+// owner hears as it does of pack.Writer's.
+func OpenOn(dir string, packSize int64, on func(owner pack.Owner) Packs) (*Store, error) {
+	return newStore(dir, false, packSize, on).open()
+}
+
+func (s *Store) open() (*Store, error) {
 	err := durable.MkdirAll(s.packsDir())
 	if err == nil {
 		err = s.writers.Make()
@@ -72,34 +78,43 @@ func openSized(dir string, packSize int64) (*Store, error) {
 
 // OpenRead opens the store in dir for reading only: it sees what others write, locks nothing,
 // and changes nothing but notes of what it finds damaged and, at Close, an index that is lost.
-func OpenRead(dir string) (*Store, error) {
-	s := newStore(dir, true)
+func OpenRead(dir string) (*Store, error) { return newStore(dir, true, pack.Size, nil).read() }
+
+// OpenReadOn is OpenRead as OpenOn is Open.
+func OpenReadOn(dir string, on func(owner pack.Owner) Packs) (*Store, error) {
+	return newStore(dir, true, pack.Size, on).read()
+}
+
+func (s *Store) read() (*Store, error) {
 	if err := s.index.Refresh(true); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return s, nil
 }
 
-func newStore(dir string, readOnly bool) *Store {
+func newStore(dir string, readOnly bool, packSize int64, on func(pack.Owner) Packs) *Store {
 	open := &files.Cache{}
 	s := &Store{dir: dir, readOnly: readOnly, files: open, index: index.New(dir, readOnly, open),
-		writers: writers.Dir(filepath.Join(dir, "writers"))}
-	s.packs = pack.NewWriter(s.packsDir(), pack.Size, s.index)
+		packSize: packSize, writers: writers.Dir(filepath.Join(dir, "writers"))}
+	if on == nil {
+		s.packs = &local{pack.NewWriter(s.packsDir(), packSize, s.index), s.packsDir(), open}
+		return s
+	}
+	s.packs = on(s.index)
+	s.index.RebuildBy(s.packs.Rebuild)
 	return s
 }
 
 func (s *Store) packsDir() string { return filepath.Join(s.dir, "packs") }
-
-func (s *Store) setPackSize(size int64) {
-	s.packSize = size
-	s.packs.SetSize(size)
-}
 
 func (s *Store) mergeWanted() {
 	if s.index.WantsMerge() {
 		_ = s.index.Compact()
 	}
 }
+
+// Compact merges the tables of all finished packs.
+func (s *Store) Compact() error { return s.index.Compact() }
 
 // Close finishes what is being written. What was put after the last Barrier is durable when Close returns nil.
 func (s *Store) Close() error {

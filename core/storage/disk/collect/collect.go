@@ -51,6 +51,10 @@ type Store interface {
 	Copy(pack string, r pack.Row) error
 	// Rotate finishes what this process is writing.
 	Rotate() error
+	// Rebuild reads through a finished pack whose table is lost.
+	Rebuild(pack string) ([]pack.Row, error)
+	// Remove removes a finished pack.
+	Remove(pack string) error
 }
 
 // Job is one collection. Nobody but it adds to the store's packs in this process while it runs, and the gate of Writers
@@ -195,7 +199,7 @@ func (c *collection) judge(name string) (v verdict, err error) {
 		return v, nil
 	}
 	if err != nil { // nobody looked at it while a merged table covered it
-		rows, err = pack.Rebuild(c.Dir, name, true)
+		rows, err = c.Store.Rebuild(name)
 	}
 	if err != nil || len(rows) == 0 {
 		c.report.Unreadable++
@@ -349,7 +353,7 @@ func (c *collection) remove(name string) error {
 		c.waits = max(c.waits, epoch)
 		return nil
 	}
-	if err := durable.Remove(pack.Path(c.Dir, name)); err != nil {
+	if err := c.Store.Remove(name); err != nil {
 		return err
 	}
 	delete(c.list.Packs, name)

@@ -134,6 +134,10 @@ func (p *plain) Rotate() error {
 	return errors.Join(p.out.Flush(false)(), p.out.Rotate())
 }
 
+func (p *plain) Rebuild(name string) ([]pack.Row, error) { return pack.Rebuild(p.dir, name, true) }
+
+func (p *plain) Remove(name string) error { return os.Remove(pack.Path(p.dir, name)) }
+
 func (p *plain) Note(_ context.Context, c core.Chunk, _ core.Hash) error {
 	p.told[c.Hash] = true
 	return nil

@@ -42,6 +42,7 @@ type Index struct {
 	packs    string // their directory
 	readOnly bool
 	files    *files.Cache
+	rebuild  func(name string, mend bool) ([]pack.Row, error)
 	merges   sync.WaitGroup // in the background
 
 	mu        sync.RWMutex // guards what follows; held for no longer than it takes to look something up or read a pack
@@ -114,9 +115,14 @@ func New(dir string, readOnly bool, open *files.Cache) *Index {
 		loose: newLoose(manyRows), names: map[string]*known{}, growing: map[string]*known{},
 		damaged: damaged{notes: damage.Notes(filepath.Join(dir, "damaged")), bad: map[string]map[uint32]bool{}}}
 	x.damaged.read.Store(&notesRead{settled: true})
+	x.rebuild = func(name string, mend bool) ([]pack.Row, error) { return pack.Rebuild(x.packs, name, mend) }
 	x.ReadNotes()
 	return x
 }
+
+// RebuildBy has the records of a pack whose table is damaged found by another way than pack.Rebuild. It is called before
+// the first Refresh.
+func (x *Index) RebuildBy(rebuild func(name string, mend bool) ([]pack.Row, error)) { x.rebuild = rebuild }
 
 // ReadNotes takes in what other processes have noted as damaged since the last time. It costs a look at the directory.
 func (x *Index) ReadNotes() {

@@ -200,7 +200,7 @@ func (x *Index) loadTable(p *known, f *os.File) error {
 	}
 	rows, err := pack.ReadTable(f, info.Size())
 	if err != nil {
-		if rows, err = pack.Rebuild(x.packs, p.name, !x.readOnly); err != nil {
+		if rows, err = x.rebuild(p.name, !x.readOnly); err != nil {
 			return err
 		}
 	}

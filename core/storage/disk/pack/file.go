@@ -3,8 +3,6 @@
 package pack
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,9 +35,7 @@ type file struct {
 // create makes an empty pack that is locked by this process.
 func create(dir string) (*file, error) {
 	for range 3 {
-		var random [16]byte
-		rand.Read(random[:]) // never fails
-		f := &file{name: hex.EncodeToString(random[:]), end: HeaderSize}
+		f := &file{name: NewName(), end: HeaderSize}
 		path := OpenPath(dir, f.name)
 		made, err := durable.Create(path, 0o600)
 		if err != nil {
