@@ -25,10 +25,11 @@ import (
 // rooms are looked through; tested are the packages whose tests are run, that of the site first.
 var (
 	rooms = []string{"core/durable", "core/ledger", "core/storage/disk", "core/storage/disk/collect",
-		"core/storage/disk/index", "core/storage/disk/pack", "core/storage/disk/writers", "core/storage/holdings",
-		"core/file", "core/keep", "core/place", "core/placements", "core/staging", "cmd/bkp", "cmd/bkp/command", "cmd/bkp/datadir", "cmd/bkp/datadir/mend", "plugins"}
-	tested = []string{"core/durable", "core/ledger", "core/storage/disk", "core/storage/holdings", "core/file", "core/place", "core/placements",
-		"cmd/bkp"}
+		"core/storage/disk/index", "core/storage/disk/pack", "core/storage/disk/writers", "core/storage/holdings", "core/storage/s3",
+		"core/file", "core/keep", "core/place", "core/placements", "core/staging", "cmd/bkp", "cmd/bkp/command",
+		"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "plugins"}
+	tested = []string{"core/durable", "core/ledger", "core/storage/disk", "core/storage/holdings", "core/storage/s3", "core/file", "core/place",
+		"core/placements", "cmd/bkp"}
 )
 
 // states is how many power losses are tried for a mutant, in all tests: first a few, since most are caught by those.

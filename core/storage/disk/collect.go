@@ -153,7 +153,9 @@ func (c *collected) Copy(name string, r pack.Row) error {
 func (c *collected) Rotate() error { return c.store.rotate() }
 
 // Rebuild reads through a pack whose table is lost.
-func (c *collected) Rebuild(name string) ([]pack.Row, error) { return c.store.packs.Rebuild(name, true) }
+func (c *collected) Rebuild(name string) ([]pack.Row, error) {
+	return c.store.packs.Rebuild(name, true)
+}
 
 // Remove removes a pack.
 func (c *collected) Remove(name string) error { return c.store.packs.Remove(name) }

@@ -45,7 +45,9 @@ func (l *local) Use(_ context.Context, name string, _ uint32, f func(pack.Reader
 		func(file *os.File) error { return f(packReader{l.Writer, name, file}) })
 }
 
-func (l *local) Rebuild(name string, mend bool) ([]pack.Row, error) { return pack.Rebuild(l.dir, name, mend) }
+func (l *local) Rebuild(name string, mend bool) ([]pack.Row, error) {
+	return pack.Rebuild(l.dir, name, mend)
+}
 
 func (l *local) Remove(name string) error { return durable.Remove(pack.Path(l.dir, name)) }
 

@@ -43,7 +43,9 @@ type Store struct {
 // died left behind. Until Close, no other process sweeps away what was to be found here.
 func Open(dir string) (*Store, error) { return openSized(dir, pack.Size) }
 
-func openSized(dir string, packSize int64) (*Store, error) { return newStore(dir, false, packSize, nil).open() }
+func openSized(dir string, packSize int64) (*Store, error) {
+	return newStore(dir, false, packSize, nil).open()
+}
 
 // OpenOn is Open of a store whose packs, of about packSize, are not files of dir: on makes what has them, of which the
 // owner hears as it does of pack.Writer's.

@@ -122,7 +122,9 @@ func New(dir string, readOnly bool, open *files.Cache) *Index {
 
 // RebuildBy has the records of a pack whose table is damaged found by another way than pack.Rebuild. It is called before
 // the first Refresh.
-func (x *Index) RebuildBy(rebuild func(name string, mend bool) ([]pack.Row, error)) { x.rebuild = rebuild }
+func (x *Index) RebuildBy(rebuild func(name string, mend bool) ([]pack.Row, error)) {
+	x.rebuild = rebuild
+}
 
 // ReadNotes takes in what other processes have noted as damaged since the last time. It costs a look at the directory.
 func (x *Index) ReadNotes() {
