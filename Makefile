@@ -7,12 +7,13 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 REVIVE      := github.com/mgechev/revive@v1.15.0
 FUZZTIME    ?= 10s
+FLOOD       ?= 60s
 SEEDS       ?= 1-1000
 ERROR       ?= 0
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-* plugins/notifiers/*/bkp-notifier-*))
 
-.PHONY: all help build test race check fuzz faults mutants soak bench lab demo random image proto release deb clean c-compiler
+.PHONY: all help build test race check fuzz flood faults mutants soak bench lab demo random image proto release deb clean c-compiler
 all: build
 
 help: ## this list
@@ -59,6 +60,9 @@ fuzz: ## every fuzz target for FUZZTIME; twice if need be, since Go may take the
 		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/func //'); do \
 			echo "$$dir $$target"; try="$(GO) test -run ^$$ -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) $$dir"; $$try || $$try; \
 		done; done
+
+flood: ## a node under idle sockets and floods of messages: FLOOD=60s for each kind
+	CGO_ENABLED=0 BKP_FLOOD=$(FLOOD) $(GO) test -count=1 -timeout 60m -run '^TestFlood$$' -v ./cmd/bkp
 
 faults: build ## power loss in 10^5 states, kills at random moments, and each durable call failed or killed at: an hour or two
 	scripts/faults

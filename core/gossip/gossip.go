@@ -23,6 +23,8 @@ type Peers interface {
 	// Hears reports whether what belongs to a feature is told to a node, and heard from it: it has the feature and is a
 	// member or, for lists of revocations, acts for an owner.
 	Hears(id core.ID, f wire.Feature) bool
+	// Act runs f beside the loop, for who said what is heard in this event. The end of the node waits for it.
+	Act(f func())
 	// Revoked is told that what nodes may do is to be looked at again.
 	Revoked()
 }
@@ -31,8 +33,6 @@ type Peers interface {
 type Loop interface {
 	// Post hands an event to the loop, which drops it once the node has ended.
 	Post(event func(*Gossip))
-	// Act runs f beside the loop. The end of the node waits for it.
-	Act(f func())
 }
 
 // Config is what gossip stands on.
@@ -55,12 +55,9 @@ type Gossip struct {
 
 // heard is what one node said.
 type heard struct {
-	heads   int             // messages about ledgers that are looked at
 	before  *key.SignedHead // of its ledger, as it was kept when the session began
 	proof   int             // whether it has proved that its ledger goes on from that
 	waiting time.Time       // for that since
-	lists   [][]byte        // of revocations, to be looked at
-	hearing bool            // some of them are
 }
 
 // New is that of a node that has met nobody yet.

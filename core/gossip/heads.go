@@ -35,7 +35,7 @@ func (g *Gossip) tellHeads(to core.ID) {
 		return
 	}
 	heads, loop := g.Heads, g.loop
-	loop.Act(func() {
+	g.peers.Act(func() {
 		own, err := heads.Own()
 		if err != nil {
 			return // it has no ledger yet, or one that is damaged, which is told elsewhere
@@ -61,26 +61,20 @@ func (g *Gossip) tellHeads(to core.ID) {
 	})
 }
 
-// maxHeadsAtOnce is how many messages about ledgers of one member are looked at at once; others are dropped, as the next
-// session brings the same.
-const maxHeadsAtOnce = 4
-
 // HeardHeads holds what a member says of ledgers against what is kept here.
 func (g *Gossip) HeardHeads(from core.ID, m wire.Heads) {
 	h := g.of(from)
-	if g.Heads == nil || !g.peers.Hears(from, wire.FeatureHeads) || h.heads >= maxHeadsAtOnce {
+	if g.Heads == nil || !g.peers.Hears(from, wire.FeatureHeads) {
 		return
 	}
-	h.heads++
 	met := map[core.ID]bool{}
 	for _, id := range g.peers.Met() {
 		met[id] = true
 	}
 	c, loop, before := g.Config, g.loop, h.before
-	loop.Act(func() {
+	g.peers.Act(func() {
 		answer, waits := c.compareHeads(from, before, m, met)
 		loop.Post(func(g *Gossip) {
-			h.heads--
 			switch {
 			case !waits:
 				h.proof = proofHeard

@@ -39,36 +39,18 @@ func (g *Gossip) tellRevoked(to core.ID) {
 	}
 }
 
-// maxUnheard is how many lists of a node wait to be looked at. What is dropped beyond comes with the next session.
-const maxUnheard = 1024
-
 // HeardRevoked keeps what is news to this node, and tells it on.
 func (g *Gossip) HeardRevoked(from core.ID, m wire.Revoked) {
-	h := g.of(from)
-	if g.Revoked == nil || !g.peers.Hears(from, wire.FeatureRevoked) || len(h.lists) >= maxUnheard {
+	if g.Revoked == nil || !g.peers.Hears(from, wire.FeatureRevoked) {
 		return
 	}
-	if h.lists = append(h.lists, m.Lists...); !h.hearing {
-		g.hearNext(h)
-	}
-}
-
-// hearNext looks at what a node said of revocations, one message after another.
-func (g *Gossip) hearNext(h *heard) {
-	lists, c, loop := h.lists, g.Config, g.loop
-	h.lists, h.hearing = nil, true
-	loop.Act(func() {
+	c, loop := g.Config, g.loop
+	g.peers.Act(func() {
 		var news [][]byte
-		for _, envelope := range lists {
+		for _, envelope := range m.Lists {
 			news = append(news, c.hearRevoked(envelope)...)
 		}
-		loop.Post(func(g *Gossip) {
-			h.hearing = false
-			g.Spread(news)
-			if len(h.lists) > 0 {
-				g.hearNext(h)
-			}
-		})
+		loop.Post(func(g *Gossip) { g.Spread(news) })
 	})
 }
 

@@ -49,7 +49,7 @@ func (s *State) Offer(from core.ID, member bool, m wire.StorageTask) {
 	t := s.target
 	s.turns++
 	turn := s.turns
-	t.loop.Act(func() {
+	s.peers.Act(func() {
 		seg, known, err := t.consider(m, from, member, turn)
 		if err != nil {
 			t.refuse(from, m, err)

@@ -10,9 +10,10 @@ const (
 	// runWords is what a run takes beside its bytes: its lines in the database, in a description and in the ledger.
 	runWords core.Size = 256
 	// leastWords is how much all owners' words may take at least, and wordsShare which part of the capacity, where that is
-	// more: 4,096 runs with their licence take about 1 MiB of 16 GiB.
+	// more: what they say is in memory as well. 4,096 runs with their licence take about 1 MiB, of 16 GiB where files are
+	// large, and of 256 MiB in runs of 64 KiB.
 	leastWords = 64 * core.MiB
-	wordsShare = 16
+	wordsShare = 256
 )
 
 // account is all that one owner causes here. The loop owns it; what stands in a database is read beside the loop, and

@@ -43,7 +43,7 @@ func (s *State) Audit(from core.ID, acts bool, m wire.Audit) {
 		return
 	}
 	s.audits[from]++
-	t.loop.Act(func() {
+	s.peers.Act(func() {
 		answer, lost := t.answer(m)
 		t.loop.Post(func(s *State) {
 			if s.audits[from]--; s.audits[from] == 0 {

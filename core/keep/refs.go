@@ -61,7 +61,7 @@ func (s *State) PutRef(from, by core.ID, m wire.RefPut) {
 			return
 		}
 		s.account(m.Owner).refs += words // until the holdings say how many there are
-		t.loop.Act(func() {
+		s.peers.Act(func() {
 			err := t.keepRef(m, from)
 			t.loop.Post(func(s *State) {
 				s.LostFor(putter{from, m.Owner})
@@ -400,7 +400,7 @@ func envelope(r core.HeldRef, refs2 bool) []byte {
 // ListRefs answers with an owner's refs that belong to a part, a page at a time. refs2: who asks reads refs of version 2.
 func (s *State) ListRefs(to core.ID, part Part, refs2 bool, m wire.RefList) {
 	t := s.target
-	t.loop.Act(func() {
+	s.peers.Act(func() {
 		report := wire.RefReport{Query: m.Query}
 		refs, err := t.Holdings.Refs(m.Owner)
 		report.Code, report.Reason = reasonOf(err)
@@ -432,7 +432,7 @@ func page[T any](list []T, after, limit int) []T {
 // GetRef answers with one ref, the newest where no version is named, or with a piece of a record.
 func (s *State) GetRef(to core.ID, part Part, refs2 bool, m wire.RefGet) {
 	t := s.target
-	t.loop.Act(func() {
+	s.peers.Act(func() {
 		report := wire.RefReport{Query: m.Query}
 		if err := t.fill(&report, m, part, refs2); err != nil {
 			report.Code, report.Reason = core.ReasonUnknown, err.Error()

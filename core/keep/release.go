@@ -16,7 +16,7 @@ import (
 // Release lets a task go for its owner, or all that is kept of a version that is removed, and answers.
 func (s *State) Release(from core.ID, m wire.Release) {
 	t := s.target
-	t.loop.Act(func() {
+	s.peers.Act(func() {
 		done := wire.ReleaseDone{Query: m.Query}
 		var err error
 		if done.Runs, done.Bytes, err = t.release(m); err != nil {
@@ -189,7 +189,7 @@ func (s *State) AfterReleases(then func(*State)) {
 		then(s)
 		return
 	}
-	t.loop.Act(func() {
+	s.peers.Act(func() {
 		freed := make(chan struct{})
 		t.loop.Act(func() {
 			defer close(freed)

@@ -30,7 +30,7 @@ type servedRun struct {
 // event.
 func (s *State) Find(m wire.GainApply, part Part, then func(*State, Asked)) {
 	t := s.target
-	t.loop.Act(func() {
+	s.peers.Act(func() {
 		var a Asked
 		var why error
 		for _, r := range m.Runs {

@@ -63,7 +63,7 @@ type Pins interface {
 type Handler interface {
 	// Up: the session stands and may be sent on.
 	Up(*Session)
-	// Message: the next one is read when it returns.
+	// Message: the next one is read when it returns, or later where this one is held (Session.Hold) and others are.
 	Message(*Session, wire.Message)
 	// Data: the bytes are valid during the call only. Blocking holds the sender back; it must end when the session is
 	// Done.

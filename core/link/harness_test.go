@@ -39,6 +39,8 @@ type host struct {
 	messages []wire.Message
 	data     []wire.Data   // with bytes of their own
 	block    chan struct{} // while not nil, Data waits for it
+
+	onMessage func(*Session) // may be nil
 }
 
 func (n *host) Up(s *Session) {
@@ -62,6 +64,9 @@ func (n *host) Down(s *Session, err error) {
 
 func (n *host) Message(s *Session, m wire.Message) {
 	n.keep(func() { n.messages = append(n.messages, m) })
+	if n.onMessage != nil {
+		n.onMessage(s)
+	}
 }
 
 func (n *host) Data(s *Session, d wire.Data) {

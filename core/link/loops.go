@@ -47,7 +47,11 @@ func (s *Session) readControl() {
 			s.control.drain(time.Now().Add(lingerTimeout))
 			return
 		}
-		if err := s.control.receive(s.h.memory, s.heard); err != nil {
+		err := s.turns.wait(s.h.ctx, s.over)
+		if err == nil {
+			err = s.control.receive(s.h.memory, s.heard)
+		}
+		if err != nil {
 			s.end(err)
 		}
 	}
@@ -73,6 +77,8 @@ func (s *Session) heard(data []byte) error {
 	if s.h.config.Trace != nil {
 		s.h.config.Trace(received, s.peer.ID, m)
 	}
+	s.turn = s.turns.begin(len(data))
+	defer s.turn.release()
 	s.h.handler.Message(s, m)
 	return nil
 }

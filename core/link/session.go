@@ -33,6 +33,9 @@ type Session struct {
 	reserved map[bool]bool // whether the socket that this side receives on, or sends on, is on its way
 	up       atomic.Bool
 
+	turns turns
+	turn  *turn // of the message that the handler has now
+
 	queue   chan outgoing
 	queued  atomic.Int64 // bytes in queue
 	skipped atomic.Int64 // types and members of the peer's that this build does not know
@@ -57,6 +60,7 @@ func newSession(h *Hub, control *socket, in *introduction) *Session {
 		h: h, peer: in.peer, control: control,
 		ready: make(chan struct{}), over: make(chan struct{}), down: make(chan struct{}),
 		reserved: map[bool]bool{},
+		turns:    newTurns(),
 		queue:    make(chan outgoing, maxQueued),
 		writing:  make(chan struct{}, 1),
 	}
@@ -83,6 +87,14 @@ func (s *Session) Done() <-chan struct{} { return s.over }
 
 // Close ends the session for a reason that the peer is told, after what was sent before.
 func (s *Session) Close(code core.Reason, reason string) { s.end(refuse(code, "%s", reason)) }
+
+// Hold has the message that the handler is given now count until the function that it returns is called, once: what it
+// asks for goes on after Handler.Message has returned. It is called during that only.
+func (s *Session) Hold() (release func()) {
+	t := s.turn
+	t.hold()
+	return t.release
+}
 
 // dialler is the node that dialled.
 func (s *Session) dialler() core.ID {

@@ -43,6 +43,16 @@ func (o *others) Session(id core.ID) (flow.Session, core.Rate) {
 	return nil, 0
 }
 
+// Act runs f beside the loop. What a peer's message asks for counts as a turn of its session until f has returned.
+func (o *others) Act(f func()) {
+	if o.hearing == nil {
+		o.Node.Act(f)
+		return
+	}
+	release := o.hearing.Hold()
+	o.Node.Act(func() { defer release(); f() })
+}
+
 func (o *others) Number() uint64 { return (*state)(o).nextID() }
 func (o *others) Freed()         { (*state)(o).wakeWaiting() }
 

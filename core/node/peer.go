@@ -220,6 +220,8 @@ func (e said) apply(n *state) {
 		return
 	}
 	p.lastSeen = time.Now()
+	n.hearing = e.session
+	defer func() { n.hearing = nil }()
 	if r, ok := e.message.(wire.Relay); ok {
 		n.onRelay(p, r)
 		return

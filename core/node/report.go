@@ -39,7 +39,7 @@ func (n *state) reportState(p *peer, m wire.StateQuery) {
 	from, node := p.id, n.Node
 	parity := p.session != nil && p.session.Has(wire.FeatureStripes)
 	files := m.Files && (p.may(m.Owner, key.RightRead) || p.may(m.Owner, key.RightWrite)) // else as if there were none
-	node.Act(func() {
+	(*others)(n).Act(func() {
 		var err error
 		report.FileCount, err = node.Holdings.Count()
 		if err == nil && files {

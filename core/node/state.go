@@ -9,6 +9,7 @@ import (
 	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/gossip"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/measure"
 	"github.com/bkp-tool/bkp/core/transfer"
 )
@@ -29,6 +30,7 @@ type state struct {
 	places    map[core.TaskID]placed // coordinated here
 	learned   learned                // addresses, from peers
 	lastID    uint64
+	hearing   *link.Session // whose message this event is; nil in other events
 }
 
 // newState is the state of a node that begins; its numbers are drawn from seed on.
