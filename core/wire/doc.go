@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire is the language of the network: the messages that nodes exchange, and their bytes.
+// Package wire is the language of the network: the messages that nodes exchange, and their bytes. PROTOCOL.md tells it to
+// who writes it anew, every member of every message with it.
 //
 // # Conversation
 //
