@@ -3,6 +3,7 @@
 package placements
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -161,6 +162,29 @@ func TestPowerLossRecordOfWhatIsKnown(t *testing.T) {
 			if got := one.Bound(); len(got) < len(nodes) {
 				err = fmt.Errorf("of %d nodes that keep it %d are on record", len(nodes), len(got))
 			}
+		}
+		return err
+	})
+}
+
+// TestPowerLossRefuted: what an audit took back does not count again.
+func TestPowerLossRefuted(t *testing.T) {
+	dir := durabletest.Dir(t)
+	rec := durabletest.Record(t, dir)
+	r := OpenRecords(filepath.Join(dir, "placements"))
+	p, err := r.Begin(Head{Owner: a, Alias: "x", Version: 1, Task: core.TaskID{7}, Source: a, Began: 5, Wanted: Wanted{Copies: 1}},
+		[]*Segment{NewSegment(core.TaskID{7}, "x", 1, 0, someRuns(core.TaskID{7}, 4))},
+		told(b, 0, core.Range{Length: 4}), Entry{What: Receipted, Node: b, Segment: 0, Runs: []core.Range{{Length: 4}}})
+	check(t, err)
+	if got := p.Counting(); got != 1 {
+		t.Fatalf("%d copies count, want 1", got)
+	}
+	check(t, p.Refute(b, 0, nil, time.Unix(9, 0)))
+	rec.Promise("refuted")
+	rec.Check(t, 400, func(roots []string, promises []any) error {
+		all, err := OpenRecords(filepath.Join(roots[0], "placements")).All()
+		if err == nil && len(promises) > 0 && (len(all) != 1 || all[0].Counting() > 0) {
+			err = errors.New("a copy counts that was refuted")
 		}
 		return err
 	})
