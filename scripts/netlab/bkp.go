@@ -150,7 +150,7 @@ func (r *rig) nodesUp(ctx context.Context, firstData string, limited bool) error
 func (r *rig) nodeArgs(i int, dir string, limited bool) []string {
 	h := r.hosts[i]
 	args := []string{"node", "start", "--data", dir, "--listen", fmt.Sprintf("%s:%d", address(i), bkpPort),
-		"--token-file", r.token(), "--capacity", "4GiB", "--label", "name=" + h.name}
+		"--token-file", r.token(), "--capacity", r.capacity(h), "--label", "name=" + h.name}
 	var peers []string
 	for j := range i { // nothing but the hosts' own links limits a link
 		if !r.meets(i, j) {
@@ -174,6 +174,18 @@ func (r *rig) nodeArgs(i int, dir string, limited bool) []string {
 		args = append(args, "--trace", dir+".trace")
 	}
 	return args
+}
+
+// descriptions is how much more room than for a part of the file a host has that is to keep so much: what describes the
+// part is charged too, and what a chunk is sealed in.
+const descriptions = 1.01
+
+// capacity is what a host's node offers.
+func (t trial) capacity(h host) string {
+	if part, limited := t.room[h.name]; limited {
+		return fmt.Sprintf("%.0f", descriptions*part*float64(fileBytes()))
+	}
+	return "4GiB"
 }
 
 // place has the first host place the file, looks on, and checks that every replica is receipted.

@@ -112,8 +112,11 @@ func (t trial) topology(delays map[string]float64) (map[string]any, error) {
 		if up > 0 && i > 0 && !t.fetch {
 			up = max(up/2, up-acknowledgements*received)
 		}
-		nodes = append(nodes, object{"id": h.name, "up": payload(up), "down": payload(h.down), "zone": h.zone,
-			"delay": delays[h.name]})
+		node := object{"id": h.name, "up": payload(up), "down": payload(h.down), "zone": h.zone, "delay": delays[h.name]}
+		if part, limited := t.room[h.name]; limited {
+			node["space"] = int64(part * float64(fileBytes()))
+		}
+		nodes = append(nodes, node)
 		names = append(names, h.name)
 		for j, to := range t.hosts {
 			if t.chain && t.meets(i, j) {

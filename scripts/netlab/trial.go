@@ -47,6 +47,8 @@ type trial struct {
 	chain    bool           // each host reaches the one before it and the one behind it only
 	signal   syscall.Signal // that a holder gets at 40 % of the placement; 0: none
 	part     time.Duration  // the sites are cut off from each other for so long at 30 % of it
+
+	room map[string]float64 // how much of the file some hosts can keep; the others keep all that they are given
 }
 
 // others is how many hosts stand around the first.
@@ -100,6 +102,10 @@ func trials() []trial {
 	spread := sites
 	spread.name, spread.about, spread.strategy, spread.spread = "sites6-spread", sites.about+", one in each",
 		"zone-spread", 1
+	narrow := trial{name: "narrow", about: "2 replicas: little room at home, the rest beyond a narrow trunk", trunk: 10,
+		replicas: 2, room: map[string]float64{"w1": 0.6, "w2": 0.6, "w3": 0.6},
+		hosts: []host{{"src", 80, 100, "west"}, {"w1", 40, 40, "west"}, {"w2", 40, 40, "west"}, {"w3", 40, 40, "west"},
+			{"e1", 80, 200, "east"}}}
 	cut := spread
 	cut.name, cut.about, cut.part, cut.hosts = "partition", "the same, the sites cut off from each other for 8 s",
 		8*time.Second, slices.Clone(sites.hosts)
@@ -110,7 +116,7 @@ func trials() []trial {
 		hosts: star(source(60), 200, 20, 30, 40, 40, 50, 60), replicas: 2, signal: syscall.SIGKILL}
 	silent := kill
 	silent.name, silent.about, silent.signal = "silent", "the same, that one fallen silent", syscall.SIGSTOP
-	return append(all, sites, spread, loose, cut, kill, silent,
+	return append(all, sites, spread, narrow, loose, cut, kill, silent,
 		trial{name: "chain", about: "to 5 nodes in a row, each next to two others only",
 			hosts: star(host{name: "src", up: 80, down: 80}, 80, same(5, 80)...), replicas: 5, chain: true})
 }
@@ -214,9 +220,13 @@ func (t trial) boundOf(wire int64) (plan.Bound, error) {
 func (t trial) goal(wire int64) (s core.Snapshot, g plan.Goal) {
 	var others []int
 	for i, h := range t.hosts {
+		free := core.Size(core.TiB)
+		if part, limited := t.room[h.name]; limited {
+			free = core.Size(part * float64(wire))
+		}
 		// The bounds of package plan take a rate of the wire and a size without overhead: give back what they take off.
 		s.Nodes = append(s.Nodes, core.NodeState{Address: h.name,
-			Labels: map[string]string{"name": h.name}, Zone: h.zone, Free: core.TiB,
+			Labels: map[string]string{"name": h.name}, Zone: h.zone, Free: free,
 			Up:   core.Rate(float64(h.up.rate()) * core.WireOverhead),
 			Down: core.Rate(float64(h.down.rate()) * core.WireOverhead)})
 		if i > 0 {
