@@ -190,6 +190,23 @@ func TestPowerLossRefuted(t *testing.T) {
 	})
 }
 
+// TestPowerLossOver: a record that is over is not taken up again, or two of a version would be kept.
+func TestPowerLossOver(t *testing.T) {
+	dir := durabletest.Dir(t)
+	rec := durabletest.Record(t, dir)
+	r := OpenRecords(filepath.Join(dir, "placements"))
+	p := begin(t, r, core.TaskID{7}, told(b, 0, core.Range{Length: 4}))
+	check(t, p.End())
+	rec.Promise("over")
+	rec.Check(t, 400, func(roots []string, promises []any) error {
+		all, err := OpenRecords(filepath.Join(roots[0], "placements")).All()
+		if err == nil && len(promises) > 0 && (len(all) != 1 || !all[0].IsOver()) {
+			err = errors.New("a record is kept that was over")
+		}
+		return err
+	})
+}
+
 func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
