@@ -36,7 +36,7 @@ var (
 var states = []string{"2000", "10000"}
 
 // limit is how long the tests of one package may take for one mutant.
-const limit = 10 * time.Minute
+const limit = 30 * time.Minute
 
 func main() {
 	survived, err := run(os.Args[1:])
