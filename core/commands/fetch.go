@@ -107,7 +107,7 @@ func (n *Node) Verify(ctx context.Context, args control.VerifyArgs,
 	if _, err := n.Identity("verify"); err != nil {
 		return control.VerifyResult{}, err
 	}
-	f, err := n.fetcher(status).Verify(ctx, args.Name, args.Version, fetch.Look{All: args.All, Share: args.Share})
+	f, err := n.fetcher(status).Verify(ctx, args.Name, args.Version, fetch.Look{All: args.All, Share: args.Share, Wanted: n.wanted})
 	if err != nil {
 		err = fmt.Errorf("verify %s: %w", args.Name, err)
 	}
@@ -118,6 +118,20 @@ func (n *Node) Verify(ctx context.Context, args control.VerifyArgs,
 			Kept: h.Kept, Bytes: h.Bytes, Problem: h.Problem, Degraded: h.Degraded})
 	}
 	return r, err
+}
+
+// wanted is how many copies this node is to keep of a version; 0 where it keeps no record of it.
+func (n *Node) wanted(alias string, number int) (copies int) {
+	all, err := n.Placed.Of(alias, number)
+	if err != nil {
+		return 0
+	}
+	for _, rec := range all {
+		if !rec.IsOver() {
+			copies = max(copies, rec.Copies)
+		}
+	}
+	return copies
 }
 
 // fetcher reaches versions for a command that is told status.

@@ -16,6 +16,9 @@ import (
 type Look struct {
 	All   bool    // also chunks that are on this machine
 	Share float64 // of the runs, to be brought from every holder and held against their hashes
+	// Wanted is how many copies a version is to have of what is in no stripe, as far as this machine knows, else 0: where
+	// so many are kept, more that a holder lost are nothing to report. nil: it knows nothing.
+	Wanted func(alias string, number int) int
 }
 
 // Report says what the holders of a version keep.
@@ -54,6 +57,9 @@ func (f *Fetcher) Verify(ctx context.Context, name string, number int, look Look
 	defer v.Close()
 	w := &verifying{Version: v, look: look, need: needs{index: &v.index}, rows: map[core.ID]*Holder{},
 		keeps: map[core.ID]map[core.Hash]bool{}, bad: map[core.Hash][]core.Damaged{}}
+	if look.Wanted != nil {
+		w.wanted = look.Wanted(v.Ref.Alias, v.Ref.Version)
+	}
 	w.report = Report{Version: v.Ref.Version, Size: v.Body.Size}
 	err = w.run(ctx)
 	return w.report, err
@@ -63,6 +69,7 @@ func (f *Fetcher) Verify(ctx context.Context, name string, number int, look Look
 type verifying struct {
 	*Version
 	look   Look
+	wanted int   // copies of what is in no stripe; 0: not known
 	need   needs // chunks asked for
 	rows   map[core.ID]*Holder
 	keeps  map[core.ID]map[core.Hash]bool // run hashes by holder
@@ -251,14 +258,19 @@ func (v *verifying) count() {
 		}
 	}
 	for i, w := range v.need.wanted() {
+		enough := v.enough(v.need.order[i])
 		for _, id := range w.Holders {
 			row := v.rows[id]
-			row.Runs++
 			switch {
 			case v.keeps[id][w.Hash]:
+				row.Runs++
 				row.Kept++
 				row.Bytes += w.Bytes()
-			case row.Problem == "":
+			case enough:
+			case row.Problem != "":
+				row.Runs++
+			default:
+				row.Runs++
 				w.Needed.Each(func(i int) {
 					v.note(w.Chunks[i].Hash, core.Damaged{Node: id, Reason: "it does not keep it any more"})
 				})
@@ -269,6 +281,15 @@ func (v *verifying) count() {
 		}
 	}
 	v.report.Copies = max(v.report.Copies, 0)
+}
+
+// enough reports whether as many nodes keep a run as are to.
+func (v *verifying) enough(run int) bool {
+	wanted := v.wanted
+	if wanted > 0 && v.index.stripeOf(run) >= 0 {
+		wanted = 1
+	}
+	return wanted > 0 && v.kept(run) >= wanted
 }
 
 // place finds the stretches of the file that damaged chunks stand for.
