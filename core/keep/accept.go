@@ -183,7 +183,7 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 	})
 	if err == nil {
 		if err = t.judge(req); err == nil {
-			err = t.bind(seg, root)
+			err = t.write(func() error { return t.bind(seg, root) })
 		}
 		if err != nil {
 			t.loop.Ask(func(s *State) { s.dropPromises(seg); s.write(seg, -seg.words) })

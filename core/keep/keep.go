@@ -136,6 +136,7 @@ type Target struct {
 	pins       live.Pins // chunks that no durable holding names yet
 	arrivals   arrivals
 	binding    binding
+	writing    chan struct{}
 	entering   sync.Mutex // held by who enters receipts, or what ends them, in the ledger
 	released   releases
 	auditing   *rate.Limiter                // of bytes read for audits
@@ -147,6 +148,7 @@ type Target struct {
 // Open reads back what was accepted and kept when the node last stopped. The state is the loop's from then on.
 func Open(ctx context.Context, c Config, loop Loop, peers Peers, transfers Transfers) (*Target, *State, error) {
 	t := &Target{Config: c, ctx: ctx, loop: loop, auditing: rate.NewLimiter(rate.Limit(auditRate), int(auditBurst))}
+	t.writing = make(chan struct{}, writesAtOnce)
 	t.arrivals.init()
 	t.released.init()
 	s := &State{target: t, peers: peers, transfers: transfers, segments: map[core.SegmentID]*Segment{},
@@ -165,6 +167,17 @@ func Open(ctx context.Context, c Config, loop Loop, peers Peers, transfers Trans
 		s.keeps = keeps
 	}
 	return t, s, nil
+}
+
+// writesAtOnce is how many things that peers ask for, acceptances, refs and releases, are made durable at once: a barrier,
+// for which those wait whose runs arrived, waits for the database behind so many at most.
+const writesAtOnce = 4
+
+// write makes something durable that a peer asked for, in its turn.
+func (t *Target) write(do func() error) error {
+	t.writing <- struct{}{}
+	defer func() { <-t.writing }()
+	return do()
 }
 
 // Start begins what goes on beside the loop while the node runs. A node of one command, which keeps nothing, has no

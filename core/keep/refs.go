@@ -62,7 +62,7 @@ func (s *State) PutRef(from, by core.ID, m wire.RefPut) {
 		}
 		s.account(m.Owner).refs += words // until the holdings say how many there are
 		s.peers.Act(func() {
-			err := t.keepRef(m, from)
+			err := t.write(func() error { return t.keepRef(m, from) })
 			t.loop.Post(func(s *State) {
 				s.LostFor(putter{from, m.Owner})
 				code, why := reasonOf(err)

@@ -18,8 +18,10 @@ func (s *State) Release(from core.ID, m wire.Release) {
 	t := s.target
 	s.peers.Act(func() {
 		done := wire.ReleaseDone{Query: m.Query}
-		var err error
-		if done.Runs, done.Bytes, err = t.release(m); err != nil {
+		if err := t.write(func() (err error) {
+			done.Runs, done.Bytes, err = t.release(m)
+			return err
+		}); err != nil {
 			done.Code, done.Reason = reasonOf(err)
 		}
 		t.loop.Post(func(s *State) { s.peers.Send(from, done) })
