@@ -14,6 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/repair"
@@ -127,6 +128,9 @@ func (n *Node) standings(doing string, args control.StandingArgs) (found []repai
 func (n *Node) Standings(_ context.Context, args control.StandingArgs,
 	_ func(control.Status)) (control.StandingResult, error) {
 	found, names, err := n.standings("status", args)
+	if errors.Is(err, node.ErrNoIdentity) && args.Name == "" {
+		return control.StandingResult{}, nil
+	}
 	if err != nil {
 		return control.StandingResult{}, err
 	}

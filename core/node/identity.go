@@ -3,6 +3,7 @@
 package node
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -12,7 +13,11 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// Identity is the owner at home here, or why there is none to act for. Not on the loop.
+// ErrNoIdentity is that a node has no owner, and keeps things for others only.
+var ErrNoIdentity = errors.New("there is no owner identity in this data dir")
+
+// Identity is the owner at home here, or why there is none to act for: ErrNoIdentity, or it cannot be opened. Not on the
+// loop.
 func (n *Node) Identity(doing string) (*key.Owner, error) {
 	if o := n.found.Load(); o != nil {
 		return o, nil
@@ -26,7 +31,7 @@ func (n *Node) Identity(doing string) (*key.Owner, error) {
 		return nil, err
 	}
 	if o == nil {
-		return nil, core.WithHint(core.Fail(core.CodeRefused, "%s: there is no owner identity in this data dir", doing),
+		return nil, core.WithHint(core.Fail(core.CodeRefused, "%s: %w", doing, ErrNoIdentity),
 			"bring yours with: bkp key import FILE")
 	}
 	if n.found.CompareAndSwap(nil, o) {

@@ -27,7 +27,7 @@ func Standings(con *Console, r control.StandingResult) error {
 	}
 	return List(con, r.Placements, sum, func(t *Table) {
 		if len(r.Placements) == 0 {
-			t.Line("nothing is placed yet: bkp place")
+			t.Line("nothing is placed from here yet: bkp place; what is kept for others: bkp node status")
 			return
 		}
 		t.Header("name", "copies", "at hand", "state", "until", "audited")
