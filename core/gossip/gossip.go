@@ -51,6 +51,8 @@ type Gossip struct {
 	loop  Loop
 	peers Peers
 	heard map[core.ID]*heard
+	news  map[core.ID]list      // of owners, to be told on
+	told  map[core.ID]time.Time // of owners: when a list of theirs was, lately
 }
 
 // heard is what one node said.
@@ -62,7 +64,8 @@ type heard struct {
 
 // New is that of a node that has met nobody yet.
 func New(c Config, loop Loop, peers Peers) *Gossip {
-	return &Gossip{Config: c, loop: loop, peers: peers, heard: map[core.ID]*heard{}}
+	return &Gossip{Config: c, loop: loop, peers: peers, heard: map[core.ID]*heard{},
+		news: map[core.ID]list{}, told: map[core.ID]time.Time{}}
 }
 
 // Met tells a node whose session has begun what this one knows.
@@ -75,6 +78,12 @@ func (g *Gossip) Met(id core.ID) {
 
 // Gone is a node whose session has ended.
 func (g *Gossip) Gone(id core.ID) { g.of(id).proof = proofUnasked }
+
+// Look does what is due.
+func (g *Gossip) Look() {
+	g.tellNews()
+	g.nameSilent()
+}
 
 // Forget forgets a node that is gone.
 func (g *Gossip) Forget(id core.ID) { delete(g.heard, id) }

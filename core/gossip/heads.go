@@ -98,8 +98,8 @@ const (
 // proofPatience is how long a member may take to prove it.
 const proofPatience = 30 * time.Second
 
-// Look names members that did not prove in time that their ledgers go on from what they were.
-func (g *Gossip) Look() {
+// nameSilent names members that did not prove in time that their ledgers go on from what they were.
+func (g *Gossip) nameSilent() {
 	for id, h := range g.heard {
 		if h.proof == proofAwaited && time.Since(h.waiting) >= proofPatience {
 			h.proof = proofHeard

@@ -46,37 +46,79 @@ func (g *Gossip) HeardRevoked(from core.ID, m wire.Revoked) {
 	}
 	c, loop := g.Config, g.loop
 	g.peers.Act(func() {
-		var news [][]byte
+		var news []list
 		for _, envelope := range m.Lists {
 			news = append(news, c.hearRevoked(envelope)...)
 		}
-		loop.Post(func(g *Gossip) { g.Spread(news) })
+		loop.Post(func(g *Gossip) { g.note(news) })
 	})
+}
+
+// list is an owner's, of a sequence.
+type list struct {
+	owner    core.ID
+	sequence int64
+	envelope []byte
+}
+
+// tellEvery is how often lists of one owner are told on: who signs one after another sets nobody else to work as often.
+const tellEvery = time.Second
+
+// note has lists that are news count for nodes that are here, and tells them on, at once or when it is looked next.
+func (g *Gossip) note(news []list) {
+	if len(news) == 0 {
+		return
+	}
+	for _, l := range news {
+		if g.news[l.owner].sequence < l.sequence {
+			g.news[l.owner] = l
+		}
+	}
+	g.peers.Revoked()
+	g.tellNews()
+}
+
+// tellNews tells on what was noted, the newest of each owner, who told it too: it may have been answered by a list of this
+// node's.
+func (g *Gossip) tellNews() {
+	now := time.Now()
+	for owner, at := range g.told {
+		if now.Sub(at) >= tellEvery {
+			delete(g.told, owner)
+		}
+	}
+	for _, owner := range core.Sorted(g.news) {
+		if _, lately := g.told[owner]; !lately {
+			g.told[owner] = now
+			g.spread(g.news[owner].envelope)
+			delete(g.news, owner)
+		}
+	}
 }
 
 // hearRevoked keeps a list that is news, and returns what is to be told on. Where another machine of this owner made one
 // that lacks what this one revoked, a list of both follows on them. Not on the loop.
-func (c Config) hearRevoked(envelope []byte) (news [][]byte) {
-	list, err := key.OpenRevocations(envelope)
+func (c Config) hearRevoked(envelope []byte) (news []list) {
+	said, err := key.OpenRevocations(envelope)
 	if err != nil {
 		c.Log.Warn("revocations", "error", err)
 		return nil
 	}
-	before := c.Revoked.Of(list.Owner)
-	kept, err := c.Revoked.Keep(list, envelope)
+	before := c.Revoked.Of(said.Owner)
+	kept, err := c.Revoked.Keep(said, envelope)
 	if err != nil {
-		c.Log.Warn("revocations", "owner", list.Owner.Short(), "error", err)
+		c.Log.Warn("revocations", "owner", said.Owner.Short(), "error", err)
 	}
 	if kept {
-		c.Log.Info("revoked", "owner", list.Owner.Short(), "sequence", list.Sequence, "nodes", len(list.Nodes), "licences",
-			len(list.Licenses))
-		news = append(news, envelope)
+		c.Log.Info("revoked", "owner", said.Owner.Short(), "sequence", said.Sequence, "nodes", len(said.Nodes), "licences",
+			len(said.Licenses))
+		news = append(news, list{said.Owner, said.Sequence, envelope})
 	}
-	lacks := kept && list.Lacks(before.Revoked) ||
-		!kept && err == nil && list.Sequence == before.Sequence && before.Lacks(list.Revoked)
-	if o := c.Owner(); lacks && o != nil && o.ID() == list.Owner {
-		if both, err := Revoke(c.Revoked, o, before.With(list.Revoked)); err == nil {
-			news = append(news, both)
+	lacks := kept && said.Lacks(before.Revoked) ||
+		!kept && err == nil && said.Sequence == before.Sequence && before.Lacks(said.Revoked)
+	if o := c.Owner(); lacks && o != nil && o.ID() == said.Owner {
+		if both, err := Revoke(c.Revoked, o, before.With(said.Revoked)); err == nil {
+			news = append(news, list{said.Owner, c.Revoked.Of(said.Owner).Sequence, both})
 		}
 	}
 	return news
@@ -95,22 +137,15 @@ func Revoke(lists Revoked, o *key.Owner, more core.Revoked) ([]byte, error) {
 	return envelope, err
 }
 
-// Spread has lists that are news count for nodes that are here, and tells them to all, who told them too: it may have
-// been answered by a list of this node's.
-func (g *Gossip) Spread(news [][]byte) (told []core.ID) {
-	if len(news) == 0 {
-		return nil
-	}
+// Spread has a list that this node made count for nodes that are here, and tells it to all at once.
+func (g *Gossip) Spread(envelope []byte) (told []core.ID) {
 	g.peers.Revoked()
+	return g.spread(envelope)
+}
+
+func (g *Gossip) spread(envelope []byte) (told []core.ID) {
 	for _, id := range g.peers.Met() {
-		if !g.peers.Hears(id, wire.FeatureRevoked) {
-			continue
-		}
-		all := true
-		for _, envelope := range news {
-			all = g.peers.Send(id, wire.Revoked{Lists: [][]byte{envelope}}) && all
-		}
-		if all {
+		if g.peers.Hears(id, wire.FeatureRevoked) && g.peers.Send(id, wire.Revoked{Lists: [][]byte{envelope}}) {
 			told = append(told, id)
 		}
 	}

@@ -34,7 +34,7 @@ func (n *Node) isRevoked(owner, node core.ID) bool { return n.revoked(owner).Nam
 func (n *Node) Revoke(o *key.Owner, more core.Revoked) (told []core.ID, err error) {
 	envelope, err := gossip.Revoke(n.Revoked, o, more)
 	if err == nil {
-		n.ask(do(func(n *state) { told = n.gossip.Spread([][]byte{envelope}) }))
+		n.ask(do(func(n *state) { told = n.gossip.Spread(envelope) }))
 	}
 	return told, err
 }
