@@ -22,8 +22,8 @@ func newApp(con *render.Console) *cli.App {
 		splitCommand(), placeCommand(), planCommand(), backupCommand(), fetchCommand(), shareCommand(), lsCommand(),
 		showCommand(), mountCommand(), serveCommand(), statusCommand(), verifyCommand(), repairCommand(), rmCommand(),
 		pruneCommand(), gcCommand(), peers.Command(), peers.Invite(), peers.Join(), node.Command(), healthCommand(),
-		webCommand(), simCommand(), key.Command(), license.Command(), ledger.Command(), plugin.Command(), plugin.Serve(),
-		plugin.Run(), job.Command(runIn), configCommand(), help.Completion(), help.Complete(), versionCommand(),
+		webCommand(), simCommand(), key.Command(), license.Command(), ledger.Command(), plugin.Command(),
+		plugin.Serve(), plugin.Run(), job.Command(runIn), configCommand(), help.Completion(), help.Complete(), versionCommand(),
 		help.Command(), help.Man())
 	cli.HelpPrinter = help.Printer(app)
 	return app

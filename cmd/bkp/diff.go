@@ -23,7 +23,7 @@ func doDiff(ctx context.Context, c *command.Call) error {
 	if c.NArg() != 2 {
 		return core.WithHint(line.UsageError("--diff wants two versions"), "bkp show --diff big.iso@1 big.iso@2")
 	}
-	o, err := c.OwnerIfAny()
+	o, err := c.Reader()
 	if err != nil {
 		return err
 	}

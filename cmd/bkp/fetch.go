@@ -202,7 +202,7 @@ func fetch(ctx context.Context, c *command.Call, args control.FetchArgs, s *key.
 
 // knownOwner opens the identity, which must be here: a new one has nothing to fetch.
 func knownOwner(c *command.Call) (*key.Owner, error) {
-	o, err := c.OwnerIfAny()
+	o, err := c.Reader()
 	if err == nil && o == nil {
 		err = core.WithHint(core.Fail(core.CodeRefused, "no identity in %s", c.Dir),
 			"bring yours with bkp key import FILE")

@@ -55,7 +55,7 @@ func lsCommand() *cli.Command {
 
 // versionHere finds a version that this data directory knows, and its owner; 0 is the newest.
 func versionHere(c *command.Call, name string, version int) (o *key.Owner, v datadir.Version, err error) {
-	if o, err = c.OwnerIfAny(); err == nil && o == nil {
+	if o, err = c.Reader(); err == nil && o == nil {
 		err = datadir.NoSuchName(name, version)
 	}
 	if err == nil {
@@ -103,7 +103,10 @@ func versions(ctx context.Context, c *command.Call) (r control.ListResult, err e
 	if err != nil && core.CodeOf(err) != core.CodeWrong {
 		return r, err
 	}
-	if c.Given("peers") || c.Bool("remote") || len(refs) == 0 && c.PeerList(o) != "" {
+	asked := c.Given("peers") || c.Bool("remote")
+	if limit := o.MayRead(); limit != nil && asked {
+		return r, limit
+	} else if asked || limit == nil && len(refs) == 0 && c.PeerList(o) != "" {
 		return session.Ask[control.ListResult](ctx, c.Opener, control.CommandList, control.ListArgs{})
 	}
 	for _, v := range refs {

@@ -2,8 +2,8 @@
 
 // Command bkp backs up large files over a network of peer nodes.
 //
-// Each command has a file of its own: flags, one call, its result printed. app.go is the list of them. Those that stand in
-// a group, as bkp job run, are in command/GROUP; what all of them share is in command.
+// Each command has a file of its own: flags, one call, its result printed. app.go is the list of them. Those that
+// stand in a group, as bkp job run, are in command/GROUP; what all of them share is in command.
 package main
 
 import (

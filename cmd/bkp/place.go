@@ -23,11 +23,12 @@ func placeCommand() *cli.Command {
 		Name: "place", Args: "[NAME[@VERSION]]", Most: 1,
 		Usage: "give a version to peers to keep",
 		About: "Asks every peer for its state, has the strategy price them, and sends each what it is to keep, by " +
-			"way of other targets where that is faster. Without a name it takes the newest version not yet placed. " +
-			"Once every copy counts the staged bytes go from this machine; a split of the next version knows them " +
-			"still. Where fewer count in the end it ends with 3 if a running node goes on by itself, else with 13. A plan that was saved is carried out span for span. It is refused, with what " +
-			"differs, where the version was split anew, a node of it is gone or lacks room for its share, or a " +
-			"node or link that it uses has lost more than 10 % of its bandwidth.",
+			"way of other targets where that is faster. Without a name it takes the newest version not yet " +
+			"placed. Once every copy counts the staged bytes go from this machine; a split of the next version " +
+			"knows them still. Where fewer count in the end it ends with 3 if a running node goes on by itself, " +
+			"else with 13. A plan that was saved is carried out span for span. It is refused, with what differs, " +
+			"where the version was split anew, a node of it is gone or lacks room for its share, or a node or " +
+			"link that it uses has lost more than 10 % of its bandwidth.",
 		Examples: `bkp place
 			bkp place big.iso --replicas 3
 			bkp place big.iso --erasure 4+2

@@ -104,7 +104,7 @@ func pruneRows(c *command.Call, name string) ([]retain.Version, error) {
 	if plain, _, err := line.NameVersion(name); err != nil || plain != name {
 		return nil, line.UsageError("%s: prune takes a name without a version; bkp rm takes one", core.Printable(name))
 	}
-	o, err := c.OwnerIfAny()
+	o, err := c.Reader()
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,9 @@ func rmCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if _, err := c.Reader(); err != nil {
+				return err
+			}
 			unlock, err := c.Dir.LockOffloaded()
 			if err != nil {
 				return err

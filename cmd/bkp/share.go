@@ -22,8 +22,8 @@ func shareCommand() *cli.Command {
 		Name: "share", Args: "NAME[@VERSION]", Least: 1, Most: 1,
 		Usage: "let somebody fetch one version, and nothing else",
 		About: "It writes a file; whoever has it fetches that version by bkp fetch --share FILE, without an identity or " +
-			"the cluster's token, until it expires or is taken back. Other versions, lists and names stay closed. A version " +
-			"that is placed anew on other nodes has to be shared anew.",
+			"the cluster's token, until it expires or is taken back. Other versions, lists and names stay closed. " +
+			"A version that is placed anew on other nodes has to be shared anew.",
 		Examples: `bkp share report.pdf -o report.share
 			bkp share disk.img@3 --expires 2d -o disk.share
 			bkp fetch --share report.share`,

@@ -24,7 +24,7 @@ func (n *Node) Fetch(ctx context.Context, args control.FetchArgs,
 	_, status, end := n.work.begin(control.CommandFetch, args.Name, args.Version, status)
 	defer end()
 	began := time.Now()
-	if _, err := n.Identity("fetch"); err != nil {
+	if _, err := n.reader("fetch"); err != nil {
 		return control.FetchResult{}, err
 	}
 	ctx, done := context.WithCancel(ctx)
@@ -104,7 +104,7 @@ func (n *Node) fetched(args control.FetchArgs, v *fetch.Version, f file.Assemble
 // Verify holds the records of a version against what its holders say that they keep, or against their bytes.
 func (n *Node) Verify(ctx context.Context, args control.VerifyArgs,
 	status func(control.Status)) (control.VerifyResult, error) {
-	if _, err := n.Identity("verify"); err != nil {
+	if _, err := n.reader("verify"); err != nil {
 		return control.VerifyResult{}, err
 	}
 	f, err := n.fetcher(status).Verify(ctx, args.Name, args.Version, fetch.Look{All: args.All, Share: args.Share, Wanted: n.wanted})

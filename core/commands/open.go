@@ -16,7 +16,7 @@ import (
 // Open has a version read at any place, out of this machine and of its holders, until ctx ends or the reader is through.
 func (n *Node) Open(ctx context.Context, args control.OpenArgs, status func(control.Status)) (control.OpenResult, error) {
 	began := time.Now()
-	owner, err := n.Identity("open")
+	owner, err := n.reader("open")
 	if err != nil {
 		return control.OpenResult{}, err
 	}

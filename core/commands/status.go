@@ -154,7 +154,7 @@ func (n *Node) Files(_ context.Context, args control.FilesArgs, _ func(control.S
 // ListVersions lists what this machine and every reachable peer know of this owner's versions.
 func (n *Node) ListVersions(ctx context.Context, _ control.ListArgs,
 	_ func(control.Status)) (control.ListResult, error) {
-	if _, err := n.Identity("ls"); err != nil {
+	if _, err := n.reader("ls"); err != nil {
 		return control.ListResult{}, err
 	}
 	refs, err := n.own.Local("")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/staging"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/version"
@@ -117,6 +118,15 @@ func (v versions) bury(dead []version.Found, gone []version.Gone) {
 			break
 		}
 	}
+}
+
+// reader is the owner at home here, where the identity opens backups.
+func (n *Node) reader(doing string) (*key.Owner, error) {
+	o, err := n.Identity(doing)
+	if err == nil {
+		err = o.MayRead()
+	}
+	return o, err
 }
 
 func because(problems []string) string {

@@ -49,8 +49,8 @@ func (o *Owner) Delegate(node core.ID, rights []Right, expires time.Time) ([]byt
 }
 
 func (o *Owner) delegate(d Delegation) ([]byte, error) {
-	if o.signer == nil {
-		return nil, errReadOnly
+	if err := o.signs(); err != nil {
+		return nil, err
 	}
 	d.Key = o.signer.Public()
 	node := d.Node

@@ -12,7 +12,7 @@
 //
 //	payload type                               payload                                                 signed by
 //	application/vnd.bkp.delegation.v1+json     {v, owner, node, rights, alias, version, expires, key}  the owner
-//	application/vnd.bkp.revocations.v1+json    {v, owner, sequence, time, nodes, key}                  the owner alone
+//	application/vnd.bkp.revocations.v1+json    {v, owner, sequence, time, nodes, licenses, key}        the owner alone
 //	application/vnd.bkp.release.v1+json        {v, owner, task, alias, version, time, key, delegation} the owner, or a delegate with "release"
 //	application/vnd.bkp.ref.v2+cbor            {v, owner, alias, version, content, prev, created, placed, body, key, delegation}
 //	                                                                                                   the owner, or a delegate with "write"
@@ -30,10 +30,17 @@
 // chunks and the aliases under which peers know names.
 //
 // What an owner let a node do ends with its delegation, or earlier by [Revocations]: a list with a rising sequence, which
-// nodes keep and tell each other. It stops whatever is new that a revoked node signs or asks, and deletes nothing.
+// nodes keep and tell each other. It stops whatever is new that a revoked node signs or asks, or that is shown under a
+// revoked licence, and deletes nothing.
 //
 // A [Share] opens one version: it has that version's keys, and the key of a node to which the owner's delegation gives the
 // right to read that version alone.
+//
+// A machine that is to back up and no more gets an identity that may only write ([Owner.Writer]): {v, owner, node_seed,
+// delegation, recipient, dedup_secret, peers}, the key of a node of its own with the right to write, and the public half
+// of the age identity. It cannot open what it seals, and so notes it ([Notes]): with the key of the content as long as
+// that is on its disk, from when peers keep it with that key as the owner alone can open it ([Forget]): so a ref that it
+// writes later still leads its owner to the content.
 //
 // # Refs
 //

@@ -44,9 +44,7 @@ type identityFile struct {
 func (o *Owner) Marshal(passphrase string) ([]byte, error) { return o.marshal(passphrase, scryptWork) }
 
 func (o *Owner) marshal(passphrase string, work int) ([]byte, error) {
-	plain, err := json.Marshal(identityFile{
-		V: 1, OwnerSeed: o.signer.Seed(), AgeIdentity: o.age.String(), DedupSecret: o.DedupSecret, Peers: o.Peers,
-	}, jsontext.WithIndent("  "))
+	plain, err := o.plain()
 	if err != nil {
 		return nil, fmt.Errorf("write identity: %w", err)
 	}
@@ -59,6 +57,16 @@ func (o *Owner) marshal(passphrase string, work int) ([]byte, error) {
 		return nil, fmt.Errorf("write identity under a passphrase: %w", err)
 	}
 	return sealed, nil
+}
+
+// plain is the identity's JSON.
+func (o *Owner) plain() ([]byte, error) {
+	if o.writer != nil {
+		return o.writer.marshal(o)
+	}
+	return json.Marshal(identityFile{
+		V: 1, OwnerSeed: o.signer.Seed(), AgeIdentity: o.age.String(), DedupSecret: o.DedupSecret, Peers: o.Peers,
+	}, jsontext.WithIndent("  "))
 }
 
 // ParseOwner reads an identity file. The passphrase is used only where the file is under one.
@@ -76,6 +84,13 @@ func ParseOwner(data []byte, passphrase string) (*Owner, error) {
 			return nil, fmt.Errorf("read identity: %w", err)
 		}
 		data = plain
+	}
+	if isWriter(data) {
+		o, err := parseWriter(data)
+		if err != nil {
+			return nil, fmt.Errorf("read identity: %w", err)
+		}
+		return o, nil
 	}
 	var f identityFile
 	if err := json.Unmarshal(data, &f, strict); err != nil {

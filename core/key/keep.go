@@ -78,8 +78,8 @@ type Handover struct {
 
 // SignHandover signs h as its owner, filling V, Owner and Key.
 func (o *Owner) SignHandover(h Handover) ([]byte, error) {
-	if o.signer == nil {
-		return nil, errReadOnly
+	if err := o.signs(); err != nil {
+		return nil, err
 	}
 	h.V, h.Owner, h.Key = 1, o.ID(), o.signer.Public()
 	err := h.check()

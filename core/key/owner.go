@@ -20,9 +20,12 @@ type Owner struct {
 	Peers       []string // addresses of peers that hold this owner's refs, as in a peer list
 	DedupSecret [32]byte // cuts, seals and names: see core/chunk
 
+	Notes Notes // for an identity that may only write
+
 	signer *Signer
 	age    *age.X25519Identity
-	shared *Share // what there is of an owner who shared a version; neither of the two above then
+	shared *Share  // what there is of an owner who shared a version; neither of the two above then
+	writer *writer // what there is of one whose machine may only write; neither of them either
 }
 
 // NewOwner draws an owner from rand; age draws its identity from the system by itself.
@@ -46,23 +49,41 @@ func (o *Owner) ID() core.ID {
 	if o.shared != nil {
 		return o.shared.Owner
 	}
+	if o.writer != nil {
+		return o.writer.owner
+	}
 	return o.signer.ID()
 }
 
-// Words is what the owner's word is that a node may act for it: made now where the owner is here, for so long, or what a
-// share came with.
+// Words is what the owner's word is that a node may act for it: made now where the owner is here, for so long, or
+// what the identity came with.
 func (o *Owner) Words(node core.ID, until time.Time) ([]byte, error) {
 	if o.shared != nil {
 		return o.shared.Delegation, nil
 	}
+	if o.writer != nil {
+		return o.writer.delegation, nil
+	}
 	return o.Delegate(node, AllRights, until)
 }
 
-// Signer signs as the owner.
-func (o *Owner) Signer() *Signer { return o.signer }
+// Signer signs as the owner, or as the machine that Delegation is for.
+func (o *Owner) Signer() *Signer {
+	if o.writer != nil {
+		return o.writer.node
+	}
+	return o.signer
+}
 
 // Recipient is the age public key that ref bodies are encrypted to.
-func (o *Owner) Recipient() string { return o.age.Recipient().String() }
+func (o *Owner) Recipient() string { return o.recipient().String() }
+
+func (o *Owner) recipient() *age.X25519Recipient {
+	if o.writer != nil {
+		return o.writer.recipient
+	}
+	return o.age.Recipient()
+}
 
 // String is the ID, so that an owner may stand in a log line.
 func (o *Owner) String() string { return o.ID().String() }

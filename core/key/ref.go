@@ -61,6 +61,7 @@ type RefBody struct {
 	Task    core.TaskID // zero before placement
 	Records []core.Sealed
 	Mode    uint32 // of a regular file, as stat has it: 0100000 and its permissions; 0 where nothing is known of it
+	RootKey []byte // Root.Key as an age file for the owner, where the machine that wrote the body may have forgotten it
 }
 
 const (
@@ -70,18 +71,28 @@ const (
 
 // SealRef encrypts body and signs the ref as its owner, filling Owner, Alias, Content, Body and what SignRef fills.
 func (o *Owner) SealRef(r Ref, body RefBody) ([]byte, error) {
-	if o.signer == nil {
-		return nil, errReadOnly
+	if o.writer == nil {
+		if err := o.signs(); err != nil {
+			return nil, err
+		}
 	}
-	r.Owner, r.Alias, r.Content = o.ID(), o.Alias(body.Name), body.Root.Hash
+	r.Owner, r.Alias, r.Content, r.Delegation = o.ID(), o.Alias(body.Name), body.Root.Hash, o.Delegation()
 	var err error
 	if r.V == 1 {
 		body.Mode = 0 // whoever reads version 1 only would not read on
 	}
+	if o.writer != nil {
+		if body.RootKey, err = o.rootKey(body); err != nil {
+			return nil, fmt.Errorf("seal ref of %q: %w", body.Name, err)
+		}
+	}
 	if r.Body, err = o.sealBody(body); err != nil {
 		return nil, fmt.Errorf("seal ref of %q: %w", body.Name, err)
 	}
-	return o.signer.SignRef(r)
+	if err := o.note(r, body); err != nil {
+		return nil, fmt.Errorf("note what is in the ref of %q: %w", body.Name, err)
+	}
+	return o.Signer().SignRef(r)
 }
 
 // SignRef signs r as the owner that it names, or as a delegate whose delegation it carries. It fills Key, V where that
@@ -192,6 +203,7 @@ type refBody struct {
 	Task    core.TaskID `cbor:"task"`
 	Records []sealed    `cbor:"records"`
 	Mode    uint32      `cbor:"mode,omitempty"`
+	RootKey []byte      `cbor:"root_key,omitempty"`
 }
 
 // sealed is a core.Sealed as the array [hash, size, key, plain size].
@@ -214,7 +226,7 @@ func (s sealed) fromSealed() core.Sealed {
 func (body RefBody) encode() ([]byte, error) {
 	b := refBody{V: 1, Name: body.Name, Root: toSealed(body.Root), Size: body.Size, Task: body.Task,
 		Records: []sealed{},
-		Mode:    body.Mode}
+		Mode:    body.Mode, RootKey: body.RootKey}
 	for _, r := range body.Records {
 		b.Records = append(b.Records, toSealed(r))
 	}
@@ -225,12 +237,19 @@ func (body RefBody) encode() ([]byte, error) {
 }
 
 func (o *Owner) sealBody(body RefBody) ([]byte, error) {
+	if !body.Forgotten() {
+		body.RootKey = nil // it stands in Root
+	}
 	plain, err := body.encode()
 	if err != nil {
 		return nil, err
 	}
+	return o.encrypt(plain)
+}
+
+func (o *Owner) encrypt(plain []byte) ([]byte, error) {
 	var out bytes.Buffer
-	w, err := age.Encrypt(&out, o.age.Recipient())
+	w, err := age.Encrypt(&out, o.recipient())
 	if err != nil {
 		return nil, err
 	}
@@ -248,15 +267,20 @@ func (o *Owner) OpenRefBody(r Ref) (RefBody, error) {
 	if o.shared != nil {
 		return o.shared.opens(r)
 	}
-	plain, err := age.Decrypt(bytes.NewReader(r.Body), o.age)
-	if err != nil {
-		return RefBody{}, fmt.Errorf("open ref %s.%d: %w", r.Alias, r.Version, err)
+	var raw []byte
+	var err error
+	if o.writer != nil {
+		raw, err = o.noted(r)
+	} else {
+		raw, err = o.decrypt(r.Body)
 	}
-	raw, err := io.ReadAll(plain)
 	if err != nil {
 		return RefBody{}, fmt.Errorf("open ref %s.%d: %w", r.Alias, r.Version, err)
 	}
 	body, err := decodeRefBody(raw)
+	if err == nil && o.writer == nil && len(body.RootKey) > 0 {
+		err = o.openRootKey(&body)
+	}
 	switch {
 	case err != nil:
 	case o.Alias(body.Name) != r.Alias:
@@ -270,6 +294,14 @@ func (o *Owner) OpenRefBody(r Ref) (RefBody, error) {
 	return body, nil
 }
 
+func (o *Owner) decrypt(body []byte) ([]byte, error) {
+	plain, err := age.Decrypt(bytes.NewReader(body), o.age)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(plain)
+}
+
 // decodeRefBody reads a body's CBOR.
 func decodeRefBody(raw []byte) (RefBody, error) {
 	var b refBody
@@ -280,7 +312,8 @@ func decodeRefBody(raw []byte) (RefBody, error) {
 	if err != nil {
 		return RefBody{}, err
 	}
-	body := RefBody{Name: b.Name, Root: b.Root.fromSealed(), Size: b.Size, Task: b.Task, Mode: b.Mode}
+	body := RefBody{Name: b.Name, Root: b.Root.fromSealed(), Size: b.Size, Task: b.Task, Mode: b.Mode,
+		RootKey: b.RootKey}
 	for _, s := range b.Records {
 		body.Records = append(body.Records, s.fromSealed())
 	}

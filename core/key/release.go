@@ -30,8 +30,8 @@ type Release struct {
 
 // SignRelease signs r as its owner, filling V, Owner and Key.
 func (o *Owner) SignRelease(r Release) ([]byte, error) {
-	if o.signer == nil {
-		return nil, errReadOnly
+	if err := o.signs(); err != nil {
+		return nil, err
 	}
 	r.Owner = o.ID()
 	return o.signer.SignRelease(r)

@@ -21,9 +21,9 @@ const (
 	MaxRevocations     = 256 << 10
 )
 
-// Revocations is an owner's word that what it let some nodes do in its name is over, whatever delegations they show, and
-// that some licences are, whoever shows them. Of two lists the one with the higher sequence counts. It ends what is new,
-// and deletes nothing.
+// Revocations is an owner's word that what it let some nodes do in its name is over, whatever delegations they show,
+// and that some licences are, whoever shows them. Of two lists the one with the higher sequence counts. It ends what
+// is new, and deletes nothing.
 type Revocations struct {
 	V        int     `json:"v"` // 1
 	Owner    core.ID `json:"owner"`
@@ -35,8 +35,8 @@ type Revocations struct {
 
 // Revoke signs the list that follows on another, with more; before is zero where there was none.
 func (o *Owner) Revoke(before Revocations, more core.Revoked, now int64) ([]byte, error) {
-	if o.signer == nil {
-		return nil, errReadOnly
+	if err := o.signs(); err != nil {
+		return nil, err
 	}
 	r := Revocations{V: 1, Owner: o.ID(), Sequence: before.Sequence + 1, Time: now, Key: o.signer.Public()}
 	r.Revoked = before.With(more)

@@ -30,8 +30,8 @@ type Tombstone struct {
 
 // SignTombstone signs t as its owner, filling V, Owner and Key.
 func (o *Owner) SignTombstone(t Tombstone) ([]byte, error) {
-	if o.signer == nil {
-		return nil, errReadOnly
+	if err := o.signs(); err != nil {
+		return nil, err
 	}
 	t.V, t.Owner, t.Key = 1, o.ID(), o.signer.Public()
 	err := t.check()

@@ -17,12 +17,13 @@ const (
 	bundleMagic = "bkp ledger bundle v1\n"
 	// kindHead is the kind of a head's record in a bundle. No entry has it.
 	kindHead = 255
-	// MaxBundle bounds a bundle: some ten million entries, of which a verification remembers a gigabyte. A longer log is
-	// verified where it stands.
+	// MaxBundle bounds a bundle: some ten million entries, of which a verification remembers a gigabyte. A longer log
+	// is verified where it stands.
 	MaxBundle = 16 * core.GiB
 )
 
-// Export writes the log as a bundle, one stream with all that VerifyBundle needs, and returns the head that it ends with.
+// Export writes the log as a bundle, one stream with all that VerifyBundle needs, and returns the head that it ends
+// with.
 func (r *Reader) Export(out io.Writer) (SignedHead, error) {
 	newest, err := r.newest()
 	if err != nil {
@@ -65,8 +66,8 @@ func (r *Reader) export(out *bufio.Writer, newest mark) error {
 	}
 }
 
-// VerifyBundle is Verify for a bundle of at most limit bytes: all that it takes are public keys, which stand in it. Whose
-// log it is the report says; known gives the heads of that node that are known from elsewhere, and may be nil.
+// VerifyBundle is Verify for a bundle of at most limit bytes: all that it takes are public keys, which stand in it.
+// Whose log it is the report says; known gives the heads of that node that are known from elsewhere, and may be nil.
 func VerifyBundle(in io.Reader, limit core.Size, known func(core.ID) []SignedHead) (Report, error) {
 	begins := make([]byte, len(bundleMagic)+markSize)
 	if _, err := io.ReadFull(in, begins); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {

@@ -150,6 +150,10 @@ func (p *placement) collect(ctx context.Context) error {
 			return nil
 		}
 	}
+	if p.Version.Body.Forgotten() {
+		return core.WithHint(core.Fail(core.CodeRefused, "this machine may only write, and cannot tell any more what the version "+
+			"consists of"), "place it where the owner's own identity is, or back the file up again")
+	}
 	covered, err := p.coverage()
 	if err != nil {
 		return err

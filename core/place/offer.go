@@ -50,10 +50,10 @@ func (p *placement) license(s *placements.Segment) error {
 	}
 	signer := p.owner.Signer()
 	l := core.License{
-		V: 1, Task: p.Task, Segment: s.Number, TaskSource: core.TaskSource{Owner: signer.ID(), Node: p.Node},
+		V: 1, Task: p.Task, Segment: s.Number, TaskSource: core.TaskSource{Owner: p.owner.ID(), Node: p.Node},
 		Targets: s.Targets, Op: "store", Root: chunk.LicenseRoot(s.Message.Files, s.Message.Reused),
 		NotBefore: now.Unix(), Expires: now.Add(life).Unix(), RetainUntil: now.Add(p.retain()).Unix(),
-		Key: signer.Public(),
+		Key: signer.Public(), Delegation: p.owner.Delegation(),
 	}
 	if p.locked > now.Unix() {
 		l.LockedUntil, l.RetainUntil = p.locked, max(l.RetainUntil, p.locked)

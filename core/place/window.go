@@ -113,7 +113,7 @@ func (w *Windows) Taken(ctx context.Context, records []core.Sealed) error {
 
 func (w *Windows) count(covered content.Covered) {
 	for hash, at := range covered {
-		if at.Run.Copies() >= w.args.Replicas {
+		if at.Run.Copies() >= w.args.Replicas && at.Run.Type != core.TypeDirectory { // those stay here
 			w.covered[hash] = true
 		}
 	}

@@ -27,20 +27,24 @@ type Away interface {
 	Collect(ctx context.Context, kept func(chunk core.Hash) bool) (core.Collected, error)
 }
 
-// Cover is which chunks peers have given receipts for, and how many of them, or how many losses a chunk's stripe bears and
-// one: by the records of an owner's versions, about 10 bytes a chunk. It says what was promised, not who can be reached now.
+// Cover is which chunks peers have given receipts for, and how many of them, or how many losses a chunk's stripe
+// bears and one: by the records of an owner's versions, about 10 bytes a chunk. It says what was promised, not who
+// can be reached now.
 type Cover struct {
-	copies []*live.Set   // [i]: chunks with i+1 holders
-	opener *chunk.Opener // of records, while they are read
+	copies  []*live.Set   // [i]: chunks with i+1 holders
+	opener  *chunk.Opener // of records, while they are read
+	content bool          // no tree nodes
 }
 
 // maxCover is the most holders that a Cover tells apart.
 const maxCover = 16
 
-// CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. chunks has the
-// stored bytes of a record. A ref or record that is lost or damaged covers nothing.
+// CoverOf reads the records of an owner's versions, as far as their holders are bound for 30 days more. chunks has
+// the stored bytes of a record. A ref or record that is lost or damaged covers nothing, and tree nodes are left out:
+// a version that is split needs them on this machine.
 func CoverOf(ctx context.Context, owner *key.Owner, refs []StoredRef, chunks version.Chunks) (*Cover, error) {
 	c := newCover()
+	c.content = true
 	for _, stored := range refs {
 		r, err := version.Open(owner, stored.Envelope)
 		if err == nil {
@@ -89,7 +93,7 @@ func (c *Cover) add(r version.Record) {
 	copies := r.Copies(func(core.ID) bool { return true })
 	for number, run := range r.Runs {
 		holders := min(copies[number], maxCover)
-		if holders == 0 {
+		if holders == 0 || c.content && run.Type == core.TypeDirectory {
 			continue
 		}
 		if c.copies[holders-1] == nil {

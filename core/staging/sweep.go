@@ -94,6 +94,9 @@ func (v *Versions) live(ctx context.Context, known Opened) (*live.Set, error) {
 		for _, sealed := range ref.Body.Records {
 			needed.Add(sealed.Hash)
 		}
+		if ref.Body.Forgotten() {
+			continue // nothing here can read the rest
+		}
 		err := manifest.Nodes(ref.Body.Root, r, func(e manifest.Entry) error {
 			switch {
 			case e.Type == core.TypeDirectory && whole[e.Chunk.Hash]:

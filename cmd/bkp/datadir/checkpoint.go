@@ -67,7 +67,7 @@ func (s savedSplit) read() (*file.Checkpoint, key.RefBody) {
 		return nil, key.RefBody{}
 	}
 	v, err := OpenRef(s.owner, staging.StoredRef{Alias: alias, Version: 1, Envelope: c.Envelope})
-	if err != nil {
+	if err != nil || v.Body.Forgotten() {
 		return nil, key.RefBody{} // damaged: the split begins at the start
 	}
 	return &file.Checkpoint{Root: v.Body.Root, Bytes: c.Bytes, Stamp: c.Stamp}, v.Body

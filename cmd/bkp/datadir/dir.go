@@ -111,7 +111,7 @@ func (d Dir) Tidy(splitting bool) (freed core.Size, err error) {
 	if !splitting {
 		err = d.Refs().clearCheckpoints()
 	}
-	return freed, err
+	return freed, errors.Join(err, d.Refs().tidyNotes())
 }
 
 // Sweep removes what killed commands left half written, and the pipes that those of the first release left.

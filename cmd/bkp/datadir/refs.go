@@ -112,7 +112,7 @@ func (s Refs) Remove(alias string, version int) error {
 		return fmt.Errorf("remove ref: %w", err)
 	}
 	_ = durable.Remove(s.offloadedFile(alias, version)) // after the ref, which says without it that its content is here
-	return nil
+	return s.dropNotes(alias, version)
 }
 
 // Learn keeps the tombstone of a version, whose number is not given again.
@@ -173,7 +173,9 @@ func (s Refs) SetAway(alias string, version int, away bool) error {
 	path := s.offloadedFile(alias, version)
 	var err error
 	if away {
-		err = durable.Replace(path, nil, 0o600)
+		if err = durable.Replace(path, nil, 0o600); err == nil {
+			err = s.forget(alias, version)
+		}
 	} else if err = durable.Remove(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err == nil {

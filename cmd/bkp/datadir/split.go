@@ -77,6 +77,10 @@ func (d Dir) since(o *key.Owner, name string, changed *control.Changed) (*file.S
 		return nil, core.WithHint(fmt.Errorf("--changed: the version before: %w", err),
 			"leave out --changed, so that all of the file is read")
 	}
+	if before.Body.Forgotten() {
+		return nil, core.WithHint(core.Fail(core.CodeRefused, "--changed: this machine may only write, and cannot tell any more "+
+			"what %s consists of", before.Title()), "leave out --changed, so that all of the file is read")
+	}
 	since := &file.Since{Root: before.Body.Root, Sample: changed.Sample}
 	for _, r := range changed.Ranges {
 		since.Changed = append(since.Changed, file.Extent{Offset: core.Size(r.Start), Length: core.Size(r.Length)})

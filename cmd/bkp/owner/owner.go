@@ -56,6 +56,15 @@ func (i *Identity) OwnerIfAny() (*key.Owner, error) {
 	return i.Owner()
 }
 
+// Reader is Owner for what an identity that may only write cannot do; nil where there is no identity.
+func (i *Identity) Reader() (*key.Owner, error) {
+	o, err := i.OwnerIfAny()
+	if err == nil && o != nil {
+		err = o.MayRead()
+	}
+	return o, err
+}
+
 // Current opens the identity whenever it is asked for it, also one that came after it was made. Any goroutine may ask.
 func (i *Identity) Current() func() (*key.Owner, error) {
 	var mu sync.Mutex
@@ -105,6 +114,6 @@ func (i *Identity) OpenIdentity(text []byte, phrase, where string) (*key.Owner, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, err)
 	}
-	i.Phrase = phrase
+	i.Phrase, o.Notes = phrase, i.dir.Refs()
 	return o, nil
 }

@@ -112,9 +112,9 @@ func listCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "list", Usage: "list the jobs, when they ran last and when they run next",
 		About: "A job stands in config.toml: [job.NAME] with file, device or command; when, a line of cron; name, where the " +
-			"versions shall have another; any flag of bkp backup; keep-last and its like, of bkp prune; verify = true, a " +
-			"share as \"5%\", or \"full\"; drill = \"100MiB\" or \"all\", which is fetched again and compared, once in " +
-			"drill-every; url, which is told of start, success and failure.",
+			"versions shall have another; any flag of bkp backup; keep-last and its like, of bkp prune; verify = " +
+			"true, a share as \"5%\", or \"full\"; drill = \"100MiB\" or \"all\", which is fetched again and " +
+			"compared, once in drill-every; url, which is told of start, success and failure.",
 		Examples: "bkp job list\nbkp job list --json",
 		Do: func(_ context.Context, c *command.Call) error {
 			rows, sum, err := jobRows(c, "")

@@ -5,10 +5,12 @@ package key
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
@@ -16,6 +18,7 @@ import (
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/urfave/cli/v2"
 )
 
@@ -27,6 +30,7 @@ func Command() *cli.Command {
 
 type keyInfo struct {
 	Owner     core.ID  `json:"owner"`
+	WriteOnly bool     `json:"write_only,omitempty"`
 	Node      core.ID  `json:"node"`
 	Recipient string   `json:"recipient"` // age public key of the refs
 	Exported  bool     `json:"exported"`
@@ -55,10 +59,14 @@ func showCommand() *cli.Command {
 				return err
 			}
 			revoked := lists.Of(o.ID()).Revoked
-			info := keyInfo{o.ID(), signer.ID(), o.Recipient(), c.Dir.IsExported(), o.Peers, revoked.Nodes, revoked.Licenses}
+			info := keyInfo{o.ID(), o.Node() != nil, signer.ID(), o.Recipient(), c.Dir.IsExported(), o.Peers,
+				revoked.Nodes, revoked.Licenses}
 			return c.Result(info, func(t *render.Table) {
 				t.Line("owner  %s", info.Owner.Grouped())
 				t.Line("node   %s", info.Node.Grouped())
+				if info.WriteOnly {
+					t.Line("The identity may only write: what this machine has placed it can neither read nor remove.")
+				}
 				for _, id := range info.Revoked {
 					t.Line("revoked node %s", id)
 				}
@@ -79,46 +87,69 @@ func exportCommand() *cli.Command {
 		Name: "export", Usage: "write the identity to a file; keep it in a safe place",
 		About: "The identity opens every backup. It is written as it is kept, or under a passphrase where one is " +
 			"given; the peers that this machine has met go with it, so that a new machine knows whom to ask. A " +
-			"file made by -o can be read by its owner only.",
+			"file made by -o can be read by its owner only. With --write-only it is an identity for one more " +
+			"machine that is to back up and no more: what it has placed it can neither read nor remove. The node " +
+			"that is named can be revoked; that file is no copy of the identity.",
 		Examples: "bkp key export -o identity.bkp\nbkp key export -o identity.bkp --passphrase-file pass.txt\nbkp " +
-			"key export | ssh safe 'cat > identity.bkp'",
+			"key export | ssh safe 'cat > identity.bkp'\nbkp key export --write-only --expires 1y -o laptop.bkp",
 		Flags: append(command.IdentityFlags(), line.Text("peers", "", "let a new machine ask the peers of `LIST`"),
 			line.Text("output", "-", "write `FILE`, or standard output for -", "o"), line.Bool("force",
-				"replace FILE")),
-		Do: func(_ context.Context, c *command.Call) error {
-			write, err := c.SecretOutput(c.String("output"))
-			if err != nil {
-				return err
-			}
-			o, err := c.Owner()
-			if err != nil {
-				return err
-			}
-			listed, err := core.ParsePeers(c.String("peers"))
-			if err != nil {
-				return err
-			}
-			if err := c.Dir.RememberPeers(o, listed); err != nil {
-				return err
-			}
-			text, err := o.Marshal(c.Phrase)
-			if err != nil {
-				return err
-			}
-			moved := keyMoved{Owner: o.ID()}
-			if c.JSON && c.String("output") == "-" {
-				moved.Identity, c.DataOut = string(text), false // one line, that of the summary
-			} else if err := write(text); err != nil {
-				return fmt.Errorf("write the identity: %w", err)
-			}
-			if !c.Dir.IsForeign() {
-				if err := c.Dir.MarkExported(); err != nil { // it is exported all the same
-					c.Status(control.Status{Warning: true, Text: err.Error()})
-				}
-			}
-			return c.Done(moved, func(t *render.Table) { t.Line("exported the identity %s", o.ID()) })
-		},
+				"replace FILE"),
+			line.Bool("write-only", "make an identity that backs up, and can neither read backups nor remove them"),
+			line.Text("expires", "10y", "with --write-only: let it write for `SPAN`, as 90d or 1y")),
+		Do: doExport,
 	})
+}
+
+func doExport(_ context.Context, c *command.Call) error {
+	if c.Given("expires") && !c.Bool("write-only") {
+		return line.UsageError("--expires is for --write-only: an identity does not expire")
+	}
+	span, err := c.Span("expires")
+	if err != nil {
+		return err
+	}
+	write, err := c.SecretOutput(c.String("output"))
+	if err != nil {
+		return err
+	}
+	o, err := c.Owner()
+	if err == nil {
+		err = o.MayRead()
+	}
+	if err != nil {
+		return err
+	}
+	listed, err := core.ParsePeers(c.String("peers"))
+	if err != nil {
+		return err
+	}
+	if err := c.Dir.RememberPeers(o, listed); err != nil {
+		return err
+	}
+	moved, what := keyMoved{Owner: o.ID()}, "the identity "+o.ID().String()
+	if c.Bool("write-only") {
+		if o, err = o.Writer(time.Now().Add(span), rand.Reader); err != nil {
+			return err
+		}
+		moved.Node = o.Node().ID()
+		what = fmt.Sprintf("an identity that may only write; take it back: bkp key revoke %s", moved.Node)
+	}
+	text, err := o.Marshal(c.Phrase)
+	if err != nil {
+		return err
+	}
+	if c.JSON && c.String("output") == "-" {
+		moved.Identity, c.DataOut = string(text), false // one line, that of the summary
+	} else if err := write(text); err != nil {
+		return fmt.Errorf("write the identity: %w", err)
+	}
+	if !c.Dir.IsForeign() && moved.Node.IsZero() {
+		if err := c.Dir.MarkExported(); err != nil { // it is exported all the same
+			c.Status(control.Status{Warning: true, Text: err.Error()})
+		}
+	}
+	return c.Done(moved, func(t *render.Table) { t.Line("exported %s", what) })
 }
 
 func revokeCommand() *cli.Command {
@@ -126,8 +157,9 @@ func revokeCommand() *cli.Command {
 		Name: "revoke", Args: "NODE…", Least: 1, Most: 64,
 		Usage: "take back whatever nodes may do in the owner's name, as of a machine that was stolen",
 		About: "Every node that hears of it refuses what those nodes write, read or release from then on, whatever " +
-			"delegations they show; what is kept stays. The peers that are reached are told at once, and tell others. A " +
-			"machine that has the identity itself can only be locked out with it: keep what counts under --lock.",
+			"delegations they show; what is kept stays. The peers that are reached are told at once, and tell " +
+			"others. A machine that has the identity itself can only be locked out with it: keep what counts " +
+			"under --lock.",
 		Examples: "bkp key revoke k4qh5d2mzrdx7gldx2mfwqvtfnhqirzqxyz2ox5ltrhd3xs4m2ya\nbkp key show",
 		Flags:    command.NodeFlags(),
 		Do: func(ctx context.Context, c *command.Call) error {
@@ -156,6 +188,7 @@ func revokeCommand() *cli.Command {
 
 type keyMoved struct {
 	Owner    core.ID `json:"owner"`
+	Node     core.ID `json:"node,omitzero"`      // whose identity may only write
 	Identity string  `json:"identity,omitempty"` // as export -o - --json gives it
 }
 
@@ -179,8 +212,11 @@ func importCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			aside, err := makeWayFor(c, o.ID())
+			aside, err := makeWayFor(c, o)
 			if err != nil {
+				return err
+			}
+			if err := takeNode(c, o); err != nil {
 				return err
 			}
 			if err := c.Dir.ReplaceIdentity(text, aside); err != nil {
@@ -194,9 +230,26 @@ func importCommand() *cli.Command {
 	})
 }
 
+// takeNode gives the data directory the node's key that an identity came with which may only write.
+func takeNode(c *command.Call, o *key.Owner) error {
+	if o.Node() == nil {
+		return nil
+	}
+	err := c.Dir.PutNodeKey(o.Node())
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	here, err := c.Dir.NodeKey()
+	if err == nil && here.ID() != o.Node().ID() {
+		err = core.WithHint(core.Fail(core.CodeRefused, "the node of %s has another key, and this identity is for one node",
+			string(c.Dir)), "take another --data directory, and import it there first")
+	}
+	return err
+}
+
 // makeWayFor says as what another identity that is here is to be kept beside the one to come, which takes --force;
 // empty where there is none.
-func makeWayFor(c *command.Call, id core.ID) (aside string, err error) {
+func makeWayFor(c *command.Call, o *key.Owner) (aside string, err error) {
 	if err := c.Dir.Make(); err != nil {
 		return "", err
 	}
@@ -214,7 +267,7 @@ func makeWayFor(c *command.Call, id core.ID) (aside string, err error) {
 	}
 	old, err := c.OpenIdentity(text, phrase, path)
 	switch {
-	case err == nil && old.ID() == id:
+	case err == nil && old.ID() == o.ID() && (old.Node() != nil || o.Node() == nil): // it can do as much
 		return "", nil
 	case !c.Bool("force"):
 		return "", core.WithHint(core.Fail(core.CodeRefused, "another identity is here already: %s", path),

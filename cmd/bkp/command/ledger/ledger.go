@@ -132,9 +132,9 @@ func verifyCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "verify", Usage: "check the whole log with public keys only",
 		About: "Every entry, the tree over them, every signed head, every signature, and that receipts follow each " +
-			"other. With --bundle the log of another node is checked, from the file that bkp ledger export wrote there, " +
-			"and held against what this data directory heard of it before. Anybody may make a log of their own: look at " +
-			"whose it is, or say so with --node. Ends with code 14 where something is wrong.",
+			"other. With --bundle the log of another node is checked, from the file that bkp ledger export wrote " +
+			"there, and held against what this data directory heard of it before. Anybody may make a log of their " +
+			"own: look at whose it is, or say so with --node. Ends with code 14 where something is wrong.",
 		Examples: `bkp ledger verify
 			bkp ledger verify --data /srv/bkp --json
 			bkp ledger verify --bundle ledger.bundle --node k4qh5d2mzrdx7gldx2mfwqvtfnhqirzqxyz2ox5ltrhd3xs4m2ya`,
@@ -217,8 +217,8 @@ func exportCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "export", Usage: "write the log to a file that others can check without this node",
 		About: "The bundle has every licence and receipt, what ended them, and every head that the node signed. Who has " +
-			"it needs nothing else: bkp ledger verify --bundle FILE. Names and content are not in it, but IDs of owners and " +
-			"nodes are. What the node writes meanwhile is left for the next.",
+			"it needs nothing else: bkp ledger verify --bundle FILE. Names and content are not in it, but IDs of " +
+			"owners and nodes are. What the node writes meanwhile is left for the next.",
 		Examples: `bkp ledger export -o ledger.bundle
 			bkp ledger export | ssh auditor 'bkp ledger verify --bundle -'`,
 		Flags: []cli.Flag{

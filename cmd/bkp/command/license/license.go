@@ -46,8 +46,8 @@ func verifyCommand() *cli.Command {
 		Name: "verify", Args: "FILE|-", Least: 1, Most: 1,
 		Usage: "check a licence's form, signature, delegation and dates",
 		About: "Ends with code 12 and the broken rule where something is wrong. With --node it is also checked " +
-			"that the node is named among the targets or spares. A licence that its owner is known here to have revoked is " +
-			"none.",
+			"that the node is named among the targets or spares. A licence that its owner is known here to have " +
+			"revoked is none.",
 		Examples: "bkp license verify license.json\nbkp license verify license.json --node NODEID",
 		Flags:    []cli.Flag{line.Text("node", "", "check that node `ID` is to keep the runs")},
 		Do: func(_ context.Context, c *command.Call) error {
@@ -86,8 +86,9 @@ func revokeCommand() *cli.Command {
 		Name: "revoke", Args: "ID…", Least: 1, Most: 64,
 		Usage: "have nothing new kept under licences, by their IDs",
 		About: "Every node that hears of it refuses what is shown or brought under those licences from then on, whoever signed " +
-			"them; what is kept stays, and a placement goes on under licences of its own. The peers that are reached are told " +
-			"at once, and tell others. bkp ledger log shows the IDs; bkp key revoke takes back all that a machine may do.",
+			"them; what is kept stays, and a placement goes on under licences of its own. The peers that are " +
+			"reached are told at once, and tell others. bkp ledger log shows the IDs; bkp key revoke takes back " +
+			"all that a machine may do.",
 		Examples: "bkp license revoke 5d0c3b1f9a7e42688c1d0e5b7f3a9b10\nbkp key show",
 		Flags:    command.NodeFlags(),
 		Do: func(ctx context.Context, c *command.Call) error {

@@ -19,10 +19,10 @@ func Invite() *cli.Command {
 	return command.New(command.Spec{
 		Name: "invite", Usage: "let a new machine join this node's cluster, by a code",
 		About: "It prints one code, which says where this node is reached, what its key is, and a secret. On the new " +
-			"machine bkp join CODE takes it, and bkp node start meets the cluster then. Whoever has the code may join, " +
-			"so pass it on as you would a password. What --quota allows counts at this node, over all owners who come by " +
-			"the invite. Who comes by an invite for several nodes has its name as zone, unless --label zone= says another: " +
-			"the strategy zone-spread then takes them for one.",
+			"machine bkp join CODE takes it, and bkp node start meets the cluster then. Whoever has the code may " +
+			"join, so pass it on as you would a password. What --quota allows counts at this node, over all " +
+			"owners who come by the invite. Who comes by an invite for several nodes has its name as zone, unless " +
+			"--label zone= says another: the strategy zone-spread then takes them for one.",
 		Examples: `bkp invite
 			bkp invite --uses 4 --expires 2h --label zone=berlin
 			bkp invite --quota 500GiB --address backup.example:8001

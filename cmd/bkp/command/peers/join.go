@@ -30,9 +30,9 @@ func Join() *cli.Command {
 		Name: "join", Args: "CODE|-", Least: 1, Most: 1,
 		Usage: "become a member of a cluster, by the code that bkp invite printed there",
 		About: "Before anything is said, the key of the node at the code's address is held against the code; its secret " +
-			"is never sent. The cluster's token is kept in the data directory, and the peers and labels in config.toml, so " +
-			"that bkp node start meets them. With - the code is read from standard input: what stands on a command line " +
-			"other users of this machine can see.",
+			"is never sent. The cluster's token is kept in the data directory, and the peers and labels in " +
+			"config.toml, so that bkp node start meets them. With - the code is read from standard input: what " +
+			"stands on a command line other users of this machine can see.",
 		Examples: `bkp join 192.168.1.4:8001/mfrggzdf…
 			bkp join - --data /srv/bkp`,
 		Flags: []cli.Flag{line.Bool("force", "leave another cluster that this machine is a member of")},

@@ -21,8 +21,8 @@ type peersKept struct {
 	Node   bool     `json:"node"` // the running node meets them
 }
 
-// addPeer puts a peer on the list of config.toml, in the place of an entry for the same address, and has the running node
-// meet it.
+// addPeer puts a peer on the list of config.toml, in the place of an entry for the same address, and has the running
+// node meet it.
 func addPeer(ctx context.Context, c *command.Call) error {
 	p, err := core.ParsePeer(c.Args().Get(1))
 	if err != nil {
@@ -75,8 +75,8 @@ type listed struct {
 	text string
 }
 
-// changePeers changes the list of config.toml, and tells the running node, also what it gives the link to the peer that is
-// new, where one is.
+// changePeers changes the list of config.toml, and tells the running node, also what it gives the link to the peer
+// that is new, where one is.
 func changePeers(ctx context.Context, c *command.Call, fresh listed, change func([]listed) ([]listed, error)) error {
 	var list []listed
 	for text := range strings.SplitSeq(c.Settings.Value("peers"), ",") {

@@ -23,10 +23,10 @@ func Command() *cli.Command {
 		About: "Bandwidths are declared (the smaller of what both sides give the link, in each direction), " +
 			"measured by transfers, and leased now. Out is to the peer, in is from it. A plan counts on what was " +
 			"measured where that is less than what was declared. --probe measures on purpose: it sends each peer, " +
-			"or PEER alone, at most 64 MiB or for 2 s, within what is free of the link. add and remove change the list in " +
-			"config.toml, and a running node follows at once. remove --forget has this data " +
-			"directory forget the key of a node, by its ID or address: it is a stranger then, and has to prove itself " +
-			"as at first, and its ledger is held against nothing that it was.",
+			"or PEER alone, at most 64 MiB or for 2 s, within what is free of the link. add and remove change the " +
+			"list in config.toml, and a running node follows at once. remove --forget has this data directory " +
+			"forget the key of a node, by its ID or address: it is a stranger then, and has to prove itself as at " +
+			"first, and its ledger is held against nothing that it was.",
 		Examples: `bkp peers
 			bkp peers --json --peers wss://a.example:8001-20MiB --token-file token
 			bkp peers --probe backup.example:8001

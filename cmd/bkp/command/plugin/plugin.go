@@ -24,8 +24,8 @@ import (
 // Command is bkp plugin.
 func Command() *cli.Command {
 	return command.Group("plugin", "look at strategies, verifiers and notifiers, install, write and test them",
-		listCommand(), infoCommand(), installCommand(), verifyCommand(), upgradeCommand(), removeCommand(), lockCommand(),
-		newCommand(), testCommand(), replayCommand())
+		listCommand(), infoCommand(), installCommand(), verifyCommand(), upgradeCommand(), removeCommand(),
+		lockCommand(), newCommand(), testCommand(), replayCommand())
 }
 
 func listCommand() *cli.Command {
