@@ -37,7 +37,7 @@ var floors = func() map[string][]string {
 		"core/control":    {"core", "core/plan"},
 		"core/keep":       join(three, []string{"core/storage", "core/flow"}),
 		"core/repair":     join(three, []string{"core/placements"}),
-		"core/transfer":   join(three, []string{"core/flow"}),
+		"core/transfer":   join(three, []string{"core/flow", "core/placements"}),
 		"core/staging":    join(three, []string{"core/storage"}),
 		"core/placements": join(three, []string{"core/durable"}),
 		"core/place":      join(three, []string{"core/storage", "core/placements"}),

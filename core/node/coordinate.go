@@ -9,9 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/place"
-	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/transfer"
-	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -114,87 +112,22 @@ func (t Transfers) Enter(ctx context.Context, task core.TaskID, alias string, un
 	if busy {
 		return nil
 	}
-	return coordinated{t.n, task}
+	return coordinated{transfer.NewSource(task, moving(t.n)), t.n}
 }
 
-// coordinated is the transfer of a task that this node coordinates. Never on the loop.
+// coordinated is one of them. Never on the loop.
 type coordinated struct {
-	n    *Node
-	task core.TaskID
+	transfer.Source
+	n *Node
 }
-
-// with runs f on the loop where the transfer is there.
-func (t coordinated) with(f func(moving *transfer.Transfer)) {
-	t.n.ask(do(func(n *state) {
-		if moving := n.transfers.Of(t.task); moving != nil {
-			f(moving)
-		}
-	}))
-}
-
-func (t coordinated) Begin(segments []*placements.Segment, from version.Chunks,
-	here func(s *placements.Segment, run int) bool) {
-	t.n.ask(do(func(n *state) {
-		for _, seg := range segments {
-			runs := seg.Runs
-			moving := n.transfers.Begin(transfer.Segment{Task: t.task, Source: n.ID(), Number: seg.Number,
-				Runs: len(runs), File: func(run int) core.File { return runs[run].File }, Store: from,
-				Tables: seg.Message.Tables(), Locations: seg.Message.Locations},
-				func(target core.ID) core.Bitmap { return seg.Answers[target].Have })
-			for run, r := range runs {
-				if here(seg, run) {
-					moving.Give(seg.Number, run, r.Chunks)
-				}
-			}
-		}
-		n.wakeWaiting()
-	}))
-}
-
-func (t coordinated) Left(segments []int) (left map[core.ID]core.Size) {
-	t.with(func(moving *transfer.Transfer) { left = moving.Left(segments) })
-	return left
-}
-
-func (t coordinated) Loose(segment int) (loose map[core.ID]core.Bitmap) {
-	t.with(func(moving *transfer.Transfer) { loose = moving.Loose(segment) })
-	return loose
-}
-
-func (t coordinated) Narrow(seg *placements.Segment) {
-	t.with(func(moving *transfer.Transfer) { moving.Narrow(seg.Number, seg.Message.Locations) })
-}
-
-func (t coordinated) Join(seg *placements.Segment, locations []core.Span, target core.ID, have core.Bitmap) {
-	t.with(func(moving *transfer.Transfer) {
-		moving.Join(seg.Number, locations, func(id core.ID) core.Bitmap {
-			if id == target {
-				return have
-			}
-			return nil
-		})
-	})
-}
-
-func (t coordinated) Tables(seg *placements.Segment) {
-	t.with(func(moving *transfer.Transfer) { moving.Keep(seg.Message.Tables()) })
-}
-
-func (t coordinated) Forget(target core.ID) {
-	t.with(func(moving *transfer.Transfer) { moving.Forget(target) })
-}
-
-func (t coordinated) End() { t.with((*transfer.Transfer).End) }
 
 func (t coordinated) Leave() {
+	t.End()
 	t.n.ask(do(func(n *state) {
-		if pl, ok := n.places[t.task]; ok {
+		if pl, ok := n.places[t.Task]; ok {
 			close(pl.left)
-			delete(n.places, t.task)
+			delete(n.places, t.Task)
 			n.wakeWaiting()
-		}
-		if moving := n.transfers.Of(t.task); moving != nil {
-			moving.End()
 		}
 	}))
 }

@@ -10,8 +10,13 @@ import (
 
 // openTransfers begins without any task under way.
 func (n *state) openTransfers() {
-	n.transfers = transfer.New(transfer.Config{Self: n.ID(), Book: n.book, Flows: n.flows, Log: n.Log},
-		loopOf[*transfer.Transfers]{n.Node, func(n *state) *transfer.Transfers { return n.transfers }}, (*others)(n))
+	n.transfers = transfer.New(transfer.Config{Self: n.ID(), Book: n.book, Flows: n.flows, Log: n.Log}, moving(n.Node),
+		(*others)(n))
+}
+
+// moving is the loop as transfers see it.
+func moving(n *Node) loopOf[*transfer.Transfers] {
+	return loopOf[*transfer.Transfers]{n, func(n *state) *transfer.Transfers { return n.transfers }}
 }
 
 // wakeWaiting has whoever waits looked at after this event: bandwidth came free, a peer came up, or time passed.

@@ -123,6 +123,11 @@ func (w *stage) post(f func()) {
 
 func (w *stage) Post(e func(*Transfers)) { w.post(func() { e(w.Transfers) }) }
 
+func (w *stage) Ask(e func(*Transfers)) bool {
+	w.do(func() { e(w.Transfers) })
+	return true
+}
+
 type flowLoop struct{ w *stage }
 
 func (l flowLoop) Post(e func(*flow.Flows)) { l.w.post(func() { e(l.w.Flows) }) }

@@ -49,6 +49,8 @@ type Node interface {
 type Loop interface {
 	// Post hands an event to the loop, which drops it once the node has ended.
 	Post(event func(*Transfers))
+	// Ask returns when an event has run; false where the node ended first. It is never called in an event.
+	Ask(event func(*Transfers)) bool
 }
 
 // Kept is what of a segment is kept at this node, one of its targets.
