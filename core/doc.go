@@ -20,6 +20,8 @@
 //	alias        the keyed, meaningless name under which peers know a version
 //	staging      sealed chunks not yet placed
 //	holding      what a node keeps for a task of an owner
+//	coordinator  the node that sees to a placement: the owner's own, or one that it was handed over to, in a term
+//	location     a coordinator's word on who keeps what, beside the owner's records
 //	task         one placement
 //	owner        whose files they are; an issuer is an owner whom a node serves
 //	source       the node that holds the staged bytes; the coordinator, which runs the plan, is normally the same

@@ -37,6 +37,7 @@ func placeCommand() *cli.Command {
 			bkp place --plan plan.json
 			bkp place big.iso --frontier --strategy cheapest
 			bkp place big.iso --dry-run --plot plan.svg
+			bkp place big.iso --coordinator nas.example:8001
 			bkp place --rebalance --dry-run
 			bkp place big.iso --peers wss://a.example:8001-20MiB,wss://b.example:8001 --token-file token`,
 		Flags: slices.Concat([]cli.Flag{
@@ -55,6 +56,8 @@ func placeCommand() *cli.Command {
 			line.Text("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
 			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
 			lockFlag(),
+			line.Text("coordinator", "", "send all of it to `NODE` once, which then sends it on and "+
+				"keeps as many copies of it: this machine may go"),
 			line.List("exclude", "have `NODE` keep nothing of it: an ID, its first eight letters, or an address (repeatable)"),
 			line.List("only", "have none but `NODE` keep it (repeatable)"),
 			line.Bool("keep-local", "keep its bytes on this machine too"),
@@ -94,7 +97,8 @@ func placeArgs(c *command.Call) (args control.PlaceArgs, err error) {
 	}
 	args = control.PlaceArgs{Replicas: c.Int("replicas"), Strategy: c.String("strategy"), DryRun: c.Bool("dry-run") || c.Bool("frontier"),
 		Retain: int64(retain.Seconds()), Frontier: c.Bool("frontier"),
-		KeepLocal: c.Bool("keep-local"), Exclude: c.List("exclude"), Only: c.List("only"),
+		KeepLocal: c.Bool("keep-local"), Coordinator: c.String("coordinator"),
+		Exclude: c.List("exclude"), Only: c.List("only"),
 		Show: c.String("plan-out") != "" || c.String("plot") != "", Record: c.String("record") != ""}
 	if args.Lock, err = lock(c); err != nil {
 		return args, err
@@ -118,6 +122,12 @@ func placeArgs(c *command.Call) (args control.PlaceArgs, err error) {
 	for _, flag := range []string{"objective", "blend", "deadline", "plan", "plan-out", "plot"} {
 		if args.Frontier && c.Given(flag) {
 			return args, line.UsageError("--frontier and --%s: it shows plans to choose from", flag)
+		}
+	}
+	for _, flag := range []string{"erasure", "dry-run", "frontier", "plan", "plan-out", "plot", "record",
+		"objective", "blend", "deadline"} {
+		if args.Coordinator != "" && c.Given(flag) {
+			return args, line.UsageError("--coordinator and --%s: the coordinator plans, and it plans copies", flag)
 		}
 	}
 	if args.Record && c.String("plan") != "" {

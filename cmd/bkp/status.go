@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
@@ -85,11 +86,13 @@ func standings(ctx context.Context, c *command.Call) (r control.StandingResult, 
 type nobody struct{ repair.Node }
 
 func (nobody) ID() core.ID        { return core.ID{} }
+func (nobody) Ready() error       { return nil }
 func (nobody) Reached() []core.ID { return nil }
 
 // showStandings lists them, and says where nobody has copies made anew.
 func showStandings(c *command.Call, r control.StandingResult) error {
-	if !r.Watched && len(r.Placements) > 0 {
+	here := func(p control.Standing) bool { return p.Coordinator == nil }
+	if !r.Watched && slices.ContainsFunc(r.Placements, here) {
 		c.Say("nobody watches: no node of %s runs that keeps what was placed; have one: bkp node start", string(c.Dir))
 	}
 	return render.Standings(c.Console, r)

@@ -13,6 +13,7 @@
 //	fetch.go     fetch, verify                           open.go     a version read at any place
 //	repair.go    placements kept, status, drain          rebalance.go relieving nodes
 //	collect.go   gc                                      away.go     doing without what others keep
+//	handover.go  versions that owners hand over to it
 //	status.go    peers, ls, node status                  limit.go    what this node gives
 //	probe.go     measuring links on purpose              invite.go   codes for new nodes
 package commands
@@ -74,9 +75,10 @@ type Node struct {
 
 	own        *staging.Versions
 	keeper     *repair.Keeper
-	work       work       // commands under way
-	collecting sync.Mutex // one collection of staging at a time
-	failed     chan error // holds the failure of a disk, once
+	work       work          // commands under way
+	collecting sync.Mutex    // one collection of staging at a time
+	ready      chan struct{} // closed when all of the above is there
+	failed     chan error    // holds the failure of a disk, once
 }
 
 // Start starts a node. The caller closes what Config brought after Close.
@@ -84,7 +86,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{Owned: c.Owned, failed: make(chan error, 1)}
+	n := &Node{Owned: c.Owned, failed: make(chan error, 1), ready: make(chan struct{})}
 	var pace repair.Config
 	if c.Repair != nil {
 		pace = *c.Repair
@@ -92,11 +94,12 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	pace.Tell = n.tellOf
 	n.keeper = repair.New(pace, repairs{n}, n.Placed, c.Log)
-	c.Watch = n.keeper
+	c.Watch, c.Handed = n.keeper, n.handed
 	var err error
 	if n.Node, err = node.Start(ctx, c.Config); err != nil {
 		return nil, err
 	}
+	defer close(n.ready)
 	n.own = &staging.Versions{Refs: n.Refs, Owner: n.Owner, Staged: n.Staging, Here: n.here(), Away: n.Away}
 	n.Act(n.watchDisks)
 	n.Act(n.keepPlacements)

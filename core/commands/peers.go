@@ -21,6 +21,7 @@ func (a peers) Known(ids []core.ID) map[core.ID]place.Peer {
 		has := func(f wire.Feature) bool { return p.Connected && p.Has(f) }
 		known[p.ID] = place.Peer{Address: p.Address, Reachable: p.Reachable, Connected: p.Settled, Capacity: p.Capacity,
 			Refs2: has(wire.FeatureRefs2), Far: p.Reachable && !p.Connected, Stripes: has(wire.FeatureStripes),
+			Keeps:   has(wire.FeatureKeep),
 			Audited: !p.Connected || has(wire.FeatureAudit)}
 	}
 	return known

@@ -24,7 +24,7 @@ func (n *Node) coordinator() *place.Coordinator {
 		Node: n.ID(), Life: n.Life(), Owner: n.Identity, Peers: peers{n.Asker(), n}, Network: network{n},
 		Transfers: n.Transfers(), Versions: versions{n.own, n}, Refs: n.Refs, Records: n.Placed, Ledger: n.Ledger,
 		Staging: n.Staging, Pins: &n.own.Pins, Here: n.here(), Trunks: n.Trunks, Log: n.Log, Strategy: n.Strategy,
-		Bring: n.bringBack,
+		Signer: n.Signer, Held: n.Kept(), Bring: n.bringBackFor(core.ID{}),
 		Cover: func(ctx context.Context, refs []version.Found) (func(core.Hash) int, error) {
 			c, err := n.own.Cover(ctx, refs)
 			if err != nil {
@@ -40,12 +40,16 @@ func (n *Node) coordinator() *place.Coordinator {
 	}
 }
 
-// bringBack has chunks brought from their holders that are to be sent from here.
-func (n *Node) bringBack(ctx context.Context, alias string, wanted []spread.Wanted,
+// bringBackFor has chunks of an owner brought from their holders that are to be sent from here; the zero owner is the
+// one at home.
+func (n *Node) bringBackFor(owner core.ID) func(ctx context.Context, alias string, wanted []spread.Wanted,
 	keep func(run, index int, data []byte) error) ([]int, error) {
-	left, _, err := n.Downloads().Download(ctx, fetch.Order{Alias: alias, Wanted: wanted, Holders: map[core.ID]spread.Standing{},
-		What: "recall", Keep: keep})
-	return left, err
+	return func(ctx context.Context, alias string, wanted []spread.Wanted,
+		keep func(run, index int, data []byte) error) ([]int, error) {
+		left, _, err := n.Downloads().Download(ctx, fetch.Order{Owner: owner, Alias: alias, Wanted: wanted,
+			Holders: map[core.ID]spread.Standing{}, What: "recall", Keep: keep})
+		return left, err
+	}
 }
 
 // told passes progress of a placement on to who asked for it.
@@ -55,11 +59,12 @@ func told(status func(control.Status)) func(place.Status) {
 
 // Survey asks every peer for its state.
 func (n *Node) Survey(ctx context.Context, _ control.None, _ func(control.Status)) (control.SurveyResult, error) {
-	if _, err := n.Identity("survey"); err != nil {
+	owner, err := n.Identity("survey")
+	if err != nil {
 		return control.SurveyResult{}, err
 	}
 	n.Asker().Await(ctx)
-	seen, err := n.coordinator().Look(ctx, 0, func(place.Status) {})
+	seen, err := n.coordinator().Look(ctx, owner.ID(), 0, func(place.Status) {})
 	if err != nil {
 		return control.SurveyResult{}, fmt.Errorf("survey: %w", err)
 	}
@@ -104,7 +109,7 @@ func placeArgs(a control.PlaceArgs) place.Args {
 	return place.Args{Name: a.Name, Version: a.Version, Replicas: a.Replicas, Strategy: a.Strategy, DryRun: a.DryRun,
 		Lock: a.Lock, Retain: a.Retain, KeepLocal: a.KeepLocal, Exclude: a.Exclude, Only: a.Only,
 		Objective: a.Objective, Erasure: a.Erasure, AsBefore: a.AsBefore, Blend: a.Blend, Deadline: a.Deadline,
-		Frontier: a.Frontier, Plan: a.Plan, Show: a.Show, Record: a.Record}
+		Frontier: a.Frontier, Plan: a.Plan, Show: a.Show, Record: a.Record, Coordinator: a.Coordinator}
 }
 
 // placeResult is the plan of a placement and, where it was carried out, what became of it.
@@ -117,6 +122,9 @@ func placeResult(r place.Result) (out control.PlaceResult) {
 	}
 	out.Name, out.Version, out.Replicas = r.Version.Body.Name, r.Version.Ref.Version, r.Args.Replicas
 	out.Erasure = r.Args.Erasure
+	if h := r.Handed; h != nil {
+		out.Coordinator, out.Replicas, out.Copies = h.Wanted.Coordinator, h.Wanted.Copies, h.Copies
+	}
 	out.Strategy, out.Task, out.DryRun = r.Args.Strategy, r.Task, r.Args.DryRun
 	out.Runs, out.LetGo, out.Warnings = r.Content.Count(), r.LetGo, r.Warnings
 	describePlan(&out, r)
@@ -188,16 +196,13 @@ func describeOutcome(out *control.PlaceResult, r place.Result) {
 const outboxOften = 15 * time.Second
 
 // keepPlacements gives what was placed before there were records one each, and then tells who was away before what it
-// is still to be told, as long as the identity is at hand.
+// is still to be told, as far as the identity is at hand or its owner handed a version over.
 func (n *Node) keepPlacements() {
 	carried := false
 	for n.Pause(n.Life(), outboxOften) {
-		if _, err := n.Identity("keep placements"); err != nil {
-			continue
-		}
 		c := n.coordinator()
-		var err error
-		if !carried {
+		err := c.EndRemoved()
+		if _, none := n.Identity("keep placements"); none == nil && err == nil && !carried {
 			err = c.CarryOver(n.Life())
 			carried = err == nil
 		}

@@ -68,11 +68,11 @@ func (r repairs) Reached() (ids []core.ID) {
 }
 
 func (r repairs) Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error) {
-	return r.coordinator().Audit(ctx, rec, node)
+	return r.coordinatorOf(rec).Audit(ctx, rec, node)
 }
 
 func (r repairs) AuditInFull(ctx context.Context, rec *placements.Record, node core.ID, from int) (next int, err error) {
-	return r.coordinator().AuditInFull(ctx, rec, node, from)
+	return r.coordinatorOf(rec).AuditInFull(ctx, rec, node, from)
 }
 
 func (r repairs) Enter(word core.Audited) error {
@@ -85,7 +85,7 @@ func (r repairs) Enter(word core.Audited) error {
 
 func (r repairs) Mend(ctx context.Context, rec *placements.Record, silent []core.ID,
 	moved func(done, total core.Size)) error {
-	_, err := r.coordinator().Mend(ctx, rec, true, silent, func(s place.Status) { moved(s.Done, s.Total) })
+	_, err := r.coordinatorOf(rec).Mend(ctx, rec, true, silent, func(s place.Status) { moved(s.Done, s.Total) })
 	return err
 }
 
@@ -111,11 +111,21 @@ func (n *Node) standings(doing string, args control.StandingArgs) (found []repai
 	if err != nil {
 		return nil, nil, err
 	}
+	handed := false
 	for _, s := range all {
 		name, known := names[s.Record.Name()]
-		if known && (args.Name == "" || args.Name == name) && (args.Version == 0 || args.Version == s.Version) {
+		if known && s.Handed() && doing != "status" && args.Name == name {
+			handed = true
+			continue
+		}
+		if known && (doing == "status" || !s.Handed()) && (args.Name == "" || args.Name == name) &&
+			(args.Version == 0 || args.Version == s.Version) {
 			found = append(found, s)
 		}
+	}
+	if len(found) == 0 && handed {
+		return nil, nil, core.WithHint(core.Fail(core.CodeUsage,
+			"%s: another node sees to it, which it was handed over to", doing), "bkp place %s has this machine see to it again", args.Name)
 	}
 	if len(found) == 0 && args.Name != "" {
 		return nil, nil, core.WithHint(core.Fail(core.CodeNoName, "no placement of it is on record here"),
@@ -146,6 +156,9 @@ func (n *Node) Standings(_ context.Context, args control.StandingArgs,
 		for i := range row.Holders {
 			row.Holders[i].Address = known[row.Holders[i].Node].Address
 		}
+		if row.Coordinator != nil {
+			row.Coordinator.Address = n.address(row.Coordinator.Node)
+		}
 	}
 	return r, nil
 }
@@ -161,6 +174,9 @@ func StandingRows(found []repair.Standing, names map[string]string, watched bool
 		row.State, row.Until = stateOf(s, watched)
 		if s.Problem != nil {
 			row.Problem = s.Problem.Error()
+		}
+		if s.Handed() {
+			row.Coordinator = &control.Coordinator{Node: s.Coordinator, Copies: s.Told}
 		}
 		for i, h := range s.Holders() {
 			row.Holders = append(row.Holders, control.Holder{Node: h.Node, Runs: h.Runs, Counting: h.Counting,
@@ -190,6 +206,8 @@ func stateOf(s repair.Standing, watched bool) (state string, until int64) {
 	switch {
 	case s.Placing && s.Began.IsZero():
 		return control.StatePlacing, 0
+	case s.Handed():
+		return control.StateHanded, 0
 	case !s.Lacks && !s.Until.IsZero() && watched:
 		return control.StateWaiting, unix(s.Until)
 	case !s.Lacks:

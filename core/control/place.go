@@ -40,7 +40,8 @@ type PlaceArgs struct {
 	Plan *saved.Plan `json:"plan,omitempty"`
 	Show bool        `json:"show,omitempty"` // report the plan as a Status before anything is sent
 	// report as a Status what the strategy is asked, and what it answers
-	Record bool `json:"record,omitempty"`
+	Record      bool   `json:"record,omitempty"`
+	Coordinator string `json:"coordinator,omitempty"` // the node that it is handed over to
 }
 
 // PlaceResult is the plan and, unless DryRun, what became of it.
@@ -71,8 +72,11 @@ type PlaceResult struct {
 	DryRun     bool         `json:"dry_run"`     //
 	Warnings   []string     `json:"warnings,omitempty"`
 	Frontier   []Point      `json:"frontier,omitempty"` // each cheaper and later than those before
-	DelayS     float64      `json:"delay_s,omitempty"`  // measured: to the farthest node that keeps something
-	Busy       []Busy       `json:"busy,omitempty"`     // what this node moves already
+	// Coordinator is who sees to it from now on; Copies is how many count by its word, beside its own.
+	Coordinator core.ID `json:"coordinator,omitzero"`
+	Copies      int     `json:"copies,omitempty"`
+	DelayS      float64 `json:"delay_s,omitempty"` // measured: to the farthest node that keeps something
+	Busy        []Busy  `json:"busy,omitempty"`    // what this node moves already
 }
 
 // Busy is a command under way whose bytes take bandwidth from another.

@@ -18,7 +18,7 @@ type Standing struct {
 	Wanted  int       `json:"wanted"`  // copies
 	Copies  int       `json:"copies"`  // that count, of the run that has the fewest
 	Reached int       `json:"reached"` // of those, at nodes that can be reached now
-	State   string    `json:"state"`   // well, waiting, placing, mending or lacking
+	State   string    `json:"state"`   // well, waiting, placing, mending, lacking or handed
 	Code    core.Code `json:"code"`    // 0: as many count as are wanted; 3: it is being mended; 13: it cannot be
 	Audited int64     `json:"audited"` // when each of its copies had been proved last
 	Until   int64     `json:"until"`   // when what State says ends, as far as that can be told
@@ -26,6 +26,8 @@ type Standing struct {
 	Total   core.Size `json:"total"`   // of what is under way; 0 while that is not known
 	Problem string    `json:"problem,omitempty"`
 	Holders []Holder  `json:"holders"`
+
+	Coordinator *Coordinator `json:"coordinator,omitempty"` // that it is handed over to
 }
 
 // What a placement is doing.
@@ -35,7 +37,15 @@ const (
 	StatePlacing = "placing" // somebody is placing it
 	StateMending = "mending" // it is being mended, or will be
 	StateLacking = "lacking" // it cannot be mended, or nobody does
+	StateHanded  = "handed"  // another node sees to it
 )
+
+// Coordinator is a node that a version is handed over to.
+type Coordinator struct {
+	Node    core.ID `json:"node"`
+	Address string  `json:"address"`
+	Copies  int     `json:"copies"` // that count beside its own, as it said last
+}
 
 // Holder is a node that keeps something of a placement. Times are in Unix seconds, 0 where there is none.
 type Holder struct {

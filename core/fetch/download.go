@@ -143,7 +143,10 @@ func (l Loops) Download(ctx context.Context, o Order) (left, wrong []int, why er
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	d := &download{order: o, owner: l.Owner().ID(), loop: l.Loop, log: l.Log, flows: map[core.ID]*flow.Flow{},
+	if o.Owner.IsZero() {
+		o.Owner = l.Owner().ID()
+	}
+	d := &download{order: o, owner: o.Owner, loop: l.Loop, log: l.Log, flows: map[core.ID]*flow.Flow{},
 		end: make(chan struct{})}
 	d.keep = func(run, index int, data []byte) error {
 		err := o.Keep(run, index, data)

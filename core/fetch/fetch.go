@@ -59,7 +59,8 @@ type Downloads interface {
 
 // Order is runs to be downloaded.
 type Order struct {
-	Alias   string // of the version
+	Owner   core.ID // zero: who is at home here
+	Alias   string  // of the version
 	Wanted  []spread.Wanted
 	Holders map[core.ID]spread.Standing // what is known of them, kept up to date
 	Judges  bool                        // wrong bytes are an answer: no other holder is asked

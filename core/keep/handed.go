@@ -4,9 +4,11 @@ package keep
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
 )
 
@@ -76,6 +78,33 @@ func (t *Target) RefOf(owner core.ID, alias string, version int) (r core.HeldRef
 		return r, records, nil
 	}
 	return r, nil, refuse(core.ReasonUnknown, "no ref of %s.%d is kept here", alias, version)
+}
+
+// Locate keeps a location beside the ref of a version that is kept here, by which this node coordinates it.
+func (t *Target) Locate(owner core.ID, alias string, version int, location []byte) error {
+	r, _, err := t.RefOf(owner, alias, version)
+	if err != nil {
+		return err
+	}
+	c := core.Chunk{Hash: chunk.Hash(location), Size: core.Size(len(location))}
+	defer t.pins.Release([]core.Chunk{c})
+	if err := t.pins.While(c, func() error { return t.put(t.ctx, c, core.Hash{}, location) }); err != nil {
+		return err
+	}
+	r.Records = slices.DeleteFunc(slices.Clone(r.Records), func(x core.Chunk) bool { return x.Hash == r.Location })
+	r.Records, r.Location = append(r.Records, c), c.Hash
+	return t.putRefDescribed(r)
+}
+
+// Buried is the tombstone of a version that is removed; nil where it lives.
+func (t *Target) Buried(owner core.ID, alias string, version int) ([]byte, error) {
+	all, err := t.Holdings.Tombstones(owner)
+	for _, x := range all {
+		if x.Alias == alias && x.Version == version {
+			return x.Envelope, err
+		}
+	}
+	return nil, err
 }
 
 // Handed returns the handover in an envelope where it stands now, and no node does for its owner what the owner took back.

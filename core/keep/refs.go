@@ -309,7 +309,7 @@ func (t *Target) keepRef(m wire.RefPut, from core.ID) error {
 		return fmt.Errorf("a record of ref %s.%d is missing", m.Alias, m.Version)
 	}
 	defer t.pins.Release(m.Records)
-	if held.Location, err = t.located(m, from, old); err != nil {
+	if err := t.located(&held, m, from, old); err != nil {
 		return err
 	}
 	return t.putRefDescribed(held)

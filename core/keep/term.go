@@ -67,10 +67,25 @@ func (t *Target) mayRelease(r key.Release, d key.Delegation, l key.Location) (er
 	return err
 }
 
-// located is the location that comes with a ref: by its sender, in a term that counts, and not older than what is kept.
-func (t *Target) located(m wire.RefPut, from core.ID, old core.HeldRef) (hash core.Hash, err error) {
+// located gives a ref the location that comes with it: by its sender, in a term that counts, and not older than what is
+// kept. Where none comes the one that is kept stays, unless somebody else coordinates the version since.
+func (t *Target) located(r *core.HeldRef, m wire.RefPut, from core.ID, old core.HeldRef) error {
+	before, none := t.location(old.Location)
+	if none != nil {
+		before = key.Location{}
+	}
+	inTerm := func(term int) (err error) {
+		t.loop.Ask(func(s *State) { err = s.inTerm(m.Owner, m.Alias, m.Version, term) })
+		return err
+	}
 	if m.Location.IsZero() {
-		return hash, nil
+		at := slices.IndexFunc(old.Records, func(c core.Chunk) bool { return c.Hash == old.Location })
+		if none == nil && at >= 0 && inTerm(before.Term) == nil {
+			if r.Location = old.Location; !slices.Contains(r.Records, old.Records[at]) {
+				r.Records = append(slices.Clip(r.Records), old.Records[at])
+			}
+		}
+		return nil
 	}
 	l, err := t.location(m.Location)
 	switch {
@@ -79,18 +94,16 @@ func (t *Target) located(m wire.RefPut, from core.ID, old core.HeldRef) (hash co
 		err = fmt.Errorf("it is not among the records")
 	case l.Owner != m.Owner || l.Alias != m.Alias || l.Version != m.Version || l.Task != m.Task || l.Node != from:
 		err = fmt.Errorf("it is of %s.%d, task %s, by %s", l.Alias, l.Version, l.Task, l.Node)
+	case before.After(l):
+		err = fmt.Errorf("a later one is kept here: %d in term %d", before.Seq, before.Term)
 	default:
-		t.loop.Ask(func(s *State) { err = s.inTerm(m.Owner, m.Alias, m.Version, l.Term) })
-	}
-	if err == nil && !old.Location.IsZero() {
-		if before, failed := t.location(old.Location); failed == nil && before.After(l) {
-			err = fmt.Errorf("a later one is kept here: %d in term %d", before.Seq, before.Term)
-		}
+		err = inTerm(l.Term)
 	}
 	if err != nil {
-		return hash, refuse(core.ReasonRights, "location: %v", err)
+		return refuse(core.ReasonRights, "location: %v", err)
 	}
-	return m.Location, nil
+	r.Location = m.Location
+	return nil
 }
 
 // location is one that is kept here.

@@ -45,6 +45,9 @@ func init() {
 		far(func(n *state, p *peer, m wire.Release) { n.kept.Release(p.id, m) }),
 		far(func(n *state, p *peer, m wire.ReleaseDone) { n.answered(p, m.Query, m) }),
 
+		on((*state).onHandover),
+		on(func(n *state, p *peer, m wire.HandoverDone) { n.answered(p, m.Query, m) }),
+
 		far((*state).onAudit),
 		far(func(n *state, p *peer, m wire.AuditProof) { n.answered(p, m.Query, m) }),
 		far(func(n *state, p *peer, m wire.AuditRefuse) { n.answered(p, m.Query, m) }),

@@ -158,3 +158,21 @@ func (n *state) refuseRefs(p *peer, query uint64) {
 func (n *state) onAudit(p *peer, m wire.Audit) {
 	n.kept.Audit(p.id, p.may(m.Owner, key.RightRead) || p.may(m.Owner, key.RightWrite), m)
 }
+
+// Kept is what this node keeps for others, beside the loop.
+func (n *Node) Kept() *keep.Target { return n.target }
+
+// onHandover has a version taken that is handed over to this node to coordinate, and answers.
+func (n *state) onHandover(p *peer, m wire.Handover) {
+	take, node, to := n.Handed, n.Node, p.id
+	n.Act(func() {
+		done := wire.HandoverDone{Query: m.Query, Code: core.ReasonRights,
+			Reason: "this node coordinates nothing for others"}
+		if take != nil {
+			var err error
+			done.Receipt, done.Copies, err = take(m.Envelope)
+			done.Code, done.Reason = keep.ReasonOf(err)
+		}
+		node.post(do(func(n *state) { n.send(to, done) }))
+	})
+}

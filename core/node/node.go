@@ -81,6 +81,9 @@ type Config struct {
 	Ledger   keep.Ledger
 	// Watch is told of peers that come and go. nil: nobody is.
 	Watch Watcher
+	// Handed takes a version that an owner hands over to this node to coordinate, or hears that another node does, and
+	// says how many copies count by now beside its own. It is called beside the loop. nil: nothing is taken.
+	Handed func(envelope []byte) (receipt []byte, copies int, err error)
 	// Yields is the part of the uplink and of links that tasks may use which nobody waits for, while somebody waits for
 	// another; 0: all.
 	Yields float64

@@ -223,6 +223,9 @@ func (c *Coordinator) inFull(ctx context.Context, rec *placements.Record, claim 
 // Mend has what a record lacks placed anew, by what was wanted, and what silent nodes keep.
 func (c *Coordinator) Mend(ctx context.Context, rec *placements.Record, unattended bool, silent []core.ID,
 	tell func(Status)) (Result, error) {
+	if rec.Delegation != nil {
+		return c.carry(ctx, rec, unattended, silent, tell)
+	}
 	refs, err := c.versions(rec.Alias, rec.Version)
 	if err != nil {
 		return Result{}, err

@@ -27,6 +27,9 @@ func (p *placement) choose(ctx context.Context) error {
 		return err
 	}
 	short := func(r version.Found) bool {
+		if !p.Records.Handed(r.Ref.Alias, r.Ref.Version).IsZero() {
+			return false // its coordinator sees to it
+		}
 		copies, wanted, known, err := p.Records.Short(r.Ref.Alias, r.Ref.Version)
 		return len(r.Body.Records) == 0 || known && (copies < wanted || err != nil)
 	}
@@ -46,6 +49,9 @@ func (p *placement) goOn(ctx context.Context) error {
 		p.locked = max(p.locked, rec.Locked) // whoever has it placed again, for whatever reason
 		if rec.Window || rec.Source != p.Node {
 			continue
+		}
+		if err := p.inTermOf(rec); err != nil {
+			return err
 		}
 		if p.Args.AsBefore && !rec.Erasure.IsZero() {
 			p.erase(rec.Erasure)
@@ -98,6 +104,7 @@ func (p *placement) chain(ctx context.Context) error {
 		return err
 	}
 	same, _ := p.Versions.At(ctx, ref.Alias, ref.Version)
+	p.findLocations(ctx, same)
 	newest, _ := p.Versions.At(ctx, ref.Alias, 0)
 	for _, r := range slices.Concat(same, newest) {
 		known := slices.ContainsFunc(local, r.SameContent)
@@ -166,7 +173,7 @@ func (p *placement) collect(ctx context.Context) error {
 			return visit(e)
 		})
 	}
-	p.Content, err = content.Sort(walk, covered, p.Args.Replicas,
+	p.Content, err = content.Sort(walk, covered, p.Args.Replicas, p.Handed == nil,
 		func(chunks []core.Chunk) (bool, error) { return p.staged(ctx, chunks) })
 	if err != nil {
 		return err

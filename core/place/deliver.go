@@ -141,7 +141,7 @@ func (p *placement) welcome(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, hearPatience)
 	defer cancel()
 	first := len(p.Survey.Nodes)
-	p.hear(ctx, p.Survey, p.owner.ID(), who, map[core.ID]wire.StateReport{}, p.tell)
+	p.hear(ctx, p.Survey, p.ownerID(), who, map[core.ID]wire.StateReport{}, p.tell)
 	if len(p.Survey.Nodes) == first {
 		return
 	}

@@ -18,4 +18,22 @@
 //	challenge.go asking for a proof; what a record lacks placed anew
 //	record.go    what is noted of it                     rebalance.go relieving nodes that are dear or nearly full
 //	carryover.go records of what was placed before there were any
+//	handover.go  versions handed over to another node, and those that were handed over to this one
+//
+// # Handing over
+//
+// A version may be handed over to a node that is always on, its coordinator, which need not be trusted with any key.
+// It is first the only target, under a licence like any other, in which the owner says what version the runs are of.
+// Once its copy counts the owner's node signs a handover: what is wanted, and a delegation to keep that one version
+// (key.Handover, key.Delegation). The coordinator gives its receipt when both are durable as a record of its own
+// (core/commands), and the owner's machine may go.
+//
+// From then on the coordinator's keeper finds that copies lack, and carry places them as what is on record is placed
+// again: under licences of its own, each with the owner's of the same runs. It cannot read or write what is sealed. So
+// it leaves the owner's records and ref with every target as it was given them, and beside them a location, signed and
+// in clear, of who keeps what: who fetches goes by both. What is too many it releases with the location that says so.
+//
+// A holder (keep/term.go) takes none of that for another name or version, for runs that the owner did not license, or
+// from who is of a lower term than it served last. The owner's node takes over, as whoever the version is handed over
+// to next, in the next term; it lets go of what others kept on the word of the one before.
 package place

@@ -18,15 +18,19 @@ func (p *placement) erase(code core.Erasure) {
 	}
 }
 
-// leaveOld has nodes keep nothing of stripes that do not know them.
+// leaveOld has nodes keep nothing of stripes, or of a version that is handed over, that do not know them.
 func (p *placement) leaveOld() {
-	if p.Args.Erasure.IsZero() {
+	if p.Args.Erasure.IsZero() && p.term == 0 {
 		return
 	}
 	known := p.Peers.Known(p.Survey.IDs())
 	for i := range p.Survey.Nodes[1:] {
 		node := &p.Survey.Nodes[i+1]
-		if known[node.ID].Stripes {
+		what := "stripes"
+		switch peer := known[node.ID]; {
+		case p.term > 0 && !peer.Keeps:
+			what = "versions that are handed over"
+		case p.Args.Erasure.IsZero() || peer.Stripes:
 			continue
 		}
 		p.out[node.ID], node.Free = true, 0
@@ -35,7 +39,7 @@ func (p *placement) leaveOld() {
 			why = "it is reached through others only"
 		}
 		p.tell(Status{Phase: "plan", Warning: true,
-			Text: fmt.Sprintf("%s (%s) keeps nothing of stripes: %s", node.Address, node.ID.Short(), why)})
+			Text: fmt.Sprintf("%s (%s) keeps nothing of %s: %s", node.Address, node.ID.Short(), what, why)})
 	}
 }
 

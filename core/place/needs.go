@@ -36,6 +36,8 @@ type Coordinator struct {
 	Pins      *live.Pins     // of staging
 	Here      version.Chunks // all that is on this machine
 	Trunks    []core.TrunkState
+	Signer    *key.Signer // of this node, which signs for owners that handed a version over to it
+	Held      Held        // what it keeps for them itself
 	Log       *slog.Logger
 
 	// Strategy opens a strategy by name; closing it ends its process.
@@ -120,6 +122,16 @@ type Versions interface {
 	At(ctx context.Context, alias string, number int) (found []version.Found, problems []string)
 	// Gone is those of an alias, or all where it is empty, that are known here to be removed.
 	Gone(alias string) ([]version.Gone, error)
+}
+
+// Held is what this node keeps for others itself.
+type Held interface {
+	// RefOf is the ref of a version, and the bytes of its records.
+	RefOf(owner core.ID, alias string, version int) (r core.HeldRef, records [][]byte, err error)
+	// Locate keeps a location beside it.
+	Locate(owner core.ID, alias string, version int, location []byte) error
+	// Buried is the tombstone of a version that is removed; nil where it lives.
+	Buried(owner core.ID, alias string, version int) ([]byte, error)
 }
 
 // Refs keeps the owner's own refs.

@@ -48,15 +48,18 @@ func (p *placement) license(s *placements.Segment) error {
 	if p.window {
 		life = windowLife
 	}
-	signer := p.owner.Signer()
+	signer := p.signer()
 	l := core.License{
-		V: 1, Task: p.Task, Segment: s.Number, TaskSource: core.TaskSource{Owner: p.owner.ID(), Node: p.Node},
+		V: 1, Task: p.Task, Segment: s.Number, TaskSource: core.TaskSource{Owner: p.ownerID(), Node: p.Node},
 		Targets: s.Targets, Op: "store", Root: chunk.LicenseRoot(s.Message.Files, s.Message.Reused),
 		NotBefore: now.Unix(), Expires: now.Add(life).Unix(), RetainUntil: now.Add(p.retain()).Unix(),
-		Key: signer.Public(), Delegation: p.owner.Delegation(),
+		Key: signer.Public(), Delegation: p.delegation(),
 	}
 	if p.locked > now.Unix() {
 		l.LockedUntil, l.RetainUntil = p.locked, max(l.RetainUntil, p.locked)
+	}
+	if p.term > 0 {
+		l.Alias, l.Version, l.Term, l.Of = s.Message.Alias, s.Message.Version, p.term, s.Of
 	}
 	l.MaxBytes, l.MaxRuns = s.Bounds()
 	if _, err := rand.Read(l.ID[:]); err != nil {
@@ -207,7 +210,7 @@ func (p *placement) roomNow(ctx context.Context, target core.ID) core.Size {
 	}
 	ctx, cancel := context.WithTimeout(ctx, hearPatience)
 	defer cancel()
-	state, err := p.ask(ctx, target, p.owner.ID())
+	state, err := p.ask(ctx, target, p.ownerID())
 	if err != nil {
 		return agreed
 	}
@@ -248,7 +251,7 @@ func (p *placement) withdraw(ctx context.Context) {
 		missing = p.Standing.Open()
 	}
 	p.release(ctx, "withdraw", p.Standing.Bound(p.resumed))
-	if len(p.record.Bound()) > 0 {
+	if len(p.record.Bound()) > 0 || p.kept != nil { // the record is the owner's word
 		return
 	}
 	if err := p.record.Forget(); err != nil {

@@ -19,7 +19,7 @@ func (c *Coordinator) Outbox(ctx context.Context) error {
 		return err
 	}
 	for _, rec := range all {
-		if c.Records.UnderWay(rec) || rec.Locked > time.Now().Unix() {
+		if c.Records.UnderWay(rec) || rec.Locked > time.Now().Unix() || !c.actsFor(rec) {
 			continue
 		}
 		idle, keeping := rec.Idle()
@@ -46,6 +46,9 @@ func (c *Coordinator) Outbox(ctx context.Context) error {
 
 // tombstone is that of a record's version; nil where the version lives.
 func (c *Coordinator) tombstone(rec *placements.Record) ([]byte, error) {
+	if rec.Delegation != nil {
+		return c.Held.Buried(rec.Owner, rec.Alias, rec.Version)
+	}
 	gone, err := c.Versions.Gone(rec.Alias)
 	for _, g := range gone {
 		if g.Version == rec.Version {

@@ -42,6 +42,8 @@ type Args struct {
 	Exclude []string // nodes that are to keep nothing of it, by ID, its beginning, or address
 	Only    []string // likewise: no others are to
 
+	Coordinator string // the node that it is handed over to, which sees to the above then; empty: this one does
+
 	Unattended bool      // nobody asked for it: it makes way for a placement that somebody asks for
 	Out        []core.ID // nodes that are to keep nothing of it, whether they are there or not
 	Silent     []core.ID // what they keep goes to others, this time
@@ -74,6 +76,7 @@ type Result struct {
 	Standing *placements.Standing // nil: as Plan
 	Ended    bool                 // the data moved, as far as it could
 	Relieved []reconcile.Relief   // with Args.Rebalance: who lets go of all that it keeps
+	Handed   *Handed              // what it was handed over with; nil: it was not
 	LetGo    core.Size            // stored bytes that went from this machine, since peers keep them now
 	Warnings []string
 }
@@ -83,7 +86,10 @@ type placement struct {
 	*Coordinator
 	Result
 	tell     func(Status)
-	owner    *key.Owner
+	owner    *key.Owner     // nil where kept is not
+	kept     []byte         // the delegation by which this node coordinates a version of another's; nil: it is of owner
+	located  []key.Location // what coordinators of lower terms said of who keeps it
+	term     int            // in which it is coordinated; 0: it was never handed over
 	reader   *version.Reader
 	next     key.Ref        // what the version's next envelope says, but for Placed
 	from     version.Chunks // has the bytes of new runs
@@ -107,15 +113,21 @@ type placement struct {
 	auditing sync.WaitGroup
 }
 
+func (c *Coordinator) begin(ctx context.Context, args Args, tell func(Status)) *placement {
+	p := &placement{Coordinator: c, tell: tell, reader: version.NewReader(ctx, c.Here), from: c.Staging,
+		here: map[core.Hash]bool{}, heard: map[core.ID]bool{}, out: map[core.ID]bool{}, inbox: NewInbox(),
+		audits: map[auditOf]bool{}}
+	p.Args = args
+	return p
+}
+
 func (c *Coordinator) placement(ctx context.Context, doing string, args Args, tell func(Status)) (*placement, error) {
 	owner, err := c.Owner(doing)
 	if err != nil {
 		return nil, err
 	}
-	p := &placement{Coordinator: c, tell: tell, owner: owner, reader: version.NewReader(ctx, c.Here), from: c.Staging,
-		here: map[core.Hash]bool{}, heard: map[core.ID]bool{}, out: map[core.ID]bool{}, inbox: NewInbox(),
-		audits: map[auditOf]bool{}}
-	p.Args = args
+	p := c.begin(ctx, args, tell)
+	p.owner = owner
 	if args.Lock > 0 {
 		p.locked = time.Now().Unix() + args.Lock
 	}
@@ -142,6 +154,9 @@ func (c *Coordinator) Place(ctx context.Context, args Args, tell func(Status)) (
 	if p.Args.Replicas < 1 {
 		return Result{}, core.Fail(core.CodeUsage, "place: %d replicas: want at least 1", p.Args.Replicas)
 	}
+	if err := p.toHandOver(); err != nil {
+		return Result{}, fmt.Errorf("place: %w", err)
+	}
 	defer func() { c.Pins.Release(p.recalled) }()
 	ctx, p.stop = context.WithCancelCause(ctx)
 	defer p.stop(nil)
@@ -155,7 +170,11 @@ func (c *Coordinator) Place(ctx context.Context, args Args, tell func(Status)) (
 func (p *placement) run(ctx context.Context) error {
 	p.tell(Status{Phase: "plan"})
 	p.awaitStopped(ctx)
-	for _, step := range []func(context.Context) error{p.choose, p.chain, p.look, p.collect, p.price} {
+	steps := []func(context.Context) error{p.choose, p.chain, p.look, p.collect, p.price}
+	if p.kept != nil { // the version is on record, as its owner handed it over
+		steps = steps[2:]
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -202,19 +221,26 @@ func (p *placement) run(ctx context.Context) error {
 	if incomplete == nil {
 		incomplete = p.lacking()
 	}
-	if incomplete == nil {
-		p.Pins.Release(p.recalled)
-		p.recalled = nil
-		p.letGo(ctx)
+	if incomplete != nil {
+		return incomplete
 	}
-	return incomplete
+	p.Pins.Release(p.recalled)
+	p.recalled = nil
+	switch {
+	case p.kept != nil: // it keeps its own copy, as its owner's node placed it
+		return nil
+	case p.Handed != nil:
+		return p.handOver(ctx)
+	}
+	p.letGo(ctx)
+	return nil
 }
 
 // awaitStopped waits for a placement of the name that was stopped and notes what has receipts: this one goes on from
 // there.
 func (p *placement) awaitStopped(ctx context.Context) {
-	alias := ""
-	if p.Args.Name != "" {
+	alias := p.Version.Ref.Alias
+	if p.Args.Name != "" && p.kept == nil {
 		alias = p.owner.Alias(p.Args.Name)
 	}
 	if !p.Args.Unattended {
@@ -225,11 +251,15 @@ func (p *placement) awaitStopped(ctx context.Context) {
 
 // look asks peers for their state.
 func (p *placement) look(ctx context.Context) (err error) {
-	if p.Survey, err = p.Coordinator.Look(ctx, max(p.Args.Replicas, p.Args.Erasure.K+p.Args.Erasure.M), p.tell); err != nil {
+	nodes := max(p.Args.Replicas, p.Args.Erasure.K+p.Args.Erasure.M)
+	if p.Survey, err = p.Coordinator.Look(ctx, p.ownerID(), nodes, p.tell); err != nil {
 		return err
 	}
 	p.leaveOld()
-	return p.leaveOut()
+	if err := p.leaveOut(); err != nil {
+		return err
+	}
+	return p.toCoordinator()
 }
 
 // leaveOut finds the nodes that are to keep nothing: what they have goes to others, and is released then.
@@ -317,7 +347,7 @@ func (p *placement) enter(ctx context.Context) (err error) {
 		err = p.record.Want(p.wanted())
 	} else {
 		ref := p.Version.Ref
-		p.record, err = p.Records.Begin(placements.Head{Owner: p.owner.ID(), Alias: ref.Alias,
+		p.record, err = p.Records.Begin(placements.Head{Owner: p.ownerID(), Alias: ref.Alias,
 			Version: ref.Version, Task: p.Task, Source: p.Node, Window: p.window, Began: time.Now().UnixNano(), Proofs: true,
 			Erasure: p.Args.Erasure, Wanted: p.wanted()}, p.Standing.Segments)
 	}

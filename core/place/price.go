@@ -34,7 +34,8 @@ func (p *placement) price(ctx context.Context) (err error) {
 		if p.request.Info, p.request.Scores, err = p.prices(ctx); err != nil {
 			return err
 		}
-		if more := p.request.Scores.Redundancy.Replicas; more > p.Args.Replicas && p.Args.Erasure.IsZero() {
+		if more := p.request.Scores.Redundancy.Replicas; more > p.Args.Replicas && p.Args.Erasure.IsZero() &&
+			p.Handed == nil {
 			if err := p.raise(ctx, more); err != nil {
 				return err
 			}
@@ -146,7 +147,7 @@ func (p *placement) raise(ctx context.Context, replicas int) error {
 
 // seed orders the nodes, for each owner and file in another way.
 func (p *placement) seed() uint64 {
-	owner := p.owner.ID()
+	owner := p.ownerID()
 	return binary.LittleEndian.Uint64(owner[:8]) ^ uint64(p.Version.Body.Size)
 }
 

@@ -78,7 +78,7 @@ func (p *placement) proveLast() {
 func (p *placement) audit(life context.Context, at auditOf, runs []int, patience time.Duration) audited {
 	ctx, cancel := context.WithTimeout(life, patience)
 	defer cancel()
-	claim := Claim{Owner: p.owner.ID(), Alias: p.Version.Ref.Alias, Segment: p.Standing.Segments[at.segment],
+	claim := Claim{Owner: p.ownerID(), Alias: p.Version.Ref.Alias, Segment: p.Standing.Segments[at.segment],
 		Target: at.target, Runs: runs}
 	var why error
 	for {

@@ -21,6 +21,9 @@ import (
 
 // publish seals the records of what was receipted and leaves them and the ref with every target and on this machine.
 func (p *placement) publish(ctx context.Context) error {
+	if p.kept != nil {
+		return p.publishKept(ctx)
+	}
 	if !p.resumed && p.Standing.Worse(p.Content.Before(), p.Args.Replicas) {
 		p.tell(Status{Phase: "refs", Warning: true,
 			Text: "the placement before it stays in force: it reaches more copies"})
@@ -63,7 +66,7 @@ func (p *placement) publish(ctx context.Context) error {
 		return fmt.Errorf("write down who lets go: %w", err)
 	}
 	p.dismiss(ctx)
-	return p.supersede(ctx, p.reader.Tasks(old))
+	return p.supersede(ctx, slices.Concat(p.reader.Tasks(old), p.relieved(ctx)))
 }
 
 // records seals the records of what was receipted, in the order of the segments, and keeps them in staging, claimed.
@@ -167,8 +170,10 @@ func (c *Coordinator) sendRef(ctx context.Context, to core.ID, put wire.RefPut, 
 		}
 	}
 	put.Ref = former
-	if err := c.putRef(ctx, to, put); err != nil {
-		return err
+	if len(former) > 0 {
+		if err := c.putRef(ctx, to, put); err != nil {
+			return err
+		}
 	}
 	if !c.Peers.Known([]core.ID{to})[to].Refs2 {
 		return nil
@@ -267,6 +272,9 @@ func (p *placement) supersede(ctx context.Context, tasks []core.TaskID) error {
 // that the version is removed.
 func (c *Coordinator) ReleaseRecord(ctx context.Context, at core.ID, rec *placements.Record,
 	tombstone []byte) (wire.ReleaseDone, error) {
+	if rec.Delegation != nil {
+		return c.releaseKept(ctx, at, rec, tombstone)
+	}
 	done, err := c.Release(ctx, at, rec.Task, rec.Alias, rec.Version, tombstone)
 	if err == nil {
 		err = rec.LetGo(at)
@@ -287,6 +295,12 @@ func (c *Coordinator) Release(ctx context.Context, at core.ID, task core.TaskID,
 	if err != nil {
 		return wire.ReleaseDone{}, fmt.Errorf("sign release: %w", err)
 	}
+	return c.askRelease(ctx, at, envelope, tombstone)
+}
+
+// askRelease shows a holder a release.
+func (c *Coordinator) askRelease(ctx context.Context, at core.ID,
+	envelope, tombstone []byte) (wire.ReleaseDone, error) {
 	done, err := wire.Ask[wire.ReleaseDone](ctx, c.Peers, at, func(id uint64) wire.Message {
 		return wire.Release{Query: id, Envelope: envelope, Tombstone: tombstone}
 	})

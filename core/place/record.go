@@ -20,7 +20,13 @@ func (p *placement) wanted() placements.Wanted {
 		}
 	}
 	slices.SortFunc(out, core.ID.Compare)
-	return placements.Wanted{Copies: p.Args.Replicas, Strategy: p.Args.Strategy, Retain: p.Args.Retain,
+	switch {
+	case p.kept != nil: // it is its owner's word
+		return p.record.Wanted
+	case p.Handed != nil:
+		return p.Handed.Wanted
+	}
+	return placements.Wanted{Term: p.term, Copies: p.Args.Replicas, Strategy: p.Args.Strategy, Retain: p.Args.Retain,
 		KeepLocal: p.Args.KeepLocal, Out: out, Only: p.only, Locked: p.locked}
 }
 

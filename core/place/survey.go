@@ -18,11 +18,8 @@ const MaxFar = 64
 
 // Look asks every connected peer for its state. Where these are fewer than the copies that are wanted it asks their
 // peers too, and so on: copies reach those through the ones between.
-func (c *Coordinator) Look(ctx context.Context, replicas int, tell func(Status)) (*survey.Survey, error) {
-	owner, err := c.Owner("survey")
-	if err != nil {
-		return nil, err
-	}
+func (c *Coordinator) Look(ctx context.Context, owner core.ID, replicas int,
+	tell func(Status)) (*survey.Survey, error) {
 	s := survey.New(c.Network.Self())
 	peers := c.Peers.Connected()
 	if len(peers) == 0 {
@@ -35,7 +32,7 @@ func (c *Coordinator) Look(ctx context.Context, replicas int, tell func(Status))
 		for _, id := range peers {
 			asked[id] = true
 		}
-		c.hear(ctx, s, owner.ID(), peers, reports, tell)
+		c.hear(ctx, s, owner, peers, reports, tell)
 		if len(reports) >= min(replicas, MaxFar) {
 			break
 		}

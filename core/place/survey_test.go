@@ -37,7 +37,7 @@ func TestSurveyGoesFurther(t *testing.T) {
 			w := newTown(t, "b", "d")
 			f := &further{town: w, via: w.named("d")}
 			f.via.away, w.Network = true, f
-			s, err := w.Look(t.Context(), test.replicas, func(Status) {})
+			s, err := w.Look(t.Context(), core.ID{}, test.replicas, func(Status) {})
 			check(t, err)
 			if len(s.Nodes) != test.nodes || s.Far != test.far || f.asked != test.asked {
 				t.Errorf("%d replicas: %d nodes, far %v, asked for more %d times", test.replicas, len(s.Nodes), s.Far,
@@ -53,7 +53,7 @@ func TestSurveyEndsWithItsContext(t *testing.T) {
 		w := newTown(t, "b")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(context.DeadlineExceeded)
-		if _, err := w.Look(ctx, 1, func(Status) {}); err != context.DeadlineExceeded {
+		if _, err := w.Look(ctx, core.ID{}, 1, func(Status) {}); err != context.DeadlineExceeded {
 			t.Errorf("%v", err)
 		}
 	})

@@ -131,6 +131,8 @@ type Head struct {
 	// Erasure is how its stripes were made, all of whose runs are wanted; Copies is what they bear then, and one.
 	Erasure core.Erasure `json:"erasure,omitzero"`
 	Proofs  bool         `json:"proofs,omitempty"` // the journal says what was proved; else receipts stand for that
+	// Delegation is the owner's to this node, which keeps the version for it; nil: it is of an owner at home here.
+	Delegation []byte `json:"delegation,omitempty"`
 	Wanted
 }
 
@@ -143,6 +145,12 @@ type Wanted struct {
 	Out       []core.ID `json:"out,omitempty"`          // nodes that are to keep nothing of it
 	Only      []core.ID `json:"only,omitempty"`         // none but these are to keep anything of it; none: any may
 	Locked    int64     `json:"locked_until,omitempty"` // until when nobody may release it, Unix seconds; 0: no lock
+
+	// Coordinator is the node that the version is handed over to, which sees to what is wanted; zero: this one does.
+	Coordinator core.ID `json:"coordinator,omitzero"`
+	Term        int     `json:"term,omitempty"`  // in which it is coordinated; 0: it was never handed over
+	Taken       bool    `json:"taken,omitempty"` // Coordinator has confirmed that
+	Told        int     `json:"told,omitempty"`  // copies that count beside Coordinator's own, as it said last
 }
 
 // LeavesOut reports whether a node is to keep nothing of it.
@@ -214,7 +222,7 @@ func (r *Records) Begin(h Head, segments []*Segment, known ...Entry) (*Record, e
 		}
 		for _, s := range segments {
 			data, err := version.Record{Task: h.Task, Number: s.Number, Source: h.Source, Runs: s.Runs,
-				Stripes: s.Stripes}.Encode()
+				Stripes: s.Stripes, License: s.Of}.Encode()
 			if err == nil {
 				err = durable.Replace(rec.segment(s.Number), data, 0o600)
 			}
@@ -593,7 +601,7 @@ func (r *Record) Segments(there func(core.ID) bool) (segments []*Segment, err er
 			return nil, err
 		}
 		s := NewSegment(r.Task, r.Alias, r.Version, number, stored.Runs)
-		s.Stripes = stored.Stripes
+		s.Stripes, s.Of = stored.Stripes, stored.License
 		s.Licenses = slices.Clone(r.license[number])
 		for _, id := range core.Sorted(r.known[number]) {
 			x := r.known[number][id]
@@ -612,6 +620,28 @@ func (r *Record) Segments(there func(core.ID) bool) (segments []*Segment, err er
 		segments = append(segments, s)
 	}
 	return segments, nil
+}
+
+// Counted is who keeps which runs by what counts, segment by segment.
+func (r *Record) Counted() (segments [][]core.Span) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for number, runs := range r.Runs {
+		var spans []core.Span
+		for _, id := range core.Sorted(r.known[number]) {
+			var kept []int
+			for run := range runs {
+				if r.held[id] && r.known[number][id].counts(run) {
+					kept = append(kept, run)
+				}
+			}
+			for _, at := range core.Ranges(kept) {
+				spans = append(spans, core.Span{Node: id, Start: at.Start, Length: at.Length})
+			}
+		}
+		segments = append(segments, spans)
+	}
+	return segments
 }
 
 // Forget removes a record of which nobody is bound any more.
@@ -659,6 +689,17 @@ func (r *Records) Erasure(alias string, number int) core.Erasure {
 		}
 	}
 	return core.Erasure{}
+}
+
+// Handed is who a version is handed over to; zero where it is not.
+func (r *Records) Handed(alias string, number int) core.ID {
+	all, _ := r.Of(alias, number)
+	for _, rec := range slices.Backward(all) {
+		if !rec.Window && !rec.IsOver() {
+			return rec.Coordinator
+		}
+	}
+	return core.ID{}
 }
 
 // Short is how many copies of a version count, and how many are wanted; known is false where it is not on record.

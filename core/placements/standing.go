@@ -49,6 +49,7 @@ type Segment struct {
 	Stripes  []core.Stripe    // of Runs
 	Held     [][]int          // by run: nodes of the snapshot that keep it for another task; nil where none does
 	Fresh    int              // how many of them are new
+	Of       []byte           // the owner's licence of them, where who coordinates it is not the owner
 	Message  wire.StorageTask // as its targets are shown it: its Locations say who is to keep what
 	Targets  []core.ID
 	Licenses []core.LicenseID        // all that were issued for it

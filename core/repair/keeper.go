@@ -158,9 +158,6 @@ func (k *Keeper) Run(ctx context.Context) {
 // look has what is due proved and the one placement mended whose turn it is, and says when to look again.
 func (k *Keeper) look(ctx context.Context) (wake time.Time, err error) {
 	wake = time.Now().Add(lookOften)
-	if k.node.Ready() != nil {
-		return wake, nil
-	}
 	records, err := k.watched()
 	if err != nil {
 		return wake, err
@@ -191,13 +188,15 @@ func (k *Keeper) look(ctx context.Context) (wake time.Time, err error) {
 	return time.Now(), nil
 }
 
-// watched is the records that are kept: not those that are over, under way, or of a backup that is not finished.
+// watched is the records that are kept: not those that are over, under way, handed over to another node, or of a
+// backup that is not finished; of owners who cannot be acted for here those that they handed over to this node.
 func (k *Keeper) watched() (records []*placements.Record, err error) {
 	all, err := k.records.All()
-	self := k.node.ID()
+	self, ready := k.node.ID(), k.node.Ready() == nil
 	newest := map[string]*placements.Record{}
 	for _, rec := range all {
-		if !rec.IsOver() && !rec.Window && (self.IsZero() || rec.Source == self) {
+		if !rec.IsOver() && !rec.Window && rec.Coordinator.IsZero() && (self.IsZero() || rec.Source == self) &&
+			(ready || rec.Delegation != nil) {
 			newest[rec.Name()] = rec
 		}
 	}

@@ -42,7 +42,7 @@ func (k *Keeper) Standings() (all []Standing, err error) {
 	network, now := k.network(found), time.Now()
 	for _, rec := range found {
 		under := k.records.UnderWay(rec) && !rec.Window
-		if rec.IsOver() || !kept[rec] && !under {
+		if rec.IsOver() || !kept[rec] && !under && rec.Coordinator.IsZero() {
 			continue
 		}
 		s := Standing{Record: rec, Placing: under, Away: map[core.ID]time.Time{}}
@@ -66,15 +66,18 @@ func (k *Keeper) Standings() (all []Standing, err error) {
 	return all, nil
 }
 
+// Handed reports whether another node sees to it.
+func (s Standing) Handed() bool { return s.Taken && !s.Coordinator.IsZero() }
+
 // noWay is of a repair that failed and will again, as long as the network is what it is.
 var noWay = []core.Code{core.CodeRedundant, core.CodeRefused, core.CodeNoName}
 
 // Code is what the standing comes to for who asks; watched says whether anybody goes on by itself.
 func (s Standing) Code(watched bool) core.Code {
 	switch {
-	case !s.Lacks:
+	case s.Handed() && s.Told >= s.Record.Copies, !s.Lacks:
 		return core.CodeOK
-	case s.Placing:
+	case s.Placing, s.Handed():
 		return core.CodePartial
 	case !watched:
 		return core.CodeRedundant

@@ -191,6 +191,12 @@ func (p Placement) Draw(t *Table, explain bool) {
 	if r.DryRun {
 		return
 	}
+	if !r.Coordinator.IsZero() {
+		t.Line("%s has %s, and %d copies count beside its own: it keeps them, and this machine may go.",
+			r.Coordinator.Short(), Versioned(r.Name, r.Version), r.Copies)
+		drawUnexported(t, p.Exported)
+		return
+	}
 	t.Line("Placed %s with %s in %s: %s kept, %s sent.", Versioned(r.Name, r.Version), redundancy(r.Replicas, r.Erasure),
 		Seconds(r.Seconds), kept(r), r.SentBytes)
 	if r.LetGo > 0 {

@@ -43,6 +43,10 @@ func Standings(con *Console, r control.StandingResult) error {
 			if len(r.Placements) == 1 {
 				drawHolders(t, p)
 			}
+			if c := p.Coordinator; c != nil {
+				t.Line("%s: %s sees to it, and said last that %d of %d copies count", Versioned(p.Name, p.Version),
+					strings.TrimSpace(c.Node.Short()+" "+c.Address), c.Copies, p.Wanted)
+			}
 			if p.Problem != "" {
 				t.Line("%s: %s", Versioned(p.Name, p.Version), p.Problem)
 			}
@@ -68,10 +72,16 @@ func drawHolders(t *Table, p control.Standing) {
 // Lacking is the error where fewer copies count than are wanted: the worst of them says how bad that is.
 func Lacking(doing string, r control.StandingResult) error {
 	var all []error
-	code := core.CodeOK
+	code, handed := core.CodeOK, true
 	for _, p := range r.Placements {
 		if p.Code != core.CodeOK {
 			code = max(code, p.Code)
+			if c := p.Coordinator; c != nil {
+				all = append(all, fmt.Errorf("%s: %s: %d of %d copies count, said %s", doing,
+					Versioned(p.Name, p.Version), c.Copies, p.Wanted, c.Node.Short()))
+				continue
+			}
+			handed = false
 			all = append(all, fmt.Errorf("%s: %s: %d of %d copies count", doing, Versioned(p.Name, p.Version),
 				p.Copies, p.Wanted))
 		}
@@ -80,7 +90,7 @@ func Lacking(doing string, r control.StandingResult) error {
 		return nil
 	}
 	err := core.WithCode(code, errors.Join(all...))
-	if !r.Watched {
+	if !r.Watched && !handed {
 		return core.WithHint(err, "bkp repair has them made now; bkp node start keeps them from then on")
 	}
 	return err

@@ -71,7 +71,7 @@ func TestSort(t *testing.T) {
 			}
 			return visit(manifest.Entry{Type: core.TypeFile}) // a hole
 		}
-		got, err := Sort(walk, covered, replicas, here)
+		got, err := Sort(walk, covered, replicas, true, here)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +181,8 @@ func TestRunOfTinyChunksIsBounded(t *testing.T) {
 // TestSortTellsWhatWentWrong: a manifest that cannot be read, a store that cannot be asked.
 func TestSortTellsWhatWentWrong(t *testing.T) {
 	broken := errors.New("broken")
-	if _, err := Sort(func(func(manifest.Entry) error) error { return broken }, nil, 1, nil); !errors.Is(err, broken) {
+	unread := func(func(manifest.Entry) error) error { return broken }
+	if _, err := Sort(unread, nil, 1, true, nil); !errors.Is(err, broken) {
 		t.Errorf("a manifest that cannot be read: %v", err)
 	}
 	covered := Covered{}
@@ -195,7 +196,39 @@ func TestSortTellsWhatWentWrong(t *testing.T) {
 		return visit(e)
 	}
 	staged := func([]core.Chunk) (bool, error) { return false, broken }
-	if _, err := Sort(walk, covered, 2, staged); !errors.Is(err, broken) {
+	if _, err := Sort(walk, covered, 2, true, staged); !errors.Is(err, broken) {
 		t.Errorf("a store that cannot be asked: %v", err)
+	}
+}
+
+// TestSortWithoutParts: a run of which something is not used is sent anew as far as it is; one that is used whole is
+// not.
+func TestSortWithoutParts(t *testing.T) {
+	run := func(from int) version.Run {
+		chunks := []core.Chunk{chunkOf(from), chunkOf(from + 1)}
+		r := version.Run{Run: core.Run{Chunks: chunks}, Used: core.FullBitmap(2)}
+		r.Hash, r.Size = chunk.RunHash(r.Chunks), 2000
+		return r
+	}
+	for parts, fresh := range map[bool]int{true: 0, false: 1} {
+		covered := Covered{}
+		covered.Add(version.Record{Runs: []version.Run{run(1), run(3)}, Spans: []core.Span{{Node: b, Length: 2}}},
+			map[core.ID]int{b: 1})
+		got, err := Sort(func(visit func(manifest.Entry) error) error {
+			for i := 1; i <= 3; i++ { // all of one run, and a chunk of the other
+				e := manifest.Entry{Type: core.TypeFile}
+				e.Chunk.Hash, e.Chunk.Size = chunkOf(i).Hash, 1000
+				if err := visit(e); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, covered, 1, parts, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Group("x.1"); len(got.Fresh) != fresh || got.Count() != 2 {
+			t.Errorf("parts %v: %d of %d runs are new", parts, len(got.Fresh), got.Count())
+		}
 	}
 }

@@ -60,8 +60,8 @@ func (r *Reused) Copies() int {
 // Sort sorts the chunks of a manifest, as walk visits them: those that live tasks cover, and the rest. A run with fewer
 // holders than are wanted, that none of them has whole, is not reused unless staged has it: it would have to be sent
 // again, and nobody could send it as a whole. A stripe is kept as a whole, with all its runs, where half of it is used; of
-// one that is used less the chunks count as new.
-func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, replicas int,
+// one that is used less the chunks count as new. Without parts a run is reused only where all of it is used.
+func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, replicas int, parts bool,
 	staged func([]core.Chunk) (bool, error)) (*Runs, error) {
 	c := &Runs{}
 	seen := map[core.Hash]bool{}
@@ -102,6 +102,10 @@ func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, re
 			continue
 		}
 		stays := len(r.Holders) >= replicas || r.Whole
+		if part := r.Used.Count(len(r.Chunks)) < len(r.Chunks); part && !parts {
+			c.addUsed(r)
+			continue
+		}
 		if !stays {
 			if stays, err = staged(r.Chunks); err != nil {
 				return nil, err

@@ -113,7 +113,7 @@ func TestAStripeIsKeptWhereHalfOfItIsUsed(t *testing.T) {
 				}
 			}
 			return nil
-		}, covered, x.replicas, func([]core.Chunk) (bool, error) { return false, nil })
+		}, covered, x.replicas, true, func([]core.Chunk) (bool, error) { return false, nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commands_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/placements"
+)
+
+// coordinated is a node of the owner's that reaches b alone, which coordinates, and three others that b reaches.
+func coordinated(c *cluster) (a, b *member) {
+	b = c.start("b", "", keeps)
+	a = c.start("a", "b-20MiB", c.owned, keeps)
+	peers := "b-20MiB"
+	for _, name := range []string{"c", "d", "e"} {
+		c.start(name, peers)
+		peers += "," + name + "-20MiB"
+	}
+	return a, b
+}
+
+// handOver has a version placed by b, and returns what the owner's node is told.
+func (m *member) handOver(name string, copies int) error {
+	m.cluster.t.Helper()
+	_, err := m.Place(m.cluster.t.Context(), control.PlaceArgs{Name: name, Replicas: copies, Strategy: "seed",
+		Coordinator: m.cluster.nodes["b"].ID().String()}, quiet)
+	return err
+}
+
+// coordinates is the record of what a node keeps for another owner, once as many copies count as are wanted.
+func (m *member) coordinates(long time.Duration) *placements.Record {
+	t := m.cluster.t
+	t.Helper()
+	for until := time.Now().Add(long); ; time.Sleep(time.Second) {
+		all, err := m.placed.All()
+		check(t, err)
+		for _, rec := range all {
+			if rec.Delegation != nil && rec.Counting() >= rec.Copies {
+				return rec
+			}
+		}
+		if time.Now().After(until) {
+			for _, rec := range all {
+				t.Logf("%+v: %d copies", rec.Head, rec.Counting())
+			}
+			t.Fatalf("after %s fewer copies count at %s than are wanted", long, m.name)
+		}
+	}
+}
+
+// TestSourceMayGo: once the coordinator has a copy that counts the owner's machine goes, and all copies that are wanted
+// count after that; without the coordinator, too, the identity and one of their holders are enough.
+func TestSourceMayGo(t *testing.T) {
+	long(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := coordinated(c)
+		data := content(61, 4<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		err := a.handOver("disk.img", 2)
+		if core.CodeOf(err) != core.CodePartial || !strings.Contains(err.Error(), "this machine may go") {
+			t.Fatalf("handed over: %v", err)
+		}
+		a.stop() // at once
+		delete(c.nodes, "a")
+		rec := b.coordinates(2 * time.Minute)
+		if holders := rec.Holders(); len(holders) < 2 {
+			t.Errorf("holders %+v", holders)
+		}
+		b.stop()
+		delete(c.nodes, "b")
+		z := c.start("z", "c-20MiB", c.owned)
+		c.settle()
+		z.fetch("disk.img", 0, data)
+	})
+}
+
+// TestHandoverIsAskedAgain: the same command tells how far it is, and ends well once as many copies count; a
+// coordinator that starts again goes on with what it wrote down.
+func TestHandoverIsAskedAgain(t *testing.T) {
+	long(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := coordinated(c)
+		data := content(62, 2<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		if err := a.handOver("disk.img", 3); core.CodeOf(err) != core.CodePartial {
+			t.Fatalf("handed over: %v", err)
+		}
+		if all, err := b.placed.All(); err != nil || len(all) != 1 {
+			t.Fatalf("%d records, %v", len(all), err)
+		}
+		b.stop()
+		b.run()
+		b.coordinates(3 * time.Minute)
+		s := a.standing("disk.img")
+		if s.State != control.StateHanded || s.Code != core.CodePartial || s.Coordinator == nil {
+			t.Errorf("it stands at %+v", s)
+		}
+		_, err := a.RepairPlacements(t.Context(), control.StandingArgs{Name: "disk.img"}, quiet)
+		if core.CodeOf(err) != core.CodeUsage {
+			t.Errorf("repair of what another node sees to: %v", err)
+		}
+		check(t, a.handOver("disk.img", 3))
+		if s := a.standing("disk.img"); s.Code != core.CodeOK || s.Coordinator.Copies != 3 {
+			t.Errorf("it stands at %+v", s)
+		}
+		if all, _ := b.placed.All(); len(all) != 1 || all[0].Term != 1 {
+			t.Errorf("%d records, of term %d", len(all), all[0].Term)
+		}
+		for _, name := range []string{"b", "c", "d", "e"} {
+			refs, err := c.nodes[name].holdings.Refs(c.owner.ID())
+			check(t, err)
+			if len(refs) != 1 || refs[0].Location.IsZero() {
+				t.Errorf("%s has %d refs, or does not say who keeps it", name, len(refs))
+			}
+		}
+		next := edited(data)
+		a.split("disk.img", 2, next)
+		if err := a.handOver("disk.img", 2); core.CodeOf(err) != core.CodePartial {
+			t.Fatalf("the next version: %v", err)
+		}
+		a.stop()
+		delete(c.nodes, "a")
+		b.coordinates(2 * time.Minute)
+		time.Sleep(time.Minute)
+		b.stop()
+		delete(c.nodes, "b")
+		z := c.start("z", "c-20MiB", c.owned)
+		c.settle()
+		z.fetch("disk.img", 2, next)
+		z.fetch("disk.img", 1, data)
+	})
+}
+
+// TestCoordinatorRepairs: a holder is gone for good, the owner's machine too, and as many copies count again.
+func TestCoordinatorRepairs(t *testing.T) {
+	long(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := coordinated(c)
+		data := content(63, 2<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		if err := a.handOver("disk.img", 2); core.CodeOf(err) != core.CodePartial {
+			t.Fatalf("handed over: %v", err)
+		}
+		a.stop()
+		delete(c.nodes, "a")
+		rec := b.coordinates(2 * time.Minute)
+		gone := c.byID(rec.Holders()[0].Node)
+		gone.stop()
+		delete(c.nodes, gone.name)
+		time.Sleep(20 * time.Minute) // the grace is over
+		rec = b.coordinates(5 * time.Minute)
+		for _, h := range rec.Holders() {
+			if h.Node == gone.signer.ID() && h.Counting > 0 {
+				t.Errorf("%s counts still", gone.name)
+			}
+		}
+		b.stop()
+		delete(c.nodes, "b")
+		left := "c"
+		if gone.name == "c" {
+			left = "d"
+		}
+		z := c.start("z", left+"-20MiB", c.owned)
+		c.settle()
+		z.fetch("disk.img", 0, data)
+	})
+}
+
+// TestOwnerTakesOver: placed again without a coordinator it is the owner's node that keeps it, in a higher term: the
+// coordinator has nothing more to do with it, and what others kept on its word is let go of.
+func TestOwnerTakesOver(t *testing.T) {
+	long(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := coordinated(c)
+		data := content(64, 2<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		if err := a.handOver("disk.img", 2); core.CodeOf(err) != core.CodePartial {
+			t.Fatalf("handed over: %v", err)
+		}
+		task := b.coordinates(2 * time.Minute).Task
+		peers, err := core.ParsePeers("wss://b:8001-20MiB,wss://c:8001-20MiB,wss://d:8001-20MiB,wss://e:8001-20MiB")
+		check(t, err)
+		a.Meet(peers)
+		c.settle()
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		if all, err := b.placed.All(); err != nil || len(all) != 0 {
+			t.Errorf("%d records at who is relieved, %v", len(all), err)
+		}
+		time.Sleep(5 * time.Minute)
+		for name, m := range c.nodes {
+			if has, err := m.holdings.HasTask(c.owner.ID(), task); err != nil || has {
+				t.Errorf("%s keeps the coordinator's task: %v, %v", name, has, err)
+			}
+		}
+		if s := a.standing("disk.img"); s.Copies != 2 {
+			t.Errorf("it stands at %+v", s)
+		}
+		c.restoreElsewhere(data)
+	})
+}
+
+// TestRemovedAtCoordinator: what is removed is let go of by everybody, and the coordinator brings nothing back.
+func TestRemovedAtCoordinator(t *testing.T) {
+	long(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := coordinated(c)
+		a.split("disk.img", 1, content(65, 2<<20))
+		c.settle()
+		if err := a.handOver("disk.img", 2); core.CodeOf(err) != core.CodePartial {
+			t.Fatalf("handed over: %v", err)
+		}
+		b.coordinates(2 * time.Minute)
+		_, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet) // which reaches b alone
+		check(t, err)
+		time.Sleep(5 * time.Minute)
+		for name, m := range c.nodes {
+			if n, err := m.holdings.Count(); err != nil || n != 0 {
+				t.Errorf("%s keeps %d runs, %v", name, n, err)
+			}
+		}
+		if all, err := b.placed.All(); err != nil || len(all) != 0 {
+			t.Errorf("%d records, %v", len(all), err)
+		}
+	})
+}
+
+// TestNobodyToCoordinate: a node that keeps no placements does not take one, and the version is not said to be safe.
+func TestNobodyToCoordinate(t *testing.T) {
+	long(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.start("b", "")
+		a := c.start("a", "b-20MiB", c.owned)
+		a.split("disk.img", 1, content(66, 1<<20))
+		c.settle()
+		err := a.handOver("disk.img", 2)
+		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "keeps no placements by itself") {
+			t.Errorf("handed over: %v", err)
+		}
+	})
+}

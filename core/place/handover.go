@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/chunk"
+	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/placements"
+	"github.com/bkp-tool/bkp/core/version"
+	"github.com/bkp-tool/bkp/core/wire"
+)
+
+// Handed is what a version is handed over with to the node that coordinates it from then on.
+type Handed struct {
+	Wanted  placements.Wanted // Coordinator among it
+	Address string
+	Copies  int // that count by the coordinator's word, beside its own
+}
+
+// ownerID is whose version it is.
+func (p *placement) ownerID() core.ID {
+	if p.kept != nil {
+		return p.record.Owner
+	}
+	return p.owner.ID()
+}
+
+// signer signs licences.
+func (p *placement) signer() *key.Signer {
+	if p.kept != nil {
+		return p.Signer
+	}
+	return p.owner.Signer()
+}
+
+// delegation is by what right it signs; nil: it is the owner itself.
+func (p *placement) delegation() []byte {
+	if p.kept != nil {
+		return p.kept
+	}
+	return p.owner.Delegation()
+}
+
+// toHandOver has one copy of it placed at the coordinator, where it is to have one, which places the others.
+func (p *placement) toHandOver() error {
+	a := &p.Args
+	switch {
+	case a.Coordinator == "":
+		return nil
+	case !a.Erasure.IsZero():
+		return core.Fail(core.CodeUsage, "a coordinator cannot read what stripes are made of: hand over copies")
+	case p.owner.Delegation() != nil:
+		return core.Fail(core.CodeRefused, "a machine that may only write hands nothing over: the owner's identity does")
+	case a.Plan != nil || a.Frontier || a.DryRun:
+		return core.Fail(core.CodeUsage, "a coordinator plans by itself: there is no plan to show or to carry out here")
+	}
+	p.Handed = &Handed{Wanted: placements.Wanted{Copies: a.Replicas, Strategy: a.Strategy, Retain: a.Retain,
+		Locked: p.locked, KeepLocal: a.KeepLocal}}
+	a.Replicas, a.AsBefore, p.term = 1, false, 1
+	return nil
+}
+
+// inTermOf finds the term, where a record says who coordinates the version: this node takes over where it is another.
+// What this node placed at others stays its own to see to.
+func (p *placement) inTermOf(rec *placements.Record) error {
+	switch {
+	case p.Handed != nil && rec.Coordinator.IsZero() && len(rec.Holders()) > 0:
+		return core.WithHint(core.Fail(core.CodeUsage, "it is placed already, and this machine keeps it so"),
+			"split the next version, and hand that over")
+	case p.Handed == nil && rec.Coordinator.IsZero():
+		p.term = max(p.term, rec.Term)
+	default:
+		p.term = max(p.term, rec.Term+1)
+	}
+	return nil
+}
+
+// toCoordinator has none but the coordinator keep anything, once it is known who that is.
+func (p *placement) toCoordinator() error {
+	if p.Handed == nil {
+		return nil
+	}
+	w := &p.Handed.Wanted
+	w.Only, w.Out = p.only, []core.ID{p.Node} // as where it places by itself, this machine's disk does not count
+	for id := range p.out {
+		w.Out = append(w.Out, id)
+	}
+	known := p.Peers.Known(p.Survey.IDs())
+	for i := range p.Survey.Nodes[1:] {
+		node := &p.Survey.Nodes[i+1]
+		switch {
+		case !isNamed(*node, p.Args.Coordinator):
+			p.out[node.ID], node.Free = true, 0
+			continue
+		case !known[node.ID].Keeps:
+			return core.WithHint(core.Fail(core.CodeRefused, "%s (%s) cannot coordinate: it runs an older version of "+
+				"bkp, or is reached through others only", node.Address, node.ID.Short()),
+				"name another --coordinator, or upgrade it")
+		}
+		w.Coordinator, p.Handed.Address, p.only = node.ID, node.Address, []core.ID{node.ID}
+		delete(p.out, node.ID)
+	}
+	if w.Coordinator.IsZero() {
+		return core.WithHint(core.Fail(core.CodeUsage, "no node %s answered", core.Printable(p.Args.Coordinator)),
+			"bkp peers lists the nodes; name one by its ID or HOST:PORT")
+	}
+	if p.record != nil && p.record.Coordinator == w.Coordinator { // it is handed over once more, and nobody is relieved
+		p.term = p.record.Term
+	}
+	w.Term = p.term
+	return nil
+}
+
+// handOver tells the coordinator, which has a copy that counts, to see to the version from now on, and asks how far it
+// is. It is an error of core.CodePartial as long as that is not done: this machine may go all the same.
+func (p *placement) handOver(ctx context.Context) error {
+	w, ref := p.Handed.Wanted, p.Version.Ref
+	envelope, err := p.handover(w.Coordinator)
+	if err != nil {
+		return err
+	}
+	done, err := p.tellHandover(ctx, w.Coordinator, envelope)
+	if err == nil {
+		err = key.CheckTaken(done.Receipt, envelope, w.Coordinator)
+	}
+	if err != nil {
+		return core.WithHint(core.Fail(core.CodeRedundant, "%s keeps a copy, and does not coordinate: %w",
+			p.Handed.Address, err),
+			"bkp place %s again, with --coordinator or without", p.Version.Body.Name)
+	}
+	p.Handed.Wanted.Taken, p.Handed.Wanted.Told, p.Handed.Copies = true, done.Copies, done.Copies
+	if err := p.record.Want(p.Handed.Wanted); err != nil {
+		return fmt.Errorf("write down that %s.%d is handed over: %w", ref.Alias, ref.Version, err)
+	}
+	if done.Copies >= w.Copies {
+		return nil
+	}
+	return core.WithHint(core.Fail(core.CodePartial,
+		"%d of %d copies count; %s has all of it and goes on: this machine may go", done.Copies, w.Copies, p.Handed.Address), "bkp place %s --coordinator %s again shows how far it is",
+		p.Version.Body.Name, p.Args.Coordinator)
+}
+
+// handover is the owner's word that a node coordinates the version; one that is not this one gets a delegation with it.
+func (p *placement) handover(node core.ID) ([]byte, error) {
+	w, ref, now := p.wanted(), p.Version.Ref, time.Now()
+	h := key.Handover{Alias: ref.Alias, Version: ref.Version, Task: p.Task, Node: node, Term: p.term, Copies: w.Copies,
+		Strategy: w.Strategy, Retain: w.Retain, Locked: w.Locked, Out: w.Out, Only: w.Only, Time: now.Unix()}
+	if node != p.Node {
+		keep, err := p.owner.DelegateKeep(node, ref.Alias, ref.Version, p.term, w.Copies, now.Add(p.retain()))
+		if err != nil {
+			return nil, err
+		}
+		h.Delegation = keep
+	}
+	return p.owner.SignHandover(h)
+}
+
+func (c *Coordinator) tellHandover(ctx context.Context, node core.ID, envelope []byte) (wire.HandoverDone, error) {
+	done, err := wire.Ask[wire.HandoverDone](ctx, c.Peers, node, func(id uint64) wire.Message {
+		return wire.Handover{Query: id, Envelope: envelope}
+	})
+	if err == nil && done.Code != core.ReasonNone {
+		err = core.Fail(done.Code.ExitCode(), "%s", done.Reason)
+	}
+	return done, err
+}
+
+// findLocations reads what coordinators said of who keeps the version, where this node takes over from one: the refs
+// that it is about to leave at peers take their place.
+func (p *placement) findLocations(ctx context.Context, found []version.Found) {
+	for _, f := range found {
+		if p.term < 2 || f.Location.Size == 0 {
+			continue
+		}
+		if l, err := version.LocationAt(ctx, p.Peers, f); err != nil {
+			p.Log.Warn("location", "peer", f.At.Short(), "error", err)
+		} else {
+			p.located = append(p.located, l)
+		}
+	}
+}
+
+// relieved tells who coordinated the version before that it does not any more, as far as that can be told now, and is
+// the tasks by which others keep it on a coordinator's word: what this node placed takes their place.
+func (p *placement) relieved(ctx context.Context) (tasks []core.TaskID) {
+	if len(p.located) == 0 {
+		return nil
+	}
+	node := p.wanted().Coordinator
+	if node.IsZero() {
+		node = p.Node
+	}
+	envelope, err := p.handover(node)
+	if err != nil {
+		p.Log.Warn("relieve coordinator", "error", err)
+		return nil
+	}
+	told := map[core.ID]bool{}
+	for _, l := range p.located {
+		if l.Term >= p.term {
+			continue
+		}
+		tasks = append(tasks, l.Task)
+		if told[l.Node] || !p.Peers.Known([]core.ID{l.Node})[l.Node].Keeps {
+			continue
+		}
+		told[l.Node] = true
+		if _, err := p.tellHandover(ctx, l.Node, envelope); err != nil {
+			p.Log.Warn("relieve coordinator", "peer", l.Node.Short(), "error", err)
+		}
+	}
+	return tasks
+}
+
+// carry places what a version lacks that was handed over to this node, by its record.
+func (c *Coordinator) carry(ctx context.Context, rec *placements.Record, unattended bool, silent []core.ID,
+	tell func(Status)) (Result, error) {
+	p := c.begin(ctx, Args{Name: rec.Name(), Replicas: rec.Copies, Strategy: rec.Strategy, Retain: rec.Retain,
+		Out: rec.Out, Within: rec.Only, Unattended: unattended, Silent: silent}, tell)
+	if p.Args.Strategy == "" {
+		p.Args.Strategy = defaultStrategy
+	}
+	p.kept, p.term, p.locked, p.record, p.resumed = rec.Delegation, rec.Term, rec.Locked, rec, true
+	p.Task = rec.Task
+	p.Version = version.Found{Ref: key.Ref{Owner: rec.Owner, Alias: rec.Alias, Version: rec.Version},
+		Body: key.RefBody{Name: rec.Name()}}
+	defer func() { c.Pins.Release(p.recalled) }()
+	ctx, p.stop = context.WithCancelCause(ctx)
+	defer p.stop(nil)
+	err := p.run(ctx)
+	if err != nil {
+		err = fmt.Errorf("place %s: %w", rec.Name(), err)
+	}
+	return p.Result, err
+}
+
+// publishKept leaves the owner's records and ref with every target, and who keeps what beside them.
+func (p *placement) publishKept(ctx context.Context) error {
+	p.tell(Status{Phase: "refs"})
+	ref := p.Version.Ref
+	held, stored, err := p.Held.RefOf(ref.Owner, ref.Alias, ref.Version)
+	if err != nil {
+		return err
+	}
+	p.take()
+	var spans [][]core.Span
+	for _, s := range p.Standing.Segments {
+		spans = append(spans, s.Kept())
+	}
+	location, err := p.location(p.record, spans)
+	if err != nil {
+		return err
+	}
+	put := wire.RefPut{Owner: ref.Owner, Alias: ref.Alias, Version: ref.Version, Task: p.Task,
+		Location: chunk.Hash(location)}
+	var records [][]byte
+	for i, c := range held.Records {
+		if c.Hash != held.Location { // an earlier one
+			put.Records, records = append(put.Records, c), append(records, stored[i])
+		}
+	}
+	put.Records = append(put.Records, core.Chunk{Hash: put.Location, Size: core.Size(len(location))})
+	if err := p.Held.Locate(ref.Owner, ref.Alias, ref.Version, location); err != nil {
+		return fmt.Errorf("keep location: %w", err)
+	}
+	if err := p.tellTargets(ctx, put, append(records, location), held.Former, held.Envelope); err != nil {
+		return err
+	}
+	if err := errors.Join(p.record.Sync(), p.noteLeft()); err != nil {
+		return fmt.Errorf("write down who has it: %w", err)
+	}
+	p.dismiss(ctx)
+	return nil
+}
+
+// location signs who keeps what of a version that was handed over.
+func (c *Coordinator) location(rec *placements.Record, spans [][]core.Span) ([]byte, error) {
+	return c.Signer.SignLocation(key.Location{Owner: rec.Owner, Alias: rec.Alias, Version: rec.Version, Task: rec.Task,
+		Term: rec.Term, Seq: int(time.Now().Unix()), Segments: spans, Delegation: rec.Delegation})
+}
+
+// releaseKept asks one holder to let go of what it keeps on this node's word, with who keeps it instead.
+func (c *Coordinator) releaseKept(ctx context.Context, at core.ID, rec *placements.Record,
+	tombstone []byte) (done wire.ReleaseDone, err error) {
+	r := key.Release{Owner: rec.Owner, Task: rec.Task, Alias: rec.Alias, Version: rec.Version, Time: time.Now().Unix(),
+		Delegation: rec.Delegation}
+	if r.Location, err = c.location(rec, rec.Counted()); err != nil {
+		return done, err
+	}
+	envelope, err := c.Signer.SignRelease(r)
+	if err != nil {
+		return done, err
+	}
+	if done, err = c.askRelease(ctx, at, envelope, tombstone); err == nil {
+		err = rec.LetGo(at)
+	}
+	return done, err
+}
+
+// EndRemoved ends what this node coordinates of versions that their owners removed: who could not be told by them is
+// told by Outbox.
+func (c *Coordinator) EndRemoved() error {
+	all, err := c.Records.All()
+	for _, rec := range all {
+		if err != nil || rec.Delegation == nil || rec.IsOver() {
+			continue
+		}
+		var tombstone []byte
+		if tombstone, err = c.Held.Buried(rec.Owner, rec.Alias, rec.Version); err == nil && tombstone != nil {
+			err = rec.End()
+		}
+	}
+	return err
+}
+
+// actsFor reports whether this node acts for a record's owner: by a delegation, or since the identity is at hand.
+func (c *Coordinator) actsFor(rec *placements.Record) bool {
+	if rec.Delegation != nil {
+		return true
+	}
+	owner, err := c.Owner("keep placements")
+	return err == nil && (rec.Owner == owner.ID() || rec.Owner.IsZero())
+}
