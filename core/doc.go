@@ -91,7 +91,8 @@
 // know ledger and plugins as interfaces that they declare themselves, as keep.Holdings and keep.Ledger. What a place
 // for chunks promises stands in storage, with a suite that holds every implementation to it; storage/live says what a
 // collection must spare. storage/disk joins the rooms below it, which know nothing of it: pack, index (tables: table),
-// writers, damage, collect, check, space, files. storage/holdings is what a node keeps chunks for.
+// writers, damage, collect, check, space, files. storage/s3 hands it packs that are objects of a bucket.
+// storage/holdings is what a node keeps chunks for.
 //
 // # A chunk's journey
 //

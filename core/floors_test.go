@@ -123,8 +123,8 @@ var within = map[string][]string{
 	"core/storage/disk/index":   {"pack", "table", "files", "damage"},
 	"core/storage/disk/collect": {"pack", "writers"},
 	"core/storage/disk/check":   {"pack", "table", "index", "writers", "damage"},
-	"core/storage/holdings":     {"pack"},
-	"core/storage/s3":           {"", "pack", "writers"},
+	"core/storage/holdings":     {"", "pack"},
+	"core/storage/s3":           {"", "pack", "writers", "check"},
 	"core/storage/live":         nil,
 	"core/storage":              nil,
 }

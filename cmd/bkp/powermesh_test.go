@@ -126,7 +126,7 @@ func (m *mesh) stop(t *testing.T) {
 // stores opens what a node stands on.
 func (x *member) stores(root string) (conf commands.Config, opened *datadir.Stores, err error) {
 	conf.Signer = x.signer
-	if opened, err = homeIn(root).OpenStores(x.signer); err != nil {
+	if opened, err = homeIn(root).OpenStores(x.signer, datadir.Told{}); err != nil {
 		return conf, nil, err
 	}
 	conf.Staging, conf.Away = opened.Staging, opened.Offloaded

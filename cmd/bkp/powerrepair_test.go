@@ -115,7 +115,7 @@ func TestPowerLossFirstStart(t *testing.T) {
 	})
 	m.Check(t, durabletest.Budget(1), func(roots []string, _ []any) error {
 		h := homeIn(roots[0])
-		rec, err := h.OpenRecords(target.signer)
+		rec, err := h.OpenRecords(target.signer, datadir.Told{})
 		if err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func placedTarget(t *testing.T) *member {
 
 // recordsOf holds a target's records against each other, as its node would.
 func recordsOf(h datadir.Dir, x *member) (found keep.Records, err error) {
-	rec, err := h.OpenRecords(x.signer)
+	rec, err := h.OpenRecords(x.signer, datadir.Told{})
 	if err != nil {
 		return found, err
 	}
@@ -206,7 +206,7 @@ func recordsOf(h datadir.Dir, x *member) (found keep.Records, err error) {
 
 // heldRuns counts what a target holds.
 func heldRuns(h datadir.Dir, x *member) (runs int, err error) {
-	rec, err := h.OpenRecords(x.signer)
+	rec, err := h.OpenRecords(x.signer, datadir.Told{})
 	if err != nil {
 		return 0, err
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,6 +73,11 @@ func storyEnv(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("GOLDEN", golden)
+	if strings.HasPrefix(filepath.Base(env.WorkDir), "script-s3") {
+		if err := bucketEnv(env); err != nil {
+			return err
+		}
+	}
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // under the race detector every process would end a second later
 	return nil
 }
@@ -83,6 +89,7 @@ var storyCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"content":    content,
 	"mode":       mode,
 	"flip":       flip,
+	"bucket":     bucket,
 }
 
 // exits CODE COMMAND... runs a command that must end with that code.

@@ -37,7 +37,13 @@ func NewChunks(ctx context.Context, stores ...ChunkStore) *Chunks {
 func (d Dir) OpenChunks(ctx context.Context) (*Chunks, error) {
 	l := NewChunks(ctx)
 	for _, name := range []string{"staging", "holdings"} {
-		s, err := readChunks(d.Path(name))
+		var s storage.Collector
+		var err error
+		if name == "holdings" {
+			s, err = d.readKeeping(ctx)
+		} else {
+			s, err = readChunks(d.Path(name))
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

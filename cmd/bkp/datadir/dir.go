@@ -28,6 +28,7 @@ import (
 //	staging/      sealed chunks not yet placed     holdings/     sealed chunks kept for others
 //	away/         what was offloaded               leaning       locked by who builds on that
 //	backup/       windows of backups under way
+//	storage       the bucket that those are in, if they are; then holdings/ is what is known of them, and may go
 //	holdings.db   what they are kept for           ledger/       licences and receipts
 //	plugins/      plugins of this node             bkp.lock.toml their checksums
 //	reserve/      room for what frees space        plugin-sockets/ of plugins that run

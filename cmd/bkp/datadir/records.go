@@ -41,8 +41,8 @@ func (t Present) Fresh() bool { return !t.packs && !t.db && !t.entries }
 
 // RecordsPresent looks without making or locking anything.
 func (d Dir) RecordsPresent() (t Present, err error) {
-	if d.Has("holdings", "packs") {
-		s, err := readChunks(d.Path("holdings"))
+	if d.keeps() {
+		s, err := d.readKeeping(context.Background())
 		if err != nil {
 			return t, err
 		}
@@ -71,7 +71,7 @@ func (d Dir) RecordsPresent() (t Present, err error) {
 
 // OpenRecords opens the three, or stand-ins for those that are lost. It makes them only where none of them is there:
 // one that is missing beside the others is damage, never a beginning.
-func (d Dir) OpenRecords(signer *key.Signer) (_ *Records, err error) {
+func (d Dir) OpenRecords(signer *key.Signer, told Told) (_ *Records, err error) {
 	there, err := d.RecordsPresent()
 	if err != nil {
 		return nil, fmt.Errorf("open holdings: %w", err)
@@ -82,7 +82,7 @@ func (d Dir) OpenRecords(signer *key.Signer) (_ *Records, err error) {
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if r.Keeping, err = openChunks(d.Path("holdings")); err != nil {
+	if r.Keeping, err = d.OpenKeeping(context.Background(), told); err != nil {
 		return nil, fmt.Errorf("open holdings: %w", err)
 	}
 	r.Closers = append(r.Closers, r.Keeping)
@@ -168,8 +168,8 @@ func (d Dir) CheckRecords(ctx context.Context) (found keep.Records, err error) {
 		return found, err
 	}
 	var keeping keep.Packs = noPacks{}
-	if d.Has("holdings", "packs") {
-		s, err := readChunks(d.Path("holdings"))
+	if d.keeps() {
+		s, err := d.readKeeping(ctx)
 		if err != nil {
 			return found, err
 		}

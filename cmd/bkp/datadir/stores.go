@@ -21,12 +21,12 @@ type Stores struct {
 }
 
 // OpenStores opens them, and makes those that are not there yet.
-func (d Dir) OpenStores(signer *key.Signer) (*Stores, error) {
+func (d Dir) OpenStores(signer *key.Signer, told Told) (*Stores, error) {
 	staging, err := openChunks(d.Path("staging"))
 	if err != nil {
 		return nil, fmt.Errorf("open staging: %w", err)
 	}
-	return d.openAround(staging, signer)
+	return d.openAround(staging, signer, told)
 }
 
 // openChunks opens a place for chunks: staging, and what is kept for others.
@@ -44,18 +44,18 @@ func opened(s storage.Collector, err error) (storage.Collector, error) {
 }
 
 // OpenStoresBeside opens those of a node that leaves the data directory from as it is: what is staged is read there.
-func (d Dir) OpenStoresBeside(from Dir, signer *key.Signer) (*Stores, error) {
+func (d Dir) OpenStoresBeside(from Dir, signer *key.Signer, told Told) (*Stores, error) {
 	if !from.Has("staging") {
-		return d.OpenStores(signer)
+		return d.OpenStores(signer, told)
 	}
 	staging, err := readChunks(from.Path("staging"))
 	if err != nil {
 		return nil, fmt.Errorf("open staging: %w", err)
 	}
-	return d.openAround(staging, signer)
+	return d.openAround(staging, signer, told)
 }
 
-func (d Dir) openAround(staging storage.Collector, signer *key.Signer) (_ *Stores, err error) {
+func (d Dir) openAround(staging storage.Collector, signer *key.Signer, told Told) (_ *Stores, err error) {
 	s := &Stores{Staging: staging}
 	opened := Closers{staging}
 	defer func() {
@@ -67,7 +67,7 @@ func (d Dir) openAround(staging storage.Collector, signer *key.Signer) (_ *Store
 		return nil, err
 	}
 	opened = append(opened, s.Offloaded)
-	if s.Records, err = d.OpenRecords(signer); err != nil {
+	if s.Records, err = d.OpenRecords(signer, told); err != nil {
 		return nil, err
 	}
 	s.Closers = append(opened, s.Closers...)

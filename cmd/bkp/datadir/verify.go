@@ -78,7 +78,7 @@ func (v *Verification) Packs(ctx context.Context, store string, progress func(co
 	err error) {
 	at, path := v.state.Packs[store], v.dir.Path(store)
 	var done core.Size
-	err = check.Packs(ctx, path, at.After, func(hash core.Hash) bool {
+	err = v.dir.checkPacks(ctx, store, at.After, func(hash core.Hash) bool {
 		return !v.reader.Seen(hash) && draw(v.share)
 	}, func(p check.Checked) error {
 		done += p.Bytes

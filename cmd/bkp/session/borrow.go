@@ -54,11 +54,11 @@ func (op *Opener) borrow(ctx context.Context) (_ session, err error) {
 }
 
 // stores opens what a node of this process stands on.
-func (op *Opener) stores(signer *key.Signer) (*datadir.Stores, error) {
+func (op *Opener) stores(signer *key.Signer, told datadir.Told) (*datadir.Stores, error) {
 	if op.scratch != "" {
-		return op.scratch.OpenStoresBeside(op.dir, signer)
+		return op.scratch.OpenStoresBeside(op.dir, signer, told)
 	}
-	return op.dir.OpenStores(signer)
+	return op.dir.OpenStores(signer, told)
 }
 
 // nodeKey is this node's key; one for the moment where none can be kept.

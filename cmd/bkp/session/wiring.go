@@ -26,6 +26,7 @@ import (
 	"github.com/bkp-tool/bkp/core/node"
 	"github.com/bkp-tool/bkp/core/repair"
 	"github.com/bkp-tool/bkp/core/storage/disk/space"
+	"github.com/bkp-tool/bkp/core/storage/s3"
 	"github.com/bkp-tool/bkp/plugins"
 )
 
@@ -64,7 +65,13 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *commands.Node, opened d
 	if err := op.limits(&conf, w); err != nil {
 		return nil, opened, err
 	}
-	stood, err := op.stores(conf.Signer)
+	told := op.told(conf.Health)
+	if !w.transient {
+		if err = op.useStorage(ctx, &conf, told); err != nil {
+			return nil, opened, err
+		}
+	}
+	stood, err := op.stores(conf.Signer, told)
 	if err != nil {
 		return nil, opened, err
 	}
@@ -312,13 +319,59 @@ func (refuseAll) Verify(context.Context, core.VerifyRequest) (core.Verdict, erro
 	return core.Verdict{Code: "transient", Reason: "this node keeps nothing: it carries out one command"}, nil
 }
 
+// told hears of a bucket that the node keeps its packs in: while it does not answer, the node's health says so.
+func (op *Opener) told(h *health.Health) datadir.Told {
+	return datadir.Told{Say: op.console.Say, Trouble: func(err error) {
+		if err == nil {
+			h.Recover(storageKey)
+			return
+		}
+		h.Degrade(storageKey, fmt.Sprintf("its storage does not answer, and is asked again: %v", err), true)
+	}}
+}
+
+const storageKey = "storage"
+
+// useStorage takes the bucket of --storage for what the node keeps for others.
+func (op *Opener) useStorage(ctx context.Context, conf *commands.Config, told datadir.Told) error {
+	if text := op.flags.String("storage"); text != "" {
+		place, err := s3.Parse(text)
+		if err != nil {
+			return line.UsageError("--storage: %w", err)
+		}
+		if conf.Capacity == 0 {
+			return core.WithHint(line.UsageError("--storage: a bucket does not say how much it holds"),
+				"say how much this node may keep in it: --capacity SIZE")
+		}
+		return op.dir.UseBucket(ctx, place, told)
+	}
+	place, is, err := op.dir.Bucket()
+	if err == nil && is && conf.Capacity == 0 {
+		err = core.WithHint(line.UsageError("this node keeps its packs in %s, which does not say how much it holds",
+			place.Short()), "say how much this node may keep in it: --capacity SIZE")
+	}
+	return err
+}
+
+// aByteKeeps is how much may stand in a bucket for a byte of the disk: of a chunk of 256 KiB, tables and records take
+// about 250 bytes here.
+const aByteKeeps = 256
+
 // capacity is how much the node keeps for others: what --capacity says, of which a disk may have less, else 80 % of
 // what is free or kept already.
 func (op *Opener) capacity(conf *commands.Config) error {
 	where, aside := op.dir.Path("holdings"), op.dir.Reserve()
+	_, away, err := op.dir.Bucket()
+	if err != nil {
+		return err
+	}
 	conf.Room = func() (core.Size, error) {
 		room, err := space.Room(where)
-		return max(0, room-aside.Missing()), err
+		room = max(0, room-aside.Missing())
+		if away {
+			room *= aByteKeeps
+		}
+		return room, err
 	}
 	used, err := conf.Keeping.Used(context.Background())
 	if err != nil {

@@ -5,17 +5,13 @@ package holdings
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/zeebo/blake3"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/bkp-tool/bkp/core/storage/disk/pack"
 )
 
@@ -45,72 +41,39 @@ func isDescribed(r pack.Row) bool {
 		string(r.ID[len(describedID):]) == string(r.Hash[:len(r.ID)-len(describedID)])
 }
 
-// Described calls visit with every description that stands in the packs of the store in dir, in no order, dead ones
-// included, and step after each pack. What is damaged is passed over: it describes nothing any more.
-func Described(ctx context.Context, dir string, visit func(core.Chunk, core.Description) error,
-	step func(done, packs int)) error {
-	dir = filepath.Join(dir, "packs")
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look for descriptions: %w", err)
-	}
-	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool {
-		_, _, ok := pack.NameOf(e.Name())
-		return !ok
-	})
-	for i, e := range entries {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := describedIn(filepath.Join(dir, e.Name()), visit); err != nil {
-			return fmt.Errorf("look for descriptions in pack %s: %w", e.Name(), err)
-		}
-		step(i+1, len(entries))
-	}
-	return nil
+// Packs is a store that tells what stands in its packs (disk.Store, and what is made of it).
+type Packs interface {
+	EachPack(ctx context.Context, visit func(disk.Records) error, step func(done, packs int)) error
 }
 
-func describedIn(path string, visit func(core.Chunk, core.Description) error) error {
-	f, err := os.Open(path)
+// Described calls visit with every description that stands in packs, in no order, dead ones included, and step after
+// each pack. What is damaged is passed over: it describes nothing any more.
+func Described(ctx context.Context, packs Packs, visit func(core.Chunk, core.Description) error,
+	step func(done, packs int)) error {
+	err := packs.EachPack(ctx, func(in disk.Records) error {
+		for _, r := range in.Rows {
+			if !isDescribed(r) {
+				continue
+			}
+			data, err := in.Read(r, nil)
+			if core.CodeOf(err) == core.CodeWrong {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			d, err := parseDescription(data)
+			if err != nil {
+				continue
+			}
+			if err := visit(core.Chunk{Hash: r.Hash, Size: core.Size(r.Size)}, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, step)
 	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	rows, err := pack.ReadTable(f, info.Size())
-	if err != nil {
-		rows = nil
-		if _, err := pack.Salvage(f, info.Size(), func(r pack.Row, _ []byte) error {
-			rows = append(rows, r)
-			return nil
-		}); err != nil {
-			return err
-		}
-	}
-	for _, r := range rows {
-		if !isDescribed(r) {
-			continue
-		}
-		data, err := pack.ReadData(f, r, nil)
-		if core.CodeOf(err) == core.CodeWrong {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		d, err := parseDescription(data)
-		if err != nil {
-			continue
-		}
-		if err := visit(core.Chunk{Hash: r.Hash, Size: core.Size(r.Size)}, d); err != nil {
-			return err
-		}
+		return fmt.Errorf("look for descriptions: %w", err)
 	}
 	return nil
 }

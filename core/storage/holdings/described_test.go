@@ -19,7 +19,12 @@ func descriptions(t *testing.T, dir string) map[core.Hash]core.Description {
 	t.Helper()
 	all := map[core.Hash]core.Description{}
 	steps := 0
-	err := holdings.Described(t.Context(), dir, func(c core.Chunk, d core.Description) error {
+	s, err := disk.OpenRead(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	err = holdings.Described(t.Context(), s, func(c core.Chunk, d core.Description) error {
 		all[c.Hash] = d
 		return nil
 	}, func(done, packs int) { steps++ })

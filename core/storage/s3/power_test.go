@@ -30,14 +30,14 @@ type (
 // gone that no stranger removed.
 func TestPowerLossCollect(t *testing.T) {
 	srv := newServer(t)
-	o := srv.options(t, 4<<10)
+	o := options(t, srv, 4<<10)
 	dir := o.Dir
 	o.Dir = filepath.Join(dir, "store")
 	r := durabletest.Record(t, dir)
 	var mu sync.Mutex
 	packs := map[string][]byte{} // that were ever there
-	srv.answer(func(req *http.Request) (int, string) {
-		key := strings.TrimPrefix(req.URL.Path, "/"+bucketName+"/")
+	srv.Answer(func(req *http.Request) (int, string) {
+		key := strings.TrimPrefix(req.URL.Path, "/"+srv.Bucket+"/")
 		switch req.Method {
 		case http.MethodPut:
 			body, err := io.ReadAll(req.Body)
@@ -76,10 +76,10 @@ func TestPowerLossCollect(t *testing.T) {
 		}
 		return false, nil
 	}, nil)
-	check(t, err)
-	check(t, s.Close())
+	ok(t, err)
+	ok(t, s.Close())
 	r.Stop()
-	srv.answer(nil)
+	srv.Answer(nil)
 	tried := r.Check(t, durabletest.Budget(2), func(roots []string, promises []any) error {
 		return afterLoss(t, o, filepath.Join(roots[0], "store"), packs, pieces, promises)
 	})
@@ -106,14 +106,13 @@ func afterLoss(t *testing.T, o Options, dir string, packs map[string][]byte, pie
 		}
 	}
 	for key := range there {
-		_, err := srv.backend.PutObject(bucketName, key, map[string]string{"Last-Modified": httpTime}, bytes.NewReader(packs[key]),
-			int64(len(packs[key])), nil)
+		err := srv.Put(key, packs[key])
 		if err != nil {
 			return err
 		}
 	}
 	var said strings.Builder
-	o.Place, o.Dir = srv.place(t, o.Place.Prefix), dir
+	o.Place, o.Dir = placeIn(t, srv, o.Place.Prefix), dir
 	o.Say = func(format string, args ...any) { fmt.Fprintf(&said, format, args...) }
 	s, err := Open(bg, o)
 	if err != nil {
@@ -130,5 +129,3 @@ func afterLoss(t *testing.T, o Options, dir string, packs map[string][]byte, pie
 	}
 	return s.Close()
 }
-
-const httpTime = "Mon, 02 Jan 2006 15:04:05 GMT"

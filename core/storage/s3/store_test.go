@@ -20,6 +20,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/storage/disk/check"
 	"github.com/bkp-tool/bkp/core/storage/disk/pack"
 )
 
@@ -47,7 +48,7 @@ func some(n, size int) (pieces []piece) {
 	return pieces
 }
 
-func check(t testing.TB, err error) {
+func ok(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +58,7 @@ func check(t testing.TB, err error) {
 func opened(t testing.TB, o Options) *Store {
 	t.Helper()
 	s, err := Open(bg, o)
-	check(t, err)
+	ok(t, err)
 	t.Cleanup(func() { s.Close() })
 	return s
 }
@@ -70,7 +71,7 @@ func kept(t testing.TB, s *Store, pieces ...piece) {
 			t.Fatal(err)
 		}
 	}
-	check(t, s.Barrier(bg))
+	ok(t, s.Barrier(bg))
 }
 
 func want(t testing.TB, s *Store, pieces ...piece) {
@@ -87,23 +88,6 @@ func (s *Store) forgetRead() {
 	s.packs.read.mu.Lock()
 	defer s.packs.read.mu.Unlock()
 	s.packs.read.read, s.packs.read.bytes = nil, 0
-}
-
-// change changes the object of a pack; nil removes it.
-func (s *server) change(t testing.TB, key string, how func([]byte) []byte) {
-	t.Helper()
-	o, err := s.backend.GetObject(bucketName, key, nil)
-	check(t, err)
-	var b bytes.Buffer
-	_, err = b.ReadFrom(o.Contents)
-	check(t, err)
-	data := how(b.Bytes())
-	if data == nil {
-		_, err = s.backend.DeleteObject(bucketName, key)
-	} else {
-		_, err = s.backend.PutObject(bucketName, key, map[string]string{}, bytes.NewReader(data), int64(len(data)), nil)
-	}
-	check(t, err)
 }
 
 func flip(at int) func([]byte) []byte {
@@ -139,23 +123,23 @@ func TestAllIsFoundFromTheBucketAlone(t *testing.T) {
 	} {
 		for _, merged := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, merged), func(t *testing.T) {
-				o := srv.options(t, 8<<10)
+				o := options(t, srv, 8<<10)
 				s := opened(t, o)
 				pieces := some(30, 1000)
 				kept(t, s, pieces[:20]...)
 				for _, p := range pieces[20:] {
 					_, err := s.Put(bg, p.Chunk, core.Hash{}, p.data)
-					check(t, err)
+					ok(t, err)
 				}
-				check(t, s.Close())
+				ok(t, s.Close())
 				if merged {
 					s = opened(t, o)
-					check(t, s.Compact())
-					check(t, s.Close())
+					ok(t, s.Compact())
+					ok(t, s.Close())
 				}
-				check(t, lose(o.Dir))
+				ok(t, lose(o.Dir))
 				reader, err := OpenRead(bg, o)
-				check(t, err)
+				ok(t, err)
 				defer reader.Close()
 				if name != "a shadow" { // who only reads looks into the bucket where nothing is known
 					want(t, reader, pieces...)
@@ -175,19 +159,19 @@ func TestAllIsFoundFromTheBucketAlone(t *testing.T) {
 // a pack was going leaves its object, which goes.
 func TestWhatADeadProcessLeftIsTidied(t *testing.T) {
 	srv := newServer(t)
-	o := srv.options(t, 8<<10)
+	o := options(t, srv, 8<<10)
 	s := opened(t, o)
 	pieces := some(4, 3000)
 	kept(t, s, pieces[:2]...)
-	_, err := s.packs.bucket.client.NewMultipartUpload(bg, bucketName, o.Place.Prefix+packKey(pack.NewName()), minio.PutObjectOptions{})
-	check(t, err)
+	_, err := s.packs.bucket.client.NewMultipartUpload(bg, srv.Bucket, o.Place.Prefix+packKey(pack.NewName()), minio.PutObjectOptions{})
+	ok(t, err)
 	other := opened(t, o) // nobody knows whose it is while somebody lives
 	if left, err := s.packs.bucket.uploads(bg); err != nil || len(left) != 1 {
 		t.Fatalf("uploads %v, %v", left, err)
 	}
-	check(t, other.Close())
+	ok(t, other.Close())
 
-	srv.answer(func(r *http.Request) (int, string) {
+	srv.Answer(func(r *http.Request) (int, string) {
 		if r.Method == http.MethodDelete {
 			return http.StatusForbidden, "AccessDenied"
 		}
@@ -197,16 +181,16 @@ func TestWhatADeadProcessLeftIsTidied(t *testing.T) {
 	if _, err := s.Collect(bg, none, nil); core.CodeOf(err) != core.CodeRefused {
 		t.Errorf("collect: %v", err)
 	}
-	check(t, s.Close())
-	srv.answer(nil)
-	if left := srv.keys(t, o.Place.Prefix); len(left) != 1 {
+	ok(t, s.Close())
+	srv.Answer(nil)
+	if left := keys(t, srv, o); len(left) != 1 {
 		t.Fatalf("objects %v", left)
 	}
 	s = opened(t, o)
 	if left, err := s.packs.bucket.uploads(bg); err != nil || len(left) != 0 {
 		t.Errorf("uploads %v, %v", left, err)
 	}
-	if left := srv.keys(t, o.Place.Prefix); len(left) != 0 {
+	if left := keys(t, srv, o); len(left) != 0 {
 		t.Errorf("objects %v", left)
 	}
 	if has, err := s.Has(bg, pieces[0].Hash); has || err != nil {
@@ -219,7 +203,7 @@ func TestWhatADeadProcessLeftIsTidied(t *testing.T) {
 // A barrier returns when the bucket has said that it has everything: not before, and not where it has not.
 func TestABarrierMeansThatTheBucketHasIt(t *testing.T) {
 	srv := newServer(t)
-	o := srv.options(t, 8<<10)
+	o := options(t, srv, 8<<10)
 	s := opened(t, o)
 	pieces := some(20, 1000)
 	var told sync.WaitGroup
@@ -248,7 +232,7 @@ func TestABarrierMeansThatTheBucketHasIt(t *testing.T) {
 	}
 	told.Wait()
 
-	srv.answer(func(r *http.Request) (int, string) {
+	srv.Answer(func(r *http.Request) (int, string) {
 		if r.Method == http.MethodPut {
 			return http.StatusForbidden, "AccessDenied"
 		}
@@ -256,11 +240,11 @@ func TestABarrierMeansThatTheBucketHasIt(t *testing.T) {
 	})
 	lost := makePiece(100, 1000)
 	_, err := s.Put(bg, lost.Chunk, core.Hash{}, lost.data)
-	check(t, err)
+	ok(t, err)
 	if err := s.Barrier(bg); core.CodeOf(err) != core.CodeRefused || core.HintOf(err) == "" {
 		t.Errorf("barrier: %v", err)
 	}
-	srv.answer(nil)
+	srv.Answer(nil)
 	if err := s.Barrier(bg); err == nil {
 		t.Error("a barrier after one that failed")
 	}
@@ -291,19 +275,27 @@ func TestDamageInTheBucket(t *testing.T) {
 	} {
 		for _, restarted := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, restarted), func(t *testing.T) {
-				o := srv.options(t, 8<<10)
+				o := options(t, srv, 8<<10)
 				var said strings.Builder
 				o.Say = func(format string, args ...any) { fmt.Fprintf(&said, format+"\n", args...) }
 				s := opened(t, o)
 				pieces := some(5, 1000)
 				kept(t, s, pieces...)
-				srv.change(t, srv.keys(t, o.Place.Prefix)[0], how)
+				ok(t, srv.Change(keys(t, srv, o)[0], how))
 				if restarted {
-					check(t, s.Close())
+					ok(t, s.Close())
 					s = opened(t, o)
 				}
-				_, err := s.Get(bg, pieces[0].Hash, nil)
 				gone := restarted && name == "gone"
+				var damage []check.Damage
+				ok(t, s.Check(bg, "", func(core.Hash) bool { return true }, func(c check.Checked) error {
+					damage = append(damage, c.Damage...)
+					return nil
+				}))
+				if len(damage) == 0 != gone {
+					t.Errorf("check finds %+v", damage)
+				}
+				_, err := s.Get(bg, pieces[0].Hash, nil)
 				if gone && (!errors.Is(err, core.ErrNotFound) || !strings.Contains(said.String(), "1 of 1 packs are gone")) {
 					t.Errorf("get: %v; said %q", err, said.String())
 				}
@@ -312,6 +304,9 @@ func TestDamageInTheBucket(t *testing.T) {
 				}
 				if has, err := s.Has(bg, pieces[0].Hash); has || err != nil {
 					t.Errorf("has: %v, %v", has, err)
+				}
+				if _, err := s.Get(bg, pieces[4].Hash, nil); name == "cut" && core.CodeOf(err) != core.CodeWrong {
+					t.Errorf("get what stood behind the end: %v", err)
 				}
 				kept(t, s, pieces[0])
 				want(t, s, pieces[0])
@@ -324,13 +319,13 @@ func TestDamageInTheBucket(t *testing.T) {
 func TestATableThatIsDamagedInTheBucket(t *testing.T) {
 	srv := newServer(t)
 	for name, at := range map[string]int{"its hash": -1, "a row": -200, "its head": -45} {
-		o := srv.options(t, 8<<10)
+		o := options(t, srv, 8<<10)
 		s := opened(t, o)
 		pieces := some(6, 1000)
 		kept(t, s, pieces...)
-		srv.change(t, srv.keys(t, o.Place.Prefix)[0], flip(at))
-		check(t, s.Close())
-		check(t, os.RemoveAll(o.Dir))
+		ok(t, srv.Change(keys(t, srv, o)[0], flip(at)))
+		ok(t, s.Close())
+		ok(t, os.RemoveAll(o.Dir))
 		s = opened(t, o)
 		t.Log(name)
 		want(t, s, pieces...)
@@ -340,7 +335,7 @@ func TestATableThatIsDamagedInTheBucket(t *testing.T) {
 // A bucket that has no time is asked again, and who is to know hears of it once, and once that it is over.
 func TestABucketThatHasNoTimeIsAskedAgain(t *testing.T) {
 	srv := newServer(t)
-	o := srv.options(t, 8<<10)
+	o := options(t, srv, 8<<10)
 	var mu sync.Mutex
 	var heard []error
 	o.Trouble = func(err error) {
@@ -350,15 +345,7 @@ func TestABucketThatHasNoTimeIsAskedAgain(t *testing.T) {
 	}
 	s := opened(t, o)
 	s.packs.bucket.quiet, s.packs.bucket.pause = 0, time.Millisecond
-	n := 0
-	srv.answer(func(*http.Request) (int, string) {
-		mu.Lock()
-		defer mu.Unlock()
-		if n++; n%5 == 0 {
-			return 0, ""
-		}
-		return http.StatusServiceUnavailable, "SlowDown"
-	})
+	srv.Throttle(5)
 	pieces := some(3, 3000)
 	kept(t, s, pieces...)
 	s.forgetRead()
@@ -369,7 +356,7 @@ func TestABucketThatHasNoTimeIsAskedAgain(t *testing.T) {
 	if len(heard) == 0 || heard[0] == nil || !strings.Contains(heard[0].Error(), "SlowDown") || heard[len(heard)-1] != nil {
 		t.Errorf("heard %v", heard)
 	}
-	if left := srv.keys(t, o.Place.Prefix); len(left) > 0 {
+	if left := keys(t, srv, o); len(left) > 0 {
 		t.Errorf("objects %v", left)
 	}
 }
@@ -377,7 +364,7 @@ func TestABucketThatHasNoTimeIsAskedAgain(t *testing.T) {
 // "Did not answer" and "may not" are neither "is not here" nor "is damaged".
 func TestWhatCouldNotBeFoundOutIsNoAnswer(t *testing.T) {
 	srv := newServer(t)
-	o := srv.options(t, 8<<10)
+	o := options(t, srv, 8<<10)
 	s := opened(t, o)
 	pieces := some(3, 3000)
 	kept(t, s, pieces...)
@@ -386,13 +373,13 @@ func TestWhatCouldNotBeFoundOutIsNoAnswer(t *testing.T) {
 		"no time":   func(*http.Request) (int, string) { return http.StatusServiceUnavailable, "SlowDown" },
 		"no bucket": func(*http.Request) (int, string) { return http.StatusNotFound, "NoSuchBucket" },
 	} {
-		srv.answer(answer)
+		srv.Answer(answer)
 		s.packs.bucket.patience = 1 // a nanosecond
 		_, err := s.Get(bg, pieces[0].Hash, nil)
 		if err == nil || errors.Is(err, core.ErrNotFound) || core.CodeOf(err) == core.CodeWrong {
 			t.Errorf("%s: %v", name, err)
 		}
-		srv.answer(nil)
+		srv.Answer(nil)
 		want(t, s, pieces...)
 		if notes, _ := os.ReadDir(filepath.Join(o.Dir, "damaged")); len(notes) > 0 {
 			t.Errorf("%s: it is noted as damaged", name)
@@ -404,7 +391,7 @@ func TestWhatCouldNotBeFoundOutIsNoAnswer(t *testing.T) {
 // Who cannot be served is told why, with the next step, and soon; no credential is ever said.
 func TestWhoIsRefusedIsToldWhatToDo(t *testing.T) {
 	srv := newServer(t)
-	o := srv.options(t, 0)
+	o := options(t, srv, 0)
 	for code, want := range map[string]struct {
 		status int
 		code   core.Code
@@ -416,16 +403,16 @@ func TestWhoIsRefusedIsToldWhatToDo(t *testing.T) {
 		"NoSuchBucket":                 {http.StatusNotFound, core.CodeNoName, "make it first"},
 		"AuthorizationHeaderMalformed": {http.StatusBadRequest, core.CodeFailed, "region=NAME"},
 	} {
-		srv.answer(func(*http.Request) (int, string) { return want.status, code })
+		srv.Answer(func(*http.Request) (int, string) { return want.status, code })
 		_, err := Open(bg, o)
 		if core.CodeOf(err) != want.code || !strings.Contains(core.HintOf(err), want.hint) {
 			t.Errorf("%s: code %d, %v, hint %q", code, core.CodeOf(err), err, core.HintOf(err))
 		}
-		if strings.Contains(fmt.Sprint(err), "fake") {
+		if strings.Contains(fmt.Sprint(err), srv.Key) || strings.Contains(fmt.Sprint(err), srv.Secret) {
 			t.Errorf("%s: a credential is said: %v", code, err)
 		}
 	}
-	srv.answer(nil)
+	srv.Answer(nil)
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("HOME", t.TempDir())
@@ -435,16 +422,16 @@ func TestWhoIsRefusedIsToldWhatToDo(t *testing.T) {
 	}
 	// Who knows what stands there already can tell what is not there without any.
 	path := filepath.Join(t.TempDir(), "credentials")
-	check(t, os.WriteFile(path, []byte("[backups]\naws_access_key_id = fake\naws_secret_access_key = fake secret\n"), 0o600))
+	ok(t, os.WriteFile(path, (fmt.Appendf(nil, "[backups]\naws_access_key_id = %s\naws_secret_access_key = %s\n", srv.Key, srv.Secret)), 0o600))
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", path)
 	o.Place.Profile = "backups"
 	s := opened(t, o)
 	p := makePiece(1, 1000)
 	kept(t, s, p)
-	check(t, s.Close())
+	ok(t, s.Close())
 	o.Place.Profile = ""
 	reader, err := OpenRead(bg, o)
-	check(t, err)
+	ok(t, err)
 	defer reader.Close()
 	if has, err := reader.Has(bg, p.Hash); !has || err != nil {
 		t.Errorf("has: %v, %v", has, err)
@@ -457,8 +444,8 @@ func TestWhoIsRefusedIsToldWhatToDo(t *testing.T) {
 // Two nodes never write to one place.
 func TestAnotherNodesPlaceIsRefused(t *testing.T) {
 	srv := newServer(t)
-	o := srv.options(t, 0)
-	check(t, opened(t, o).Close())
+	o := options(t, srv, 0)
+	ok(t, opened(t, o).Close())
 	o.Dir, o.Node = t.TempDir(), core.ID{2}
 	for name, open := range map[string]func(context.Context, Options) (*Store, error){"write": Open, "read": OpenRead} {
 		_, err := open(bg, o)
@@ -472,21 +459,21 @@ func TestAnotherNodesPlaceIsRefused(t *testing.T) {
 // same share one.
 func TestReadingAhead(t *testing.T) {
 	srv := newServer(t)
-	o := srv.options(t, 0)
+	o := options(t, srv, 0)
 	s := opened(t, o)
 	pieces := some(60, 250_000)
 	kept(t, s, pieces...)
-	check(t, s.Close())
+	ok(t, s.Close())
 	s = opened(t, o)
-	before := srv.count(http.MethodGet)
+	before := srv.Count(http.MethodGet)
 	want(t, s, pieces...)
 	s.packs.read.close()
-	if n := srv.count(http.MethodGet) - before; n < 3 || n > 8 {
+	if n := srv.Count(http.MethodGet) - before; n < 3 || n > 8 {
 		t.Errorf("%d requests for 15 MB in order", n)
 	}
-	check(t, s.Close())
+	ok(t, s.Close())
 	s = opened(t, o)
-	before = srv.count(http.MethodGet)
+	before = srv.Count(http.MethodGet)
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
@@ -498,7 +485,7 @@ func TestReadingAhead(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := srv.count(http.MethodGet) - before; n != 5 {
+	if n := srv.Count(http.MethodGet) - before; n != 5 {
 		t.Errorf("%d requests for five chunks that eight want", n)
 	}
 }
@@ -506,28 +493,28 @@ func TestReadingAhead(t *testing.T) {
 // A record that is longer than a part goes up in parts.
 func TestALongRecordGoesUpInParts(t *testing.T) {
 	srv := newServer(t)
-	o := srv.options(t, 0)
+	o := options(t, srv, 0)
 	s := opened(t, o)
 	p := makePiece(1, partSize+1000)
 	kept(t, s, p)
-	if srv.count(http.MethodPost) != 2 {
-		t.Errorf("%d requests begin or end an upload", srv.count(http.MethodPost))
+	if srv.Count(http.MethodPost) != 2 {
+		t.Errorf("%d requests begin or end an upload", srv.Count(http.MethodPost))
 	}
-	check(t, s.Close())
-	check(t, os.RemoveAll(o.Dir))
+	ok(t, s.Close())
+	ok(t, os.RemoveAll(o.Dir))
 	want(t, opened(t, o), p)
 }
 
 // A record is put out of its half dead pack into a new one, as on disk, and many small packs become one.
 func TestCollectionRewrites(t *testing.T) {
 	srv := newServer(t)
-	o := srv.options(t, 0)
+	o := options(t, srv, 0)
 	s := opened(t, o)
 	pieces := some(24, 1000)
 	for _, p := range pieces {
 		kept(t, s, p)
 	}
-	if n := len(srv.keys(t, o.Place.Prefix)); n != 24 {
+	if n := len(keys(t, srv, o)); n != 24 {
 		t.Fatalf("%d packs for 24 barriers", n)
 	}
 	live := map[core.Hash]bool{}
@@ -535,12 +522,12 @@ func TestCollectionRewrites(t *testing.T) {
 		live[p.Hash] = true
 	}
 	got, err := s.Collect(bg, func(h core.Hash) (bool, error) { return live[h], nil }, nil)
-	check(t, err)
-	if n := len(srv.keys(t, o.Place.Prefix)); n != 1 || got.Freed != 12*1000 {
+	ok(t, err)
+	if n := len(keys(t, srv, o)); n != 1 || got.Freed != 12*1000 {
 		t.Errorf("%d packs are left, %+v", n, got)
 	}
-	check(t, s.Close())
-	check(t, os.RemoveAll(o.Dir))
+	ok(t, s.Close())
+	ok(t, os.RemoveAll(o.Dir))
 	s = opened(t, o)
 	want(t, s, pieces[:12]...)
 	for _, p := range pieces[12:] {

@@ -27,6 +27,8 @@ func startCommand() *cli.Command {
 	flags := append(command.NetworkFlags(),
 		line.Text("listen", "", "listen at `HOST:PORT` (default: :8001, with --insecure-plaintext 127.0.0.1:8001)"),
 		line.Text("capacity", "", "keep at most `SIZE` for others (default: 80 % of the free disk)"),
+		line.Text("storage", "", "keep it in the bucket of `URL` and not on this disk: s3://BUCKET/PREFIX?endpoint="+
+			"https://HOST, with the credentials of the AWS tools; wants --capacity"),
 		line.Text("uplink", "", "send at most `RATE`, all links together: 20MiB, 100Mbit, or a calendar: "+
 			"22:00-06:00=50MiB,else=5MiB"),
 		line.Text("downlink", "", "receive at most `RATE`, all links together; a rate or a calendar, too"),
@@ -52,9 +54,13 @@ func startCommand() *cli.Command {
 		About: "A node keeps what licensed owners give it, passes it on, and carries out the commands of this data " +
 			"directory. The first INT or TERM stops it cleanly, with code 0. " + calendarHelp +
 			" What a single link is given may follow a calendar, too: in config.toml under [links], as " +
-			"\"backup.example:8001\" = \"mon-fri 08:00-18:00=1MiB,else=20MiB\".",
+			"\"backup.example:8001\" = \"mon-fri 08:00-18:00=1MiB,else=20MiB\". What is kept in a bucket (--storage) is " +
+			"taken to have arrived when the server says so; who else may read the bucket sees sealed chunks. Credentials " +
+			"come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials; the URL takes endpoint, region, " +
+			"lookup=path or dns, and profile, and the bucket is told once: DATA/storage remembers it.",
 		Examples: `bkp node start --data /srv/bkp --peers wss://other.example:8001-20MiB --token-file token
 			bkp node start --listen :8001 --capacity 500GiB --uplink 100Mbit --label zone=berlin
+			bkp node start --storage 's3://backups/node1?endpoint=https://s3.example' --capacity 2TiB
 			bkp node start --uplink tz=Europe/Berlin,22:00-06:00=50MiB,else=5MiB
 			bkp node start --listen 127.0.0.1:8001 --insecure-plaintext --trace trace.jsonl`,
 		Flags: slices.Concat(flags, logFlags(), command.IdentityFlags()),

@@ -16,7 +16,6 @@ import (
 	"github.com/bkp-tool/bkp/core/keep"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
-	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/bkp-tool/bkp/core/storage/holdings"
 )
 
@@ -31,7 +30,7 @@ func (r *repair) remakeHoldings(lostLog bool) error {
 	if err != nil {
 		return err
 	}
-	keeping, err := disk.Open(r.dir.Path("holdings"))
+	keeping, err := r.dir.OpenKeeping(r.ctx, r.told())
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -213,7 +212,11 @@ func (m *mending) restoreRuns(d described, tasks map[core.TaskID]bool, standing 
 
 func (m *mending) describedInPacks(visit func(described) error) error {
 	began := time.Now()
-	return holdings.Described(m.ctx, m.dir.Path("holdings"), func(c core.Chunk, d core.Description) error {
+	packs, ok := m.rec.Keeping.(holdings.Packs)
+	if !ok {
+		return errors.New("the packs do not tell what stands in them")
+	}
+	return holdings.Described(m.ctx, packs, func(c core.Chunk, d core.Description) error {
 		return visit(described{d, c})
 	}, func(done, packs int) {
 		m.status(control.Status{Phase: "repair", Text: fmt.Sprintf("pack %d of %d", done, packs),

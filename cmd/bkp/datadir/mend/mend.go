@@ -65,6 +65,13 @@ type repair struct {
 	mark   string // of what is put aside
 }
 
+// told hears of a bucket.
+func (r *repair) told() datadir.Told {
+	return datadir.Told{Say: func(format string, args ...any) {
+		r.status(control.Status{Phase: "repair", Text: fmt.Sprintf(format, args...)})
+	}}
+}
+
 func (r *repair) step(format string, args ...any) {
 	r.sum.Steps = append(r.sum.Steps, fmt.Sprintf(format, args...))
 }
@@ -108,7 +115,7 @@ func (r *repair) run() error {
 
 // look holds the records against each other. A ledger that was cut counts as lost: what is missing of it nobody has.
 func (r *repair) look() (found keep.Records, lostDB, lostLog bool, err error) {
-	rec, err := r.dir.OpenRecords(r.signer)
+	rec, err := r.dir.OpenRecords(r.signer, r.told())
 	if err != nil {
 		return found, false, false, err
 	}
@@ -251,7 +258,7 @@ func (r *repair) promiseAnew(db *holdings.Holdings, book *datadir.Logbook, s cor
 // align brings back from the packs what stands in the ledger and the database lacks, and gives up what the packs do not
 // have.
 func (r *repair) align() error {
-	rec, err := r.dir.OpenRecords(r.signer)
+	rec, err := r.dir.OpenRecords(r.signer, r.told())
 	if err != nil {
 		return err
 	}

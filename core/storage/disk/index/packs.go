@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -49,6 +50,16 @@ func (x *Index) Finished(name string) {
 		x.loose.merging = false
 		x.mu.Unlock()
 	})
+}
+
+// Writing is the records of a pack that this process writes; nil where it does not.
+func (x *Index) Writing(name string) []pack.Row {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if p := x.names[name]; p != nil && p.mine {
+		return slices.Clone(p.rows)
+	}
+	return nil
 }
 
 // Wait returns when what is merged in the background is.
