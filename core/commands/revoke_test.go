@@ -211,6 +211,48 @@ func TestRevokedLicense(t *testing.T) {
 	})
 }
 
+// A machine that may only write places for its owner, lists nothing of it, and reads and releases nothing that others
+// placed.
+func TestWriteOnlyMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := newCluster(t)
+		b := cl.start("b", "", cl.remembers())
+		cl.settle()
+		laptop := cl.stolen("b") // with all rights
+		others, _ := laptop.writes(b, unchanged)
+		laptop.give(others, 5, 9)
+		check(t, laptop.hub.Close(t.Context()))
+
+		s := &stolen{rogue: cl.rogue("b"), next: 150}
+		word, err := cl.owner.Delegate(s.signer.ID(), []key.Right{key.RightWrite}, time.Now().Add(time.Hour))
+		check(t, err)
+		s.word = word
+		s.say(wire.Delegation{Delegations: [][]byte{word}})
+		s.say(wire.RefList{Query: 1, Owner: cl.owner.ID()})
+		if report := hear[wire.RefReport](s.rogue); report.Code != core.ReasonRights {
+			t.Errorf("it lists refs: %+v", report)
+		}
+		own, answer := s.writes(b, unchanged)
+		if _, ok := answer.(wire.TaskAgree); !ok {
+			t.Fatalf("it may not write: %+v", answer)
+		}
+		s.give(own, 6, 10)
+		s.say(wire.GainApply{Flow: 8, Owner: cl.owner.ID(), Name: "abc", Rate: 1 << 20,
+			Runs: []wire.GainRun{{Hash: others.task.Files[0].Hash}}})
+		if refuse := hear[wire.GainRefuse](s.rogue); refuse.Code != core.ReasonRights && refuse.Code != core.ReasonUnknown {
+			t.Errorf("it reads: %+v", refuse)
+		}
+		envelope, err := s.signer.SignRelease(key.Release{Owner: cl.owner.ID(), Task: others.task.Task,
+			Alias: cl.owner.Alias("x"), Version: 1, Time: time.Now().Unix(), Delegation: word})
+		if err == nil {
+			s.say(wire.Release{Query: 1, Envelope: envelope})
+			if done := hear[wire.ReleaseDone](s.rogue); done.Code != core.ReasonRights || done.Runs != 0 {
+				t.Errorf("it releases: %+v", done)
+			}
+		}
+	})
+}
+
 // Two machines of an owner that revoke at once, out of each other's sight, end with a list of both.
 func TestRevocationsOfTwoMachinesMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -3,10 +3,12 @@
 package key_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
@@ -18,6 +20,17 @@ func TestOwnerFile(t *testing.T) {
 	if o.ID() != signer(1).ID() || !reflect.DeepEqual(o.Peers, []string{"ws://192.168.255.246:8001-102400"}) ||
 		o.DedupSecret[31] != 9 {
 		t.Errorf("%v %v %v", o.ID(), o.Peers, o.DedupSecret)
+	}
+}
+
+// The file of an identity that may only write stays readable.
+func TestWriterFile(t *testing.T) {
+	o := owner(t)
+	w := must[*key.Owner](t)(o.Writer(time.Unix(1_900_000_000, 0), bytes.NewReader(bytes.Repeat([]byte{5}, 32))))
+	golden(t, "writer.json", must[[]byte](t)(w.Marshal("")))
+	read := must[*key.Owner](t)(key.ParseOwner(read(t, "writer.json"), ""))
+	if read.ID() != o.ID() || read.Node().ID() != signer(5).ID() || !reflect.DeepEqual(read.Peers, o.Peers) {
+		t.Errorf("%v %v %v", read.ID(), read.Node().ID(), read.Peers)
 	}
 }
 
@@ -82,6 +95,7 @@ func TestParseOwnerRefuses(t *testing.T) {
 
 func FuzzParseOwner(f *testing.F) {
 	f.Add(read(f, "owner.json"))
+	f.Add(read(f, "writer.json"))
 	f.Add(read(f, "owner.age"))
 	f.Add([]byte("\xff\xfe{\x00}\x00"))
 	f.Add([]byte("\x00{\x00}"))
