@@ -3,6 +3,7 @@
 package key_test
 
 import (
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -124,7 +125,10 @@ func TestLocation(t *testing.T) {
 		"another version": func(l *key.Location) { l.Alias = o.Alias("other.img") },
 		"term 2":          func(l *key.Location) { l.Term = 1 },
 		"no span":         func(l *key.Location) { l.Segments = [][]core.Span{{{Node: core.ID{1}, Start: -1, Length: 1}}} },
-		"missing":         func(l *key.Location) { l.Task = core.TaskID{} },
+		"is no span": func(l *key.Location) { // start and length together passed the largest number
+			l.Segments = [][]core.Span{{{Node: core.ID{1}, Start: math.MaxInt, Length: 1}}}
+		},
+		"missing": func(l *key.Location) { l.Task = core.TaskID{} },
 	} {
 		bad := location(t, o)
 		spoil(&bad)
@@ -173,8 +177,31 @@ func FuzzOpenLocation(f *testing.F) {
 		if err != nil {
 			t.Skip()
 		}
-		if l, err := key.OpenLocation(envelope); err == nil && (l.Node != node.ID() || l.Version < 1) {
+		l, err := key.OpenLocation(envelope)
+		if err == nil && (l.Node != node.ID() || l.Version < 1) {
 			t.Errorf("%+v", l)
+		}
+		for _, spans := range l.Segments {
+			for _, s := range spans {
+				if s.Start < 0 || s.Length < 1 || s.Start >= core.SegmentRuns || s.Length > core.SegmentRuns-s.Start {
+					t.Errorf("a span that lies outside its segment: %+v", s)
+				}
+			}
+		}
+	})
+}
+
+func FuzzOpenHandover(f *testing.F) {
+	o := owner(f)
+	f.Add(payloadOf(f, must[[]byte](f)(o.SignHandover(key.Handover{Alias: o.Alias("disk.img"), Version: 3,
+		Task: core.TaskID{1}, Node: node.ID(), Term: 2, Copies: 2, Time: noon.Unix() - 1, Delegation: keeping(f, o)}))))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		envelope, err := o.Signer().Envelope(key.HandoverType, payload)
+		if err != nil {
+			t.Skip()
+		}
+		if h, err := key.OpenHandover(envelope); err == nil && (h.Owner != o.ID() || h.Version < 1 || h.Copies < 1) {
+			t.Errorf("%+v", h)
 		}
 	})
 }

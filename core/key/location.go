@@ -107,7 +107,8 @@ func (x location) open() (l Location, err error) {
 	for number, row := range x.Segments {
 		var spans []core.Span
 		for ; len(row) >= 3; row = row[3:] {
-			if row[0] < 0 || row[0] >= len(x.Nodes) || row[1] < 0 || row[2] < 1 || row[1]+row[2] > core.SegmentRuns {
+			if row[0] < 0 || row[0] >= len(x.Nodes) || row[1] < 0 || row[2] < 1 || row[2] > core.SegmentRuns ||
+				row[1] > core.SegmentRuns-row[2] {
 				return l, fmt.Errorf("segment %d: %v is no span", number, row[:3])
 			}
 			spans = append(spans, core.Span{Node: x.Nodes[row[0]], Start: row[1], Length: row[2]})

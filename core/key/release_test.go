@@ -106,3 +106,18 @@ func FuzzOpenRelease(f *testing.F) {
 		}
 	})
 }
+
+func FuzzOpenTombstone(f *testing.F) {
+	o := owner(f)
+	f.Add(payloadOf(f, must[[]byte](f)(o.SignTombstone(key.Tombstone{Alias: o.Alias("disk.img"), Version: 3,
+		Content: core.Hash{1}, Time: noon.Unix() - 1, Until: noon.Unix()}))))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		envelope, err := node.Envelope(key.TombstoneType, payload)
+		if err != nil {
+			t.Skip()
+		}
+		if x, err := key.OpenTombstone(envelope); err == nil && (x.Version < 1 || x.Content.IsZero() || x.Until < x.Time) {
+			t.Errorf("%+v", x)
+		}
+	})
+}

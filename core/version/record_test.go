@@ -79,3 +79,29 @@ func TestLocated(t *testing.T) {
 		t.Errorf("holders %v, of spans %v", holders, got.Spans)
 	}
 }
+
+// FuzzDecode: what a record says lies within it, and it is written as it was read.
+func FuzzDecode(f *testing.F) {
+	for _, r := range golden() {
+		plain, err := r.Encode()
+		check(f, err)
+		f.Add(plain)
+	}
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		r, err := Decode(plain)
+		if err != nil {
+			return
+		}
+		for _, s := range r.Spans {
+			if s.Start < 0 || s.Length < 1 || s.Start+s.Length > len(r.Runs) {
+				t.Errorf("a span outside the record: %+v", s)
+			}
+		}
+		r.Copies(func(core.ID) bool { return true })
+		again, err := r.Encode()
+		check(t, err)
+		if back, err := Decode(again); err != nil || fmt.Sprint(back) != fmt.Sprint(r) {
+			t.Errorf("%v is read again as %v: %v", r, back, err)
+		}
+	})
+}
