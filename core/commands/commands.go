@@ -76,6 +76,7 @@ type Node struct {
 	own        *staging.Versions
 	keeper     *repair.Keeper
 	work       work          // commands under way
+	handing    sync.Mutex    // one handover at a time
 	collecting sync.Mutex    // one collection of staging at a time
 	ready      chan struct{} // closed when all of the above is there
 	failed     chan error    // holds the failure of a disk, once

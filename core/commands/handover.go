@@ -22,6 +22,8 @@ import (
 // that is.
 func (n *Node) handed(envelope []byte) (receipt []byte, copies int, err error) {
 	<-n.ready
+	n.handing.Lock()
+	defer n.handing.Unlock()
 	h, err := n.Kept().Handed(envelope)
 	if err != nil {
 		return nil, 0, err

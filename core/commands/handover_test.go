@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/placements"
 )
@@ -236,6 +237,41 @@ func TestRemovedAtCoordinator(t *testing.T) {
 		if all, err := b.placed.All(); err != nil || len(all) != 0 {
 			t.Errorf("%d records, %v", len(all), err)
 		}
+	})
+}
+
+// TestHandoverIsFinished: a coordinator that did not take the version when it had its copy is asked again, by itself.
+func TestHandoverIsFinished(t *testing.T) {
+	long(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		b := c.start("b", "")
+		a := c.start("a", "b-20MiB", c.owned, keeps)
+		c.start("c", "b-20MiB")
+		c.start("d", "b-20MiB,c-20MiB")
+		data := content(67, 1<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		err := a.handOver("disk.img", 2)
+		if core.CodeOf(err) != core.CodePartial || !strings.Contains(err.Error(), "and does not coordinate") {
+			t.Fatalf("handed over to who does not take it: %v", err)
+		}
+		if s := a.standing("disk.img"); s.State == control.StateHanded || s.Copies != 1 {
+			t.Errorf("it stands at %+v", s)
+		}
+		b.stop()
+		before := b.setup
+		b.setup = func(conf *commands.Config) { before(conf); keeps(conf) }
+		b.run()
+		b.coordinates(10 * time.Minute)
+		a.awaitState("disk.img", control.StateHanded, time.Minute)
+		a.stop()
+		b.stop()
+		delete(c.nodes, "a")
+		delete(c.nodes, "b")
+		z := c.start("z", "d-20MiB", c.owned)
+		c.settle()
+		z.fetch("disk.img", 0, data)
 	})
 }
 

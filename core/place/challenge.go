@@ -237,7 +237,11 @@ func (c *Coordinator) Mend(ctx context.Context, rec *placements.Record, unattend
 
 // mendArgs asks for what a record wants.
 func mendArgs(rec *placements.Record, name string) Args {
-	return Args{Name: name, Version: rec.Version, Replicas: rec.Copies, Strategy: cmp.Or(rec.Strategy, defaultStrategy),
+	coordinator := ""
+	if !rec.Coordinator.IsZero() { // which has not taken it yet
+		coordinator = rec.Coordinator.String()
+	}
+	return Args{Name: name, Version: rec.Version, Coordinator: coordinator, Replicas: rec.Copies, Strategy: cmp.Or(rec.Strategy, defaultStrategy),
 		Retain: rec.Retain, KeepLocal: rec.KeepLocal, Erasure: rec.Erasure, Out: rec.Out,
 		Within: rec.Only}
 }

@@ -195,7 +195,7 @@ func (k *Keeper) watched() (records []*placements.Record, err error) {
 	self, ready := k.node.ID(), k.node.Ready() == nil
 	newest := map[string]*placements.Record{}
 	for _, rec := range all {
-		if !rec.IsOver() && !rec.Window && rec.Coordinator.IsZero() && (self.IsZero() || rec.Source == self) &&
+		if !rec.IsOver() && !rec.Window && (rec.Coordinator.IsZero() || !rec.Taken) && (self.IsZero() || rec.Source == self) &&
 			(ready || rec.Delegation != nil) {
 			newest[rec.Name()] = rec
 		}

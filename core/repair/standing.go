@@ -42,7 +42,7 @@ func (k *Keeper) Standings() (all []Standing, err error) {
 	network, now := k.network(found), time.Now()
 	for _, rec := range found {
 		under := k.records.UnderWay(rec) && !rec.Window
-		if rec.IsOver() || !kept[rec] && !under && rec.Coordinator.IsZero() {
+		if rec.IsOver() || !kept[rec] && !under && (rec.Coordinator.IsZero() || !rec.Taken) {
 			continue
 		}
 		s := Standing{Record: rec, Placing: under, Away: map[core.ID]time.Time{}}

@@ -143,6 +143,7 @@ func glossary() []explained {
 		{"placed", "kept by peers: \"2 of 2\" is copies that count, of copies wanted"},
 		{"copy", "it counts when its node has signed a receipt, has proved that it has the bytes, and has the ref"},
 		{"ref", "the sealed pointer to a version, which every node that keeps some of it has"},
+		{"coordinator", "the node that sees to a placement: this one, or the one of bkp place --coordinator NODE"},
 		{"licence", "an owner's signed word that a node may keep certain runs"},
 		{"receipt", "a node's signed word that it keeps them"},
 		{"audit", "a challenge that only a node which has the bytes can answer"},
