@@ -15,7 +15,8 @@ import (
 func TestEveryWishReachesThePlacement(t *testing.T) {
 	asked := control.PlaceArgs{Name: "disk.img", Version: 1, Replicas: 2, Erasure: core.Erasure{K: 4, M: 2},
 		AsBefore: true, Strategy: "seed", DryRun: true, Retain: 3, Lock: 4, KeepLocal: true, Exclude: []string{"a"},
-		Only: []string{"b"}, Objective: "cost", Blend: 5, Deadline: 6, Frontier: true, Plan: &saved.Plan{}, Show: true, Record: true}
+		Only: []string{"b"}, Objective: "cost", Blend: 5, Deadline: 6, Frontier: true, Plan: &saved.Plan{}, Show: true,
+		Record: true, Coordinator: "c"}
 	from, to := reflect.ValueOf(asked), reflect.ValueOf(placeArgs(asked))
 	for i := range from.NumField() {
 		name := from.Type().Field(i).Name
