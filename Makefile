@@ -58,7 +58,7 @@ check: ## formatting, lines, vet, staticcheck, revive, exhaustive switches, the 
 fuzz: ## every fuzz target for FUZZTIME; twice if need be, since Go may take the end of the time for a failure, and a real one fails again on the input that it left
 	@set -e; grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
 		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/func //'); do \
-			echo "$$dir $$target"; try="$(GO) test -run ^$$ -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) $$dir"; $$try || $$try; \
+			echo "$$dir $$target"; try="$(GO) test -run ^$$ -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$dir"; $$try || $$try; \
 		done; done
 
 flood: ## a node under idle sockets and floods of messages: FLOOD=60s for each kind

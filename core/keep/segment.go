@@ -4,7 +4,6 @@ package keep
 
 import (
 	"cmp"
-	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -129,9 +128,6 @@ func (s *Segment) used(run, chunks int) core.Bitmap {
 func (s *State) Segment(task core.TaskID, number int) *Segment {
 	return s.segments[core.SegmentID{Task: task, Number: number}]
 }
-
-// Segments is all that were accepted.
-func (s *State) Segments() iter.Seq[*Segment] { return maps.Values(s.segments) }
 
 // Task is what is kept here of a task.
 type Task struct {

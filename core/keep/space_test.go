@@ -115,7 +115,7 @@ func (m *spaceMachine) wrong() string {
 	var promised core.Size
 	text := ""
 	m.w.Ask(func(s *State) {
-		for seg := range s.Segments() {
+		for _, seg := range s.segments {
 			promised += seg.promised
 			if seg.promised < 0 {
 				text = fmt.Sprintf("%d promised to t%d", seg.promised, seg.Task[0])
