@@ -13,7 +13,7 @@ ERROR       ?= 0
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-* plugins/notifiers/*/bkp-notifier-*))
 
-.PHONY: all help build test race check fuzz flood faults mutants soak bench lab demo random image proto release deb clean c-compiler
+.PHONY: all help build test race check fuzz flood faults mutants soak bench s3 lab demo random image proto release deb clean c-compiler
 all: build
 
 help: ## this list
@@ -78,6 +78,9 @@ soak: build ## the peak memory of split, fetch and verify at 1, 8 and 64 GiB
 
 bench: c-compiler build ## beside cp, restic, borg and casync: half an hour, 30 GB; table and plot in build/bench
 	scripts/bench
+
+s3: build ## the tests of buckets on a real server; BENCH=1: beside restic on one file of 1 GiB
+	scripts/s3 $(if $(BENCH),bench)
 
 lab: build ## place and fetch over shaped links between network namespaces, against the least possible time; root, 25 minutes
 	scripts/lab

@@ -74,7 +74,8 @@ func (b *bucket) explain(what string, err error) error {
 	case "NoSuchBucket":
 		return core.WithHint(core.Fail(core.CodeNoName, "%s: %s has no bucket %s", where, b.place.Endpoint, b.place.Bucket),
 			"make it first (aws s3 mb s3://%s, or the server's own page), or correct the URL", b.place.Bucket)
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId":
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId",
+		"XAdminUserNotFound": // the last is versitygw's
 		return core.WithHint(core.Fail(core.CodeRefused, "%s: %s: the server does not accept the credentials (%s)", where,
 			what, answer.Code), "%s", setCredentials)
 	case "AccessDenied", "AllAccessDisabled", "AccountProblem":
@@ -86,6 +87,10 @@ func (b *bucket) explain(what string, err error) error {
 			"add region=NAME to the URL")
 	case "RequestTimeTooSkewed":
 		return core.WithHint(fmt.Errorf("%s: %s: the server's clock is another one", where, what), "set this machine's clock")
+	}
+	if answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden {
+		return core.WithHint(core.Fail(core.CodeRefused, "%s: %s: the server refuses it (%s)", where, what, answer.Code),
+			"%s", setCredentials)
 	}
 	return fmt.Errorf("%s: %s: the server answers %d %s: %w", where, what, answer.StatusCode, answer.Code, answer)
 }

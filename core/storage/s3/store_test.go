@@ -400,6 +400,8 @@ func TestWhoIsRefusedIsToldWhatToDo(t *testing.T) {
 		"InvalidAccessKeyId":           {http.StatusForbidden, core.CodeRefused, "AWS_ACCESS_KEY_ID"},
 		"SignatureDoesNotMatch":        {http.StatusForbidden, core.CodeRefused, "AWS_ACCESS_KEY_ID"},
 		"AccessDenied":                 {http.StatusForbidden, core.CodeRefused, "right to list, read, write"},
+		"XAdminUserNotFound":           {http.StatusNotFound, core.CodeRefused, "AWS_ACCESS_KEY_ID"},
+		"SomethingOfItsOwn":            {http.StatusForbidden, core.CodeRefused, "AWS_ACCESS_KEY_ID"},
 		"NoSuchBucket":                 {http.StatusNotFound, core.CodeNoName, "make it first"},
 		"AuthorizationHeaderMalformed": {http.StatusBadRequest, core.CodeFailed, "region=NAME"},
 	} {
