@@ -148,7 +148,7 @@ func (n *Node) watchDisks() {
 			if !ok || b.Broken() == nil {
 				continue
 			}
-			err := core.Fail(core.CodeFailed, "a disk failed: %w", b.Broken())
+			err := core.Fail(core.CodeFailed, "a disk or a bucket failed: %w", b.Broken())
 			n.Health.Degrade("disk", err.Error(), true)
 			n.failed <- err
 			return

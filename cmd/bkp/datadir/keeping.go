@@ -21,8 +21,9 @@ import (
 )
 
 // Told hears of a storage for others that is a bucket: what a person should know, and of trouble with it, until there is
-// none any more (nil). Either may be nil.
+// none any more (nil). Each may be nil.
 type Told struct {
+	Until   context.Context // of the node: once it has ended, a bucket that does not answer is not waited for
 	Say     func(format string, args ...any)
 	Trouble func(error)
 }
@@ -78,7 +79,8 @@ func (d Dir) options(place s3.Place, told Told) (s3.Options, error) {
 	if err != nil {
 		return s3.Options{}, err
 	}
-	return s3.Options{Place: place, Dir: d.Path("holdings"), Node: signer.ID(), Say: told.Say, Trouble: told.Trouble}, nil
+	return s3.Options{Place: place, Dir: d.Path("holdings"), Node: signer.ID(), Until: told.Until, Say: told.Say,
+		Trouble: told.Trouble}, nil
 }
 
 func (d Dir) openBucket(ctx context.Context, place s3.Place, told Told) (*s3.Store, error) {

@@ -65,7 +65,7 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *commands.Node, opened d
 	if err := op.limits(&conf, w); err != nil {
 		return nil, opened, err
 	}
-	told := op.told(conf.Health)
+	told := op.told(ctx, conf.Health)
 	if !w.transient {
 		if err = op.useStorage(ctx, &conf, told); err != nil {
 			return nil, opened, err
@@ -320,8 +320,8 @@ func (refuseAll) Verify(context.Context, core.VerifyRequest) (core.Verdict, erro
 }
 
 // told hears of a bucket that the node keeps its packs in: while it does not answer, the node's health says so.
-func (op *Opener) told(h *health.Health) datadir.Told {
-	return datadir.Told{Say: op.console.Say, Trouble: func(err error) {
+func (op *Opener) told(ctx context.Context, h *health.Health) datadir.Told {
+	return datadir.Told{Until: ctx, Say: op.console.Say, Trouble: func(err error) {
 		if err == nil {
 			h.Recover(storageKey)
 			return

@@ -203,6 +203,11 @@ func (b *bucket) putParts(ctx context.Context, what, key string, data []byte, op
 	_, err = try(ctx, b, what, 0, func(ctx context.Context) (minio.UploadInfo, error) {
 		return b.client.CompleteMultipartUpload(ctx, b.place.Bucket, key, id, parts, minio.PutObjectOptions{})
 	})
+	if errors.Is(err, fs.ErrNotExist) { // by a try before, whose answer was lost
+		if size, sizeErr := b.size(ctx, strings.TrimPrefix(key, b.place.Prefix)); sizeErr == nil && size == int64(len(data)) {
+			return nil
+		}
+	}
 	return err
 }
 

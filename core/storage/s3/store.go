@@ -17,11 +17,10 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk/writers"
 )
 
-const (
-	lockPause = 50 * time.Millisecond
-	// closePatience is how long Close waits for a bucket that does not answer.
-	closePatience = 30 * time.Second
-)
+const lockPause = 50 * time.Millisecond
+
+// closePatience is how long Close, and who is to end, wait for a bucket that does not answer. Tests have less.
+var closePatience = 30 * time.Second
 
 // Options say which store to open.
 type Options struct {
@@ -29,6 +28,8 @@ type Options struct {
 	Dir   string  // of what is known of the packs; may be removed while nobody has the store open
 	Node  core.ID // whose packs they are
 
+	// Until ends when nobody wants to wait any more: a bucket that does not answer is given up soon after. Nil: never.
+	Until context.Context
 	// Say is told what a person should know; nil: nobody is.
 	Say func(format string, args ...any)
 	// Trouble is told of a bucket that does not answer, or has no time, and is asked again: once, and nil when it did.
@@ -40,7 +41,8 @@ type Options struct {
 // Store is an open store. Any number of goroutines may use it.
 type Store struct {
 	*disk.Store
-	packs *packs
+	packs   *packs
+	unwatch func() bool // Options.Until; nil where there is none
 }
 
 // Open opens the store for reading and writing, and mends what a process that died left behind. The first in a place
@@ -101,6 +103,9 @@ func open(ctx context.Context, o Options, write bool) (*Store, error) {
 		s.packs.Close()
 		return nil, err
 	}
+	if o.Until != nil {
+		s.unwatch = context.AfterFunc(o.Until, func() { time.AfterFunc(closePatience, s.packs.cancel) })
+	}
 	return s, nil
 }
 
@@ -125,6 +130,9 @@ func (s *Store) Place() Place { return s.packs.bucket.place }
 func (s *Store) Close() error {
 	late := time.AfterFunc(closePatience, s.packs.cancel)
 	defer late.Stop()
+	if s.unwatch != nil {
+		defer s.unwatch()
+	}
 	err := s.Store.Close()
 	s.packs.Close()
 	return err

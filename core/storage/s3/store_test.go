@@ -264,6 +264,38 @@ func TestABarrierMeansThatTheBucketHasIt(t *testing.T) {
 	want(t, s, lost)
 }
 
+// Who is to end does not wait for a bucket that does not answer.
+func TestNobodyWaitsForABucketForEver(t *testing.T) {
+	srv := newServer(t)
+	o := options(t, srv, 8<<10)
+	until, end := context.WithCancel(bg)
+	o.Until = until
+	s := opened(t, o)
+	srv.Throttle(1 << 30)
+	p := makePiece(1, 1000)
+	_, err := s.Put(bg, p.Chunk, core.Hash{}, p.data)
+	ok(t, err)
+	waits := make(chan error)
+	go func() { waits <- s.Barrier(bg) }()
+	select {
+	case err := <-waits:
+		t.Fatalf("it is given up at once: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	old := closePatience
+	closePatience = time.Millisecond
+	t.Cleanup(func() { closePatience = old })
+	end()
+	if err := <-waits; err == nil {
+		t.Error("what is not in the bucket was acknowledged")
+	}
+	ended := s.Close()
+	srv.Answer(nil)
+	if ended == nil {
+		t.Error("it is closed as if all were there")
+	}
+}
+
 // What is wrong in the bucket is named, and never taken for something else; who puts it anew makes it whole.
 func TestDamageInTheBucket(t *testing.T) {
 	srv := newServer(t)

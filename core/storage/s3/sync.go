@@ -57,6 +57,9 @@ func (b *bucket) claim(ctx context.Context, node core.ID, write bool) error {
 		if err == nil {
 			err = b.put(ctx, ownerKey, text, true)
 		}
+		if errors.Is(err, errors.ErrUnsupported) { // by a server that knows no conditions
+			err = b.put(ctx, ownerKey, text, false)
+		}
 		if err != nil && !isTaken(err) {
 			return err
 		}
