@@ -30,8 +30,8 @@ type bucketKey struct{}
 // bucket does something with a story's bucket:
 //
 //	bucket packs N         there are N packs in it, or with ! not N
-//	bucket drop            a pack goes, as if somebody had removed it
-//	bucket damage          a byte of a pack becomes another one
+//	bucket drop            the packs go, as if somebody had removed them
+//	bucket damage          a byte in the middle of each pack becomes another one
 //	bucket throttle N      it has time for each N-th request alone; 1 for all of them
 func bucket(ts *testscript.TestScript, not bool, args []string) {
 	s := ts.Value(bucketKey{}).(*s3test.Server)
@@ -48,9 +48,13 @@ func bucket(ts *testscript.TestScript, not bool, args []string) {
 			ts.Fatalf("there are %d packs", len(packs))
 		}
 	case "drop":
-		ts.Check(s.Change(packs[0], func([]byte) []byte { return nil }))
+		for _, key := range packs {
+			ts.Check(s.Change(key, func([]byte) []byte { return nil }))
+		}
 	case "damage":
-		ts.Check(s.Change(packs[0], func(b []byte) []byte { b[len(b)/2] ^= 1; return b }))
+		for _, key := range packs {
+			ts.Check(s.Change(key, func(b []byte) []byte { b[len(b)/2] ^= 1; return b }))
+		}
 	case "throttle":
 		s.Throttle(int64(number()))
 	default:
