@@ -50,7 +50,8 @@
 //	      session     the node that carries out a command: the running one, or one put together for as long as it takes
 //	      input       what is split: a file, standard input, or what a command writes
 //	      retain      the rules by which versions are kept
-//	      datadir     the data directory: what stands where, and who may touch it; datadir/mend repairs its records
+//	      datadir     the data directory: what stands where, and who may touch it; datadir/mend repairs its records,
+//	                  datadir/heard keeps what nodes told each other
 //	      job         what a node does by the clock, when it is due and what became of it
 //	      volume      a version that is read at any place: by HTTP, or as a file of a mounted directory
 //	      web         the page that shows a running node to a browser of its machine

@@ -73,7 +73,8 @@ var groups = []string{"cmd/bkp/command/help", "cmd/bkp/command/job", "cmd/bkp/co
 	"cmd/bkp/command/license", "cmd/bkp/command/node", "cmd/bkp/command/peers", "cmd/bkp/command/plugin"}
 
 // ofCommands is what every room of commands may import.
-var ofCommands = []string{"cmd/bkp/command", "cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/render", "cmd/bkp/session"}
+var ofCommands = []string{"cmd/bkp/command", "cmd/bkp/datadir", "cmd/bkp/datadir/heard", "cmd/bkp/line",
+	"cmd/bkp/render", "cmd/bkp/session"}
 
 // roof says which rooms of the roof each of them may import. What lies below the roof they may all import.
 var roof = map[string][]string{
@@ -89,6 +90,7 @@ var roof = map[string][]string{
 	"cmd/bkp/command/peers":   ofCommands,
 	"cmd/bkp/command/plugin":  join(ofCommands, []string{"cmd/bkp/scaffold"}),
 	"cmd/bkp/datadir":         nil,
+	"cmd/bkp/datadir/heard":   {"cmd/bkp/datadir"},
 	"cmd/bkp/datadir/mend":    {"cmd/bkp/datadir"},
 	"cmd/bkp/input":           nil,
 	"cmd/bkp/job":             nil,
@@ -100,7 +102,8 @@ var roof = map[string][]string{
 	"cmd/bkp/volume":          nil,
 	"cmd/bkp/metrics":         nil,
 	"cmd/bkp/web":             nil,
-	"cmd/bkp/session":         {"cmd/bkp/datadir", "cmd/bkp/job", "cmd/bkp/line", "cmd/bkp/metrics", "cmd/bkp/render", "cmd/bkp/volume"},
+	"cmd/bkp/session": {"cmd/bkp/datadir", "cmd/bkp/datadir/heard", "cmd/bkp/job", "cmd/bkp/line",
+		"cmd/bkp/metrics", "cmd/bkp/render", "cmd/bkp/volume"},
 }
 
 // within says which other packages of its room each package below a room may import: by their names below storage/disk,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir/heard"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/key"
@@ -32,7 +33,7 @@ func (l *logs) setup(conf *commands.Config) {
 	log, err := ledger.Open(l.dir.Path("ledger"), conf.Signer)
 	check(l.t, err)
 	l.log = log
-	heads, err := l.dir.OpenHeads(l.dir, datadir.NewLogbook(log, conf.Signer.ID()))
+	heads, err := heard.OpenHeads(l.dir, l.dir, datadir.NewLogbook(log, conf.Signer.ID()))
 	check(l.t, err)
 	conf.Heads = heads
 }

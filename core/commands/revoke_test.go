@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir/heard"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/control"
@@ -21,7 +22,7 @@ import (
 func (c *cluster) remembers() func(*commands.Config) {
 	dir := datadir.Dir(c.t.TempDir())
 	return func(conf *commands.Config) {
-		lists, err := dir.OpenRevoked(dir)
+		lists, err := heard.OpenRevoked(dir, dir)
 		check(c.t, err)
 		conf.Revoked = lists
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir/heard"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/volume"
 	"github.com/bkp-tool/bkp/core"
@@ -79,7 +80,7 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *commands.Node, opened d
 	conf.Staging, conf.Away, conf.Keeping, conf.Holdings, conf.Ledger = stood.Staging, stood.Offloaded, stood.Keeping,
 		stood.Holdings, stood.Ledger
 	if log, ok := stood.Ledger.(*datadir.Logbook); ok { // else it is gone or damaged
-		if conf.Heads, err = op.dir.OpenHeads(op.own(), log); err != nil {
+		if conf.Heads, err = heard.OpenHeads(op.dir, op.own(), log); err != nil {
 			return nil, opened, err
 		}
 	}
@@ -176,7 +177,7 @@ func (op *Opener) network(conf *commands.Config, w wish) (err error) {
 	}
 	conf.Pins = met
 	conf.Damaged = append(conf.Damaged, met.Damage()...)
-	if conf.Revoked, err = op.dir.OpenRevoked(op.own()); err != nil {
+	if conf.Revoked, err = heard.OpenRevoked(op.dir, op.own()); err != nil {
 		return err
 	}
 	if !w.transient {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/command"
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir/heard"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -54,7 +55,7 @@ func showCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			lists, err := c.Dir.OpenRevoked(c.Dir)
+			lists, err := heard.OpenRevoked(c.Dir, c.Dir)
 			if err != nil {
 				return err
 			}

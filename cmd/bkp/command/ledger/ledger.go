@@ -13,6 +13,7 @@ import (
 
 	"github.com/bkp-tool/bkp/cmd/bkp/command"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir/heard"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/core"
@@ -192,12 +193,12 @@ func verify(c *command.Call) (ledger.Report, error) {
 		defer f.Close()
 		in = f
 	}
-	heard, err := c.Dir.OpenHeads(c.Dir, nil)
+	heads, err := heard.OpenHeads(c.Dir, c.Dir, nil)
 	if err != nil {
 		return ledger.Report{}, err
 	}
 	return ledger.VerifyBundle(in, ledger.MaxBundle, func(node core.ID) []ledger.SignedHead {
-		if head, known := heard.Kept()[node]; known {
+		if head, known := heads.Kept()[node]; known {
 			return []ledger.SignedHead{head}
 		}
 		return nil

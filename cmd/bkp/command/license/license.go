@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/command"
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir/heard"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -67,7 +68,7 @@ func verifyCommand() *cli.Command {
 			}); err != nil {
 				return fmt.Errorf("licence %s: %w", l.ID, err)
 			}
-			lists, err := c.Dir.OpenRevoked(c.Dir)
+			lists, err := heard.OpenRevoked(c.Dir, c.Dir)
 			if err != nil {
 				return err
 			}

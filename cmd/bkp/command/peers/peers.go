@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/command"
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir/heard"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -111,7 +112,7 @@ func forgetPeer(c *command.Call) error {
 	if r.Forgotten, err = pins.Forget(name); err != nil {
 		return err
 	}
-	if err := c.Dir.ForgetHeads(r.Forgotten); err != nil {
+	if err := heard.ForgetHeads(c.Dir, r.Forgotten); err != nil {
 		return err
 	}
 	if len(r.Forgotten) == 0 {

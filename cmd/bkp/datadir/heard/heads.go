@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package datadir
+// Package heard is what nodes sign and tell each other, as a data directory keeps it: heads of their ledgers, and what
+// owners revoked.
+package heard
 
 import (
 	"errors"
@@ -9,6 +11,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
@@ -22,14 +25,14 @@ const maxKeptHeads = 4096
 // Heads is this node's ledger, and heads.json: the newest head of each other node's that was heard of. A file that cannot
 // be read is none: what is heard from now on is kept.
 type Heads struct {
-	log  *Logbook
+	log  *datadir.Logbook
 	path string
 	mu   sync.Mutex
 	kept map[core.ID]key.SignedHead
 }
 
 // OpenHeads reads the heads that are kept; what comes is written into own, which may be another directory.
-func (d Dir) OpenHeads(own Dir, log *Logbook) (*Heads, error) {
+func OpenHeads(d, own datadir.Dir, log *datadir.Logbook) (*Heads, error) {
 	h := &Heads{log: log, path: own.Path("heads.json"), kept: map[core.ID]key.SignedHead{}}
 	text, err := os.ReadFile(d.Path("heads.json"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -91,8 +94,8 @@ func (h *Heads) Keep(heads []key.SignedHead) error {
 }
 
 // ForgetHeads forgets the heads of nodes; a node that runs here has them in memory.
-func (d Dir) ForgetHeads(ids []core.ID) error {
-	h, err := d.OpenHeads(d, nil)
+func ForgetHeads(d datadir.Dir, ids []core.ID) error {
+	h, err := OpenHeads(d, d, nil)
 	if err != nil || len(h.kept) == 0 {
 		return err
 	}

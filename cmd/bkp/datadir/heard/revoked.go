@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package datadir
+package heard
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/key"
@@ -23,7 +24,7 @@ const maxLists = 4096
 // Revoked is revoked/: the newest list of revocations of each owner that has one, by its ID. A list that cannot be read
 // is none: peers tell it again.
 type Revoked struct {
-	dir     Dir
+	dir     datadir.Dir
 	writing sync.Mutex
 	mu      sync.RWMutex
 	lists   map[core.ID]revoked
@@ -35,7 +36,7 @@ type revoked struct {
 }
 
 // OpenRevoked reads the lists that are kept; what comes is written into own, which may be another directory.
-func (d Dir) OpenRevoked(own Dir) (*Revoked, error) {
+func OpenRevoked(d, own datadir.Dir) (*Revoked, error) {
 	r := &Revoked{dir: own, lists: map[core.ID]revoked{}}
 	entries, err := os.ReadDir(d.Path("revoked"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
