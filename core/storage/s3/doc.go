@@ -11,7 +11,7 @@
 //
 // So all that a store does but to write and read packs is storage/disk's, which this package hands its packs
 // (disk.OpenOn). Everything in DIR is found again from the bucket: it can be thrown away while nobody has the store
-// open, and takes about a thousandth of what is stored.
+// open.
 //
 // # What survives
 //
