@@ -64,6 +64,7 @@
 //	      place       coordinating a placement          fetch   a version where it is kept
 //	                  place/content: what a version consists of    place/survey: what the network can give
 //	                  place/delivery: what is to be done while the data moves
+//	                  place/proof: having targets prove what they keep
 //	      repair      placements kept: copies proved again, and made anew
 //	      transfer    the tasks under way, by spread's decisions over flows
 //	      staging     the owner's versions here: what of them must stay, and what may go since peers keep it

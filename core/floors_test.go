@@ -107,12 +107,15 @@ var roof = map[string][]string{
 }
 
 // within says which other packages of its room each package below a room may import: by their names below storage/disk,
-// durable, place or plan, which join them all and are "" themselves. Nobody else in storage but holdings, which looks for
+// durable, keep, place or plan, which join them all and are "" themselves. Nobody else in storage but holdings, which looks for
 // descriptions, and s3, whose packs are objects, knows any of disk.
 var within = map[string][]string{
 	"core/durable/internal/tap": nil,
+	"core/keep/handed":          {""},
+	"core/keep/lost":            nil,
 	"core/place/content":        nil,
 	"core/place/delivery":       nil,
+	"core/place/proof":          {"delivery"},
 	"core/place/survey":         nil,
 	"core/plan/fluid":           nil,
 	"core/plan/saved":           {"", "fluid"},
@@ -205,7 +208,7 @@ func TestFloorsSize(t *testing.T) {
 
 func TestFloorsWithinRooms(t *testing.T) {
 	const disk = "core/storage/disk"
-	joins := []string{disk, "core/durable", "core/place", "core/plan"}
+	joins := []string{disk, "core/durable", "core/keep", "core/place", "core/plan"}
 	found := map[string]bool{}
 	eachFile(t, func(room, name string, f *ast.File) {
 		pkg := path.Dir(name)

@@ -20,6 +20,7 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/keep/lost"
 	"github.com/bkp-tool/bkp/core/storage/disk"
 	"github.com/bkp-tool/bkp/core/storage/holdings"
 )
@@ -197,7 +198,7 @@ func recordsOf(h datadir.Dir, x *member) (found keep.Records, err error) {
 		return found, err
 	}
 	found, err = keep.CheckRecords(context.Background(), rec.Holdings, rec.Keeping, rec.Ledger)
-	_, lost := rec.Holdings.(*keep.LostHoldings)
+	_, lost := rec.Holdings.(*lost.Holdings)
 	if head, known, _ := rec.Holdings.Remembered(); known && !lost && head.Size == 0 {
 		err = errors.Join(err, errors.New("the database remembers an empty ledger: nobody would see that it was cut"))
 	}

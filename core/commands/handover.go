@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/keep/handed"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/placements"
@@ -55,6 +56,9 @@ func (n *Node) handed(envelope []byte) (receipt []byte, copies int, err error) {
 	return receipt, 0, err
 }
 
+// handedOver is what of it this node keeps itself.
+func (n *Node) handedOver() handed.Versions { return handed.Versions{Target: n.Kept()} }
+
 // errRelieved is why a placement stops that this node is to see to no more.
 var errRelieved = core.Fail(core.CodeRefused, "another node coordinates it now")
 
@@ -63,11 +67,11 @@ func (n *Node) coordinate(h key.Handover) error {
 	if n.Repair == nil {
 		return core.Fail(core.CodeRefused, "this node keeps no placements by itself")
 	}
-	kept, err := n.Kept().Kept(h.Owner, h.Task, h.Alias, h.Version)
+	kept, err := n.handedOver().All(h.Owner, h.Task, h.Alias, h.Version)
 	if err != nil {
 		return err
 	}
-	if _, _, err := n.Kept().RefOf(h.Owner, h.Alias, h.Version); err != nil {
+	if _, _, err := n.handedOver().RefOf(h.Owner, h.Alias, h.Version); err != nil {
 		return err
 	}
 	var random [8]byte

@@ -68,11 +68,11 @@ func (r repairs) Reached() (ids []core.ID) {
 }
 
 func (r repairs) Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error) {
-	return r.coordinatorOf(rec).Audit(ctx, rec, node)
+	return r.coordinatorOf(rec).Prover().Audit(ctx, rec, node)
 }
 
 func (r repairs) AuditInFull(ctx context.Context, rec *placements.Record, node core.ID, from int) (next int, err error) {
-	return r.coordinatorOf(rec).AuditInFull(ctx, rec, node, from)
+	return r.coordinatorOf(rec).Prover().AuditInFull(ctx, rec, node, from)
 }
 
 func (r repairs) Enter(word core.Audited) error {

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/keep/lost"
 	"github.com/bkp-tool/bkp/core/license"
 )
 
 // begin makes today's holdings those that the records begin with, where the database comes from a release that did not
 // hold them against each other: they are described in the packs, and receipts of what was let go of by then end.
 func (t *Target) begin(ctx context.Context) error {
-	if _, lost := t.Ledger.(*LostLedger); lost {
+	if _, gone := t.Ledger.(*lost.Ledger); gone {
 		return nil
 	}
 	if _, known, err := t.Holdings.Remembered(); known || err != nil {
@@ -90,7 +91,7 @@ func (t *Target) discharge(d core.Discharge) error {
 // again.
 func (t *Target) rememberHead() error {
 	before, known, err := t.Holdings.Remembered()
-	if _, lost := t.Ledger.(*LostLedger); lost || err != nil || known && t.Ledger.Holds(before) != nil {
+	if _, gone := t.Ledger.(*lost.Ledger); gone || err != nil || known && t.Ledger.Holds(before) != nil {
 		return err
 	}
 	head, err := t.Ledger.Durable()

@@ -16,8 +16,8 @@
 //	records.go   holdings, ledger and packs say the same          collect.go   freeing what nobody needs
 //	audit.go     proving that it is here                          tombstones.go  versions that are removed
 //	check.go     looking whether they do                          begin.go     where an older database begins
-//	term.go      who coordinates a version, of several       handed.go  what is handed over to this node to coordinate
-//	holdings.go, ledger.go  what it stands on                     lost.go      what stands in for a lost one
+//	term.go      who coordinates a version, of several            handed.go     what is handed over to this node
+//	holdings.go, ledger.go  what it stands on
 package keep
 
 import (

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/keep/lost"
 	"github.com/bkp-tool/bkp/core/storage"
 )
 
@@ -65,15 +66,15 @@ func (r Records) Err() error {
 // nothing is collected meanwhile; all else may go on.
 func CheckRecords(ctx context.Context, holdings Holdings, keeping Packs, ledger Log) (Records, error) {
 	c := &recordsCheck{ctx: ctx, holdings: holdings, keeping: keeping, ledger: ledger}
-	l, lost := holdings.(*LostHoldings)
-	if lost {
+	l, gone := holdings.(*lost.Holdings)
+	if gone {
 		c.found.add("holdings.db", "%v", l.Why)
 	}
-	if l, is := ledger.(*LostLedger); is {
+	if l, is := ledger.(*lost.Ledger); is {
 		c.found.add("ledger", "%v", l.Why)
 		c.ledger = nil
 	}
-	if lost {
+	if gone {
 		return c.found, nil
 	}
 	err := c.run()

@@ -12,21 +12,22 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/keep/lost"
 	"github.com/bkp-tool/bkp/core/ledger"
 )
 
 // paper is holdings, packs and a ledger that say what a test has them say.
 type paper struct {
-	LostHoldings // knows nothing of the rest
-	segments     []core.Segment
-	kept         map[core.SegmentID][]core.Holding
-	refs         []core.HeldRef
-	head         core.LedgerHead
-	remembered   bool
-	standing     core.Standing
-	holds        error
-	gone         map[core.Hash]bool
-	fails        error
+	lost.Holdings // knows nothing of the rest
+	segments      []core.Segment
+	kept          map[core.SegmentID][]core.Holding
+	refs          []core.HeldRef
+	head          core.LedgerHead
+	remembered    bool
+	standing      core.Standing
+	holds         error
+	gone          map[core.Hash]bool
+	fails         error
 }
 
 func (p *paper) Segments() ([]core.Segment, error) { return p.segments, p.fails }
@@ -132,7 +133,7 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 		t.Errorf("found %+v, %v", found, err)
 	}
 	gone := errors.New("it was lost")
-	found, err := CheckRecords(t.Context(), &LostHoldings{gone}, p, &LostLedger{gone})
+	found, err := CheckRecords(t.Context(), &lost.Holdings{Why: gone}, p, &lost.Ledger{Why: gone})
 	check(t, err)
 	if len(found.Damage) != 2 || found.Damage[0].Key != "holdings.db" || found.Damage[1].Key != "ledger" {
 		t.Errorf("found %+v", found)
@@ -220,8 +221,8 @@ func TestLostRecords(t *testing.T) {
 		change func(*Config)
 		keys   []string
 	}{
-		{"no holdings", func(c *Config) { c.Holdings = &LostHoldings{errDown} }, []string{"holdings.db"}},
-		{"no ledger", func(c *Config) { c.Ledger = &LostLedger{errDown} }, []string{"ledger"}},
+		{"no holdings", func(c *Config) { c.Holdings = &lost.Holdings{Why: errDown} }, []string{"holdings.db"}},
+		{"no ledger", func(c *Config) { c.Ledger = &lost.Ledger{Why: errDown} }, []string{"ledger"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

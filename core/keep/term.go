@@ -59,9 +59,6 @@ func (t *Target) mayRelease(r key.Release, d key.Delegation, l key.Location) (er
 						id.Number, copies, d.Copies)
 				}
 			})
-			if err != nil {
-				return
-			}
 		}
 	})
 	return err
@@ -117,13 +114,9 @@ func (t *Target) location(hash core.Hash) (l key.Location, err error) {
 
 // succeeds reports whether a task of a version takes the place of another by its term.
 func (s *State) succeeds(task, other core.TaskID) bool {
-	of := func(task core.TaskID) (term int) {
-		for id, seg := range s.segments {
-			if id.Task == task {
-				term = max(term, seg.Term)
-			}
-		}
-		return term
+	terms := map[core.TaskID]int{}
+	for id, seg := range s.segments {
+		terms[id.Task] = max(terms[id.Task], seg.Term)
 	}
-	return of(task) > of(other)
+	return terms[task] > terms[other]
 }

@@ -3,8 +3,8 @@
 // Package place coordinates placements: what is asked of which peer, and what is done when it does not go as planned.
 //
 // It acts round decisions that do not. placements.Standing is where a placement stands, plain data; package delivery is told
-// what happens and says what is to be done; package content says what a version consists of, and package survey what the
-// network can give. What they and the rest need of the node is in needs.go, as interfaces. One goroutine has a placement;
+// what happens and says what is to be done; package content says what a version consists of, package survey what the
+// network can give, and package proof has targets prove what they keep. What they and the rest need of the node is in needs.go, as interfaces. One goroutine has a placement;
 // what the node's loop tells it goes through its Inbox.
 //
 //	place.go     the steps of a placement                choose.go    the version, and what it consists of
@@ -15,7 +15,7 @@
 //	deliver.go   what delivery decides, done             publish.go   records, refs, and what is let go
 //	window.go    placing a file while it is cut          remove.go    forgetting versions, and having them let go
 //	prove.go     having targets prove what they keep     needs.go     what is needed of the node
-//	challenge.go asking for a proof; what a record lacks placed anew
+//	again.go     what a record lacks, or nodes are to keep no more, placed anew
 //	record.go    what is noted of it                     rebalance.go relieving nodes that are dear or nearly full
 //	carryover.go records of what was placed before there were any
 //	handover.go  versions handed over to another node, and those that were handed over to this one

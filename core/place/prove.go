@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/place/proof"
 	"github.com/bkp-tool/bkp/core/placements"
 )
 
@@ -20,11 +21,12 @@ const (
 	proofRetry = 500 * time.Millisecond
 	// auditsOpen is how many audits of one target are under way: as many segments' ranges it reads at once.
 	auditsOpen = 4
-	// farPatience is with one that is reached through others, before it is looked for.
-	farPatience = 3 * time.Second
 	// lastProofs is how long a placement that is stopped waits for proofs.
 	lastProofs = 3 * time.Second
 )
+
+// Prover asks targets for proofs.
+func (c *Coordinator) Prover() proof.Prover { return proof.Prover{Peers: c.Peers, Bring: c.Bring} }
 
 // auditOf is an audit under way: of a target, about a segment.
 type auditOf struct {
@@ -78,12 +80,12 @@ func (p *placement) proveLast() {
 func (p *placement) audit(life context.Context, at auditOf, runs []int, patience time.Duration) audited {
 	ctx, cancel := context.WithTimeout(life, patience)
 	defer cancel()
-	claim := Claim{Owner: p.ownerID(), Alias: p.Version.Ref.Alias, Segment: p.Standing.Segments[at.segment],
+	claim := proof.Claim{Owner: p.ownerID(), Alias: p.Version.Ref.Alias, Segment: p.Standing.Segments[at.segment],
 		Target: at.target, Runs: runs}
 	var why error
 	for {
-		samples, err := p.challenge(ctx, claim)
-		if _, is := errors.AsType[*refuted](err); err == nil || is {
+		samples, err := p.Prover().Challenge(ctx, claim)
+		if _, is := errors.AsType[*proof.Refuted](err); err == nil || is {
 			return audited{at, runs, samples, err, false}
 		}
 		if ctx.Err() == nil {
@@ -107,15 +109,15 @@ type audited struct {
 func (e audited) apply(p *placement, _ time.Time) {
 	delete(p.audits, e.auditOf)
 	s := p.Standing
-	r, lacks := errors.AsType[*refuted](e.err)
+	r, lacks := errors.AsType[*proof.Refuted](e.err)
 	switch {
 	case e.err == nil:
 		s.Proved(e.target, e.segment, e.runs)
 		p.noteEntry(placements.Entry{What: placements.Proved, Node: e.target, Segment: e.segment,
 			Runs: core.Ranges(e.runs), Samples: e.samples})
 	case lacks:
-		s.Refuted(e.target, e.segment, r.runs)
-		p.noteLost(e.target, e.segment, r.runs)
+		s.Refuted(e.target, e.segment, r.Runs)
+		p.noteLost(e.target, e.segment, r.Runs)
 		p.Log.Error("audit failed", "target", e.target, "segment", e.segment, "error", e.err)
 		p.doubt(e.target, fmt.Sprintf("it gave receipts for what it does not have: segment %d: %v", e.segment, e.err))
 	case !e.stopped:

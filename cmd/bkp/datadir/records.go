@@ -11,6 +11,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/keep/lost"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/storage"
@@ -98,11 +99,11 @@ func (d Dir) openHoldings(r *Records, there Present) (says bool, err error) {
 	db, err := holdings.Open(d.Path("holdings.db"), !there.packs && !there.entries)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.Holdings = &keep.LostHoldings{Why: errors.New("holdings.db is gone, the record of what is kept here for " +
+		r.Holdings = &lost.Holdings{Why: errors.New("holdings.db is gone, the record of what is kept here for " +
 			"others")}
 		return false, nil
 	case core.CodeOf(err) == core.CodeWrong:
-		r.Holdings = &keep.LostHoldings{Why: err}
+		r.Holdings = &lost.Holdings{Why: err}
 		return false, nil
 	case err != nil:
 		return false, err
@@ -118,12 +119,12 @@ func (d Dir) openHoldings(r *Records, there Present) (says bool, err error) {
 
 func (d Dir) openLedger(r *Records, there Present, promised bool, signer *key.Signer) error {
 	if !there.ledger && (promised || there.packs) {
-		r.Ledger = &keep.LostLedger{Why: errNoLedger}
+		r.Ledger = &lost.Ledger{Why: errNoLedger}
 		return nil
 	}
 	log, err := ledger.Open(d.Path("ledger"), signer)
 	if core.CodeOf(err) == core.CodeWrong {
-		r.Ledger = &keep.LostLedger{Why: err}
+		r.Ledger = &lost.Ledger{Why: err}
 		return nil
 	}
 	if err != nil {
@@ -155,7 +156,7 @@ func (d Dir) CheckRecords(ctx context.Context) (found keep.Records, err error) {
 	if err != nil {
 		return found, err
 	}
-	var log keep.Log = &keep.LostLedger{Why: errNoLedger}
+	var log keep.Log = &lost.Ledger{Why: errNoLedger}
 	switch read, err := ledger.OpenRead(d.Path("ledger")); {
 	case err == nil:
 		r.Closers, log = append(r.Closers, read), read
@@ -163,7 +164,7 @@ func (d Dir) CheckRecords(ctx context.Context) (found keep.Records, err error) {
 	case errors.Is(err, core.ErrNotFound):
 		return found, nil // nothing was ever kept
 	case core.CodeOf(err) == core.CodeWrong:
-		log = &keep.LostLedger{Why: err}
+		log = &lost.Ledger{Why: err}
 	default:
 		return found, err
 	}

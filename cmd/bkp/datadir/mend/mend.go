@@ -16,6 +16,7 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/keep/lost"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/ledger"
 	"github.com/bkp-tool/bkp/core/license"
@@ -120,7 +121,7 @@ func (r *repair) look() (found keep.Records, lostDB, lostLog bool, err error) {
 		return found, false, false, err
 	}
 	found, err = keep.CheckRecords(r.ctx, rec.Holdings, rec.Keeping, rec.Ledger)
-	_, lostDB = rec.Holdings.(*keep.LostHoldings)
+	_, lostDB = rec.Holdings.(*lost.Holdings)
 	lostLog = slices.ContainsFunc(found.Damage, func(d core.Damage) bool { return d.Key == "ledger" })
 	return found, lostDB, lostLog, errors.Join(err, rec.Close())
 }

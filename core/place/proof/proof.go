@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+// Package proof has nodes prove that they have what they gave receipts for.
+package proof
 
 import (
-	"cmp"
 	"context"
 	crand "crypto/rand"
 	"errors"
@@ -14,10 +14,29 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/audit"
+	"github.com/bkp-tool/bkp/core/place/delivery"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/wire"
 )
+
+// Prover asks for proofs.
+type Prover struct {
+	Peers Peers
+	// Bring has wanted chunks of a version of an alias brought from their holders, and hands each to keep. left is the
+	// runs that are at no reachable holder.
+	Bring func(ctx context.Context, alias string, wanted []spread.Wanted,
+		keep func(run, index int, data []byte) error) (left []int, err error)
+}
+
+// Peers is the nodes that are asked.
+type Peers interface {
+	wire.Asker
+	// Known is what is known of nodes now; those that were never met are left out.
+	Known(ids []core.ID) map[core.ID]delivery.Peer
+	// Reach looks for nodes that no session leads to where others say that they are, for some seconds at most.
+	Reach(ctx context.Context, ids []core.ID)
+}
 
 // Claim is runs of a segment that a target gave receipts for.
 type Claim struct {
@@ -37,70 +56,70 @@ func (c Claim) parts() (parts []audit.Part) {
 	return parts
 }
 
-// refuted is what a target was found not to have.
-type refuted struct {
-	runs []core.Range // that it says itself are lost
+// Refuted is what a target was found not to have.
+type Refuted struct {
+	Runs []core.Range // that it says itself are lost
 	why  error
 }
 
-func (r *refuted) Error() string { return r.why.Error() }
+func (r *Refuted) Error() string { return r.why.Error() }
 
-// challenge asks once for proof of a claim, by ranges that are drawn anew, and says by how many.
-func (c *Coordinator) challenge(ctx context.Context, claim Claim) (samples int, err error) {
+// Challenge asks once for proof of a claim, by ranges that are drawn anew, and says by how many.
+func (p Prover) Challenge(ctx context.Context, claim Claim) (samples int, err error) {
 	var seed [32]byte
 	if _, err := crand.Read(seed[:]); err != nil {
 		return 0, err
 	}
 	ranges := audit.Draw(rand.New(rand.NewChaCha8(seed)), claim.parts(), audit.Enough)
-	return len(ranges), c.demand(ctx, claim, ranges)
+	return len(ranges), p.demand(ctx, claim, ranges)
 }
 
 // demand asks once for proof of some ranges of a claim. A target that cannot be audited has to send the chunks.
-func (c *Coordinator) demand(ctx context.Context, claim Claim, ranges []core.AuditedRange) error {
+func (p Prover) demand(ctx context.Context, claim Claim, ranges []core.AuditedRange) error {
 	ask := core.Challenge{Owner: claim.Owner, Task: claim.Segment.Message.Task, Segment: claim.Segment.Number,
 		Ranges: ranges}
 	if _, err := crand.Read(ask.Nonce[:]); err != nil {
 		return err
 	}
-	peer := c.Peers.Known([]core.ID{claim.Target})[claim.Target]
+	peer := p.Peers.Known([]core.ID{claim.Target})[claim.Target]
 	switch {
 	case !peer.Reachable:
 		return errors.New("it is not connected")
 	case !peer.Audited:
-		return c.taste(ctx, claim, ranges)
+		return p.taste(ctx, claim, ranges)
 	}
 	asking, cancel := ctx, context.CancelFunc(func() {})
 	if peer.Far { // one that is old drops what it does not know, and then has to be met
 		asking, cancel = context.WithTimeout(ctx, farPatience)
 	}
-	m, err := c.Peers.Ask(asking, claim.Target,
+	m, err := p.Peers.Ask(asking, claim.Target,
 		func(id uint64) wire.Message { return wire.Audit{Query: id, Challenge: ask} })
 	cancel()
 	if err != nil {
 		if peer.Far {
-			c.Peers.Reach(ctx, []core.ID{claim.Target})
+			p.Peers.Reach(ctx, []core.ID{claim.Target})
 		}
 		return err
 	}
 	switch m := m.(type) {
 	case wire.AuditProof:
 		if err := audit.Check(ask, m.Proof, claim.Target, claim.parts()); err != nil {
-			return &refuted{why: err}
+			return &Refuted{why: err}
 		}
 		return nil
 	case wire.AuditRefuse:
 		err := errors.New(m.Reason)
 		if len(m.Lost) > 0 || m.Code == core.ReasonUnknown { // it knows nothing of what it signed for
-			return &refuted{m.Lost, err}
+			return &Refuted{m.Lost, err}
 		}
 		return err
 	default:
-		return &refuted{why: fmt.Errorf("it answered an audit with %s", m.Type())}
+		return &Refuted{why: fmt.Errorf("it answered an audit with %s", m.Type())}
 	}
 }
 
 // taste has a target send the chunks that were drawn.
-func (c *Coordinator) taste(ctx context.Context, claim Claim, ranges []core.AuditedRange) error {
+func (p Prover) taste(ctx context.Context, claim Claim, ranges []core.AuditedRange) error {
 	var wanted []spread.Wanted
 	for _, r := range ranges {
 		run := claim.Segment.Runs[r.Run].Run
@@ -110,7 +129,7 @@ func (c *Coordinator) taste(ctx context.Context, claim Claim, ranges []core.Audi
 		}
 		wanted[len(wanted)-1].Needed.Set(r.Chunk)
 	}
-	left, err := c.Bring(ctx, claim.Alias, wanted, func(int, int, []byte) error { return nil })
+	left, err := p.Bring(ctx, claim.Alias, wanted, func(int, int, []byte) error { return nil })
 	if err == nil && len(left) > 0 {
 		err = fmt.Errorf("%d of %d runs that were drawn did not come", len(left), len(wanted))
 	}
@@ -118,6 +137,8 @@ func (c *Coordinator) taste(ctx context.Context, claim Claim, ranges []core.Audi
 }
 
 const (
+	// farPatience is with one that is reached through others, before it is looked for.
+	farPatience = 3 * time.Second
 	// auditPatience is with a holder that does not answer an audit that nobody waits for.
 	auditPatience = 10 * time.Second
 	// batchPatience is with one that reads as many chunks as a challenge can ask for.
@@ -142,7 +163,7 @@ func claims(rec *placements.Record, node core.ID) (all []Claim, err error) {
 // Audit has a node prove again what it keeps by a record, some ranges of each segment, and notes what came of it. lost
 // is what it was found not to have, which counts no more, durably; what it proved it may have to prove again after a
 // loss of power. err is why it could not be asked, or did not answer.
-func (c *Coordinator) Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error) {
+func (p Prover) Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error) {
 	all, err := claims(rec, node)
 	if err != nil {
 		return nil, err
@@ -150,13 +171,13 @@ func (c *Coordinator) Audit(ctx context.Context, rec *placements.Record, node co
 	ctx, cancel := context.WithTimeout(ctx, auditPatience)
 	defer cancel()
 	for _, claim := range all {
-		samples, err := c.challenge(ctx, claim)
-		if r, is := errors.AsType[*refuted](err); is {
+		samples, err := p.Challenge(ctx, claim)
+		if r, is := errors.AsType[*Refuted](err); is {
 			lost = fmt.Errorf("segment %d: %w", claim.Segment.Number, err)
-			if err := rec.Refute(node, claim.Segment.Number, r.runs, time.Now()); err != nil {
+			if err := rec.Refute(node, claim.Segment.Number, r.Runs, time.Now()); err != nil {
 				return lost, err
 			}
-			if len(r.runs) == 0 {
+			if len(r.Runs) == 0 {
 				break // nothing that it says is worth anything
 			}
 			continue
@@ -175,7 +196,7 @@ func (c *Coordinator) Audit(ctx context.Context, rec *placements.Record, node co
 
 // AuditInFull has a node that was found to lack something prove every chunk that it keeps by a record, from a segment
 // on, and notes what else is lost. After a minute it is left for later: next is the segment to go on with, or −1.
-func (c *Coordinator) AuditInFull(ctx context.Context, rec *placements.Record, node core.ID, from int) (next int, err error) {
+func (p Prover) AuditInFull(ctx context.Context, rec *placements.Record, node core.ID, from int) (next int, err error) {
 	all, err := claims(rec, node)
 	if err != nil {
 		return from, err
@@ -188,7 +209,7 @@ func (c *Coordinator) AuditInFull(ctx context.Context, rec *placements.Record, n
 		if time.Since(began) > fullTurn {
 			return number, nil
 		}
-		believed, err := c.inFull(ctx, rec, all[0])
+		believed, err := p.inFull(ctx, rec, all[0])
 		if err != nil || !believed {
 			return number, err
 		}
@@ -197,67 +218,25 @@ func (c *Coordinator) AuditInFull(ctx context.Context, rec *placements.Record, n
 }
 
 // inFull has every chunk of a claim proved; believed is false where nothing that the node says is worth anything.
-func (c *Coordinator) inFull(ctx context.Context, rec *placements.Record, claim Claim) (believed bool, err error) {
+func (p Prover) inFull(ctx context.Context, rec *placements.Record, claim Claim) (believed bool, err error) {
 	for batch := range slices.Chunk(audit.Every(claim.parts()), core.MaxAuditRanges) {
 		batch = slices.DeleteFunc(batch, func(r core.AuditedRange) bool { return !slices.Contains(claim.Runs, r.Run) })
 		for len(batch) > 0 {
 			asking, cancel := context.WithTimeout(ctx, batchPatience)
-			err := c.demand(asking, claim, batch)
+			err := p.demand(asking, claim, batch)
 			cancel()
-			r, is := errors.AsType[*refuted](err)
+			r, is := errors.AsType[*Refuted](err)
 			if !is {
 				if err != nil {
 					return true, err
 				}
 				break
 			}
-			if err := rec.Refute(claim.Target, claim.Segment.Number, r.runs, time.Now()); err != nil || len(r.runs) == 0 {
+			if err := rec.Refute(claim.Target, claim.Segment.Number, r.Runs, time.Now()); err != nil || len(r.Runs) == 0 {
 				return false, err
 			}
-			batch = slices.DeleteFunc(batch, func(x core.AuditedRange) bool { return core.InRanges(r.runs, x.Run) })
+			batch = slices.DeleteFunc(batch, func(x core.AuditedRange) bool { return core.InRanges(r.Runs, x.Run) })
 		}
 	}
 	return true, nil
-}
-
-// Mend has what a record lacks placed anew, by what was wanted, and what silent nodes keep.
-func (c *Coordinator) Mend(ctx context.Context, rec *placements.Record, unattended bool, silent []core.ID,
-	tell func(Status)) (Result, error) {
-	if rec.Delegation != nil {
-		return c.carry(ctx, rec, unattended, silent, tell)
-	}
-	refs, err := c.versions(rec.Alias, rec.Version)
-	if err != nil {
-		return Result{}, err
-	}
-	args := mendArgs(rec, refs[0].Body.Name)
-	args.Unattended, args.Silent = unattended, silent
-	return c.Place(ctx, args, tell)
-}
-
-// mendArgs asks for what a record wants.
-func mendArgs(rec *placements.Record, name string) Args {
-	coordinator := ""
-	if !rec.Coordinator.IsZero() { // which has not taken it yet
-		coordinator = rec.Coordinator.String()
-	}
-	return Args{Name: name, Version: rec.Version, Coordinator: coordinator, Replicas: rec.Copies, Strategy: cmp.Or(rec.Strategy, defaultStrategy),
-		Retain: rec.Retain, KeepLocal: rec.KeepLocal, Erasure: rec.Erasure, Out: rec.Out,
-		Within: rec.Only}
-}
-
-// defaultStrategy is what prices nodes for a record that does not name a strategy.
-const defaultStrategy = "seed"
-
-// Drain has nodes keep nothing of a record any more: others take over first. With dry it is only planned.
-func (c *Coordinator) Drain(ctx context.Context, rec *placements.Record, nodes []core.ID, dry bool,
-	tell func(Status)) error {
-	refs, err := c.versions(rec.Alias, rec.Version)
-	if err != nil {
-		return err
-	}
-	args := mendArgs(rec, refs[0].Body.Name)
-	args.Out, args.DryRun = slices.Concat(rec.Out, nodes), dry
-	_, err = c.Place(ctx, args, tell)
-	return err
 }
