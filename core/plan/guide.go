@@ -21,7 +21,7 @@ func Steady(runs int, s core.Snapshot) bool { return runs >= runsEach*len(s.Node
 func (p *Plan) Guide(runs int, s core.Snapshot) core.Guide {
 	steady := Steady(runs, s)
 	switch {
-	case len(p.Relays) == 0 && !p.sharded() && (!steady || !p.paced() || p.replicates() && sidesOnly(s)):
+	case len(p.Relays) == 0 && !p.sharded() && (!steady || !p.paced() || p.crowded() || p.replicates() && sidesOnly(s)):
 		return core.GuideNone
 	case steady:
 		return core.GuideRuns
@@ -39,6 +39,21 @@ func (p *Plan) sharded() bool {
 // paced reports whether the plan's flows are done in the time that it foretells: then runs may as well go its ways.
 func (p *Plan) paced() bool {
 	return p.FlowS() <= 1.001*(p.PredictedS-p.FillS)
+}
+
+// mostWays is to how many others a node can send by the plan's ways: it serves plan.MaxReceivers at a time, each at no
+// less than a part of its uplink that they can add up to.
+const mostWays = 2 * MaxReceivers
+
+// crowded reports whether some node is to send to more.
+func (p *Plan) crowded() bool {
+	ways := map[int]int{}
+	for _, f := range p.Flows {
+		if ways[f.From]++; ways[f.From] > mostWays {
+			return true
+		}
+	}
+	return false
 }
 
 // replicates reports whether every node but the source keeps as much as any other.

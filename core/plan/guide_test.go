@@ -33,6 +33,12 @@ func TestGuide(t *testing.T) {
 			p.Refused, p.PredictedS = []Refusal{{Node: 2}}, 8.4
 			p.Flows = append(p.Flows, Flow{From: 0, To: 2, Bytes: 807, Rate: 100}) // 100.9 by the plan
 		}, core.GuideRuns},
+		{"more ways from one node than it serves", 100, func(_ *core.Snapshot, p *Plan) {
+			p.Refused = []Refusal{{Node: 2}}
+			for to := range mostWays {
+				p.Flows = append(p.Flows, Flow{From: 0, To: 3 + to, Bytes: 1, Rate: mib})
+			}
+		}, core.GuideNone},
 		{"one keeps less", 100, func(_ *core.Snapshot, p *Plan) { p.Nodes[1].Bytes-- }, core.GuideRuns},
 	} {
 		s := core.Snapshot{Nodes: []core.NodeState{{Up: mib}, {Up: mib}, {Up: mib}}}
