@@ -198,10 +198,15 @@ func TestPowerLossOver(t *testing.T) {
 	p := begin(t, r, core.TaskID{7}, told(b, 0, core.Range{Length: 4}))
 	check(t, p.End())
 	rec.Promise("over")
+	check(t, p.LetGo(b))
+	rec.Promise("forgotten")
 	rec.Check(t, 400, func(roots []string, promises []any) error {
 		all, err := OpenRecords(filepath.Join(roots[0], "placements")).All()
-		if err == nil && len(promises) > 0 && (len(all) != 1 || !all[0].IsOver()) {
+		if err == nil && len(promises) > 0 && slices.ContainsFunc(all, func(r *Record) bool { return !r.IsOver() }) {
 			err = errors.New("a record is kept that was over")
+		}
+		if err == nil && len(promises) > 1 && len(all) > 0 {
+			err = errors.New("a record is there that was forgotten")
 		}
 		return err
 	})
