@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/commands"
@@ -89,5 +90,33 @@ func TestNodeThatDegradesAfterItWasAskedRefusesTheTask(t *testing.T) {
 		if !strings.Contains(a.trace.String(), want) {
 			t.Errorf("no refusal came that says %s", want)
 		}
+	})
+}
+
+// TestDegradedHolderStillGives: a node that keeps nothing new is the last to have some runs, and another gets them of it.
+func TestDegradedHolderStillGives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := kept5(c, true)
+		data := content(3, 1<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		placed := a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		holds := func(m *member) bool {
+			return slices.ContainsFunc(placed.Placements, func(r control.Placement) bool { return r.Node == m.ID() && r.Bytes > 0 })
+		}
+		var holders []*member
+		for _, name := range []string{"b", "c", "d", "e"} {
+			if holds(c.nodes[name]) {
+				holders = append(holders, c.nodes[name])
+			}
+		}
+		holders[0].Health.Degrade("test", "a screw is loose", true)
+		holders[1].stop()
+		holders[1].wipe()
+		holders[1].run()
+		time.Sleep(20 * time.Minute)
+		a.awaitState("disk.img", control.StateWell, 20*time.Minute)
+		a.fetch("disk.img", 1, data)
 	})
 }

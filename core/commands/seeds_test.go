@@ -292,7 +292,7 @@ func (l *life) goneFor(m *member, d time.Duration, silent bool) {
 
 // quiet waits until all is well, and looks at everything.
 func (l *life) quiet() {
-	l.settle()
+	time.Sleep(31 * time.Minute) // the grace, and three audits, in which all runs of such files are asked for
 	for _, v := range l.alive() {
 		if !v.placed {
 			l.placeAgain(v)
@@ -301,7 +301,6 @@ func (l *life) quiet() {
 			l.t.Errorf("everybody is there, and %v cannot be placed", v)
 		}
 	}
-	time.Sleep(31 * time.Minute) // the grace, and three audits, in which all runs of such files are asked for
 	var bad []string
 	for until := time.Now().Add(3 * time.Hour); time.Now().Before(until); time.Sleep(time.Minute) {
 		bad = nil

@@ -121,9 +121,6 @@ func (t *Target) consider(m wire.StorageTask, from core.ID, member bool, turn ui
 
 // accept checks a segment's licence, has every verifier judge it, promises it room, and makes the acceptance durable.
 func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment, error) {
-	if err := t.refuses(); err != nil {
-		return nil, err
-	}
 	l, payload, signer, err := license.Open(m.License)
 	if err != nil {
 		return nil, refuse(core.ReasonLicense, "%v", err)
@@ -168,6 +165,9 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 		return nil, err
 	}
 	need := t.newBytes(seg)
+	if err := t.refuses(); err != nil && (need > 0 || !t.knows(seg)) { // what it keeps already others may get of it
+		return nil, err
+	}
 	req := core.VerifyRequest{Envelope: m.License, Payload: payload, Op: l.Op, Node: self, Peer: from,
 		TokenMember: member || t.Anyone, AddedBytes: need, Now: time.Now().Unix()}
 	err = t.makeRoom(func() error { // before anybody judges: of parallel segments each counts those before it
@@ -248,6 +248,12 @@ func (t *Target) judge(req core.VerifyRequest) error {
 		}
 	}
 	return nil
+}
+
+// knows reports whether a segment was accepted before.
+func (t *Target) knows(seg *Segment) (is bool) {
+	t.loop.Ask(func(s *State) { is = s.segments[seg.ID()] != nil })
+	return is
 }
 
 // newBytes is what the node's share of a segment adds to what it keeps for the owner. Runs that it keeps for others
