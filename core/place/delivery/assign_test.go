@@ -19,7 +19,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var a, b, c, d = core.ID{1}, core.ID{2}, core.ID{3}, core.ID{4}
+var a, b, c = core.ID{1}, core.ID{2}, core.ID{3}
 
 // TestMovedCopiesStayAsMany draws a placement that goes wrong in every way. However copies are dealt, there are as many
 // as before, no node is to keep two of one run, and what is receipted at who is well stays where it is.
