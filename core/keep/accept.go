@@ -165,9 +165,6 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 		return nil, err
 	}
 	need := t.newBytes(seg)
-	if err := t.refuses(); err != nil && (need > 0 || !t.knows(seg)) { // what it keeps already others may get of it
-		return nil, err
-	}
 	req := core.VerifyRequest{Envelope: m.License, Payload: payload, Op: l.Op, Node: self, Peer: from,
 		TokenMember: member || t.Anyone, AddedBytes: need, Now: time.Now().Unix()}
 	err = t.makeRoom(func() error { // before anybody judges: of parallel segments each counts those before it
@@ -250,12 +247,6 @@ func (t *Target) judge(req core.VerifyRequest) error {
 	return nil
 }
 
-// knows reports whether a segment was accepted before.
-func (t *Target) knows(seg *Segment) (is bool) {
-	t.loop.Ask(func(s *State) { is = s.segments[seg.ID()] != nil })
-	return is
-}
-
 // newBytes is what the node's share of a segment adds to what it keeps for the owner. Runs that it keeps for others
 // count: their bytes are to come once more, since who knows a hash need not have them.
 func (t *Target) newBytes(seg *Segment) (bytes core.Size) {
@@ -284,6 +275,9 @@ func (s *State) admit(seg *Segment, need core.Size) error {
 		return err
 	}
 	known := s.segments[seg.ID()]
+	if err := s.target.refuses(); err != nil && (need > 0 || known == nil) { // what it keeps already others may get of it
+		return err
+	}
 	switch {
 	case known != nil && known.LicenseID == seg.LicenseID:
 		return nil
