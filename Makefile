@@ -31,14 +31,16 @@ c-compiler:
 	@scripts/need cc:gcc,libc6-dev
 
 # What goroutines do to one another is looked for by the race detector, which takes three times as long: not in rooms that
-# are PURE and start none, nor in the longest tests. -short would leave a fifth of rapid's 100 checks.
+# are PURE and start none, nor in the LONGER and LONG tests. -short would leave a fifth of rapid's 100 checks.
 PURE := ./core ./core/key ./core/chunk ./core/manifest ./core/plan/... ./core/account ./core/license ./core/wire ./core/shard \
 	./core/audit ./core/measure ./core/invite ./core/task ./core/spread ./core/reconcile ./core/version ./core/sim \
 	./core/place/content ./core/place/delivery ./core/place/survey
-LONG := ./cmd/bkp ./cmd/bkp/scaffold ./core/commands ./core/durable ./core/file ./core/ledger ./core/placements ./core/storage/... ./scripts/inject
+LONG := ./cmd/bkp ./cmd/bkp/scaffold ./core/durable ./core/file ./core/ledger ./core/placements ./core/storage/... ./scripts/inject
+LONGER = $$(awk '/^func Test/ { split($$2, name, "(") } /^\tlong\(t\)/ { printf "%s%s", n++ ? "|" : "", name[1] }' core/commands/*_test.go)
 test: c-compiler ## all tests; under the race detector, which needs a C compiler, where goroutines are, but for the longest, losses of power and stories
 	RAPID_CHECKS=500 $(GO) test -race -short -skip PowerLoss -timeout 15m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(PURE) ./cmd/bkp ./scripts/inject)")
-	CGO_ENABLED=0 $(GO) test -timeout 15m $(PURE) $(LONG)
+	CGO_ENABLED=0 $(GO) test -timeout 15m -run "^($(LONGER))$$" ./core/commands & commands=$$!; \
+	CGO_ENABLED=0 $(GO) test -timeout 15m $(PURE) $(LONG); code=$$?; wait $$commands && exit $$code
 
 race: c-compiler ## all tests under the race detector: a quarter of an hour
 	$(GO) test -race -timeout 30m ./...
