@@ -283,7 +283,7 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 		}
 	}
 	source := all[sourceName]
-	if err := source.toldOwner(m.owner, words); err != nil {
+	if err := errors.Join(source.toldOwner(m.owner, words), source.knows(all)); err != nil {
 		return err
 	}
 	versions, err := source.home.Refs().Open(m.owner)
@@ -316,6 +316,28 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 	}
 	if err != nil {
 		return fmt.Errorf("a checkpoint: %w", err)
+	}
+	return nil
+}
+
+// knows holds the source's records against what others keep of its tasks: whoever was told of one is in its record.
+func (k *remains) knows(all map[string]*remains) error {
+	records, err := k.home.Placements().All()
+	if err != nil {
+		return err
+	}
+	bound := map[core.TaskID][]core.ID{}
+	for _, r := range records {
+		bound[r.Task] = r.Bound()
+	}
+	for name, x := range all {
+		for task, segments := range x.segments {
+			for _, s := range segments {
+				if s.Source == k.signer.ID() && !slices.Contains(bound[task], x.signer.ID()) {
+					return fmt.Errorf("%s keeps task %s, and is in no record of it", name, task)
+				}
+			}
+		}
 	}
 	return nil
 }
