@@ -38,7 +38,7 @@ import (
 	"github.com/bkp-tool/bkp/core/storage"
 )
 
-// Config is everything a node is made of that carries out commands. The roof (cmd/bkp) fills it from the data dir. Watch
+// Config is everything a node is made of that carries out commands. cmd/bkp fills it from the data dir. Watch
 // and Yields are the room's own.
 type Config struct {
 	node.Config

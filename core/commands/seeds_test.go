@@ -48,7 +48,7 @@ type life struct {
 	copies  int
 	stripes core.Erasure
 	kept    []*keptVersion
-	hurt    map[string]bool // who lost data since all was well
+	damaged map[string]bool // who lost data since all was well
 	last    map[string]int  // versions by name
 	began   time.Time
 }
@@ -65,7 +65,7 @@ type keptVersion struct {
 func (v *keptVersion) String() string { return fmt.Sprintf("%s@%d", v.name, v.number) }
 
 func drawLife(t *testing.T, seed uint64) *life {
-	l := &life{cluster: newCluster(t), r: rand.New(rand.NewPCG(seed, 0x6c_69_66_65)), hurt: map[string]bool{},
+	l := &life{cluster: newCluster(t), r: rand.New(rand.NewPCG(seed, 0x6c_69_66_65)), damaged: map[string]bool{},
 		last: map[string]int{}, began: time.Now()}
 	l.holders = []string{"b", "c", "d", "e", "f"}[:4+l.r.IntN(2)]
 	l.copies = 2 + l.r.IntN(2)
@@ -254,10 +254,10 @@ func (l *life) removeOne() {
 // loseData has a holder lose all it has, or some of it, as long as no version can be lost by that.
 func (l *life) loseData() {
 	m := l.holder()
-	if l.hurt[m.name] || len(l.hurt) >= l.tolerated() {
+	if l.damaged[m.name] || len(l.damaged) >= l.tolerated() {
 		return
 	}
-	l.hurt[m.name] = true
+	l.damaged[m.name] = true
 	m.stop()
 	if l.r.IntN(2) == 0 {
 		l.say("%s is wiped", m.name)
@@ -322,7 +322,7 @@ func (l *life) quiet() {
 			l.t.Errorf("verify %v: %v: damaged are %+.300v", v, err, r.Damaged)
 		}
 	}
-	clear(l.hurt)
+	clear(l.damaged)
 	l.atRest()
 }
 
