@@ -72,7 +72,7 @@ faults: build ## power loss in 10^5 states, kills at random moments, and each du
 mutants: ## take out each sync, one at a time: a power-loss test must miss it; half an hour
 	CGO_ENABLED=0 $(GO) run ./scripts/mutants
 
-life: ## clusters drawn by SEEDS and what befalls them, against what bkp promises; five seconds a seed
+life: ## clusters drawn by SEEDS and what befalls them, against what bkp promises; most of a minute a seed
 	CGO_ENABLED=0 BKP_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 5h -run TestSeeds ./core/commands
 
 soak: build ## the peak memory of split, fetch and verify at 1, 8 and 64 GiB
