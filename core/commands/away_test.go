@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -35,7 +34,7 @@ func edited(data []byte) []byte {
 
 func TestPlacedBytesGoAndTheNextVersionKnowsThem(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		first := content(21, 4<<20)
@@ -82,7 +81,7 @@ func TestPlacedBytesStayWhereThatIsAskedFor(t *testing.T) {
 		"by name": {KeepLocal: true}, "since holders are not bound for long": {Retain: int64((29 * 24 * time.Hour).Seconds())},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
 				c := newCluster(t)
 				a := fiveNodes(c)
 				data := content(22, 1<<20)
@@ -105,7 +104,7 @@ func TestPlacedBytesStayWhereThatIsAskedFor(t *testing.T) {
 // A holder is lost, and this machine has nothing any more: the other holder gives what it has to a third.
 func TestLostCopiesComeFromWhoHasThem(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		data := content(23, 4<<20)
@@ -127,7 +126,7 @@ func TestLostCopiesComeFromWhoHasThem(t *testing.T) {
 // More copies are wanted, on a node that no holder reaches: what they have comes back here to be sent.
 func TestCopiesForWhoNoHolderReachesAreRecalled(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB")
@@ -150,7 +149,7 @@ func TestCopiesForWhoNoHolderReachesAreRecalled(t *testing.T) {
 // brings the parts back and sends them anew.
 func TestPartsOfRunsAreRecalled(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		first := content(24, 12<<20) // runs of a chunk or two

@@ -47,7 +47,7 @@ func (m *member) offerOld() {
 
 // Bad input 45: a holder offers an older version as the newest.
 func TestAnOlderVersionOfferedAsTheNewest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "b-20MiB,c-20MiB", c.owned)
 		b := c.start("b", "a-20MiB,c-20MiB")
@@ -78,7 +78,7 @@ func TestAnOlderVersionOfferedAsTheNewest(t *testing.T) {
 
 // Two machines of one owner split a name under one number, or a version is nowhere: whoever lists or fetches is told.
 func TestForksAndGapsAreReported(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "b-20MiB", c.owned)
 		b := c.start("b", "a-20MiB")
@@ -164,6 +164,7 @@ func (m *member) asVersion1(version int, before []byte) []byte {
 // A version that is placed again, as a repair does, keeps when its content was split, and its place in the chain; also
 // one that an earlier release split, whose refs know one date.
 func TestPlacedAgainKeepsWhenItWasSplit(t *testing.T) {
+	t.Parallel()
 	for _, old := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t)

@@ -47,6 +47,12 @@ func long(t *testing.T) {
 	}
 }
 
+// virtual runs a test in virtual time, beside others: each waits for the disk now and then.
+func virtual(t *testing.T, test func(t *testing.T)) {
+	t.Parallel()
+	synctest.Test(t, test)
+}
+
 // loop is the function that runs a node's events.
 const loop = "github.com/bkp-tool/bkp/core/node.(*state).loop"
 
@@ -68,7 +74,7 @@ func (l askingLog) Write(p []byte) (int, error) {
 
 // TestLoopIsSeen: calls on the loop of a node are seen as such, so that the nodes of these tests make none.
 func TestLoopIsSeen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		told := &complaints{TB: t}
 		c := newCluster(t)
 		c.start("a", "", func(conf *commands.Config) {

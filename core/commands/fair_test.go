@@ -5,7 +5,6 @@ package commands_test
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -16,7 +15,7 @@ import (
 // TestTasksShareAnUplink begins a second placement while a first one has the whole uplink: from then on each has half
 // of it, and who is left alone has all again.
 func TestTasksShareAnUplink(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, func(conf *commands.Config) { conf.Uplink = calendar("4MiB") })
 		c.start("b", "a-16MiB")
@@ -46,7 +45,7 @@ func TestTasksShareAnUplink(t *testing.T) {
 // TestWhatOthersLeaveIsTaken has two targets end before a third, which lacks more: it gets their part of the uplink for
 // what is already on its way, without more runs to ask for.
 func TestWhatOthersLeaveIsTaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, func(conf *commands.Config) { conf.Uplink = calendar("1MiB") })
 		for _, name := range []string{"b", "d", "e"} {
@@ -72,7 +71,7 @@ func TestWhatOthersLeaveIsTaken(t *testing.T) {
 // TestATrunkIsFullToTheEnd has one of two targets beyond a trunk receive little in the first seconds: when the other
 // has all its runs, it gets that one's share too.
 func TestATrunkIsFullToTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		began := time.Now()
 		a := c.start("a", "", c.owned, zoned("east")) // a trunk of 2 MiB/s

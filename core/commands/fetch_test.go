@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -100,7 +99,7 @@ func uplink(rate string) func(*commands.Config) {
 // TestFetchIsNotHeldUpByASlowHolder has a holder that agrees to 2 MiB/s and brings a twentieth: the other brings the
 // rest, and in the end what that one is late with.
 func TestFetchIsNotHeldUpByASlowHolder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		data := content(3, 8<<20)
 		z, d := twoHolders(c, data, func(conf *commands.Config) {
@@ -124,7 +123,7 @@ func TestFetchIsNotHeldUpByASlowHolder(t *testing.T) {
 // TestFetchEndsWhenItsBytesCannotBeKept has every write fail here: the holders are not asked for the same runs for
 // ever.
 func TestFetchEndsWhenItsBytesCannotBeKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		data := content(5, 8<<20)
 		a := c.start("a", "", c.owned)
@@ -151,7 +150,7 @@ func TestFetchEndsWhenItsBytesCannotBeKept(t *testing.T) {
 // TestFetchIsNotHeldUpByASilentHolder cuts a holder off without a word; pings tell after 15 s.
 func TestFetchIsNotHeldUpByASilentHolder(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		data := content(4, 8<<20)
 		z, d := twoHolders(c, data, func(*commands.Config) {})

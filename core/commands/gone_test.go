@@ -4,7 +4,6 @@ package commands_test
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core/control"
@@ -13,7 +12,7 @@ import (
 // A client that left is forgotten soon, and so are its accounts; a node of the peer list stays, and says why it is not
 // there.
 func TestClientsThatLeftAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		listed := c.start("listed", "")
 		a := c.start("a", "listed-20MiB", c.owned)

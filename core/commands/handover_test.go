@@ -5,7 +5,6 @@ package commands_test
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -59,7 +58,7 @@ func (m *member) coordinates(long time.Duration) *placements.Record {
 // count after that; without the coordinator, too, the identity and one of their holders are enough.
 func TestSourceMayGo(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := coordinated(c)
 		data := content(61, 4<<20)
@@ -87,7 +86,7 @@ func TestSourceMayGo(t *testing.T) {
 // coordinator that starts again goes on with what it wrote down.
 func TestHandoverIsAskedAgain(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := coordinated(c)
 		data := content(62, 2<<20)
@@ -145,7 +144,7 @@ func TestHandoverIsAskedAgain(t *testing.T) {
 // TestCoordinatorRepairs: a holder is gone for good, the owner's machine too, and as many copies count again.
 func TestCoordinatorRepairs(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := coordinated(c)
 		data := content(63, 2<<20)
@@ -183,7 +182,7 @@ func TestCoordinatorRepairs(t *testing.T) {
 // coordinator has nothing more to do with it, and what others kept on its word is let go of.
 func TestOwnerTakesOver(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := coordinated(c)
 		data := content(64, 2<<20)
@@ -217,7 +216,7 @@ func TestOwnerTakesOver(t *testing.T) {
 // TestRemovedAtCoordinator: what is removed is let go of by everybody, and the coordinator brings nothing back.
 func TestRemovedAtCoordinator(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := coordinated(c)
 		a.split("disk.img", 1, content(65, 2<<20))
@@ -243,7 +242,7 @@ func TestRemovedAtCoordinator(t *testing.T) {
 // TestHandoverIsFinished: a coordinator that did not take the version when it had its copy is asked again, by itself.
 func TestHandoverIsFinished(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		b := c.start("b", "")
 		a := c.start("a", "b-20MiB", c.owned, keeps)
@@ -278,7 +277,7 @@ func TestHandoverIsFinished(t *testing.T) {
 // TestNobodyToCoordinate: a node that keeps no placements does not take one, and the version is not said to be safe.
 func TestNobodyToCoordinate(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		c.start("b", "")
 		a := c.start("a", "b-20MiB", c.owned)

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
@@ -76,7 +75,7 @@ func blames(m, other *member) bool {
 func TestCutLedgerIsNamed(t *testing.T) {
 	for name, regrown := range map[string]int{"cut": 0, "cut to as long": 4, "cut and grown again": 10} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
 				cl := newCluster(t)
 				la, lb, lc, ld := cl.logs(), cl.logs(), cl.logs(), cl.logs()
 				a := cl.start("a", "", la.setup, cl.owned)
@@ -137,7 +136,7 @@ func TestCutLedgerIsNamed(t *testing.T) {
 
 // A member that says its ledger has grown, and does not show that it goes on from what it was, is named for that.
 func TestUnprovedLedgerIsNamed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		cl := newCluster(t)
 		lb := cl.logs()
 		b := cl.start("b", "", lb.setup)

@@ -20,7 +20,7 @@ import (
 func TestDegradedNodeIsPassedOver(t *testing.T) {
 	for _, refuses := range []bool{true, false} {
 		t.Run(fmt.Sprint("refuses ", refuses), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
 				c := newCluster(t)
 				a := c.start("a", "", c.owned)
 				b := c.start("b", "a-20MiB")
@@ -68,7 +68,7 @@ func TestDegradedNodeIsPassedOver(t *testing.T) {
 }
 
 func TestNodeThatDegradesAfterItWasAskedRefusesTheTask(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		var b *member
 		a := c.start("a", "", c.owned, func(conf *commands.Config) {
@@ -95,7 +95,7 @@ func TestNodeThatDegradesAfterItWasAskedRefusesTheTask(t *testing.T) {
 
 // TestDegradedHolderStillGives: a node that keeps nothing new is the last to have some runs, and another gets them of it.
 func TestDegradedHolderStillGives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := kept5(c, true)
 		data := content(3, 1<<20)

@@ -5,7 +5,6 @@ package commands_test
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 	_ "time/tzdata" // calendars of the tests name a time zone
 
@@ -50,7 +49,7 @@ func (m *member) leased(direction string, seconds float64) (least, most core.Rat
 // placement, and lifts them again. Strict nodes hold I2 and I3 after every look.
 func TestALimitTakesHoldAtOnceAtBothEnds(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		b := c.start("b", "a-4MiB")
@@ -105,7 +104,7 @@ func TestALimitTakesHoldAtOnceAtBothEnds(t *testing.T) {
 // calendar's.
 func TestPlacementFollowsACalendar(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		uplink := calendar("tz=UTC,00:01-00:02=2MiB,else=256KiB") // the bubble's clock starts at midnight
 		a := c.start("a", "", c.owned, func(conf *commands.Config) { conf.Uplink = uplink })
@@ -127,7 +126,7 @@ func TestPlacementFollowsACalendar(t *testing.T) {
 
 // TestSlowHourIsNotASilentTarget places through minutes in which one run takes longer than a receipt may otherwise.
 func TestSlowHourIsNotASilentTarget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, func(conf *commands.Config) { conf.Uplink = calendar("tz=UTC,00:00-00:10=1,else=2MiB") })
 		c.start("b", "a-50MiB")
@@ -150,7 +149,7 @@ func TestCalendarsOfOthersReachThePlan(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
 				c := newCluster(t)
 				a := c.start("a", "", c.owned)
 				c.start("b", "a-50MiB", setup)
@@ -169,7 +168,7 @@ func TestCalendarsOfOthersReachThePlan(t *testing.T) {
 }
 
 func TestLimitRefusesWhatMakesNoSense(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "")
 		c.start("b", "a-4MiB")

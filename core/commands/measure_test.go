@@ -88,7 +88,7 @@ func about(t *testing.T, what string, got core.Rate, mib float64) {
 // of it.
 func TestSlowLinkIsMeasuredAndRecovers(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		var slow sync.Mutex
 		mib := 0.25
@@ -178,7 +178,7 @@ func TestWhatIsNotTheLinkIsNotMeasured(t *testing.T) {
 		"an uplink that others share": {a: []func(*commands.Config){func(conf *commands.Config) { conf.Uplink = calendar("768") }}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
 				c := newCluster(t)
 				a := c.start("a", "", append(test.a, c.owned)...)
 				b := c.start("b", "a-1MiB", test.b...)
@@ -199,7 +199,7 @@ func TestWhatIsNotTheLinkIsNotMeasured(t *testing.T) {
 // TestSlowUplinkIsNotSeveralSlowLinks sends to three targets over a line that they share.
 func TestSlowUplinkIsNotSeveralSlowLinks(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		shared := steady(0.375)
 		a := c.start("a", "", c.owned)
@@ -220,7 +220,7 @@ func TestSlowUplinkIsNotSeveralSlowLinks(t *testing.T) {
 // TestProbeMeasuresWithinItsLease probes a slow link, one that carries all that it was given, one that a limit holds
 // down, and a receiver that is slow itself.
 func TestProbeMeasuresWithinItsLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		slow := c.start("slow", "a-8MiB", behind(steady(1.5)))
@@ -275,7 +275,7 @@ func TestProbeMeasuresWithinItsLease(t *testing.T) {
 
 // TestProbeLeavesTransfersWhatTheyLeased probes a link that a placement has leased wholly.
 func TestProbeLeavesTransfersWhatTheyLeased(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		b := c.start("b", "a-1MiB")

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -18,7 +17,7 @@ import (
 // TestMoves: real nodes decide what the same file says of the simulator, see TestMoves in core/sim.
 func TestMoves(t *testing.T) {
 	scenariotest.Each(t, "../spread/testdata/moves/*.txt", func(t *testing.T, file string) {
-		synctest.Test(t, func(t *testing.T) {
+		virtual(t, func(t *testing.T) {
 			m := &scenariotest.Moves{}
 			scenariotest.Play(t, file, m.Line, func() string { return move(t, m) })
 		})

@@ -7,7 +7,6 @@ import (
 	"context"
 	"io"
 	"testing"
-	"testing/synctest"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/commands"
@@ -19,7 +18,7 @@ import (
 // TestOpenReadsOnWithoutAHolder: a version is read in order and at random while one of its two holders goes; a name that
 // nobody knows is told.
 func TestOpenReadsOnWithoutAHolder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		data := content(1, 6<<20)
 		z, _ := twoHolders(c, data, func(*commands.Config) {})

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -33,7 +32,7 @@ func fiveNodes(c *cluster) *member {
 }
 
 func TestPlaceAndFetchOnFiveNodes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		data := content(1, 8<<20)
@@ -66,7 +65,7 @@ func (c *cluster) restoreElsewhere(data []byte) control.FetchResult {
 }
 
 func TestOneHolderGoneBeforeTheFetch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		data := content(2, 4<<20)
@@ -85,7 +84,7 @@ func TestOneHolderGoneBeforeTheFetch(t *testing.T) {
 
 func TestHolderCutOffWhileItSends(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		data := content(3, 16<<20)
@@ -104,7 +103,7 @@ func TestHolderCutOffWhileItSends(t *testing.T) {
 
 func TestSecondVersionReusesRunsThatOutliveTheFirst(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		first := content(4, 8<<20)
@@ -135,7 +134,7 @@ func TestSecondVersionReusesRunsThatOutliveTheFirst(t *testing.T) {
 
 func TestPlacingAgainReplacesALostHolder(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		data := content(6, 4<<20)
@@ -156,7 +155,7 @@ func TestPlacingAgainReplacesALostHolder(t *testing.T) {
 }
 
 func TestTargetsRelayToTargets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		a.split("disk.img", 1, content(7, 4<<20))
@@ -186,7 +185,7 @@ func TestTargetsRelayToTargets(t *testing.T) {
 }
 
 func TestTooFewNodesOrTooLittleRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		small := func(conf *commands.Config) { conf.Capacity = 1 * core.MiB }
 		a := c.start("a", "", c.owned)
@@ -210,7 +209,7 @@ func TestTooFewNodesOrTooLittleRoom(t *testing.T) {
 // TestStrategyWantsMoreCopies: the strategy raises what was asked for, also of runs that an earlier version left at
 // fewer nodes, and never settles for less.
 func TestStrategyWantsMoreCopies(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		frail := func(conf *commands.Config) { conf.Labels = map[string]string{"afr": "0.05"} }
 		a := c.start("a", "", c.owned)
@@ -270,7 +269,7 @@ func TestVerifiersDecideWhatIsStored(t *testing.T) {
 		{"cannot say", verdict{err: errors.New("the process is gone")}, core.CodePlugin, "the process is gone"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
 				c := newCluster(t)
 				a := c.start("a", "", c.owned)
 				b := c.start("b", "a-20MiB", func(conf *commands.Config) {
@@ -293,7 +292,7 @@ func TestVerifiersDecideWhatIsStored(t *testing.T) {
 }
 
 func TestTraceTellsAPlacementInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB")
@@ -314,7 +313,7 @@ func TestTraceTellsAPlacementInOrder(t *testing.T) {
 }
 
 func TestTraceTellsAFetchInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB")
@@ -374,7 +373,7 @@ func (m *member) empty() {
 }
 
 func TestPlacedTwiceAndRemovedLeavesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		b := c.start("b", "a-20MiB")
@@ -389,7 +388,7 @@ func TestPlacedTwiceAndRemovedLeavesNothing(t *testing.T) {
 }
 
 func TestRefusedPlacementIsWithdrawn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		b := c.start("b", "a-20MiB")
@@ -417,7 +416,7 @@ func (never) Verify(context.Context, core.VerifyRequest) (core.Verdict, error) {
 
 func TestInterruptedPlacementGoesOnWhereItStopped(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		data := content(12, 16<<20)
@@ -450,7 +449,7 @@ func TestInterruptedPlacementGoesOnWhereItStopped(t *testing.T) {
 }
 
 func TestVersionGoesThoughAHolderCannotBeTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		a.split("disk.img", 1, content(13, 1<<20))
@@ -506,7 +505,7 @@ func TestTaskWhoseRefNeverCameGoesInTheEnd(t *testing.T) {
 }
 
 func TestNextVersionFitsWhereLittleOfItIsNew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB", func(conf *commands.Config) { conf.Capacity = 1500 * core.KiB })
@@ -525,7 +524,7 @@ func TestNextVersionFitsWhereLittleOfItIsNew(t *testing.T) {
 // TestChainOfNodes: copies reach the last of six nodes through those between, its receipts and the ref too.
 func TestChainOfNodes(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		for _, pair := range []string{"ba", "cb", "dc", "ed", "fe"} {
@@ -548,7 +547,7 @@ func TestChainOfNodes(t *testing.T) {
 
 func TestStoppedPlacementLeavesTheOneBeforeInForce(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB", func(conf *commands.Config) { conf.Keeping = slowStore{conf.Keeping} })
@@ -572,7 +571,7 @@ func TestStoppedPlacementLeavesTheOneBeforeInForce(t *testing.T) {
 }
 
 func TestAnotherMachinesVersionIsNotReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB")
@@ -607,7 +606,7 @@ func (s stumblingStore) Barrier(ctx context.Context) error {
 }
 
 func TestRunsOfAFailedBarrierAreSentAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		var barriers atomic.Int64
@@ -629,7 +628,7 @@ func zoned(zone string) func(*commands.Config) {
 }
 
 func TestNodesOfAZoneThatAreNotLinkedAllGetTheirCopies(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, zoned("east"))
 		c.start("b", "a-10MiB", zoned("west"))
@@ -645,7 +644,7 @@ func TestNodesOfAZoneThatAreNotLinkedAllGetTheirCopies(t *testing.T) {
 
 func TestTrunkOutlivesTheNodeThatCrossedIt(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, zoned("east"))
 		b := c.start("b", "a-10MiB", zoned("west"))

@@ -4,7 +4,6 @@ package commands_test
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -14,7 +13,7 @@ import (
 // TestRebalance: copies at nodes with narrow links go to others that came later, when that is asked for, and at no moment
 // fewer of them count than are wanted.
 func TestRebalance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, keeps)
 		c.start("b", "a-512KiB")

@@ -36,7 +36,7 @@ func TestFailedDiskEndsTheNode(t *testing.T) {
 			return op.Kind == "commit" && filepath.Base(op.Path) == "holdings.db"
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) { // not beside others, whose disks would fail too
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t)
 				a := c.start("a", "", c.owned)
@@ -114,7 +114,7 @@ func (m *member) damaged(key string) {
 
 // TestReleaseStandsInTheLedger: what a version's rm lets go of is no damage, and an entry says why.
 func TestReleaseStandsInTheLedger(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		_, a, b := kept(t)
 		_, err := a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet)
 		check(t, err)
@@ -135,7 +135,7 @@ func TestReleaseStandsInTheLedger(t *testing.T) {
 // TestLostPacksAreNotClaimed: a holder that starts without its packs claims none of them when it is asked, or offered
 // them again.
 func TestLostPacksAreNotClaimed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c, a, b := kept(t)
 		b.stop()
 		check(t, durable.RemoveAll(filepath.Join(b.dir, "holdings")))
@@ -155,7 +155,7 @@ func TestLostPacksAreNotClaimed(t *testing.T) {
 func TestDamagedChunksAreHealed(t *testing.T) {
 	for name, keepLocal := range map[string]bool{"bytes at the source": true, "bytes at holders": false} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
 				c := newCluster(t)
 				a := c.start("a", "", c.owned)
 				b := c.start("b", "a-20MiB")
@@ -221,7 +221,7 @@ func (m *member) rot(store string) (noted int) {
 
 // TestLostRecordsAreNoBeginning: receipts without a holding, and a ledger that was cut.
 func TestLostRecordsAreNoBeginning(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c, _, b := kept(t)
 		whole := b.ledger.Entries()
 		b.ledger.Rewrite(whole[:1])
@@ -243,7 +243,7 @@ func TestLostRecordsAreNoBeginning(t *testing.T) {
 // TestFirstStartBegins: a database that never heard of the ledger is one of an earlier release: what it holds is
 // described in the packs, and receipts of what went before end.
 func TestFirstStartBegins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c, a, b := kept(t)
 		a.split("other.img", 1, content(2, 1<<20))
 		a.place(control.PlaceArgs{Name: "other.img", Replicas: 1, Strategy: "seed", KeepLocal: true})

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -28,7 +27,7 @@ func (m *member) listed() (versions []int) {
 // TestRemovedStaysRemoved: holders are away while a version of three is removed, all nodes are started anew, and the
 // holders come back, at first to another machine of the owner alone: nobody finds the version, and they free it.
 func TestRemovedStaysRemoved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		for _, name := range []string{"b", "c", "d"} {
@@ -97,7 +96,7 @@ func TestRemovedStaysRemoved(t *testing.T) {
 
 // TestRemovedNumberIsNotGivenAgain: a machine with the identity alone that gives a number again is told at once.
 func TestRemovedNumberIsNotGivenAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB,z-20MiB")

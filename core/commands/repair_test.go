@@ -91,7 +91,7 @@ func TestLostCopiesComeBack(t *testing.T) {
 	for _, mesh := range []bool{false, true} {
 		for name, lose := range losses {
 			t.Run(map[bool]string{false: "star", true: "mesh"}[mesh]+", "+name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				virtual(t, func(t *testing.T) {
 					c := newCluster(t)
 					a := kept5(c, mesh)
 					data := content(31, 1<<20)
@@ -141,7 +141,7 @@ func (m *member) wipe() {
 
 // TestTargetWipedOnTheWay: it is asked anew at once, and has all in the end; nothing is offered to it in vain.
 func TestTargetWipedOnTheWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-64KiB")
@@ -167,6 +167,7 @@ func TestTargetWipedOnTheWay(t *testing.T) {
 // TestPlaceThatIsGoneOnWith: a target is lost and nobody else is there. Who waits is told that the node goes on, and it
 // does.
 func TestPlaceThatIsGoneOnWith(t *testing.T) {
+	t.Parallel()
 	for _, kept := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t)
@@ -201,6 +202,7 @@ func TestPlaceThatIsGoneOnWith(t *testing.T) {
 // TestRepairYields: a placement that somebody asks for beside a repair takes no longer than the repair's share of the
 // uplink costs it; the repair goes on meanwhile, and has all of the uplink before and after.
 func TestRepairYields(t *testing.T) {
+	t.Parallel()
 	long(t)
 	took := map[bool]float64{}
 	for _, beside := range []bool{false, true} {
@@ -246,6 +248,7 @@ func TestRepairYields(t *testing.T) {
 
 // TestLock: copies that are made anew carry it, nobody removes what is locked, and all of it can be removed then.
 func TestLock(t *testing.T) {
+	t.Parallel()
 	for _, force := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t)
@@ -305,7 +308,7 @@ func TestLock(t *testing.T) {
 // once for longer.
 func TestBlinksMoveNothing(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := kept5(c, true)
 		a.split("disk.img", 1, content(32, 1<<20))
@@ -348,7 +351,7 @@ func usedEverywhere(c *cluster) (used core.Size) {
 
 // TestDrain: a node is left with nothing, others have it then; and nothing moves where nobody could take over.
 func TestDrain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := kept5(c, false)
 		a.split("disk.img", 1, content(33, 1<<20))

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -20,7 +19,7 @@ import (
 // TestOthersTakeOverFromALostTarget: a holder that dies while the data moves costs time, and no copy.
 func TestOthersTakeOverFromALostTarget(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := fiveNodes(c)
 		data := content(19, 12<<20)
@@ -58,7 +57,7 @@ func (s fullStore) Put(ctx context.Context, c core.Chunk, id core.Hash, data []b
 
 func TestGivenUpTargetLetsGoOfWhatOthersTookOver(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB")
@@ -82,7 +81,7 @@ func TestGivenUpTargetLetsGoOfWhatOthersTookOver(t *testing.T) {
 
 func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		b := c.start("b", "a-20MiB")
@@ -118,7 +117,7 @@ func TestFullDiskOfOneTargetCostsNoOtherCopy(t *testing.T) {
 // 121 s down to about 50.)
 func TestOthersTakeOverFromASlowTarget(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-256KiB")
@@ -166,7 +165,7 @@ func TestOthersTakeOverFromASlowTarget(t *testing.T) {
 // TestWhoJoinsTakesOver places two copies on two peers over thin links; a third that comes while the data moves is
 // given its part.
 func TestWhoJoinsTakesOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-128KiB")

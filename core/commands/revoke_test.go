@@ -5,7 +5,6 @@ package commands_test
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
@@ -80,7 +79,7 @@ func wantRefused(t *testing.T, where string, m wire.Message) {
 // A laptop is stolen with its delegation: once it is revoked, every node that heard of it refuses what it writes, reads
 // and releases, also after a restart; what it wrote before stays, and nothing that is locked is lost.
 func TestStolenLaptop(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		cl := newCluster(t)
 		b := cl.start("b", "", cl.remembers())
 		c := cl.start("c", "b-20MiB", cl.remembers())
@@ -146,7 +145,7 @@ func TestStolenLaptop(t *testing.T) {
 
 // An older list takes no newer one's place, whoever brings it.
 func TestOlderRevocationsAreNoNews(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		cl := newCluster(t)
 		b := cl.start("b", "", cl.remembers())
 		s := cl.stolen("b")
@@ -175,7 +174,7 @@ func TestOlderRevocationsAreNoNews(t *testing.T) {
 // Under a licence that its owner has revoked nothing new is kept, whoever signed it; what the same machine writes under
 // others is.
 func TestRevokedLicense(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		cl := newCluster(t)
 		b := cl.start("b", "", cl.remembers())
 		a := cl.start("a", "b-20MiB", cl.remembers(), cl.owned)
@@ -215,7 +214,7 @@ func TestRevokedLicense(t *testing.T) {
 // A machine that may only write places for its owner, lists nothing of it, and reads and releases nothing that others
 // placed.
 func TestWriteOnlyMachine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		cl := newCluster(t)
 		b := cl.start("b", "", cl.remembers())
 		cl.settle()
@@ -256,7 +255,7 @@ func TestWriteOnlyMachine(t *testing.T) {
 
 // Two machines of an owner that revoke at once, out of each other's sight, end with a list of both.
 func TestRevocationsOfTwoMachinesMeet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		cl := newCluster(t)
 		a := cl.start("a", "", cl.remembers(), cl.owned)
 		b := cl.start("b", "", cl.remembers(), cl.owned)

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -54,7 +53,7 @@ func ignore(wire.Message) {}
 var roomy = wire.StateReport{Remaining: core.GiB, Capacity: core.GiB}
 
 func TestNodesThatPeersMadeUpHoldNoPlacementUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		r := c.rogue("a")
@@ -77,7 +76,7 @@ func TestNodesThatPeersMadeUpHoldNoPlacementUp(t *testing.T) {
 
 // A target learns the task's number, and offers the source a larger segment under it.
 func TestSourceTakesNoPartOfItsOwnTaskFromOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		r := c.rogue("a")
@@ -136,7 +135,7 @@ func TestHintsAboutNothingChangeNothing(t *testing.T) {
 
 // A target says that it has everything, again and again that it wants everything, and never that a run arrived.
 func TestTargetThatLiesInItsHintsGetsNoCopyCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB")
@@ -195,7 +194,7 @@ func (r *rogue) lies(m wire.Message) {
 
 // Bad input 62: two members that keep nothing, and each says that it has all.
 func TestTwoThatKeepNothingMakeNoCopies(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		one, two := c.rogue("a"), c.rogue("a")
@@ -241,7 +240,7 @@ func TestTwoThatKeepNothingMakeNoCopies(t *testing.T) {
 }
 
 func TestTargetThatSignsAndKeepsNothingIsNoCopy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB")

@@ -5,7 +5,6 @@ package commands_test
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/commands"
@@ -39,7 +38,7 @@ func TestRunsGoTheWaysOfThePlan(t *testing.T) {
 			e 4MiB 256KiB zone=west a-256KiB,b-1MiB,c-512KiB,d-1MiB`, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
 				c := newCluster(t)
 				for line := range strings.Lines(test.nodes) {
 					words := strings.Fields(line)

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -34,7 +33,7 @@ func TestSeeds(t *testing.T) {
 	last, _ := strconv.Atoi(to)
 	for seed := first; seed <= max(first, last); seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { drawLife(t, uint64(seed)).live() })
+			virtual(t, func(t *testing.T) { drawLife(t, uint64(seed)).live() })
 		})
 	}
 }

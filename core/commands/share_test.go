@@ -5,7 +5,6 @@ package commands_test
 import (
 	"crypto/rand"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -39,7 +38,7 @@ func (r *rogue) keepsVersion(b *member, name string, version int, number byte) (
 // Who has a share of one version reads that one, and neither another version, nor another name, nor a list of either; it
 // writes and releases nothing.
 func TestShareOpensOneVersion(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		cl := newCluster(t)
 		b := cl.start("b", "")
 		r := cl.rogue("b")

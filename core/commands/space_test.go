@@ -15,7 +15,7 @@ import (
 )
 
 func TestReleasedBytesAreRoomAtOnceForWhoAsks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned)
 		c.start("b", "a-20MiB", func(conf *commands.Config) { conf.Capacity = 3 * core.MiB })

@@ -60,7 +60,7 @@ const quota = 300 * core.KiB
 func TestStrangers(t *testing.T) {
 	for _, c := range strangers {
 		t.Run(fmt.Sprintf("%d %s", c.number, c.name), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
 				cl := newCluster(t)
 				b := cl.start("b", "", func(conf *commands.Config) {
 					conf.Guests = &guestBook{}
@@ -658,7 +658,7 @@ func hasOldToken(t *testing.T, b *member, r *rogue) {
 
 // What a person locks is locked at the targets: rm by the owner's own node changes nothing.
 func TestLockReachesTargets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a", "", c.owned), c.start("b", "a-20MiB")
 		data := content(3, 1<<20)

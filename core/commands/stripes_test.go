@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/commands"
@@ -51,7 +50,7 @@ func (c *cluster) reader(name string, holders []*member) *member {
 // than overlaps it; of three it is said what lacks.
 func TestEveryPairOfSixIsBorne(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		data := content(42, 1<<20)
 		c, _, holders := striped(t, 6, data)
 		z := c.reader("z", holders)
@@ -80,7 +79,7 @@ func TestEveryPairOfSixIsBorne(t *testing.T) {
 // nothing of it is staged any more, and then two others may go.
 func TestStripesAreRebuiltOnNewHolders(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		data := content(43, 1<<20)
 		c, a, holders := striped(t, 8, data)
 		holders[0].stop()
@@ -100,7 +99,7 @@ func TestStripesAreRebuiltOnNewHolders(t *testing.T) {
 // outlive the first.
 func TestVersionsShareStripes(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		data := content(44, 1<<20)
 		c, a, holders := striped(t, 6, data)
 		next := bytes.Clone(data)

@@ -4,7 +4,6 @@ package commands_test
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core/commands"
@@ -16,7 +15,7 @@ import (
 // the first runs.
 func TestUnequalUplinksAreUsedFromTheStart(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		c.net.Delay, c.net.Buffer = 20*time.Millisecond, 1<<20
 		limits := func(up string) func(*commands.Config) {

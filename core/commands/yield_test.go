@@ -4,7 +4,6 @@ package commands_test
 
 import (
 	"testing"
-	"testing/synctest"
 
 	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/control"
@@ -14,7 +13,7 @@ import (
 // they get what that one leaves.
 func TestUnusedLeaseGoesToOthers(t *testing.T) {
 	long(t)
-	synctest.Test(t, func(t *testing.T) {
+	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, func(conf *commands.Config) { conf.Uplink = calendar("4MiB") })
 		slow := c.start("slow", "a-8MiB", behind(steady(0.25)))

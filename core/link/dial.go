@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,23 +26,25 @@ type dialler struct {
 	peer   core.Peer
 	ctx    context.Context
 	cancel context.CancelFunc
+	hurry  chan struct{} // has a value where it is to try now
 
 	// Guarded by h.mu.
-	found core.ID // who answered there last
-	err   error   // why there is no session; nil while there is one, or before the first attempt ended
+	found  core.ID // who answered there last
+	err    error   // why there is no session; nil while there is one, or before the first attempt ended
+	trying bool    // an attempt has not ended yet
 }
 
 // Dialled is how it stands with one entry of the peer list.
 type Dialled struct {
 	Peer core.Peer
 	ID   core.ID // who answers there, zero while unknown
-	Err  error   // why there is no session, nil if there is one or none was tried yet
+	Err  error   // why there is no session, nil if there is one, or it is tried for the first time or on Retry
 }
 
 // Dial keeps a session with p until Forget or Close: it dials again, ever more seldom up to every 10 s, as long as
-// there is none. A second call for an address changes nothing.
-func (h *Hub) Dial(p core.Peer) {
-	d := &dialler{h: h, peer: p, found: p.ID}
+// there is none. A second call for an address changes nothing. It reports whether it was the first.
+func (h *Hub) Dial(p core.Peer) bool {
+	d := &dialler{h: h, peer: p, found: p.ID, trying: true, hurry: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(h.ctx)
 	h.mu.Lock()
 	_, known := h.diallers[p.Address()]
@@ -51,7 +54,27 @@ func (h *Hub) Dial(p core.Peer) {
 	h.mu.Unlock()
 	if known || !h.start(d.run) {
 		d.cancel()
+		return false
 	}
+	return true
+}
+
+// Retry has diallers that failed try at once, rather than when their next turn comes: those of some nodes and those that
+// never found anybody, or all if ids is nil. It returns what they dial.
+func (h *Hub) Retry(ids []core.ID) (again []core.Peer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range h.diallers {
+		if d.err == nil || ids != nil && d.found != (core.ID{}) && !slices.Contains(ids, d.found) {
+			continue
+		}
+		again, d.trying = append(again, d.peer), true
+		select {
+		case d.hurry <- struct{}{}:
+		default:
+		}
+	}
+	return again
 }
 
 // Forget ends the dialler for p's address and, if it leads to a session, that session.
@@ -79,7 +102,7 @@ func (h *Hub) Diallers() []Dialled {
 	var all []Dialled
 	for _, d := range h.diallers {
 		state := Dialled{Peer: d.peer, ID: d.found, Err: d.err}
-		if s := h.sessions[d.found]; s != nil && s.stands() {
+		if s := h.sessions[d.found]; d.trying || s != nil && s.stands() {
 			state.Err = nil
 		}
 		all = append(all, state)
@@ -120,12 +143,13 @@ func (d *dialler) run() {
 	}
 }
 
-// pause sleeps, and wakes when the dialler is cancelled.
+// pause sleeps, and wakes when the dialler is cancelled or in a hurry.
 func (d *dialler) pause(wait time.Duration) {
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-t.C:
+	case <-d.hurry:
 	case <-d.ctx.Done():
 	}
 }
@@ -147,7 +171,7 @@ func (d *dialler) note(err error) {
 	}
 	d.h.mu.Lock()
 	old := d.err
-	d.err = err
+	d.err, d.trying = err, len(d.hurry) > 0
 	d.h.mu.Unlock()
 	switch {
 	case err != nil && (old == nil || old.Error() != err.Error()):

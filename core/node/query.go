@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -20,20 +21,27 @@ type Asker struct{ n *Node }
 // Asker is the node's peers.
 func (n *Node) Asker() Asker { return Asker{n} }
 
-// peerPatience is how long a command waits for the peers of its list to come up or to fail once.
-const peerPatience = 5 * time.Second
+// peerPatience is how long a command waits for the peers of its list to come up or to fail once, and againPatience for
+// those that failed before.
+const (
+	peerPatience  = 5 * time.Second
+	againPatience = time.Second
+)
 
-// Await returns when every peer of the list is connected or has failed, at the latest after peerPatience.
+// Await returns when every peer of the list is connected or has failed, at the latest after peerPatience. Those that
+// failed before are tried again at once.
 func (a Asker) Await(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, peerPatience)
 	defer cancel()
+	again, began := a.n.hub.Retry(nil), time.Now()
 	for {
 		settled := true
 		diallers := a.n.hub.Diallers()
 		a.n.ask(do(func(n *state) {
 			for _, d := range diallers {
 				p := n.peers[d.ID]
-				settled = settled && (d.Err != nil || p != nil && p.session != nil)
+				tired := time.Since(began) > againPatience && slices.Contains(again, d.Peer)
+				settled = settled && (d.Err != nil || p != nil && p.session != nil || tired)
 			}
 			for _, p := range n.peers {
 				settled = settled && (p.session == nil || p.capacity > 0)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -25,29 +26,38 @@ const (
 // learned is the addresses that others told and that were dialled, by node: when each was dialled last.
 type learned map[core.ID]map[string]time.Time
 
-// Reach looks for nodes that no session leads to, at the addresses that connected peers tell of them, and returns when
-// each is there or was not found. Who calls it has the nodes from the owner's own records or licences: a node is dialled
-// as the one that is expected, and nobody else can answer for it over wss.
+// Reach looks for nodes that no session leads to, where the peer list has them and at the addresses that connected peers
+// tell of them, and returns when each is there or was not found. Who calls it has the nodes from the owner's own records
+// or licences: a node is dialled as the one that is expected, and nobody else can answer for it over wss.
 func (a Asker) Reach(ctx context.Context, ids []core.ID) {
 	n := a.n
 	ctx, cancel := context.WithTimeout(ctx, reachPatience)
 	defer cancel()
-	var dial []core.Peer
 	if ids = n.unconnected(ids); len(ids) == 0 {
 		return
 	}
+	dialled := n.hub.Retry(ids)
 	told := n.whereabouts(ctx)
+	var dial []core.Peer
 	n.ask(do(func(n *state) { dial = n.toDial(ids, told) }))
-	for _, p := range dial {
-		n.hub.Dial(p)
-	}
-	for len(dial) > 0 && n.Pause(ctx, 20*time.Millisecond) {
-		left := n.unconnected(ids)
-		dial = slices.DeleteFunc(dial, func(p core.Peer) bool { return !slices.Contains(left, p.ID) })
+	dial = slices.DeleteFunc(dial, func(p core.Peer) bool { return !n.hub.Dial(p) })
+	for dialled = append(dialled, dial...); n.pending(dialled) && n.Pause(ctx, 20*time.Millisecond); {
+		if ids = n.unconnected(ids); len(ids) == 0 {
+			return
+		}
 	}
 	for _, p := range dial { // nobody dials for ever where somebody once said that a node was
-		n.hub.Forget(p)
+		if slices.Contains(ids, p.ID) {
+			n.hub.Forget(p)
+		}
 	}
+}
+
+// pending reports whether one of some addresses may still lead to a node: its last try has not failed.
+func (n *Node) pending(dialled []core.Peer) bool {
+	return slices.ContainsFunc(n.hub.Diallers(), func(d link.Dialled) bool {
+		return d.Err == nil && slices.Contains(dialled, d.Peer)
+	})
 }
 
 // unconnected is those of some nodes that no session leads to, over a link whose capacity is settled.
