@@ -29,6 +29,7 @@ func backupCommand() *cli.Command {
 		Examples: `bkp backup big.iso
 			bkp backup big.iso --replicas 3 --window 4GiB
 			tar -c photos | bkp backup - --name photos.tar
+			bkp backup big.iso --coordinator nas.example:8001
 			bkp backup --command 'pg_dump shop' --name shop.sql`,
 		Flags: append(append([]cli.Flag{
 			line.Text("name", "", "call the file `NAME` (default: the base name of FILE)"),
@@ -42,6 +43,7 @@ func backupCommand() *cli.Command {
 			line.Text("strategy", "seed", "have the strategy `NAME` price the nodes"),
 			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
 			lockFlag(),
+			coordinatorFlag(),
 		}, append(inputFlags(), command.NetworkFlags()...)...), command.IdentityFlags()...),
 		Do: doBackup,
 	})
@@ -58,6 +60,7 @@ func doBackup(ctx context.Context, c *command.Call) error {
 	args := control.BackupArgs{
 		Name: name, Chunker: c.String("chunker"), Compression: c.String("compression"), Recheck: !c.Bool("no-recheck"),
 		Replicas: c.Int("replicas"), Strategy: c.String("strategy"), AllowEmpty: c.Bool("allow-empty"),
+		Coordinator: c.String("coordinator"),
 	}
 	if args.Erasure, err = erasure(c); err != nil {
 		return err
@@ -78,6 +81,8 @@ func doBackup(ctx context.Context, c *command.Call) error {
 		return line.UsageError("--window %s: want %s or more", args.Window, core.Size(leastWindow))
 	case args.Replicas < 1:
 		return line.UsageError("--replicas %d: want 1 or more", args.Replicas)
+	case args.Coordinator != "" && !args.Erasure.IsZero():
+		return line.UsageError("--coordinator and --erasure: %s", coordinatorPlans)
 	}
 	if _, err := chunk.ParseLevel(args.Compression); err != nil {
 		return line.UsageError("--compression: %w", err)

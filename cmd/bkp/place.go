@@ -56,14 +56,21 @@ func placeCommand() *cli.Command {
 			line.Text("plan", "", "carry out the plan of `FILE` as it is, or refuse"),
 			line.Text("retain", "10y", "ask the targets to keep it for `SPAN`, as 90d or 10y"),
 			lockFlag(),
-			line.Text("coordinator", "", "send all of it to `NODE` once, which then sends it on and "+
-				"keeps as many copies of it: this machine may go"),
+			coordinatorFlag(),
 			line.List("exclude", "have `NODE` keep nothing of it: an ID, its first eight letters, or an address (repeatable)"),
 			line.List("only", "have none but `NODE` keep it (repeatable)"),
 			line.Bool("keep-local", "keep its bytes on this machine too"),
 		}, objectiveFlags(), command.NetworkFlags(), command.IdentityFlags()),
 		Do: doPlace,
 	})
+}
+
+// coordinatorPlans is why what goes to a coordinator is not to be planned here.
+const coordinatorPlans = "the coordinator plans, and it plans copies"
+
+func coordinatorFlag() cli.Flag {
+	return line.Text("coordinator", "", "send all of it to `NODE` once, which then sends it on and "+
+		"keeps as many copies of it: this machine may go")
 }
 
 func doPlace(ctx context.Context, c *command.Call) error {
@@ -127,7 +134,7 @@ func placeArgs(c *command.Call) (args control.PlaceArgs, err error) {
 	for _, flag := range []string{"erasure", "dry-run", "frontier", "plan", "plan-out", "plot", "record",
 		"objective", "blend", "deadline"} {
 		if args.Coordinator != "" && c.Given(flag) {
-			return args, line.UsageError("--coordinator and --%s: the coordinator plans, and it plans copies", flag)
+			return args, line.UsageError("--coordinator and --%s: %s", flag, coordinatorPlans)
 		}
 	}
 	if args.Record && c.String("plan") != "" {

@@ -53,7 +53,7 @@ func (n *Node) Backup(ctx context.Context, args control.BackupArgs,
 	}
 	defer release()
 	windows, err := n.coordinator().Windows(ctx, place.Args{Name: args.Name, Replicas: args.Replicas,
-		Erasure: args.Erasure, Strategy: args.Strategy, Retain: args.Retain}, told(status))
+		Erasure: args.Erasure, Strategy: args.Strategy, Retain: args.Retain, Coordinator: args.Coordinator}, told(status))
 	if err != nil {
 		return result, fmt.Errorf("backup %s: %w", args.Name, err)
 	}
@@ -75,7 +75,7 @@ func (n *Node) Backup(ctx context.Context, args control.BackupArgs,
 	whole, err := n.Place(ctx, control.PlaceArgs{
 		Name: args.Name, Version: result.Version, Replicas: args.Replicas, Erasure: args.Erasure,
 		Strategy: args.Strategy, Retain: args.Retain,
-		Lock: args.Lock,
+		Lock: args.Lock, Coordinator: args.Coordinator,
 	}, status)
 	result.Erasure = args.Erasure
 	result.Replicas, result.Placements, result.Warnings = whole.Replicas, whole.Placements, whole.Warnings

@@ -146,6 +146,7 @@ type BackupArgs struct {
 	Strategy      string       `json:"strategy"`
 	Retain        int64        `json:"retain_s"`
 	Lock          int64        `json:"lock_s,omitzero"`
+	Coordinator   string       `json:"coordinator,omitempty"` // as of PlaceArgs
 }
 
 // Changed is what of a file changed since the newest version of its name: only that is read.

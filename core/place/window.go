@@ -44,7 +44,7 @@ func (c *Coordinator) Windows(ctx context.Context, args Args, tell func(Status))
 	if err != nil {
 		return nil, err
 	}
-	if w.args.Replicas = p.Args.Replicas; w.args.Erasure.IsZero() {
+	if w.args.Replicas = p.Args.Replicas; w.args.Erasure.IsZero() && p.Handed == nil {
 		w.args.Replicas = max(w.args.Replicas, scores.Redundancy.Replicas)
 	} // what has fewer copies has to be sent again
 	covered, err := p.coverage()
@@ -75,6 +75,9 @@ func (w *Windows) placement(ctx context.Context) (*placement, error) {
 	}
 	p.window = true
 	p.erase(w.args.Erasure)
+	if err := p.toHandOver(); err != nil { // each goes to the coordinator alone, and the whole version is handed over
+		return nil, err
+	}
 	p.awaitStopped(ctx)
 	p.Peers.Await(ctx)
 	return p, p.look(ctx)
