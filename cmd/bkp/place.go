@@ -26,7 +26,8 @@ func placeCommand() *cli.Command {
 			"way of other targets where that is faster. Without a name it takes the newest version not yet " +
 			"placed. Once every copy counts the staged bytes go from this machine; a split of the next version " +
 			"knows them still. Where fewer count in the end it ends with 3 if a running node goes on by itself, " +
-			"else with 13. A plan that was saved is carried out span for span. It is refused, with what differs, " +
+			"else with 13. A version that another machine with this identity placed is taken over: this one sees to it " +
+			"from then on. A plan that was saved is carried out span for span. It is refused, with what differs, " +
 			"where the version was split anew, a node of it is gone or lacks room for its share, or a node or " +
 			"link that it uses has lost more than 10 % of its bandwidth.",
 		Examples: `bkp place

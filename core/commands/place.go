@@ -76,6 +76,9 @@ func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 	status func(control.Status)) (control.PlaceResult, error) {
 	row, status, end := n.work.begin(control.CommandPlace, args.Name, args.Version, status)
 	defer end()
+	if err := n.adopt(ctx, args, status); err != nil {
+		return control.PlaceResult{}, fmt.Errorf("place %s: %w", args.Name, err)
+	}
 	r, err := n.coordinator().Place(ctx, placeArgs(args), told(status))
 	result := placeResult(r)
 	if args.DryRun {
@@ -87,6 +90,47 @@ func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 			Text: fmt.Sprintf("%s is placed: %s at %d nodes", subject, result.Bytes, len(result.Placements))})
 	}
 	return result, n.goesOn(r, err)
+}
+
+// adopt takes on a version that is to be placed, which another machine of the owner placed and this one has nothing of:
+// its ref, records and tree nodes.
+func (n *Node) adopt(ctx context.Context, args control.PlaceArgs, status func(control.Status)) error {
+	owner, err := n.Identity("place")
+	if err != nil || args.Name == "" || args.Plan != nil || owner.MayRead() != nil {
+		return err
+	}
+	local, err := n.own.Local(owner.Alias(args.Name))
+	if err != nil || slices.ContainsFunc(local, func(r version.Found) bool {
+		return args.Version == 0 || r.Ref.Version == args.Version
+	}) {
+		return err
+	}
+	v, err := n.fetcher(status).Open(ctx, args.Name, args.Version)
+	if v != nil {
+		defer v.Close()
+	}
+	if err != nil {
+		return err
+	}
+	var claims []core.Chunk
+	defer func() { n.own.Pins.Release(claims) }()
+	err = v.Adopt(func(c core.Chunk, stored []byte) error {
+		claims = append(claims, c)
+		return n.own.Pins.While(c, func() error {
+			_, err := n.Staging.Put(ctx, c, core.Hash{}, stored)
+			return err
+		})
+	})
+	if err == nil {
+		err = n.Staging.Barrier(ctx)
+	}
+	if err == nil {
+		err = n.Refs.Put(v.Ref.Alias, v.Ref.Version, v.Envelope)
+	}
+	if err == nil {
+		err = n.Refs.SetAway(v.Ref.Alias, v.Ref.Version, true)
+	}
+	return err
 }
 
 // goesOn is the error of a placement that lacks copies, as who waits is told of it: where this node keeps placements it

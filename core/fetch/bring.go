@@ -40,6 +40,31 @@ func (v *Version) Bring(ctx context.Context, wanted []core.Sealed,
 	return append(missing, b.missing...), cmp.Or(err, b.why, why)
 }
 
+// Adopt gives keep what a machine has to have of the version to see to it: its records and its tree nodes.
+func (v *Version) Adopt(keep func(c core.Chunk, stored []byte) error) error {
+	var all []core.Chunk
+	for _, s := range v.Body.Records {
+		all = append(all, core.Chunk{Hash: s.Hash, Size: s.Size})
+	}
+	for _, run := range v.index.runs[:v.own] {
+		for i, c := range run.Chunks {
+			if run.Type == core.TypeDirectory && run.Used.Has(i) {
+				all = append(all, c)
+			}
+		}
+	}
+	for _, c := range all {
+		stored, err := v.reader.Stored(c.Hash)
+		if err == nil {
+			err = keep(c, stored)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // bringNodes makes every tree node of the manifest local.
 func (v *Version) bringNodes(ctx context.Context) error {
 	need := needs{index: &v.index}

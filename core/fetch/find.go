@@ -162,6 +162,7 @@ func (v *Version) readRecords(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("segment record %d: %w", i, err)
 		}
+		v.reader.Add(sealed.Hash, stored)
 		if i < len(where.Segments) { // its spans count beside those of when it was sealed
 			r = r.Located(where.Segments[i])
 		}

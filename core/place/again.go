@@ -34,7 +34,7 @@ func mendArgs(rec *placements.Record, name string) Args {
 	}
 	return Args{Name: name, Version: rec.Version, Coordinator: coordinator, Replicas: rec.Copies, Strategy: cmp.Or(rec.Strategy, defaultStrategy),
 		Retain: rec.Retain, KeepLocal: rec.KeepLocal, Erasure: rec.Erasure, Out: rec.Out,
-		Within: rec.Only}
+		Within: rec.Only, Mends: true}
 }
 
 // defaultStrategy is what prices nodes for a record that does not name a strategy.

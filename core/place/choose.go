@@ -53,8 +53,12 @@ func (p *placement) goOn(ctx context.Context) error {
 		if err := p.inTermOf(rec); err != nil {
 			return err
 		}
-		if p.Args.AsBefore && !rec.Erasure.IsZero() {
+		switch {
+		case !p.Args.AsBefore:
+		case !rec.Erasure.IsZero():
 			p.erase(rec.Erasure)
+		case rec.Copies > 0:
+			p.Args.Replicas = rec.Copies
 		}
 		if rec.Erasure == p.Args.Erasure {
 			p.record, p.resumed = rec, true
@@ -104,6 +108,9 @@ func (p *placement) chain(ctx context.Context) error {
 		return err
 	}
 	same, _ := p.Versions.At(ctx, ref.Alias, ref.Version)
+	if err := p.takeOver(ctx, same); err != nil {
+		return err
+	}
 	p.findLocations(ctx, same)
 	newest, _ := p.Versions.At(ctx, ref.Alias, 0)
 	for _, r := range slices.Concat(same, newest) {
@@ -133,12 +140,8 @@ func (p *placement) isForeign(ctx context.Context, r version.Found) bool {
 	if len(r.Body.Records) == 0 {
 		return false
 	}
-	stored, err := version.RecordAt(ctx, p.Peers, r.At, r.Ref, r.Body.Records[0])
-	if err != nil {
-		return false // the peer itself keeps one machine's version from another's
-	}
-	first, err := p.reader.OpenRecord(r.Body.Records[0], stored)
-	return err == nil && first.Source != p.Node
+	first, err := p.recordOf(ctx, r, 0)
+	return err == nil && first.Source != p.Node // else the peer itself keeps one machine's version from another's
 }
 
 // collect finds what is to be sent, and what live tasks cover, and brings back what is not here.

@@ -5,6 +5,7 @@ package place
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -20,10 +21,14 @@ func (p *placement) erase(code core.Erasure) {
 
 // leaveOld has nodes keep nothing of stripes, or of a version that is handed over, that do not know them.
 func (p *placement) leaveOld() {
+	known := p.Peers.Known(p.Survey.IDs())
+	if p.term == 1 && p.takes && p.Handed == nil && slices.ContainsFunc(p.Survey.Nodes[1:],
+		func(n core.NodeState) bool { return !known[n.ID].Keeps }) {
+		p.term = 0 // taken over from a machine that had no term, as nodes do it that know none
+	}
 	if p.Args.Erasure.IsZero() && p.term == 0 {
 		return
 	}
-	known := p.Peers.Known(p.Survey.IDs())
 	for i := range p.Survey.Nodes[1:] {
 		node := &p.Survey.Nodes[i+1]
 		what := "stripes"

@@ -309,7 +309,8 @@ func (w *town) Known(ids []core.ID) map[core.ID]Peer {
 	for _, id := range ids {
 		if p := w.peer(id); p != nil {
 			known[id] = Peer{Address: p.name + ":8001", Reachable: !p.away, Connected: !p.away,
-				Capacity: 1 << 20, Refs2: !p.old, Audited: p.far || !p.old, Far: p.far}
+				Capacity: 1 << 20, Refs2: !p.old, Stripes: !p.old, Keeps: !p.old,
+				Audited: p.far || !p.old, Far: p.far}
 		}
 	}
 	return known

@@ -44,6 +44,7 @@ type Args struct {
 
 	Coordinator string // the node that it is handed over to, which sees to the above then; empty: this one does
 
+	Mends      bool      // what this node placed is to be as it was wanted, and nothing anew
 	Unattended bool      // nobody asked for it: it makes way for a placement that somebody asks for
 	Out        []core.ID // nodes that are to keep nothing of it, whether they are there or not
 	Silent     []core.ID // what they keep goes to others, this time
@@ -90,6 +91,7 @@ type placement struct {
 	kept     []byte         // the delegation by which this node coordinates a version of another's; nil: it is of owner
 	located  []key.Location // what coordinators of lower terms said of who keeps it
 	term     int            // in which it is coordinated; 0: it was never handed over
+	takes    bool           // over from another machine of the owner, which placed it last
 	reader   *version.Reader
 	next     key.Ref        // what the version's next envelope says, but for Placed
 	from     version.Chunks // has the bytes of new runs
@@ -212,7 +214,7 @@ func (p *placement) run(ctx context.Context) error {
 		return p.interrupted(ctx)
 	}
 	p.Ended = true
-	if err := p.publish(ctx); err != nil {
+	if err := p.publish(ctx, incomplete == nil); err != nil {
 		if incomplete != nil {
 			err = fmt.Errorf("%w; %w", incomplete, err)
 		}
@@ -322,7 +324,7 @@ func (p *placement) interrupted(ctx context.Context) error {
 	short, cancel := context.WithTimeout(p.Life, 10*time.Second)
 	defer cancel()
 	p.reader = p.reader.Within(short) // the one that the placement was given has ended
-	if err := p.publish(short); err != nil {
+	if err := p.publish(short, false); err != nil {
 		return fmt.Errorf("%w; what has receipts could not be noted: %w", why, err)
 	}
 	return core.WithHint(why, "bkp place %s again: what has receipts is not sent twice", p.Version.Body.Name)

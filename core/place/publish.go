@@ -19,12 +19,18 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// publish seals the records of what was receipted and leaves them and the ref with every target and on this machine.
-func (p *placement) publish(ctx context.Context) error {
+// publish seals the records of what was receipted and leaves them and the ref with every target and on this machine. It
+// takes the place of what was placed before where every copy is made, or at least as many as there were.
+func (p *placement) publish(ctx context.Context, complete bool) error {
 	if p.kept != nil {
 		return p.publishKept(ctx)
 	}
-	if !p.resumed && p.Standing.Worse(p.Content.Before(), p.Args.Replicas) {
+	before := p.Version.Body
+	worse := p.Standing.Worse(p.Content.Before(), p.Args.Replicas)
+	if p.resumed { // what there was is not known any more
+		worse = !complete && len(before.Records) > 0 && before.Task != p.Task
+	}
+	if worse {
 		p.tell(Status{Phase: "refs", Warning: true,
 			Text: "the placement before it stays in force: it reaches more copies"})
 		return nil
@@ -66,7 +72,11 @@ func (p *placement) publish(ctx context.Context) error {
 		return fmt.Errorf("write down who lets go: %w", err)
 	}
 	p.dismiss(ctx)
-	return p.supersede(ctx, slices.Concat(p.reader.Tasks(old), p.relieved(ctx)))
+	tasks := p.reader.Tasks(old)
+	if complete && p.lacking() == nil {
+		tasks = append(tasks, p.relieved(ctx)...)
+	}
+	return p.supersede(ctx, tasks)
 }
 
 // records seals the records of what was receipted, in the order of the segments, and keeps them in staging, claimed.

@@ -444,19 +444,27 @@ func (s *Standing) Shortfall(name string, address func(core.ID) string) error {
 // has, or than are wanted.
 func (s *Standing) Worse(before map[core.Hash]int, replicas int) bool {
 	for _, seg := range s.Segments {
-		for run := seg.Fresh; run < len(seg.Runs); run++ {
-			copies := 0
-			for _, target := range seg.Targets {
-				if seg.Proofs[target].Has(run) {
-					copies++
-				}
-			}
+		for run, copies := range seg.copies(func(core.ID) bool { return true }) {
 			if copies < min(before[seg.Runs[run].Hash], replicas) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// copies is how many each run has by the proofs of some targets; of one in a stripe how many losses that bears, and one.
+func (seg *Segment) copies(of func(target core.ID) bool) []int {
+	copies := make([]int, len(seg.Runs))
+	for run := range seg.Runs {
+		for _, target := range seg.Targets {
+			if of(target) && seg.Proofs[target].Has(run) {
+				copies[run]++
+			}
+		}
+	}
+	core.Endure(copies, seg.Stripes)
+	return copies
 }
 
 // Runs is how many runs there are in all segments.
@@ -477,16 +485,7 @@ func (s *Standing) Striped() bool {
 func (s *Standing) Counting() (fewest int) {
 	fewest = -1
 	for _, seg := range s.Segments {
-		copies := make([]int, len(seg.Runs))
-		for run := range seg.Runs {
-			for _, target := range seg.Targets {
-				if s.Refs[target] && seg.Proofs[target].Has(run) {
-					copies[run]++
-				}
-			}
-		}
-		core.Endure(copies, seg.Stripes)
-		if least := slices.Min(copies); fewest < 0 || least < fewest {
+		if least := slices.Min(seg.copies(func(id core.ID) bool { return s.Refs[id] })); fewest < 0 || least < fewest {
 			fewest = least
 		}
 	}

@@ -27,8 +27,9 @@ type Runs struct {
 
 	chunks [2][]core.Chunk // of the new runs: content, tree nodes
 	uses   []*Reused
-	whole  []*stripe // of earlier tasks, each kept as a whole
-	kept   []*Reused // their runs, and what is used of them
+	had    map[core.Hash]int // of those that earlier tasks cover: as how many copies
+	whole  []*stripe         // of earlier tasks, each kept as a whole
+	kept   []*Reused         // their runs, and what is used of them
 }
 
 // Reused is a run of an earlier task and what this version uses of it.
@@ -62,12 +63,19 @@ func (c *Runs) RecordsSize(copies int) core.Size {
 // Chunks is those that are to be sent.
 func (c *Runs) Chunks() []core.Chunk { return slices.Concat(c.chunks[0], c.chunks[1]) }
 
-// Before is how many holders each reused run has.
+// Before is how many copies each run has by earlier tasks: a new one as many as the chunk in it with the fewest.
 func (c *Runs) Before() map[core.Hash]int {
 	before := map[core.Hash]int{}
-	for _, class := range c.Reused {
+	for _, class := range append(slices.Clip(c.Reused), c.kept) {
 		for _, r := range class {
-			before[r.Hash] = len(r.Holders)
+			before[r.Hash] = r.Copies()
+		}
+	}
+	for _, r := range c.Fresh {
+		for i, chunk := range r.Chunks {
+			if n := c.had[chunk.Hash]; i == 0 || n < before[r.Hash] {
+				before[r.Hash] = n
+			}
 		}
 	}
 	return before

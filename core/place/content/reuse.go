@@ -63,7 +63,7 @@ func (r *Reused) Copies() int {
 // one that is used less the chunks count as new. Without parts a run is reused only where all of it is used.
 func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, replicas int, parts bool,
 	staged func([]core.Chunk) (bool, error)) (*Runs, error) {
-	c := &Runs{}
+	c := &Runs{had: map[core.Hash]int{}}
 	seen := map[core.Hash]bool{}
 	uses := map[core.Hash]*Reused{}
 	err := walk(func(e manifest.Entry) error {
@@ -125,6 +125,7 @@ func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, re
 func (c *Runs) addUsed(r *Reused) {
 	for i, chunk := range r.Chunks {
 		if r.Used.Has(i) {
+			c.had[chunk.Hash] = r.Copies()
 			c.add(r.Type, chunk)
 		}
 	}

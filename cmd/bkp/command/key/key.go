@@ -226,7 +226,13 @@ func importCommand() *cli.Command {
 			if err := c.Dir.MarkExported(); err != nil {
 				return err
 			}
-			return c.Done(keyMoved{Owner: o.ID()}, func(t *render.Table) { t.Line("imported the identity %s", o.ID()) })
+			return c.Done(keyMoved{Owner: o.ID()}, func(t *render.Table) {
+				t.Line("imported the identity %s", o.ID())
+				if len(o.Peers) > 0 && o.Node() == nil {
+					t.Line("bkp ls lists what the peers keep; bkp place NAME has this machine see to it from now on, where " +
+						"the other is gone")
+				}
+			})
 		},
 	})
 }
