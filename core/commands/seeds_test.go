@@ -18,6 +18,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
+	"github.com/bkp-tool/bkp/core/placements"
 )
 
 // TestSeeds draws clusters and what befalls them, and holds them against what bkp promises: at every moment a fetch gives
@@ -42,7 +43,7 @@ func TestSeeds(t *testing.T) {
 type life struct {
 	*cluster
 	r       *rand.Rand
-	a       *member // the owner's
+	a, z    *member // the owner's
 	holders []string
 	copies  int
 	stripes core.Erasure
@@ -57,7 +58,9 @@ type keptVersion struct {
 	name    string
 	number  int
 	data    []byte
-	placed  bool // somebody was told that all copies count, or that a node goes on
+	sees    *member // who sees to it, of the owner's two machines
+	both    bool    // they both know it
+	placed  bool    // somebody was told that all copies count, or that a node goes on
 	removed bool
 }
 
@@ -80,6 +83,11 @@ func drawLife(t *testing.T, seed uint64) *life {
 			peers += "," + name + "-20MiB"
 		}
 	}
+	peers = "a-20MiB"
+	for _, name := range l.holders {
+		peers += "," + name + "-20MiB"
+	}
+	l.z = l.start("z", peers, l.owned, keeps)
 	l.say("%d holders, mesh %v, copies %d, stripes %v", len(l.holders), mesh, l.copies, l.stripes)
 	l.settle()
 	return l
@@ -115,7 +123,7 @@ func (l *life) live() {
 
 // something happens.
 func (l *life) something() {
-	switch what := l.r.IntN(12); {
+	switch what := l.r.IntN(14); {
 	case what < 4 || len(l.kept) == 0:
 		l.place()
 	case what < 6:
@@ -132,6 +140,8 @@ func (l *life) something() {
 		l.goneFor(l.holder(), l.pause(), false)
 	case what == 10:
 		l.goneFor(l.holder(), l.pause(), true)
+	case what < 13:
+		l.takeOver()
 	default:
 		d := l.pause()
 		l.say("%s pass", d)
@@ -157,7 +167,7 @@ func (l *life) place() {
 			break
 		}
 	}
-	v := &keptVersion{name: name, number: l.last[name], data: data}
+	v := &keptVersion{name: name, number: l.last[name], data: data, sees: l.a}
 	l.a.split(v.name, v.number, data)
 	l.kept = append(l.kept, v)
 	if l.r.IntN(3) == 0 {
@@ -177,9 +187,9 @@ func (l *life) place() {
 }
 
 func (l *life) placeAgain(v *keptVersion) {
-	_, err := l.a.Place(l.t.Context(), control.PlaceArgs{Name: v.name, Version: v.number, Replicas: l.copies,
-		Erasure: l.stripes, Strategy: "seed"}, quiet)
-	l.say("place %v (%d KiB): %v", v, len(v.data)>>10, err)
+	_, err := v.sees.Place(l.t.Context(), control.PlaceArgs{Name: v.name, Version: v.number, Replicas: l.copies,
+		Erasure: l.stripes, Strategy: "seed", Exclude: l.others(v.sees)}, quiet)
+	l.say("%s places %v (%d KiB): %v", v.sees.name, v, len(v.data)>>10, err)
 	switch core.CodeOf(err) {
 	case core.CodeOK:
 		v.placed = true
@@ -194,8 +204,46 @@ func (l *life) placeAgain(v *keptVersion) {
 	}
 }
 
+// others is the owner's machine that is not this one.
+func (l *life) others(m *member) []string {
+	if m == l.a {
+		return []string{l.z.ID().String()}
+	}
+	return []string{l.a.ID().String()}
+}
+
+// takeOver has the owner's other machine see to a version from now on.
+func (l *life) takeOver() {
+	v := l.one()
+	if v == nil || !v.placed {
+		return
+	}
+	before := v.sees
+	if v.sees = l.z; before == l.z {
+		v.sees = l.a
+	}
+	l.placeAgain(v)
+	all, err := v.sees.placed.All()
+	check(l.t, err)
+	if !slices.ContainsFunc(all, func(rec *placements.Record) bool {
+		return !rec.IsOver() && rec.Version == v.number && rec.Coordinator.IsZero() && l.nameOf(rec) == v.name
+	}) {
+		v.sees = before // it came to nothing
+	}
+	v.both = v.both || v.sees != before
+}
+
+func (l *life) nameOf(rec *placements.Record) string {
+	for _, name := range []string{"x", "y"} {
+		if l.owner.Alias(name) == rec.Alias {
+			return name
+		}
+	}
+	return ""
+}
+
 func (l *life) standingOf(v *keptVersion) (s control.Standing, ok bool) {
-	r, err := l.a.Standings(l.t.Context(), control.StandingArgs{}, quiet)
+	r, err := v.sees.Standings(l.t.Context(), control.StandingArgs{}, quiet)
 	check(l.t, err)
 	at := slices.IndexFunc(r.Placements, func(s control.Standing) bool { return s.Name == v.name && s.Version == v.number })
 	if at < 0 {
@@ -228,7 +276,7 @@ func (l *life) fetchOne() {
 // fetched fails the test where bytes are wrong; the error says that there are none.
 func (l *life) fetched(v *keptVersion) error {
 	path := filepath.Join(l.t.TempDir(), "fetched")
-	_, err := l.a.Fetch(l.t.Context(), control.FetchArgs{Name: v.name, Version: v.number, Output: path}, quiet)
+	_, err := v.sees.Fetch(l.t.Context(), control.FetchArgs{Name: v.name, Version: v.number, Output: path}, quiet)
 	got, readErr := os.ReadFile(path)
 	switch {
 	case err != nil && !errors.Is(readErr, os.ErrNotExist):
@@ -244,8 +292,12 @@ func (l *life) removeOne() {
 	if v == nil {
 		return
 	}
-	r, err := l.a.Remove(l.t.Context(), control.RemoveArgs{Name: v.name, Version: v.number}, quiet)
-	l.say("rm %v: %d let go, %d unheard: %v", v, len(r.Released), len(r.Unheard), err)
+	by := v.sees
+	if v.both && l.r.IntN(4) == 0 {
+		by = []*member{l.a, l.z}[l.r.IntN(2)]
+	}
+	r, err := by.Remove(l.t.Context(), control.RemoveArgs{Name: v.name, Version: v.number}, quiet)
+	l.say("%s: rm %v: %d let go, %d unheard: %v", by.name, v, len(r.Released), len(r.Unheard), err)
 	check(l.t, err)
 	v.removed = true
 }
@@ -316,7 +368,7 @@ func (l *life) quiet() {
 		if err := l.fetched(v); err != nil {
 			l.t.Errorf("fetch %v: %v", v, err)
 		}
-		r, err := l.a.Verify(l.t.Context(), control.VerifyArgs{Name: v.name, Version: v.number, Share: 1}, quiet)
+		r, err := v.sees.Verify(l.t.Context(), control.VerifyArgs{Name: v.name, Version: v.number, Share: 1}, quiet)
 		if err != nil || len(r.Damaged) > 0 {
 			l.t.Errorf("verify %v: %v: damaged are %+.300v", v, err, r.Damaged)
 		}
@@ -344,14 +396,22 @@ func (l *life) atRest() {
 // forgetAll removes everything, after which nobody keeps anything.
 func (l *life) forgetAll() {
 	for _, v := range l.alive() {
-		_, err := l.a.Remove(l.t.Context(), control.RemoveArgs{Name: v.name, Version: v.number}, quiet)
+		_, err := v.sees.Remove(l.t.Context(), control.RemoveArgs{Name: v.name, Version: v.number}, quiet)
 		check(l.t, err)
 		v.removed = true
 	}
 	time.Sleep(20 * time.Minute)
 	l.say("all is removed")
-	if left := l.a.listed(); len(left) > 0 {
-		l.t.Errorf("all was removed, and it lists %v", left)
+	for _, m := range []*member{l.a, l.z} {
+		for _, v := range l.kept { // what the other machine removed is known here still
+			_, err := m.Remove(l.t.Context(), control.RemoveArgs{Name: v.name, Version: v.number}, quiet)
+			if code := core.CodeOf(err); code != core.CodeOK && code != core.CodeNoName {
+				l.t.Errorf("rm %v at %s, too: %v", v, m.name, err)
+			}
+		}
+		if left := m.listed(); len(left) > 0 {
+			l.t.Errorf("all was removed, and %s lists %v", m.name, left)
+		}
 	}
 	for _, name := range l.holders {
 		if m := l.nodes[name]; !slices.ContainsFunc(m.status().Reasons, func(control.HealthReason) bool { return true }) {

@@ -4,6 +4,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -85,7 +86,8 @@ func (v versions) hear(ctx context.Context, peers []core.ID, alias string, numbe
 	return found, gone, problems
 }
 
-// learn keeps the tombstones here that peers know, and adds those that this machine knows.
+// learn keeps the tombstones here that peers know, and adds those that this machine knows. A version that is not on this
+// machine is forgotten with them; of one that is, the bytes stay until it is removed here too.
 func (v versions) learn(alias string, gone *[]version.Gone) error {
 	own, err := v.Gone(alias)
 	if err != nil {
@@ -101,7 +103,17 @@ func (v versions) learn(alias string, gone *[]version.Gone) error {
 		own = append(own, g)
 	}
 	*gone = own
-	return nil
+	local, err := v.Local(alias)
+	if err != nil {
+		return err
+	}
+	_, dead := version.Live(local, own)
+	for _, r := range dead {
+		if r.Away {
+			err = errors.Join(err, v.n.Refs.Remove(r.Ref.Alias, r.Ref.Version))
+		}
+	}
+	return err
 }
 
 // bury has peers let go of removed versions that they were away for.

@@ -113,9 +113,10 @@ func (p *placement) chain(ctx context.Context) error {
 	}
 	p.findLocations(ctx, same)
 	newest, _ := p.Versions.At(ctx, ref.Alias, 0)
+	theirs := slices.ContainsFunc(same, p.Version.SameContent) // they keep it already, whatever came after it
 	for _, r := range slices.Concat(same, newest) {
 		known := slices.ContainsFunc(local, r.SameContent)
-		if !known && (r.Ref.Version == ref.Version || r.Ref.Version > ref.Version && p.isForeign(ctx, r)) {
+		if !known && (r.Ref.Version == ref.Version || r.Ref.Version > ref.Version && !theirs && p.isForeign(ctx, r)) {
 			return core.WithHint(core.Fail(core.CodeFailed, "peers keep version %d of it as another machine split it, "+
 				"or this one before it was set back; this machine's version %d would take its place", r.Ref.Version,
 				ref.Version),
@@ -164,6 +165,21 @@ func (p *placement) collect(ctx context.Context) error {
 		return core.WithHint(core.Fail(core.CodeRefused, "this machine may only write, and cannot tell any more what the version "+
 			"consists of"), "place it where the owner's own identity is, or back the file up again")
 	}
+	err := p.sort(ctx)
+	if core.CodeOf(err) == core.CodeRedundant && p.refresh(ctx) { // others know better who has what it leans on
+		err = p.sort(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	prefix := fmt.Sprintf("%s.%d", p.Version.Ref.Alias, p.Version.Ref.Version)
+	p.Content.Group(prefix)
+	return p.encode(ctx, prefix)
+}
+
+// sort parts the version's chunks into those that live tasks cover and the rest, which it brings back where they are not
+// here.
+func (p *placement) sort(ctx context.Context) error {
 	covered, err := p.coverage()
 	if err != nil {
 		return err
@@ -181,12 +197,7 @@ func (p *placement) collect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.recall(ctx, p.Content.Chunks(), covered); err != nil {
-		return err
-	}
-	prefix := fmt.Sprintf("%s.%d", p.Version.Ref.Alias, p.Version.Ref.Version)
-	p.Content.Group(prefix)
-	return p.encode(ctx, prefix)
+	return p.recall(ctx, p.Content.Chunks(), covered)
 }
 
 // sendable reports whether the runs of segments that lack copies can be sent as they are: of a run that an earlier task
@@ -211,12 +222,17 @@ func (p *placement) sendable(ctx context.Context, segments []*placements.Segment
 	return true, nil
 }
 
-// coverage reads the records of this owner's placed versions.
+// coverage reads the records of this owner's placed versions that nobody removed, as far as is known here.
 func (p *placement) coverage() (content.Covered, error) {
 	refs, err := p.Versions.Local("")
 	if err != nil {
 		return nil, err
 	}
+	gone, err := p.Versions.Gone("")
+	if err != nil {
+		return nil, err
+	}
+	refs, _ = version.Live(refs, gone)
 	covered := content.Covered{}
 	for _, ref := range refs {
 		for _, sealed := range ref.Body.Records {

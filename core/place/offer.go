@@ -92,6 +92,9 @@ func (p *placement) settle(ctx context.Context, offers []*placements.Segment) er
 		if err != nil {
 			return err
 		}
+		if p.outrun(no) {
+			continue
+		}
 		lost := p.Standing.Lose()
 		for _, x := range lost {
 			p.note(placements.Lost, x.Target, x.Segment, x.Runs)

@@ -15,13 +15,9 @@ import (
 // it. With dry it is only planned, as if nodes had as much more free as shift says.
 func (c *Coordinator) Rebalance(ctx context.Context, rec *placements.Record, dry bool, shift map[core.ID]core.Size,
 	tell func(Status)) (Result, error) {
-	refs, err := c.versions(rec.Alias, rec.Version)
-	if err != nil {
-		return Result{}, err
-	}
-	args := mendArgs(rec, refs[0].Body.Name)
-	args.Rebalance, args.DryRun, args.Shift, args.Objective = true, dry, shift, plan.ObjectiveCost
-	return c.Place(ctx, args, tell)
+	return c.again(ctx, rec, tell, func(a *Args) {
+		a.Rebalance, a.DryRun, a.Shift, a.Objective = true, dry, shift, plan.ObjectiveCost
+	})
 }
 
 // relieve finds who is to be relieved, and has others than who takes over get nothing new. Where the plan finds no place

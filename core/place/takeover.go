@@ -5,9 +5,12 @@ package place
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
 )
 
@@ -32,7 +35,8 @@ func (p *placement) takeOver(ctx context.Context, same []version.Found) error {
 			last, source, term = r, first.Source, l.Term
 		}
 	}
-	if source == p.Node {
+	if source == p.Node || p.record != nil && (p.record.Term > term || p.record.Term == term &&
+		p.record.Began/int64(time.Second) > last.Ref.Placed) { // it was taken over here since, and is not there yet
 		return nil
 	}
 	if p.Args.Mends && p.record != nil {
@@ -54,27 +58,67 @@ func (p *placement) takeOver(ctx context.Context, same []version.Found) error {
 	if last.At.IsZero() || p.Args.DryRun {
 		return nil
 	}
-	return p.goOnFrom(ctx, last)
+	if err := p.learn(ctx, last); err != nil {
+		return err
+	}
+	last.At, p.Version = core.ID{}, last
+	return nil
 }
 
-// goOnFrom makes what another machine left at peers this one's ref of the version.
-func (p *placement) goOnFrom(ctx context.Context, last version.Found) error {
-	for _, sealed := range last.Body.Records {
-		stored, err := version.RecordAt(ctx, p.Peers, last.At, last.Ref, sealed)
-		if err != nil {
-			return fmt.Errorf("segment record: %w", err)
-		}
+// outrun goes on in a higher term where targets know a higher one: another machine of the owner, or a coordinator, began
+// to see to the version, and left no ref of it at any peer. What only mends leaves that to it.
+func (p *placement) outrun(no []placements.Refusal) bool {
+	const most = 64
+	if p.kept != nil || p.Args.Mends || p.term >= most ||
+		!slices.ContainsFunc(no, func(r placements.Refusal) bool { return r.Code == core.ReasonRights }) {
+		return false
+	}
+	p.term++
+	return true
+}
+
+// learn makes what another machine left at a peer this one's ref of the version.
+func (p *placement) learn(ctx context.Context, at version.Found) error {
+	for i, sealed := range at.Body.Records {
 		c := core.Chunk{Hash: sealed.Hash, Size: sealed.Size}
 		p.recalled = append(p.recalled, c)
-		if err := p.keep(ctx, c, core.Hash{}, stored); err != nil {
-			return err
+		stored, err := p.stored(ctx, at, i)
+		if err == nil {
+			err = p.keep(ctx, c, core.Hash{}, stored)
+		}
+		if err != nil {
+			return fmt.Errorf("segment record %d: %w", i, err)
 		}
 	}
 	if err := p.Staging.Barrier(ctx); err != nil {
 		return err
 	}
-	last.At, p.Version = core.ID{}, last
-	return p.Refs.Put(last.Ref.Alias, last.Ref.Version, last.Envelope)
+	return p.Refs.Put(at.Ref.Alias, at.Ref.Version, at.Envelope)
+}
+
+// refresh learns what other machines of the owner placed anew of the versions here, and reports whether there is any.
+func (p *placement) refresh(ctx context.Context) (news bool) {
+	local, err := p.Versions.Local("")
+	if err != nil || p.Args.DryRun {
+		return false
+	}
+	found, _ := p.Versions.At(ctx, "", 0)
+	for _, last := range local {
+		for _, f := range found {
+			if f.SameContent(last) && f.Ref.Placed > last.Ref.Placed {
+				last = f
+			}
+		}
+		if last.At.IsZero() {
+			continue
+		}
+		if err := p.learn(ctx, last); err != nil {
+			p.Log.Warn("learn who keeps a version", "version", last.Ref.Version, "error", err)
+			continue
+		}
+		news = true
+	}
+	return news
 }
 
 // asBefore wants as many copies, or such stripes, as the records of a version say that there are.
@@ -103,15 +147,20 @@ func (p *placement) asBefore(ctx context.Context, of version.Found) error {
 	return nil
 }
 
-// recordOf is a record of a version, from here or from the peer that told of the version.
+// recordOf is a record of a version.
 func (p *placement) recordOf(ctx context.Context, of version.Found, i int) (version.Record, error) {
-	sealed := of.Body.Records[i]
-	stored, err := p.reader.Stored(sealed.Hash)
-	if err != nil && !of.At.IsZero() {
-		stored, err = version.RecordAt(ctx, p.Peers, of.At, of.Ref, sealed)
-	}
+	stored, err := p.stored(ctx, of, i)
 	if err != nil {
 		return version.Record{}, err
 	}
-	return p.reader.OpenRecord(sealed, stored)
+	return p.reader.OpenRecord(of.Body.Records[i], stored)
+}
+
+// stored is a record of a version as it is stored, here or at the peer that told of the version.
+func (p *placement) stored(ctx context.Context, of version.Found, i int) ([]byte, error) {
+	stored, err := p.reader.Stored(of.Body.Records[i].Hash)
+	if err != nil && !of.At.IsZero() {
+		return version.RecordAt(ctx, p.Peers, of.At, of.Ref, of.Body.Records[i])
+	}
+	return stored, err
 }

@@ -47,6 +47,7 @@ func (c *Coordinator) Windows(ctx context.Context, args Args, tell func(Status))
 	if w.args.Replicas = p.Args.Replicas; w.args.Erasure.IsZero() && p.Handed == nil {
 		w.args.Replicas = max(w.args.Replicas, scores.Redundancy.Replicas)
 	} // what has fewer copies has to be sent again
+	p.Versions.At(ctx, p.owner.Alias(args.Name), 0) // what was removed by another machine is learned
 	covered, err := p.coverage()
 	w.count(covered)
 	return w, err
