@@ -213,6 +213,34 @@ func TestOwnerTakesOver(t *testing.T) {
 	})
 }
 
+// TestTakenBackEarly: a coordinator that has made no copy yet hears of it, too, that the owner's node sees to it again, and
+// makes none later.
+func TestTakenBackEarly(t *testing.T) {
+	long(t)
+	virtual(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := coordinated(c)
+		data := content(67, 2<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		if err := a.handOver("disk.img", 9); core.CodeOf(err) != core.CodePartial { // than there are nodes
+			t.Fatalf("handed over: %v", err)
+		}
+		time.Sleep(time.Minute)
+		peers, err := core.ParsePeers("wss://b:8001-20MiB,wss://c:8001-20MiB,wss://d:8001-20MiB,wss://e:8001-20MiB")
+		check(t, err)
+		a.Meet(peers)
+		c.settle()
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		if all, err := b.placed.All(); err != nil || len(all) != 0 {
+			t.Errorf("%d records at who is relieved, %v", len(all), err)
+		}
+		if s := a.standing("disk.img"); s.Copies != 2 || s.State != control.StateWell {
+			t.Errorf("it stands at %+v", s)
+		}
+	})
+}
+
 // TestRemovedAtCoordinator: what is removed is let go of by everybody, and the coordinator brings nothing back.
 func TestRemovedAtCoordinator(t *testing.T) {
 	long(t)

@@ -76,7 +76,7 @@ func (p *placement) inTermOf(rec *placements.Record) error {
 	case p.Handed == nil && rec.Coordinator.IsZero():
 		p.term = max(p.term, rec.Term)
 	default:
-		p.term = max(p.term, rec.Term+1)
+		p.term, p.before = max(p.term, rec.Term+1), rec.Coordinator
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func (p *placement) toCoordinator() error {
 			"bkp peers lists the nodes; name one by its ID or HOST:PORT")
 	}
 	if p.record != nil && p.record.Coordinator == w.Coordinator { // it is handed over once more, and nobody is relieved
-		p.term = p.record.Term
+		p.term, p.before = p.record.Term, core.ID{}
 	}
 	w.Term = p.term
 	return nil
@@ -189,7 +189,7 @@ func (p *placement) findLocations(ctx context.Context, found []version.Found) {
 // relieved tells who coordinated the version before that it does not any more, as far as that can be told now, and is
 // the tasks by which others keep it on a coordinator's word: what this node placed takes their place.
 func (p *placement) relieved(ctx context.Context) (tasks []core.TaskID) {
-	if len(p.located) == 0 {
+	if len(p.located) == 0 && p.before.IsZero() {
 		return nil
 	}
 	node := p.wanted().Coordinator
@@ -201,18 +201,21 @@ func (p *placement) relieved(ctx context.Context) (tasks []core.TaskID) {
 		p.Log.Warn("relieve coordinator", "error", err)
 		return nil
 	}
-	told := map[core.ID]bool{}
+	coordinators := map[core.ID]bool{}
+	if !p.before.IsZero() {
+		coordinators[p.before] = true // it may have left no location yet
+	}
 	for _, l := range p.located {
-		if l.Term >= p.term {
+		if l.Term < p.term {
+			tasks, coordinators[l.Node] = append(tasks, l.Task), true
+		}
+	}
+	for _, id := range core.Sorted(coordinators) {
+		if !p.Peers.Known([]core.ID{id})[id].Keeps {
 			continue
 		}
-		tasks = append(tasks, l.Task)
-		if told[l.Node] || !p.Peers.Known([]core.ID{l.Node})[l.Node].Keeps {
-			continue
-		}
-		told[l.Node] = true
-		if _, err := p.tellHandover(ctx, l.Node, envelope); err != nil {
-			p.Log.Warn("relieve coordinator", "peer", l.Node.Short(), "error", err)
+		if _, err := p.tellHandover(ctx, id, envelope); err != nil {
+			p.Log.Warn("relieve coordinator", "peer", id.Short(), "error", err)
 		}
 	}
 	return tasks

@@ -90,6 +90,7 @@ type placement struct {
 	owner    *key.Owner     // nil where kept is not
 	kept     []byte         // the delegation by which this node coordinates a version of another's; nil: it is of owner
 	located  []key.Location // what coordinators of lower terms said of who keeps it
+	before   core.ID        // who coordinated it until now, by the record; zero: this node did
 	term     int            // in which it is coordinated; 0: it was never handed over
 	takes    bool           // over from another machine of the owner, which placed it last
 	reader   *version.Reader
