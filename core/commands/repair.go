@@ -261,7 +261,7 @@ func (n *Node) Drain(ctx context.Context, args control.DrainArgs,
 	status func(control.Status)) (r control.DrainResult, err error) {
 	n.Asker().Await(ctx)
 	if r.Nodes, err = n.named(args.Node); err != nil {
-		return r, fmt.Errorf("drain: %w", err)
+		return r, err
 	}
 	found, names, err := n.standings("drain", control.StandingArgs{})
 	if err != nil {
@@ -276,7 +276,7 @@ func (n *Node) Drain(ctx context.Context, args control.DrainArgs,
 			name := names[s.Record.Name()]
 			err := c.Drain(ctx, s.Record, r.Nodes, dry, told(status))
 			if err != nil && dry {
-				err = core.WithHint(core.Fail(core.CodeOf(err), "drain: nothing is moved, since %s@%d cannot be taken over: %w",
+				err = core.WithHint(core.Fail(core.CodeOf(err), "nothing is moved, since %s@%d cannot be taken over: %w",
 					name, s.Version, err), "add peers, or free some space")
 			}
 			if err != nil {

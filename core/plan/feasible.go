@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
@@ -23,10 +24,12 @@ func (p *planner) feasible() (most []map[int]core.Size, err error) {
 			continue
 		}
 		_, zones := p.zoneLimits(c)
+		others := slices.DeleteFunc(slices.Clone(p.usable), func(i int) bool { return slices.Contains(p.held[c], i) })
+		if err := p.noNodes(c, others, room); err != nil {
+			return nil, err
+		}
 		asks[c] = fluid.Ask{Bytes: float64(lacking) * float64(p.sizes[c]), Each: float64(p.sizes[c]), Zones: zones,
-			ZoneOf: p.zoneOf, Nodes: slices.DeleteFunc(slices.Clone(p.usable), func(i int) bool {
-				return slices.Contains(p.held[c], i)
-			})}
+			ZoneOf: p.zoneOf, Nodes: others}
 	}
 	shares, missing, full := p.net.Seat(asks, room)
 	if full != "" {
@@ -44,4 +47,27 @@ func (p *planner) feasible() (most []map[int]core.Size, err error) {
 		}
 	}
 	return most, nil
+}
+
+// noNodes says so where copies of a class lack nodes, whatever room those have that have some: one that is to keep nothing,
+// and one that keeps a copy already, are none.
+func (p *planner) noNodes(c int, others []int, room []float64) error {
+	some := 0
+	for _, i := range others {
+		if room[i] > 0 {
+			some++
+		}
+	}
+	lacking := p.lacking(c)
+	if some >= lacking {
+		return nil
+	}
+	there := fmt.Sprintf("there %s %d", fluid.Plural(some, "is", "are"), some)
+	if some == 0 {
+		there = "there is none"
+	}
+	return core.WithHint(core.Fail(core.CodeRedundant,
+		"%s of copies find no place: they need %d more %s that %s room, and %s",
+		p.sizes[c]*core.Size(lacking-some), lacking, fluid.Plural(lacking, "node", "nodes"), fluid.Plural(lacking, "has", "have"), there),
+		"add a node, free space, or ask for %s", p.fewer())
 }
