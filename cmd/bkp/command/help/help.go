@@ -32,7 +32,10 @@ func Command() *cli.Command {
 				})
 			}
 			commands, last := c.App.Commands, any(c.App)
-			for _, w := range words {
+			for i, w := range words {
+				if i > 0 && len(commands) == 0 { // an argument, as in bkp help peers add
+					break
+				}
 				found := line.Find(commands, w)
 				if found == nil {
 					return line.UnknownCommand(commands, w)
