@@ -88,6 +88,14 @@ func (p *placement) plan(classes []plan.Class) (_ [][]plan.Span, err error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, x := range p.Plan.Refused {
+		if p.out[p.Survey.Nodes[x.Node].ID] { // the planner took it for full
+			p.Plan.Refused[i].Reason = "it is to keep nothing of it: by --exclude, --only or a drain"
+			if p.Handed != nil {
+				p.Plan.Refused[i].Reason = "the coordinator alone is sent it from here"
+			}
+		}
+	}
 	return p.Plan.Spans(), nil
 }
 
