@@ -13,11 +13,11 @@ ERROR       ?= 0
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-* plugins/notifiers/*/bkp-notifier-*))
 
-.PHONY: all help build test race check fuzz flood faults mutants soak bench s3 lab demo random image proto release deb clean c-compiler
+.PHONY: all help build test race check fuzz flood faults mutants life soak bench s3 lab microbench demo random image proto release deb clean c-compiler
 all: build
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-11s %s\n' "$$name" "$$what"; done
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-11s %s\n' "$$name" "$$what"; done
 
 # bkp compresses with the C library where a C compiler can link statically, and otherwise with one in Go, which takes longer.
 STATIC_C = $(shell echo 'int main(void) { return 0; }' | $${CC:-cc} -static -x c -o /dev/null - 2>/dev/null && echo 1 || echo 0)
@@ -121,5 +121,5 @@ release: ## binaries, Debian packages and checksums in build/release: minutes; T
 deb: ## the Debian package for this machine, in build/release
 	scripts/release linux/$$($(GO) env GOHOSTARCH)
 
-clean:
+clean: ## take away what was built
 	rm -rf bkp build demo-data

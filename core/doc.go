@@ -2,7 +2,7 @@
 
 // Package core names what every room of bkp shares: IDs, sizes and rates, files, chunks and runs, licences and
 // receipts, what the planner knows of the network, what plugins are asked, and errors with their exit codes.
-// It imports the standard library only and does nothing. This file is the map of the project.
+// It imports the standard library only and does nothing. This file is the map of the project; README.md, beside it, is for who operates bkp.
 //
 // # Words
 //
