@@ -2,6 +2,8 @@
 
 package core
 
+import "strings"
+
 // Snapshot is what the planner knows of the network at one moment. Rates are wire bytes per second, 0 is unlimited.
 type Snapshot struct {
 	Source int // index of the source in Nodes
@@ -25,6 +27,12 @@ type NodeState struct {
 
 	UpAhead   Forecast `json:"up_ahead,omitempty"` // how Up and Down will change, where calendars say so
 	DownAhead Forecast `json:"down_ahead,omitempty"`
+}
+
+// Named reports whether a name is the node's ID, grouped or not, the first eight letters of it or more, or its address.
+func (n NodeState) Named(name string) bool {
+	id := strings.ToLower(strings.ReplaceAll(name, "-", ""))
+	return name == n.Address || len(id) >= len(n.ID.Short()) && strings.HasPrefix(n.ID.String(), id)
 }
 
 // LinkState is the directed link between two nodes of the snapshot.

@@ -95,7 +95,7 @@ func (p *placement) toCoordinator() error {
 	for i := range p.Survey.Nodes[1:] {
 		node := &p.Survey.Nodes[i+1]
 		switch {
-		case !isNamed(*node, p.Args.Coordinator):
+		case !node.Named(p.Args.Coordinator):
 			p.out[node.ID], node.Free = true, 0
 			continue
 		case !known[node.ID].Keeps:

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -268,7 +267,7 @@ func (p *placement) look(ctx context.Context) (err error) {
 // leaveOut finds the nodes that are to keep nothing: what they have goes to others, and is released then.
 func (p *placement) leaveOut() error {
 	for _, name := range slices.Concat(p.Args.Exclude, p.Args.Only) {
-		if !slices.ContainsFunc(p.Survey.Nodes[1:], func(n core.NodeState) bool { return isNamed(n, name) }) {
+		if !slices.ContainsFunc(p.Survey.Nodes[1:], func(n core.NodeState) bool { return n.Named(name) }) {
 			return core.WithHint(core.Fail(core.CodeUsage, "no node %s answered", core.Printable(name)),
 				"bkp peers lists the nodes; name one by its ID or HOST:PORT")
 		}
@@ -278,11 +277,10 @@ func (p *placement) leaveOut() error {
 		wanted.Only = nil
 	}
 	for _, node := range p.Survey.Nodes[1:] {
-		named := func(name string) bool { return isNamed(node, name) }
-		if slices.ContainsFunc(p.Args.Exclude, named) {
+		if slices.ContainsFunc(p.Args.Exclude, node.Named) {
 			wanted.Out = append(slices.Clip(wanted.Out), node.ID)
 		}
-		if slices.ContainsFunc(p.Args.Only, named) {
+		if slices.ContainsFunc(p.Args.Only, node.Named) {
 			wanted.Only = append(wanted.Only, node.ID)
 		}
 	}
@@ -297,12 +295,6 @@ func (p *placement) leaveOut() error {
 		}
 	}
 	return nil
-}
-
-// isNamed reports whether a name is a node's ID, grouped or not, the first eight letters of it or more, or its address.
-func isNamed(n core.NodeState, name string) bool {
-	id := strings.ToLower(strings.ReplaceAll(name, "-", ""))
-	return name == n.Address || len(id) >= len(n.ID.Short()) && strings.HasPrefix(n.ID.String(), id)
 }
 
 // lastReceipts is how long the receipts for what just arrived are waited for, where a placement is stopped: half of

@@ -101,7 +101,7 @@ func (c *Coordinator) removeOne(ctx context.Context, owner *key.Owner, ref versi
 		return err
 	}
 	tombstone, err := owner.SignTombstone(key.Tombstone{Alias: alias, Version: number, Content: ref.Content(),
-		Time: time.Now().Unix(), Until: lastTerm(records, time.Now()).Unix()})
+		Time: time.Now().Unix(), Until: placements.LastTerm(records, defaultRetain, time.Now()).Unix()})
 	if err != nil {
 		return err
 	}
@@ -121,15 +121,6 @@ func (c *Coordinator) removeOne(ctx context.Context, owner *key.Owner, ref versi
 		}
 	}
 	return nil
-}
-
-// lastTerm is when the last holder of a version may have let go of it by itself, who was told of it until now.
-func lastTerm(records []*placements.Record, now time.Time) time.Time {
-	term := defaultRetain
-	for _, rec := range records {
-		term = max(term, time.Duration(rec.Retain)*time.Second, time.Unix(rec.Locked, 0).Sub(now))
-	}
-	return now.Add(term)
 }
 
 // removeAgain tells those that could not be told before that versions are removed; none is why there is nothing to remove.
