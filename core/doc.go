@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package core names what every room of bkp shares: IDs, sizes and rates, files, chunks and runs, licences and
-// receipts, what the planner knows of the network, what plugins are asked, and errors with their exit codes.
-// It imports the standard library only and does nothing. This file is the map of the project; README.md, beside it, is for who operates bkp.
+// receipts, what the planner knows of the network, what plugins are asked, and errors with their exit codes. It imports
+// the standard library only and does nothing. This file is the map of the project; README.md, beside it, is for who
+// operates bkp.
 //
 // # Words
 //
@@ -89,11 +90,11 @@
 //	                                                      shard   the parity of stripes, and runs rebuilt from it
 //	0     core        the nouns
 //
-// Beside these rooms stands plugins, the kit for strategies, verifiers and notifiers in processes of their own. Rooms of floor 4
-// know ledger and plugins as interfaces that they declare themselves, as keep.Holdings and keep.Ledger. What a place
-// for chunks promises stands in storage, with a suite that holds every implementation to it; storage/live says what a
-// collection must spare. storage/disk joins the rooms below it, which know nothing of it: pack, index (tables: table),
-// writers, damage, collect, check, space, files. storage/s3 hands it packs that are objects of a bucket.
+// Beside these rooms stands plugins, the kit for strategies, verifiers and notifiers in processes of their own. Rooms
+// of floor 4 know ledger and plugins as interfaces that they declare themselves, as keep.Holdings and keep.Ledger. What
+// a place for chunks promises stands in storage, with a suite that holds every implementation to it; storage/live says
+// what a collection must spare. storage/disk joins the rooms below it, which know nothing of it: pack, index (tables:
+// table), writers, damage, collect, check, space, files. storage/s3 hands it packs that are objects of a bucket.
 // storage/holdings is what a node keeps chunks for.
 //
 // # A chunk's journey

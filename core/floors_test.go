@@ -107,8 +107,8 @@ var roof = map[string][]string{
 }
 
 // within says which other packages of its room each package below a room may import: by their names below storage/disk,
-// durable, keep, place or plan, which join them all and are "" themselves. Nobody else in storage but holdings, which looks for
-// descriptions, and s3, whose packs are objects, knows any of disk.
+// durable, keep, place or plan, which join them all and are "" themselves. Nobody else in storage but holdings, which
+// looks for descriptions, and s3, whose packs are objects, knows any of disk.
 var within = map[string][]string{
 	"core/durable/internal/tap": nil,
 	"core/keep/handed":          {""},

@@ -4,8 +4,8 @@ package core
 
 import "context"
 
-// Configurer is a strategy, verifier or notifier that takes configuration: a JSON object of the settings that it describes, given
-// once before its first question.
+// Configurer is a strategy, verifier or notifier that takes configuration: a JSON object of the settings that it
+// describes, given once before its first question.
 type Configurer interface {
 	Configure(ctx context.Context, config []byte) error
 }

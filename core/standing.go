@@ -36,7 +36,8 @@ const (
 	WhyLost    = "lost"    // their bytes are not here any more
 )
 
-// Audited is a node's signed word on what audits of a placement came to: a failure, or all that there were in some time.
+// Audited is a node's signed word on what audits of a placement came to: a failure, or all that there were in some
+// time.
 type Audited struct {
 	V          int    `json:"v"` // 1
 	Node       ID     `json:"node"`

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Erasure says how stripes are made: of K runs and the M parity runs over them, any K of which restore all. The zero Erasure
-// is none: runs are kept as copies.
+// Erasure says how stripes are made: of K runs and the M parity runs over them, any K of which restore all. The zero
+// Erasure is none: runs are kept as copies.
 type Erasure struct{ K, M int }
 
 // MaxShards bounds the runs of a stripe: erasure codes over bytes know no more.

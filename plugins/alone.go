@@ -10,8 +10,8 @@ import (
 	"github.com/bkp-tool/bkp/core/durable"
 )
 
-// Alone is a host of one program, wherever it lies, without checksums. The program is its file, or what is packed of its
-// folder (Pack); drop takes away what that needed.
+// Alone is a host of one program, wherever it lies, without checksums. The program is its file, or what is packed of
+// its folder (Pack); drop takes away what that needed.
 func (h *Host) Alone(path string) (alone *Host, n Name, program []byte, drop func(), err error) {
 	if n, err = NameOf(path); err != nil {
 		return nil, n, nil, nil, err

@@ -100,8 +100,8 @@ func (c *child) Kill(context.Context) error {
 	return nil
 }
 
-// kill ends the process, its group, and what left the group. One that cannot be found may hold the pipes: they are closed
-// soon after.
+// kill ends the process, its group, and what left the group. One that cannot be found may hold the pipes: they are
+// closed soon after.
 func (c *child) kill() {
 	if !c.started() || c.exited() {
 		return

@@ -6,8 +6,8 @@
 //
 //	func main() { serve.Strategy(mine.New()) }
 //
-// builds it as bkp-strategy-NAME, bkp-verifier-NAME or bkp-notifier-NAME, and puts it where SearchPath looks. Package plugintest tells
-// whether it behaves.
+// builds it as bkp-strategy-NAME, bkp-verifier-NAME or bkp-notifier-NAME, and puts it where SearchPath looks. Package
+// plugintest tells whether it behaves.
 //
 // bkp's side is Host. It finds the file, compares its SHA-256 checksum with the one kept since first use in
 // bkp.lock.toml, starts it with a minimal environment, and speaks gRPC with it (package proto) over a Unix socket under
@@ -20,7 +20,7 @@
 // MiB, every column is checked (CheckScores), texts are cut and cleaned. Whatever goes wrong is a core.Error with
 // core.CodePlugin that names the plugin and what was being done; nothing is ever replaced by a default. A process lives
 // until Close: when it dies earlier every later call fails until the plugin is opened again, which KeepVerifier does by
-// itself, with growing pauses and under the same checksum. It dies with bkp, however bkp dies; what it started ends with
-// it, also in a group or session of its own, unless bkp was killed. Its memory and the number of its processes are
+// itself, with growing pauses and under the same checksum. It dies with bkp, however bkp dies; what it started ends
+// with it, also in a group or session of its own, unless bkp was killed. Its memory and the number of its processes are
 // limited, and a strategy cannot open the data directory (RunApart).
 package plugins

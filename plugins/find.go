@@ -36,8 +36,8 @@ type Found struct {
 	Inside bool   `json:"inside"` // inside bkp
 	// as kept in the lock file; empty before first use and for a plugin inside bkp
 	SHA256 string `json:"sha256,omitempty"`
-	// Ignored is a file of that name that is not used, since nobody said that it shall take the place of the plugin inside
-	// bkp.
+	// Ignored is a file of that name that is not used, since nobody said that it shall take the place of the plugin
+	// inside bkp.
 	Ignored string `json:"ignored,omitempty"`
 	// Problem is why it would not be used; set by List only.
 	Problem string `json:"problem,omitempty"`

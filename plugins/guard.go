@@ -33,8 +33,9 @@ func (h *Host) limits() limits {
 	return l
 }
 
-// guard ends a plugin that has started more processes than it may. The kernel counts the processes of a user, and
-// none of root's, so bkp counts itself; it looks closely when the machine has got more threads than it had, and now and then.
+// guard ends a plugin that has started more processes than it may. The kernel counts the processes of a user, and none
+// of root's, so bkp counts itself; it looks closely when the machine has got more threads than it had, and now and
+// then.
 func (c *child) guard() {
 	ticks := time.NewTicker(guardEvery)
 	defer ticks.Stop()

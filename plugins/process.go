@@ -88,8 +88,8 @@ func (p *process) again(ctx context.Context) (*process, error) {
 	return next, nil
 }
 
-// itself is the program that runs now, also where its file, path, was replaced meanwhile. It is run by its path where that
-// leads to it still, since this is the name that people see.
+// itself is the program that runs now, also where its file, path, was replaced meanwhile. It is run by its path where
+// that leads to it still, since this is the name that people see.
 func itself(path string) string {
 	const running = "/proc/self/exe"
 	now, err := os.Stat(running)

@@ -41,10 +41,10 @@ type besieged struct {
 }
 
 // TestFlood: a thousand sockets that send a byte a second, and members that send every message that there is as fast as
-// they can, one of whom reads no answer. Meanwhile other members' sessions stand within two seconds beside what it takes at
-// a node that is left alone, a placement takes less than twice as long as one there at the same moment, and the node stays
-// below 300 MiB; without a bound of what is in hand it took 780. BKP_FLOOD is how long each placement is to take; it wants a
-// machine with nothing else to do.
+// they can, one of whom reads no answer. Meanwhile other members' sessions stand within two seconds beside what it
+// takes at a node that is left alone, a placement takes less than twice as long as one there at the same moment, and
+// the node stays below 300 MiB; without a bound of what is in hand it took 780. BKP_FLOOD is how long each placement is
+// to take; it wants a machine with nothing else to do.
 func TestFlood(t *testing.T) {
 	told := os.Getenv("BKP_FLOOD")
 	if told == "" || runtime.GOOS != "linux" {
@@ -215,8 +215,8 @@ func (v *visitor) leave() {
 	v.hub.Close(ctx)
 }
 
-// meet is how long the session of a member takes to stand that never came before: from the first packet to the node's word
-// of what it gives the link.
+// meet is how long the session of a member takes to stand that never came before: from the first packet to the node's
+// word of what it gives the link.
 func (b *besieged) meet() time.Duration {
 	began := time.Now()
 	v := b.visit()
@@ -309,8 +309,8 @@ func (b *besieged) floodAs(ctx context.Context, told *atomic.Int64, deaf chan bo
 	}
 }
 
-// words makes messages of every type that a member may send: what each golden vector of core/wire says and, where much is
-// to be looked at, more of it, signed as it has to be.
+// words makes messages of every type that a member may send: what each golden vector of core/wire says and, where much
+// is to be looked at, more of it, signed as it has to be.
 func (b *besieged) words(v *visitor) (makers []func(i uint64) wire.Message) {
 	always := func(m wire.Message) { makers = append(makers, func(uint64) wire.Message { return m }) }
 	for _, pattern := range []string{"*.json", "v2/*.json"} {

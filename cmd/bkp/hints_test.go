@@ -22,8 +22,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// named finds where a text names a command of bkp: after ": ", "with ", a quote, at the beginning of a line, behind a pipe
-// or "&&".
+// named finds where a text names a command of bkp: after ": ", "with ", a quote, at the beginning of a line, behind a
+// pipe or "&&".
 var named = regexp.MustCompile("(?:^|[|&:;(\"'`] ?|with |by |by: |\\$ |sudo )bkp ([a-z][a-z-]*)")
 
 // notCommand is what names a format or a key.
@@ -153,8 +153,8 @@ var (
 	inTree = regexp.MustCompile(`^(?:core|cmd|plugins|scripts)/[a-z0-9@_./-]+$`)
 )
 
-// Every command and flag that a page names exists, be it in a block or in a sentence, settings can be read, and paths and
-// links lead somewhere.
+// Every command and flag that a page names exists, be it in a block or in a sentence, settings can be read, and paths
+// and links lead somewhere.
 func TestPagesHold(t *testing.T) {
 	for _, name := range pages {
 		text := page(t, name)

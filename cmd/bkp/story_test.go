@@ -162,8 +162,8 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(files[0], data, 0o600))
 }
 
-// lastPort is the port that was given last: below those that systems draw from for connections and for listeners without
-// a port, since one of those would take it before the story listens.
+// lastPort is the port that was given last: below those that systems draw from for connections and for listeners
+// without a port, since one of those would take it before the story listens.
 var lastPort atomic.Int64
 
 func freePort() (string, error) {

@@ -58,8 +58,8 @@ func CheckSlice(c core.Chunk, offset core.Size, slice []byte) error {
 	return nil
 }
 
-// sliceLength is how many bytes the slice of a range has: the header, the pair of hashes of each node on the way from the
-// root, and the one leaf. What reads a slice takes what it lacks for zeros, and so for proved where they are.
+// sliceLength is how many bytes the slice of a range has: the header, the pair of hashes of each node on the way from
+// the root, and the one leaf. What reads a slice takes what it lacks for zeros, and so for proved where they are.
 func sliceLength(chunk, offset core.Size) int {
 	length := 8
 	for ; chunk > core.AuditLength; length += 64 {

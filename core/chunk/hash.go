@@ -26,7 +26,8 @@ func RunHash(chunks []core.Chunk) core.Hash {
 	return sum
 }
 
-// LicenseRoot is what the licence of a segment names: a run hash over the hashes and sizes of its runs, new then reused.
+// LicenseRoot is what the licence of a segment names: a run hash over the hashes and sizes of its runs, new then
+// reused.
 func LicenseRoot(files []core.File, reused []core.Reused) core.Hash {
 	runs := make([]core.Chunk, 0, len(files)+len(reused))
 	for _, f := range files {

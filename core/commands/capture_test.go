@@ -112,8 +112,9 @@ func (m *member) sealed() map[core.Hash][]byte {
 	return all
 }
 
-// A capture of a placement, its audits and a fetch shows no chunk, sealed or not, no name and no part of the manifest; nor
-// does a storage node's disk show what is in a chunk, a name or a manifest. Without TLS it shows sealed chunks, and no more.
+// A capture of a placement, its audits and a fetch shows no chunk, sealed or not, no name and no part of the manifest;
+// nor does a storage node's disk show what is in a chunk, a name or a manifest. Without TLS it shows sealed chunks, and
+// no more.
 func TestNothingIsInTheClear(t *testing.T) {
 	t.Parallel()
 	for _, plaintext := range []bool{false, true} {

@@ -213,8 +213,8 @@ func TestOwnerTakesOver(t *testing.T) {
 	})
 }
 
-// TestTakenBackEarly: a coordinator that has made no copy yet hears of it, too, that the owner's node sees to it again, and
-// makes none later.
+// TestTakenBackEarly: a coordinator that has made no copy yet hears of it, too, that the owner's node sees to it again,
+// and makes none later.
 func TestTakenBackEarly(t *testing.T) {
 	long(t)
 	virtual(t, func(t *testing.T) {

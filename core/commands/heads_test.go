@@ -70,8 +70,8 @@ func blames(m, other *member) bool {
 	return false
 }
 
-// A ledger that was cut on one node, with its own heads, is named by whoever meets that node next: who knew more of it, and
-// who only heard of that from others. So is one that was cut and has grown again. One that grows is not.
+// A ledger that was cut on one node, with its own heads, is named by whoever meets that node next: who knew more of it,
+// and who only heard of that from others. So is one that was cut and has grown again. One that grows is not.
 func TestCutLedgerIsNamed(t *testing.T) {
 	for name, regrown := range map[string]int{"cut": 0, "cut to as long": 4, "cut and grown again": 10} {
 		t.Run(name, func(t *testing.T) {

@@ -93,7 +93,8 @@ func TestNodeThatDegradesAfterItWasAskedRefusesTheTask(t *testing.T) {
 	})
 }
 
-// TestDegradedHolderStillGives: a node that keeps nothing new is the last to have some runs, and another gets them of it.
+// TestDegradedHolderStillGives: a node that keeps nothing new is the last to have some runs, and another gets them of
+// it.
 func TestDegradedHolderStillGives(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		c := newCluster(t)

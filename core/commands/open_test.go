@@ -15,8 +15,8 @@ import (
 	"github.com/bkp-tool/bkp/core/version"
 )
 
-// TestOpenReadsOnWithoutAHolder: a version is read in order and at random while one of its two holders goes; a name that
-// nobody knows is told.
+// TestOpenReadsOnWithoutAHolder: a version is read in order and at random while one of its two holders goes; a name
+// that nobody knows is told.
 func TestOpenReadsOnWithoutAHolder(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		c := newCluster(t)

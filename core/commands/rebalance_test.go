@@ -10,8 +10,8 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 )
 
-// TestRebalance: copies at nodes with narrow links go to others that came later, when that is asked for, and at no moment
-// fewer of them count than are wanted.
+// TestRebalance: copies at nodes with narrow links go to others that came later, when that is asked for, and at no
+// moment fewer of them count than are wanted.
 func TestRebalance(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		c := newCluster(t)

@@ -163,8 +163,8 @@ func TestTargetThatLiesInItsHintsGetsNoCopyCounted(t *testing.T) {
 }
 
 // A target signs for everything at once, and answers audits with what it makes up: it is named, it does not count, and
-// nothing goes from the source on its word.
-// lies is what a target does that keeps nothing and says that it has all: it signs receipts, and makes up what audits ask.
+// nothing goes from the source on its word. lies is what a target does that keeps nothing and says that it has all: it
+// signs receipts, and makes up what audits ask.
 func (r *rogue) lies(m wire.Message) {
 	switch m := m.(type) {
 	case wire.StorageTask:

@@ -21,9 +21,9 @@ import (
 	"github.com/bkp-tool/bkp/core/placements"
 )
 
-// TestSeeds draws clusters and what befalls them, and holds them against what bkp promises: at every moment a fetch gives
-// the bytes or says that it cannot; once everybody is there again all that was placed has its copies back, without a
-// person; and what was removed leaves nothing behind. It draws BKP_SEEDS=FIRST-LAST, as make life has it.
+// TestSeeds draws clusters and what befalls them, and holds them against what bkp promises: at every moment a fetch
+// gives the bytes or says that it cannot; once everybody is there again all that was placed has its copies back,
+// without a person; and what was removed leaves nothing behind. It draws BKP_SEEDS=FIRST-LAST, as make life has it.
 func TestSeeds(t *testing.T) {
 	drawn := os.Getenv("BKP_SEEDS")
 	if drawn == "" {

@@ -35,8 +35,8 @@ func (r *rogue) keepsVersion(b *member, name string, version int, number byte) (
 	return o, ref, body
 }
 
-// Who has a share of one version reads that one, and neither another version, nor another name, nor a list of either; it
-// writes and releases nothing.
+// Who has a share of one version reads that one, and neither another version, nor another name, nor a list of either;
+// it writes and releases nothing.
 func TestShareOpensOneVersion(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		cl := newCluster(t)

@@ -24,8 +24,8 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// strangers is what members of a token who do not trust each other may try, by the number of the bad input. b is the one
-// honest node that is attacked; the rogue is a member. Afterwards b holds no lease and has promised no room.
+// strangers is what members of a token who do not trust each other may try, by the number of the bad input. b is the
+// one honest node that is attacked; the rogue is a member. Afterwards b holds no lease and has promised no room.
 var strangers = []struct {
 	number int
 	name   string

@@ -46,8 +46,8 @@ func (c *cluster) reader(name string, holders []*member) *member {
 	return z
 }
 
-// TestEveryPairOfSixIsBorne has each two of six holders away in turn: the version is fetched whole, and of a range no more
-// than overlaps it; of three it is said what lacks.
+// TestEveryPairOfSixIsBorne has each two of six holders away in turn: the version is fetched whole, and of a range no
+// more than overlaps it; of three it is said what lacks.
 func TestEveryPairOfSixIsBorne(t *testing.T) {
 	long(t)
 	virtual(t, func(t *testing.T) {

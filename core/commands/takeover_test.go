@@ -11,8 +11,9 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 )
 
-// TestAnotherMachineTakesOver: a machine that has the identity alone sees to a version that another one placed, from when
-// it is told to place it: nothing is sent, copies that are lost then come back, and the other machine leaves it alone.
+// TestAnotherMachineTakesOver: a machine that has the identity alone sees to a version that another one placed, from
+// when it is told to place it: nothing is sent, copies that are lost then come back, and the other machine leaves it
+// alone.
 func TestAnotherMachineTakesOver(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		c := newCluster(t)

@@ -31,8 +31,8 @@ type versions struct {
 }
 
 // At asks every connected peer for the versions of an alias that it knows, or for all of the owner's where alias is
-// empty. Each envelope is verified; peers that fail are skipped and named in problems. What is removed, as this machine or
-// any peer knows, is left out; who shows it still is told so.
+// empty. Each envelope is verified; peers that fail are skipped and named in problems. What is removed, as this machine
+// or any peer knows, is left out; who shows it still is told so.
 func (v versions) At(ctx context.Context, alias string, number int) (found []version.Found, problems []string) {
 	peers := v.n.Asker().Connected()
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -86,8 +86,8 @@ func (v versions) hear(ctx context.Context, peers []core.ID, alias string, numbe
 	return found, gone, problems
 }
 
-// learn keeps the tombstones here that peers know, and adds those that this machine knows. A version that is not on this
-// machine is forgotten with them; of one that is, the bytes stay until it is removed here too.
+// learn keeps the tombstones here that peers know, and adds those that this machine knows. A version that is not on
+// this machine is forgotten with them; of one that is, the bytes stay until it is removed here too.
 func (v versions) learn(alias string, gone *[]version.Gone) error {
 	own, err := v.Gone(alias)
 	if err != nil {

@@ -4,8 +4,8 @@ package control
 
 import "github.com/bkp-tool/bkp/core"
 
-// OpenArgs asks for a version to be opened for reading at any place, until whoever asked hangs up: by HTTP at Listen, as
-// HOST:PORT, or as a file in the directory Mount, an absolute path.
+// OpenArgs asks for a version to be opened for reading at any place, until whoever asked hangs up: by HTTP at Listen,
+// as HOST:PORT, or as a file in the directory Mount, an absolute path.
 type OpenArgs struct {
 	Name    string `json:"name"`
 	Version int    `json:"version"` // 0: the newest

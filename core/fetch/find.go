@@ -104,8 +104,8 @@ func (f *Fetcher) find(ctx context.Context, name string, number int) (*Version, 
 	return v, nil
 }
 
-// unknown says that nobody who could be asked knows a version, and who could not be: where there is somebody, whether it
-// exists is not known.
+// unknown says that nobody who could be asked knows a version, and who could not be: where there is somebody, whether
+// it exists is not known.
 func unknown(number int, problems []string) error {
 	which, why := "version", ""
 	if number != 0 {
@@ -186,8 +186,8 @@ func (v *Version) readRecords(ctx context.Context) error {
 	return nil
 }
 
-// location is what a coordinator says of who keeps the version: of all that peers have, the one that counts most. What it
-// says wrongly costs time and no more.
+// location is what a coordinator says of who keeps the version: of all that peers have, the one that counts most. What
+// it says wrongly costs time and no more.
 func (v *Version) location(ctx context.Context) (best key.Location) {
 	tried := map[core.Hash]bool{}
 	for _, f := range v.located {

@@ -60,8 +60,8 @@ type block struct {
 	users  atomic.Int32
 }
 
-// job is a chunk on its way. cut fills in plain and block, a worker the rest. A hole, and what is kept, has no plain bytes
-// and nothing is done.
+// job is a chunk on its way. cut fills in plain and block, a worker the rest. A hole, and what is kept, has no plain
+// bytes and nothing is done.
 type job struct {
 	block  *block
 	plain  []byte

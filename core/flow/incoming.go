@@ -51,8 +51,8 @@ func NewArrivals() *Arrivals {
 		over: map[Session][]uint64{}, begun: map[Session]core.Size{}}
 }
 
-// What unfinished chunks may take in memory, of one session and of all: a sender sends one run of a flow after the other,
-// and few chunks have more than 1 MiB.
+// What unfinished chunks may take in memory, of one session and of all: a sender sends one run of a flow after the
+// other, and few chunks have more than 1 MiB.
 const (
 	maxBegun    = 96 * core.MiB
 	maxBegunAll = 192 * core.MiB

@@ -244,8 +244,8 @@ func (w *writer) write(ctx context.Context, j job, buffer *[]byte) (written core
 	return written, nil
 }
 
-// await returns when so many bytes may be written, sooner where the lease is raised meanwhile; false where they are more
-// than go at once.
+// await returns when so many bytes may be written, sooner where the lease is raised meanwhile; false where they are
+// more than go at once.
 func (w *writer) await(ctx context.Context, size int) (ok bool, err error) {
 	for {
 		r := w.limiter.ReserveN(time.Now(), size)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gossip passes on what nodes sign and tell each other when they meet: how far their ledgers are, and what owners
-// took back.
+// Package gossip passes on what nodes sign and tell each other when they meet: how far their ledgers are, and what
+// owners took back.
 package gossip
 
 import (

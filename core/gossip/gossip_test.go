@@ -130,8 +130,8 @@ func TestListsAreToldOnSeldom(t *testing.T) {
 	})
 }
 
-// TestProofIsAwaited: a member whose ledger has grown must prove that it goes on from the head that is kept, and is named
-// half a minute later where it does not, unless its session has ended.
+// TestProofIsAwaited: a member whose ledger has grown must prove that it goes on from the head that is kept, and is
+// named half a minute later where it does not, unless its session has ended.
 func TestProofIsAwaited(t *testing.T) {
 	for name, c := range map[string]struct {
 		then  func(w *stage, m wire.Heads)

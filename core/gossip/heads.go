@@ -12,8 +12,8 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// Heads is this node's ledger as its peers see it, and the heads of theirs that are kept here. Any goroutine may use it,
-// but not on the loop.
+// Heads is this node's ledger as its peers see it, and the heads of theirs that are kept here. Any goroutine may use
+// it, but not on the loop.
 type Heads interface {
 	// Own is this node's newest head.
 	Own() (key.SignedHead, error)
@@ -108,8 +108,8 @@ func (g *Gossip) nameSilent() {
 	}
 }
 
-// compareHeads returns what is to be answered. before is the member's head as it was kept when the session began: what it
-// says in one session may come in another order. Of nodes that are met here their own word counts. Not on the loop.
+// compareHeads returns what is to be answered. before is the member's head as it was kept when the session began: what
+// it says in one session may come in another order. Of nodes that are met here their own word counts. Not on the loop.
 func (c Config) compareHeads(from core.ID, before *key.SignedHead, m wire.Heads, met map[core.ID]bool) (answer *wire.Heads,
 	waits bool) {
 	kept := c.Heads.Kept()
@@ -154,8 +154,8 @@ func (c Config) compareHeads(from core.ID, before *key.SignedHead, m wire.Heads,
 	return answer, waits
 }
 
-// answerFor proves that this node's ledger goes on from a head that somebody keeps of it. Where it does not, that is said
-// of this node: what it promised then is not in its log.
+// answerFor proves that this node's ledger goes on from a head that somebody keeps of it. Where it does not, that is
+// said of this node: what it promised then is not in its log.
 func (c Config) answerFor(h key.SignedHead) *wire.Heads {
 	const here = "ledger-heads"
 	err := c.Heads.Holds(core.LedgerHead{Size: h.Size, Root: h.Root})

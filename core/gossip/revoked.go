@@ -78,8 +78,8 @@ func (g *Gossip) note(news []list) {
 	g.tellNews()
 }
 
-// tellNews tells on what was noted, the newest of each owner, who told it too: it may have been answered by a list of this
-// node's.
+// tellNews tells on what was noted, the newest of each owner, who told it too: it may have been answered by a list of
+// this node's.
 func (g *Gossip) tellNews() {
 	now := time.Now()
 	for owner, at := range g.told {
@@ -96,8 +96,8 @@ func (g *Gossip) tellNews() {
 	}
 }
 
-// hearRevoked keeps a list that is news, and returns what is to be told on. Where another machine of this owner made one
-// that lacks what this one revoked, a list of both follows on them. Not on the loop.
+// hearRevoked keeps a list that is news, and returns what is to be told on. Where another machine of this owner made
+// one that lacks what this one revoked, a list of both follows on them. Not on the loop.
 func (c Config) hearRevoked(envelope []byte) (news []list) {
 	said, err := key.OpenRevocations(envelope)
 	if err != nil {

@@ -3,9 +3,9 @@
 // Package invite is how a node lets others in: the code that a person carries, and who may come by it.
 //
 // A [Code] says where a node is reached, what its key is, and a secret that was drawn for it alone. The new machine
-// checks the key before it says anything, names the invite and proves the secret over its TLS connection (wire.Join), so
-// that neither who stands between learns anything nor who answers in the node's place. The node's [Book] says whether
-// the invite still stands. Who has proved its secret is told why not; who has not learns nothing.
+// checks the key before it says anything, names the invite and proves the secret over its TLS connection (wire.Join),
+// so that neither who stands between learns anything nor who answers in the node's place. The node's [Book] says
+// whether the invite still stands. Who has proved its secret is told why not; who has not learns nothing.
 package invite
 
 import (

@@ -19,7 +19,8 @@ var (
 
 func knows(s Secret) func(Secret) bool { return func(of Secret) bool { return of == s } }
 
-// A code leads to one node; it is read as people copy it, and a character that is wrong is found before anybody is asked.
+// A code leads to one node; it is read as people copy it, and a character that is wrong is found before anybody is
+// asked.
 func TestCode(t *testing.T) {
 	code := NewCode("backup.example:8001", core.ID{7, 7}, secret)
 	text := code.String()

@@ -29,18 +29,18 @@
 // comes the key that signs; from the age identity, who can read refs; from the dedup secret, every key that seals
 // chunks and the aliases under which peers know names.
 //
-// What an owner let a node do ends with its delegation, or earlier by [Revocations]: a list with a rising sequence, which
-// nodes keep and tell each other. It stops whatever is new that a revoked node signs or asks, or that is shown under a
-// revoked licence, and deletes nothing.
+// What an owner let a node do ends with its delegation, or earlier by [Revocations]: a list with a rising sequence,
+// which nodes keep and tell each other. It stops whatever is new that a revoked node signs or asks, or that is shown
+// under a revoked licence, and deletes nothing.
 //
-// A [Share] opens one version: it has that version's keys, and the key of a node to which the owner's delegation gives the
-// right to read that version alone.
+// A [Share] opens one version: it has that version's keys, and the key of a node to which the owner's delegation gives
+// the right to read that version alone.
 //
 // A machine that is to back up and no more gets an identity that may only write ([Owner.Writer]): {v, owner, node_seed,
-// delegation, recipient, dedup_secret, peers}, the key of a node of its own with the right to write, and the public half
-// of the age identity. It cannot open what it seals, and so notes it ([Notes]): with the key of the content as long as
-// that is on its disk, from when peers keep it with that key as the owner alone can open it ([Forget]): so a ref that it
-// writes later still leads its owner to the content.
+// delegation, recipient, dedup_secret, peers}, the key of a node of its own with the right to write, and the public
+// half of the age identity. It cannot open what it seals, and so notes it ([Notes]): with the key of the content as
+// long as that is on its disk, from when peers keep it with that key as the owner alone can open it ([Forget]): so a
+// ref that it writes later still leads its owner to the content.
 //
 // # Refs
 //

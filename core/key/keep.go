@@ -55,8 +55,8 @@ func (d Delegation) Keeps(node core.ID, alias string, number int, now time.Time)
 // HandoverType is the payload type of a handover.
 const HandoverType = "application/vnd.bkp.handover.v1+json"
 
-// Handover is an owner's word on who coordinates a version from now on, and what the version shall have. The coordinator
-// keeps everything of it already, by task.
+// Handover is an owner's word on who coordinates a version from now on, and what the version shall have. The
+// coordinator keeps everything of it already, by task.
 type Handover struct {
 	V          int         `json:"v"` // 1
 	Owner      core.ID     `json:"owner"`

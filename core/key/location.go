@@ -14,8 +14,9 @@ import (
 // LocationType is the payload type of a location.
 const LocationType = "application/vnd.bkp.location.v1+cbor"
 
-// Location is a coordinator's word on who keeps which runs of a version. It is in clear, as what its targets are told is;
-// of several the highest (Term, Seq) counts. Who fetches goes by it beside the records, which a coordinator cannot write.
+// Location is a coordinator's word on who keeps which runs of a version. It is in clear, as what its targets are told
+// is; of several the highest (Term, Seq) counts. Who fetches goes by it beside the records, which a coordinator cannot
+// write.
 type Location struct {
 	Owner      core.ID
 	Alias      string

@@ -67,8 +67,8 @@ func OpenRelease(envelope []byte) (Release, error) {
 	return r, nil
 }
 
-// Kept is the delegation to keep and the location by which a coordinator signed r; is is false where it is signed by the
-// owner, or with the right to release.
+// Kept is the delegation to keep and the location by which a coordinator signed r; is is false where it is signed by
+// the owner, or with the right to release.
 func (r Release) Kept() (d Delegation, l Location, is bool) {
 	if len(r.Location) == 0 {
 		return d, l, false

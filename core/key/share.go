@@ -14,8 +14,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Share is all that it takes to fetch one version of an owner, and nothing else of it: the key of a node that may ask for
-// it, until the delegation ends or is revoked, and the version's own keys. Whoever has it can.
+// Share is all that it takes to fetch one version of an owner, and nothing else of it: the key of a node that may ask
+// for it, until the delegation ends or is revoked, and the version's own keys. Whoever has it can.
 type Share struct {
 	V          int      `json:"v"` // 1
 	Owner      core.ID  `json:"owner"`

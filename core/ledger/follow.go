@@ -10,8 +10,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Prove is the proof that the log of the first from entries is what that of the first to began with. Both must be in the
-// log; see Follows.
+// Prove is the proof that the log of the first from entries is what that of the first to began with. Both must be in
+// the log; see Follows.
 func (r *Reader) Prove(from, to int64) (proof []core.Hash, err error) {
 	if from < 1 || from >= to {
 		return nil, nil

@@ -38,8 +38,8 @@ func OpenRead(dir string) (*Reader, error) {
 	return r, nil
 }
 
-// begun reports whether an entry may stand in the log: what failed or was killed before the first head was signed leaves
-// files with nothing in them, which the next writer takes over.
+// begun reports whether an entry may stand in the log: what failed or was killed before the first head was signed
+// leaves files with nothing in them, which the next writer takes over.
 func (r *Reader) begun() (bool, error) {
 	_, number, err := lastMark(r.heads)
 	if err != nil || number >= 0 {

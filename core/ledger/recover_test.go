@@ -206,7 +206,8 @@ func TestLostHashesAndOffsets(t *testing.T) {
 	}
 }
 
-// TestALogThatWasNeverBegunIsNotThere reads what a full disk or a kill leaves of a first start: verify called it damage.
+// TestALogThatWasNeverBegunIsNotThere reads what a full disk or a kill leaves of a first start: verify called it
+// damage.
 func TestALogThatWasNeverBegunIsNotThere(t *testing.T) {
 	for name, entries := range map[string]string{"nothing": "", "a part of the magic": magic[:3], "no entry": magic} {
 		dir := t.TempDir()

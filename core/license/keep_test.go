@@ -10,8 +10,8 @@ import (
 	"github.com/bkp-tool/bkp/core/license"
 )
 
-// TestCheckCoordinator: a delegate to keep signs for the version that was handed over to it, in its term, and for runs that
-// the owner licensed. In each row what its name says is what is wrong.
+// TestCheckCoordinator: a delegate to keep signs for the version that was handed over to it, in its term, and for runs
+// that the owner licensed. In each row what its name says is what is wrong.
 func TestCheckCoordinator(t *testing.T) {
 	mine := parsedOwner(t)
 	alias, otherAlias := mine.Alias("disk.img"), mine.Alias("other.img")

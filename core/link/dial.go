@@ -59,8 +59,8 @@ func (h *Hub) Dial(p core.Peer) bool {
 	return true
 }
 
-// Retry has diallers that failed try at once, rather than when their next turn comes: those of some nodes and those that
-// never found anybody, or all if ids is nil. It returns what they dial.
+// Retry has diallers that failed try at once, rather than when their next turn comes: those of some nodes and those
+// that never found anybody, or all if ids is nil. It returns what they dial.
 func (h *Hub) Retry(ids []core.ID) (again []core.Peer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -32,8 +32,8 @@ func certificate(s Signer) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: s.Private()}, nil
 }
 
-// tlsConfig is TLS 1.3 between two node keys: both sides show one, no ticket ever stands in for it, and wanted may refuse
-// the other side's. Of a listener it sees the key before this side shows its own.
+// tlsConfig is TLS 1.3 between two node keys: both sides show one, no ticket ever stands in for it, and wanted may
+// refuse the other side's. Of a listener it sees the key before this side shows its own.
 func tlsConfig(cert tls.Certificate, wanted func(core.ID) error) *tls.Config {
 	return &tls.Config{
 		Certificates:                []tls.Certificate{cert},

@@ -24,8 +24,8 @@ type traceLine struct {
 	Message jsontext.Value `json:"message"`
 }
 
-// Trace is a Config.Trace that writes every control message to w as one JSON line, with licences and receipts opened; nil
-// where w is.
+// Trace is a Config.Trace that writes every control message to w as one JSON line, with licences and receipts opened;
+// nil where w is.
 func Trace(w io.Writer, log *slog.Logger) func(dir string, peer core.ID, m wire.Message) {
 	if w == nil {
 		return nil

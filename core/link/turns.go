@@ -11,9 +11,9 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// What a peer asks for may go on after the handler has taken its message: a look into a database, a verifier's verdict, a
-// barrier. So many messages of one session, of so many bytes together, are carried out at once; the next is read when one
-// has ended. A placement has 16 segments offered at once, of 0.7 MiB each where they are full.
+// What a peer asks for may go on after the handler has taken its message: a look into a database, a verifier's verdict,
+// a barrier. So many messages of one session, of so many bytes together, are carried out at once; the next is read when
+// one has ended. A placement has 16 segments offered at once, of 0.7 MiB each where they are full.
 const (
 	maxTurns     = 32
 	maxTurnBytes = 16 << 20

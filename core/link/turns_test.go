@@ -19,8 +19,8 @@ func (n *host) holding() (release func()) {
 	return func() { (<-held)() }
 }
 
-// TestMessagesInHandAreBounded: what a peer asks for at once is carried out a few at a time, by count and by bytes, and goes
-// on when one has ended; where none ends for long the session does.
+// TestMessagesInHandAreBounded: what a peer asks for at once is carried out a few at a time, by count and by bytes, and
+// goes on when one has ended; where none ends for long the session does.
 func TestMessagesInHandAreBounded(t *testing.T) {
 	task := wire.StorageTask{Task: core.TaskID{1}, Alias: "abc", Version: 1, License: make([]byte, 60<<10), Files: make([]core.File, 4096)}
 	for i := range task.Files {

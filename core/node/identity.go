@@ -16,8 +16,8 @@ import (
 // ErrNoIdentity is that a node has no owner, and keeps things for others only.
 var ErrNoIdentity = errors.New("there is no owner identity in this data dir")
 
-// Identity is the owner at home here, or why there is none to act for: ErrNoIdentity, or it cannot be opened. Not on the
-// loop.
+// Identity is the owner at home here, or why there is none to act for: ErrNoIdentity, or it cannot be opened. Not on
+// the loop.
 func (n *Node) Identity(doing string) (*key.Owner, error) {
 	if o := n.found.Load(); o != nil {
 		return o, nil

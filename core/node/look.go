@@ -20,7 +20,8 @@ import (
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
-// Peer is a node that this one has met since it started, as it stands now. Rates are wire bytes per second; 0 is unknown.
+// Peer is a node that this one has met since it started, as it stands now. Rates are wire bytes per second; 0 is
+// unknown.
 type Peer struct {
 	ID        core.ID
 	Address   string

@@ -172,8 +172,8 @@ func (e peerDown) apply(n *state) {
 	}
 }
 
-// goneAfter is how long a peer that left is remembered, unless this node dials it or gives its link a figure: clients of
-// one command would fill the lists of a node that runs for months.
+// goneAfter is how long a peer that left is remembered, unless this node dials it or gives its link a figure: clients
+// of one command would fill the lists of a node that runs for months.
 const goneAfter = 30 * time.Second
 
 // forgetGone forgets peers that are gone, and the accounts of their links. Nobody is forgotten while work is under way:

@@ -26,9 +26,9 @@ const (
 // learned is the addresses that others told and that were dialled, by node: when each was dialled last.
 type learned map[core.ID]map[string]time.Time
 
-// Reach looks for nodes that no session leads to, where the peer list has them and at the addresses that connected peers
-// tell of them, and returns when each is there or was not found. Who calls it has the nodes from the owner's own records
-// or licences: a node is dialled as the one that is expected, and nobody else can answer for it over wss.
+// Reach looks for nodes that no session leads to, where the peer list has them and at the addresses that connected
+// peers tell of them, and returns when each is there or was not found. Who calls it has the nodes from the owner's own
+// records or licences: a node is dialled as the one that is expected, and nobody else can answer for it over wss.
 func (a Asker) Reach(ctx context.Context, ids []core.ID) {
 	n := a.n
 	ctx, cancel := context.WithTimeout(ctx, reachPatience)

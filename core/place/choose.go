@@ -177,8 +177,8 @@ func (p *placement) collect(ctx context.Context) error {
 	return p.encode(ctx, prefix)
 }
 
-// sort parts the version's chunks into those that live tasks cover and the rest, which it brings back where they are not
-// here.
+// sort parts the version's chunks into those that live tasks cover and the rest, which it brings back where they are
+// not here.
 func (p *placement) sort(ctx context.Context) error {
 	covered, err := p.coverage()
 	if err != nil {

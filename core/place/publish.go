@@ -278,8 +278,8 @@ func (p *placement) supersede(ctx context.Context, tasks []core.TaskID) error {
 	return err
 }
 
-// ReleaseRecord asks one holder to let go of what it keeps by a record, and notes that it did. With a tombstone it is told
-// that the version is removed.
+// ReleaseRecord asks one holder to let go of what it keeps by a record, and notes that it did. With a tombstone it is
+// told that the version is removed.
 func (c *Coordinator) ReleaseRecord(ctx context.Context, at core.ID, rec *placements.Record,
 	tombstone []byte) (wire.ReleaseDone, error) {
 	if rec.Delegation != nil {
@@ -292,8 +292,8 @@ func (c *Coordinator) ReleaseRecord(ctx context.Context, at core.ID, rec *placem
 	return done, err
 }
 
-// Release asks one holder to let a task go that was to keep a version, and the refs that it brought; with a tombstone all
-// that it keeps of the version.
+// Release asks one holder to let a task go that was to keep a version, and the refs that it brought; with a tombstone
+// all that it keeps of the version.
 func (c *Coordinator) Release(ctx context.Context, at core.ID, task core.TaskID, alias string, number int,
 	tombstone []byte) (wire.ReleaseDone, error) {
 	owner, err := c.Owner("release")

@@ -11,8 +11,8 @@ import (
 	"github.com/bkp-tool/bkp/core/reconcile"
 )
 
-// Rebalance relieves nodes of a record that are dear or nearly full, as far as others can take over all that they keep of
-// it. With dry it is only planned, as if nodes had as much more free as shift says.
+// Rebalance relieves nodes of a record that are dear or nearly full, as far as others can take over all that they keep
+// of it. With dry it is only planned, as if nodes had as much more free as shift says.
 func (c *Coordinator) Rebalance(ctx context.Context, rec *placements.Record, dry bool, shift map[core.ID]core.Size,
 	tell func(Status)) (Result, error) {
 	return c.again(ctx, rec, tell, func(a *Args) {
@@ -20,8 +20,8 @@ func (c *Coordinator) Rebalance(ctx context.Context, rec *placements.Record, dry
 	})
 }
 
-// relieve finds who is to be relieved, and has others than who takes over get nothing new. Where the plan finds no place
-// for all of it less is moved.
+// relieve finds who is to be relieved, and has others than who takes over get nothing new. Where the plan finds no
+// place for all of it less is moved.
 func (p *placement) relieve() error {
 	if !p.resumed {
 		return core.Fail(core.CodeFailed, "what is on record of it cannot be moved as it is: bkp place it again first")

@@ -45,8 +45,8 @@ type Unheard struct {
 }
 
 // Remove forgets a version of a name, or all where number is 0, and has its holders let go of it. Its bytes go with the
-// next collection here, and by themselves there. A tombstone says so first: who cannot be told now is told by Outbox, and
-// no holder brings the version back.
+// next collection here, and by themselves there. A tombstone says so first: who cannot be told now is told by Outbox,
+// and no holder brings the version back.
 func (c *Coordinator) Remove(ctx context.Context, name string, number int, force bool,
 	tell func(Status)) (r Removed, err error) {
 	owner, err := c.Owner("rm")
@@ -123,7 +123,8 @@ func (c *Coordinator) removeOne(ctx context.Context, owner *key.Owner, ref versi
 	return nil
 }
 
-// removeAgain tells those that could not be told before that versions are removed; none is why there is nothing to remove.
+// removeAgain tells those that could not be told before that versions are removed; none is why there is nothing to
+// remove.
 func (c *Coordinator) removeAgain(ctx context.Context, alias string, number int, r *Removed, none error) error {
 	gone, err := c.Versions.Gone(alias)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/bkp-tool/bkp/core/version"
 )
 
-// takeOver finds out whether another machine of the owner placed the version last, as this one and the peers know it. Who
-// places it here has this machine see to it from then on, in a higher term than the other's, and by what the other
+// takeOver finds out whether another machine of the owner placed the version last, as this one and the peers know it.
+// Who places it here has this machine see to it from then on, in a higher term than the other's, and by what the other
 // wanted. What would only mend what this machine placed ends: it sees to it no more.
 func (p *placement) takeOver(ctx context.Context, same []version.Found) error {
 	last, source, term := p.Version, p.Node, -1
@@ -65,8 +65,8 @@ func (p *placement) takeOver(ctx context.Context, same []version.Found) error {
 	return nil
 }
 
-// outrun goes on in a higher term where targets know a higher one: another machine of the owner, or a coordinator, began
-// to see to the version, and left no ref of it at any peer. What only mends leaves that to it.
+// outrun goes on in a higher term where targets know a higher one: another machine of the owner, or a coordinator,
+// began to see to the version, and left no ref of it at any peer. What only mends leaves that to it.
 func (p *placement) outrun(no []placements.Refusal) bool {
 	const most = 64
 	if p.kept != nil || p.Args.Mends || p.term >= most ||

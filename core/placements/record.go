@@ -713,8 +713,8 @@ func (r *Records) Short(alias string, number int) (copies, wanted int, known boo
 	return 0, 0, false, err
 }
 
-// LastTerm is when the last holder of a version may have let go of it by itself, who was told of it until now: after least,
-// or what the records say.
+// LastTerm is when the last holder of a version may have let go of it by itself, who was told of it until now: after
+// least, or what the records say.
 func LastTerm(records []*Record, least time.Duration, now time.Time) time.Time {
 	term := least
 	for _, rec := range records {

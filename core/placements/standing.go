@@ -453,7 +453,8 @@ func (s *Standing) Worse(before map[core.Hash]int, replicas int) bool {
 	return false
 }
 
-// copies is how many each run has by the proofs of some targets; of one in a stripe how many losses that bears, and one.
+// copies is how many each run has by the proofs of some targets; of one in a stripe how many losses that bears, and
+// one.
 func (seg *Segment) copies(of func(target core.ID) bool) []int {
 	copies := make([]int, len(seg.Runs))
 	for run := range seg.Runs {

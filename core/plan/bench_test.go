@@ -10,8 +10,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// BenchmarkPlace plans 3 copies on unequal nodes: of a mesh, in zones with trunks between any two of them, and each linked
-// to a few others only.
+// BenchmarkPlace plans 3 copies on unequal nodes: of a mesh, in zones with trunks between any two of them, and each
+// linked to a few others only.
 func BenchmarkPlace(b *testing.B) {
 	for _, c := range []struct {
 		network     string

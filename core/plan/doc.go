@@ -31,9 +31,10 @@
 //
 // Several strategies make one answer in Combine.
 //
-// On up to a hundred nodes, where that comes to more than the least time, all of it is computed at once: package fluid finds
-// ways (trees, or paths for shards) in the least time, within a little of it at the least cost or as near as can be to the
-// quotas, and the runs are cut over those (compute). A deadline is met at the least cost the same way; Frontier is several.
+// On up to a hundred nodes, where that comes to more than the least time, all of it is computed at once: package fluid
+// finds ways (trees, or paths for shards) in the least time, within a little of it at the least cost or as near as can
+// be to the quotas, and the runs are cut over those (compute). A deadline is met at the least cost the same way;
+// Frontier is several.
 //
 // # Who sends
 //
@@ -53,7 +54,8 @@
 // candidates, so a candidate that the source has no link to gets nothing new.
 //
 // LeastTime is the bound for any job (a Goal: broadcast, replicas, shards, fetch) when every node may pass on anything,
-// and FlowOf a flow that reaches it; package fluid computes them, exactly for up to a hundred nodes. It names what binds.
+// and FlowOf a flow that reaches it; package fluid computes them, exactly for up to a hundred nodes. It names what
+// binds.
 //
 // All times are for payload: accounts count wire bytes, of which core.WireOverhead go for a byte of payload.
 package plan

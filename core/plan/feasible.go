@@ -49,8 +49,8 @@ func (p *planner) feasible() (most []map[int]core.Size, err error) {
 	return most, nil
 }
 
-// noNodes says so where copies of a class lack nodes, whatever room those have that have some: one that is to keep nothing,
-// and one that keeps a copy already, are none.
+// noNodes says so where copies of a class lack nodes, whatever room those have that have some: one that is to keep
+// nothing, and one that keeps a copy already, are none.
 func (p *planner) noNodes(c int, others []int, room []float64) error {
 	some := 0
 	for _, i := range others {

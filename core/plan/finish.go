@@ -35,9 +35,9 @@ func (p *planner) write(blocks []block) *Plan {
 	return out
 }
 
-// least is the bound on the whole network, whatever the strategy says. Where something is held already, or only who keeps
-// runs passes them on, LeastTime does not know it: then it is computed here, on big networks by cuts; what one of those
-// says as well is said by that.
+// least is the bound on the whole network, whatever the strategy says. Where something is held already, or only who
+// keeps runs passes them on, LeastTime does not know it: then it is computed here, on big networks by cuts; what one of
+// those says as well is said by that.
 func (p *planner) least() (float64, string) {
 	held := slices.ContainsFunc(p.held, func(h []int) bool { return len(h) > 0 })
 	if !held && (p.Relays || p.K > 0) {

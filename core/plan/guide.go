@@ -8,12 +8,12 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// runsEach is how many runs a node has to get, about, for the plan's ways to be worth keeping to for each run: with fewer,
-// whole runs are too much for links that are planned to carry little.
+// runsEach is how many runs a node has to get, about, for the plan's ways to be worth keeping to for each run: with
+// fewer, whole runs are too much for links that are planned to carry little.
 const runsEach = 24
 
-// Steady reports whether every one of so many runs may go the way that a plan has it go; else nodes keep to how much goes
-// over each link, which is all that holds where rates change.
+// Steady reports whether every one of so many runs may go the way that a plan has it go; else nodes keep to how much
+// goes over each link, which is all that holds where rates change.
 func Steady(runs int, s core.Snapshot) bool { return runs >= runsEach*len(s.Nodes) && !s.Changes() }
 
 // Guide is what senders of so many runs should go by. Where ways are one solution among many, which those are known to
@@ -77,8 +77,8 @@ func sidesOnly(s core.Snapshot) bool {
 	return len(s.Links) == 0 || wide >= len(s.Nodes)*(len(s.Nodes)-1)
 }
 
-// FlowS is how long the plan's flows take, in seconds. Their rates are rounded down to whole bytes a second, which is much
-// for those that carry a few runs only.
+// FlowS is how long the plan's flows take, in seconds. Their rates are rounded down to whole bytes a second, which is
+// much for those that carry a few runs only.
 func (p *Plan) FlowS() (seconds float64) {
 	for _, f := range p.Flows {
 		if f.Rate > 0 {

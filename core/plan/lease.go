@@ -116,9 +116,9 @@ func Batch(rate core.Rate, roundTrip time.Duration) core.Size {
 	return core.Size(float64(rate) * (batchTime + batchTrips*roundTrip).Seconds())
 }
 
-// FirstBatch is how many bytes the first application to who has nothing yet asks for at most: what the lease carries while
-// TCP's window grows. With a run where a round trip is long, the uplink of a source would stand still for most of the
-// time until everybody has one.
+// FirstBatch is how many bytes the first application to who has nothing yet asks for at most: what the lease carries
+// while TCP's window grows. With a run where a round trip is long, the uplink of a source would stand still for most of
+// the time until everybody has one.
 func FirstBatch(rate core.Rate, roundTrip time.Duration) core.Size {
 	return core.Size(float64(rate) * (firstTrips * roundTrip).Seconds())
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // Reroute is Replan by flows: all copies that are not fixed go where they are soonest over a network, from who has the
-// run by has or has a copy that is fixed, and stay where they are as far as that is as soon. It also gives that time. It
-// is false, and changes nothing, where Reroute of lots has no answer, and for stripes.
+// run by has or has a copy that is fixed, and stay where they are as far as that is as soon. It also gives that time.
+// It is false, and changes nothing, where Reroute of lots has no answer, and for stripes.
 func (r *Repair) Reroute(s core.Snapshot, has func(run, node int) bool) (seconds float64, ok bool) {
 	if r.Apart != nil {
 		return 0, false

@@ -30,15 +30,16 @@ type Leg struct {
 // mostLots is for how many lots ways are computed.
 const mostLots = 256
 
-// Room is what nodes can keep of lots, in bytes by node, and what of it they were to keep until now, from which there is
-// to be no more than needs be taken away; nil for any, and for nothing.
+// Room is what nodes can keep of lots, in bytes by node, and what of it they were to keep until now, from which there
+// is to be no more than needs be taken away; nil for any, and for nothing.
 type Room struct {
 	Free, Due []core.Size
 	Direct    bool // nobody passes on what it does not keep
 }
 
-// Reroute is how lots travel in the least time, whoever passes them on, and that time; nothing where that is not known: on
-// networks of more than fluid.MaxExact nodes, of too many lots, where nothing leads to somebody, or there is no room.
+// Reroute is how lots travel in the least time, whoever passes them on, and that time; nothing where that is not known:
+// on networks of more than fluid.MaxExact nodes, of too many lots, where nothing leads to somebody, or there is no
+// room.
 func Reroute(s core.Snapshot, lots []Lot, room Room) (legs []Leg, seconds float64) {
 	if len(s.Nodes) > fluid.MaxExact || len(lots) > mostLots {
 		return nil, 0
@@ -100,7 +101,8 @@ func copiesOf(nodes int, lots []Lot, room Room) (c fluid.Copies, of []int) {
 	return c, of
 }
 
-// cut gives every way so many runs as come nearest to its bytes, as far as there is room left; false where there is not.
+// cut gives every way so many runs as come nearest to its bytes, as far as there is room left; false where there is
+// not.
 func (t *tally) cut(lot int, runs []core.Size, ways []fluid.Route, left []core.Size) (legs []Leg, ok bool) {
 	legs = make([]Leg, len(ways))
 	run := 0

@@ -24,8 +24,8 @@ type Risk struct {
 	Zones bool   `json:"survives_any_zone"`
 }
 
-// RiskOf looks at every set of nodes that keep runs together: replicas of most, of which bears may be lost, and needed of
-// a class are enough to restore a run of that.
+// RiskOf looks at every set of nodes that keep runs together: replicas of most, of which bears may be lost, and needed
+// of a class are enough to restore a run of that.
 func RiskOf(s core.Snapshot, classes [][]Span, replicas, bears int, needed func(class int) int) Risk {
 	r := Risk{Bears: bears, Of: choose(len(s.Nodes)-1, replicas)}
 	sets := map[string]bool{}

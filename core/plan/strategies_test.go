@@ -184,7 +184,8 @@ func TestMostFreeIsInProportion(t *testing.T) {
 	})
 }
 
-// TestZoneSpreadKeepsCopiesApart: no run has two copies in a zone, and where that is asked for in vain there is no plan.
+// TestZoneSpreadKeepsCopiesApart: no run has two copies in a zone, and where that is asked for in vain there is no
+// plan.
 func TestZoneSpreadKeepsCopiesApart(t *testing.T) {
 	planned := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -211,8 +212,8 @@ func TestZoneSpreadKeepsCopiesApart(t *testing.T) {
 	}
 }
 
-// TestReliableBearsTheWorst: the nodes that would lose a run most likely, all of those that keep it, lose it with a chance
-// of 1 in 1,000 a year at most, or it is on all that are allowed.
+// TestReliableBearsTheWorst: the nodes that would lose a run most likely, all of those that keep it, lose it with a
+// chance of 1 in 1,000 a year at most, or it is on all that are allowed.
 func TestReliableBearsTheWorst(t *testing.T) {
 	planned := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -248,7 +249,8 @@ func TestReliableBearsTheWorst(t *testing.T) {
 	}
 }
 
-// TestSeedCostsNoTime: what a node costs by the seed's formula chooses among plans that are as soon as the soonest, about.
+// TestSeedCostsNoTime: what a node costs by the seed's formula chooses among plans that are as soon as the soonest,
+// about.
 func TestSeedCostsNoTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		j := drawJob(t, true)

@@ -12,8 +12,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestStripesBesideCopies has stripes of six, one of five, some of which one shard is held, and tree nodes that are kept
-// three times, on nodes of several zones. Every run of a stripe is at a node of its own, and no zone has more than it may.
+// TestStripesBesideCopies has stripes of six, one of five, some of which one shard is held, and tree nodes that are
+// kept three times, on nodes of several zones. Every run of a stripe is at a node of its own, and no zone has more than
+// it may.
 func TestStripesBesideCopies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		nodes := rapid.IntRange(7, 9).Draw(t, "nodes")

@@ -12,8 +12,8 @@ import (
 	"github.com/bkp-tool/bkp/core/plan/wrap"
 )
 
-// How much longer than the least time a plan may take for nodes to get what is their due, or for the sake of costs: less
-// than Slack, since to plan without any reserve is to end later than planned.
+// How much longer than the least time a plan may take for nodes to get what is their due, or for the sake of costs:
+// less than Slack, since to plan without any reserve is to end later than planned.
 const (
 	nearBound = 1.0005
 	forCosts  = 1.01
@@ -42,7 +42,8 @@ func (p *planner) copies(nodes []int) fluid.Copies {
 }
 
 // compute finds who keeps what and the ways there by linear programming. What the strategy lets nodes keep holds; its
-// costs, or where it has none everybody's quotas by weight, decide within the time; nothing where whole runs do not fit.
+// costs, or where it has none everybody's quotas by weight, decide within the time; nothing where whole runs do not
+// fit.
 func (p *planner) compute(quotas []float64) (blocks []block, ok bool) {
 	c := p.copies(p.usable)
 	for i := range c.Free {
@@ -162,8 +163,8 @@ func (p *planner) cutRuns(class int, ways []fluid.Route, left []core.Size, t *ta
 	return blocks, true
 }
 
-// oneMore is a way for a run that fits into none of the others: to whoever has room, each time over the link that is done
-// first.
+// oneMore is a way for a run that fits into none of the others: to whoever has room, each time over the link that is
+// done first.
 func (p *planner) oneMore(class int, size core.Size, left []core.Size, t *tally) (w fluid.Route, ok bool) {
 	have := append([]int{p.Snapshot.Source}, p.held[class]...)
 	zones, _ := p.zoneLimits(class)

@@ -10,8 +10,8 @@ import (
 	"github.com/bkp-tool/bkp/core/plan"
 )
 
-// classes is the runs and stripes of all segments as the plan is asked about them: those beside each other that the same
-// nodes keep.
+// classes is the runs and stripes of all segments as the plan is asked about them: those beside each other that the
+// same nodes keep.
 type classes struct {
 	list   []plan.Class
 	places [][]place // by class
@@ -52,8 +52,8 @@ func (c *classes) add(at place, holders []int, copies int, size core.Size) {
 	c.places[class] = append(c.places[class], at)
 }
 
-// shard is which run of a stripe a span of the plan is about: that which its node keeps, or of those that nobody does who
-// goes on the one that the span counts to: from another on in each stripe, so that nobody keeps parity alone.
+// shard is which run of a stripe a span of the plan is about: that which its node keeps, or of those that nobody does
+// who goes on the one that the span counts to: from another on in each stripe, so that nobody keeps parity alone.
 func (p place) shard(s plan.Span, kept map[int]bool) int {
 	if s.Node == s.From {
 		return slices.Index(p.holders, s.Node)

@@ -9,8 +9,8 @@ import (
 	"github.com/bkp-tool/bkp/core/plan"
 )
 
-// TestNobodyKeepsParityAlone has six nodes with one shard each of many stripes, as the planner seats them: the runs of a
-// stripe are given out once each, and every node gets as many of parity as any other.
+// TestNobodyKeepsParityAlone has six nodes with one shard each of many stripes, as the planner seats them: the runs of
+// a stripe are given out once each, and every node gets as many of parity as any other.
 func TestNobodyKeepsParityAlone(t *testing.T) {
 	parity := make([]int, 6)
 	for stripe := range 12 {

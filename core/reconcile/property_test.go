@@ -11,9 +11,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestConverges has random things happen to a placement, and then none: it comes to what is wanted, or to an error where
-// there is no room, and on the way no node is asked for more than it offers, and no copy that counts goes before as many
-// others count as are wanted.
+// TestConverges has random things happen to a placement, and then none: it comes to what is wanted, or to an error
+// where there is no room, and on the way no node is asked for more than it offers, and no copy that counts goes before
+// as many others count as are wanted.
 func TestConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := draw(t)

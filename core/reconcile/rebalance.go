@@ -47,9 +47,9 @@ type Relief struct {
 }
 
 // Rebalance says which holders of a placement others are to take over from, all that they keep of it: those that cost
-// clearly more than who has room, and those that are nearly full. offers is by the nodes of the network; targets says which
-// of them may get something. What moves is what Next says then, with who is relieved drained and others than targets
-// barred: no copy goes before another counts.
+// clearly more than who has room, and those that are nearly full. offers is by the nodes of the network; targets says
+// which of them may get something. What moves is what Next says then, with who is relieved drained and others than
+// targets barred: no copy goes before another counts.
 func Rebalance(known []Segment, n Network, offers []Offer) (relieved []Relief, targets []bool) {
 	b := &balance{known: known, nodes: n.Nodes, offers: offers, leaves: make([]bool, len(n.Nodes)),
 		room: make([]core.Size, len(n.Nodes))}

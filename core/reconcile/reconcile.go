@@ -60,8 +60,8 @@ type Node struct {
 }
 
 // Plan finds nodes for classes of runs: spans by class. A class of stripes has the size of the longest run of each; the
-// spans' shards count those of its runs that no holder keeps. The holders are indexes into the nodes of the network, and so
-// are the nodes of the spans; holders stay as far as they are wanted. Barred and drained nodes get nothing new.
+// spans' shards count those of its runs that no holder keeps. The holders are indexes into the nodes of the network,
+// and so are the nodes of the spans; holders stay as far as they are wanted. Barred and drained nodes get nothing new.
 type Plan func(classes []plan.Class) ([][]plan.Span, error)
 
 // Kind is what a move is.

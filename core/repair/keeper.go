@@ -22,8 +22,8 @@ const DefaultShare = 0.1
 type Config struct {
 	Grace      time.Duration // how long a node may be away before its copies are made elsewhere
 	AuditEvery time.Duration // how often each node proves what it keeps
-	// Share is the part of this node's uplink and links, above 0 and up to 1, that copies made anew may use while somebody
-	// waits for a placement; 0 is DefaultShare.
+	// Share is the part of this node's uplink and links, above 0 and up to 1, that copies made anew may use while
+	// somebody waits for a placement; 0 is DefaultShare.
 	Share float64
 	// Tell is told one of core.Events about a record, and the node that it is about, or zero. It must not block. May be
 	// nil.
@@ -41,8 +41,8 @@ type Node interface {
 	// Audit has a node prove again what it keeps by a record, and notes what came of it. lost is what it was found not
 	// to have; err is why it could not be asked, or did not answer.
 	Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error)
-	// AuditInFull has a node that was found to lack something prove all that it keeps by a record, from a segment on, and
-	// notes what else is lost. It goes on for a minute or so; next is the segment to go on with, or −1.
+	// AuditInFull has a node that was found to lack something prove all that it keeps by a record, from a segment on,
+	// and notes what else is lost. It goes on for a minute or so; next is the segment to go on with, or −1.
 	AuditInFull(ctx context.Context, rec *placements.Record, node core.ID, from int) (next int, err error)
 	// Enter makes it last what audits came to.
 	Enter(word core.Audited) error
@@ -378,8 +378,8 @@ func (k *Keeper) silent(grace time.Duration) (ids []core.ID) {
 	return ids
 }
 
-// mend tries to bring a record to what it shall be, without nodes that were silent for as long as the grace. Where it lacks
-// copies for all that it is tried again later.
+// mend tries to bring a record to what it shall be, without nodes that were silent for as long as the grace. Where it
+// lacks copies for all that it is tried again later.
 func (k *Keeper) mend(ctx context.Context, rec *placements.Record, grace time.Duration, do Mender) error {
 	k.mu.Lock()
 	a := k.cases[rec.Task]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package scenariotest plays the text scenarios of tests: lines that say what happens, then ---- and what comes of it, to
-// the next empty line. Behind # stands a comment. Only tests import it; with -update they write what comes of a
+// Package scenariotest plays the text scenarios of tests: lines that say what happens, then ---- and what comes of it,
+// to the next empty line. Behind # stands a comment. Only tests import it; with -update they write what comes of a
 // scenario now into its file.
 package scenariotest
 

@@ -10,7 +10,8 @@ import (
 )
 
 // Mend says which chunks of a stripe to get so that all that are wanted can be had, though some of its runs are lost.
-// Who holds it gets what Ask says, puts what came, names runs that did not come, and asks again until nothing is needed.
+// Who holds it gets what Ask says, puts what came, names runs that did not come, and asks again until nothing is
+// needed.
 type Mend struct {
 	*Stripe
 	k      int
@@ -19,8 +20,8 @@ type Mend struct {
 	near   []bool        // by run: it is at hand here, at no cost
 }
 
-// NewMend is one of a stripe: wanted is the chunks that are wanted of each of its runs, nil where none is; lost and near say
-// which of them nobody has, and which are at hand.
+// NewMend is one of a stripe: wanted is the chunks that are wanted of each of its runs, nil where none is; lost and
+// near say which of them nobody has, and which are at hand.
 func NewMend(runs []core.Run, k int, wanted []core.Bitmap, lost, near []bool) (*Mend, error) {
 	s, err := NewStripe(runs, k)
 	return &Mend{s, k, wanted, slices.Clone(lost), slices.Clone(near)}, err

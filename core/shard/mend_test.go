@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestMendGetsWhatIsWanted has runs lost from the start and on the way: as long as k are left all that is wanted comes, and
-// no chunk is asked for twice; with fewer, that is said.
+// TestMendGetsWhatIsWanted has runs lost from the start and on the way: as long as k are left all that is wanted comes,
+// and no chunk is asked for twice; with fewer, that is said.
 func TestMendGetsWhatIsWanted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const k, m, size = 3, 2, 40

@@ -62,8 +62,8 @@ func (p *Parity) Add(shard, offset int, part []byte) error {
 // Shards is the parity shards, once everything was added.
 func (p *Parity) Shards() [][]byte { return p.shards }
 
-// Rebuild computes shards that are wanted, or the same range of them: shards has those of the stripe, data first, all of
-// one length, and nil for what is not at hand. At least K have to be there.
+// Rebuild computes shards that are wanted, or the same range of them: shards has those of the stripe, data first, all
+// of one length, and nil for what is not at hand. At least K have to be there.
 func (c *Coder) Rebuild(shards [][]byte, wanted []int) error {
 	need := make([]bool, len(shards))
 	for _, i := range wanted {

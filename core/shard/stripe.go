@@ -8,8 +8,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Stripe is one stripe of which runs are lost: chunks of the others are put into it as they come, and chunks of the lost
-// are rebuilt. Its memory is the chunks that were put. One goroutine may use it at a time.
+// Stripe is one stripe of which runs are lost: chunks of the others are put into it as they come, and chunks of the
+// lost are rebuilt. Its memory is the chunks that were put. One goroutine may use it at a time.
 type Stripe struct {
 	coder *Coder
 	runs  []core.Run // data first
@@ -43,7 +43,8 @@ func (s *Stripe) at(run, chunk int) (from, to int) {
 	return from, from + int(s.runs[run].Chunks[chunk].Size)
 }
 
-// Overlapping is the chunks of a run that have bytes where a chunk of another run stands: those that it is rebuilt from.
+// Overlapping is the chunks of a run that have bytes where a chunk of another run stands: those that it is rebuilt
+// from.
 func (s *Stripe) Overlapping(run, lost, chunk int) (chunks []int) {
 	from, to := s.at(lost, chunk)
 	at := 0
@@ -69,8 +70,8 @@ func (s *Stripe) Put(run, chunk int, data []byte) {
 // Has reports whether a chunk was put.
 func (s *Stripe) Has(run, chunk int) bool { return s.have[run].Has(chunk) }
 
-// Rebuild is the bytes of a chunk of a run that is lost, from runs whose overlapping chunks were all put: as many as there
-// are data runs at least. Who calls holds them against the chunk's hash.
+// Rebuild is the bytes of a chunk of a run that is lost, from runs whose overlapping chunks were all put: as many as
+// there are data runs at least. Who calls holds them against the chunk's hash.
 func (s *Stripe) Rebuild(run, chunk int, from []int) ([]byte, error) {
 	a, b := s.at(run, chunk)
 	shards := make([][]byte, len(s.runs))

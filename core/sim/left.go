@@ -31,8 +31,8 @@ func (w *world) known(gone func(*node) bool) func(run, node int) bool {
 	}
 }
 
-// undecided is what can still be decided while some nodes are gone: every copy, fixed where it is there or on its way, who
-// may take over, and how fast: as it was seen to receive, or no faster than anybody was.
+// undecided is what can still be decided while some nodes are gone: every copy, fixed where it is there or on its way,
+// who may take over, and how fast: as it was seen to receive, or no faster than anybody was.
 func (w *world) undecided(gone func(*node) bool, even bool, left []core.Size) plan.Repair {
 	r := plan.Repair{Sizes: w.sizes[:w.Runs], PerZone: w.perZone, Even: even, Relays: true, Busy: make([]core.Size, len(w.nodes)),
 		Arrive: make([]core.Rate, len(w.nodes))}

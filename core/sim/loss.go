@@ -47,9 +47,9 @@ func (w *world) notice(n *node) {
 	}
 }
 
-// replan gives copies that nobody keeps any more to others; if even, it also moves what is not on its way yet from nodes
-// that will be late to others, by how fast they were seen to receive, where much is gained. The coordinator is the
-// source: without it nothing is planned anew.
+// replan gives copies that nobody keeps any more to others; if even, it also moves what is not on its way yet from
+// nodes that will be late to others, by how fast they were seen to receive, where much is gained. The coordinator is
+// the source: without it nothing is planned anew.
 func (w *world) replan(even bool) {
 	if w.plan != nil && w.source >= 0 {
 		w.deal(even)
@@ -121,8 +121,8 @@ func (w *world) replanned(r *plan.Repair, left []core.Size) (before, after float
 	return before, plan.Last(left, r.Arrive)
 }
 
-// reroute computes for all copies that may move who is to keep them; false where that cannot be done. The times are those
-// of leaving all where it is, if that is asked, and of the answer.
+// reroute computes for all copies that may move who is to keep them; false where that cannot be done. The times are
+// those of leaving all where it is, if that is asked, and of the answer.
 func (w *world) reroute(r *plan.Repair, even bool) (before, after float64, ok bool) {
 	if w.topology.Goal.Mode != plan.Replicas {
 		return 0, 0, false // a shard differs from every other

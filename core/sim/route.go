@@ -70,11 +70,12 @@ func (w *world) route(sendings []sending) {
 	}
 }
 
-// steady reports whether every run should go the way that the plan has it go; else nodes keep to how much goes over each
-// link, which is all that holds where rates change.
+// steady reports whether every run should go the way that the plan has it go; else nodes keep to how much goes over
+// each link, which is all that holds where rates change.
 func (w *world) steady() bool { return plan.Steady(len(w.sizes), w.believed) }
 
-// stray lets runs go whichever way they can, when nothing moves though something is missing; false where they may already.
+// stray lets runs go whichever way they can, when nothing moves though something is missing; false where they may
+// already.
 func (w *world) stray() bool {
 	if !w.routed {
 		return false

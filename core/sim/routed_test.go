@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestCopiesTakeTheDetourThatThePlanTakes: a trunk of 1 MB/s leads from the source's zone to the next, and one of 16 MB/s
-// by way of a third, whose node has no room. Copies go that way, as planned, though nobody on it keeps them.
+// TestCopiesTakeTheDetourThatThePlanTakes: a trunk of 1 MB/s leads from the source's zone to the next, and one of 16
+// MB/s by way of a third, whose node has no room. Copies go that way, as planned, though nobody on it keeps them.
 func TestCopiesTakeTheDetourThatThePlanTakes(t *testing.T) {
 	top, err := Read([]byte(`{"schema": "bkp-topology/1", "name": "detour", "file": {"bytes": 100000000},
 		"nodes": [
@@ -67,8 +67,8 @@ func TestALateCopyDoesNotCrossANarrowTrunk(t *testing.T) {
 }
 
 // TestRandomNetworks: on these the mover once lost what the plan had foretold, up to half of it. A relay left runs to
-// another that would bring them over a narrower link, though the plan had it bring them; and who had nothing to send over
-// a trunk by the plan took it from those who had.
+// another that would bring them over a narrower link, though the plan had it bring them; and who had nothing to send
+// over a trunk by the plan took it from those who had.
 func TestRandomNetworks(t *testing.T) {
 	files, err := filepath.Glob("testdata/random/*.json")
 	if err != nil || len(files) < 7 {

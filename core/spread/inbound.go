@@ -52,8 +52,8 @@ func (t *Transfer) paced(bytes float64) core.Rate {
 }
 
 const (
-	// leastHelp is the part of an uplink or downlink that the plan must leave for others to send what it does not have them
-	// send.
+	// leastHelp is the part of an uplink or downlink that the plan must leave for others to send what it does not have
+	// them send.
 	leastHelp = 0.05
 	// freshFor is how long bandwidth is kept for a flow of the plan on which nothing moves.
 	freshFor = 5 * time.Second
@@ -62,7 +62,8 @@ const (
 // fresh reports whether a flow of the plan on which something moved at a moment is still counted with.
 func (t *Transfer) fresh(now, moved time.Duration) bool { return now-max(moved, t.followed) < freshFor }
 
-// spare is what the plan leaves of the node's uplink for what it does not have it send a target; 0 where that has no limit.
+// spare is what the plan leaves of the node's uplink for what it does not have it send a target; 0 where that has no
+// limit.
 func (p *Part) spare(now time.Duration, but *Peer) (rate core.Rate) {
 	_, up := p.e.net.Uplink()
 	if up == 0 {
@@ -121,8 +122,9 @@ func (q *Peer) due(from int, down core.Rate) core.Rate {
 	return core.Rate(float64(down) * at(q.inbound, from).left / left)
 }
 
-// Most is how much of its downlink, of which some is free or that one's already, a node grants another by the plan: while
-// somebody waits, a part in proportion to what each has still to send, and nothing to who has none. 0 is no limit.
+// Most is how much of its downlink, of which some is free or that one's already, a node grants another by the plan:
+// while somebody waits, a part in proportion to what each has still to send, and nothing to who has none. 0 is no
+// limit.
 func (q *Peer) Most(now time.Duration, from int, down, free core.Rate) (most core.Rate, nothing bool) {
 	if down == 0 {
 		return 0, false

@@ -191,8 +191,8 @@ func (p *Part) each(now time.Duration, stage plan.Stage, but *Sender, f func(can
 	}
 }
 
-// reserved reports whether the node keeps its uplink for what the plan has it send. Where leases last no longer than a run
-// there is no need to.
+// reserved reports whether the node keeps its uplink for what the plan has it send. Where leases last no longer than a
+// run there is no need to.
 func (p *Part) reserved(now time.Duration, c candidate) bool {
 	_, up := p.e.net.Uplink()
 	return c.way.RoundTrip > 0 && up > 0 && float64(p.spare(now, nil)) < leastHelp*float64(up)

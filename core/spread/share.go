@@ -61,17 +61,17 @@ func (p *Part) due(now time.Duration, c candidate) core.Rate {
 }
 
 const (
-	// leastShare is the part of an uplink, a downlink or a trunk with which a target may always be served: where little is
-	// planned, a run would be on its way for ever.
+	// leastShare is the part of an uplink, a downlink or a trunk with which a target may always be served: where little
+	// is planned, a run would be on its way for ever.
 	leastShare = 0.1
-	// mostShares is how many times its planned share a target can take at best, for all that the node knows: where others
-	// are to fill most of its downlink, little is worth having.
+	// mostShares is how many times its planned share a target can take at best, for all that the node knows: where
+	// others are to fill most of its downlink, little is worth having.
 	mostShares = 4.5
 )
 
 // turn is how fast a target may be served that is ahead of others to which the plan has the node give something, or to
-// which the node gave more than others did: no faster than the plan has it, or they could not use a moment later what it
-// takes. 0 is no limit.
+// which the node gave more than others did: no faster than the plan has it, or they could not use a moment later what
+// it takes. 0 is no limit.
 func (p *Part) turn(c candidate) (rate core.Rate) {
 	planned, gave, to := at(p.planned, c.to.Number), at(p.gave, c.to.Number), c.to
 	if !p.t.routed || planned == 0 {

@@ -98,7 +98,8 @@ func anyWorld(r *rand.Rand) *world {
 }
 
 // TestEveryRunArrives drives random worlds in any order of events: nobody is asked to take what it has or is being
-// sent, no uplink is leased beyond what it is, what is counted is what a recount finds, and in the end nothing is missing.
+// sent, no uplink is leased beyond what it is, what is counted is what a recount finds, and in the end nothing is
+// missing.
 func TestEveryRunArrives(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		const stuck = 0x18a7c19c30 // a relay that has room for all the few runs there are

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package staging is the owner's versions on this machine: which of their chunks must stay, and which may go since peers
-// keep them.
+// Package staging is the owner's versions on this machine: which of their chunks must stay, and which may go since
+// peers keep them.
 package staging
 
 // Refs keeps the owner's own refs: DATA/refs.

@@ -58,9 +58,9 @@ func (t *Transfer) guide(s *segment, locations []core.Span) core.Guide {
 	return core.GuideRuns
 }
 
-// Grants is how much of what a node applies for it may have, where so much is free or its own already: while others wait
-// that the plan has send here too, it leaves them their part of the downlink, and has nothing where the plan has it send
-// nothing.
+// Grants is how much of what a node applies for it may have, where so much is free or its own already: while others
+// wait that the plan has send here too, it leaves them their part of the downlink, and has nothing where the plan has
+// it send nothing.
 func (ts *Transfers) Grants(task core.TaskID, from core.ID, rate, free core.Rate) (most core.Rate, nothing bool) {
 	if t := ts.open[task]; t != nil && t.peers[from] != nil {
 		most, nothing = t.me.Most(ts.Flows.Now(), t.peers[from].Number, bounded(ts.Book.Nominal(account.Down)), free)

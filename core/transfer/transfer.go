@@ -108,8 +108,8 @@ func (t *Transfer) trunk(to core.ID) *core.TrunkState {
 	return nil
 }
 
-// trunkShare is a target's share of a trunk, and its part of what others have on whose ways nothing is to come any more:
-// their targets lack nothing, or nothing but what this node gives them. ok is false where it has none.
+// trunkShare is a target's share of a trunk, and its part of what others have on whose ways nothing is to come any
+// more: their targets lack nothing, or nothing but what this node gives them. ok is false where it has none.
 func (t *Transfer) trunkShare(to core.ID, trunk *core.TrunkState) (rate core.Rate, ok bool) {
 	row := rowOf(t.tables.TrunkShares, t.all.Self, to)
 	if row == nil {
@@ -214,8 +214,8 @@ func (t *Transfer) had(s *segment, q *spread.Peer, run int) {
 	}
 }
 
-// spare forgets the chunks of a run that nobody wants from here any more, once they can be looked up: somebody who joins
-// may want it again.
+// spare forgets the chunks of a run that nobody wants from here any more, once they can be looked up: somebody who
+// joins may want it again.
 func (t *Transfer) spare(s *segment, run int) {
 	if s.mine != nil && s.mine.Durable(run) && !t.known.Lacked(s.Segment, run) {
 		delete(s.chunks, run)

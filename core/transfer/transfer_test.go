@@ -79,7 +79,8 @@ func TestWhoKeepsWhatChangesOnTheWay(t *testing.T) {
 	})
 }
 
-// TestRunThatCannotBeLookedUpFailsAtOnce has a target that is to pass on three runs, of which its records have lost one.
+// TestRunThatCannotBeLookedUpFailsAtOnce has a target that is to pass on three runs, of which its records have lost
+// one.
 func TestRunThatCannotBeLookedUpFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStage(t, a, b)

@@ -30,8 +30,8 @@ type Node interface {
 	Freed()
 	// Coordinates reports whether a task is placed by this node itself.
 	Coordinates(task core.TaskID) bool
-	// Share is the part of this node's uplink and links that a task may use now: less than 1 where nobody asked for it and
-	// somebody waits for another.
+	// Share is the part of this node's uplink and links that a task may use now: less than 1 where nobody asked for it
+	// and somebody waits for another.
 	Share(task core.TaskID) float64
 	// Fails is told of a target of such a task that fails to keep whatever it is sent.
 	Fails(task core.TaskID, target core.ID)

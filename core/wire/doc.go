@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire is the language of the network: the messages that nodes exchange, and their bytes. PROTOCOL.md tells it to
-// who writes it anew, every member of every message with it.
+// Package wire is the language of the network: the messages that nodes exchange, and their bytes. PROTOCOL.md tells it
+// to who writes it anew, every member of every message with it.
 //
 // # Conversation
 //
@@ -98,7 +98,7 @@
 //
 // Before anything is made of a message, a scanner holds its bytes against the form of its type: names, the items of
 // every list, and what they take in memory, at most MaxGrowth bytes for each that was sent beside FreeMemory. Of who
-// has not shown who it is only HELLO, AUTH and JOIN are read, at most MaxHello and MaxAuth bytes. Then each message has a
-// Validate for what can be told from it alone (bounds.go names every limit); Encode and Decode call it. A segment has
+// has not shown who it is only HELLO, AUTH and JOIN are read, at most MaxHello and MaxAuth bytes. Then each message has
+// a Validate for what can be told from it alone (bounds.go names every limit); Encode and Decode call it. A segment has
 // at most core.SegmentRuns runs, new and reused together, and a run at most MaxRunChunks chunks.
 package wire

@@ -34,7 +34,8 @@ const (
 	// FeatureTombstones: RELEASE may say that the version is removed, and REF_REPORT tells of such versions.
 	FeatureTombstones Feature = "tombstones"
 	FeatureGuide      Feature = "guide" // STORAGE_TASK says what of the plan senders go by
-	// FeatureKeep: HANDOVER is answered, licences and releases of a delegate to keep are judged, and locations are kept.
+	// FeatureKeep: HANDOVER is answered, licences and releases of a delegate to keep are judged, and locations are
+	// kept.
 	FeatureKeep Feature = "keep"
 
 	inVersion2 Feature = "v2" // no feature: what belongs to version 2 itself

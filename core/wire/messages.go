@@ -104,7 +104,8 @@ type Delegation struct {
 	Delegations [][]byte `json:"delegations" most:"proofs"`
 }
 
-// Revoked tells owners' lists of revocations: at the beginning of a session those that a node has, then those that come.
+// Revoked tells owners' lists of revocations: at the beginning of a session those that a node has, then those that
+// come.
 type Revoked struct {
 	Lists [][]byte `json:"lists" most:"revoked"` // DSSE envelopes
 }

@@ -15,8 +15,8 @@ func ascii(data []byte) bool {
 	return bytes.IndexByte(data, '\\') < 0 && bytes.IndexFunc(data, func(r rune) bool { return r > '~' }) < 0
 }
 
-// printable escapes whatever does not print in the texts of a message: reasons, labels, addresses and names are shown and
-// logged, and a peer must not steer a terminal by them, nor write lines of its own.
+// printable escapes whatever does not print in the texts of a message: reasons, labels, addresses and names are shown
+// and logged, and a peer must not steer a terminal by them, nor write lines of its own.
 func printable(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:

@@ -16,7 +16,8 @@ import (
 	"testing"
 )
 
-// TestProtocolPage: PROTOCOL.md says of every message, and of every value in one, what the code says; -update writes it.
+// TestProtocolPage: PROTOCOL.md says of every message, and of every value in one, what the code says; -update writes
+// it.
 func TestProtocolPage(t *testing.T) {
 	const page, mark = "PROTOCOL.md", "<!-- From here on the page is made of the code: go test -run ProtocolPage -update. -->\n"
 	text, err := os.ReadFile(page)

@@ -36,8 +36,8 @@ func KnownNeed(need string) bool {
 }
 
 // Needed is what of a question a strategy is told: the columns that it needs and "id"; where it names none, all columns
-// and no links, of which there may be a million. A further column that it needs is there also where no candidate has such
-// a label.
+// and no links, of which there may be a million. A further column that it needs is there also where no candidate has
+// such a label.
 func Needed(b core.Batch, needs []string) core.Batch {
 	if len(needs) == 0 {
 		b.Links = nil

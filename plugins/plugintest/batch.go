@@ -9,8 +9,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 )
 
-// Batch makes a question about so many candidates, the same for the same seed: from empty to overfull, from unlimited to
-// nearly cut off, with links between some where there are few.
+// Batch makes a question about so many candidates, the same for the same seed: from empty to overfull, from unlimited
+// to nearly cut off, with links between some where there are few.
 func Batch(seed uint64, count int) core.Batch {
 	r := rand.New(rand.NewPCG(seed, 0))
 	size := core.Size(r.Int64N(int64(10 * core.TiB)))

@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Plugins that were built once are used with later releases of bkp: what stands in testdata/released.txt stays as it is.
-// What is new is written there with the release that has it; this test tells the lines.
+// Plugins that were built once are used with later releases of bkp: what stands in testdata/released.txt stays as it
+// is. What is new is written there with the release that has it; this test tells the lines.
 func TestFloorsNothingOfTheContractChanges(t *testing.T) {
 	text, err := os.ReadFile("testdata/released.txt")
 	if err != nil {

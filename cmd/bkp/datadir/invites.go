@@ -92,7 +92,8 @@ func (i *Invites) DrawToken() ([]byte, error) {
 	return token, i.pins.Under(token)
 }
 
-// DrawToken reads a file with a cluster token, which is drawn where there is none: of nodes that do so at once one wins.
+// DrawToken reads a file with a cluster token, which is drawn where there is none: of nodes that do so at once one
+// wins.
 func DrawToken(path string) ([]byte, error) {
 	token, err := Dir(filepath.Dir(path)).createOnce(filepath.Base(path), func() ([]byte, error) {
 		var random [32]byte

@@ -20,8 +20,8 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/s3"
 )
 
-// Told hears of a storage for others that is a bucket: what a person should know, and of trouble with it, until there is
-// none any more (nil). Each may be nil.
+// Told hears of a storage for others that is a bucket: what a person should know, and of trouble with it, until there
+// is none any more (nil). Each may be nil.
 type Told struct {
 	Until   context.Context // of the node: once it has ended, a bucket that does not answer is not waited for
 	Say     func(format string, args ...any)

@@ -163,8 +163,8 @@ func (p *Pins) pin(id core.ID, address, by string) error {
 	return p.write()
 }
 
-// Meet pins a node that answers at an address which was dialled without a token, unless another was trusted there first:
-// that one it returns. The pin is durable then.
+// Meet pins a node that answers at an address which was dialled without a token, unless another was trusted there
+// first: that one it returns. The pin is durable then.
 func (p *Pins) Meet(id core.ID, address string) (other core.ID, err error) {
 	p.mu.Lock()
 	for met, at := range p.met {

@@ -40,9 +40,9 @@ const (
 	lateAfter  = time.Hour        // a job that is so long overdue is late
 )
 
-// Next is when a job is due: at the first tick of its clock since the last run, or since it is known. However many ticks
-// were missed, one run makes up for them. A run that failed is tried again before the next tick, unless the command
-// itself is wrong.
+// Next is when a job is due: at the first tick of its clock since the last run, or since it is known. However many
+// ticks were missed, one run makes up for them. A run that failed is tried again before the next tick, unless the
+// command itself is wrong.
 func (j Job) Next(s State) time.Time {
 	last := max(s.Since, s.Began)
 	next := j.schedule.Next(time.Unix(last, 0))

@@ -96,8 +96,8 @@ func TestJobsThatAreRefused(t *testing.T) {
 	}
 }
 
-// One run makes up for all that was missed; what failed is tried again before the next tick, in growing pauses; what was
-// cut off or stopped soon; what is wrong in itself only at the next tick.
+// One run makes up for all that was missed; what failed is tried again before the next tick, in growing pauses; what
+// was cut off or stopped soon; what is wrong in itself only at the next tick.
 func TestNext(t *testing.T) {
 	t.Parallel()
 	jobs, err := parse(t, "[job.x]\nfile = \"/f\"\nwhen = \"CRON_TZ=UTC 0 2 * * *\"")

@@ -22,8 +22,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Settings is config.toml: keys are flag names; [[trunk]], [links], [issuers], [plugin.KIND.NAME] and [job.NAME] are tables
-// of their own.
+// Settings is config.toml: keys are flag names; [[trunk]], [links], [issuers], [plugin.KIND.NAME] and [job.NAME] are
+// tables of their own.
 type Settings struct {
 	Data    string // the data directory
 	Path    string // of the file, whether it exists or not

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package scaffold makes the folder of a new plugin: an example that builds, its test, and the kit that this bkp speaks.
+// Package scaffold makes the folder of a new plugin: an example that builds, its test, and the kit that this bkp
+// speaks.
 package scaffold
 
 import (
@@ -31,7 +32,8 @@ var Languages = []string{"go", "python"}
 var goKit = map[string]fs.FS{"core": core.Files, "plugins/contract": contract.Files, "plugins/proto": proto.Files,
 	"plugins/serve": serve.Files, "plugins/plugintest": plugintest.Files}
 
-// New writes the folder of a new plugin, which must not exist, and returns the commands that lead from there to its use.
+// New writes the folder of a new plugin, which must not exist, and returns the commands that lead from there to its
+// use.
 func New(folder string, n contract.Name, language string) (next []string, err error) {
 	if err := os.Mkdir(folder, 0o750); err != nil {
 		if errors.Is(err, fs.ErrExist) {

@@ -22,8 +22,8 @@ const (
 	heraldGoodbye = 3 * time.Second // that a node which ends waits for events that are being told
 )
 
-// herald tells the notifiers of config.toml what happens on a node. Each has a queue of its own, so one that hangs holds
-// up nothing, and runs only while there is something to tell.
+// herald tells the notifiers of config.toml what happens on a node. Each has a queue of its own, so one that hangs
+// holds up nothing, and runs only while there is something to tell.
 type herald struct {
 	host   *plugins.Host
 	log    *slog.Logger

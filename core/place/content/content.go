@@ -48,8 +48,8 @@ func (c *Runs) Count() (runs int) {
 	return runs + len(c.kept)
 }
 
-// RecordsSize is room for what every target keeps beside its runs and charges to the owner: the segment records, which took
-// 80 KiB for 1,447 chunks in 671 runs, and descriptions of what it is to keep, which say of each run who gives it.
+// RecordsSize is room for what every target keeps beside its runs and charges to the owner: the segment records, which
+// took 80 KiB for 1,447 chunks in 671 runs, and descriptions of what it is to keep, which say of each run who gives it.
 func (c *Runs) RecordsSize(copies int) core.Size {
 	const perChunk, perRun, perCopy, perSegment = 40, 128, 192, 4 * core.KiB
 	all, _ := c.all(core.TaskID{})

@@ -59,8 +59,8 @@ func (r *Reused) Copies() int {
 
 // Sort sorts the chunks of a manifest, as walk visits them: those that live tasks cover, and the rest. A run with fewer
 // holders than are wanted, that none of them has whole, is not reused unless staged has it: it would have to be sent
-// again, and nobody could send it as a whole. A stripe is kept as a whole, with all its runs, where half of it is used; of
-// one that is used less the chunks count as new. Without parts a run is reused only where all of it is used.
+// again, and nobody could send it as a whole. A stripe is kept as a whole, with all its runs, where half of it is used;
+// of one that is used less the chunks count as new. Without parts a run is reused only where all of it is used.
 func Sort(walk func(visit func(manifest.Entry) error) error, covered Covered, replicas int, parts bool,
 	staged func([]core.Chunk) (bool, error)) (*Runs, error) {
 	c := &Runs{had: map[core.Hash]int{}}

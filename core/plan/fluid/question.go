@@ -284,8 +284,8 @@ func (q *question) trunkRow(from, to int) int {
 	return r
 }
 
-// What counts where the least cost is looked for: everything is to be served, whatever it costs; and of ways that cost the
-// same, the one of fewest links is taken.
+// What counts where the least cost is looked for: everything is to be served, whatever it costs; and of ways that cost
+// the same, the one of fewest links is taken.
 const (
 	served = 1e4
 	hop    = 1e-3

@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// program is a linear program that grows: the greatest gain·x for x ≥ 0 with every row at most its limit, which is never
-// below 0, so that x = 0 is where it starts. Columns and rows may be added between two calls of maximise, which goes on
-// from where it stood; a row must come before the first column that uses it. It is the revised simplex method (Dantzig,
-// Orchard-Hays 1954) with a dense inverse of the basis.
+// program is a linear program that grows: the greatest gain·x for x ≥ 0 with every row at most its limit, which is
+// never below 0, so that x = 0 is where it starts. Columns and rows may be added between two calls of maximise, which
+// goes on from where it stood; a row must come before the first column that uses it. It is the revised simplex method
+// (Dantzig, Orchard-Hays 1954) with a dense inverse of the basis.
 //
 // No library was found that does it: gonum's lp.Simplex gives neither duals, which say what column is worth adding, nor
 // a basis to go on from.

@@ -9,8 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestSimplexClosesTheGap: the answer keeps every limit, its duals price every column at no less than its gain, and both
-// come to the same sum, which proves that nothing is better. Half of the limits are 0, so that most steps go nowhere.
+// TestSimplexClosesTheGap: the answer keeps every limit, its duals price every column at no less than its gain, and
+// both come to the same sum, which proves that nothing is better. Half of the limits are 0, so that most steps go
+// nowhere.
 func TestSimplexClosesTheGap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := &program{}

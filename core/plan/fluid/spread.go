@@ -32,9 +32,9 @@ const (
 	beyondCosts = 0.01
 )
 
-// Spread is how copies are made in the least time, and that time; or, where within allows more, at the least cost in that:
-// as far from everybody's due as it has to be, and over as few links as it can be. The costs are weighed against the
-// dearest. There are no ways where the least time is infinite.
+// Spread is how copies are made in the least time, and that time; or, where within allows more, at the least cost in
+// that: as far from everybody's due as it has to be, and over as few links as it can be. The costs are weighed against
+// the dearest. There are no ways where the least time is infinite.
 func (n *Network) Spread(c Copies, within func(least float64) float64) (ways []Route, b Bound) {
 	q := n.copies(c)
 	if len(q.demands) == 0 {

@@ -82,8 +82,8 @@ func (s *Store) collectAlone(ctx context.Context, live func(core.Hash) (bool, er
 }
 
 // tidy removes what nobody needs beside the packs, and makes the index anew where any of its rows is damaged: others
-// notice that only when they look for it. That reads all of the index, more than all tables of packs: Put and Barrier go
-// on meanwhile.
+// notice that only when they look for it. That reads all of the index, more than all tables of packs: Put and Barrier
+// go on meanwhile.
 func (s *Store) tidy() error {
 	if s.stepped != nil {
 		s.stepped("tidying")

@@ -125,7 +125,8 @@ func TestADamagedPieceIsPutAgain(t *testing.T) {
 	}
 }
 
-// A process that has the store open when another notes a damaged piece no longer says that it has it, and puts it again.
+// A process that has the store open when another notes a damaged piece no longer says that it has it, and puts it
+// again.
 func TestANoteReachesWhoHasTheStoreOpen(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, 0, 8, 4)

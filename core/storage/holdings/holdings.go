@@ -2,9 +2,9 @@
 
 // Package holdings is the durable record of what a node keeps for tasks.
 //
-// A node also writes down in its packs, in records of their own among the chunks, what it keeps them for: holdings can be
-// found again from the packs alone. Such a description has an id that says so, lives as long as its holdings, and counts
-// like any chunk.
+// A node also writes down in its packs, in records of their own among the chunks, what it keeps them for: holdings can
+// be found again from the packs alone. Such a description has an id that says so, lives as long as its holdings, and
+// counts like any chunk.
 //
 //	id    "bkp kept" (8) ‖ the first 24 bytes of its hash
 //	data  "\x89bkpdsc\n" (8) ‖ version 1 (1) ‖ core.Description in CBOR: a segment and its root, runs, or a ref

@@ -15,9 +15,9 @@ import (
 	"github.com/bkp-tool/bkp/core/storage/disk/pack"
 )
 
-// Check looks through every pack whose name comes after the one given, in order, and changes nothing: whether the bucket
-// has it, and the records of those chunks that read says yes to. It asks for as much as it looks at, but for whole packs
-// where that is half of one; of those it looks at the table too.
+// Check looks through every pack whose name comes after the one given, in order, and changes nothing: whether the
+// bucket has it, and the records of those chunks that read says yes to. It asks for as much as it looks at, but for
+// whole packs where that is half of one; of those it looks at the table too.
 func (s *Store) Check(ctx context.Context, after string, read func(core.Hash) bool, visit func(check.Checked) error) error {
 	here, _, err := listShadows(s.packs.dir)
 	if err != nil {

@@ -15,16 +15,17 @@
 //
 // # What survives
 //
-// Records are gathered in memory. A pack goes up when it is full or a Barrier asks for it, several at a time; its shadow
-// is made when the server has said that it has it, after holding the bytes against their MD5. Barrier returns then. What
-// a process that died had not sent up was never acknowledged. What it had sent up without a shadow, the next Open finds,
-// which lists the bucket; uploads in parts that it left are aborted, and packs that it was removing are removed.
-// A shadow without its pack is damage that somebody else did: it is said, and the chunks are not here any more.
+// Records are gathered in memory. A pack goes up when it is full or a Barrier asks for it, several at a time; its
+// shadow is made when the server has said that it has it, after holding the bytes against their MD5. Barrier returns
+// then. What a process that died had not sent up was never acknowledged. What it had sent up without a shadow, the next
+// Open finds, which lists the bucket; uploads in parts that it left are aborted, and packs that it was removing are
+// removed. A shadow without its pack is damage that somebody else did: it is said, and the chunks are not here any
+// more.
 //
 // # Several processes
 //
-// As many as there are may use a store on one machine: DIR joins them. OpenRead goes by it, and asks the bucket only for
-// what is read, or where DIR is lost.
+// As many as there are may use a store on one machine: DIR joins them. OpenRead goes by it, and asks the bucket only
+// for what is read, or where DIR is lost.
 //
 // # Reading
 //

@@ -313,7 +313,8 @@ func (p *packs) Rebuild(name string, _ bool) ([]pack.Row, error) {
 	return rows, nil
 }
 
-// tail is how much of the end of a pack is read for its table: that of 200 records, and so of 16 MiB in chunks of 80 KiB.
+// tail is how much of the end of a pack is read for its table: that of 200 records, and so of 16 MiB in chunks of 80
+// KiB.
 const tail = 16 << 10
 
 // table reads the table of a pack of so many bytes in the bucket, and where its last record ends.

@@ -25,9 +25,9 @@ type (
 	deleted string // one that was there
 )
 
-// TestPowerLossCollect puts, and removes and rewrites packs. In every state that a power loss may leave of what is known
-// of them here, with the bucket as it was then, all is there that was acknowledged and is live, and nothing is said to be
-// gone that no stranger removed.
+// TestPowerLossCollect puts, and removes and rewrites packs. In every state that a power loss may leave of what is
+// known of them here, with the bucket as it was then, all is there that was acknowledged and is live, and nothing is
+// said to be gone that no stranger removed.
 func TestPowerLossCollect(t *testing.T) {
 	srv := newServer(t)
 	o := options(t, srv, 4<<10)

@@ -45,8 +45,8 @@ func newWindows(fetch func(name string, from, to int64) ([]byte, error)) *window
 	return &windows{fetch: fetch, turns: make(chan struct{}, mostRequests)}
 }
 
-// get is bytes from up to but to of a pack. fits is the longest stretch from an offset to the end of a record that is at
-// most so long, for what is read ahead.
+// get is bytes from up to but to of a pack. fits is the longest stretch from an offset to the end of a record that is
+// at most so long, for what is read ahead.
 func (w *windows) get(ctx context.Context, name string, from, to int64, fits func(from, most int64) int64) ([]byte, error) {
 	w.mu.Lock()
 	found, before := w.find(name, from, to)

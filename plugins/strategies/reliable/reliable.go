@@ -6,8 +6,8 @@
 // chances to survive multiply. Nodes that are up less than min_uptime of the time are not allowed, since a copy that
 // cannot be reached does not help. Nodes that state neither count as always up and never failing.
 //
-// Copies are made more until a run is lost with a chance of at most max_loss in a year in which nobody makes lost copies
-// anew, whichever of the allowed nodes keep it: those that fail most are taken to be the ones.
+// Copies are made more until a run is lost with a chance of at most max_loss in a year in which nobody makes lost
+// copies anew, whichever of the allowed nodes keep it: those that fail most are taken to be the ones.
 package reliable
 
 import (

@@ -6,9 +6,10 @@
 //
 //	Alpha·size/bandwidth + Beta·delay + Gamma·used/total
 //
-// each of the three 1 unless it is configured otherwise, and its place_cost that cost by the byte, divided by size. Since
-// size is always one run, the price of a byte depends neither on how large the file is nor on which other nodes stand beside it. On slow links (a run at 1 MiB/s takes 4 s)
-// the transfer decides; on fast ones (0.04 s at 100 MiB/s) it costs little anywhere, and fullness does.
+// each of the three 1 unless it is configured otherwise, and its place_cost that cost by the byte, divided by size.
+// Since size is always one run, the price of a byte depends neither on how large the file is nor on which other nodes
+// stand beside it. On slow links (a run at 1 MiB/s takes 4 s) the transfer decides; on fast ones (0.04 s at 100 MiB/s)
+// it costs little anywhere, and fullness does.
 package seed
 
 import (

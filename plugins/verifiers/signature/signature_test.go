@@ -33,8 +33,8 @@ func delegation(node plugintest.Party, expires time.Time, rights ...key.Right) k
 	return key.Delegation{Owner: plugintest.Owner.ID, Node: node.ID, Rights: rights, Expires: expires.Unix()}
 }
 
-// coordinated signs with Source a licence of version 3 of a name that it keeps for Owner in term 2; of changes what Owner
-// licensed.
+// coordinated signs with Source a licence of version 3 of a name that it keeps for Owner in term 2; of changes what
+// Owner licensed.
 func coordinated(change func(l, of *core.License), by plugintest.Party) core.VerifyRequest {
 	alias := strings.Repeat("a", 52)
 	d := key.Delegation{V: 1, Owner: plugintest.Owner.ID, Node: plugintest.Source.ID, Rights: []key.Right{key.RightKeep},

@@ -22,8 +22,8 @@ import (
 // maxKeptHeads is of how many nodes heads are kept.
 const maxKeptHeads = 4096
 
-// Heads is this node's ledger, and heads.json: the newest head of each other node's that was heard of. A file that cannot
-// be read is none: what is heard from now on is kept.
+// Heads is this node's ledger, and heads.json: the newest head of each other node's that was heard of. A file that
+// cannot be read is none: what is heard from now on is kept.
 type Heads struct {
 	log  *datadir.Logbook
 	path string

@@ -4,10 +4,10 @@
 //
 // A pack of which nothing is needed is condemned before it is removed: who opens the store from then on leaves what is
 // in it alone (package writers). It goes when every writer that came before has gone, and when live, asked again after
-// that, still says no; a chunk that somebody refers to by then brings its pack back. Where nobody writes and nobody came
-// while live was being asked, all that is one collection. It can end anywhere: what is condemned can still be read, and
-// the next collection asks about it again. A pack that is being written belongs to its writer, and one that was finished
-// a moment ago is condemned at most.
+// that, still says no; a chunk that somebody refers to by then brings its pack back. Where nobody writes and nobody
+// came while live was being asked, all that is one collection. It can end anywhere: what is condemned can still be
+// read, and the next collection asks about it again. A pack that is being written belongs to its writer, and one that
+// was finished a moment ago is condemned at most.
 //
 // A pack of which half is dead is rewritten: what is live is copied into new packs and durable there before the old one
 // is condemned. Readers that had it open find the new place when they miss the old one. Many small packs become one in

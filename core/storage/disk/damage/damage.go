@@ -21,8 +21,8 @@ func (n Notes) path(pack string, offset uint32) string {
 	return filepath.Join(string(n), fmt.Sprintf("%s.%d", pack, offset))
 }
 
-// Add makes it known to whoever has the store open, or opens it from now on, that a record is damaged. Where nothing can be written, or
-// it is lost with the power, it stays unknown until somebody finds it again.
+// Add makes it known to whoever has the store open, or opens it from now on, that a record is damaged. Where nothing
+// can be written, or it is lost with the power, it stays unknown until somebody finds it again.
 func (n Notes) Add(pack string, offset uint32) {
 	_ = durable.Mkdir(string(n)) // it may be there
 	if f, err := durable.OpenOrCreate(n.path(pack, offset), 0o600); err == nil {

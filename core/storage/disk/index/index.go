@@ -120,8 +120,8 @@ func New(dir string, readOnly bool, open *files.Cache) *Index {
 	return x
 }
 
-// RebuildBy has the records of a pack whose table is damaged found by another way than pack.Rebuild. It is called before
-// the first Refresh.
+// RebuildBy has the records of a pack whose table is damaged found by another way than pack.Rebuild. It is called
+// before the first Refresh.
 func (x *Index) RebuildBy(rebuild func(name string, mend bool) ([]pack.Row, error)) {
 	x.rebuild = rebuild
 }

@@ -166,8 +166,8 @@ func TestAPackThatIsGoneStandsForNothing(t *testing.T) {
 	}
 }
 
-// Of two records of a chunk the one is found that may be leaned on, in whichever order they came; where there is no such
-// one, the other.
+// Of two records of a chunk the one is found that may be leaned on, in whichever order they came; where there is no
+// such one, the other.
 func TestTheRecordToLeanOnIsFound(t *testing.T) {
 	for _, merge := range []bool{false, true} {
 		for _, how := range []string{"condemned", "damaged"} {

@@ -67,9 +67,9 @@ func (m *Memory) Seal() (whole []byte, rows []Row, end int64) {
 // TableSize is how long the table of a pack of so many records is.
 func TableSize(records int) int64 { return int64(records)*rowSize + footerSize }
 
-// Shadow makes the file of a finished pack in dir that stands elsewhere: it is as long as the pack is up to its end, and
-// has its table; what comes before is a hole. It can be made again from the pack, so that nobody minds losing it with
-// the power.
+// Shadow makes the file of a finished pack in dir that stands elsewhere: it is as long as the pack is up to its end,
+// and has its table; what comes before is a hole. It can be made again from the pack, so that nobody minds losing it
+// with the power.
 func Shadow(dir, name string, rows []Row, end int64) error {
 	f, err := durable.Create(filepath.Join(dir, "."+name+".new-"+NewName()[:16]), 0o600)
 	if err != nil {

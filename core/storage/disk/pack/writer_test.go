@@ -226,8 +226,8 @@ func TestANearlyFullDiskTakesWhatMakesRoom(t *testing.T) {
 	}
 }
 
-// A finished pack whose table is lost, and whose header is: what is whole in it is found again, and stands in a new table
-// where the pack may be mended.
+// A finished pack whose table is lost, and whose header is: what is whole in it is found again, and stands in a new
+// table where the pack may be mended.
 func TestRebuild(t *testing.T) {
 	dir := t.TempDir()
 	w := NewWriter(dir, Size, &heard{})

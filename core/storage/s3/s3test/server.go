@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package s3test is buckets for tests, whose server misbehaves on demand: one in memory, or where BKP_TEST_S3 is the URL
-// of a real server, that one behind a proxy (make s3).
+// Package s3test is buckets for tests, whose server misbehaves on demand: one in memory, or where BKP_TEST_S3 is the
+// URL of a real server, that one behind a proxy (make s3).
 package s3test
 
 import (
