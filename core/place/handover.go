@@ -4,7 +4,6 @@ package place
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -275,8 +274,8 @@ func (p *placement) publishKept(ctx context.Context) error {
 	if err := p.tellTargets(ctx, put, append(records, location), held.Former, held.Envelope); err != nil {
 		return err
 	}
-	if err := errors.Join(p.record.Sync(), p.noteLeft()); err != nil {
-		return fmt.Errorf("write down who has it: %w", err)
+	if err := p.noteLeft(); err != nil { // who has the ref is asked again after a loss of power
+		return fmt.Errorf("write down who lets go: %w", err)
 	}
 	p.dismiss(ctx)
 	return nil
