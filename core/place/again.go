@@ -10,6 +10,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/placements"
+	"github.com/bkp-tool/bkp/core/version"
 )
 
 // Mend has what a record lacks placed anew, by what was wanted, and what silent nodes keep.
@@ -18,10 +19,21 @@ func (c *Coordinator) Mend(ctx context.Context, rec *placements.Record, unattend
 	if rec.Delegation != nil {
 		return c.carry(ctx, rec, unattended, silent, tell)
 	}
-	if tombstone, err := c.tombstone(rec); err != nil || tombstone != nil { // another machine removed it
-		return Result{}, errors.Join(err, rec.End())
+	if removed, err := c.removedElsewhere(rec); err != nil {
+		return Result{}, err
+	} else if removed {
+		return Result{}, rec.End()
 	}
 	return c.again(ctx, rec, tell, func(a *Args) { a.Unattended, a.Silent = unattended, silent })
+}
+
+// removedElsewhere reports whether another machine of the owner removed what a record is of.
+func (c *Coordinator) removedElsewhere(rec *placements.Record) (bool, error) {
+	gone, err := c.Versions.Gone(rec.Alias)
+	refs, failed := c.Versions.Local(rec.Alias)
+	live, _ := version.Live(refs, gone)
+	return slices.ContainsFunc(gone, func(g version.Gone) bool { return g.Version == rec.Version }) &&
+		!slices.ContainsFunc(live, func(r version.Found) bool { return r.Ref.Version == rec.Version }), errors.Join(err, failed)
 }
 
 // again places what a record wants, but for some of it.

@@ -5,6 +5,7 @@ package place
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -56,7 +57,7 @@ func (c *Coordinator) carryOver(ctx context.Context, ref version.Found) (*placem
 	reader := version.NewReader(ctx, c.Here)
 	var segments []*placements.Segment
 	var known []placements.Entry
-	least := -1
+	least := math.MaxInt
 	for number, sealed := range ref.Body.Records {
 		r, err := reader.Record(sealed)
 		if err != nil {
@@ -66,11 +67,7 @@ func (c *Coordinator) carryOver(ctx context.Context, ref version.Found) (*placem
 			return nil, nil
 		}
 		segments = append(segments, placements.NewSegment(h.Task, h.Alias, h.Version, number, r.Runs))
-		for run := range r.Runs {
-			if n := len(r.Holders(run)); least < 0 || n < least {
-				least = n
-			}
-		}
+		least = min(least, r.Fewest())
 		at := map[core.ID][]core.Range{}
 		for _, span := range r.Spans {
 			at[span.Node] = append(at[span.Node], core.Range{Start: span.Start, Length: span.Length})

@@ -120,14 +120,14 @@ func (p *placement) chain(ctx context.Context) error {
 			return core.WithHint(core.Fail(core.CodeFailed, "peers keep version %d of it as another machine split it, "+
 				"or this one before it was set back; this machine's version %d would take its place", r.Ref.Version,
 				ref.Version),
-				"split it under another name: bkp split FILE --name NAME")
+				"split it under another name: bkp split FILE --name NAME; or bkp rm it here, and its next version follows theirs")
 		}
 	}
 	gone, err := p.Versions.Gone(ref.Alias)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(gone, func(g version.Gone) bool { return g.Version == ref.Version }) {
+	if _, dead := version.Live([]version.Found{p.Version}, gone); len(dead) > 0 {
 		return core.WithHint(core.Fail(core.CodeFailed, "version %d of it was removed; its number is not given again",
 			ref.Version), "split it anew: it gets a higher number")
 	}

@@ -5,6 +5,7 @@ package place
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -123,7 +124,7 @@ func (p *placement) refresh(ctx context.Context) (news bool) {
 
 // asBefore wants as many copies, or such stripes, as the records of a version say that there are.
 func (p *placement) asBefore(ctx context.Context, of version.Found) error {
-	least := -1
+	least := math.MaxInt
 	for i := range of.Body.Records {
 		r, err := p.recordOf(ctx, of, i)
 		if err != nil {
@@ -137,11 +138,7 @@ func (p *placement) asBefore(ctx context.Context, of version.Found) error {
 			p.erase(erasure)
 			return nil
 		}
-		for run := range r.Runs {
-			if n := len(r.Holders(run)); least < 0 || n < least {
-				least = n
-			}
-		}
+		least = min(least, r.Fewest())
 	}
 	p.Args.Replicas = max(1, least)
 	return nil

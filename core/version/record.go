@@ -261,6 +261,17 @@ func (r Record) Holders(run int) (nodes []core.ID) {
 	return nodes
 }
 
+// Fewest is how many holders the run has that has the fewest; −1 where there is no run.
+func (r Record) Fewest() int {
+	fewest := -1
+	for run := range r.Runs {
+		if n := len(r.Holders(run)); fewest < 0 || n < fewest {
+			fewest = n
+		}
+	}
+	return fewest
+}
+
 // Copies is how many of the nodes that there is true for may be lost before a run is, and one: of a run that is kept as
 // copies its holders, of one in a stripe as many as the stripe's runs bear, and one.
 func (r Record) Copies(there func(core.ID) bool) (copies []int) {
