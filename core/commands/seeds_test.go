@@ -199,9 +199,23 @@ func (l *life) placeAgain(v *keptVersion) {
 	case core.CodePartial:
 		v.placed = true
 	case core.CodeRedundant:
+		if !v.placed && strings.Contains(err.Error(), "neither on this machine") {
+			l.splitAgain(v)
+		}
 	default:
 		l.t.Errorf("place %v: code %d: %v", v, core.CodeOf(err), err)
 	}
+}
+
+// splitAgain has a version split anew whose bytes were thought to be at peers, as the error says: the file is still there.
+func (l *life) splitAgain(v *keptVersion) {
+	_, err := l.a.Remove(l.t.Context(), control.RemoveArgs{Name: v.name, Version: v.number}, quiet)
+	check(l.t, err)
+	l.last[v.name]++
+	v.number = l.last[v.name]
+	l.say("split again, as %v", v)
+	l.a.split(v.name, v.number, v.data)
+	l.placeAgain(v)
 }
 
 // others is the owner's machine that is not this one.

@@ -62,9 +62,6 @@ func (p *placement) publish(ctx context.Context, complete bool) error {
 	if err := p.tellTargets(ctx, put, stored, former, envelope); err != nil {
 		return err
 	}
-	if err := p.record.Sync(); err != nil {
-		return fmt.Errorf("write down who has it: %w", err)
-	}
 	if err := p.Refs.Put(ref.Alias, ref.Version, envelope); err != nil {
 		return fmt.Errorf("keep ref: %w", err)
 	}
