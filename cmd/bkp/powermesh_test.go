@@ -52,8 +52,11 @@ type member struct {
 	opened io.Closer
 }
 
-// sourceName is the member that owns the files.
-const sourceName = "a"
+// sourceName is the member that owns the files, and otherName another machine of its owner.
+const (
+	sourceName = "a"
+	otherName  = "z"
+)
 
 // newMesh makes data directories, and the versions of the source that recording is to begin with.
 func newMesh(t *testing.T, seed int, names ...string) *mesh {
@@ -153,7 +156,7 @@ func (x *member) start(t *testing.T, m *mesh, peers []string) (err error) {
 	conf.Strategy = func(context.Context, string) (core.Strategy, io.Closer, error) {
 		return seed.New(), io.NopCloser(nil), nil
 	}
-	if x.name == sourceName {
+	if x.name == sourceName || x.name == otherName {
 		conf.Owner = func() (*key.Owner, error) { return m.owner, nil }
 	}
 	if conf.Peers, err = core.ParsePeers(strings.Join(peers, ",")); err != nil {

@@ -283,8 +283,13 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 		}
 	}
 	source := all[sourceName]
-	if err := errors.Join(source.toldOwner(m.owner, words), source.knows(all)); err != nil {
+	if err := errors.Join(source.toldOwner(m.owner, words), source.knows(all), source.counts(words, all)); err != nil {
 		return err
+	}
+	if other := all[otherName]; other != nil {
+		if err := errors.Join(other.leans(m.owner), other.knows(all), other.counts(words, all)); err != nil {
+			return fmt.Errorf("the owner's other machine: %w", err)
+		}
 	}
 	versions, err := source.home.Refs().Open(m.owner)
 	if err != nil {
@@ -337,6 +342,62 @@ func (k *remains) knows(all map[string]*remains) error {
 					return fmt.Errorf("%s keeps task %s, and is in no record of it", name, task)
 				}
 			}
+		}
+	}
+	return nil
+}
+
+// counts holds a machine's records against who said last that it let go of a task: that is no copy.
+func (k *remains) counts(words []any, all map[string]*remains) error {
+	records, err := k.home.Placements().All()
+	if err != nil {
+		return err
+	}
+	gone := map[string]map[core.TaskID]bool{}
+	for _, w := range words {
+		if s, ok := w.(said); ok && (s.kind == "RELEASE_DONE" || s.kind == "TASK_AGREE") {
+			if gone[s.by] == nil {
+				gone[s.by] = map[core.TaskID]bool{}
+			}
+			gone[s.by][s.task] = s.kind == "RELEASE_DONE"
+		}
+	}
+	removed, err := k.home.Refs().Tombstones()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if r.IsOver() || slices.ContainsFunc(removed, func(s staging.StoredRef) bool { // the next start ends those
+			return s.Alias == r.Alias && s.Version == r.Version
+		}) {
+			continue
+		}
+		for _, h := range r.Holders() {
+			for name, x := range all {
+				if x.signer.ID() == h.Node && gone[name][r.Task] {
+					return fmt.Errorf("%s let go of task %s, and counts", name, r.Task)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// leans holds what a machine's refs name against what it has: records and tree nodes.
+func (k *remains) leans(o *key.Owner) error {
+	refs, err := k.home.Refs().Open(o)
+	if err != nil {
+		return err
+	}
+	local := datadir.NewChunks(context.Background(), k.conf.Staging.(*disk.Store))
+	for _, v := range refs {
+		for _, r := range v.Body.Records {
+			if err := k.has(k.conf.Staging, r.Hash); err != nil {
+				return fmt.Errorf("a segment record: %w", err)
+			}
+		}
+		if err := manifest.Walk(v.Body.Root, local, func(manifest.Entry) error { return nil }); err != nil {
+			return err
 		}
 	}
 	return nil

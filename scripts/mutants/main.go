@@ -26,7 +26,7 @@ import (
 var (
 	rooms = []string{"core/durable", "core/ledger", "core/storage/disk", "core/storage/disk/collect",
 		"core/storage/disk/index", "core/storage/disk/pack", "core/storage/disk/writers", "core/storage/holdings", "core/storage/s3",
-		"core/file", "core/keep", "core/place", "core/placements", "core/staging", "cmd/bkp", "cmd/bkp/command",
+		"core/file", "core/keep", "core/place", "core/placements", "core/staging", "core/commands", "cmd/bkp", "cmd/bkp/command",
 		"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "plugins"}
 	tested = []string{"core/durable", "core/ledger", "core/storage/disk", "core/storage/holdings", "core/storage/s3", "core/file", "core/place",
 		"core/placements", "cmd/bkp"}
