@@ -118,21 +118,45 @@ func (m *mesh) lose(t *testing.T, after time.Duration) {
 	}
 }
 
+// placedMesh is a mesh in which the source has placed one version, before anything is recorded, and who keeps it.
+func placedMesh(t *testing.T, seed int, names ...string) (m *mesh, holders []string) {
+	t.Helper()
+	m = newMesh(t, seed, names...)
+	file := filepath.Join(t.TempDir(), "file")
+	content := m.write(file, 2+seed%6)
+	m.does("split", file, "--name", "f", "--chunker", "fixed")
+	synctest.Test(t, func(t *testing.T) {
+		m.start(t, "10MiB")
+		defer m.stop(t)
+		args := control.PlaceArgs{Name: "f", Replicas: 2, Strategy: "seed"}
+		if other := m.nodes[otherName]; other != nil {
+			args.Exclude = []string{other.signer.ID().String()}
+		}
+		r, err := m.nodes[sourceName].Place(t.Context(), args, quiet)
+		check(t, err)
+		for _, p := range r.Placements {
+			holders = append(holders, p.Node.String())
+		}
+	})
+	m.record()
+	m.again = true
+	m.Promise(word{numbered{"f", 1}, content, true})
+	return m, holders
+}
+
 // TestPowerLossDrain has others take over from a holder, which lets go then.
 func TestPowerLossDrain(t *testing.T) {
 	recordings(5, func(seed, budget int) int {
-		m := newMesh(t, 300+seed, "a", "b", "c", "d")
-		file := filepath.Join(t.TempDir(), "file")
-		content := m.write(file, 3+seed%6)
-		m.does("split", file, "--name", "f", "--chunker", "fixed")
-		m.record()
-		m.Promise(word{numbered{"f", 1}, content, true})
+		m, holders := placedMesh(t, 300+seed, "a", "b", "c", "d")
 		synctest.Test(t, func(t *testing.T) {
 			m.start(t, "10MiB")
 			defer m.stop(t)
-			m.place(t, 1, quiet)
-			_, err := m.nodes[sourceName].Drain(t.Context(), control.DrainArgs{Node: m.nodes["b"].signer.ID().String()}, quiet)
+			_, err := m.nodes[sourceName].Drain(t.Context(), control.DrainArgs{Node: holders[0]}, quiet)
 			check(t, err)
+			for _, name := range m.names() {
+				_, err := m.nodes[name].Collect(t.Context(), control.None{}, quiet)
+				check(t, err)
+			}
 		})
 		return m.survive(budget)
 	})
@@ -141,35 +165,19 @@ func TestPowerLossDrain(t *testing.T) {
 // TestPowerLossTakeOver has another machine of the owner see to a version, and then the first one again.
 func TestPowerLossTakeOver(t *testing.T) {
 	recordings(5, func(seed, budget int) int {
-		m := newMesh(t, 400+seed, "a", "b", "c", otherName)
-		file := filepath.Join(t.TempDir(), "file")
-		content := m.write(file, 3+seed%6)
-		m.does("split", file, "--name", "f", "--chunker", "fixed")
-		m.record()
-		m.Promise(word{numbered{"f", 1}, content, true})
+		m, holders := placedMesh(t, 400+seed, "a", "b", "c", otherName)
 		synctest.Test(t, func(t *testing.T) {
 			m.start(t, "10MiB")
 			defer m.stop(t)
-			m.place(t, 1, quiet)
 			for _, name := range []string{otherName, sourceName} {
 				time.Sleep(2 * time.Second)
-				args := control.PlaceArgs{Name: "f", Replicas: 2, Strategy: "seed", Exclude: []string{m.other(name)}}
+				args := control.PlaceArgs{Name: "f", Replicas: 2, Strategy: "seed", Only: holders}
 				_, err := m.nodes[name].Place(t.Context(), args, quiet)
 				check(t, err)
 			}
 		})
 		return m.survive(budget)
 	})
-}
-
-// other is the owner's machine that one is not.
-func (m *mesh) other(name string) string {
-	if name == sourceName {
-		name = otherName
-	} else {
-		name = sourceName
-	}
-	return m.nodes[name].signer.ID().String()
 }
 
 // TestPowerLossBackup backs a file up window by window; it is stopped after the first checkpoint, and goes on there.

@@ -283,13 +283,21 @@ func (m *mesh) survives(roots []string, words []any, replicas int) (err error) {
 		}
 	}
 	source := all[sourceName]
-	if err := errors.Join(source.toldOwner(m.owner, words), source.knows(all), source.counts(words, all)); err != nil {
+	if err := source.knows(all); err != nil {
 		return err
 	}
-	if other := all[otherName]; other != nil {
-		if err := errors.Join(other.leans(m.owner), other.knows(all), other.counts(words, all)); err != nil {
-			return fmt.Errorf("the owner's other machine: %w", err)
+	if !m.again {
+		if err := source.toldOwner(m.owner, words); err != nil {
+			return err
 		}
+	}
+	if other := all[otherName]; other != nil { // which has holders let go of what the source counts
+		err = errors.Join(source.leans(m.owner), other.leans(m.owner), other.knows(all))
+	} else {
+		err = source.counts(words, all)
+	}
+	if err != nil {
+		return err
 	}
 	versions, err := source.home.Refs().Open(m.owner)
 	if err != nil {

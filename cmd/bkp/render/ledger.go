@@ -30,7 +30,14 @@ func Ledger(t *Table, rows []LedgerEntry) {
 				kind, by = "audit failed", r.Target
 			}
 		}
-		t.Row(r.Index, kind, r.License.String()[:8], r.Task.String()[:8], by, r.Runs, r.Bytes, until)
+		license := r.License.String()
+		switch {
+		case r.License == core.LicenseID{}:
+			license = "-"
+		case t.width > 0: // whole is what bkp license revoke takes
+			license = license[:8]
+		}
+		t.Row(r.Index, kind, license, r.Task.String()[:8], by, r.Runs, r.Bytes, until)
 	}
 }
 

@@ -88,7 +88,7 @@ func revokeCommand() *cli.Command {
 		Usage: "have nothing new kept under licences, by their IDs",
 		About: "Every node that hears of it refuses what is shown or brought under those licences from then on, whoever signed " +
 			"them; what is kept stays, and a placement goes on under licences of its own. The peers that are " +
-			"reached are told at once, and tell others. bkp ledger log shows the IDs; bkp key revoke takes back " +
+			"reached are told at once, and tell others. bkp ledger log --wide shows the IDs; bkp key revoke takes back " +
 			"all that a machine may do.",
 		Examples: "bkp license revoke 5d0c3b1f9a7e42688c1d0e5b7f3a9b10\nbkp key show",
 		Flags:    command.NodeFlags(),
