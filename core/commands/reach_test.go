@@ -3,6 +3,8 @@
 package commands_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,5 +35,35 @@ func TestHolderThatCameBackIsThere(t *testing.T) {
 		}
 		b.run()
 		z.fetch("disk.img", 0, data)
+	})
+}
+
+// TestNextVersionGoesToOthersOnly: what holders of the version before keep reaches the only ones that are to keep the next,
+// though those holders are told nothing of it.
+func TestNextVersionGoesToOthersOnly(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		data := content(8, 2<<20)
+		c := newCluster(t)
+		a := c.start("a", "b-20MiB,c-20MiB,d-20MiB,e-20MiB", c.owned)
+		var ids []string
+		peers := ""
+		for _, name := range []string{"b", "c", "d", "e"} {
+			ids = append(ids, c.start(name, peers).ID().String())
+			peers = strings.TrimPrefix(peers+","+name+"-20MiB", ",")
+		}
+		c.settle()
+		a.split("disk.img", 1, data)
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed", Only: ids[:2]})
+		next := append(slices.Clone(data[:1<<20]), content(9, 1<<20)...)
+		a.split("disk.img", 2, next)
+		began := time.Now()
+		a.place(control.PlaceArgs{Name: "disk.img", Version: 2, Replicas: 2, Strategy: "seed", Only: ids[2:]})
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		for _, name := range []string{"b", "c"} {
+			c.nodes[name].stop()
+		}
+		a.fetch("disk.img", 2, next)
 	})
 }

@@ -46,6 +46,7 @@ type life struct {
 	a, z    *member // the owner's
 	holders []string
 	copies  int
+	mesh    bool // holders reach each other
 	stripes core.Erasure
 	kept    []*keptVersion
 	damaged map[string]bool // who lost data since all was well
@@ -58,7 +59,8 @@ type keptVersion struct {
 	name    string
 	number  int
 	data    []byte
-	sees    *member // who sees to it, of the owner's two machines
+	sees    *member // who sees to it, of the owner's two machines, or handed it over
+	coord   string  // the holder that it is handed over to; empty: none
 	both    bool    // they both know it
 	placed  bool    // somebody was told that all copies count, or that a node goes on
 	removed bool
@@ -74,12 +76,12 @@ func drawLife(t *testing.T, seed uint64) *life {
 	if l.r.IntN(4) == 0 {
 		l.copies, l.stripes = 0, core.Erasure{K: 2, M: 1}
 	}
-	mesh := l.r.IntN(2) == 0
+	l.mesh = l.r.IntN(2) == 0
 	l.a = l.start("a", "", l.owned, keeps)
 	peers := "a-20MiB"
 	for _, name := range l.holders {
-		l.start(name, peers)
-		if mesh {
+		l.start(name, peers, keeps)
+		if l.mesh {
 			peers += "," + name + "-20MiB"
 		}
 	}
@@ -88,7 +90,7 @@ func drawLife(t *testing.T, seed uint64) *life {
 		peers += "," + name + "-20MiB"
 	}
 	l.z = l.start("z", peers, l.owned, keeps)
-	l.say("%d holders, mesh %v, copies %d, stripes %v", len(l.holders), mesh, l.copies, l.stripes)
+	l.say("%d holders, mesh %v, copies %d, stripes %v", len(l.holders), l.mesh, l.copies, l.stripes)
 	l.settle()
 	return l
 }
@@ -169,7 +171,9 @@ func (l *life) place() {
 	}
 	v := &keptVersion{name: name, number: l.last[name], data: data, sees: l.a}
 	l.a.split(v.name, v.number, data)
-	l.kept = append(l.kept, v)
+	if l.kept = append(l.kept, v); l.copies > 0 && l.mesh && l.r.IntN(3) == 0 {
+		v.coord = l.holder().name
+	}
 	if l.r.IntN(3) == 0 {
 		gone, after, slow := l.holder(), time.Duration(l.r.IntN(800))*time.Millisecond, l.r.IntN(2) == 0
 		l.say("%s goes %s after a placement begins", gone.name, after)
@@ -187,9 +191,13 @@ func (l *life) place() {
 }
 
 func (l *life) placeAgain(v *keptVersion) {
-	_, err := v.sees.Place(l.t.Context(), control.PlaceArgs{Name: v.name, Version: v.number, Replicas: l.copies,
-		Erasure: l.stripes, Strategy: "seed", Exclude: l.others(v.sees)}, quiet)
-	l.say("%s places %v (%d KiB): %v", v.sees.name, v, len(v.data)>>10, err)
+	args := control.PlaceArgs{Name: v.name, Version: v.number, Replicas: l.copies, Erasure: l.stripes, Strategy: "seed",
+		Exclude: l.others(v.sees)}
+	if v.coord != "" {
+		args.Coordinator = l.nodes[v.coord].ID().String()
+	}
+	_, err := v.sees.Place(l.t.Context(), args, quiet)
+	l.say("%s places %v (%d KiB, coordinator %q): %v", v.sees.name, v, len(v.data)>>10, v.coord, err)
 	switch core.CodeOf(err) {
 	case core.CodeOK:
 		v.placed = true
@@ -201,6 +209,10 @@ func (l *life) placeAgain(v *keptVersion) {
 	case core.CodeRedundant:
 		if !v.placed && strings.Contains(err.Error(), "neither on this machine") {
 			l.splitAgain(v)
+		}
+	case core.CodeUsage:
+		if v.coord == "" { // which is away just now
+			l.t.Errorf("place %v: %v", v, err)
 		}
 	default:
 		l.t.Errorf("place %v: code %d: %v", v, core.CodeOf(err), err)
@@ -232,7 +244,8 @@ func (l *life) takeOver() {
 	if v == nil || !v.placed {
 		return
 	}
-	before := v.sees
+	before, coord := v.sees, v.coord
+	v.coord = ""
 	if v.sees = l.z; before == l.z {
 		v.sees = l.a
 	}
@@ -242,7 +255,7 @@ func (l *life) takeOver() {
 	if !slices.ContainsFunc(all, func(rec *placements.Record) bool {
 		return !rec.IsOver() && rec.Version == v.number && rec.Coordinator.IsZero() && l.nameOf(rec) == v.name
 	}) {
-		v.sees = before // it came to nothing
+		v.sees, v.coord = before, coord // it came to nothing
 	}
 	v.both = v.both || v.sees != before
 }
@@ -259,11 +272,28 @@ func (l *life) nameOf(rec *placements.Record) string {
 func (l *life) standingOf(v *keptVersion) (s control.Standing, ok bool) {
 	r, err := v.sees.Standings(l.t.Context(), control.StandingArgs{}, quiet)
 	check(l.t, err)
+	if v.coord != "" {
+		return l.standingAt(v)
+	}
 	at := slices.IndexFunc(r.Placements, func(s control.Standing) bool { return s.Name == v.name && s.Version == v.number })
 	if at < 0 {
 		return s, false
 	}
 	return r.Placements[at], true
+}
+
+// standingAt is how a version stands by the record of who coordinates it.
+func (l *life) standingAt(v *keptVersion) (s control.Standing, ok bool) {
+	all, err := l.nodes[v.coord].placed.All()
+	check(l.t, err)
+	for _, rec := range all {
+		if rec.Delegation != nil && !rec.IsOver() && rec.Version == v.number && l.nameOf(rec) == v.name {
+			s = control.Standing{Name: v.name, Version: v.number, Wanted: rec.Copies, Copies: rec.Counting(),
+				Reached: rec.Counting(), State: control.StateWell}
+			return s, true
+		}
+	}
+	return s, false
 }
 
 // alive is the versions that nobody removed.
@@ -355,6 +385,9 @@ func (l *life) goneFor(m *member, d time.Duration, silent bool) {
 func (l *life) quiet() {
 	time.Sleep(3 * time.Hour) // the grace, and so many audits that every run of such files was asked for
 	for _, v := range l.alive() {
+		if v.coord != "" && l.damaged[v.coord] { // who has lost the record, perhaps, sees to nothing
+			v.coord, v.placed = "", false
+		}
 		if !v.placed {
 			l.placeAgain(v)
 		}

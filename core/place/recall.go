@@ -73,7 +73,11 @@ func (p *placement) gather(ctx context.Context) error {
 				here = staged
 			}
 			holders, lacking := p.whoHas(known[s.Number], shares, run)
-			if !here && slices.ContainsFunc(lacking, func(to int) bool { return !p.Survey.Linked(holders, to) }) {
+			senders := slices.DeleteFunc(slices.Clone(holders), func(at int) bool { // who keeps it for another task alone
+				id := p.Survey.Nodes[at].ID
+				return !slices.Contains(s.Targets, id) && !s.Told[id]
+			})
+			if !here && slices.ContainsFunc(lacking, func(to int) bool { return !p.Survey.Linked(senders, to) }) {
 				here = true
 				if lost[s.Number][run] = stripes[run] >= 0 && len(holders) == 0; lost[s.Number][run] {
 					p.here[r.Hash] = true

@@ -40,6 +40,7 @@ type Peers interface {
 
 // Claim is runs of a segment that a target gave receipts for.
 type Claim struct {
+	Kept    bool // it is of a version that was handed over to this node
 	Owner   core.ID
 	Alias   string
 	Segment *placements.Segment
@@ -109,7 +110,8 @@ func (p Prover) demand(ctx context.Context, claim Claim, ranges []core.AuditedRa
 		return nil
 	case wire.AuditRefuse:
 		err := errors.New(m.Reason)
-		if len(m.Lost) > 0 || m.Code == core.ReasonUnknown { // it knows nothing of what it signed for
+		if len(m.Lost) > 0 || m.Code == core.ReasonUnknown || claim.Kept && m.Code == core.ReasonRights {
+			// it knows nothing of what it signed for, nor by what right a coordinator asks, which stands beside that
 			return &Refuted{m.Lost, err}
 		}
 		return err
@@ -151,7 +153,7 @@ const (
 func claims(rec *placements.Record, node core.ID) (all []Claim, err error) {
 	segments, err := rec.Segments(func(id core.ID) bool { return id == node })
 	for _, s := range segments {
-		claim := Claim{Owner: rec.Owner, Alias: rec.Alias, Segment: s, Target: node,
+		claim := Claim{Kept: rec.Delegation != nil, Owner: rec.Owner, Alias: rec.Alias, Segment: s, Target: node,
 			Runs: slices.DeleteFunc(s.Share(node), func(run int) bool { return !s.Receipts[node].Has(run) })}
 		if len(claim.Runs) > 0 {
 			all = append(all, claim)
