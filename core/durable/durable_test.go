@@ -3,6 +3,7 @@
 package durable_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -304,4 +305,51 @@ func TestMissingDatabase(t *testing.T) {
 	if _, err := durable.OpenDB(filepath.Join(t.TempDir(), "db"), false); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("opening one that is not there: %v", err)
 	}
+}
+
+// TestZero: bytes become zeros inside a file and past its end, which the twin sees, and those beside them stay.
+func TestZero(t *testing.T) {
+	const mib = 1 << 20
+	dir := durabletest.Dir(t)
+	r := durabletest.Record(t, dir)
+	f, err := durable.Create(filepath.Join(dir, "f"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	want := bytes.Repeat([]byte("w"), 3*mib)
+	_, err = f.WriteAt(want, 0)
+	err = errors.Join(err, f.Zero(5000, 2*mib), f.Zero(3*mib-10, 30), f.Zero(0, 0), f.Sync(), durable.SyncDir(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(want[5000 : 5000+2*mib])
+	clear(want[3*mib-10:])
+	want = append(want, make([]byte, 20)...)
+	r.Promise("zeroed")
+	same := func(dir string) error {
+		if got, err := os.ReadFile(filepath.Join(dir, "f")); err != nil || !bytes.Equal(got, want) {
+			return fmt.Errorf("%d bytes that are others (%w)", len(got), err)
+		}
+		return nil
+	}
+	if err := same(dir); err != nil {
+		t.Error(err)
+	}
+	r.Fail(func(op durabletest.Op) error {
+		if op.Kind == "sync" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	first := f.Sync()
+	if err := f.Zero(0, 1); first == nil || err != first {
+		t.Errorf("after a failed sync: %v", err)
+	}
+	r.Check(t, 50, func(roots []string, promises []any) error {
+		if len(promises) == 0 {
+			return nil
+		}
+		return same(roots[0])
+	})
 }

@@ -97,6 +97,41 @@ func (f *File) Allocate(from, size int64) error {
 		func() error { return allocate(f.File, from, size) })
 }
 
+// zeroStep is how much Zero makes zeros at a time.
+const zeroStep = 1 << 20
+
+var zeros [zeroStep]byte
+
+// Zero makes size bytes from an offset on zeros, and gives their room back where the file system can; elsewhere they
+// are written. The file grows by them where it must. It is durable after the next Sync.
+func (f *File) Zero(from, size int64) error {
+	for end := from + size; from < end; from += zeroStep {
+		n := min(end-from, zeroStep)
+		if err := f.zero(from, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *File) zero(from, size int64) error {
+	if err := f.Poisoned(); err != nil {
+		return err
+	}
+	op := tap.Op{Kind: tap.Write, File: f.id, Path: f.Name(), Offset: from, Data: zeros[:size]}
+	return tap.Do(op, func() error {
+		if info, err := f.Stat(); err != nil {
+			return err
+		} else if from+size <= info.Size() {
+			if err := punch(f.File, from, size); !errors.Is(err, errors.ErrUnsupported) {
+				return err
+			}
+		}
+		_, err := f.File.WriteAt(zeros[:size], from)
+		return err
+	})
+}
+
 // SetDirect makes writes go past the page cache (they must be aligned then), or through it; false where the file system
 // cannot.
 func (f *File) SetDirect(on bool) bool { return setDirect(f.File, on) }

@@ -34,7 +34,14 @@ func exchange(a, b string) error {
 }
 
 // allocate reserves room in a file, which grows by it. errors.ErrUnsupported where the file system cannot.
-func allocate(f *os.File, from, size int64) error {
+func allocate(f *os.File, from, size int64) error { return fallocate(f, 0, from, size) }
+
+// punch makes bytes of a file zeros that take no room. errors.ErrUnsupported where the file system cannot.
+func punch(f *os.File, from, size int64) error {
+	return fallocate(f, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, size)
+}
+
+func fallocate(f *os.File, mode uint32, from, size int64) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
@@ -42,7 +49,7 @@ func allocate(f *os.File, from, size int64) error {
 	var failed error
 	err = raw.Control(func(fd uintptr) {
 		for {
-			if failed = unix.Fallocate(int(fd), 0, from, size); failed != unix.EINTR {
+			if failed = unix.Fallocate(int(fd), mode, from, size); failed != unix.EINTR {
 				return
 			}
 		}
