@@ -77,6 +77,18 @@ func (v *Volume) ReadAt(p []byte, at int64) (n int, err error) {
 	return n, nil
 }
 
+// ReadOnce reads verified bytes, all of them, for who goes through a version once while others read it: nothing is kept
+// of them nor brought ahead, so that whoever waits for its turn waits for these bytes at most.
+func (v *Volume) ReadOnce(p []byte, at int64) error {
+	v.turn.Lock()
+	defer v.turn.Unlock()
+	in := v.from
+	in.Start, in.End, in.Output = core.Size(at), core.Size(at)+core.Size(len(p)), memory(p)
+	clear(p) // holes are not written
+	_, err := Assemble(v.ctx, in)
+	return err
+}
+
 // piece is one that is there, or is being put together.
 func (v *Volume) piece(number int64) *piece {
 	v.mu.Lock()

@@ -121,3 +121,39 @@ func TestVolumeTriesAgain(t *testing.T) {
 		t.Errorf("of what is back: %v", err)
 	}
 }
+
+// TestVolumeReadOnce: who goes through all of it beside a reader gets what stands in the file, and has nothing brought
+// ahead nor kept.
+func TestVolumeReadOnce(t *testing.T) {
+	const mib = 1 << 20
+	data := content(1, 6*mib+77, false)
+	clear(data[2*mib : 4*mib])
+	r, l := lent(t, data, []file.Extent{{Offset: 0, Length: 2 * mib}, {Offset: 4 * mib, Length: 2*mib + 77}})
+	through := func() {
+		got := bytes.Repeat([]byte("?"), mib)
+		for at := 0; at < len(data); at += mib {
+			p := got[:min(mib, len(data)-at)]
+			if err := r.ReadOnce(p, int64(at)); err != nil || !bytes.Equal(p, data[at:at+len(p)]) {
+				t.Errorf("at %d: %v", at, err)
+			}
+		}
+	}
+	for range 2 {
+		before := l.calls.Load()
+		if through(); l.calls.Load() != before+5 {
+			t.Errorf("5 MiB have data, and %d times a holder was asked", l.calls.Load()-before)
+		}
+	}
+	var all sync.WaitGroup
+	all.Go(through)
+	all.Go(func() {
+		if got, err := io.ReadAll(io.NewSectionReader(r, 0, int64(len(data)))); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("read beside it: %d bytes, %v", len(got), err)
+		}
+	})
+	all.Wait()
+	l.gone.Store(true)
+	if err := r.ReadOnce(make([]byte, mib), 0); core.CodeOf(err) != core.CodeRedundant {
+		t.Errorf("without a holder: %v", err)
+	}
+}
