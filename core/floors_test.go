@@ -100,6 +100,7 @@ var roof = map[string][]string{
 	"cmd/bkp/retain":          nil,
 	"cmd/bkp/scaffold":        nil,
 	"cmd/bkp/volume":          nil,
+	"cmd/bkp/volume/nbd":      nil,
 	"cmd/bkp/volume/overlay":  nil,
 	"cmd/bkp/metrics":         nil,
 	"cmd/bkp/web":             nil,
