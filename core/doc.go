@@ -54,7 +54,8 @@
 //	      datadir     the data directory: what stands where, and who may touch it; datadir/mend repairs its records,
 //	                  datadir/heard keeps what nodes told each other
 //	      job         what a node does by the clock, when it is due and what became of it
-//	      volume      a version that is read at any place: by HTTP, or as a file of a mounted directory
+//	      volume      a version that is read at any place: by HTTP, as a file of a mounted directory, or as a block
+//	                  device; volume/nbd is the protocol of that, volume/overlay keeps what is written over a version
 //	      web         the page that shows a running node to a browser of its machine
 //	      metrics     what Prometheus is told of a running node, and probes of its health
 //	      render      tables, JSON lines, progress and pictures of what commands came to

@@ -79,7 +79,7 @@ var ofCommands = []string{"cmd/bkp/command", "cmd/bkp/datadir", "cmd/bkp/datadir
 // roof says which rooms of the roof each of them may import. What lies below the roof they may all import.
 var roof = map[string][]string{
 	"cmd/bkp": join(groups, []string{"cmd/bkp/command", "cmd/bkp/datadir", "cmd/bkp/input", "cmd/bkp/line",
-		"cmd/bkp/render", "cmd/bkp/retain", "cmd/bkp/session", "cmd/bkp/web"}),
+		"cmd/bkp/render", "cmd/bkp/retain", "cmd/bkp/session", "cmd/bkp/volume/nbd", "cmd/bkp/web"}),
 	"cmd/bkp/command":         {"cmd/bkp/datadir", "cmd/bkp/line", "cmd/bkp/owner", "cmd/bkp/render", "cmd/bkp/session"},
 	"cmd/bkp/command/help":    join(ofCommands, []string{"cmd/bkp/owner"}),
 	"cmd/bkp/command/job":     join(ofCommands, []string{"cmd/bkp/job"}),
@@ -99,7 +99,7 @@ var roof = map[string][]string{
 	"cmd/bkp/render":          nil,
 	"cmd/bkp/retain":          nil,
 	"cmd/bkp/scaffold":        nil,
-	"cmd/bkp/volume":          nil,
+	"cmd/bkp/volume":          {"cmd/bkp/volume/nbd", "cmd/bkp/volume/overlay"},
 	"cmd/bkp/volume/nbd":      nil,
 	"cmd/bkp/volume/overlay":  nil,
 	"cmd/bkp/metrics":         nil,

@@ -14,11 +14,13 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/volume/nbd/nbdtest"
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/plugins/serve"
 )
@@ -90,6 +92,7 @@ var storyCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"mode":       mode,
 	"flip":       flip,
 	"bucket":     bucket,
+	"nbd":        nbdClient,
 }
 
 // exits CODE COMMAND... runs a command that must end with that code.
@@ -160,6 +163,35 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	data[(at+len(data))%len(data)] ^= 4
 	ts.Check(os.WriteFile(files[0], data, 0o600))
+}
+
+// nbdClient PORT NAME read FILE copies a network block device; nbdClient PORT NAME write AT TEXT writes to it, to stay.
+// Where nobody listens yet it waits.
+func nbdClient(ts *testscript.TestScript, neg bool, args []string) {
+	var c *nbdtest.Client
+	var err error
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		c, err = nbdtest.Dial("127.0.0.1:"+args[0], args[1])
+		if !errors.Is(err, syscall.ECONNREFUSED) || time.Now().After(until) {
+			break
+		}
+	}
+	ts.Check(err)
+	defer c.Close()
+	switch args[2] {
+	case "read":
+		data := make([]byte, c.Size)
+		if _, err = c.ReadAt(data, 0); err == nil {
+			err = os.WriteFile(ts.MkAbs(args[3]), data, 0o600)
+		}
+	case "write":
+		at, convErr := strconv.ParseInt(args[3], 10, 64)
+		ts.Check(convErr)
+		err = c.Do(nbdtest.Write, nbdtest.FUA, at, uint32(len(args[4])), []byte(args[4]))
+	}
+	if (err != nil) != neg {
+		ts.Fatalf("nbd %v: %v", args, err)
+	}
 }
 
 // lastPort is the port that was given last: below those that systems draw from for connections and for listeners

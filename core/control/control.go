@@ -30,7 +30,7 @@ const (
 	CommandPlace    = "place"      // decide which peers keep a version, and bring it there
 	CommandFetch    = "fetch"      // bring a version back
 	CommandBackup   = "backup"     // cut a file and place it in one stream
-	CommandOpen     = "open"       // have a version read at any place, by HTTP or as a file, until the caller hangs up
+	CommandOpen     = "open"       // have a version read at any place, as OpenArgs say, until the caller hangs up
 	CommandVerify   = "verify"     // hold what the holders of a version keep against its records
 	CommandPeers    = "peers"      // list the peers and what they give
 	CommandProbe    = "probe"      // measure links on purpose

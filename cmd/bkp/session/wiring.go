@@ -99,7 +99,7 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *commands.Node, opened d
 		conf.Trace, opened = f, append(opened, f)
 	}
 	conf.Memory = op.own().Memory("bandwidth.json")
-	conf.Cut, conf.Volume = op.dir.CutFile, volume.Open
+	conf.Cut, conf.Volume = op.dir.CutFile, volume.In(string(op.own()))
 	host := op.Plugins()
 	opened = append(opened, closer(func() error { plugins.Cleanup(); return nil }))
 	conf.Strategy = func(ctx context.Context, name string) (core.Strategy, io.Closer, error) {

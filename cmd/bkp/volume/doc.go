@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package volume makes a version readable at any place for other programs: by HTTP with ranges, or as a file of a
-// mounted directory.
+// Package volume makes a version readable at any place for other programs: by HTTP with ranges, as a file of a mounted
+// directory, or as a network block device, which can be written over.
 package volume
 
 import (
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/version"
@@ -21,9 +22,12 @@ import (
 type Volume struct {
 	io.ReaderAt
 	Name    string // of the version; its last element is what readers see
+	Version int
 	Root    core.Hash
 	Size    core.Size
 	Created time.Time
+	// ReadOnce is for who goes through all of it beside other readers.
+	ReadOnce func(p []byte, at int64) error
 }
 
 // base is the name under which readers find it.
@@ -34,15 +38,21 @@ func (v Volume) base() string {
 	return "file"
 }
 
-// Open is a node's way to have a version read, as the arguments say.
-func Open(ctx context.Context, found version.Found, in *file.Volume, args control.OpenArgs,
-	status func(control.Status)) error {
-	v := Volume{in, found.Body.Name, found.Body.Root.Hash, in.Size, time.Unix(found.Ref.Created, 0)}
-	say := func(format string, args ...any) {
-		status(control.Status{Phase: control.PhaseOpen, Text: fmt.Sprintf(format, args...)})
+// In is a node's way to have a version read, as the arguments say, with what is written and not to be kept in dir.
+func In(dir string) commands.Volumes {
+	return func(ctx context.Context, found version.Found, in *file.Volume, args control.OpenArgs,
+		status func(control.Status)) error {
+		v := Volume{in, found.Body.Name, found.Ref.Version, found.Body.Root.Hash, in.Size,
+			time.Unix(found.Ref.Created, 0), in.ReadOnce}
+		say := func(format string, args ...any) {
+			status(control.Status{Phase: control.PhaseOpen, Text: fmt.Sprintf(format, args...)})
+		}
+		switch {
+		case args.Mount != "":
+			return Mount(ctx, args.Mount, v, say)
+		case args.NBD != "":
+			return serveNBD(ctx, dir, v, args, status)
+		}
+		return Serve(ctx, args.Listen, v, say)
 	}
-	if args.Mount != "" {
-		return Mount(ctx, args.Mount, v, say)
-	}
-	return Serve(ctx, args.Listen, v, say)
 }

@@ -18,9 +18,9 @@ import (
 // Serve gives the volume out by HTTP with ranges at http://LISTEN/NAME until ctx ends. Only what is on this machine may
 // ask where it listens on the loopback interface.
 func Serve(ctx context.Context, listen string, v Volume, say func(format string, args ...any)) error {
-	l, err := net.Listen("tcp", listen)
+	l, err := listenAt(listen, "listen")
 	if err != nil {
-		return core.WithHint(fmt.Errorf("listen on %s: %w", listen, errors.Unwrap(err)), "choose another with --listen HOST:PORT")
+		return err
 	}
 	server := &http.Server{Handler: handler(v, isLoopback(l.Addr().String())), ReadHeaderTimeout: 10 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
@@ -30,6 +30,16 @@ func Serve(ctx context.Context, listen string, v Volume, say func(format string,
 		return err
 	}
 	return nil
+}
+
+// listenAt listens where a flag says.
+func listenAt(address, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, core.WithHint(fmt.Errorf("listen on %s: %w", address, errors.Unwrap(err)),
+			"choose another with --%s HOST:PORT", flag)
+	}
+	return l, nil
 }
 
 // isLoopback reports whether an address can be reached from this machine alone.

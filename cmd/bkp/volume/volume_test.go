@@ -22,7 +22,12 @@ import (
 func made(size int) (Volume, []byte) {
 	data := make([]byte, size)
 	rand.NewChaCha8([32]byte{1}).Read(data)
-	return Volume{bytes.NewReader(data), "vms/disk.img", core.Hash{1}, core.Size(size), time.Unix(1e9, 0)}, data
+	in := bytes.NewReader(data)
+	once := func(p []byte, at int64) error {
+		_, err := in.ReadAt(p, at)
+		return err
+	}
+	return Volume{in, "vms/disk.img", 1, core.Hash{1}, core.Size(size), time.Unix(1e9, 0), once}, data
 }
 
 // TestHTTP: ranges by name, and nothing for pages of other sites.
