@@ -38,6 +38,9 @@ func mountCommand() *cli.Command {
 	})
 }
 
+// serveAt is where a version is given out by HTTP unless told otherwise.
+const serveAt = "127.0.0.1:8010"
+
 func serveCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "serve", Args: "NAME[@VERSION]", Least: 1, Most: 1,
@@ -45,8 +48,8 @@ func serveCommand() *cli.Command {
 		About: "What is asked for comes from this machine or its peers, is verified, and is brought ahead of who reads " +
 			"in order. It stays until the command is interrupted. Whoever reaches the address can read: unless told " +
 			"otherwise only this machine can. With --nbd it is a network block device, from which a machine boots at " +
-			"once; what is written to it goes to a file, and the backup stays as it is. That file is gone at the end, " +
-			"unless --overlay names one: it is taken up again by the next command that names it.",
+			"once; what is written to it goes to a file, and the backup stays as it is. That file is gone at the " +
+			"end, unless --overlay names one: it is taken up again by the next command that names it.",
 		Examples: `bkp serve disk.img
 			bkp serve disk.img@3 --listen 127.0.0.1:8080
 			curl -r 0-511 http://127.0.0.1:8010/disk.img
@@ -55,12 +58,12 @@ func serveCommand() *cli.Command {
 			qemu-img convert -f raw -O qcow2 nbd://127.0.0.1:10809/disk.img disk.qcow2
 			nbd-client 127.0.0.1 10809 /dev/nbd0 -N disk.img`,
 		Flags: command.NodeFlags(
-			line.Text("listen", "127.0.0.1:8010", "give it out by HTTP at `HOST:PORT`"),
+			line.Text("listen", "", "give it out by HTTP at `HOST:PORT` (default: "+serveAt+")"),
 			line.Text("nbd", "", "give it out as a network block device at `HOST:PORT`, as 127.0.0.1:10809"),
 			line.Text("overlay", "", "of --nbd: keep what is written in `FILE`, which goes on with this content alone"),
 			line.Bool("read-only", "of --nbd: take no writes"),
-			line.Bool("fetch", "of --nbd: bring all of it meanwhile into what --overlay names, or a temporary file, so "+
-				"that it is read from there"),
+			line.Bool("fetch", "of --nbd: bring all of it meanwhile into what --overlay names, or a temporary file, "+
+				"so that it is read from there"),
 			line.Bool("public", "of --nbd: let other machines reach it; whoever does reads and writes"),
 		),
 		Reads: true,
@@ -84,13 +87,18 @@ func serveArgs(c *command.Call) (args control.OpenArgs, err error) {
 					"bkp serve %s --nbd 127.0.0.1:%s", core.Printable(c.Args().First()), nbd.DefaultPort)
 			}
 		}
-		return control.OpenArgs{Listen: c.String("listen")}, nil
+		args.Listen = serveAt
+		if c.Given("listen") { // what config.toml says of it is the node's
+			args.Listen = c.String("listen")
+		}
+		return args, nil
 	}
 	if c.Given("listen") {
 		return args, line.UsageError("a version is given out by HTTP, or with --nbd: leave out --listen or --nbd")
 	}
 	if !web.Loopback(at) && !c.Bool("public") {
-		return args, core.WithHint(line.UsageError("--nbd %s: whoever reaches it reads and writes, without a password", at),
+		err := line.UsageError("--nbd %s: whoever reaches it reads and writes, without a password", at)
+		return args, core.WithHint(err,
 			"take an address of this machine alone, as 127.0.0.1:%s, and go through ssh from another; or say --public",
 			nbd.DefaultPort)
 	}
