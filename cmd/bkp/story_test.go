@@ -165,8 +165,8 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(files[0], data, 0o600))
 }
 
-// nbdClient PORT NAME read FILE copies a network block device; nbdClient PORT NAME write AT TEXT writes to it, to stay.
-// Where nobody listens yet it waits.
+// nbdClient is nbd PORT NAME read FILE, which copies a network block device, and nbd PORT NAME write AT TEXT. Where
+// nobody listens yet it waits.
 func nbdClient(ts *testscript.TestScript, neg bool, args []string) {
 	var c *nbdtest.Client
 	var err error

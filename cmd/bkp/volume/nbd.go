@@ -44,8 +44,8 @@ func serveNBD(ctx context.Context, dir string, v Volume, args control.OpenArgs,
 	default:
 		where = "; what is written is gone then"
 	}
-	status(control.Status{Phase: control.PhaseOpen, Text: fmt.Sprintf("%s nbd://%s/%s until interrupted%s", how, l.Addr(),
-		url.PathEscape(v.base()), where)})
+	status(control.Status{Phase: control.PhaseOpen, Text: fmt.Sprintf("%s nbd://%s/%s until interrupted%s", how,
+		l.Addr(), url.PathEscape(v.base()), where)})
 	ctx, stop := context.WithCancel(ctx)
 	var filling sync.WaitGroup
 	defer filling.Wait()
@@ -53,8 +53,8 @@ func serveNBD(ctx context.Context, dir string, v Volume, args control.OpenArgs,
 	if args.Fetch {
 		filling.Go(func() { d.fill(ctx, v, filepath.Dir(d.over.Path())) })
 	}
-	return nbd.Serve(ctx, l, &nbd.Export{Names: []string{v.base(), v.Name}, Size: int64(v.Size), ReadOnly: args.ReadOnly,
-		Device: d})
+	return nbd.Serve(ctx, l, &nbd.Export{Names: []string{v.base(), v.Name}, Size: int64(v.Size),
+		ReadOnly: args.ReadOnly, Device: d})
 }
 
 // overlaid is the device of a volume, and what lies over it; nil where nothing does.
@@ -88,22 +88,21 @@ type disk struct {
 	say  func(control.Status)
 
 	mu   sync.Mutex
-	told map[string]time.Time
+	told map[string]time.Time // by what failed
 }
 
-// tellAgain is how long a failure is not told again: a client that meets one asks again and again.
+// tellAgain is how long it is not told again that something fails: a client that meets it asks again and again.
 const tellAgain = time.Minute
 
 func (d *disk) warn(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	text := fmt.Sprintf("%s: %v", doing, err)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.told) < 100 && time.Since(d.told[text]) > tellAgain {
-		d.told[text] = time.Now()
-		d.say(control.Status{Phase: control.PhaseOpen, Text: text, Warning: true})
+	if time.Since(d.told[doing]) > tellAgain {
+		d.told[doing] = time.Now()
+		d.say(control.Status{Phase: control.PhaseOpen, Text: fmt.Sprintf("%s: %v", doing, err), Warning: true})
 	}
 	return err
 }

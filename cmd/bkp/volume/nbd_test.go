@@ -148,7 +148,8 @@ func TestNBDFetch(t *testing.T) {
 	}
 	want := bytes.Clone(data)
 	copy(want[2<<20+100:], "written")
-	for _, args := range []control.OpenArgs{{Fetch: true, Overlay: filepath.Join(t.TempDir(), "changes")}, {Fetch: true}} {
+	named := filepath.Join(t.TempDir(), "changes")
+	for _, args := range []control.OpenArgs{{Fetch: true, Overlay: named}, {Fetch: true}} {
 		r := serve(t, t.TempDir(), v, args)
 		if _, err := r.client.WriteAt([]byte("written"), 2<<20+100); err != nil {
 			t.Error(err)
