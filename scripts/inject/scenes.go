@@ -9,8 +9,6 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -31,7 +29,6 @@ var scenes = []scene{
 	{"fetch-far", placedVersion, fetchFar, checkFetchedFar},
 	{"place-source", placedAndNew, placeFromTraced, checkPlaced},
 	{"place-target", placedAndNew, placeToTraced, checkPlaced},
-	{"place-coordinator", placedAndNew, handOverToTraced, checkHandedOver},
 }
 
 // oneVersion: the name old, whose split was acknowledged, and a file new that shares half of it.
@@ -187,16 +184,8 @@ func placedAndNew(w *world) {
 	w.must("split", "new", "--data", "src")
 }
 
-func placeFromTraced(w *world) outcome { return w.placed("src", place...) }
-func placeToTraced(w *world) outcome   { return w.placed("dst", place...) }
-
-func handOverToTraced(w *world) outcome { return w.placed("dst", w.handOver()...) }
-
-var place = []string{"place", "new", "--data", "src", "--replicas", "1"}
-
-func (w *world) handOver() []string {
-	return append(slices.Clone(place), "--coordinator", strings.TrimPrefix(w.address("dst"), "wss://"))
-}
+func placeFromTraced(w *world) outcome { return w.placed("src") }
+func placeToTraced(w *world) outcome   { return w.placed("dst") }
 
 // How long somebody waits for a place before pressing ^C: while both nodes run, and once one of them has ended.
 const (
@@ -205,7 +194,7 @@ const (
 )
 
 // placed places new while something befalls one of the two nodes. The other one runs on, as it would.
-func (w *world) placed(traced string, command ...string) outcome {
+func (w *world) placed(traced string) outcome {
 	w.begins(peerOf[traced])
 	w.startTraced(traced)
 	if w.met(traced, limit/6) {
@@ -215,7 +204,7 @@ func (w *world) placed(traced string, command ...string) outcome {
 			<-w.nodes[traced].ended
 			time.AfterFunc(patienceGone, cancel)
 		}()
-		w.acked = w.insists(ctx, command...) == 0
+		w.acked = w.until(ctx, "place", "new", "--data", "src", "--replicas", "1") == 0
 	}
 	if w.run.fault == "" && !w.acked {
 		w.wrong("nothing befell the place, and it did not end with 0")
@@ -237,22 +226,13 @@ func (w *world) startBoth() {
 	}
 }
 
-func checkPlaced(w *world, o outcome) { w.placedAgain(place) }
-
-func checkHandedOver(w *world, o outcome) { w.placedAgain(w.handOver()) }
-
-// placedAgain: what was acknowledged is there, the same command ends well, and nothing is kept or promised too much.
-func (w *world) placedAgain(command []string) {
+func checkPlaced(w *world, o outcome) {
 	w.startBoth()
 	w.brings("src", "old", 1, 2)
 	if w.acked {
 		w.brings("src", "new", 2, 3)
 	}
-	ctx, cancel := context.WithTimeout(w.ctx, limit)
-	defer cancel()
-	if code := w.insists(ctx, command...); code != 0 {
-		w.wrong("bkp %s ended with %d", strings.Join(command, " "), code)
-	}
+	w.must("place", "new", "--data", "src", "--replicas", "1")
 	for data := range peerOf {
 		w.must("gc", "--data", data)
 	}

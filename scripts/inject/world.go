@@ -136,17 +136,6 @@ func (w *world) until(ctx context.Context, args ...string) int {
 	return c.ProcessState.ExitCode()
 }
 
-// insists runs a command again as long as it says that nodes go on by themselves.
-func (w *world) insists(ctx context.Context, args ...string) int {
-	const goesOn = 3
-	for {
-		if code := w.until(ctx, args...); code != goesOn || ctx.Err() != nil {
-			return code
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
 func (w *world) must(args ...string) {
 	if code := w.do(args...); code != 0 {
 		w.wrong("bkp %s ended with %d", strings.Join(args, " "), code)
