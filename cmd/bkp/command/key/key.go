@@ -229,7 +229,7 @@ func importCommand() *cli.Command {
 			return c.Done(keyMoved{Owner: o.ID()}, func(t *render.Table) {
 				t.Line("imported the identity %s", o.ID())
 				if len(o.Peers) > 0 && o.Node() == nil {
-					t.Line("bkp ls lists what the peers keep; bkp place NAME has this machine see to it from now on, where " +
+					t.Line("bkp ls --remote lists what the peers keep; bkp place NAME has this machine see to it from now on, where " +
 						"the other is gone")
 				}
 			})
