@@ -115,6 +115,7 @@ var within = map[string][]string{
 	"core/durable/internal/tap": nil,
 	"core/keep/handed":          {""},
 	"core/keep/lost":            nil,
+	"core/keep/serve":           nil,
 	"core/place/content":        nil,
 	"core/place/delivery":       nil,
 	"core/place/proof":          {"delivery"},

@@ -71,10 +71,7 @@ func (t *Target) refuse(to core.ID, m wire.StorageTask, err error) {
 
 // agree answers that a segment is accepted, of which known is here already.
 func (s *State) agree(seg *Segment, known []arrival, m wire.StorageTask, to core.ID) {
-	for _, a := range known {
-		seg.have.Set(a.holding.Number)
-	}
-	s.trimPromise(seg)
+	s.found(seg, known)
 	s.peers.Send(to, wire.TaskAgree{Task: m.Task, Segment: m.Segment, Have: seg.have,
 		PredictedS: predicted(m.Bandwidth, s.target.Signer.ID())})
 	for _, a := range known {
@@ -85,6 +82,14 @@ func (s *State) agree(seg *Segment, known []arrival, m wire.StorageTask, to core
 		seg.forgot = false
 		s.transfers.Forgot(seg)
 	}
+}
+
+// found notes runs of a segment that are here already.
+func (s *State) found(seg *Segment, known []arrival) {
+	for _, a := range known {
+		seg.have.Set(a.holding.Number)
+	}
+	s.trimPromise(seg)
 }
 
 // predicted is how long the flows to a node take at the rates of the bandwidth table, in seconds.

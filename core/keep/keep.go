@@ -9,9 +9,9 @@
 //	segment.go   an accepted segment, and what has come of it     space.go     how much can be kept, offered, promised
 //	account.go   all that an owner causes here
 //	accept.go    judging a segment that is offered                license.go   a licence is accepted once
-//	receiver.go  the end of a flow that keeps what arrives        arriving.go  the pins of a run that arrives
+//	receiver.go  the end of a flow that keeps what arrives
 //	barrier.go   what arrived becomes durable                     receipt.go   and is receipted
-//	server.go    the end of a flow that serves a fetch            describe.go  what the packs say of holdings
+//	server.go    what is asked for, looked up (serve: and sent)   describe.go  what the packs say of holdings
 //	refs.go      refs and their records, for whom they are about  release.go   letting a task go
 //	records.go   holdings, ledger and packs say the same          collect.go   freeing what nobody needs
 //	audit.go     proving that it is here                          tombstones.go  versions that are removed

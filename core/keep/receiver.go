@@ -8,6 +8,8 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/flow"
+	"github.com/bkp-tool/bkp/core/keep/serve"
+	"github.com/bkp-tool/bkp/core/storage/live"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -114,17 +116,9 @@ func (r *Receiver) Refuse(f *task.Flow, a task.Action) wire.Message {
 	case a.Reason == core.ReasonHave:
 		reason = "those runs are kept here already"
 	default:
-		reason = notGranted(a.Reason)
+		reason = serve.NotGranted(a.Reason)
 	}
 	return wire.StorageRefuse{Flow: f.ID, Code: a.Reason, Reason: reason, RetryS: a.Retry.Seconds(), Have: r.have}
-}
-
-// notGranted says why a lease is not granted where nothing else does.
-func notGranted(reason core.Reason) string {
-	if reason == core.ReasonBusy {
-		return "not enough bandwidth is free now"
-	}
-	return "that flow has ended here"
 }
 
 // Requeue is told of runs that will not come this way.
@@ -164,15 +158,15 @@ func (r *Receiver) Begin(f *task.Flow, m wire.TransmissionBegin) (in flow.Incomi
 		return in, 0, fmt.Errorf("run %d has %d bytes, its task says %d", m.Run, size, file.Size)
 	}
 	number = m.Segment*core.SegmentRuns + m.Run
-	p := &pinnedRun{pins: &t.pins}
+	p := live.NewRun(&t.pins)
 	return flow.Incoming{
 		Chunks: m.Chunks,
 		Keep: func(_ int, c core.Chunk, data []byte) error {
-			return p.add(c, func() error { return t.put(t.ctx, c, core.Hash{}, data) })
+			return p.Add(c, func() error { return t.put(t.ctx, c, core.Hash{}, data) })
 		},
-		Dropped: p.drop,
+		Dropped: p.Drop,
 		Done: func(err error) {
-			pinned, err := p.finish(err)
+			pinned, err := p.Finish(err)
 			t.loop.Ask(func(s *State) { r.arrived(s, f, seg, m, pinned, err) })
 		},
 	}, number, nil

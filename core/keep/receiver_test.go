@@ -13,6 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/storage"
+	"github.com/bkp-tool/bkp/core/storage/live"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -93,7 +94,7 @@ func TestChunksArePinnedWhileTheyArrive(t *testing.T) {
 		}
 		in := first(2)
 		w.abort(2)
-		if err := in.Keep(1, p.Chunks[1], p.data[1]); err != errGivenUp || w.pinnedNow(p) != 0 {
+		if err := in.Keep(1, p.Chunks[1], p.data[1]); err != live.ErrGivenUp || w.pinnedNow(p) != 0 {
 			t.Errorf("a chunk of a run that was given up: %v, %d pinned", err, w.pinnedNow(p))
 		}
 		in.Done(nil) // its reader did not hear of it

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/keep/serve"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/scenariotest"
 	"github.com/bkp-tool/bkp/core/task"
@@ -242,8 +243,8 @@ func (s *scene) gain(flow uint64, owner core.ID, from string, runs []string) {
 		m.Runs = append(m.Runs, r)
 	}
 	s.Ask(func(st *State) {
-		st.Find(m, WholeOf, func(_ *State, found Asked) {
-			server, f := NewServer(), task.NewFlow(flow, task.Grantor, true)
+		st.Find(m, WholeOf, func(_ *State, found serve.Asked) {
+			server, f := serve.NewServer(), task.NewFlow(flow, task.Grantor, true)
 			e := server.Apply(f, found)
 			e.Rate, e.Free, e.Nominal, e.Lease = 1000, 1000, 1000, flow
 			actions, err := f.Step(e)

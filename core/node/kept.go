@@ -7,6 +7,7 @@ import (
 	"github.com/bkp-tool/bkp/core/fetch"
 	"github.com/bkp-tool/bkp/core/flow"
 	"github.com/bkp-tool/bkp/core/keep"
+	"github.com/bkp-tool/bkp/core/keep/serve"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/task"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -81,7 +82,7 @@ func (r *receiving) More(f *flow.Flow) {
 
 // serving is the side of a flow by which runs that are kept here go to who fetches them.
 type serving struct {
-	*keep.Server
+	*serve.Server
 	n *state
 }
 
@@ -95,9 +96,9 @@ func (n *state) onGainApply(p *peer, m wire.GainApply) {
 		refuse(core.ReasonRights, "no delegation to read for owner "+m.Owner.Short())
 		return
 	}
-	n.kept.Find(m, part, func(_ *keep.State, found keep.Asked) {
+	n.kept.Find(m, part, func(_ *keep.State, found serve.Asked) {
 		f, s := flow.Asked(n.flows, p.id, m.Flow, true, refuse,
-			func(*flow.Flow) *serving { return &serving{keep.NewServer(), n} })
+			func(*flow.Flow) *serving { return &serving{serve.NewServer(), n} })
 		if f != nil {
 			n.flows.Grant(f, m.Rate, s.Apply(f.Flow, found))
 		}

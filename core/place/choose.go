@@ -3,7 +3,6 @@
 package place
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -33,7 +32,7 @@ func (p *placement) choose(ctx context.Context) error {
 		copies, wanted, known, err := p.Records.Short(r.Ref.Alias, r.Ref.Version)
 		return len(r.Body.Records) == 0 || known && (copies < wanted || err != nil)
 	}
-	if p.Version, err = pick(refs, p.Args.Name, p.Args.Version, short); err != nil {
+	if p.Version, err = version.Pick(refs, p.Args.Name, p.Args.Version, short); err != nil {
 		return err
 	}
 	return p.goOn(ctx)
@@ -65,36 +64,6 @@ func (p *placement) goOn(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// pick is the version that is meant: of a name the latest, or the one with that number; without a name the newest that
-// lacks copies, as far as they count.
-func pick(refs []version.Found, name string, number int, short func(version.Found) bool) (version.Found, error) {
-	refs = slices.DeleteFunc(slices.Clone(refs), func(r version.Found) bool {
-		return number != 0 && r.Ref.Version != number || name == "" && !short(r)
-	})
-	switch {
-	case len(refs) > 0 && name == "":
-		return slices.MaxFunc(refs, func(a, b version.Found) int {
-			return cmp.Or(cmp.Compare(a.Ref.Created, b.Ref.Created), cmp.Compare(a.Ref.Version, b.Ref.Version))
-		}), nil
-	case len(refs) > 0:
-		return version.Newest(refs), nil
-	case name == "":
-		return version.Found{}, core.WithHint(core.Fail(core.CodeNoName, "there is no version that is not placed yet"),
-			"bkp split FILE first, or name a version to place again: bkp place NAME")
-	}
-	return version.Found{}, notHere(number)
-}
-
-// notHere is the error where this machine has no version of a name, or not the one with that number.
-func notHere(number int) error {
-	which := ""
-	if number != 0 {
-		which = fmt.Sprintf(" %d", number)
-	}
-	return core.WithHint(core.Fail(core.CodeNoName, "there is no version%s of it on this machine", which),
-		"bkp ls lists what there is")
 }
 
 // chain finds out from this machine's refs and the peers' what the version's next envelope says. It is an error where

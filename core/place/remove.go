@@ -214,7 +214,7 @@ func (c *Coordinator) versions(alias string, number int) ([]version.Found, error
 	refs, err := c.Versions.Local(alias)
 	refs = slices.DeleteFunc(refs, func(r version.Found) bool { return number != 0 && r.Ref.Version != number })
 	if err == nil && len(refs) == 0 {
-		err = notHere(number)
+		err = version.NotHere(number)
 	}
 	return refs, err
 }

@@ -411,3 +411,26 @@ func TestRecordAt(t *testing.T) {
 		t.Error("empty pieces are taken")
 	}
 }
+
+// TestPick: which version is meant.
+func TestPick(t *testing.T) {
+	ref := func(number int, created int64, placed bool) Found {
+		f := Found{Ref: key.Ref{Version: number, Created: created}}
+		if placed {
+			f.Body.Records = make([]core.Sealed, 1)
+		}
+		return f
+	}
+	refs := []Found{ref(1, 30, true), ref(2, 10, false), ref(3, 20, true), ref(1, 20, false)}
+	for _, test := range []struct {
+		name   string
+		number int
+		want   int64 // created
+	}{{"", 0, 20}, {"x", 0, 20}, {"x", 2, 10}, {"", 2, 10}, {"x", 9, 0}, {"", 3, 0}} {
+		got, err := Pick(refs, test.name, test.number,
+			func(r Found) bool { return len(r.Body.Records) == 0 })
+		if got.Ref.Created != test.want || (err != nil) != (test.want == 0) {
+			t.Errorf("%q@%d: created %d, %v; want %d", test.name, test.number, got.Ref.Created, err, test.want)
+		}
+	}
+}
