@@ -29,7 +29,11 @@ func placeCommand() *cli.Command {
 			"else with 13. A version that another machine with this identity placed is taken over: this one sees to it " +
 			"from then on. A plan that was saved is carried out span for span. It is refused, with what differs, " +
 			"where the version was split anew, a node of it is gone or lacks room for its share, or a node or " +
-			"link that it uses has lost more than 10 % of its bandwidth.",
+			"link that it uses has lost more than 10 % of its bandwidth. With --export a first copy travels on a " +
+			"disk, sealed, with the licence of that one node, which has to be reached beforehand: once it has " +
+			"imported the disk, bkp place without --export finds there what is there, and sends what is not. Until " +
+			"then nothing of the version is sent unasked. The same command once more goes on where it was stopped, and renews the " +
+			"licence, which holds for 90 days.",
 		Examples: `bkp place
 			bkp place big.iso --replicas 3
 			bkp place big.iso --erasure 4+2
@@ -39,6 +43,7 @@ func placeCommand() *cli.Command {
 			bkp place big.iso --frontier --strategy cheapest
 			bkp place big.iso --dry-run --plot plan.svg
 			bkp place big.iso --coordinator nas.example:8001
+			bkp place big.iso --export /media/disk --only nas.example:8001
 			bkp place --rebalance --dry-run
 			bkp place big.iso --peers wss://a.example:8001-20MiB,wss://b.example:8001 --token-file token`,
 		Flags: slices.Concat([]cli.Flag{
@@ -60,6 +65,8 @@ func placeCommand() *cli.Command {
 			coordinatorFlag(),
 			line.List("exclude", "have `NODE` keep nothing of it: an ID, its first eight letters, or an address (repeatable)"),
 			line.List("only", "have none but `NODE` keep it (repeatable)"),
+			line.Text("export", "", "write what the one node of --only is to keep to the disk mounted at `DIR`, and "+
+				"send nothing: bkp node import takes it there"),
 			line.Bool("keep-local", "keep its bytes on this machine too"),
 		}, objectiveFlags(), command.NetworkFlags(), command.IdentityFlags()),
 		Do: doPlace,
@@ -84,10 +91,17 @@ func doPlace(ctx context.Context, c *command.Call) error {
 	}
 	r, err := place(ctx, c, args)
 	if args.Name == "" && args.Plan == nil && core.CodeOf(err) == core.CodeNoName { // no name was asked for
-		return c.Done(r, func(t *render.Table) { t.Line("Nothing to do: every version has its copies.") })
+		return c.Done(r, func(t *render.Table) {
+			t.Line("Nothing to do: every version has its copies, or travels on a disk.")
+		})
 	}
 	if err != nil {
 		return err
+	}
+	if r.OnDisk != nil {
+		return c.Result(render.Placement{PlaceResult: r, Exported: c.Dir.IsExported()}, func(t *render.Table) {
+			render.Placement{PlaceResult: r}.Draw(t, false)
+		})
 	}
 	p := render.Placement{PlaceResult: r, Exported: c.Dir.IsExported()}
 	print := c.Done
@@ -137,6 +151,9 @@ func placeArgs(c *command.Call) (args control.PlaceArgs, err error) {
 		if args.Coordinator != "" && c.Given(flag) {
 			return args, line.UsageError("--coordinator and --%s: %s", flag, coordinatorPlans)
 		}
+	}
+	if args.Export, err = exportTo(c, args); err != nil {
+		return args, err
 	}
 	if args.Record && c.String("plan") != "" {
 		return args, line.UsageError("--record and --plan: a plan that was saved asks no strategy")

@@ -14,6 +14,7 @@
 //	repair.go    placements kept, status, drain          rebalance.go relieving nodes
 //	collect.go   gc                                      away.go     doing without what others keep
 //	handover.go  versions that owners hand over to it
+//	export.go    what is to be kept elsewhere, to a disk    import.go  and what came here on one
 //	status.go    peers, ls, node status                  limit.go    what this node gives
 //	probe.go     measuring links on purpose              invite.go   codes for new nodes
 package commands

@@ -79,8 +79,18 @@ func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 	if err := n.adopt(ctx, args, status); err != nil {
 		return control.PlaceResult{}, fmt.Errorf("place %s: %w", args.Name, err)
 	}
-	r, err := n.coordinator().Place(ctx, placeArgs(args), told(status))
+	asked, disk := placeArgs(args), (*export)(nil)
+	if args.Export != "" {
+		var err error
+		if disk, err = n.exported(&asked, args.Export, status); err != nil {
+			return control.PlaceResult{}, err
+		}
+	}
+	r, err := n.coordinator().Place(ctx, asked, told(status))
 	result := placeResult(r)
+	if disk != nil {
+		result.Name, result.Version, result.OnDisk = r.Version.Body.Name, r.Version.Ref.Version, disk.result(r)
+	}
 	if args.DryRun {
 		result.Busy = n.work.others(row, time.Now())
 	}

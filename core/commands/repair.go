@@ -118,7 +118,8 @@ func (n *Node) standings(doing string, args control.StandingArgs) (found []repai
 			handed = true
 			continue
 		}
-		if known && (doing == "status" || !s.Handed()) && (args.Name == "" || args.Name == name) &&
+		own := !s.Handed() && (!s.OnDisk() || args.Name == name)
+		if known && (doing == "status" || own) && (args.Name == "" || args.Name == name) &&
 			(args.Version == 0 || args.Version == s.Version) {
 			found = append(found, s)
 		}
@@ -208,6 +209,8 @@ func stateOf(s repair.Standing, watched bool) (state string, until int64) {
 		return control.StatePlacing, 0
 	case s.Handed():
 		return control.StateHanded, 0
+	case s.OnDisk():
+		return control.StateParcel, 0
 	case !s.Lacks && !s.Until.IsZero() && watched:
 		return control.StateWaiting, unix(s.Until)
 	case !s.Lacks:

@@ -50,6 +50,7 @@ const (
 	CommandRevoke   = "revoke"     // take back what nodes may do in the owner's name
 	CommandRecords  = "records"    // hold the records of what is kept for others against each other
 
+	CommandImport    = "import"    // take what came on a disk
 	CommandRebalance = "rebalance" // relieve nodes that are dear or nearly full
 )
 
@@ -99,6 +100,7 @@ type Node interface {
 	Revoke(ctx context.Context, args RevokeArgs, status func(Status)) (RevokeResult, error)
 	Drain(ctx context.Context, args DrainArgs, status func(Status)) (DrainResult, error)
 	Reload(ctx context.Context, args None, status func(Status)) (ReloadResult, error)
+	Import(ctx context.Context, args ImportArgs, status func(Status)) (ImportResult, error)
 	Rebalance(ctx context.Context, args RebalanceArgs, status func(Status)) (RebalanceResult, error)
 }
 
@@ -127,6 +129,7 @@ var commands = map[string]command{
 	CommandRevoke:   does[RevokeArgs, RevokeResult](Node.Revoke),
 	CommandRecords:  does[None, RecordsResult](Node.LookAtRecords),
 
+	CommandImport:    does[ImportArgs, ImportResult](Node.Import),
 	CommandRebalance: does[RebalanceArgs, RebalanceResult](Node.Rebalance),
 }
 

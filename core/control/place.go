@@ -42,6 +42,9 @@ type PlaceArgs struct {
 	// report as a Status what the strategy is asked, and what it answers
 	Record      bool   `json:"record,omitempty"`
 	Coordinator string `json:"coordinator,omitempty"` // the node that it is handed over to
+	// Export is the folder, of a disk, that what the one node of Only is to keep is written to, instead of its being
+	// sent.
+	Export string `json:"export,omitempty"`
 }
 
 // PlaceResult is the plan and, unless DryRun, what became of it.
@@ -77,6 +80,22 @@ type PlaceResult struct {
 	Copies      int     `json:"copies,omitempty"`
 	DelayS      float64 `json:"delay_s,omitempty"` // measured: to the farthest node that keeps something
 	Busy        []Busy  `json:"busy,omitempty"`    // what this node moves already
+
+	OnDisk *Exported `json:"on_disk,omitempty"` // nil: it was not exported
+}
+
+// Exported is what is on a disk for a node.
+type Exported struct {
+	Folder  string    `json:"folder"`
+	Node    core.ID   `json:"node"`
+	Address string    `json:"address"`
+	Runs    int       `json:"runs"`
+	Bytes   core.Size `json:"bytes"`
+	Written core.Size `json:"written"` // of Bytes: what was not there before
+	Kept    core.Size `json:"kept"`    // what the node has already, as far as is known, and is not on the disk
+	Rest    core.Size `json:"rest"`    // what is not on this machine, and goes over the link
+	Seconds float64   `json:"seconds"`
+	Expires int64     `json:"expires"` // until when the node takes it, Unix seconds
 }
 
 // Busy is a command under way whose bytes take bandwidth from another.

@@ -241,6 +241,9 @@ func (anyNode) Drain(context.Context, DrainArgs, func(Status)) (r DrainResult, _
 	return r, nil
 }
 
+func (anyNode) Import(context.Context, ImportArgs, func(Status)) (r ImportResult, _ error) {
+	return r, nil
+}
 func (anyNode) Rebalance(context.Context, RebalanceArgs, func(Status)) (r RebalanceResult, _ error) {
 	return r, nil
 }

@@ -9,7 +9,7 @@
 //	segment.go   an accepted segment, and what has come of it     space.go     how much can be kept, offered, promised
 //	account.go   all that an owner causes here
 //	accept.go    judging a segment that is offered                license.go   a licence is accepted once
-//	receiver.go  the end of a flow that keeps what arrives
+//	receiver.go  the end of a flow that keeps what arrives        carried.go   what came on a disk
 //	barrier.go   what arrived becomes durable                     receipt.go   and is receipted
 //	server.go    what is asked for, looked up (serve: and sent)   describe.go  what the packs say of holdings
 //	refs.go      refs and their records, for whom they are about  release.go   letting a task go

@@ -25,14 +25,7 @@ func (p *placement) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	short := func(r version.Found) bool {
-		if !p.Records.Handed(r.Ref.Alias, r.Ref.Version).IsZero() {
-			return false // its coordinator sees to it
-		}
-		copies, wanted, known, err := p.Records.Short(r.Ref.Alias, r.Ref.Version)
-		return len(r.Body.Records) == 0 || known && (copies < wanted || err != nil)
-	}
-	if p.Version, err = version.Pick(refs, p.Args.Name, p.Args.Version, short); err != nil {
+	if p.Version, err = version.Pick(refs, p.Args.Name, p.Args.Version, p.Records.Lacks); err != nil {
 		return err
 	}
 	return p.goOn(ctx)

@@ -86,11 +86,8 @@ func (p *placement) act(ctx context.Context, a delivery.Action) error {
 	case delivery.Show:
 		p.Peers.Send([]core.ID{a.Target}, s.Message)
 	case delivery.Ask:
-		for _, s := range p.Standing.Segments {
-			if missing := s.Unreceipted(a.Target); len(missing) > 0 {
-				p.Peers.Send([]core.ID{a.Target},
-					wire.Want{Task: p.Task, Segment: s.Number, Wanted: core.Ranges(missing)})
-			}
+		for _, m := range p.Standing.Unreceipted(a.Target) {
+			p.Peers.Send([]core.ID{a.Target}, m)
 		}
 	case delivery.Forget:
 		p.transfer.Forget(a.Target)

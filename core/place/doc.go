@@ -18,6 +18,7 @@
 //	again.go     what a record lacks, or nodes are to keep no more, placed anew
 //	record.go    what is noted of it                     rebalance.go relieving nodes that are dear or nearly full
 //	carryover.go records of what was placed before there were any
+//	export.go    what a node is to keep, given out to be carried there on a disk
 //	handover.go  versions handed over to another node, and those that were handed over to this one
 //
 // # Handing over

@@ -20,8 +20,8 @@ import (
 
 const (
 	licenseLife = 7 * 24 * time.Hour
-	// windowLife is how long the licence of a window holds, and with it a task whose ref has not come yet: longer than
-	// any backup takes.
+	// windowLife is how long the licence of a window holds, and with it a task whose ref has not come yet, and that of
+	// what travels on a disk: longer than any backup, or parcel, takes.
 	windowLife = 90 * 24 * time.Hour
 	// defaultRetain is how long targets are asked to keep a version.
 	defaultRetain = 5 * 365 * 24 * time.Hour
@@ -45,7 +45,7 @@ func (p *placement) retain() time.Duration {
 // license signs who may keep a segment, and enters that in the ledger.
 func (p *placement) license(s *placements.Segment) error {
 	now, life := time.Now(), licenseLife
-	if p.window {
+	if p.window || p.Args.Export != nil {
 		life = windowLife
 	}
 	signer := p.signer()
@@ -58,7 +58,7 @@ func (p *placement) license(s *placements.Segment) error {
 	if p.locked > now.Unix() {
 		l.LockedUntil, l.RetainUntil = p.locked, max(l.RetainUntil, p.locked)
 	}
-	if p.term > 0 {
+	if p.term > 0 || p.Args.Export != nil {
 		l.Alias, l.Version, l.Term, l.Of = s.Message.Alias, s.Message.Version, p.term, s.Of
 	}
 	l.MaxBytes, l.MaxRuns = s.Bounds()
@@ -204,13 +204,7 @@ func (p *placement) bar(ctx context.Context, r placements.Refusal) {
 
 // roomNow is what a target that lacks room for its share can be asked for in the next round: less than in this one.
 func (p *placement) roomNow(ctx context.Context, target core.ID) core.Size {
-	asked, agreed := core.Size(0), core.Size(0)
-	for _, s := range p.Standing.Shown() {
-		share := s.SizeOf(s.Share(target))
-		if asked += share; s.Answers[target].Agreed {
-			agreed += share
-		}
-	}
+	asked, agreed := p.Standing.Asked(target)
 	ctx, cancel := context.WithTimeout(ctx, hearPatience)
 	defer cancel()
 	state, err := p.ask(ctx, target, p.ownerID())

@@ -62,6 +62,11 @@ type Args struct {
 	Show bool        // tell the plan before anything is sent
 
 	Record bool // tell what the strategy is asked
+
+	// Export is given what the one node of Only is to keep, instead of its being sent; nil: it is. Copies are wanted
+	// then in the end, and Replicas is 1.
+	Export func(context.Context, []placements.Parcel) error
+	Copies int
 }
 
 // Result is what a placement came to, as far as it went.
@@ -172,7 +177,7 @@ func (c *Coordinator) Place(ctx context.Context, args Args, tell func(Status)) (
 func (p *placement) run(ctx context.Context) error {
 	p.tell(Status{Phase: "plan"})
 	p.awaitStopped(ctx)
-	steps := []func(context.Context) error{p.choose, p.chain, p.look, p.collect, p.price}
+	steps := []func(context.Context) error{p.choose, p.chain, p.look, p.collect, p.exportable, p.price}
 	if p.kept != nil { // the version is on record, as its owner handed it over
 		steps = steps[2:]
 	}
@@ -188,7 +193,7 @@ func (p *placement) run(ctx context.Context) error {
 	}
 	var offers []*placements.Segment
 	var err error
-	if p.resumed && !p.Args.DryRun {
+	if p.resumed && !p.Args.DryRun && p.Args.Export == nil {
 		offers = p.Standing.Segments // who is on record says first what it has
 	} else if offers, err = p.decide(); err != nil {
 		return err
@@ -196,6 +201,9 @@ func (p *placement) run(ctx context.Context) error {
 	p.show()
 	if p.Args.DryRun {
 		return nil
+	}
+	if p.Args.Export != nil {
+		return p.export(ctx)
 	}
 	if err := p.enter(ctx); err != nil {
 		return err

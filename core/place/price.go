@@ -35,7 +35,7 @@ func (p *placement) price(ctx context.Context) (err error) {
 			return err
 		}
 		if more := p.request.Scores.Redundancy.Replicas; more > p.Args.Replicas && p.Args.Erasure.IsZero() &&
-			p.Handed == nil {
+			p.Handed == nil && p.Args.Export == nil {
 			if err := p.raise(ctx, more); err != nil {
 				return err
 			}

@@ -105,14 +105,9 @@ func (p *placement) records(ctx context.Context) (sealed []core.Sealed, stored [
 // where none took them.
 func (p *placement) tellTargets(ctx context.Context, put wire.RefPut, stored [][]byte, former, envelope []byte) error {
 	known := p.Peers.Known(p.Survey.IDs())
-	var targets []core.ID
-	for _, s := range p.Standing.Segments {
-		for _, id := range s.Targets {
-			if (known[id].Reachable || p.Standing.Failed[id] == "") && !slices.Contains(targets, id) {
-				targets = append(targets, id)
-			}
-		}
-	}
+	targets := slices.DeleteFunc(p.Standing.Targets(), func(id core.ID) bool {
+		return !known[id].Reachable && p.Standing.Failed[id] != ""
+	})
 	problems := make([]error, len(targets))
 	each(len(targets), func(i int) { problems[i] = p.insist(ctx, targets[i], put, stored, former, envelope) })
 	for i, err := range problems {

@@ -26,8 +26,12 @@ func (p *placement) wanted() placements.Wanted {
 	case p.Handed != nil:
 		return p.Handed.Wanted
 	}
-	return placements.Wanted{Term: p.term, Copies: p.Args.Replicas, Strategy: p.Args.Strategy, Retain: p.Args.Retain,
+	w := placements.Wanted{Term: p.term, Copies: p.Args.Replicas, Strategy: p.Args.Strategy, Retain: p.Args.Retain,
 		KeepLocal: p.Args.KeepLocal, Out: out, Only: p.only, Locked: p.locked}
+	if p.Args.Export != nil {
+		return w.OnDisk(p.only[0], p.Args.Copies, p.resumed, p.record)
+	}
+	return w
 }
 
 // note adds to the record what became known of a node and a segment. What is lost with it is asked again.
@@ -69,14 +73,5 @@ func (p *placement) noteLeft() error {
 	if p.Standing.Counting() < p.Args.Replicas {
 		return nil
 	}
-	var entries []placements.Entry
-	for _, s := range p.Standing.Segments {
-		for _, id := range core.Sorted(s.Told) {
-			if len(s.Share(id)) == 0 && len(s.Licenses) > 0 {
-				entries = append(entries, placements.Entry{What: placements.Told, Node: id, Segment: s.Number,
-					License: s.Licenses[len(s.Licenses)-1], Time: time.Now().Unix()})
-			}
-		}
-	}
-	return errors.Join(p.record.Note(entries...), p.record.Sync())
+	return errors.Join(p.record.Note(p.Standing.Idle(time.Now())...), p.record.Sync())
 }

@@ -125,3 +125,26 @@ func (r *Record) Holders() (all []Holder) {
 	}
 	return all
 }
+
+// Parcel is what of a segment a node is to keep and does not have yet, as far as is known.
+type Parcel struct {
+	*Segment
+	Node core.ID
+	Runs []int
+}
+
+// Parcels is what a node is to keep and does not have, segment by segment. nodes is the snapshot's.
+func (s *Standing) Parcels(node core.ID, nodes []core.NodeState) (parcels []Parcel) {
+	for number, known := range s.Known(nodes) {
+		p, has := Parcel{Segment: s.Segments[number], Node: node}, known.At[node]
+		for _, run := range p.Share(node) {
+			if !has.Has.Has(run) && !has.Receipted.Has(run) {
+				p.Runs = append(p.Runs, run)
+			}
+		}
+		if len(p.Runs) > 0 {
+			parcels = append(parcels, p)
+		}
+	}
+	return parcels
+}

@@ -146,6 +146,10 @@ type Wanted struct {
 	Only      []core.ID `json:"only,omitempty"`         // none but these are to keep anything of it; none: any may
 	Locked    int64     `json:"locked_until,omitempty"` // until when nobody may release it, Unix seconds; 0: no lock
 
+	// Parcel is the node that a disk is under way to, with what it is to keep: until somebody places the version
+	// nothing of it is sent. Zero: there is none.
+	Parcel core.ID `json:"parcel,omitzero"`
+
 	// Coordinator is the node that the version is handed over to, which sees to what is wanted; zero: this one does.
 	Coordinator core.ID `json:"coordinator,omitzero"`
 	Term        int     `json:"term,omitempty"`  // in which it is coordinated; 0: it was never handed over
@@ -156,6 +160,18 @@ type Wanted struct {
 // LeavesOut reports whether a node is to keep nothing of it.
 func (w Wanted) LeavesOut(id core.ID) bool {
 	return slices.Contains(w.Out, id) || len(w.Only) > 0 && !slices.Contains(w.Only, id)
+}
+
+// OnDisk is what is wanted while a disk is under way to a node. What is on record, where that goes on, stays as it was
+// wanted; where copies of that count they are seen to as before.
+func (w Wanted) OnDisk(node core.ID, copies int, goesOn bool, rec *Record) Wanted {
+	if w.Copies, w.Out, w.Only = copies, nil, nil; goesOn {
+		w = rec.Wanted
+	}
+	if !goesOn || rec.Counting() == 0 {
+		w.Parcel = node
+	}
+	return w
 }
 
 // What became known of a node and a segment.
@@ -691,15 +707,21 @@ func (r *Records) Erasure(alias string, number int) core.Erasure {
 	return core.Erasure{}
 }
 
-// Handed is who a version is handed over to; zero where it is not.
-func (r *Records) Handed(alias string, number int) core.ID {
-	all, _ := r.Of(alias, number)
+// Lacks reports whether a version of this machine is to be placed: it was not yet, or has fewer copies than are
+// wanted. It is not where its coordinator sees to it, or a disk with it is under way.
+func (r *Records) Lacks(v version.Found) bool {
+	all, _ := r.Of(v.Ref.Alias, v.Ref.Version)
 	for _, rec := range slices.Backward(all) {
-		if !rec.Window && !rec.IsOver() {
-			return rec.Coordinator
+		if rec.Window || rec.IsOver() {
+			continue
 		}
+		if !rec.Coordinator.IsZero() || !rec.Parcel.IsZero() {
+			return false
+		}
+		break
 	}
-	return core.ID{}
+	copies, wanted, known, err := r.Short(v.Ref.Alias, v.Ref.Version)
+	return len(v.Body.Records) == 0 || known && (copies < wanted || err != nil)
 }
 
 // Short is how many copies of a version count, and how many are wanted; known is false where it is not on record.

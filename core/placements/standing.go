@@ -282,6 +282,52 @@ func (s *Standing) Offering() (segments []*Segment) {
 
 func (s *Standing) Shown() []*Segment { return s.Offering()[:s.Offered] }
 
+// Asked is what a target was shown in this round, and what of that it agreed to.
+func (s *Standing) Asked(target core.ID) (asked, agreed core.Size) {
+	for _, seg := range s.Shown() {
+		share := seg.SizeOf(seg.Share(target))
+		if asked += share; seg.Answers[target].Agreed {
+			agreed += share
+		}
+	}
+	return asked, agreed
+}
+
+// Targets is who is to keep something of it.
+func (s *Standing) Targets() (ids []core.ID) {
+	for _, seg := range s.Segments {
+		for _, id := range seg.Targets {
+			if !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+// Unreceipted asks a target for the receipts that it has not given.
+func (s *Standing) Unreceipted(target core.ID) (asks []wire.Want) {
+	for _, seg := range s.Segments {
+		if missing := seg.Unreceipted(target); len(missing) > 0 {
+			asks = append(asks, wire.Want{Task: s.Task, Segment: seg.Number, Wanted: core.Ranges(missing)})
+		}
+	}
+	return asks
+}
+
+// Idle is who was told of a segment and is to keep nothing of it any more, as a journal notes it.
+func (s *Standing) Idle(now time.Time) (entries []Entry) {
+	for _, seg := range s.Segments {
+		for _, id := range core.Sorted(seg.Told) {
+			if len(seg.Share(id)) == 0 && len(seg.Licenses) > 0 {
+				entries = append(entries, Entry{What: Told, Node: id, Segment: seg.Number,
+					License: seg.Licenses[len(seg.Licenses)-1], Time: now.Unix()})
+			}
+		}
+	}
+	return entries
+}
+
 // Missing is who has not answered something that was offered, and who refused it, each with its first such segment.
 func (s *Standing) Missing() (missing map[core.ID]int, refused []Refusal) {
 	missing = map[core.ID]int{}

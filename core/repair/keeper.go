@@ -188,8 +188,9 @@ func (k *Keeper) look(ctx context.Context) (wake time.Time, err error) {
 	return time.Now(), nil
 }
 
-// watched is the records that are kept: not those that are over, under way, handed over to another node, or of a
-// backup that is not finished; of owners who cannot be acted for here those that they handed over to this node.
+// watched is the records that are kept: not those that are over, under way, handed over to another node, on a disk
+// under way to one, or of a backup that is not finished; of owners who cannot be acted for here those that they handed
+// over to this node.
 func (k *Keeper) watched() (records []*placements.Record, err error) {
 	all, err := k.records.All()
 	self, ready := k.node.ID(), k.node.Ready() == nil
@@ -201,7 +202,7 @@ func (k *Keeper) watched() (records []*placements.Record, err error) {
 		}
 	}
 	for _, rec := range all {
-		if newest[rec.Name()] == rec && !k.records.UnderWay(rec) {
+		if newest[rec.Name()] == rec && !k.records.UnderWay(rec) && rec.Parcel.IsZero() {
 			records = append(records, rec)
 		}
 	}

@@ -5,6 +5,7 @@ package render
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
@@ -183,6 +184,10 @@ func arrow(v any) string { return "> " + Cell(v) }
 // Draw shows the plan, and what became of it where it was carried out.
 func (p Placement) Draw(t *Table, explain bool) {
 	r := p.PlaceResult
+	if r.OnDisk != nil {
+		drawOnDisk(t, r)
+		return
+	}
 	if len(r.Frontier) > 0 {
 		drawFrontier(t, r)
 		return
@@ -203,6 +208,25 @@ func (p Placement) Draw(t *Table, explain bool) {
 		t.Line("%s went from this machine: peers keep them now.", r.LetGo)
 	}
 	drawUnexported(t, p.Exported)
+}
+
+// drawOnDisk shows what is to travel.
+func drawOnDisk(t *Table, r control.PlaceResult) {
+	d, what := r.OnDisk, Versioned(r.Name, r.Version)
+	if d.Folder == "" {
+		t.Line("Nothing of %s is to travel: the node has all of it, as far as is known here.", what)
+		return
+	}
+	t.Line("%s of %s for node %s %s stand in %s, in %s (%s written in %s).", d.Bytes, what, d.Node.Short(), d.Address,
+		d.Folder, Counted(d.Runs, "run"), d.Written, Seconds(d.Seconds))
+	if d.Kept > 0 {
+		t.Line("%s of it that node has already.", d.Kept)
+	}
+	if d.Rest > 0 {
+		t.Line("%s are not on this machine: they go over the link.", d.Rest)
+	}
+	t.Line("Until %s, there: bkp node import DIR; then, here: bkp place %s",
+		time.Unix(d.Expires, 0).Format(time.DateOnly), what)
 }
 
 // drawFrontier shows plans to choose from.

@@ -47,6 +47,10 @@ func Standings(con *Console, r control.StandingResult) error {
 				t.Line("%s: %s sees to it, and said last that %d of %d copies count", Versioned(p.Name, p.Version),
 					strings.TrimSpace(c.Node.Short()+" "+c.Address), c.Copies, p.Wanted)
 			}
+			if p.State == control.StateParcel {
+				what := Versioned(p.Name, p.Version)
+				t.Line("%s: on a disk that is under way; nothing is sent until bkp place %s", what, what)
+			}
 			if p.Problem != "" {
 				t.Line("%s: %s", Versioned(p.Name, p.Version), p.Problem)
 			}
@@ -81,7 +85,7 @@ func Lacking(doing string, r control.StandingResult) error {
 					Versioned(p.Name, p.Version), c.Copies, p.Wanted, c.Node.Short()))
 				continue
 			}
-			handed = false
+			handed = handed && p.State == control.StateParcel
 			all = append(all, fmt.Errorf("%s: %s: %d of %d copies count", doing, Versioned(p.Name, p.Version),
 				p.Copies, p.Wanted))
 		}

@@ -53,6 +53,27 @@ func (op *Opener) With(ctx context.Context, do func(n control.Caller) error) err
 	return errors.Join(do(s.Caller), s.close())
 }
 
+// Keep calls do with the node that runs on the data directory, or with one that keeps for others as that would, and
+// does not listen.
+func (op *Opener) Keep(ctx context.Context, do func(n control.Caller) error) error {
+	if remote, err := control.Dial(op.dir.Path("node.sock")); err == nil {
+		op.warnUnused()
+		return do(remote)
+	}
+	if err := op.dir.Make(); err != nil {
+		return err
+	}
+	lock, err := op.dir.LockNode()
+	if err != nil {
+		return err
+	}
+	n, closers, err := op.start(ctx, wish{})
+	if err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	return errors.Join(do(control.Direct(n)), n.Close(), closers.Close(), lock.Close())
+}
+
 // Ask carries out one command on a node and shows its progress.
 func Ask[Result any](ctx context.Context, op *Opener, command string, args any) (result Result, err error) {
 	err = op.With(ctx, func(n control.Caller) error {

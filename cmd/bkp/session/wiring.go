@@ -238,22 +238,30 @@ func (op *Opener) limits(conf *commands.Config, w wish) (err error) {
 	if conf.Issuers, err = op.flags.Issuers(); err != nil {
 		return err
 	}
-	var pace repair.Config
-	if pace.Grace, err = op.flags.Span("repair-grace"); err != nil {
-		return err
+	if w.listener != nil { // what it placed is kept by a node that goes on
+		if conf.Repair, err = op.pace(); err != nil {
+			return err
+		}
 	}
-	if pace.AuditEvery, err = op.flags.Span("audit-every"); err != nil {
-		return err
-	}
-	if pace.Share, err = op.flags.Share("repair-share"); err != nil {
-		return err
-	}
-	conf.Repair = &pace
 	if conf.KeepAtMost, err = op.flags.Span("keep-at-most"); err != nil {
 		return err
 	}
 	conf.Capacity, err = op.flags.Size("capacity")
 	return err
+}
+
+// pace is how placements are kept.
+func (op *Opener) pace() (*repair.Config, error) {
+	var pace repair.Config
+	var err error
+	if pace.Grace, err = op.flags.Span("repair-grace"); err != nil {
+		return nil, err
+	}
+	if pace.AuditEvery, err = op.flags.Span("audit-every"); err != nil {
+		return nil, err
+	}
+	pace.Share, err = op.flags.Share("repair-share")
+	return &pace, err
 }
 
 // verifiers starts the chain that judges licences. A node of one command keeps nothing, but its chain has to be whole.

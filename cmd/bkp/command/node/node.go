@@ -20,22 +20,33 @@ import (
 // Command is bkp node.
 func Command() *cli.Command {
 	return command.Group("node", "run a node and look at it",
-		startCommand(), statusCommand(), filesCommand(), limitCommand(), drainCommand(), repairCommand())
+		startCommand(), statusCommand(), filesCommand(), limitCommand(), drainCommand(), repairCommand(),
+		importCommand())
 }
 
-func startCommand() *cli.Command {
-	flags := append(command.NetworkFlags(),
-		line.Text("listen", "", "listen at `HOST:PORT` (default: :8001, with --insecure-plaintext 127.0.0.1:8001)"),
+// keepingFlags say whom a node serves, and how far.
+func keepingFlags() []cli.Flag {
+	return append(command.NetworkFlags(),
 		line.Text("capacity", "", "keep at most `SIZE` for others (default: 80 % of the free disk)"),
 		line.Text("storage", "", "keep it in the bucket of `URL` and not on this disk: s3://BUCKET/PREFIX?endpoint="+
 			"https://HOST, with the credentials of the AWS tools; wants --capacity"),
+		line.List("issuer", "let `OWNERID[=QUOTA]` store here; without any, members of the cluster token may "+
+			"(repeatable)"),
+		line.Text("keep-at-most", "20y", "promise nobody to keep anything for longer than `SPAN`, and accept no "+
+			"longer lock"),
+		line.Text("verifiers", "signature,targets,issuers", "have every licence judged by the verifiers of `LIST`, "+
+			"in order"),
+	)
+}
+
+func startCommand() *cli.Command {
+	flags := append(keepingFlags(),
+		line.Text("listen", "", "listen at `HOST:PORT` (default: :8001, with --insecure-plaintext 127.0.0.1:8001)"),
 		line.Text("uplink", "", "send at most `RATE`, all links together: 20MiB, 100Mbit, or a calendar: "+
 			"22:00-06:00=50MiB,else=5MiB"),
 		line.Text("downlink", "", "receive at most `RATE`, all links together; a rate or a calendar, too"),
 		line.Text("default-link", "", "give `RATE` to a peer that the peer list has no bandwidth for"),
 		line.List("label", "tell peers `K=V`; strategies read zone, price_store, price_send, afr, uptime (repeatable)"),
-		line.List("issuer", "let `OWNERID[=QUOTA]` store here; without any, members of the cluster token may "+
-			"(repeatable)"),
 		line.Text("draw-token", "", "without a cluster token take that of `FILE`, and draw it where the file is missing: "+
 			"nodes that share FILE are one cluster"),
 		line.Text("metrics", "", "answer Prometheus and probes of health at `HOST:PORT` (/metrics, /healthz, "+
@@ -45,9 +56,6 @@ func startCommand() *cli.Command {
 		line.Text("repair-share", "10%", "have copies made anew use `SHARE` of the uplink while somebody waits for a "+
 			"placement"),
 		line.Text("audit-every", "1d", "have each node prove every `SPAN` what it keeps"),
-		line.Text("keep-at-most", "20y", "promise nobody to keep anything for longer than `SPAN`, and accept no longer lock"),
-		line.Text("verifiers", "signature,targets,issuers", "have every licence judged by the verifiers of `LIST`, "+
-			"in order"),
 	)
 	return command.New(command.Spec{
 		Name: "start", Usage: "run a node until it is stopped",
