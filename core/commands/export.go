@@ -38,6 +38,7 @@ type export struct {
 	began   time.Time
 	said    time.Time
 	total   core.Size // to be written
+	most    int       // runs that wait for their names
 	waiting []unnamed
 	bytes   core.Size // of waiting
 }
@@ -54,7 +55,7 @@ func (n *Node) exported(a *place.Args, folder string, status func(control.Status
 		return nil, core.Fail(core.CodeUsage, "place: what goes to a disk is copies for the one node of only, and export an "+
 			"absolute path")
 	}
-	e := &export{Node: n, folder: folder, status: status}
+	e := &export{Node: n, folder: folder, status: status, most: exportRuns}
 	a.Export, a.Copies, a.Replicas, a.AsBefore = e.write, a.Replicas, 1, false
 	return e, nil
 }
@@ -193,7 +194,7 @@ func (e *export) run(ctx context.Context, x placements.Parcel, run int) error {
 		return errors.Join(err, f.Close(), durable.Remove(temp))
 	}
 	e.waiting, e.bytes = append(e.waiting, unnamed{f, path}), e.bytes+r.Size
-	if len(e.waiting) < exportRuns && e.bytes < exportBytes {
+	if len(e.waiting) < e.most && e.bytes < exportBytes {
 		return nil
 	}
 	return e.name()

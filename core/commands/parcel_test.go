@@ -81,6 +81,18 @@ func TestFirstCopyByDisk(t *testing.T) {
 		if m.out.Bytes < n || m.out.Written != m.out.Bytes || m.out.Rest != 0 || m.out.Kept != 0 {
 			t.Errorf("of %s there are %+v", n, m.out)
 		}
+		check(t, filepath.WalkDir(m.disk, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			for at := 0; at < len(m.data); at += 8 << 10 { // the least chunk has half of that
+				if bytes.Contains(data, m.data[at:at+32]) || bytes.Contains(data, []byte("disk.img")) {
+					t.Fatalf("%s shows what byte %d on is, or the name", path, at)
+				}
+			}
+			return err
+		}))
 		time.Sleep(5 * time.Minute) // the keeper looked many times
 		if strings.Contains(m.a.trace.String(), "STORAGE_TASK") {
 			t.Error("somebody was told of it")
