@@ -687,7 +687,7 @@ func (r *Records) Close() (err error) {
 	for _, rec := range r.open {
 		rec.mu.Lock()
 		if rec.journal != nil {
-			err = errors.Join(err, rec.journal.Sync(), rec.journal.Close())
+			err = errors.Join(err, rec.journal.Close())
 			rec.journal = nil
 		}
 		rec.mu.Unlock()
