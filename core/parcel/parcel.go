@@ -41,11 +41,14 @@ func ParseName(folder string) (n Name, ok bool) {
 
 const listSuffix = ".list"
 
-// ListFile is the name of a segment's list in the folder, RunsFolder that of what holds its runs, and RunFile that of
-// a run in there.
-func ListFile(segment int) string   { return strconv.Itoa(segment) + listSuffix }
+// ListFile is the name of a segment's list in the folder.
+func ListFile(segment int) string { return strconv.Itoa(segment) + listSuffix }
+
+// RunsFolder is the name of what holds a segment's runs.
 func RunsFolder(segment int) string { return strconv.Itoa(segment) }
-func RunFile(run int) string        { return strconv.Itoa(run) }
+
+// RunFile is the name of a run in there.
+func RunFile(run int) string { return strconv.Itoa(run) }
 
 // ParseListFile reads the name of a list.
 func ParseListFile(name string) (segment int, ok bool) {

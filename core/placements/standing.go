@@ -501,16 +501,16 @@ func (s *Standing) Worse(before map[core.Hash]int, replicas int) bool {
 
 // copies is how many each run has by the proofs of some targets; of one in a stripe how many losses that bears, and
 // one.
-func (seg *Segment) copies(of func(target core.ID) bool) []int {
-	copies := make([]int, len(seg.Runs))
-	for run := range seg.Runs {
-		for _, target := range seg.Targets {
-			if of(target) && seg.Proofs[target].Has(run) {
+func (s *Segment) copies(of func(target core.ID) bool) []int {
+	copies := make([]int, len(s.Runs))
+	for run := range s.Runs {
+		for _, target := range s.Targets {
+			if of(target) && s.Proofs[target].Has(run) {
 				copies[run]++
 			}
 		}
 	}
-	core.Endure(copies, seg.Stripes)
+	core.Endure(copies, s.Stripes)
 	return copies
 }
 

@@ -49,8 +49,9 @@ func ImportError(r control.ImportResult) error {
 	case core.CodeWrong:
 		return core.WithHint(core.Fail(code, "some of it is not what its owner wrote"),
 			"all else was taken; bkp place, where the owner is, sends the rest over the link")
+	default:
+		return core.WithHint(core.Fail(code, "this node does not take all of it"),
+			"a licence that has expired is renewed by the same bkp place --export once more; who may store here, and how "+
+				"much, this node says: bkp node start --help")
 	}
-	return core.WithHint(core.Fail(code, "this node does not take all of it"),
-		"a licence that has expired is renewed by the same bkp place --export once more; who may store here, and how "+
-			"much, this node says: bkp node start --help")
 }
