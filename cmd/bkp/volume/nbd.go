@@ -79,7 +79,7 @@ type readOnly struct{ Volume }
 func (readOnly) WriteAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 func (readOnly) Zero(int64, int64) error            { return errors.ErrUnsupported }
 func (readOnly) Trim(int64, int64) error            { return errors.ErrUnsupported }
-func (readOnly) Sync() error                        { return nil }
+func (readOnly) Flush() error                       { return nil }
 
 // disk is a device that tells its user why it fails: a client learns no more than that it does.
 type disk struct {
@@ -123,7 +123,7 @@ func (d *disk) WriteAt(p []byte, at int64) (int, error) {
 
 func (d *disk) Zero(at, length int64) error { return d.warn("write zeros", d.device.Zero(at, length)) }
 func (d *disk) Trim(at, length int64) error { return d.warn("trim", d.device.Trim(at, length)) }
-func (d *disk) Sync() error                 { return d.warn("flush", d.device.Sync()) }
+func (d *disk) Flush() error                { return d.warn("flush", d.device.Flush()) }
 
 const (
 	// fillStep is how much is brought at a time, and so what a reader waits for at most beside its own: 1 MiB is what
@@ -161,11 +161,11 @@ func (d *disk) fill(ctx context.Context, v Volume, dir string) {
 		}
 		at += int64(len(p))
 		if unsynced += brought; unsynced >= fillSync {
-			_, unsynced = d.Sync(), 0
+			_, unsynced = d.Flush(), 0
 		}
 		d.say(control.Status{Phase: "fetch", Done: core.Size(at), Total: v.Size, Seconds: time.Since(began).Seconds()})
 	}
-	if d.Sync() == nil {
+	if d.Flush() == nil {
 		d.say(control.Status{Phase: control.PhaseOpen, Text: "all of it is on this machine now"})
 	}
 }

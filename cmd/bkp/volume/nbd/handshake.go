@@ -24,8 +24,8 @@ type Device interface {
 	// Zero makes bytes zeros, which need no room; Trim says that bytes are not needed any more.
 	Zero(at, length int64) error
 	Trim(at, length int64) error
-	// Sync returns nil when all that was written before is durable.
-	Sync() error
+	// Flush returns nil when all that was written before is durable.
+	Flush() error
 }
 
 func (e *Export) is(name string) bool {

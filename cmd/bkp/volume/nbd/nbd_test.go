@@ -68,7 +68,7 @@ func (m *memory) Trim(_, length int64) error {
 	return m.fails
 }
 
-func (m *memory) Sync() error {
+func (m *memory) Flush() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.syncs++

@@ -150,7 +150,7 @@ func (t *transmission) carryOut(r request, data []byte) errno {
 		}
 	}
 	if err == nil && (r.command == cmdFlush || r.flags&flagFUA != 0) {
-		err = device.Sync()
+		err = device.Flush()
 	}
 	return errnoOf(err)
 }

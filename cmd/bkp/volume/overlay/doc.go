@@ -10,5 +10,5 @@
 //	blocks   each at its place in the version; what stands where a bit is not set means nothing
 //
 // Bits are set alone, never cleared, and written once the blocks that they stand for are durable. So a power loss may
-// take what was written since the last Sync, as with any disk, but never shows a block that nobody wrote.
+// take what was written since the last Flush, as with any disk, but never shows a block that nobody wrote.
 package overlay

@@ -215,8 +215,8 @@ func isZero(p []byte) bool {
 	return true
 }
 
-// Sync returns nil when all that was written before is durable; a temporary overlay has nothing to keep.
-func (o *Overlay) Sync() error {
+// Flush returns nil when all that was written before is durable; a temporary overlay has nothing to keep.
+func (o *Overlay) Flush() error {
 	if o.lock == nil {
 		return nil
 	}
@@ -237,7 +237,7 @@ func (o *Overlay) Sync() error {
 	return o.file.Sync()
 }
 
-// redo has pages written again, by the next Sync.
+// redo has pages written again, by the next Flush.
 func (o *Overlay) redo(pages []numbered) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -248,7 +248,7 @@ func (o *Overlay) redo(pages []numbered) {
 
 // Close makes all durable and closes the overlay.
 func (o *Overlay) Close() error {
-	err := errors.Join(o.Sync(), o.file.Close())
+	err := errors.Join(o.Flush(), o.file.Close())
 	if o.lock != nil {
 		err = errors.Join(err, o.lock.Close())
 	}

@@ -114,7 +114,7 @@ func TestLikeASliceOfBytes(t *testing.T) {
 					o = open()
 				}
 			},
-			"sync": func(t *rapid.T) { check(t, o.Sync()) },
+			"sync": func(t *rapid.T) { check(t, o.Flush()) },
 			"": func(t *rapid.T) {
 				at, end := stretch()
 				got := make([]byte, end-at+5)
@@ -316,7 +316,7 @@ func TestPowerLossOverlay(t *testing.T) {
 		history = append(history, bytes.Clone(now))
 	}
 	sync := func() {
-		check(t, o.Sync())
+		check(t, o.Flush())
 		synced = append(synced, len(history)-1)
 		r.Promise("synced")
 	}
