@@ -12,11 +12,10 @@ func (p *planner) reach() {
 	if p.net.Meshed() {
 		return
 	}
-	for i := range p.Snapshot.Nodes {
-		if i == p.Snapshot.Source {
-			continue
+	for i, rate := range p.net.Arrivals() {
+		if i != p.Snapshot.Source {
+			p.arrive[i] = rate
 		}
-		p.arrive[i] = p.net.Arrive(i)
 	}
 }
 

@@ -55,12 +55,20 @@ func (n *Network) Seat(asks []Ask, room []float64) (most []map[int]float64, miss
 	return most, 0, ""
 }
 
-// Arrive is the payload rate at which anything from the source can reach a node, over whatever ways.
-func (n *Network) Arrive(node int) float64 {
+// Arrivals is the payload rate at which anything from the source can reach each node but itself, over whatever ways.
+func (n *Network) Arrivals() []float64 {
 	p := n.pipes()
-	p.arc(p.node[node], p.sink, forever, 0, pipe{})
-	if rate := p.flow(1); rate < forever/2 {
-		return rate
+	rates := make([]float64, len(n.Nodes))
+	for i := range rates {
+		if i == n.Source {
+			continue
+		}
+		drain := len(p.arcs)
+		p.arc(p.node[i], p.sink, forever, 0, pipe{})
+		if rates[i] = p.flow(1); rates[i] >= forever/2 {
+			rates[i] = math.Inf(1)
+		}
+		p.arcs[drain].fixed = 0 // the next node has its own
 	}
-	return math.Inf(1)
+	return rates
 }
