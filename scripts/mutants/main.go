@@ -29,7 +29,7 @@ var (
 		"core/file", "core/keep", "core/place", "core/placements", "core/staging", "core/commands", "cmd/bkp", "cmd/bkp/command",
 		"cmd/bkp/datadir", "cmd/bkp/datadir/mend", "cmd/bkp/volume/overlay", "plugins"}
 	tested = []string{"core/durable", "core/ledger", "core/storage/disk", "core/storage/holdings", "core/storage/s3", "core/file", "core/place",
-		"core/placements", "cmd/bkp", "cmd/bkp/volume/overlay"}
+		"core/placements", "core/commands", "cmd/bkp", "cmd/bkp/volume/overlay"}
 )
 
 // states is how many power losses are tried for a mutant, in all tests: first a few, since most are caught by those.
