@@ -33,7 +33,7 @@ c-compiler:
 # What goroutines do to one another is looked for by the race detector, which takes three times as long: not in rooms that
 # are PURE and start none, nor in the LONGER and LONG tests. -short would leave a fifth of rapid's 100 checks.
 PURE := ./core ./core/key ./core/chunk ./core/manifest ./core/plan/... ./core/account ./core/license ./core/wire ./core/shard \
-	./core/audit ./core/measure ./core/invite ./core/task ./core/spread ./core/reconcile ./core/version ./core/parcel ./core/sim \
+	./core/audit ./core/measure ./core/invite ./core/task ./core/spread ./core/reconcile ./core/version ./core/shipment ./core/sim \
 	./core/place/content ./core/place/delivery ./core/place/survey
 LONG := ./cmd/bkp ./cmd/bkp/scaffold ./core/durable ./core/file ./core/ledger ./core/placements ./core/storage/... ./scripts/inject
 LONGER = $$(awk '/^func Test/ { split($$2, name, "(") } /^\tlong\(t\)/ { printf "%s%s", n++ ? "|" : "", name[1] }' core/commands/*_test.go)

@@ -21,7 +21,7 @@
 //	alias        the keyed, meaningless name under which peers know a version
 //	staging      sealed chunks not yet placed
 //	holding      what a node keeps for a task of an owner
-//	parcel       what a node is to keep of a version, on a disk that is carried there
+//	shipment       what a node is to keep of a version, on a disk that is carried there
 //	coordinator  the node that sees to a placement: the owner's own, or one that it was handed over to, in a term
 //	location     a coordinator's word on who keeps what, beside the owner's records
 //	task         one placement
@@ -79,7 +79,7 @@
 //	      flow        leases booked, and runs paced out and taken in within them
 //	2     task        the transitions of a flow           spread  which runs travel next, from whom to whom
 //	      version     what an owner's refs and records say
-//	      parcel      how what a node is to keep stands on a disk that is carried there
+//	      shipment      how what a node is to keep stands on a disk that is carried there
 //	      reconcile   what a placement shall be and what is known of it: what to do next
 //	1     key         identities, delegations, refs     chunk   cut, seal and open
 //	      manifest    build and walk the tree           plan    who keeps what, and how good that is

@@ -32,7 +32,7 @@ var floors = func() map[string][]string {
 		"core/reconcile": two,
 		"core/sim":       three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
 		"core/link": three, "core/flow": three, "core/health": two, "core/gossip": join(two, []string{"core/health"}), "core/ledger": join(three, []string{"core/durable"}),
-		"core/parcel":     join(two, []string{"core/version"}),
+		"core/shipment":     join(two, []string{"core/version"}),
 		"core/file":       join(three, []string{"core/durable"}),
 		"core/fetch":      join(three, []string{"core/flow"}),
 		"core/control":    {"core", "core/plan"},
@@ -46,7 +46,7 @@ var floors = func() map[string][]string {
 			"core/keep", "core/place", "core/placements", "core/fetch", "core/transfer"}),
 		"core/commands": join(three, []string{"core/storage", "core/link", "core/control", "core/keep", "core/node",
 			"core/place", "core/placements", "core/repair", "core/fetch", "core/file", "core/staging",
-			"core/durable", "core/parcel"}),
+			"core/durable", "core/shipment"}),
 
 		"plugins":            {"core", "core/durable", "plugins/contract", "plugins/proto"},
 		"plugins/contract":   {"core", "plugins/proto"},
@@ -143,7 +143,7 @@ var within = map[string][]string{
 // pure rooms decide; they neither act nor look at the world.
 var pure = []string{"core", "core/key", "core/chunk", "core/manifest", "core/plan", "core/account", "core/license",
 	"core/wire", "core/shard", "core/audit", "core/measure", "core/invite", "core/task", "core/spread", "core/reconcile", "core/version",
-	"core/parcel", "core/sim"}
+	"core/shipment", "core/sim"}
 
 // pureFiles decide, in rooms that act on what they say.
 var pureFiles = []string{"core/placements/standing.go", "core/placements/known.go", "core/repair/turn.go"}

@@ -15,9 +15,9 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/license"
-	"github.com/bkp-tool/bkp/core/parcel"
 	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/placements"
+	"github.com/bkp-tool/bkp/core/shipment"
 	"github.com/bkp-tool/bkp/core/storage/disk/space"
 	"github.com/bkp-tool/bkp/core/version"
 )
@@ -75,16 +75,16 @@ func (e *export) result(r place.Result) *control.Exported {
 }
 
 // write is place.Args.Export.
-func (e *export) write(ctx context.Context, parcels []placements.Parcel) (err error) {
+func (e *export) write(ctx context.Context, shipments []placements.Shipment) (err error) {
 	e.began = time.Now()
 	if info, err := os.Stat(e.folder); err != nil || !info.IsDir() {
 		return core.WithHint(core.Fail(core.CodeUsage, "no disk is mounted at %s: it is no directory", e.folder),
 			"name the folder that the disk is mounted at")
 	}
 	defer func() { err = errors.Join(err, e.drop()) }()
-	var runs [][]int // that are not there yet, of each parcel
-	for i := range parcels {
-		lacks, err := e.list(ctx, parcels[i])
+	var runs [][]int // that are not there yet, of each shipment
+	for i := range shipments {
+		lacks, err := e.list(ctx, shipments[i])
 		if err != nil {
 			return e.explain(err)
 		}
@@ -94,7 +94,7 @@ func (e *export) write(ctx context.Context, parcels []placements.Parcel) (err er
 		e.status(control.Status{Phase: "export", Warning: true, Text: fmt.Sprintf("%s are to be written, and the disk "+
 			"at %s has %s free: what does not fit goes over the link", e.total, e.folder, free)})
 	}
-	for i, x := range parcels {
+	for i, x := range shipments {
 		for _, run := range runs[i] {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -110,16 +110,16 @@ func (e *export) write(ctx context.Context, parcels []placements.Parcel) (err er
 	return nil
 }
 
-// folderOf is that of the parcel.
-func (e *export) folderOf(x placements.Parcel) (string, parcel.Name) {
-	name := parcel.Name{Node: x.Node, Task: x.Message.Task}
+// folderOf is that of the shipment.
+func (e *export) folderOf(x placements.Shipment) (string, shipment.Name) {
+	name := shipment.Name{Node: x.Node, Task: x.Message.Task}
 	return filepath.Join(e.folder, name.String()), name
 }
 
 // list writes the list of a segment, and says which of its runs are to be written: those that are here, and not there.
-func (e *export) list(ctx context.Context, x placements.Parcel) (lacks []int, err error) {
+func (e *export) list(ctx context.Context, x placements.Shipment) (lacks []int, err error) {
 	dir, name := e.folderOf(x)
-	under := filepath.Join(dir, parcel.RunsFolder(x.Number))
+	under := filepath.Join(dir, shipment.RunsFolder(x.Number))
 	if err := durable.MkdirAll(under); err != nil {
 		return nil, err
 	}
@@ -131,9 +131,9 @@ func (e *export) list(ctx context.Context, x placements.Parcel) (lacks []int, er
 	for _, at := range core.Ranges(x.Share(x.Node)) {
 		r.Spans = append(r.Spans, core.Span{Node: x.Node, Start: at.Start, Length: at.Length})
 	}
-	data, err := parcel.Encode(name, r, e.Signer)
+	data, err := shipment.Encode(name, r, e.Signer)
 	if err == nil {
-		err = durable.Replace(filepath.Join(dir, parcel.ListFile(x.Number)), data, 0o644)
+		err = durable.Replace(filepath.Join(dir, shipment.ListFile(x.Number)), data, 0o644)
 	}
 	if err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (e *export) list(ctx context.Context, x placements.Parcel) (lacks []int, er
 		if err != nil {
 			return nil, err
 		}
-		info, statErr := os.Lstat(filepath.Join(under, parcel.RunFile(run)))
+		info, statErr := os.Lstat(filepath.Join(under, shipment.RunFile(run)))
 		switch {
 		case statErr == nil && info.Size() == int64(size): // it got its name when it was whole
 			e.done.Runs, e.done.Bytes = e.done.Runs+1, e.done.Bytes+size
@@ -171,7 +171,7 @@ func (e *export) isStaged(ctx context.Context, chunks []core.Chunk) (bool, error
 }
 
 // run writes a run.
-func (e *export) run(ctx context.Context, x placements.Parcel, run int) error {
+func (e *export) run(ctx context.Context, x placements.Shipment, run int) error {
 	r := x.Segment.Runs[run]
 	data := make([]byte, 0, r.Size)
 	for _, c := range r.Chunks {
@@ -181,7 +181,7 @@ func (e *export) run(ctx context.Context, x placements.Parcel, run int) error {
 		}
 	}
 	dir, _ := e.folderOf(x)
-	path := filepath.Join(dir, parcel.RunsFolder(x.Number), parcel.RunFile(run))
+	path := filepath.Join(dir, shipment.RunsFolder(x.Number), shipment.RunFile(run))
 	temp := path + ".new"
 	if err := durable.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

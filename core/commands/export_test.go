@@ -17,8 +17,8 @@ import (
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/node"
-	"github.com/bkp-tool/bkp/core/parcel"
 	"github.com/bkp-tool/bkp/core/placements"
+	"github.com/bkp-tool/bkp/core/shipment"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/version"
 )
@@ -45,7 +45,7 @@ func TestPowerLossExport(t *testing.T) {
 	staged := stagedChunks{chunks: map[core.Hash][]byte{}}
 	var runs []version.Run
 	var numbers []int
-	name := parcel.Name{Node: to, Task: core.TaskID{3}}
+	name := shipment.Name{Node: to, Task: core.TaskID{3}}
 	for i := range 6 { // a batch, and some more
 		data := bytes.Repeat([]byte{byte(i + 1)}, 300)
 		r := version.Run{Task: name.Task, Used: core.FullBitmap(1)}
@@ -59,20 +59,20 @@ func TestPowerLossExport(t *testing.T) {
 	e := &export{Node: &Node{Owned: Owned{Staging: staged}, Node: &node.Node{Config: node.Config{Signer: signer}}},
 		folder: root, status: func(control.Status) {}, most: 4}
 	r := durabletest.Record(t, root)
-	if err := e.write(t.Context(), []placements.Parcel{{Segment: s, Node: to, Runs: numbers}}); err != nil {
+	if err := e.write(t.Context(), []placements.Shipment{{Segment: s, Node: to, Runs: numbers}}); err != nil {
 		t.Fatal(err)
 	}
 	r.Promise("exported")
 	r.Check(t, 400, func(roots []string, promises []any) (err error) {
 		dir := filepath.Join(roots[0], name.String())
 		for i, run := range runs {
-			got, readErr := os.ReadFile(filepath.Join(dir, "0", parcel.RunFile(i)))
+			got, readErr := os.ReadFile(filepath.Join(dir, "0", shipment.RunFile(i)))
 			whole := bytes.Equal(got, staged.chunks[run.Chunks[0].Hash])
 			if !whole && (len(promises) > 0 || core.Size(len(got)) == run.Size) {
 				err = errors.Join(err, fmt.Errorf("run %d has %d bytes: %w", i, len(got), readErr))
 			}
 		}
-		if _, readErr := os.ReadFile(filepath.Join(dir, parcel.ListFile(0))); len(promises) > 0 {
+		if _, readErr := os.ReadFile(filepath.Join(dir, shipment.ListFile(0))); len(promises) > 0 {
 			err = errors.Join(err, readErr)
 		}
 		return err

@@ -15,8 +15,8 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/keep"
-	"github.com/bkp-tool/bkp/core/parcel"
 	"github.com/bkp-tool/bkp/core/placements"
+	"github.com/bkp-tool/bkp/core/shipment"
 )
 
 // Import takes what came for this node on a disk, as if the sources of it had sent it.
@@ -25,8 +25,8 @@ func (n *Node) Import(ctx context.Context, args control.ImportArgs,
 	_, status, end := n.work.begin(control.CommandImport, args.Folder, 0, status)
 	defer end()
 	began := time.Now()
-	r.Parcels, r.Others = []control.Parcel{}, []string{}
-	found, err := parcelsIn(args.Folder)
+	r.Shipments, r.Others = []control.Shipment{}, []string{}
+	found, err := shipmentsIn(args.Folder)
 	if err != nil {
 		return r, core.WithHint(core.Fail(core.CodeUsage, "%w", err), "name the folder that the disk is mounted at")
 	}
@@ -36,17 +36,17 @@ func (n *Node) Import(ctx context.Context, args control.ImportArgs,
 			r.Others = append(r.Others, x.name.Node.String())
 			continue
 		}
-		p, err := i.parcel(ctx, x)
+		p, err := i.shipment(ctx, x)
 		if err != nil {
 			return r, err
 		}
-		r.Parcels = append(r.Parcels, p)
+		r.Shipments = append(r.Shipments, p)
 	}
 	r.Seconds = time.Since(began).Seconds()
 	slices.Sort(r.Others)
 	r.Others = slices.Compact(r.Others)
 	switch {
-	case len(r.Parcels) > 0:
+	case len(r.Shipments) > 0:
 		return r, nil
 	case len(r.Others) > 0:
 		return r, core.WithHint(core.Fail(core.CodeRefused, "nothing in %s is for this node, %s: it is for %s",
@@ -56,20 +56,20 @@ func (n *Node) Import(ctx context.Context, args control.ImportArgs,
 		args.Folder), "name the folder that the disk is mounted at")
 }
 
-// folder is one that a parcel stands in.
+// folder is one that a shipment stands in.
 type folder struct {
 	path string
-	name parcel.Name
+	name shipment.Name
 }
 
-// parcelsIn finds those of a disk, or the one that a path names.
-func parcelsIn(path string) (found []folder, err error) {
-	if name, is := parcel.ParseName(filepath.Base(path)); is {
+// shipmentsIn finds those of a disk, or the one that a path names.
+func shipmentsIn(path string) (found []folder, err error) {
+	if name, is := shipment.ParseName(filepath.Base(path)); is {
 		found = append(found, folder{path, name})
 	}
 	entries, err := os.ReadDir(path)
 	for _, e := range entries {
-		if name, is := parcel.ParseName(e.Name()); is && e.IsDir() { // a link may lead anywhere
+		if name, is := shipment.ParseName(e.Name()); is && e.IsDir() { // a link may lead anywhere
 			found = append(found, folder{filepath.Join(path, e.Name()), name})
 		}
 	}
@@ -87,11 +87,11 @@ type imports struct {
 	total  core.Size
 }
 
-// mostProblems bounds what is told of a parcel.
+// mostProblems bounds what is told of a shipment.
 const mostProblems = 20
 
-// outcome is what becomes of a parcel.
-type outcome struct{ control.Parcel }
+// outcome is what becomes of a shipment.
+type outcome struct{ control.Shipment }
 
 func (p *outcome) problem(code core.Code, file string, why error) {
 	if p.Code = max(p.Code, code); len(p.Problems) == mostProblems {
@@ -101,16 +101,16 @@ func (p *outcome) problem(code core.Code, file string, why error) {
 	p.Problems = append(p.Problems, control.Problem{File: file, Text: core.Printable(why.Error())})
 }
 
-// parcel takes one. Its error is why the import cannot go on.
-func (i *imports) parcel(ctx context.Context, f folder) (control.Parcel, error) {
-	p := &outcome{control.Parcel{Folder: f.path, Task: f.name.Task, Problems: []control.Problem{}}}
+// shipment takes one. Its error is why the import cannot go on.
+func (i *imports) shipment(ctx context.Context, f folder) (control.Shipment, error) {
+	p := &outcome{control.Shipment{Folder: f.path, Task: f.name.Task, Problems: []control.Problem{}}}
 	entries, err := os.ReadDir(f.path)
 	if err != nil {
 		p.problem(core.CodeWrong, ".", err)
 	}
 	var segments []int
 	for _, e := range entries {
-		if segment, is := parcel.ParseListFile(e.Name()); is {
+		if segment, is := shipment.ParseListFile(e.Name()); is {
 			segments = append(segments, segment)
 		}
 	}
@@ -123,29 +123,29 @@ func (i *imports) parcel(ctx context.Context, f folder) (control.Parcel, error) 
 	}
 	for _, number := range segments {
 		if err := i.segment(ctx, p, f, number); err != nil {
-			return p.Parcel, err
+			return p.Shipment, err
 		}
 	}
 	if p.Missing > 0 {
 		p.Code = max(p.Code, core.CodePartial)
 	}
-	return p.Parcel, nil
+	return p.Shipment, nil
 }
 
-func readList(f folder, number int) (l parcel.List, err error) {
-	file, size, err := openFile(filepath.Join(f.path, parcel.ListFile(number)))
+func readList(f folder, number int) (l shipment.List, err error) {
+	file, size, err := openFile(filepath.Join(f.path, shipment.ListFile(number)))
 	if err != nil {
 		return l, err
 	}
 	defer file.Close()
-	if size > int64(parcel.MaxList) {
+	if size > int64(shipment.MaxList) {
 		return l, core.Fail(core.CodeWrong, "it has %d bytes", size)
 	}
-	data, err := io.ReadAll(io.LimitReader(file, int64(parcel.MaxList)+1))
+	data, err := io.ReadAll(io.LimitReader(file, int64(shipment.MaxList)+1))
 	if err != nil {
 		return l, err
 	}
-	return parcel.Parse(f.name, number, data)
+	return shipment.Parse(f.name, number, data)
 }
 
 // openFile opens a file of a disk; what is none is an error, and not waited for.
@@ -163,7 +163,7 @@ func openFile(path string) (*os.File, int64, error) {
 
 // segment takes what a list names. Wrong bytes are named, and the rest is taken.
 func (i *imports) segment(ctx context.Context, p *outcome, f folder, number int) error {
-	list := parcel.ListFile(number)
+	list := shipment.ListFile(number)
 	l, err := readList(f, number)
 	if err != nil {
 		p.problem(core.CodeWrong, list, err)
@@ -232,14 +232,14 @@ func refusedWith(err error) core.Code {
 }
 
 func runPath(segment, run int) string {
-	return parcel.RunsFolder(segment) + "/" + parcel.RunFile(run)
+	return shipment.RunsFolder(segment) + "/" + shipment.RunFile(run)
 }
 
 // run takes a run. Its error is why no other of the segment can be.
-func (i *imports) run(p *outcome, f folder, seg *keep.Segment, l parcel.List, run int) (took bool, err error) {
+func (i *imports) run(p *outcome, f folder, seg *keep.Segment, l shipment.List, run int) (took bool, err error) {
 	r, path := l.Runs[run], runPath(l.Number, run)
-	if info, err := os.Lstat(filepath.Join(f.path, parcel.RunsFolder(l.Number))); err == nil && !info.IsDir() {
-		return false, core.Fail(core.CodeWrong, "%s is no folder", parcel.RunsFolder(l.Number))
+	if info, err := os.Lstat(filepath.Join(f.path, shipment.RunsFolder(l.Number))); err == nil && !info.IsDir() {
+		return false, core.Fail(core.CodeWrong, "%s is no folder", shipment.RunsFolder(l.Number))
 	}
 	file, size, err := openFile(filepath.Join(f.path, filepath.FromSlash(path)))
 	switch {

@@ -210,7 +210,7 @@ func stateOf(s repair.Standing, watched bool) (state string, until int64) {
 	case s.Handed():
 		return control.StateHanded, 0
 	case s.OnDisk():
-		return control.StateParcel, 0
+		return control.StateShipment, 0
 	case !s.Lacks && !s.Until.IsZero() && watched:
 		return control.StateWaiting, unix(s.Until)
 	case !s.Lacks:

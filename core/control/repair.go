@@ -18,7 +18,7 @@ type Standing struct {
 	Wanted  int       `json:"wanted"`  // copies
 	Copies  int       `json:"copies"`  // that count, of the run that has the fewest
 	Reached int       `json:"reached"` // of those, at nodes that can be reached now
-	State   string    `json:"state"`   // well, waiting, placing, mending, lacking, handed or parcel
+	State   string    `json:"state"`   // well, waiting, placing, mending, lacking, handed or shipment
 	Code    core.Code `json:"code"`    // 0: as many count as are wanted; 3: it is being mended; 13: it cannot be
 	Audited int64     `json:"audited"` // when each of its copies had been proved last
 	Until   int64     `json:"until"`   // when what State says ends, as far as that can be told
@@ -32,13 +32,13 @@ type Standing struct {
 
 // What a placement is doing.
 const (
-	StateWell    = "well"    // as many copies count as are wanted
-	StateWaiting = "waiting" // likewise, but nodes are away that will be given up
-	StatePlacing = "placing" // somebody is placing it
-	StateMending = "mending" // it is being mended, or will be
-	StateLacking = "lacking" // it cannot be mended, or nobody does
-	StateHanded  = "handed"  // another node sees to it
-	StateParcel  = "parcel"  // a disk with it is under way: nothing is sent until somebody places it
+	StateWell     = "well"     // as many copies count as are wanted
+	StateWaiting  = "waiting"  // likewise, but nodes are away that will be given up
+	StatePlacing  = "placing"  // somebody is placing it
+	StateMending  = "mending"  // it is being mended, or will be
+	StateLacking  = "lacking"  // it cannot be mended, or nobody does
+	StateHanded   = "handed"   // another node sees to it
+	StateShipment = "shipment" // a disk with it is under way: nothing is sent until somebody places it
 )
 
 // Coordinator is a node that a version is handed over to.

@@ -26,15 +26,15 @@ func (p *placement) exportable(context.Context) error {
 // export licenses what the one node that is asked for is to keep, writes down that it is, and gives it out to be
 // carried there: nobody is told of it over the wire. A later placement goes on from the record.
 func (p *placement) export(ctx context.Context) error {
-	parcels := p.Standing.Parcels(p.only[0], p.Survey.Nodes)
-	if len(parcels) == 0 {
+	shipments := p.Standing.Shipments(p.only[0], p.Survey.Nodes)
+	if len(shipments) == 0 {
 		return p.Args.Export(ctx, nil)
 	}
 	if err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer p.leave()
-	for _, x := range parcels {
+	for _, x := range shipments {
 		if err := p.license(x.Segment); err != nil {
 			return err
 		}
@@ -42,5 +42,5 @@ func (p *placement) export(ctx context.Context) error {
 			return fmt.Errorf("write down who is told: %w", err)
 		}
 	}
-	return p.Args.Export(ctx, parcels)
+	return p.Args.Export(ctx, shipments)
 }

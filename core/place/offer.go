@@ -21,7 +21,7 @@ import (
 const (
 	licenseLife = 7 * 24 * time.Hour
 	// windowLife is how long the licence of a window holds, and with it a task whose ref has not come yet, and that of
-	// what travels on a disk: longer than any backup, or parcel, takes.
+	// what travels on a disk: longer than any backup, or shipment, takes.
 	windowLife = 90 * 24 * time.Hour
 	// defaultRetain is how long targets are asked to keep a version.
 	defaultRetain = 5 * 365 * 24 * time.Hour

@@ -65,7 +65,7 @@ type Args struct {
 
 	// Export is given what the one node of Only is to keep, instead of its being sent; nil: it is. Copies are wanted
 	// then in the end, and Replicas is 1.
-	Export func(context.Context, []placements.Parcel) error
+	Export func(context.Context, []placements.Shipment) error
 	Copies int
 }
 

@@ -126,25 +126,25 @@ func (r *Record) Holders() (all []Holder) {
 	return all
 }
 
-// Parcel is what of a segment a node is to keep and does not have yet, as far as is known.
-type Parcel struct {
+// Shipment is what of a segment a node is to keep and does not have yet, as far as is known.
+type Shipment struct {
 	*Segment
 	Node core.ID
 	Runs []int
 }
 
-// Parcels is what a node is to keep and does not have, segment by segment. nodes is the snapshot's.
-func (s *Standing) Parcels(node core.ID, nodes []core.NodeState) (parcels []Parcel) {
+// Shipments is what a node is to keep and does not have, segment by segment. nodes is the snapshot's.
+func (s *Standing) Shipments(node core.ID, nodes []core.NodeState) (shipments []Shipment) {
 	for number, known := range s.Known(nodes) {
-		p, has := Parcel{Segment: s.Segments[number], Node: node}, known.At[node]
+		p, has := Shipment{Segment: s.Segments[number], Node: node}, known.At[node]
 		for _, run := range p.Share(node) {
 			if !has.Has.Has(run) && !has.Receipted.Has(run) {
 				p.Runs = append(p.Runs, run)
 			}
 		}
 		if len(p.Runs) > 0 {
-			parcels = append(parcels, p)
+			shipments = append(shipments, p)
 		}
 	}
-	return parcels
+	return shipments
 }

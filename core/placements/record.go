@@ -146,9 +146,9 @@ type Wanted struct {
 	Only      []core.ID `json:"only,omitempty"`         // none but these are to keep anything of it; none: any may
 	Locked    int64     `json:"locked_until,omitempty"` // until when nobody may release it, Unix seconds; 0: no lock
 
-	// Parcel is the node that a disk is under way to, with what it is to keep: until somebody places the version
+	// Shipment is the node that a disk is under way to, with what it is to keep: until somebody places the version
 	// nothing of it is sent. Zero: there is none.
-	Parcel core.ID `json:"parcel,omitzero"`
+	Shipment core.ID `json:"shipment,omitzero"`
 
 	// Coordinator is the node that the version is handed over to, which sees to what is wanted; zero: this one does.
 	Coordinator core.ID `json:"coordinator,omitzero"`
@@ -169,7 +169,7 @@ func (w Wanted) OnDisk(node core.ID, copies int, goesOn bool, rec *Record) Wante
 		w = rec.Wanted
 	}
 	if !goesOn || rec.Counting() == 0 {
-		w.Parcel = node
+		w.Shipment = node
 	}
 	return w
 }
@@ -715,7 +715,7 @@ func (r *Records) Lacks(v version.Found) bool {
 		if rec.Window || rec.IsOver() {
 			continue
 		}
-		if !rec.Coordinator.IsZero() || !rec.Parcel.IsZero() {
+		if !rec.Coordinator.IsZero() || !rec.Shipment.IsZero() {
 			return false
 		}
 		break

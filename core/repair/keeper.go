@@ -202,7 +202,7 @@ func (k *Keeper) watched() (records []*placements.Record, err error) {
 		}
 	}
 	for _, rec := range all {
-		if newest[rec.Name()] == rec && !k.records.UnderWay(rec) && rec.Parcel.IsZero() {
+		if newest[rec.Name()] == rec && !k.records.UnderWay(rec) && rec.Shipment.IsZero() {
 			records = append(records, rec)
 		}
 	}

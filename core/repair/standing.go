@@ -42,7 +42,7 @@ func (k *Keeper) Standings() (all []Standing, err error) {
 	network, now := k.network(found), time.Now()
 	for _, rec := range found {
 		under := k.records.UnderWay(rec) && !rec.Window
-		if rec.IsOver() || !kept[rec] && !under && rec.Parcel.IsZero() && (rec.Coordinator.IsZero() || !rec.Taken) {
+		if rec.IsOver() || !kept[rec] && !under && rec.Shipment.IsZero() && (rec.Coordinator.IsZero() || !rec.Taken) {
 			continue
 		}
 		s := Standing{Record: rec, Placing: under, Away: map[core.ID]time.Time{}}
@@ -70,7 +70,7 @@ func (k *Keeper) Standings() (all []Standing, err error) {
 func (s Standing) Handed() bool { return s.Taken && !s.Coordinator.IsZero() }
 
 // OnDisk reports whether nothing is sent, since a disk with it is under way.
-func (s Standing) OnDisk() bool { return !s.Parcel.IsZero() && !s.Placing }
+func (s Standing) OnDisk() bool { return !s.Shipment.IsZero() && !s.Placing }
 
 // noWay is of a repair that failed and will again, as long as the network is what it is.
 var noWay = []core.Code{core.CodeRedundant, core.CodeRefused, core.CodeNoName}

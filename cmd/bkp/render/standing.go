@@ -47,7 +47,7 @@ func Standings(con *Console, r control.StandingResult) error {
 				t.Line("%s: %s sees to it, and said last that %d of %d copies count", Versioned(p.Name, p.Version),
 					strings.TrimSpace(c.Node.Short()+" "+c.Address), c.Copies, p.Wanted)
 			}
-			if p.State == control.StateParcel {
+			if p.State == control.StateShipment {
 				what := Versioned(p.Name, p.Version)
 				t.Line("%s: on a disk that is under way; nothing is sent until bkp place %s", what, what)
 			}
@@ -85,7 +85,7 @@ func Lacking(doing string, r control.StandingResult) error {
 					Versioned(p.Name, p.Version), c.Copies, p.Wanted, c.Node.Short()))
 				continue
 			}
-			handed = handed && p.State == control.StateParcel
+			handed = handed && p.State == control.StateShipment
 			all = append(all, fmt.Errorf("%s: %s: %d of %d copies count", doing, Versioned(p.Name, p.Version),
 				p.Copies, p.Wanted))
 		}

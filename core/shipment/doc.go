@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package parcel is the folder in which what a node is to keep of a version travels on a disk.
+// Package shipment is the folder in which what a node is to keep of a version travels on a disk.
 //
-//	bkp-parcel.NODE.TASK/   what one node is to keep of one task
+//	bkp-shipment.NODE.TASK/   what one node is to keep of one task
 //	    N.list              segment N: its runs with their chunks, which of them NODE is to keep, the owner's licence
 //	    N/RUN               the stored bytes of a run: its chunks, one behind the other
 //
@@ -12,4 +12,4 @@
 //
 // The package names and reads, and touches no file. Parse holds what needs no context; whether the licence holds, and
 // the node wants the runs, is judged as where a peer offers them.
-package parcel
+package shipment

@@ -11,7 +11,7 @@ import (
 
 // Imported shows what was taken from a disk.
 func Imported(t *Table, r control.ImportResult) {
-	for _, p := range r.Parcels {
+	for _, p := range r.Shipments {
 		what := p.Task.String() // the name is its owner's secret
 		if p.Version > 0 {
 			what = fmt.Sprintf("%s.%d of owner %s", p.Alias[:min(len(p.Alias), 8)], p.Version, p.Owner.Short())
@@ -37,7 +37,7 @@ func Imported(t *Table, r control.ImportResult) {
 // ImportError is what is left undone of an import; nil: nothing is.
 func ImportError(r control.ImportResult) error {
 	code := core.CodeOK
-	for _, p := range r.Parcels {
+	for _, p := range r.Shipments {
 		code = max(code, p.Code)
 	}
 	switch code {

@@ -6,18 +6,18 @@ import "github.com/bkp-tool/bkp/core"
 
 // ImportArgs asks for what came on a disk.
 type ImportArgs struct {
-	Folder string `json:"folder"` // absolute path: of the disk, or of a parcel on it
+	Folder string `json:"folder"` // absolute path: of the disk, or of a shipment on it
 }
 
 // ImportResult is what was taken of it.
 type ImportResult struct {
-	Parcels []Parcel `json:"parcels"` // for this node
-	Others  []string `json:"others"`  // nodes that other parcels on the disk are for
-	Seconds float64  `json:"seconds"`
+	Shipments []Shipment `json:"shipments"` // for this node
+	Others    []string   `json:"others"`    // nodes that other shipments on the disk are for
+	Seconds   float64    `json:"seconds"`
 }
 
-// Parcel is what of one version was on a disk for this node, and what became of it.
-type Parcel struct {
+// Shipment is what of one version was on a disk for this node, and what became of it.
+type Shipment struct {
 	Folder   string      `json:"folder"`
 	Task     core.TaskID `json:"task"`
 	Owner    core.ID     `json:"owner,omitzero"`
@@ -36,6 +36,6 @@ type Parcel struct {
 
 // Problem is something on a disk that was not taken, and why.
 type Problem struct {
-	File string `json:"file"` // within the folder of the parcel
+	File string `json:"file"` // within the folder of the shipment
 	Text string `json:"text"`
 }

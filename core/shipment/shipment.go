@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package parcel
+package shipment
 
 import (
 	"crypto/ed25519"
@@ -16,17 +16,17 @@ import (
 	"github.com/bkp-tool/bkp/core/version"
 )
 
-// Name is what a parcel is for.
+// Name is what a shipment is for.
 type Name struct {
 	Node core.ID
 	Task core.TaskID
 }
 
-const prefix = "bkp-parcel."
+const prefix = "bkp-shipment."
 
 func (n Name) String() string { return prefix + n.Node.String() + "." + n.Task.String() }
 
-// ParseName reads the name of a folder; ok is false where it is no parcel's.
+// ParseName reads the name of a folder; ok is false where it is no shipment's.
 func ParseName(folder string) (n Name, ok bool) {
 	rest, is := strings.CutPrefix(folder, prefix)
 	node, task, both := strings.Cut(rest, ".")
@@ -87,7 +87,7 @@ func Encode(n Name, r version.Record, by *key.Signer) ([]byte, error) {
 
 // signed is what the source signs.
 func signed(n Name, record []byte) []byte {
-	return slices.Concat([]byte("bkp parcel v1\x00"), n.Node[:], record)
+	return slices.Concat([]byte("bkp shipment v1\x00"), n.Node[:], record)
 }
 
 const trailer = ed25519.PublicKeySize + ed25519.SignatureSize

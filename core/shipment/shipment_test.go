@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package parcel
+package shipment
 
 import (
 	"bytes"
@@ -125,7 +125,7 @@ func TestNames(t *testing.T) {
 	if got, ok := ParseName(n.String()); !ok || got != n {
 		t.Errorf("%s is read as %v, %v", n, got, ok)
 	}
-	for _, name := range []string{"", "bkp-parcel.", n.String() + "0", strings.ToUpper(n.String()),
+	for _, name := range []string{"", "bkp-shipment.", n.String() + "0", strings.ToUpper(n.String()),
 		strings.Replace(n.String(), ".", "/", 2), "x" + n.String()} {
 		if got, ok := ParseName(name); ok {
 			t.Errorf("%q is read as %v", name, got)

@@ -99,7 +99,7 @@ func TestFirstCopyByDisk(t *testing.T) {
 		}
 		standing, err := m.a.Standings(t.Context(), control.StandingArgs{}, quiet)
 		check(t, err)
-		if p := standing.Placements; len(p) != 1 || p[0].State != control.StateParcel || p[0].Copies != 0 ||
+		if p := standing.Placements; len(p) != 1 || p[0].State != control.StateShipment || p[0].Copies != 0 ||
 			p[0].Wanted != 2 {
 			t.Errorf("it stands as %+v", p)
 		}
@@ -115,12 +115,12 @@ func TestFirstCopyByDisk(t *testing.T) {
 		}
 
 		got := m.importAt(m.b)
-		if p := got.Parcels; len(p) != 1 || p[0].Bytes != m.out.Bytes || p[0].Code != core.CodeOK ||
+		if p := got.Shipments; len(p) != 1 || p[0].Bytes != m.out.Bytes || p[0].Code != core.CodeOK ||
 			len(p[0].Problems) != 0 {
 			t.Fatalf("took %+v", got)
 		}
 		again := m.importAt(m.b)
-		if p := again.Parcels[0]; p.Bytes != 0 || p.Had != m.out.Bytes || p.Code != core.CodeOK {
+		if p := again.Shipments[0]; p.Bytes != 0 || p.Had != m.out.Bytes || p.Code != core.CodeOK {
 			t.Errorf("took once more %+v", again)
 		}
 		if standing, err := m.b.ledger.Standing(); err != nil || len(standing.Segments) != 1 {
@@ -188,7 +188,7 @@ func TestDiskThatIsWrong(t *testing.T) {
 		for i := range 7 {
 			lacks += m.sizeOf(runs[i])
 		}
-		p := m.importAt(m.b).Parcels[0]
+		p := m.importAt(m.b).Shipments[0]
 		if p.Code != core.CodeWrong || p.Wrong+p.Missing != lacks || p.Missing != m.sizeOf(runs[5]) ||
 			p.Bytes != m.out.Bytes-lacks {
 			t.Errorf("took %+v; %s are wrong or missing", p, lacks)
@@ -236,7 +236,7 @@ func TestListThatIsWrong(t *testing.T) {
 		for _, change := range [][]byte{nil, data[:100], append(bytes.Clone(data), 0), flipped(data, len(data)/2),
 			flipped(data, len(data)-1)} {
 			check(t, os.WriteFile(list, change, 0o600))
-			p := m.importAt(m.b).Parcels[0]
+			p := m.importAt(m.b).Shipments[0]
 			if p.Code != core.CodeWrong || p.Segments != 0 || p.Bytes != 0 ||
 				len(m.b.Kept().Accepted(m.owner.ID(), p.Task)) != 0 {
 				t.Errorf("took %+v", p)
@@ -261,7 +261,7 @@ func TestDiskForAnother(t *testing.T) {
 		}
 		name := strings.Replace(m.out.Folder, m.b.signer.ID().String(), m.c.signer.ID().String(), 1)
 		check(t, os.Rename(m.out.Folder, name))
-		if p := m.importAt(m.c).Parcels[0]; p.Code != core.CodeWrong || p.Segments != 0 {
+		if p := m.importAt(m.c).Shipments[0]; p.Code != core.CodeWrong || p.Segments != 0 {
 			t.Errorf("imported under another name: %+v", p)
 		}
 		_, err = m.c.Import(t.Context(), control.ImportArgs{Folder: t.TempDir()}, quiet)
@@ -285,14 +285,14 @@ func TestDiskThatCameLate(t *testing.T) {
 			n.run()
 		}
 		m.settle()
-		p := m.importAt(m.b).Parcels[0]
+		p := m.importAt(m.b).Shipments[0]
 		if p.Code != core.CodeRefused || p.Segments != 0 || !strings.Contains(p.Problems[0].Text, "licence expired") {
 			t.Errorf("took %+v", p)
 		}
 		if out := m.export(); out.Written != 0 {
 			t.Errorf("wrote %s again", out.Written)
 		}
-		if p := m.importAt(m.b).Parcels[0]; p.Code != core.CodeOK || p.Bytes != m.out.Bytes {
+		if p := m.importAt(m.b).Shipments[0]; p.Code != core.CodeOK || p.Bytes != m.out.Bytes {
 			t.Errorf("took %+v", p)
 		}
 	})
@@ -309,7 +309,7 @@ func TestDiskBeyondTheQuota(t *testing.T) {
 			conf.Issuers = map[core.ID]core.Size{m.owner.ID(): 1 * core.MiB}
 		}
 		m.b.run()
-		p := m.importAt(m.b).Parcels[0]
+		p := m.importAt(m.b).Shipments[0]
 		if p.Code != core.CodeRefused || p.Segments != 0 || p.Bytes != 0 ||
 			!strings.Contains(p.Problems[0].Text, "quota") {
 			t.Errorf("took %+v", p)
@@ -329,7 +329,7 @@ func TestExportThatWasStopped(t *testing.T) {
 		if want := m.sizeOf(runs[0]) + m.sizeOf(runs[1]); out.Written != want || out.Bytes != m.out.Bytes {
 			t.Errorf("wrote %+v, want %s anew", out, want)
 		}
-		if p := m.importAt(m.b).Parcels[0]; p.Code != core.CodeOK || p.Bytes != m.out.Bytes {
+		if p := m.importAt(m.b).Shipments[0]; p.Code != core.CodeOK || p.Bytes != m.out.Bytes {
 			t.Errorf("took %+v", p)
 		}
 	})
@@ -350,7 +350,7 @@ func TestImportThatWasStopped(t *testing.T) {
 		}
 		m.b.stop()
 		m.b.run()
-		p := m.importAt(m.b).Parcels[0]
+		p := m.importAt(m.b).Shipments[0]
 		if p.Code != core.CodeOK || p.Had == 0 || p.Had+p.Bytes != m.out.Bytes {
 			t.Errorf("took %+v", p)
 		}
@@ -370,7 +370,7 @@ func TestDiskWithTheSecondVersion(t *testing.T) {
 		if out.Bytes < 1*core.MiB || out.Bytes > 2*core.MiB || out.Kept < 3*core.MiB || out.Rest != 0 {
 			t.Errorf("wrote %+v", out)
 		}
-		if p := m.importAt(m.b).Parcels[0]; p.Code != core.CodeOK || p.Bytes != out.Bytes || p.Had != out.Kept {
+		if p := m.importAt(m.b).Shipments[0]; p.Code != core.CodeOK || p.Bytes != out.Bytes || p.Had != out.Kept {
 			t.Errorf("took %+v of %+v", p, out)
 		}
 		placed := m.a.place(control.PlaceArgs{Name: "disk.img", Replicas: 1, Only: []string{m.b.signer.ID().String()}})
@@ -443,7 +443,7 @@ func TestSecondCopyByDisk(t *testing.T) {
 		if p := standing.Placements; len(p) != 1 || p[0].State != control.StateWell || p[0].Copies != 1 || p[0].Wanted != 1 {
 			t.Errorf("meanwhile it stands as %+v", p)
 		}
-		if p := m.importAt(m.b).Parcels[0]; p.Code != core.CodeOK || p.Bytes != first.Bytes {
+		if p := m.importAt(m.b).Shipments[0]; p.Code != core.CodeOK || p.Bytes != first.Bytes {
 			t.Errorf("took %+v", p)
 		}
 		both := m.a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
