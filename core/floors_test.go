@@ -32,7 +32,7 @@ var floors = func() map[string][]string {
 		"core/reconcile": two,
 		"core/sim":       three, "core/durable": three, "core/storage": join(three, []string{"core/durable"}),
 		"core/link": three, "core/flow": three, "core/health": two, "core/gossip": join(two, []string{"core/health"}), "core/ledger": join(three, []string{"core/durable"}),
-		"core/shipment":     join(two, []string{"core/version"}),
+		"core/shipment":   join(two, []string{"core/version"}),
 		"core/file":       join(three, []string{"core/durable"}),
 		"core/fetch":      join(three, []string{"core/flow"}),
 		"core/control":    {"core", "core/plan"},
