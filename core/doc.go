@@ -26,6 +26,7 @@
 //	location     a coordinator's word on who keeps what, beside the owner's records
 //	task         one placement
 //	owner        whose files they are; an issuer is an owner whom a node serves
+//	permit       an issuer's signed word that another owner may store where the issuer may
 //	source       the node that holds the staged bytes; the coordinator, which runs the plan, is normally the same
 //	target       a node that is to keep runs; a spare may take over, a carrier may pass runs on
 //	link         the directed way from one node to another; a trunk is a cap shared by all links from zone to zone

@@ -31,6 +31,23 @@ type License struct {
 	Version int    `json:"version,omitzero"`
 	Term    int    `json:"term,omitzero"` // of who coordinates the version: holders refuse lower ones
 	Of      []byte `json:"of,omitempty"`  // by a delegate to keep: the owner's licence of the same runs
+
+	Permits [][]byte `json:"permits,omitempty"` // by which its owner may store, who is no issuer itself
+}
+
+// Permit is the payload of an issuer's word that somebody else may store, as it itself may, at the nodes that serve the
+// issuer. What is under it counts against the issuer's quota as well. Times are Unix seconds.
+type Permit struct {
+	V          int       `json:"v"`  // 1
+	ID         LicenseID `json:"id"` // by which its issuer revokes it
+	Issuer     ID        `json:"issuer"`
+	Owner      ID        `json:"owner"`                  // who may store
+	Nodes      []ID      `json:"nodes,omitempty"`        // where; empty: wherever the issuer may
+	MaxBytes   Size      `json:"max_bytes"`              // that the owner may have at each of them
+	KeepAtMost int64     `json:"keep_at_most,omitempty"` // seconds from an acceptance on; 0: as long as the node does
+	NotBefore  int64     `json:"not_before"`
+	Expires    int64     `json:"expires"` // nothing new is taken then
+	Key        []byte    `json:"key"`     // the issuer's public key
 }
 
 // Delegated is what a delegation says, for rooms that do not know core/key.

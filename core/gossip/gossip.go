@@ -21,7 +21,7 @@ type Peers interface {
 	// Met is the nodes that a session leads to, in order.
 	Met() []core.ID
 	// Hears reports whether what belongs to a feature is told to a node, and heard from it: it has the feature and is a
-	// member or, for lists of revocations, acts for an owner.
+	// member or, for lists of revocations, acts for an owner, or was dialled: an owner may have no token.
 	Hears(id core.ID, f wire.Feature) bool
 	// Act runs f beside the loop, for who said what is heard in this event. The end of the node waits for it.
 	Act(f func())

@@ -73,7 +73,7 @@ func (t *Target) refuse(to core.ID, m wire.StorageTask, err error) {
 func (s *State) agree(seg *Segment, known []arrival, m wire.StorageTask, to core.ID) {
 	s.found(seg, known)
 	s.peers.Send(to, wire.TaskAgree{Task: m.Task, Segment: m.Segment, Have: seg.have,
-		PredictedS: predicted(m.Bandwidth, s.target.Signer.ID())})
+		PredictedS: m.Predicted(s.target.Signer.ID())})
 	for _, a := range known {
 		s.transfers.Arrived(seg, a.holding.Number, a.holding.Chunks)
 	}
@@ -90,16 +90,6 @@ func (s *State) found(seg *Segment, known []arrival) {
 		seg.have.Set(a.holding.Number)
 	}
 	s.trimPromise(seg)
-}
-
-// predicted is how long the flows to a node take at the rates of the bandwidth table, in seconds.
-func predicted(table []wire.BandwidthRow, self core.ID) (seconds float64) {
-	for _, row := range table {
-		if row.To == self && row.Rate > 0 {
-			seconds = max(seconds, row.Rate.Payload().Seconds(row.Bytes))
-		}
-	}
-	return seconds
 }
 
 // consider accepts a segment or says why not. known is those of its runs that earlier tasks brought here.
@@ -140,7 +130,8 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 		return nil, refuse(core.ReasonProtocol, "segment %d of a task, which has at most %d", m.Segment, maxSegments)
 	}
 	self, root := t.Signer.ID(), chunk.LicenseRoot(m.Files, m.Reused)
-	keepUntil, err := t.termOf(l)
+	permit := t.permitOf(l, time.Now())
+	keepUntil, err := t.termOf(l, permit)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +154,7 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 	if err := t.stillMay(seg.Owner, signer, seg.Source); err != nil {
 		return nil, err
 	}
-	if err := t.stillLicensed(seg.Segment); err != nil {
+	if err := t.stillLicensed(seg.Segment, permit); err != nil {
 		return nil, err
 	}
 	if err := t.evict(seg); err != nil {
@@ -177,6 +168,7 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 		t.loop.Ask(func(s *State) {
 			req.UsedBytes = s.Owed(seg.Owner)
 			s.vouch(seg.Owner, seg.Source, from)
+			s.account(seg.Owner).permit = permit
 			if err = s.admit(seg, need); err != nil {
 				s.forgetIdle(seg.Owner)
 			}
@@ -204,21 +196,48 @@ func (t *Target) stillMay(owner core.ID, nodes ...core.ID) error {
 	return nil
 }
 
-// stillLicensed is an error where the owner of a segment has revoked the licence that it is shown under.
-func (t *Target) stillLicensed(s core.Segment) error {
-	if t.Revoked != nil && t.Revoked(s.Owner).NamesLicense(s.LicenseID) {
+// stillLicensed is an error where the owner of a segment has revoked the licence that it is shown under, or an issuer
+// the permit.
+func (t *Target) stillLicensed(s core.Segment, permit core.Permit) error {
+	switch {
+	case t.Revoked == nil:
+	case t.Revoked(s.Owner).NamesLicense(s.LicenseID):
 		return refuse(core.ReasonLicense, "owner %s has revoked licence %s", s.Owner.Short(), s.LicenseID)
+	case t.Revoked(permit.Issuer).NamesLicense(permit.ID):
+		return refuse(core.ReasonLicense, "issuer %s has revoked permit %s", permit.Issuer.Short(), permit.ID)
 	}
 	return nil
+}
+
+// permitOf is the permit of an issuer served here by which a licence's owner stores at now, who is none; zero without.
+// One that was revoked is it where there is no other.
+func (t *Target) permitOf(l core.License, now time.Time) (permit core.Permit) {
+	if _, listed := t.Quotas[l.TaskSource.Owner]; listed {
+		return permit
+	}
+	of := func(revoked bool) (core.Permit, bool) {
+		return license.PermitOf(l, t.Signer.ID(), now, func(p core.Permit) bool {
+			_, listed := t.Quotas[p.Issuer]
+			return listed && (revoked || t.Revoked == nil || !t.Revoked(p.Issuer).NamesLicense(p.ID))
+		})
+	}
+	if good, ok := of(false); ok {
+		return good
+	}
+	permit, _ = of(true)
+	return permit
 }
 
 // DefaultKeepAtMost is how long anything is promised to be kept, unless a node says otherwise: 20 years.
 const DefaultKeepAtMost = 20 * 365 * 24 * time.Hour
 
-// termOf is until when this node keeps what a licence asks for: at most as long as its policy says. It accepts no lock
-// beyond that.
-func (t *Target) termOf(l core.License) (until int64, err error) {
+// termOf is until when this node keeps what a licence asks for: at most as long as its policy, and a permit, say. It
+// accepts no lock beyond that.
+func (t *Target) termOf(l core.License, permit core.Permit) (until int64, err error) {
 	most := time.Now().Add(cmp.Or(t.KeepAtMost, DefaultKeepAtMost)).Unix()
+	if permit.KeepAtMost > 0 {
+		most = min(most, time.Now().Unix()+permit.KeepAtMost)
+	}
 	if l.LockedUntil > most {
 		return 0, refuse(core.ReasonLicense, "it locks until %s, and this node promises nothing beyond %s",
 			dayOf(l.LockedUntil), dayOf(most))

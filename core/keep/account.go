@@ -26,9 +26,10 @@ type account struct {
 	words    core.Size // of segments: their licences and run lists
 	refs     core.Size // envelopes of refs
 
-	invite core.Nonce // by which the owner's machine came; zero: by none
-	quota  core.Size  // of all owners who came by that
-	direct bool       // its own machine has presented a licence here, and nobody in its name
+	invite core.Nonce  // by which the owner's machine came; zero: by none
+	quota  core.Size   // of all owners who came by that
+	permit core.Permit // under which it stores, as its last licence had it; zero: under none
+	direct bool        // its own machine has presented a licence here, and nobody in its name
 }
 
 func (a *account) sum() core.Size {
@@ -92,9 +93,21 @@ func (s *State) may(owner core.ID, more core.Size) error {
 				a.invite.String()[:8], used, more, a.quota)
 		}
 	}
-	quota := s.target.Quotas[owner]
-	if used := s.Owed(owner); quota > 0 && more > quota-used {
-		return refuse(core.ReasonLicense, "owner %s has %s here and asks for %s more; its quota is %s", owner, used, more,
+	issuer, used := owner, s.Owed(owner)
+	if a := s.accounts[owner]; a != nil && !a.permit.ID.IsZero() {
+		if issuer = a.permit.Issuer; more > a.permit.MaxBytes-used {
+			return refuse(core.ReasonLicense, "owner %s has %s here and asks for %s more; its permit is for %s", owner, used,
+				more, a.permit.MaxBytes)
+		}
+	}
+	used = 0
+	for id, a := range s.accounts {
+		if id == issuer || a.permit.Issuer == issuer {
+			used += a.sum()
+		}
+	}
+	if quota := s.target.Quotas[issuer]; quota > 0 && more > quota-used {
+		return refuse(core.ReasonLicense, "owner %s has %s here and asks for %s more; its quota is %s", issuer, used, more,
 			quota)
 	}
 	return nil

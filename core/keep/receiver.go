@@ -52,7 +52,7 @@ func (r *Receiver) Apply(f *task.Flow, from core.ID, m wire.StorageApply) (e tas
 		r.reason = err.Error()
 		return task.Event{Kind: task.Applied, Reason: core.ReasonRights}
 	}
-	if err := s.target.stillLicensed(seg.Segment); err != nil {
+	if err := s.target.stillLicensed(seg.Segment, s.account(seg.Owner).permit); err != nil {
 		r.reason = err.Error()
 		return task.Event{Kind: task.Applied, Reason: core.ReasonLicense}
 	}

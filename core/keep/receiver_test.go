@@ -253,7 +253,7 @@ func TestTheSlowestFlowIsPredicted(t *testing.T) {
 		{From: a, To: self, Rate: 1050, Bytes: 5000}, {From: b, To: self, Rate: 2100, Bytes: 20_000},
 		{From: a, To: b, Rate: 1, Bytes: 1e6}, {From: self, To: b, Rate: 1, Bytes: 1e6}, {From: a, To: self, Bytes: 9},
 	}
-	if got := predicted(table, self); got < 9.9 || got > 10.1 {
+	if got := (wire.StorageTask{Bandwidth: table}).Predicted(self); got < 9.9 || got > 10.1 {
 		t.Errorf("%.2f s, want 10", got)
 	}
 }

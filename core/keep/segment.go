@@ -228,7 +228,8 @@ func (s *State) recover() error {
 	}
 	for _, stored := range segments {
 		seg := newSegment(stored, t.Signer.ID())
-		if l, _, _, err := license.Open(stored.License); err == nil {
+		l, _, _, err := license.Open(stored.License)
+		if err == nil {
 			seg.parties = partiesOf(l)
 		}
 		kept, err := t.Holdings.Kept(stored.Task, stored.Number)
@@ -242,6 +243,7 @@ func (s *State) recover() error {
 		s.segments[seg.ID()] = seg
 		s.write(seg, wordsOf(seg))
 		s.vouch(seg.Owner, core.ID{}, seg.Source)
+		s.account(seg.Owner).permit = t.permitOf(l, time.Unix(l.NotBefore, 0)) // also one that ran out meanwhile
 	}
 	for owner := range s.accounts {
 		told, err := t.readBooks(owner)

@@ -20,7 +20,8 @@ type Owner struct {
 	Peers       []string // addresses of peers that hold this owner's refs, as in a peer list
 	DedupSecret [32]byte // cuts, seals and names: see core/chunk
 
-	Notes Notes // for an identity that may only write
+	Notes   Notes           // for an identity that may only write
+	Permits func() [][]byte // by which it may store where it is no issuer itself, as core/license has them; nil: none
 
 	signer *Signer
 	age    *age.X25519Identity
@@ -65,6 +66,14 @@ func (o *Owner) Words(node core.ID, until time.Time) ([]byte, error) {
 		return o.writer.delegation, nil
 	}
 	return o.Delegate(node, AllRights, until)
+}
+
+// Shows are the permits that it has.
+func (o *Owner) Shows() [][]byte {
+	if o == nil || o.Permits == nil {
+		return nil
+	}
+	return o.Permits()
 }
 
 // Signer signs as the owner, or as the machine that Delegation is for.

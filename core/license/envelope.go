@@ -134,9 +134,9 @@ func ruleOf(err error) string {
 	return RuleField
 }
 
-// isNode reports whether where is an entry of one of a licence's lists of nodes.
+// isNode reports whether where is an entry of one of a licence's, or a permit's, lists of nodes.
 func isNode(where jsontext.Pointer) bool {
-	for _, list := range []string{"/targets/", "/spares/", "/carriers/"} {
+	for _, list := range []string{"/targets/", "/spares/", "/carriers/", "/nodes/"} {
 		if strings.HasPrefix(string(where), list) {
 			return true
 		}

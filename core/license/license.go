@@ -73,6 +73,9 @@ func checkLicense(l core.License) error {
 	case l.Alias == "" && (l.Term > 0 || len(l.Of) > 0):
 		return refuse(RuleField, "a term, or the owner's licence, without the version that it is of")
 	}
+	if len(l.Permits) > MaxPermits {
+		return refuse(RuleBounds, "%d permits, at most %d are allowed", len(l.Permits), MaxPermits)
+	}
 	if err := checkDates(l); err != nil {
 		return err
 	}

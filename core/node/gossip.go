@@ -53,7 +53,7 @@ func (o *others) Met() (ids []core.ID) {
 func (o *others) Hears(id core.ID, f wire.Feature) bool {
 	p := o.peers[id]
 	return p != nil && p.session != nil && p.session.Has(f) && (p.session.Peer().Token || f == wire.FeatureRevoked &&
-		slices.ContainsFunc(p.rights, func(d key.Delegation) bool { return d.Alias == "" }))
+		(p.session.Peer().Dialled || slices.ContainsFunc(p.rights, func(d key.Delegation) bool { return d.Alias == "" })))
 }
 
 func (o *others) Revoked() {

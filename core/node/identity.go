@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/link"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -61,7 +62,8 @@ func (n *Node) announce() {
 	})
 }
 
-// delegations are what this node shows after HELLO: its owner's word that it may act for them.
+// delegations are what this node shows after HELLO: its owner's word that it may act for them, and by what permits its
+// owner may store.
 func (n *Node) delegations() [][]byte {
 	o := n.Owner()
 	if o == nil {
@@ -72,7 +74,7 @@ func (n *Node) delegations() [][]byte {
 		n.Log.Error("delegate", "error", err)
 		return nil
 	}
-	return [][]byte{envelope}
+	return append([][]byte{envelope}, o.Shows()...)
 }
 
 // admit decides about a peer that showed neither the cluster token nor a pinned key: an owner whom this node
@@ -87,7 +89,7 @@ func (n *Node) admit(info link.Peer) error {
 		return n.firstUse(info)
 	}
 	for _, d := range n.validRights(info.Delegations, info.ID) {
-		if _, served := n.Issuers[d.Owner]; served {
+		if _, served := n.Issuers[d.Owner]; served || n.permits(info.Delegations, d.Owner) {
 			return nil
 		}
 		if refs, err := n.Holdings.Refs(d.Owner); err == nil && len(refs) > 0 {
@@ -96,6 +98,16 @@ func (n *Node) admit(info link.Peer) error {
 	}
 	return core.WithHint(core.Fail(core.CodeRefused, "node %s showed neither the cluster token nor a delegation of an owner served here", info.ID.Short()),
 		"give it the token with --token-file, or place something for its owner here first")
+}
+
+// permits reports whether one of the envelopes is a permit of an issuer served here for an owner to store at this node.
+func (n *Node) permits(envelopes [][]byte, owner core.ID) bool {
+	return slices.ContainsFunc(envelopes, func(envelope []byte) bool {
+		p, err := license.OpenPermit(envelope)
+		_, served := n.Issuers[p.Issuer]
+		return err == nil && served && p.Owner == owner && license.PermitStands(p, n.ID(), time.Now()) &&
+			!n.revoked(p.Issuer).NamesLicense(p.ID)
+	})
 }
 
 // FirstUse is link.Pins that remember whom they trusted at first use.

@@ -53,7 +53,7 @@ func (p *placement) license(s *placements.Segment) error {
 		V: 1, Task: p.Task, Segment: s.Number, TaskSource: core.TaskSource{Owner: p.ownerID(), Node: p.Node},
 		Targets: s.Targets, Op: "store", Root: chunk.LicenseRoot(s.Message.Files, s.Message.Reused),
 		NotBefore: now.Unix(), Expires: now.Add(life).Unix(), RetainUntil: now.Add(p.retain()).Unix(),
-		Key: signer.Public(), Delegation: p.delegation(),
+		Key: signer.Public(), Delegation: p.delegation(), Permits: license.PermitsFor(p.owner.Shows(), s.Targets),
 	}
 	if p.locked > now.Unix() {
 		l.LockedUntil, l.RetainUntil = p.locked, max(l.RetainUntil, p.locked)

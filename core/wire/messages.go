@@ -510,3 +510,13 @@ func (AuditProof) Type() string            { return "AUDIT_PROOF" }
 func (AuditRefuse) Type() string           { return "AUDIT_REFUSE" }
 func (Handover) Type() string              { return "HANDOVER" }
 func (HandoverDone) Type() string          { return "HANDOVER_DONE" }
+
+// Predicted is how long the flows to a node take at the rates of the bandwidth table, in seconds.
+func (m StorageTask) Predicted(to core.ID) (seconds float64) {
+	for _, row := range m.Bandwidth {
+		if row.To == to && row.Rate > 0 {
+			seconds = max(seconds, row.Rate.Payload().Seconds(row.Bytes))
+		}
+	}
+	return seconds
+}

@@ -34,6 +34,27 @@ func License(t *Table, l SignedLicense) {
 	t.Line("valid      %s to %s, to be kept until %s", Day(l.NotBefore), Day(l.Expires), Day(l.RetainUntil))
 }
 
+// Permit shows what an issuer lets an owner store.
+func Permit(t *Table, p core.Permit) {
+	t.Line("permit     %s", p.ID)
+	t.Line("issuer     %s", p.Issuer)
+	t.Line("owner      %s", p.Owner)
+	t.Line("nodes      %s", PermitNodes(p))
+	t.Line("allows     %s at each", p.MaxBytes)
+	if p.KeepAtMost > 0 {
+		t.Line("keeps      nothing for more than %d days", p.KeepAtMost/(24*60*60))
+	}
+	t.Line("valid      %s to %s", Day(p.NotBefore), Day(p.Expires))
+}
+
+// PermitNodes is where a permit is for.
+func PermitNodes(p core.Permit) string {
+	if len(p.Nodes) == 0 {
+		return "all that serve its issuer"
+	}
+	return idList(p.Nodes)
+}
+
 func idList(ids []core.ID) string {
 	words := make([]string, len(ids))
 	for i, id := range ids {

@@ -10,6 +10,9 @@
 // refused. With an empty list, or without configuration, members of the cluster token are served. With open set,
 // everyone is, and listed owners keep their quotas.
 //
+// An owner that is not listed may have a permit of one that is, in its licence: then it may store as much as that says.
+// What is stored under an issuer's permits counts against the issuer's quota, too, which the node itself holds.
+//
 // What is counted against a quota is what the owner keeps here plus what the licence would add, so that a second
 // version which shares most of its runs with the first one needs room for the rest only.
 package issuers
@@ -19,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -74,11 +78,21 @@ func (v *verifier) Verify(_ context.Context, req core.VerifyRequest) (core.Verdi
 	} else if err != nil {
 		return core.Verdict{}, err
 	}
-	return c.judge(l.TaskSource.Owner, req), nil
+	return c.judge(l, req), nil
 }
 
-func (c Config) judge(owner core.ID, req core.VerifyRequest) core.Verdict {
+func (c Config) judge(l core.License, req core.VerifyRequest) core.Verdict {
+	owner := l.TaskSource.Owner
 	quota, listed := c.Issuers[owner]
+	if !listed {
+		permit, ok := license.PermitOf(l, req.Node, time.Unix(req.Now, 0), func(p core.Permit) bool {
+			_, listed := c.Issuers[p.Issuer]
+			return listed
+		})
+		if ok {
+			quota, listed = permit.MaxBytes, true
+		}
+	}
 	switch {
 	case req.UsedBytes < 0 || req.AddedBytes < 0:
 		return refuse("quota", "bytes are negative: %d used, %d to add", req.UsedBytes, req.AddedBytes)

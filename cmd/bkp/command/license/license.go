@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package license is bkp license: licences read and checked.
+// Package license is bkp license: licences read and checked, and permits to store.
 package license
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/bkp-tool/bkp/cmd/bkp/command"
-	"github.com/bkp-tool/bkp/cmd/bkp/datadir/heard"
 	"github.com/bkp-tool/bkp/cmd/bkp/line"
 	"github.com/bkp-tool/bkp/cmd/bkp/render"
 	"github.com/bkp-tool/bkp/cmd/bkp/session"
@@ -23,19 +24,23 @@ import (
 
 // Command is bkp license.
 func Command() *cli.Command {
-	return command.Group("license", "show, verify and revoke licences", showCommand(), verifyCommand(), revokeCommand())
+	return command.Group("license", "let others store, and show, verify and revoke licences", issueCommand(), importCommand(),
+		showCommand(), verifyCommand(), revokeCommand())
 }
 
 func showCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "show", Args: "FILE|-", Least: 1, Most: 1,
 		Usage:    "print what a licence says, once its signature is checked",
-		About:    "FILE is a DSSE envelope, such as bkp ledger log --json prints.",
+		About:    "FILE is a DSSE envelope, such as bkp ledger log --json or bkp license issue prints.",
 		Examples: "bkp license show license.json\nbkp license show - --json < license.json",
 		Do: func(_ context.Context, c *command.Call) error {
-			l, err := readLicense(c)
+			l, permit, err := read(c)
 			if err != nil {
 				return err
+			}
+			if permit != nil {
+				return c.Result(permit.Permit, func(t *render.Table) { render.Permit(t, permit.Permit) })
 			}
 			return c.Result(l, func(t *render.Table) { render.License(t, l) })
 		},
@@ -52,15 +57,21 @@ func verifyCommand() *cli.Command {
 		Examples: "bkp license verify license.json\nbkp license verify license.json --node NODEID",
 		Flags:    []cli.Flag{line.Text("node", "", "check that node `ID` is to keep the runs")},
 		Do: func(_ context.Context, c *command.Call) error {
-			l, err := readLicense(c)
+			l, permit, err := read(c)
 			if err != nil {
 				return err
 			}
-			at := l.Targets[0]
+			var at core.ID
 			if c.String("node") != "" {
 				if at, err = core.ParseID(c.String("node")); err != nil {
 					return line.UsageError("--node: %w", err)
 				}
+			}
+			if permit != nil {
+				return verifyPermit(c, permit.Permit, at)
+			}
+			if at.IsZero() {
+				at = l.Targets[0]
 			}
 			if err := license.Check(l.License, l.Signer, license.Claim{
 				Peer: l.TaskSource.Node, Node: at, Role: license.RoleTarget, Root: l.Root, Now: time.Now(),
@@ -68,12 +79,8 @@ func verifyCommand() *cli.Command {
 			}); err != nil {
 				return fmt.Errorf("licence %s: %w", l.ID, err)
 			}
-			lists, err := heard.OpenRevoked(c.Dir, c.Dir)
-			if err != nil {
+			if err := revoked(c, l.TaskSource.Owner, l.ID); err != nil {
 				return err
-			}
-			if lists.Of(l.TaskSource.Owner).NamesLicense(l.ID) {
-				return core.Fail(core.CodeRefused, "licence %s: its owner has revoked it", l.ID)
 			}
 			return c.Done(l, func(t *render.Table) {
 				t.Line("licence %s is good until %s", l.ID, render.Day(l.Expires))
@@ -85,9 +92,10 @@ func verifyCommand() *cli.Command {
 func revokeCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "revoke", Args: "ID…", Least: 1, Most: 64,
-		Usage: "have nothing new kept under licences, by their IDs",
+		Usage: "have nothing new kept under licences or permits, by their IDs",
 		About: "Every node that hears of it refuses what is shown or brought under those licences from then on, whoever signed " +
-			"them; what is kept stays, and a placement goes on under licences of its own. The peers that are " +
+			"them; what is kept stays, and a placement goes on under licences of its own; under a permit that its issuer revoked nobody " +
+			"stores anything new. The peers that are " +
 			"reached are told at once, and tell others. bkp ledger log --wide shows the IDs; bkp key revoke takes back " +
 			"all that a machine may do.",
 		Examples: "bkp license revoke 5d0c3b1f9a7e42688c1d0e5b7f3a9b10\nbkp key show",
@@ -116,16 +124,26 @@ func revokeCommand() *cli.Command {
 	})
 }
 
-func readLicense(c *command.Call) (render.SignedLicense, error) {
+// read reads a licence, or a permit.
+func read(c *command.Call) (l render.SignedLicense, permit *signedPermit, err error) {
 	envelope, err := c.ReadAtMost(c.Args().First(), int64(license.MaxEnvelope))
 	if err != nil {
-		return render.SignedLicense{}, err
+		return l, nil, err
 	}
-	l, _, signer, err := license.Open(envelope)
+	envelope = bytes.TrimSpace(envelope)
+	p, err := license.OpenPermit(envelope)
+	if r, ok := errors.AsType[*license.Refusal](err); err == nil || ok && r.Rule != license.RuleType {
+		if err != nil {
+			return l, nil, fmt.Errorf("permit %s: %w", c.Args().First(), err)
+		}
+		return l, &signedPermit{p, envelope}, nil
+	}
+	l.License, _, l.Signer, err = license.Open(envelope)
 	if err != nil {
-		return render.SignedLicense{}, fmt.Errorf("licence %s: %w", c.Args().First(), err)
+		return l, nil, fmt.Errorf("licence %s: %w", c.Args().First(), err)
 	}
-	return render.SignedLicense{License: l, Signer: signer, Signature: signatureOf(envelope)}, nil
+	l.Signature = signatureOf(envelope)
+	return l, nil, nil
 }
 
 // signatureOf is the one signature of an envelope that was opened.
