@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -60,6 +61,9 @@ func doShare(_ context.Context, c *command.Call) error {
 		return err
 	}
 	o, err := c.Owner()
+	if err == nil {
+		err = cmp.Or(o.MayRead(), o.MayWrite())
+	}
 	if err != nil {
 		return err
 	}

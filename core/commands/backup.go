@@ -44,6 +44,9 @@ func (n *Node) Backup(ctx context.Context, args control.BackupArgs,
 	began := time.Now()
 	result := control.BackupResult{Name: args.Name}
 	owner, err := n.Identity("backup")
+	if err == nil {
+		err = owner.MayWrite()
+	}
 	if err != nil {
 		return result, err
 	}

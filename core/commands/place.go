@@ -106,6 +106,9 @@ func (n *Node) Place(ctx context.Context, args control.PlaceArgs,
 // its ref, records and tree nodes.
 func (n *Node) adopt(ctx context.Context, args control.PlaceArgs, status func(control.Status)) error {
 	owner, err := n.Identity("place")
+	if err == nil {
+		err = owner.MayWrite()
+	}
 	if err != nil || args.Name == "" || args.Plan != nil || owner.MayRead() != nil {
 		return err
 	}
@@ -269,6 +272,11 @@ func (n *Node) keepPlacements() {
 // Remove forgets versions here and releases them on their holders.
 func (n *Node) Remove(ctx context.Context, args control.RemoveArgs,
 	status func(control.Status)) (control.RemoveResult, error) {
+	if o, err := n.Identity("rm"); err != nil {
+		return control.RemoveResult{Name: args.Name}, err
+	} else if err := o.MayWrite(); err != nil {
+		return control.RemoveResult{Name: args.Name}, err
+	}
 	r, err := n.coordinator().Remove(ctx, args.Name, args.Version, args.Force, told(status))
 	result := control.RemoveResult{Name: args.Name, Versions: r.Versions}
 	for _, x := range r.Released {

@@ -42,6 +42,11 @@
 // long as that is on its disk, from when peers keep it with that key as the owner alone can open it ([Forget]): so a
 // ref that it writes later still leads its owner to the content.
 //
+// Who is to read and no more, as one who keeps a key for the day on which the owner's is lost, gets an identity that may
+// only read ([Owner.ReaderFor]): {v, owner, node_seed, delegation, age_identity, alias_secret, peers}. Refs are sealed
+// to the owner and to up to 16 recipients more ([Owner.Recipients]), whose age keys these are: what was sealed before
+// one was added it cannot open, and what was sealed before it was removed it still can.
+//
 // # Refs
 //
 // A [Ref] is the sealed pointer to one version of a name. What peers need lies open: owner, alias, version, content,
@@ -52,7 +57,7 @@
 // created, their only date, that of the signature: of several envelopes of one version the earliest known created is
 // nearest the truth.
 //
-// What peers must not read is the body: CBOR {v, name, root, size, task, records}, encrypted with age to the owner. A
+// What peers must not read is the body: CBOR {v, name, root, size, task, records}, encrypted with age to the owner and its recipients. A
 // sealed chunk inside it is the array [hash, size, key, plain size]. Since envelopes are pointed to by hash, a ref's
 // envelope has one spelling only: the one that [Signer.SignRef] makes.
 package key

@@ -64,6 +64,9 @@ func (o *Owner) plain() ([]byte, error) {
 	if o.writer != nil {
 		return o.writer.marshal(o)
 	}
+	if o.reader != nil {
+		return o.reader.marshal(o)
+	}
 	return json.Marshal(identityFile{
 		V: 1, OwnerSeed: o.signer.Seed(), AgeIdentity: o.age.String(), DedupSecret: o.DedupSecret, Peers: o.Peers,
 	}, jsontext.WithIndent("  "))
@@ -85,28 +88,36 @@ func ParseOwner(data []byte, passphrase string) (*Owner, error) {
 		}
 		data = plain
 	}
-	if isWriter(data) {
-		o, err := parseWriter(data)
-		if err != nil {
-			return nil, fmt.Errorf("read identity: %w", err)
-		}
-		return o, nil
+	parse := parseOwner
+	switch {
+	case isWriter(data):
+		parse = parseWriter
+	case isReader(data):
+		parse = parseReader
 	}
+	o, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("read identity: %w", err)
+	}
+	return o, nil
+}
+
+func parseOwner(data []byte) (*Owner, error) {
 	var f identityFile
 	if err := json.Unmarshal(data, &f, strict); err != nil {
-		return nil, core.WithHint(fmt.Errorf("read identity: %w", withoutSecrets(err)),
+		return nil, core.WithHint(withoutSecrets(err),
 			"an identity begins with { or with %s; where something "+
 				"changed it on the way, take it from there again: bkp key export -o FILE", armor.Header)
 	}
 	if f.V != 1 {
-		return nil, fmt.Errorf("read identity: version %d is not known here", f.V)
+		return nil, fmt.Errorf("version %d is not known here", f.V)
 	}
 	if f.OwnerSeed == [32]byte{} || f.DedupSecret == [32]byte{} {
-		return nil, fmt.Errorf("read identity: owner_seed or dedup_secret is missing")
+		return nil, errors.New("owner_seed or dedup_secret is missing")
 	}
 	id, err := age.ParseX25519Identity(f.AgeIdentity)
 	if err != nil {
-		return nil, fmt.Errorf("read identity: age_identity is not an AGE-SECRET-KEY-1")
+		return nil, errors.New("age_identity is not an AGE-SECRET-KEY-1")
 	}
 	return &Owner{Peers: f.Peers, DedupSecret: f.DedupSecret, signer: SignerFromSeed(f.OwnerSeed), age: id}, nil
 }

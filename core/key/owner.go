@@ -20,13 +20,16 @@ type Owner struct {
 	Peers       []string // addresses of peers that hold this owner's refs, as in a peer list
 	DedupSecret [32]byte // cuts, seals and names: see core/chunk
 
-	Notes   Notes           // for an identity that may only write
-	Permits func() [][]byte // by which it may store where it is no issuer itself, as core/license has them; nil: none
+	Notes Notes // for an identity that may only write
+	// who besides the owner can open what is sealed from now on: public keys of age; nil: nobody
+	Recipients func() ([]string, error)
+	Permits    func() [][]byte // by which it may store where it is no issuer itself, as core/license has them; nil: none
 
 	signer *Signer
 	age    *age.X25519Identity
 	shared *Share  // what there is of an owner who shared a version; neither of the two above then
 	writer *writer // what there is of one whose machine may only write; neither of them either
+	reader *reader // what there is of one whose machine may only read; neither of them either
 }
 
 // NewOwner draws an owner from rand; age draws its identity from the system by itself.
@@ -53,6 +56,9 @@ func (o *Owner) ID() core.ID {
 	if o.writer != nil {
 		return o.writer.owner
 	}
+	if o.reader != nil {
+		return o.reader.owner
+	}
 	return o.signer.ID()
 }
 
@@ -64,6 +70,9 @@ func (o *Owner) Words(node core.ID, until time.Time) ([]byte, error) {
 	}
 	if o.writer != nil {
 		return o.writer.delegation, nil
+	}
+	if o.reader != nil {
+		return o.reader.delegation, nil
 	}
 	return o.Delegate(node, AllRights, until)
 }
@@ -81,6 +90,9 @@ func (o *Owner) Signer() *Signer {
 	if o.writer != nil {
 		return o.writer.node
 	}
+	if o.reader != nil {
+		return o.reader.node
+	}
 	return o.signer
 }
 
@@ -90,6 +102,9 @@ func (o *Owner) Recipient() string { return o.recipient().String() }
 func (o *Owner) recipient() *age.X25519Recipient {
 	if o.writer != nil {
 		return o.writer.recipient
+	}
+	if o.reader != nil {
+		return o.reader.age.Recipient()
 	}
 	return o.age.Recipient()
 }
@@ -108,13 +123,20 @@ func (o *Owner) Alias(name string) string {
 	if o.shared != nil && name == o.shared.Name {
 		return o.shared.Alias
 	}
-	secret := DeriveSecret("bkp alias v1", o.DedupSecret)
+	secret := o.aliasSecret()
 	h, err := blake3.NewKeyed(secret[:])
 	if err != nil {
 		panic(err) // the key has 32 bytes
 	}
 	h.WriteString(name)
 	return aliasText.EncodeToString(h.Sum(nil))
+}
+
+func (o *Owner) aliasSecret() [32]byte {
+	if o.reader != nil {
+		return o.reader.aliases
+	}
+	return DeriveSecret("bkp alias v1", o.DedupSecret)
 }
 
 // checkAlias refuses what Alias cannot have made.

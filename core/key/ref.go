@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -249,7 +250,11 @@ func (o *Owner) sealBody(body RefBody) ([]byte, error) {
 
 func (o *Owner) encrypt(plain []byte) ([]byte, error) {
 	var out bytes.Buffer
-	w, err := age.Encrypt(&out, o.recipient())
+	to, err := o.recipients()
+	if err != nil {
+		return nil, err
+	}
+	w, err := age.Encrypt(&out, to...)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +300,15 @@ func (o *Owner) OpenRefBody(r Ref) (RefBody, error) {
 }
 
 func (o *Owner) decrypt(body []byte) ([]byte, error) {
-	plain, err := age.Decrypt(bytes.NewReader(body), o.age)
+	id := o.age
+	if o.reader != nil {
+		id = o.reader.age
+	}
+	plain, err := age.Decrypt(bytes.NewReader(body), id)
+	if _, other := errors.AsType[*age.NoIdentityMatchError](err); other && o.reader != nil {
+		err = core.Fail(core.CodeRefused, "it is not sealed to this identity: it was made before that could read, or after it "+
+			"was taken back")
+	}
 	if err != nil {
 		return nil, err
 	}

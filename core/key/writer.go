@@ -56,6 +56,9 @@ func (o *Owner) Writer(expires time.Time, rand io.Reader) (*Owner, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.signs(); err != nil {
+		return nil, err
+	}
 	w := &writer{owner: o.ID(), node: node}
 	if w.delegation, err = o.Delegate(node.ID(), []Right{RightWrite}, expires); err != nil {
 		return nil, err
@@ -64,12 +67,15 @@ func (o *Owner) Writer(expires time.Time, rand io.Reader) (*Owner, error) {
 	return &Owner{Peers: o.Peers, DedupSecret: o.DedupSecret, writer: w}, nil
 }
 
-// Node is the key of the machine that an identity was made for which may only write; nil for every other.
+// Node is the key of the machine that an identity was made for which may only write, or only read; nil for every other.
 func (o *Owner) Node() *Signer {
-	if o.writer == nil {
-		return nil
+	switch {
+	case o.writer != nil:
+		return o.writer.node
+	case o.reader != nil:
+		return o.reader.node
 	}
-	return o.writer.node
+	return nil
 }
 
 // MayRead is nil where the identity opens backups, or else says that it only writes.
@@ -96,7 +102,7 @@ func (o *Owner) signs() error {
 	case o.writer != nil:
 		return errWriteOnly
 	}
-	return errReadOnly
+	return o.MayWrite()
 }
 
 // marshal is its JSON.

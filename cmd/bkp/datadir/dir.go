@@ -34,6 +34,7 @@ import (
 //	reserve/      room for what frees space        plugin-sockets/ of plugins that run
 //	token         the cluster token, where one was generated or came by an invite
 //	revoked/      what owners took back of what they had let nodes do
+//	recipients    age keys that open what is sealed, beside the owner's
 //	permits/      by which the owner may store where others are issuers
 //	heads.json    the newest heads of other nodes' ledgers
 //	invites.json  by what codes new nodes may join, and who did

@@ -261,6 +261,9 @@ func (s *SplitResult) isStill(v Version) {
 // Split makes a version, or says that the newest is the same.
 func (d Dir) Split(ctx context.Context, in SplitInput) (sum SplitResult, err error) {
 	sum.Name = in.Name
+	if err := in.Owner.MayWrite(); err != nil {
+		return sum, err
+	}
 	before, known := d.Newest(in.Owner, in.Name)
 	if known && in.SkipUnchanged == SkipByStat && d.Refs().IsAsSplit(before, in.Source) {
 		sum.isStill(before)

@@ -114,6 +114,6 @@ func (i *Identity) OpenIdentity(text []byte, phrase, where string) (*key.Owner, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, err)
 	}
-	i.Phrase, o.Notes, o.Permits = phrase, i.dir.Refs(), i.dir.Permits
+	i.Phrase, o.Notes, o.Permits, o.Recipients = phrase, i.dir.Refs(), i.dir.Permits, i.dir.Recipients
 	return o, nil
 }

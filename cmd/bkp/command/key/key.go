@@ -4,6 +4,7 @@
 package key
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -26,16 +27,19 @@ import (
 // Command is bkp key.
 func Command() *cli.Command {
 	return command.Group("key", "show, export and import the identity, and take back what others may do with it",
-		showCommand(), exportCommand(), importCommand(), revokeCommand())
+		showCommand(), exportCommand(), importCommand(), revokeCommand(), recipientCommand())
 }
 
 type keyInfo struct {
 	Owner     core.ID  `json:"owner"`
 	WriteOnly bool     `json:"write_only,omitempty"`
+	ReadOnly  bool     `json:"read_only,omitempty"`
 	Node      core.ID  `json:"node"`
 	Recipient string   `json:"recipient"` // age public key of the refs
 	Exported  bool     `json:"exported"`
 	Peers     []string `json:"peers,omitempty"` // where a new machine may ask
+
+	Recipients []string `json:"recipients,omitempty"` // who opens what is sealed from now on as well
 
 	Revoked  []core.ID        `json:"revoked,omitempty"`          // nodes that may do nothing for the owner any more
 	Licenses []core.LicenseID `json:"revoked_licenses,omitempty"` // under which nothing new is kept
@@ -60,13 +64,23 @@ func showCommand() *cli.Command {
 				return err
 			}
 			revoked := lists.Of(o.ID()).Revoked
-			info := keyInfo{o.ID(), o.Node() != nil, signer.ID(), o.Recipient(), c.Dir.IsExported(), o.Peers,
-				revoked.Nodes, revoked.Licenses}
+			others, err := c.Dir.Recipients()
+			if err != nil {
+				return err
+			}
+			info := keyInfo{o.ID(), o.MayRead() != nil, o.MayWrite() != nil, signer.ID(), o.Recipient(), c.Dir.IsExported(),
+				o.Peers, others, revoked.Nodes, revoked.Licenses}
 			return c.Result(info, func(t *render.Table) {
 				t.Line("owner  %s", info.Owner.Grouped())
 				t.Line("node   %s", info.Node.Grouped())
 				if info.WriteOnly {
 					t.Line("The identity may only write: what this machine has placed it can neither read nor remove.")
+				}
+				if info.ReadOnly {
+					t.Line("The identity may only read: this machine can neither back up nor remove.")
+				}
+				for _, r := range info.Recipients {
+					t.Line("recipient %s", r)
 				}
 				for _, id := range info.Revoked {
 					t.Line("revoked node %s", id)
@@ -89,22 +103,27 @@ func exportCommand() *cli.Command {
 		About: "The identity opens every backup. It is written as it is kept, or under a passphrase where one is " +
 			"given; the peers that this machine has met go with it, so that a new machine knows whom to ask. A " +
 			"file made by -o can be read by its owner only. With --write-only it is an identity for one more " +
-			"machine that is to back up and no more: what it has placed it can neither read nor remove. The node " +
-			"that is named can be revoked; that file is no copy of the identity.",
+			"machine that is to back up and no more: what it has placed it can neither read nor remove. With " +
+			"--read-only it is one that lists and fetches and no more, as for a safe elsewhere: it reads what is " +
+			"placed from now on. The node that is named can be revoked; neither file is a copy of the identity.",
 		Examples: "bkp key export -o identity.bkp\nbkp key export -o identity.bkp --passphrase-file pass.txt\nbkp " +
-			"key export | ssh safe 'cat > identity.bkp'\nbkp key export --write-only --expires 1y -o laptop.bkp",
+			"key export | ssh safe 'cat > identity.bkp'\nbkp key export --write-only --expires 1y -o laptop.bkp\nbkp key export --read-only -o recovery.bkp",
 		Flags: append(command.IdentityFlags(), line.Text("peers", "", "let a new machine ask the peers of `LIST`"),
 			line.Text("output", "-", "write `FILE`, or standard output for -", "o"), line.Bool("force",
 				"replace FILE"),
 			line.Bool("write-only", "make an identity that backs up, and can neither read backups nor remove them"),
-			line.Text("expires", "10y", "with --write-only: let it write for `SPAN`, as 90d or 1y")),
+			line.Bool("read-only", "make an identity that lists and fetches, and can neither back up nor remove"),
+			line.Text("expires", "10y", "with --write-only or --read-only: let it do so for `SPAN`, as 90d or 1y")),
 		Do: doExport,
 	})
 }
 
 func doExport(_ context.Context, c *command.Call) error {
-	if c.Given("expires") && !c.Bool("write-only") {
-		return line.UsageError("--expires is for --write-only: an identity does not expire")
+	if c.Given("expires") && !c.Bool("write-only") && !c.Bool("read-only") {
+		return line.UsageError("--expires is for --write-only and --read-only: an identity does not expire")
+	}
+	if c.Bool("write-only") && c.Bool("read-only") {
+		return line.UsageError("--write-only and --read-only exclude one another")
 	}
 	span, err := c.Span("expires")
 	if err != nil {
@@ -116,7 +135,7 @@ func doExport(_ context.Context, c *command.Call) error {
 	}
 	o, err := c.Owner()
 	if err == nil {
-		err = o.MayRead()
+		err = cmp.Or(o.MayRead(), o.MayWrite())
 	}
 	if err != nil {
 		return err
@@ -135,6 +154,17 @@ func doExport(_ context.Context, c *command.Call) error {
 		}
 		moved.Node = o.Node().ID()
 		what = fmt.Sprintf("an identity that may only write; take it back: bkp key revoke %s", moved.Node)
+	}
+	if c.Bool("read-only") {
+		if o, err = o.ReaderFor(time.Now().Add(span), rand.Reader); err != nil {
+			return err
+		}
+		if err := addRecipient(c, o.Recipient()); err != nil {
+			return err
+		}
+		moved.Node, moved.Recipient = o.Node().ID(), o.Recipient()
+		what = fmt.Sprintf("an identity that may only read what is placed from now on; take it back: bkp key recipient "+
+			"remove %s, and bkp key revoke %s", moved.Recipient, moved.Node)
 	}
 	text, err := o.Marshal(c.Phrase)
 	if err != nil {
@@ -189,8 +219,10 @@ func revokeCommand() *cli.Command {
 
 type keyMoved struct {
 	Owner    core.ID `json:"owner"`
-	Node     core.ID `json:"node,omitzero"`      // whose identity may only write
+	Node     core.ID `json:"node,omitzero"`      // whose identity may only write, or only read
 	Identity string  `json:"identity,omitempty"` // as export -o - --json gives it
+
+	Recipient string `json:"recipient,omitempty"` // of one that may only read
 }
 
 func importCommand() *cli.Command {
@@ -220,6 +252,11 @@ func importCommand() *cli.Command {
 			if err := takeNode(c, o); err != nil {
 				return err
 			}
+			if aside != "" && c.Dir.Has("recipients") { // they are the other's
+				if err := c.Dir.PutRecipients(nil); err != nil {
+					return err
+				}
+			}
 			if err := c.Dir.ReplaceIdentity(text, aside); err != nil {
 				return err
 			}
@@ -237,7 +274,7 @@ func importCommand() *cli.Command {
 	})
 }
 
-// takeNode gives the data directory the node's key that an identity came with which may only write.
+// takeNode gives the data directory the node's key that an identity came with which may only write, or only read.
 func takeNode(c *command.Call, o *key.Owner) error {
 	if o.Node() == nil {
 		return nil
@@ -274,7 +311,8 @@ func makeWayFor(c *command.Call, o *key.Owner) (aside string, err error) {
 	}
 	old, err := c.OpenIdentity(text, phrase, path)
 	switch {
-	case err == nil && old.ID() == o.ID() && (old.Node() != nil || o.Node() == nil): // it can do as much
+	case err == nil && old.ID() == o.ID() && (o.Node() == nil || old.Node() != nil &&
+		(old.MayRead() == nil) == (o.MayRead() == nil)): // it can do as much
 		return "", nil
 	case !c.Bool("force"):
 		return "", core.WithHint(core.Fail(core.CodeRefused, "another identity is here already: %s", path),

@@ -3,6 +3,7 @@
 package license
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -58,7 +59,7 @@ func doIssue(_ context.Context, c *command.Call) error {
 	}
 	o, err := c.Owner()
 	if err == nil {
-		err = o.MayRead() // an identity that may only write is no issuer
+		err = cmp.Or(o.MayRead(), o.MayWrite()) // what may do one of them alone is no issuer
 	}
 	if err != nil {
 		return err
