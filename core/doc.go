@@ -69,6 +69,7 @@
 //	                  place/content: what a version consists of    place/survey: what the network can give
 //	                  place/delivery: what is to be done while the data moves
 //	                  place/proof: having targets prove what they keep
+//	                  place/stripes: parity, and what is rebuilt from it
 //	      repair      placements kept: copies proved again, and made anew
 //	      transfer    the tasks under way, by spread's decisions over flows
 //	      staging     the owner's versions here: what of them must stay, and what may go since peers keep it

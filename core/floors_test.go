@@ -121,6 +121,7 @@ var within = map[string][]string{
 	"core/place/content":        nil,
 	"core/place/delivery":       nil,
 	"core/place/proof":          {"delivery"},
+	"core/place/stripes":        nil,
 	"core/place/survey":         nil,
 	"core/plan/fluid":           nil,
 	"core/plan/saved":           {"", "fluid"},

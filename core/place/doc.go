@@ -4,13 +4,13 @@
 //
 // It acts round decisions that do not. placements.Standing is where a placement stands, plain data; package delivery is told
 // what happens and says what is to be done; package content says what a version consists of, package survey what the
-// network can give, and package proof has targets prove what they keep. What they and the rest need of the node is in needs.go, as interfaces. One goroutine has a placement;
+// network can give, package stripes computes parity, and package proof has targets prove what they keep. What they and the rest need of the node is in needs.go, as interfaces. One goroutine has a placement;
 // what the node's loop tells it goes through its Inbox.
 //
 //	place.go     the steps of a placement                choose.go    the version, and what it consists of
 //	survey.go    the network                             price.go     the strategy's prices, and the plan
 //	offer.go     licences, and who accepts               recall.go    what is to be sent, and is here no more
-//	encode.go    the parity of stripes                   mend.go      what is lost of stripes, rebuilt
+//	encode.go    the stripes of new content
 //	inbox.go     what the node tells                     outbox.go    who is told later that it may let go
 //	deliver.go   what delivery decides, done             publish.go   records, refs, and what is let go
 //	window.go    placing a file while it is cut          remove.go    forgetting versions, and having them let go

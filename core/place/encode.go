@@ -8,8 +8,7 @@ import (
 	"slices"
 
 	"github.com/bkp-tool/bkp/core"
-	"github.com/bkp-tool/bkp/core/chunk"
-	"github.com/bkp-tool/bkp/core/shard"
+	"github.com/bkp-tool/bkp/core/place/stripes"
 )
 
 // erase has new runs of content made into stripes: what is in none is to bear as many losses.
@@ -51,56 +50,21 @@ func (p *placement) leaveOld() {
 // encode makes stripes of new content, where they are asked for, and puts their parity into staging, claimed until the
 // placement ends. Of a dry run its size is all that is known.
 func (p *placement) encode(ctx context.Context, prefix string) error {
-	code := p.Args.Erasure
-	if code.IsZero() {
+	if p.Args.Erasure.IsZero() {
 		return nil
 	}
-	p.Content.Stripe(prefix, code)
+	p.Content.Stripe(prefix, p.Args.Erasure)
 	if p.Args.DryRun {
 		return nil
 	}
 	p.tell(Status{Phase: "encode"})
-	coders := map[int]*shard.Coder{}
-	for _, s := range p.Content.Stripes {
-		if coders[len(s.Data)] == nil {
-			coder, err := shard.New(core.Erasure{K: len(s.Data), M: code.M})
-			if err != nil {
-				return err
-			}
-			coders[len(s.Data)] = coder
-		}
-		if err := p.encodeStripe(ctx, s, coders[len(s.Data)]); err != nil {
-			return fmt.Errorf("parity: %w", err)
-		}
-	}
-	return nil
+	return stripes.Encode(ctx, p.Content.Stripes, p.Content.Fresh, p.from, func(c core.Chunk, data []byte) error {
+		return p.claim(ctx, c, data)
+	})
 }
 
-// encodeStripe reads a stripe's data chunk by chunk: its parity and one chunk are in memory.
-func (p *placement) encodeStripe(ctx context.Context, s core.Stripe, coder *shard.Coder) error {
-	parity := coder.Parity(int(p.Content.Fresh[s.Parity[0]].Size))
-	var data []byte
-	for i, run := range s.Data {
-		at := 0
-		for _, c := range p.Content.Fresh[run].Chunks {
-			var err error
-			if data, err = p.from.Get(ctx, c.Hash, data[:0]); err != nil {
-				return fmt.Errorf("chunk %s: %w", c.Hash, err)
-			}
-			if err := parity.Add(i, at, data); err != nil {
-				return err
-			}
-			at += len(data)
-		}
-	}
-	for i, bytes := range parity.Shards() {
-		run := &p.Content.Fresh[s.Parity[i]]
-		run.Chunks[0].Hash = chunk.Hash(bytes)
-		run.Hash = chunk.RunHash(run.Chunks)
-		p.recalled = append(p.recalled, run.Chunks[0])
-		if err := p.keep(ctx, run.Chunks[0], core.Hash{}, bytes); err != nil {
-			return err
-		}
-	}
-	return nil
+// claim puts a chunk into staging, claimed until the placement ends.
+func (p *placement) claim(ctx context.Context, c core.Chunk, data []byte) error {
+	p.recalled = append(p.recalled, c)
+	return p.keep(ctx, c, core.Hash{}, data)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/place/content"
+	"github.com/bkp-tool/bkp/core/place/stripes"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/reconcile"
 	"github.com/bkp-tool/bkp/core/spread"
@@ -61,7 +62,7 @@ func (p *placement) gather(ctx context.Context) error {
 	var wanted []spread.Wanted
 	lost := map[int]map[int]bool{}
 	for _, s := range p.Standing.Segments {
-		shares, stripes := s.Shares(), core.StripeOf(s.Stripes, len(s.Runs))
+		shares, of := s.Shares(), core.StripeOf(s.Stripes, len(s.Runs))
 		lost[s.Number] = map[int]bool{}
 		for run, r := range s.Runs {
 			here := run < s.Fresh && !p.resumed // else it was looked for, and is claimed
@@ -79,7 +80,7 @@ func (p *placement) gather(ctx context.Context) error {
 			})
 			if !here && slices.ContainsFunc(lacking, func(to int) bool { return !p.Survey.Linked(senders, to) }) {
 				here = true
-				if lost[s.Number][run] = stripes[run] >= 0 && len(holders) == 0; lost[s.Number][run] {
+				if lost[s.Number][run] = of[run] >= 0 && len(holders) == 0; lost[s.Number][run] {
 					p.here[r.Hash] = true
 					continue
 				}
@@ -95,7 +96,12 @@ func (p *placement) gather(ctx context.Context) error {
 	if err := p.bringBack(ctx, wanted); err != nil {
 		return err
 	}
-	return p.rebuild(ctx, lost, func(s *placements.Segment, run int) (ids []core.ID) {
+	r := stripes.Rebuilder{Near: p.Staging, Has: p.staged, Keep: p.claim,
+		Bring: func(ctx context.Context, wanted []spread.Wanted, keep func(run, index int, data []byte) error) ([]int, error) {
+			return p.Bring(ctx, p.Version.Ref.Alias, wanted, keep)
+		},
+		Tell: func(text string) { p.tell(Status{Phase: "recall", Text: text}) }}
+	return r.Rebuild(ctx, p.Standing.Segments, lost, func(s *placements.Segment, run int) (ids []core.ID) {
 		nodes, _ := p.whoHas(known[s.Number], nil, run)
 		for _, node := range nodes {
 			ids = append(ids, p.Survey.Nodes[node].ID)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package stripes
 
 import (
 	"context"
@@ -13,7 +13,17 @@ import (
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/shard"
 	"github.com/bkp-tool/bkp/core/spread"
+	"github.com/bkp-tool/bkp/core/version"
 )
+
+// Rebuilder puts runs together that nobody has any more, from the others of their stripes.
+type Rebuilder struct {
+	Near  version.Chunks                                               // what is at hand
+	Has   func(ctx context.Context, chunks []core.Chunk) (bool, error) // reports whether all of some are in Near
+	Bring func(ctx context.Context, wanted []spread.Wanted, keep func(run, index int, data []byte) error) (left []int, err error)
+	Keep  func(ctx context.Context, c core.Chunk, data []byte) error // takes a chunk that was rebuilt
+	Tell  func(text string)
+}
 
 // mendAtOnce bounds the bytes of stripes that are rebuilt at a time: they are in memory.
 const mendAtOnce = 64 << 20
@@ -22,28 +32,27 @@ const mendAtOnce = 64 << 20
 type mending struct {
 	*shard.Mend
 	runs    []core.Run
-	near    []bool      // by run: it is in staging
+	near    []bool      // by run: it is at hand
 	holders [][]core.ID // by run
 	mu      sync.Mutex
 }
 
-// rebuild puts runs into staging, claimed, that nobody has any more, from the others of their stripes. lost is those
-// runs by segment; holders has who has a run.
-func (p *placement) rebuild(ctx context.Context, lost map[int]map[int]bool,
+// Rebuild does so. lost is those runs by segment; holders has who has a run.
+func (r Rebuilder) Rebuild(ctx context.Context, segments []*placements.Segment, lost map[int]map[int]bool,
 	holders func(s *placements.Segment, run int) []core.ID) error {
 	var batch []*mending
 	size := 0
-	for _, seg := range p.Standing.Segments {
+	for _, seg := range segments {
 		for _, s := range seg.Stripes {
 			if !slices.ContainsFunc(s.Runs(), func(run int) bool { return lost[seg.Number][run] }) {
 				continue
 			}
-			m, err := p.mending(ctx, seg, s, lost[seg.Number], holders)
+			m, err := r.mending(ctx, seg, s, lost[seg.Number], holders)
 			if err != nil {
 				return err
 			}
 			if more := m.Size() * len(m.runs); size > 0 && size+more > mendAtOnce {
-				if err := p.mend(ctx, batch); err != nil {
+				if err := r.mend(ctx, batch); err != nil {
 					return err
 				}
 				batch, size = nil, 0
@@ -51,26 +60,26 @@ func (p *placement) rebuild(ctx context.Context, lost map[int]map[int]bool,
 			batch, size = append(batch, m), size+m.Size()*len(m.runs)
 		}
 	}
-	return p.mend(ctx, batch)
+	return r.mend(ctx, batch)
 }
 
-func (p *placement) mending(ctx context.Context, seg *placements.Segment, s core.Stripe, lost map[int]bool,
+func (r Rebuilder) mending(ctx context.Context, seg *placements.Segment, s core.Stripe, lost map[int]bool,
 	holders func(s *placements.Segment, run int) []core.ID) (*mending, error) {
 	m := &mending{}
 	var wanted []core.Bitmap
 	var gone []bool
 	for _, run := range s.Runs() {
-		r := seg.Runs[run].Run
-		near, err := p.staged(ctx, r.Chunks)
+		one := seg.Runs[run].Run
+		near, err := r.Has(ctx, one.Chunks)
 		if err != nil {
 			return nil, err
 		}
 		chunks := core.Bitmap(nil)
 		if lost[run] {
-			chunks = core.FullBitmap(len(r.Chunks))
+			chunks = core.FullBitmap(len(one.Chunks))
 		}
 		who := holders(seg, run)
-		m.runs, m.near, m.holders = append(m.runs, r), append(m.near, near), append(m.holders, who)
+		m.runs, m.near, m.holders = append(m.runs, one), append(m.near, near), append(m.holders, who)
 		wanted, gone = append(wanted, chunks), append(gone, !near && len(who) == 0)
 	}
 	var err error
@@ -78,10 +87,10 @@ func (p *placement) mending(ctx context.Context, seg *placements.Segment, s core
 	return m, err
 }
 
-// mend gets what stripes are rebuilt from, out of staging or from holders, as often as some of those fail.
-func (p *placement) mend(ctx context.Context, batch []*mending) error {
+// mend gets what stripes are rebuilt from, out of what is at hand or from holders, as often as some of those fail.
+func (r Rebuilder) mend(ctx context.Context, batch []*mending) error {
 	if len(batch) > 0 {
-		p.tell(Status{Phase: "recall", Text: fmt.Sprintf("%d stripes, to rebuild what is lost of them", len(batch))})
+		r.Tell(fmt.Sprintf("%d stripes, to rebuild what is lost of them", len(batch)))
 	}
 	for {
 		var wanted []spread.Wanted
@@ -98,7 +107,7 @@ func (p *placement) mend(ctx context.Context, batch []*mending) error {
 				switch {
 				case chunks.Empty():
 				case m.near[i]:
-					if err := p.readInto(ctx, m, i, chunks); err != nil {
+					if err := r.readInto(ctx, m, i, chunks); err != nil {
 						return err
 					}
 				default:
@@ -107,7 +116,7 @@ func (p *placement) mend(ctx context.Context, batch []*mending) error {
 				}
 			}
 		}
-		left, err := p.Bring(ctx, p.Version.Ref.Alias, wanted, func(i, index int, data []byte) error {
+		left, err := r.Bring(ctx, wanted, func(i, index int, data []byte) error {
 			m := of[i]
 			m.mu.Lock()
 			defer m.mu.Unlock()
@@ -125,21 +134,21 @@ func (p *placement) mend(ctx context.Context, batch []*mending) error {
 		}
 	}
 	for _, m := range batch {
-		if err := m.Rebuilt(func(i, index int, data []byte) error { return p.rebuilt(ctx, m.runs[i].Chunks[index], data) }); err != nil {
+		if err := m.Rebuilt(func(i, index int, data []byte) error { return r.rebuilt(ctx, m.runs[i].Chunks[index], data) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readInto puts chunks of a run into a stripe that are in staging.
-func (p *placement) readInto(ctx context.Context, m *mending, run int, chunks core.Bitmap) (err error) {
+// readInto puts chunks of a run into a stripe that are at hand.
+func (r Rebuilder) readInto(ctx context.Context, m *mending, run int, chunks core.Bitmap) (err error) {
 	chunks.Each(func(i int) {
 		if err != nil {
 			return
 		}
 		var data []byte
-		if data, err = p.Staging.Get(ctx, m.runs[run].Chunks[i].Hash, nil); err == nil {
+		if data, err = r.Near.Get(ctx, m.runs[run].Chunks[i].Hash, nil); err == nil {
 			m.Put(run, i, data)
 		}
 	})
@@ -147,10 +156,9 @@ func (p *placement) readInto(ctx context.Context, m *mending, run int, chunks co
 }
 
 // rebuilt keeps a chunk that was computed.
-func (p *placement) rebuilt(ctx context.Context, c core.Chunk, data []byte) error {
+func (r Rebuilder) rebuilt(ctx context.Context, c core.Chunk, data []byte) error {
 	if chunk.Hash(data) != c.Hash {
 		return core.Fail(core.CodeWrong, "chunk %s does not match what its stripe rebuilds: its parity is wrong", c.Hash)
 	}
-	p.recalled = append(p.recalled, c)
-	return p.keep(ctx, c, core.Hash{}, data)
+	return r.Keep(ctx, c, data)
 }
