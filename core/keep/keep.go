@@ -89,6 +89,8 @@ type Peers interface {
 	// Send queues a message; false where no way leads there.
 	Send(to core.ID, m wire.Message) bool
 	Reachable(id core.ID) bool
+	// Far reports whether a node was heard of, and no session leads to it.
+	Far(id core.ID) bool
 	// Act runs f beside the loop, for who said what is heard in this event. The end of the node waits for it.
 	Act(f func())
 }

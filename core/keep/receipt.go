@@ -102,9 +102,11 @@ func (s *State) deliver(seg *Segment) {
 	}
 }
 
-// towardsSource sends a message about a segment to its source, or to one that is nearer to it.
+// towardsSource sends a message about a segment to its source, or to one that is nearer to it: those that are old take it
+// from their neighbours only.
 func (s *State) towardsSource(seg *Segment, m wire.Message) bool {
-	if s.peers.Send(seg.Source, m) {
+	far := s.peers.Far(seg.Source)
+	if !far && s.peers.Send(seg.Source, m) {
 		return true
 	}
 	self := s.target.Signer.ID()
@@ -113,7 +115,7 @@ func (s *State) towardsSource(seg *Segment, m wire.Message) bool {
 			return true
 		}
 	}
-	return false
+	return far && s.peers.Send(seg.Source, m)
 }
 
 // PassOn sends a receipt of another node on to who it is for, where this node passed on runs of its segment.

@@ -164,6 +164,8 @@ func (w *stage) Send(to core.ID, m wire.Message) bool {
 	return !w.away[name]
 }
 
+func (w *stage) Far(core.ID) bool { return false }
+
 func (w *stage) Reachable(id core.ID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

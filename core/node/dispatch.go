@@ -33,7 +33,7 @@ func init() {
 		on(func(n *state, p *peer, m wire.GainAgree) { n.downloads.Agreed(p.id, m) }),
 		on(func(n *state, p *peer, m wire.GainRefuse) { n.downloads.Refused(p.id, m) }),
 		on(func(n *state, p *peer, m wire.TransmissionBegin) { n.flows.Began(p.id, m) }),
-		on((*state).onComplete),
+		far((*state).onComplete),
 		on(func(n *state, p *peer, m wire.TransmissionAbort) { n.flows.Aborted(p.id, m) }),
 		on(func(n *state, p *peer, m wire.LeaseRevise) { n.flows.Revised(p.id, m) }),
 
@@ -45,8 +45,8 @@ func init() {
 		far(func(n *state, p *peer, m wire.Release) { n.kept.Release(p.id, m) }),
 		far(func(n *state, p *peer, m wire.ReleaseDone) { n.answered(p, m.Query, m) }),
 
-		on((*state).onHandover),
-		on(func(n *state, p *peer, m wire.HandoverDone) { n.answered(p, m.Query, m) }),
+		far((*state).onHandover),
+		far(func(n *state, p *peer, m wire.HandoverDone) { n.answered(p, m.Query, m) }),
 
 		far((*state).onAudit),
 		far(func(n *state, p *peer, m wire.AuditProof) { n.answered(p, m.Query, m) }),

@@ -35,6 +35,7 @@ type others state
 
 func (o *others) Send(to core.ID, m wire.Message) bool { return (*state)(o).send(to, m) }
 func (o *others) Reachable(id core.ID) bool            { return o.peers[id].reachable() }
+func (o *others) Far(id core.ID) bool                  { return o.peers[id] != nil && o.peers[id].session == nil }
 
 func (o *others) Session(id core.ID) (flow.Session, core.Rate) {
 	if p := o.peers[id]; p != nil && p.session != nil {
@@ -70,7 +71,9 @@ func (n *state) onComplete(p *peer, m wire.TransmissionComplete) {
 		n.onReceipt(p, m)
 		return
 	}
-	n.flows.Completed(p.id, m)
+	if p.session != nil { // what moves runs is between neighbours
+		n.flows.Completed(p.id, m)
+	}
 }
 
 // How often the node looks whether something expired or may go on: seldom while nothing moves.

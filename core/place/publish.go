@@ -177,11 +177,16 @@ func (c *Coordinator) sendRef(ctx context.Context, to core.ID, put wire.RefPut, 
 			return err
 		}
 	}
-	if !c.Peers.Known([]core.ID{to})[to].Refs2 {
+	peer := c.Peers.Known([]core.ID{to})[to]
+	if !peer.Refs2 && !peer.Far {
 		return nil
 	}
 	put.Ref = envelope
-	return c.putRef(ctx, to, put)
+	err := c.putRef(ctx, to, put)
+	if peer.Far && len(former) > 0 { // whether it reads that one is not known here
+		return nil
+	}
+	return err
 }
 
 func (c *Coordinator) putRef(ctx context.Context, to core.ID, put wire.RefPut) error {
@@ -218,14 +223,14 @@ func (p *placement) dismiss(ctx context.Context) {
 			spare = append(spare, m.Node)
 		}
 	}
-	p.release(ctx, "dismiss", spare)
+	p.release(ctx, "dismiss", p.record, spare)
 }
 
-// release asks nodes to let the task go.
-func (p *placement) release(ctx context.Context, why string, nodes []core.ID) {
+// release asks nodes to let go of what they keep by a record.
+func (c *Coordinator) release(ctx context.Context, why string, rec *placements.Record, nodes []core.ID) {
 	each(len(nodes), func(i int) {
-		if _, err := p.ReleaseRecord(ctx, nodes[i], p.record, nil); err != nil {
-			p.Log.Warn(why, "peer", nodes[i].Short(), "error", err)
+		if _, err := c.ReleaseRecord(ctx, nodes[i], rec, nil); err != nil {
+			c.Log.Warn(why, "peer", nodes[i].Short(), "error", err)
 		}
 	})
 }

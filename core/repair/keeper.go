@@ -38,6 +38,8 @@ type Node interface {
 	Ready() error
 	// Reached is the nodes that messages can be sent to.
 	Reached() []core.ID
+	// Find looks for nodes that are not among them, where others say that they are, or through those.
+	Find(ctx context.Context, ids []core.ID)
 	// Audit has a node prove again what it keeps by a record, and notes what came of it. lost is what it was found not
 	// to have; err is why it could not be asked, or did not answer.
 	Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error)
@@ -72,6 +74,7 @@ type Keeper struct {
 	records *placements.Records
 	log     *slog.Logger
 	news    chan struct{} // holds a word while something may have changed
+	sought  time.Time     // when nodes that are away were looked for last; of Run alone
 
 	mu      sync.Mutex
 	running bool
@@ -162,6 +165,7 @@ func (k *Keeper) look(ctx context.Context) (wake time.Time, err error) {
 	if err != nil {
 		return wake, err
 	}
+	k.find(ctx, k.network(records))
 	k.network(records) // notes who is there
 	for _, rec := range records {
 		k.enterSum(rec)
@@ -186,6 +190,24 @@ func (k *Keeper) look(ctx context.Context) (wake time.Time, err error) {
 	}
 	k.mend(ctx, records[turn], k.Grace, k.node.Mend)
 	return time.Now(), nil
+}
+
+// find looks for nodes that are away, once in lookOften.
+func (k *Keeper) find(ctx context.Context, n reconcile.Network) {
+	if time.Since(k.sought) < lookOften {
+		return
+	}
+	k.sought = time.Now()
+	reached := k.node.Reached()
+	var lost []core.ID
+	for _, x := range n.Nodes[1:] {
+		if !slices.Contains(reached, x.ID) {
+			lost = append(lost, x.ID)
+		}
+	}
+	if len(lost) > 0 {
+		k.node.Find(ctx, lost)
+	}
 }
 
 // watched is the records that are kept: not those that are over, under way, handed over to another node, on a disk

@@ -36,6 +36,8 @@ type town struct {
 func (w *town) ID() core.ID  { return core.ID{1} }
 func (w *town) Ready() error { return nil }
 
+func (w *town) Find(context.Context, []core.ID) {}
+
 func (w *town) Reached() []core.ID {
 	w.Lock()
 	defer w.Unlock()

@@ -5,7 +5,6 @@ package wire
 import (
 	"crypto/ed25519"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -60,15 +59,19 @@ func (r Relay) Open(now time.Time) (Message, error) {
 
 func openInRelay(data []byte) (Message, error) {
 	m, _, err := V1.Decode(data)
-	if errors.Is(err, ErrUnknownType) {
+	if err != nil {
 		m, _, err = newest.Decode(data)
 	}
 	return m, err
 }
 
 // inRelay is what is spoken inside RELAY, whose two ends have agreed on nothing: version 1, but for types of message
-// that it does not have. Who does not know such a type either drops it, and nothing answers.
+// that it does not have, and refs with a location, which say nothing without. Who does not know that either drops it, and
+// nothing answers.
 func inRelay(m Message) Dialect {
+	if put, is := m.(RefPut); is && len(put.Ref) > 0 && !put.Location.IsZero() {
+		return newest
+	}
 	if c := codecs[m.Type()]; c != nil && c.since != "" {
 		return newest
 	}
