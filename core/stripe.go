@@ -92,3 +92,28 @@ func StripeOf(stripes []Stripe, runs int) []int {
 	}
 	return of
 }
+
+// StripesFrom finds the stripes of a code among runs of these types, as a task brings them: up to K runs of content, and
+// their M runs of parity behind them. Whoever has to be sure that content in no stripe is not taken for some of one,
+// where that stands right before one with fewer, compares.
+func StripesFrom(types []FileType, code Erasure) (stripes []Stripe) {
+	content := 0 // runs right before this one
+	for run := 0; run < len(types); run++ {
+		if types[run] != TypeParity || code.IsZero() {
+			if content++; types[run] != TypeFile {
+				content = 0
+			}
+			continue
+		}
+		s := Stripe{}
+		for at := run - min(content, code.K); at < run; at++ {
+			s.Data = append(s.Data, at)
+		}
+		for ; len(s.Parity) < code.M && run < len(types) && types[run] == TypeParity; run++ {
+			s.Parity = append(s.Parity, run)
+		}
+		stripes, content = append(stripes, s), 0
+		run--
+	}
+	return stripes
+}

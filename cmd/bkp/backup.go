@@ -82,7 +82,8 @@ func doBackup(ctx context.Context, c *command.Call) error {
 	case args.Replicas < 1:
 		return line.UsageError("--replicas %d: want 1 or more", args.Replicas)
 	case args.Coordinator != "" && !args.Erasure.IsZero():
-		return line.UsageError("--coordinator and --erasure: %s", coordinatorPlans)
+		return line.UsageError("--coordinator and --erasure: a backup is handed over as copies; split the file, and " +
+			"place that as stripes")
 	}
 	if _, err := chunk.ParseLevel(args.Compression); err != nil {
 		return line.UsageError("--compression: %w", err)

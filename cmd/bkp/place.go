@@ -74,7 +74,7 @@ func placeCommand() *cli.Command {
 }
 
 // coordinatorPlans is why what goes to a coordinator is not to be planned here.
-const coordinatorPlans = "the coordinator plans, and it plans copies"
+const coordinatorPlans = "the coordinator plans"
 
 func coordinatorFlag() cli.Flag {
 	return line.Text("coordinator", "", "send all of it to `NODE` once, which then sends it on and "+
@@ -146,7 +146,7 @@ func placeArgs(c *command.Call) (args control.PlaceArgs, err error) {
 			return args, line.UsageError("--frontier and --%s: it shows plans to choose from", flag)
 		}
 	}
-	for _, flag := range []string{"erasure", "dry-run", "frontier", "plan", "plan-out", "plot", "record",
+	for _, flag := range []string{"dry-run", "frontier", "plan", "plan-out", "plot", "record",
 		"objective", "blend", "deadline"} {
 		if args.Coordinator != "" && c.Given(flag) {
 			return args, line.UsageError("--coordinator and --%s: %s", flag, coordinatorPlans)

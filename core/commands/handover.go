@@ -86,11 +86,12 @@ func (n *Node) coordinate(h key.Handover) error {
 			runs = append(runs, version.Run{Run: r, Task: task, Used: core.FullBitmap(len(r.Chunks))})
 		}
 		s := placements.NewSegment(task, h.Alias, h.Version, number, runs)
-		s.Of = k.License
+		s.Of, s.Stripes = k.License, place.StripesOf(runs, h.Erasure)
 		segments = append(segments, s)
 	}
 	_, err = n.Placed.Begin(placements.Head{Owner: h.Owner, Alias: h.Alias, Version: h.Version, Task: task,
-		Source: n.ID(), Began: time.Now().UnixNano(), Proofs: true, Delegation: h.Delegation, Wanted: wantedBy(h)}, segments)
+		Source: n.ID(), Began: time.Now().UnixNano(), Proofs: true, Delegation: h.Delegation,
+		Erasure: h.Erasure, Wanted: wantedBy(h)}, segments)
 	if err == nil {
 		n.Log.Info("coordinates", "owner", h.Owner.Short(), "alias", h.Alias, "version", h.Version, "term", h.Term,
 			"task", task)

@@ -3,6 +3,7 @@
 package commands_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -314,6 +315,230 @@ func TestNobodyToCoordinate(t *testing.T) {
 		err := a.handOver("disk.img", 2)
 		if core.CodeOf(err) != core.CodeRedundant || !strings.Contains(err.Error(), "keeps no placements by itself") {
 			t.Errorf("handed over: %v", err)
+		}
+	})
+}
+
+// neighbours is the owner's node, one that may coordinate, and others, each of which reaches all.
+func neighbours(c *cluster, others ...string) (a, b *member) {
+	peers := "b-20MiB"
+	b = c.start("b", "", keeps)
+	for _, name := range others {
+		c.start(name, peers)
+		peers += "," + name + "-20MiB"
+	}
+	return c.start("a", peers, c.owned, keeps), b
+}
+
+// delegate hands a version over that is kept as it was wanted.
+func (m *member) delegate(name string) error {
+	m.cluster.t.Helper()
+	_, err := m.Place(m.cluster.t.Context(), control.PlaceArgs{Name: name, Replicas: 2, AsBefore: true,
+		Coordinator: m.cluster.nodes["b"].ID().String()}, quiet)
+	return err
+}
+
+// holders is who is to keep something by a record, by name.
+func (c *cluster) holders(rec *placements.Record) (names string) {
+	for name, m := range c.nodes {
+		if slices.ContainsFunc(rec.Holders(), func(h placements.Holder) bool { return h.Node == m.signer.ID() }) {
+			names += name
+		}
+	}
+	letters := []byte(names)
+	slices.Sort(letters)
+	return string(letters)
+}
+
+// lose stops a node for good.
+func (c *cluster) lose(name string) {
+	c.nodes[name].stop()
+	delete(c.nodes, name)
+}
+
+// TestPlacedVersionIsHandedOver: what others keep already goes on there, is let go of in the owner's task once the
+// coordinator has as many copies by its own, and is repaired without the owner's machine.
+func TestPlacedVersionIsHandedOver(t *testing.T) {
+	long(t)
+	virtual(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := neighbours(c, "c", "d", "e")
+		data := content(71, 2<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2, Exclude: []string{"b:8001"}})
+		before, err := a.placed.All()
+		check(t, err)
+		at := c.holders(before[0])
+		if err := a.delegate("disk.img"); err != nil && core.CodeOf(err) != core.CodePartial {
+			t.Fatalf("handed over: %v", err)
+		}
+		for _, name := range at {
+			if has, err := c.nodes[string(name)].holdings.HasTask(c.owner.ID(), before[0].Task); err != nil || has {
+				t.Errorf("%c keeps the task before it: %v, %v", name, has, err)
+			}
+		}
+		rec := b.coordinates(2 * time.Minute)
+		if got := c.holders(rec); got != at || rec.Copies != 2 {
+			t.Errorf("%d copies are at %s by the coordinator, and were at %s", rec.Copies, got, at)
+		}
+		time.Sleep(time.Minute)
+		all, err := a.placed.All()
+		check(t, err)
+		if len(all) != 1 || c.holders(all[0]) != "b" {
+			t.Errorf("%d records, of which the last has %s keep it on the owner's word", len(all), c.holders(all[0]))
+		}
+		if s := a.standing("disk.img"); s.State != control.StateHanded || s.Coordinator.Copies != 2 {
+			t.Errorf("it stands at %+v", s)
+		}
+		check(t, a.delegate("disk.img"))
+		c.lose("a")
+		c.lose(at[:1])
+		time.Sleep(20 * time.Minute)
+		b.coordinates(5 * time.Minute)
+		c.lose("b")
+		z := c.start("z", at[1:2]+"-20MiB", c.owned)
+		c.settle()
+		z.fetch("disk.img", 0, data)
+	})
+}
+
+// TestPlacedVersionGoesAndComesBack: the owner's machine goes as soon as it is told that it may, and sees to the version
+// again later: nobody keeps anything of the coordinator's task then.
+func TestPlacedVersionGoesAndComesBack(t *testing.T) {
+	long(t)
+	virtual(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := neighbours(c, "c", "d", "e")
+		data := content(72, 2<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		if err := a.delegate("disk.img"); err != nil && core.CodeOf(err) != core.CodePartial {
+			t.Fatalf("handed over: %v", err)
+		}
+		a.stop()
+		task := b.coordinates(2 * time.Minute).Task
+		a.run()
+		c.settle()
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		time.Sleep(5 * time.Minute)
+		if all, err := b.placed.All(); err != nil || len(all) != 0 {
+			t.Errorf("%d records at who is relieved, %v", len(all), err)
+		}
+		for name, m := range c.nodes {
+			if has, err := m.holdings.HasTask(c.owner.ID(), task); err != nil || has {
+				t.Errorf("%s keeps the coordinator's task: %v, %v", name, has, err)
+			}
+		}
+		if s := a.standing("disk.img"); s.Copies < 2 || s.State != control.StateWell {
+			t.Errorf("it stands at %+v", s)
+		}
+		c.restoreElsewhere(data)
+	})
+}
+
+// TestStripesAreHandedOver: the coordinator spreads the runs of stripes, and rebuilds one that is lost.
+func TestStripesAreHandedOver(t *testing.T) {
+	long(t)
+	virtual(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := neighbours(c, "c", "d", "e", "f")
+		data := content(73, 3<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		_, err := a.Place(t.Context(), control.PlaceArgs{Name: "disk.img", Erasure: core.Erasure{K: 2, M: 1},
+			Strategy: "seed", Coordinator: "b:8001"}, quiet)
+		if core.CodeOf(err) != core.CodePartial {
+			t.Fatalf("handed over: %v", err)
+		}
+		c.lose("a")
+		rec := b.coordinates(2 * time.Minute)
+		if rec.Copies != 2 || rec.Erasure.K != 2 || len(rec.Holders()) < 3 {
+			t.Errorf("%d copies in %s at %s", rec.Copies, rec.Erasure, c.holders(rec))
+		}
+		at := c.holders(rec)
+		c.lose(at[:1])
+		time.Sleep(20 * time.Minute)
+		rec = b.coordinates(5 * time.Minute)
+		c.lose("b")
+		at = c.holders(rec)
+		c.lose(at[:1]) // one more: of each stripe two runs are left
+		z := c.start("z", at[1:2]+"-20MiB,"+at[2:3]+"-20MiB", c.owned)
+		c.settle()
+		z.fetch("disk.img", 0, data)
+	})
+}
+
+// TestCoordinatorReachesThroughOthers: a holder that the coordinator reaches through another only gets its copy, and is
+// not taken for lost after a new start.
+func TestCoordinatorReachesThroughOthers(t *testing.T) {
+	long(t)
+	virtual(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.start("d", "")
+		c.start("c", "d-20MiB")
+		b := c.start("b", "c-20MiB", keeps)
+		a := c.start("a", "b-20MiB", c.owned, keeps)
+		data := content(74, 2<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		if err := a.handOver("disk.img", 2); core.CodeOf(err) != core.CodePartial {
+			t.Fatalf("handed over: %v", err)
+		}
+		c.lose("a")
+		rec := b.coordinates(2 * time.Minute)
+		if got := c.holders(rec); got != "cd" {
+			t.Errorf("it is at %s", got)
+		}
+		b.stop()
+		b.run()
+		c.settle()
+		began := time.Now()
+		time.Sleep(26 * time.Hour)
+		for _, h := range b.coordinates(5 * time.Minute).Holders() {
+			if h.Audited.Before(began) {
+				t.Errorf("%s was not audited", c.byID(h.Node).name)
+			}
+		}
+		c.lose("b")
+		c.lose("c")
+		z := c.start("z", "d-20MiB", c.owned)
+		c.settle()
+		z.fetch("disk.img", 0, data)
+	})
+}
+
+// TestNamedAndAway: a node that is known and away is not one that nobody knows.
+func TestNamedAndAway(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.start("b", "")
+		gone := c.start("c", "b-20MiB")
+		a := c.start("a", "b-20MiB,c-20MiB,q-20MiB", c.owned)
+		a.split("disk.img", 1, content(75, 1<<20))
+		c.settle()
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		gone.stop()
+		a.stop()
+		a.run()
+		c.settle()
+		a.split("other", 1, content(76, 1<<20))
+		for word, code := range map[string]core.Code{"q:8001": core.CodeRedundant, "c:8001": core.CodeRedundant,
+			gone.signer.ID().Short(): core.CodeRedundant, "nobody:8001": core.CodeUsage} {
+			for what, args := range map[string]control.PlaceArgs{"coordinator": {Coordinator: word}, "only": {Only: []string{word}}} {
+				args.Name, args.Replicas, args.Strategy = "other", 1, "seed"
+				if _, err := a.Place(t.Context(), args, quiet); core.CodeOf(err) != code || core.HintOf(err) == "" {
+					t.Errorf("%s %s: %v", what, word, err)
+				}
+			}
+		}
+		a.place(control.PlaceArgs{Name: "other", Replicas: 1, Exclude: []string{gone.signer.ID().String()}})
+		if _, err := a.Drain(t.Context(), control.DrainArgs{Node: gone.signer.ID().Short()}, quiet); core.CodeOf(err) != core.CodeRedundant {
+			t.Errorf("drained: %v", err)
+		}
+		if _, err := a.Drain(t.Context(), control.DrainArgs{Node: "q:8001"}, quiet); core.CodeOf(err) != core.CodeRedundant {
+			t.Errorf("drained: %v", err)
 		}
 	})
 }

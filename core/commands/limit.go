@@ -71,6 +71,10 @@ func (n *Node) peerNamed(name string) (found node.Peer, err error) {
 		}
 		found = p
 	}
+	if _, known := n.find(name); found.ID.IsZero() && known {
+		return found, core.WithHint(core.Fail(core.CodeRedundant, "peer %q is away", name),
+			"start it and try again: bkp peers shows who is there")
+	}
 	if found.ID.IsZero() {
 		return found, core.WithHint(core.Fail(core.CodeNoName, "peer %q is not known here", name),
 			"bkp peers lists them; give its ID, the start of it, or its address")

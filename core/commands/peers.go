@@ -19,13 +19,16 @@ func (a peers) Known(ids []core.ID) map[core.ID]place.Peer {
 	known := map[core.ID]place.Peer{}
 	for _, p := range a.n.see(ids) {
 		has := func(f wire.Feature) bool { return p.Connected && p.Has(f) }
+		far := p.Reachable && !p.Connected // what it knows shows when it is asked
 		known[p.ID] = place.Peer{Address: p.Address, Reachable: p.Reachable, Connected: p.Settled, Capacity: p.Capacity,
-			Refs2: has(wire.FeatureRefs2), Far: p.Reachable && !p.Connected, Stripes: has(wire.FeatureStripes),
-			Keeps:   has(wire.FeatureKeep),
+			Refs2: has(wire.FeatureRefs2), Far: far, Stripes: has(wire.FeatureStripes),
+			Keeps:   far || has(wire.FeatureKeep),
 			Audited: !p.Connected || has(wire.FeatureAudit)}
 	}
 	return known
 }
+
+func (a peers) Named(name string) ([]core.ID, bool) { return a.n.find(name) }
 
 // network is what a survey learns from this node.
 type network struct{ *Node }

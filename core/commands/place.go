@@ -46,6 +46,11 @@ func (n *Node) bringBackFor(owner core.ID) func(ctx context.Context, alias strin
 	keep func(run, index int, data []byte) error) ([]int, error) {
 	return func(ctx context.Context, alias string, wanted []spread.Wanted,
 		keep func(run, index int, data []byte) error) ([]int, error) {
+		var holders []core.ID
+		for _, w := range wanted {
+			holders = append(holders, w.Holders...)
+		}
+		n.Asker().Reach(ctx, holders)
 		left, _, err := n.Downloads().Download(ctx, fetch.Order{Owner: owner, Alias: alias, Wanted: wanted,
 			Holders: map[core.ID]spread.Standing{}, What: "recall", Keep: keep})
 		return left, err
@@ -174,14 +179,15 @@ func placeResult(r place.Result) (out control.PlaceResult) {
 	if r.Content != nil {
 		out.Bytes, out.NewBytes = r.Content.Bytes, r.Content.NewBytes
 	}
+	if h := r.Handed; h != nil && !h.Wanted.Coordinator.IsZero() {
+		out.Name, out.Version, out.Replicas = r.Version.Body.Name, r.Version.Ref.Version, h.Wanted.Copies
+		out.Erasure, out.Coordinator, out.Copies = r.Args.Erasure, h.Wanted.Coordinator, h.Copies
+	}
 	if r.Plan == nil {
 		return out
 	}
-	out.Name, out.Version, out.Replicas = r.Version.Body.Name, r.Version.Ref.Version, r.Args.Replicas
-	out.Erasure = r.Args.Erasure
-	if h := r.Handed; h != nil {
-		out.Coordinator, out.Replicas, out.Copies = h.Wanted.Coordinator, h.Wanted.Copies, h.Copies
-	}
+	out.Name, out.Version, out.Erasure = r.Version.Body.Name, r.Version.Ref.Version, r.Args.Erasure
+	out.Replicas = cmp.Or(out.Replicas, r.Args.Replicas)
 	out.Strategy, out.Task, out.DryRun = r.Args.Strategy, r.Task, r.Args.DryRun
 	out.Runs, out.LetGo, out.Warnings = r.Content.Count(), r.LetGo, r.Warnings
 	describePlan(&out, r)

@@ -67,6 +67,18 @@ func (r repairs) Reached() (ids []core.ID) {
 	return ids
 }
 
+// Find has them dialled, and asks the peers of peers, and so on, for a way to those that are not found so.
+func (r repairs) Find(ctx context.Context, ids []core.ID) {
+	r.Asker().Reach(ctx, ids)
+	reached := r.Reached()
+	if !slices.ContainsFunc(ids, func(id core.ID) bool { return !slices.Contains(reached, id) }) {
+		return
+	}
+	if _, err := r.coordinator().Look(ctx, core.ID{}, place.MaxFar, func(place.Status) {}); err != nil {
+		r.Log.Debug("look for holders", "error", err)
+	}
+}
+
 func (r repairs) Audit(ctx context.Context, rec *placements.Record, node core.ID) (lost, err error) {
 	return r.coordinatorOf(rec).Prover().Audit(ctx, rec, node)
 }
@@ -298,21 +310,44 @@ func (n *Node) Drain(ctx context.Context, args control.DrainArgs,
 	return r, err
 }
 
-// named is the nodes that a word stands for: an ID, grouped or not, eight letters of it or more, an address, or a label
-// K=V.
-func (n *Node) named(word string) (ids []core.ID, err error) {
-	id := strings.ToLower(strings.ReplaceAll(word, "-", ""))
+// named is the nodes that a person means by an ID, an address or a label.
+func (n *Node) named(word string) ([]core.ID, error) {
+	ids, known := n.find(word)
+	switch {
+	case len(ids) > 0:
+		return ids, nil
+	case known:
+		return nil, core.WithHint(core.Fail(core.CodeRedundant, "node %s is away, and was not met here yet",
+			core.Printable(word)), "start it and try again: bkp peers shows who is there")
+	}
+	return nil, core.WithHint(core.Fail(core.CodeUsage, "no node %s is known", core.Printable(word)),
+		"bkp peers lists the nodes; name one by its ID, HOST:PORT or a label K=V")
+}
+
+// find is the nodes that a word means, there or not: those that were met, and those that are on record. known is true
+// also where the peer list alone has one.
+func (n *Node) find(word string) (ids []core.ID, known bool) {
+	means := func(id core.ID, address string) bool { return core.NodeState{ID: id, Address: address}.Named(word) }
 	key, value, labelled := strings.Cut(word, "=")
 	for _, p := range n.See() {
-		if p.Address == word || len(id) >= len(p.ID.Short()) && strings.HasPrefix(p.ID.String(), id) ||
-			labelled && p.Labels[key] == value && value != "" {
+		if means(p.ID, p.Address) || labelled && p.Labels[key] == value && value != "" {
 			ids = append(ids, p.ID)
 		}
 	}
-	slices.SortFunc(ids, core.ID.Compare)
-	if len(ids) == 0 {
-		err = core.WithHint(core.Fail(core.CodeUsage, "no node %s is known", core.Printable(word)),
-			"bkp peers lists the nodes; name one by its ID, HOST:PORT or a label K=V")
+	all, err := n.Placed.All()
+	if err != nil {
+		n.Log.Warn("placements on record", "error", err)
 	}
-	return ids, err
+	for _, rec := range all {
+		for _, id := range rec.Bound() {
+			if means(id, "") {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.SortFunc(ids, core.ID.Compare)
+	ids = slices.Compact(ids)
+	return ids, len(ids) > 0 || slices.ContainsFunc(n.Now().Listed, func(p core.Peer) bool {
+		return p.Address() == word || !p.ID.IsZero() && means(p.ID, "")
+	})
 }

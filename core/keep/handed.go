@@ -11,11 +11,11 @@ import (
 	"github.com/bkp-tool/bkp/core/key"
 )
 
-// Accepted is the segments of a task that were accepted here.
+// Accepted is the segments of a task of an owner that were accepted here; of all tasks where that is zero.
 func (t *Target) Accepted(owner core.ID, task core.TaskID) (all []core.Segment) {
 	t.loop.Ask(func(s *State) {
 		for id, seg := range s.segments {
-			if id.Task == task && seg.Owner == owner {
+			if (id.Task == task || task.IsZero()) && seg.Owner == owner {
 				all = append(all, seg.Segment)
 			}
 		}

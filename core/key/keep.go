@@ -58,22 +58,24 @@ const HandoverType = "application/vnd.bkp.handover.v1+json"
 // Handover is an owner's word on who coordinates a version from now on, and what the version shall have. The
 // coordinator keeps everything of it already, by task.
 type Handover struct {
-	V          int         `json:"v"` // 1
-	Owner      core.ID     `json:"owner"`
-	Alias      string      `json:"alias"`
-	Version    int         `json:"version"`
-	Task       core.TaskID `json:"task"` // by which its first coordinator keeps all of it
-	Node       core.ID     `json:"node"` // who coordinates it
-	Term       int         `json:"term"`
-	Copies     int         `json:"copies"`
-	Strategy   string      `json:"strategy,omitempty"`
-	Retain     int64       `json:"retain_s,omitzero"`     // how long targets are to keep it
-	Locked     int64       `json:"locked_until,omitzero"` // Unix seconds; 0: no lock
-	Out        []core.ID   `json:"out,omitempty"`         // nodes that are to keep nothing of it
-	Only       []core.ID   `json:"only,omitempty"`        // none but these are to; none: any may
-	Time       int64       `json:"time"`                  // when it was signed, Unix seconds
-	Delegation []byte      `json:"delegation,omitempty"`  // to Node, to keep it; none where that is the owner's own
-	Key        []byte      `json:"key"`                   // the owner's public key
+	V       int         `json:"v"` // 1
+	Owner   core.ID     `json:"owner"`
+	Alias   string      `json:"alias"`
+	Version int         `json:"version"`
+	Task    core.TaskID `json:"task"` // by which its first coordinator keeps all of it
+	Node    core.ID     `json:"node"` // who coordinates it
+	Term    int         `json:"term"`
+	Copies  int         `json:"copies"` // of what is in no stripe
+	// Erasure is the code of its stripes, whose runs are each kept once; zero: there are none.
+	Erasure    core.Erasure `json:"erasure,omitzero"`
+	Strategy   string       `json:"strategy,omitempty"`
+	Retain     int64        `json:"retain_s,omitzero"`     // how long targets are to keep it
+	Locked     int64        `json:"locked_until,omitzero"` // Unix seconds; 0: no lock
+	Out        []core.ID    `json:"out,omitempty"`         // nodes that are to keep nothing of it
+	Only       []core.ID    `json:"only,omitempty"`        // none but these are to; none: any may
+	Time       int64        `json:"time"`                  // when it was signed, Unix seconds
+	Delegation []byte       `json:"delegation,omitempty"`  // to Node, to keep it; none where that is the owner's own
+	Key        []byte       `json:"key"`                   // the owner's public key
 }
 
 // SignHandover signs h as its owner, filling V, Owner and Key.
@@ -109,6 +111,14 @@ func OpenHandover(envelope []byte) (Handover, error) {
 	return h, nil
 }
 
+// Fewest is how many copies of each run the coordinator leaves where it releases any.
+func (h Handover) Fewest() int {
+	if !h.Erasure.IsZero() {
+		return 1
+	}
+	return h.Copies
+}
+
 func (h Handover) check() error {
 	switch {
 	case h.V != 1:
@@ -129,7 +139,7 @@ func (h Handover) check() error {
 	if err == nil {
 		err = d.Keeps(h.Node, h.Alias, h.Version, time.Unix(h.Time, 0))
 	}
-	if err == nil && (d.Owner != h.Owner || d.Term != h.Term || d.Copies != h.Copies) {
+	if err == nil && (d.Owner != h.Owner || d.Term != h.Term || d.Copies != h.Fewest()) {
 		err = fmt.Errorf("the delegation is of %s, term %d, %d copies", d.Owner, d.Term, d.Copies)
 	}
 	return err

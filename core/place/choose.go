@@ -42,9 +42,7 @@ func (p *placement) goOn(ctx context.Context) error {
 		if rec.Window || rec.Source != p.Node {
 			continue
 		}
-		if err := p.inTermOf(rec); err != nil {
-			return err
-		}
+		p.inTermOf(rec)
 		switch {
 		case !p.Args.AsBefore:
 		case !rec.Erasure.IsZero():
@@ -118,6 +116,7 @@ func (p *placement) collect(ctx context.Context) error {
 			return err
 		}
 		if p.resumed {
+			p.hint(segments)
 			p.Task, p.Content = p.record.Task, content.Of(p.record.Task, segments)
 			p.Standing = placements.NewStanding(p.Task, p.Node, segments)
 			return nil
@@ -154,7 +153,11 @@ func (p *placement) sort(ctx context.Context) error {
 			return visit(e)
 		})
 	}
-	p.Content, err = content.Sort(walk, covered, p.Args.Replicas, p.Handed == nil,
+	usable := covered
+	if p.alone() && !p.Args.Erasure.IsZero() { // all of it is to be in stripes
+		usable = nil
+	}
+	p.Content, err = content.Sort(walk, usable, p.Args.Replicas, p.Handed == nil,
 		func(chunks []core.Chunk) (bool, error) { return p.staged(ctx, chunks) })
 	if err != nil {
 		return err

@@ -132,7 +132,7 @@ func (p *placement) welcome(ctx context.Context) {
 	}
 	timely := p.request.Objective == "" || p.request.Objective == plan.ObjectiveTime
 	// a plan that was given, or is for the costs, is carried out as it is
-	if len(who) == 0 || !timely || len(p.only) > 0 || p.Args.Plan != nil || p.Survey.Far {
+	if len(who) == 0 || !timely || len(p.only) > 0 || p.Handed != nil || p.Args.Plan != nil || p.Survey.Far {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, hearPatience)

@@ -29,6 +29,12 @@
 // (key.Handover, key.Delegation). The coordinator gives its receipt when both are durable as a record of its own
 // (core/commands), and the owner's machine may go.
 //
+// What is placed already is placed anew, in a term, as it was wanted, with the coordinator as one that gets all of it
+// beside. The coordinator's own task takes a higher term, so that its refs succeed the owner's with every holder, and
+// looks first to who the owner's task named. The owner's node asks it how far it is, and has the others let go of the
+// owner's task once enough copies count by the coordinator's. Stripes are made by the owner's node; the coordinator knows
+// them by the order and the types of runs (core.StripesFrom), since it cannot read the records that list them.
+//
 // From then on the coordinator's keeper finds that copies lack, and carry places them as what is on record is placed
 // again: under licences of its own, each with the owner's of the same runs. It cannot read or write what is sealed. So
 // it leaves the owner's records and ref with every target as it was given them, and beside them a location, signed and

@@ -291,6 +291,15 @@ func (w *town) Reach(_ context.Context, ids []core.ID) {
 
 func (w *town) Unreached() []string { return []string{"wss://nobody:8001: connection refused"} }
 
+func (w *town) Named(name string) (ids []core.ID, known bool) {
+	for _, p := range w.peers {
+		if p.name+":8001" == name {
+			ids = append(ids, p.ID())
+		}
+	}
+	return ids, len(ids) > 0 || name == "nobody:8001"
+}
+
 func (w *town) Connected() (ids []core.ID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -3,8 +3,10 @@
 package place
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -18,6 +20,7 @@ import (
 // Handed is what a version is handed over with to the node that coordinates it from then on.
 type Handed struct {
 	Wanted  placements.Wanted // Coordinator among it
+	Erasure core.Erasure
 	Address string
 	Copies  int // that count by the coordinator's word, beside its own
 }
@@ -46,118 +49,197 @@ func (p *placement) delegation() []byte {
 	return p.owner.Delegation()
 }
 
-// toHandOver has one copy of it placed at the coordinator, where it is to have one, which places the others.
+// toHandOver has it handed over to a coordinator, where it is to have one.
 func (p *placement) toHandOver() error {
 	a := &p.Args
 	switch {
 	case a.Coordinator == "":
 		return nil
-	case !a.Erasure.IsZero():
-		return core.Fail(core.CodeUsage, "a coordinator cannot read what stripes are made of: hand over copies")
+	case !a.Erasure.IsZero() && p.window:
+		return core.Fail(core.CodeUsage, "a backup is handed over as copies: split the file, and place that as stripes")
 	case p.owner.Delegation() != nil:
 		return core.Fail(core.CodeRefused, "a machine that may only write hands nothing over: the owner's identity does")
 	case a.Plan != nil || a.Frontier || a.DryRun:
 		return core.Fail(core.CodeUsage, "a coordinator plans by itself: there is no plan to show or to carry out here")
 	}
-	p.Handed = &Handed{Wanted: placements.Wanted{Copies: a.Replicas, Strategy: a.Strategy, Retain: a.Retain,
-		Locked: p.locked, KeepLocal: a.KeepLocal}}
-	a.Replicas, a.AsBefore, p.term = 1, false, 1
+	p.Handed, p.term = &Handed{}, 1
 	return nil
 }
+
+// alone reports whether none but the coordinator is to get anything of it from here.
+func (p *placement) alone() bool { return p.Handed != nil && !p.beside }
 
 // inTermOf finds the term, where a record says who coordinates the version: this node takes over where it is another.
-// What this node placed at others stays its own to see to.
-func (p *placement) inTermOf(rec *placements.Record) error {
-	switch {
-	case p.Handed != nil && rec.Coordinator.IsZero() && len(rec.Holders()) > 0:
-		return core.WithHint(core.Fail(core.CodeUsage, "it is placed already, and this machine keeps it so"),
-			"split the next version, and hand that over")
-	case p.Handed == nil && rec.Coordinator.IsZero():
-		p.term = max(p.term, rec.Term)
-	default:
-		p.term, p.before = max(p.term, rec.Term+1), rec.Coordinator
+func (p *placement) inTermOf(rec *placements.Record) {
+	if a := &p.Args; p.Handed != nil && a.AsBefore {
+		a.Strategy, a.Retain = cmp.Or(a.Strategy, rec.Strategy), cmp.Or(a.Retain, rec.Retain)
 	}
-	return nil
+	if p.Handed == nil && rec.Coordinator.IsZero() {
+		p.term = max(p.term, rec.Term)
+		return
+	}
+	p.term, p.before = max(p.term, rec.Term+1), rec.Coordinator
 }
 
-// toCoordinator has none but the coordinator keep anything, once it is known who that is.
+// toCoordinator says what the coordinator is to get, once it is known who that is: all of it, and where others keep it
+// on this node's word they go on until it has the copies made that are wanted.
 func (p *placement) toCoordinator() error {
 	if p.Handed == nil {
 		return nil
 	}
-	w := &p.Handed.Wanted
-	w.Only, w.Out = p.only, []core.ID{p.Node} // as where it places by itself, this machine's disk does not count
+	nodes := p.Survey.Nodes[1:]
+	at := slices.IndexFunc(nodes, func(n core.NodeState) bool { return n.Named(p.Args.Coordinator) })
+	if at < 0 {
+		_, known := p.Peers.Named(p.Args.Coordinator)
+		return absent(p.Args.Coordinator, known)
+	}
+	node, w, rec := &nodes[at], &p.Handed.Wanted, p.record
+	if !p.Peers.Known([]core.ID{node.ID})[node.ID].Keeps {
+		return core.WithHint(core.Fail(core.CodeRefused, "%s (%s) cannot coordinate: it runs an older version of bkp",
+			node.Address, node.ID.Short()), "name another --coordinator, or upgrade it")
+	}
+	a := &p.Args
+	*w = placements.Wanted{Coordinator: node.ID, Copies: a.Replicas, Strategy: a.Strategy, Retain: a.Retain,
+		Locked: p.locked, KeepLocal: a.KeepLocal, Only: p.only}
+	p.Handed.Address, p.Handed.Erasure = node.Address, a.Erasure
+	w.Out = []core.ID{p.Node} // as where it places by itself, this machine's disk does not count
 	for id := range p.out {
-		w.Out = append(w.Out, id)
-	}
-	known := p.Peers.Known(p.Survey.IDs())
-	for i := range p.Survey.Nodes[1:] {
-		node := &p.Survey.Nodes[i+1]
-		switch {
-		case !node.Named(p.Args.Coordinator):
-			p.out[node.ID], node.Free = true, 0
-			continue
-		case !known[node.ID].Keeps:
-			return core.WithHint(core.Fail(core.CodeRefused, "%s (%s) cannot coordinate: it runs an older version of "+
-				"bkp, or is reached through others only", node.Address, node.ID.Short()),
-				"name another --coordinator, or upgrade it")
+		if id != node.ID && len(p.only) == 0 {
+			w.Out = append(w.Out, id)
 		}
-		w.Coordinator, p.Handed.Address, p.only = node.ID, node.Address, []core.ID{node.ID}
+	}
+	again := rec != nil && rec.Coordinator == node.ID
+	if again { // it is handed over once more, and nobody is relieved
+		p.term, p.before = rec.Term, core.ID{}
+	}
+	p.beside = rec != nil && (again || rec.Coordinator.IsZero()) && keptBeside(rec, node.ID)
+	switch {
+	case !p.beside:
+		for i := range nodes {
+			if nodes[i].ID != node.ID {
+				p.out[nodes[i].ID], nodes[i].Free = true, 0
+			}
+		}
+		a.Replicas, p.only, w.Term = 1, []core.ID{node.ID}, p.term
 		delete(p.out, node.ID)
+	case again:
+		p.term, w.Term = rec.Term-1, rec.Term
+	default: // a task of its own: the coordinator's must succeed it with every holder
+		p.record, p.resumed, w.Term = nil, false, p.term+1
 	}
-	if w.Coordinator.IsZero() {
-		return core.WithHint(core.Fail(core.CodeUsage, "no node %s answered", core.Printable(p.Args.Coordinator)),
-			"bkp peers lists the nodes; name one by its ID or HOST:PORT")
-	}
-	if p.record != nil && p.record.Coordinator == w.Coordinator { // it is handed over once more, and nobody is relieved
-		p.term, p.before = p.record.Term, core.ID{}
-	}
-	w.Term = p.term
 	return nil
+}
+
+// keptBeside reports whether others than a node are to keep something by a record.
+func keptBeside(rec *placements.Record, id core.ID) bool {
+	return slices.ContainsFunc(rec.Holders(), func(h placements.Holder) bool { return h.Node != id })
+}
+
+// besides has the coordinator keep all of it, beside who is to keep what else.
+func (p *placement) besides(locations [][]core.Span) [][]core.Span {
+	if !p.beside {
+		return locations
+	}
+	id := p.Handed.Wanted.Coordinator
+	for number, s := range p.Standing.Segments {
+		locations[number] = append(slices.DeleteFunc(locations[number], func(s core.Span) bool { return s.Node == id }),
+			core.Span{Node: id, From: p.Node, Length: len(s.Runs)})
+	}
+	return locations
+}
+
+// readable is an error where the coordinator, which cannot read what the owner sealed, would take other runs for stripes
+// than are.
+func (p *placement) readable() error {
+	if p.Handed == nil {
+		return nil
+	}
+	for _, s := range p.Standing.Segments {
+		found := StripesOf(s.Runs, p.Args.Erasure)
+		if !slices.EqualFunc(found, s.Stripes, func(a, b core.Stripe) bool { return slices.Equal(a.Runs(), b.Runs()) }) {
+			return core.WithHint(core.Fail(core.CodeRefused, "only a part of it is kept in stripes, by what earlier versions left: "+
+				"a coordinator cannot tell which"), "hand it over as copies: place it with --replicas and --coordinator")
+		}
+	}
+	return nil
+}
+
+// StripesOf is the stripes of runs as their types tell.
+func StripesOf(runs []version.Run, code core.Erasure) []core.Stripe {
+	var types []core.FileType
+	for _, r := range runs {
+		types = append(types, r.Type)
+	}
+	return core.StripesFrom(types, code)
 }
 
 // handOver tells the coordinator, which has a copy that counts, to see to the version from now on, and asks how far it
 // is. It is an error of core.CodePartial as long as that is not done: this machine may go all the same.
 func (p *placement) handOver(ctx context.Context) error {
-	w, ref := p.Handed.Wanted, p.Version.Ref
-	envelope, err := p.handover(w.Coordinator)
-	if err != nil {
-		return err
+	w, name := p.Handed.Wanted, p.Version.Body.Name
+	if p.beside && !p.record.Whole(w.Coordinator) {
+		return core.WithHint(core.Fail(core.CodeRedundant, "%s does not have all of it, and does not coordinate",
+			p.Handed.Address), "bkp place %s --coordinator %s again, once bkp peers shows it", name, p.Args.Coordinator)
 	}
-	done, err := p.tellHandover(ctx, w.Coordinator, envelope)
+	copies, err := p.confirmed(ctx, p.owner, p.record, w)
+	if err != nil {
+		return core.WithHint(core.Fail(core.CodeRedundant, "%s keeps a copy, and does not coordinate: %w",
+			p.Handed.Address, err),
+			"bkp place %s again, with --coordinator or without", name)
+	}
+	if p.Handed.Wanted.Taken, p.Handed.Copies = true, copies; copies >= w.Copies {
+		return nil
+	}
+	return core.WithHint(core.Fail(core.CodePartial,
+		"%d of %d copies count; %s has all of it and goes on: this machine may go", copies, w.Copies, p.Handed.Address),
+		"bkp place %s --coordinator %s again shows how far it is", name, p.Args.Coordinator)
+}
+
+// confirmed has the coordinator of what is on record confirm that it sees to it, and notes how many copies count by its
+// word beside its own. Where that is as many as are wanted, the others that keep it on this node's word let go.
+func (c *Coordinator) confirmed(ctx context.Context, owner *key.Owner, rec *placements.Record,
+	w placements.Wanted) (copies int, err error) {
+	envelope, err := c.handover(owner, rec.Head, w, w.Coordinator)
+	if err != nil {
+		return 0, err
+	}
+	done, err := c.tellHandover(ctx, w.Coordinator, envelope)
 	if err == nil {
 		err = key.CheckTaken(done.Receipt, envelope, w.Coordinator)
 	}
 	if err != nil {
-		return core.WithHint(core.Fail(core.CodeRedundant, "%s keeps a copy, and does not coordinate: %w",
-			p.Handed.Address, err),
-			"bkp place %s again, with --coordinator or without", p.Version.Body.Name)
+		return 0, err
 	}
-	p.Handed.Wanted.Taken, p.Handed.Wanted.Told, p.Handed.Copies = true, done.Copies, done.Copies
-	if err := p.record.Want(p.Handed.Wanted); err != nil {
-		return fmt.Errorf("write down that %s.%d is handed over: %w", ref.Alias, ref.Version, err)
+	w.Taken, w.Told = true, done.Copies
+	if err := rec.Want(w); err != nil {
+		return 0, fmt.Errorf("write down that %s is handed over: %w", rec.Name(), err)
 	}
-	if done.Copies >= w.Copies {
-		return nil
+	if done.Copies >= w.Copies && w.Locked <= time.Now().Unix() {
+		c.release(ctx, "handed over", rec, others(rec))
 	}
-	return core.WithHint(core.Fail(core.CodePartial,
-		"%d of %d copies count; %s has all of it and goes on: this machine may go", done.Copies, w.Copies, p.Handed.Address), "bkp place %s --coordinator %s again shows how far it is",
-		p.Version.Body.Name, p.Args.Coordinator)
+	return done.Copies, nil
 }
 
-// handover is the owner's word that a node coordinates the version; one that is not this one gets a delegation with it.
-func (p *placement) handover(node core.ID) ([]byte, error) {
-	w, ref, now := p.wanted(), p.Version.Ref, time.Now()
-	h := key.Handover{Alias: ref.Alias, Version: ref.Version, Task: p.Task, Node: node, Term: p.term, Copies: w.Copies,
-		Strategy: w.Strategy, Retain: w.Retain, Locked: w.Locked, Out: w.Out, Only: w.Only, Time: now.Unix()}
-	if node != p.Node {
-		keep, err := p.owner.DelegateKeep(node, ref.Alias, ref.Version, p.term, w.Copies, now.Add(p.retain()))
+// others is who keeps something by a record beside the coordinator.
+func others(rec *placements.Record) []core.ID {
+	return slices.DeleteFunc(rec.Bound(), func(id core.ID) bool { return id == rec.Coordinator })
+}
+
+// handover is the owner's word that a node coordinates a version, in the term of what is wanted; one that is not this
+// one gets a delegation with it.
+func (c *Coordinator) handover(owner *key.Owner, of placements.Head, w placements.Wanted, node core.ID) ([]byte, error) {
+	now := time.Now()
+	h := key.Handover{Alias: of.Alias, Version: of.Version, Task: of.Task, Node: node, Term: w.Term, Copies: w.Copies,
+		Erasure: of.Erasure, Strategy: w.Strategy, Retain: w.Retain, Locked: w.Locked, Out: w.Out, Only: w.Only,
+		Time: now.Unix()}
+	if node != c.Node {
+		keep, err := owner.DelegateKeep(node, h.Alias, h.Version, h.Term, h.Fewest(), now.Add(retained(w.Retain)))
 		if err != nil {
 			return nil, err
 		}
 		h.Delegation = keep
 	}
-	return p.owner.SignHandover(h)
+	return owner.SignHandover(h)
 }
 
 func (c *Coordinator) tellHandover(ctx context.Context, node core.ID, envelope []byte) (wire.HandoverDone, error) {
@@ -195,7 +277,7 @@ func (p *placement) relieved(ctx context.Context) (tasks []core.TaskID) {
 	if node.IsZero() {
 		node = p.Node
 	}
-	envelope, err := p.handover(node)
+	envelope, err := p.handover(p.owner, p.record.Head, p.wanted(), node)
 	if err != nil {
 		p.Log.Warn("relieve coordinator", "error", err)
 		return nil
@@ -223,8 +305,8 @@ func (p *placement) relieved(ctx context.Context) (tasks []core.TaskID) {
 // carry places what a version lacks that was handed over to this node, by its record.
 func (c *Coordinator) carry(ctx context.Context, rec *placements.Record, unattended bool, silent []core.ID,
 	tell func(Status)) (Result, error) {
-	p := c.begin(ctx, Args{Name: rec.Name(), Replicas: rec.Copies, Strategy: rec.Strategy, Retain: rec.Retain,
-		Out: rec.Out, Within: rec.Only, Unattended: unattended, Silent: silent}, tell)
+	p := c.begin(ctx, Args{Name: rec.Name(), Replicas: rec.Copies, Erasure: rec.Erasure, Strategy: rec.Strategy,
+		Retain: rec.Retain, Out: rec.Out, Within: rec.Only, Unattended: unattended, Silent: silent}, tell)
 	if p.Args.Strategy == "" {
 		p.Args.Strategy = defaultStrategy
 	}
@@ -240,6 +322,22 @@ func (c *Coordinator) carry(ctx context.Context, rec *placements.Record, unatten
 		err = fmt.Errorf("place %s: %w", rec.Name(), err)
 	}
 	return p.Result, err
+}
+
+// hint says who of the survey may have runs of a version that was handed over, as its owner's node had it placed.
+func (p *placement) hint(segments []*placements.Segment) {
+	if p.kept == nil || len(p.record.Bound()) > 0 { // the record knows better
+		return
+	}
+	for _, s := range segments {
+		s.Held = make([][]int, len(s.Runs))
+		for _, span := range p.Held.Elsewhere(p.record.Owner, p.record.Alias, p.record.Version, s.Message.Files) {
+			at := p.Survey.Index[span.Node]
+			for run := span.Start; at > 0 && run < min(span.Start+span.Length, len(s.Held)); run++ {
+				s.Held[run] = append(s.Held[run], at)
+			}
+		}
+	}
 }
 
 // publishKept leaves the owner's records and ref with every target, and who keeps what beside them.

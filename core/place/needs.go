@@ -63,6 +63,9 @@ type Peers interface {
 	Reach(ctx context.Context, ids []core.ID)
 	// Unreached is why peers of the list are not connected.
 	Unreached() []string
+	// Named is the nodes that a name means, there or not, as far as their IDs are known. known is true also where
+	// the peer list alone has one, which was never met.
+	Named(name string) (ids []core.ID, known bool)
 	// Known is what is known of nodes now; those that were never met are left out.
 	Known(ids []core.ID) map[core.ID]Peer
 	// Send sends a message to nodes, and returns those that it could not be sent to.
@@ -128,6 +131,8 @@ type Versions interface {
 type Held interface {
 	// RefOf is the ref of a version, and the bytes of its records.
 	RefOf(owner core.ID, alias string, version int) (r core.HeldRef, records [][]byte, err error)
+	// Elsewhere is who else was to keep runs when this node was given them, as far as it was told.
+	Elsewhere(owner core.ID, alias string, version int, runs []core.File) []core.Span
 	// Locate keeps a location beside it.
 	Locate(owner core.ID, alias string, version int, location []byte) error
 	// Buried is the tombstone of a version that is removed; nil where it lives.

@@ -36,8 +36,13 @@ const (
 
 // retain is how long targets are to keep it.
 func (p *placement) retain() time.Duration {
-	if p.Args.Retain > 0 {
-		return time.Duration(p.Args.Retain) * time.Second
+	return retained(p.Args.Retain)
+}
+
+// retained is for how many seconds that is, where it was said, else by default.
+func retained(seconds int64) time.Duration {
+	if seconds > 0 {
+		return time.Duration(seconds) * time.Second
 	}
 	return defaultRetain
 }
@@ -247,7 +252,7 @@ func (p *placement) withdraw(ctx context.Context) {
 		p.take()
 		missing = p.Standing.Open()
 	}
-	p.release(ctx, "withdraw", p.Standing.Bound(p.resumed))
+	p.release(ctx, "withdraw", p.record, p.Standing.Bound(p.resumed))
 	if len(p.record.Bound()) > 0 || p.kept != nil { // the record is the owner's word
 		return
 	}

@@ -22,6 +22,10 @@ func (c *Coordinator) Outbox(ctx context.Context) error {
 		if c.Records.UnderWay(rec) || rec.Locked > time.Now().Unix() || !c.actsFor(rec) {
 			continue
 		}
+		if rec.Taken && !rec.IsOver() && rec.Delegation == nil {
+			c.askCoordinator(ctx, rec)
+			continue
+		}
 		idle, keeping := rec.Idle()
 		known := c.Peers.Known(slices.Concat(idle, keeping))
 		away := func(id core.ID) bool { return !known[id].Reachable }
@@ -42,6 +46,20 @@ func (c *Coordinator) Outbox(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// askCoordinator asks who coordinates a version how far it is, as long as others keep it on this node's word, too.
+func (c *Coordinator) askCoordinator(ctx context.Context, rec *placements.Record) {
+	if len(others(rec)) == 0 || !c.Peers.Known([]core.ID{rec.Coordinator})[rec.Coordinator].Reachable {
+		return
+	}
+	owner, err := c.Owner("hand over")
+	if err == nil && owner.MayRead() == nil {
+		_, err = c.confirmed(ctx, owner, rec, rec.Wanted)
+	}
+	if err != nil {
+		c.Log.Info("coordinator", "peer", rec.Coordinator.Short(), "error", err)
+	}
 }
 
 // tombstone is that of a record's version; nil where the version lives.

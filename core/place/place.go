@@ -96,6 +96,7 @@ type placement struct {
 	located  []key.Location // what coordinators of lower terms said of who keeps it
 	before   core.ID        // who coordinated it until now, by the record; zero: this node did
 	term     int            // in which it is coordinated; 0: it was never handed over
+	beside   bool           // the coordinator gets all of it beside what others keep, who let go when it has copies
 	takes    bool           // over from another machine of the owner, which placed it last
 	reader   *version.Reader
 	next     key.Ref        // what the version's next envelope says, but for Placed
@@ -185,6 +186,10 @@ func (p *placement) run(ctx context.Context) error {
 		if err := step(ctx); err != nil {
 			return err
 		}
+		if p.beside && p.resumed && p.record.Whole(p.Handed.Wanted.Coordinator) { // there is nothing to be sent
+			p.Task = p.record.Task
+			return p.handOver(ctx)
+		}
 	}
 	if p.Args.Rebalance {
 		if err := p.relieve(); err != nil || len(p.Relieved) == 0 {
@@ -262,6 +267,9 @@ func (p *placement) awaitStopped(ctx context.Context) {
 // look asks peers for their state.
 func (p *placement) look(ctx context.Context) (err error) {
 	nodes := max(p.Args.Replicas, p.Args.Erasure.K+p.Args.Erasure.M)
+	if p.Handed != nil && (p.record == nil || !keptBeside(p.record, p.record.Coordinator)) {
+		nodes = 1 // the others are the coordinator's to find
+	}
 	if p.Survey, err = p.Coordinator.Look(ctx, p.ownerID(), nodes, p.tell); err != nil {
 		return err
 	}
@@ -274,13 +282,18 @@ func (p *placement) look(ctx context.Context) (err error) {
 
 // leaveOut finds the nodes that are to keep nothing: what they have goes to others, and is released then.
 func (p *placement) leaveOut() error {
-	for _, name := range slices.Concat(p.Args.Exclude, p.Args.Only) {
-		if !slices.ContainsFunc(p.Survey.Nodes[1:], func(n core.NodeState) bool { return n.Named(name) }) {
-			return core.WithHint(core.Fail(core.CodeUsage, "no node %s answered", core.Printable(name)),
-				"bkp peers lists the nodes; name one by its ID or HOST:PORT")
-		}
-	}
 	wanted := placements.Wanted{Out: p.Args.Out, Only: p.Args.Within}
+	for i, name := range slices.Concat(p.Args.Exclude, p.Args.Only) {
+		if slices.ContainsFunc(p.Survey.Nodes[1:], func(n core.NodeState) bool { return n.Named(name) }) {
+			continue
+		}
+		ids, known := p.Peers.Named(name)
+		if len(ids) == 0 || i >= len(p.Args.Exclude) {
+			return absent(name, known)
+		}
+		wanted.Out = append(slices.Clip(wanted.Out), ids...) // who is away is to keep nothing, too
+	}
+	p.Args.Out = wanted.Out
 	if len(p.Args.Only) > 0 {
 		wanted.Only = nil
 	}
@@ -303,6 +316,16 @@ func (p *placement) leaveOut() error {
 		}
 	}
 	return nil
+}
+
+// absent is why a node that is named has no part: it is known, and away, or nobody knows it.
+func absent(name string, known bool) error {
+	if known {
+		return core.WithHint(core.Fail(core.CodeRedundant, "node %s is away", core.Printable(name)),
+			"start it and try again, or name another: bkp peers shows who is there")
+	}
+	return core.WithHint(core.Fail(core.CodeUsage, "no node %s is known", core.Printable(name)),
+		"bkp peers lists the nodes; name one by its ID or HOST:PORT")
 }
 
 // lastReceipts is how long the receipts for what just arrived are waited for, where a placement is stopped: half of
@@ -372,7 +395,7 @@ func (p *placement) leave() {
 
 // ground is what it was planned on.
 func (p *placement) ground() delivery.Ground {
-	return delivery.Ground{Snapshot: p.Survey.Snapshot, Plan: p.Plan, Scores: p.request.Scores, Given: p.Args.Plan != nil,
+	return delivery.Ground{Snapshot: p.Survey.Snapshot, Plan: p.Plan, Scores: p.request.Scores, Given: p.Args.Plan != nil || p.beside,
 		Far: p.Survey.Far}
 }
 

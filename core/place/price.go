@@ -27,7 +27,7 @@ func (p *placement) price(ctx context.Context) (err error) {
 	}
 	p.request = plan.Request{Relays: p.Survey.Far, Replicas: p.Args.Replicas, Seed: p.seed(),
 		Objective: p.Args.Objective, Blend: p.Args.Blend, Deadline: p.Args.Deadline}
-	if code := p.Args.Erasure; !code.IsZero() {
+	if code := p.Args.Erasure; !code.IsZero() && !p.alone() {
 		p.request.K, p.request.Replicas = code.K, code.K+code.M
 	}
 	if p.Args.Plan == nil {
@@ -44,7 +44,7 @@ func (p *placement) price(ctx context.Context) (err error) {
 	if ref := p.Version.Ref; !p.resumed {
 		p.Standing = placements.NewStanding(p.Task, p.Node, content.Cut(p.Task, ref.Alias, ref.Version, p.Content))
 	}
-	return nil
+	return p.readable()
 }
 
 // decide finds who is to keep what, by what is known now, and returns the segments of which that is news.
@@ -53,12 +53,17 @@ func (p *placement) decide() (changed []*placements.Segment, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return delivery.Assign(p.Standing, d.Locations, p.ground()), nil
+	return delivery.Assign(p.Standing, p.besides(d.Locations), p.ground()), nil
 }
 
 func (p *placement) reconcile() (reconcile.Decision, error) {
-	return reconcile.Next(reconcile.Wanted{Copies: p.Args.Replicas, Now: true}, p.Standing.Known(p.Survey.Nodes),
-		p.network(), time.Now(), p.plan)
+	known := p.Standing.Known(p.Survey.Nodes)
+	for i := range known {
+		if p.alone() { // the runs of a stripe are together, there
+			known[i].Stripes = nil
+		}
+	}
+	return reconcile.Next(reconcile.Wanted{Copies: p.Args.Replicas, Now: true}, known, p.network(), time.Now(), p.plan)
 }
 
 // network is the survey as reconcile sees it.
@@ -73,7 +78,7 @@ func (p *placement) network() (n reconcile.Network) {
 // plan is the planner as reconcile sees it.
 func (p *placement) plan(classes []plan.Class) (_ [][]plan.Span, err error) {
 	p.request.Snapshot, p.request.Classes = p.Survey.Snapshot, classes
-	if p.request.K == 0 && p.Standing.Striped() { // of earlier versions: no two of their runs are alike
+	if p.request.K == 0 && p.Standing.Striped() && !p.alone() { // of earlier versions: no two of their runs are alike
 		p.request.K = 1
 	}
 	if given := p.Args.Plan; given != nil {

@@ -126,6 +126,15 @@ func (r *Record) Holders() (all []Holder) {
 	return all
 }
 
+// Whole reports whether all of it counts at a node.
+func (r *Record) Whole(id core.ID) bool {
+	all := 0
+	for _, runs := range r.Runs {
+		all += runs
+	}
+	return slices.ContainsFunc(r.Holders(), func(h Holder) bool { return h.Node == id && h.Counting == all })
+}
+
 // Shipment is what of a segment a node is to keep and does not have yet, as far as is known.
 type Shipment struct {
 	*Segment

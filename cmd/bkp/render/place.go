@@ -192,7 +192,9 @@ func (p Placement) Draw(t *Table, explain bool) {
 		drawFrontier(t, r)
 		return
 	}
-	drawPlan(t, r, explain || r.DryRun)
+	if r.Coordinator.IsZero() || len(r.Placements) > 0 { // else nothing had to be sent to it
+		drawPlan(t, r, explain || r.DryRun)
+	}
 	if r.DryRun {
 		return
 	}

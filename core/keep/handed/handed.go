@@ -38,7 +38,7 @@ func (v Versions) All(owner core.ID, task core.TaskID, alias string, version int
 			if h.Kept.Count(len(h.Chunks)) < len(h.Chunks) {
 				return nil, keep.Refuse(core.ReasonUnknown, "run %d of segment %d is kept here in part", h.Number, seg.Number)
 			}
-			out.Runs[h.Number] = core.Run{File: h.File, Chunks: h.Chunks}
+			out.Runs[h.Number] = core.Run{File: seg.File(h.Number), Chunks: h.Chunks}
 		}
 		for run, r := range out.Runs {
 			if len(r.Chunks) == 0 {
@@ -54,6 +54,23 @@ func (v Versions) All(owner core.ID, task core.TaskID, alias string, version int
 type Segment struct {
 	License []byte // the owner's
 	Runs    []core.Run
+}
+
+// Elsewhere is who else was to keep runs of a version when this node was given them to coordinate, or since.
+func (v Versions) Elsewhere(owner core.ID, alias string, version int, runs []core.File) (spans []core.Span) {
+	for _, seg := range v.Accepted(owner, core.TaskID{}) {
+		same := seg.Alias == alias && seg.Version == version && seg.Source != v.Signer.ID() && seg.Runs() == len(runs)
+		if !same {
+			continue
+		}
+		for run, f := range runs {
+			same = same && seg.File(run).Hash == f.Hash
+		}
+		if same {
+			spans = append(spans, seg.Locations...)
+		}
+	}
+	return slices.DeleteFunc(spans, func(s core.Span) bool { return s.Node == v.Signer.ID() })
 }
 
 // RefOf is the ref of a version that is kept here, and the bytes of its records: what a coordinator leaves with others.

@@ -56,7 +56,7 @@ type Peer struct {
 	Refs2     bool      // it reads refs of version 2, as it said itself
 	Far       bool      // it is reached through others only
 	Stripes   bool      // it keeps runs of parity, as it said itself
-	Keeps     bool      // it knows of versions that are handed over, as it said itself
+	Keeps     bool      // it knows of versions that are handed over, or is reached through others and has not said that it does not
 	Audited   bool      // it answers audits, or is reached through others and has not said that it does not
 }
 
