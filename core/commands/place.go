@@ -13,6 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/fetch"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/place"
 	"github.com/bkp-tool/bkp/core/spread"
 	"github.com/bkp-tool/bkp/core/version"
@@ -275,16 +276,46 @@ func (n *Node) keepPlacements() {
 	}
 }
 
-// Remove forgets versions here and releases them on their holders.
+// recall takes back what disks carry that are under way with versions which were removed: the node that such a disk is
+// for may never have been told of them.
+func (n *Node) recall(owner *key.Owner, shipped map[int][]core.LicenseID, versions []int) error {
+	var licenses []core.LicenseID
+	for _, v := range versions {
+		licenses = append(licenses, shipped[v]...)
+	}
+	if len(licenses) == 0 || n.Revoked == nil {
+		return nil
+	}
+	if _, err := n.Node.Revoke(owner, core.Revoked{Licenses: licenses}); err != nil {
+		return fmt.Errorf("take back what is on a disk: %w", err)
+	}
+	return nil
+}
+
+// Remove forgets versions here and releases them on their holders, and what of them is on its way on a disk.
 func (n *Node) Remove(ctx context.Context, args control.RemoveArgs,
 	status func(control.Status)) (control.RemoveResult, error) {
-	if o, err := n.Identity("rm"); err != nil {
-		return control.RemoveResult{Name: args.Name}, err
-	} else if err := o.MayWrite(); err != nil {
-		return control.RemoveResult{Name: args.Name}, err
+	result := control.RemoveResult{Name: args.Name}
+	owner, err := n.Identity("rm")
+	if err == nil {
+		err = owner.MayWrite()
+	}
+	if err != nil {
+		return result, err
+	}
+	records, err := n.Placed.All()
+	if err != nil {
+		return result, fmt.Errorf("rm %s: %w", args.Name, err)
+	}
+	shipped := map[int][]core.LicenseID{}
+	for _, rec := range records {
+		if rec.Alias == owner.Alias(args.Name) {
+			shipped[rec.Version] = append(shipped[rec.Version], rec.Shipped()...)
+		}
 	}
 	r, err := n.coordinator().Remove(ctx, args.Name, args.Version, args.Force, told(status))
-	result := control.RemoveResult{Name: args.Name, Versions: r.Versions}
+	result.Versions = r.Versions
+	err = errors.Join(err, n.recall(owner, shipped, r.Versions))
 	for _, x := range r.Released {
 		result.Released = append(result.Released, control.Release(x))
 	}

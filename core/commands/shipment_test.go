@@ -32,9 +32,9 @@ type mailed struct {
 
 func newMailed(t *testing.T, setup ...func(*commands.Config)) *mailed {
 	m := &mailed{cluster: newCluster(t), disk: t.TempDir(), data: content(1, 4<<20)}
-	m.a = m.start("a", "", append(setup, m.owned)...)
-	m.b = m.start("b", "a-1MiB")
-	m.c = m.start("c", "a-1MiB,b-1MiB")
+	m.a = m.start("a", "", append(setup, m.owned, m.remembers())...)
+	m.b = m.start("b", "a-1MiB", m.remembers())
+	m.c = m.start("c", "a-1MiB,b-1MiB", m.remembers())
 	m.a.split("disk.img", 1, m.data)
 	m.settle()
 	m.out = m.export()
@@ -452,6 +452,33 @@ func TestSecondCopyByDisk(t *testing.T) {
 		}
 		if standing, err = m.a.Standings(t.Context(), control.StandingArgs{}, quiet); standing.Placements[0].Copies != 2 {
 			t.Errorf("then it stands as %+v, %v", standing, err)
+		}
+	})
+}
+
+// A version is removed while a disk with it is under way, and the node that it is for is away: once another node has told
+// that one what the owner took back, it takes nothing of the disk. Who only exports again takes nothing back.
+func TestDiskOfARemovedVersion(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		m := newMailed(t)
+		if list := m.a.Revoked.Of(m.owner.ID()); list.Sequence != 0 {
+			t.Errorf("revoked before: %+v", list)
+		}
+		m.b.stop()
+		r, err := m.a.Remove(t.Context(), control.RemoveArgs{Name: "disk.img"}, quiet)
+		if len(r.Versions) != 1 || len(r.Unheard) != 1 {
+			t.Fatalf("removed %+v, %v", r, err)
+		}
+		m.settle()
+		m.a.stop()
+		m.b.run()
+		m.settle()
+		p := m.importAt(m.b).Shipments[0]
+		if p.Code != core.CodeRefused || p.Segments != 0 || !strings.Contains(p.Problems[0].Text, "has revoked licence") {
+			t.Errorf("took %+v", p)
+		}
+		if used := m.b.status(); used.Used != 0 || used.Reserved != 0 {
+			t.Errorf("%s are kept, %s promised", used.Used, used.Reserved)
 		}
 	})
 }

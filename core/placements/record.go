@@ -606,6 +606,16 @@ func (r *Record) read(number int) (stored version.Record, err error) {
 	return stored, err
 }
 
+// Shipped is the licences that are on a disk, as long as one is under way.
+func (r *Record) Shipped() []core.LicenseID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Wanted.Shipment.IsZero() {
+		return nil
+	}
+	return slices.Concat(r.license...)
+}
+
 // Segments reads its segments with what is known of each. Who is to keep what is as it was told last, as far as there
 // says that the node is at hand.
 func (r *Record) Segments(there func(core.ID) bool) (segments []*Segment, err error) {
