@@ -127,16 +127,28 @@ func (w *world) kill() {
 // nodeArgs name two verifiers, the fewest that a node starts with: each is a process of its own, which costs as much as
 // all else that a node does here.
 func (w *world) nodeArgs(data string) []string {
-	other := peerOf[data]
+	var peers []string
+	for _, other := range peersOf[data] {
+		peers = append(peers, w.address(other)+"-200MiB")
+	}
 	listen := strings.TrimPrefix(w.address(data), "wss://")
 	return []string{"node", "start", "--data", data, "--listen", listen, "--token-file", "token", "--capacity", "1GiB",
-		"--peers", w.address(other) + "-200MiB", "--verifiers", "signature,targets"}
+		"--peers", strings.Join(peers, ","), "--verifiers", "signature,targets"}
 }
 
-var peerOf = map[string]string{"src": "dst", "dst": "src"}
+// peersOf is whom each node dials. mid, which coordinates, is in some scenes only.
+var peersOf = map[string][]string{"src": {"dst"}, "dst": {"src"}, "mid": {"src", "dst"}}
+
+// names is the nodes of the scene.
+func (w *world) names() []string {
+	if w.mid {
+		return []string{"src", "dst", "mid"}
+	}
+	return []string{"src", "dst"}
+}
 
 func (w *world) address(data string) string {
-	return fmt.Sprint("wss://127.0.0.1:", w.ports[map[string]int{"src": 0, "dst": 1}[data]])
+	return fmt.Sprint("wss://127.0.0.1:", w.ports[map[string]int{"src": 0, "dst": 1, "mid": 2}[data]])
 }
 
 // ready waits until nothing is wrong with the node and it has met so many peers.
@@ -151,8 +163,9 @@ func (w *world) met(data string, within time.Duration) bool {
 
 // A status is part of what a node says of itself.
 type status struct {
-	Ready bool
-	Peers int
+	Ready    bool
+	Peers    int
+	Reserved int64 // room that is promised
 }
 
 // answers asks the node until its answer is the wanted one; false where the node ends before, or time does.

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -29,6 +30,7 @@ var scenes = []scene{
 	{"fetch-far", placedVersion, fetchFar, checkFetchedFar},
 	{"place-source", placedAndNew, placeFromTraced, checkPlaced},
 	{"place-target", placedAndNew, placeToTraced, checkPlaced},
+	{"coordinate", placedAndNew, coordinateTraced, checkCoordinated},
 }
 
 // oneVersion: the name old, whose split was acknowledged, and a file new that shares half of it.
@@ -195,7 +197,7 @@ const (
 
 // placed places new while something befalls one of the two nodes. The other one runs on, as it would.
 func (w *world) placed(traced string) outcome {
-	w.begins(peerOf[traced])
+	w.begins(peersOf[traced][0])
 	w.startTraced(traced)
 	if w.met(traced, limit/6) {
 		ctx, cancel := context.WithTimeout(w.ctx, patience)
@@ -212,16 +214,18 @@ func (w *world) placed(traced string) outcome {
 	return w.stop(traced)
 }
 
-// startBoth starts those of the two nodes that do not run, and waits until they have met.
-func (w *world) startBoth() {
-	for data := range peerOf {
+// startBoth starts those of the scene's nodes that do not run, and waits until they have met.
+func (w *world) startBoth() { w.startThese(w.names()...) }
+
+func (w *world) startThese(names ...string) {
+	for _, data := range names {
 		if w.nodes[data] == nil {
 			w.begins(data)
 		}
 	}
-	for data := range peerOf {
-		if !w.ready(data, 1, limit) {
-			w.wrong("the node of %s is not well, or does not meet its peer", data)
+	for _, data := range names {
+		if !w.ready(data, len(names)-1, limit) {
+			w.wrong("the node of %s is not well, or does not meet its peers", data)
 		}
 	}
 }
@@ -233,13 +237,93 @@ func checkPlaced(w *world, o outcome) {
 		w.brings("src", "new", 2, 3)
 	}
 	w.must("place", "new", "--data", "src", "--replicas", "1")
-	for data := range peerOf {
+	for _, data := range w.names() {
 		w.must("gc", "--data", data)
 	}
 	w.brings("src", "new", 2, 3)
 	w.stopAll()
 	w.must("verify", "--data", "dst")
-	for data := range peerOf {
+	for _, data := range w.names() {
 		w.must("ledger", "verify", "--data", data)
+	}
+}
+
+// told is how a place ends that was handed over: this machine may go.
+const told = 3
+
+// coordinateTraced hands new over to a third node, which something befalls, and waits until that has made the copy that
+// is wanted.
+func coordinateTraced(w *world) outcome {
+	w.mid = true
+	w.begins("src")
+	w.begins("dst")
+	w.startTraced("mid")
+	done := false
+	if w.answers("mid", limit/6, func(s status) bool { return s.Peers > 1 }) {
+		ctx, cancel := context.WithTimeout(w.ctx, 2*patience)
+		defer cancel()
+		go func() {
+			<-w.nodes["mid"].ended
+			time.AfterFunc(patienceGone, cancel)
+		}()
+		for !done && ctx.Err() == nil {
+			code := w.until(ctx, w.handOver()...)
+			done, w.acked = code == 0, w.acked || code == 0 || code == told
+			time.Sleep(patienceGone)
+		}
+	}
+	if w.run.fault == "" && !done {
+		w.wrong("nothing befell the coordinator, and it has not made the copy")
+	}
+	return w.stop("mid")
+}
+
+func (w *world) handOver() []string {
+	return []string{"place", "new", "--data", "src", "--replicas", "1", "--coordinator",
+		strings.TrimPrefix(w.address("mid"), "wss://")}
+}
+
+// checkCoordinated: where the owner's machine was told that it may go, the coordinator alone sees to it that new comes
+// back from another node, and in the end that is so in any case.
+func checkCoordinated(w *world, o outcome) {
+	w.mid = true
+	fetch := append([]string{"fetch", "new", "--data", "far", "-o", "back", "--force"}, w.peer()...)
+	if w.acked {
+		if w.nodes["src"] != nil {
+			w.stop("src")
+		}
+		w.startThese("dst", "mid")
+		w.in(limit, fetch...)
+		if !w.same("back", 2, 3) {
+			w.wrong("new comes back from the coordinator's copy as something else")
+		}
+	}
+	w.startBoth()
+	w.in(limit, w.handOver()...)
+	w.brings("src", "old", 1, 2)
+	w.brings("src", "new", 2, 3)
+	for _, data := range w.names() {
+		w.must("gc", "--data", data)
+		if !w.answers(data, limit, func(s status) bool { return s.Reserved == 0 }) {
+			w.wrong("the node of %s has promised room still", data)
+		}
+	}
+	w.stop("mid")
+	w.must(fetch...)
+	w.stopAll()
+	for _, data := range w.names() {
+		if data != "src" {
+			w.must("verify", "--data", data)
+		}
+		w.must("ledger", "verify", "--data", data)
+	}
+}
+
+// in does it until it ends with 0.
+func (w *world) in(within time.Duration, args ...string) {
+	for until := time.Now().Add(within); w.do(args...) != 0; time.Sleep(patienceGone) {
+		if time.Now().After(until) {
+			w.wrong("bkp %s does not end with 0 within %s", strings.Join(args, " "), within)
+		}
 	}
 }

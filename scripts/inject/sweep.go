@@ -220,7 +220,7 @@ func (s sweep) try(ctx context.Context, scene scene, scratch string,
 	var wg sync.WaitGroup
 	for i := range worlds {
 		w := &world{ctx: ctx, bkp: s.bkp, dir: filepath.Join(scratch, fmt.Sprint(i)), kib: s.kib, thread: threads[i],
-			ports: freePorts(2), nodes: map[string]*node{}}
+			ports: freePorts(3), nodes: map[string]*node{}}
 		worlds[i] = w
 		wg.Go(func() {
 			if errs[i] = os.Mkdir(w.dir, 0o700); errs[i] == nil {

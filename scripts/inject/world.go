@@ -33,6 +33,7 @@ type world struct {
 	thread  thread
 	run     run // what befalls the traced process
 	acked   bool
+	mid     bool       // there is a third node, which coordinates
 	counted map[op]int // calls when nothing befalls it
 }
 
@@ -86,7 +87,7 @@ func (w *world) reset() {
 }
 
 func (w *world) begin() {
-	w.acked = false
+	w.acked, w.mid = false, false
 	if err := os.WriteFile(w.log(), nil, 0o600); err != nil {
 		w.wrong("%v", err)
 	}
