@@ -304,3 +304,46 @@ func isProse(word string) bool {
 	}
 	return false
 }
+
+// Every test that SECURITY.md names as what shows a line stands in the room before it, and every attack of
+// TestStrangers that it counts on has its number there.
+func TestSecurityNamesTests(t *testing.T) {
+	named := regexp.MustCompile("((?:core|cmd/bkp)(?:/[a-z]+)?) |`((?:Test|Fuzz)[A-Za-z0-9]+)(?:/([a-z-]+))?`((?: [0-9]+,?| to| and)*)|`(testdata/[^`]+)`")
+	strangers := page(t, "core/commands/strangers_test.go")
+	found := 0
+	for l := range strings.Lines(page(t, "SECURITY.md")) {
+		cells := strings.Split(l, "|")
+		if len(cells) < 6 {
+			continue
+		}
+		room := "core/commands"
+		for _, m := range named.FindAllStringSubmatch(cells[4], -1) {
+			switch {
+			case m[1] != "":
+				room = m[1]
+				continue
+			case m[5] != "":
+				exists(t, "SECURITY.md", filepath.Join(room, m[5]))
+			case m[3] != "":
+				exists(t, "SECURITY.md", filepath.Join(room, "testdata", m[3]+".txtar"))
+			default:
+				files, _ := filepath.Glob(filepath.Join("../..", room, "*_test.go"))
+				if !slices.ContainsFunc(files, func(f string) bool {
+					text, err := os.ReadFile(f)
+					return err == nil && strings.Contains(string(text), "\nfunc "+m[2]+"(")
+				}) {
+					t.Errorf("SECURITY.md: there is no %s in %s", m[2], room)
+				}
+			}
+			for _, n := range regexp.MustCompile("[0-9]+").FindAllString(m[4], -1) {
+				if m[2] == "TestStrangers" && !strings.Contains(strangers, "\n\t{"+n+", ") {
+					t.Errorf("SECURITY.md: TestStrangers has no attack %s", n)
+				}
+			}
+			found++
+		}
+	}
+	if found < 50 {
+		t.Errorf("%d tests are found in SECURITY.md: does the test look in the right place?", found)
+	}
+}
