@@ -20,7 +20,6 @@ import (
 // Handed is what a version is handed over with to the node that coordinates it from then on.
 type Handed struct {
 	Wanted  placements.Wanted // Coordinator among it
-	Erasure core.Erasure
 	Address string
 	Copies  int // that count by the coordinator's word, beside its own
 }
@@ -101,7 +100,7 @@ func (p *placement) toCoordinator() error {
 	a := &p.Args
 	*w = placements.Wanted{Coordinator: node.ID, Copies: a.Replicas, Strategy: a.Strategy, Retain: a.Retain,
 		Locked: p.locked, KeepLocal: a.KeepLocal, Only: p.only}
-	p.Handed.Address, p.Handed.Erasure = node.Address, a.Erasure
+	p.Handed.Address = node.Address
 	w.Out = []core.ID{p.Node} // as where it places by itself, this machine's disk does not count
 	for id := range p.out {
 		if id != node.ID && len(p.only) == 0 {
