@@ -38,35 +38,21 @@ type copyBound struct {
 
 // reach finds how fast each node, and each zone, can be reached from the source, by min-cuts.
 func (c *copyBound) reach() {
-	c.arrive = slices.Clone(c.In)
+	c.arrive = c.In
 	if c.links != nil {
-		for i := range c.Nodes {
-			if i != c.Source {
-				p := c.pipes()
-				p.arc(p.node[i], p.sink, forever, 0, pipe{})
-				if c.arrive[i] = p.flow(1); c.arrive[i] >= forever/2 {
-					c.arrive[i] = math.Inf(1)
-				}
-			}
-		}
+		c.arrive = c.Arrivals()
 	}
-	c.into = map[string]float64{}
+	zones := map[string][]int{}
 	for i := range c.Nodes {
-		z := c.ZoneOf(i)
-		if _, done := c.into[z]; done {
-			continue
-		}
+		zones[c.ZoneOf(i)] = append(zones[c.ZoneOf(i)], i)
+	}
+	p := c.pipes()
+	c.into = map[string]float64{}
+	for z, nodes := range zones {
 		c.into[z] = math.Inf(1)
 		if len(c.trunks) > 0 && z != c.ZoneOf(c.Source) {
-			p := c.pipes()
-			for j := range c.Nodes {
-				if c.ZoneOf(j) == z {
-					p.arc(p.node[j], p.sink, forever, 0, pipe{})
-				}
-			}
-			if rate := p.flow(1); rate < forever/2 {
-				c.into[z] = rate
-			}
+			p.drain(forever, nodes...)
+			c.into[z] = p.rate()
 		}
 	}
 }

@@ -132,13 +132,12 @@ func (g Goal) check(n *Network) error {
 // adds only what is left of its uplink after that.
 func (n *Network) cutBroadcast(g Goal) (b Bound) {
 	size := float64(g.Size)
+	p := n.pipes()
 	for _, t := range g.Targets {
-		if t == n.Source {
-			continue
+		if t != n.Source {
+			p.drain(size, t)
+			b.raise(p.least(size))
 		}
-		p := n.pipes()
-		p.arc(p.node[t], p.sink, size, 0, pipe{})
-		b.raise(p.least(size))
 	}
 	copies := float64(len(g.Targets)) * size
 	out, unlimited := 0.0, false

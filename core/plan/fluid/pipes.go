@@ -22,6 +22,7 @@ type pipes struct {
 	node   []int // the middle vertex of each node
 	source int
 	sink   int
+	drains []int // the arcs of drain
 	net    *Network
 	level  []int
 	next   []int
@@ -96,6 +97,7 @@ func (n *Network) pipes() *pipes {
 		return ends
 	}
 	if n.links != nil {
+		p.arcs = slices.Grow(p.arcs, 2*len(n.Nodes)*len(n.Nodes))
 		for i := range n.Nodes {
 			for j := range n.Nodes {
 				rate, ok := n.Link(i, j)
@@ -149,6 +151,26 @@ func (n *Network) pipes() *pipes {
 		p.arc(free, in[a], forever, 0, pipe{})
 	}
 	return p
+}
+
+// drain has these nodes alone drain to the sink, so many bytes each: one graph answers what is asked of many nodes.
+func (p *pipes) drain(most float64, nodes ...int) {
+	for _, k := range p.drains {
+		p.arcs[k].fixed = 0
+	}
+	p.drains = p.drains[:0]
+	for _, i := range nodes {
+		p.drains = append(p.drains, len(p.arcs))
+		p.arc(p.node[i], p.sink, most, 0, pipe{})
+	}
+}
+
+// rate is the flow within a second; infinite where nothing limits it.
+func (p *pipes) rate() float64 {
+	if rate := p.flow(1); rate < forever/2 {
+		return rate
+	}
+	return math.Inf(1)
 }
 
 // stores adds what each node but the source, and each zone, may keep.

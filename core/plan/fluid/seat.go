@@ -60,15 +60,10 @@ func (n *Network) Arrivals() []float64 {
 	p := n.pipes()
 	rates := make([]float64, len(n.Nodes))
 	for i := range rates {
-		if i == n.Source {
-			continue
+		if i != n.Source {
+			p.drain(forever, i)
+			rates[i] = p.rate()
 		}
-		drain := len(p.arcs)
-		p.arc(p.node[i], p.sink, forever, 0, pipe{})
-		if rates[i] = p.flow(1); rates[i] >= forever/2 {
-			rates[i] = math.Inf(1)
-		}
-		p.arcs[drain].fixed = 0 // the next node has its own
 	}
 	return rates
 }
