@@ -66,15 +66,22 @@ func place(req Request) (*Plan, error) {
 			return better, nil
 		}
 	}
-	if err != nil || !p.timed || len(req.Scores.PlaceCost) == 0 || out.PredictedS-out.FillS <= Slack*p.t0 {
+	full := core.CodeOf(err) == core.CodeRedundant
+	slow := err == nil && p.timed && out.PredictedS-out.FillS > Slack*p.t0
+	if len(req.Scores.PlaceCost) == 0 || !full && !slow {
 		return out, err
 	}
-	// The cheapest nodes are too slow together, though none is alone: then costs do not count.
+	// The cheapest nodes are too slow together, though none is alone, or leave room that no whole run fits: then costs do
+	// not count.
 	p.order, p.costless = make([]float64, len(p.cost)), true
-	if fast, err := p.within(caps); err == nil && fast.PredictedS < out.PredictedS {
-		return fast, nil
+	other, failed := p.within(caps)
+	if failed != nil && p.computed() {
+		other = p.better(nil)
 	}
-	return out, nil
+	if other != nil && (full || other.PredictedS < out.PredictedS) {
+		return other, nil
+	}
+	return out, err
 }
 
 // clearlySooner is by which part a plan that is computed has to end sooner to take the place of one by quotas, which
@@ -104,8 +111,11 @@ func (p *planner) better(than *Plan) *Plan {
 	out := p.write(blocks)
 	sooner := out.PredictedS - out.FillS
 	switch {
-	case p.Deadline > 0 && sooner > p.Deadline*(1+1e-6):
-		return nil
+	case p.Deadline > 0 && sooner > p.Deadline*(1+1e-6): // by whole runs: those of a little less time may be in time
+		if p.tcap *= 0.9; p.tcap < p.t0 {
+			return nil
+		}
+		return p.better(than)
 	case p.timed && sooner*clearlySooner >= fluid, !p.timed && than != nil && out.Price() >= than.Price():
 		return nil
 	}
