@@ -38,8 +38,8 @@ const (
 	detection = 15 * time.Second
 	// patience is how long measurements are gathered before the planner hears of them.
 	patience = 10 * time.Second
-	// tick is how often a node looks around without any cause.
-	tick = time.Second
+	// tick is how often a node looks around without any cause; in long jobs it is so many times at most, or until slow.
+	tick, slow, ticks = time.Second, 30 * time.Second, 2000
 )
 
 // Run simulates a job until everything is delivered that can be.
@@ -104,7 +104,7 @@ func (w *world) run(bound plan.Bound) (Result, error) {
 	for _, c := range w.Config.Cut {
 		w.after(time.Duration(c.At*float64(time.Second)), func() { w.sever(w.nodes[c.From], w.nodes[c.To]) })
 	}
-	w.after(tick, w.tick)
+	w.after(w.pause(), w.tick)
 	for _, n := range w.nodes {
 		w.try(n)
 	}
@@ -186,5 +186,10 @@ func (w *world) tick() {
 		w.stuck = w.now >= w.due && !w.stray() && !w.relays.Loosen()
 		w.due = min(w.due, w.now)
 	}
-	w.after(tick, w.tick)
+	w.after(w.pause(), w.tick)
+}
+
+// pause is the time from one tick to the next.
+func (w *world) pause() time.Duration {
+	return max(tick, time.Duration(min(w.predicted/ticks, slow.Seconds())*float64(time.Second)))
 }

@@ -76,9 +76,9 @@ func (o *offer) next(run int) int {
 // gains more, that stays so.
 type barren struct{ node, target uint64 }
 
-// barren reports whether nothing changed since there was nothing for a target. What relays take changes otherwise.
+// barren reports whether nothing changed since there was nothing for a target.
 func (p *Part) barren(to *Peer) bool {
-	return to.relay == nil && at(p.nothing, to.Number) == barren{p.me.gained, to.gained} && p.me.gained > 0
+	return at(p.nothing, to.Number) == barren{p.me.gained, to.gained} && p.me.gained > 0
 }
 
 // offers is what the node could send a target now: of the first segment that has something.
@@ -130,7 +130,7 @@ func (p *Part) offers(now time.Duration, stage plan.Stage, c candidate) (o offer
 			return o, true // the plan has more cross the trunk than each run once
 		}
 	}
-	if all && to.relay == nil {
+	if all {
 		p.nothing = put(p.nothing, to.Number, barren{p.me.gained, to.gained})
 	}
 	return o, false

@@ -93,7 +93,7 @@ func (p *Progress) mark(s set, run int, on bool) {
 	if q.zone != nil {
 		q.zone.count(p.seg, run, was, is)
 	}
-	if is.has && !was.has || is.open() && !was.open() {
+	if is.has && !was.has || is.open() && !was.open() || q.relay != nil && was.due && !is.due {
 		q.gained++
 	}
 	if is.has && p.from != nil {

@@ -41,6 +41,7 @@ type Relays struct {
 type relaying struct {
 	carry float64 // bytes that the plan has it pass on, still
 	held  int     // runs there or on their way that it does not keep
+	out   []*Peer // to whom it may pass runs on
 }
 
 type passing struct {
@@ -97,6 +98,20 @@ func (r *Relays) Lay(carry func(node int) float64) {
 		}
 		q.list()
 	}
+	r.lead()
+}
+
+// lead notes to whom each relay may pass runs on, and has everything looked at anew.
+func (r *Relays) lead() {
+	for _, q := range r.order {
+		q.relay.out, q.gained = nil, q.gained+1
+		out, _ := r.Neighbours(q.Number)
+		for _, to := range out {
+			if r.route(q, r.t.peers[to]) {
+				q.relay.out = append(q.relay.out, r.t.peers[to])
+			}
+		}
+	}
 	r.spoil()
 }
 
@@ -139,6 +154,12 @@ func (q *Peer) Passing() int {
 		return 0
 	}
 	return q.relay.held
+}
+
+// leave has a relay hold one run less, or expect one less.
+func (q *Peer) leave() {
+	q.relay.held--
+	q.gained++ // it has room
 }
 
 // room reports whether a relay takes more.
@@ -189,13 +210,20 @@ func (r *Relays) refresh() {
 				continue
 			}
 			words[k] = 0
+			forsaken := r.forsaken(s, k)
 			for _, q := range r.order {
 				p := q.parts[i]
 				was := p.pass.behind[k]
-				p.pass.behind[k] = r.behind(q, s, k)
-				p.pass.takes[k] = p.pass.behind[k] &^ p.pass.had[k]
+				if p.pass.behind[k] = 0; forsaken || r.busy(q) {
+					p.pass.behind[k] = r.behind(q, s, k)
+				}
+				took := p.pass.takes[k]
+				if p.pass.takes[k] = p.pass.behind[k] &^ p.pass.had[k]; p.pass.takes[k]&^took != 0 {
+					q.gained++
+				}
 				if p.pass.behind[k] != was { // others may have looked before
 					words[k], r.stale = 1, true
+					forsaken = r.forsaken(s, k)
 				}
 			}
 		}
@@ -204,12 +232,10 @@ func (r *Relays) refresh() {
 
 // behind is 64 runs that are lacked behind a relay.
 func (r *Relays) behind(q *Peer, s *Segment, k int) (word uint64) {
-	out, _ := r.Neighbours(q.Number)
 	mine, more := q.parts[s.index], q.relay.carry > 0 || r.loose
-	for _, to := range out {
-		v := r.t.peers[to]
+	for _, v := range q.relay.out {
 		theirs := v.in(s)
-		if v.gone || theirs == nil || !r.route(q, v) {
+		if v.gone || theirs == nil {
 			continue
 		}
 		lacks := theirs.want[k]
@@ -230,18 +256,48 @@ func (r *Relays) behind(q *Peer, s *Segment, k int) (word uint64) {
 			lacks &^= r.brought(q, v, s, k)
 		}
 		if !more {
-			_, in := r.Neighbours(to)
-			for _, other := range in {
-				if z := r.t.peers[other]; !z.gone {
-					if p := z.in(s); p != nil {
-						lacks &^= p.has[k] | p.coming[k]
-					}
-				}
-			}
+			lacks = r.lonely(v, s, k, lacks)
 		}
 		word |= lacks
 	}
 	return word
+}
+
+// lonely is what nobody before a node has or expects of 64 runs that it lacks.
+func (r *Relays) lonely(v *Peer, s *Segment, k int, lacks uint64) uint64 {
+	_, in := r.Neighbours(v.Number)
+	for i := 0; i < len(in) && lacks != 0; i++ {
+		if z := r.t.peers[in[i]]; !z.gone {
+			if p := z.in(s); p != nil {
+				lacks &^= p.has[k] | p.coming[k]
+			}
+		}
+	}
+	return lacks
+}
+
+// forsaken reports whether any node lacks what nobody before it has or expects, of 64 runs: if not, only busy relays
+// have anything to take.
+func (r *Relays) forsaken(s *Segment, k int) bool {
+	for _, v := range r.t.peers {
+		theirs := v.in(s)
+		if v.gone || theirs == nil {
+			continue
+		}
+		lacks := theirs.want[k]
+		if theirs.pass != nil {
+			lacks |= theirs.pass.behind[k]
+		}
+		if r.lonely(v, s, k, lacks&^(theirs.has[k]|theirs.coming[k]|theirs.said[k])) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// busy reports whether a relay takes what others could bring as well.
+func (r *Relays) busy(q *Peer) bool {
+	return q.relay.carry > 0 || r.loose || r.t.routed && q.part != nil
 }
 
 // brought is 64 runs that by the plan another relay brings to a node, which has or expects them.
@@ -277,7 +333,7 @@ func (r *Relays) Loosen() bool {
 			clear(p.pass.had)
 		}
 	}
-	r.spoil()
+	r.lead()
 	return true
 }
 
@@ -325,7 +381,7 @@ func (r *Relays) shed(q *Peer, s *Segment, run int) {
 		}
 	}
 	p.pass.had.add(run)
-	q.relay.held--
+	q.leave()
 	p.mark(p.has, run, false)
 }
 

@@ -110,7 +110,7 @@ func (s *Sender) Drop(seg *Segment, run int) {
 	size := float64(seg.sizes[run])
 	s.sending = slices.Delete(s.sending, i, i+1)
 	if to.coming.has(run) && to.pass != nil && !to.want.has(run) {
-		s.to.relay.held--
+		s.to.leave()
 	}
 	to.mark(to.coming, run, false)
 	if p.quota != nil {

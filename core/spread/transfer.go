@@ -111,7 +111,7 @@ type Peer struct {
 	said    core.Size   // the same, in its own words
 	hinted  bool        // it said so
 	left    int         // runs that it lacks and that are not on their way
-	gained  uint64      // counts runs that came to it, or that it came to lack with none on its way
+	gained  uint64      // counts runs that came to it, or that it came to lack, or to take as a relay, with none on its way
 	began   bool        // it has something of the task
 	fed     time.Duration
 	owed    float64   // bytes that the plan has others give it
