@@ -106,7 +106,7 @@ image: build ## all that the image is made of, its Dockerfile too: docker build 
 	cp "$$($(GO) env GOROOT)/lib/time/zoneinfo.zip" $(IMAGE)/zoneinfo.zip
 	sed -n '/^FROM scratch/,$$ { s|--from=build ||; s|/src/build/image/||; p }' Dockerfile > $(IMAGE)/Dockerfile
 
-proto: ## the generated code of plugins/proto and plugins/python; needs protoc (Debian: protobuf-compiler)
+proto: ## the generated code of plugins/proto, plugins/python and plugins/ruby; needs protoc (Debian: protobuf-compiler)
 	@command -v protoc >/dev/null || { echo "install protoc first (Debian: apt-get install protobuf-compiler)"; exit 1; }
 	GOBIN=$(CURDIR)/build/tools $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 	GOBIN=$(CURDIR)/build/tools $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
@@ -114,6 +114,7 @@ proto: ## the generated code of plugins/proto and plugins/python; needs protoc (
 		--go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative *.proto
 	cd plugins/proto && protoc --python_out=../python/bkp_plugin *.proto
 	sed -i -E 's/^import ([a-z]+_pb2) as/from . import \1 as/' plugins/python/bkp_plugin/*_pb2.py # protoc takes them for top-level modules
+	$(GO) test ./plugins/ruby -update
 
 release: ## binaries, Debian packages and checksums in build/release: minutes; TARGETS="linux/amd64 …"
 	scripts/release $(TARGETS)

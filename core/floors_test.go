@@ -52,6 +52,7 @@ var floors = func() map[string][]string {
 		"plugins/contract":   {"core", "plugins/proto"},
 		"plugins/proto":      nil,
 		"plugins/python":     nil,
+		"plugins/ruby":       nil,
 		"plugins/serve":      {"core", "plugins/contract", "plugins/proto"},
 		"plugins/strategies": {"core", "plugins/serve"},
 		"plugins/notifiers":  {"core", "plugins/serve"},

@@ -19,6 +19,7 @@ import (
 	"github.com/bkp-tool/bkp/plugins/plugintest"
 	"github.com/bkp-tool/bkp/plugins/proto"
 	"github.com/bkp-tool/bkp/plugins/python"
+	"github.com/bkp-tool/bkp/plugins/ruby"
 	"github.com/bkp-tool/bkp/plugins/serve"
 )
 
@@ -26,7 +27,7 @@ import (
 var templates embed.FS
 
 // Languages are those in which there is an example.
-var Languages = []string{"go", "python"}
+var Languages = []string{"go", "python", "ruby"}
 
 // goKit is the kit for Go: packages of bkp by their folders.
 var goKit = map[string]fs.FS{"core": core.Files, "plugins/contract": contract.Files, "plugins/proto": proto.Files,
@@ -65,9 +66,11 @@ func New(folder string, n contract.Name, language string) (next []string, err er
 	if err != nil {
 		return nil, err
 	}
-	if language == "python" {
-		err = copyKit(folder, ".", python.Files)
-		return []string{"python3 -m unittest discover " + folder, "bkp plugin test " + folder, "bkp plugin install " + folder}, err
+	switch use := []string{"bkp plugin test " + folder, "bkp plugin install " + folder}; language {
+	case "python":
+		return append([]string{"python3 -m unittest discover " + folder}, use...), copyKit(folder, ".", python.Files)
+	case "ruby":
+		return append([]string{"ruby " + folder + "/test_mine.rb"}, use...), copyKit(folder, ".", ruby.Files)
 	}
 	for dir, source := range goKit {
 		if err := copyKit(folder, path.Join("kit", dir), source); err != nil {

@@ -34,6 +34,7 @@ func TestFolderIsWhole(t *testing.T) {
 		for language, want := range map[string][]string{
 			"go":     {"go.mod", "main.go", "main_test.go", "kit/go.mod", "kit/core/strategy.go", "kit/plugins/serve/serve.go"},
 			"python": {"__main__.py", "test_mine.py", "bkp_plugin/__init__.py", "bkp_plugin/_serve.py"},
+			"ruby":   {"main.rb", "test_mine.rb", "bkp_plugin.rb", "bkp_plugin/serve.rb", "bkp_plugin/descriptors.rb"},
 		} {
 			folder := filepath.Join(t.TempDir(), n.File())
 			if _, err := New(folder, n, language); err != nil {
@@ -44,7 +45,7 @@ func TestFolderIsWhole(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				if base := filepath.Base(name); base == "main.go" || base == "__main__.py" {
+				if base := filepath.Base(name); base == "main.go" || base == "__main__.py" || base == "main.rb" {
 					if !strings.Contains(string(text), n.File()+" is a "+string(kind)) || strings.Contains(string(text), "NAME") {
 						t.Errorf("%s:\n%s", name, text)
 					}

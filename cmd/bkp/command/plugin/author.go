@@ -19,6 +19,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+var languages = strings.Join(scaffold.Languages[:len(scaffold.Languages)-1], ", ") + " or " +
+	scaffold.Languages[len(scaffold.Languages)-1]
+
 func newCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "new", Args: "KIND NAME", Least: 2, Most: 2,
@@ -27,7 +30,7 @@ func newCommand() *cli.Command {
 			"what it needs of bkp.",
 		Examples: "bkp plugin new strategy mine\nbkp plugin new verifier mine --lang python",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "lang", Value: "go",
-			Usage: "write it in `LANGUAGE`: " + strings.Join(scaffold.Languages, " or ")}},
+			Usage: "write it in `LANGUAGE`: " + languages}},
 		Do: func(ctx context.Context, c *command.Call) error {
 			n := plugins.Name{Kind: plugins.Kind(c.Args().Get(0)), Name: c.Args().Get(1)}
 			switch {
@@ -36,7 +39,7 @@ func newCommand() *cli.Command {
 			case !contract.ValidName(n.Name):
 				return line.UsageError("%q: a name has lower-case letters, digits and dashes", n.Name)
 			case !slices.Contains(scaffold.Languages, c.String("lang")):
-				return line.UsageError("--lang %s: want %s", c.String("lang"), strings.Join(scaffold.Languages, " or "))
+				return line.UsageError("--lang %s: want %s", c.String("lang"), languages)
 			}
 			next, err := scaffold.New(n.File(), n, c.String("lang"))
 			if err != nil {
@@ -82,8 +85,8 @@ func testCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "test", Args: "FILE|FOLDER", Least: 1, Most: 1,
 		Usage: "ask a plugin what bkp may ask, and tell which rules it keeps",
-		About: "FILE is a program bkp-KIND-NAME, in any language; FOLDER one in Python. Ends with 20 where the plugin does not " +
-			"start, and with 1 where it breaks a rule.",
+		About: "FILE is a program bkp-KIND-NAME, in any language; FOLDER one in Python or Ruby. Ends with 20 where the plugin " +
+			"does not start, and with 1 where it breaks a rule.",
 		Examples: "bkp plugin test ./bkp-strategy-mine",
 		Do: func(ctx context.Context, c *command.Call) error {
 			defer plugins.Cleanup()

@@ -17,7 +17,7 @@ func installCommand() *cli.Command {
 		Name: "install", Args: "FILE|FOLDER", Least: 1, Most: 1,
 		Usage: "put a plugin into the data directory",
 		About: "The plugin is started once, to see that it does; then its file is copied to the data directory's plugins, and " +
-			"its checksum is kept. A FOLDER in Python becomes one file.",
+			"its checksum is kept. A FOLDER in Python or Ruby becomes one file.",
 		Examples: "bkp plugin install ./bkp-strategy-mine",
 		Do:       func(ctx context.Context, c *command.Call) error { return install(ctx, c, false) },
 	})

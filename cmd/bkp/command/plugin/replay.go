@@ -20,8 +20,8 @@ func replayCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "replay", Args: "FILE|FOLDER RECORD", Least: 2, Most: 2,
 		Usage: "ask a strategy what another one was asked, and show both answers",
-		About: "RECORD was written by bkp place --record RECORD. FILE is a program bkp-strategy-NAME, FOLDER one in Python. A cost " +
-			"is what a byte costs at the node, a weight how quotas are shared; - is no opinion. Ends with 20 " +
+		About: "RECORD was written by bkp place --record RECORD. FILE is a program bkp-strategy-NAME, FOLDER one in Python or Ruby. A " +
+			"cost is what a byte costs at the node, a weight how quotas are shared; - is no opinion. Ends with 20 " +
 			"where the plugin does not start or answers wrong.",
 		Examples: "bkp place big.iso --dry-run --record asked.json\nbkp plugin replay ./bkp-strategy-mine asked.json",
 		Do:       doReplay,

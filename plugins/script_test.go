@@ -14,24 +14,46 @@ import (
 	"github.com/bkp-tool/bkp/plugins/plugintest"
 )
 
-// packed is a host of a plugin in Python: the example with which an author begins, and the kit.
-func packed(t *testing.T, n plugins.Name, edit func(string) string) *plugins.Host {
+// language is one of which plugins are folders.
+type language struct {
+	name, main, ending string
+	raises             string // what stands in place of "free = batch" where it prints and raises
+}
+
+var languages = []language{
+	{"python", "__main__", ".py", "print('hello'); raise ValueError('no beans'); free = batch"},
+	{"ruby", "main", ".rb", "puts 'hello'; raise ArgumentError, 'no beans'; free = batch"},
+}
+
+// inEach runs a test for each language.
+func inEach(t *testing.T, test func(*testing.T, language)) {
+	t.Parallel()
+	for _, l := range languages {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, l)
+		})
+	}
+}
+
+// packed is a host of a plugin in a language: the example with which an author begins, and the kit.
+func packed(t *testing.T, l language, n plugins.Name, edit func(string) string) *plugins.Host {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), n.File())
-	if err := os.CopyFS(filepath.Join(folder, "bkp_plugin"), os.DirFS("python/bkp_plugin")); err != nil {
+	if err := os.CopyFS(folder, os.DirFS(l.name)); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile("../cmd/bkp/scaffold/template/python/__main__." + string(n.Kind) + ".py.txt")
+	text, err := os.ReadFile("../cmd/bkp/scaffold/template/" + l.name + "/" + l.main + "." + string(n.Kind) + l.ending + ".txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	text = []byte(edit(strings.ReplaceAll(string(text), "NAME", n.Name)))
-	if err := os.WriteFile(filepath.Join(folder, "__main__.py"), text, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, l.main+l.ending), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	program, err := plugins.Pack(folder)
-	if err != nil && strings.Contains(err.Error(), "no python3 with") {
-		t.Skip(err) // Debian: scripts/need python3-grpcio
+	if err != nil && strings.Contains(err.Error(), "there is no "+l.name) {
+		t.Skip(err, "; ", core.HintOf(err))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -49,10 +71,11 @@ func packed(t *testing.T, n plugins.Name, edit func(string) string) *plugins.Hos
 
 func asItIs(text string) string { return text }
 
-func TestStrategyInPython(t *testing.T) {
-	t.Parallel()
+func TestScriptStrategy(t *testing.T) { inEach(t, scriptStrategy) }
+
+func scriptStrategy(t *testing.T, l language) {
 	n := plugins.Name{Kind: plugins.KindStrategy, Name: "mine"}
-	h := packed(t, n, asItIs).With(n, plugins.Config{"least": int64(5)})
+	h := packed(t, l, n, asItIs).With(n, plugins.Config{"least": int64(5)})
 	s, err := h.Strategy(t.Context(), "mine")
 	if err != nil {
 		t.Fatal(err)
@@ -67,10 +90,11 @@ func TestStrategyInPython(t *testing.T) {
 	plugintest.Strategy(t, s)
 }
 
-func TestVerifierInPython(t *testing.T) {
-	t.Parallel()
+func TestScriptVerifier(t *testing.T) { inEach(t, scriptVerifier) }
+
+func scriptVerifier(t *testing.T, l language) {
 	n := plugins.Name{Kind: plugins.KindVerifier, Name: "mine"}
-	v, err := packed(t, n, asItIs).Verifier(t.Context(), "mine")
+	v, err := packed(t, l, n, asItIs).Verifier(t.Context(), "mine")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,11 +105,12 @@ func TestVerifierInPython(t *testing.T) {
 		plugintest.Case{Name: "small", Request: plugintest.Request(plugintest.Owner, nil), OK: true})
 }
 
-func TestNotifierInPython(t *testing.T) {
-	t.Parallel()
+func TestScriptNotifier(t *testing.T) { inEach(t, scriptNotifier) }
+
+func scriptNotifier(t *testing.T, l language) {
 	n := plugins.Name{Kind: plugins.KindNotifier, Name: "mine"}
 	file := filepath.Join(t.TempDir(), "told")
-	told, err := packed(t, n, asItIs).With(n, plugins.Config{"file": file}).Notifier(t.Context(), "mine")
+	told, err := packed(t, l, n, asItIs).With(n, plugins.Config{"file": file}).Notifier(t.Context(), "mine")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,12 +125,13 @@ func TestNotifierInPython(t *testing.T) {
 	plugintest.Notifier(t, told)
 }
 
-// What a plugin in Python raises and prints is told, and does not end it.
-func TestStrategyInPythonThatRaises(t *testing.T) {
-	t.Parallel()
+// What a plugin raises and prints is told, and does not end it.
+func TestScriptStrategyThatRaises(t *testing.T) { inEach(t, scriptRaises) }
+
+func scriptRaises(t *testing.T, l language) {
 	n := plugins.Name{Kind: plugins.KindStrategy, Name: "mine"}
-	s, err := packed(t, n, func(text string) string {
-		return strings.Replace(text, "free = batch", "print('hello'); raise ValueError('no beans'); free = batch", 1)
+	s, err := packed(t, l, n, func(text string) string {
+		return strings.Replace(text, "free = batch", l.raises, 1)
 	}).Strategy(t.Context(), "mine")
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +139,6 @@ func TestStrategyInPythonThatRaises(t *testing.T) {
 	defer s.Close()
 	for range 2 {
 		_, err = s.Score(t.Context(), contract.Needed(plugintest.Batch(1, 3), nil))
-		says(t, err, "ValueError: no beans")
+		says(t, err, "Error: no beans")
 	}
 }
