@@ -82,6 +82,18 @@ type Receipt struct {
 	Key      []byte `json:"key"` // the target's public key
 }
 
+// Countersigned is the payload of the owner's side's word that a receipt came: its target shows by it that the owner knows
+// what it keeps. Receipts of one target and licence form a chain, so it speaks for those before as well.
+type Countersigned struct {
+	V          int       `json:"v"` // 1
+	License    LicenseID `json:"license"`
+	Receipt    Hash      `json:"receipt"` // BLAKE3 of its envelope
+	Owner      ID        `json:"owner"`
+	Time       int64     `json:"time"`                 // Unix seconds
+	Key        []byte    `json:"key"`                  // the signer's public key
+	Delegation []byte    `json:"delegation,omitempty"` // a delegation envelope where the signer is not the owner
+}
+
 // Verifier judges licences. It runs in a process of its own; see plugins.
 type Verifier interface {
 	// Verify returns the verdict, or an error where nothing could be judged (then the node refuses with

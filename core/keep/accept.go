@@ -141,10 +141,10 @@ func (t *Target) accept(m wire.StorageTask, from core.ID, member bool) (*Segment
 	seg := newSegment(core.Segment{
 		Task: m.Task, Number: m.Segment, Owner: l.TaskSource.Owner, Source: l.TaskSource.Node, Alias: m.Alias,
 		Version: m.Version, License: m.License, LicenseID: l.ID, Files: m.Files, Reused: m.Reused,
-		Locations: licensed(m.Locations, l), RetainUntil: keepUntil,
+		Locations: license.Spans(l, m.Locations), RetainUntil: keepUntil,
 		LockedUntil: l.LockedUntil, Term: l.Term,
 	}, self)
-	seg.tables, seg.parties = m.Tables(), partiesOf(l)
+	seg.tables, seg.parties = m.Tables(), license.Parties(l)
 	bytes, runs := seg.share()
 	err = license.Check(l, signer, license.Claim{Peer: from, Node: self, Root: root, Bytes: bytes, Runs: runs,
 		Now: time.Now(), OpenDelegation: key.DelegationFields})
@@ -246,14 +246,6 @@ func (t *Target) termOf(l core.License, permit core.Permit) (until int64, err er
 }
 
 func dayOf(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateOnly) }
-
-// licensed is the spans of nodes that a licence names as targets or spares: nobody signed the others, and no run goes to
-// them from here.
-func licensed(spans []core.Span, l core.License) []core.Span {
-	return slices.DeleteFunc(slices.Clone(spans), func(s core.Span) bool {
-		return !slices.Contains(l.Targets, s.Node) && !slices.Contains(l.Spares, s.Node)
-	})
-}
 
 // judge asks every verifier; the first that says no, or cannot say, decides.
 func (t *Target) judge(req core.VerifyRequest) error {

@@ -13,6 +13,8 @@ type Ledger interface {
 	AppendRelease(envelope []byte) error
 	AppendDischarge(envelope []byte) error
 	AppendAudited(envelope []byte) error // and returns when it is durable
+	// AppendCountersigned enters a countersignature of the newest receipt for its licence, once.
+	AppendCountersigned(envelope []byte) error
 	Log
 	// Durable is the newest head.
 	Durable() (core.LedgerHead, error)

@@ -3,10 +3,12 @@
 package keep
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -73,6 +75,48 @@ func (t *Target) signReceipt(seg *Segment, under core.LicenseID, runs []int) ([]
 		return nil, fmt.Errorf("enter receipt in the ledger: %w", err)
 	}
 	return envelope, nil
+}
+
+// Countersigned enters in the ledger that the owner's side has a receipt of this node, by the word of who placed its
+// segment. Nobody is answered.
+func (s *State) Countersigned(from core.ID, m wire.Countersigned) {
+	t := s.target
+	s.peers.Act(func() {
+		if err := t.countersigned(from, m); err != nil {
+			t.Log.Warn("countersignature", "from", from.Short(), "error", err)
+		}
+	})
+}
+
+func (t *Target) countersigned(from core.ID, m wire.Countersigned) error {
+	c, signer, r, err := license.OpenCountersignedReceipt(m.Envelope, m.Receipt, time.Now())
+	if err != nil {
+		return err
+	}
+	var seg *Segment
+	words := core.Size(len(m.Envelope)) + runWords
+	t.loop.Ask(func(s *State) {
+		if seg = s.Segment(r.Task, r.Segment); seg == nil || seg.Source != from || r.Target != t.Signer.ID() {
+			err = errors.New("it is not of who placed runs here")
+		} else if err = s.mayWrite(seg.Owner, words); err == nil {
+			s.write(seg, words)
+		}
+	})
+	if err != nil || seg == nil {
+		return err
+	}
+	err = license.CheckCountersigned(c, signer, license.Party{Alias: seg.Alias, Version: seg.Version,
+		TaskSource: core.TaskSource{Owner: seg.Owner, Node: seg.Source}}, key.DelegationFields)
+	if err == nil {
+		err = t.stillMay(seg.Owner, signer)
+	}
+	if err == nil {
+		err = t.write(func() error { return t.Ledger.AppendCountersigned(m.Envelope) })
+	}
+	if err != nil {
+		t.loop.Post(func(s *State) { s.write(seg, -min(words, seg.words)) }) // its task may be gone
+	}
+	return err
 }
 
 // ReceiptAgain says once more that runs are durable here to a source that offers them again, or misses their receipt:

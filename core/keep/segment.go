@@ -3,10 +3,9 @@
 package keep
 
 import (
-	"cmp"
+	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -102,9 +101,6 @@ func (s *Segment) concerns(id core.ID) bool {
 	return id == s.Source || slices.ContainsFunc(s.Locations, func(span core.Span) bool { return span.Node == id })
 }
 
-// partiesOf is whom a licence names.
-func partiesOf(l core.License) []core.ID { return slices.Concat(l.Targets, l.Spares, l.Carriers) }
-
 // share is what the node is to keep of the segment: stored bytes and runs.
 func (s *Segment) share() (bytes core.Size, runs int) {
 	for run := range s.Runs() {
@@ -129,43 +125,8 @@ func (s *State) Segment(task core.TaskID, number int) *Segment {
 	return s.segments[core.SegmentID{Task: task, Number: number}]
 }
 
-// Task is what is kept here of a task.
-type Task struct {
-	Task     core.TaskID
-	Owner    core.ID
-	Alias    string
-	Version  int
-	Segments int
-	Runs     int // that would be here after a power loss
-	Bytes    core.Size
-}
-
-// Tasks is what is kept here, by alias, version and task.
-func (s *State) Tasks() []Task {
-	byID := map[core.TaskID]*Task{}
-	for _, seg := range s.segments {
-		t := byID[seg.Task]
-		if t == nil {
-			t = &Task{Task: seg.Task, Owner: seg.Owner, Alias: seg.Alias, Version: seg.Version}
-			byID[seg.Task] = t
-		}
-		t.Segments++
-		for run := range seg.Runs() {
-			if seg.Durable(run) {
-				t.Runs++
-				t.Bytes += seg.File(run).Size
-			}
-		}
-	}
-	var tasks []Task
-	for _, t := range byID {
-		tasks = append(tasks, *t)
-	}
-	slices.SortFunc(tasks, func(a, b Task) int {
-		return cmp.Or(strings.Compare(a.Alias, b.Alias), cmp.Compare(a.Version, b.Version), a.Task.Compare(b.Task))
-	})
-	return tasks
-}
+// Segments is those that were accepted here.
+func (s *State) Segments() iter.Seq[*Segment] { return maps.Values(s.segments) }
 
 // Part is what of an owner a peer has a place in, by the licences that were accepted.
 type Part struct {
@@ -230,7 +191,7 @@ func (s *State) recover() error {
 		seg := newSegment(stored, t.Signer.ID())
 		l, _, _, err := license.Open(stored.License)
 		if err == nil {
-			seg.parties = partiesOf(l)
+			seg.parties = license.Parties(l)
 		}
 		kept, err := t.Holdings.Kept(stored.Task, stored.Number)
 		if err != nil {

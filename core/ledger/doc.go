@@ -16,7 +16,7 @@
 //	entries   "bkp ledger v1\n", then a record for each entry:
 //	          length of envelope (uint32 LE) ‖ kind ‖ envelope ‖ checksum (uint32 LE)
 //	          checksum = CRC-32C over number (uint64 LE) ‖ all of the record before it
-//	          kind = 1 licence, 2 receipt, 3 release, 4 expired, 5 lost
+//	          kind = 1 licence, 2 receipt, 3 release, 4 expired, 5 lost, 6 audit, 7 countersigned
 //	heads     a record of 145 bytes for each signed head:
 //	          version (1) ‖ entries (uint64 LE) ‖ length of the file entries (uint64 LE) ‖ root (32) ‖ public key (32) ‖ signature (64)
 //	          signed is "bkp ledger head v1\n" ‖ entries in decimal ‖ "\n" ‖ root in hex ‖ "\n"
@@ -44,11 +44,14 @@
 // word that the time is over or that the bytes are lost; each of these is in the log, durably, before bytes go.
 // [Reader.Standing] is what is left: it must be found among the holdings and in the packs.
 //
+// A countersignature ends nothing: it is the word of the owner's side that the newest receipt for a licence came, and
+// with it those that the receipt follows. So whoever has the log sees that the owner knows what the node keeps.
+//
 // # Writing
 //
 // [Log.Append] only fills memory; [Log.Sync] is the barrier: entries are on disk, then a head over them. Syncs
 // that wait together share one. After a crash [Open] keeps every whole entry, cuts the torn one behind them, and signs
 // a head over what is left. It refuses to go on where entries are missing or differ that a head was signed
 // for: a crash cannot do that. Readers need no lock and see what the newest head covers. Memory does not grow with
-// the log, but in Verify, which remembers about 100 bytes for each licence and 40 for each receipt of another node.
+// the log, but in Verify, which remembers about 120 bytes for each licence and 40 for each receipt of another node.
 package ledger

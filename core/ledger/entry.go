@@ -24,11 +24,13 @@ const (
 	KindExpired Kind = "expired" // the node's own word that the time is over for which it was to keep runs
 	KindLost    Kind = "lost"    // its word that it keeps them no longer though it should
 	KindAudit   Kind = "audit"   // its word on what its audits of a placement came to
+	// KindCountersigned is the owner's side's word that the newest receipt of the node for a licence came.
+	KindCountersigned Kind = "countersigned"
 )
 
 // kindBytes are the kinds on disk; 0 is never one, so that zeros are no entry.
 var kindBytes = map[Kind]byte{KindLicense: 1, KindReceipt: 2, KindRelease: 3, KindExpired: 4, KindLost: 5,
-	KindAudit: 6}
+	KindAudit: 6, KindCountersigned: 7}
 
 func kindOf(b byte) (Kind, bool) {
 	for kind, code := range kindBytes {

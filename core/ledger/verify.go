@@ -26,8 +26,11 @@ type Report struct {
 	Releases int64     `json:"releases"`
 	Expired  int64     `json:"expired"`
 	Lost     int64     `json:"lost"`
-	Audits   int64     `json:"audits"`             // entries, of one or more audits each
-	Problems []string  `json:"problems,omitempty"` // at most maxProblems
+	Audits   int64     `json:"audits"` // entries, of one or more audits each
+
+	Countersigned int64    `json:"countersigned"`      // receipts of the node of which the owner's side has said that they came
+	Own           int64    `json:"own"`                // receipts of the node
+	Problems      []string `json:"problems,omitempty"` // at most maxProblems
 }
 
 const maxProblems = 100
@@ -71,6 +74,7 @@ func (a *audit) result(what string, err error) (Report, error) {
 	if err != nil {
 		return a.Report, fmt.Errorf("verify %s: %w", what, err)
 	}
+	a.Own, a.Countersigned = a.words.given, a.words.countersigned
 	for _, h := range a.known {
 		a.problem("history was cut: %s signed a head over %d entries, here are %d", h.Node().Short(), h.Size,
 			a.tree.leaves)
@@ -139,7 +143,9 @@ func (a *audit) entry(e Entry, stored *bufio.Reader) error {
 		}
 		a.compareHash(e.Index, level, h, was)
 	}
-	*a.counts()[e.Kind]++
+	if count := a.counts()[e.Kind]; count != nil {
+		*count++
+	}
 	if err := a.words.check(e); err != nil {
 		a.problem("entry %d: %s: %v", e.Index, e.Kind, err)
 	}

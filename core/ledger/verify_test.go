@@ -3,6 +3,7 @@
 package ledger
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -224,6 +225,73 @@ func TestVerifyReadsTheWords(t *testing.T) {
 				code = core.CodeOK
 			}
 			wantError(t, err, code, tc.words)
+		})
+	}
+}
+
+// countersignedBy is that the owner has a receipt of a licence, by whoever says so.
+func countersignedBy(t testing.TB, who *key.Signer, receipt []byte) Entry {
+	t.Helper()
+	envelope, err := license.SignCountersigned(core.Countersigned{Owner: owner.ID(), Time: noon}, receipt, who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Entry{Kind: KindCountersigned, Envelope: envelope}
+}
+
+// A log shows of which of the node's own receipts the owner's side said that they came, and a bundle of it, too;
+// countersignatures that show nothing are named.
+func TestVerifyCountersigned(t *testing.T) {
+	first := receiptBy(t, node, 1, 0, nil)
+	second := receiptBy(t, node, 1, 1, first)
+	third := receiptBy(t, node, 1, 2, second)
+	begin := []Entry{{Kind: KindLicense, Envelope: licence(t, 1)}, {Kind: KindReceipt, Envelope: first},
+		{Kind: KindReceipt, Envelope: second}}
+	for _, tc := range []struct {
+		name          string
+		more          []Entry
+		own, answered int64
+		words         string
+	}{
+		{"none", nil, 2, 0, ""},
+		{"the newest speaks for those before", []Entry{countersignedBy(t, owner, second)}, 2, 2, ""},
+		{"and not for what follows", []Entry{countersignedBy(t, owner, second), {Kind: KindReceipt, Envelope: third}}, 3, 2, ""},
+		{"wrong key", []Entry{countersignedBy(t, stranger, second)}, 2, 2, "entry 3: countersigned: signed by"},
+		{"other receipt", []Entry{countersignedBy(t, owner, third)}, 2, 0, "entry 3: countersigned: it is for receipt"},
+		{"replay", []Entry{countersignedBy(t, owner, second), countersignedBy(t, owner, second)}, 2, 2, "was countersigned before"},
+		{"no licence", []Entry{countersignedBy(t, owner, receiptBy(t, node, 2, 0, nil))}, 2, 0, "was not logged before it"},
+		{"a receipt as one", []Entry{{Kind: KindCountersigned, Envelope: second}}, 2, 0, "payload type"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			l := open(t, dir)
+			for _, e := range slices.Concat(begin, tc.more) {
+				add(t, l, e.Kind, e.Envelope)
+			}
+			settle(t, l)
+			code := core.CodeWrong
+			if tc.words == "" {
+				code = core.CodeOK
+			}
+			var bundle bytes.Buffer
+			if _, err := reader(t, dir).Export(&bundle); err != nil {
+				t.Fatal(err)
+			}
+			for what, verify := range map[string]func() (Report, error){
+				"log":    func() (Report, error) { return l.Verify() },
+				"bundle": func() (Report, error) { return VerifyBundle(&bundle, MaxBundle, nil) },
+			} {
+				report, err := verify()
+				wantError(t, err, code, tc.words)
+				if report.Own != tc.own || tc.words == "" && report.Countersigned != tc.answered {
+					t.Errorf("%s: %d of %d receipts, want %d of %d", what, report.Countersigned, report.Own, tc.answered, tc.own)
+				}
+			}
+			if _, err := l.Standing(); err != nil && tc.words != "" {
+				t.Logf("standing: %v", err)
+			} else if err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }

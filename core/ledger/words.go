@@ -5,6 +5,7 @@ package ledger
 import (
 	"encoding/binary"
 	"fmt"
+	"unique"
 
 	"github.com/zeebo/blake3"
 
@@ -15,10 +16,24 @@ import (
 
 // words is what the licences and receipts of a log say that were read so far.
 type words struct {
-	node     core.ID                      // whose log it is
-	licenses map[core.LicenseID]core.Hash // → root
-	own      map[core.LicenseID]core.Hash // → the newest receipt that the node itself gave
-	others   map[shortHash]shortHash      // what a receipt of another node follows → that receipt
+	node     core.ID // whose log it is
+	licenses map[core.LicenseID]licensed
+	own      map[core.LicenseID]own  // receipts that the node itself gave
+	others   map[shortHash]shortHash // what a receipt of another node follows → that receipt
+
+	given, countersigned int64 // of its own
+}
+
+// licensed is what a licence is for. Many share one party.
+type licensed struct {
+	root  core.Hash
+	party unique.Handle[license.Party]
+}
+
+// own is the node's receipts for a licence.
+type own struct {
+	newest core.Hash
+	open   int64 // that the owner's side has not countersigned
 }
 
 // shortHash is the first 8 bytes of a hash: enough to tell receipts apart, and there may be millions.
@@ -27,8 +42,8 @@ type shortHash uint64
 func newWords(node core.ID) *words {
 	return &words{
 		node:     node,
-		licenses: map[core.LicenseID]core.Hash{},
-		own:      map[core.LicenseID]core.Hash{},
+		licenses: map[core.LicenseID]licensed{},
+		own:      map[core.LicenseID]own{},
 		others:   map[shortHash]shortHash{},
 	}
 }
@@ -49,6 +64,8 @@ func (w *words) check(e Entry) error {
 			err = fmt.Errorf("it is the word of node %s", a.Node)
 		}
 		return err
+	case KindCountersigned:
+		return w.countersignature(e.Envelope)
 	case KindExpired, KindLost:
 	}
 	d, err := license.OpenDischarge(e.Envelope)
@@ -69,10 +86,10 @@ func (w *words) license(envelope []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := license.CheckBound(l, w.licenses[l.ID]); err != nil {
+	if err := license.CheckBound(l, w.licenses[l.ID].root); err != nil {
 		return err
 	}
-	w.licenses[l.ID] = l.Root
+	w.licenses[l.ID] = licensed{l.Root, unique.Make(license.PartyOf(l))}
 	return nil
 }
 
@@ -83,15 +100,16 @@ func (w *words) receipt(envelope []byte) error {
 	if err != nil {
 		return err
 	}
-	if w.licenses[r.License].IsZero() {
+	if w.licenses[r.License].root.IsZero() {
 		return fmt.Errorf("licence %s was not logged before it", r.License)
 	}
 	hash := license.ReceiptHash(envelope)
 	if r.Target == w.node {
-		previous := w.own[r.License]
-		w.own[r.License] = hash
-		if r.Previous != previous {
-			return fmt.Errorf("it follows receipt %s, but the log has %s before it", r.Previous, previous)
+		before := w.own[r.License]
+		w.own[r.License] = own{hash, before.open + 1}
+		w.given++
+		if r.Previous != before.newest {
+			return fmt.Errorf("it follows receipt %s, but the log has %s before it", r.Previous, before.newest)
 		}
 		return nil
 	}
@@ -101,6 +119,26 @@ func (w *words) receipt(envelope []byte) error {
 	}
 	w.others[follows] = this
 	return nil
+}
+
+// countersignature is once for the newest receipt of the node under a licence, and speaks for those before.
+func (w *words) countersignature(envelope []byte) error {
+	c, signer, err := license.OpenCountersigned(envelope)
+	if err != nil {
+		return err
+	}
+	l, receipts := w.licenses[c.License], w.own[c.License]
+	switch {
+	case l.root.IsZero():
+		return fmt.Errorf("licence %s was not logged before it", c.License)
+	case c.Receipt != receipts.newest:
+		return fmt.Errorf("it is for receipt %s, and the newest is %s", c.Receipt, receipts.newest)
+	case receipts.open == 0:
+		return fmt.Errorf("receipt %s was countersigned before", c.Receipt)
+	}
+	w.countersigned += receipts.open
+	w.own[c.License] = own{newest: receipts.newest}
+	return license.CheckCountersigned(c, signer, l.party.Value(), key.DelegationFields)
 }
 
 // place names a receipt's place in its chain.

@@ -112,6 +112,16 @@ func checkKept(l core.License, signer core.ID, d core.Delegated) error {
 	return nil
 }
 
+// Parties is whom a licence names, beside its source.
+func Parties(l core.License) []core.ID { return slices.Concat(l.Targets, l.Spares, l.Carriers) }
+
+// Spans is those of nodes that a licence names as targets or spares: nobody signed the others, and no run goes to them.
+func Spans(l core.License, spans []core.Span) []core.Span {
+	return slices.DeleteFunc(slices.Clone(spans), func(s core.Span) bool {
+		return !slices.Contains(l.Targets, s.Node) && !slices.Contains(l.Spares, s.Node)
+	})
+}
+
 // carriers may pass runs on and show the licence.
 func carriers(l core.License) []core.ID {
 	if len(l.Carriers) == 0 {

@@ -33,4 +33,10 @@
 // in an envelope of its own type, so that neither passes for the other. Runs ascend and do not overlap. A target's
 // receipts for one licence form a chain: previous is the BLAKE3 of the envelope before, zero for the first. So an
 // envelope of a receipt has exactly one spelling, and any other is refused.
+//
+// # Countersignatures
+//
+// A countersignature (core.Countersigned) is the word of the owner's side that a receipt came, and with it those before
+// it in its chain: JSON {v, license, receipt, owner, time, key, delegation}, in an envelope of its own type. The owner
+// signs it, or the source that its licence names, with the owner's delegation to write or to keep.
 package license

@@ -45,6 +45,8 @@ func init() {
 		far(func(n *state, p *peer, m wire.Release) { n.kept.Release(p.id, m) }),
 		far(func(n *state, p *peer, m wire.ReleaseDone) { n.answered(p, m.Query, m) }),
 
+		on(func(n *state, p *peer, m wire.Countersigned) { n.kept.Countersigned(p.id, m) }),
+
 		far((*state).onHandover),
 		far(func(n *state, p *peer, m wire.HandoverDone) { n.answered(p, m.Query, m) }),
 

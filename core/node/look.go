@@ -5,6 +5,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -99,7 +100,45 @@ type Now struct {
 	Leases   []flow.Lease
 	Reserved core.Size // of its capacity, for what is to come
 	Offered  core.Size // of its capacity, to who asks
-	Tasks    []keep.Task
+	Tasks    []Task
+}
+
+// Task is what is kept here of a task.
+type Task struct {
+	Task     core.TaskID
+	Owner    core.ID
+	Alias    string
+	Version  int
+	Segments int
+	Runs     int // that would be here after a power loss
+	Bytes    core.Size
+}
+
+// tasksOf is what is kept here, by alias, version and task.
+func tasksOf(segments iter.Seq[*keep.Segment]) []Task {
+	byID := map[core.TaskID]*Task{}
+	for seg := range segments {
+		t := byID[seg.Task]
+		if t == nil {
+			t = &Task{Task: seg.Task, Owner: seg.Owner, Alias: seg.Alias, Version: seg.Version}
+			byID[seg.Task] = t
+		}
+		t.Segments++
+		for run := range seg.Runs() {
+			if seg.Durable(run) {
+				t.Runs++
+				t.Bytes += seg.File(run).Size
+			}
+		}
+	}
+	var tasks []Task
+	for _, t := range byID {
+		tasks = append(tasks, *t)
+	}
+	slices.SortFunc(tasks, func(a, b Task) int {
+		return cmp.Or(strings.Compare(a.Alias, b.Alias), cmp.Compare(a.Version, b.Version), a.Task.Compare(b.Task))
+	})
+	return tasks
 }
 
 // Now is how the node stands.
@@ -108,7 +147,7 @@ func (n *Node) Now() (now Now) {
 		now = Now{Self: n.ownState(), Started: n.started, Listed: n.Peers, Accounts: n.book.Accounts(),
 			Up:     Side{n.limits.up, n.limits.changed[account.Up], n.measures.Up.Low()},
 			Down:   Side{Given: n.limits.down, Changed: n.limits.changed[account.Down]},
-			Leases: n.flows.Leases(), Reserved: n.kept.Reserved(), Offered: n.kept.Offered(), Tasks: n.kept.Tasks()}
+			Leases: n.flows.Leases(), Reserved: n.kept.Reserved(), Offered: n.kept.Offered(), Tasks: tasksOf(n.kept.Segments())}
 	}))
 	return now
 }

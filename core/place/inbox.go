@@ -115,6 +115,18 @@ func (e receipt) apply(p *placement, at time.Time) {
 	}
 	p.Standing.Receipted(at, r)
 	p.note(placements.Receipted, r.Target, r.Segment, r.Runs)
+	p.countersign(r.Target, e.envelope)
+}
+
+// countersign gives a target its receipt back with the word of who signs its licences, as far as the target hears of it.
+func (p *placement) countersign(target core.ID, receipt []byte) {
+	envelope, err := license.SignCountersigned(core.Countersigned{Owner: p.ownerID(), Time: time.Now().Unix(),
+		Delegation: p.delegation()}, receipt, p.signer())
+	if err != nil {
+		p.Log.Warn("countersign", "target", target.Short(), "error", err)
+		return
+	}
+	p.Peers.Send([]core.ID{target}, wire.Countersigned{Receipt: receipt, Envelope: envelope})
 }
 
 func rangesOf(b core.Bitmap) []core.Range {

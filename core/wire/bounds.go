@@ -33,6 +33,8 @@ const (
 
 	maxFeatures = 64
 
+	maxCountersigned = 4 << 10 // as core/license has it
+
 	// MaxReasons is how many reasons a node gives why it is degraded, and MaxReason how long one is.
 	MaxReasons = 16
 	MaxReason  = 255

@@ -60,6 +60,7 @@
 //	AUDIT_REFUSE            holder                         owner's node
 //	HANDOVER                owner's node                   coordinator to be, or that was HANDOVER_DONE
 //	HANDOVER_DONE           coordinator                    owner's node           its receipt, and how many copies count
+//	COUNTERSIGNED           coordinator                    target                 after its receipt; it is not answered
 //	RELAY                   any node                       one it has no session with: one of the placement's messages, refs, RELEASE
 //
 // Requests carry a number of the asker's (query, flow, transfer) that the answer repeats.

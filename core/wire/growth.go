@@ -37,13 +37,15 @@ const (
 	// FeatureKeep: HANDOVER is answered, licences and releases of a delegate to keep are judged, and locations are
 	// kept.
 	FeatureKeep Feature = "keep"
+	// FeatureCountersigned: COUNTERSIGNED is heard, and entered in the ledger.
+	FeatureCountersigned Feature = "countersigned"
 
 	inVersion2 Feature = "v2" // no feature: what belongs to version 2 itself
 )
 
 // Features are all that this build has, as its HELLO lists them.
 var Features = []Feature{FeatureDegraded, FeatureRefs2, FeatureAudit, FeatureStripes, FeatureInvites,
-	FeatureRevoked, FeatureHeads, FeatureTombstones, FeatureGuide, FeatureKeep}
+	FeatureRevoked, FeatureHeads, FeatureTombstones, FeatureGuide, FeatureKeep, FeatureCountersigned}
 
 // Dialect is what the two ends of a session agreed to speak: a version, and the features that both list. It reads and
 // writes their messages.

@@ -51,6 +51,7 @@ func init() {
 	register[AuditRefuse](since(FeatureAudit))
 	register[Handover](since(FeatureKeep))
 	register[HandoverDone](since(FeatureKeep))
+	register[Countersigned](since(FeatureCountersigned))
 }
 
 // The channels that HELLO opens between two nodes. The directions of data are told from the dialler of the socket.
@@ -473,6 +474,12 @@ type HandoverDone struct {
 	Copies  int         `json:"copies"`            // that count by now, beside the coordinator's own
 }
 
+// Countersigned gives a target its receipt back, with the word of the owner's side that it came.
+type Countersigned struct {
+	Receipt  []byte `json:"receipt"`  // DSSE envelope, the target's
+	Envelope []byte `json:"envelope"` // DSSE envelope, of the owner or of who placed the runs
+}
+
 func (Hello) Type() string                 { return "HELLO" }
 func (Auth) Type() string                  { return "AUTH" }
 func (Join) Type() string                  { return "JOIN" }
@@ -510,6 +517,7 @@ func (AuditProof) Type() string            { return "AUDIT_PROOF" }
 func (AuditRefuse) Type() string           { return "AUDIT_REFUSE" }
 func (Handover) Type() string              { return "HANDOVER" }
 func (HandoverDone) Type() string          { return "HANDOVER_DONE" }
+func (Countersigned) Type() string         { return "COUNTERSIGNED" }
 
 // Predicted is how long the flows to a node take at the rates of the bandwidth table, in seconds.
 func (m StorageTask) Predicted(to core.ID) (seconds float64) {

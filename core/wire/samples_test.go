@@ -122,7 +122,8 @@ func grown() (messages []Message) {
 		AuditRefuse{Query: 6, Code: core.ReasonUnknown, Reason: "run 3 is gone", RetryS: 2,
 			Lost: []core.Range{{Start: 3, Length: 1}}},
 		Handover{Query: 7, Envelope: []byte("handover")},
-		HandoverDone{Query: 7, Code: core.ReasonUnknown, Reason: "x", Receipt: []byte("receipt"), Copies: 2})
+		HandoverDone{Query: 7, Code: core.ReasonUnknown, Reason: "x", Receipt: []byte("receipt"), Copies: 2},
+		Countersigned{Receipt: []byte("receipt"), Envelope: []byte("countersignature")})
 }
 
 // spare holds the other forms of messages that have two.

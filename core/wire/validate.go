@@ -419,6 +419,13 @@ func (m HandoverDone) Validate() error {
 	return b.err
 }
 
+func (m Countersigned) Validate() error {
+	var b bounds
+	b.bytes("receipt", m.Receipt, 1, maxSigned)
+	b.bytes("envelope", m.Envelope, 1, maxCountersigned)
+	return b.err
+}
+
 func (m ReleaseDone) Validate() error {
 	var b bounds
 	b.reason(m.Code, m.Reason)

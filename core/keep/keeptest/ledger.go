@@ -22,6 +22,8 @@ type Ledger struct {
 	entries []ledger.Entry
 	last    map[core.LicenseID]core.Hash
 	fails   error
+
+	countersigned map[core.Hash]bool // receipts
 }
 
 // Fail has every call fail from now on; nil ends that.
@@ -120,6 +122,24 @@ func (l *Ledger) AppendReceipt(envelope []byte) error {
 	}
 	l.last[r.License] = license.ReceiptHash(envelope)
 	return nil
+}
+
+func (l *Ledger) AppendCountersigned(envelope []byte) error {
+	l.Watch.Called("AppendCountersigned")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, _, err := license.OpenCountersigned(envelope)
+	if err == nil && (c.Receipt != l.last[c.License] || l.countersigned[c.Receipt]) {
+		err = fmt.Errorf("receipt %s is not the newest, or is countersigned", c.Receipt)
+	}
+	if err != nil {
+		return err
+	}
+	if l.countersigned == nil {
+		l.countersigned = map[core.Hash]bool{}
+	}
+	l.countersigned[c.Receipt] = true
+	return l.enter(ledger.KindCountersigned, envelope)
 }
 
 func (l *Ledger) LastReceipt(id core.LicenseID) (core.Hash, error) {

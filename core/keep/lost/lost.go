@@ -47,6 +47,7 @@ func (l *Ledger) AppendReceipt([]byte) error                    { return l.Why }
 func (l *Ledger) AppendRelease([]byte) error                    { return l.Why }
 func (l *Ledger) AppendDischarge([]byte) error                  { return l.Why }
 func (l *Ledger) AppendAudited([]byte) error                    { return l.Why }
+func (l *Ledger) AppendCountersigned([]byte) error              { return l.Why }
 func (l *Ledger) LastReceipt(core.LicenseID) (core.Hash, error) { return core.Hash{}, l.Why }
 func (l *Ledger) Standing() (core.Standing, error)              { return core.Standing{}, l.Why }
 func (l *Ledger) Durable() (core.LedgerHead, error)             { return core.LedgerHead{}, l.Why }

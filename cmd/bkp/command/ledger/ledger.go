@@ -102,6 +102,11 @@ func readEntry(e ledger.Entry) (render.LedgerEntry, error) {
 		row.Audits = &render.Audits{Since: a.Since, Proved: a.Proved, Unanswered: a.Unanswered, Failed: a.Failed, Note: a.Note}
 		return row, err
 	}
+	if e.Kind == ledger.KindCountersigned {
+		c, _, err := license.OpenCountersigned(e.Envelope)
+		row.License, row.Owner = c.License, c.Owner
+		return row, err
+	}
 	if e.Kind != ledger.KindReceipt {
 		return readEnd(e, row)
 	}
@@ -169,6 +174,8 @@ func doVerify(_ context.Context, c *command.Call) error {
 		t.Line("the ledger of node %s holds: %d entries (%s, %s) under %s", report.Node.Short(), report.Size,
 			render.Counted(report.Licenses, "licence"), render.Counted(report.Receipts,
 				"receipt"), render.Counted(report.Heads, "signed head"))
+		t.Line("%d of %s that the node itself gave are countersigned by the owner's side", report.Countersigned,
+			render.Counted(report.Own, "receipt"))
 		t.Line("root %s", report.Root)
 	})
 }
