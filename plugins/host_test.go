@@ -684,3 +684,22 @@ func (b *syncBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
+
+// The suite finds a notifier that dies over an event, from outside its process.
+func TestNotifierThatDiesBreaksARule(t *testing.T) {
+	t.Parallel()
+	n, err := misbehaving(t, "bkp-notifier-mortal").Notifier(t.Context(), "mortal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	broken := map[string]error{}
+	plugintest.NotifierRules(t.Context(), n, func(r plugintest.Rule) {
+		if r.Err != nil {
+			broken[r.Name] = r.Err
+		}
+	})
+	if broken["is told an event of each kind"] != nil || broken["is told an event that there is not yet"] == nil {
+		t.Errorf("broken: %v", broken)
+	}
+}

@@ -53,8 +53,10 @@ func newNotifier(ctx context.Context, p *process) (*Notifier, error) {
 	return n, nil
 }
 
-// Describe is what the notifier said at its start.
-func (n *Notifier) Describe(context.Context) (core.NotifierInfo, error) { return n.info, nil }
+// Describe is what the notifier said at its start; an error where its process has ended since.
+func (n *Notifier) Describe(ctx context.Context) (core.NotifierInfo, error) {
+	return n.info, n.call(ctx, "ask what it is", func(context.Context) error { return nil })
+}
 
 // Configure hands the notifier its configuration.
 func (n *Notifier) Configure(ctx context.Context, config []byte) error {

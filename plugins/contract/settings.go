@@ -150,7 +150,11 @@ func CheckSettings(settings []core.Setting) error {
 		if !slices.Contains([]string{"string", "integer", "number", "boolean", "array", "object"}, s.Type) {
 			return fmt.Errorf("setting %s: %q is no type of JSON", s.Key, Clean(s.Type))
 		}
-		if _, ok := Text(s.Default).as(s.Type); s.Default != "" && s.Type != "string" && !ok {
+		_, ok := Text(s.Default).as(s.Type)
+		if s.Type == "string" { // as typed, all is one
+			ok = json.Unmarshal([]byte(s.Default), new(string)) == nil
+		}
+		if s.Default != "" && !ok {
 			return fmt.Errorf("setting %s: the default %s is not %s", s.Key, Clean(s.Default), word(s.Type))
 		}
 	}

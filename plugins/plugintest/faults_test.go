@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -226,4 +227,98 @@ func TestVerifierFaultsAreFound(t *testing.T) {
 		found(t, c.name, c.rule, c.says, func(tell func(plugintest.Rule)) { plugintest.VerifierRules(t.Context(), j, tell) })
 	}
 	plugintest.VerifierRules(t.Context(), fair(), func(r plugintest.Rule) { covered(t, r, planted) })
+}
+
+// bell is a notifier that keeps every rule, but for what is put in the place of one of its parts.
+type bell struct {
+	info      core.NotifierInfo
+	notify    func(context.Context, core.Event) error
+	configure error
+	dead      atomic.Bool
+}
+
+func ringing() *bell {
+	return &bell{info: core.NotifierInfo{Name: "clear", Version: "1", Summary: "keeps every rule",
+		Settings: []core.Setting{{Key: "url", Type: "string", Default: `""`, About: "where it tells"}}}}
+}
+
+func (b *bell) Describe(context.Context) (core.NotifierInfo, error) {
+	if b.dead.Load() {
+		return b.info, errors.New("its process is gone")
+	}
+	return b.info, nil
+}
+
+func (b *bell) Configure(context.Context, []byte) error { return b.configure }
+
+func (b *bell) Notify(ctx context.Context, e core.Event) error {
+	if b.notify != nil {
+		return b.notify(ctx, e)
+	}
+	return errors.New("no URL is set") // which is no fault
+}
+
+// dies has a notifier die over what it is told.
+func (b *bell) dies() error {
+	b.dead.Store(true)
+	return errors.New("its process ended")
+}
+
+func TestNotifierFaultsAreFound(t *testing.T) {
+	t.Parallel()
+	faults := []struct {
+		name, rule, says string
+		plant            func(*bell)
+	}{
+		{"a summary of two lines", "describes itself", "want one line", func(b *bell) { b.info.Summary = "a\nb" }},
+		{"a default of another type", "describes itself", "url", func(b *bell) { b.info.Settings[0].Default = "1" }},
+		{"refuses what it lists", "takes its settings", "refuses the defaults", func(b *bell) {
+			b.configure = errors.New("not that")
+		}},
+		{"dies where nobody is meant", "is told an event of each kind", "told repaired: its process ended", func(b *bell) {
+			b.notify = func(_ context.Context, e core.Event) error {
+				if e.Peer.IsZero() && e.What == core.EventRepaired {
+					return b.dies()
+				}
+				return nil
+			}
+		}},
+		{"waits for somebody", "is told an event of each kind", "told audit-failed: no answer within 5s", func(b *bell) {
+			b.notify = func(ctx context.Context, e core.Event) error {
+				if e.What == core.EventAuditFailed {
+					<-ctx.Done()
+				}
+				return ctx.Err()
+			}
+		}},
+		{"dies over what it does not know", "is told an event that there is not yet", "its process ended", func(b *bell) {
+			b.notify = func(_ context.Context, e core.Event) error {
+				if !slices.Contains(core.Events, e.What) {
+					return b.dies()
+				}
+				return nil
+			}
+		}},
+		{"one at a time", "is told several at once", "its process ended", func(b *bell) {
+			var busy sync.Mutex
+			b.notify = func(context.Context, core.Event) error {
+				if !busy.TryLock() {
+					return b.dies()
+				}
+				defer busy.Unlock()
+				time.Sleep(time.Millisecond)
+				return nil
+			}
+		}},
+	}
+	var planted []string
+	for _, c := range faults {
+		planted = append(planted, c.rule)
+		synctest.Test(t, func(t *testing.T) {
+			b := ringing()
+			c.plant(b)
+			found(t, c.name, c.rule, c.says, func(tell func(plugintest.Rule)) { plugintest.NotifierRules(t.Context(), b, tell) })
+		})
+	}
+	plugintest.NotifierRules(t.Context(), ringing(), func(r plugintest.Rule) { covered(t, r, planted) })
 }

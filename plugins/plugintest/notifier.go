@@ -4,8 +4,10 @@ package plugintest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 )
@@ -27,7 +29,7 @@ func Event(what string) core.Event {
 
 // NotifierRules tells of each rule whether the notifier keeps it: it describes itself, takes its settings, and is told
 // events of each kind, and several at once. With its defaults alone it may have nowhere to tell them, so an error is no
-// fault; one that dies over an event is.
+// fault; one that dies over an event is, and one that does not answer.
 func NotifierRules(ctx context.Context, n core.Notifier, tell func(Rule)) {
 	info, err := n.Describe(ctx)
 	if err == nil {
@@ -40,12 +42,21 @@ func NotifierRules(ctx context.Context, n core.Notifier, tell func(Rule)) {
 	tell(Rule{"is told several at once", atOnce(func(int) error { return told(ctx, n, core.Events...) })})
 }
 
+// answers is how long a notifier may take over an event here: bkp waits for 10 s, and others wait behind it.
+const answers = 5 * time.Second
+
 // told tells events and hears whether the notifier lives on.
 func told(ctx context.Context, n core.Notifier, events ...string) error {
 	for _, what := range events {
-		err := n.Notify(ctx, Event(what))
-		if _, alive := n.Describe(ctx); core.CodeOf(err) == core.CodePlugin && alive != nil {
-			return fmt.Errorf("told %s: %w", what, err)
+		timed, cancel := context.WithTimeout(ctx, answers)
+		err := n.Notify(timed, Event(what))
+		late := timed.Err() != nil
+		cancel()
+		if late {
+			return fmt.Errorf("told %s: no answer within %s", what, answers)
+		}
+		if _, gone := n.Describe(ctx); gone != nil {
+			return fmt.Errorf("told %s: %w", what, errors.Join(err, gone))
 		}
 	}
 	return nil

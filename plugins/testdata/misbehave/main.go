@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,6 +34,10 @@ func main() {
 			return
 		}
 		serve.Verifier(sour(verifier))
+		return
+	}
+	if _, ok := strings.CutPrefix(name, "bkp-notifier-"); ok {
+		serve.Notifier(mortal{})
 		return
 	}
 	name = strings.TrimPrefix(name, "bkp-strategy-")
@@ -70,6 +75,20 @@ func main() {
 
 // longSleep tells the processes that bomb started from others: it has the number of the one that started them.
 var longSleep = fmt.Sprint(100_000_000 + os.Getpid())
+
+// mortal is a notifier that ends over an event that it does not know.
+type mortal struct{}
+
+func (mortal) Describe(context.Context) (core.NotifierInfo, error) {
+	return core.NotifierInfo{Name: "mortal", Version: "0", Summary: "ends"}, nil
+}
+
+func (mortal) Notify(_ context.Context, e core.Event) error {
+	if !slices.Contains(core.Events, e.What) {
+		os.Exit(5)
+	}
+	return errors.New("nobody listens")
+}
 
 // odd is a strategy by the name of its fault.
 type odd string
