@@ -143,9 +143,22 @@ func simulate(ctx context.Context, c *command.Call, t sim.Topology, conf sim.Con
 		return r, err
 	}
 	conf.Score = func(b core.Batch) (core.Scores, error) { return s.Score(ctx, b) }
-	r, err = sim.Run(t, conf)
-	r.Strategy = list
-	return r, err
+	type outcome struct {
+		sim.Result
+		err error
+	}
+	ended := make(chan outcome, 1)
+	go func() { // nothing but computing: who does not wait for the end leaves it
+		r, err := sim.Run(t, conf)
+		ended <- outcome{r, err}
+	}()
+	select {
+	case o := <-ended:
+		o.Strategy = list
+		return o.Result, o.err
+	case <-ctx.Done():
+		return r, context.Cause(ctx)
+	}
 }
 
 // compareSims shows what several strategies came to. One that has no plan, for it wants more than there is, does not
