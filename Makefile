@@ -13,7 +13,7 @@ ERROR       ?= 0
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-* plugins/notifiers/*/bkp-notifier-*))
 
-.PHONY: all help build test race check fuzz flood faults mutants life soak bench s3 lab microbench demo random image proto release deb clean c-compiler
+.PHONY: all help build test race check fuzz flood faults mutants life exact soak bench s3 lab microbench demo random image proto release deb clean c-compiler
 all: build
 
 help: ## this list
@@ -71,6 +71,9 @@ faults: build ## power loss in 10^5 states, kills at random moments, and each du
 
 mutants: ## take out each sync, one at a time: a power-loss test must miss it; half an hour
 	CGO_ENABLED=0 $(GO) run ./scripts/mutants
+
+exact: ## what is decided about copies, in clusters on one queue of events drawn by SEEDS: 20 a second
+	CGO_ENABLED=0 BKP_EXACT=$(SEEDS) $(GO) test -count=1 -timeout 12h -run TestExact -v ./core/repair
 
 life: ## clusters drawn by SEEDS and what befalls them, against what bkp promises; most of a minute a seed
 	CGO_ENABLED=0 BKP_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 5h -run TestSeeds ./core/commands
