@@ -395,3 +395,31 @@ func TestDrain(t *testing.T) {
 		}
 	})
 }
+
+// TestRepairBringsWhatThereIsRoomFor: where fewer nodes are left than copies are wanted, as many copies are there again
+// as can be, the rest is said to lack, and comes when there is room.
+func TestRepairBringsWhatThereIsRoomFor(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned, keeps)
+		for _, name := range []string{"b", "c", "d"} {
+			c.start(name, "a-20MiB")
+		}
+		for _, full := range []string{"x", "y"} { // most nodes are there
+			c.start(full, "a-20MiB", func(conf *commands.Config) { conf.Capacity = 100 * core.KiB })
+		}
+		a.split("disk.img", 1, content(34, 1<<20))
+		c.settle()
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 3})
+		c.nodes["c"].stop()
+		c.nodes["d"].stop()
+		c.start("e", "a-20MiB")
+		time.Sleep(2 * time.Hour)
+		s := a.standing("disk.img")
+		if s.Copies != 2 || s.State != control.StateLacking {
+			t.Errorf("it stands at %+v", s)
+		}
+		c.start("f", "a-20MiB")
+		a.awaitState("disk.img", control.StateWell, time.Hour)
+	})
+}

@@ -53,6 +53,9 @@ func (p *placement) decide() (changed []*placements.Segment, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.Short != nil {
+		p.warn("plan", "%v", d.Short)
+	}
 	return delivery.Assign(p.Standing, p.besides(d.Locations), p.ground()), nil
 }
 
@@ -63,7 +66,10 @@ func (p *placement) reconcile() (reconcile.Decision, error) {
 			known[i].Stripes = nil
 		}
 	}
-	return reconcile.Next(reconcile.Wanted{Copies: p.Args.Replicas, Now: true}, known, p.network(), time.Now(), p.plan)
+	a := &p.Args
+	wanted := reconcile.Wanted{Copies: a.Replicas, Now: true, // what was kept before is not left with less than can be had
+		Partly: p.resumed && a.Plan == nil && a.Export == nil && !a.DryRun && !a.Rebalance && p.Handed == nil}
+	return reconcile.Next(wanted, known, p.network(), time.Now(), p.plan)
 }
 
 // network is the survey as reconcile sees it.

@@ -116,9 +116,7 @@ func (p *placement) tellTargets(ctx context.Context, put wire.RefPut, stored [][
 			p.note(placements.Held, targets[i], 0, nil)
 			continue
 		}
-		text := fmt.Sprintf("%s did not take the ref: %v", targets[i].Short(), err)
-		p.Warnings = append(p.Warnings, text)
-		p.tell(Status{Phase: "refs", Warning: true, Text: text})
+		p.warn("refs", "%s did not take the ref: %v", targets[i].Short(), err)
 	}
 	if len(p.Standing.Refs) == 0 {
 		return core.Fail(core.CodeRedundant, "no target took the ref: %v", problems)
@@ -317,15 +315,18 @@ func (c *Coordinator) askRelease(ctx context.Context, at core.ID,
 	return done, err
 }
 
+// warn tells something that goes on for all that, and has it in the result.
+func (p *placement) warn(phase, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	p.Warnings = append(p.Warnings, text)
+	p.tell(Status{Phase: phase, Warning: true, Text: text})
+}
+
 // letGo lets the staged content of a version go that has all its copies at peers, unless it is to stay. What goes wrong
 // here is no failure of the placement: the bytes are still there, and the next collection takes them.
 func (p *placement) letGo(ctx context.Context) {
 	ref := p.Version.Ref
-	warn := func(format string, args ...any) {
-		text := fmt.Sprintf(format, args...)
-		p.Warnings = append(p.Warnings, text)
-		p.tell(Status{Phase: "let go", Warning: true, Text: text})
-	}
+	warn := func(format string, args ...any) { p.warn("let go", format, args...) }
 	now := time.Now()
 	err := version.BoundFor(now.Add(p.retain()).Unix(), now)
 	if err != nil && !p.Args.KeepLocal {

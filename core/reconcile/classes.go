@@ -3,6 +3,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -50,6 +51,63 @@ func (c *classes) add(at place, holders []int, copies int, size core.Size) {
 	}
 	c.list[class].Runs = append(c.list[class].Runs, size)
 	c.places[class] = append(c.places[class], at)
+}
+
+// mostAlone is of how many classes with as few copies each is tried alone, where there is no room for all.
+const mostAlone = 64
+
+// partly is a plan for as many copies as there is room for, where all that are wanted have none: those with the fewest
+// go up by one together, or who of them can. It is nil where nobody can.
+func (c *classes) partly(copies int, p Plan) (spans [][]plan.Span) {
+	wanted := func(i int) int { return cmp.Or(c.list[i].Copies, copies) }
+	levels, most := make([]int, len(c.list)), 0
+	for i, k := range c.list {
+		levels[i] = min(wanted(i), len(k.Holders))
+		most = max(most, wanted(i))
+	}
+	raise := func(raised ...int) bool {
+		list := slices.Clone(c.list)
+		for i := range list {
+			list[i].Copies = levels[i]
+			if slices.Contains(raised, i) {
+				list[i].Copies++
+			}
+			if list[i].Copies == 0 {
+				list[i] = plan.Class{Copies: 1}
+			}
+		}
+		var err error
+		if spans, err = p(list); err != nil {
+			return false
+		}
+		for _, i := range raised {
+			levels[i]++
+		}
+		return true
+	}
+	some := false
+	for level := range most {
+		var low []int
+		for i, k := range c.list {
+			if levels[i] == level && level < wanted(i) && len(k.Runs) > 0 {
+				low = append(low, i)
+			}
+		}
+		if len(low) == 0 {
+			continue
+		}
+		if raise(low...) {
+			some = true
+			continue
+		}
+		for i := 0; i < len(low) && len(low) > 1 && len(low) <= mostAlone; i++ {
+			some = raise(low[i]) || some
+		}
+	}
+	if !some || !raise() { // the plan that is asked for last is the one
+		return nil
+	}
+	return spans
 }
 
 // shard is which run of a stripe a span of the plan is about: that which its node keeps, or of those that nobody does

@@ -3,6 +3,7 @@
 package reconcile
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -39,7 +40,8 @@ func TestConverges(t *testing.T) {
 
 func draw(t *rapid.T) *world {
 	w := &world{Wanted: Wanted{Copies: rapid.IntRange(1, 3).Draw(t, "copies"), Proof: rapid.Bool().Draw(t, "proof"),
-		Grace: time.Duration(rapid.IntRange(0, 20).Draw(t, "grace")) * time.Minute}}
+		Partly: rapid.Bool().Draw(t, "partly"),
+		Grace:  time.Duration(rapid.IntRange(0, 20).Draw(t, "grace")) * time.Minute}}
 	w.nodes = []*member{{Node: Node{ID: id("self")}}}
 	for i := range rapid.IntRange(1, 6).Draw(t, "nodes") {
 		w.nodes = append(w.nodes, &member{Node: Node{ID: id(fmt.Sprint("n", i))},
@@ -171,7 +173,7 @@ func (w *world) step(t *rapid.T, now time.Time) (done bool, err error) {
 		w.carry(m)
 	}
 	w.arrive()
-	return done, err
+	return done, errors.Join(err, d.Short)
 }
 
 // counts reports whether a node is there and its copy of a run counts.

@@ -27,6 +27,7 @@ type Wanted struct {
 	Proof  bool          // a copy counts once it was proved, not by its receipt alone
 	Grace  time.Duration // how long a node may be away before its copies are made elsewhere
 	Now    bool          // a person asks: who is away is done without, however long it may be
+	Partly bool          // where there is no room for all copies, for as many as there is
 }
 
 // Segment is what is known of one segment.
@@ -88,13 +89,14 @@ type Move struct {
 type Decision struct {
 	Moves     []Move
 	Locations [][]core.Span // by segment: who is to keep which runs
+	Short     error         // why these are fewer copies than are wanted
 }
 
 // Next says what to do next. An error is the plan's: the network has no room for what is wanted; the decision says even
 // then what else is to be done.
 func Next(w Wanted, known []Segment, n Network, now time.Time, p Plan) (d Decision, err error) {
 	q := ask(w, known, n, now)
-	d.Locations, err = q.locate(p)
+	d.Locations, d.Short, err = q.locate(p)
 	d.Moves = q.toward(d.Locations)
 	return d, err
 }
@@ -212,7 +214,7 @@ func (q *question) stays(s Segment, i, run int) bool {
 }
 
 // locate plans who is to keep which runs. The first class is of those that nobody keeps, and may be empty.
-func (q *question) locate(p Plan) ([][]core.Span, error) {
+func (q *question) locate(p Plan) (locations [][]core.Span, short, err error) {
 	c := newClasses()
 	if slices.ContainsFunc(q.known, func(s Segment) bool { return len(s.Stripes) > 0 }) {
 		c.list[0].Copies = q.Copies // the plan counts runs of stripes
@@ -242,10 +244,15 @@ func (q *question) locate(p Plan) ([][]core.Span, error) {
 		}
 	}
 	spans, err := p(c.list)
-	if err != nil {
-		return nil, err
+	if core.CodeOf(err) == core.CodeRedundant && q.Partly {
+		if fewer := c.partly(q.Copies, p); fewer != nil {
+			return q.spans(c, fewer), err, nil
+		}
 	}
-	return q.spans(c, spans), nil
+	if err != nil {
+		return nil, nil, err
+	}
+	return q.spans(c, spans), nil, nil
 }
 
 // spans is where the plan has runs, by segment.
