@@ -195,7 +195,10 @@ func (n *Node) ListVersions(ctx context.Context, _ control.ListArgs,
 		}
 		row.Local, row.Away = row.Local || r.At.IsZero(), row.Away || r.Away
 	}
-	result := control.ListResult{Problems: problems}
+	var result control.ListResult
+	for _, p := range problems {
+		result.Problems = append(result.Problems, p.Error())
+	}
 	for _, row := range rows {
 		row.Placed = row.Placed && row.Copies >= row.Wanted
 		result.Versions = append(result.Versions, *row)

@@ -33,13 +33,13 @@ type versions struct {
 // At asks every connected peer for the versions of an alias that it knows, or for all of the owner's where alias is
 // empty. Each envelope is verified; peers that fail are skipped and named in problems. What is removed, as this machine
 // or any peer knows, is left out; who shows it still is told so.
-func (v versions) At(ctx context.Context, alias string, number int) (found []version.Found, problems []string) {
+func (v versions) At(ctx context.Context, alias string, number int) (found []version.Found, problems []error) {
 	peers := v.n.Asker().Connected()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	found, gone, problems := v.hear(ctx, peers, alias, number)
 	if err := v.learn(alias, &gone); err != nil {
-		problems = append(problems, err.Error())
+		problems = append(problems, err)
 	}
 	found, dead := version.Live(found, gone)
 	if len(dead) == 0 {
@@ -61,7 +61,7 @@ func (v versions) At(ctx context.Context, alias string, number int) (found []ver
 
 // hear asks peers.
 func (v versions) hear(ctx context.Context, peers []core.ID, alias string, number int) (found []version.Found,
-	gone []version.Gone, problems []string) {
+	gone []version.Gone, problems []error) {
 	n := v.n
 	type answer struct {
 		refs []version.Found
@@ -79,7 +79,7 @@ func (v versions) hear(ctx context.Context, peers []core.ID, alias string, numbe
 	asking.Wait()
 	for i, a := range answers {
 		if a.err != nil {
-			problems = append(problems, fmt.Sprintf("%s: %v", peers[i].Short(), a.err))
+			problems = append(problems, fmt.Errorf("%s: %w", peers[i].Short(), a.err))
 		}
 		found, gone = append(found, a.refs...), append(gone, a.gone...)
 	}

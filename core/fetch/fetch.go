@@ -35,7 +35,7 @@ type Refs interface {
 	Local(alias string) ([]version.Found, error)
 	// At is those of all peers that are there: of an alias the newest version, or the one with the number. Problems
 	// say who could not be asked.
-	At(ctx context.Context, alias string, number int) (found []version.Found, problems []string)
+	At(ctx context.Context, alias string, number int) (found []version.Found, problems []error)
 }
 
 // Peers is the peers that the node has, or should have.

@@ -5,6 +5,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -327,5 +328,25 @@ func TestHolderThatMoved(t *testing.T) {
 	defer v.Close()
 	if _, missing, err := bring(t, v, f.chunks); err != nil || len(missing) > 0 {
 		t.Errorf("%d chunks are missing, %v", len(missing), err)
+	}
+}
+
+// Where everybody who was asked refuses, that is what is said, and not that somebody does not answer.
+func TestUnknownSaysWhy(t *testing.T) {
+	closed := core.Fail(core.CodeRefused, "it is not sealed to this identity")
+	for _, c := range []struct {
+		problems []error
+		away     []string
+		code     core.Code
+	}{
+		{nil, nil, core.CodeNoName},
+		{[]error{closed, fmt.Errorf("b71c: %w", closed)}, nil, core.CodeRefused},
+		{[]error{closed, errors.New("c: no answer")}, nil, core.CodeRedundant},
+		{[]error{closed}, []string{"d is away"}, core.CodeRedundant},
+		{nil, []string{"d is away"}, core.CodeRedundant},
+	} {
+		if err := unknown(0, c.problems, c.away); core.CodeOf(err) != c.code {
+			t.Errorf("%v, %v: code %d, want %d", c.problems, c.away, core.CodeOf(err), c.code)
+		}
 	}
 }

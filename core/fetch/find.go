@@ -83,7 +83,7 @@ func (f *Fetcher) find(ctx context.Context, name string, number int) (*Version, 
 	})
 	if len(refs) == 0 {
 		v.Close()
-		return nil, unknown(number, append(problems, f.Peers.Unreached()...))
+		return nil, unknown(number, problems, f.Peers.Unreached())
 	}
 	v.Found = version.Newest(refs)
 	if fork := version.Forked(v.Found, refs); fork != "" {
@@ -104,17 +104,27 @@ func (f *Fetcher) find(ctx context.Context, name string, number int) (*Version, 
 	return v, nil
 }
 
-// unknown says that nobody who could be asked knows a version, and who could not be: where there is somebody, whether
-// it exists is not known.
-func unknown(number int, problems []string) error {
+// unknown says that nobody who could be asked knows a version, or that it is not for this identity, and who could not be
+// asked: where there is somebody, whether it exists is not known.
+func unknown(number int, problems []error, away []string) error {
 	which, why := "version", ""
 	if number != 0 {
 		which = fmt.Sprintf("version %d", number)
 	}
-	if len(problems) > 0 {
-		why = " (" + strings.Join(problems, "; ") + ")"
+	refused := len(problems) > 0 && len(away) == 0
+	said := slices.Clone(away)
+	for _, p := range problems {
+		said = append(said, p.Error())
+		refused = refused && core.CodeOf(p) == core.CodeRefused
 	}
-	if len(problems) > 0 {
+	if len(said) > 0 {
+		why = " (" + strings.Join(said, "; ") + ")"
+	}
+	switch {
+	case refused:
+		return core.WithHint(core.Fail(core.CodeRefused, "no %s may be read by this identity%s", which, why),
+			"bkp ls lists what it reads; the owner's own identity reads all")
+	case len(said) > 0:
 		return core.WithHint(core.Fail(core.CodeRedundant, "no %s is known here or at a reachable peer%s", which, why),
 			"start the peers that are away: bkp peers shows them; bkp ls lists what is known")
 	}

@@ -200,7 +200,7 @@ func (w *world) Local(alias string) (found []version.Found, err error) {
 	return found, nil
 }
 
-func (w *world) At(_ context.Context, alias string, number int) (found []version.Found, problems []string) {
+func (w *world) At(_ context.Context, alias string, number int) (found []version.Found, problems []error) {
 	for _, peer := range w.Connected() {
 		for _, envelope := range w.peers[peer].refs {
 			r, err := version.Open(w.owner, envelope)

@@ -390,7 +390,7 @@ func (w *town) Local(alias string) ([]version.Found, error) {
 		func(r version.Found) bool { return alias != "" && r.Ref.Alias != alias }), nil
 }
 
-func (w *town) At(_ context.Context, alias string, number int) (found []version.Found, problems []string) {
+func (w *town) At(_ context.Context, alias string, number int) (found []version.Found, problems []error) {
 	for _, p := range w.peers {
 		for _, r := range p.refs {
 			if r.Ref.Alias == alias && (number == 0 || r.Ref.Version == number) {

@@ -122,7 +122,7 @@ type Versions interface {
 	Local(alias string) ([]version.Found, error)
 	// At asks every connected peer for the ref of a version of an alias, the newest where number is 0; peers that fail
 	// are named in problems.
-	At(ctx context.Context, alias string, number int) (found []version.Found, problems []string)
+	At(ctx context.Context, alias string, number int) (found []version.Found, problems []error)
 	// Gone is those of an alias, or all where it is empty, that are known here to be removed.
 	Gone(alias string) ([]version.Gone, error)
 }

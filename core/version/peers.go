@@ -3,6 +3,7 @@
 package version
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -13,9 +14,11 @@ import (
 )
 
 // At asks a peer for the ref of an alias, of the newest version where number is 0, or for all refs of the owner where
-// alias is empty, and for what it knows to be removed. Each is verified.
+// alias is empty, and for what it knows to be removed. Each is verified. Those that are sealed to others than this identity
+// are left out, and an error of core.CodeRefused says so beside the rest.
 func At(ctx context.Context, peers wire.Asker, peer core.ID, owner *key.Owner, alias string,
 	number int) (found []Found, gone []Gone, err error) {
+	closed, why := 0, error(nil)
 	for after, more := 0, true; more; {
 		report, err := wire.Ask[wire.RefReport](ctx, peers, peer, func(id uint64) wire.Message {
 			if alias != "" {
@@ -34,6 +37,10 @@ func At(ctx context.Context, peers wire.Asker, peer core.ID, owner *key.Owner, a
 		}
 		for _, envelope := range report.Refs {
 			f, err := Open(owner, envelope)
+			if core.CodeOf(err) == core.CodeRefused {
+				closed, why = closed+1, cmp.Or(why, err)
+				continue
+			}
 			if err != nil {
 				return found, gone, err
 			}
@@ -51,7 +58,10 @@ func At(ctx context.Context, peers wire.Asker, peer core.ID, owner *key.Owner, a
 		after += heard
 		more = alias == "" && report.More && heard > 0
 	}
-	return found, gone, nil
+	if closed > 1 {
+		why = fmt.Errorf("%w, and %d more", why, closed-1)
+	}
+	return found, gone, why
 }
 
 // LocationAt brings a coordinator's location from a peer that has it beside a ref. It is verified.

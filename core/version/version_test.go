@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
@@ -382,6 +383,37 @@ func TestAt(t *testing.T) {
 	other := peer(func(wire.Message) wire.Message { return wire.RefOK{} })
 	if _, _, err = At(t.Context(), other, core.ID{9}, owner, "", 0); err == nil {
 		t.Error("an answer of another type is taken")
+	}
+}
+
+// Who may only read is shown what is sealed to it, wherever in the list others' refs stand, and told of those.
+func TestAtReadsBehindClosedRefs(t *testing.T) {
+	owner := newOwner(t)
+	reader, err := owner.ReaderFor(time.Unix(1_900_000_000, 0), rand.Reader)
+	check(t, err)
+	var open []string
+	owner.Recipients = func() ([]string, error) { return open, nil }
+	var envelopes [][]byte
+	for v := 1; v <= 5; v++ {
+		open = nil
+		if v%2 == 0 {
+			open = []string{owner.Recipient(), reader.Recipient()}
+		}
+		envelope, err := owner.SealRef(key.Ref{Version: v, Created: 1, Placed: 1}, key.RefBody{Name: "n",
+			Root: core.Sealed{Hash: core.Hash{byte(v)}, Size: 1, Key: core.Key{1}, Plain: 1}, Size: 1})
+		check(t, err)
+		envelopes = append(envelopes, envelope)
+	}
+	pages := peer(func(m wire.Message) wire.Message {
+		after := m.(wire.RefList).After
+		return wire.RefReport{Refs: envelopes[after:min(after+2, 5)], More: after+2 < 5}
+	})
+	found, _, err := At(t.Context(), pages, core.ID{9}, reader, "", 0)
+	if core.CodeOf(err) != core.CodeRefused || !strings.Contains(err.Error(), "and 2 more") {
+		t.Errorf("of three that are closed: %v", err)
+	}
+	if len(found) != 2 || found[0].Ref.Version != 2 || found[1].Ref.Version != 4 {
+		t.Errorf("it reads %d refs: %+v", len(found), found)
 	}
 }
 

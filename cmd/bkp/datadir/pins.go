@@ -38,6 +38,10 @@ type pin struct {
 	By      string `json:"by"`      // the mark of the token that it proved
 }
 
+// maxPins bounds the nodes that are remembered because they proved the token, since one who has it may come as any number
+// of nodes, and the file is written whole: about 400 KiB. Who came later proves the token each time.
+const maxPins = 4096
+
 // unmarked is the mark of a pin from a release that kept none.
 const unmarked = "?"
 
@@ -153,7 +157,8 @@ func (p *Pins) Pin(id core.ID, address string) error {
 func (p *Pins) pin(id core.ID, address, by string) error {
 	before := p.met[id]
 	now := pin{Address: cmp.Or(address, before.Address), By: cmp.Or(by, before.By)}
-	if _, met := p.met[id]; met && now == before {
+	_, met := p.met[id]
+	if met && now == before || !met && len(p.met) >= maxPins && by != firstUse {
 		return nil
 	}
 	p.met[id] = now
