@@ -20,8 +20,8 @@ import (
 
 var update = flag.Bool("update", false, "write bkp_plugin/descriptors.rb")
 
-// The messages of the kit for Ruby are those of the contract. They are kept as descriptors, which gems of any version
-// read, and not as the code that one version of protoc makes of them.
+// The messages of the kit for Ruby are those of the contract. They are kept as descriptors, which the gem reads itself,
+// and not as the code that one version of protoc makes of them.
 func TestDescriptorsAreThoseOfTheContract(t *testing.T) {
 	var files, names strings.Builder
 	for _, file := range []protoreflect.FileDescriptor{proto.File_setting_proto, proto.File_columns_proto,

@@ -34,6 +34,11 @@
 // nothing more is acknowledged, as when a disk failed. What the server does not say is never taken for an answer: not
 // for a chunk that is not here, nor for one that is damaged.
 //
+// # Versions
+//
+// A bucket that keeps versions, as one with Object Lock does, keeps what is removed, too, behind a delete marker:
+// nothing is freed there before a rule of the bucket removes versions that are not the current ones.
+//
 // # Credentials
 //
 // They come from the environment, the files of the AWS tools or a machine's role; a Place has none, so that it can be
