@@ -13,6 +13,7 @@ import (
 	"github.com/bkp-tool/bkp/core/keep/handed"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/place"
+	"github.com/bkp-tool/bkp/core/place/stripes"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/version"
@@ -86,7 +87,7 @@ func (n *Node) coordinate(h key.Handover) error {
 			runs = append(runs, version.Run{Run: r, Task: task, Used: core.FullBitmap(len(r.Chunks))})
 		}
 		s := placements.NewSegment(task, h.Alias, h.Version, number, runs)
-		s.Of, s.Stripes = k.License, place.StripesOf(runs, h.Erasure)
+		s.Of, s.Stripes = k.License, stripes.Of(runs, h.Erasure)
 		segments = append(segments, s)
 	}
 	_, err = n.Placed.Begin(placements.Head{Owner: h.Owner, Alias: h.Alias, Version: h.Version, Task: task,

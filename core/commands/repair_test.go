@@ -423,3 +423,40 @@ func TestRepairBringsWhatThereIsRoomFor(t *testing.T) {
 		a.awaitState("disk.img", control.StateWell, time.Hour)
 	})
 }
+
+// TestRepairSeesToTheRest: what is nowhere any more keeps nobody from making copies of the rest.
+func TestRepairSeesToTheRest(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "", c.owned, keeps)
+		b, gone := c.start("b", "a-20MiB"), c.start("c", "a-20MiB")
+		a.split("disk.img", 1, content(35, 1<<20))
+		c.settle()
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		_, err := a.Collect(t.Context(), control.None{}, quiet) // it is offloaded
+		check(t, err)
+		b.stop() // so that its pack is finished
+		b.run()
+		time.Sleep(time.Second)
+		if n := b.rot(filepath.Join(b.dir, "holdings")); n < 3 {
+			t.Fatalf("%d damaged chunks", n)
+		}
+		gone.stop()
+		for _, name := range []string{"d", "e", "f"} {
+			c.start(name, "a-20MiB")
+		}
+		time.Sleep(2 * time.Hour)
+		s, others := a.standing("disk.img"), 0
+		for _, h := range s.Holders {
+			if h.Node != b.signer.ID() && h.Node != gone.signer.ID() {
+				others += h.Counting
+			}
+		}
+		if s.Copies != 0 || s.State != control.StateLacking || !strings.Contains(s.Problem, "at nobody who can be reached") {
+			t.Errorf("it stands at %+v", s)
+		}
+		if others == 0 {
+			t.Errorf("nothing of the rest was copied: %+v", s.Holders)
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/place/stripes"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
@@ -154,22 +155,13 @@ func (p *placement) readable() error {
 		return nil
 	}
 	for _, s := range p.Standing.Segments {
-		found := StripesOf(s.Runs, p.Args.Erasure)
+		found := stripes.Of(s.Runs, p.Args.Erasure)
 		if !slices.EqualFunc(found, s.Stripes, func(a, b core.Stripe) bool { return slices.Equal(a.Runs(), b.Runs()) }) {
 			return core.WithHint(core.Fail(core.CodeRefused, "only a part of it is kept in stripes, by what earlier versions left: "+
 				"a coordinator cannot tell which"), "hand it over as copies: place it with --replicas and --coordinator")
 		}
 	}
 	return nil
-}
-
-// StripesOf is the stripes of runs as their types tell.
-func StripesOf(runs []version.Run, code core.Erasure) []core.Stripe {
-	var types []core.FileType
-	for _, r := range runs {
-		types = append(types, r.Type)
-	}
-	return core.StripesFrom(types, code)
 }
 
 // handOver tells the coordinator, which has a copy that counts, to see to the version from now on, and asks how far it

@@ -115,7 +115,7 @@ func (p *placement) settle(ctx context.Context, offers []*placements.Segment) er
 		for _, r := range no {
 			p.bar(ctx, r)
 		}
-		if offers, err = p.decide(); err != nil {
+		if offers, err = p.decide(ctx); err != nil {
 			return p.unsettled(refused, err)
 		}
 	}

@@ -192,7 +192,7 @@ func (p *placement) run(ctx context.Context) error {
 		}
 	}
 	if p.Args.Rebalance {
-		if err := p.relieve(); err != nil || len(p.Relieved) == 0 {
+		if err := p.relieve(ctx); err != nil || len(p.Relieved) == 0 {
 			return err
 		}
 	}
@@ -200,7 +200,7 @@ func (p *placement) run(ctx context.Context) error {
 	var err error
 	if p.resumed && !p.Args.DryRun && p.Args.Export == nil {
 		offers = p.Standing.Segments // who is on record says first what it has
-	} else if offers, err = p.decide(); err != nil {
+	} else if offers, err = p.decide(ctx); err != nil {
 		return err
 	}
 	p.show()

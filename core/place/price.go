@@ -48,8 +48,8 @@ func (p *placement) price(ctx context.Context) (err error) {
 }
 
 // decide finds who is to keep what, by what is known now, and returns the segments of which that is news.
-func (p *placement) decide() (changed []*placements.Segment, err error) {
-	d, err := p.reconcile()
+func (p *placement) decide(ctx context.Context) (changed []*placements.Segment, err error) {
+	d, err := p.reconcile(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,15 @@ func (p *placement) decide() (changed []*placements.Segment, err error) {
 	return delivery.Assign(p.Standing, p.besides(d.Locations), p.ground()), nil
 }
 
-func (p *placement) reconcile() (reconcile.Decision, error) {
+func (p *placement) reconcile(ctx context.Context) (reconcile.Decision, error) {
 	known := p.Standing.Known(p.Survey.Nodes)
+	if p.resumed {
+		if n, err := p.Standing.Nowhere(ctx, known, p.Survey.Nodes, p.staged); err != nil {
+			return reconcile.Decision{}, err
+		} else if n > 0 {
+			p.warn("plan", "%d runs are at nobody who can be reached", n)
+		}
+	}
 	for i := range known {
 		if p.alone() { // the runs of a stripe are together, there
 			known[i].Stripes = nil

@@ -318,6 +318,9 @@ func (c *Coordinator) askRelease(ctx context.Context, at core.ID,
 // warn tells something that goes on for all that, and has it in the result.
 func (p *placement) warn(phase, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	if slices.Contains(p.Warnings, text) {
+		return
+	}
 	p.Warnings = append(p.Warnings, text)
 	p.tell(Status{Phase: phase, Warning: true, Text: text})
 }

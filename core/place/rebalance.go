@@ -22,7 +22,7 @@ func (c *Coordinator) Rebalance(ctx context.Context, rec *placements.Record, dry
 
 // relieve finds who is to be relieved, and has others than who takes over get nothing new. Where the plan finds no
 // place for all of it less is moved.
-func (p *placement) relieve() error {
+func (p *placement) relieve(ctx context.Context) error {
 	if !p.resumed {
 		return core.Fail(core.CodeFailed, "what is on record of it cannot be moved as it is: bkp place it again first")
 	}
@@ -53,7 +53,7 @@ func (p *placement) relieve() error {
 		p.out[r.Node] = true
 	}
 	for ; len(relieved) > 0; relieved = relieved[:len(relieved)-1] {
-		if _, err := p.reconcile(); err == nil {
+		if _, err := p.reconcile(ctx); err == nil {
 			break
 		}
 		delete(p.out, relieved[len(relieved)-1].Node)

@@ -156,7 +156,7 @@ func (p *placement) carry(ctx context.Context) error {
 	if err := p.price(ctx); err != nil {
 		return err
 	}
-	offers, err := p.decide()
+	offers, err := p.decide(ctx)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package placements
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -42,6 +43,29 @@ func (s *Standing) Known(nodes []core.NodeState) (known []reconcile.Segment) {
 		known = append(known, k)
 	}
 	return known
+}
+
+// Nowhere marks the runs that no node of a snapshot has by what is known, and that are not here, and counts them.
+func (s *Standing) Nowhere(ctx context.Context, known []reconcile.Segment, nodes []core.NodeState,
+	here func(context.Context, []core.Chunk) (bool, error)) (count int, err error) {
+	for i, seg := range s.Segments {
+		k, of := &known[i], core.StripeOf(seg.Stripes, len(seg.Runs))
+		k.Nowhere = core.NewBitmap(len(seg.Runs))
+		for run, r := range seg.Runs {
+			if of[run] >= 0 || slices.ContainsFunc(nodes, func(n core.NodeState) bool { return k.At[n.ID].Here(run) }) {
+				continue
+			}
+			staged, err := here(ctx, r.Chunks)
+			if err != nil {
+				return 0, err
+			}
+			if !staged {
+				k.Nowhere.Set(run)
+				count++
+			}
+		}
+	}
+	return count, nil
 }
 
 // Known is what is on record, as reconcile reads it. What a node keeps that is to keep it no more is left out.

@@ -98,7 +98,7 @@ func (w *world) happen(t *rapid.T, now time.Time) {
 		for _, s := range w.known {
 			for run := range s.Sizes {
 				c := s.copies(m.ID)
-				if c.here(run) {
+				if c.Here(run) {
 					m.room += s.Sizes[run]
 				}
 				c.lose(run)
@@ -148,7 +148,7 @@ func (w *world) step(t *rapid.T, now time.Time) (done bool, err error) {
 							others++
 						}
 					}
-					if s.At[m.Node].here(run) && others < w.want(s, run) {
+					if s.At[m.Node].Here(run) && others < w.want(s, run) {
 						t.Fatalf("%s is to let go of run %d of segment %d, of which %d others count", name(m.Node), run,
 							number, others)
 					}

@@ -95,7 +95,7 @@ type balance struct {
 func (b *balance) keeps(i int) (bytes core.Size) {
 	for _, s := range b.known {
 		for run, size := range s.Sizes {
-			if s.At[b.nodes[i].ID].here(run) {
+			if s.At[b.nodes[i].ID].Here(run) {
 				bytes += size
 			}
 		}
@@ -133,10 +133,10 @@ func (b *balance) relieve(holder int, most float64) bool {
 	room := slices.Clone(b.room)
 	for _, s := range b.known {
 		for run, size := range s.Sizes {
-			if !s.At[b.nodes[holder].ID].here(run) {
+			if !s.At[b.nodes[holder].ID].Here(run) {
 				continue
 			}
-			at := slices.IndexFunc(targets, func(i int) bool { return room[i] >= size && !s.At[b.nodes[i].ID].here(run) })
+			at := slices.IndexFunc(targets, func(i int) bool { return room[i] >= size && !s.At[b.nodes[i].ID].Here(run) })
 			if at < 0 {
 				b.leaves[holder] = false
 				return false

@@ -34,6 +34,7 @@ type Wanted struct {
 type Segment struct {
 	Sizes   []core.Size        // of its runs
 	Stripes []core.Stripe      // of its runs; each has its runs on nodes of their own
+	Nowhere core.Bitmap        // runs of no stripe that nobody can send: the others are seen to without them
 	At      map[core.ID]Copies // by everybody who was ever told of it or has runs of it
 }
 
@@ -46,8 +47,8 @@ type Copies struct {
 	Proved    core.Bitmap // it showed that it has them
 }
 
-// here is the runs that are at the node, as far as it is known to say so.
-func (c Copies) here(run int) bool { return c.Has.Has(run) || c.Receipted.Has(run) }
+// Here reports whether a run is at the node, as far as it is known to say so.
+func (c Copies) Here(run int) bool { return c.Has.Has(run) || c.Receipted.Has(run) }
 
 // Network is the nodes, this one first.
 type Network struct{ Nodes []Node }
@@ -210,7 +211,7 @@ func anybody(core.ID) bool { return true }
 func (q *question) stays(s Segment, i, run int) bool {
 	node := q.nodes[i]
 	c := s.At[node.ID]
-	return i > 0 && !node.Drained && !q.lost(node.ID) && (c.here(run) || node.Barred == "" && c.Coming.Has(run))
+	return i > 0 && !node.Drained && !q.lost(node.ID) && (c.Here(run) || node.Barred == "" && c.Coming.Has(run))
 }
 
 // locate plans who is to keep which runs. The first class is of those that nobody keeps, and may be empty.
@@ -221,15 +222,16 @@ func (q *question) locate(p Plan) (locations [][]core.Span, short, err error) {
 	}
 	for number, s := range q.known {
 		for run, size := range s.Sizes {
+			if q.of[number][run] >= 0 || s.Nowhere.Has(run) {
+				continue
+			}
 			var holders []int
 			for i := range q.nodes {
-				if q.of[number][run] < 0 && q.stays(s, i, run) {
+				if q.stays(s, i, run) {
 					holders = append(holders, i)
 				}
 			}
-			if q.of[number][run] < 0 {
-				c.add(place{segment: number, run: run, stripe: -1}, holders, c.list[0].Copies, size)
-			}
+			c.add(place{segment: number, run: run, stripe: -1}, holders, c.list[0].Copies, size)
 		}
 		for i, stripe := range s.Stripes {
 			at := place{segment: number, stripe: i}
@@ -400,7 +402,7 @@ func (q *question) releases(locations [][]core.Span) {
 		spare := true
 		for number, s := range q.known {
 			for run := range s.Sizes {
-				spare = spare && (!s.At[id].here(run) || q.counting(s, run, func(other core.ID) bool {
+				spare = spare && (!s.At[id].Here(run) || q.counting(s, run, func(other core.ID) bool {
 					return keeps[number][other].Has(run) && q.nodes[q.index[other]].Away.IsZero()
 				}) >= q.wanted(number, run))
 			}

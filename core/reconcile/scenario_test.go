@@ -251,7 +251,7 @@ func (w *world) carry(m Move) {
 	case Release:
 		for _, s := range w.known {
 			for run, size := range s.Sizes {
-				if c := s.At[m.Node]; c.here(run) || c.Coming.Has(run) {
+				if c := s.At[m.Node]; c.Here(run) || c.Coming.Has(run) {
 					node.room += size
 				}
 			}

@@ -60,3 +60,12 @@ func encode(ctx context.Context, s core.Stripe, runs []core.Run, coder *shard.Co
 	}
 	return nil
 }
+
+// Of is the stripes of runs as their types tell.
+func Of(runs []version.Run, code core.Erasure) []core.Stripe {
+	var types []core.FileType
+	for _, r := range runs {
+		types = append(types, r.Type)
+	}
+	return core.StripesFrom(types, code)
+}
