@@ -89,7 +89,6 @@ type machine struct {
 	rate    float64 // bytes per second that it takes
 	up      bool
 	liar    bool // it keeps nothing, and says that it does
-	refuses bool
 	disk    map[copyOf]bool
 	audited time.Time
 	life    int // counts disks that it lost: what was on its way then is lost, too
@@ -102,11 +101,10 @@ type stored struct {
 	here    bool // this machine has the bytes
 	failed  int
 	tried   time.Time
-	pending int                    // events that it waits for
-	steps   int                    // of the attempt under way
-	hit     map[copyOf]time.Time   // when something befell a copy last
-	lost    map[copyOf]bool        // it is gone for good, and may be
-	audits  map[*machine]time.Time // since when it knows better
+	pending int                  // events that it waits for
+	steps   int                  // of the attempt under way
+	hit     map[copyOf]time.Time // when something befell a copy last
+	lost    map[copyOf]bool      // it is gone for good, and may be
 }
 
 type cluster struct {
