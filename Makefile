@@ -72,7 +72,7 @@ faults: build ## power loss in 10^5 states, kills at random moments, and each du
 mutants: ## take out each sync, one at a time: a power-loss test must miss it; half an hour
 	CGO_ENABLED=0 $(GO) run ./scripts/mutants
 
-exact: ## what is decided about copies, in clusters on one queue of events drawn by SEEDS: 20 a second
+exact: ## what is decided about copies, in clusters on one queue of events drawn by SEEDS: 10 a second
 	CGO_ENABLED=0 BKP_EXACT=$(SEEDS) $(GO) test -count=1 -timeout 12h -run TestExact -v ./core/repair
 
 life: ## clusters drawn by SEEDS and what befalls them, against what bkp promises; most of a minute a seed
