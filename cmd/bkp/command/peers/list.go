@@ -122,7 +122,8 @@ func changePeers(ctx context.Context, c *command.Call, fresh listed, change func
 			args := control.LimitArgs{Peer: fresh.Address(), Link: rate}
 			var limits control.LimitResult
 			err := n.Call(ctx, control.CommandLimit, args, &limits, c.Status)
-			if err != nil && core.CodeOf(err) != core.CodeNoName { // one that is not connected yet gets it when it comes
+			code := core.CodeOf(err) // one that is not connected yet gets it when it comes
+			if err != nil && code != core.CodeRedundant && code != core.CodeNoName {
 				return err
 			}
 		}
