@@ -229,7 +229,6 @@ func (c *cluster) befall() {
 		m.up = false
 		m.life++
 		c.wipe(m, func(copyOf) bool { return true })
-		c.after(faults, func() {}) // and does not come back
 	case 3: // its disk is lost, and it goes on with a new one
 		m.life++
 		c.wipe(m, func(copyOf) bool { return true })
