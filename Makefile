@@ -11,7 +11,7 @@ FLOOD       ?= 60s
 SEEDS       ?= 1-1000
 ERROR       ?= 0
 IMAGE       := build/image
-PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-* plugins/notifiers/*/bkp-notifier-*))
+PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-* plugins/notifiers/*/bkp-notifier-*)) engines/folder/bkp-engine-folder
 
 .PHONY: all help build test race check fuzz flood faults mutants life exact soak bench s3 lab microbench demo random image proto release deb clean c-compiler
 all: build

@@ -4,7 +4,7 @@ package core
 
 import "context"
 
-// Configurer is a strategy, verifier or notifier that takes configuration: a JSON object of the settings that it
+// Configurer is a strategy, verifier, notifier or engine that takes configuration: a JSON object of the settings that it
 // describes, given once before its first question.
 type Configurer interface {
 	Configure(ctx context.Context, config []byte) error
@@ -63,6 +63,35 @@ type Notifier interface {
 
 // NotifierInfo says what a notifier is.
 type NotifierInfo struct {
+	Name     string
+	Version  string
+	Summary  string
+	Settings []Setting
+}
+
+// MaxEngineEntry bounds an entry of an engine: etcd takes 1.5 MiB at once, CometBFT 1 MiB, and both want it small.
+const MaxEngineEntry = 256 * KiB
+
+// Engine keeps one order of what several nodes append to it. It runs in a process of its own; see plugins. Entries
+// stand in scopes, each of which is an order of its own, numbered from 1.
+type Engine interface {
+	Describe(ctx context.Context) (EngineInfo, error)
+	// Append adds an entry to a scope that has after entries; where it has another number nothing is added. What was
+	// added stands for ever, and later reads of all nodes have it. After an error it may stand there all the same.
+	Append(ctx context.Context, scope string, after int64, entry []byte) (Appended, error)
+	// Read returns the entries of a scope behind the first so many, in their order: at most limit, fewer where they are
+	// long, none at the end. What any node appended before is among them.
+	Read(ctx context.Context, scope string, after int64, limit int) ([][]byte, error)
+}
+
+// Appended is what an Append came to.
+type Appended struct {
+	OK      bool
+	Entries int64 // where OK the number of the entry, else how many the scope has
+}
+
+// EngineInfo says what an engine is.
+type EngineInfo struct {
 	Name     string
 	Version  string
 	Summary  string

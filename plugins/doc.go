@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package plugins connects bkp with strategies, verifiers and notifiers that run as processes of their own.
+// Package plugins connects bkp with strategies, verifiers, notifiers and engines that run as processes of their own.
 //
-// An author writes a core.Strategy, core.Verifier or core.Notifier and a main of one line:
+// An author writes a core.Strategy, core.Verifier, core.Notifier or core.Engine and a main of one line:
 //
 //	func main() { serve.Strategy(mine.New()) }
 //
-// builds it as bkp-strategy-NAME, bkp-verifier-NAME or bkp-notifier-NAME, and puts it where SearchPath looks. Package
-// plugintest tells whether it behaves.
+// builds it as bkp-KIND-NAME and puts it where SearchPath looks. Package plugintest tells whether it behaves.
 //
 // bkp's side is Host. It finds the file, compares its SHA-256 checksum with the one kept since first use in
 // bkp.lock.toml, starts it with a minimal environment, and speaks gRPC with it (package proto) over a Unix socket under

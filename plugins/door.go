@@ -30,6 +30,7 @@ var doors = map[int]plugin.PluginSet{contract.ProtocolVersion: {
 	string(KindStrategy): door(func(c *grpc.ClientConn) any { return proto.NewStrategyClient(c) }),
 	string(KindVerifier): door(func(c *grpc.ClientConn) any { return proto.NewVerifierClient(c) }),
 	string(KindNotifier): door(func(c *grpc.ClientConn) any { return proto.NewNotifierClient(c) }),
+	string(KindEngine):   door(func(c *grpc.ClientConn) any { return proto.NewEngineClient(c) }),
 }}
 
 // door makes the client of one kind.

@@ -27,6 +27,7 @@ const (
 	KindStrategy = contract.KindStrategy
 	KindVerifier = contract.KindVerifier
 	KindNotifier = contract.KindNotifier
+	KindEngine   = contract.KindEngine
 )
 
 // Found is a plugin and where it is.

@@ -112,6 +112,15 @@ func (h *Host) Info(ctx context.Context, kind Kind, name string) (Info, error) {
 		return Info{Found: n.found, Version: n.info.Version, Summary: n.info.Summary, Settings: n.info.Settings,
 			Config: h.Config[n.found.Name]}, nil
 	}
+	if kind == KindEngine {
+		e, err := h.Engine(ctx, name)
+		if err != nil {
+			return Info{}, err
+		}
+		defer e.Close()
+		return Info{Found: e.found, Version: e.info.Version, Summary: e.info.Summary, Settings: e.info.Settings,
+			Config: h.Config[e.found.Name]}, nil
+	}
 	s, err := h.Strategy(ctx, name)
 	if err != nil {
 		return Info{}, err

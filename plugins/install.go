@@ -27,7 +27,7 @@ func NameOf(path string) (Name, error) {
 		}
 	}
 	return Name{}, core.WithHint(core.Fail(core.CodeUsage, "%s: not the name of a plugin", base),
-		"a plugin is a file bkp-strategy-NAME, bkp-verifier-NAME or bkp-notifier-NAME, or such a folder with a __main__.py or main.rb")
+		"a plugin is a file bkp-KIND-NAME, KIND being "+contract.KindWords+", or such a folder with a __main__.py or main.rb")
 }
 
 // Install puts a program into the folder dir, where one of that name must not be yet unless it is to be replaced, and

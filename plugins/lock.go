@@ -33,6 +33,7 @@ type lockFile struct {
 	Strategy map[string]lockEntry `toml:"strategy,omitempty"`
 	Verifier map[string]lockEntry `toml:"verifier,omitempty"`
 	Notifier map[string]lockEntry `toml:"notifier,omitempty"`
+	Engine   map[string]lockEntry `toml:"engine,omitempty"`
 }
 
 type lockEntry struct {
@@ -71,6 +72,8 @@ func (l *lockFile) entries(kind Kind) *map[string]lockEntry {
 		return &l.Verifier
 	case KindNotifier:
 		return &l.Notifier
+	case KindEngine:
+		return &l.Engine
 	default:
 		return &l.Strategy
 	}

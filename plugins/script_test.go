@@ -18,11 +18,12 @@ import (
 type language struct {
 	name, main, ending string
 	raises             string // what stands in place of "free = batch" where it prints and raises
+	order              string // the setting of its engine that says where the order is
 }
 
 var languages = []language{
-	{"python", "__main__", ".py", "print('hello'); raise ValueError('no beans'); free = batch"},
-	{"ruby", "main", ".rb", "puts 'hello'; raise ArgumentError, 'no beans'; free = batch"},
+	{"python", "__main__", ".py", "print('hello'); raise ValueError('no beans'); free = batch", "file"},
+	{"ruby", "main", ".rb", "puts 'hello'; raise ArgumentError, 'no beans'; free = batch", "folder"},
 }
 
 // inEach runs a test for each language.
@@ -141,4 +142,17 @@ func scriptRaises(t *testing.T, l language) {
 		_, err = s.Score(t.Context(), contract.Needed(plugintest.Batch(1, 3), nil))
 		says(t, err, "Error: no beans")
 	}
+}
+
+func TestScriptEngine(t *testing.T) { inEach(t, scriptEngine) }
+
+func scriptEngine(t *testing.T, l language) {
+	n := plugins.Name{Kind: plugins.KindEngine, Name: "mine"}
+	where := plugins.Config{l.order: filepath.Join(t.TempDir(), "order")}
+	e, err := packed(t, l, n, asItIs).With(n, where).Engine(t.Context(), "mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	plugintest.Engine(t, e)
 }

@@ -25,13 +25,14 @@ const (
 	KindStrategy Kind = "strategy"
 	KindVerifier Kind = "verifier"
 	KindNotifier Kind = "notifier"
+	KindEngine   Kind = "engine"
 )
 
 // Kinds are all of them.
-var Kinds = []Kind{KindStrategy, KindVerifier, KindNotifier}
+var Kinds = []Kind{KindStrategy, KindVerifier, KindNotifier, KindEngine}
 
 // KindWords names the kinds for people.
-const KindWords = "strategy, verifier or notifier"
+const KindWords = "strategy, verifier, notifier or engine"
 
 // Name is a plugin by name: it lives in a file bkp-KIND-NAME, or inside bkp.
 type Name struct {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package plugintest tells authors whether their strategy, verifier or notifier behaves as bkp wants.
+// Package plugintest tells authors whether their strategy, verifier, notifier or engine behaves as bkp wants.
 //
 // A plugin's test is a line:
 //

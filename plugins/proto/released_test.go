@@ -22,7 +22,7 @@ func TestFloorsNothingOfTheContractChanges(t *testing.T) {
 	released := strings.Split(strings.TrimSpace(string(text)), "\n")
 	var now []string
 	for _, file := range []protoreflect.FileDescriptor{File_columns_proto, File_setting_proto, File_strategy_proto, File_verifier_proto,
-		File_notifier_proto} {
+		File_notifier_proto, File_engine_proto} {
 		now = append(now, described(file)...)
 	}
 	slices.Sort(now)

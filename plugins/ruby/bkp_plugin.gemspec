@@ -3,7 +3,7 @@
 Gem::Specification.new do |s|
   s.name = "bkp_plugin"
   s.version = "0.1.0"
-  s.summary = "Strategies, verifiers and notifiers for bkp, in Ruby"
+  s.summary = "Strategies, verifiers, notifiers and engines for bkp, in Ruby"
   s.authors = ["bkp"]
   s.license = "Apache-2.0"
   s.required_ruby_version = ">= 2.7"

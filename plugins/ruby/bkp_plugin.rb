@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-# Write a strategy, a verifier or a notifier for bkp in Ruby; see README.md in the folder plugins of bkp.
+# Write a strategy, a verifier, a notifier or an engine for bkp in Ruby; see README.md in the folder plugins of bkp.
 
 require "json"
 require_relative "bkp_plugin/messages"
@@ -78,6 +78,19 @@ module Bkp
   class Notifier < Plugin
     # Tells an Event; an exception means that it was not told.
     def notify(_event)
+      raise NotImplementedError
+    end
+  end
+
+  # Keeps one order of what several nodes append to it. Both are called from several threads.
+  class Engine < Plugin
+    # Appends bytes to a scope that has after entries: [true, after + 1], or [false, how many it has].
+    def append(_scope, _after, _entry)
+      raise NotImplementedError
+    end
+
+    # The entries behind the first so many: at most limit, and 1 MiB together or one.
+    def read(_scope, _after, _limit)
       raise NotImplementedError
     end
   end

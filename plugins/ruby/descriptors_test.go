@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "write bkp_plugin/descriptors.rb")
 func TestDescriptorsAreThoseOfTheContract(t *testing.T) {
 	var files, names strings.Builder
 	for _, file := range []protoreflect.FileDescriptor{proto.File_setting_proto, proto.File_columns_proto,
-		proto.File_strategy_proto, proto.File_verifier_proto, proto.File_notifier_proto} { // what is imported comes first
+		proto.File_strategy_proto, proto.File_verifier_proto, proto.File_notifier_proto, proto.File_engine_proto} { // what is imported comes first
 		b, err := pb.MarshalOptions{Deterministic: true}.Marshal(protodesc.ToFileDescriptorProto(file))
 		if err != nil {
 			t.Fatal(err)

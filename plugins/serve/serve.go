@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package serve is the author's side of a plugin: it makes a core.Strategy, core.Verifier or core.Notifier a
-// program that bkp starts.
+// Package serve is the author's side of a plugin: it makes a core.Strategy, core.Verifier, core.Notifier or
+// core.Engine a program that bkp starts.
 //
 //	func main() { serve.Strategy(mine.New()) }
 //
@@ -41,6 +41,12 @@ func Verifier(v core.Verifier) {
 // A notifier may also be a core.Configurer.
 func Notifier(n core.Notifier) {
 	serve(contract.KindNotifier, func(r *grpc.Server) { proto.RegisterNotifierServer(r, notifierServer{impl: n}) })
+}
+
+// Engine is the whole main of an engine. It returns when bkp closes the plugin.
+// An engine may also be a core.Configurer.
+func Engine(e core.Engine) {
+	serve(contract.KindEngine, func(r *grpc.Server) { proto.RegisterEngineServer(r, engineServer{impl: e}) })
 }
 
 func serve(kind contract.Kind, register func(*grpc.Server)) {

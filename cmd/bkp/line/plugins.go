@@ -60,8 +60,8 @@ func (l PluginLimits) rows() (rows []Setting) {
 // readPlugins reads [plugin] with the limits that all have, and [plugin.KIND.NAME]. Which keys the latter may have says
 // the plugin, when it starts.
 func (s *Settings) readPlugins(value any) error {
-	const form = "write it as [plugin.KIND.NAME] with keys of that plugin, KIND being strategy, verifier or notifier, " +
-		"or [plugin] with start-timeout, call-timeout, memory and processes"
+	const form = "write it as [plugin.KIND.NAME] with keys of that plugin, KIND being " +
+		contract.KindWords + ", or [plugin] with start-timeout, call-timeout, memory and processes"
 	s.Plugins = map[contract.Name]contract.Config{}
 	table, _ := value.(map[string]any)
 	for key, value := range table {

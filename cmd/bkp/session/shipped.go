@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/bkp-tool/bkp/plugins/engines/folder"
 	"github.com/bkp-tool/bkp/plugins/notifiers/command"
 	"github.com/bkp-tool/bkp/plugins/notifiers/smtp"
 	"github.com/bkp-tool/bkp/plugins/notifiers/webhook"
@@ -37,6 +38,7 @@ var Shipped = map[plugins.Name]func(){
 	{Kind: plugins.KindNotifier, Name: "webhook"}:     func() { serve.Notifier(webhook.New()) },
 	{Kind: plugins.KindNotifier, Name: "smtp"}:        func() { serve.Notifier(smtp.New()) },
 	{Kind: plugins.KindNotifier, Name: "command"}:     func() { serve.Notifier(command.New()) },
+	{Kind: plugins.KindEngine, Name: "folder"}:        func() { serve.Engine(folder.New()) },
 }
 
 func shippedNames() []plugins.Name {

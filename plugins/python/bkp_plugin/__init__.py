@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write a strategy, a verifier or a notifier for bkp in Python; see README.md in the folder plugins of bkp."""
+"""Write a strategy, a verifier, a notifier or an engine for bkp in Python; see README.md in the folder plugins of bkp."""
 
 import json
 
@@ -10,6 +10,7 @@ from .verifier_pb2 import Verdict, VerifyRequest
 
 __all__ = [
     "Batch",
+    "Engine",
     "Event",
     "Notifier",
     "Plugin",
@@ -70,6 +71,18 @@ class Notifier(Plugin):
 
     def notify(self, event):
         """Tells an Event; an exception means that it was not told."""
+        raise NotImplementedError
+
+
+class Engine(Plugin):
+    """Keeps one order of what several nodes append to it. Both are called from several threads."""
+
+    def append(self, scope, after, entry):
+        """Appends bytes to a scope that has after entries: (True, after + 1), or (False, how many it has)."""
+        raise NotImplementedError
+
+    def read(self, scope, after, limit):
+        """A list of the entries behind the first so many: at most limit, and 1 MiB together or one."""
         raise NotImplementedError
 
 

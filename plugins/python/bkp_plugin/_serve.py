@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from . import Notifier, Strategy, notifier_pb2, strategy_pb2, verifier_pb2
+from . import Engine, Notifier, Strategy, engine_pb2, notifier_pb2, strategy_pb2, verifier_pb2
 
 _COOKIE, _VALUE = "BKP_PLUGIN", "b1f7c3f0a2e94d5b8c6d-bkp-plugin"
 _MAX_ASK, _MAX_ANSWER = 64 << 20, 4 << 20
@@ -88,6 +88,10 @@ def _service(plugin):
         plugin.notify(event)
         return notifier_pb2.Notified()
 
+    def append(m):
+        ok, entries = plugin.append(m.scope, m.after, m.entry)
+        return engine_pb2.Appended(ok=ok, entries=entries)
+
     about = dict(name=plugin.name, version=plugin.version, summary=plugin.summary, settings=plugin.settings)
     if isinstance(plugin, Strategy):
         p, kind, configured = strategy_pb2, "Strategy", strategy_pb2.StrategyConfigured
@@ -111,6 +115,16 @@ def _service(plugin):
             ),
             "Configure": _method(configure, p.NotifierConfigureRequest, configured),
             "Notify": _method(notify, p.Event, p.Notified),
+        }
+    elif isinstance(plugin, Engine):
+        p, kind, configured = engine_pb2, "Engine", engine_pb2.EngineConfigured
+        methods = {
+            "Describe": _method(lambda _: p.EngineDescription(**about), p.EngineDescribeRequest, p.EngineDescription),
+            "Configure": _method(configure, p.EngineConfigureRequest, configured),
+            "Append": _method(append, p.AppendRequest, p.Appended),
+            "Read": _method(
+                lambda m: p.Entries(entry=plugin.read(m.scope, m.after, m.limit)), p.ReadRequest, p.Entries
+            ),
         }
     else:
         p, kind, configured = verifier_pb2, "Verifier", verifier_pb2.VerifierConfigured

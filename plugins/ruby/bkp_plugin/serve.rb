@@ -75,17 +75,18 @@ module Bkp
     end
 
     def self.service(plugin)
-      kind, call, question, answer =
+      kind, calls =
         case plugin
-        when Strategy then ["Strategy", :Score, ScoreRequest, ScoreResponse]
-        when Verifier then ["Verifier", :Verify, VerifyRequest, Verdict]
-        when Notifier then ["Notifier", :Notify, Event, Notified]
+        when Strategy then ["Strategy", { Score: [ScoreRequest, ScoreResponse] }]
+        when Verifier then ["Verifier", { Verify: [VerifyRequest, Verdict] }]
+        when Notifier then ["Notifier", { Notify: [Event, Notified] }]
+        when Engine then ["Engine", { Append: [AppendRequest, Appended], Read: [ReadRequest, Entries] }]
         end
       description = Bkp.const_get("#{kind}Description")
       configured = Bkp.const_get("#{kind}Configured")
       about = plugin.class.about.merge(settings: plugin.class.settings)
       about = { deterministic: true }.merge(about) if kind == "Strategy"
-      calls = { Describe: [Bkp.const_get("#{kind}DescribeRequest"), description], call => [question, answer] }
+      calls[:Describe] = [Bkp.const_get("#{kind}DescribeRequest"), description]
       # Without it gRPC answers that it is not implemented.
       calls[:Configure] = [Bkp.const_get("#{kind}ConfigureRequest"), configured] if plugin.class.settings.any?
       of("bkp.plugin.v1.#{kind}", calls) do
@@ -100,6 +101,11 @@ module Bkp
           plugin.notify(message)
           Notified.new
         end
+        define_method(:append) do |message, _|
+          ok, entries = plugin.append(message.scope, message.after, message.entry)
+          Appended.new(ok: ok, entries: entries)
+        end
+        define_method(:read) { |m, _| Entries.new(entry: plugin.read(m.scope, m.after, m.limit)) }
       end
     end
 

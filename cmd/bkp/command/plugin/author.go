@@ -26,7 +26,7 @@ func newCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "new", Args: "KIND NAME", Least: 2, Most: 2,
 		Usage: "write the beginning of a plugin of your own",
-		About: "KIND is strategy, verifier or notifier. Makes the folder bkp-KIND-NAME with an example that works, its test, and " +
+		About: "KIND is strategy, verifier, notifier or engine. Makes the folder bkp-KIND-NAME with an example that works, its test, and " +
 			"what it needs of bkp.",
 		Examples: "bkp plugin new strategy mine\nbkp plugin new verifier mine --lang python",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "lang", Value: "go",
@@ -86,7 +86,8 @@ func testCommand() *cli.Command {
 		Name: "test", Args: "FILE|FOLDER", Least: 1, Most: 1,
 		Usage: "ask a plugin what bkp may ask, and tell which rules it keeps",
 		About: "FILE is a program bkp-KIND-NAME, in any language; FOLDER one in Python or Ruby. Ends with 20 where the plugin " +
-			"does not start, and with 1 where it breaks a rule.",
+			"does not start, and with 1 where it breaks a rule. An engine is configured as [plugin.engine.NAME] says, and " +
+			"keeps what the rules append to it.",
 		Examples: "bkp plugin test ./bkp-strategy-mine",
 		Do: func(ctx context.Context, c *command.Call) error {
 			defer plugins.Cleanup()
@@ -140,6 +141,14 @@ func testRules(ctx context.Context, host *plugins.Host, n plugins.Name) (rules [
 		}
 		defer told.Close()
 		plugintest.NotifierRules(ctx, told, tell)
+		return rules, nil
+	case plugins.KindEngine:
+		e, err := host.Engine(ctx, n.Name)
+		if err != nil {
+			return nil, err
+		}
+		defer e.Close()
+		plugintest.EngineRules(ctx, e, tell)
 		return rules, nil
 	case plugins.KindVerifier:
 		v, err := host.Verifier(ctx, n.Name)

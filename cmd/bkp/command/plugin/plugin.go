@@ -23,7 +23,7 @@ import (
 
 // Command is bkp plugin.
 func Command() *cli.Command {
-	return command.Group("plugin", "look at strategies, verifiers and notifiers, install, write and test them",
+	return command.Group("plugin", "look at strategies, verifiers, notifiers and engines, install, write and test them",
 		listCommand(), infoCommand(), installCommand(), verifyCommand(), upgradeCommand(), removeCommand(),
 		lockCommand(), newCommand(), testCommand(), replayCommand())
 }
@@ -31,7 +31,7 @@ func Command() *cli.Command {
 func listCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "list", Usage: "list the plugins that can be found",
-		About: "Plugins are files named bkp-strategy-NAME, bkp-verifier-NAME or bkp-notifier-NAME in $BKP_PLUGIN_PATH, in " +
+		About: "Plugins are files bkp-KIND-NAME, KIND being " + contract.KindWords + ", in $BKP_PLUGIN_PATH, in " +
 			"the data directory's plugins, beside the binary, or inside it.",
 		Examples: "bkp plugin list\nbkp plugin list --json",
 		Do: func(_ context.Context, c *command.Call) error {
@@ -75,7 +75,7 @@ func infoCommand() *cli.Command {
 	return command.New(command.Spec{
 		Name: "info", Args: "[KIND] NAME", Least: 1, Most: 2,
 		Usage:    "start a plugin and ask it what it is",
-		About:    "KIND is strategy, verifier or notifier; it is needed only where two plugins have the same name.",
+		About:    "KIND is strategy, verifier, notifier or engine; it is needed only where two plugins have the same name.",
 		Examples: "bkp plugin info seed\nbkp plugin info verifier issuers --json",
 		Do: func(ctx context.Context, c *command.Call) error {
 			defer plugins.Cleanup()
