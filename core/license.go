@@ -94,6 +94,21 @@ type Countersigned struct {
 	Delegation []byte    `json:"delegation,omitempty"` // a delegation envelope where the signer is not the owner
 }
 
+// Booking is the payload of a coordinator's word, in an order that several have, that it sees to a version from then on
+// in a term, and is about to sign licences for it: nobody else may then. It is signed by who signs those licences.
+type Booking struct {
+	V          int         `json:"v"` // 1
+	Owner      ID          `json:"owner"`
+	Alias      string      `json:"alias"`
+	Version    int         `json:"version"`
+	Node       ID          `json:"node"` // the coordinator
+	Term       int         `json:"term"`
+	Licenses   []LicenseID `json:"licenses"`
+	Time       int64       `json:"time"`                 // Unix seconds
+	Key        []byte      `json:"key"`                  // the signer's public key
+	Delegation []byte      `json:"delegation,omitempty"` // a delegation envelope where the signer is not the owner
+}
+
 // Verifier judges licences. It runs in a process of its own; see plugins.
 type Verifier interface {
 	// Verify returns the verdict, or an error where nothing could be judged (then the node refuses with

@@ -47,6 +47,22 @@
 // A countersignature ends nothing: it is the word of the owner's side that the newest receipt for a licence came, and
 // with it those that the receipt follows. So whoever has the log sees that the owner knows what the node keeps.
 //
+// # Order
+//
+// A ledger is one node's. Where several coordinators, or parties, need one order they have an engine ([Engine], a plugin)
+// keep it: scopes of entries that are only ever appended, by compare and swap. [Order] is what bkp enters there, and how
+// whoever reads it judges what stands there, for an engine does not look into entries and anybody may append some:
+//
+//	heads                         signed heads of all nodes' ledgers: a node whose heads get smaller, or differ, was cut or
+//	                              rewritten, and a head that stands there can be held against the node's log for ever
+//	version/OWNER/ALIAS/VERSION   bookings: who coordinates the version, in which term, and which licences it is about to sign
+//
+// The coordinator is who booked last, in the highest term; a booking in the same term or in a lower one says nothing, unless
+// the owner handed the version over to its node in that very term. A licence counts where its id is booked by who coordinates
+// the version now, and a node that has the order accepts no other ([Order.Verify]). So of two coordinators that see to one
+// version, each sure to be the only one, no node takes anything from the one that was outrun, whether it knows of it or not.
+// Bodies stay in the ledgers: an engine learns IDs of owners and nodes, aliases and numbers.
+//
 // # Writing
 //
 // [Log.Append] only fills memory; [Log.Sync] is the barrier: entries are on disk, then a head over them. Syncs

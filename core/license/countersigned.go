@@ -87,13 +87,19 @@ func CheckCountersigned(c core.Countersigned, signer core.ID, p Party, open Open
 	if c.Owner != p.Owner {
 		return refuse(RuleIssuer, "it is for %s, but the owner is %s", c.Owner, p.Owner)
 	}
+	return speaks(signer, c.Delegation, c.Time, p, open)
+}
+
+// speaks returns nil where signer is the owner of what was placed or, with the owner's delegation to write or to keep that
+// version, the node that placed it.
+func speaks(signer core.ID, delegation []byte, at int64, p Party, open OpenDelegation) error {
 	if signer == p.Owner {
 		return nil
 	}
-	if len(c.Delegation) == 0 {
+	if len(delegation) == 0 {
 		return refuse(RuleIssuer, "signed by %s, which is not the owner %s and shows no delegation", signer, p.Owner)
 	}
-	d, err := open(c.Delegation)
+	d, err := open(delegation)
 	right := "write"
 	if d.Alias != "" {
 		right = "keep"
@@ -109,7 +115,7 @@ func CheckCountersigned(c core.Countersigned, signer core.ID, p Party, open Open
 		return refuse(RuleIssuer, "signed by %s, whose delegation does not give the right to %s", signer, right)
 	case d.Alias != "" && (d.Alias != p.Alias || d.Version != 0 && d.Version != p.Version):
 		return refuse(RuleIssuer, "signed by %s, whose delegation is to keep another version", signer)
-	case c.Time > d.Expires+skew:
+	case at > d.Expires+skew:
 		return refuse(RuleIssuer, "signed by %s, whose delegation expired %s", signer, date(d.Expires))
 	}
 	return nil

@@ -13,8 +13,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/ledger/ledgertest"
 	"github.com/bkp-tool/bkp/plugins/plugintest"
 )
 
@@ -321,4 +323,122 @@ func TestNotifierFaultsAreFound(t *testing.T) {
 		})
 	}
 	plugintest.NotifierRules(t.Context(), ringing(), func(r plugintest.Rule) { covered(t, r, planted) })
+}
+
+// engine is one that keeps every rule, but for what is put in the place of one of its parts.
+type engine struct {
+	ledgertest.Engine
+	summary string
+	append  func(e *engine, scope string, after int64, entry []byte) (core.Appended, error)
+	read    func(e *engine, scope string, after int64, limit int) ([][]byte, error)
+}
+
+func (e *engine) Describe(context.Context) (core.EngineInfo, error) {
+	return core.EngineInfo{Name: "sound", Version: "1", Summary: e.summary}, nil
+}
+
+func (e *engine) Append(ctx context.Context, scope string, after int64, entry []byte) (core.Appended, error) {
+	if e.append != nil {
+		return e.append(e, scope, after, entry)
+	}
+	return e.Engine.Append(ctx, scope, after, entry)
+}
+
+func (e *engine) Read(ctx context.Context, scope string, after int64, limit int) ([][]byte, error) {
+	if e.read != nil {
+		return e.read(e, scope, after, limit)
+	}
+	return e.Engine.Read(ctx, scope, after, limit)
+}
+
+// blind appends wherever the scope ends.
+func blind(e *engine, scope string, _ int64, entry []byte) (core.Appended, error) {
+	for after := int64(0); ; {
+		a, err := e.Engine.Append(context.Background(), scope, after, entry)
+		if after = a.Entries; a.OK || err != nil {
+			return a, err
+		}
+	}
+}
+
+func TestEngineFaultsAreFound(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	faults := []struct {
+		name, rule, says string
+		plant            func(*engine)
+	}{
+		{"no summary", "describes itself", "want one line", func(e *engine) { e.summary = "" }},
+		{"has something from the start", "a scope begins empty, and takes its first entry", "it has", func(e *engine) {
+			e.read = func(*engine, string, int64, int) ([][]byte, error) { return nil, errors.New("it has no such scope") }
+		}},
+		{"appends without comparing", "an entry is taken behind the number that there is only", "one behind", func(e *engine) {
+			e.append = blind
+		}},
+		{"newest first", "reads what was appended, in its order and from anywhere", "not [", func(e *engine) {
+			e.read = func(e *engine, scope string, after int64, limit int) ([][]byte, error) {
+				got, err := e.Engine.Read(ctx, scope, after, limit)
+				slices.Reverse(got)
+				return got, err
+			}
+		}},
+		{"texts only", "takes any bytes, and 256 KiB of them", "no text", func(e *engine) {
+			e.append = func(e *engine, scope string, after int64, entry []byte) (core.Appended, error) {
+				if !utf8.Valid(entry) {
+					return core.Appended{}, errors.New("no text")
+				}
+				return e.Engine.Append(ctx, scope, after, entry)
+			}
+		}},
+		{"all at once", "returns less than was asked for where that is much", "want at most", func(e *engine) {
+			e.read = func(e *engine, scope string, after int64, limit int) (all [][]byte, err error) {
+				for len(all) < limit {
+					got, err := e.Engine.Read(ctx, scope, after+int64(len(all)), 1)
+					if err != nil || len(got) == 0 {
+						return all, err
+					}
+					all = append(all, got...)
+				}
+				return all, nil
+			}
+		}},
+		{"one order for what is below", "scopes are apart", "it has", func(e *engine) {
+			e.append = func(e *engine, scope string, after int64, entry []byte) (core.Appended, error) {
+				scope, _, _ = strings.Cut(scope, "/")
+				return e.Engine.Append(ctx, scope, after, entry)
+			}
+		}},
+		{"compares, then appends", "of several at once one is taken", "told that theirs is the first", func(e *engine) {
+			e.append = func(e *engine, scope string, after int64, entry []byte) (core.Appended, error) {
+				got, err := e.Engine.Read(ctx, scope, 0, 100)
+				if err != nil || int64(len(got)) != after {
+					return core.Appended{Entries: int64(len(got))}, err
+				}
+				time.Sleep(time.Millisecond)
+				_, err = blind(e, scope, 0, entry)
+				return core.Appended{OK: true, Entries: after + 1}, err
+			}
+		}},
+		{"forgets one of many", "those who try again are all taken, in one order", "entry", func(e *engine) {
+			var count atomic.Int32
+			e.read = func(e *engine, scope string, after int64, limit int) ([][]byte, error) {
+				got, err := e.Engine.Read(ctx, scope, after, limit)
+				if after == 0 && len(got) > 6 && count.Add(1) > 0 {
+					got = got[1:]
+				}
+				return got, err
+			}
+		}},
+	}
+	var planted []string
+	for _, c := range faults {
+		planted = append(planted, c.rule)
+		synctest.Test(t, func(t *testing.T) {
+			e := &engine{summary: "keeps every rule"}
+			c.plant(e)
+			found(t, c.name, c.rule, c.says, func(tell func(plugintest.Rule)) { plugintest.EngineRules(t.Context(), e, tell) })
+		})
+	}
+	sound := &engine{summary: "keeps every rule"}
+	plugintest.EngineRules(ctx, sound, func(r plugintest.Rule) { covered(t, r, planted) })
 }
