@@ -38,6 +38,8 @@
 //	receipt      a target's signed word that it keeps runs
 //	audit        a challenge that only who has the bytes can answer; what answers it is a proof
 //	ledger       the verifiable log of licences and receipts
+//	engine       what gives several ledgers, and coordinators, one order: a plugin, too
+//	booking      a coordinator's word in that order, before it signs licences
 //	bound        the least possible time
 //
 // # Floors
@@ -70,6 +72,7 @@
 //	                  place/delivery: what is to be done while the data moves
 //	                  place/proof: having targets prove what they keep
 //	                  place/stripes: parity, and what is rebuilt from it
+//	                  place/booking: licences entered in the order that several coordinators have
 //	      repair      placements kept: copies proved again, and made anew
 //	      transfer    the tasks under way, by spread's decisions over flows
 //	      staging     the owner's versions here: what of them must stay, and what may go since peers keep it
@@ -95,7 +98,7 @@
 //	                                                      shard   the parity of stripes, and runs rebuilt from it
 //	0     core        the nouns
 //
-// Beside these rooms stands plugins, the kit for strategies, verifiers and notifiers in processes of their own. Rooms
+// Beside these rooms stands plugins, the kit for strategies, verifiers, notifiers and engines in processes of their own. Rooms
 // of floor 4 know ledger and plugins as interfaces that they declare themselves, as keep.Holdings and keep.Ledger. What
 // a place for chunks promises stands in storage, with a suite that holds every implementation to it; storage/live says
 // what a collection must spare. storage/disk joins the rooms below it, which know nothing of it: pack, index (tables:

@@ -119,6 +119,7 @@ var within = map[string][]string{
 	"core/keep/handed":          {""},
 	"core/keep/lost":            nil,
 	"core/keep/serve":           nil,
+	"core/place/booking":        nil,
 	"core/place/content":        nil,
 	"core/place/delivery":       nil,
 	"core/place/proof":          {"delivery"},

@@ -179,6 +179,13 @@ func (b Bitmap) Each(f func(i int)) {
 	}
 }
 
+// Ranges is the bits that are set.
+func (b Bitmap) Ranges() []Range {
+	var set []int
+	b.Each(func(i int) { set = append(set, i) })
+	return Ranges(set)
+}
+
 // Has reports whether i is set; a number beyond the end is not.
 func (b Bitmap) Has(i int) bool { return i >= 0 && i/8 < len(b) && b[i/8]&(1<<(i%8)) != 0 }
 

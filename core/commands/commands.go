@@ -33,6 +33,7 @@ import (
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/file"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/place/booking"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/repair"
 	"github.com/bkp-tool/bkp/core/staging"
@@ -65,6 +66,8 @@ type Owned struct {
 	Volume Volumes
 	// Cut cuts and seals the file of a backup.
 	Cut func(context.Context, Cutting) (control.Cut, error)
+	// Order is what this node and other coordinators have an engine keep. nil: it coordinates without one.
+	Order booking.Order
 	// Strategy opens a strategy by name; closing it ends its process.
 	Strategy func(ctx context.Context, name string) (core.Strategy, io.Closer, error)
 }

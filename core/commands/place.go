@@ -25,7 +25,7 @@ func (n *Node) coordinator() *place.Coordinator {
 		Node: n.ID(), Life: n.Life(), Owner: n.Identity, Peers: peers{n.Asker(), n}, Network: network{n},
 		Transfers: n.Transfers(), Versions: versions{n.own, n}, Refs: n.Refs, Records: n.Placed, Ledger: n.Ledger,
 		Staging: n.Staging, Pins: &n.own.Pins, Here: n.here(), Trunks: n.Trunks, Log: n.Log, Strategy: n.Strategy,
-		Signer: n.Signer, Held: n.handedOver(), Bring: n.bringBackFor(core.ID{}),
+		Signer: n.Signer, Held: n.handedOver(), Order: n.Order, Bring: n.bringBackFor(core.ID{}),
 		Cover: func(ctx context.Context, refs []version.Found) (func(core.Hash) int, error) {
 			c, err := n.own.Cover(ctx, refs)
 			if err != nil {

@@ -63,7 +63,7 @@ func movedBy(out place.Result) control.Rebalanced {
 		row.From = append(row.From, control.Moved{Node: x.Node, Address: out.Survey.Address(x.Node), Bytes: x.Bytes,
 			Why: x.Why})
 	}
-	gained := out.Gained()
+	gained := out.Standing.Gained()
 	for _, id := range core.Sorted(gained) {
 		row.To = append(row.To, control.Moved{Node: id, Address: out.Survey.Address(id), Bytes: gained[id]})
 	}

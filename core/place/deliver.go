@@ -107,7 +107,7 @@ func (p *placement) act(ctx context.Context, a delivery.Action) error {
 
 // renew signs a further licence for a segment and shows it to all its targets.
 func (p *placement) renew(ctx context.Context, s *placements.Segment) error {
-	if err := p.license(s); err != nil {
+	if err := p.license(ctx, s); err != nil {
 		return err
 	}
 	if err := p.noteTold([]*placements.Segment{s}); err != nil {

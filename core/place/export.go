@@ -35,7 +35,7 @@ func (p *placement) export(ctx context.Context) error {
 	}
 	defer p.leave()
 	for _, x := range shipments {
-		if err := p.license(x.Segment); err != nil {
+		if err := p.license(ctx, x.Segment); err != nil {
 			return err
 		}
 		if err := p.noteTold([]*placements.Segment{x.Segment}); err != nil {

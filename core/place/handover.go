@@ -112,7 +112,7 @@ func (p *placement) toCoordinator() error {
 	if again { // it is handed over once more, and nobody is relieved
 		p.term, p.before = rec.Term, core.ID{}
 	}
-	p.beside = rec != nil && (again || rec.Coordinator.IsZero()) && keptBeside(rec, node.ID)
+	p.beside = rec != nil && (again || rec.Coordinator.IsZero()) && rec.KeptBeside(node.ID)
 	switch {
 	case !p.beside:
 		for i := range nodes {
@@ -128,11 +128,6 @@ func (p *placement) toCoordinator() error {
 		p.record, p.resumed, w.Term = nil, false, p.term+1
 	}
 	return nil
-}
-
-// keptBeside reports whether others than a node are to keep something by a record.
-func keptBeside(rec *placements.Record, id core.ID) bool {
-	return slices.ContainsFunc(rec.Holders(), func(h placements.Holder) bool { return h.Node != id })
 }
 
 // besides has the coordinator keep all of it, beside who is to keep what else.
@@ -206,14 +201,9 @@ func (c *Coordinator) confirmed(ctx context.Context, owner *key.Owner, rec *plac
 		return 0, fmt.Errorf("write down that %s is handed over: %w", rec.Name(), err)
 	}
 	if done.Copies >= w.Copies && w.Locked <= time.Now().Unix() {
-		c.release(ctx, "handed over", rec, others(rec))
+		c.release(ctx, "handed over", rec, rec.Others())
 	}
 	return done.Copies, nil
-}
-
-// others is who keeps something by a record beside the coordinator.
-func others(rec *placements.Record) []core.ID {
-	return slices.DeleteFunc(rec.Bound(), func(id core.ID) bool { return id == rec.Coordinator })
 }
 
 // handover is the owner's word that a node coordinates a version, in the term of what is wanted; one that is not this

@@ -87,7 +87,7 @@ type answered struct {
 
 func (e answered) apply(p *placement, _ time.Time) {
 	if e.Agreed {
-		p.note(placements.Agreed, e.from, e.segment, rangesOf(e.Have))
+		p.note(placements.Agreed, e.from, e.segment, e.Have.Ranges())
 	}
 	if p.watch != nil {
 		p.watch.Answered(e.from, e.segment, e.Answer)
@@ -127,12 +127,6 @@ func (p *placement) countersign(target core.ID, receipt []byte) {
 		return
 	}
 	p.Peers.Send([]core.ID{target}, wire.Countersigned{Receipt: receipt, Envelope: envelope})
-}
-
-func rangesOf(b core.Bitmap) []core.Range {
-	var runs []int
-	b.Each(func(run int) { runs = append(runs, run) })
-	return core.Ranges(runs)
 }
 
 type came struct{ id core.ID }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/place/booking"
 	"github.com/bkp-tool/bkp/core/place/delivery"
 	"github.com/bkp-tool/bkp/core/place/survey"
 	"github.com/bkp-tool/bkp/core/placements"
@@ -36,8 +37,9 @@ type Coordinator struct {
 	Pins      *live.Pins     // of staging
 	Here      version.Chunks // all that is on this machine
 	Trunks    []core.TrunkState
-	Signer    *key.Signer // of this node, which signs for owners that handed a version over to it
-	Held      Held        // what it keeps for them itself
+	Signer    *key.Signer   // of this node, which signs for owners that handed a version over to it
+	Held      Held          // what it keeps for them itself
+	Order     booking.Order // that it has with other coordinators; nil: none
 	Log       *slog.Logger
 
 	// Strategy opens a strategy by name; closing it ends its process.

@@ -5,7 +5,7 @@ package place
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/place/booking"
 	"github.com/bkp-tool/bkp/core/place/delivery"
 	"github.com/bkp-tool/bkp/core/placements"
 )
@@ -34,11 +35,6 @@ const (
 	offersOpen = 16
 )
 
-// retain is how long targets are to keep it.
-func (p *placement) retain() time.Duration {
-	return retained(p.Args.Retain)
-}
-
 // retained is for how many seconds that is, where it was said, else by default.
 func retained(seconds int64) time.Duration {
 	if seconds > 0 {
@@ -47,29 +43,44 @@ func retained(seconds int64) time.Duration {
 	return defaultRetain
 }
 
-// license signs who may keep a segment, and enters that in the ledger.
-func (p *placement) license(s *placements.Segment) error {
+// book is what this node says of a version that it coordinates, where several coordinators have one order.
+func (p *placement) book() core.Booking {
+	return core.Booking{Owner: p.ownerID(), Alias: p.Version.Ref.Alias, Version: p.Version.Ref.Version, Node: p.Node,
+		Term: p.term, Delegation: p.delegation()}
+}
+
+// license books licences for segments, and signs them.
+func (p *placement) license(ctx context.Context, segments ...*placements.Segment) error {
+	ids, err := booking.Draw(ctx, p.Order, p.book(), len(segments), p.signer(), p.warn)
+	if outrun, is := errors.AsType[*license.OutrunError](err); is {
+		return p.leaveTo(outrun.Node, outrun.Term)
+	}
+	for i := 0; i < len(segments) && err == nil; i++ {
+		err = p.sign(segments[i], ids[i])
+	}
+	return err
+}
+
+// sign signs who may keep a segment, and enters that in the ledger.
+func (p *placement) sign(s *placements.Segment, id core.LicenseID) error {
 	now, life := time.Now(), licenseLife
 	if p.window || p.Args.Export != nil {
 		life = windowLife
 	}
 	signer := p.signer()
 	l := core.License{
-		V: 1, Task: p.Task, Segment: s.Number, TaskSource: core.TaskSource{Owner: p.ownerID(), Node: p.Node},
+		V: 1, ID: id, Task: p.Task, Segment: s.Number, TaskSource: core.TaskSource{Owner: p.ownerID(), Node: p.Node},
 		Targets: s.Targets, Op: "store", Root: chunk.LicenseRoot(s.Message.Files, s.Message.Reused),
-		NotBefore: now.Unix(), Expires: now.Add(life).Unix(), RetainUntil: now.Add(p.retain()).Unix(),
+		NotBefore: now.Unix(), Expires: now.Add(life).Unix(), RetainUntil: now.Add(retained(p.Args.Retain)).Unix(),
 		Key: signer.Public(), Delegation: p.delegation(), Permits: license.PermitsFor(p.owner.Shows(), s.Targets),
 	}
 	if p.locked > now.Unix() {
 		l.LockedUntil, l.RetainUntil = p.locked, max(l.RetainUntil, p.locked)
 	}
-	if p.term > 0 || p.Args.Export != nil {
+	if p.term > 0 || p.Args.Export != nil || p.Order != nil {
 		l.Alias, l.Version, l.Term, l.Of = s.Message.Alias, s.Message.Version, p.term, s.Of
 	}
 	l.MaxBytes, l.MaxRuns = s.Bounds()
-	if _, err := rand.Read(l.ID[:]); err != nil {
-		return fmt.Errorf("draw licence id: %w", err)
-	}
 	envelope, err := license.Sign(l, signer)
 	if err != nil {
 		return fmt.Errorf("sign licence: %w", err)
@@ -87,10 +98,8 @@ func (p *placement) settle(ctx context.Context, offers []*placements.Segment) er
 		offers = slices.DeleteFunc(slices.Clone(offers), func(s *placements.Segment) bool {
 			return len(s.Targets) == 0 // nobody on record is there: it is planned first
 		})
-		for _, s := range offers {
-			if err := p.license(s); err != nil {
-				return err
-			}
+		if err := p.license(ctx, offers...); err != nil {
+			return err
 		}
 		p.Standing.Offer(offers)
 		no, err := p.offer(ctx)

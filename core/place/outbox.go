@@ -50,7 +50,7 @@ func (c *Coordinator) Outbox(ctx context.Context) error {
 
 // askCoordinator asks who coordinates a version how far it is, as long as others keep it on this node's word, too.
 func (c *Coordinator) askCoordinator(ctx context.Context, rec *placements.Record) {
-	if len(others(rec)) == 0 || !c.Peers.Known([]core.ID{rec.Coordinator})[rec.Coordinator].Reachable {
+	if len(rec.Others()) == 0 || !c.Peers.Known([]core.ID{rec.Coordinator})[rec.Coordinator].Reachable {
 		return
 	}
 	owner, err := c.Owner("hand over")

@@ -178,9 +178,9 @@ func (c *Coordinator) Place(ctx context.Context, args Args, tell func(Status)) (
 func (p *placement) run(ctx context.Context) error {
 	p.tell(Status{Phase: "plan"})
 	p.awaitStopped(ctx)
-	steps := []func(context.Context) error{p.choose, p.chain, p.look, p.collect, p.exportable, p.price}
+	steps := []func(context.Context) error{p.choose, p.chain, p.ordered, p.look, p.collect, p.exportable, p.price}
 	if p.kept != nil { // the version is on record, as its owner handed it over
-		steps = steps[2:]
+		steps = steps[3:]
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -267,7 +267,7 @@ func (p *placement) awaitStopped(ctx context.Context) {
 // look asks peers for their state.
 func (p *placement) look(ctx context.Context) (err error) {
 	nodes := max(p.Args.Replicas, p.Args.Erasure.K+p.Args.Erasure.M)
-	if p.Handed != nil && (p.record == nil || !keptBeside(p.record, p.record.Coordinator)) {
+	if p.Handed != nil && (p.record == nil || !p.record.KeptBeside(p.record.Coordinator)) {
 		nodes = 1 // the others are the coordinator's to find
 	}
 	if p.Survey, err = p.Coordinator.Look(ctx, p.ownerID(), nodes, p.tell); err != nil {

@@ -331,7 +331,7 @@ func (p *placement) letGo(ctx context.Context) {
 	ref := p.Version.Ref
 	warn := func(format string, args ...any) { p.warn("let go", format, args...) }
 	now := time.Now()
-	err := version.BoundFor(now.Add(p.retain()).Unix(), now)
+	err := version.BoundFor(now.Add(retained(p.Args.Retain)).Unix(), now)
 	if err != nil && !p.Args.KeepLocal {
 		warn("its bytes stay on this machine too: %v", err)
 	}

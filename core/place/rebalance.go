@@ -61,22 +61,3 @@ func (p *placement) relieve(ctx context.Context) error {
 	p.Relieved = relieved
 	return nil
 }
-
-// Gained is what each node got of what a placement moved, or would get: by what it had when it began.
-func (r Result) Gained() map[core.ID]core.Size {
-	gained := map[core.ID]core.Size{}
-	for _, s := range r.Standing.Segments {
-		for _, id := range s.Targets {
-			had := s.Receipts[id]
-			if s.Had != nil {
-				had = s.Had[id]
-			}
-			for _, run := range s.Share(id) {
-				if !had.Has(run) {
-					gained[id] += s.Runs[run].Size
-				}
-			}
-		}
-	}
-	return gained
-}

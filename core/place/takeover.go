@@ -4,6 +4,7 @@ package place
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/place/booking"
 	"github.com/bkp-tool/bkp/core/placements"
 	"github.com/bkp-tool/bkp/core/version"
 )
@@ -41,13 +43,7 @@ func (p *placement) takeOver(ctx context.Context, same []version.Found) error {
 		return nil
 	}
 	if p.Args.Mends && p.record != nil {
-		w := p.record.Wanted
-		w.Coordinator, w.Term, w.Taken, w.Told = source, max(w.Term, term), true, w.Copies
-		if err := p.record.Want(w); err != nil {
-			return fmt.Errorf("write down that another machine sees to it: %w", err)
-		}
-		return core.WithHint(core.Fail(core.CodeRefused, "another machine of this identity, %s, sees to it since",
-			source.Short()), "bkp place %s has this machine see to it again", p.Version.Body.Name)
+		return p.leaveTo(source, term)
 	}
 	p.term, p.takes = max(p.term, term+1), true
 	if p.Args.AsBefore && p.record == nil {
@@ -66,11 +62,37 @@ func (p *placement) takeOver(ctx context.Context, same []version.Found) error {
 	return nil
 }
 
+// leaveTo ends what this machine places of a version that another sees to since: where it only mends, for good.
+func (p *placement) leaveTo(node core.ID, term int) error {
+	if p.Args.Mends && p.record != nil {
+		w := p.record.Wanted
+		w.Coordinator, w.Term, w.Taken, w.Told = node, max(w.Term, term), true, w.Copies
+		if err := p.record.Want(w); err != nil {
+			return fmt.Errorf("write down that another machine sees to it: %w", err)
+		}
+	}
+	return core.WithHint(core.Fail(core.CodeRefused, "another machine of this identity, %s, sees to it since",
+		node.Short()), "bkp place %s has this machine see to it again", p.Version.Body.Name)
+}
+
+// ordered finds the term by the order that several coordinators have: what somebody places here takes over.
+func (p *placement) ordered(ctx context.Context) error {
+	if p.Args.DryRun {
+		return nil
+	}
+	term, err := booking.Term(ctx, p.Order, p.book(), p.Args.Mends, p.warn)
+	if outrun, is := errors.AsType[*license.OutrunError](err); is {
+		return p.leaveTo(outrun.Node, outrun.Term)
+	}
+	p.term = term
+	return err
+}
+
 // outrun goes on in a higher term where targets know a higher one: another machine of the owner, or a coordinator,
 // began to see to the version, and left no ref of it at any peer. What only mends leaves that to it.
 func (p *placement) outrun(no []placements.Refusal) bool {
 	const most = 64
-	if p.kept != nil || p.Args.Mends || p.term >= most ||
+	if p.kept != nil || p.Args.Mends || p.Order != nil || p.term >= most ||
 		!slices.ContainsFunc(no, func(r placements.Refusal) bool { return r.Code == core.ReasonRights }) {
 		return false
 	}

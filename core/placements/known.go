@@ -159,6 +159,16 @@ func (r *Record) Whole(id core.ID) bool {
 	return slices.ContainsFunc(r.Holders(), func(h Holder) bool { return h.Node == id && h.Counting == all })
 }
 
+// KeptBeside reports whether others than a node are to keep something.
+func (r *Record) KeptBeside(id core.ID) bool {
+	return slices.ContainsFunc(r.Holders(), func(h Holder) bool { return h.Node != id })
+}
+
+// Others is who keeps something beside the coordinator.
+func (r *Record) Others() []core.ID {
+	return slices.DeleteFunc(r.Bound(), func(id core.ID) bool { return id == r.Coordinator })
+}
+
 // Shipment is what of a segment a node is to keep and does not have yet, as far as is known.
 type Shipment struct {
 	*Segment

@@ -548,3 +548,22 @@ func (s *Standing) Of(node core.ID) (bytes core.Size, runs, receipts int) {
 	}
 	return bytes, runs, receipts
 }
+
+// Gained is what each node got of what was moved, or would get: by what it had before.
+func (s *Standing) Gained() map[core.ID]core.Size {
+	gained := map[core.ID]core.Size{}
+	for _, seg := range s.Segments {
+		for _, id := range seg.Targets {
+			had := seg.Receipts[id]
+			if seg.Had != nil {
+				had = seg.Had[id]
+			}
+			for _, run := range seg.Share(id) {
+				if !had.Has(run) {
+					gained[id] += seg.Runs[run].Size
+				}
+			}
+		}
+	}
+	return gained
+}
