@@ -115,6 +115,14 @@ func (op *Opener) start(ctx context.Context, w wish) (_ *commands.Node, opened d
 	if conf.Verifiers, err = op.verifiers(ctx, host, &conf, w); err != nil {
 		return nil, opened, err
 	}
+	ordered, err := op.openOrder(ctx, host, &conf)
+	if err != nil {
+		return nil, opened, err
+	}
+	if ordered != nil {
+		conf.Order, opened = ordered, append(opened, ordered)
+		conf.Verifiers = append(conf.Verifiers, keep.NamedVerifier{Name: "order", Verifier: ordered})
+	}
 	var n *commands.Node
 	up := make(chan struct{}) // a command may come before it is known here
 	if !w.transient {

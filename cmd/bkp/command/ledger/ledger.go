@@ -27,7 +27,7 @@ import (
 // Command is bkp ledger.
 func Command() *cli.Command {
 	return command.Group("ledger", "read and verify this node's log of licences and receipts",
-		logCommand(), verifyCommand(), exportCommand())
+		logCommand(), verifyCommand(), exportCommand(), orderCommand())
 }
 
 func logCommand() *cli.Command {
@@ -140,19 +140,22 @@ func verifyCommand() *cli.Command {
 		About: "Every entry, the tree over them, every signed head, every signature, and that receipts follow each " +
 			"other. With --bundle the log of another node is checked, from the file that bkp ledger export wrote " +
 			"there, and held against what this data directory heard of it before. Anybody may make a log of their " +
-			"own: look at whose it is, or say so with --node. Ends with code 14 where something is wrong.",
+			"own: look at whose it is, or say so with --node. With --order it is held against the heads that this node's engine " +
+			"has of it, too. Ends with code 14 where something is wrong.",
 		Examples: `bkp ledger verify
 			bkp ledger verify --data /srv/bkp --json
+			bkp ledger verify --order
 			bkp ledger verify --bundle ledger.bundle --node k4qh5d2mzrdx7gldx2mfwqvtfnhqirzqxyz2ox5ltrhd3xs4m2ya`,
 		Flags: []cli.Flag{
 			line.Text("bundle", "", "check the bundle in `FILE`, or from standard input for -"),
+			line.Bool("order", "hold it against what the order of this node's engine has of it"),
 			line.Text("node", "", "fail unless it is the log of the node `ID`"),
 		},
 		Do: doVerify,
 	})
 }
 
-func doVerify(_ context.Context, c *command.Call) error {
+func doVerify(ctx context.Context, c *command.Call) error {
 	var wanted core.ID
 	if text := c.String("node"); text != "" {
 		var err error
@@ -160,7 +163,7 @@ func doVerify(_ context.Context, c *command.Call) error {
 			return line.UsageError("--node: %w", err)
 		}
 	}
-	report, err := verify(c)
+	report, err := verify(ctx, c)
 	if err == nil && !wanted.IsZero() && report.Node != wanted {
 		err = core.Fail(core.CodeWrong, "it is the log of node %s", report.Node)
 	}
@@ -181,15 +184,27 @@ func doVerify(_ context.Context, c *command.Call) error {
 }
 
 // verify checks the log that the command is about.
-func verify(c *command.Call) (ledger.Report, error) {
+func verify(ctx context.Context, c *command.Call) (ledger.Report, error) {
 	path := c.String("bundle")
+	ordered := func(core.ID) ([]ledger.SignedHead, error) { return nil, nil }
+	if c.Bool("order") {
+		ordered = func(node core.ID) ([]ledger.SignedHead, error) { return orderedOf(ctx, c, node) }
+	}
 	if path == "" {
 		log, err := open(c.Dir)
 		if err != nil {
 			return ledger.Report{}, err
 		}
 		defer log.Close()
-		return log.Verify()
+		head, err := log.Head()
+		if err != nil {
+			return log.Verify() // which says what is wrong with it
+		}
+		known, err := ordered(head.Node())
+		if err != nil {
+			return ledger.Report{}, err
+		}
+		return log.Verify(known...)
 	}
 	in := c.Stdin
 	if path != "-" {
@@ -204,12 +219,18 @@ func verify(c *command.Call) (ledger.Report, error) {
 	if err != nil {
 		return ledger.Report{}, err
 	}
-	return ledger.VerifyBundle(in, ledger.MaxBundle, func(node core.ID) []ledger.SignedHead {
-		if head, known := heads.Kept()[node]; known {
-			return []ledger.SignedHead{head}
+	var failed error
+	report, err := ledger.VerifyBundle(in, ledger.MaxBundle, func(node core.ID) (known []ledger.SignedHead) {
+		known, failed = ordered(node)
+		if head, is := heads.Kept()[node]; is {
+			known = append(known, head)
 		}
-		return nil
+		return known
 	})
+	if failed != nil {
+		return ledger.Report{}, failed
+	}
+	return report, err
 }
 
 func open(dir datadir.Dir) (*ledger.Reader, error) {
