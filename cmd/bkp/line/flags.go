@@ -3,11 +3,9 @@
 package line
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/urfave/cli/v2"
@@ -66,24 +64,6 @@ func FromEnvironment(f cli.Flag) {
 
 func environmentName(flag string) string {
 	return "BKP_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// parseSpan reads a time span in Go's units, or in d and y (of 365 days).
-func parseSpan(s string) (time.Duration, error) {
-	for unit, length := range map[string]time.Duration{"d": 24 * time.Hour, "y": 365 * 24 * time.Hour} {
-		if number, ok := strings.CutSuffix(s, unit); ok {
-			n, err := strconv.ParseFloat(number, 64)
-			if err != nil || !(n > 0) || n > 100_000/length.Hours()*24 {
-				return 0, fmt.Errorf("%q is not a time span up to 270 years (write 90d, 2y or 36h)", s)
-			}
-			return time.Duration(n * float64(length)), nil
-		}
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("%q is not a time span (write 90d, 2y or 36h)", s)
-	}
-	return d, nil
 }
 
 // Latest is the version that stands for the newest one.

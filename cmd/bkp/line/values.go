@@ -74,7 +74,7 @@ func (c *Flags) Calendar(flag string) (core.Calendar, error) {
 
 // Span reads a flag that is a time span.
 func (c *Flags) Span(flag string) (time.Duration, error) {
-	d, err := parseSpan(c.String(flag))
+	d, err := core.ParseSpan(c.String(flag))
 	if err != nil {
 		return 0, UsageError("--%s: %w", flag, err)
 	}
