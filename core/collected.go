@@ -14,6 +14,23 @@ type Collected struct {
 	Waiting   Size     `json:"waiting"`   // of packs that nobody needs: they go once Writers have ended
 	Dead      Size     `json:"dead"`      // of chunks that nobody needs, in packs that stay for the sake of others
 	Writers   []Writer `json:"writers,omitempty"`
+
+	// Locked is of packs that nobody needs and nobody can remove yet, where the store locks what it keeps. The first of
+	// them can go at LockedUntil, and all of them can at AllLockedUntil; a collection after that removes them.
+	Locked         Size      `json:"locked,omitempty"`
+	LockedUntil    time.Time `json:"locked_until,omitzero"`
+	AllLockedUntil time.Time `json:"all_locked_until,omitzero"`
+}
+
+// Lock counts a pack that nobody needs and that is locked until then.
+func (c *Collected) Lock(bytes Size, until time.Time) {
+	c.Locked += bytes
+	if c.LockedUntil.IsZero() || until.Before(c.LockedUntil) {
+		c.LockedUntil = until
+	}
+	if until.After(c.AllLockedUntil) {
+		c.AllLockedUntil = until
+	}
 }
 
 // Writer is who writes to a store and may lean on what was in it when it began.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/storage/disk/check"
@@ -155,6 +156,14 @@ func (c *collected) Rotate() error { return c.store.rotate() }
 // Rebuild reads through a pack whose table is lost.
 func (c *collected) Rebuild(name string) ([]pack.Row, error) {
 	return c.store.packs.Rebuild(name, true)
+}
+
+// Locked is until when a pack cannot be removed, where packs can be locked.
+func (c *collected) Locked(name string) (until time.Time, err error) {
+	if p, is := c.store.packs.(LockedPacks); is {
+		until, err = p.Locked(name)
+	}
+	return until, err
 }
 
 // Remove removes a pack.

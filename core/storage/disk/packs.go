@@ -5,6 +5,7 @@ package disk
 import (
 	"context"
 	"os"
+	"time"
 
 	"github.com/bkp-tool/bkp/core/durable"
 	"github.com/bkp-tool/bkp/core/storage/disk/files"
@@ -30,6 +31,12 @@ type Packs interface {
 	Rebuild(name string, mend bool) ([]pack.Row, error)
 	// Remove removes a finished pack and its file.
 	Remove(name string) error
+}
+
+// LockedPacks is Packs of which nobody can remove some before a time, as collect.Locker tells.
+type LockedPacks interface {
+	Packs
+	Locked(name string) (until time.Time, err error)
 }
 
 // local is packs that are files of the store's own directory.

@@ -33,6 +33,15 @@ func (s *Store) look(ctx context.Context, hash core.Hash) (at index.Place, ok bo
 	return s.index.Look(hash)
 }
 
+// PackOf is the name of the pack that a chunk is read from, "" where it is not here.
+func (s *Store) PackOf(ctx context.Context, hash core.Hash) (name string, err error) {
+	at, ok, err := s.look(ctx, hash)
+	if ok {
+		name = at.Pack()
+	}
+	return name, err
+}
+
 // Find is the chunk whose plain content has the given id, where the store knows, the next Barrier covers it, and no
 // collection had condemned it when the store was opened. It does not look for what other processes added since: missing
 // an equal chunk costs space, and every new chunk of a split is a miss.

@@ -11,7 +11,8 @@
 //
 // A pack of which half is dead is rewritten: what is live is copied into new packs and durable there before the old one
 // is condemned. Readers that had it open find the new place when they miss the old one. Many small packs become one in
-// the same way. Packs are rewritten only where nobody else writes, since they could not go.
+// the same way. Packs are rewritten only where nobody else writes, since they could not go. What is locked stays as it
+// is, counted, until its time has come (Locker).
 package collect
 
 import (
@@ -19,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable"
@@ -55,6 +57,13 @@ type Store interface {
 	Rebuild(pack string) ([]pack.Row, error)
 	// Remove removes a finished pack.
 	Remove(pack string) error
+}
+
+// Locker is a Store some of whose packs nobody can remove yet. They are neither condemned, since who leans on one loses
+// nothing, nor rewritten, since that frees nothing.
+type Locker interface {
+	// Locked is until when a finished pack cannot be removed; zero where it can.
+	Locked(pack string) (until time.Time, err error)
 }
 
 // Job is one collection. Nobody but it adds to the store's packs in this process while it runs, and the gate of Writers
@@ -125,45 +134,76 @@ func (c *collection) begin() error {
 }
 
 func (c *collection) run() error {
-	var dead []string
-	var worth, small []judged
-	packs := c.finished()
-	for _, p := range packs {
+	var f fates
+	for _, p := range c.finished() {
 		if c.ctx.Err() != nil {
 			return context.Cause(c.ctx) // nothing has changed yet
 		}
-		v, err := c.judge(p)
-		if err != nil {
+		if err := c.decide(p, &f); err != nil {
 			return fmt.Errorf("pack %s: %w", p, err)
-		}
-		switch {
-		case v.rows == 0:
-		case v.needed == 0:
-			dead = append(dead, p)
-		default:
-			c.spare(p)
-			c.report.Dead += v.dead
-			if v.worthRewriting() {
-				worth = append(worth, judged{p, v})
-				c.sparse[p] = v.dead
-			} else if v.lost == 0 {
-				small = append(small, judged{p, v})
-			}
 		}
 	}
 	c.forgetGone()
-	err := c.removeAll(dead)
+	err := c.removeAll(f.dead)
 	if err == nil {
-		err = c.rewrite(worth)
+		err = c.rewrite(f.worth)
 	}
 	if err == nil { // after those: what is damaged in one of them may be whole in a small one
-		small = worthMerging(small, c.PackSize)
+		small := worthMerging(f.small, c.PackSize)
 		for _, p := range small {
 			c.sparse[p.name] = p.dead
 		}
 		err = c.rewrite(small)
 	}
 	return errors.Join(err, c.end())
+}
+
+// fates is what a collection is to do with packs: remove those that are dead, rewrite those that are worth it, and see
+// which of the small ones are better one.
+type fates struct {
+	dead         []string
+	worth, small []judged
+}
+
+// decide says what is to be done with a pack, if anything.
+func (c *collection) decide(name string, f *fates) error {
+	v, err := c.judge(name)
+	var locked time.Time
+	if err == nil && v.mayGo(c.PackSize) {
+		locked, err = c.locked(name)
+	}
+	if err != nil || v.rows == 0 {
+		return err
+	}
+	if v.needed > 0 || !locked.IsZero() {
+		c.spare(name)
+	}
+	switch {
+	case v.needed == 0 && !locked.IsZero():
+		c.report.Lock(v.bytes, locked)
+		return nil
+	case v.needed == 0:
+		f.dead = append(f.dead, name)
+		return nil
+	}
+	c.report.Dead += v.dead
+	switch {
+	case !locked.IsZero():
+	case v.worthRewriting():
+		f.worth = append(f.worth, judged{name, v})
+		c.sparse[name] = v.dead
+	case v.lost == 0:
+		f.small = append(f.small, judged{name, v})
+	}
+	return nil
+}
+
+// locked is until when a pack cannot be removed; zero where it can.
+func (c *collection) locked(name string) (until time.Time, err error) {
+	if l, is := c.Store.(Locker); is {
+		until, err = l.Locked(name)
+	}
+	return until, err
 }
 
 // finished is the packs that are.
@@ -183,6 +223,11 @@ type verdict struct {
 	// damaged records, those of which there is another and those of which there is none
 	replaced, lost int
 	bytes, dead    core.Size // what is neither dead nor needed stands elsewhere as well
+}
+
+// mayGo reports whether a pack might go in this collection, by itself or once what lives in it was copied.
+func (v verdict) mayGo(packSize core.Size) bool {
+	return v.rows > 0 && (v.needed == 0 || v.worthRewriting() || v.bytes <= packSize/2)
 }
 
 // judged is a pack and what it holds.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/zeebo/blake3"
 
@@ -29,6 +30,7 @@ type plain struct {
 	writing   map[core.Hash]bool
 	condemned map[string]uint64
 	damaged   map[string]uint32 // one record of a pack
+	locked    map[string]time.Time
 	told      map[core.Hash]bool
 	refused   error // of a note
 }
@@ -137,6 +139,8 @@ func (p *plain) Rotate() error {
 func (p *plain) Rebuild(name string) ([]pack.Row, error) { return pack.Rebuild(p.dir, name, true) }
 
 func (p *plain) Remove(name string) error { return os.Remove(pack.Path(p.dir, name)) }
+
+func (p *plain) Locked(name string) (time.Time, error) { return p.locked[name], nil }
 
 func (p *plain) Note(_ context.Context, c core.Chunk, _ core.Hash) error {
 	p.told[c.Hash] = true
@@ -261,6 +265,46 @@ func TestNothingGoesOnAccountOfAnError(t *testing.T) {
 	if !errors.Is(err, broken) || !p.has(1) {
 		t.Errorf("got %v; it is there: %v", err, p.has(1))
 	}
+}
+
+// What is locked stays as it is: dead or half dead, and is counted where it is dead. Nobody is told that it goes, and it
+// is not condemned: who leans on it loses nothing. It goes when its time has come.
+func TestWhatIsLockedStays(t *testing.T) {
+	p := newPlain(t)
+	soon, later := time.Unix(1000, 0), time.Unix(2000, 0)
+	dead, half, other := p.add(1, 2), p.add(3, 4), p.add(5)
+	p.add(6)
+	p.locked = map[string]time.Time{dead: soon, half: soon, other: later}
+	got, err := p.run(3)
+	p.want(got, err, Report{Packs: 4, Removed: 1, Chunks: 1, Collected: core.Collected{Freed: 1000, Dead: 1000, Locked: 3000,
+		LockedUntil: soon, AllLockedUntil: later}}, 3)
+	if list, err := p.writers.Condemned(); err != nil || len(list.Packs) > 0 {
+		t.Errorf("condemned are %+v, %v", list, err)
+	}
+	for n := 1; n <= 5; n++ {
+		if !p.has(n) || p.told[hashOf(n)] {
+			t.Errorf("record %d: there %v, said to go %v", n, p.has(n), p.told[hashOf(n)])
+		}
+	}
+	p.locked = nil
+	got, err = p.run(3)
+	p.want(got, err, Report{Packs: 3, Removed: 3, Chunks: 4, Collected: core.Collected{Freed: 4000, Rewritten: 1000}}, 1)
+}
+
+// Small packs that are locked are not made one.
+func TestSmallPacksThatAreLockedAreNotMerged(t *testing.T) {
+	p := newPlain(t)
+	p.locked = map[string]time.Time{}
+	var live []int
+	for n := range mergeLeast {
+		p.locked[p.add(n)] = time.Unix(1000, 0)
+		live = append(live, n)
+	}
+	got, err := p.run(live...)
+	p.want(got, err, Report{Packs: mergeLeast}, mergeLeast)
+	p.locked = nil
+	got, err = p.run(live...)
+	p.want(got, err, Report{Packs: mergeLeast, Removed: mergeLeast, Collected: core.Collected{Rewritten: mergeLeast * 1000}}, 1)
 }
 
 // A damaged record goes when another stands for it, with its pack rewritten however much of that lives; where there is
