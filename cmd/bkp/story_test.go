@@ -76,7 +76,7 @@ func storyEnv(env *testscript.Env) error {
 	}
 	env.Setenv("GOLDEN", golden)
 	if strings.HasPrefix(filepath.Base(env.WorkDir), "script-s3") {
-		if err := bucketEnv(env); err != nil {
+		if err := bucketEnv(env, strings.HasPrefix(filepath.Base(env.WorkDir), "script-s3-lock")); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/bkp-tool/bkp/core/account"
 	"github.com/bkp-tool/bkp/core/control"
 	"github.com/bkp-tool/bkp/core/node"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/version"
 	"github.com/bkp-tool/bkp/core/wire"
 )
@@ -111,6 +112,10 @@ func (n *Node) Status(ctx context.Context, _ control.None, _ func(control.Status
 		ID: n.ID(), Listen: n.Listen, Health: control.HealthReady, Started: now.Started,
 		Capacity: n.Capacity, Used: used, Reserved: now.Reserved, Remaining: now.Offered, Staged: staged,
 		Accounts: now.Accounts,
+	}
+	if remote, is := n.Keeping.(storage.Remote); is {
+		url, lock := remote.Where()
+		r.Bucket, r.LockS = url, lock.Seconds()
 	}
 	for _, x := range n.Health.Reasons() {
 		r.Reasons = append(r.Reasons, control.HealthReason(x))

@@ -21,6 +21,8 @@ type StatusResult struct {
 	Reserved  core.Size      `json:"reserved"`
 	Remaining core.Size      `json:"remaining"` // what peers are told that it still takes
 	Staged    core.Size      `json:"staged"`
+	Bucket    string         `json:"bucket,omitempty"` // that what it keeps stands in; "" for its own disk
+	LockS     float64        `json:"lock_s,omitempty"` // for how long nobody can remove a pack there; 0: anybody may
 	Runs      int            `json:"runs"`
 	Peers     int            `json:"peers"` // connected
 	Verifiers []string       `json:"verifiers"`

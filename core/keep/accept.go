@@ -14,6 +14,7 @@ import (
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -412,6 +413,6 @@ func (t *Target) adopt(seg *Segment, run int) (a arrival, there bool, err error)
 	}
 	h := core.Holding{Task: seg.Task, Segment: seg.Number, Number: run, File: file, Chunks: known.Chunks,
 		Kept: seg.used(run, len(known.Chunks))}
-	there, err = t.pins.If(t.ctx, h.Needed(), t.Keeping.Has)
+	there, err = t.pins.If(t.ctx, h.Needed(), storage.Lean(t.Keeping))
 	return arrival{segment: seg.ID(), holding: h, pinned: h.Needed()}, there, err
 }

@@ -64,6 +64,9 @@ func (t *Target) sweep(ctx context.Context) (freed core.Collected, err error) {
 		})
 	})
 	t.lookAtUse()
+	if freed.Locked > 0 {
+		time.AfterFunc(time.Until(freed.LockedUntil)+time.Second, t.released.add) // once the first of it can go
+	}
 	if err == nil {
 		t.released.freed.Store(released)
 		t.released.before.Store(false)

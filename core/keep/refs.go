@@ -11,6 +11,7 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/chunk"
 	"github.com/bkp-tool/bkp/core/key"
+	"github.com/bkp-tool/bkp/core/storage"
 	"github.com/bkp-tool/bkp/core/wire"
 )
 
@@ -301,7 +302,7 @@ func (t *Target) keepRef(m wire.RefPut, from core.ID) error {
 	if err := t.brought(m, from); err != nil {
 		return err
 	}
-	there, err := t.pins.If(t.ctx, m.Records, t.Keeping.Has)
+	there, err := t.pins.If(t.ctx, m.Records, storage.Lean(t.Keeping))
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ package storage
 
 import (
 	"context"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 )
@@ -66,6 +67,26 @@ type Collector interface {
 	// another process that has the store open does. It is for who finds chunks through a Store that lives longer than
 	// the work that needs them.
 	Hold(ctx context.Context) (release func() error, err error)
+}
+
+// Leaner is a Store that may keep what is in it from being removed for a time. Lean is Has of who is about to acknowledge
+// that a chunk is here which others put: the next Barrier keeps it for as long as one that is put then.
+type Leaner interface {
+	Lean(ctx context.Context, hash core.Hash) (bool, error)
+}
+
+// Lean is that of s, where it can, or its Has.
+func Lean(s Store) func(ctx context.Context, hash core.Hash) (bool, error) {
+	if l, is := s.(Leaner); is {
+		return l.Lean
+	}
+	return s.Has
+}
+
+// Remote is a Store that stands elsewhere than on a disk of this machine: where, as people write it, and for how long
+// nobody can remove what is put there now; 0: anybody may who reaches it.
+type Remote interface {
+	Where() (url string, lock time.Duration)
 }
 
 // Doubter is a Store that can tell a chunk that it has damaged from one that it does not have.

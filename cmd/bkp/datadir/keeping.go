@@ -47,6 +47,9 @@ func (d Dir) Bucket() (place s3.Place, is bool, err error) {
 // UseBucket has what is kept for others stand in a bucket from now on, where that is possible: nothing is moved there.
 func (d Dir) UseBucket(ctx context.Context, place s3.Place, told Told) error {
 	have, is, err := d.Bucket()
+	if is && place.Lock == 0 {
+		place.Lock = have.Lock // who does not say otherwise goes on locking
+	}
 	switch {
 	case err != nil || is && have == place:
 		return err

@@ -29,10 +29,13 @@ func (s Collection) Draw(t *Table) {
 		t.Line("%s were copied, out of packs that were small, half dead or damaged", copied)
 	}
 	for _, c := range []core.Collected{s.Staging, s.Holdings} {
-		if c.Waiting == 0 {
-			continue
+		if c.Waiting > 0 {
+			t.Line("%s must wait%s", c.Waiting, waitsFor(c.Writers))
 		}
-		t.Line("%s must wait%s", c.Waiting, waitsFor(c.Writers))
+		if c.Locked > 0 {
+			t.Line("%s are locked in the bucket, the first until %s, all until %s", c.Locked,
+				c.LockedUntil.Local().Format(time.DateTime), c.AllLockedUntil.Local().Format(time.DateTime))
+		}
 	}
 }
 

@@ -24,6 +24,9 @@ func Node(t *Table, r control.StatusResult, leases bool) {
 	if r.Health == control.HealthReady && r.Remaining < r.Capacity-r.Used-r.Reserved {
 		t.Line("the disk has no more room than that")
 	}
+	if r.Bucket != "" {
+		t.Line("in the bucket %s, %s", r.Bucket, lockText(r.LockS))
+	}
 	t.Line("staged here, of its own owner: %s", r.Staged)
 	drawWork(t, r.Work)
 	drawLinks(t, r.Links)
@@ -31,6 +34,14 @@ func Node(t *Table, r control.StatusResult, leases bool) {
 	if leases {
 		drawLeases(t, r)
 	}
+}
+
+// lockText says for how long nobody can remove what is put into a bucket.
+func lockText(seconds float64) string {
+	if seconds == 0 {
+		return "where nothing is locked"
+	}
+	return "where nobody can remove anything for " + core.FormatSpan(time.Duration(seconds*float64(time.Second)))
 }
 
 // drawWork shows commands under way.

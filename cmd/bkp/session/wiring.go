@@ -351,10 +351,17 @@ const storageKey = "storage"
 
 // useStorage takes the bucket of --storage for what the node keeps for others.
 func (op *Opener) useStorage(ctx context.Context, conf *commands.Config, told datadir.Told) error {
+	lock, err := op.bucketLock()
+	if err != nil {
+		return err
+	}
 	if text := op.flags.String("storage"); text != "" {
 		place, err := s3.Parse(text)
 		if err != nil {
 			return line.UsageError("--storage: %w", err)
+		}
+		if lock != 0 {
+			place.Lock = lock
 		}
 		if conf.Capacity == 0 {
 			return core.WithHint(line.UsageError("--storage: a bucket does not say how much it holds"),
@@ -363,11 +370,31 @@ func (op *Opener) useStorage(ctx context.Context, conf *commands.Config, told da
 		return op.dir.UseBucket(ctx, place, told)
 	}
 	place, is, err := op.dir.Bucket()
-	if err == nil && is && conf.Capacity == 0 {
+	switch {
+	case err != nil:
+	case is && conf.Capacity == 0:
 		err = core.WithHint(line.UsageError("this node keeps its packs in %s, which does not say how much it holds",
 			place.Short()), "say how much this node may keep in it: --capacity SIZE")
+	case is && lock != 0:
+		place.Lock = lock
+		err = op.dir.UseBucket(ctx, place, told)
+	case lock != 0:
+		err = core.WithHint(line.UsageError("--lock: this node keeps on its disk, where nothing can be locked"),
+			"name a bucket that has Object Lock: --storage s3://BUCKET/PREFIX; bkp place --lock has targets refuse releases")
 	}
 	return err
+}
+
+// bucketLock is --lock of the command line; 0 where it was not given. The setting of that name is that of place.
+func (op *Opener) bucketLock() (time.Duration, error) {
+	if !op.flags.Given("lock") {
+		return 0, nil
+	}
+	lock, err := s3.ParseLock(op.flags.String("lock"))
+	if err != nil {
+		return 0, line.UsageError("--lock: %w", err)
+	}
+	return lock, nil
 }
 
 // aByteKeeps is how much may stand in a bucket for a byte of the disk: tables and records of a GiB in chunks of 256 KiB

@@ -159,12 +159,16 @@ func try[T any](ctx context.Context, b *bucket, what string, n int64, do func(co
 type nothing struct{}
 
 // put makes an object, which is durable when it returns nil: the server has held the bytes against their MD5, which
-// every server knows. once: only where there is no such object, as far as the server can tell.
-func (b *bucket) put(ctx context.Context, key string, data []byte, once bool) error {
+// every server knows. once: only where there is no such object, as far as the server can tell. Nobody can remove it
+// before until, where that is not zero.
+func (b *bucket) put(ctx context.Context, key string, data []byte, once bool, until time.Time) error {
 	what := "write " + key
 	options := minio.PutObjectOptions{DisableContentSha256: true, ContentType: "application/octet-stream"}
 	if once {
 		options.SetMatchETagExcept("*")
+	}
+	if !until.IsZero() {
+		options.Mode, options.RetainUntilDate = minio.Compliance, until
 	}
 	if len(data) > partSize {
 		return b.putParts(ctx, what, b.key(key), data, options)

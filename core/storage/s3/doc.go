@@ -36,8 +36,18 @@
 //
 // # Versions
 //
-// A bucket that keeps versions, as one with Object Lock does, keeps what is removed, too, behind a delete marker:
-// nothing is freed there before a rule of the bucket removes versions that are not the current ones.
+// A bucket that keeps versions keeps what is removed, too, behind a delete marker: nothing is freed there before a rule of
+// the bucket removes versions that are not the current ones. With a Place.Lock, Unlocked too, packs are removed with all
+// their versions, and what somebody put over a pack, a marker or other bytes, is taken away when the store is opened.
+//
+// # Locks
+//
+// With Place.Lock each pack is put under Object Lock, in mode COMPLIANCE: for that long nobody can remove it, whoever has
+// the credentials. Names can be taken from it, as above, and come back. A pack that a Put or a Lean leaned on is locked
+// anew before the next Barrier returns, so that whatever was acknowledged is locked for as long from then on; no pack is
+// locked anew for another reason. A collection keeps what is locked, neither condemned nor rewritten, counts it, and
+// removes it once its time has come. Until when a pack is locked the server says (DIR has nothing of it); a lock that it
+// does not say it has set, on the first pack of a process, fails the Barrier.
 //
 // # Credentials
 //

@@ -69,7 +69,7 @@ func (b *bucket) explain(what string, err error) error {
 	switch answer.Code {
 	case "NoSuchKey", "NoSuchUpload":
 		return fmt.Errorf("%s: %s: %w", where, what, fs.ErrNotExist)
-	case "NotImplemented":
+	case "NotImplemented", "ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration":
 		return fmt.Errorf("%s: %s: %w by the server", where, what, errors.ErrUnsupported)
 	case "NoSuchBucket":
 		return core.WithHint(core.Fail(core.CodeNoName, "%s: %s has no bucket %s", where, b.place.Endpoint, b.place.Bucket),
@@ -79,9 +79,13 @@ func (b *bucket) explain(what string, err error) error {
 		return core.WithHint(core.Fail(core.CodeRefused, "%s: %s: the server does not accept the credentials (%s)", where,
 			what, answer.Code), "%s", setCredentials)
 	case "AccessDenied", "AllAccessDisabled", "AccountProblem":
+		also := ""
+		if b.place.byVersion() {
+			also = ", to list and delete versions, and to read and set retention,"
+		}
 		return core.WithHint(core.Fail(core.CodeRefused, "%s: %s: the server does not allow it (%s)", where, what,
-			answer.Code), "give these credentials the right to list, read, write and delete objects, and to abort uploads, "+
-			"in bucket %s", b.place.Bucket)
+			answer.Code), "give these credentials the right to list, read, write and delete objects, and to abort uploads,"+
+			"%s in bucket %s", also, b.place.Bucket)
 	case "AuthorizationHeaderMalformed", "InvalidRegion", "PermanentRedirect", "IllegalLocationConstraintException":
 		return core.WithHint(fmt.Errorf("%s: %s: the bucket is in another region (%s)", where, what, answer.Message),
 			"add region=NAME to the URL")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/storage"
@@ -17,6 +18,18 @@ import (
 func newServer(t testing.TB) *s3test.Server {
 	t.Helper()
 	s, err := s3test.New()
+	return ready(t, s, err)
+}
+
+// newLocking is a server whose bucket has Object Lock.
+func newLocking(t testing.TB) *s3test.Server {
+	t.Helper()
+	s, err := s3test.NewLocking()
+	return ready(t, s, err)
+}
+
+func ready(t testing.TB, s *s3test.Server, err error) *s3test.Server {
+	t.Helper()
 	ok(t, err)
 	t.Cleanup(s.Close)
 	t.Setenv("AWS_ACCESS_KEY_ID", s.Key)
@@ -58,5 +71,29 @@ func TestConformance(t *testing.T) {
 			s := newServer(t)
 			storagetest.Test(t, func(t *testing.T) storagetest.Place { return conforming(options(t, s, size)) })
 		})
+		t.Run(name+", locked", func(t *testing.T) {
+			s := newLocking(t)
+			storagetest.Test(t, func(t *testing.T) storagetest.Place {
+				return conformingLocked{conforming(lockedFor(t, s, size, 2*time.Hour))}
+			})
+		})
+		t.Run(name+", versions", func(t *testing.T) { // nothing is locked, and what goes takes its versions along
+			s := newLocking(t)
+			storagetest.Test(t, func(t *testing.T) storagetest.Place {
+				return conforming(lockedFor(t, s, size, Unlocked))
+			})
+		})
 	}
 }
+
+// lockedFor are the options of a store that locks its packs for a span.
+func lockedFor(t testing.TB, s *s3test.Server, size int64, span time.Duration) Options {
+	t.Helper()
+	o := options(t, s, size)
+	o.Place.Lock = span
+	return o
+}
+
+type conformingLocked struct{ conforming }
+
+func (conformingLocked) Locks() {}

@@ -38,6 +38,7 @@ type packs struct {
 	ctx    context.Context // of all requests but those of who reads; ends when nobody waits for an upload any more
 	cancel context.CancelFunc
 	read   *windows
+	locks  *locks
 	room   chan struct{} // a word for each pack in memory
 
 	uploads sync.WaitGroup
@@ -64,7 +65,7 @@ const mostSpans = 512
 
 func newPacks(b *bucket, dir string, size int64, owner pack.Owner) *packs {
 	p := &packs{bucket: b, dir: dir, size: size, owner: owner, room: make(chan struct{}, mostInMemory),
-		mine: map[string]*writing{}, spans: map[string][]span{}}
+		mine: map[string]*writing{}, spans: map[string][]span{}, locks: newLocks(b.place.Lock)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.read = newWindows(p.fetch)
 	return p
@@ -114,8 +115,12 @@ func (p *packs) upload(w *writing) {
 	defer func() { <-p.room }()
 	whole, rows, end := w.memory.Seal()
 	err := p.Broken()
+	until := p.locks.next()
 	if err == nil {
-		err = p.bucket.put(p.ctx, packKey(w.name), whole, false)
+		err = p.bucket.put(p.ctx, packKey(w.name), whole, false, until)
+	}
+	if err == nil {
+		err = p.prove(w.name, until)
 	}
 	if err == nil {
 		err = pack.Shadow(p.dir, w.name, rows, end)
@@ -124,6 +129,7 @@ func (p *packs) upload(w *writing) {
 		p.fail(fmt.Errorf("pack %s: %w", w.name, err))
 		return
 	}
+	p.locks.learn(w.name, until)
 	p.owner.Finished(w.name)
 	p.mu.Lock()
 	delete(p.mine, w.name)
@@ -352,7 +358,7 @@ func (p *packs) salvage(ctx context.Context, name string, size int64) (rows []pa
 }
 
 // Remove removes a pack. Its shadow gets another name first, durably: so what a crash leaves is a pack that is to be
-// removed still, and never a shadow without its pack.
+// removed still, and never a shadow without its pack. One that the server does not let go of stays where it is.
 func (p *packs) Remove(name string) error {
 	err := durable.Rename(pack.Path(p.dir, name), goingPath(p.dir, name))
 	if err == nil {
@@ -364,13 +370,25 @@ func (p *packs) Remove(name string) error {
 	p.mu.Lock()
 	delete(p.spans, name)
 	p.mu.Unlock()
+	p.locks.forget(name)
 	p.read.forget(name)
 	return err
 }
 
-// finishRemoval removes a pack whose shadow says that it is going.
+// finishRemoval removes a pack whose shadow says that it is going. Where packs can be locked, one that the server does
+// not let go of comes back.
 func (p *packs) finishRemoval(ctx context.Context, name string) error {
-	if err := p.bucket.remove(ctx, packKey(name)); err != nil {
+	if !p.bucket.place.byVersion() {
+		if err := p.bucket.remove(ctx, packKey(name)); err != nil {
+			return err
+		}
+		return durable.Remove(goingPath(p.dir, name))
+	}
+	err := p.bucket.removeVersions(ctx, packKey(name))
+	if core.CodeOf(err) == core.CodeRefused {
+		return errors.Join(err, durable.Rename(goingPath(p.dir, name), pack.Path(p.dir, name)), durable.SyncDir(p.dir))
+	}
+	if err != nil {
 		return err
 	}
 	return durable.Remove(goingPath(p.dir, name))

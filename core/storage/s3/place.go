@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 )
@@ -19,7 +20,45 @@ type Place struct {
 	Region   string // "" to ask the server
 	Lookup   string // how the server wants to be told the bucket: "path", "dns", or "" where it does not matter
 	Profile  string // of the credentials file; "" for what the environment says
+
+	// Lock is for how long nobody can remove a pack that was put or leaned on; Unlocked where none is locked any more,
+	// and what goes is removed with all its versions; 0 where nobody has said anything about it.
+	Lock time.Duration
 }
+
+// Unlocked is the Lock of a place that may have packs which were locked once.
+const Unlocked time.Duration = -1
+
+// mostLock is the longest lock: nobody could take back what was a slip of the hand.
+const mostLock = 10 * 365 * 24 * time.Hour
+
+// ParseLock reads a span that packs are locked for, or off.
+func ParseLock(text string) (time.Duration, error) {
+	if text == lockOff {
+		return Unlocked, nil
+	}
+	span, err := core.ParseSpan(text)
+	if err != nil || span > mostLock {
+		return 0, core.Fail(core.CodeUsage, "lock %s: want a time span like 30d, of 10 years at most, or off", text)
+	}
+	return span, nil
+}
+
+const lockOff = "off"
+
+// LockText is the lock as ParseLock reads it; "" where there is none to tell of.
+func (p Place) LockText() string {
+	switch {
+	case p.Lock > 0:
+		return core.FormatSpan(p.Lock)
+	case p.Lock < 0:
+		return lockOff
+	}
+	return ""
+}
+
+// byVersion reports whether packs are removed with all their versions, once their locks let them go.
+func (p Place) byVersion() bool { return p.Lock != 0 }
 
 const (
 	scheme = "s3://"
@@ -29,7 +68,7 @@ const (
 // IsURL reports whether text is meant to be the URL of a place.
 func IsURL(text string) bool { return strings.HasPrefix(text, scheme) }
 
-// Parse reads s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME&lookup=path|dns&profile=NAME].
+// Parse reads s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME&lookup=path|dns&profile=NAME&lock=SPAN|off].
 func Parse(text string) (p Place, err error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "s3" || u.Host == "" || u.Fragment != "" {
@@ -75,12 +114,16 @@ func (p *Place) set(name, value string) error {
 		p.Lookup = value
 	case "profile":
 		p.Profile = value
+	case "lock":
+		var err error
+		p.Lock, err = ParseLock(value)
+		return err
 	default:
 		lower := strings.ToLower(name)
 		if slices.ContainsFunc([]string{"key", "secret", "token", "pass"}, func(s string) bool { return strings.Contains(lower, s) }) {
 			return secretsElsewhere()
 		}
-		return core.Fail(core.CodeUsage, "%s: want endpoint, region, lookup or profile", name)
+		return core.Fail(core.CodeUsage, "%s: want endpoint, region, lookup, lock or profile", name)
 	}
 	return nil
 }
@@ -107,7 +150,8 @@ func (p Place) String() string {
 	if p.Endpoint != amazon || p.Plain {
 		options.Set("endpoint", map[bool]string{false: "https://", true: "http://"}[p.Plain]+p.Endpoint)
 	}
-	for name, value := range map[string]string{"region": p.Region, "lookup": p.Lookup, "profile": p.Profile} {
+	for name, value := range map[string]string{"region": p.Region, "lookup": p.Lookup, "profile": p.Profile,
+		"lock": p.LockText()} {
 		if value != "" {
 			options.Set(name, value)
 		}

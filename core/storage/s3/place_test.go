@@ -5,6 +5,7 @@ package s3
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bkp-tool/bkp/core"
 )
@@ -17,6 +18,9 @@ func TestPlaceIsReadAndWritten(t *testing.T) {
 		"s3://b?region=eu-1": {Bucket: "b", Endpoint: amazon, Region: "eu-1"},
 		"s3://b/p?endpoint=https://s3.example:9000&lookup=path":   {Bucket: "b", Prefix: "p/", Endpoint: "s3.example:9000", Lookup: "path"},
 		"s3://b/p?endpoint=s3.example":                            {Bucket: "b", Prefix: "p/", Endpoint: "s3.example"},
+		"s3://b/p?lock=30d":                                       {Bucket: "b", Prefix: "p/", Endpoint: amazon, Lock: 720 * time.Hour},
+		"s3://b/p?lock=90m":                                       {Bucket: "b", Prefix: "p/", Endpoint: amazon, Lock: 90 * time.Minute},
+		"s3://b/p?lock=off":                                       {Bucket: "b", Prefix: "p/", Endpoint: amazon, Lock: Unlocked},
 		"s3://b/p?endpoint=http://127.0.0.1:7070&profile=backups": {Bucket: "b", Prefix: "p/", Endpoint: "127.0.0.1:7070", Plain: true, Profile: "backups"},
 	} {
 		got, err := Parse(text)
@@ -43,6 +47,8 @@ func TestWhatIsNoPlaceIsRefused(t *testing.T) {
 		"s3://b/p?endpoint=ftp://h":            "",
 		"s3://b/p?lookup=virtual":              "",
 		"s3://b/p?reigon=x":                    "",
+		"s3://b/p?lock=11y":                    "",
+		"s3://b/p?lock=-1h":                    "",
 		"s3://b/p#hidden":                      "",
 		"s3://b/%zz?endpoint=hidden":           "",
 		"https://b.s3.amazonaws.com/p?hidden=": "",

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/bkp-tool/bkp/core"
@@ -42,6 +43,7 @@ type Options struct {
 type Store struct {
 	*disk.Store
 	packs   *packs
+	leaning sync.Mutex  // held by who locks packs that are leaned on, and by who may remove some
 	unwatch func() bool // Options.Until; nil where there is none
 }
 
@@ -111,7 +113,13 @@ func open(ctx context.Context, o Options, write bool) (*Store, error) {
 
 // prepare finds out what stands in the bucket.
 func prepare(ctx context.Context, o Options, b *bucket, dir string, write bool) error {
-	if err := b.claim(ctx, o.Node, write); err != nil {
+	b.patience = startPatience
+	err := b.claim(ctx, o.Node, write)
+	if err == nil && write && o.Place.Lock > 0 {
+		err = b.canLock(ctx)
+	}
+	b.patience = patience
+	if err != nil {
 		return err
 	}
 	list := writers.Dir(filepath.Join(o.Dir, "writers"))
@@ -121,6 +129,13 @@ func prepare(ctx context.Context, o Options, b *bucket, dir string, write bool) 
 	s := &syncer{packs: newPacks(b, dir, o.packSize, nil), writers: list, say: o.Say}
 	defer s.packs.Close()
 	return s.run(ctx, write)
+}
+
+// Where is that of storage.Remote.
+func (s *Store) Where() (url string, lock time.Duration) {
+	place := s.Place()
+	lock, place.Lock = max(0, place.Lock), 0
+	return place.String(), lock
 }
 
 // Place is where the packs stand.

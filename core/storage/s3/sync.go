@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -40,8 +41,6 @@ type ownership struct {
 
 // claim makes sure that the packs here are this node's: two that write to one place would collect each other's.
 func (b *bucket) claim(ctx context.Context, node core.ID, write bool) error {
-	b.patience = startPatience
-	defer func() { b.patience = patience }()
 	for again := false; ; again = true {
 		text, _, err := b.get(ctx, ownerKey, 0, 1<<10)
 		if err == nil {
@@ -55,10 +54,10 @@ func (b *bucket) claim(ctx context.Context, node core.ID, write bool) error {
 		}
 		text, err = json.Marshal(ownership{1, node})
 		if err == nil {
-			err = b.put(ctx, ownerKey, text, true)
+			err = b.put(ctx, ownerKey, text, true, time.Time{})
 		}
 		if errors.Is(err, errors.ErrUnsupported) { // by a server that knows no conditions
-			err = b.put(ctx, ownerKey, text, false)
+			err = b.put(ctx, ownerKey, text, false, time.Time{})
 		}
 		if err != nil && !isTaken(err) {
 			return err
@@ -129,7 +128,13 @@ func (s *syncer) shadows(ctx context.Context, write bool) error {
 	}
 	if write {
 		for _, name := range going {
-			if err := s.finishRemoval(ctx, name); err != nil {
+			err := s.finishRemoval(ctx, name)
+			if s.bucket.place.byVersion() && core.CodeOf(err) == core.CodeRefused {
+				s.say("warning: a pack that is to go stays for now: %v", err)
+				here[name] = true
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			delete(here, name)
@@ -137,7 +142,7 @@ func (s *syncer) shadows(ctx context.Context, write bool) error {
 	}
 	lacking := map[string]int64{}
 	there := map[string]bool{}
-	err = s.bucket.list(ctx, packsPrefix, func(key string, size int64) {
+	err = s.list(ctx, write, func(key string, size int64) {
 		name, finished, ok := pack.NameOf(strings.TrimPrefix(key, packsPrefix))
 		if there[name] = true; ok && finished && !here[name] {
 			lacking[name] = size
@@ -164,6 +169,43 @@ func (s *syncer) shadows(ctx context.Context, write bool) error {
 			s.bucket.place.Short(), gone, len(here))
 	}
 	return durable.Replace(completePath(s.dir), []byte(s.bucket.place.String()+"\n"), 0o600)
+}
+
+// list calls visit with every object of the packs. Where packs can be locked, what somebody put over one is taken away
+// first: a lock keeps the bytes, and not the name that they are found by.
+func (s *syncer) list(ctx context.Context, write bool, visit func(key string, size int64)) error {
+	if !write || !s.bucket.place.byVersion() {
+		return s.bucket.list(ctx, packsPrefix, visit)
+	}
+	covered := map[string]versions{}
+	err := s.bucket.listVersions(ctx, packsPrefix, func(key string, vs versions) {
+		written, is := vs.written()
+		if is {
+			visit(key, written.size)
+		}
+		if is && len(vs.above()) > 0 {
+			covered[key] = vs
+		}
+	})
+	if err != nil {
+		return err
+	}
+	back := 0
+	for key, vs := range covered {
+		_, err := s.bucket.uncover(ctx, key, vs)
+		switch {
+		case core.CodeOf(err) == core.CodeRefused:
+			s.say("warning: somebody has put something over %s that cannot be removed: %v", key, err)
+		case err != nil:
+			return err
+		default:
+			back++
+		}
+	}
+	if back > 0 {
+		s.say("warning: %s: somebody had removed or overwritten %d packs there; they are back", s.bucket.place.Short(), back)
+	}
+	return nil
 }
 
 // make reads the tables of packs that have no shadow.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/zeebo/blake3"
 
@@ -21,6 +22,12 @@ import (
 type Place interface {
 	// Open opens it, once more where it is open already, as another process does.
 	Open() (storage.Collector, error)
+}
+
+// Locking is a Place where nothing can be removed that was put in the last hour.
+type Locking interface {
+	Place
+	Locks()
 }
 
 // Test tries everything on places that newPlace makes.
@@ -308,13 +315,36 @@ func collection(t *trial) {
 		t.put(s, c) // what went comes again
 		t.want(s, c)
 	}
-	if _, err := s.Collect(t.Context(), func(core.Hash) (bool, error) { return false, nil }, nil); err != nil {
-		t.Error(err)
-	}
+	got, err = s.Collect(t.Context(), func(core.Hash) (bool, error) { return false, nil }, nil)
+	t.ok(err)
 	t.close(s)
 	s = t.open()
 	defer t.close(s)
+	if t.locks() {
+		t.wantLocked(s, got, all...)
+		return
+	}
 	t.wantUsed(s)
+}
+
+func (t *trial) locks() bool {
+	_, is := t.place.(Locking)
+	return is
+}
+
+// wantLocked is that chunks which nobody needs are there all the same, counted as locked.
+func (t *trial) wantLocked(s storage.Store, got core.Collected, chunks ...chunk) {
+	t.Helper()
+	var want core.Size
+	for _, c := range chunks {
+		want += c.Size
+		t.want(s, c)
+	}
+	if got.Locked != want || got.Freed > 0 || got.Waiting > 0 || !got.LockedUntil.After(time.Now()) ||
+		got.AllLockedUntil.Before(got.LockedUntil) {
+		t.Errorf("nothing of it can go: %+v", got)
+	}
+	t.wantUsed(s, chunks...)
 }
 
 func cannotTell(t *trial) {
@@ -353,7 +383,7 @@ func held(t *trial) {
 	nothing := func(core.Hash) (bool, error) { return false, nil }
 	got, err := s.Collect(t.Context(), nothing, nil)
 	t.ok(err)
-	if got.Waiting != c.Size || len(got.Writers) != 1 {
+	if !t.locks() && (got.Waiting != c.Size || len(got.Writers) != 1) {
 		t.Errorf("held: %+v", got)
 	}
 	if data, err := s.Get(t.Context(), c.Hash, nil); err != nil || !bytes.Equal(data, c.data) {
@@ -361,8 +391,12 @@ func held(t *trial) {
 	}
 	t.ok(release())
 	for range 2 {
-		_, err = s.Collect(t.Context(), nothing, nil)
+		got, err = s.Collect(t.Context(), nothing, nil)
 		t.ok(err)
+	}
+	if t.locks() {
+		t.wantLocked(s, got, c)
+		return
 	}
 	t.wantNot(s, c)
 }

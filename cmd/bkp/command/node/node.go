@@ -30,6 +30,8 @@ func keepingFlags() []cli.Flag {
 		line.Text("capacity", "", "keep at most `SIZE` for others (default: 80 % of the free disk)"),
 		line.Text("storage", "", "keep it in the bucket of `URL` and not on this disk: s3://BUCKET/PREFIX?endpoint="+
 			"https://HOST, with the credentials of the AWS tools; wants --capacity"),
+		line.Text("lock", "", "have the bucket let nobody remove, for `SPAN` from when it came or a version leaned on "+
+			"it, what is kept in it (Object Lock); off: nothing new is locked. In config.toml: lock=SPAN in the URL of storage"),
 		line.List("issuer", "let `OWNERID[=QUOTA]` store here; without any, members of the cluster token may "+
 			"(repeatable)"),
 		line.Text("keep-at-most", "20y", "promise nobody to keep anything for longer than `SPAN`, and accept no "+
@@ -65,10 +67,13 @@ func startCommand() *cli.Command {
 			"\"backup.example:8001\" = \"mon-fri 08:00-18:00=1MiB,else=20MiB\". What is kept in a bucket (--storage) is " +
 			"taken to have arrived when the server says so; who else may read the bucket sees sealed chunks. Credentials " +
 			"come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials; the URL takes endpoint, region, " +
-			"lookup=path or dns, and profile, and the bucket is told once: DATA/storage remembers it.",
+			"lookup=path or dns, profile and lock, and the bucket is told once: DATA/storage remembers it. With --lock the " +
+			"bucket must have been made with Object Lock: whoever gets the credentials can then not remove what is kept " +
+			"before its time, and neither can gc, which frees it after that.",
 		Examples: `bkp node start --data /srv/bkp --peers wss://other.example:8001-20MiB --token-file token
 			bkp node start --listen :8001 --capacity 500GiB --uplink 100Mbit --label zone=berlin
 			bkp node start --storage 's3://backups/node1?endpoint=https://s3.example' --capacity 2TiB
+			bkp node start --storage 's3://locked/node1?endpoint=https://s3.example' --lock 30d --capacity 2TiB
 			bkp node start --uplink tz=Europe/Berlin,22:00-06:00=50MiB,else=5MiB
 			bkp node start --listen 127.0.0.1:8001 --insecure-plaintext --trace trace.jsonl`,
 		Flags: slices.Concat(flags, logFlags(), command.IdentityFlags()),

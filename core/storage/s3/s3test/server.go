@@ -52,9 +52,14 @@ type Server struct {
 type Refuse func(*http.Request) (status int, code string)
 
 // New starts a server with an empty bucket.
-func New() (*Server, error) {
+func New() (*Server, error) { return start(false) }
+
+// NewLocking starts one with an empty bucket that has Object Lock.
+func NewLocking() (*Server, error) { return start(true) }
+
+func start(locking bool) (*Server, error) {
 	s := &Server{Bucket: "bkp-" + strings.ToLower(rand.Text()[:12]), Key: AccessKey, Secret: Secret, asked: map[string]int{}}
-	behind, err := s.behind()
+	behind, err := s.behind(locking)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +83,7 @@ func New() (*Server, error) {
 			Region: "us-east-1"})
 	}
 	if err == nil {
-		err = s.direct.MakeBucket(context.Background(), s.Bucket, minio.MakeBucketOptions{})
+		err = s.direct.MakeBucket(context.Background(), s.Bucket, minio.MakeBucketOptions{ObjectLocking: locking})
 	}
 	if err != nil {
 		s.Close()
@@ -93,7 +98,7 @@ func refusal(w http.ResponseWriter, status int, code string) {
 }
 
 // behind is the server that answers.
-func (s *Server) behind() (http.Handler, error) {
+func (s *Server) behind(locks bool) (http.Handler, error) {
 	if real := os.Getenv("BKP_TEST_S3"); real != "" {
 		at, err := url.Parse(real)
 		if err != nil {
@@ -106,6 +111,9 @@ func (s *Server) behind() (http.Handler, error) {
 		}}, nil
 	}
 	fake := gofakes3.New(s3mem.New(), gofakes3.WithLogger(gofakes3.DiscardLog())).Server()
+	if locks {
+		fake = &locking{behind: fake, bucket: "/" + s.Bucket, objects: map[string][]*version{}, uploads: map[string]*version{}}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.Contains(r.Header.Get("Authorization"), "Credential="+s.Key+"/") {
 			refusal(w, http.StatusForbidden, "InvalidAccessKeyId")
@@ -179,6 +187,51 @@ func (s *Server) Change(key string, how func([]byte) []byte) error {
 		return s.direct.RemoveObject(ctx, s.Bucket, key, minio.RemoveObjectOptions{})
 	}
 	return s.Put(key, data)
+}
+
+// Versions is how many versions there are of packs, markers included.
+func (s *Server) Versions() (n int, err error) {
+	for o := range s.direct.ListObjectsIter(context.Background(), s.Bucket, minio.ListObjectsOptions{Recursive: true,
+		WithVersions: true}) {
+		if o.Err != nil {
+			return 0, o.Err
+		}
+		if strings.HasSuffix(o.Key, ".pack") {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// Largest is the key of the largest pack.
+func (s *Server) Largest() (key string, err error) {
+	size := int64(0)
+	for o := range s.direct.ListObjectsIter(context.Background(), s.Bucket, minio.ListObjectsOptions{Recursive: true}) {
+		if o.Err != nil {
+			return "", o.Err
+		}
+		if strings.HasSuffix(o.Key, ".pack") && o.Size > size {
+			key, size = o.Key, o.Size
+		}
+	}
+	return key, nil
+}
+
+// Lock is until when nobody can remove the newest version of an object, as the server says it; "" for no lock.
+func (s *Server) Lock(key string) (until string, err error) {
+	info, err := s.direct.StatObject(context.Background(), s.Bucket, key, minio.StatObjectOptions{})
+	return info.Metadata.Get(lockUntil), err
+}
+
+// Remove removes a version of an object, as who has the credentials does; id "" puts a marker over it.
+func (s *Server) Remove(key, id string) error {
+	return s.direct.RemoveObject(context.Background(), s.Bucket, key, minio.RemoveObjectOptions{VersionID: id})
+}
+
+// Version is the newest version of an object.
+func (s *Server) Version(key string) (id string, err error) {
+	info, err := s.direct.StatObject(context.Background(), s.Bucket, key, minio.StatObjectOptions{})
+	return info.VersionID, err
 }
 
 // Put makes an object.
