@@ -227,6 +227,10 @@ func (p *placement) run(ctx context.Context) error {
 		return p.interrupted(ctx)
 	}
 	p.Ended = true
+	if err := p.ordered(ctx); core.CodeOf(err) == core.CodeRefused { // where it cannot be asked, holders know the terms
+		p.withdraw(ctx)
+		return err
+	}
 	if err := p.publish(ctx, incomplete == nil); err != nil {
 		if incomplete != nil {
 			err = fmt.Errorf("%w; %w", incomplete, err)

@@ -75,12 +75,10 @@ func (p *placement) leaveTo(node core.ID, term int) error {
 		node.Short()), "bkp place %s has this machine see to it again", p.Version.Body.Name)
 }
 
-// ordered finds the term by the order that several coordinators have: what somebody places here takes over.
+// ordered finds the term by the order that several coordinators have: what somebody places here takes over, and ends
+// where another has taken over once the data has moved.
 func (p *placement) ordered(ctx context.Context) error {
-	if p.Args.DryRun {
-		return nil
-	}
-	term, err := booking.Term(ctx, p.Order, p.book(), p.Args.Mends, p.warn)
+	term, err := booking.Term(ctx, p.Order, p.book(), p.Args.Mends || p.Ended, p.warn)
 	if outrun, is := errors.AsType[*license.OutrunError](err); is {
 		return p.leaveTo(outrun.Node, outrun.Term)
 	}
