@@ -13,7 +13,7 @@ ERROR       ?= 0
 IMAGE       := build/image
 PLUGINS     := $(patsubst plugins/%,%,$(wildcard plugins/strategies/*/bkp-strategy-* plugins/verifiers/*/bkp-verifier-* plugins/notifiers/*/bkp-notifier-*)) engines/folder/bkp-engine-folder
 
-.PHONY: all help build test race check fuzz flood faults mutants life exact soak bench s3 lab microbench demo random image proto release deb clean c-compiler
+.PHONY: all help build test race check fuzz flood faults mutants life exact soak bench s3 engines lab microbench demo random image proto release deb clean c-compiler
 all: build
 
 help: ## this list
@@ -86,6 +86,14 @@ bench: c-compiler build ## beside cp, restic, borg and casync: half an hour, 30 
 
 s3: build ## the tests of buckets on a real server; BENCH=1: beside restic on one file of 1 GiB
 	scripts/s3 $(if $(BENCH),bench)
+
+# Engines that are modules of their own, so that bkp needs none of what they need.
+ENGINES = $(patsubst %/go.mod,%,$(wildcard plugins/engines/*/go.mod))
+engines: ## the engines that are modules of their own, in build/plugins, and their tests, which start real clusters: minutes
+	mkdir -p build/plugins
+	@set -e; for dir in $(ENGINES); do echo "$$dir"; \
+		(cd $$dir && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ../../../build/plugins/ ./bkp-* && \
+		$(GO) mod tidy -diff && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test -count=1 -timeout 15m ./...); done
 
 lab: build ## place and fetch over shaped links between network namespaces, against the least possible time; root, 25 minutes
 	scripts/lab

@@ -57,7 +57,7 @@ var floors = func() map[string][]string {
 		"plugins/strategies": {"core", "plugins/serve"},
 		"plugins/notifiers":  {"core", "plugins/serve"},
 		"plugins/verifiers":  {"core", "plugins/serve", "core/license", "core/ledger"},
-		"plugins/engines":    {"core", "plugins/serve", "core/license", "core/ledger"},
+		"plugins/engines":    {"core", "plugins/serve", "plugins/contract", "core/license", "core/ledger"},
 
 		"scripts/compare":    nil,
 		"scripts/exhaustive": nil,
