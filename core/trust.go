@@ -22,9 +22,9 @@ var smallOrder = map[string]bool{
 	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a": true, // order 8
 }
 
-// CheckPublicKey refuses what must never be taken for an Ed25519 public key: another length, a point of small order,
-// and a second spelling of a point (y not below the field's prime), which would give one key two IDs.
-func CheckPublicKey(raw []byte) error {
+// checkKey refuses what must never be taken for an Ed25519 public key: another length, a point of small order, and a
+// second spelling of a point (y not below the field's prime), which would give one key two IDs.
+func checkKey(raw []byte) error {
 	if len(raw) != ed25519.PublicKeySize {
 		return fmt.Errorf("public key has %d bytes, want %d", len(raw), ed25519.PublicKeySize)
 	}

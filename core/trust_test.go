@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestCheckPublicKey(t *testing.T) {
+func TestCheckKey(t *testing.T) {
 	rest := strings.Repeat("ff", 30)
 	for _, tc := range []struct{ name, key, want string }{
 		{"a real key", "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29", ""},
@@ -35,7 +35,7 @@ func TestCheckPublicKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = CheckPublicKey(key)
+			err = checkKey(key)
 			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 				t.Errorf("error %v, want %q", err, tc.want)
 			}
@@ -50,7 +50,7 @@ func TestSmallOrderKeySignsAnything(t *testing.T) {
 	signature := append(neutral[:32:32], make([]byte, 32)...) // R is the neutral point, S is 0
 	for _, said := range []string{"keep this", "drop this"} {
 		if !ed25519.Verify(neutral, []byte(said), signature) {
-			t.Errorf("crypto/ed25519 now refuses %q; CheckPublicKey may be needless", said)
+			t.Errorf("crypto/ed25519 now refuses %q; checkKey may be needless", said)
 		}
 	}
 }

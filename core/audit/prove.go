@@ -4,13 +4,13 @@ package audit
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
 
-	"github.com/bkp-tool/bkp/core"
 	"github.com/zeebo/blake3"
+
+	"github.com/bkp-tool/bkp/core"
 	"lukechampine.com/blake3/bao"
 )
 
@@ -75,7 +75,7 @@ func sliceLength(chunk, offset core.Size) int {
 
 // Signer signs for a node.
 type Signer interface {
-	Public() ed25519.PublicKey
+	Public() core.PublicKey
 	Sign(message []byte) []byte
 }
 
@@ -86,9 +86,8 @@ func Prove(c core.Challenge, slices [][]byte, by Signer) core.Proof {
 
 // Check returns nil where a holder has proved what a challenge asks, of parts that the challenge was drawn from.
 func Check(c core.Challenge, p core.Proof, holder core.ID, parts []Part) error {
-	switch {
-	case len(p.Key) != ed25519.PublicKeySize || core.ID(blake3.Sum256(p.Key)) != holder ||
-		!ed25519.Verify(p.Key, statement(c, p.Slices), p.Signature):
+	switch k, err := core.ParsePublicKey(p.Key); {
+	case err != nil || core.ID(blake3.Sum256(k.First())) != holder || !k.Verify(statement(c, p.Slices), p.Signature):
 		return fmt.Errorf("a proof that is not signed by %s", holder.Short())
 	case len(p.Slices) != len(c.Ranges):
 		return fmt.Errorf("%d slices for %d ranges", len(p.Slices), len(c.Ranges))

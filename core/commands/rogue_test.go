@@ -43,6 +43,7 @@ func (r *rogue) Message(s *link.Session, m wire.Message) {
 func (r *rogue) Data(*link.Session, wire.Data) {}
 func (r *rogue) Known(core.ID) bool            { return false }
 func (r *rogue) Pin(core.ID, string) error     { return nil }
+func (r *rogue) Follow(core.PublicKey) error   { return nil }
 
 // rogue connects to a node as a member of the cluster.
 func (c *cluster) rogue(to string) *rogue {

@@ -3,7 +3,6 @@
 package key
 
 import (
-	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"time"
@@ -67,7 +66,7 @@ func (o *Owner) delegate(d Delegation) ([]byte, error) {
 // OpenDelegation returns a delegation that its owner really signed. Whether it covers a deed is Allows' to say.
 func OpenDelegation(envelope []byte) (Delegation, error) {
 	var d Delegation
-	_, err := OpenEnvelope(envelope, DelegationType, func(payload []byte) (ed25519.PublicKey, error) {
+	_, err := OpenEnvelope(envelope, DelegationType, func(payload []byte) ([]byte, error) {
 		if err := json.Unmarshal(payload, &d, strict); err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ package key
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
 
@@ -41,7 +40,7 @@ func (s *Signer) Envelope(payloadType string, payload []byte) ([]byte, error) {
 //
 // key says whose signature is wanted. It is given the payload before anything about it is proven,
 // normally to read the public key that it carries; what that key may do is for the caller to check afterwards.
-func OpenEnvelope(envelope []byte, payloadType string, key func(payload []byte) (ed25519.PublicKey,
+func OpenEnvelope(envelope []byte, payloadType string, key func(payload []byte) ([]byte,
 	error)) (payload []byte, err error) {
 	if core.Size(len(envelope)) > MaxEnvelope {
 		return nil, fmt.Errorf("envelope: %d bytes, at most %d are allowed", len(envelope), MaxEnvelope)
@@ -74,8 +73,9 @@ func isType(envelope []byte, payloadType string) bool {
 }
 
 // verify checks the only signature of e over payload.
-func verify(e dsse.Envelope, payload []byte, pub ed25519.PublicKey) error {
-	if _, err := ParsePublic(pub); err != nil {
+func verify(e dsse.Envelope, payload, key []byte) error {
+	pub, err := core.ParsePublicKey(key)
+	if err != nil {
 		return fmt.Errorf("envelope: %w", err)
 	}
 	if want := IDOf(pub).String(); e.Signatures[0].KeyID != want {
@@ -85,7 +85,7 @@ func verify(e dsse.Envelope, payload []byte, pub ed25519.PublicKey) error {
 	if err != nil {
 		return fmt.Errorf("envelope: signature: %w", err)
 	}
-	if !ed25519.Verify(pub, dsse.PAE(e.PayloadType, payload), sig) {
+	if !pub.Verify(dsse.PAE(e.PayloadType, payload), sig) {
 		return fmt.Errorf("envelope: the signature of %s does not fit", IDOf(pub))
 	}
 	return nil

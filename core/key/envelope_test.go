@@ -4,7 +4,6 @@ package key_test
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"strings"
 	"testing"
 
@@ -15,8 +14,8 @@ import (
 
 const word = "application/vnd.bkp.test+json"
 
-func keyOf(s *key.Signer) func([]byte) (ed25519.PublicKey, error) {
-	return func([]byte) (ed25519.PublicKey, error) { return s.Public(), nil }
+func keyOf(s *key.Signer) func([]byte) ([]byte, error) {
+	return func([]byte) ([]byte, error) { return s.Public(), nil }
 }
 
 func TestEnvelope(t *testing.T) {
@@ -39,10 +38,10 @@ func TestOpenEnvelopeRefuses(t *testing.T) {
 		}
 		return strings.Replace(good, old, new, 1)
 	}
-	small := func([]byte) (ed25519.PublicKey, error) { return make([]byte, 32), nil }
+	small := func([]byte) ([]byte, error) { return make([]byte, 32), nil }
 	for _, tc := range []struct {
 		name, envelope string
-		key            func([]byte) (ed25519.PublicKey, error)
+		key            func([]byte) ([]byte, error)
 		want           string
 	}{
 		{"as signed", good, nil, ""},

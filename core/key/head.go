@@ -3,7 +3,6 @@
 package key
 
 import (
-	"crypto/ed25519"
 	"fmt"
 
 	"github.com/bkp-tool/bkp/core"
@@ -20,7 +19,7 @@ type SignedHead struct {
 // HeadSigner signs heads with the node's key; *Signer is one.
 type HeadSigner interface {
 	ID() core.ID
-	Public() ed25519.PublicKey
+	Public() core.PublicKey
 	Sign(msg []byte) []byte
 }
 
@@ -36,12 +35,12 @@ func (h SignedHead) Node() core.ID { return IDOf(h.Key) }
 
 // Check returns nil where the signature is good.
 func (h SignedHead) Check() error {
-	switch err := core.CheckPublicKey(h.Key); {
+	switch k, err := core.ParsePublicKey(h.Key); {
 	case err != nil:
 		return fmt.Errorf("head over %d entries: %w", h.Size, err)
 	case h.Size < 0:
 		return fmt.Errorf("head over %d entries", h.Size)
-	case !ed25519.Verify(h.Key, h.message(), h.Signature):
+	case !k.Verify(h.message(), h.Signature):
 		return fmt.Errorf("head over %d entries: the signature of %s does not fit", h.Size, h.Node())
 	}
 	return nil

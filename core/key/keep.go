@@ -3,7 +3,6 @@
 package key
 
 import (
-	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"time"
@@ -98,7 +97,7 @@ func (o *Owner) SignHandover(h Handover) ([]byte, error) {
 // OpenHandover returns a handover that its owner really signed.
 func OpenHandover(envelope []byte) (Handover, error) {
 	var h Handover
-	_, err := OpenEnvelope(envelope, HandoverType, func(payload []byte) (ed25519.PublicKey, error) {
+	_, err := OpenEnvelope(envelope, HandoverType, func(payload []byte) ([]byte, error) {
 		err := json.Unmarshal(payload, &h, strict)
 		return h.Key, err
 	})
@@ -168,7 +167,7 @@ func (s *Signer) SignTaken(handover []byte, at time.Time) ([]byte, error) {
 // CheckTaken returns nil where an envelope is a node's receipt for a handover.
 func CheckTaken(envelope, handover []byte, node core.ID) error {
 	var t Taken
-	_, err := OpenEnvelope(envelope, TakenType, func(payload []byte) (ed25519.PublicKey, error) {
+	_, err := OpenEnvelope(envelope, TakenType, func(payload []byte) ([]byte, error) {
 		err := json.Unmarshal(payload, &t, strict)
 		return t.Key, err
 	})

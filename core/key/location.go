@@ -3,7 +3,6 @@
 package key
 
 import (
-	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"time"
@@ -73,7 +72,7 @@ func (s *Signer) SignLocation(l Location) ([]byte, error) {
 // OpenLocation returns a location that a delegate to keep its version really signed.
 func OpenLocation(envelope []byte) (l Location, err error) {
 	var x location
-	_, err = OpenEnvelope(envelope, LocationType, func(payload []byte) (ed25519.PublicKey, error) {
+	_, err = OpenEnvelope(envelope, LocationType, func(payload []byte) ([]byte, error) {
 		err := cborDecode(payload, &x)
 		return x.Key, err
 	})

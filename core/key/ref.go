@@ -5,7 +5,6 @@ package key
 import (
 	"bytes"
 	"cmp"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -145,7 +144,7 @@ func OpenRef(envelope []byte) (r Ref, err error) {
 	if isType(envelope, RefType1) {
 		payloadType = RefType1
 	}
-	_, err = OpenEnvelope(envelope, payloadType, func(payload []byte) (ed25519.PublicKey, error) {
+	_, err = OpenEnvelope(envelope, payloadType, func(payload []byte) ([]byte, error) {
 		err := r.readPayload(payload, payloadType)
 		return r.Key, err
 	})

@@ -3,7 +3,6 @@
 package key
 
 import (
-	"crypto/ed25519"
 	"fmt"
 	"time"
 
@@ -54,7 +53,7 @@ func (s *Signer) SignRelease(r Release) ([]byte, error) {
 // a delegation must have stood at the release's own Time. Who acts on it now asks Allowed too.
 func OpenRelease(envelope []byte) (Release, error) {
 	var r Release
-	_, err := OpenEnvelope(envelope, ReleaseType, func(payload []byte) (ed25519.PublicKey, error) {
+	_, err := OpenEnvelope(envelope, ReleaseType, func(payload []byte) ([]byte, error) {
 		err := json.Unmarshal(payload, &r, strict)
 		return r.Key, err
 	})

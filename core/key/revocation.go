@@ -3,7 +3,6 @@
 package key
 
 import (
-	"crypto/ed25519"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -56,7 +55,7 @@ func OpenRevocations(envelope []byte) (Revocations, error) {
 	if len(envelope) > MaxRevocations {
 		return r, fmt.Errorf("revocations: %d bytes, at most %d are allowed", len(envelope), MaxRevocations)
 	}
-	_, err := OpenEnvelope(envelope, RevocationType, func(payload []byte) (ed25519.PublicKey, error) {
+	_, err := OpenEnvelope(envelope, RevocationType, func(payload []byte) ([]byte, error) {
 		if err := json.Unmarshal(payload, &r, strict); err != nil {
 			return nil, err
 		}

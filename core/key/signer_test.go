@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 )
 
@@ -20,7 +21,7 @@ func TestSignerFromSeed(t *testing.T) {
 	if key.SignerFromSeed(s.Seed()).ID() != s.ID() {
 		t.Error("Seed does not make the same key pair again")
 	}
-	if !ed25519.Verify(s.Public(), []byte("word"), s.Sign([]byte("word"))) {
+	if !s.Public().Verify([]byte("word"), s.Sign([]byte("word"))) {
 		t.Error("signature does not fit")
 	}
 	if !s.Private().Equal(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))) {
@@ -39,13 +40,36 @@ func TestNewSignerDrawsFromItsReader(t *testing.T) {
 	wantError(t, err, "dedup secret")
 }
 
-func TestParsePublic(t *testing.T) {
-	pub, err := key.ParsePublic(signer(1).Public())
-	if err != nil || key.IDOf(pub) != signer(1).ID() {
-		t.Errorf("%x, %v", pub, err)
+// What a signer signed before its key was rotated stays good, and what it signs then is under the same ID.
+func TestRotate(t *testing.T) {
+	first := signer(1)
+	second, err := first.Rotate(bytes.NewReader(bytes.Repeat([]byte{2}, 32)))
+	if err != nil || second.ID() != first.ID() || second.Seed() == first.Seed() {
+		t.Fatalf("%v, %v", second, err)
 	}
-	_, err = key.ParsePublic(make([]byte, 32)) // bad input 4
-	wantError(t, err, "small order")
+	o := owner(t)
+	for name, s := range map[string]*key.Signer{"before": first, "after": second} {
+		delegation, err := o.Delegate(s.ID(), key.AllRights, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := release(t)
+		r.Owner, r.Delegation = o.ID(), delegation
+		envelope, err := s.SignRelease(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err = key.OpenRelease(envelope)
+		if err != nil || key.IDOf(r.Key) != first.ID() {
+			t.Errorf("%s: %v, %v", name, r, err)
+		}
+	}
+	if _, err := key.RotatedSigner(first.Seed(), second.Public()); err == nil {
+		t.Error("the key from before is taken for the last")
+	}
+	if again, err := key.RotatedSigner(second.Seed(), second.Public()); err != nil || again.ID() != first.ID() {
+		t.Errorf("%v, %v", again, err)
+	}
 }
 
 // A log line with a signer or an owner in it must not give the key away, whatever the verb.

@@ -3,7 +3,6 @@
 package key
 
 import (
-	"crypto/ed25519"
 	"fmt"
 	"time"
 
@@ -48,7 +47,7 @@ func (o *Owner) SignTombstone(t Tombstone) ([]byte, error) {
 // OpenTombstone returns a tombstone that its owner or a delegate with the right to release really signed, and in time.
 func OpenTombstone(envelope []byte) (Tombstone, error) {
 	var t Tombstone
-	_, err := OpenEnvelope(envelope, TombstoneType, func(payload []byte) (ed25519.PublicKey, error) {
+	_, err := OpenEnvelope(envelope, TombstoneType, func(payload []byte) ([]byte, error) {
 		err := json.Unmarshal(payload, &t, strict)
 		return t.Key, err
 	})

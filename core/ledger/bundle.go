@@ -5,6 +5,8 @@ package ledger
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +15,10 @@ import (
 )
 
 const (
-	// bundleMagic begins a bundle; the digit is its version.
-	bundleMagic = "bkp ledger bundle v1\n"
+	// bundleMagic begins a bundle; the digit is its version. Only in version 2 the node's public key follows, where it
+	// was rotated.
+	bundleMagic   = "bkp ledger bundle v1\n"
+	rotatedBundle = "bkp ledger bundle v2\n"
 	// kindHead is the kind of a head's record in a bundle. No entry has it.
 	kindHead = 255
 	// MaxBundle bounds a bundle: some ten million entries, of which a verification remembers a gigabyte. A longer log
@@ -40,7 +44,13 @@ func (r *Reader) Export(out io.Writer) (SignedHead, error) {
 }
 
 func (r *Reader) export(out *bufio.Writer, newest mark) error {
-	out.WriteString(bundleMagic) // what fails is told by Flush
+	if len(r.keys) == 0 {
+		out.WriteString(bundleMagic) // what fails is told by Flush
+	} else {
+		out.WriteString(rotatedBundle)
+		out.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(r.keys))))
+		out.Write(r.keys)
+	}
 	out.Write(newest.encode())
 	heads, s := r.marks(), newScanner(r.entries, 0, int64(len(magic)), newest.bytes)
 	var record []byte
@@ -69,14 +79,16 @@ func (r *Reader) export(out *bufio.Writer, newest mark) error {
 // VerifyBundle is Verify for a bundle of at most limit bytes: all that it takes are public keys, which stand in it.
 // Whose log it is the report says; known gives the heads of that node that are known from elsewhere, and may be nil.
 func VerifyBundle(in io.Reader, limit core.Size, known func(core.ID) []SignedHead) (Report, error) {
-	begins := make([]byte, len(bundleMagic)+markSize)
-	if _, err := io.ReadFull(in, begins); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	rest := &io.LimitedReader{R: in, N: int64(limit)}
+	keys, err := bundleKeys(rest)
+	if err != nil {
+		return Report{}, err
+	}
+	head := make([]byte, markSize)
+	if _, err := io.ReadFull(rest, head); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return Report{}, fmt.Errorf("read bundle: %w", err)
 	}
-	if string(begins[:len(bundleMagic)]) != bundleMagic {
-		return Report{}, core.Fail(core.CodeWrong, "that is no bundle of a ledger")
-	}
-	newest, err := parseMark(begins[len(bundleMagic):])
+	newest, err := parseMark(head, keys)
 	if err != nil {
 		return Report{}, core.Fail(core.CodeWrong, "verify bundle: its first head: %w", err)
 	}
@@ -85,8 +97,35 @@ func VerifyBundle(in io.Reader, limit core.Size, known func(core.ID) []SignedHea
 		heads = known(newest.Node())
 	}
 	a := newAudit(newest, heads)
-	s := &scanner{in: bufio.NewReaderSize(in, 1<<16), end: int64(limit) - int64(len(begins))}
+	a.keys = keys
+	s := &scanner{in: bufio.NewReaderSize(in, 1<<16), end: rest.N}
 	return a.result("bundle", a.bundle(s))
+}
+
+// bundleKeys reads how a bundle begins: the public key in it is empty where it was never rotated.
+func bundleKeys(in io.Reader) (core.PublicKey, error) {
+	magic := make([]byte, len(bundleMagic))
+	if _, err := io.ReadFull(in, magic); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("read bundle: %w", err)
+	}
+	switch string(magic) {
+	case bundleMagic:
+		return nil, nil
+	case rotatedBundle:
+	default:
+		return nil, core.Fail(core.CodeWrong, "that is no bundle of a ledger")
+	}
+	var size [2]byte
+	_, err := io.ReadFull(in, size[:])
+	raw := make([]byte, min(int(binary.LittleEndian.Uint16(size[:])), core.MaxPublicKey))
+	if err == nil {
+		_, err = io.ReadFull(in, raw)
+	}
+	keys, wrong := core.ParsePublicKey(raw)
+	if err != nil || wrong != nil {
+		return nil, core.Fail(core.CodeWrong, "verify bundle: its public key: %w", cmp.Or(err, wrong))
+	}
+	return keys, nil
 }
 
 // bundle reads the records of a bundle: entries, and heads behind those that they reach to.
@@ -119,7 +158,7 @@ func (a *audit) bundle(s *scanner) error {
 		kind, known := kindOf(code)
 		switch {
 		case code == kindHead:
-			switch last, err = parseMark(body); {
+			switch last, err = parseMark(body, a.keys); {
 			case err != nil:
 				a.problem("head behind %d entries: %v", s.next, err)
 			case last.Size > s.next:

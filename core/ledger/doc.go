@@ -22,6 +22,7 @@
 //	          signed is "bkp ledger head v1\n" ‖ entries in decimal ‖ "\n" ‖ root in hex ‖ "\n"
 //	hashes    the tree's hashes, 32 bytes each, in tlog's order   (made again from entries when wrong)
 //	offsets   where each record begins, uint64 LE                 (made again from entries when wrong)
+//	key       the node's public key (core.PublicKey) where it was rotated: heads have its last key
 //	lock      held by the one writer
 //
 // Kinds from 3 on came later: an earlier bkp, which knows 1 and 2, takes an entry of another kind for one that
@@ -36,7 +37,8 @@
 //	it reaches to each head, as a record of kind 255 whose envelope is the head's record, and whose checksum is over the
 //	number of the entry that comes next
 //
-// It ends with the head that it begins with, so that whatever is cut off is missed.
+// In version 2, of a node whose key was rotated, the length of its public key (uint16 LE) and that key stand before
+// the newest head. A bundle ends with the head that it begins with, so that whatever is cut off is missed.
 //
 // # What stands
 //

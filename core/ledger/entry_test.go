@@ -40,7 +40,7 @@ func FuzzParseMark(f *testing.F) {
 	f.Add(mark{SignedHead: key.SignHead(3, [32]byte{1}, node), bytes: 300}.encode())
 	f.Add(make([]byte, markSize))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		m, err := parseMark(raw)
+		m, err := parseMark(raw, nil)
 		if err != nil {
 			return
 		}

@@ -3,6 +3,7 @@
 package ledger
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
@@ -35,19 +36,20 @@ func (m mark) encode() []byte {
 	out = binary.LittleEndian.AppendUint64(out, uint64(m.Size))
 	out = binary.LittleEndian.AppendUint64(out, uint64(m.bytes))
 	out = append(out, m.Root[:]...)
-	out = append(out, m.Key...)
+	out = append(out, core.PublicKey(m.Key).Last()...)
 	return append(out, m.Signature...)
 }
 
-// parseMark reads a record of markSize bytes and checks its signature.
-func parseMark(raw []byte) (mark, error) {
+// parseMark reads a record of markSize bytes and checks its signature. Of a key that was rotated the record has the last
+// only: keys, those of the log's node, tell whose it is.
+func parseMark(raw []byte, keys core.PublicKey) (mark, error) {
 	if len(raw) != markSize || raw[0] != markVersion {
 		return mark{}, fmt.Errorf("not a signed head")
 	}
 	m := mark{bytes: int64(binary.LittleEndian.Uint64(raw[9:]))}
 	m.Size = int64(binary.LittleEndian.Uint64(raw[1:]))
 	m.Root = core.Hash(raw[17:49])
-	m.Key = raw[49:81]
+	m.Key = whole(raw[49:81], keys)
 	m.Signature = raw[81:]
 	if m.bytes < int64(len(magic)) || m.Size > m.bytes {
 		return mark{}, fmt.Errorf("head over %d entries in %d bytes", m.Size, m.bytes)
@@ -55,13 +57,23 @@ func parseMark(raw []byte) (mark, error) {
 	return m, m.Check()
 }
 
+// whole is the public key of which last is the last key: one of keys, or else a key that was never rotated.
+func whole(last []byte, keys core.PublicKey) core.PublicKey {
+	for k := range keys.All() {
+		if bytes.Equal(k.Last(), last) {
+			return k
+		}
+	}
+	return last
+}
+
 // readMark reads record number i of the file of heads.
-func readMark(heads io.ReaderAt, i int64) (mark, error) {
+func readMark(heads io.ReaderAt, i int64, keys core.PublicKey) (mark, error) {
 	raw := make([]byte, markSize)
 	if _, err := heads.ReadAt(raw, i*markSize); err != nil {
 		return mark{}, fmt.Errorf("read head %d: %w", i, err)
 	}
-	m, err := parseMark(raw)
+	m, err := parseMark(raw, keys)
 	if err != nil {
 		return mark{}, fmt.Errorf("head %d: %w", i, err)
 	}
@@ -70,14 +82,14 @@ func readMark(heads io.ReaderAt, i int64) (mark, error) {
 
 // lastMark is the newest good head and its number. One bad record at the end is what a crash leaves, or
 // what a reader sees while it is being written; a second one is damage. Without any head the number is -1.
-func lastMark(heads *os.File) (last mark, number int64, err error) {
+func lastMark(heads *os.File, keys core.PublicKey) (last mark, number int64, err error) {
 	info, err := heads.Stat()
 	if err != nil {
 		return mark{}, -1, err
 	}
 	number = info.Size()/markSize - 1
 	for try := 0; number >= 0; try++ {
-		if last, err = readMark(heads, number); err == nil {
+		if last, err = readMark(heads, number, keys); err == nil {
 			return last, number, nil
 		}
 		if try == 1 {

@@ -3,6 +3,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -40,10 +41,13 @@ func Open(dir string, signer Signer) (*Log, error) {
 
 // recover brings the files and the writer's state to the last whole entry.
 func (l *Log) recover() error {
+	if err := l.showKeys(); err != nil {
+		return err
+	}
 	if err := l.openFiles(); err != nil {
 		return err
 	}
-	signed, number, err := lastMark(l.heads)
+	signed, number, err := lastMark(l.heads, l.keys)
 	if err != nil {
 		return err
 	}
@@ -65,6 +69,18 @@ func (l *Log) recover() error {
 	l.out.offsets.written = signed.Size * 8
 	l.durable = signed.Size
 	return l.takeUnsigned(number)
+}
+
+// showKeys writes the node's public key beside the heads, which show the last key only, where it was rotated.
+func (l *Log) showKeys() error {
+	keys, path := l.signer.Public(), filepath.Join(l.dir, "key")
+	if keys.Rotations() == 0 {
+		return nil
+	}
+	if before, err := os.ReadFile(path); err == nil && bytes.Equal(before, keys) {
+		return nil
+	}
+	return durable.Replace(path, keys, 0o600)
 }
 
 // openFiles opens the log's files for writing, and makes those that are not there. Their names are durable when it

@@ -17,6 +17,7 @@ import (
 type Reader struct {
 	dir                             string
 	entries, heads, hashes, offsets *os.File
+	keys                            core.PublicKey // the node's where its key was rotated, else empty
 }
 
 // OpenRead opens the log in dir for reading. A directory without a log, or with one
@@ -41,7 +42,7 @@ func OpenRead(dir string) (*Reader, error) {
 // begun reports whether an entry may stand in the log: what failed or was killed before the first head was signed
 // leaves files with nothing in them, which the next writer takes over.
 func (r *Reader) begun() (bool, error) {
-	_, number, err := lastMark(r.heads)
+	_, number, err := lastMark(r.heads, r.keys)
 	if err != nil || number >= 0 {
 		return true, nil // what is damaged is told by who reads it
 	}
@@ -60,6 +61,13 @@ func (r *Reader) open(open func(path string) (*os.File, error)) error {
 			return errors.Join(err, r.Close())
 		}
 		*f.file = opened
+	}
+	raw, err := os.ReadFile(filepath.Join(r.dir, "key"))
+	if err == nil {
+		r.keys, err = core.ParsePublicKey(raw)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return errors.Join(fmt.Errorf("the node's public key: %w", err), r.Close())
 	}
 	return nil
 }
@@ -82,7 +90,7 @@ func (r *Reader) Head() (SignedHead, error) {
 }
 
 func (r *Reader) newest() (mark, error) {
-	m, number, err := lastMark(r.heads)
+	m, number, err := lastMark(r.heads, r.keys)
 	if err == nil && number < 0 {
 		err = core.Fail(core.CodeWrong, "no signed head")
 	}

@@ -89,7 +89,8 @@ func (a *audit) result(what string, err error) (Report, error) {
 type audit struct {
 	Report
 	newest mark
-	known  []SignedHead // not compared yet, smallest first
+	keys   core.PublicKey // as in a Reader
+	known  []SignedHead   // not compared yet, smallest first
 	tree   edge
 	words  *words
 
@@ -219,16 +220,17 @@ func (a *audit) compare(h SignedHead, root core.Hash) {
 // marks reads the file of heads in order. A bad record at the very end is passed over, as in lastMark.
 type marks struct {
 	file   io.ReaderAt
-	number int64 // of next
-	last   int64 // of the newest good one
+	keys   core.PublicKey // as in a Reader
+	number int64          // of next
+	last   int64          // of the newest good one
 	next   mark
 	has    bool
 	err    error
 }
 
 func (r *Reader) marks() *marks {
-	_, last, err := lastMark(r.heads)
-	m := &marks{file: r.heads, number: -1, last: last, err: err}
+	_, last, err := lastMark(r.heads, r.keys)
+	m := &marks{file: r.heads, keys: r.keys, number: -1, last: last, err: err}
 	m.advance()
 	return m
 }
@@ -238,6 +240,6 @@ func (m *marks) advance() {
 		m.has = false
 		return
 	}
-	m.next, m.err = readMark(m.file, m.number)
+	m.next, m.err = readMark(m.file, m.number, m.keys)
 	m.has = m.err == nil
 }

@@ -4,7 +4,6 @@ package license
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"reflect"
@@ -21,7 +20,7 @@ import (
 // Signer signs as one party; *key.Signer is one.
 type Signer interface {
 	ID() core.ID
-	Public() ed25519.PublicKey
+	Public() core.PublicKey
 	Sign(msg []byte) []byte
 }
 
@@ -87,16 +86,17 @@ func open(envelope []byte, payloadType string,
 
 // verify checks the only signature of e over payload and returns who signed.
 func verify(e dsse.Envelope, payload, pub []byte) (core.ID, error) {
-	if err := core.CheckPublicKey(pub); err != nil {
+	public, err := core.ParsePublicKey(pub)
+	if err != nil {
 		return core.ID{}, refuse(RuleKey, "%v", err)
 	}
-	signer := core.ID(blake3.Sum256(pub))
+	signer := core.ID(blake3.Sum256(public.First()))
 	if e.Signatures[0].KeyID != signer.String() {
 		return core.ID{}, refuse(RuleSignature, "keyid is %q, but the payload's key is that of %s",
 			e.Signatures[0].KeyID, signer)
 	}
 	sig, err := base64.StdEncoding.DecodeString(e.Signatures[0].Sig)
-	if err != nil || !ed25519.Verify(pub, dsse.PAE(e.PayloadType, payload), sig) {
+	if err != nil || !public.Verify(dsse.PAE(e.PayloadType, payload), sig) {
 		return core.ID{}, refuse(RuleSignature, "the signature of %s does not fit", signer)
 	}
 	return signer, nil

@@ -45,7 +45,7 @@ type Invites interface {
 // Signer is this node's key pair.
 type Signer interface {
 	ID() core.ID
-	Public() ed25519.PublicKey
+	Public() core.PublicKey
 	Private() ed25519.PrivateKey
 	Sign(message []byte) []byte
 }
@@ -55,6 +55,9 @@ type Pins interface {
 	Known(id core.ID) bool
 	// also whenever a node that is known is met again; address is "" where it cannot be dialled
 	Pin(id core.ID, address string) error
+	// Follow is asked with each key that a node has proved to have, and remembers rotations durably. It refuses a key
+	// where another is known that took its place.
+	Follow(k core.PublicKey) error
 }
 
 // Handler is who sessions are for. For one session the calls of Up, Message and Down follow each other in this order;

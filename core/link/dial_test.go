@@ -96,6 +96,8 @@ func (p pins) Pin(id core.ID, addr string) error {
 	return nil
 }
 
+func (p pins) Follow(core.PublicKey) error { return nil }
+
 func TestWhoIsAdmitted(t *testing.T) {
 	t.Run("the token pins both", func(t *testing.T) {
 		bubble(t, func(t *testing.T, net *linktest.Net) {

@@ -4,7 +4,6 @@ package link
 
 import (
 	"cmp"
-	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
 	"net"
@@ -149,7 +148,7 @@ func (hs *handshake) hear(want core.ID) error {
 			sock.dialect.Version)
 	}
 	sock.dialect = wire.Agree(hello.V, hello.Features)
-	pub, err := key.ParsePublic(hello.Key)
+	pub, err := core.ParsePublicKey(hello.Key)
 	if err != nil {
 		return refuse(core.ReasonRights, "HELLO: %v", err)
 	}
@@ -216,8 +215,13 @@ func (hs *handshake) judge(side string, rtt time.Duration) (*introduction, error
 	if err != nil {
 		return nil, err
 	}
-	if !ed25519.Verify(hs.theirs.Key, wire.ProofMessage(side, binding, dialler, listener), auth.Signature) {
+	switch k := core.PublicKey(hs.theirs.Key); {
+	case !k.Verify(wire.ProofMessage(side, binding, dialler, listener), auth.Signature):
 		return nil, refuse(core.ReasonRights, "the signature in AUTH is wrong")
+	case hs.h.config.Pins != nil:
+		if err := hs.h.config.Pins.Follow(k); err != nil {
+			return nil, core.WithHint(refuse(core.ReasonRights, "%v", err), "%s", core.HintOf(err))
+		}
 	}
 	hello, sock := hs.theirs, hs.sock
 	p := Peer{

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"fmt"
 	"math/big"
 	"time"
@@ -15,6 +16,10 @@ import (
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 )
+
+// rotated is the extension that has the core.PublicKey of a node whose key was rotated: the certificate's own key is the
+// last of it. It is below 2.25, where anybody may draw a number for himself (ITU-T X.667).
+var rotated = asn1.ObjectIdentifier{2, 25, 1_796_000_017}
 
 // certificate wraps the node key for TLS. Peers look at the key only, so the dates and names in it mean nothing.
 func certificate(s Signer) (tls.Certificate, error) {
@@ -25,7 +30,10 @@ func certificate(s Signer) (tls.Certificate, error) {
 		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 	}
-	der, err := x509.CreateCertificate(nil, template, template, s.Public(), s.Private())
+	if s.Public().Rotations() > 0 {
+		template.ExtraExtensions = []pkix.Extension{{Id: rotated, Value: s.Public()}}
+	}
+	der, err := x509.CreateCertificate(nil, template, template, s.Public().Last(), s.Private())
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("make the node's certificate: %w", err)
 	}
@@ -66,15 +74,28 @@ func only(want core.ID) func(core.ID) error {
 }
 
 // nodeKey is the key that the other side of a TLS connection has proved to have.
-func nodeKey(state tls.ConnectionState) (ed25519.PublicKey, error) {
+func nodeKey(state tls.ConnectionState) (core.PublicKey, error) {
 	if len(state.PeerCertificates) == 0 {
 		return nil, refuse(core.ReasonRights, "no node key was shown")
 	}
-	pub, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
+	last, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
 	if !ok {
 		return nil, refuse(core.ReasonRights, "the key shown is not an Ed25519 key")
 	}
-	return key.ParsePublic(pub)
+	shown := core.PublicKey(last)
+	for _, e := range state.PeerCertificates[0].Extensions {
+		if e.Id.Equal(rotated) {
+			shown = e.Value
+		}
+	}
+	pub, err := core.ParsePublicKey(shown)
+	switch {
+	case err != nil:
+		return nil, refuse(core.ReasonRights, "the node key shown: %v", err)
+	case !pub.Last().Equal(last):
+		return nil, refuse(core.ReasonRights, "the key shown is not the last of node %s", key.IDOf(pub).Short())
+	}
+	return pub, nil
 }
 
 // sameKey reports whether a HELLO's key is the one that the TLS connection under it has proved.

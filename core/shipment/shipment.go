@@ -85,12 +85,27 @@ func Encode(n Name, r version.Record, by *key.Signer) ([]byte, error) {
 	return slices.Concat(record, by.Public(), signature), nil
 }
 
+// trailer takes the key and the signature off the end of a list, and returns what is before them and who signed it for
+// this node: nobody where the signature does not fit. How long the key is nothing says: with each rotation it is longer.
+func trailer(n Name, data []byte) (record []byte, signer core.ID) {
+	end := len(data) - ed25519.SignatureSize
+	for size := range core.PublicKeySizes() {
+		if size >= end {
+			return nil, signer
+		}
+		record, public := data[:end-size], data[end-size:end]
+		k, err := core.ParsePublicKey(public)
+		if err == nil && k.Verify(signed(n, record), data[end:]) {
+			return record, key.IDOf(k)
+		}
+	}
+	return nil, signer
+}
+
 // signed is what the source signs.
 func signed(n Name, record []byte) []byte {
 	return slices.Concat([]byte("bkp shipment v1\x00"), n.Node[:], record)
 }
-
-const trailer = ed25519.PublicKeySize + ed25519.SignatureSize
 
 // Parse reads the list of a segment; anything but what the source of a signed licence wrote for that node is
 // core.CodeWrong.
@@ -98,20 +113,18 @@ func Parse(n Name, segment int, data []byte) (l List, err error) {
 	wrong := func(format string, args ...any) (List, error) {
 		return List{}, core.Fail(core.CodeWrong, "the list of segment %d "+format, append([]any{segment}, args...)...)
 	}
-	if len(data) <= trailer || core.Size(len(data)) > MaxList {
+	if core.Size(len(data)) > MaxList {
 		return wrong("has %d bytes", len(data))
 	}
-	record, public, signature := data[:len(data)-trailer], data[len(data)-trailer:len(data)-ed25519.SignatureSize],
-		data[len(data)-ed25519.SignatureSize:]
+	record, source := trailer(n, data)
 	if l.Record, err = version.Decode(record); err != nil {
 		return wrong("cannot be read: %w", err)
 	}
 	if l.License, _, _, err = license.Open(l.Record.License); err != nil {
 		return wrong("has no licence: %w", err)
 	}
-	source, err := key.ParsePublic(public)
 	switch {
-	case err != nil || key.IDOf(source) != l.Source || !ed25519.Verify(source, signed(n, record), signature):
+	case source != l.Source:
 		return wrong("is not signed by its source %s for this node", l.Source.Short())
 	case l.Task != n.Task || l.Number != segment:
 		return wrong("is of segment %d of task %s", l.Number, l.Task)

@@ -79,6 +79,27 @@ func TestListReadsAsItWasWritten(t *testing.T) {
 	}
 }
 
+// A source whose key was rotated, however often, is the same source.
+func TestListOfARotatedSource(t *testing.T) {
+	s := newScene(t)
+	for rotation := range core.MaxRotations {
+		var err error
+		s.source, err = s.source.Rotate(bytes.NewReader(bytes.Repeat([]byte{byte(100 + rotation)}, 32)))
+		check(t, err)
+		if _, err := Parse(s.name, 5, s.encode(t)); err != nil {
+			t.Fatalf("rotated %d times: %v", rotation+1, err)
+		}
+	}
+	whole := s.encode(t)
+	for i := range whole {
+		data := bytes.Clone(whole)
+		data[i] ^= 1
+		if _, err := Parse(newScene(t).name, 5, data); core.CodeOf(err) != core.CodeWrong {
+			t.Fatalf("with another bit in byte %d of %d: %v", i, len(whole), err)
+		}
+	}
+}
+
 // TestListIsItsSourcesWord: nothing in a list can be changed on the way, nor can it be given out as one for another
 // node, task or segment, or in another's name.
 func TestListIsItsSourcesWord(t *testing.T) {

@@ -8,8 +8,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/bkp-tool/bkp/core"
 	"github.com/zeebo/blake3"
+
+	"github.com/bkp-tool/bkp/core"
 )
 
 // MaxRoute is how many nodes a relayed message may see, its sender and receiver included.
@@ -30,7 +31,7 @@ type Relay struct {
 
 // Signer signs for a node.
 type Signer interface {
-	Public() ed25519.PublicKey
+	Public() core.PublicKey
 	Sign(message []byte) []byte
 }
 
@@ -47,8 +48,9 @@ func NewRelay(route []core.ID, m Message, now time.Time, by Signer) (Relay, erro
 
 // Open is the message, if it is the first node's and of now. The route was Validated.
 func (r Relay) Open(now time.Time) (Message, error) {
+	k, err := core.ParsePublicKey(r.Key)
 	switch age := now.Sub(time.Unix(r.Time, 0)); {
-	case core.ID(blake3.Sum256(r.Key)) != r.Route[0] || !ed25519.Verify(r.Key, r.signed(), r.Signature):
+	case err != nil || core.ID(blake3.Sum256(k.First())) != r.Route[0] || !k.Verify(r.signed(), r.Signature):
 		return nil, fmt.Errorf("a relayed message that is not signed by %s", r.Route[0].Short())
 	case age > relayLife || age < -relayLife:
 		return nil, fmt.Errorf("a relayed message of %s: its clock or this one is wrong",
@@ -98,7 +100,7 @@ func (r Relay) Validate() error {
 		b.must(!seen[id], "route names %s twice", id.Short())
 		seen[id] = true
 	}
-	b.bytes("key", r.Key, ed25519.PublicKeySize, ed25519.PublicKeySize)
+	b.bytes("key", r.Key, ed25519.PublicKeySize, core.MaxPublicKey)
 	b.bytes("signature", r.Signature, ed25519.SignatureSize, ed25519.SignatureSize)
 	b.within("time", r.Time, 0, maxTime)
 	b.bytes("message", r.Message, 1, MaxMessage)

@@ -19,7 +19,7 @@ func (m Hello) Validate() error {
 	var b bounds
 	b.within("v", int64(m.V), 1, maxNumber)
 	b.id("node", m.Node)
-	b.bytes("key", m.Key, ed25519.PublicKeySize, ed25519.PublicKeySize)
+	b.bytes("key", m.Key, ed25519.PublicKeySize, core.MaxPublicKey)
 	b.must(!m.Nonce.IsZero(), "nonce is missing")
 	b.must(slices.Contains(channels, m.Channel), "channel %.40q is unknown", m.Channel)
 	b.must(m.V >= Version2 || m.Channel != ChannelJoin, "channel %q is of version 2", m.Channel)
@@ -101,7 +101,7 @@ func (m Heads) Validate() error {
 
 func (b *bounds) head(field string, h Head) {
 	b.within(field+": size", h.Size, 0, maxAmount)
-	b.bytes(field+": key", h.Key, ed25519.PublicKeySize, ed25519.PublicKeySize)
+	b.bytes(field+": key", h.Key, ed25519.PublicKeySize, core.MaxPublicKey)
 	b.bytes(field+": signature", h.Signature, ed25519.SignatureSize, ed25519.SignatureSize)
 }
 
@@ -455,7 +455,7 @@ func (m AuditProof) Validate() error {
 	for _, s := range m.Slices {
 		b.bytes("slices", s, 1, maxSlice)
 	}
-	b.bytes("key", m.Key, ed25519.PublicKeySize, ed25519.PublicKeySize)
+	b.bytes("key", m.Key, ed25519.PublicKeySize, core.MaxPublicKey)
 	b.bytes("signature", m.Signature, ed25519.SignatureSize, ed25519.SignatureSize)
 	return b.err
 }

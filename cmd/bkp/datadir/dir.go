@@ -4,6 +4,7 @@ package datadir
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -82,11 +83,42 @@ func (d Dir) NodeKey() (*key.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node key: %w", err)
 	}
-	seed, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(seed) != 32 {
+	seed, public, rotated := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	raw, err := hex.DecodeString(seed)
+	if err != nil || len(raw) != 32 {
 		return nil, fmt.Errorf("node key: %s: want 64 hex digits", d.Path("node.key"))
 	}
-	return key.SignerFromSeed([32]byte(seed)), nil
+	if !rotated {
+		return key.SignerFromSeed([32]byte(raw)), nil
+	}
+	shown, err := base64.StdEncoding.DecodeString(public)
+	if err != nil {
+		return nil, fmt.Errorf("node key: %s: its second line: %w", d.Path("node.key"), err)
+	}
+	signer, err := key.RotatedSigner([32]byte(raw), shown)
+	if err != nil {
+		return nil, fmt.Errorf("node key: %s: %w", d.Path("node.key"), err)
+	}
+	return signer, nil
+}
+
+// RotateNodeKey draws the key that takes the place of this node's, which is no more when it returns nil. The node must
+// not run.
+func (d Dir) RotateNodeKey() (*key.Signer, error) {
+	before, err := d.NodeKey()
+	if err != nil {
+		return nil, err
+	}
+	next, err := before.Rotate(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("node key: %w", err)
+	}
+	seed := next.Seed()
+	text := fmt.Appendf(nil, "%s\n%s\n", hex.EncodeToString(seed[:]), base64.StdEncoding.EncodeToString(next.Public()))
+	if err := durable.Replace(d.Path("node.key"), text, 0o600); err != nil {
+		return nil, fmt.Errorf("node key: %w", err)
+	}
+	return next, nil
 }
 
 // PutNodeKey gives a data directory without a node's key one.

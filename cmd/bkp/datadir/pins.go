@@ -29,6 +29,8 @@ type Pins struct {
 	met  map[core.ID]pin
 	by   string // the mark of the cluster token that counts, "" without one; see Under
 
+	*rotations // also of nodes that are not pinned
+
 	damaged error // why the file cannot be read: until it is repaired nothing is written over what is left of it
 }
 
@@ -65,9 +67,13 @@ func tokenMark(token []byte) string {
 	return hex.EncodeToString(mac.Sum(nil)[:8])
 }
 
-// OpenPins reads pins.json; what is pinned from now on is written into own, which may be another directory.
+// OpenPins reads pins.json and rotations.json; what is pinned from now on is written into own, which may be another directory.
 func (d Dir) OpenPins(own Dir) (*Pins, error) {
-	p := &Pins{path: own.Path("pins.json"), met: map[core.ID]pin{}}
+	keys, err := d.openRotations(own)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pins{path: own.Path("pins.json"), met: map[core.ID]pin{}, rotations: keys}
 	text, err := os.ReadFile(d.Path("pins.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
@@ -104,22 +110,25 @@ func (p *Pins) Under(token []byte) error {
 	return p.write()
 }
 
-// Damage is what is wrong with the file; nil where nothing is.
-func (p *Pins) Damage() []core.Damage {
-	if p.damaged == nil {
-		return nil
+// Damage is what is wrong with the files; nil where nothing is.
+func (p *Pins) Damage() (found []core.Damage) {
+	if p.damaged != nil {
+		found = append(found, core.Damage{Key: "pins.json", Text: p.damaged.Error()})
 	}
-	return []core.Damage{{Key: "pins.json", Text: p.damaged.Error()}}
+	if p.rotations.damaged != nil {
+		found = append(found, core.Damage{Key: "rotations.json", Text: p.rotations.damaged.Error()})
+	}
+	return found
 }
 
 // Len is how many nodes are known.
 func (p *Pins) Len() int { return len(p.met) }
 
-// Rewrite replaces a damaged file by what could be read of it.
+// Rewrite replaces damaged files by what could be read of them.
 func (p *Pins) Rewrite() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.write()
+	return errors.Join(p.write(), p.rotations.write())
 }
 
 var pinLine = regexp.MustCompile(`"([a-z2-7]{52})"\s*:\s*("(?:[^"\\]|\\.)*"|\{[^{}]*\})`)
@@ -187,9 +196,17 @@ func (p *Pins) Forget(name string) (forgotten []core.ID, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, at := range p.met {
-		if at.Address == name || id.String() == strings.ReplaceAll(strings.ToLower(name), "-", "") {
+		if at.Address == name {
 			forgotten = append(forgotten, id)
-			delete(p.met, id)
+		}
+	}
+	if id, err := core.ParseID(name); err == nil && (p.met[id] != pin{} || p.rotations.knows(id)) {
+		forgotten = append(forgotten, id)
+	}
+	for _, id := range forgotten {
+		delete(p.met, id)
+		if err := p.rotations.forget(id); err != nil {
+			return nil, err
 		}
 	}
 	if len(forgotten) == 0 || p.damaged != nil {

@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,10 +18,10 @@ import (
 	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
-	"github.com/zeebo/blake3"
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/license"
+	"github.com/zeebo/blake3"
 )
 
 const delegationType = "application/vnd.bkp.delegation.v1+json"
@@ -149,10 +148,11 @@ func verified(ctx context.Context, envelope []byte, payloadType string, key []by
 	if len(e.Signatures) != 1 {
 		return nil, fmt.Errorf("%d signatures, want one", len(e.Signatures))
 	}
-	if err := core.CheckPublicKey(key); err != nil {
+	public, err := core.ParsePublicKey(key)
+	if err != nil {
 		return nil, err
 	}
-	judge, err := dsse.NewEnvelopeVerifier(publicKey(key))
+	judge, err := dsse.NewEnvelopeVerifier(publicKey{public})
 	if err != nil {
 		return nil, err
 	}
@@ -164,16 +164,16 @@ func verified(ctx context.Context, envelope []byte, payloadType string, key []by
 }
 
 // publicKey is a dsse.Verifier.
-type publicKey ed25519.PublicKey
+type publicKey struct{ core.PublicKey }
 
 func (k publicKey) Verify(_ context.Context, data, sig []byte) error {
-	if !ed25519.Verify(ed25519.PublicKey(k), data, sig) {
+	if !k.PublicKey.Verify(data, sig) {
 		return errors.New("bad signature")
 	}
 	return nil
 }
 
-func (k publicKey) KeyID() (string, error)   { return idOf(k).String(), nil }
-func (k publicKey) Public() crypto.PublicKey { return ed25519.PublicKey(k) }
+func (k publicKey) KeyID() (string, error)   { return idOf(k.PublicKey).String(), nil }
+func (k publicKey) Public() crypto.PublicKey { return k.Last() }
 
-func idOf(key []byte) core.ID { return blake3.Sum256(key) }
+func idOf(k core.PublicKey) core.ID { return blake3.Sum256(k.First()) }

@@ -27,7 +27,7 @@ import (
 // Command is bkp key.
 func Command() *cli.Command {
 	return command.Group("key", "show, export and import the identity, and take back what others may do with it",
-		showCommand(), exportCommand(), importCommand(), delegateCommand(), revokeCommand(), recipientCommand())
+		showCommand(), exportCommand(), importCommand(), delegateCommand(), revokeCommand(), rotateCommand(), recipientCommand())
 }
 
 type keyInfo struct {

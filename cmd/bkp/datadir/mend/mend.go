@@ -147,7 +147,7 @@ func (r *repair) plan(found keep.Records, lostDB, lostLog bool) {
 	}
 }
 
-// pins brings back what can be read of pins.json.
+// pins brings back what can be read of pins.json and rotations.json.
 func (r *repair) pins() error {
 	p, err := r.dir.OpenPins(r.dir)
 	if err != nil || len(p.Damage()) == 0 {
@@ -155,13 +155,24 @@ func (r *repair) pins() error {
 	}
 	r.sum.Damage = append(r.sum.Damage, p.Damage()...)
 	r.sum.Pins = p.Len()
-	r.step("pins.json is written anew with the %d nodes that can still be read; others are known again once they "+
-		"prove the cluster token", p.Len())
+	for _, d := range p.Damage() {
+		switch d.Key {
+		case "pins.json":
+			r.step("pins.json is written anew with the %d nodes that can still be read; others are known again once they "+
+				"prove the cluster token", p.Len())
+		default:
+			r.step("%s is written anew with what can still be read; keys that other nodes have taken are learnt again "+
+				"when they are met", d.Key)
+		}
+		if r.sum.DryRun {
+			continue
+		}
+		if err := r.copyAside(d.Key); err != nil {
+			return err
+		}
+	}
 	if r.sum.DryRun {
 		return nil
-	}
-	if err := r.copyAside("pins.json"); err != nil {
-		return err
 	}
 	return p.Rewrite()
 }
