@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/key"
 )
 

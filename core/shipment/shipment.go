@@ -117,6 +117,9 @@ func Parse(n Name, segment int, data []byte) (l List, err error) {
 		return wrong("has %d bytes", len(data))
 	}
 	record, source := trailer(n, data)
+	if source.IsZero() {
+		return wrong("is not signed by its source for this node")
+	}
 	if l.Record, err = version.Decode(record); err != nil {
 		return wrong("cannot be read: %w", err)
 	}

@@ -37,6 +37,7 @@ import (
 //	revoked/      what owners took back of what they had let nodes do
 //	recipients    age keys that open what is sealed, beside the owner's
 //	permits/      by which the owner may store where others are issuers
+//	rotations.json the keys that other nodes have taken in place of their first
 //	heads.json    the newest heads of other nodes' ledgers
 //	invites.json  by what codes new nodes may join, and who did
 //	node.lock     held by the node that runs here  node.sock     its socket for commands
