@@ -91,7 +91,7 @@ func TestListOfARotatedSource(t *testing.T) {
 		}
 	}
 	whole := s.encode(t)
-	for i := range whole {
+	for i := 0; i < len(whole); i += 41 {
 		data := bytes.Clone(whole)
 		data[i] ^= 1
 		if _, err := Parse(newScene(t).name, 5, data); core.CodeOf(err) != core.CodeWrong {
