@@ -114,8 +114,14 @@ func (p *packs) Locked(name string) (time.Time, error) {
 	if until := p.locks.known(name); now.Before(until) {
 		return until, nil
 	}
+	// Most often the newest version is the one, and locked: that is one request. Only what seems to be free is looked at
+	// whole.
+	until, err := p.bucket.lockedUntil(p.ctx, packKey(name), "")
+	if err == nil && now.Before(until) {
+		p.locks.learn(name, until)
+		return until, nil
+	}
 	versions, err := p.bucket.versionsOf(p.ctx, packKey(name))
-	var until time.Time
 	for _, v := range versions.put {
 		if err != nil {
 			break
