@@ -25,7 +25,8 @@ func inputFlags() []cli.Flag {
 			"default, where a file of the same size, times and inode is not read, or content, which reads it in "+
 			"any case"),
 		line.Text("changed", "", "read only what changed since the version before: `RANGES` is a file, or -, of lines "+
-			"OFFSET LENGTH, in bytes, or of a JSON array of {offset, length}; the rest is as it was"),
+			"OFFSET LENGTH, in bytes, or of a JSON array of {offset, length}, as rbd diff prints it, or what thin_delta (LVM) "+
+			"prints; the rest is as it was"),
 		line.Text("verify-unchanged", "", "with --changed: read this `SHARE` of the rest, drawn anew each time, as 1%, "+
 			"and fail where it did change"),
 	}

@@ -19,7 +19,8 @@ import (
 const mostRanges = 10 << 20
 
 // ParseRanges reads the ranges of a file that changed: a JSON array of {"offset": BYTES, "length": BYTES}, as rbd diff
-// --format json prints it, or lines of OFFSET LENGTH, in bytes. Lines that begin with # are left out.
+// --format json prints it, what thin_delta prints of two snapshots of a thin volume, or lines of OFFSET LENGTH, in bytes.
+// Lines that begin with # are left out.
 func ParseRanges(r io.Reader) ([]core.Range, error) {
 	in := bufio.NewReader(r)
 	for {
@@ -31,6 +32,8 @@ func ParseRanges(r io.Reader) ([]core.Range, error) {
 			return nil, err
 		case first[0] == '[':
 			return jsonRanges(in)
+		case first[0] == '<':
+			return thinRanges(in)
 		case !strings.ContainsRune(" \t\r\n", rune(first[0])):
 			return lineRanges(in)
 		}

@@ -45,7 +45,8 @@ func TestRangesThatChanged(t *testing.T) {
 }
 
 func FuzzParseRanges(f *testing.F) {
-	for _, seed := range []string{"0 4096\n", `[{"offset":0,"length":4096}]`, "#", "[", "1 9223372036854775806"} {
+	for _, seed := range []string{"0 4096\n", `[{"offset":0,"length":4096}]`, "#", "[", "1 9223372036854775806",
+		`<superblock data_block_size="128"><diff><right_only begin="1" length="2"/></diff></superblock>`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
