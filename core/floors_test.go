@@ -332,15 +332,16 @@ var undurableImports = []string{"github.com/google/renameio/v2", "github.com/gof
 
 // elsewhere lists the files that may: what they write is not below a data directory.
 var elsewhere = map[string]string{
-	"cmd/bkp/command/node/logs.go":     "the log of --log-file",
-	"cmd/bkp/command/job/drill.go":     "what a drill fetched",
-	"cmd/bkp/session/wiring.go":        "the trace of --trace",
-	"core/file/device.go":              "a block device that is restored",
-	"core/file/source.go":              "opened for reading, but without waiting",
-	"plugins/alone.go":                 "a program that is only tried",
-	"cmd/bkp/scaffold/scaffold.go":     "the source of a new plugin, in its author's folder",
-	"plugins/engines/folder/folder.go": "a folder that several nodes share",
-	"plugins/sockets.go":               "sockets of plugins, of no use after their program",
+	"cmd/bkp/command/node/logs.go":                "the log of --log-file",
+	"cmd/bkp/command/job/drill.go":                "what a drill fetched",
+	"cmd/bkp/session/wiring.go":                   "the trace of --trace",
+	"core/file/device.go":                         "a block device that is restored",
+	"core/file/source.go":                         "opened for reading, but without waiting",
+	"plugins/alone.go":                            "a program that is only tried",
+	"cmd/bkp/scaffold/scaffold.go":                "the source of a new plugin, in its author's folder",
+	"plugins/engines/cometbft/order/validator.go": "the home of a validator",
+	"plugins/engines/folder/folder.go":            "a folder that several nodes share",
+	"plugins/sockets.go":                          "sockets of plugins, of no use after their program",
 }
 
 func TestFloorsDurable(t *testing.T) {
