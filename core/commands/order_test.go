@@ -226,3 +226,45 @@ func TestLicenceThatIsNotBooked(t *testing.T) {
 		}
 	})
 }
+
+// TestHandedOverInOrder: a version is handed over to a coordinator that has the same order; it books in the term of its
+// delegation, after the owner's machine, makes the copies, and mends them. The owner's machine may have it back.
+func TestHandedOverInOrder(t *testing.T) {
+	long(t)
+	virtual(t, func(t *testing.T) {
+		e := &ledgertest.Engine{}
+		c := newCluster(t)
+		a := c.start("a", "b-20MiB,c-20MiB,d-20MiB,e-20MiB", c.owned, keeps, inOrder(e))
+		b := c.start("b", "c-20MiB,d-20MiB,e-20MiB", keeps, inOrder(e))
+		for i, name := range []string{"c", "d", "e"} {
+			c.start(name, strings.TrimSuffix("c-20MiB,d-20MiB,"[:i*8], ","), inOrder(e))
+		}
+		data := content(76, 2<<20)
+		a.split("disk.img", 1, data)
+		c.settle()
+		if err := a.handOver("disk.img", 2); err != nil && core.CodeOf(err) != core.CodePartial {
+			t.Fatal(err)
+		}
+		rec := b.coordinates(2 * time.Minute)
+		gone := ""
+		for _, h := range rec.Holders() {
+			if m := c.byID(h.Node); m != b && m != a {
+				gone = m.name
+			}
+		}
+		c.nodes[gone].stop()
+		delete(c.nodes, gone)
+		time.Sleep(2 * time.Hour)
+		b.coordinates(time.Minute)
+		o := ledger.NewOrder(e)
+		p := license.Party{TaskSource: core.TaskSource{Owner: c.owner.ID()}, Alias: c.owner.Alias("disk.img"), Version: 1}
+		if node, term, _, err := o.Coordinator(t.Context(), p.Owner, p.Alias, p.Version); err != nil || node != b.ID() || term != 1 {
+			t.Errorf("%s coordinates it in term %d, %v", node.Short(), term, err)
+		}
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2})
+		if node, term, _, err := o.Coordinator(t.Context(), p.Owner, p.Alias, p.Version); err != nil || node != a.ID() || term != 2 {
+			t.Errorf("taken back: %s coordinates it in term %d, %v", node.Short(), term, err)
+		}
+		a.fetch("disk.img", 1, data)
+	})
+}
