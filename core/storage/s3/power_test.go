@@ -15,6 +15,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/durable/durabletest"
+	"github.com/bkp-tool/bkp/core/storage/s3/s3test"
 )
 
 // What a store told somebody about its n-th piece, and what the bucket was asked to do.
@@ -90,7 +91,10 @@ func TestPowerLossCollect(t *testing.T) {
 
 // afterLoss opens what a power loss left, beside a bucket that is as it was then.
 func afterLoss(t *testing.T, o Options, dir string, packs map[string][]byte, pieces []piece, promises []any) error {
-	srv := newServer(t)
+	srv, err := s3test.New() // with the credentials of the first: states are tried at once, and share the environment
+	if err != nil {
+		return err
+	}
 	defer srv.Close()
 	there, must := map[string]bool{}, map[int]bool{}
 	for _, p := range promises {
