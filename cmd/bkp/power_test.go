@@ -166,6 +166,9 @@ func dirKeepsItsWord(h datadir.Dir, words []any) error {
 	return nil
 }
 
+// opened is the plain bytes of the chunks that were opened once: the same few are in thousands of states.
+var opened sync.Map
+
 // holdsVersion compares a version's content, every chunk of which must be on this machine. nil: it may be any.
 func holdsVersion(h datadir.Dir, v datadir.Version, want []byte) error {
 	local, err := h.OpenChunks(context.Background())
@@ -180,10 +183,21 @@ func holdsVersion(h datadir.Dir, v datadir.Version, want []byte) error {
 			return nil
 		}
 		stored, err := local.Get(context.Background(), e.Chunk.Hash, nil)
-		if err == nil {
-			got, err = chunk.NewOpener().OpenSealed(got, core.KindChunk, e.Chunk, stored)
+		if err != nil {
+			return err
 		}
-		return err
+		if chunk.Hash(stored) != e.Chunk.Hash {
+			return fmt.Errorf("chunk %s has other bytes", e.Chunk.Hash)
+		}
+		plain, known := opened.Load(e.Chunk)
+		if !known {
+			if plain, err = chunk.NewOpener().OpenSealed(nil, core.KindChunk, e.Chunk, stored); err != nil {
+				return err
+			}
+			opened.Store(e.Chunk, plain)
+		}
+		got = append(got, plain.([]byte)...)
+		return nil
 	})
 	if err == nil && want != nil && !bytes.Equal(got, want) {
 		err = fmt.Errorf("it has %d bytes that are not the %d of its file", len(got), len(want))
