@@ -116,6 +116,7 @@ func (m *member) sealed() map[core.Hash][]byte {
 // nor does a storage node's disk show what is in a chunk, a name or a manifest. Without TLS it shows sealed chunks, and
 // no more.
 func TestNothingIsInTheClear(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, plaintext := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) { capturePlacement(t, plaintext) })

@@ -49,6 +49,7 @@ func (m *member) acknowledged() (licenses, countersigned int, signers map[core.I
 // Holders show that the owner knows what they keep; one that speaks an earlier release's features is asked for nothing
 // and keeps as before.
 func TestReceiptsAreCountersigned(t *testing.T) {
+	long(t)
 	for _, features := range [][]wire.Feature{wire.Features, {wire.FeatureRefs2, wire.FeatureAudit, wire.FeatureKeep}} {
 		t.Run(fmt.Sprintf("%d features", len(features)), func(t *testing.T) {
 			all := wire.Features

@@ -15,6 +15,7 @@ import (
 // TestTasksShareAnUplink begins a second placement while a first one has the whole uplink: from then on each has half
 // of it, and who is left alone has all again.
 func TestTasksShareAnUplink(t *testing.T) {
+	long(t)
 	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, func(conf *commands.Config) { conf.Uplink = calendar("4MiB") })

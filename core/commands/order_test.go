@@ -132,6 +132,7 @@ func TestTwoCoordinatorsHaveOneOrder(t *testing.T) {
 // TestCoordinatorThatIsGoneIsTakenOverFrom: a machine dies amid its placement; another of the owner places the version
 // then, and what the first one left counts for nothing.
 func TestCoordinatorThatIsGoneIsTakenOverFrom(t *testing.T) {
+	long(t)
 	virtual(t, func(t *testing.T) {
 		e := &ledgertest.Engine{}
 		c, data := newCluster(t), content(73, 4<<20)

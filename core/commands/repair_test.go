@@ -248,6 +248,7 @@ func TestRepairYields(t *testing.T) {
 
 // TestLock: copies that are made anew carry it, nobody removes what is locked, and all of it can be removed then.
 func TestLock(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, force := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -399,6 +400,7 @@ func TestDrain(t *testing.T) {
 // TestRepairBringsWhatThereIsRoomFor: where fewer nodes are left than copies are wanted, as many copies are there again
 // as can be, the rest is said to lack, and comes when there is room.
 func TestRepairBringsWhatThereIsRoomFor(t *testing.T) {
+	long(t)
 	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, keeps)
@@ -426,6 +428,7 @@ func TestRepairBringsWhatThereIsRoomFor(t *testing.T) {
 
 // TestRepairSeesToTheRest: what is nowhere any more keeps nobody from making copies of the rest.
 func TestRepairSeesToTheRest(t *testing.T) {
+	long(t)
 	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a", "", c.owned, keeps)

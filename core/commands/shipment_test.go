@@ -359,6 +359,7 @@ func TestImportThatWasStopped(t *testing.T) {
 
 // TestDiskWithTheSecondVersion: what the node keeps of the first is not written.
 func TestDiskWithTheSecondVersion(t *testing.T) {
+	long(t)
 	virtual(t, func(t *testing.T) {
 		m := newMailed(t)
 		m.importAt(m.b)

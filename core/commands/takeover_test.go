@@ -15,6 +15,7 @@ import (
 // when it is told to place it: nothing is sent, copies that are lost then come back, and the other machine leaves it
 // alone.
 func TestAnotherMachineTakesOver(t *testing.T) {
+	long(t)
 	virtual(t, func(t *testing.T) {
 		c := newCluster(t)
 		data := content(71, 2<<20)
