@@ -18,6 +18,7 @@ import (
 
 	"github.com/bkp-tool/bkp/core"
 	"github.com/bkp-tool/bkp/core/link/linktest"
+	"github.com/bkp-tool/bkp/core/wire"
 )
 
 // BAD-INPUT 57: eight strangers that each sent 1 MiB of `{},{},…` instead of HELLO made a node allocate 2 GB.
@@ -174,6 +175,38 @@ func TestCrowd(t *testing.T) {
 	}
 	for _, in := range all {
 		in.Close()
+	}
+}
+
+// Who has proved a pinned key keeps its seat beside a crowd that comes after it; another key does not.
+func TestPinnedKeyHasASeatOfItsOwn(t *testing.T) {
+	for name, pinned := range map[string]bool{"pinned": true, "not pinned": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, net *linktest.Net) {
+				known := pins{}
+				victim := newHost(t, net, "victim", func(c *Config) { c.Pins = known })
+				victim.serve(net)
+				defer victim.close()
+				r := &rogue{t: t, net: net, signer: newSigner(t), token: clusterToken, epoch: 1, tls: true}
+				if pinned {
+					known[r.signer.ID()] = ""
+				}
+				ws := r.open() // over TLS, by which it has proved its key
+				for range maxHandshakes + 1 {
+					conn, err := net.Dial("victim:8001")
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer conn.Close()
+					after(0)
+				}
+				r.write(ws, r.myHello(wire.ChannelControl))
+				if _, _, err := ws.ReadMessage(); (err == nil) != pinned {
+					t.Errorf("it is answered with %v", err)
+				}
+				ws.Close()
+			})
+		})
 	}
 }
 
