@@ -165,6 +165,30 @@ func TestVerifiersHearWhatAnOwnerUses(t *testing.T) {
 	})
 }
 
+// Licences and run lists stand beside the capacity: of all owners together they have a bound of their own.
+func TestWordsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStage(t, nil)
+		full := func(left core.Size) {
+			w.Ask(func(s *State) { s.account(w.owners["stranger"].ID()).words = leastWords - left })
+		}
+		full(500) // a licence and a line are more
+		o := w.offer(1, []string{"a:100"}, nil)
+		if said := w.judged(o, "source"); !strings.Contains(said, "of licences and refs are kept here already") {
+			t.Error(said)
+		}
+		w.Ask(func(s *State) {
+			if owed := s.Owed(w.owners["owner"].ID()); owed != 0 {
+				t.Errorf("%s are promised to who was refused", owed)
+			}
+		})
+		full(5000)
+		if said := w.judged(o, "source"); !strings.Contains(said, "TASK_AGREE") {
+			t.Error(said)
+		}
+	})
+}
+
 // keep has a segment accepted and all its runs brought, receipted.
 func (w *stage) keep(o offered) {
 	w.t.Helper()
