@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
+	"github.com/bkp-tool/bkp/core"
+	"github.com/bkp-tool/bkp/core/commands"
 	"github.com/bkp-tool/bkp/core/control"
 )
 
@@ -35,6 +38,34 @@ func TestHolderThatCameBackIsThere(t *testing.T) {
 		}
 		b.run()
 		z.fetch("disk.img", 0, data)
+	})
+}
+
+// TestAnotherKeyAtAFirstUsedAddress: a machine with the identity alone trusts who answers at an address first, and
+// whoever answers there later with another key gets no session; the error names both.
+func TestAnotherKeyAtAFirstUsedAddress(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		c := newCluster(t)
+		open := func(conf *commands.Config) { conf.Issuers = map[core.ID]core.Size{c.owner.ID(): core.GiB} }
+		dir := datadir.Dir(t.TempDir())
+		first := c.start("b", "", open)
+		z := c.start("z", "b-20MiB", c.owned, func(conf *commands.Config) {
+			pins, err := dir.OpenPins(dir)
+			check(t, err)
+			conf.Token, conf.Pins = nil, pins
+		})
+		c.settle()
+		if err := z.Dialled()[0].Err; err != nil {
+			t.Fatalf("the first that answers: %v", err)
+		}
+		first.stop()
+		second := c.start("b", "", open)
+		time.Sleep(time.Minute)
+		err := z.Dialled()[0].Err
+		if core.CodeOf(err) != core.CodeRefused || !strings.Contains(err.Error(), first.signer.ID().String()) ||
+			!strings.Contains(err.Error(), second.signer.ID().String()) {
+			t.Errorf("another that answers: %v", err)
+		}
 	})
 }
 
