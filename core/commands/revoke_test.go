@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir"
 	"github.com/bkp-tool/bkp/cmd/bkp/datadir/heard"
 	"github.com/bkp-tool/bkp/core"
@@ -66,6 +68,18 @@ func (s *stolen) writes(target *member, change func(*core.License)) (offered, wi
 			s.t.Fatal("no answer")
 		}
 	}
+}
+
+// forces asks for a release that the rogue signed itself, though bkp signs none without the right to.
+func (r *rogue) forces(release key.Release) wire.ReleaseDone {
+	r.t.Helper()
+	release.V, release.Key = 1, r.signer.Public()
+	payload, err := json.Marshal(release)
+	check(r.t, err)
+	envelope, err := r.signer.Envelope(key.ReleaseType, payload)
+	check(r.t, err)
+	r.say(wire.Release{Query: 1, Envelope: envelope})
+	return hear[wire.ReleaseDone](r)
 }
 
 func wantRefused(t *testing.T, where string, m wire.Message) {
@@ -242,13 +256,50 @@ func TestWriteOnlyMachine(t *testing.T) {
 		if refuse := hear[wire.GainRefuse](s.rogue); refuse.Code != core.ReasonRights && refuse.Code != core.ReasonUnknown {
 			t.Errorf("it reads: %+v", refuse)
 		}
-		envelope, err := s.signer.SignRelease(key.Release{Owner: cl.owner.ID(), Task: others.task.Task,
-			Alias: cl.owner.Alias("x"), Version: 1, Time: time.Now().Unix(), Delegation: word})
-		if err == nil {
-			s.say(wire.Release{Query: 1, Envelope: envelope})
-			if done := hear[wire.ReleaseDone](s.rogue); done.Code != core.ReasonRights || done.Runs != 0 {
-				t.Errorf("it releases: %+v", done)
-			}
+		used := b.status().Used
+		done := s.forces(key.Release{Owner: cl.owner.ID(), Task: others.task.Task, Alias: cl.owner.Alias("x"), Version: 1,
+			Time: time.Now().Unix(), Delegation: word})
+		if done.Code != core.ReasonRights || done.Runs != 0 {
+			t.Errorf("it releases: %+v", done)
+		}
+		if got := b.status().Used; got != used {
+			t.Errorf("%s are kept after that, %s were before", got, used)
+		}
+	})
+}
+
+// A machine that may only read is served, and whatever it signs itself, nothing is kept or let go of for it.
+func TestReadOnlyMachine(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		cl := newCluster(t)
+		b := cl.start("b", "", cl.remembers())
+		cl.settle()
+		laptop := cl.stolen("b") // with all rights
+		kept, _ := laptop.writes(b, unchanged)
+		laptop.give(kept, 5, 9)
+		check(t, laptop.hub.Close(t.Context()))
+		used := b.status().Used
+
+		s := &stolen{rogue: cl.rogue("b"), next: 150}
+		word, err := cl.owner.Delegate(s.signer.ID(), []key.Right{key.RightRead}, time.Now().Add(time.Hour))
+		check(t, err)
+		s.word = word
+		s.say(wire.Delegation{Delegations: [][]byte{word}})
+		s.say(wire.GainApply{Flow: 8, Owner: cl.owner.ID(), Name: "abc", Rate: 1 << 20,
+			Runs: []wire.GainRun{{Hash: kept.task.Files[0].Hash}}})
+		if agree := hear[wire.GainAgree](s.rogue); len(agree.Runs) != 1 {
+			t.Errorf("it reads: %+v", agree)
+		}
+		if _, answer := s.writes(b, unchanged); answer.Type() != "TASK_REFUSE" {
+			t.Errorf("it writes: %+v", answer)
+		}
+		done := s.forces(key.Release{Owner: cl.owner.ID(), Task: kept.task.Task, Alias: cl.owner.Alias("x"), Version: 1,
+			Time: time.Now().Unix(), Delegation: word})
+		if done.Code != core.ReasonRights || done.Runs != 0 {
+			t.Errorf("it releases: %+v", done)
+		}
+		if got := b.status(); got.Used != used || got.Reserved != 0 {
+			t.Errorf("%s are kept and %s promised after that, %s were kept before", got.Used, got.Reserved, used)
 		}
 	})
 }

@@ -101,9 +101,17 @@ func TestShareOpensOneVersion(t *testing.T) {
 		if _, answer := thief.writes(b, unchanged); answer.Type() != "TASK_REFUSE" {
 			t.Errorf("it writes: %+v", answer)
 		}
-		if _, err := s.Reader().SignRelease(key.Release{Task: shared.task.Task, Alias: ref.Alias, Version: 1,
-			Time: time.Now().Unix()}); err == nil {
+		used := b.status().Used
+		release := key.Release{Task: shared.task.Task, Alias: ref.Alias, Version: 1, Time: time.Now().Unix()}
+		if _, err := s.Reader().SignRelease(release); err == nil {
 			t.Error("it releases as the owner")
+		}
+		release.Owner, release.Delegation = cl.owner.ID(), s.Delegation
+		if done := guest.forces(release); done.Code != core.ReasonRights || done.Runs != 0 {
+			t.Errorf("it releases as a delegate: %+v", done)
+		}
+		if got := b.status().Used; got != used {
+			t.Errorf("%s are kept after that, %s were before", got, used)
 		}
 		time.Sleep(2 * time.Hour)
 		if gains(4, shared) {
