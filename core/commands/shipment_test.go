@@ -162,6 +162,14 @@ func (m *mailed) fetchAt(name, peers string) {
 	z.fetch("disk.img", 0, m.data)
 }
 
+// keepsNothing wants that a node took no room for what it refused.
+func keepsNothing(t *testing.T, n *member) {
+	t.Helper()
+	if s := n.status(); s.Used != 0 || s.Reserved != 0 {
+		t.Errorf("%s are kept, %s promised", s.Used, s.Reserved)
+	}
+}
+
 // TestDiskThatIsWrong: what has other bytes, another length, or is no file is named; the rest is taken, and what is
 // lacking alone is sent.
 func TestDiskThatIsWrong(t *testing.T) {
@@ -264,6 +272,7 @@ func TestDiskForAnother(t *testing.T) {
 		if p := m.importAt(m.c).Shipments[0]; p.Code != core.CodeWrong || p.Segments != 0 {
 			t.Errorf("imported under another name: %+v", p)
 		}
+		keepsNothing(t, m.c)
 		_, err = m.c.Import(t.Context(), control.ImportArgs{Folder: t.TempDir()}, quiet)
 		if core.CodeOf(err) != core.CodeNoName {
 			t.Errorf("imported nothing: %v", err)
@@ -314,6 +323,7 @@ func TestDiskBeyondTheQuota(t *testing.T) {
 			!strings.Contains(p.Problems[0].Text, "quota") {
 			t.Errorf("took %+v", p)
 		}
+		keepsNothing(t, m.b)
 	})
 }
 
@@ -478,8 +488,6 @@ func TestDiskOfARemovedVersion(t *testing.T) {
 		if p.Code != core.CodeRefused || p.Segments != 0 || !strings.Contains(p.Problems[0].Text, "has revoked licence") {
 			t.Errorf("took %+v", p)
 		}
-		if used := m.b.status(); used.Used != 0 || used.Reserved != 0 {
-			t.Errorf("%s are kept, %s promised", used.Used, used.Reserved)
-		}
+		keepsNothing(t, m.b)
 	})
 }
