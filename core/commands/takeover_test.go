@@ -54,3 +54,38 @@ func TestAnotherMachineTakesOver(t *testing.T) {
 		}
 	})
 }
+
+// TestLockGoesWithWhoTakesOver: what another machine makes of a version that is locked is locked as long.
+func TestLockGoesWithWhoTakesOver(t *testing.T) {
+	long(t)
+	virtual(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a", "b-20MiB", c.owned, keeps)
+		b := c.start("b", "a-20MiB")
+		cc := c.start("c", "a-20MiB,b-20MiB")
+		d := c.start("d", "a-20MiB,b-20MiB,c-20MiB")
+		z := c.start("z", "a-20MiB,b-20MiB,c-20MiB,d-20MiB", c.owned, keeps)
+		a.split("disk.img", 1, content(72, 1<<20))
+		c.settle()
+		until := time.Now().Add(3 * time.Hour).Unix()
+		a.place(control.PlaceArgs{Name: "disk.img", Replicas: 2, Strategy: "seed", Lock: 3 * 3600,
+			Only: []string{b.ID().String(), cc.ID().String()}})
+		_, err := z.Place(t.Context(), control.PlaceArgs{Name: "disk.img", Replicas: 2, AsBefore: true, Strategy: "seed"}, quiet)
+		check(t, err)
+		for _, gone := range []string{"a", "b"} {
+			c.nodes[gone].stop()
+			delete(c.nodes, gone)
+		}
+		time.Sleep(2 * time.Hour)
+		segments, err := d.holdings.Segments()
+		check(t, err)
+		if s := z.standing("disk.img"); s.Copies != 2 || len(segments) == 0 {
+			t.Fatalf("%d segments at who took its place: %+v", len(segments), s)
+		}
+		for _, s := range segments {
+			if s.LockedUntil < until {
+				t.Errorf("a segment is locked until %d, want %d", s.LockedUntil, until)
+			}
+		}
+	})
+}

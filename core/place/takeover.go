@@ -21,7 +21,7 @@ import (
 // Who places it here has this machine see to it from then on, in a higher term than the other's, and by what the other
 // wanted. What would only mend what this machine placed ends: it sees to it no more.
 func (p *placement) takeOver(ctx context.Context, same []version.Found) error {
-	last, source, term := p.Version, p.Node, -1
+	last, source, term, until := p.Version, p.Node, -1, int64(0)
 	for _, r := range append([]version.Found{last}, same...) {
 		if !r.SameContent(last) || r.Ref.Placed < last.Ref.Placed || len(r.Body.Records) == 0 {
 			continue
@@ -35,7 +35,7 @@ func (p *placement) takeOver(ctx context.Context, same []version.Found) error {
 			return fmt.Errorf("the licence of %s@%d: %w", p.Version.Body.Name, r.Ref.Version, err)
 		}
 		if r.Ref.Placed > last.Ref.Placed || l.Term > term {
-			last, source, term = r, first.Source, l.Term
+			last, source, term, until = r, first.Source, l.Term, l.LockedUntil
 		}
 	}
 	if source == p.Node || p.record != nil && (p.record.Term > term || p.record.Term == term &&
@@ -45,7 +45,7 @@ func (p *placement) takeOver(ctx context.Context, same []version.Found) error {
 	if p.Args.Mends && p.record != nil {
 		return p.leaveTo(source, term)
 	}
-	p.term, p.takes = max(p.term, term+1), true
+	p.term, p.takes, p.locked = max(p.term, term+1), true, max(p.locked, until)
 	if p.Args.AsBefore && p.record == nil {
 		if err := p.asBefore(ctx, last); err != nil {
 			return err

@@ -52,7 +52,8 @@ func TestRoomsAreAllThatSync(t *testing.T) {
 			if err != nil || !e.IsDir() {
 				return err
 			}
-			if e.Name() == "testdata" || strings.HasSuffix(e.Name(), "test") {
+			if e.Name() == "testdata" || strings.HasSuffix(e.Name(), "test") ||
+				filepath.ToSlash(dir) == "plugins/engines" { // what engines keep is in no data directory, nor of a recorder's
 				return filepath.SkipDir
 			}
 			sites, err := sitesIn(dir)
