@@ -31,16 +31,20 @@ c-compiler:
 	@scripts/need cc:gcc,libc6-dev
 
 # What goroutines do to one another is looked for by the race detector, which takes three times as long: not in rooms that
-# are PURE and start none, nor in the LONGER and LONG tests. -short would leave a fifth of rapid's 100 checks.
+# are PURE and start none, in those beside them of a SINGLE goroutine, nor in the LONGER and LONG tests. -short would leave a fifth of rapid's 100 checks.
+# core/chunk is tested both ways: with the C library, which most builds have, and without.
 PURE := ./core ./core/key ./core/chunk ./core/manifest ./core/plan/... ./core/account ./core/license ./core/wire ./core/shard \
 	./core/audit ./core/measure ./core/invite ./core/task ./core/spread ./core/reconcile ./core/version ./core/shipment ./core/sim \
 	./core/place/content ./core/place/delivery ./core/place/survey
+SINGLE := ./core/place/proof ./core/gossip ./cmd/bkp/retain ./core/storage/disk/check ./core/storage/disk/collect ./core/storage/disk/damage \
+	./core/storage/disk/space ./core/storage/disk/table ./core/storage/disk/writers ./core/storage/holdings \
+	./plugins/strategies/... ./plugins/verifiers/... ./plugins/ruby ./scripts/mutants
 LONG := ./cmd/bkp ./cmd/bkp/scaffold ./core/durable ./core/file ./core/ledger ./core/placements ./core/storage/... ./scripts/inject
 LONGER = $$(awk '/^func Test/ { split($$2, name, "(") } /^\tlong\(t\)/ { printf "%s%s", n++ ? "|" : "", name[1] }' core/commands/*_test.go)
 test: c-compiler ## all tests; under the race detector, which needs a C compiler, where goroutines are, but for the longest, losses of power and stories
-	RAPID_CHECKS=500 $(GO) test -race -short -skip PowerLoss -timeout 15m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(PURE) ./cmd/bkp ./scripts/inject)")
+	RAPID_CHECKS=500 $(GO) test -race -short -skip PowerLoss -timeout 15m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(PURE) $(SINGLE) ./cmd/bkp ./scripts/inject)") ./core/chunk
 	CGO_ENABLED=0 $(GO) test -timeout 15m -run "^($(LONGER))$$" ./core/commands & commands=$$!; \
-	CGO_ENABLED=0 $(GO) test -timeout 15m $(PURE) $(LONG); code=$$?; wait $$commands && exit $$code
+	CGO_ENABLED=0 $(GO) test -timeout 15m $(PURE) $(SINGLE) $(LONG); code=$$?; wait $$commands && exit $$code
 
 race: c-compiler ## all tests under the race detector: a quarter of an hour
 	$(GO) test -race -timeout 30m ./...

@@ -32,9 +32,13 @@ func TestLastCallWhileGarbageIsCollected(t *testing.T) {
 			}
 		}
 	})
+	rounds := 60
+	if testing.Short() {
+		rounds = 10
+	}
 	for range 4 { // what one frees too early another takes
 		workers.Go(func() {
-			for round := range 60 {
+			for round := range rounds {
 				got, err := chunk.NewOpener().OpenSealed(nil, core.KindChunk, stored, want)
 				if err != nil || !bytes.Equal(got, plain) {
 					t.Errorf("round %d: opened to other bytes, %v", round, err)
