@@ -42,9 +42,9 @@ SINGLE := ./core/place/proof ./core/gossip ./cmd/bkp/retain ./core/storage/disk/
 LONG := ./cmd/bkp ./cmd/bkp/scaffold ./core/durable ./core/file ./core/ledger ./core/placements ./core/storage/... ./scripts/inject
 LONGER = $$(awk '/^func Test/ { split($$2, name, "(") } /^\tlong\(t\)/ { printf "%s%s", n++ ? "|" : "", name[1] }' core/commands/*_test.go)
 test: c-compiler ## all tests; under the race detector, which needs a C compiler, where goroutines are, but for the longest, losses of power and stories
-	RAPID_CHECKS=500 $(GO) test -race -short -skip PowerLoss -timeout 15m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(PURE) $(SINGLE) ./cmd/bkp ./scripts/inject)") ./core/chunk
-	CGO_ENABLED=0 $(GO) test -timeout 15m -run "^($(LONGER))$$" ./core/commands & commands=$$!; \
-	CGO_ENABLED=0 $(GO) test -timeout 15m $(PURE) $(SINGLE) $(LONG); code=$$?; wait $$commands && exit $$code
+	RAPID_CHECKS=500 $(GO) test -race -short -skip PowerLoss -timeout 25m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(PURE) $(SINGLE) ./cmd/bkp ./scripts/inject)") ./core/chunk
+	CGO_ENABLED=0 $(GO) test -timeout 25m -run "^($(LONGER))$$" ./core/commands & commands=$$!; \
+	CGO_ENABLED=0 $(GO) test -timeout 25m $(PURE) $(SINGLE) $(LONG); code=$$?; wait $$commands && exit $$code
 
 race: c-compiler ## all tests under the race detector: a quarter of an hour
 	$(GO) test -race -timeout 30m ./...
