@@ -16,13 +16,15 @@ import (
 // Compressor names the library that this build compresses and decompresses with.
 const Compressor = "zstd in C"
 
-// A zstd.Ctx frees the C library's memory when it is collected, and does not itself see to it that this is not during its
-// last call, which would then compress or decompress to anything: whoever calls it keeps it alive.
+// newCtx makes a context, and is another in tests. It frees the C library's memory when it is collected, and does not
+// itself see to it that this is not during its last call, which would then compress or decompress to anything: whoever
+// calls it keeps it alive.
+var newCtx = zstd.NewCtx
 
 // newCompressor compresses with the C library, which takes two thirds of the time that Go's takes for as many bytes.
 func newCompressor(level Level) (compressor, error) {
 	speed := map[Level]int{LevelFast: -1, LevelDefault: zstd.BestSpeed, LevelBest: zstd.DefaultCompression}[level]
-	ctx := zstd.NewCtx()
+	ctx := newCtx()
 	return func(dst, plain []byte) ([]byte, error) {
 		body, err := ctx.CompressLevel(dst[:cap(dst)], plain, speed)
 		runtime.KeepAlive(ctx)
@@ -36,7 +38,7 @@ func newCompressor(level Level) (compressor, error) {
 // newDecompressor decompresses with the C library, straight into memory of the size that the manifest tells: there is
 // no window to make, and what is longer does not fit. Only frames that the chunk's key has authenticated come here.
 func newDecompressor() decompressor {
-	ctx := zstd.NewCtx()
+	ctx := newCtx()
 	return func(dst, body []byte, size int) ([]byte, error) {
 		if size == 0 || len(body) == 0 {
 			return nil, errors.New("decompress: nothing is not compressed")
